@@ -1,0 +1,42 @@
+"""Which form of an answer the client asks for: JSON objects, Tables, aggregated discovery.
+
+Everything is answered in JSON, whatever else `Accept` names: clients pick their decoder from the
+Content-Type of the answer, so a client that prefers protobuf is served too, and 406 is never given.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+JSON = "application/json"
+
+
+def _clauses(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield (media type, parameters) of an Accept header in its order."""
+    for clause in accept.split(","):
+        media, *parameters = clause.split(";")
+        pairs = (parameter.partition("=") for parameter in parameters)
+        yield media.strip().lower(), {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _asked_for(accept: str, form: str, group: str, versions: tuple[str, ...]) -> str:
+    """Return the version of the first form asked for that we have; "" when that is plain JSON."""
+    for media, parameters in _clauses(accept):
+        asked = parameters.get("as", "")
+        if media == JSON and asked == form and parameters.get("g") == group:
+            if (version := parameters.get("v", "")) in versions:
+                return version
+        elif media in (JSON, "*/*", "application/*") and not asked:
+            return ""
+    return ""
+
+
+def table_version(accept: str) -> str:
+    """Return "v1" or "v1beta1" when a Table is asked for, else ""."""
+    return _asked_for(accept, "Table", "meta.k8s.io", ("v1", "v1beta1"))
+
+
+def discovery_version(accept: str) -> str:
+    """Return "v2" or "v2beta1" when aggregated discovery is asked for, else ""."""
+    return _asked_for(accept, "APIGroupDiscoveryList", "apidiscovery.k8s.io", ("v2", "v2beta1"))

@@ -1,0 +1,184 @@
+"""Request bodies: from octets and a Content-Type to decoded JSON.
+
+A body has at most 3 MiB (413).  A missing Content-Type means JSON.  What can't be decoded is 400 with
+the position; a type that is not in `DECODERS` or `PATCH_TYPES` is 415 with the list of what is.
+A new format of bodies is one more entry in `DECODERS`.
+
+What leaves here can be encoded as JSON again: string keys, integers of 64 bits, finite numbers, and
+at most `DEEPEST` levels, so that whoever walks a body may do it recursively.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import ClientError, http_exceptions, web
+
+from svcdns.objects.errors import StatusError, bad_request
+from svcdns.registry.options import Patch
+
+from . import yaml_body
+
+MAX_BODY = 3 * 1024 * 1024
+"""Octets of the largest body."""
+DEEPEST = 200
+"""Levels of nesting of the deepest body."""
+MOST_PATCH_OPERATIONS = 10_000
+"""Operations in one JSON patch, as in Kubernetes."""
+_THREAD_FROM = 64 * 1024
+"""Octets from which YAML, which is slow to read, is read outside the event loop."""
+
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_INT64 = range(-(2**63), 2**63)
+
+
+def decode_json(octets: bytes) -> Any:
+    """Return the value of a JSON text; of duplicate keys the last wins.  Raises StatusError 400."""
+    try:
+        value = msgspec.json.decode(octets)
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.DecodeError as error:
+        where = "" if "byte" in str(error) else f" (byte {len(octets)})"
+        raise bad_request(f"the body is not valid JSON: {error}{where}") from None
+    except UnicodeDecodeError as error:
+        raise bad_request(f"the body is not valid JSON: {error.reason} in a string, not UTF-8") from None
+    if octets.count(b"[") + octets.count(b"{") > DEEPEST or _LONG_NUMBER.search(octets):
+        check_value(value)
+    return value
+
+
+def decode_yaml(octets: bytes) -> Any:
+    """Return the value of a YAML text of one document.  Raises StatusError 400."""
+    try:
+        value = yaml_body.load(octets, DEEPEST)
+    except yaml_body.TooDeep:
+        raise _too_deep() from None
+    except ValueError as error:
+        raise bad_request(f"the body is not valid YAML: {error}") from None
+    check_value(value)
+    return value
+
+
+def _too_deep() -> StatusError:
+    return bad_request(f"the body is nested too deeply: at most {DEEPEST} levels are allowed")
+
+
+def check_value(value: Any, path: str = "", depth: int = 0) -> None:
+    """Raise StatusError 400 when a decoded body holds what JSON objects of ours can't hold."""
+    if depth > DEEPEST:
+        raise _too_deep()
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            check_value(inner, f"{path}.{key}" if path else str(key), depth + 1)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            check_value(inner, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, int) and value not in _INT64:
+        raise bad_request(f"{path[:200] or 'the body'}: the number does not fit into 64 bits")
+
+
+DECODERS: dict[str, Callable[[bytes], Any]] = {
+    "application/json": decode_json,
+    "application/yaml": decode_yaml,
+}
+PATCH_TYPES = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+}
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+def _content_type(request: web.Request) -> str:
+    header = request.headers.get("Content-Type", "")
+    return header.partition(";")[0].strip().lower() or "application/json"
+
+
+def _unsupported(given: str, allowed: list[str]) -> StatusError:
+    text = f"Content-Type {given!r} is not understood here; accepted are: {', '.join(allowed)}"
+    return StatusError(415, "UnsupportedMediaType", text)
+
+
+def too_large() -> StatusError:
+    """413: the body is over `MAX_BODY`."""
+    text = f"the body is too large: at most {MAX_BODY} octets are allowed"
+    return StatusError(413, "RequestEntityTooLarge", text)
+
+
+async def read(request: web.Request) -> bytes:
+    """Return the body's octets.  Raises StatusError 413, or 400 when its Content-Encoding is broken."""
+    if (request.content_length or 0) > MAX_BODY:
+        raise too_large()
+    try:
+        octets = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large() from None
+    except (ClientError, http_exceptions.HttpProcessingError, web.RequestPayloadError):
+        raise bad_request("the body could not be read: it is cut off, or not of its Content-Encoding") from None
+    if len(octets) > MAX_BODY:
+        raise too_large()
+    return octets
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """Return the object in the body.  Raises StatusError 400, 413 or 415."""
+    content_type = _content_type(request)
+    decode = DECODERS.get(content_type)
+    if decode is None:
+        raise _unsupported(content_type, list(DECODERS))
+    octets = await read(request)
+    if not octets.strip():
+        raise bad_request("the request has no body: an object is expected")
+    if decode is decode_yaml and len(octets) >= _THREAD_FROM:
+        value = await asyncio.to_thread(decode, octets)
+    else:
+        value = decode(octets)
+    if not isinstance(value, dict):
+        raise bad_request(f"the body is {_kind_of(value)}: an object is expected")
+    return value
+
+
+async def read_optional_object(request: web.Request) -> dict[str, Any] | None:
+    """Return the object in the body (DeleteOptions), None without a body."""
+    octets = await read(request)
+    return await read_object(request) if octets.strip() else None
+
+
+async def read_patch(request: web.Request) -> Patch:
+    """Return the patch in the body.  Raises StatusError 400, 413 or 415."""
+    content_type = _content_type(request)
+    if content_type == APPLY_PATCH:
+        text = f"server-side apply ({APPLY_PATCH}) is not supported yet; "
+        raise StatusError(415, "UnsupportedMediaType", text + f"accepted are: {', '.join(PATCH_TYPES)}")
+    if content_type not in PATCH_TYPES:
+        raise _unsupported(content_type, list(PATCH_TYPES))
+    octets = await read(request)
+    if not octets.strip():
+        raise bad_request("the request has no body: a patch is expected")
+    document, kind = decode_json(octets), PATCH_TYPES[content_type]
+    if kind == "json":
+        _check_json_patch(document)
+    elif not isinstance(document, dict):
+        raise bad_request(f"the patch is {_kind_of(document)}: an object is expected")
+    return Patch(kind, document)
+
+
+def _check_json_patch(document: Any) -> None:
+    if not isinstance(document, list):
+        raise bad_request(f"the JSON patch is {_kind_of(document)}: a list of operations is expected")
+    if len(document) > MOST_PATCH_OPERATIONS:
+        text = f"a JSON patch may have {MOST_PATCH_OPERATIONS} operations, this one has {len(document)}"
+        raise StatusError(413, "RequestEntityTooLarge", text)
+    for index, operation in enumerate(document):
+        if not isinstance(operation, dict):
+            raise bad_request(f"operation {index} of the JSON patch is {_kind_of(operation)}, not an object")
+
+
+def _kind_of(value: Any) -> str:
+    words = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
+    return words.get(type(value), "a number")

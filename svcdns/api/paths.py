@@ -1,0 +1,112 @@
+"""What a request path points at, and which methods are allowed there.
+
+    /api/v1/RESOURCE[/NAME[/status]]                            cluster-scoped, or a list of all namespaces
+    /api/v1/namespaces/NAMESPACE/RESOURCE[/NAME[/status]]
+    /apis/GROUP/VERSION/...                                     the same below a named group
+
+A trailing slash means nothing.  An empty segment inside the path points at nothing: a script whose
+namespace variable is unset must not end up at another object.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from svcdns.objects.kinds import Kind, by_path
+
+LONGEST_NAME = 253
+"""Octets of the longest name an object can have."""
+
+READ = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A collection (`name` empty), an object, or the status of an object."""
+
+    kind: Kind
+    namespace: str = ""
+    """Empty for cluster-scoped kinds and for a list of all namespaces."""
+    name: str = ""
+    subresource: str = ""
+    """Empty or "status"."""
+
+    @property
+    def resource(self) -> str:
+        """As metrics and permissions name it: "services" or "services/status"."""
+        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
+
+    def can_exist(self) -> bool:
+        """Return whether any object could have these names; keeps odd keys away from the store."""
+        return all(
+            len(word.encode()) <= LONGEST_NAME and word.isprintable() for word in (self.namespace, self.name)
+        )
+
+
+def parse(raw_path: str) -> Target | None:
+    """Return what a percent-encoded path points at, None where the server has nothing."""
+    segments = [unquote(segment) for segment in raw_path.removesuffix("/").split("/")[1:]]
+    if not all(segments):
+        return None
+    match segments:
+        case ["api", version, *rest]:
+            return _below("", version, rest)
+        case ["apis", group, version, *rest] if group:
+            return _below(group, version, rest)
+    return None
+
+
+def _below(group: str, version: str, rest: list[str]) -> Target | None:
+    namespace = ""
+    if len(rest) > 2 and rest[0] == "namespaces" and rest[2] != "status":
+        namespace, rest = rest[1], rest[2:]
+    if not 1 <= len(rest) <= 3:
+        return None
+    plural, name, subresource = (*rest, "", "")[:3]
+    kind = by_path(group, version, plural)
+    if kind is None or not _scope_fits(kind, namespace, name):
+        return None
+    if subresource and not (subresource == "status" and kind.has_status):
+        return None
+    return Target(kind, namespace, name, subresource)
+
+
+def _scope_fits(kind: Kind, namespace: str, name: str) -> bool:
+    if not kind.namespaced:
+        return not namespace
+    return bool(namespace) or not name
+
+
+def allowed_methods(target: Target) -> tuple[str, ...]:
+    """Return the HTTP methods that mean something there (as in Kubernetes: no DELETE of all namespaces)."""
+    if target.kind.read_only:
+        return READ
+    if target.subresource:
+        return (*READ, "PUT", "PATCH")
+    if target.name:
+        return (*READ, "PUT", "PATCH", "DELETE")
+    if not target.kind.namespaced:
+        return (*READ, "POST")
+    return (*READ, "POST", "DELETE") if target.namespace else READ
+
+
+_VERBS = {
+    "GET": ("list", "get"),
+    "HEAD": ("list", "get"),
+    "POST": ("create", "create"),
+    "PUT": ("update", "update"),
+    "PATCH": ("patch", "patch"),
+    "DELETE": ("deletecollection", "delete"),
+}
+
+
+def verb_of(target: Target | None, method: str, watching: bool) -> str:
+    """Return Kubernetes' verb of a request: what metrics count and permissions are given for."""
+    if target is None:
+        return method.lower() if method in _VERBS else "other"
+    if method not in _VERBS:
+        return "other"
+    verb = _VERBS[method][bool(target.name)]
+    return "watch" if verb == "list" and watching else verb

@@ -1,0 +1,151 @@
+"""Tables: what `kubectl get` prints, made by the server as in Kubernetes.
+
+Columns are those of Kubernetes' own printers, their descriptions come from the official schema.
+Columns of priority 1 are shown with `-o wide` only.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from svcdns.objects import openapi
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.registry.options import Page
+
+from . import cells
+
+_CORE = "io.k8s.api.core.v1."
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `source` is the schema and field that describe it, or a text of its own."""
+
+    name: str
+    source: tuple[str, str] | str
+    priority: int = 0
+    format: str = ""
+
+    def definition(self) -> dict[str, Any]:
+        """Return the column as it stands in columnDefinitions."""
+        described = self.source
+        if not isinstance(described, str):
+            component, field = described
+            described = openapi.schemas()[component]["properties"][field].get("description", "")
+        return {
+            "name": self.name,
+            "type": "string",
+            "format": self.format,
+            "description": described,
+            "priority": self.priority,
+        }
+
+
+_NAME = Column("Name", (_META, "name"), format="name")
+_AGE = Column("Age", (_META, "creationTimestamp"))
+_SLICE = openapi.component(ENDPOINTSLICE)
+_SERVICE_SPEC = _CORE + "ServiceSpec"
+_RESTARTS = (
+    "The number of times the containers in this pod have been restarted and when the last container in "
+    "this pod has restarted."
+)
+
+_COLUMNS: dict[Kind, tuple[Column, ...]] = {
+    NAMESPACE: (_NAME, Column("Status", "The status of the namespace"), _AGE),
+    SERVICE: (
+        _NAME,
+        Column("Type", (_SERVICE_SPEC, "type")),
+        Column("Cluster-IP", (_SERVICE_SPEC, "clusterIP")),
+        Column("External-IP", (_SERVICE_SPEC, "externalIPs")),
+        Column("Port(s)", (_SERVICE_SPEC, "ports")),
+        _AGE,
+        Column("Selector", (_SERVICE_SPEC, "selector"), 1),
+    ),
+    POD: (
+        _NAME,
+        Column("Ready", "The aggregate readiness state of this pod for accepting traffic."),
+        Column("Status", "The aggregate status of the containers in this pod."),
+        Column("Restarts", _RESTARTS),
+        _AGE,
+        Column("IP", (_CORE + "PodStatus", "podIP"), 1),
+        Column("Node", (_CORE + "PodSpec", "nodeName"), 1),
+        Column("Nominated Node", (_CORE + "PodStatus", "nominatedNodeName"), 1),
+        Column("Readiness Gates", (_CORE + "PodSpec", "readinessGates"), 1),
+    ),
+    ENDPOINTSLICE: (
+        _NAME,
+        Column("AddressType", (_SLICE, "addressType")),
+        Column("Ports", (_SLICE, "ports")),
+        Column("Endpoints", (_SLICE, "endpoints")),
+        _AGE,
+    ),
+    ENDPOINTS: (_NAME, Column("Endpoints", (_CORE + "Endpoints", "subsets")), _AGE),
+}
+
+_CELLS: dict[Kind, Callable[[dict[str, Any], float], list[str]]] = {
+    NAMESPACE: cells.of_namespace,
+    SERVICE: cells.of_service,
+    POD: cells.of_pod,
+    ENDPOINTSLICE: cells.of_endpointslice,
+    ENDPOINTS: cells.of_endpoints,
+}
+
+
+@functools.cache
+def _definitions(kind: Kind) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode([column.definition() for column in _COLUMNS[kind]]))
+
+
+def table(
+    kind: Kind, page: Page, now: float, version: str = "v1", included: str = "Metadata", columns: bool = True
+) -> bytes:
+    """Return a page of objects as a Table, in JSON.
+
+    `now` is in seconds since 1970; `included` is what stands beside the cells: Metadata, Object or None;
+    `columns` is False for all but the first Table of a watch.  A page of revision 0 is one object, whose
+    resourceVersion the Table then has.
+    """
+    api_version = f"meta.k8s.io/{version}"
+    objects = [msgspec.json.decode(octets) for octets in page.items]
+    rows = [
+        _row(kind, obj, octets, now, api_version, included)
+        for obj, octets in zip(objects, page.items, strict=True)
+    ]
+    revision = str(page.revision) if page.revision or not objects else _revision_of(objects[0])
+    metadata: dict[str, Any] = {"resourceVersion": revision}
+    if page.continue_:
+        metadata["continue"] = page.continue_
+    if page.remaining is not None:
+        metadata["remainingItemCount"] = page.remaining
+    return msgspec.json.encode(
+        {
+            "kind": "Table",
+            "apiVersion": api_version,
+            "metadata": metadata,
+            "columnDefinitions": _definitions(kind) if columns else [],
+            "rows": rows,
+        }
+    )
+
+
+def _revision_of(obj: dict[str, Any]) -> str:
+    return str((obj.get("metadata") or {}).get("resourceVersion", ""))
+
+
+def _row(
+    kind: Kind, obj: dict[str, Any], octets: bytes, now: float, api_version: str, included: str
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"cells": _CELLS[kind](obj, now)}
+    if included == "Object":
+        row["object"] = msgspec.Raw(octets)
+    elif included != "None":
+        metadata = obj.get("metadata") or {}
+        row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata}
+    return row

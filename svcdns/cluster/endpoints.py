@@ -1,0 +1,150 @@
+"""What a Pod contributes to a Service: an endpoint and the ports it is reached on.
+
+The shapes are those of discovery.k8s.io/v1 EndpointSlice.
+https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from svcdns.objects.selectors import matches_map
+
+from .readiness import addresses, is_finished, is_ready, is_terminating
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+MANAGED_BY = "endpointslice-controller.k8s.io"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+TOLERATE_UNREADY = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
+MAX_ENDPOINTS = 100
+"""Endpoints in one generated slice."""
+
+
+def is_generated(endpoint_slice: Mapping[str, Any]) -> bool:
+    """Return whether we made this slice from a Service and its Pods."""
+    labels = endpoint_slice["metadata"].get("labels") or {}
+    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+
+
+def selects(service: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
+    """Return whether a Service's selector takes in a Pod of its namespace; an empty selector takes none."""
+    spec = service.get("spec") or {}
+    selector = spec.get("selector")
+    if not selector or spec.get("type") == "ExternalName":
+        return False
+    return matches_map(selector, pod["metadata"].get("labels") or {})
+
+
+def endpoint_of(service: Mapping[str, Any], pod: Mapping[str, Any], family: str) -> dict[str, Any] | None:
+    """Return the Pod's endpoint of one family ("IPv4" or "IPv6"), or None where it has none."""
+    version = 4 if family == "IPv4" else 6
+    address = next((a for a in addresses(pod) if a.version == version), None)
+    if address is None or is_finished(pod) or not selects(service, pod):
+        return None
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    serving, terminating = is_ready(pod), is_terminating(pod)
+    ready = publishes_not_ready(service) or (serving and not terminating)
+    endpoint: dict[str, Any] = {
+        "addresses": [str(address)],
+        "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
+    }
+    if spec.get("hostname") and spec.get("subdomain") == service["metadata"]["name"]:
+        endpoint["hostname"] = spec["hostname"]
+    endpoint["targetRef"] = {
+        "kind": "Pod",
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+    if spec.get("nodeName"):
+        endpoint["nodeName"] = spec["nodeName"]
+    return endpoint
+
+
+def publishes_not_ready(service: Mapping[str, Any]) -> bool:
+    """Return whether a Service wants its endpoints shown whatever their readiness."""
+    if (service.get("spec") or {}).get("publishNotReadyAddresses"):
+        return True
+    annotations = service["metadata"].get("annotations") or {}
+    return bool(annotations.get(TOLERATE_UNREADY) == "true")
+
+
+def ports_of(service: Mapping[str, Any], pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the slice ports of a Pod for a Service: targetPort looked up, the Service's port names kept.
+
+    A port whose named targetPort the Pod does not have is left out, as Kubernetes does.
+    """
+    ports = []
+    for port in service["spec"].get("ports") or []:
+        number = _target_number(port, pod)
+        if number is None:
+            continue
+        entry = {"name": port.get("name") or "", "port": number, "protocol": port.get("protocol") or "TCP"}
+        if port.get("appProtocol"):
+            entry["appProtocol"] = port["appProtocol"]
+        ports.append(entry)
+    return ports
+
+
+def _target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None:
+    target = port.get("targetPort")
+    if isinstance(target, int):
+        return target or int(port["port"])
+    if not target:
+        return int(port["port"])
+    protocol = port.get("protocol") or "TCP"
+    for container in (pod.get("spec") or {}).get("containers") or []:
+        for candidate in container.get("ports") or []:
+            if candidate.get("name") == target and (candidate.get("protocol") or "TCP") == protocol:
+                return int(candidate["containerPort"])
+    return None
+
+
+def slice_group(family: str, ports: list[dict[str, Any]]) -> str:
+    """Return what endpoints of one slice have in common: family and ports, as a short text."""
+    return digest(family, msgspec.json.encode(ports).decode())
+
+
+def digest(*parts: str) -> str:
+    """Return a short name that follows from the parts (10 letters and digits)."""
+    octets = hashlib.sha256("\0".join(parts).encode()).digest()[:7]
+    return base64.b32encode(octets).decode().lower().rstrip("=")[:10]
+
+
+def new_slice(
+    service: Mapping[str, Any], name: str, family: str, ports: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return an empty generated slice of a Service (uid and revision are the registry's to set)."""
+    metadata = service["metadata"]
+    labels = {SERVICE_NAME_LABEL: metadata["name"], MANAGED_BY_LABEL: MANAGED_BY}
+    if service["spec"].get("clusterIP") == "None":
+        labels[HEADLESS_LABEL] = ""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": name,
+            "generateName": metadata["name"] + "-",
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "ownerReferences": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "addressType": family,
+        "endpoints": [],
+        "ports": ports,
+    }

@@ -1,0 +1,84 @@
+"""IP families of a Service: which it gets, given what it asks for and which ranges there are.
+
+https://kubernetes.io/docs/concepts/services-networking/dual-stack/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from svcdns.objects.errors import Cause
+
+SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
+V4, V6 = "IPv4", "IPv6"
+
+
+def family_of(address: str) -> str:
+    """Return "IPv4" or "IPv6"."""
+    return V4 if ip_address(address).version == 4 else V6
+
+
+def is_headless(spec: Mapping[str, Any]) -> bool:
+    """Return whether a Service has no cluster IP on purpose."""
+    return spec.get("clusterIP") == "None"
+
+
+def has_cluster_ip(spec: Mapping[str, Any]) -> bool:
+    """Return whether a Service of this spec has (or is to be given) a cluster IP."""
+    return spec.get("type") != "ExternalName" and not is_headless(spec)
+
+
+def choose_families(spec: Mapping[str, Any], configured: Sequence[str]) -> tuple[str, list[str], list[Cause]]:
+    """Return (ipFamilyPolicy, ipFamilies, causes) for a Service that is not an ExternalName.
+
+    `configured` are the families of the cluster IP ranges, the primary one first.
+    """
+    requested = [ip for ip in spec.get("clusterIPs") or [] if ip and ip != "None"]
+    families = list(spec.get("ipFamilies") or [])
+    for ip in requested[len(families) :]:
+        families.append(family_of(ip))
+    policy = spec.get("ipFamilyPolicy")
+    if is_headless(spec) and not spec.get("selector"):
+        return _selectorless_headless(policy, families, configured)
+    if policy is None:
+        policy = REQUIRE if len(families) == 2 else SINGLE
+    causes = _unsupported(policy, families, configured)
+    if not families:
+        families = [configured[0]]
+    if policy == SINGLE:
+        del families[1:]
+    elif len(families) == 1:
+        families += [family for family in configured if family != families[0]]
+    return policy, families, causes
+
+
+def _selectorless_headless(
+    policy: str | None, families: list[str], configured: Sequence[str]
+) -> tuple[str, list[str], list[Cause]]:
+    """Its endpoints are the user's own, of any family, whatever our ranges are."""
+    policy = policy or (REQUIRE if len(families) != 1 else SINGLE)
+    if not families:
+        families = [configured[0]]
+    if policy == SINGLE:
+        del families[1:]
+    elif len(families) == 1:
+        families.append(V6 if families[0] == V4 else V4)
+    return policy, families, []
+
+
+def _unsupported(policy: str, families: Sequence[str], configured: Sequence[str]) -> list[Cause]:
+    causes = [
+        Cause(
+            "FieldValueInvalid",
+            f'Invalid value: "{family}": no range of this family',
+            f"spec.ipFamilies[{i}]",
+        )
+        for i, family in enumerate(families)
+        if family not in configured
+    ]
+    if policy == REQUIRE and len(configured) < 2:
+        text = f'Invalid value: "{policy}": this cluster is not configured for dual-stack services'
+        causes.append(Cause("FieldValueInvalid", text, "spec.ipFamilyPolicy"))
+    return causes

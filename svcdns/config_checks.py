@@ -1,0 +1,59 @@
+"""What no option of the configuration can say alone: options that contradict each other or the machine."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from .config import Config
+from .config_values import same_place
+
+_EXPOSED = (
+    "can be reached from other machines, and the API has neither TLS nor tokens so far; allowed: a loopback "
+    "address, or any together with insecure = true in [api] (SVCDNS_API_INSECURE=true) where only trusted "
+    "machines get there"
+)
+
+
+def problems(config: Config) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield what is wrong: (section, key) of the option to change, and the text."""
+    dns, services, api = config.dns, config.services, config.api
+    if dns.namespaces and dns.namespace_labels:
+        text = "namespaces is set too, and the two exclude each other; allowed: one of them"
+        yield ("dns", "namespace_labels"), text
+    ranges = [("cluster_ip_ranges", one) for one in services.cluster_ip_ranges]
+    ranges += [("load_balancer_ranges", one) for one in services.load_balancer_ranges]
+    for at, (key, one) in enumerate(ranges):
+        for other_key, other in ranges[:at]:
+            if one.version == other.version and one.overlaps(other):
+                yield (
+                    ("services", key),
+                    f"{one} overlaps {other} of {other_key}; allowed: ranges that share no address",
+                )
+    if not ip_address(api.listen.host).is_loopback and not api.insecure:
+        yield ("api", "listen"), f"{api.listen} {_EXPOSED}"
+    for one_dns in dns.listen:
+        if one_dns.port and one_dns.port == api.listen.port and same_place(one_dns.host, api.listen.host):
+            yield ("api", "listen"), f"{api.listen} is where DNS listens; allowed: another port"
+    yield from _path_problems(config)
+    if config.user and not _is_user(config.user):
+        yield ("", "user"), f"this machine has no user {config.user!r}"
+
+
+def _path_problems(config: Config) -> Iterator[tuple[tuple[str, str], str]]:
+    for path in config.manifests:
+        if not os.path.exists(path):  # never raises, as Path's own does
+            yield ("", "manifests"), f"there is no file or folder {path}"
+    if os.path.exists(config.data) and not os.path.isdir(config.data):
+        yield ("", "data"), f"{config.data} is a file; allowed: a folder, which is made where it is missing"
+    if os.path.exists(config.dns.zones) and not os.path.isdir(config.dns.zones):
+        yield ("dns", "zones"), f"{config.dns.zones} is a file; allowed: a folder of zone files"
+
+
+def _is_user(name: str) -> bool:
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False

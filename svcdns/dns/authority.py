@@ -1,0 +1,61 @@
+"""Which zone answers a name, where zones of several kinds lie over each other.
+
+* The longest origin wins; a DS question at an origin goes to the zone above (RFC 4035 section 3.1.4.1).
+* The registry wins over a zone file at a name where it has RRs.
+* Reverse names of our own ranges are answered by the registry alone.  Other names that a registry
+  zone lacks go on to a zone file if the zone falls through or the file's origin is longer.
+* A name at or above data of ours never gets NXDOMAIN, whichever zone has the data (RFC 8020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from svcdns.store.snapshot import Zone
+
+from . import codes, file_zone, registry_zone
+from .found import Case, Found
+from .view import Place, View
+
+
+def find(view: View, key: bytes, rrtype: int) -> Found | None:
+    """Return what our zones say about a name, None for a name in none of them."""
+    if rrtype == codes.DS and view.table.is_origin(key):
+        above = _place_above(view, key)
+        if above.zone is not None:
+            found = _find(view, above, key, rrtype)
+            return replace(found, case=Case.NODATA) if found.case is Case.NXDOMAIN else found
+    place = view.table.place(key)
+    return _find(view, place, key, rrtype) if place.zone is not None else None
+
+
+def _place_above(view: View, origin: bytes) -> Place:
+    if not origin:
+        return Place(None, None)
+    return view.table.place(origin[: origin.rfind(b"\0", 0, -1) + 1])
+
+
+def _find(view: View, place: Place, key: bytes, rrtype: int) -> Found:
+    if place.registry is None:
+        assert place.file is not None
+        found = file_zone.look_up(view, place.file, key, rrtype)
+    else:
+        found = _with_registry(view, place.registry, place.file, key, rrtype)
+    if found.case is Case.NXDOMAIN and view.table.has_origin_below(key):
+        return replace(found, case=Case.NODATA)
+    return found
+
+
+def _with_registry(view: View, zone: Zone, file: Zone | None, key: bytes, rrtype: int) -> Found:
+    """Ask the registry, then the zone file that may know more."""
+    found = registry_zone.look_up(view, zone, key, rrtype)
+    if file is None or found.case in (Case.ANSWER, Case.ALIAS):
+        return found
+    if found.case is Case.NODATA and (zone.kind == "cluster" or registry_zone.has_rrsets(view, zone, key)):
+        return found
+    if key.startswith(view.serving.own_reverse):
+        return found
+    if not zone.fallthrough and len(file.key) <= len(zone.key):
+        return found
+    other = file_zone.look_up(view, file, key, rrtype)
+    return found if other.case is Case.NXDOMAIN and found.case is Case.NODATA else other

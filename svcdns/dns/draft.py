@@ -1,0 +1,143 @@
+"""What is to be said, before it is made to fit into a message: following aliases from name to name.
+
+Every name that a reply speaks of stands in the message already: the question's name, and the target
+of each CNAME in its RDATA.  So owners are pointers to those places, and only where a chain leads
+does an offset depend on what stands before it (the chain comes first and is never reordered).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from svcdns.names.key import MAX_NAME_OCTETS, key_of_wire
+from svcdns.names.packed import POINTER, Section
+from svcdns.store.snapshot import Zone
+
+from . import authority, codes
+from .found import Case, Found
+from .view import View
+
+MAX_LINKS = 10
+"""CNAMEs that are followed for one question."""
+
+_RDATA_AT = 12
+"""Octets of an RR before its RDATA, where its owner is a pointer."""
+_TYPE_FIELDS = 4
+_HINFO_TTL = 8482
+_HINFO_RDATA = b"\x0dANY obsoleted\x0cSee RFC 8482"
+
+
+@dataclass(slots=True)
+class Draft:
+    """A reply's sections; `chain` comes first in the answer, then the RRs of `section`.
+
+    `owner` is the pointer that the RRs of `section` get in place of the question's.
+    """
+
+    rcode: int = codes.NOERROR
+    authoritative: bool = True
+    chain: list[bytes] = field(default_factory=list)
+    section: Section | None = None
+    owner: bytes = POINTER
+    authority: list[bytes] = field(default_factory=list)
+    additionals: bytes = b""
+    additional_count: int = 0
+    zone: Zone | None = None
+    """The zone of the question's name; None if it is in none of ours."""
+    is_referral: bool = False
+
+    @property
+    def is_nodata(self) -> bool:
+        """Whether it says that the name exists and has no such type."""
+        return self.rcode == codes.NOERROR and not (self.chain or self.section or self.is_referral)
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A name that stands in the message at `at`."""
+
+    wire: bytes
+    at: int
+    key: bytes
+
+    def pointer(self) -> bytes:
+        return (0xC000 | self.at).to_bytes(2)
+
+    def pointer_to_ancestor(self, octets: int) -> bytes:
+        """Point to the ancestor whose size on the wire is `octets`."""
+        return (0xC000 | self.at + len(self.wire) - octets).to_bytes(2)
+
+
+def answer_name(view: View, name: bytes, key: bytes, rrtype: int) -> Draft:
+    """Look a question of class IN up; `name` is its name on the wire, which stands at octet 12."""
+    draft = Draft()
+    here = _Name(name, codes.HEADER_OCTETS, key)
+    seen: set[bytes] = set()
+    while (found := authority.find(view, here.key, rrtype)) is not None:
+        if draft.zone is None:
+            draft.zone = found.zone
+        target = _say(view, draft, found, here, rrtype)
+        seen.add(here.key)
+        if target is None or len(seen) >= MAX_LINKS:
+            break
+        # The CNAME that has just been said is the last RR so far, and its target ends it.
+        end = codes.HEADER_OCTETS + len(name) + _TYPE_FIELDS + sum(map(len, draft.chain))
+        here = _Name(target, end - len(target), key_of_wire(target))
+        if here.key in seen:
+            break
+    return draft
+
+
+def _say(view: View, draft: Draft, found: Found, here: _Name, rrtype: int) -> bytes | None:
+    """Put what a zone says about `here` into the draft; return the name to go on with, if any."""
+    case, section = found.case, found.section
+    if rrtype == codes.ANY and case in (Case.ANSWER, Case.ALIAS, Case.NODATA):
+        draft.chain.append(_any_obsoleted(here))
+    elif case is Case.ANSWER:
+        assert section is not None
+        draft.section, draft.owner = section, here.pointer()
+        draft.additionals, draft.additional_count = section.additionals, section.additional_count
+    elif case is Case.ALIAS:
+        assert section is not None
+        draft.chain.append(here.pointer() + section.answers[2:])
+        return section.answers[_RDATA_AT:]
+    elif case is Case.DNAME:
+        return _rewrite(draft, found, here, rrtype)
+    elif case is Case.REFERRAL:
+        _refer(draft, found, here)
+    else:
+        soa, octets = view.negative_soa(found.zone)
+        draft.authority.append(here.pointer_to_ancestor(octets) + soa)
+        draft.rcode = codes.NXDOMAIN if case is Case.NXDOMAIN else codes.NOERROR
+    return None
+
+
+def _any_obsoleted(here: _Name) -> bytes:
+    """The one HINFO that answers ANY at a name that exists (RFC 8482 section 4.2)."""
+    fixed = codes.HINFO.to_bytes(2) + codes.IN.to_bytes(2) + _HINFO_TTL.to_bytes(4)
+    return here.pointer() + fixed + len(_HINFO_RDATA).to_bytes(2) + _HINFO_RDATA
+
+
+def _rewrite(draft: Draft, found: Found, here: _Name, rrtype: int) -> bytes | None:
+    """Say a DNAME and the CNAME that follows from it (RFC 6672 section 3.1)."""
+    assert found.section is not None
+    dname = found.section.answers
+    draft.chain.append(here.pointer_to_ancestor(found.owner_octets) + dname[2:])
+    target = here.wire[: len(here.wire) - found.owner_octets] + dname[_RDATA_AT:]
+    if len(target) > MAX_NAME_OCTETS:
+        draft.rcode = codes.YXDOMAIN
+        return None
+    fixed = codes.CNAME.to_bytes(2) + dname[4:10]  # class and TTL are the DNAME's
+    draft.chain.append(here.pointer() + fixed + len(target).to_bytes(2) + target)
+    return None if rrtype in (codes.CNAME, codes.ANY) else target
+
+
+def _refer(draft: Draft, found: Found, here: _Name) -> None:
+    """Say that a delegation has the name: its NS set and glue, not authoritative by itself."""
+    assert found.section is not None
+    owner = here.pointer_to_ancestor(found.owner_octets)
+    draft.authority += [owner + rr[2:] for rr in found.section.rrs()]
+    draft.additionals = found.section.additionals
+    draft.additional_count = found.section.additional_count
+    draft.is_referral = True
+    draft.authoritative = bool(draft.chain)

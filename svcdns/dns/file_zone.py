@@ -1,0 +1,67 @@
+"""Looking a name up in a zone file's zone: the algorithm of RFC 1034 section 4.3.2.
+
+In this order: a delegation or DNAME above the name, the name itself, the name as an empty
+non-terminal, the wildcard at the closest encloser (RFC 4592), NXDOMAIN.  `Zone.cuts` and
+`Zone.wildcards` say which steps a zone can do without.
+"""
+
+from __future__ import annotations
+
+from svcdns.names import packed
+from svcdns.names.key import parent_keys, wire_of_key
+from svcdns.names.packed import CUT, DNAME
+from svcdns.store.snapshot import Zone
+
+from . import codes
+from .found import Case, Found
+from .registry_zone import in_row
+from .view import View
+
+
+def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
+    """Return what a zone file says about a name at or below its origin."""
+    if zone.cuts and (above := _cut_or_dname(view, zone, key, rrtype)) is not None:
+        return above
+    row = view.row(zone, key)
+    if row is not None:
+        return in_row(row, zone, rrtype)
+    if view.has_below(zone, key):
+        return Found(Case.NODATA, zone)
+    return _wildcard(view, zone, key, rrtype) if zone.wildcards else Found(Case.NXDOMAIN, zone)
+
+
+def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> Found | None:
+    """Return the topmost delegation or DNAME that the name is under."""
+    for ancestor in _down_from(zone.key, key):
+        row = view.row(zone, ancestor)
+        if row is None or not row[0] & (CUT | DNAME):
+            continue
+        itself = ancestor == key
+        if row[0] & CUT and ancestor != zone.key:
+            # The DS of a delegation is the parent's to give (RFC 4035 section 3.1.4.1).
+            if itself and rrtype == codes.DS:
+                return in_row(row, zone, rrtype)
+            section = packed.find(row, codes.NS)
+            return Found(Case.REFERRAL, zone, section, len(wire_of_key(ancestor)))
+        if row[0] & DNAME and not itself:
+            section = packed.find(row, codes.DNAME)
+            return Found(Case.DNAME, zone, section, len(wire_of_key(ancestor)))
+    return None
+
+
+def _wildcard(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
+    """Return the answer of the wildcard below the closest encloser of a name that doesn't exist."""
+    for encloser in parent_keys(key)[1:] + [b""]:
+        if view.has_below(zone, encloser):
+            source = encloser + b"*\0"
+            row = view.row(zone, source)
+            if row is not None:
+                return in_row(row, zone, rrtype)
+            exists = view.has_below(zone, source)
+            return Found(Case.NODATA if exists else Case.NXDOMAIN, zone)
+    return Found(Case.NXDOMAIN, zone)
+
+
+def _down_from(apex: bytes, key: bytes) -> list[bytes]:
+    """Return the keys from a zone's apex down to a name, both included."""
+    return [apex, *(ancestor for ancestor in reversed(parent_keys(key)) if len(ancestor) > len(apex))]

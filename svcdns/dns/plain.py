@@ -1,0 +1,160 @@
+"""The path of a plain question: walk its labels, one lookup, concatenate.
+
+Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT without
+options, and a name whose answer stands in one row.  `PlainPath.answer` returns None for everything
+else and for everything that is wrong; then the exact path decides.  It must never answer what the
+exact path would answer differently (a test asks both).
+
+The stored row is read in place here (see svcdns.names.packed for its layout); no objects are made.
+"""
+
+from __future__ import annotations
+
+from random import random
+from struct import Struct
+
+from svcdns.names.packed import ENTRY
+
+from . import tally
+from .edns import MIN_UDP, opt
+from .tally import Tally
+from .view import TALLY_ZONE, View
+
+_ONE_QUESTION = b"\0\1\0\0\0\0\0"
+_CLASS_IN = b"\0\1"
+_OPT_TYPE = b"\0\0\x29"
+_OPT_TAIL_OCTETS = 11
+_CNAME = b"\0\5"
+_MAX_NAME_END = 12 + 254
+_MAX_TAILS = 256
+
+_unpack_entry = ENTRY.unpack_from
+_HEADER = Struct(">2sHHHHH")
+_POINTER = Struct(">H")
+_AUTHORITATIVE = 0x8400
+_NXDOMAIN = 3
+
+_USUAL = {number.to_bytes(2): slot for number, slot in tally.TYPE_SLOT.items() if number != 255}
+"""Slots of the types that take this path, by their two octets on the wire."""
+
+
+class PlainPath:
+    """Answers plain questions; one a worker."""
+
+    def __init__(self, counters: Tally, udp_size: int) -> None:
+        """`udp_size` caps UDP replies, in octets, and is what our OPT says."""
+        self._slots = counters.slots
+        self._udp_size = udp_size
+        self._no_opt = (min(MIN_UDP, udp_size), b"")
+        self._tails: dict[bytes, tuple[int, bytes]] = {}
+
+    def answer(self, packet: bytes, view: View, transport: int) -> bytes | None:
+        """Return the reply to a plain question, None if this isn't one."""
+        # RA, Z, AD and the rcode of a question mean nothing; QR, opcode, AA and TC must be 0.
+        if packet[4:11] != _ONE_QUESTION or packet[2] > 1:
+            return None
+        labels = [b""]
+        at = 12
+        try:
+            while size := packet[at]:
+                if size > 63:
+                    return None
+                start = at + 1
+                at = start + size
+                labels.append(packet[start:at])
+        except IndexError:
+            return None
+        end = at + 5
+        type_slot = _USUAL.get(packet[at + 1 : at + 3])
+        if type_slot is None or packet[at + 3 : end] != _CLASS_IN or at > _MAX_NAME_END:
+            return None
+        limit, our_opt = self._no_opt
+        if packet[11] or len(packet) != end:
+            known = self._tails.get(packet[end:]) or self._learn(packet[end:])
+            if known is None or packet[11] != 1:
+                return None
+            limit, our_opt = known
+        if transport:
+            limit = 65535
+
+        labels.reverse()
+        key = b"\0".join(labels)
+        if key.count(0) != len(labels) - 1 or 1 in key:
+            return None
+        key = key.lower()
+
+        table = view.table
+        snapshot = view.snapshot
+        cluster = table.cluster_key
+        if key.startswith(cluster):
+            zone = table.cluster
+            stored = table.standard_key(key)
+            row = snapshot.txn.get(stored, db=snapshot.answers)
+        else:
+            place = table.place(key)
+            zone = place.zone
+            # Zones that lie over each other and names that a delegation may hide take the exact path.
+            if zone is None or zone.cuts or (place.registry and place.file):
+                return None
+            stored = key
+            row = view.row(zone, key)
+        if zone is None:
+            return None
+
+        asked = packet[2] << 8 | packet[3] & 0x10 | _AUTHORITATIVE
+        place_slot = transport * tally.PROTOCOL_STRIDE + TALLY_ZONE[zone.kind] * tally.ZONE_STRIDE
+        if row is not None:
+            count = row[1]
+            entries = 2 + 2 * count
+            found = row.find(packet[at + 1 : at + 3], 2, entries)
+            if found > 0 and not found & 1:
+                rrs, stride, more, start, octets, more_octets = _unpack_entry(row, entries + 10 * (found - 2))
+                if end + octets + more_octets + len(our_opt) > limit:
+                    return None
+                finish = start + octets
+                if rrs == 1:
+                    body = row[start : finish + more_octets]
+                elif stride:
+                    turn = start + int(random() * rrs) * stride
+                    body = row[turn:finish] + row[start:turn] + row[finish : finish + more_octets]
+                else:
+                    turn_at = finish + 4 * int(random() * rrs)
+                    turn = start + int.from_bytes(row[turn_at : turn_at + 4])
+                    more_at = finish + 4 * rrs
+                    body = row[turn:finish] + row[start:turn] + row[more_at : more_at + more_octets]
+                self._slots[place_slot + type_slot] += 1
+                if our_opt:
+                    more += 1
+                header = _HEADER.pack(packet[:2], asked, 1, rrs, 0, more)
+                return header + packet[12:end] + body + our_opt
+            if found > 0 or row.find(_CNAME, 2, entries) > 0:
+                return None
+            rcode = tally.NODATA
+        elif view.has_below(zone, stored):
+            rcode = tally.NODATA
+        else:
+            if zone.kind == "cluster":
+                if zone.fallthrough or table.pods_insecure and stored.startswith(table.pod_key):
+                    return None
+            elif zone.wildcards or table.has_origin_below(key):
+                return None
+            rcode = tally.NXDOMAIN
+            asked |= _NXDOMAIN
+
+        soa, origin_octets = view.negative_soa(zone)
+        if end + 2 + len(soa) + len(our_opt) > limit:
+            return None
+        self._slots[place_slot + type_slot + rcode] += 1
+        header = _HEADER.pack(packet[:2], asked, 1, 0, 1, 1 if our_opt else 0)
+        owner = _POINTER.pack(0xC001 + at - origin_octets)
+        return header + packet[12:end] + owner + soa + our_opt
+
+    def _learn(self, tail: bytes) -> tuple[int, bytes] | None:
+        """Remember what an OPT without options asks for: few different ones come."""
+        if len(tail) != _OPT_TAIL_OCTETS or tail[:3] != _OPT_TYPE or tail[6] or tail[9:] != b"\0\0":
+            return None
+        size = min(max(int.from_bytes(tail[3:5]), MIN_UDP), self._udp_size)
+        if len(self._tails) >= _MAX_TAILS:
+            self._tails.clear()
+        known = self._tails[tail] = (size, opt(self._udp_size, bool(tail[7] & 0x80)))
+        return known

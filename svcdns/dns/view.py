@@ -1,0 +1,134 @@
+"""One snapshot as a question sees it: which zone a name is in, and what its tables hold there.
+
+A View lives as long as its snapshot (one batch of datagrams), so what it keeps, such as a zone's
+negative SOA, needs no invalidation.  Which zones there are is worked out again only when `serving`
+has changed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import lmdb
+
+from svcdns.names import packed
+from svcdns.names.key import parent_keys, wire_of_key
+from svcdns.store.snapshot import Serving, Snapshot, Zone
+
+from . import tally
+
+TALLY_ZONE = {"cluster": tally.CLUSTER, "reverse": tally.REVERSE, "file": tally.FILE}
+
+# Labels next to the cluster domain that are no namespaces, see short_form.
+_STANDARD = frozenset({b"svc", b"pod", b"dns", b"dns-version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose a name is: the closest zone of the registry and the closest zone file at or above it."""
+
+    registry: Zone | None
+    file: Zone | None
+
+    @property
+    def zone(self) -> Zone | None:
+        """The zone with the longest origin; of two with one origin, the registry's."""
+        if self.registry is None or self.file is None:
+            return self.registry or self.file
+        return self.file if len(self.file.key) > len(self.registry.key) else self.registry
+
+
+class ZoneTable:
+    """The zones of one `serving`, found by key."""
+
+    def __init__(self, serving: Serving) -> None:
+        self.serving = serving
+        self._registry = {zone.key: zone for zone in serving.zones if zone.kind != "file"}
+        self._files = {zone.key: zone for zone in serving.zones if zone.kind == "file"}
+        self._origins = sorted({*self._registry, *self._files})
+        self.cluster_key = serving.cluster_key
+        self.cluster = self._registry.get(serving.cluster_key)
+        self.pods_insecure = serving.pods == "insecure"
+        self.svc_key = serving.cluster_key + b"svc\0"
+        self.pod_key = serving.cluster_key + b"pod\0"
+        self.origin_octets = {key: len(wire_of_key(key)) for key in self._origins}
+
+    def place(self, key: bytes) -> Place:
+        """Return the zones that a name is in."""
+        registry = file = None
+        for ancestor in (*parent_keys(key), b""):
+            registry = registry or self._registry.get(ancestor)
+            file = file or self._files.get(ancestor)
+        return Place(registry, file)
+
+    def is_origin(self, key: bytes) -> bool:
+        """Say whether a zone of ours begins at this name."""
+        return key in self._registry or key in self._files
+
+    def has_origin_below(self, key: bytes) -> bool:
+        """Say whether a zone of ours begins at or below this name, so that the name exists."""
+        at = bisect_left(self._origins, key)
+        return at < len(self._origins) and self._origins[at].startswith(key)
+
+    def registry_zone_at(self, key: bytes) -> Zone | None:
+        """Return the registry's zone with this origin."""
+        return self._registry.get(key)
+
+    def file_zone_at(self, key: bytes) -> Zone | None:
+        """Return the zone file's zone with this origin."""
+        return self._files.get(key)
+
+    def standard_key(self, key: bytes) -> bytes:
+        """Return the key under which a name of the cluster domain is stored (short names: add `svc`)."""
+        if not self.serving.short_names or len(key) == len(self.cluster_key):
+            return key
+        beneath = key[len(self.cluster_key) :]
+        return key if beneath[: beneath.index(0)] in _STANDARD else self.svc_key + beneath
+
+
+class View:
+    """A snapshot whose first load has ended, its zones, and what was read of it so far."""
+
+    __slots__ = ("_cursors", "_soas", "serving", "snapshot", "table")
+
+    def __init__(self, snapshot: Snapshot, table: ZoneTable) -> None:
+        self.snapshot = snapshot
+        self.table = table
+        self.serving = table.serving
+        self._cursors: dict[bool, lmdb.Cursor] = {}
+        self._soas: dict[bytes, tuple[bytes, int]] = {}
+
+    def row(self, zone: Zone, key: bytes) -> bytes | None:
+        """Return the row of a name in a zone, if it has one."""
+        if zone.kind == "file":
+            return self.snapshot.zone_row(zone, key)
+        return self.snapshot.row(key)
+
+    def has_below(self, zone: Zone, key: bytes) -> bool:
+        """Say whether there is a row at or below a name (RFC 8020: then it exists)."""
+        of_file = zone.kind == "file"
+        cursor = self._cursors.get(of_file)
+        if cursor is None:
+            db = self.snapshot.store.tables.zone_rows if of_file else self.snapshot.answers
+            cursor = self._cursors[of_file] = self.snapshot.txn.cursor(db)
+        stored = zone.generation.to_bytes(4) + key if of_file else key
+        return cursor.set_range(stored) and cursor.key().startswith(stored)
+
+    def negative_soa(self, zone: Zone) -> tuple[bytes, int]:
+        """Return the SOA of negative answers without its two octets of owner, and its owner's size.
+
+        The size is that of the origin on the wire: a name in the zone ends in that many octets,
+        which a pointer can name.  Raises LookupError for a zone whose apex row is missing.
+        """
+        name = zone.kind.encode() + zone.key
+        known = self._soas.get(name)
+        if known is None:
+            row = self.row(zone, zone.key)
+            # The pseudo-type 0 is the first of a row.
+            if row is None or not row[1] or row[2:4] != b"\0\0":
+                raise LookupError(f"the zone {zone.origin} has no SOA")
+            _, _, _, start, octets, _ = packed.ENTRY.unpack_from(row, 2 + 2 * row[1])
+            soa = row[start + 2 : start + octets]
+            known = self._soas[name] = (soa, self.table.origin_octets[zone.key])
+        return known

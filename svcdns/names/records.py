@@ -1,0 +1,107 @@
+"""Single RRs in their stored form (see `packed`), their RDATA made by dnslib.
+
+Each function returns the octets of one RR whose owner is the pointer 0xC00C.  TTLs are seconds.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
+
+from dnslib import AAAA, CNAME, NS, PTR, QTYPE, RD, SOA, SRV, TXT, A
+from dnslib.label import DNSBuffer
+
+from .packed import POINTER, RRset
+
+Address = IPv4Address | IPv6Address
+
+TYPE_A = QTYPE.A
+TYPE_NS = QTYPE.NS
+TYPE_CNAME = QTYPE.CNAME
+TYPE_SOA = QTYPE.SOA
+TYPE_PTR = QTYPE.PTR
+TYPE_TXT = QTYPE.TXT
+TYPE_AAAA = QTYPE.AAAA
+TYPE_SRV = QTYPE.SRV
+
+SOA_REFRESH, SOA_RETRY, SOA_EXPIRE = 7200, 1800, 86400
+SOA_TTL_LIMIT = 300
+
+_HEAD = Struct(">2sHHIH")
+_CLASS_IN = 1
+_WEIGHT_AT = _HEAD.size + 2
+"""Where the weight stands in a stored SRV: behind the fixed part of the RR and the priority."""
+
+
+def _rr(rrtype: int, ttl: int, rdata: RD) -> bytes:
+    buffer = DNSBuffer()
+    rdata.pack(buffer)
+    octets = bytes(buffer.data)
+    return _HEAD.pack(POINTER, rrtype, _CLASS_IN, ttl, len(octets)) + octets
+
+
+def address_type(address: Address) -> int:
+    """Return TYPE_A or TYPE_AAAA."""
+    return int(TYPE_A if address.version == 4 else TYPE_AAAA)
+
+
+def address_rr(address: Address, ttl: int) -> bytes:
+    """Return the A (RFC 1035) or AAAA (RFC 3596) of an address."""
+    rdata = A(str(address)) if address.version == 4 else AAAA(str(address))
+    return _rr(address_type(address), ttl, rdata)
+
+
+def srv_rr(target: str, port: int, ttl: int) -> bytes:
+    """Return an SRV (RFC 2782) of priority 0; its weight is set with `weighted` once the RRset is known."""
+    return _rr(TYPE_SRV, ttl, SRV(0, 0, port, target))
+
+
+def weighted(rrs: list[bytes], pairs: int) -> list[bytes]:
+    """Return SRVs with the weight floor(100 / pairs), at least 1.
+
+    `pairs` counts the (endpoint, port) pairs that match before equal RRs were folded.
+    """
+    weight = max(100 // max(pairs, 1), 1).to_bytes(2)
+    return [rr[:_WEIGHT_AT] + weight + rr[_WEIGHT_AT + 2 :] for rr in rrs]
+
+
+def ptr_rr(target: str, ttl: int) -> bytes:
+    """Return a PTR (RFC 1035)."""
+    return _rr(TYPE_PTR, ttl, PTR(target))
+
+
+def cname_rr(target: str, ttl: int) -> bytes:
+    """Return a CNAME (RFC 1035)."""
+    return _rr(TYPE_CNAME, ttl, CNAME(target))
+
+
+def ns_rr(target: str, ttl: int) -> bytes:
+    """Return an NS (RFC 1035)."""
+    return _rr(TYPE_NS, ttl, NS(target))
+
+
+def txt_rr(text: str, ttl: int) -> bytes:
+    """Return a TXT of one character-string (RFC 1035)."""
+    return _rr(TYPE_TXT, ttl, TXT(text))
+
+
+def soa_rr(mname: str, rname: str, serial: int, minimum: int, ttl: int) -> bytes:
+    """Return an SOA (RFC 1035) with our fixed timers."""
+    times = (serial, SOA_REFRESH, SOA_RETRY, SOA_EXPIRE, minimum)
+    return _rr(TYPE_SOA, ttl, SOA(mname, rname, times))
+
+
+def rrsets_by_type(rrs: list[bytes]) -> list[RRset]:
+    """Return stored RRs grouped into RRsets by their type, equal RRs folded, order kept."""
+    groups: dict[int, dict[bytes, None]] = {}
+    for rr in rrs:
+        groups.setdefault(int.from_bytes(rr[2:4]), {})[rr] = None
+    return [RRset(rrtype, list(group)) for rrtype, group in groups.items()]
+
+
+@lru_cache(maxsize=4096)
+def dashed(address: Address) -> str:
+    """Return an address as a label: 10-0-0-1, 2001-db8--1; a trailing `::` becomes `--0`."""
+    text = str(address).replace(".", "-").replace(":", "-")
+    return text + "0" if text.endswith("-") else text

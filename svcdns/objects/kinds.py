@@ -1,0 +1,50 @@
+"""The kinds of object that can be registered, and how clients name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind: its name in manifests, its resource name in paths, and what kubectl calls it."""
+
+    name: str
+    plural: str
+    singular: str
+    group: str
+    version: str
+    namespaced: bool
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    has_status: bool = False
+    read_only: bool = False
+    """A view computed from other objects (Endpoints)."""
+
+    @property
+    def api_version(self) -> str:
+        """As in manifests: "v1" or "discovery.k8s.io/v1"."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+NAMESPACE = Kind("Namespace", "namespaces", "namespace", "", "v1", False, ("ns",), has_status=True)
+SERVICE = Kind("Service", "services", "service", "", "v1", True, ("svc",), ("all",), has_status=True)
+POD = Kind("Pod", "pods", "pod", "", "v1", True, ("po",), ("all",), has_status=True)
+ENDPOINTSLICE = Kind("EndpointSlice", "endpointslices", "endpointslice", "discovery.k8s.io", "v1", True)
+ENDPOINTS = Kind("Endpoints", "endpoints", "endpoints", "", "v1", True, ("ep",), read_only=True)
+
+KINDS: tuple[Kind, ...] = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE, ENDPOINTS)
+STORED: tuple[Kind, ...] = tuple(kind for kind in KINDS if not kind.read_only)
+
+_BY_MANIFEST = {(kind.api_version, kind.name): kind for kind in KINDS}
+_BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
+
+
+def by_manifest(api_version: str, name: str) -> Kind | None:
+    """Return the kind of a manifest's apiVersion and kind, or None."""
+    return _BY_MANIFEST.get((api_version, name))
+
+
+def by_path(group: str, version: str, plural: str) -> Kind | None:
+    """Return the kind of a request path's group, version and resource, or None."""
+    return _BY_PATH.get((group, version, plural))

@@ -1,0 +1,70 @@
+"""The official OpenAPI definitions of our kinds, as svcdns means them.
+
+The document comes from package data (tools/extract_schema.py writes it). AMENDMENTS lists where svcdns differs
+from Kubernetes; everything that reads the definitions (validation, strategic merge, the published OpenAPI)
+reads them here, so that the amendments hold everywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from importlib import resources
+from typing import Any
+
+from svcdns.objects.kinds import Kind
+
+_PREFIX = "#/components/schemas/"
+_POD_SPEC = "io.k8s.api.core.v1.PodSpec"
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """Return the OpenAPI 3.0 document: {"openapi", "info", "paths": {}, "components": {"schemas": {...}}}.
+
+    Shared and cached: don't change it.
+    """
+    folder = resources.files("svcdns.objects") / "data"
+    path = next(entry for entry in folder.iterdir() if entry.name.startswith("kubernetes-"))
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    _amend(loaded["components"]["schemas"])
+    return loaded
+
+
+def _amend(schemas: dict[str, Any]) -> None:
+    """AMENDMENTS: a Pod needs no containers, since there is no kubelet to start them."""
+    schemas[_POD_SPEC]["required"].remove("containers")
+    if not schemas[_POD_SPEC]["required"]:
+        del schemas[_POD_SPEC]["required"]
+
+
+def schemas() -> dict[str, Any]:
+    """Return the schemas by component name, such as "io.k8s.api.core.v1.Service"."""
+    found: dict[str, Any] = document()["components"]["schemas"]
+    return found
+
+
+@functools.cache
+def component(kind: Kind) -> str:
+    """Return the component name of a kind. Raises KeyError for a kind without a schema."""
+    wanted = {"group": kind.group, "version": kind.version, "kind": kind.name}
+    for name, schema in schemas().items():
+        if wanted in schema.get("x-kubernetes-group-version-kind", ()):
+            return name
+    raise KeyError(f"no schema for {kind.name} in {kind.api_version}")
+
+
+def reference(name: str) -> str:
+    """Return the `$ref` of a component."""
+    return _PREFIX + name
+
+
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema that a node stands for: itself, or what its `$ref` (or allOf of one) names."""
+    if "allOf" in node:
+        node = node["allOf"][0]
+    target: str | None = node.get("$ref")
+    if target is None:
+        return node
+    found: dict[str, Any] = schemas()[target.removeprefix(_PREFIX)]
+    return found

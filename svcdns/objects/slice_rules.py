@@ -1,0 +1,108 @@
+"""What an EndpointSlice means: addresses of one type, their names, and ports.
+
+https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from svcdns.objects import causes, syntax
+from svcdns.objects.causes import invalid_value, not_supported, required, too_many
+from svcdns.objects.errors import Cause
+from svcdns.objects.service_addresses import family_of
+from svcdns.objects.service_rules import PROTOCOLS
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+"""Names the Service that a slice belongs to."""
+
+_TYPES = ("IPv4", "IPv6", "FQDN")
+_MOST_ENDPOINTS = 1000
+_MOST_ADDRESSES = 100
+_MOST_PORTS = 20000
+
+
+def slice_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> list[Cause]:
+    """Return what is wrong with an EndpointSlice; `old` is the stored one on an update."""
+    address_type = new.get("addressType", "")
+    found = [*_type_causes(new, old), *_service_causes(new)]
+    endpoints = new.get("endpoints", [])
+    if len(endpoints) > _MOST_ENDPOINTS:
+        found.append(too_many("endpoints", len(endpoints), _MOST_ENDPOINTS))
+    for i, endpoint in enumerate(endpoints[:_MOST_ENDPOINTS]):
+        found += _endpoint_causes(endpoint, f"endpoints[{i}]", address_type)
+    ports = new.get("ports", [])
+    if len(ports) > _MOST_PORTS:
+        found.append(too_many("ports", len(ports), _MOST_PORTS))
+    found += _ports_causes(ports[:_MOST_PORTS])
+    return found
+
+
+def _type_causes(new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:
+    value = new.get("addressType")
+    if value == "":
+        yield required("addressType")
+    elif value is not None and value not in _TYPES:
+        yield not_supported("addressType", value, _TYPES)
+    if old is not None and value != old.get("addressType"):
+        yield invalid_value("addressType", value, "field is immutable")
+
+
+def _service_causes(new: dict[str, Any]) -> Iterator[Cause]:
+    name = new.get("metadata", {}).get("labels", {}).get(SERVICE_LABEL, "")
+    if name:
+        for text in syntax.label_errors(name):
+            yield invalid_value(f"metadata.labels[{SERVICE_LABEL}]", name, text)
+
+
+def _endpoint_causes(endpoint: dict[str, Any], field: str, address_type: str) -> Iterator[Cause]:
+    addresses = endpoint.get("addresses")
+    if addresses == []:
+        yield required(f"{field}.addresses", "must contain at least 1 address")
+    elif addresses and len(addresses) > _MOST_ADDRESSES:
+        yield too_many(f"{field}.addresses", len(addresses), _MOST_ADDRESSES)
+    for i, address in enumerate((addresses or [])[:_MOST_ADDRESSES]):
+        for text in _address_errors(address, address_type):
+            yield invalid_value(f"{field}.addresses[{i}]", address, text)
+    if "hostname" in endpoint:
+        for text in syntax.label_errors(endpoint["hostname"]):
+            yield invalid_value(f"{field}.hostname", endpoint["hostname"], text)
+    if "nodeName" in endpoint:
+        for text in syntax.subdomain_errors(endpoint["nodeName"]):
+            yield invalid_value(f"{field}.nodeName", endpoint["nodeName"], text)
+
+
+def _address_errors(address: str, address_type: str) -> list[str]:
+    if address_type == "FQDN":
+        errors = syntax.domain_errors(address)
+        if not errors and "." not in address.removesuffix("."):
+            errors.append("should be a domain with at least two segments separated by dots")
+        return errors
+    if address_type not in _TYPES:
+        return []
+    errors = syntax.unicast_errors(address)
+    if not errors and family_of(address) != address_type:
+        errors.append(f"must be an {address_type} address")
+    return errors
+
+
+def _ports_causes(ports: list[dict[str, Any]]) -> Iterator[Cause]:
+    names = set()
+    for i, port in enumerate(ports):
+        field, name = f"ports[{i}]", port.get("name", "")
+        if name:
+            for text in syntax.label_errors(name):
+                yield invalid_value(f"{field}.name", name, text)
+        if name in names:
+            yield causes.duplicate(f"{field}.name", name)
+        names.add(name)
+        protocol = port.get("protocol", "")
+        if protocol and protocol not in PROTOCOLS:
+            yield not_supported(f"{field}.protocol", protocol, PROTOCOLS)
+        if "port" in port:
+            for text in syntax.port_errors(port["port"]):
+                yield invalid_value(f"{field}.port", port["port"], text)
+        if app := port.get("appProtocol"):
+            for text in syntax.key_errors(app):
+                yield invalid_value(f"{field}.appProtocol", app, text)

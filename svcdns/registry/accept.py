@@ -1,0 +1,302 @@
+"""The accept half of a write: may this object be stored, and as what?
+
+Works inside the write's transaction, on the state that the writes before it left.  Completes the
+metadata, fills in defaults, validates (all causes at once), allocates, stores; then hands over to
+`apply`.  Raises StatusError and leaves no trace of a write that is refused.
+https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import Any
+
+from svcdns.cluster.endpoints import is_generated
+from svcdns.cluster.families import has_cluster_ip
+from svcdns.objects.defaults import default
+from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, invalid, not_found
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.validation import validate
+
+from . import addresses
+from .apply import apply
+from .options import DeleteOptions, Written
+from .writing import Writing, encode
+
+Object = dict[str, Any]
+
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_SERVERS_OWN = (
+    "uid",
+    "creationTimestamp",
+    "resourceVersion",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+_ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
+_NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
+PROTECTED_NAMESPACES = frozenset({"default", "kube-system"})
+
+
+def create(writing: Writing, kind: Kind, namespace: str, body: Object) -> Written:
+    """Store a new object; `body` has passed the schema."""
+    metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _SERVERS_OWN}
+    _check_namespace_field(kind, namespace, metadata)
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = _generate_name(writing, kind, namespace, metadata["generateName"])
+    new = _completed(kind, {**body, "metadata": metadata})
+    if kind is not POD:
+        new.pop("status", None)
+    new = default(kind, new)
+    _check(kind, new, None)
+    name = metadata["name"]
+    if kind.namespaced:
+        _check_namespace_open(writing, namespace)
+    if writing.load(kind, namespace, name) is not None:
+        full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        raise StatusError(
+            409,
+            "AlreadyExists",
+            f'{full} "{name}" already exists',
+            kind=kind.plural,
+            name=name,
+            group=kind.group,
+        )
+    new["metadata"] = _born(writing, new["metadata"])
+    return _store(writing, kind, None, new)
+
+
+def update(writing: Writing, kind: Kind, old: Object, body: Object, subresource: str) -> Written:
+    """Store a changed object; a write that changes nothing keeps the revision."""
+    metadata = dict(body.get("metadata") or {})
+    name = old["metadata"]["name"]
+    _check_same_object(kind, old, metadata)
+    if subresource == "status":
+        new = {**old, "status": body.get("status") or {}}
+    else:
+        new = _completed(kind, {**body, "metadata": _inherited(old, metadata)})
+        if kind is not POD or not new.get("status"):
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = old["status"]
+    if kind is SERVICE and subresource == "":
+        new = _with_allocations(old, new)
+    new = default(kind, new)
+    _check(kind, new, old)
+    if kind is ENDPOINTSLICE and is_generated(old):
+        raise _generated(name)
+    return _store(writing, kind, old, new)
+
+
+def delete(writing: Writing, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
+    """Delete an object; a Pod with a grace period stays, terminating, until that is over."""
+    old = writing.load(kind, namespace, name)
+    if old is None:
+        raise not_found(kind.plural, name, kind.group)
+    check_preconditions(kind, old, options)
+    if kind is ENDPOINTSLICE and is_generated(old):
+        raise _generated(name)
+    if kind is POD and options.grace_period_seconds:
+        return _begin_termination(writing, old, options.grace_period_seconds)
+    return remove(writing, kind, old)
+
+
+def remove(writing: Writing, kind: Kind, old: Object) -> Written:
+    """Take an object away with all that followed from it."""
+    octets = writing.remove(kind, old)
+    if kind is SERVICE:
+        addresses.release(writing, old)
+    apply(writing, kind, old, None)
+    return Written(octets)
+
+
+def _begin_termination(writing: Writing, old: Object, seconds: int) -> Written:
+    """Mark a Pod as terminating: it leaves the answers at once; the object goes after its grace period."""
+    if old["metadata"].get("deletionTimestamp"):
+        return Written(encode(old))
+    metadata = {
+        **old["metadata"],
+        "deletionTimestamp": writing.later(seconds),
+        "deletionGracePeriodSeconds": seconds,
+    }
+    return _store(writing, POD, old, {**old, "metadata": metadata})
+
+
+def mark_terminating(writing: Writing, old: Object) -> Written:
+    """Mark a Namespace as terminating: nothing can be created in it any more."""
+    if old["metadata"].get("deletionTimestamp"):
+        return Written(encode(old))
+    return _store(writing, NAMESPACE, old, _terminating(writing, old))
+
+
+def terminating(writing: Writing, old: Object) -> bytes:
+    """Return a Namespace as its deletion is answered, whether or not it is stored like that."""
+    return encode(_terminating(writing, old))
+
+
+def _terminating(writing: Writing, old: Object) -> Object:
+    metadata = {**old["metadata"], "deletionTimestamp": writing.now}
+    return {**old, "metadata": metadata, "status": {**(old.get("status") or {}), "phase": "Terminating"}}
+
+
+def check_deletable(kind: Kind, name: str) -> None:
+    """Refuse to delete the namespaces that exist from the start (403, as Kubernetes does)."""
+    if kind is NAMESPACE and name in PROTECTED_NAMESPACES:
+        text = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+        raise StatusError(403, "Forbidden", text, kind="namespaces", name=name)
+
+
+def _store(writing: Writing, kind: Kind, old: Object | None, new: Object) -> Written:
+    if kind is ENDPOINTSLICE and is_generated(new):
+        raise _generated(new["metadata"]["name"])
+    if kind is SERVICE:
+        addresses.allocate(writing, old, new)
+    new = _ordered(new)
+    if old is not None and new == old:
+        return Written(encode(old))
+    octets = writing.save(kind, old, new)
+    apply(writing, kind, old, new)
+    return Written(octets, created=old is None, warnings=tuple(_warnings(kind, old, new)))
+
+
+def _check(kind: Kind, new: Object, old: Object | None) -> None:
+    causes = validate(kind, new, old)
+    if causes:
+        metadata = new["metadata"]
+        raise invalid(
+            kind.name, metadata.get("name") or metadata.get("generateName") or "", causes, kind.group
+        )
+
+
+def _completed(kind: Kind, body: Object) -> Object:
+    return {**body, "apiVersion": kind.api_version, "kind": kind.name}
+
+
+def _ordered(obj: Object) -> Object:
+    """Return the object with its top fields in the order that people expect."""
+    first = {key: obj[key] for key in _ORDER if key in obj}
+    return {**first, **{key: value for key, value in obj.items() if key not in first}}
+
+
+def _born(writing: Writing, metadata: Object) -> Object:
+    """Return the metadata of a new object, complete but for the revision."""
+    return {**metadata, "uid": str(uuid.uuid4()), "creationTimestamp": writing.now}
+
+
+def _inherited(old: Object, metadata: Object) -> Object:
+    """Return metadata of an update: what is the server's to say comes from the stored object."""
+    kept = {key: old["metadata"][key] for key in _SERVERS_OWN if key in old["metadata"]}
+    given = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    for key in ("name", "namespace", "generateName"):
+        if key in old["metadata"]:
+            given.setdefault(key, old["metadata"][key])
+    return {**given, **kept}
+
+
+def _check_namespace_field(kind: Kind, namespace: str, metadata: Object) -> None:
+    given = metadata.get("namespace") or ""
+    if given and given != namespace:
+        message = "the namespace of the provided object does not match the namespace sent on the request"
+        raise bad_request(message)
+    if kind.namespaced:
+        metadata["namespace"] = namespace
+    else:
+        metadata.pop("namespace", None)
+
+
+def _check_same_object(kind: Kind, old: Object, metadata: Object) -> None:
+    name, stored = old["metadata"]["name"], old["metadata"]
+    if metadata.get("name", name) != name:
+        message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+        raise bad_request(message)
+    if metadata.get("namespace") and metadata["namespace"] != stored.get("namespace", ""):
+        message = "the namespace of the provided object does not match the namespace sent on the request"
+        raise bad_request(message)
+    given = metadata.get("resourceVersion")
+    if given and given != stored["resourceVersion"]:
+        message = (
+            "the object has been modified; please apply your changes to the latest version and try again"
+        )
+        raise conflict(kind.plural, name, message, kind.group)
+    if metadata.get("uid") and metadata["uid"] != stored["uid"]:
+        message = f"Precondition failed: UID in object: {metadata['uid']}, UID stored: {stored['uid']}"
+        raise conflict(kind.plural, name, message, kind.group)
+
+
+def check_preconditions(kind: Kind, old: Object, options: DeleteOptions) -> None:
+    """Raise StatusError 409 where uid or resourceVersion are not those that the client expects."""
+    metadata = old["metadata"]
+    wanted = (
+        ("UID", options.uid, metadata["uid"]),
+        ("ResourceVersion", options.resource_version, metadata["resourceVersion"]),
+    )
+    for word, given, stored in wanted:
+        if given and given != stored:
+            message = f"Precondition failed: {word} in precondition: {given}, {word} in object meta: {stored}"
+            raise conflict(kind.plural, metadata["name"], message, kind.group)
+
+
+def _check_namespace_open(writing: Writing, namespace: str) -> None:
+    found = writing.load(NAMESPACE, "", namespace)
+    if found is None:
+        raise not_found("namespaces", namespace)
+    if found["metadata"].get("deletionTimestamp"):
+        text = f"unable to create new content in namespace {namespace} because it is being terminated"
+        cause = Cause(
+            "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
+        )
+        raise StatusError(403, "Forbidden", text, kind="namespaces", name=namespace, causes=[cause])
+
+
+def _generate_name(writing: Writing, kind: Kind, namespace: str, stem: str) -> str:
+    for _ in range(8):
+        name = stem[:58] + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+        if writing.load(kind, namespace, name) is None:
+            return name
+    raise StatusError(
+        409,
+        "AlreadyExists",
+        f'{kind.plural} "{stem}": no free name was found, please try again',
+        kind=kind.plural,
+    )
+
+
+def _with_allocations(old: Object, new: Object) -> Object:
+    """Keep what a Service was given where the new version does not speak of it (a plain PUT or apply)."""
+    before, spec = old["spec"], dict(new.get("spec") or {})
+    if not has_cluster_ip(spec) or before.get("type") == "ExternalName":
+        return new
+    if not spec.get("clusterIP") and not spec.get("clusterIPs") and before.get("clusterIPs"):
+        spec["clusterIPs"], spec["clusterIP"] = before["clusterIPs"], before["clusterIP"]
+    for key in ("ipFamilies", "ipFamilyPolicy"):
+        if not spec.get(key) and key in before:
+            spec[key] = before[key]
+    return {**new, "spec": spec}
+
+
+def _generated(name: str) -> StatusError:
+    text = (
+        f'endpointslices.discovery.k8s.io "{name}" is forbidden: generated from a Service and its Pods; '
+        "write those, or a slice of your own without the label endpointslice.kubernetes.io/managed-by"
+    )
+    return StatusError(403, "Forbidden", text, kind="endpointslices", name=name, group="discovery.k8s.io")
+
+
+def _warnings(kind: Kind, old: Object | None, new: Object) -> list[str]:
+    """Return what is accepted and yet likely not what was meant."""
+    name, spec = new["metadata"]["name"], new.get("spec") or {}
+    out = []
+    if kind is NAMESPACE and old is None and name in _NAMES_WITHOUT_SHORT_FORM:
+        out.append(f"namespace {name}: its Services have no short name X.{name} below the cluster domain")
+    if kind is POD and any(c.get("readinessProbe") for c in spec.get("containers") or []):
+        out.append(
+            "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
+        )
+    if kind is SERVICE and spec.get("type") == "ExternalName":
+        text = spec.get("externalName", "").removesuffix(".")
+        if text.replace(".", "").isdigit() or ":" in text:
+            out.append(
+                "spec.externalName is an address: it resolves to nothing; use a headless Service with a slice"
+            )
+    return out

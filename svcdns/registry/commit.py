@@ -1,0 +1,195 @@
+"""Group commit: one thread, one LMDB transaction for all writes that wait.
+
+Each write runs in a child transaction on the state that those before it left; one that is refused
+aborts alone.  When all have run, the touched names are rebuilt once, and one commit (one fsync) makes
+the group durable and visible at the same moment.  Only then are the clients told.  A client that leaves
+does not undo its write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import lmdb
+
+from svcdns.objects.errors import StatusError
+from svcdns.store import log
+from svcdns.store.environment import Store
+from svcdns.store.snapshot import SERVING, Serving, decode_serving
+
+from .answers import AnswerTable, move_serials, rebuild
+from .settings import Settings
+from .writing import TIME_FORMAT, Touched, Writing
+
+logger = logging.getLogger(__name__)
+
+MAX_GROUP = 128
+Action = Callable[[Writing], Any]
+
+
+class _DryRun(Exception):
+    """Ends the child transaction of a dry run; carries what the write would have come to."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+
+
+@dataclass(slots=True)
+class _Waiting:
+    action: Action
+    dry_run: bool
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Committer:
+    """Runs writes in its own thread; `on_commit` is called in the event loop after each commit."""
+
+    def __init__(self, store: Store, settings: Settings, on_commit: Callable[[float], None]) -> None:
+        """`on_commit` is given the duration of the group, in seconds."""
+        self._store = store
+        self._settings = settings
+        self._on_commit = on_commit
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; to be called in the event loop that will await the writes."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Let the writes that wait finish, then end the thread."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def write(self, action: Action, *, dry_run: bool = False) -> Any:
+        """Run one write and return its result once it is durable; raise what it raised."""
+        assert self._loop is not None, "the committer has not been started"
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queue.put(_Waiting(action, dry_run, future))
+        return await asyncio.shield(future)
+
+    def _run(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            group, ended = self._gather(first)
+            began = time.monotonic()
+            changed = self._commit(group)
+            self._tell(group, time.monotonic() - began if changed else None)
+            if ended:
+                return
+
+    def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+        group = [first]
+        while len(group) < MAX_GROUP:
+            try:
+                following = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+            if following is None:
+                return group, True
+            group.append(following)
+        return group, False
+
+    def _commit(self, group: list[_Waiting]) -> bool:
+        """Run a group; return whether anything was committed."""
+        txn = None
+        try:
+            txn = self._store.env.begin(write=True)
+            touched, changed = self._run_all(txn, group)
+            if changed:
+                self._finish(txn, touched)
+                txn.commit()
+            else:
+                txn.abort()
+            return changed
+        except Exception as failure:
+            if txn is not None:
+                txn.abort()
+            error = _group_failure(failure)
+            for waiting in group:
+                waiting.error = waiting.error or error
+            return False
+
+    def _run_all(self, txn: lmdb.Transaction, group: list[_Waiting]) -> tuple[Touched, bool]:
+        touched, changed = Touched(), False
+        now = datetime.now(UTC).strftime(TIME_FORMAT)
+        for waiting in group:
+            try:
+                with self._store.env.begin(write=True, parent=txn) as child:
+                    writing = Writing(child, self._store.tables, self._settings, now)
+                    waiting.result = waiting.action(writing)
+                    if waiting.dry_run:
+                        raise _DryRun(waiting.result)
+                touched.merge(writing.touched)
+                changed = changed or writing.changed
+            except _DryRun:
+                pass
+            except StatusError as refused:
+                waiting.error = refused
+            except lmdb.Error:
+                raise
+            except Exception as bug:
+                logger.exception("a write failed unexpectedly")
+                waiting.error = StatusError(
+                    500, "InternalError", f"Internal error occurred: {type(bug).__name__}"
+                )
+        return touched, changed
+
+    def _finish(self, txn: lmdb.Transaction, touched: Touched) -> None:
+        """Rebuild the touched names, move the serials, trim the log."""
+        tables = self._store.tables
+        if touched:
+            writing = Writing(txn, tables, self._settings, "")
+            answers = AnswerTable(writing, answers_table(self._store, txn))
+            rebuild(answers, touched)
+            move_serials(answers, int(time.time()))
+        log.trim(txn, tables.log)
+
+    def _tell(self, group: list[_Waiting], seconds: float | None) -> None:
+        assert self._loop is not None
+
+        def tell() -> None:
+            if seconds is not None:
+                self._on_commit(seconds)
+            for waiting in group:
+                if waiting.future.done():
+                    continue
+                if waiting.error is not None:
+                    waiting.future.set_exception(waiting.error)
+                else:
+                    waiting.future.set_result(waiting.result)
+
+        self._loop.call_soon_threadsafe(tell)
+
+
+def answers_table(store: Store, txn: lmdb.Transaction) -> lmdb._Database:
+    """Return the table of the generation that answers now."""
+    octets = txn.get(SERVING, db=store.tables.meta)
+    serving: Serving | None = decode_serving(bytes(octets)) if octets is not None else None
+    second = serving is not None and serving.generation == "b"
+    return store.tables.answers_b if second else store.tables.answers_a
+
+
+def _group_failure(failure: Exception) -> StatusError:
+    """Say what happened to a whole group; its state is as before."""
+    full = isinstance(failure, lmdb.MapFullError) or getattr(failure, "errno", None) == errno.ENOSPC
+    if full or "No space left" in str(failure):
+        logger.error("no room for a write: %s", failure)
+        return StatusError(507, "InsufficientStorage", "the data folder is full; nothing was changed")
+    logger.error("a commit failed", exc_info=failure)
+    return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")

@@ -1,0 +1,83 @@
+"""What a client may say with a request, and what it gets back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from svcdns.objects.selectors import FieldSelector, LabelSelector
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """Options of create, replace and patch."""
+
+    dry_run: bool = False
+    field_validation: str = "Warn"
+    """Strict, Warn or Ignore: what happens to unknown fields."""
+    field_manager: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """Options of delete; `uid` and `resource_version` are preconditions."""
+
+    dry_run: bool = False
+    grace_period_seconds: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    propagation_policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A patch: its type ("json", "merge" or "strategic") and the decoded document."""
+
+    type: str
+    document: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a collection are meant."""
+
+    labels: LabelSelector | None = None
+    fields: FieldSelector | None = None
+
+    def __bool__(self) -> bool:
+        return self.labels is not None or self.fields is not None
+
+    def matches(self, obj: dict[str, Any]) -> bool:
+        """Return whether an object (or what `selectable` keeps of it) is meant."""
+        labels = obj["metadata"].get("labels") or {}
+        by_label = self.labels is None or self.labels.matches(labels)
+        return by_label and (self.fields is None or self.fields.matches(obj))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write came to; `object` is JSON as served, of a delete the last state."""
+
+    object: bytes
+    created: bool = False
+    warnings: tuple[str, ...] = ()
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list: objects as JSON, the list's revision, and where to go on ("" = at the end)."""
+
+    items: list[bytes]
+    revision: int
+    continue_: str = ""
+    remaining: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a watch: ADDED, MODIFIED, DELETED or BOOKMARK."""
+
+    type: str
+    object: bytes
+    revision: int

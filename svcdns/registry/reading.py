@@ -1,0 +1,212 @@
+"""Reading what is committed: one object, pages of a list, and the Endpoints view.
+
+Objects stay JSON bytes; they are decoded only where a selector has to look inside.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any
+
+import lmdb
+import msgspec
+
+from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
+from svcdns.objects.errors import StatusError, bad_request, not_found
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
+from svcdns.store import log
+from svcdns.store.environment import Store
+
+from .options import Page, Selection
+from .writing import collection_prefix, decode, encode, joined, object_key, read_revision
+
+MAX_PAGE = 10_000
+
+
+class _Token(msgspec.Struct, array_like=True, frozen=True):
+    """A `continue` token: which list it belongs to, its revision, the last key given."""
+
+    kind: str
+    namespace: str
+    revision: int
+    after: bytes
+
+
+def get(store: Store, kind: Kind, namespace: str, name: str) -> bytes:
+    """Return an object as JSON; StatusError 404 where there is none."""
+    if kind is ENDPOINTS:
+        return _endpoints_view(store, namespace, name)
+    with store.read() as txn:
+        octets = txn.get(object_key(kind, namespace, name), db=store.tables.objects)
+    if octets is None:
+        raise not_found(kind.plural, name, kind.group)
+    return bytes(octets)
+
+
+def page(
+    store: Store, kind: Kind, namespace: str, selection: Selection, limit: int = 0, continue_: str = ""
+) -> Page:
+    """Return a part of a list, all of it where `limit` is 0.
+
+    Pages after the first show the present state under the first page's revision: a watch from there
+    brings whatever changed meanwhile.  StatusError 400 for a token of another list, 410 for an old one.
+    """
+    if kind is ENDPOINTS:
+        return _endpoints_page(store, namespace, selection)
+    token = _read_token(continue_, kind, namespace) if continue_ else None
+    limit = min(limit, MAX_PAGE) if limit > 0 else 0
+    with store.read() as txn:
+        revision = read_revision(txn, store.tables)
+        if token is not None:
+            _check_not_expired(txn, store, token)
+            revision = token.revision
+        items: list[bytes] = []
+        last, more = b"", False
+        for key, value in _rows(txn, store, kind, namespace, token.after if token else b""):
+            if selection and not selection.matches(decode(value)):
+                continue
+            if limit and len(items) == limit:
+                more = True
+                break
+            items.append(value)
+            last = key
+        if not more:
+            return Page(items, revision)
+        remaining = None if selection else _count_after(txn, store, kind, namespace, last)
+    return Page(items, revision, _write_token(_Token(kind.name, namespace, revision, last)), remaining)
+
+
+def count(store: Store, kind: Kind) -> int:
+    """Return how many objects of a kind there are; walks their keys."""
+    with store.read() as txn:
+        return _count_after(txn, store, kind, "", collection_prefix(kind)[:-1])
+
+
+def _rows(
+    txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes
+) -> Iterator[tuple[bytes, bytes]]:
+    prefix = collection_prefix(kind, namespace)
+    with txn.cursor(db=store.tables.objects) as cursor:
+        if not cursor.set_range(after + b"\0" if after else prefix):
+            return
+        for key, value in cursor.iternext():
+            if not bytes(key).startswith(prefix):
+                return
+            yield bytes(key), bytes(value)
+
+
+def _count_after(txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes) -> int:
+    prefix = collection_prefix(kind, namespace)
+    with txn.cursor(db=store.tables.objects) as cursor:
+        if not cursor.set_range(after + b"\0"):
+            return 0
+        count = 0
+        for key in cursor.iternext(values=False):
+            if not bytes(key).startswith(prefix):
+                break
+            count += 1
+        return count
+
+
+def _write_token(token: _Token) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(token)).decode()
+
+
+def _read_token(text: str, kind: Kind, namespace: str) -> _Token:
+    try:
+        token = msgspec.msgpack.decode(base64.urlsafe_b64decode(text.encode()), type=_Token)
+    except (binascii.Error, ValueError, msgspec.MsgspecError) as wrong:
+        raise bad_request("continue: not a token that this server has given out") from wrong
+    if (token.kind, token.namespace) != (kind.name, namespace):
+        raise bad_request("continue: the token belongs to another list")
+    return token
+
+
+def _check_not_expired(txn: lmdb.Transaction, store: Store, token: _Token) -> None:
+    oldest = log.oldest(txn, store.tables.log)
+    if oldest is not None and token.revision < oldest - 1:
+        text = "The provided continue parameter is too old to display a consistent list; start the list again"
+        raise StatusError(410, "Expired", text)
+
+
+def slices_by_service(store: Store, namespace: str, service: str) -> list[dict[str, Any]]:
+    """Return every slice of a Service, decoded."""
+    prefix = joined(namespace, service)
+    found = []
+    with store.read() as txn, txn.cursor(db=store.tables.slices) as cursor:
+        if cursor.set_range(prefix):
+            for key in cursor.iternext(values=False):
+                if not bytes(key).startswith(prefix):
+                    break
+                name = bytes(key)[len(prefix) : -1].decode()
+                octets = txn.get(object_key(ENDPOINTSLICE, namespace, name), db=store.tables.objects)
+                if octets is not None:
+                    found.append(decode(octets))
+    return found
+
+
+def _endpoints_view(store: Store, namespace: str, name: str) -> bytes:
+    """Return core/v1 Endpoints as computed from the slices of a Service; 404 without the Service."""
+    try:
+        service = decode(get(store, SERVICE, namespace, name))
+    except StatusError as missing:
+        raise not_found(ENDPOINTS.plural, name) from missing
+    return encode(_endpoints(service, slices_by_service(store, namespace, name)))
+
+
+def _endpoints(service: dict[str, Any], slices: list[dict[str, Any]]) -> dict[str, Any]:
+    revisions = [int(obj["metadata"]["resourceVersion"]) for obj in (service, *slices)]
+    metadata = service["metadata"]
+    labels = {**(metadata.get("labels") or {}), SERVICE_NAME_LABEL: metadata["name"]}
+    view: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": str(max(revisions)),
+            "creationTimestamp": metadata["creationTimestamp"],
+            "labels": labels,
+        },
+    }
+    subsets = [subset for obj in slices if (subset := _subset(obj))]
+    if subsets:
+        view["subsets"] = subsets
+    return view
+
+
+def _subset(endpoint_slice: dict[str, Any]) -> dict[str, Any]:
+    ready: list[dict[str, Any]] = []
+    not_ready: list[dict[str, Any]] = []
+    for endpoint in endpoint_slice.get("endpoints") or []:
+        is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
+        for address in endpoint["addresses"]:
+            entry = {
+                "ip": address,
+                **{k: endpoint[k] for k in ("hostname", "nodeName", "targetRef") if k in endpoint},
+            }
+            (ready if is_ready else not_ready).append(entry)
+    if not ready and not not_ready:
+        return {}
+    subset: dict[str, Any] = {}
+    if ready:
+        subset["addresses"] = ready
+    if not_ready:
+        subset["notReadyAddresses"] = not_ready
+    if endpoint_slice.get("ports"):
+        subset["ports"] = endpoint_slice["ports"]
+    return subset
+
+
+def _endpoints_page(store: Store, namespace: str, selection: Selection) -> Page:
+    services = page(store, SERVICE, namespace, Selection())
+    items = []
+    for octets in services.items:
+        metadata = decode(octets)["metadata"]
+        view = _endpoints(decode(octets), slices_by_service(store, metadata["namespace"], metadata["name"]))
+        if selection.matches(view):
+            items.append(encode(view))
+    return Page(items, services.revision)

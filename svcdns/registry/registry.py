@@ -1,0 +1,293 @@
+"""The registry: what those who register things call.  The one write path begins here.
+
+Writes are queued to the committer and return when they are durable and visible to every DNS worker;
+reads and watches see only what is committed.  All methods raise StatusError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import lmdb
+
+from svcdns.config import Config
+from svcdns.objects.errors import StatusError, not_found
+from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD, STORED, Kind
+from svcdns.objects.patches import apply_patch
+from svcdns.objects.schema import structure
+from svcdns.store.environment import Store
+
+from . import accept, generation, reading, removal
+from .commit import Committer
+from .options import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
+from .settings import Settings, make_settings
+from .watch import Waker, watch
+from .writing import Writing, decode
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+FIRST_NAMESPACES = ("default", "kube-system")
+
+
+class Registry:
+    """The registry of one server; made, started and used in one event loop."""
+
+    def __init__(
+        self, store: Store, config: Config, observe_commit: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        """`store` was opened for writing; `observe_commit` is given each commit's duration in seconds."""
+        self.store = store
+        self.settings: Settings = make_settings(config)
+        self._observe_commit = observe_commit
+        self._waker = Waker()
+        self._committer = Committer(store, self.settings, self._committed)
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Bring the stored answers up to date, make the first namespaces, take up what was under way.
+
+        Raises generation.NewerLayout for data of a newer svcdns.
+        """
+        generation.check_layout(self.store)
+        await asyncio.to_thread(generation.bring_up_to_date, self.store, self.settings)
+        self._committer.start()
+        for name in FIRST_NAMESPACES:
+            if self._find(NAMESPACE, "", name) is None:
+                await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
+        self._resume()
+
+    async def set_loaded(self) -> None:
+        """Note that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
+        await asyncio.to_thread(generation.set_loaded, self.store)
+
+    async def stop(self) -> None:
+        """Let the writes that wait finish, end everything that runs."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await self._committer.stop()
+
+    async def create(
+        self, kind: Kind, namespace: str, body: dict[str, Any], options: WriteOptions
+    ) -> Written:
+        """Create an object from its JSON shape."""
+        _check_writable(kind)
+        body, warnings = structure(kind, _named(kind, body), options.field_validation)
+        written = await self._write(lambda w: accept.create(w, kind, namespace, body), options)
+        return _with_warnings(written, warnings)
+
+    async def replace(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        body: dict[str, Any],
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> Written:
+        """Replace an object, or its status (`subresource` "status")."""
+        _check_writable(kind)
+        body, warnings = structure(kind, _named(kind, body), options.field_validation)
+
+        def action(writing: Writing) -> Written:
+            old = _existing(writing, kind, namespace, name)
+            return accept.update(writing, kind, old, body, subresource)
+
+        written = await self._write(action, options)
+        return _with_warnings(written, warnings)
+
+    async def patch(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Patch,
+        options: WriteOptions,
+        subresource: str = "",
+    ) -> Written:
+        """Patch an object as it stands when the write's turn comes."""
+        _check_writable(kind)
+
+        def action(writing: Writing) -> Written:
+            old = _existing(writing, kind, namespace, name)
+            patched = apply_patch(kind, old, patch.type, patch.document)
+            if not isinstance(patched, dict):
+                raise StatusError(422, "Invalid", "the patch leaves no object")
+            body, warnings = structure(kind, _named(kind, patched), options.field_validation)
+            return _with_warnings(accept.update(writing, kind, old, body, subresource), warnings)
+
+        return await self._write(action, options)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
+        """Delete an object; of a Namespace also all that is in it (at once, or in steps when it is much)."""
+        _check_writable(kind)
+        accept.check_deletable(kind, name)
+        if kind is NAMESPACE:
+            action: Callable[[Writing], Written] = lambda w: removal.begin(w, name, options)  # noqa: E731
+        else:
+            action = lambda w: accept.delete(w, kind, namespace, name, options)  # noqa: E731
+        written: Written = await self._committer.write(action, dry_run=options.dry_run)
+        if not options.dry_run:
+            self._after_delete(kind, decode(written.object))
+        return written
+
+    async def delete_collection(
+        self, kind: Kind, namespace: str, selection: Selection, options: DeleteOptions
+    ) -> Page:
+        """Delete all selected objects, at most 500 a transaction; return those that were deleted."""
+        _check_writable(kind)
+        page = self.page(kind, namespace, selection)
+        gone: list[bytes] = []
+        for start in range(0, len(page.items), removal.CHUNK):
+            objects = [decode(octets) for octets in page.items[start : start + removal.CHUNK]]
+            action = functools.partial(removal.delete_each, kind=kind, objects=objects, options=options)
+            written: list[Written] = await self._committer.write(action, dry_run=options.dry_run)
+            for item in written:
+                gone.append(item.object)
+                if not options.dry_run:
+                    self._after_delete(kind, decode(item.object))
+        return Page(gone, page.revision)
+
+    def get(self, kind: Kind, namespace: str, name: str) -> bytes:
+        """Return an object as JSON."""
+        return reading.get(self.store, kind, namespace, name)
+
+    def page(
+        self, kind: Kind, namespace: str, selection: Selection, limit: int = 0, continue_: str = ""
+    ) -> Page:
+        """Return a part of a list; `namespace` "" is all."""
+        return reading.page(self.store, kind, namespace, selection, limit, continue_)
+
+    def watch(
+        self,
+        kind: Kind,
+        namespace: str,
+        selection: Selection,
+        after: int | None,
+        *,
+        bookmarks: bool = False,
+        initial_events: bool = False,
+    ) -> AsyncIterator[Event]:
+        """Yield what changes in a collection; see watch.watch."""
+        return watch(
+            self.store,
+            self._waker,
+            kind,
+            namespace,
+            selection,
+            after,
+            bookmarks=bookmarks,
+            initial_events=initial_events,
+        )
+
+    def count(self, kind: Kind) -> int:
+        """Return how many objects of a kind there are."""
+        return reading.count(self.store, kind)
+
+    async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
+        """Run something in the one writer's transaction (zone files); durable when this returns."""
+
+        def run(writing: Writing) -> T:
+            result = action(writing.txn)
+            writing.changed = True
+            return result
+
+        result: T = await self._committer.write(run)
+        return result
+
+    async def _write(self, action: Callable[[Writing], Written], options: WriteOptions) -> Written:
+        written: Written = await self._committer.write(action, dry_run=options.dry_run)
+        return written
+
+    def _committed(self, seconds: float) -> None:
+        self._observe_commit(seconds)
+        self._waker.wake()
+
+    def _find(self, kind: Kind, namespace: str, name: str) -> bytes | None:
+        try:
+            return self.get(kind, namespace, name)
+        except StatusError:
+            return None
+
+    def _after_delete(self, kind: Kind, obj: dict[str, Any]) -> None:
+        """See to what a deletion leaves for later: a Pod's grace period, the rest of a namespace."""
+        metadata = obj["metadata"]
+        if kind is POD and metadata.get("deletionTimestamp"):
+            self._schedule_removal(metadata)
+        elif kind is NAMESPACE and self._find(NAMESPACE, "", metadata["name"]) is not None:
+            self._run(self._empty(metadata["name"]))
+
+    def _resume(self) -> None:
+        """Take up after a restart what had been begun."""
+        for octets in self.page(POD, "", Selection()).items:
+            metadata = decode(octets)["metadata"]
+            if metadata.get("deletionTimestamp"):
+                self._schedule_removal(metadata)
+        for octets in self.page(NAMESPACE, "", Selection()).items:
+            metadata = decode(octets)["metadata"]
+            if metadata.get("deletionTimestamp"):
+                self._run(self._empty(metadata["name"]))
+
+    def _schedule_removal(self, metadata: dict[str, Any]) -> None:
+        """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid."""
+        until = datetime.fromisoformat(metadata["deletionTimestamp"])
+        delay = max((until - datetime.now(UTC)).total_seconds(), 0.0)
+        delay = min(delay, float(metadata.get("deletionGracePeriodSeconds") or 0))  # a clock set back
+        key = (metadata["namespace"], metadata["name"])
+        if key in self._timers:
+            self._timers[key].cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[key] = loop.call_later(delay, lambda: self._run(self._remove_pod(key, metadata["uid"])))
+
+    async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
+        self._timers.pop(key, None)
+        await self._committer.write(lambda w: accept.delete(w, POD, *key, DeleteOptions(uid=uid)))
+
+    async def _empty(self, namespace: str) -> None:
+        """Empty a terminating namespace step by step, then remove it."""
+        while not await self._committer.write(lambda w: removal.empty_some(w, namespace)):
+            await asyncio.sleep(0)
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        overtaken = isinstance(error, StatusError) and error.code in (404, 409)
+        if error is not None and not overtaken:
+            logger.error("work after a deletion failed: %s", error)
+
+
+def _check_writable(kind: Kind) -> None:
+    if kind not in STORED or kind is ENDPOINTS:
+        text = "the server does not allow this method on the requested resource"
+        raise StatusError(405, "MethodNotAllowed", text, kind=kind.plural)
+
+
+def _named(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body with apiVersion and kind where they were left out."""
+    return {"apiVersion": kind.api_version, "kind": kind.name, **body}
+
+
+def _existing(writing: Writing, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+    found = writing.load(kind, namespace, name)
+    if found is None:
+        raise not_found(kind.plural, name, kind.group)
+    return found
+
+
+def _with_warnings(written: Written, warnings: tuple[str, ...]) -> Written:
+    if not warnings:
+        return written
+    return Written(written.object, written.created, (*warnings, *written.warnings), written.revision)

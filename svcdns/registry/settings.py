@@ -1,0 +1,109 @@
+"""The options that shape stored answers, and the fingerprint by which the store knows them again.
+
+`RULES` is raised when the same objects come to give other answers; a golden test enforces it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+import msgspec
+
+from svcdns.config import Config
+from svcdns.names.cluster_names import ClusterNames
+from svcdns.names.key import key_of
+from svcdns.names.records import Address
+from svcdns.objects.selectors import LabelSelector
+
+RULES = 1
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The configuration as the write path uses it."""
+
+    config: Config
+    names: ClusterNames
+    namespace_selector: LabelSelector | None
+    reverse_zones: tuple[tuple[str, bytes], ...]
+    """(origin, key) of each reverse zone."""
+    servers: tuple[Address, ...]
+    """Addresses of ns.dns.Z."""
+
+    @property
+    def ttl(self) -> int:
+        """TTL of records, in seconds, where a Service does not say otherwise."""
+        return self.config.dns.ttl
+
+    def fingerprint(self) -> bytes:
+        """Return octets that differ whenever the options give other answers."""
+        dns = self.config.dns
+        shaping = {
+            "cluster_domain": self.names.domain,
+            "ranges": [str(network) for network in self.config.services.cluster_ip_ranges],
+            "servers": [str(address) for address in self.servers],
+            **{name: getattr(dns, name) for name in _SHAPING},
+        }
+        return msgspec.json.encode(shaping)
+
+
+_SHAPING = (
+    "ttl",
+    "negative_ttl",
+    "short_names",
+    "pods",
+    "endpoint_pod_names",
+    "ignore_empty_service",
+    "namespaces",
+    "namespace_labels",
+    "reverse_zones",
+    "fallthrough",
+)
+
+
+def make_settings(config: Config) -> Settings:
+    """Return the settings of a configuration."""
+    selector = LabelSelector.parse(config.dns.namespace_labels) if config.dns.namespace_labels else None
+    zones = tuple((zone.removesuffix(".") + ".", key_of(zone)) for zone in config.dns.reverse_zones)
+    return Settings(config, ClusterNames(config.cluster_domain), selector, zones, advertised(config))
+
+
+def advertised(config: Config) -> tuple[Address, ...]:
+    """Return the addresses of ns.dns.Z: as configured, or those listened on.
+
+    Never a wildcard address, and no loopback address while there is another.
+    """
+    texts = config.dns.advertise_addresses or [endpoint.host for endpoint in config.dns.listen]
+    found = [address for address in dict.fromkeys(map(ip_address, texts)) if not address.is_unspecified]
+    public = [address for address in found if not address.is_loopback]
+    return tuple(found if config.dns.advertise_addresses else public or found)
+
+
+def own_reverse_prefixes(networks: tuple[Network, ...]) -> tuple[bytes, ...]:
+    """Return the keys below which the reverse names of these networks stand.
+
+    A network that does not end at a label's boundary (8 bits in in-addr.arpa, 4 in ip6.arpa) is
+    split into those that do.
+    """
+    keys = []
+    for network in networks:
+        step = 8 if network.version == 4 else 4
+        prefix = -(-network.prefixlen // step) * step
+        for part in network.subnets(new_prefix=prefix):
+            labels = part.network_address.reverse_pointer.split(".")
+            host_labels = (network.max_prefixlen - prefix) // step
+            keys.append(key_of(".".join(labels[host_labels:])))
+    return tuple(keys)
+
+
+def is_fallthrough(origin: str, fallthrough: tuple[str, ...]) -> bool:
+    """Return whether unknown names of a zone go on to zone files and upstreams."""
+    zones = {zone.removesuffix(".").lower() for zone in fallthrough}
+    return "" in zones or any(_below(origin.removesuffix(".").lower(), zone) for zone in zones)
+
+
+def _below(origin: str, zone: str) -> bool:
+    return origin == zone or origin.endswith("." + zone)

@@ -1,0 +1,287 @@
+"""Generated EndpointSlices: what follows from Services and Pods, kept as objects that clients can see.
+
+A Pod stays in its slice while others come and go; endpoints of one slice share family and ports; a
+slice holds at most 100.  Names, uids and times follow from the Service, so every replica makes the same.
+
+    members   namespace, service, pod, family -> slice name
+    slices    namespace, service, slice -> SliceRow (user's own slices too)
+    selectors namespace, label=value, service: each Service under the first pair of its selector
+    labels    namespace, label=value, pod: each Pod under all of its labels
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from svcdns.cluster import endpoints as rules
+from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
+
+from . import facts
+from .writing import Writing, joined, listed, scan
+
+_SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
+
+
+class SliceRow(msgspec.Struct, array_like=True, frozen=True):
+    """What has to be known of a slice without decoding it."""
+
+    group: str
+    """Family and ports of a generated slice; empty for a user's own."""
+    count: int
+
+
+_encode_row = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(SliceRow).decode
+
+
+def service_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+    """Bring the generated slices of a Service in line after it was written or deleted."""
+    present = new if new is not None else old
+    assert present is not None
+    namespace, name = present["metadata"]["namespace"], present["metadata"]["name"]
+    _index_selector(writing, namespace, name, _selector(old), _selector(new))
+    if old is not None and new is not None and _shape(old) == _shape(new):
+        return
+    editor = SliceEditor(writing, present)
+    kept = _selector(new) is not None
+    if old is not None:
+        for pod_name in editor.members():
+            pod = writing.load(POD, namespace, pod_name) if kept else None
+            editor.place(pod_name, pod if new is not None else None)
+    if new is not None and kept:
+        for pod_name in _pods_selected(writing, namespace, _selector(new) or {}):
+            pod = writing.load(POD, namespace, pod_name)
+            editor.place(pod_name, pod)
+    editor.flush()
+
+
+def pod_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+    """Bring the slices of all Services that select a Pod, or selected it, in line."""
+    present = new if new is not None else old
+    assert present is not None
+    namespace, name = present["metadata"]["namespace"], present["metadata"]["name"]
+    before, after = _labels(old), _labels(new)
+    for pair in before - after:
+        writing.txn.delete(pair_key(namespace, pair, name), db=writing.tables.labels)
+    for pair in after - before:
+        writing.txn.put(pair_key(namespace, pair, name), b"", db=writing.tables.labels)
+    for service_name in sorted(_services_of(writing, namespace, before | after)):
+        service = writing.load(SERVICE, namespace, service_name)
+        if service is None or not any(p is not None and rules.selects(service, p) for p in (old, new)):
+            continue
+        editor = SliceEditor(writing, service)
+        editor.place(name, new)
+        editor.flush()
+
+
+def slice_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+    """Note a slice (generated or a user's own) under its Service, and what its endpoints give."""
+    for present in (old, new):
+        if present is None:
+            continue
+        service = (present["metadata"].get("labels") or {}).get(rules.SERVICE_NAME_LABEL)
+        if not service:
+            continue
+        key = joined(present["metadata"]["namespace"], service, present["metadata"]["name"])
+        if present is old:
+            writing.txn.delete(key, db=writing.tables.slices)
+        else:
+            generated = rules.is_generated(present)
+            ports = present.get("ports") or []
+            group = rules.slice_group(present["addressType"], ports) if generated else ""
+            row = SliceRow(group, len(present.get("endpoints") or []))
+            writing.txn.put(key, _encode_row(row), db=writing.tables.slices)
+    facts.slice_changed(writing, old, new)
+
+
+def slices_of(writing: Writing, namespace: str, service: str) -> Iterator[dict[str, Any]]:
+    """Yield every slice of a Service."""
+    prefix = joined(namespace, service)
+    for key, _ in listed(writing.txn, writing.tables.slices, prefix):
+        found = writing.load(ENDPOINTSLICE, namespace, _last(key))
+        if found is not None:
+            yield found
+
+
+class SliceEditor:
+    """The generated slices of one Service during one write: loaded when needed, each saved once."""
+
+    def __init__(self, writing: Writing, service: dict[str, Any]) -> None:
+        """`service` as the slices are to follow it."""
+        self.writing = writing
+        self.service = service
+        self.namespace = service["metadata"]["namespace"]
+        self.name = service["metadata"]["name"]
+        self._before: dict[str, dict[str, Any] | None] = {}
+        self._now: dict[str, dict[str, Any]] = {}
+        self._positions: dict[str, dict[str, int]] = {}
+        self._open: dict[str, set[str]] | None = None
+
+    def members(self) -> list[str]:
+        """Return the names of all Pods that stand in a generated slice."""
+        prefix = joined(self.namespace, self.name)
+        rows = scan(self.writing.txn, self.writing.tables.members, prefix)
+        return list(dict.fromkeys(key.split(b"\0")[2].decode() for key, _ in rows))
+
+    def place(self, pod_name: str, pod: dict[str, Any] | None) -> None:
+        """Put a Pod's endpoints where they belong; None takes it out."""
+        families = self.service["spec"].get("ipFamilies") or []
+        for family in ("IPv4", "IPv6"):
+            endpoint = None
+            if pod is not None and family in families:
+                endpoint = rules.endpoint_of(self.service, pod, family)
+            ports = rules.ports_of(self.service, pod) if endpoint is not None and pod is not None else []
+            self._place(pod_name, family, endpoint, ports)
+
+    def _place(
+        self, pod_name: str, family: str, endpoint: dict[str, Any] | None, ports: list[dict[str, Any]]
+    ) -> None:
+        member = joined(self.namespace, self.name, pod_name, family)
+        stored = self.writing.txn.get(member, db=self.writing.tables.members)
+        current = bytes(stored).decode() if stored is not None else None
+        group = rules.slice_group(family, ports) if endpoint is not None else ""
+        if current is not None:
+            held = self._load(current)
+            if endpoint is not None and rules.slice_group(family, held.get("ports") or []) == group:
+                held["endpoints"][self._positions[current][pod_name]] = endpoint
+                return
+            self._take_out(current, pod_name)
+            self.writing.txn.delete(member, db=self.writing.tables.members)
+        if endpoint is not None:
+            chosen = self._with_room(family, ports, group)
+            self._positions[chosen][pod_name] = len(self._now[chosen]["endpoints"])
+            self._now[chosen]["endpoints"].append(endpoint)
+            self.writing.txn.put(member, chosen.encode(), db=self.writing.tables.members)
+
+    def flush(self) -> None:
+        """Save every slice that changed, delete those that are empty."""
+        for name, now in self._now.items():
+            before = self._before[name]
+            if now["endpoints"]:
+                if before is None or before["endpoints"] != now["endpoints"]:
+                    self.writing.save(ENDPOINTSLICE, before, now)
+                    slice_changed(self.writing, before, now)
+            elif before is not None:
+                self.writing.remove(ENDPOINTSLICE, before)
+                slice_changed(self.writing, before, None)
+
+    def _load(self, name: str) -> dict[str, Any]:
+        if name not in self._now:
+            before = self.writing.load(ENDPOINTSLICE, self.namespace, name)
+            assert before is not None, f"slice {name} is in the index and not among the objects"
+            now = {**before, "metadata": dict(before["metadata"]), "endpoints": list(before["endpoints"])}
+            self._before[name], self._now[name] = before, now
+            targets = (endpoint["targetRef"]["name"] for endpoint in now["endpoints"])
+            self._positions[name] = {target: at for at, target in enumerate(targets)}
+        return self._now[name]
+
+    def _take_out(self, name: str, pod_name: str) -> None:
+        """Remove a Pod's endpoint; the last one takes its place, so the others need not move."""
+        held = self._now[name]
+        self._candidates(rules.slice_group(held["addressType"], held.get("ports") or [])).add(name)
+        endpoints, positions = held["endpoints"], self._positions[name]
+        at = positions.pop(pod_name)
+        last = endpoints.pop()
+        if at < len(endpoints):
+            endpoints[at] = last
+            positions[last["targetRef"]["name"]] = at
+
+    def _with_room(self, family: str, ports: list[dict[str, Any]], group: str) -> str:
+        """Return the first slice of a group that has room, made if there is none."""
+        candidates = self._candidates(group)
+        for name in sorted(candidates):
+            if len(self._load(name)["endpoints"]) < rules.MAX_ENDPOINTS:
+                return name
+            candidates.discard(name)
+        return self._make(family, ports, group)
+
+    def _candidates(self, group: str) -> set[str]:
+        """Return the slices of a group that may have room; read from the index once."""
+        if self._open is None:
+            self._open = {}
+            prefix = joined(self.namespace, self.name)
+            for key, value in scan(self.writing.txn, self.writing.tables.slices, prefix):
+                row = _decode_row(value)
+                if row.group and row.count < rules.MAX_ENDPOINTS:
+                    self._open.setdefault(row.group, set()).add(_last(key))
+        return self._open.setdefault(group, set())
+
+    def _make(self, family: str, ports: list[dict[str, Any]], group: str) -> str:
+        uid = self.service["metadata"]["uid"]
+        ordinal = 0
+        while True:
+            name = f"{self.name}-{rules.digest(uid, group, str(ordinal))[:5]}"
+            if name not in self._now and self.writing.load(ENDPOINTSLICE, self.namespace, name) is None:
+                break
+            ordinal += 1
+        made = rules.new_slice(self.service, name, family, ports)
+        made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{self.writing.now}"))
+        made["metadata"]["creationTimestamp"] = self.writing.now
+        self._before[name], self._now[name], self._positions[name] = None, made, {}
+        self._candidates(group).add(name)
+        return name
+
+
+def _selector(service: dict[str, Any] | None) -> dict[str, str] | None:
+    """Return the selector of a Service that has endpoints by it, else None."""
+    spec = (service or {}).get("spec") or {}
+    return (spec.get("selector") or None) if spec.get("type") != "ExternalName" else None
+
+
+def _shape(service: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what of a Service its generated slices follow from."""
+    spec = service["spec"]
+    ports = [
+        (p.get("name"), p["port"], p.get("targetPort"), p.get("protocol"), p.get("appProtocol"))
+        for p in spec.get("ports") or []
+    ]
+    published = rules.publishes_not_ready(service)
+    return _selector(service), ports, spec.get("ipFamilies"), published, spec.get("clusterIP") == "None"
+
+
+def pair_key(namespace: str, pair: str, *name: str) -> bytes:
+    """Key in `selectors` and `labels`; pairs are hashed, for a label may be longer than a key."""
+    return joined(namespace, hashlib.blake2b(pair.encode(), digest_size=16).hexdigest(), *name)
+
+
+def _first_pair(selector: Mapping[str, str] | None) -> str | None:
+    return None if not selector else min(f"{key}={value}" for key, value in selector.items())
+
+
+def _index_selector(
+    writing: Writing, namespace: str, name: str, old: Mapping[str, str] | None, new: Mapping[str, str] | None
+) -> None:
+    before, after = _first_pair(old), _first_pair(new)
+    if before != after:
+        if before is not None:
+            writing.txn.delete(pair_key(namespace, before, name), db=writing.tables.selectors)
+        if after is not None:
+            writing.txn.put(pair_key(namespace, after, name), b"", db=writing.tables.selectors)
+
+
+def _labels(pod: dict[str, Any] | None) -> set[str]:
+    labels = (pod["metadata"].get("labels") or {}) if pod is not None else {}
+    return {f"{key}={value}" for key, value in labels.items()}
+
+
+def _services_of(writing: Writing, namespace: str, pairs: Iterable[str]) -> set[str]:
+    return {
+        _last(key)
+        for pair in pairs
+        for key, _ in scan(writing.txn, writing.tables.selectors, pair_key(namespace, pair))
+    }
+
+
+def _pods_selected(writing: Writing, namespace: str, selector: Mapping[str, str]) -> list[str]:
+    """Return the names of the Pods under one pair of the selector; `endpoint_of` checks the others."""
+    pair = _first_pair(selector) or ""
+    return [_last(key) for key, _ in scan(writing.txn, writing.tables.labels, pair_key(namespace, pair))]
+
+
+def _last(key: bytes) -> str:
+    return key[:-1].rpartition(b"\0")[2].decode()

@@ -1,0 +1,140 @@
+"""Zone files in the store: which zones there are, their rows, and switching from old rows to new ones.
+
+    zones      key of an origin -> ZoneRecord
+    zone_rows  generation u32, key -> packed row
+
+A zone is loaded under a generation that nobody reads yet, in transactions of at most CHUNK rows; one
+small transaction (`switch`) then changes the records and `serving` together, and the rows that no
+record names any more are removed in chunks.  A load that was interrupted leaves only such rows.
+Each function runs inside a transaction that the caller began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import lmdb
+import msgspec
+
+from svcdns.store.environment import Tables
+from svcdns.store.snapshot import SERVING, Serving, Zone, encode_serving
+
+CHUNK = 500
+"""Rows a transaction."""
+
+
+class ZoneRecord(msgspec.Struct, array_like=True, frozen=True):
+    """One zone in service, and the file it came from (a name in the folder of zone files)."""
+
+    file: str
+    digest: bytes
+    origin: str
+    serial: int
+    generation: int
+    rows: int
+    cuts: bool
+    wildcards: bool
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ZoneRecord).decode
+_decode_serving = msgspec.msgpack.Decoder(Serving).decode
+
+
+class NotServing(RuntimeError):
+    """`serving` is not there yet: the registry has to write it before zones are loaded."""
+
+
+def serving_of(txn: lmdb.Transaction, tables: Tables) -> Serving:
+    """Return `serving`, or raise NotServing."""
+    octets = txn.get(SERVING, db=tables.meta)
+    if octets is None:
+        raise NotServing("zone files can't be loaded before the registry")
+    return _decode_serving(octets)
+
+
+def records_of(txn: lmdb.Transaction, tables: Tables) -> dict[bytes, ZoneRecord]:
+    """Return the zones from files by the key of their origin."""
+    with txn.cursor(db=tables.zones) as cursor:
+        return {bytes(key): _decode(value) for key, value in cursor}
+
+
+def new_generation(txn: lmdb.Transaction, tables: Tables) -> int:
+    """Return a generation that no row and no record has."""
+    used = [record.generation for record in records_of(txn, tables).values()]
+    with txn.cursor(db=tables.zone_rows) as cursor:
+        if cursor.last():
+            used.append(int.from_bytes(cursor.key()[:4]))
+    return max(used, default=0) + 1
+
+
+def put_rows(
+    txn: lmdb.Transaction, tables: Tables, generation: int, rows: Iterable[tuple[bytes, bytes]]
+) -> None:
+    """Write rows of a generation."""
+    prefix = generation.to_bytes(4)
+    for key, row in rows:
+        txn.put(prefix + key, row, db=tables.zone_rows)
+
+
+def switch(
+    txn: lmdb.Transaction, tables: Tables, put: Mapping[bytes, ZoneRecord], drop: Collection[bytes]
+) -> None:
+    """Bring zones into service and take others out, records and `serving` together."""
+    for key in drop:
+        txn.delete(key, db=tables.zones)
+    for key, record in put.items():
+        txn.put(key, _encode(record), db=tables.zones)
+    serving = serving_of(txn, tables)
+    zones = with_files(serving.zones, records_of(txn, tables))
+    changed = msgspec.structs.replace(serving, zones=zones, epoch=serving.epoch + 1)
+    txn.put(SERVING, encode_serving(changed), db=tables.meta)
+
+
+def with_files(zones: Iterable[Zone], records: Mapping[bytes, ZoneRecord]) -> tuple[Zone, ...]:
+    """Return the registry's own zones of `zones` and those of the records, longest origin first."""
+    files = [
+        Zone(
+            origin=record.origin,
+            key=key,
+            kind="file",
+            generation=record.generation,
+            cuts=record.cuts,
+            wildcards=record.wildcards,
+        )
+        for key, record in records.items()
+    ]
+    own = [zone for zone in zones if zone.kind != "file"]
+    return tuple(sorted([*own, *files], key=_longest_first))
+
+
+def _longest_first(zone: Zone) -> tuple[int, int, bytes]:
+    return -zone.key.count(0), -len(zone.key), zone.key
+
+
+def dead_generations(txn: lmdb.Transaction, tables: Tables) -> list[int]:
+    """Return the generations that have rows and that no record names."""
+    live = {record.generation for record in records_of(txn, tables).values()}
+    return [generation for generation in _generations(txn, tables) if generation not in live]
+
+
+def _generations(txn: lmdb.Transaction, tables: Tables) -> Iterator[int]:
+    with txn.cursor(db=tables.zone_rows) as cursor:
+        found = cursor.first()
+        while found:
+            generation = int.from_bytes(cursor.key()[:4])
+            yield generation
+            found = cursor.set_range((generation + 1).to_bytes(4))
+
+
+def remove_rows(txn: lmdb.Transaction, tables: Tables, generation: int) -> bool:
+    """Remove up to CHUNK rows of a generation; return whether there may be more."""
+    prefix = generation.to_bytes(4)
+    with txn.cursor(db=tables.zone_rows) as cursor:
+        found = cursor.set_range(prefix)
+        for _ in range(CHUNK):
+            if not found or cursor.key()[:4] != prefix:
+                return False
+            cursor.delete()  # leaves the cursor on the row behind
+            found = bool(cursor.key())
+    return True

@@ -1,0 +1,1 @@
+"""Putting it together: the supervisor, the start of each process, signals, counters."""

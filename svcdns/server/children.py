@@ -1,0 +1,153 @@
+"""The processes that the supervisor starts, and when it starts them again.
+
+Rules:
+
+* a child that died is started again at once on the same sockets; what waits in them is answered;
+* five deaths within ten seconds: a worker is given up, where others are left to take over its
+  questions; all else is tried again after a growing pause;
+* exit code FATAL is never tried again.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .counters import Counters
+from .handoff import FATAL, VARIABLE, Handoff
+
+MANY_DEATHS = 5
+WITHIN_SECONDS = 10.0
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Deaths:
+    """When a child died lately."""
+
+    times: deque[float] = field(default_factory=deque)
+    pauses: int = 0
+
+    def note(self, now: float) -> int:
+        """Note a death; return how many there were within the last WITHIN_SECONDS."""
+        self.times.append(now)
+        while now - self.times[0] > WITHIN_SECONDS:
+            self.times.popleft()
+        if len(self.times) < MANY_DEATHS:
+            self.pauses = 0
+        return len(self.times)
+
+    def pause(self) -> float:
+        """Return how long to wait before the next start, in seconds; it doubles each time."""
+        self.pauses += 1
+        return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.pauses - 1)))
+
+
+@dataclass(slots=True)
+class Child:
+    """One process: what to run, and how it fared."""
+
+    name: str
+    command: Sequence[str]
+    handoff: Handoff
+    row: int
+    """Its row in the counters."""
+    counters: Counters
+    keep: Sequence[int] = ()
+    """Descriptors to pass that it need not know of (the folder's lock)."""
+    process: subprocess.Popen[bytes] | None = None
+    deaths: Deaths = field(default_factory=Deaths)
+    again_at: float | None = None
+    """When it is to be started again (monotonic), None when it runs or was given up."""
+    given_up: bool = False
+    fatal: bool = False
+
+    def start(self) -> None:
+        """Start it.  Raises OSError when the system refuses."""
+        self.again_at = None
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(*self.handoff.descriptors(), *self.keep),
+            env={**os.environ, VARIABLE: self.handoff.text()},
+            process_group=0,  # Ctrl-C is for the supervisor, which ends its children in order
+        )
+        self.counters.set(self.row, "pid", self.process.pid)
+        log.debug("%s runs as process %d", self.name, self.process.pid)
+
+    def look(self, *, may_give_up: bool) -> None:
+        """See whether it died and start it again when it is time to."""
+        now = time.monotonic()
+        if self.process is not None and (code := self.process.poll()) is not None:
+            self._died(code, now, may_give_up=may_give_up)
+        if self.again_at is not None and now >= self.again_at:
+            self.counters.set(self.row, "restarts", self.counters.get(self.row, "restarts") + 1)
+            try:
+                self.start()
+            except OSError as failed:
+                log.error("%s can't be started: %s", self.name, failed.strerror or failed)
+                self.again_at = now + self.deaths.pause()
+
+    def _died(self, code: int, now: float, *, may_give_up: bool) -> None:
+        self.process = None
+        self.counters.set(self.row, "pid", 0)
+        self.counters.set(self.row, "ready", 0)
+        self.counters.set(self.row, "busy", 0)
+        if code == FATAL:
+            self.fatal = True
+            return
+        many = self.deaths.note(now)
+        if many < MANY_DEATHS:
+            self.again_at = now
+            log.warning("%s %s; starting it again", self.name, _how(code))
+        elif may_give_up:
+            self.given_up = True
+            self.counters.set(self.row, "given_up", 1)
+            log.error("%s %s, %d times within %ds: given up", self.name, _how(code), many, WITHIN_SECONDS)
+        else:
+            pause = self.deaths.pause()
+            self.again_at = now + pause
+            log.error(
+                "%s %s, %d times lately; starting it again in %.2f s", self.name, _how(code), many, pause
+            )
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
+def stop_all(children: Sequence[Child], seconds: float) -> None:
+    """Ask all to end, give them `seconds`, then kill those that are left; returns when all are gone."""
+    for child in children:
+        child.signal(signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    for child in children:
+        if child.process is None:
+            continue
+        try:
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("%s did not end in time and is killed", child.name)
+            child.process.kill()
+            child.process.wait()

@@ -1,0 +1,150 @@
+"""The counters file: what the processes of one server tell each other, in shared memory.
+
+    header  = magic | process rows | counters a row                    (u64 each)
+    process = PROCESS_FIELDS, one row for the writer, then one a worker (u64 each)
+    slots   = one array of counters a worker                           (u64 each)
+
+Rules:
+
+* the supervisor makes the file anew at each start; others only map it;
+* each number has one process that writes it (see PROCESS_FIELDS) and is set as one aligned store of
+  eight octets, so no reader ever sees half of one;
+* a slot outlives its worker: the next one takes the numbers up where the last one left them, so
+  totals never go down while the supervisor lives.
+
+What the counters of a slot mean is said in `svcdns.dns.tally`; here they are only numbers.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+FILE = "counters"
+
+_MAGIC = 0x3130_434E_4456_5353
+_HEADER = 4
+"""Numbers in the header; the fourth is `stopping`."""
+
+Field = Literal["pid", "restarts", "given_up", "ready", "busy"]
+
+PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "busy")
+"""pid: 0 while there is none; restarts: after the first start; given_up: 1 once the supervisor has
+closed its sockets (these three are the supervisor's).  ready: 1 once it answers (set by the process,
+taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker)."""
+
+WRITER = 0
+"""Row of the writer; worker n has row n + 1."""
+
+
+class CountersError(Exception):
+    """The file is not one of ours or has another shape."""
+
+
+class Counters:
+    """The mapped file; `workers` rows of `width` counters behind one row a process."""
+
+    def __init__(self, path: Path) -> None:
+        """Map an existing file.  Raises CountersError, or OSError when it can't be opened."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size < 8 * _HEADER:
+                raise CountersError(f"{path} is too short")
+            self._map = mmap.mmap(descriptor, size)
+        finally:
+            os.close(descriptor)
+        self._numbers = memoryview(self._map).cast("Q")
+        magic, rows, self.width = self._numbers[0], self._numbers[1], self._numbers[2]
+        if magic != _MAGIC or size != 8 * _size(rows - 1, self.width):
+            raise CountersError(f"{path} has another shape")
+        self.workers = rows - 1
+
+    @classmethod
+    def create(cls, path: Path, workers: int, width: int) -> Counters:
+        """Make the file anew, all numbers 0, and map it."""
+        fresh = path.with_name(path.name + ".new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            # Blocks are taken now: a full disk must show here, not as SIGBUS in a worker.
+            os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))
+            os.pwrite(descriptor, array("Q", (_MAGIC, workers + 1, width)).tobytes(), 0)
+        finally:
+            os.close(descriptor)
+        fresh.replace(path)
+        return cls(path)
+
+    def get(self, process: int, field: Field) -> int:
+        """Return a number of a process row (WRITER, or worker + 1)."""
+        return self._numbers[self._at(process, field)]
+
+    def set(self, process: int, field: Field, value: int) -> None:
+        """Set a number of a process row."""
+        self._numbers[self._at(process, field)] = value
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server is on its way down: it is not ready any more."""
+        return bool(self._numbers[3])
+
+    def set_stopping(self) -> None:
+        """Say that the server is on its way down (the supervisor does)."""
+        self._numbers[3] = 1
+
+    def ready(self) -> bool:
+        """Return whether the writer is ready and each worker that was not given up answers."""
+        workers = range(1, self.workers + 1)
+        up = all(self.get(row, "ready") or self.get(row, "given_up") for row in workers)
+        return up and bool(self.get(WRITER, "ready")) and not self.stopping
+
+    def slot(self, worker: int) -> Slot:
+        """Return the counters of one worker (from 0)."""
+        start = _size(0, 0) + len(PROCESS_FIELDS) * self.workers + self.width * worker
+        return Slot(self._numbers[start : start + self.width])
+
+    def totals(self) -> list[int]:
+        """Return each counter summed over all workers."""
+        slots = [self.slot(worker).read() for worker in range(self.workers)]
+        return [sum(numbers) for numbers in zip(*slots, strict=True)]
+
+    def _at(self, process: int, field: Field) -> int:
+        return _HEADER + len(PROCESS_FIELDS) * process + PROCESS_FIELDS.index(field)
+
+
+class Slot:
+    """The counters of one worker."""
+
+    def __init__(self, numbers: memoryview) -> None:
+        """`numbers` is the worker's part of the map."""
+        self._numbers = numbers
+
+    def read(self) -> list[int]:
+        """Return all counters."""
+        return list(self._numbers)
+
+    def write(self, values: Sequence[int]) -> None:
+        """Set all counters (as many as the slot has)."""
+        self._numbers[:] = memoryview(array("Q", values))
+
+
+def _size(workers: int, width: int) -> int:
+    return _HEADER + len(PROCESS_FIELDS) * (workers + 1) + width * workers
+
+
+def down(counters: Counters) -> Iterable[str]:
+    """Yield why the server isn't ready, a short text each, for /readyz; nothing when all is well.
+
+    A worker that was given up is named although the others answer for it.
+    """
+    if counters.stopping:
+        yield "stopping"
+    for worker in range(counters.workers):
+        if counters.get(worker + 1, "given_up"):
+            yield f"dns worker {worker} died too often and was given up"
+        elif not counters.get(worker + 1, "ready"):
+            yield f"dns worker {worker} is starting"

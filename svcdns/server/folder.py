@@ -1,0 +1,131 @@
+"""The data folder as a place: made, locked by one supervisor, and given to the right user.
+
+    lock            held by the supervisor and its children: flock; holds the supervisor's pid
+    counters        see counters.py
+    addresses.json  where the running server listens
+    data.mdb, lock.mdb  the store (see svcdns.store)
+
+The children hold the lock too, so that a supervisor started right after one was killed waits for
+the old processes to end instead of running beside them.  Standard library only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import pwd
+import time
+from pathlib import Path
+
+from svcdns.config import Endpoint
+
+LOCK = "lock"
+ADDRESSES = "addresses.json"
+FOLDER_MODE = 0o700
+ORPHANS_SECONDS = 15.0
+"""How long to wait for the processes of a supervisor that was killed."""
+
+_OURS = {LOCK, "data.mdb"}
+log = logging.getLogger(__name__)
+
+
+class FolderError(Exception):
+    """The data folder can't be used; the text is one line for the user."""
+
+
+def take(folder: Path) -> int:
+    """Make the data folder where it is missing and lock it; return the lock's descriptor.
+
+    Raises FolderError when another server has it, when it is somebody else's, or can't be written.
+    """
+    try:
+        _make(folder)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as failed:
+        text = f"data folder {folder} can't be used: {(failed.strerror or str(failed)).lower()}"
+        raise FolderError(f"{text}; choose another with --data") from None
+    try:
+        _lock(folder, descriptor)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        (folder / ADDRESSES).unlink(missing_ok=True)
+    except OSError as failed:
+        os.close(descriptor)
+        raise FolderError(f"data folder {folder} can't be written: {failed.strerror or failed}") from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    names = {name for name in os.listdir(folder) if not name.startswith(".") and name != "lost+found"}
+    if names and not names & _OURS:
+        # Its mode is about to be changed: never that of /tmp or of somebody's home.
+        raise FolderError(
+            f"data folder {folder} holds other files ({sorted(names)[0]}); "
+            "choose a new or empty folder with --data"
+        )
+    status = folder.stat()
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        folder.chmod(FOLDER_MODE)
+
+
+def _lock(folder: Path, descriptor: int) -> None:
+    deadline = time.monotonic() + ORPHANS_SECONDS
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = _holder(descriptor)
+        if _lives(holder) or time.monotonic() > deadline:
+            who = f" (process {holder})" if holder else ""
+            text = f"data folder {folder} is in use by another svcdns{who}"
+            raise FolderError(f"{text}; stop that, or choose another with --data") from None
+        if not told:
+            log.info("waiting for the processes of a server that was killed to end")
+            told = True
+        time.sleep(0.02)
+
+
+def _holder(descriptor: int) -> int:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _lives(pid: int) -> bool:
+    if pid in (0, os.getpid()):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def give_to(folder: Path, name: str) -> None:
+    """As root: give the folder and all in it to a user, then become that user for good.
+
+    Raises KeyError for a user that does not exist, OSError when the system refuses.
+    """
+    account = pwd.getpwnam(name)
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    os.initgroups(name, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+
+
+def tell_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: int) -> None:
+    """Write addresses.json: where the server listens, with the ports that the kernel chose."""
+    told = {"pid": os.getpid(), "dns": [str(one) for one in dns], "api": str(api), "workers": workers}
+    fresh = folder / (ADDRESSES + ".new")
+    fresh.write_text(json.dumps(told) + "\n")
+    fresh.replace(folder / ADDRESSES)

@@ -1,0 +1,197 @@
+"""The supervisor: owns the data folder and the sockets, and keeps the other processes running.
+
+    take the folder -> bind all sockets -> become `user` -> start the writer and the workers
+    -> start again what dies, until SIGTERM or SIGINT -> end all, exit code 0
+
+Rules:
+
+* standard library only, and it never opens the store: what can't crash needs no supervisor;
+* children are started by exec, never by a bare fork, and end when the lifeline does: nothing of a
+  server outlives its supervisor;
+* a mistake of the user's ends in one line on stderr and exit code 1, before any child runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from select import select
+
+from svcdns.config import Config, ConfigError
+from svcdns.dns.tally import SLOTS
+
+from . import counters as counters_file
+from . import folder, handoff
+from .children import Child, stop_all
+from .counters import WRITER, Counters
+from .logs import READY
+from .sockets import BindError, Sockets, bind_all
+
+STOP_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
+_LOOK_OFTEN_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What is run as the children."""
+
+    writer: Sequence[str] = (sys.executable, "-m", "svcdns.server.writer")
+    worker: Sequence[str] = (sys.executable, "-m", "svcdns.server.worker")
+
+
+def run(config: Config, commands: Commands | None = None) -> int:
+    """Serve until told to end; return the exit code.
+
+    Raises ConfigError when `user` can't be had (exit code 2 is the caller's business).
+    """
+    _check_user(config)
+    commands = commands or Commands()
+    workers = config.dns.workers or len(os.sched_getaffinity(0))
+    try:
+        lock = folder.take(config.data)
+        sockets = bind_all(config, workers)
+        if config.user and os.geteuid() == 0:
+            folder.give_to(config.data, config.user)
+        counters = Counters.create(config.data / counters_file.FILE, workers, SLOTS)
+        folder.tell_addresses(config.data, sockets.dns_addresses, sockets.api_address, workers)
+        return Supervisor(config, commands, lock, sockets, counters).run()
+    except (folder.FolderError, BindError) as refused:
+        return _fail(str(refused))
+    except OSError as failed:
+        return _fail(f"{failed.filename or config.data}: {failed.strerror or failed}")
+
+
+def _fail(text: str) -> int:
+    print(f"svcdns: {text}", file=sys.stderr)
+    return 1
+
+
+def _check_user(config: Config) -> None:
+    if config.user and os.geteuid() not in (0, pwd.getpwnam(config.user).pw_uid):
+        raise ConfigError(f"user: becoming {config.user!r} needs a start as root; leave user empty otherwise")
+
+
+class Supervisor:
+    """The running server: its sockets and its children."""
+
+    def __init__(
+        self, config: Config, commands: Commands, lock: int, sockets: Sockets, counters: Counters
+    ) -> None:
+        """All is taken and bound; `run` starts the children."""
+        self.sockets = sockets
+        self.counters = counters
+        self.folder = config.data
+        lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
+        shared = [one.fileno() for one in sockets.tcp]
+        api = handoff.make(config, lifeline, api=sockets.api.fileno())
+        self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
+        self.workers = [
+            Child(
+                f"dns worker {number}",
+                [*commands.worker, str(number)],
+                handoff.make(
+                    config,
+                    lifeline,
+                    worker=number,
+                    udp=tuple(one.fileno() for one in row),
+                    tcp=tuple(shared),
+                ),
+                number + 1,
+                counters,
+                keep=(lock,),
+            )
+            for number, row in enumerate(sockets.udp)
+        ]
+        self.announced = False
+        self._started = time.monotonic()
+
+    def run(self) -> int:
+        """Start the children and keep them running; return the exit code."""
+        woken = _wake_on_signals()
+        fatal = False
+        try:
+            for child in self._children():
+                child.start()
+            while not fatal and not self._signalled(woken):
+                for child in self._children():
+                    child.look(may_give_up=self._may_give_up(child))
+                    self._close_if_given_up(child)
+                fatal = any(child.fatal for child in self._children())
+                self._announce()
+        finally:
+            self._stop(woken)
+        return 1 if fatal else 0
+
+    def _children(self) -> list[Child]:
+        return [self.writer, *self.workers]
+
+    def _may_give_up(self, child: Child) -> bool:
+        """Only a worker, and never the last: its questions need somebody to go to."""
+        return child is not self.writer and any(
+            not other.given_up for other in self.workers if other is not child
+        )
+
+    def _close_if_given_up(self, child: Child) -> None:
+        if child.given_up:
+            for one in self.sockets.udp[child.row - 1]:
+                one.close()  # the kernel spreads its flows over the sockets that are left
+
+    def _signalled(self, woken: socket.socket) -> bool:
+        """Wait for a signal or until there is something to look at; return True to end."""
+        select([woken], [], [], self._patience())
+        try:
+            numbers = woken.recv(4096)
+        except BlockingIOError:
+            return False
+        if signal.SIGHUP in numbers and self.counters.get(WRITER, "ready"):
+            self.writer.signal(signal.SIGHUP)  # not before: it would die of it, and reads all anyway
+        return signal.SIGTERM in numbers or signal.SIGINT in numbers
+
+    def _patience(self) -> float | None:
+        due = [child.again_at for child in self._children() if child.again_at is not None]
+        now = time.monotonic()
+        waits = [max(0.0, at - now) for at in due]
+        if not self.announced:
+            early = now - self._started < _LOOK_OFTEN_SECONDS
+            waits.append(_LOOK_SECONDS if early else 25 * _LOOK_SECONDS)
+        return min(waits, default=None)
+
+    def _announce(self) -> None:
+        if not self.announced and self.counters.ready():
+            self.announced = True
+            logging.getLogger(READY).info(
+                "svcdns ready: dns=%s api=%s workers=%d",
+                ",".join(map(str, self.sockets.dns_addresses)),
+                self.sockets.api_address,
+                len(self.workers),
+            )
+
+    def _stop(self, woken: socket.socket) -> None:
+        self.counters.set_stopping()
+        log.info("stopping")
+        stop_all(self._children(), STOP_SECONDS)
+        self.sockets.close()
+        os.close(self._lifeline)
+        woken.close()
+        (self.folder / folder.ADDRESSES).unlink(missing_ok=True)
+
+
+def _wake_on_signals() -> socket.socket:
+    """Return a socket that gets an octet, its number, for each signal that concerns us."""
+    woken, waker = socket.socketpair()
+    woken.setblocking(False)
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.detach(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    return woken

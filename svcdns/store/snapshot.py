@@ -1,0 +1,108 @@
+"""What one read transaction shows to those who answer questions.
+
+`serving` (one small value in `meta`, written in the same transaction as what it describes) tells a
+reader how to read the rest: which generation of answers is the current one, which zones there are
+and the few settings that shape an answer at question time.  A reader decodes it again only when its
+octets have changed, which is one comparison a transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import lmdb
+import msgspec
+
+from .environment import Store
+
+SERVING = b"serving"
+
+
+class Zone(msgspec.Struct, frozen=True):
+    """A zone that is served; `key` is the key of its origin."""
+
+    origin: str
+    key: bytes
+    kind: str
+    """"cluster", "reverse" or "file"."""
+    fallthrough: bool = False
+    """Unknown names go on to zone files and upstreams."""
+    generation: int = 0
+    """Of a file: the prefix (u32) of its rows in `zone_rows`."""
+    cuts: bool = False
+    """Of a file: it holds delegations or DNAMEs, so a name's ancestors must be looked at first."""
+    wildcards: bool = False
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """How to read the answers of this snapshot."""
+
+    generation: str
+    """"a" or "b": which table of answers is current."""
+    cluster_key: bytes
+    """Key of the cluster domain."""
+    short_names: bool
+    pods: str
+    """"verified", "insecure" or "disabled"."""
+    ttl: int
+    """Of records made at question time, in seconds."""
+    zones: tuple[Zone, ...]
+    """All zones, longest origin first."""
+    own_reverse: tuple[bytes, ...] = ()
+    """Key prefixes of the reverse names of our own ranges: these never fall through."""
+    loaded: bool = True
+    """False until manifests and zone files are in for the first time ever."""
+    epoch: int = 0
+    """Counts up whenever zones change, so that two states never have the same octets."""
+
+
+decode_serving = msgspec.msgpack.Decoder(Serving).decode
+
+
+def encode_serving(serving: Serving) -> bytes:
+    """Return the octets that are stored under SERVING."""
+    return msgspec.msgpack.encode(serving)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """One read transaction and how to read it; `serving` is None before the first load has ended."""
+
+    txn: lmdb.Transaction
+    store: Store
+    serving: Serving | None
+    answers: lmdb._Database
+
+    def row(self, key: bytes) -> bytes | None:
+        """Return the row of a name in the registry's zones (cluster domain and reverse zones)."""
+        row: bytes | None = self.txn.get(key, db=self.answers)  # type: ignore[assignment]  # no buffers
+        return row
+
+    def zone_row(self, zone: Zone, key: bytes) -> bytes | None:
+        """Return the row of a name in a zone file's zone."""
+        stored = zone.generation.to_bytes(4) + key
+        row: bytes | None = self.txn.get(stored, db=self.store.tables.zone_rows)  # type: ignore[assignment]
+        return row
+
+
+class Snapshots:
+    """Begins snapshots; keeps the last decoded `serving` between them."""
+
+    def __init__(self, store: Store) -> None:
+        """`store` was opened by this process, for reading or for writing."""
+        self.store = store
+        self._octets: bytes | None = None
+        self._serving: Serving | None = None
+
+    def begin(self) -> Snapshot:
+        """Begin a read transaction; the caller ends it with `snapshot.txn.abort()` before any await."""
+        txn = self.store.env.begin()
+        octets = txn.get(SERVING, db=self.store.tables.meta)
+        if octets != self._octets:
+            self._octets = octets
+            decoded = None if octets is None else decode_serving(octets)
+            self._serving = decoded if decoded is not None and decoded.loaded else None
+        tables = self.store.tables
+        serving = self._serving
+        answers = tables.answers_b if serving is not None and serving.generation == "b" else tables.answers_a
+        return Snapshot(txn, self.store, serving, answers)
