@@ -117,14 +117,14 @@ def check(config: _ConfigFlag = None) -> None:
     """
     resolved = _load(config, {})
 
-    from .cli_check import mistakes, summary
+    from . import cli_check
 
-    found = list(mistakes(resolved))
-    for line in found:
+    mistakes, there = cli_check.check(resolved)
+    for line in mistakes:
         _say(line)
-    if found:
+    if mistakes:
         raise typer.Exit(MISTAKE)
-    typer.echo(f"{config or 'configuration'}: {summary(resolved)}")
+    typer.echo(f"{config or 'defaults'}: no mistakes; {there}")
 
 
 @app.command()

@@ -193,9 +193,14 @@ def upstream(text: str) -> str:
 
 
 def label_selector(text: str) -> str:
-    """Return a label selector as Kubernetes writes it; the registry gives it its meaning."""
-    if not text.isprintable() or len(text) > 4096:
-        raise Wrong("it holds unprintable characters or more than 4096; allowed: such as team=web,tier!=test")
+    """Return a label selector as Kubernetes writes it, "" for none."""
+    from .objects.errors import StatusError
+    from .objects.selectors import LabelSelector
+
+    try:
+        LabelSelector.parse(text)
+    except StatusError as wrong:
+        raise Wrong(f"{wrong.message}; allowed: such as team=web,tier!=test") from None
     return text.strip()
 
 

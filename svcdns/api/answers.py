@@ -106,7 +106,9 @@ def list_metadata(page: Page) -> dict[str, Any]:
 
 def list_octets(kind: Kind, page: Page) -> bytes:
     """Return a list object, such as a ServiceList, around the stored octets of its items."""
-    head = encode({"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": list_metadata(page)})
+    head = encode(
+        {"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": list_metadata(page)}
+    )
     return b"".join((head[:-1], b',"items":[', b",".join(page.items), b"]}"))
 
 

@@ -119,7 +119,9 @@ async def read(request: web.Request) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise too_large() from None
     except (ClientError, http_exceptions.HttpProcessingError, web.RequestPayloadError):
-        raise bad_request("the body could not be read: it is cut off, or not of its Content-Encoding") from None
+        raise bad_request(
+            "the body could not be read: it is cut off, or not of its Content-Encoding"
+        ) from None
     if len(octets) > MAX_BODY:
         raise too_large()
     return octets

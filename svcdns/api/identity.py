@@ -37,6 +37,8 @@ def _filled_in(metadata: dict[str, Any], field: str, in_path: str) -> dict[str, 
     if given in (None, ""):
         return {**metadata, field: in_path} if in_path else metadata
     if given != in_path and (in_path or field == "name"):
-        text = f"the {field} of the object ({given!r:.80}) does not match the {field} on the URL ({in_path!r})"
+        text = (
+            f"the {field} of the object ({given!r:.80}) does not match the {field} on the URL ({in_path!r})"
+        )
         raise bad_request(text)
     return metadata

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
-from svcdns.objects.selectors import parse_field_selector, parse_label_selector
+from svcdns.objects.errors import Cause, bad_request, invalid
+from svcdns.objects.kinds import Kind
+from svcdns.objects.selectors import FieldSelector, LabelSelector
 from svcdns.registry.options import DeleteOptions, Selection, WriteOptions
 
 Query = Mapping[str, str]
@@ -67,10 +68,10 @@ def number(query: Query, name: str) -> int | None:
     return int(value)
 
 
-def list_options(query: Query) -> ListOptions:
+def list_options(query: Query, kind: Kind) -> ListOptions:
     """Return the options of a list or a watch.  Raises StatusError 400 or 422."""
     options = ListOptions(
-        selection=selection(query),
+        selection=selection(query, kind),
         limit=max(number(query, "limit") or 0, 0),
         continue_=query.get("continue", ""),
         watch=boolean(query, "watch") or False,
@@ -88,12 +89,12 @@ def list_options(query: Query) -> ListOptions:
     return options
 
 
-def selection(query: Query) -> Selection:
+def selection(query: Query, kind: Kind) -> Selection:
     """Return what labelSelector and fieldSelector select.  Raises StatusError 400."""
     labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
     return Selection(
-        parse_label_selector(labels) if labels else None,
-        parse_field_selector(fields) if fields else None,
+        LabelSelector.parse(labels) if labels else None,
+        FieldSelector.parse(fields, kind) if fields else None,
     )
 
 
@@ -197,7 +198,8 @@ def delete_options(query: Query, body: dict[str, Any] | None) -> DeleteOptions:
 
 def _dry_runs(body: dict[str, Any]) -> bool:
     values = _typed(body, "dryRun", list) or []
-    return any([_dry_run(value) for value in values])
+    checked = [_dry_run(value) for value in values]  # every one, not only up to the first
+    return any(checked)
 
 
 _WORDS = {int: "a whole number", str: "a string", dict: "an object", list: "a list"}

@@ -124,7 +124,9 @@ def _containers_reason(status: Object, reason: str) -> str:
 
 def _restarts(spec: Object, status: Object, now: float) -> str:
     done = not _init_reason(spec, status) or _holds(status, "Initialized")
-    counted = [e for e in status.get("initContainerStatuses") or [] if not done or e.get("name") in _sidecars(spec)]
+    counted = [
+        e for e in status.get("initContainerStatuses") or [] if not done or e.get("name") in _sidecars(spec)
+    ]
     if done:
         counted += status.get("containerStatuses") or []
     restarts = sum(entry.get("restartCount") or 0 for entry in counted)

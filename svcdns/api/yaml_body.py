@@ -27,8 +27,12 @@ class _Loader(yaml.CSafeLoader):
     }
 
 
+def _as_text(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    return loader.construct_scalar(node)
+
+
 for _tag in ("timestamp", "binary"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", yaml.CSafeLoader.construct_scalar)
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _as_text)
 
 
 def load(octets: bytes, deepest: int) -> Any:

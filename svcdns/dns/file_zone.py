@@ -51,7 +51,7 @@ def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> Found | No
 
 def _wildcard(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
     """Return the answer of the wildcard below the closest encloser of a name that doesn't exist."""
-    for encloser in parent_keys(key)[1:] + [b""]:
+    for encloser in [*parent_keys(key)[1:], b""]:
         if view.has_below(zone, encloser):
             source = encloser + b"*\0"
             row = view.row(zone, source)

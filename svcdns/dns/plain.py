@@ -89,7 +89,7 @@ class PlainPath:
         if key.startswith(cluster):
             zone = table.cluster
             stored = table.standard_key(key)
-            row = snapshot.txn.get(stored, db=snapshot.answers)
+            row: bytes | None = snapshot.txn.get(stored, db=snapshot.answers)  # type: ignore[assignment]
         else:
             place = table.place(key)
             zone = place.zone
@@ -134,7 +134,7 @@ class PlainPath:
             rcode = tally.NODATA
         else:
             if zone.kind == "cluster":
-                if zone.fallthrough or table.pods_insecure and stored.startswith(table.pod_key):
+                if zone.fallthrough or (table.pods_insecure and stored.startswith(table.pod_key)):
                     return None
             elif zone.wildcards or table.has_origin_below(key):
                 return None

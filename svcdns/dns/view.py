@@ -113,7 +113,10 @@ class View:
             db = self.snapshot.store.tables.zone_rows if of_file else self.snapshot.answers
             cursor = self._cursors[of_file] = self.snapshot.txn.cursor(db)
         stored = zone.generation.to_bytes(4) + key if of_file else key
-        return cursor.set_range(stored) and cursor.key().startswith(stored)
+        if not cursor.set_range(stored):
+            return False
+        found: bytes = cursor.key()  # type: ignore[assignment]  # no buffers
+        return found.startswith(stored)
 
     def negative_soa(self, zone: Zone) -> tuple[bytes, int]:
         """Return the SOA of negative answers without its two octets of owner, and its owner's size.

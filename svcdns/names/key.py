@@ -26,8 +26,7 @@ def key_of_labels(labels: list[bytes]) -> bytes:
     joined = b"\0".join(labels)
     if joined.count(0) != max(len(labels) - 1, 0) or 1 in joined:
         labels = [label.replace(b"\1", b"\1\2").replace(b"\0", b"\1\1") for label in labels]
-    labels.reverse()
-    return (b"\0".join(labels) + b"\0").lower() if labels else b""
+    return (b"\0".join(labels[::-1]) + b"\0").lower() if labels else b""
 
 
 def key_of_wire(name: bytes) -> bytes:

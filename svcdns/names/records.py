@@ -34,8 +34,14 @@ _WEIGHT_AT = _HEAD.size + 2
 """Where the weight stands in a stored SRV: behind the fixed part of the RR and the priority."""
 
 
+class _PlainBuffer(DNSBuffer):  # type: ignore[misc]  # dnslib is untyped
+    """Spells every name in full: a pointer (as dnslib puts into an SOA) would mean another message."""
+
+    encode_name = DNSBuffer.encode_name_nocompress
+
+
 def _rr(rrtype: int, ttl: int, rdata: RD) -> bytes:
-    buffer = DNSBuffer()
+    buffer = _PlainBuffer()
     rdata.pack(buffer)
     octets = bytes(buffer.data)
     return _HEAD.pack(POINTER, rrtype, _CLASS_IN, ttl, len(octets)) + octets

@@ -257,7 +257,7 @@ def _fault(name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> str:
     if rdata.rdtype == 0 or dns.rdatatype.is_metatype(rdata.rdtype):
         return f"{dns.rdatatype.to_text(rdata.rdtype)} is no type that a zone can hold"
     if name.labels[0] == b"*" and rdata.rdtype in (_NS, _DNAME):
-        return f"a wildcard can't have a {dns.rdatatype.to_text(rdata.rdtype)} (RFC 4592 section 4)"
+        return f"a wildcard can't have {dns.rdatatype.to_text(rdata.rdtype)} records (RFC 4592 section 4)"
     wire = rdata.to_wire()
     assert wire is not None and name.labels[-1] == b""
     if 12 + 4 + 10 + len(wire) + 2 * 255 > _MESSAGE_OCTETS:
@@ -274,7 +274,7 @@ def _clash(node: _Node, rdata: dns.rdata.Rdata) -> str:
         return "" if same else f"has a second {dns.rdatatype.to_text(new)}"
     if new not in _BESIDE_CNAME and others and (new == _CNAME or _CNAME in here):
         other = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(others[0] if new == _CNAME else new))
-        return f"has a CNAME, so it can't have a {other} too (RFC 1034 section 3.6.2)"
+        return f"has a CNAME, so it can't have {other} records too (RFC 1034 section 3.6.2)"
     if new not in here and len(here) >= _MAX_TYPES:
         return f"has more than {_MAX_TYPES} types"
     return ""

@@ -1,8 +1,8 @@
 """The official OpenAPI definitions of our kinds, as svcdns means them.
 
-The document comes from package data (tools/extract_schema.py writes it). AMENDMENTS lists where svcdns differs
+The document comes from package data (tools/extract_schema.py writes it). _amend() is where svcdns differs
 from Kubernetes; everything that reads the definitions (validation, strategic merge, the published OpenAPI)
-reads them here, so that the amendments hold everywhere.
+reads them here, so that the differences hold everywhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def document() -> dict[str, Any]:
 
 
 def _amend(schemas: dict[str, Any]) -> None:
-    """AMENDMENTS: a Pod needs no containers, since there is no kubelet to start them."""
+    """A Pod needs no containers, since there is no kubelet to start them."""
     schemas[_POD_SPEC]["required"].remove("containers")
     if not schemas[_POD_SPEC]["required"]:
         del schemas[_POD_SPEC]["required"]

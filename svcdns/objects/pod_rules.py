@@ -93,7 +93,7 @@ def _gate_causes(spec: dict[str, Any]) -> Iterator[Cause]:
 
 
 def _pod_ip_causes(status: dict[str, Any]) -> Iterator[Cause]:
-    """Any unicast address, loopback too (processes of one machine); one for each family; podIP is the first."""
+    """Any unicast address, loopback too (a laptop's processes); one for each family; podIP is the first."""
     single, several = status.get("podIP", ""), status.get("podIPs", [])
     listed = [entry.get("ip", "") for entry in several]
     if single and listed and listed[0] != single:

@@ -40,7 +40,8 @@ def structure(
 
     `field_validation` is "Warn", "Ignore" (no warnings) or "Strict" (unknown fields are refused). With
     `fill_kind`, an absent apiVersion or kind is taken from `kind`, as Kubernetes does for request bodies.
-    The body is not changed; the result may share parts with it or be it.
+    metadata.managedFields is always dropped. The body is not changed; the result may share parts with it or
+    be it.
 
     Raises StatusError 400 for a body that is no object, is of another kind, or has wrong types, naming each
     field; and for unknown fields if Strict.
@@ -50,7 +51,7 @@ def structure(
         raise bad_request(
             f"invalid fieldValidation {causes.shown(field_validation)}: must be one of {allowed}"
         )
-    body = _of_kind(kind, body, fill_kind)
+    body = _without_managed_fields(_of_kind(kind, body, fill_kind))
     if _fits(kind, body):
         return body, ()
     unknown: list[str] = []
@@ -112,6 +113,14 @@ def _of_kind(kind: Kind, body: Any, fill_kind: bool) -> dict[str, Any]:
     if wrong:
         raise bad_request("; ".join(wrong))
     return {**body, "apiVersion": kind.api_version, "kind": kind.name}
+
+
+def _without_managed_fields(body: dict[str, Any]) -> dict[str, Any]:
+    """Drop what a server that does server-side apply writes: the one field that may hold anything at all."""
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict) or "managedFields" not in metadata:
+        return body
+    return {**body, "metadata": {key: metadata[key] for key in metadata if key != "managedFields"}}
 
 
 def _mismatch(field: str, value: Any, expected: str) -> str:
@@ -238,7 +247,7 @@ def _decodable(node: Any) -> Any:
     if "properties" in node:
         out["properties"] = {name: _decodable(value) for name, value in node["properties"].items()}
         out["additionalProperties"] = False
-    if node.get("type") == "integer":
-        limit = _LIMITS[node.get("format", "int32")]
+    if node.get("type") in ("integer", "number"):
+        limit = _LIMITS[node.get("format", "int32" if node["type"] == "integer" else "int64")]
         out |= {"minimum": -limit, "maximum": limit - 1}
     return out

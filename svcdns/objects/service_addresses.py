@@ -1,4 +1,4 @@
-"""Which addresses a Service may ask for, and that they may not change: clusterIP(s), IP families, externalIPs.
+"""Which addresses a Service may ask for (clusterIP(s), IP families, externalIPs), and which may not change.
 
 Only what can be said of the Service alone; ranges and what is taken belong to allocation.
 """

@@ -1,7 +1,7 @@
 """The schema as a tree to walk beside an object: which fields there are, and how a patch merges them.
 
-A shape is one place in an object (spec, spec.ports, an element of spec.ports, ...). Shapes are built when they
-are first walked to and kept, so a walk costs dictionary look-ups only.
+A shape is one place in an object (spec, spec.ports, an element of spec.ports, ...). Shapes are built when a
+walk first comes to them and kept, so a walk costs dictionary look-ups only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Shape:
         self.strategies: tuple[str, ...] = tuple(
             word for word in node.get("x-kubernetes-patch-strategy", "").split(",") if word
         )
-        """How a strategic merge treats this field: of "merge", "replace", "retainKeys"; () is replace for lists."""
+        """How a strategic merge treats this field: of "merge", "replace", "retainKeys"."""
 
     @functools.cached_property
     def fields(self) -> dict[str, Shape]:

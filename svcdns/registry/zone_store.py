@@ -17,7 +17,7 @@ import lmdb
 import msgspec
 
 from svcdns.store.environment import Tables
-from svcdns.store.snapshot import SERVING, Serving, Zone, encode_serving
+from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode_serving
 
 CHUNK = 500
 """Rows a transaction."""
@@ -38,7 +38,6 @@ class ZoneRecord(msgspec.Struct, array_like=True, frozen=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ZoneRecord).decode
-_decode_serving = msgspec.msgpack.Decoder(Serving).decode
 
 
 class NotServing(RuntimeError):
@@ -50,7 +49,7 @@ def serving_of(txn: lmdb.Transaction, tables: Tables) -> Serving:
     octets = txn.get(SERVING, db=tables.meta)
     if octets is None:
         raise NotServing("zone files can't be loaded before the registry")
-    return _decode_serving(octets)
+    return decode_serving(bytes(octets))
 
 
 def records_of(txn: lmdb.Transaction, tables: Tables) -> dict[bytes, ZoneRecord]:

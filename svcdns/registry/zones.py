@@ -119,6 +119,8 @@ class ZoneFolder:
         Raises NotServing where the registry has not written `serving` yet.
         """
         async with self._lock:
+            with self._store.read() as txn:
+                serving_of(txn, self._store.tables)
             await self._commit(self._keep_to_records)
             await self._sweep()
         await self.refresh()
@@ -176,22 +178,21 @@ class ZoneFolder:
         listing = self._listing
         for name in self._files.keys() - listing.keys():
             del self._files[name]
+        again = {name for name, seen in self._files.items() if retry and seen.error}
         changed = False
         for name, signature in sorted(listing.items()):
-            if name not in unsettled and self._is_due(name, signature, retry):
+            if name in again or (name not in unsettled and self._is_due(name, signature)):
                 changed |= await self._take(name, signature)
         # Last, so that a zone whose file was renamed has no gap.
         changed |= await self._drop_missing(unsettled)
         if changed:
             await self._sweep()
 
-    def _is_due(self, name: str, signature: Signature, retry: bool) -> bool:
+    def _is_due(self, name: str, signature: Signature) -> bool:
         seen = self._files.get(name)
         if seen is None or seen.signature != signature:
             return True
-        if seen.waits_for:
-            return not self._holder(seen.waits_for, name) or retry
-        return retry and bool(seen.error)
+        return bool(seen.waits_for) and not self._holder(seen.waits_for, name)
 
     def _records(self) -> dict[bytes, ZoneRecord]:
         with self._store.read() as txn:

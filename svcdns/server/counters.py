@@ -20,7 +20,7 @@ from __future__ import annotations
 import mmap
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -136,15 +136,17 @@ def _size(workers: int, width: int) -> int:
     return _HEADER + len(PROCESS_FIELDS) * (workers + 1) + width * workers
 
 
-def down(counters: Counters) -> Iterable[str]:
-    """Yield why the server isn't ready, a short text each, for /readyz; nothing when all is well.
+def reasons(counters: Counters) -> list[str]:
+    """Return why the server isn't ready, a short text each, for /readyz; [] when all is well.
 
     A worker that was given up is named although the others answer for it.
     """
-    if counters.stopping:
-        yield "stopping"
+    found = ["stopping"] if counters.stopping else []
+    if not counters.get(WRITER, "ready"):
+        found.append("manifests and zone files are being loaded")
     for worker in range(counters.workers):
         if counters.get(worker + 1, "given_up"):
-            yield f"dns worker {worker} died too often and was given up"
+            found.append(f"dns worker {worker} died too often and was given up")
         elif not counters.get(worker + 1, "ready"):
-            yield f"dns worker {worker} is starting"
+            found.append(f"dns worker {worker} is starting")
+    return found

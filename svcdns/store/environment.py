@@ -97,8 +97,8 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
             raise NotThere(f"no data in {folder} yet")
         env = _environment(folder, readonly=True, tables=len(names))
         try:
-            with env.begin() as txn:
-                handles = {name: env.open_db(name.encode(), txn=txn, create=False) for name in names}
+            # without a transaction of ours: a handle lives only if the one that opened it commits
+            handles = {name: env.open_db(name.encode(), create=False) for name in names}
         except lmdb.NotFoundError as missing:
             env.close()
             raise NotThere(f"no tables in {folder} yet") from missing

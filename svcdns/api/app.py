@@ -1,0 +1,202 @@
+"""The API as an aiohttp application: which part answers a path, and what becomes of errors.
+
+Every refusal is answered with a Kubernetes Status object, and every request is counted, whatever
+happens to it.  A request whose path is that of an object goes to `routes`; the few others are
+answered here.  What a client may do is decided in `_admitted`, before anything is read of the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CollectorRegistry
+
+from svcdns.objects.errors import StatusError, bad_request
+
+from . import bodies, health, paths
+from .access_log import AccessLogger
+from .answers import Clock, method_not_allowed, no_such_path, status_answer
+from .documents import Documents
+from .health import Health, Metrics
+from .metrics import ApiMetrics
+from .parameters import boolean
+from .routes import Resources
+from .watches import Watches
+
+if TYPE_CHECKING:
+    from svcdns.registry.registry import Registry
+
+_log = logging.getLogger(__name__)
+
+SHUTDOWN_TIMEOUT = 5.0
+"""Seconds that requests under way get at a shutdown."""
+
+
+def create_app(
+    registry: Registry,
+    *,
+    health: Health,
+    metrics: Metrics,
+    version: str,
+    counters: ApiMetrics | None = None,
+    clock: Clock = time.time,
+    bookmark_interval: float = 60.0,
+    send_timeout: float = 10.0,
+) -> web.Application:
+    """Return the application; run it with `create_runner`.
+
+    `health` returns the reasons why the server is not ready, `metrics` the octets of /metrics and their
+    Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
+    `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
+    bookmarks of a watch, and until a watcher that does not read is cut off.
+    """
+    counted = counters or ApiMetrics(CollectorRegistry())
+    watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
+    front = _Front(Resources(registry, watches, clock), Documents(version), health, metrics, counted)
+    app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
+    app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
+
+    async def end_watches(_: web.Application) -> None:
+        watches.close()
+
+    app.on_shutdown.append(end_watches)
+    return app
+
+
+def create_runner(app: web.Application) -> web.AppRunner:
+    """Return the runner: a client that leaves ends its watch, probes leave no access log line."""
+    return web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log_class=AccessLogger,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+    )
+
+
+@web.middleware
+async def _refusals_of_aiohttp(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what aiohttp's own router refuses (a path such as "*") with a Status too."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        return status_answer(request, no_such_path())
+
+
+async def _expected(request: web.Request) -> web.StreamResponse | None:
+    """Answer `Expect: 100-continue`: a body that is too large needn't be sent at all."""
+    if request.headers["Expect"].lower() != "100-continue":
+        error = StatusError(417, "BadRequest", "Expect: the only value understood is 100-continue")
+        return status_answer(request, error)
+    if (request.content_length or 0) > bodies.MAX_BODY:
+        answer = status_answer(request, bodies.too_large())
+        answer.force_close()
+        return answer
+    if request.version < (1, 1):
+        return None
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # so that the headers of the answer are still to be sent
+    return None
+
+
+class _Front:
+    """Finds who answers, turns errors into answers, counts."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        documents: Documents,
+        health: Health,
+        metrics: Metrics,
+        counters: ApiMetrics,
+    ) -> None:
+        self._resources = resources
+        self._documents = documents
+        self._health = health
+        self._metrics = metrics
+        self._counters = counters
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer any request."""
+        begun = time.monotonic()
+        target = paths.parse(request.rel_url.raw_path)
+        code = 499
+        try:
+            answer = await self._answer_or_refuse(request, target)
+            code = answer.status
+            return answer
+        finally:
+            verb = paths.verb_of(target, request.method, _is_watch(request))
+            resource = target.resource if target else ""
+            self._counters.answered(verb, resource, code, time.monotonic() - begun)
+
+    async def _answer_or_refuse(
+        self, request: web.Request, target: paths.Target | None
+    ) -> web.StreamResponse:
+        try:
+            _admitted(request)
+            return await self._answer(request, target)
+        except StatusError as error:
+            return _refusal(request, target, error)
+        except RecursionError:
+            return status_answer(request, bad_request("the body is nested too deeply"))
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.rel_url.raw_path[:500])
+            text = "Internal error occurred: the server's log says more"
+            return status_answer(request, StatusError(500, "InternalError", text))
+
+    async def _answer(self, request: web.Request, target: paths.Target | None) -> web.StreamResponse:
+        if target is not None:
+            if request.method not in paths.allowed_methods(target):
+                raise method_not_allowed()
+            return await self._resources.answer(request, target)
+        path = request.rel_url.raw_path.rstrip("/") or "/"
+        document = self._documents.find(request, path)
+        if document is None and path not in health.QUIET:
+            raise no_such_path()
+        if request.method not in paths.READ:
+            raise method_not_allowed()
+        if document is not None:
+            return document.answer(request)
+        if path == "/metrics":
+            return health.metrics_answer(self._metrics)
+        return health.health_answer(request, path, self._health)
+
+
+def _is_watch(request: web.Request) -> bool:
+    try:
+        return request.method == "GET" and bool(boolean(request.query, "watch"))
+    except StatusError:
+        return False
+
+
+def _admitted(request: web.Request) -> None:
+    """Raise StatusError unless this client may do this.
+
+    A web page that someone has open must not write to an API on their loopback address: browsers say
+    where a request comes from, other clients say nothing.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None or request.method in paths.READ:
+        return
+    try:
+        same = urlsplit(origin).netloc == request.host
+    except ValueError:
+        same = False
+    if not same:
+        raise StatusError(403, "Forbidden", "requests from web pages of another origin are forbidden")
+
+
+def _refusal(request: web.Request, target: paths.Target | None, error: StatusError) -> web.Response:
+    answer = status_answer(request, error)
+    if error.code == 405:
+        methods = paths.READ if target is None else paths.allowed_methods(target)
+        answer.headers["Allow"] = ", ".join(methods)
+    return answer

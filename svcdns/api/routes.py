@@ -1,0 +1,156 @@
+"""Reading and writing objects: one set of handlers for all kinds.
+
+A request has been parsed into a Target; here it becomes one call of the registry, and what that returns
+becomes an answer.  Whatever is wrong is raised as StatusError and answered in `app`.
+https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from svcdns.objects.errors import Cause, StatusError, not_found
+from svcdns.objects.kinds import POD, SERVICE
+from svcdns.registry.options import Page, Written
+
+from . import answers, bodies, parameters
+from .answers import Clock
+from .identity import agreed
+from .paths import Target
+from .watches import Watches
+
+if TYPE_CHECKING:
+    from svcdns.registry.registry import Registry
+
+_T = TypeVar("_T")
+
+_ANSWERED_WITH_OBJECT = frozenset({SERVICE, POD})
+"""Kinds whose deletion is answered with the object; the others are answered with a Status."""
+
+
+class Resources:
+    """Handlers of everything below /api/v1 and /apis/GROUP/VERSION."""
+
+    def __init__(self, registry: Registry, watches: Watches, clock: Clock) -> None:
+        """`clock` is the wall clock, for ages in tables."""
+        self._registry = registry
+        self._watches = watches
+        self._clock = clock
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
+        """Answer a request whose method is allowed there.  Raises StatusError."""
+        if not target.can_exist():
+            raise _not_found(target)
+        match request.method:
+            case "POST":
+                return await self._create(request, target)
+            case "PUT":
+                return await self._replace(request, target)
+            case "PATCH":
+                return await self._patch(request, target)
+            case "DELETE" if target.name:
+                return await self._delete(request, target)
+            case "DELETE":
+                return await self._delete_collection(request, target)
+        return self._get(request, target) if target.name else await self._list(request, target)
+
+    def _get(self, request: web.Request, target: Target) -> web.Response:
+        octets = self._registry.get(target.kind, target.namespace, target.name)
+        return answers.object_answer(request, target.kind, octets, self._clock)
+
+    async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
+        options = parameters.list_options(request.query, target.kind)
+        if options.watch and request.method == "GET":
+            return await self._watches.answer(request, target, options)
+        page = self._registry.page(
+            target.kind, target.namespace, options.selection, options.limit, options.continue_
+        )
+        _check_revision(options, page)
+        return answers.list_answer(request, target.kind, page, self._clock)
+
+    async def _create(self, request: web.Request, target: Target) -> web.Response:
+        options = parameters.write_options(request.query)
+        body = agreed(target, await bodies.read_object(request))
+        written = await self._finish(self._registry.create(target.kind, target.namespace, body, options))
+        return self._written(request, target, written, 201)
+
+    async def _replace(self, request: web.Request, target: Target) -> web.Response:
+        options = parameters.write_options(request.query)
+        body = agreed(target, await bodies.read_object(request))
+        written = await self._finish(
+            self._registry.replace(
+                target.kind, target.namespace, target.name, body, options, target.subresource
+            )
+        )
+        return self._written(request, target, written, 201 if written.created else 200)
+
+    async def _patch(self, request: web.Request, target: Target) -> web.Response:
+        options = parameters.write_options(request.query)
+        patch = await bodies.read_patch(request)
+        written = await self._finish(
+            self._registry.patch(
+                target.kind, target.namespace, target.name, patch, options, target.subresource
+            )
+        )
+        return self._written(request, target, written, 201 if written.created else 200)
+
+    async def _delete(self, request: web.Request, target: Target) -> web.Response:
+        options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
+        written = await self._finish(
+            self._registry.delete(target.kind, target.namespace, target.name, options)
+        )
+        if target.kind in _ANSWERED_WITH_OBJECT:
+            return self._written(request, target, written, 200)
+        octets = answers.deleted_status(target.kind, msgspec.json.decode(written.object))
+        return answers.json_answer(request, octets, warnings=written.warnings)
+
+    async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
+        selection = parameters.selection(request.query, target.kind)
+        options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
+        page = await self._finish(
+            self._registry.delete_collection(target.kind, target.namespace, selection, options)
+        )
+        return answers.list_answer(request, target.kind, page, self._clock)
+
+    def _written(self, request: web.Request, target: Target, written: Written, status: int) -> web.Response:
+        return answers.object_answer(
+            request, target.kind, written.object, self._clock, status=status, warnings=written.warnings
+        )
+
+    async def _finish(self, writing: Coroutine[Any, Any, _T]) -> _T:
+        """Await a write that goes on to its end even when the client leaves."""
+        task = asyncio.ensure_future(writing)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has seen it; if nobody did, it needs no log line
+
+
+def _not_found(target: Target) -> StatusError:
+    if target.name:
+        return not_found(target.kind.plural, target.name[:300], target.kind.group)
+    return not_found("namespaces", target.namespace[:300])
+
+
+def _check_revision(options: parameters.ListOptions, page: Page) -> None:
+    """Raise StatusError when a list of another revision was asked for than the present one."""
+    wanted = options.resource_version
+    if not wanted:
+        return
+    if wanted > page.revision:
+        text = f"Too large resource version: {wanted}, current: {page.revision}"
+        cause = Cause("ResourceVersionTooLarge", "Too large resource version")
+        raise StatusError(504, "Timeout", text, causes=[cause], retry_after=1)
+    if options.match == "Exact" and wanted != page.revision:
+        text = f"The resourceVersion for the provided list is too old: {wanted}, current: {page.revision}"
+        raise StatusError(410, "Expired", text)

@@ -1,0 +1,254 @@
+"""Watch streams: one line of JSON an event, for as long as the client stays.
+
+    {"type":"ADDED","object":{...}}\\n
+
+A stream ends in one of four ways: the time that the client or we set is up, or the server shuts down
+(both end it properly, and the client goes on from the last revision it saw); the registry refuses to go
+on (an ERROR event with the Status, 410 Expired as a rule); the client has gone; or the client reads so
+slowly that one event takes longer than `send_timeout`, whereupon it is cut off.  Nothing is queued for a
+watcher but what the socket buffers: the next event is asked for when the last one is on its way.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import Kind
+from svcdns.registry.options import Event, Page
+
+from . import tables
+from .accept import JSON, table_version
+from .metrics import ApiMetrics
+from .parameters import ListOptions
+from .paths import Target
+
+if TYPE_CHECKING:
+    from svcdns.registry.registry import Registry
+
+_log = logging.getLogger(__name__)
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_SHORTEST, _LONGEST = 1800, 3600
+"""Seconds; a stream whose client sets no time lasts a random while between these."""
+_LONGEST_ASKED = 86400
+
+
+class _TooSlow(Exception):
+    """The client does not read."""
+
+
+class Watches:
+    """All watch streams of this server."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        counters: ApiMetrics,
+        *,
+        bookmark_interval: float,
+        send_timeout: float,
+    ) -> None:
+        """Both times in seconds: between two bookmarks, and until a client that doesn't read is cut."""
+        self.registry = registry
+        self.counters = counters
+        self.bookmark_interval = bookmark_interval
+        self.send_timeout = send_timeout
+        self.closed = False
+        self._open: set[_Stream] = set()
+
+    def close(self) -> None:
+        """End all streams properly; later ones end at once."""
+        self.closed = True
+        for stream in self._open:
+            stream.end()
+
+    async def answer(self, request: web.Request, target: Target, options: ListOptions) -> web.StreamResponse:
+        """Stream events until one of the ends that the head of this file names.
+
+        Raises StatusError when the registry refuses before the stream has begun.
+        """
+        events = self._events(target, options)
+        try:
+            opening = asyncio.ensure_future(_next(events))
+            # One turn of the loop lets the registry refuse at once; then it is an HTTP error.
+            await asyncio.wait({opening}, timeout=0)
+            if opening.done() and (error := opening.exception()):
+                raise error
+            stream = _Stream(self, request, target.kind, options)
+            self._open.add(stream)
+            with self.counters.watches.labels(target.kind.plural).track_inprogress():
+                try:
+                    return await stream.run(opening, events)
+                finally:
+                    self._open.discard(stream)
+                    opening.cancel()
+        finally:
+            if (aclose := getattr(events, "aclose", None)) is not None:
+                await aclose()
+
+    def _events(self, target: Target, options: ListOptions) -> AsyncIterator[Event]:
+        after = _begins_after(self.registry, target, options)
+        # The state's revision is what the bookmark after the initial events says, so it is always wanted.
+        return self.registry.watch(
+            target.kind,
+            target.namespace,
+            options.selection,
+            after,
+            bookmarks=options.bookmarks or after is None,
+            initial_events=after is None,
+        )
+
+
+def _begins_after(registry: Registry, target: Target, options: ListOptions) -> int | None:
+    """Return the revision after which events are wanted, None for the present state first."""
+    if options.send_initial_events:
+        return None
+    if options.resource_version:
+        return options.resource_version
+    if options.send_initial_events is False:
+        return registry.page(target.kind, target.namespace, options.selection, 1).revision
+    return None
+
+
+async def _next(events: AsyncIterator[Event]) -> Event | None:
+    async for event in events:
+        return event
+    return None
+
+
+class _Stream:
+    """One stream: what has been sent, and when it ends."""
+
+    def __init__(self, watches: Watches, request: web.Request, kind: Kind, options: ListOptions) -> None:
+        self._watches = watches
+        self._request = request
+        self._kind = kind
+        self._options = options
+        self._table = table_version(request.headers.get("Accept", ""))
+        self._columns_sent = False
+        self._initial = options.send_initial_events or not options.resource_version
+        if options.send_initial_events is False:
+            self._initial = False
+        self._revision = 0 if self._initial else options.resource_version or 0
+        """What a bookmark may say: all events up to here have been sent.  0: unknown yet."""
+        asked = min(options.timeout, _LONGEST_ASKED)
+        self._deadline = asyncio.timeout(asked or random.uniform(_SHORTEST, _LONGEST))
+        self._response = web.StreamResponse(
+            headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+        )
+
+    def end(self) -> None:
+        """End the stream properly, now."""
+        with suppress(RuntimeError):  # not begun, or over already
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    async def run(
+        self, opening: asyncio.Future[Event | None], events: AsyncIterator[Event]
+    ) -> web.StreamResponse:
+        """Send everything; return the response when the stream has ended."""
+        if self._request.version >= (1, 1):
+            self._response.enable_chunked_encoding()
+        await self._response.prepare(self._request)
+        ticking: asyncio.Task[None] | None = None
+        if self._options.bookmarks:
+            ticking = asyncio.create_task(self._send_bookmarks())
+        try:
+            with suppress(TimeoutError):
+                async with self._deadline:
+                    if self._watches.closed:
+                        self.end()
+                    await self._send_all(opening, events)
+            async with asyncio.timeout(self._watches.send_timeout):
+                await self._response.write_eof()
+        except (_TooSlow, TimeoutError):
+            self._cut()
+        except ConnectionError:
+            pass  # the client has gone
+        finally:
+            if ticking is not None:
+                ticking.cancel()
+        return self._response
+
+    async def _send_all(self, opening: asyncio.Future[Event | None], events: AsyncIterator[Event]) -> None:
+        try:
+            first = await opening
+            if first is None:
+                return
+            await self._pass_on(first)
+            async for event in events:
+                await self._pass_on(event)
+        except StatusError as error:
+            await self._send_error(error)
+        except (_TooSlow, ConnectionError):
+            raise
+        except Exception:
+            _log.exception("a watch of %s failed", self._kind.plural)
+            text = "Internal error occurred: the server's log says more"
+            await self._send_error(StatusError(500, "InternalError", text))
+
+    async def _send_error(self, error: StatusError) -> None:
+        await self._send("ERROR", msgspec.json.encode(error.as_json()))
+
+    async def _pass_on(self, event: Event) -> None:
+        if event.type != "BOOKMARK":
+            if not self._initial:
+                self._revision = event.revision
+            await self._send(event.type, self._shown(event.object))
+            return
+        self._revision = event.revision
+        if self._initial:
+            self._initial = False
+            if self._options.send_initial_events:
+                await self._send("BOOKMARK", self._shown(self._bookmark({INITIAL_EVENTS_END: "true"})))
+
+    async def _send_bookmarks(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self._watches.bookmark_interval)
+                if self._revision:
+                    await self._send("BOOKMARK", self._shown(self._bookmark({})))
+        except (_TooSlow, ConnectionError):
+            self._cut()
+
+    def _bookmark(self, annotations: dict[str, str]) -> bytes:
+        metadata: dict[str, Any] = {"resourceVersion": str(self._revision), "creationTimestamp": None}
+        if annotations:
+            metadata["annotations"] = annotations
+        kind = self._kind
+        return msgspec.json.encode({"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata})
+
+    def _shown(self, octets: bytes) -> bytes:
+        if not self._table:
+            return octets
+        columns, self._columns_sent = not self._columns_sent, True
+        included = self._request.query.get("includeObject", "") or "Metadata"
+        return tables.table(self._kind, Page([octets], 0), time.time(), self._table, included, columns)
+
+    async def _send(self, type_: str, octets: bytes) -> None:
+        line = b'{"type":"%b","object":%b}\n' % (type_.encode(), octets)
+        timeout = asyncio.timeout(self._watches.send_timeout)
+        try:
+            async with timeout:
+                await self._response.write(line)
+        except TimeoutError:
+            raise _TooSlow from None
+
+    def _cut(self) -> None:
+        """Close the connection without a proper end: the client reads too slowly, or not at all."""
+        transport = self._request.transport
+        if transport is not None and not transport.is_closing():
+            self._watches.counters.slow_watches.inc()
+            _log.warning("a watch of %s was cut off: the client reads too slowly", self._kind.plural)
+            transport.abort()
+        self.end()

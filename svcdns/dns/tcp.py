@@ -1,0 +1,293 @@
+"""Questions over TCP (RFC 7766): each message behind two octets of length, several a connection.
+
+* Answers come in the order of the questions.  A snapshot begins once questions are complete, answers
+  those that are, and ends before anything is awaited.
+* A connection lives `idle` seconds from its last complete question, however many octets came since:
+  a client that sends one octet and waits, or that promises 65,535 and doesn't send them, is closed.
+* A client that doesn't read is not read from; what it asked waits in a bounded buffer, and it is
+  closed by the same rule.
+* Above `limit` connections the one that has been idle longest makes room for the new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from svcdns.store.snapshot import Snapshot
+
+from .answer import Answerer
+from .question import Question
+from .tally import TCP, TCP_CONNECTIONS, TCP_REFUSED, Tally
+from .transfer import Stalled, Transfers, transfer_question
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 10.0
+CONNECTIONS = 1000
+_BATCH = 64
+_BACKLOG = 1024
+_WRITE_HIGH = 64 << 10
+_READ_HIGH = 128 << 10
+
+
+class TcpListener:
+    """Answers what comes in on one listening TCP socket, in the running loop."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        begin: Callable[[], Snapshot | None],
+        answerer: Answerer,
+        counters: Tally,
+        *,
+        transfers: Transfers | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+        limit: int = CONNECTIONS,
+    ) -> None:
+        """`begin` is as in UdpListener; without `transfers` all of them are REFUSED.
+
+        The socket stays the caller's: `close` doesn't close it.
+        """
+        self.begin = begin
+        self.answerer = answerer
+        self.counters = counters
+        self.transfers = transfers
+        self.idle_seconds = idle_seconds
+        self._sock = sock
+        self._limit = limit
+        self._connections: dict[Connection, None] = {}
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        loop = asyncio.get_running_loop()
+        # A copy: asyncio closes the socket that it is given.
+        own = self._sock.dup()
+        own.setblocking(False)
+        self._server = await loop.create_server(lambda: Connection(self), sock=own, backlog=_BACKLOG)
+
+    async def close(self) -> None:
+        """Stop accepting and close all connections."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close()
+
+    def __len__(self) -> int:
+        """Return how many connections there are."""
+        return len(self._connections)
+
+    def opened(self, connection: Connection) -> None:
+        """Take a connection in, closing another one where there are too many."""
+        self.counters.slots[TCP_CONNECTIONS] += 1
+        if len(self._connections) >= self._limit:
+            self.counters.slots[TCP_REFUSED] += 1
+            oldest = next((other for other in self._connections if not other.is_transferring), connection)
+            self._connections.pop(oldest, None)
+            oldest.abort()
+            if oldest is connection:
+                return
+        self._connections[connection] = None
+
+    def active(self, connection: Connection) -> None:
+        """Move a connection behind all that have been idle for longer."""
+        if self._connections.pop(connection, 0) is None:
+            self._connections[connection] = None
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.pop(connection, None)
+
+
+class Connection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, listener: TcpListener) -> None:
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._transfer: asyncio.Task[None] | None = None
+        self._half_closed = False
+        self._scheduled = False
+        self._reading = True
+        self._gone = False
+
+    @property
+    def is_transferring(self) -> bool:
+        """Whether a zone transfer runs on it."""
+        return self._transfer is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the idle time."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
+        peer = self._transport.get_extra_info("peername")
+        self._client = str(peer[0]) if peer else ""
+        self._last = self._loop.time()
+        self._timer = self._loop.call_later(self._listener.idle_seconds, self._check)
+        self._listener.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything."""
+        self._gone = True
+        self._timer.cancel()
+        self._buffer.clear()
+        if self._transfer is not None:
+            self._transfer.cancel()
+        self._listener.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer the questions that are complete now."""
+        self._buffer += data
+        self._go_on()
+
+    def eof_received(self) -> bool:
+        """Keep a half-closed connection for as long as there are answers to give."""
+        self._half_closed = True
+        return self._waits()
+
+    def pause_writing(self) -> None:
+        """Stop answering: the client doesn't read."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Go on with what waits in the buffer."""
+        self._writable.set()
+        self._go_on()
+
+    def send(self, message: bytes) -> None:
+        """Queue one message."""
+        self._transport.write(len(message).to_bytes(2) + message)
+
+    async def drained(self, seconds: float) -> bool:
+        """Wait until there is room for more; False if that takes longer than `seconds`."""
+        if self._writable.is_set():
+            return True
+        try:
+            await asyncio.wait_for(self._writable.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close after what has been said, or at once if the client doesn't take it."""
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def _blocked(self) -> bool:
+        return self._transfer is not None or not self._writable.is_set()
+
+    def _waits(self) -> bool:
+        """Say whether an answer is still to be given."""
+        return self._blocked() or self._scheduled
+
+    def _go_on(self) -> None:
+        """Answer at most _BATCH questions, then give others a turn."""
+        self._scheduled = False
+        if self._gone or self._transport.is_closing():
+            return
+        if not self._blocked() and self._next_size() is not None:
+            self._answer()
+        if not self._blocked() and self._next_size() is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._go_on)
+        self._throttle()
+        if self._half_closed and not self._waits():
+            self._transport.close()
+
+    def _next_size(self) -> int | None:
+        """Return the size of the first message in the buffer if it is complete."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        size = buffer[0] << 8 | buffer[1]
+        return size if len(buffer) >= 2 + size else None
+
+    def _answer(self) -> None:
+        """Answer complete questions in one snapshot, up to a transfer or as much as is written at once."""
+        listener = self._listener
+        replies: list[bytes] = []
+        octets = 0
+        snapshot = listener.begin()
+        try:
+            for packet in self._questions():
+                reply = listener.answerer.answer(packet, snapshot, TCP)
+                if reply is not None:
+                    replies.append(len(reply).to_bytes(2) + reply)
+                    octets += len(reply)
+                    if octets > _WRITE_HIGH:
+                        break
+        finally:
+            if snapshot is not None:
+                snapshot.txn.abort()
+        if replies:
+            self._transport.write(b"".join(replies))
+            self._touch()
+
+    def _questions(self) -> Iterator[bytes]:
+        """Take complete messages out of the buffer; a transfer question is begun instead."""
+        for _ in range(_BATCH):
+            size = self._next_size()
+            if size is None:
+                return
+            packet = bytes(self._buffer[2 : 2 + size])
+            del self._buffer[: 2 + size]
+            transfer = transfer_question(packet) if self._listener.transfers is not None else None
+            if transfer is not None:
+                # Its task first runs after what stands before it has been written.
+                self._begin_transfer(packet, transfer)
+                return
+            yield packet
+
+    def _touch(self) -> None:
+        self._last = self._loop.time()
+        self._listener.active(self)
+
+    def _throttle(self) -> None:
+        """Read only while answers can be given and the buffer is small."""
+        wanted = not self._blocked() and len(self._buffer) < _READ_HIGH
+        if wanted != self._reading and not self._transport.is_closing():
+            self._reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def _begin_transfer(self, packet: bytes, question: Question) -> None:
+        self._transfer = self._loop.create_task(self._run_transfer(packet, question))
+
+    async def _run_transfer(self, packet: bytes, question: Question) -> None:
+        transfers = self._listener.transfers
+        assert transfers is not None
+        try:
+            await transfers.serve(packet, question, self._client, self)
+        except Stalled:
+            self.abort()
+        except Exception:
+            log.exception("a zone transfer to %s failed", self._client)
+            self.abort()
+        finally:
+            self._transfer = None
+        self._touch()
+        self._go_on()
+
+    def _check(self) -> None:
+        """Close the connection if it has been idle for too long."""
+        idle_since = self._loop.time() if self._transfer is not None else self._last
+        left = idle_since + self._listener.idle_seconds - self._loop.time()
+        if left <= 0:
+            self.close()
+            left = self._listener.idle_seconds  # a close that hangs becomes an abort
+        self._timer = self._loop.call_later(left, self._check)

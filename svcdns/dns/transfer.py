@@ -1,0 +1,173 @@
+"""Zone transfer: AXFR and IXFR over TCP (RFC 5936, RFC 1995).
+
+* Only clients in the networks of `transfer_to` are served, all others get REFUSED (EDE 18).
+* A transfer shows one snapshot.  Its read transaction is the only one in this room that lives across
+  an await, so at most two run at once over all processes (a lock file each, held with flock: it ends
+  with its process), and one whose client takes nothing for 5 seconds is given up by closing the
+  connection.  A third one gets SERVFAIL: secondaries try again on their own.
+* IXFR from a client that has our serial gets the SOA alone, else the whole zone, which RFC 1995
+  section 4 allows: no history is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
+from typing import Protocol
+
+from svcdns.store.snapshot import Snapshot
+
+from . import codes, tally
+from .draft import Draft
+from .question import Malformed, Question, parse
+from .reply import Frame, refusal, write
+from .tally import Tally
+from .transfer_rows import messages, serial, soa, zone_rrs
+from .view import TALLY_ZONE, View, ZoneTable
+
+AT_ONCE = 2
+STALL_SECONDS = 5.0
+_FILE_MODE = 0o600
+_HALF = 1 << 31
+_MARKS = (b"\0\xfb\0\1", b"\0\xfc\0\1")
+
+
+class Outlet(Protocol):
+    """The connection that a transfer is sent on."""
+
+    def send(self, message: bytes) -> None:
+        """Queue one message."""
+
+    async def drained(self, seconds: float) -> bool:
+        """Wait until the client has taken what was queued; False if it takes longer than `seconds`."""
+
+
+class Stalled(Exception):
+    """The client took nothing for too long; the connection is to be closed."""
+
+
+def transfer_question(packet: bytes) -> Question | None:
+    """Return the question of a well-formed AXFR or IXFR, None for every other message."""
+    if not any(mark in packet for mark in _MARKS) or packet[2] & 0xF8:
+        return None
+    try:
+        question = parse(packet)
+    except Malformed:
+        return None
+    if question.rrtype not in (codes.AXFR, codes.IXFR) or question.rrclass != codes.IN:
+        return None
+    return question if question.edns is None or question.edns.version == 0 else None
+
+
+class Transfers:
+    """Serves transfers in one worker."""
+
+    def __init__(
+        self,
+        networks: Sequence[IPv4Network | IPv6Network],
+        folder: Path,
+        begin: Callable[[], Snapshot | None],
+        counters: Tally,
+        *,
+        udp_size: int = 1232,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        """`networks` may transfer; `folder` is the data folder, where the lock files are."""
+        self._networks = tuple(networks)
+        self._folder = folder
+        self._begin = begin
+        self._counters = counters
+        self._udp_size = udp_size
+        self._stall_seconds = stall_seconds
+
+    async def serve(self, packet: bytes, question: Question, client: str, outlet: Outlet) -> None:
+        """Answer one transfer question; raise Stalled when the connection must be closed."""
+        frame = Frame(packet, question.end, question.edns, self._udp_size, True)
+        if not self._allowed(client):
+            self._count(question, tally.REFUSED)
+            outlet.send(refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
+            return
+        snapshot = self._begin()
+        try:
+            await self._serve(frame, question, snapshot, outlet)
+        finally:
+            if snapshot is not None:
+                snapshot.txn.abort()
+
+    async def _serve(
+        self, frame: Frame, question: Question, snapshot: Snapshot | None, outlet: Outlet
+    ) -> None:
+        if snapshot is None or snapshot.serving is None:
+            self._count(question, tally.SERVFAIL)
+            outlet.send(refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY))
+            return
+        view = View(snapshot, ZoneTable(snapshot.serving))
+        zone = view.table.registry_zone_at(question.key) or view.table.file_zone_at(question.key)
+        if zone is None:
+            self._count(question, tally.OTHER_RCODE)
+            outlet.send(refusal(frame, codes.NOTAUTH, codes.EDE_NOT_AUTHORITATIVE))
+            return
+        kind = TALLY_ZONE[zone.kind]
+        apex = soa(view, zone)
+        if question.serial is not None and not is_newer(serial(apex), question.serial):
+            self._count(question, tally.OK, kind)
+            outlet.send(write(frame, Draft(chain=[apex])))
+            return
+        with self._turn() as granted:
+            if not granted:
+                self._count(question, tally.SERVFAIL, kind)
+                self._counters.slots[tally.TRANSFERS_FAILED] += 1
+                text = f"{AT_ONCE} transfers are running"
+                outlet.send(refusal(frame, codes.SERVFAIL, codes.EDE_OTHER, text))
+                return
+            self._count(question, tally.OK, kind)
+            rrs = zone_rrs(view, zone)
+            await self._send(messages(frame.packet, frame.end, rrs, frame.opt()), outlet)
+
+    async def _send(self, stream: Iterator[bytes], outlet: Outlet) -> None:
+        for message in stream:
+            outlet.send(message)
+            if not await outlet.drained(self._stall_seconds):
+                self._counters.slots[tally.TRANSFERS_FAILED] += 1
+                raise Stalled
+            await asyncio.sleep(0)  # others have their turn between two messages
+        self._counters.slots[tally.TRANSFERS] += 1
+
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """Hold one of the lock files, if one is free."""
+        held = None
+        for number in range(AT_ONCE):
+            path = self._folder / f"transfer-{number}.lock"
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+            else:
+                held = handle
+                break
+        try:
+            yield held is not None
+        finally:
+            if held is not None:
+                os.close(held)
+
+    def _allowed(self, client: str) -> bool:
+        address = ip_address(client.partition("%")[0])
+        mapped = address.ipv4_mapped if address.version == 6 else None
+        address = mapped or address
+        return any(address in network for network in self._networks)
+
+    def _count(self, question: Question, rcode: int, kind: int = tally.NO_ZONE) -> None:
+        self._counters.slots[tally.slot(kind, tally.TCP, question.rrtype, rcode)] += 1
+
+
+def is_newer(ours: int, theirs: int) -> bool:
+    """Say whether our serial comes after theirs (RFC 1982 section 3.2)."""
+    return ours != theirs and (ours - theirs) % (1 << 32) < _HALF

@@ -1,0 +1,154 @@
+"""Questions over UDP: one socket, one callback, no tasks.
+
+The order is the promise: first receive what has come (at most 64 datagrams), *then* begin the
+snapshot, answer all, end it, send.  A question that came after a write was acknowledged is thus
+always answered from a state that has the write.
+
+A socket that is bound to a wildcard address learns from the kernel at which address it was asked,
+and answers from there (IP_PKTINFO, IPV6_RECVPKTINFO; RFC 3542).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from struct import Struct
+from time import perf_counter_ns
+from typing import Any
+
+from svcdns.store.snapshot import Snapshot
+
+from .answer import Answerer
+from .tally import DROPPED, UDP, Tally
+
+BATCH = 64
+_OCTETS = 4096
+"""More than any question has; a longer datagram is cut, so malformed, so FORMERR."""
+
+_IN_PKTINFO = Struct("=i4s4s")
+_IN6_PKTINFO = Struct("=16si")
+_IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)
+_ANCILLARY = 64
+_LINK_LOCAL = b"\xfe\x80"
+
+Address = Any
+"""As the socket module gives it."""
+Ancillary = list[tuple[int, int, bytes]]
+
+
+class UdpListener:
+    """Answers what comes in on one bound UDP socket, in the running loop."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        begin: Callable[[], Snapshot | None],
+        answerer: Answerer,
+        counters: Tally,
+    ) -> None:
+        """`begin` begins a snapshot, or returns None while there is no store to read.
+
+        The socket stays the caller's: `close` doesn't close it.
+        """
+        self._sock = sock
+        self._begin = begin
+        self._answer = answerer.answer
+        self._counters = counters
+        sock.setblocking(False)
+        self._wildcard = is_wildcard(sock)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        if self._wildcard:
+            ask_for_addresses(self._sock)
+        ready = self._read_with_addresses if self._wildcard else self._read
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._sock.fileno(), ready)
+
+    def close(self) -> None:
+        """Stop answering; what still waits in the socket stays there for another process."""
+        self._loop.remove_reader(self._sock.fileno())
+
+    def _read(self) -> None:
+        receive = self._sock.recvfrom
+        batch: list[tuple[bytes, Address]] = []
+        try:
+            for _ in range(BATCH):
+                batch.append(receive(_OCTETS))
+        except OSError:
+            # Nothing left; or an error of an earlier send, which the next event gets past.
+            if not batch:
+                return
+        started = perf_counter_ns()
+        replies = self._answer_all(batch)
+        send = self._sock.sendto
+        for reply, client in replies:
+            try:
+                send(reply, client)
+            except OSError:
+                self._counters.slots[DROPPED] += 1
+        self._counters.batch(perf_counter_ns() - started)
+
+    def _answer_all(self, batch: list[tuple[bytes, Address]]) -> list[tuple[bytes, Address]]:
+        answer = self._answer
+        replies: list[tuple[bytes, Address]] = []
+        snapshot = self._begin()
+        try:
+            for packet, client in batch:
+                reply = answer(packet, snapshot, UDP)
+                if reply is not None:
+                    replies.append((reply, client))
+        finally:
+            if snapshot is not None:
+                snapshot.txn.abort()
+        return replies
+
+    def _read_with_addresses(self) -> None:
+        receive = self._sock.recvmsg
+        batch: list[tuple[bytes, Address]] = []
+        try:
+            for _ in range(BATCH):
+                packet, ancillary, _flags, client = receive(_OCTETS, _ANCILLARY)
+                batch.append((packet, (client, ancillary)))
+        except OSError:
+            if not batch:
+                return
+        started = perf_counter_ns()
+        replies = self._answer_all(batch)
+        send = self._sock.sendmsg
+        for reply, (client, ancillary) in replies:
+            try:
+                send([reply], from_there(ancillary), 0, client)
+            except OSError:
+                self._counters.slots[DROPPED] += 1
+        self._counters.batch(perf_counter_ns() - started)
+
+
+def is_wildcard(sock: socket.socket) -> bool:
+    """Say whether a socket is bound to all addresses of its host."""
+    return sock.getsockname()[0] in ("0.0.0.0", "::")
+
+
+def ask_for_addresses(sock: socket.socket) -> None:
+    """Have the kernel say at which address each datagram came in."""
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def from_there(ancillary: Ancillary) -> Ancillary:
+    """Return the ancillary data that makes a reply leave from the address that was asked.
+
+    The interface is left to routing, but for link-local addresses, which mean nothing without one.
+    """
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO and len(data) >= _IN_PKTINFO.size:
+            _, local, _ = _IN_PKTINFO.unpack_from(data)
+            return [(level, kind, _IN_PKTINFO.pack(0, local, bytes(4)))]
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO and len(data) >= _IN6_PKTINFO.size:
+            address, interface = _IN6_PKTINFO.unpack_from(data)
+            keep = interface if address.startswith(_LINK_LOCAL) else 0
+            return [(level, kind, _IN6_PKTINFO.pack(address, keep))]
+    return []

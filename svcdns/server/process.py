@@ -1,0 +1,53 @@
+"""What the writer and the workers have in common: their loop, and how they are told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from svcdns.config import Config
+
+from . import logs
+from .handoff import FATAL, Handoff, take
+
+Main = Callable[[Handoff, Config, asyncio.Event], Coroutine[Any, Any, None]]
+"""A process' work: is given what was handed over and the event that tells it to end."""
+
+
+class Fatal(Exception):
+    """A mistake in configuration or data that starting again can't cure; the text is one line."""
+
+
+def run(main: Main, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> NoReturn:
+    """Run a child process of the supervisor to its end; always ends in SystemExit."""
+    try:
+        handoff = take(os.environ)
+    except KeyError:
+        sys.exit("svcdns: this process is started by `svcdns serve`, not by hand")
+    config = handoff.resolved()
+    logs.set_up(config.log)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_until_told(main, handoff, config))
+    except Fatal as fatal:
+        print(f"svcdns: {fatal}", file=sys.stderr, flush=True)
+        sys.exit(FATAL)
+    sys.exit(0)
+
+
+async def _until_told(main: Main, handoff: Handoff, config: Config) -> None:
+    """Run `main` with an event that SIGTERM, or the end of the supervisor, sets."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(handoff.lifeline, _lifeline_ended, handoff.lifeline, stop)
+    await main(handoff, config, stop)
+
+
+def _lifeline_ended(lifeline: int, stop: asyncio.Event) -> None:
+    asyncio.get_running_loop().remove_reader(lifeline)  # at EOF it stays readable
+    stop.set()

@@ -1,0 +1,157 @@
+"""A DNS worker process: answers on its own UDP sockets and on the TCP listeners that all share.
+
+It answers from its first moment on, SERVFAIL (EDE 14) until there is a store to read.  Once a second,
+and at its end, it copies its counters into its slot of the counters file.
+
+Run by the supervisor as `python -m svcdns.server.worker NUMBER` (the number is for `ps`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import select
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import lmdb
+
+from svcdns.config import Config
+from svcdns.dns.answer import Answerer
+from svcdns.dns.tally import Tally
+from svcdns.dns.tcp import TcpListener
+from svcdns.dns.transfer import Transfers
+from svcdns.dns.udp import UdpListener
+from svcdns.store.environment import NotThere, Store, open_store
+from svcdns.store.snapshot import Snapshot, Snapshots
+
+from .counters import Counters
+from .handoff import Handoff
+from .process import run
+
+OPEN_AGAIN_SECONDS = 0.05
+HAND_OVER_SECONDS = 1.0
+DRAIN_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
+    """Answer until told to end."""
+    counters = handoff.counters()
+    worker = Worker(handoff.worker, config, counters)
+    udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
+    tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]
+    listeners = await worker.listen(udp, tcp)
+    chores = [asyncio.create_task(work) for work in (worker.open(), worker.hand_over_again_and_again())]
+    await stop.wait()
+    counters.set(handoff.worker + 1, "ready", 0)
+    await _drain(udp)
+    for listener in listeners:
+        if isinstance(listener, TcpListener):
+            await listener.close()
+        else:
+            listener.close()
+    for chore in chores:
+        chore.cancel()
+    worker.hand_over()
+
+
+class Worker:
+    """What answers questions in this process."""
+
+    def __init__(self, number: int, config: Config, counters: Counters) -> None:
+        """`number` counts from 0; its counters go on where those of a former worker ended."""
+        self._config = config
+        self._counters = counters
+        self._row = number + 1
+        self._slot = counters.slot(number)
+        self._snapshots: Snapshots | None = None
+        self.tally = Tally()
+        self.tally.slots[:] = self._slot.read()
+        self.answerer = Answerer(self.tally, udp_size=config.dns.udp_size, identity=f"worker-{number}")
+
+    def begin(self) -> Snapshot | None:
+        """Begin a snapshot; None while there is no store."""
+        return self._snapshots.begin() if self._snapshots is not None else None
+
+    async def listen(
+        self, udp: Sequence[socket.socket], tcp: Sequence[socket.socket]
+    ) -> list[UdpListener | TcpListener]:
+        """Begin to answer on these sockets."""
+        transfers = _ShownTransfers(self._config, self.begin, self.tally, self._counters, self._row)
+        listeners: list[UdpListener | TcpListener] = []
+        for one in udp:
+            listener = UdpListener(one, self.begin, self.answerer, self.tally)
+            listener.start()
+            listeners.append(listener)
+        for one in tcp:
+            accepting = TcpListener(one, self.begin, self.answerer, self.tally, transfers=transfers)
+            await accepting.start()
+            listeners.append(accepting)
+        return listeners
+
+    async def open(self) -> None:
+        """Open the store as soon as the writer has made it; from then on this worker is ready."""
+        self._snapshots = Snapshots(await self._opened())
+        gc.collect()
+        gc.freeze()  # what is there now stays: no need to look at it again and again
+        self._counters.set(self._row, "ready", 1)
+
+    async def _opened(self) -> Store:
+        told = ""
+        while True:
+            try:
+                return open_store(self._config.data, "reader")
+            except NotThere:
+                pass
+            except lmdb.Error as failed:
+                if str(failed) != told:
+                    log.error("the store can't be opened: %s; trying again", failed)
+                told = str(failed)
+            await asyncio.sleep(OPEN_AGAIN_SECONDS)
+
+    def hand_over(self) -> None:
+        """Copy the counters to where they outlive this process."""
+        self._slot.write(self.tally.slots)
+
+    async def hand_over_again_and_again(self) -> None:
+        """Copy them once a second, until cancelled."""
+        while True:
+            await asyncio.sleep(HAND_OVER_SECONDS)
+            self.hand_over()
+
+
+class _ShownTransfers(Transfers):
+    """Transfers that the writer knows of: it has more patience with their readers."""
+
+    def __init__(self, config: Config, begin: Any, tally: Tally, counters: Counters, row: int) -> None:
+        super().__init__(config.dns.transfer_to, config.data, begin, tally, udp_size=config.dns.udp_size)
+        self._shown = counters
+        self._row = row
+        self._running = 0
+
+    async def serve(self, *arguments: Any) -> None:
+        self._show(1)
+        try:
+            await super().serve(*arguments)
+        finally:
+            self._show(-1)
+
+    def _show(self, change: int) -> None:
+        self._running += change
+        self._shown.set(self._row, "busy", self._running)
+
+
+async def _drain(sockets: Sequence[socket.socket]) -> None:
+    """Give the listeners turns until nothing waits in the sockets, DRAIN_SECONDS at most."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + DRAIN_SECONDS
+    while sockets and select.select(sockets, [], [], 0)[0] and loop.time() < deadline:
+        await asyncio.sleep(0)
+
+
+if __name__ == "__main__":
+    run(serve)

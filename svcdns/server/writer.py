@@ -1,0 +1,215 @@
+"""The writer process: registry, manifests, zone files and API; the only one that writes the store.
+
+    open the store -> registry -> API on the inherited socket -> manifests -> zone files -> ready
+    -> until told to end: zone files as they change, and an eye on the readers of the store
+
+Run by the supervisor as `python -m svcdns.server.writer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import lmdb
+from aiohttp import web
+
+from svcdns import __version__
+from svcdns.api.app import create_app, create_runner
+from svcdns.api.metrics import ApiMetrics
+from svcdns.config import Config
+from svcdns.objects.kinds import STORED
+from svcdns.registry.generation import NewerLayout
+from svcdns.registry.registry import Registry
+from svcdns.registry.zones import ZoneFolder
+from svcdns.store.environment import Store, open_store
+
+from .counters import WRITER, Counters, reasons
+from .handoff import Handoff
+from .metrics import Metrics
+from .process import Fatal, run
+from .readers import Readers
+
+CHECK_READERS_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
+    """Do the writer's work until told to end.  Raises Fatal."""
+    counters = handoff.counters()
+    metrics = Metrics()
+    apply_manifests = _manifests(config)
+    with contextlib.closing(_open(config)) as store:
+        registry = Registry(store, config, metrics.commits.observe)
+        watcher = ReaderWatch(store, counters)
+        metrics.watch(counters, store, lambda: _objects(registry), watcher.readers.oldest_age)
+        async with _started(registry), _api(handoff, registry, counters, metrics), _loop_of(watcher.run()):
+            await apply_manifests(registry)
+            zones = ZoneFolder(config.dns.zones, store, registry.transact)
+            await zones.start()
+            await registry.set_loaded()
+            async with _loop_of(zones.run()), _on_hangup(zones.refresh):
+                counters.set(WRITER, "ready", 1)
+                await stop.wait()
+                counters.set(WRITER, "ready", 0)
+
+
+def _open(config: Config) -> Store:
+    try:
+        store = open_store(config.data, "writer")
+    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as damaged:
+        raise Fatal(f"the data in {config.data} can't be read: {damaged}") from None
+    store.env.reader_check()
+    return store
+
+
+def _manifests(config: Config) -> Callable[[Registry], Awaitable[None]]:
+    """Read all manifests before anything is served, so that a mistake in one changes nothing."""
+    if not config.manifests:
+        return _nothing
+    from svcdns.registry.manifests import ManifestError, apply, read
+
+    try:
+        documents = read(config.manifests)
+    except ManifestError as wrong:
+        raise Fatal(str(wrong)) from None
+
+    async def apply_all(registry: Registry) -> None:
+        try:
+            await apply(registry, documents)
+        except ManifestError as wrong:
+            raise Fatal(str(wrong)) from None
+
+    return apply_all
+
+
+async def _nothing(_: Registry) -> None:
+    """There are no manifests."""
+
+
+@contextlib.asynccontextmanager
+async def _started(registry: Registry) -> AsyncIterator[None]:
+    try:
+        await registry.start()
+    except NewerLayout as newer:
+        raise Fatal(str(newer)) from None
+    try:
+        yield
+    finally:
+        await registry.stop()
+
+
+@contextlib.asynccontextmanager
+async def _api(
+    handoff: Handoff, registry: Registry, counters: Counters, metrics: Metrics
+) -> AsyncIterator[None]:
+    """Answer HTTP on the socket that the supervisor holds."""
+    app = create_app(
+        registry,
+        health=lambda: reasons(counters),
+        metrics=metrics.render,
+        version=__version__,
+        counters=ApiMetrics(metrics.registry),
+    )
+    runner = create_runner(app)
+    await runner.setup()
+    listener = socket.socket(fileno=handoff.api)
+    await web.SockSite(runner, listener).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _objects(registry: Registry) -> dict[str, int]:
+    return {kind.name: registry.count(kind) for kind in STORED}
+
+
+@contextlib.asynccontextmanager
+async def _loop_of(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something beside the body, which ends it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def _on_hangup(refresh: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """On SIGHUP take every zone file that changed at once."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def hangup() -> None:
+        task = loop.create_task(refresh())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, hangup)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+class ReaderWatch:
+    """Clears the store's reader table of the dead, and ends workers that hold an old state."""
+
+    def __init__(self, store: Store, counters: Counters) -> None:
+        """`counters` says which pids are workers and when one has died."""
+        self.readers = Readers()
+        self._store = store
+        self._counters = counters
+        self._checked = 0.0
+        self._restarts = 0
+
+    async def run(self) -> None:
+        """Look once a second until cancelled."""
+        while True:
+            try:
+                self.look(time.monotonic())
+            except lmdb.Error as failed:
+                log.error("readers of the store can't be looked at: %s", failed)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self, now: float) -> None:
+        """Look once: clear the table when a process died or it is time, end who is stuck."""
+        rows = range(1, self._counters.workers + 1)
+        restarts = sum(self._counters.get(row, "restarts") for row in rows)
+        if restarts != self._restarts or now - self._checked >= CHECK_READERS_SECONDS:
+            self._store.env.reader_check()
+            self._checked, self._restarts = now, restarts
+        workers = {self._counters.get(row, "pid"): bool(self._counters.get(row, "busy")) for row in rows}
+        workers.pop(0, None)  # those that are being started
+        newest = self._store.env.info()["last_txnid"]
+        for pid in self.readers.look(self._store.env.readers(), newest, now, workers):
+            log.error("process %d has held an old state of the store for too long: it is ended", pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's loop where it is installed: HTTP gains by it."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+if __name__ == "__main__":
+    run(serve, _loop)

@@ -1,0 +1,225 @@
+"""Whatever is written in whatever order: the answers kept in step equal those made from nothing.
+
+The strongest check of the write path.  Random writes go through a real registry; then all answers are
+built anew from the objects alone, as after a change of settings, and both tables must be the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest_registry import Running, started
+
+from svcdns.cluster.endpoints import is_generated
+from svcdns.config import Config, DnsConfig, ServicesConfig
+from svcdns.names.packed import APEX
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE
+from svcdns.registry.options import DeleteOptions, Patch, Selection, WriteOptions
+from svcdns.registry.writing import joined
+from svcdns.store.environment import open_store
+from svcdns.store.snapshot import Snapshots
+
+WRITE = WriteOptions()
+NAMESPACES = ["default", "shop", "bank"]
+SERVICES = ["a", "b", "c"]
+PODS = ["p0", "p1", "p2", "p3", "p4"]
+ADDRESSES = ["10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::1", "fd00::"]
+
+
+def any_service(rng: random.Random, name: str) -> dict[str, Any]:
+    ports = rng.choice(
+        [
+            [],
+            [{"port": 80}],
+            [{"name": "http", "port": 80, "targetPort": 8080}],
+            [
+                {"name": "http", "port": 80, "targetPort": "web"},
+                {"name": "dns", "port": 53, "protocol": "UDP"},
+            ],
+        ]
+    )
+    spec: dict[str, Any] = {"ports": ports}
+    if rng.random() < 0.8:
+        spec["selector"] = rng.choice([{"app": "x"}, {"app": "y"}, {"app": "x", "tier": "1"}])
+    kind = rng.choice(["headless", "headless", "cluster", "cluster", "external", "dual"])
+    if kind == "headless":
+        spec["clusterIP"] = "None"
+    elif kind == "external":
+        spec = {"type": "ExternalName", "externalName": "example.org"}
+    elif not ports:
+        spec["ports"] = [{"port": 1}]
+    if kind == "dual":
+        spec["ipFamilyPolicy"] = "PreferDualStack"
+    if rng.random() < 0.2:
+        spec["publishNotReadyAddresses"] = True
+    metadata: dict[str, Any] = {"name": name}
+    if rng.random() < 0.3:
+        metadata["annotations"] = {"svcdns.io/dns-ttl": str(rng.choice([0, 7, 60]))}
+    return {"metadata": metadata, "spec": spec}
+
+
+def any_pod(rng: random.Random, name: str) -> dict[str, Any]:
+    labels = rng.choice([{"app": "x"}, {"app": "y"}, {"app": "x", "tier": "1"}, {}])
+    ips = rng.sample(ADDRESSES, rng.choice([0, 1, 1, 1]))
+    if ips and rng.random() < 0.3:
+        ips = [rng.choice(ADDRESSES[:3]), rng.choice(ADDRESSES[3:])]
+    spec: dict[str, Any] = {"containers": [{"name": "c", "ports": [{"name": "web", "containerPort": 81}]}]}
+    if rng.random() < 0.4:
+        spec |= {"hostname": rng.choice(["h0", "h1"]), "subdomain": rng.choice(SERVICES)}
+    if rng.random() < 0.3:
+        spec["containers"] = []
+    status: dict[str, Any] = {"podIPs": [{"ip": ip} for ip in ips]}
+    if ips:
+        status["podIP"] = ips[0]
+    if rng.random() < 0.6:
+        status["conditions"] = [{"type": "Ready", "status": rng.choice(["True", "False"])}]
+    if rng.random() < 0.1:
+        status["phase"] = "Succeeded"
+    return {"metadata": {"name": name, "labels": labels}, "spec": spec, "status": status}
+
+
+def any_slice(rng: random.Random, name: str) -> dict[str, Any]:
+    six = rng.random() < 0.3
+    pool = ADDRESSES[3:] if six else ADDRESSES[:3]
+    endpoints = []
+    for _ in range(rng.choice([0, 1, 2, 4])):
+        endpoint: dict[str, Any] = {"addresses": [rng.choice(pool)]}
+        if rng.random() < 0.4:
+            endpoint["hostname"] = rng.choice(["h0", "h1"])
+        if rng.random() < 0.5:
+            endpoint["conditions"] = {"ready": rng.random() < 0.6}
+        endpoints.append(endpoint)
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": rng.choice(SERVICES)}},
+        "addressType": "IPv6" if six else "IPv4",
+        "endpoints": endpoints,
+        "ports": rng.choice([[], [{"name": "http", "port": 8080}], [{"port": 9}]]),
+    }
+
+
+async def one_write(registry: Any, rng: random.Random) -> None:
+    namespace = rng.choice(NAMESPACES)
+    kind, names, make = rng.choice(
+        [
+            (SERVICE, SERVICES, any_service),
+            (POD, PODS, any_pod),
+            (POD, PODS, any_pod),
+            (ENDPOINTSLICE, ["s0", "s1"], any_slice),
+        ]
+    )
+    name = rng.choice(names)
+    dice = rng.random()
+    if dice < 0.05:
+        labels = {"metadata": {"name": namespace, "labels": {"dns": rng.choice(["yes", "no"])}}}
+        try:
+            await registry.create(NAMESPACE, "", labels, WRITE)
+        except StatusError:
+            await registry.patch(NAMESPACE, "", namespace, Patch("merge", labels), WRITE)
+    elif dice < 0.08 and namespace != "default":
+        await registry.delete(NAMESPACE, "", namespace, DeleteOptions())
+    elif dice < 0.2:
+        grace = rng.choice([None, 3600]) if kind is POD else None
+        await registry.delete(kind, namespace, name, DeleteOptions(grace_period_seconds=grace))
+    elif dice < 0.35 and kind is POD:
+        status = {"status": {"conditions": [{"type": "Ready", "status": rng.choice(["True", "False"])}]}}
+        await registry.patch(POD, namespace, name, Patch("merge", status), WRITE, "status")
+    else:
+        body = make(rng, name)
+        try:
+            await registry.create(kind, namespace, body, WRITE)
+        except StatusError:
+            await registry.replace(kind, namespace, name, body, WRITE)
+
+
+def answers(folder: Path) -> tuple[str, dict[bytes, bytes]]:
+    store = open_store(folder, "reader")
+    try:
+        snapshot = Snapshots(store).begin()
+        with snapshot.txn as txn:
+            rows = {bytes(k): bytes(v) for k, v in txn.cursor(db=snapshot.answers) if not v[0] & APEX}
+        assert snapshot.serving is not None
+        return snapshot.serving.generation, rows
+    finally:
+        store.close()
+
+
+CONFIGS = {
+    "plain": DnsConfig(),
+    "empty hidden": DnsConfig(ignore_empty_service=True),
+    "pod names": DnsConfig(endpoint_pod_names=True, namespace_labels="dns!=no"),
+}
+
+
+@pytest.mark.parametrize("which", CONFIGS)
+@pytest.mark.parametrize("seed", range(6))
+def test_answers_kept_in_step_equal_those_made_from_nothing(tmp_path: Path, which: str, seed: int) -> None:
+    ranges = (ip_network("10.96.0.0/24"), ip_network("fd00:96::/120"))
+    config = Config(dns=CONFIGS[which], services=ServicesConfig(cluster_ip_ranges=ranges))
+    rng = random.Random(seed)
+
+    async def write() -> int:
+        async with started(tmp_path, config) as running:
+            done = 0
+            for _ in range(150):
+                burst = [one_write(running.registry, rng) for _ in range(rng.choice([1, 1, 5]))]
+                results = await asyncio.gather(*burst, return_exceptions=True)
+                unexpected = [
+                    r for r in results if isinstance(r, Exception) and not isinstance(r, StatusError)
+                ]
+                assert not unexpected
+                assert not [r for r in results if isinstance(r, StatusError) and r.code >= 500]
+                done += sum(1 for r in results if r is None)
+            check_slices(running)
+            return done
+
+    assert asyncio.run(write()) > 100
+    before, kept = answers(tmp_path)
+
+    store = open_store(tmp_path, "writer")
+    with store.env.begin(write=True) as txn:
+        txn.delete(b"made by", db=store.tables.meta)
+    store.close()
+
+    async def again() -> None:
+        async with started(tmp_path, config):
+            pass
+
+    asyncio.run(again())
+    after, made = answers(tmp_path)
+    assert after != before
+    assert kept == made
+    assert len(kept) >= 6
+
+
+def check_slices(running: Running) -> None:
+    """The `slices` and `members` indexes say what the objects say."""
+    store = running.registry.store
+    objects = [json.loads(o) for o in running.registry.page(ENDPOINTSLICE, "", Selection()).items]
+    expected = {
+        joined(
+            o["metadata"]["namespace"],
+            o["metadata"]["labels"]["kubernetes.io/service-name"],
+            o["metadata"]["name"],
+        )
+        for o in objects
+    }
+    members = {
+        (o["metadata"]["namespace"], e["targetRef"]["name"], o["metadata"]["name"])
+        for o in objects
+        if is_generated(o)
+        for e in o["endpoints"]
+    }
+    with store.read() as txn:
+        assert {bytes(k) for k, _ in txn.cursor(db=store.tables.slices)} == expected
+        indexed = {
+            (bytes(k).split(b"\0")[0].decode(), bytes(k).split(b"\0")[2].decode(), bytes(v).decode())
+            for k, v in txn.cursor(db=store.tables.members)
+        }
+    assert indexed == members

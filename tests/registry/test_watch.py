@@ -1,0 +1,171 @@
+"""Lists and watches: pages, selections, order, expiry."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from conftest_registry import Running, pod, service
+
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import POD, SERVICE
+from svcdns.objects.selectors import FieldSelector, LabelSelector
+from svcdns.registry.options import DeleteOptions, Patch, Selection, WriteOptions
+from svcdns.store import log
+
+WRITE = WriteOptions()
+ALL = Selection()
+
+
+def named(octets: bytes) -> str:
+    return str(json.loads(octets)["metadata"]["name"])
+
+
+async def pods(running: Running, count: int, namespace: str = "default") -> None:
+    bodies = [pod(f"p{i:02}", f"10.0.0.{i}", app="even" if i % 2 == 0 else "odd") for i in range(count)]
+    await asyncio.gather(*(running.registry.create(POD, namespace, body, WRITE) for body in bodies))
+
+
+def test_pages_give_each_object_once(run: Any) -> None:
+    async def work(running: Running) -> None:
+        await pods(running, 10)
+        names, token = [], ""
+        remaining = []
+        while True:
+            page = running.registry.page(POD, "default", ALL, 4, token)
+            names += [named(item) for item in page.items]
+            remaining.append(page.remaining)
+            token = page.continue_
+            if not token:
+                break
+        assert names == [f"p{i:02}" for i in range(10)]
+        assert remaining == [6, 2, None]
+
+    run(work)
+
+
+def test_selected_pages(run: Any) -> None:
+    async def work(running: Running) -> None:
+        await pods(running, 9)
+        odd = Selection(labels=LabelSelector.parse("app=odd"))
+        page = running.registry.page(POD, "", odd, 3)
+        rest = running.registry.page(POD, "", odd, 3, page.continue_)
+        assert [named(i) for i in (*page.items, *rest.items)] == ["p01", "p03", "p05", "p07"]
+        by_ip = Selection(fields=FieldSelector.parse("status.podIP=10.0.0.4", POD))
+        assert [named(i) for i in running.registry.page(POD, "", by_ip).items] == ["p04"]
+
+    run(work)
+
+
+def test_a_token_of_another_list_is_refused(run: Any) -> None:
+    async def work(running: Running) -> None:
+        await pods(running, 3)
+        token = running.registry.page(POD, "default", ALL, 1).continue_
+        for kind, namespace, text in ((SERVICE, "default", token), (POD, "", token), (POD, "default", "%%")):
+            with pytest.raises(StatusError) as caught:
+                running.registry.page(kind, namespace, ALL, 1, text)
+            assert caught.value.code == 400
+
+    run(work)
+
+
+def test_an_object_that_enters_and_leaves_a_selection(run: Any) -> None:
+    async def work(running: Running) -> None:
+        await pods(running, 1)
+        odd = Selection(labels=LabelSelector.parse("app=odd"))
+        revision = running.registry.page(POD, "", ALL).revision
+        for app in ("odd", "odd", "even"):
+            label = {"metadata": {"labels": {"app": app}, "annotations": {"n": app}}}
+            await running.registry.patch(POD, "default", "p00", Patch("merge", label), WRITE)
+        await running.registry.patch(
+            POD, "default", "p00", Patch("merge", {"metadata": {"labels": {"app": "odd"}}}), WRITE
+        )
+        await running.registry.delete(POD, "default", "p00", DeleteOptions())
+        events = running.registry.watch(POD, "", odd, revision)
+        seen = [(await anext(events)).type for _ in range(4)]
+        assert seen == ["ADDED", "DELETED", "ADDED", "DELETED"]
+
+    run(work)
+
+
+def test_a_watch_goes_on_across_a_restart(run: Any) -> None:
+    async def first(running: Running) -> int:
+        await pods(running, 2)
+        return running.registry.page(POD, "", ALL).revision
+
+    async def second(running: Running, after: int) -> list[str]:
+        await running.registry.delete(POD, "default", "p00", DeleteOptions())
+        events = running.registry.watch(POD, "", ALL, after)
+        event = await anext(events)
+        return [event.type, named(event.object)]
+
+    after = run(first)
+    assert run(lambda running: second(running, after)) == ["DELETED", "p00"]
+
+
+def test_a_watch_wakes_up_for_a_commit(run: Any) -> None:
+    async def work(running: Running) -> None:
+        revision = running.registry.page(POD, "", ALL).revision
+        events = running.registry.watch(POD, "", ALL, revision)
+        waiting = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        await running.registry.create(SERVICE, "default", service(), WRITE)
+        await pods(running, 1)
+        async with asyncio.timeout(60):
+            event = await waiting
+        assert (event.type, named(event.object)) == ("ADDED", "p00")
+        assert json.loads(event.object)["metadata"]["resourceVersion"] == str(event.revision)
+
+    run(work)
+
+
+def test_initial_events_end_with_a_bookmark(run: Any) -> None:
+    async def work(running: Running) -> None:
+        await pods(running, 2)
+        events = running.registry.watch(POD, "", ALL, None, bookmarks=True, initial_events=True)
+        seen = [await anext(events) for _ in range(3)]
+        assert [e.type for e in seen] == ["ADDED", "ADDED", "BOOKMARK"]
+        mark = json.loads(seen[2].object)
+        assert mark["kind"] == "Pod"
+        assert mark["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+    run(work)
+
+
+def test_what_the_log_no_longer_holds_is_expired(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "KEEP", 5)
+    monkeypatch.setattr(log, "_TRIM_SLACK", 0)
+
+    async def work(running: Running) -> None:
+        for i in range(10):
+            await running.registry.create(POD, "default", pod(f"p{i}", f"10.0.0.{i}"), WRITE)
+        with pytest.raises(StatusError) as caught:
+            await anext(running.registry.watch(POD, "", ALL, 1))
+        assert (caught.value.code, caught.value.reason) == (410, "Expired")
+        revision = running.registry.page(POD, "", ALL).revision
+        events = running.registry.watch(POD, "", ALL, revision - 5)
+        assert [named((await anext(events)).object) for _ in range(5)] == [f"p{i}" for i in range(5, 10)]
+
+    run(work)
+
+
+def test_a_revision_from_the_future_is_refused(run: Any) -> None:
+    async def work(running: Running) -> None:
+        with pytest.raises(StatusError) as caught:
+            await anext(running.registry.watch(POD, "", ALL, 10**9))
+        assert caught.value.code == 400
+
+    run(work)
+
+
+def test_a_collection_is_deleted_by_selection(run: Any) -> None:
+    async def work(running: Running) -> None:
+        await pods(running, 6)
+        odd = Selection(labels=LabelSelector.parse("app=odd"))
+        gone = await running.registry.delete_collection(POD, "default", odd, DeleteOptions())
+        assert [named(item) for item in gone.items] == ["p01", "p03", "p05"]
+        assert len(running.registry.page(POD, "", ALL).items) == 3
+
+    run(work)

@@ -1,0 +1,59 @@
+"""Stands in for a writer and for DNS workers: says who it is to every datagram, and dies when told to.
+
+b"crash" ends it with code 1, b"fatal" with the exit code that is never tried again,
+b"deaf" makes it ignore SIGTERM; all else is answered "ROLE PID" (and sets the first counter).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from svcdns.server.counters import WRITER
+from svcdns.server.handoff import FATAL, take
+
+CRASH_FILE = "crash-worker"
+"""A file of this name in the data folder, holding a worker's number: that one dies at each start."""
+
+
+def main() -> NoReturn:
+    handoff = take(os.environ)
+    counters = handoff.counters()
+    folder = handoff.resolved().data
+    row = handoff.worker + 1
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, lambda *_: (folder / "hup").touch())
+    cursed = folder / CRASH_FILE
+    if cursed.exists() and cursed.read_text() == str(handoff.worker):
+        sys.exit(3)
+    sockets = [socket.socket(fileno=one) for one in handoff.udp]
+    counters.set(row, "ready", 1)
+    while True:
+        ready, _, _ = select.select([handoff.lifeline, *sockets], [], [])
+        if handoff.lifeline in ready:
+            os._exit(0)
+        for one in ready:
+            answer(one, row, handoff.worker)
+
+
+def answer(one: socket.socket, row: int, worker: int) -> None:
+    try:
+        text, client = one.recvfrom(512)
+    except BlockingIOError:
+        return
+    if text == b"crash":
+        os._exit(1)
+    if text == b"fatal":
+        os._exit(FATAL)
+    if text == b"deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    name = "writer" if row == WRITER else f"worker-{worker}"
+    one.sendto(f"{name} {os.getpid()} {os.getpgid(0)}".encode(), client)
+
+
+if __name__ == "__main__":
+    main()
