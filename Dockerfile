@@ -23,7 +23,7 @@ LABEL org.opencontainers.image.title="svcdns" \
       org.opencontainers.image.licenses="Apache-2.0"
 # COPY keeps the capability of the interpreter.
 COPY --from=build /opt/svcdns /opt/svcdns
-RUN useradd --system --uid 10053 --no-create-home --home-dir /var/lib/svcdns --shell /usr/sbin/nologin svcdns \
+RUN useradd --system --uid 953 --no-create-home --home-dir /var/lib/svcdns --shell /usr/sbin/nologin svcdns \
  && install -d -o svcdns -g svcdns -m 0700 /var/lib/svcdns
 ENV PATH=/opt/svcdns/bin:$PATH \
     SVCDNS_DNS_LISTEN=0.0.0.0:53 \

@@ -137,7 +137,10 @@ def query(
         str | None,
         typer.Option("--server", metavar="HOST:PORT", help="Whom to ask; the local svcdns where left out."),
     ] = None,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.01, max=3600.0)] = 5.0,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=0.01, max=3600.0, help="For each of UDP and TCP."),
+    ] = 5.0,
 ) -> None:
     """Ask a DNS server: a dig for places that have none.
 

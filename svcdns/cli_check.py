@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from .config import Config
+from .registry.manifests import ManifestError, check_manifests, read_manifests
 from .registry.zones import FileStatus, check_zone_files
 
 
@@ -17,14 +18,11 @@ def check(config: Config) -> tuple[list[str], str]:
 
 
 def _manifests(config: Config) -> tuple[int, list[str]]:
-    if not config.manifests:
-        return 0, []
-    from .registry.manifests import ManifestError, read
-
     try:
-        return len(read(config.manifests)), []
+        manifests = read_manifests(config.manifests)
     except ManifestError as wrong:
-        return 0, str(wrong).splitlines()
+        return 0, [str(wrong)]
+    return len(manifests), [str(wrong) for wrong in check_manifests(manifests)]
 
 
 def _loaded(zones: list[FileStatus]) -> int:

@@ -98,7 +98,8 @@ def _status(reply: dns.message.Message) -> str:
     flags = dns.flags.to_text(reply.flags).lower() or "none"
     answers = sum(len(rrset) for rrset in reply.answer)
     errors = "".join(f", {option.to_text()}" for option in reply.options)
-    return f"{dns.rcode.to_text(reply.rcode())}, flags {flags}, {answers} answers{errors}"
+    count = "1 answer" if answers == 1 else f"{answers} answers"
+    return f"{dns.rcode.to_text(reply.rcode())}, flags {flags}, {count}{errors}"
 
 
 def _sections(reply: dns.message.Message) -> str:

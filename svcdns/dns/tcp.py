@@ -14,13 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import cast
-
-from svcdns.store.snapshot import Snapshot
 
 from .answer import Answerer
 from .question import Question
+from .reading import Begin, never_raising
 from .tally import TCP, TCP_CONNECTIONS, TCP_REFUSED, Tally
 from .transfer import Stalled, Transfers, transfer_question
 
@@ -40,7 +39,7 @@ class TcpListener:
     def __init__(
         self,
         sock: socket.socket,
-        begin: Callable[[], Snapshot | None],
+        begin: Begin,
         answerer: Answerer,
         counters: Tally,
         *,
@@ -52,7 +51,7 @@ class TcpListener:
 
         The socket stays the caller's: `close` doesn't close it.
         """
-        self.begin = begin
+        self.begin = never_raising(begin)
         self.answerer = answerer
         self.counters = counters
         self.transfers = transfers

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
@@ -25,6 +25,7 @@ from svcdns.store.snapshot import Snapshot
 from . import codes, tally
 from .draft import Draft
 from .question import Malformed, Question, parse
+from .reading import Begin, never_raising
 from .reply import Frame, refusal, write
 from .tally import Tally
 from .transfer_rows import messages, serial, soa, zone_rrs
@@ -71,7 +72,7 @@ class Transfers:
         self,
         networks: Sequence[IPv4Network | IPv6Network],
         folder: Path,
-        begin: Callable[[], Snapshot | None],
+        begin: Begin,
         counters: Tally,
         *,
         udp_size: int = 1232,
@@ -80,7 +81,7 @@ class Transfers:
         """`networks` may transfer; `folder` is the data folder, where the lock files are."""
         self._networks = tuple(networks)
         self._folder = folder
-        self._begin = begin
+        self._begin = never_raising(begin)
         self._counters = counters
         self._udp_size = udp_size
         self._stall_seconds = stall_seconds

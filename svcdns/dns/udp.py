@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from struct import Struct
 from time import perf_counter_ns
 from typing import Any
 
-from svcdns.store.snapshot import Snapshot
-
 from .answer import Answerer
+from .reading import Begin, never_raising
 from .tally import DROPPED, UDP, Tally
 
 BATCH = 64
@@ -43,7 +41,7 @@ class UdpListener:
     def __init__(
         self,
         sock: socket.socket,
-        begin: Callable[[], Snapshot | None],
+        begin: Begin,
         answerer: Answerer,
         counters: Tally,
     ) -> None:
@@ -52,7 +50,7 @@ class UdpListener:
         The socket stays the caller's: `close` doesn't close it.
         """
         self._sock = sock
-        self._begin = begin
+        self._begin = never_raising(begin)
         self._answer = answerer.answer
         self._counters = counters
         sock.setblocking(False)

@@ -22,7 +22,7 @@ def carry_over(kind: Kind, new: Object, old: Object) -> Object:
     """Return the new object with what it leaves out and the old one knows; neither is changed."""
     if kind is SERVICE:
         spec, before = dict(new.get("spec", {})), old.get("spec", {})
-        _follow_singular(spec, before, "clusterIP", "clusterIPs")
+        _follow_cluster_ip(spec, before)
         _keep_allocated(spec, before)
         _drop_unneeded(spec, before)
         return {**new, "spec": spec}
@@ -38,15 +38,16 @@ def _type(spec: Object) -> str:
     return found
 
 
-def _follow_singular(spec: Object, before: Object, single: str, several: str) -> None:
+def _follow_cluster_ip(spec: Object, before: Object) -> None:
     """A client that changed one of clusterIP and clusterIPs meant both."""
-    if spec.get(several) and spec.get(several) == before.get(several):
-        if not spec.get(single) and before.get(single):
-            spec.pop(several)
-        elif spec.get(single) != before.get(single):
-            spec[several] = [spec[single]]
-    elif not spec.get(several) and spec.get(single) and spec.get(single) == before.get(single):
-        spec[several] = before[several]
+    single, several = spec.get("clusterIP"), spec.get("clusterIPs")
+    if several and several == before.get("clusterIPs"):
+        if not single and before.get("clusterIP"):
+            spec.pop("clusterIPs")
+        elif single and single != before.get("clusterIP"):
+            spec["clusterIPs"] = [single]
+    elif not several and single and single == before.get("clusterIP"):
+        spec["clusterIPs"] = before["clusterIPs"]
 
 
 def _keep_allocated(spec: Object, before: Object) -> None:
@@ -114,10 +115,11 @@ def _drop_node_ports(spec: Object, before: Object) -> None:
 def _follow_pod_ip(status: Object, before: Object) -> None:
     """A client that changed one of podIP and podIPs meant both; a Pod that gets its address starts."""
     single, several = status.get("podIP", ""), status.get("podIPs", [])
-    if single != before.get("podIP", "") and several and several == before.get("podIPs"):
-        status.pop("podIPs")
-    elif several != before.get("podIPs", []) and single and single == before.get("podIP"):
-        status.pop("podIP")
+    if single and several and single != several[0].get("ip"):
+        if several == before.get("podIPs"):
+            status.pop("podIPs")
+        elif single == before.get("podIP"):
+            status.pop("podIP")
     had, has = before.get("podIP") or before.get("podIPs"), status.get("podIP") or status.get("podIPs")
     if has and not had and status.get("phase") == "Pending" == before.get("phase"):
         status.pop("phase")

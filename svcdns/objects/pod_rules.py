@@ -17,16 +17,14 @@ _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 
 
-def pod_causes(pod: dict[str, Any]) -> list[Cause]:
-    """Return what is wrong with a Pod's spec and status."""
+def pod_causes(pod: dict[str, Any]) -> Iterator[Cause]:
+    """Yield what is wrong with a Pod's spec and status."""
     spec, status = pod.get("spec", {}), pod.get("status", {})
-    return [
-        *_spec_causes(spec),
-        *_containers_causes(spec),
-        *_gate_causes(spec),
-        *_pod_ip_causes(status),
-        *_status_causes(status),
-    ]
+    yield from _spec_causes(spec)
+    yield from _containers_causes(spec)
+    yield from _gate_causes(spec)
+    yield from _pod_ip_causes(status)
+    yield from _status_causes(status)
 
 
 def _spec_causes(spec: dict[str, Any]) -> Iterator[Cause]:

@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
 from jsonschema_rs import Draft4Validator, ValidationError, ValidationErrorKind
 
 from svcdns.objects import causes, openapi
@@ -56,29 +57,27 @@ def structure(
         return body, ()
     unknown: list[str] = []
     cleaned: dict[str, Any] = _clean(shape_of(kind), body, "", unknown)
-    if wrong := _wrong_types(kind, cleaned):
-        raise _cannot_be_handled(kind, ", ".join(wrong))
+    if not _fits(kind, cleaned):
+        raise _cannot_be_handled(kind, ", ".join(_wrong_types(kind, cleaned)))
     if unknown and field_validation == "Strict":
         raise _cannot_be_handled(kind, "strict decoding error: " + ", ".join(unknown))
     return cleaned, tuple(unknown) if field_validation == "Warn" else ()
 
 
-def missing(kind: Kind, obj: dict[str, Any]) -> list[Cause]:
-    """Return a cause for each field outside status that the schema requires and that the object lacks.
+def missing(kind: Kind, obj: dict[str, Any]) -> Iterator[Cause]:
+    """Yield a cause for each field outside status that the schema requires and that the object lacks.
 
     (What stands in status is written by svcdns or by whoever plays kubelet; validation.py names the few
     fields there that matter.)
     """
     validator = _validator(kind, True)
     if validator.is_valid(obj):
-        return []
-    found = []
+        return
     for error in validator.iter_errors(obj):
         reason = error.kind
         path = tuple(error.instance_path)
         if isinstance(reason, ValidationErrorKind.Required) and path[:1] != ("status",):
-            found.append(causes.required(path_text((*path, reason.property))))
-    return found
+            yield causes.required(path_text((*path, reason.property)))
 
 
 def path_text(path: Iterable[str | int]) -> str:
@@ -138,10 +137,14 @@ def _cannot_be_handled(kind: Kind, reason: str) -> StatusError:
 
 
 def _fits(kind: Kind, body: dict[str, Any]) -> bool:
+    """Whether the body needs no cleaning. Encoding it tells what the validator doesn't: lone surrogates."""
     try:
-        return _validator(kind, False).is_valid(body)
+        if not _validator(kind, False).is_valid(body):
+            return False
+        msgspec.json.encode(body)
     except ValueError as error:
         raise _unreadable(kind, error) from error
+    return True
 
 
 def _unreadable(kind: Kind, error: ValueError) -> StatusError:

@@ -27,22 +27,19 @@ _MOST_AFFINITY_SECONDS = 86400
 _KUBELET_PORT = 10250
 
 
-def service_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> list[Cause]:
-    """Return what is wrong with a Service; `old` is the stored one on an update."""
+def service_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iterator[Cause]:
+    """Yield what is wrong with a Service; `old` is the stored one on an update."""
     spec = new.get("spec", {})
-    found = [
-        *_ttl_causes(new),
-        *_type_causes(spec),
-        *_ports_causes(spec),
-        *labels_causes(spec.get("selector", {}), "spec.selector"),
-        *_affinity_causes(spec),
-        *_policy_causes(spec),
-        *_load_balancer_causes(spec),
-        *address_causes(spec),
-    ]
+    yield from _ttl_causes(new)
+    yield from _type_causes(spec)
+    yield from _ports_causes(spec)
+    yield from labels_causes(spec.get("selector", {}), "spec.selector")
+    yield from _affinity_causes(spec)
+    yield from _policy_causes(spec)
+    yield from _load_balancer_causes(spec)
+    yield from address_causes(spec)
     if old is not None:
-        found += update_address_causes(spec, old.get("spec", {}))
-    return found
+        yield from update_address_causes(spec, old.get("spec", {}))
 
 
 def _ttl_causes(service: dict[str, Any]) -> Iterator[Cause]:

@@ -23,20 +23,20 @@ _MOST_ADDRESSES = 100
 _MOST_PORTS = 20000
 
 
-def slice_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> list[Cause]:
-    """Return what is wrong with an EndpointSlice; `old` is the stored one on an update."""
+def slice_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iterator[Cause]:
+    """Yield what is wrong with an EndpointSlice; `old` is the stored one on an update."""
     address_type = new.get("addressType", "")
-    found = [*_type_causes(new, old), *_service_causes(new)]
+    yield from _type_causes(new, old)
+    yield from _service_causes(new)
     endpoints = new.get("endpoints", [])
     if len(endpoints) > _MOST_ENDPOINTS:
-        found.append(too_many("endpoints", len(endpoints), _MOST_ENDPOINTS))
+        yield too_many("endpoints", len(endpoints), _MOST_ENDPOINTS)
     for i, endpoint in enumerate(endpoints[:_MOST_ENDPOINTS]):
-        found += _endpoint_causes(endpoint, f"endpoints[{i}]", address_type)
+        yield from _endpoint_causes(endpoint, f"endpoints[{i}]", address_type)
     ports = new.get("ports", [])
     if len(ports) > _MOST_PORTS:
-        found.append(too_many("ports", len(ports), _MOST_PORTS))
-    found += _ports_causes(ports[:_MOST_PORTS])
-    return found
+        yield too_many("ports", len(ports), _MOST_PORTS)
+    yield from _ports_causes(ports[:_MOST_PORTS])
 
 
 def _type_causes(new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:

@@ -6,6 +6,7 @@ address is in our ranges, or free, is a matter of allocation and not asked here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from svcdns.objects import schema, syntax
@@ -33,23 +34,22 @@ def validate(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None = None)
     `old` is the stored object on an update: some fields may not change then. An object that has generateName
     and no name yet passes. The causes are those of a 422, see errors.invalid().
     """
-    found = schema.missing(kind, new)
-    found += metadata_causes(kind, new, _NAME_RULES[kind])
+    found: dict[Cause, None] = {}
+    for cause in _causes(kind, new, old):
+        found[cause] = None
+        if len(found) > MOST_CAUSES:
+            return [*list(found)[:MOST_CAUSES], Cause("FieldValueInvalid", "and more")]
+    return list(found)
+
+
+def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:
+    yield from schema.missing(kind, new)
+    yield from metadata_causes(kind, new, _NAME_RULES[kind])
     if old is not None:
-        found += update_causes(new, old)
+        yield from update_causes(new, old)
     if kind is SERVICE:
-        found += service_causes(new, old)
+        yield from service_causes(new, old)
     elif kind is POD:
-        found += pod_causes(new)
+        yield from pod_causes(new)
     elif kind is ENDPOINTSLICE:
-        found += slice_causes(new, old)
-    return _told(found)
-
-
-def _told(found: list[Cause]) -> list[Cause]:
-    """Return each cause once, at most MOST_CAUSES of them and a last one that counts the rest."""
-    unique = list(dict.fromkeys(found))
-    if len(unique) <= MOST_CAUSES:
-        return unique
-    rest = Cause("FieldValueInvalid", f"and {len(unique) - MOST_CAUSES} more")
-    return [*unique[:MOST_CAUSES], rest]
+        yield from slice_causes(new, old)

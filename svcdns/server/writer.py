@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import lmdb
@@ -27,6 +27,13 @@ from svcdns.api.metrics import ApiMetrics
 from svcdns.config import Config
 from svcdns.objects.kinds import STORED
 from svcdns.registry.generation import NewerLayout
+from svcdns.registry.manifests import (
+    Manifest,
+    ManifestError,
+    apply_manifests,
+    check_manifests,
+    read_manifests,
+)
 from svcdns.registry.registry import Registry
 from svcdns.registry.zones import ZoneFolder
 from svcdns.store.environment import Store, open_store
@@ -47,13 +54,16 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     """Do the writer's work until told to end.  Raises Fatal."""
     counters = handoff.counters()
     metrics = Metrics()
-    apply_manifests = _manifests(config)
+    manifests: list[Manifest] = []
+    with _mistakes_in_manifests(counters):
+        manifests = _read_manifests(config)
     with contextlib.closing(_open(config)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
         metrics.watch(counters, store, lambda: _objects(registry), watcher.readers.oldest_age)
         async with _started(registry), _api(handoff, registry, counters, metrics), _loop_of(watcher.run()):
-            await apply_manifests(registry)
+            with _mistakes_in_manifests(counters):
+                await apply_manifests(registry, manifests)
             zones = ZoneFolder(config.dns.zones, store, registry.transact)
             await zones.start()
             await registry.set_loaded()
@@ -72,28 +82,23 @@ def _open(config: Config) -> Store:
     return store
 
 
-def _manifests(config: Config) -> Callable[[Registry], Awaitable[None]]:
-    """Read all manifests before anything is served, so that a mistake in one changes nothing."""
-    if not config.manifests:
-        return _nothing
-    from svcdns.registry.manifests import ManifestError, apply, read
-
+@contextlib.contextmanager
+def _mistakes_in_manifests(counters: Counters) -> Iterator[None]:
+    """At the first start they end the server; later, DNS is worth more than a manifest changed since."""
     try:
-        documents = read(config.manifests)
+        yield
     except ManifestError as wrong:
-        raise Fatal(str(wrong)) from None
-
-    async def apply_all(registry: Registry) -> None:
-        try:
-            await apply(registry, documents)
-        except ManifestError as wrong:
+        if counters.get(WRITER, "restarts") == 0:
             raise Fatal(str(wrong)) from None
+        log.error("manifests are not applied again: %s", wrong)
 
-    return apply_all
 
-
-async def _nothing(_: Registry) -> None:
-    """There are no manifests."""
+def _read_manifests(config: Config) -> list[Manifest]:
+    """Return the manifests, checked as far as they can be by themselves.  Raises ManifestError."""
+    manifests = read_manifests(config.manifests)
+    for wrong in check_manifests(manifests, existing=None):
+        raise wrong
+    return manifests
 
 
 @contextlib.asynccontextmanager

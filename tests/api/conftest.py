@@ -191,7 +191,11 @@ def registry(loop: asyncio.AbstractEventLoop) -> FakeRegistry:
         SERVICE,
         "shop",
         {
-            "metadata": {"name": "web", "labels": {"app": "web"}, "creationTimestamp": "2023-11-14T22:08:20Z"},
+            "metadata": {
+                "name": "web",
+                "labels": {"app": "web"},
+                "creationTimestamp": "2023-11-14T22:08:20Z",
+            },
             "spec": {
                 "type": "ClusterIP",
                 "clusterIP": "10.96.0.7",

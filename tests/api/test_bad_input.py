@@ -1,5 +1,6 @@
 """What clients get wrong: always a Status that says what, never a 500."""
 
+import asyncio
 import gzip
 import json
 
@@ -29,7 +30,7 @@ async def refused(answer, code, *words):
         (b" \n", ["no body"]),
         (b"{", ["JSON", "byte 1"]),
         (b'{"a":}', ["JSON", "byte 5"]),
-        (b"{} {}", ["JSON", "byte 3"]),
+        (b"{} {}", ["JSON", "trailing characters"]),
         (b'{"a":"\xff"}', ["JSON", "UTF-8"]),
         (b'{"a":NaN}', ["JSON"]),
         (b"[1]", ["a list", "an object is expected"]),
@@ -58,7 +59,7 @@ async def test_bodies_that_are_refused(client, registry, body, words):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"a: [1", ["YAML", "line 1"]),
+        (b"a: [1", ["YAML", "line 2"]),
         (b"a: 1\nb: c: d", ["YAML", "line 2, column 5"]),
         (b"a: &x [1]\nb: *x", ["aliases", "line 2"]),
         (b"a: 1\n---\nb: 2\n", ["YAML"]),
@@ -94,18 +95,15 @@ def test_yaml_keys_and_values_are_read_as_json():
 
 async def test_duplicate_keys_are_tolerated(client, registry):
     body = b'{"metadata":{"name":"a","name":"b"}}'
-    assert (await client.post(SERVICES, data=body)).status in (201, 415)
     answer = await client.post(SERVICES, data=body, headers={"Content-Type": "application/json"})
     assert (await answer.json())["metadata"]["name"] == "b"
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "application/vnd.kubernetes.protobuf", ";", "x"],
+    ["text/plain", "application/x-www-form-urlencoded", "application/vnd.kubernetes.protobuf", "x"],
 )
 async def test_other_content_types_are_refused_with_what_is_allowed(client, content_type):
-    if content_type == ";":
-        pytest.skip("an empty media type counts as missing")
     answer = await client.post(SERVICES, data=b"{}", headers={"Content-Type": content_type})
     await refused(answer, 415, content_type, "application/json", "application/yaml")
 
@@ -114,7 +112,9 @@ async def test_patch_types(client, registry):
     answer = await client.patch(f"{SERVICES}/web", data=b"{}", headers={"Content-Type": "application/json"})
     await refused(answer, 415, "application/json-patch+json", "application/merge-patch+json")
     headers = {"Content-Type": "application/apply-patch+yaml"}
-    await refused(await client.patch(f"{SERVICES}/web", data=b"{}", headers=headers), 415, "server-side apply")
+    await refused(
+        await client.patch(f"{SERVICES}/web", data=b"{}", headers=headers), 415, "server-side apply"
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,15 @@ async def test_a_body_over_3_mib_without_a_length(client):
     await refused(await client.post(SERVICES, data=chunks(), headers=headers), 413)
 
 
-async def test_a_body_that_is_too_large_needn_not_be_sent(client, server):
+async def test_a_length_over_3_mib_is_refused_before_the_body_comes(client, server):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = f"POST {SERVICES} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {4 * MIB}\r\n\r\n".encode())
+    assert b" 413 " in await asyncio.wait_for(reader.readline(), 20)
+    writer.close()
+
+
+async def test_a_body_that_is_too_large_need_not_be_sent(client, server):
     body = b" " * (4 * MIB)
     answer = await client.post(SERVICES, data=body, expect100=True)
     await refused(answer, 413)
@@ -339,7 +347,9 @@ def test_decoders_raise_status_errors_only(octets):
             json.dumps(value, allow_nan=False)
 
 
-@given(query=st.dictionaries(st.sampled_from([*_PARAMETERS, "watch", "timeoutSeconds"]), st.text(max_size=20)))
+@given(
+    query=st.dictionaries(st.sampled_from([*_PARAMETERS, "watch", "timeoutSeconds"]), st.text(max_size=20))
+)
 def test_parsers_of_parameters_raise_status_errors_only(query):
     for parse in (
         lambda: parameters.list_options(query, SERVICE),

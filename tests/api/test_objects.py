@@ -27,7 +27,9 @@ async def test_an_object_is_read_as_stored(client):
     assert (await answer.json())["spec"]["clusterIP"] == "10.96.0.7"
 
 
-@pytest.mark.parametrize("path", [f"{SERVICES}/web/", "/api/v1/namespaces/shop/", f"{SERVICES}/", "/version/"])
+@pytest.mark.parametrize(
+    "path", [f"{SERVICES}/web/", "/api/v1/namespaces/shop/", f"{SERVICES}/", "/version/"]
+)
 async def test_a_trailing_slash_means_nothing(client, path):
     assert (await client.get(path)).status == 200
 
@@ -209,7 +211,7 @@ async def test_deleting_a_collection_answers_with_the_list(client, registry):
         ("POST", "/api/v1/namespaces/shop/endpoints", "GET, HEAD"),
         ("DELETE", "/api/v1/namespaces/shop/endpoints/web", "GET, HEAD"),
         ("OPTIONS", SERVICES, "GET, HEAD, POST, DELETE"),
-        ("BREW", SERVICES, "GET, HEAD, POST, DELETE"),
+        ("TRACE", SERVICES, "GET, HEAD, POST, DELETE"),
         ("POST", "/version", "GET, HEAD"),
         ("POST", "/livez", "GET, HEAD"),
     ],
@@ -304,7 +306,7 @@ async def test_lists_of_revisions(client, registry):
     await status_of(await client.get(exact), 410, "Expired")
 
 
-async def test_people_get_indented_json_and_programs_don_not(client):
+async def test_people_get_indented_json_and_programs_do_not(client):
     plain = await (await client.get(f"{SERVICES}/web")).text()
     assert "\n" not in plain
     for headers, query in (({"User-Agent": "curl/8.0"}, ""), ({}, "?pretty=true")):

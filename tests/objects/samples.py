@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 SERVICE: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Service",
-    "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}, "annotations": {"a.example/b": "c"}},
+    "metadata": {"name": "web", "namespace": "shop", "annotations": {"a.example/b": "c"}},
     "spec": {
         "selector": {"app": "web"},
         "ports": [

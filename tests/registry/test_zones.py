@@ -411,6 +411,18 @@ def test_a_parser_that_dies_hangs_or_lies_is_an_error_of_the_file(tmp_path: Path
         _parse(path, code="import os; os.write(1, b'\\0\\0\\0\\2hi')")
 
 
+def test_a_zone_of_which_rows_are_missing_is_refused(tmp_path: Path) -> None:
+    code = """if True:
+        import sys, msgspec
+        from svcdns.registry.zone_parser import ZoneHead, _write
+        head = ZoneHead("x.", b"x\\0", 1, False, False, 2, b"")
+        for frame in (msgspec.msgpack.encode(head), b""):
+            _write(sys.stdout.buffer, frame)
+        """
+    with pytest.raises(ZoneFileError, match="the parser gave 0 of 2 names"):
+        _parse(tmp_path / "x.zone", code=code)
+
+
 def test_a_zone_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.zone"
     path.write_text(zone_text(1, "$GENERATE 1-100000000 h$ A 10.0.0.1"))

@@ -30,21 +30,25 @@ def main() -> NoReturn:
     cursed = folder / CRASH_FILE
     if cursed.exists() and cursed.read_text() == str(handoff.worker):
         sys.exit(3)
+    lifelines = [handoff.lifeline]
     sockets = [socket.socket(fileno=one) for one in handoff.udp]
     counters.set(row, "ready", 1)
     while True:
-        ready, _, _ = select.select([handoff.lifeline, *sockets], [], [])
+        ready, _, _ = select.select([*lifelines, *sockets], [], [], 0.05)
         if handoff.lifeline in ready:
             os._exit(0)
+        if not lifelines and (folder / "go").exists():
+            os._exit(0)
         for one in ready:
-            answer(one, row, handoff.worker)
+            if answer(one, row, handoff.worker) == b"linger":
+                lifelines.clear()
 
 
-def answer(one: socket.socket, row: int, worker: int) -> None:
+def answer(one: socket.socket, row: int, worker: int) -> bytes:
     try:
         text, client = one.recvfrom(512)
     except BlockingIOError:
-        return
+        return b""
     if text == b"crash":
         os._exit(1)
     if text == b"fatal":
@@ -53,6 +57,7 @@ def answer(one: socket.socket, row: int, worker: int) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     name = "writer" if row == WRITER else f"worker-{worker}"
     one.sendto(f"{name} {os.getpid()} {os.getpgid(0)}".encode(), client)
+    return text
 
 
 if __name__ == "__main__":

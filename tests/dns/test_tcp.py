@@ -1,0 +1,282 @@
+"""Questions over real TCP connections: framing, order, limits, clients that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import dns.message
+import dns.rcode
+from dns_world import World, Z, rrset
+
+from svcdns.dns import tally
+from svcdns.dns.tcp import TcpListener
+
+GUARD_SECONDS = 30
+SHORT = 0.2
+LONG = 60.0
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def query(name: str, rrtype: str = "A", number: int = 1) -> bytes:
+    message = dns.message.make_query(name, rrtype)
+    message.id = number
+    return message.to_wire()
+
+
+def framed(*packets: bytes) -> bytes:
+    return b"".join(len(packet).to_bytes(2) + packet for packet in packets)
+
+
+async def reply_from(reader: asyncio.StreamReader) -> dns.message.Message:
+    size = int.from_bytes(await reader.readexactly(2))
+    return dns.message.from_wire(await reader.readexactly(size))
+
+
+@asynccontextmanager
+async def serving(world: World, **options: Any) -> AsyncIterator[tuple[TcpListener, int]]:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        listener = TcpListener(sock, world.snapshots.begin, world.answerer, world.counters, **options)
+        await listener.start()
+        try:
+            yield listener, sock.getsockname()[1]
+        finally:
+            await listener.close()
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def guarded() -> None:
+        await asyncio.wait_for(test, GUARD_SECONDS)
+
+    asyncio.run(guarded())
+
+
+async def connect(port: int) -> Streams:
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+def test_pipelined_questions_are_answered_in_order(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world) as (_, port):
+            reader, writer = await connect(port)
+            names = [f"web.default.svc.{Z}", f"nothing.{Z}", f"huge.default.svc.{Z}", Z] * 50
+            writer.write(framed(*(query(name, number=n) for n, name in enumerate(names))))
+            replies = [await reply_from(reader) for _ in names]
+            assert [reply.id for reply in replies] == list(range(200))
+            assert len(replies[2].answer[0]) > 4000
+            writer.close()
+
+    run(test())
+
+
+def test_octet_by_octet(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world) as (_, port):
+            reader, writer = await connect(port)
+            for octet in framed(query(Z, "SOA"), query(Z, "NS")):
+                writer.write(bytes((octet,)))
+                await writer.drain()
+            assert (await reply_from(reader)).answer
+            assert (await reply_from(reader)).answer
+            writer.close()
+
+    run(test())
+
+
+def test_a_write_between_two_questions_is_seen(world: World) -> None:
+    async def test() -> None:
+        async with serving(world) as (_, port):
+            reader, writer = await connect(port)
+            name = f"new.default.svc.{Z}"
+            writer.write(framed(query(name)))
+            assert (await reply_from(reader)).rcode() == dns.rcode.NXDOMAIN
+            packet = framed(query(name))
+            writer.write(packet[:-1])  # the question begins before the write and ends after it
+            await writer.drain()
+            world.put(name, rrset("A", "10.96.0.51"))
+            writer.write(packet[-1:])
+            assert (await reply_from(reader)).answer
+            writer.close()
+
+    run(test())
+
+
+def test_half_closed_client_gets_its_answers(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world) as (_, port):
+            reader, writer = await connect(port)
+            writer.write(framed(*(query(f"huge.default.svc.{Z}", number=n) for n in range(30))))
+            writer.write_eof()
+            assert [(await reply_from(reader)).id for _ in range(30)] == list(range(30))
+            assert await reader.read() == b""
+            writer.close()
+
+    run(test())
+
+
+def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world) as (_, port):
+            reader, writer = await connect(port)
+            answer = query(Z)[:2] + b"\x80" + query(Z)[3:]
+            writer.write(framed(b"", b"x" * 11, answer, query(Z)[:-3], query(Z, "SOA", 9)))
+            assert (await reply_from(reader)).rcode() == dns.rcode.FORMERR
+            assert (await reply_from(reader)).id == 9
+            writer.close()
+
+    run(test())
+
+
+def test_slow_and_lying_clients_are_closed(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world, idle_seconds=SHORT) as (listener, port):
+            nothing = await connect(port)
+            one_octet = await connect(port)
+            one_octet[1].write(b"\0")
+            promise = await connect(port)
+            promise[1].write(b"\xff\xff" + bytes(1000))
+            silent = await connect(port)
+            silent[1].write(framed(b"", b"", b"x"))
+            for reader, writer in (nothing, one_octet, promise, silent):
+                assert await reader.read() == b""
+                writer.close()
+            while len(listener):
+                await asyncio.sleep(0.01)
+
+    run(test())
+
+
+def test_dripping_octets_dont_keep_a_connection(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world, idle_seconds=SHORT) as (_, port):
+            reader, writer = await connect(port)
+
+            async def drip() -> None:
+                writer.write(b"\xff\xff")
+                while True:
+                    writer.write(b"x")
+                    await asyncio.sleep(SHORT / 10)
+
+            task = asyncio.create_task(drip())
+            try:
+                assert await reader.read() == b""
+            except ConnectionResetError:
+                pass
+            task.cancel()
+            writer.close()
+
+    run(test())
+
+
+def test_65535_octets_are_one_question(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world) as (_, port):
+            reader, writer = await connect(port)
+            padded = query(Z, "SOA")
+            writer.write(framed(padded + bytes(65535 - len(padded))))
+            assert (await reply_from(reader)).rcode() == dns.rcode.FORMERR
+            writer.write(framed(query(Z, "SOA")))
+            assert (await reply_from(reader)).answer
+            writer.close()
+
+    run(test())
+
+
+def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world, idle_seconds=1.0) as (listener, port):
+            _, writer = await connect(port)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            before = sum(shared_world.counters.slots[: tally.BATCHES])
+            questions = framed(*(query(f"huge.default.svc.{Z}") for _ in range(2000)))
+            writer.write(questions)
+            while not len(listener):
+                await asyncio.sleep(0.01)
+            while len(listener):
+                await asyncio.sleep(0.01)
+            # 2,000 answers would be 130 MB; only what fits into the kernel's buffers was made.
+            assert sum(shared_world.counters.slots[: tally.BATCHES]) - before < 500
+            writer.close()
+
+    run(test())
+
+
+def test_oldest_idle_connection_makes_room(world: World) -> None:
+    async def test() -> None:
+        async with serving(world, limit=3, idle_seconds=LONG) as (listener, port):
+            clients = []
+            for _ in range(3):
+                clients.append(await connect(port))
+                clients[-1][1].write(framed(query(Z, "SOA")))
+                await reply_from(clients[-1][0])
+            clients[0][1].write(framed(query(Z, "SOA")))  # now the second is the oldest
+            await reply_from(clients[0][0])
+            clients.append(await connect(port))
+            clients[3][1].write(framed(query(Z, "SOA")))
+            assert (await reply_from(clients[3][0])).answer
+            try:
+                assert await clients[1][0].read() == b""
+            except ConnectionResetError:
+                pass
+            clients[0][1].write(framed(query(Z, "SOA")))
+            assert (await reply_from(clients[0][0])).answer
+            assert len(listener) == 3
+            for _, writer in clients:
+                writer.close()
+        assert world.counters.slots[tally.TCP_CONNECTIONS] == 4
+        assert world.counters.slots[tally.TCP_REFUSED] == 1
+
+    run(test())
+
+
+def test_reset_by_the_client_leaves_nothing(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world) as (listener, port):
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", port)) as client:
+                    client.sendall(framed(query(f"huge.default.svc.{Z}")) * 5)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reader, writer = await connect(port)
+            writer.write(framed(query(Z, "SOA")))
+            assert (await reply_from(reader)).answer
+            writer.close()
+            while len(listener):
+                await asyncio.sleep(0.01)
+
+    run(test())
+
+
+def test_transfers_are_refused_without_configuration(shared_world: World) -> None:
+    async def test() -> None:
+        async with serving(shared_world) as (_, port):
+            reader, writer = await connect(port)
+            writer.write(framed(query(Z, "AXFR")))
+            assert (await reply_from(reader)).rcode() == dns.rcode.REFUSED
+            writer.close()
+
+    run(test())
+
+
+def test_listening_socket_stays_the_callers(shared_world: World) -> None:
+    async def test() -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            sock.listen()
+            for _ in range(2):  # as a worker that is started again on the same socket
+                counters, answerer = shared_world.counters, shared_world.answerer
+                listener = TcpListener(sock, shared_world.snapshots.begin, answerer, counters)
+                await listener.start()
+                reader, writer = await connect(sock.getsockname()[1])
+                writer.write(framed(query(Z, "SOA")))
+                assert (await reply_from(reader)).answer
+                writer.close()
+                await listener.close()
+
+    run(test())

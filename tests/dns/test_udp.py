@@ -1,0 +1,187 @@
+"""Questions through a real UDP socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TypeVar
+
+import dns.message
+import dns.rcode
+import pytest
+from dns_world import World, Z, rrset
+
+from svcdns.dns import tally
+from svcdns.dns.answer import Answerer
+from svcdns.dns.udp import UdpListener
+from svcdns.store.snapshot import Snapshot
+
+GUARD_SECONDS = 20
+T = TypeVar("T")
+
+
+def bound(host: str, family: int = socket.AF_INET) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind((host, 0))
+    return sock
+
+
+def query(name: str) -> bytes:
+    return dns.message.make_query(name, "A").to_wire()
+
+
+def while_serving(
+    world: World,
+    sock: socket.socket,
+    client: Callable[[], T],
+    begin: Callable[[], Snapshot | None] | None = None,
+) -> T:
+    """Run a blocking client in a thread while the listener answers in the loop."""
+
+    async def run() -> T:
+        listener = UdpListener(sock, begin or world.snapshots.begin, world.answerer, world.counters)
+        listener.start()
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(client), GUARD_SECONDS)
+        finally:
+            listener.close()
+
+    return asyncio.run(run())
+
+
+def ask(address: tuple[str, int], packet: bytes, family: int = socket.AF_INET) -> tuple[bytes, str]:
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(GUARD_SECONDS)
+        client.sendto(packet, address)
+        reply, source = client.recvfrom(65535)
+        return reply, source[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_answers_come_from_the_address_that_was_asked(world: World, host: str) -> None:
+    with bound(host) as sock:
+        port = sock.getsockname()[1]
+        asked = ["127.0.0.1"] if host == "127.0.0.1" else ["127.0.0.1", "127.0.0.2", "127.1.2.3"]
+
+        def client() -> list[tuple[bytes, str]]:
+            return [ask((address, port), query(f"web.default.svc.{Z}")) for address in asked]
+
+        replies = while_serving(world, sock, client)
+    assert [source for _, source in replies] == asked
+    assert all(dns.message.from_wire(reply).answer for reply, _ in replies)
+
+
+def test_ipv6_and_mapped_ipv4_on_one_wildcard_socket(world: World) -> None:
+    try:
+        sock = bound("::", socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with sock:
+        port = sock.getsockname()[1]
+
+        def client() -> list[str]:
+            packet = query(f"web.default.svc.{Z}")
+            return [
+                ask(("::1", port), packet, socket.AF_INET6)[1],
+                ask(("127.0.0.3", port), packet)[1],
+            ]
+
+        assert while_serving(world, sock, client) == ["::1", "127.0.0.3"]
+
+
+def test_many_at_once_and_silence_between(world: World) -> None:
+    with bound("127.0.0.1") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(sock.getsockname())
+        client.settimeout(GUARD_SECONDS)
+        # More than a batch waits before the listener begins.
+        for number in range(150):
+            client.send(b"")
+            client.send(number.to_bytes(2) + query(f"web.default.svc.{Z}")[2:])
+
+        def receive() -> list[int]:
+            return [int.from_bytes(client.recv(4096)[:2]) for _ in range(150)]
+
+        assert while_serving(world, sock, receive) == list(range(150))
+    slots = world.counters.slots
+    assert slots[tally.SILENT] == 150
+    assert slots[tally.BATCH_COUNT] >= 5
+    assert sum(slots[tally.BATCHES : tally.BATCH_NANOSECONDS]) == slots[tally.BATCH_COUNT]
+
+
+def test_snapshot_begins_after_receipt(world: World) -> None:
+    """A write that is committed while a question waits is seen by its answer."""
+    with bound("127.0.0.1") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(sock.getsockname())
+        client.settimeout(GUARD_SECONDS)
+        client.send(query(f"late.default.svc.{Z}"))
+
+        def begin() -> Snapshot:
+            # The datagram has been received: nothing is left in the socket.
+            with pytest.raises(BlockingIOError):
+                sock.recv(1, socket.MSG_PEEK)
+            world.put(f"late.default.svc.{Z}", rrset("A", "10.96.0.50"))
+            return world.snapshots.begin()
+
+        reply = while_serving(world, sock, lambda: client.recv(4096), begin)
+    assert dns.message.from_wire(reply).answer
+
+
+def test_no_store_yet_is_servfail(world: World) -> None:
+    with bound("127.0.0.1") as sock:
+        address = sock.getsockname()
+        reply, _ = while_serving(world, sock, lambda: ask(address, query(Z)), lambda: None)
+    assert dns.message.from_wire(reply).rcode() == dns.rcode.SERVFAIL
+
+
+def test_what_cant_be_sent_is_counted(world: World) -> None:
+    class Full:
+        """A socket whose send buffer is full."""
+
+        def __init__(self) -> None:
+            self.waiting = [(query(Z), ("127.0.0.1", 9)), (query(Z), ("127.0.0.1", 9))]
+
+        def getsockname(self) -> tuple[str, int]:
+            return ("127.0.0.1", 1)
+
+        def setblocking(self, _: bool) -> None:
+            pass
+
+        def recvfrom(self, _: int) -> object:
+            if not self.waiting:
+                raise BlockingIOError
+            return self.waiting.pop()
+
+        def sendto(self, *_: object) -> None:
+            raise BlockingIOError
+
+    listener = UdpListener(Full(), world.snapshots.begin, world.answerer, world.counters)  # type: ignore[arg-type]
+    listener._read()
+    assert world.counters.slots[tally.DROPPED] == 2
+
+
+def test_a_failing_begin_costs_no_listener(world: World) -> None:
+    """An error of the store makes SERVFAILs, and the next batch is answered again."""
+    failures = [True]
+
+    def begin() -> Snapshot:
+        if failures.pop() if failures else False:
+            raise OSError("no reader slot")
+        return world.snapshots.begin()
+
+    with bound("127.0.0.1") as sock:
+        address = sock.getsockname()
+        packet = query(f"web.default.svc.{Z}")
+        replies = while_serving(
+            world, sock, lambda: [ask(address, packet)[0], ask(address, packet)[0]], begin
+        )
+    rcodes = [dns.message.from_wire(reply).rcode() for reply in replies]
+    assert rcodes == [dns.rcode.SERVFAIL, dns.rcode.NOERROR]
+
+
+def test_identity_of_each_answerer(world: World) -> None:
+    world.answerer = Answerer(world.counters, identity="worker-7")
+    packet = dns.message.make_query("id.server", "TXT", rdclass="CH").to_wire()
+    assert b"worker-7" in (world.raw(packet) or b"")
