@@ -31,8 +31,9 @@ _NAME_RULES: dict[Kind, NameRule] = {
 def validate(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None = None) -> list[Cause]:
     """Return all that is wrong with a structured and defaulted object, [] if nothing is.
 
-    `old` is the stored object on an update: some fields may not change then. An object that has generateName
-    and no name yet passes. The causes are those of a 422, see errors.invalid().
+    `kind` is one that is stored; `old` is the stored object on an update: some fields may not change then.
+    An object that has generateName and no name yet passes. The causes are those of a 422, see
+    errors.invalid().
     """
     found: dict[Cause, None] = {}
     for cause in _causes(kind, new, old):

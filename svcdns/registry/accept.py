@@ -13,7 +13,6 @@ import uuid
 from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.cluster.families import has_cluster_ip
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, invalid, not_found
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
@@ -80,9 +79,7 @@ def update(writing: Writing, kind: Kind, old: Object, body: Object, subresource:
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]
-    if kind is SERVICE and subresource == "":
-        new = _with_allocations(old, new)
-    new = default(kind, new)
+    new = default(kind, new, old)
     _check(kind, new, old)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise _generated(name)
@@ -260,19 +257,6 @@ def _generate_name(writing: Writing, kind: Kind, namespace: str, stem: str) -> s
         f'{kind.plural} "{stem}": no free name was found, please try again',
         kind=kind.plural,
     )
-
-
-def _with_allocations(old: Object, new: Object) -> Object:
-    """Keep what a Service was given where the new version does not speak of it (a plain PUT or apply)."""
-    before, spec = old["spec"], dict(new.get("spec") or {})
-    if not has_cluster_ip(spec) or before.get("type") == "ExternalName":
-        return new
-    if not spec.get("clusterIP") and not spec.get("clusterIPs") and before.get("clusterIPs"):
-        spec["clusterIPs"], spec["clusterIP"] = before["clusterIPs"], before["clusterIP"]
-    for key in ("ipFamilies", "ipFamilyPolicy"):
-        if not spec.get(key) and key in before:
-            spec[key] = before[key]
-    return {**new, "spec": spec}
 
 
 def _generated(name: str) -> StatusError:

@@ -42,7 +42,7 @@ def allocate(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any]) 
         if has_cluster_ip(spec) and not causes:
             causes += _cluster_ips(writing, owner, spec)
     if not causes:
-        causes += _node_ports(writing, owner, old, spec)
+        causes += _node_ports(writing, owner, spec)
         causes += _load_balancer(writing, owner, old, new)
     if causes:
         raise invalid("Service", new["metadata"]["name"], causes)
@@ -183,9 +183,8 @@ def _next(writing: Writing, cursor_key: bytes, prefix: bytes, size: int, numbers
     return number
 
 
-def _node_ports(
-    writing: Writing, owner: bytes, old: dict[str, Any] | None, spec: dict[str, Any]
-) -> list[Cause]:
+def _node_ports(writing: Writing, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
+    """Claim the node ports that are named, hand out those that are wanted and not named."""
     wants = spec.get("type") == "NodePort" or (
         spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
     )
@@ -193,24 +192,13 @@ def _node_ports(
         return []
     spec["ports"] = [dict(port) for port in spec["ports"]]
     causes: list[Cause] = []
-    before = {
-        _port_identity(port): port.get("nodePort")
-        for port in ((old or {}).get("spec") or {}).get("ports") or []
-    }
     for index, port in enumerate(spec["ports"]):
         if port.get("nodePort"):
             causes += _claim_port(writing, owner, port["nodePort"], f"spec.ports[{index}].nodePort")
         elif wants:
-            kept = before.get(_port_identity(port))
-            port["nodePort"] = (
-                kept if kept and _is_free(writing, owner, kept) else _hand_out_port(writing, owner)
-            )
+            port["nodePort"] = _hand_out_port(writing, owner)
             writing.txn.put(_port_key(port["nodePort"]), owner, db=writing.tables.allocations)
     return causes
-
-
-def _port_identity(port: dict[str, Any]) -> tuple[int, str]:
-    return port["port"], port.get("protocol") or "TCP"
 
 
 def _is_free(writing: Writing, owner: bytes, port: int) -> bool:

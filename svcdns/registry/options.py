@@ -61,7 +61,6 @@ class Written:
     object: bytes
     created: bool = False
     warnings: tuple[str, ...] = ()
-    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

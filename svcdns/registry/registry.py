@@ -80,7 +80,7 @@ class Registry:
     ) -> Written:
         """Create an object from its JSON shape."""
         _check_writable(kind)
-        body, warnings = structure(kind, _named(kind, body), options.field_validation)
+        body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
         written = await self._write(lambda w: accept.create(w, kind, namespace, body), options)
         return _with_warnings(written, warnings)
 
@@ -95,7 +95,7 @@ class Registry:
     ) -> Written:
         """Replace an object, or its status (`subresource` "status")."""
         _check_writable(kind)
-        body, warnings = structure(kind, _named(kind, body), options.field_validation)
+        body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
 
         def action(writing: Writing) -> Written:
             old = _existing(writing, kind, namespace, name)
@@ -121,7 +121,7 @@ class Registry:
             patched = apply_patch(kind, old, patch.type, patch.document)
             if not isinstance(patched, dict):
                 raise StatusError(422, "Invalid", "the patch leaves no object")
-            body, warnings = structure(kind, _named(kind, patched), options.field_validation)
+            body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             return _with_warnings(accept.update(writing, kind, old, body, subresource), warnings)
 
         return await self._write(action, options)
@@ -275,11 +275,6 @@ def _check_writable(kind: Kind) -> None:
         raise StatusError(405, "MethodNotAllowed", text, kind=kind.plural)
 
 
-def _named(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the body with apiVersion and kind where they were left out."""
-    return {"apiVersion": kind.api_version, "kind": kind.name, **body}
-
-
 def _existing(writing: Writing, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
     found = writing.load(kind, namespace, name)
     if found is None:
@@ -290,4 +285,4 @@ def _existing(writing: Writing, kind: Kind, namespace: str, name: str) -> dict[s
 def _with_warnings(written: Written, warnings: tuple[str, ...]) -> Written:
     if not warnings:
         return written
-    return Written(written.object, written.created, (*warnings, *written.warnings), written.revision)
+    return Written(written.object, written.created, (*warnings, *written.warnings))

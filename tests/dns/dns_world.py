@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import dns.flags
@@ -30,6 +31,7 @@ Z = "cluster.local"
 TTL = 5
 
 
+@cache
 def rr(rrtype: str, text: str, ttl: int = TTL, owner: bytes = POINTER) -> bytes:
     """Return a stored RR from its RDATA in presentation format."""
     rdtype = dns.rdatatype.from_text(rrtype)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import dns.message
@@ -66,7 +66,8 @@ def test_pipelined_questions_are_answered_in_order(shared_world: World) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
-            names = [f"web.default.svc.{Z}", f"nothing.{Z}", f"huge.default.svc.{Z}", Z] * 50
+            names = [f"web.default.svc.{Z}", f"nothing.{Z}", f"huge.default.svc.{Z}", Z]
+            names += [f"web.default.svc.{Z}", f"nothing.{Z}", f"many.default.svc.{Z}", Z] * 49
             writer.write(framed(*(query(name, number=n) for n, name in enumerate(names))))
             replies = [await reply_from(reader) for _ in names]
             assert [reply.id for reply in replies] == list(range(200))
@@ -112,9 +113,9 @@ def test_half_closed_client_gets_its_answers(shared_world: World) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
-            writer.write(framed(*(query(f"huge.default.svc.{Z}", number=n) for n in range(30))))
+            writer.write(framed(*(query(f"huge.default.svc.{Z}", number=n) for n in range(8))))
             writer.write_eof()
-            assert [(await reply_from(reader)).id for _ in range(30)] == list(range(30))
+            assert [(await reply_from(reader)).id for _ in range(8)] == list(range(8))
             assert await reader.read() == b""
             writer.close()
 
@@ -165,10 +166,8 @@ def test_dripping_octets_dont_keep_a_connection(shared_world: World) -> None:
                     await asyncio.sleep(SHORT / 10)
 
             task = asyncio.create_task(drip())
-            try:
+            with suppress(ConnectionResetError):
                 assert await reader.read() == b""
-            except ConnectionResetError:
-                pass
             task.cancel()
             writer.close()
 
@@ -221,10 +220,8 @@ def test_oldest_idle_connection_makes_room(world: World) -> None:
             clients.append(await connect(port))
             clients[3][1].write(framed(query(Z, "SOA")))
             assert (await reply_from(clients[3][0])).answer
-            try:
+            with suppress(ConnectionResetError):
                 assert await clients[1][0].read() == b""
-            except ConnectionResetError:
-                pass
             clients[0][1].write(framed(query(Z, "SOA")))
             assert (await reply_from(clients[0][0])).answer
             assert len(listener) == 3

@@ -138,6 +138,7 @@ def test_a_pod_needs_no_containers() -> None:
 
 def test_missing_required_fields_are_causes() -> None:
     body = changed(SERVICE, "spec.ports.1.port", ...)
+    assert structure(kinds.SERVICE, body, "Strict") == (body, ())
     assert [(cause.reason, cause.field) for cause in missing(kinds.SERVICE, body)] == [
         ("FieldValueRequired", "spec.ports[1].port")
     ]

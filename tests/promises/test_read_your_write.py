@@ -20,7 +20,7 @@ from dns import message as dns_message
 from dns import query as dns_query
 from load import query_load
 from running import RunningServer
-from witness import A, GONE, PTR, Answer, Witness, address, make_question, read_answer, there, wire_name
+from witness import GONE, PTR, A, Answer, Witness, address, make_question, read_answer, there, wire_name
 
 CLIENTS = 16
 WORKERS = 2

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import lmdb
 import pytest
+from dns.message import from_wire, make_query
 from running import GUARD_SECONDS, RunningServer, wait_for
 
 SERVICES = "/api/v1/namespaces/default/services"
@@ -167,6 +171,32 @@ def test_damaged_data_are_refused_with_one_line(own: RunningServer) -> None:
     (own.data / "data.mdb").write_bytes(b"not LMDB's" * 10_000)
     (line,) = failed_start(own)
     assert line.startswith(f"svcdns: the data in {own.data} can't be read: ")
+
+
+def is_told_to_end(pid: int) -> bool:
+    """Whether SIGTERM waits for a stopped process."""
+    pending = re.search(r"^ShdPnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return pending is not None and bool(int(pending[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_what_waits_in_the_sockets_is_answered_before_the_end(own: RunningServer) -> None:
+    workers = own.worker_pids
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    question = make_query(VERSION, "TXT").to_wire()
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(200)]
+        for client in clients:
+            client.settimeout(GUARD_SECONDS)
+            client.sendto(question, own.dns)
+        assert own.process is not None
+        own.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: all(map(is_told_to_end, workers)), "the workers to be told")
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        replies = [from_wire(client.recv(4096)) for client in clients]
+    assert all(reply.answer for reply in replies)
+    assert own.process.wait(GUARD_SECONDS) == 0
 
 
 def test_metrics_count_what_was_asked(own: RunningServer) -> None:

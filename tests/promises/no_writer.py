@@ -1,0 +1,16 @@
+"""`svcdns serve` with a writer that does nothing: DNS must answer without one."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from svcdns import cli
+from svcdns.server import supervisor
+
+IDLE = ("sleep", "infinity")
+
+if __name__ == "__main__":
+    commands = supervisor.Commands(writer=IDLE)
+    supervisor.run = functools.partial(supervisor.run, commands=commands)  # type: ignore[assignment]
+    cli.main(sys.argv[1:])
