@@ -13,6 +13,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 READY_ANNOTATION = "svcdns.io/ready"
+ASSUMED_READY = "AssumedReady"
+PROBE_NOT_RUN = "ProbeNotRun"
+GATES_NOT_READY = "ReadinessGatesNotReady"
+_OUR_REASONS = frozenset({ASSUMED_READY, PROBE_NOT_RUN, GATES_NOT_READY})
+"""Reasons of a Ready condition that we have set because nobody else had."""
+
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 NAMELESS_PHASES = FINISHED_PHASES | {"Unknown"}
 """Pods in these phases have no name under pod.Z."""
@@ -46,12 +52,51 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     override = (pod["metadata"].get("annotations") or {}).get(READY_ANNOTATION)
     if override is not None:
         return bool(override == "true")
-    conditions = {c.get("type"): c.get("status") for c in (pod.get("status") or {}).get("conditions") or []}
-    if "Ready" in conditions:
-        return bool(conditions["Ready"] == "True")
+    given = _given_condition(pod)
+    return given == "True" if given is not None else not _missing(pod)
+
+
+def _conditions(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return (pod.get("status") or {}).get("conditions") or []
+
+
+def _given_condition(pod: Mapping[str, Any]) -> str | None:
+    """Return the status of a Ready condition that somebody has set; ours does not count."""
+    for condition in _conditions(pod):
+        if condition.get("type") == "Ready" and condition.get("reason") not in _OUR_REASONS:
+            return str(condition.get("status"))
+    return None
+
+
+def _missing(pod: Mapping[str, Any]) -> str:
+    """Return why a Pod that nobody has called ready or not is not ready; "" where nothing is missing."""
     spec = pod.get("spec") or {}
     if any(container.get("readinessProbe") for container in spec.get("containers") or []):
-        return False
-    return all(
-        conditions.get(gate.get("conditionType")) == "True" for gate in spec.get("readinessGates") or []
-    )
+        return PROBE_NOT_RUN
+    met = {c.get("type") for c in _conditions(pod) if c.get("status") == "True"}
+    gates = (gate.get("conditionType") for gate in spec.get("readinessGates") or [])
+    return GATES_NOT_READY if any(gate not in met for gate in gates) else ""
+
+
+def with_ready_condition(pod: dict[str, Any], now: str) -> dict[str, Any]:
+    """Return a Pod whose status says what we assume about its readiness, where nobody else says it.
+
+    So `kubectl wait --for=condition=Ready` and clients that look at conditions see what DNS goes by.
+    A condition that somebody has set is left alone; `now` is the time of a transition, RFC 3339.
+    """
+    if _given_condition(pod) is not None:
+        return pod
+    others = [condition for condition in _conditions(pod) if condition.get("type") != "Ready"]
+    ours = next((c for c in _conditions(pod) if c.get("type") == "Ready"), None)
+    missing = _missing(pod)
+    reason = missing or ASSUMED_READY
+    if not addresses(pod):
+        if ours is None:
+            return pod
+        conditions = others
+    else:
+        status = "False" if missing else "True"
+        unchanged = ours is not None and (ours["status"], ours["reason"]) == (status, reason)
+        made = {"type": "Ready", "status": status, "reason": reason, "lastTransitionTime": now}
+        conditions = _conditions(pod) if unchanged else [*others, made]
+    return {**pod, "status": {**pod["status"], "conditions": conditions}}

@@ -61,6 +61,10 @@ _OF_KIND = {
 }
 
 
+SELECTABLE = frozenset(field for readers in _OF_KIND.values() for field in readers)
+"""Every field that some kind can be selected by."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldRequirement:
     """One condition on one field; `operator` is = or !=."""

@@ -13,6 +13,7 @@ import uuid
 from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
+from svcdns.cluster.readiness import with_ready_condition
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, invalid, not_found
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
@@ -149,6 +150,8 @@ def _store(writing: Writing, kind: Kind, old: Object | None, new: Object) -> Wri
         raise _generated(new["metadata"]["name"])
     if kind is SERVICE:
         addresses.allocate(writing, old, new)
+    elif kind is POD:
+        new = with_ready_condition(new, writing.now)
     new = _ordered(new)
     if old is not None and new == old:
         return Written(encode(old))

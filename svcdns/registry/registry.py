@@ -26,7 +26,7 @@ from . import accept, generation, reading, removal
 from .commit import Committer
 from .options import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .settings import Settings, make_settings
-from .watch import Waker, watch
+from .watch import Feed, watch
 from .writing import Writing, decode
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Registry:
         self.store = store
         self.settings: Settings = make_settings(config)
         self._observe_commit = observe_commit
-        self._waker = Waker()
+        self._feed: Feed | None = None
         self._committer = Committer(store, self.settings, self._committed)
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,6 +57,7 @@ class Registry:
         """
         generation.check_layout(self.store)
         await asyncio.to_thread(generation.bring_up_to_date, self.store, self.settings)
+        self._feed = Feed(self.store)
         self._committer.start()
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
@@ -177,9 +178,10 @@ class Registry:
         initial_events: bool = False,
     ) -> AsyncIterator[Event]:
         """Yield what changes in a collection; see watch.watch."""
+        assert self._feed is not None, "the registry has not been started"
         return watch(
             self.store,
-            self._waker,
+            self._feed,
             kind,
             namespace,
             selection,
@@ -209,7 +211,8 @@ class Registry:
 
     def _committed(self, seconds: float) -> None:
         self._observe_commit(seconds)
-        self._waker.wake()
+        assert self._feed is not None
+        self._feed.advance()
 
     def _find(self, kind: Kind, namespace: str, name: str) -> bytes | None:
         try:

@@ -1,16 +1,18 @@
-"""Watch streams: watchers are woken by commits and read the event log, so order is commit order.
+"""Watch streams: watchers are woken by commits of their kind and see events in commit order.
 
-A watcher holds nothing but its position (a revision); whoever falls further behind than the log
-reaches back gets 410 Expired.  A stream can be taken up again after a restart for the same reason.
+One `Feed` reads what each commit added to the event log, once for all watchers.  A watcher holds nothing
+but its position (a revision).  Whoever falls behind what the feed still holds reads the log itself, and
+whoever falls behind the log gets 410 Expired; so a stream can also be taken up again after a restart.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 
 from svcdns.objects.errors import StatusError, bad_request
-from svcdns.objects.kinds import Kind
+from svcdns.objects.kinds import STORED, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
@@ -19,33 +21,91 @@ from .options import Event, Selection
 from .writing import decode, encode, read_revision
 
 BATCH = 256
+RECENT = 1024
+"""Events of one kind that the feed holds in memory."""
 BOOKMARK_SECONDS = 60.0
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
-class Waker:
-    """Tells watchers that a commit has happened."""
+class _Channel:
+    """The latest events of one kind, and those who wait for the next."""
 
     def __init__(self) -> None:
-        """Belongs to one event loop."""
+        self.recent: deque[tuple[int, log.Entry]] = deque()
+        self.floor = 0
+        """Events up to this revision are no longer held."""
         self._next: asyncio.Future[None] | None = None
 
+    def add(self, revision: int, entry: log.Entry) -> None:
+        if len(self.recent) == RECENT:
+            self.floor, _ = self.recent.popleft()
+        self.recent.append((revision, entry))
+
     def wake(self) -> None:
-        """Wake all who wait; to be called in the event loop."""
         if self._next is not None and not self._next.done():
             self._next.set_result(None)
         self._next = None
 
     def future(self) -> asyncio.Future[None]:
-        """Return what the next commit completes; take it before looking at the log."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
         return self._next
 
 
+class Feed:
+    """What was committed lately, by kind; `revision` is how far it has read."""
+
+    def __init__(self, store: Store) -> None:
+        """Begins at the present revision of the store; belongs to one event loop."""
+        self._store = store
+        with store.read() as txn:
+            self.revision = read_revision(txn, store.tables)
+        self._channels = {kind.name: _Channel() for kind in STORED}
+        for channel in self._channels.values():
+            channel.floor = self.revision
+
+    def advance(self) -> None:
+        """Read what has been committed since the last time and wake those who wait for it."""
+        woken: set[str] = set()
+        while entries := log.after(self._store, self.revision, BATCH):
+            for revision, entry in entries:
+                self.revision = revision
+                if entry.kind in self._channels:
+                    self._channels[entry.kind].add(revision, entry)
+                    woken.add(entry.kind)
+        for kind in woken:
+            self._channels[kind].wake()
+
+    def next(self, kind: Kind) -> asyncio.Future[None]:
+        """Return what the next event of a kind completes; take it before looking at what there is."""
+        return self._channels[kind.name].future()
+
+    def after(self, kind: Kind, revision: int) -> list[tuple[int, log.Entry]]:
+        """Return the events of a kind after a revision.  Raises StatusError 410."""
+        channel = self._channels[kind.name]
+        if revision < channel.floor:
+            return list(self._from_log(kind, revision))
+        found: list[tuple[int, log.Entry]] = []
+        for event in reversed(channel.recent):
+            if event[0] <= revision:
+                break
+            found.append(event)
+        found.reverse()
+        return found
+
+    def _from_log(self, kind: Kind, revision: int) -> Iterator[tuple[int, log.Entry]]:
+        while revision < self.revision:
+            entries = log.after(self._store, revision, BATCH)
+            if not entries or entries[0][0] != revision + 1:
+                raise _expired(revision)
+            for revision, entry in entries:
+                if entry.kind == kind.name and revision <= self.revision:
+                    yield revision, entry
+
+
 async def watch(
     store: Store,
-    waker: Waker,
+    feed: Feed,
     kind: Kind,
     namespace: str,
     selection: Selection,
@@ -70,21 +130,18 @@ async def watch(
     else:
         _check_position(store, after)
     while True:
-        woken = waker.future()
-        entries = log.after(store, after, BATCH)
-        if entries and entries[0][0] != after + 1:
-            raise _expired(after)
-        for revision, entry in entries:
-            after = revision
-            if entry.kind == kind.name and (not namespace or entry.namespace == namespace):
+        woken = feed.next(kind)
+        position = feed.revision
+        for revision, entry in feed.after(kind, after):
+            if not namespace or entry.namespace == namespace:
                 event = _transition(entry, selection, revision)
                 if event is not None:
                     yield event
-        if len(entries) == BATCH:
-            continue
+        after = max(after, position)
         if not woken.done():
             done, _ = await asyncio.wait([woken], timeout=BOOKMARK_SECONDS if bookmarks else None)
             if not done:
+                after = max(after, feed.revision)
                 yield _bookmark(kind, after, {})
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 import lmdb
 import msgspec
 
+from svcdns.objects.field_selectors import SELECTABLE
 from svcdns.objects.kinds import Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
@@ -115,14 +116,19 @@ def read_revision(txn: lmdb.Transaction, tables: Tables) -> int:
     return 0 if octets is None else int.from_bytes(octets)
 
 
+_SELECTABLE = {
+    part: tuple(field.split(".")[1] for field in sorted(SELECTABLE) if field.startswith(part + "."))
+    for part in ("spec", "status")
+}
+
+
 def selectable(obj: dict[str, Any]) -> bytes:
     """Return, as JSON, what label and field selectors can look at."""
-    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
-    kept = {
-        "metadata": {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata},
-        "spec": {k: spec[k] for k in ("nodeName", "type", "clusterIP", "restartPolicy") if k in spec},
-        "status": {k: status[k] for k in ("phase", "podIP") if k in status},
-    }
+    metadata = obj["metadata"]
+    kept = {"metadata": {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata}}
+    for part, fields in _SELECTABLE.items():
+        values = obj.get(part) or {}
+        kept[part] = {k: values[k] for k in fields if k in values}
     return encode(kept)
 
 

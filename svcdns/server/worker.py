@@ -1,7 +1,8 @@
 """A DNS worker process: answers on its own UDP sockets and on the TCP listeners that all share.
 
-It answers from its first moment on, SERVFAIL (EDE 14) until there is a store to read.  Once a second,
-and at its end, it copies its counters into its slot of the counters file.
+It opens the store first, so that its first answer is already from the last state; where there is no
+store yet, it answers SERVFAIL (EDE 14) until there is one.  Once a second, and at its end, it copies
+its counters into its slot of the counters file.
 
 Run by the supervisor as `python -m svcdns.server.worker NUMBER` (the number is for `ps`).
 """
@@ -24,7 +25,7 @@ from svcdns.dns.tally import Tally
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
-from svcdns.store.environment import NotThere, Store, open_store
+from svcdns.store.environment import NotThere, open_store
 from svcdns.store.snapshot import Snapshot, Snapshots
 
 from .counters import Counters
@@ -44,6 +45,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     worker = Worker(handoff.worker, config, counters)
     udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
     tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]
+    worker.try_to_open()
     listeners = await worker.listen(udp, tcp)
     chores = [asyncio.create_task(work) for work in (worker.open(), worker.hand_over_again_and_again())]
     await stop.wait()
@@ -69,6 +71,7 @@ class Worker:
         self._row = number + 1
         self._slot = counters.slot(number)
         self._snapshots: Snapshots | None = None
+        self._refused = ""
         self.tally = Tally()
         self.tally.slots[:] = self._slot.read()
         self.answerer = Answerer(self.tally, udp_size=config.dns.udp_size, identity=f"worker-{number}")
@@ -95,23 +98,26 @@ class Worker:
 
     async def open(self) -> None:
         """Open the store as soon as the writer has made it; from then on this worker is ready."""
-        self._snapshots = Snapshots(await self._opened())
+        while not self.try_to_open():
+            await asyncio.sleep(OPEN_AGAIN_SECONDS)
         gc.collect()
         gc.freeze()  # what is there now stays: no need to look at it again and again
         self._counters.set(self._row, "ready", 1)
 
-    async def _opened(self) -> Store:
-        told = ""
-        while True:
-            try:
-                return open_store(self._config.data, "reader")
-            except NotThere:
-                pass
-            except lmdb.Error as failed:
-                if str(failed) != told:
-                    log.error("the store can't be opened: %s; trying again", failed)
-                told = str(failed)
-            await asyncio.sleep(OPEN_AGAIN_SECONDS)
+    def try_to_open(self) -> bool:
+        """Open the store unless it is open; return whether it is now.  Why not is logged once."""
+        if self._snapshots is not None:
+            return True
+        try:
+            self._snapshots = Snapshots(open_store(self._config.data, "reader"))
+        except NotThere:
+            return False
+        except lmdb.Error as failed:
+            if str(failed) != self._refused:
+                log.error("the store can't be opened: %s; trying again", failed)
+            self._refused = str(failed)
+            return False
+        return True
 
     def hand_over(self) -> None:
         """Copy the counters to where they outlive this process."""

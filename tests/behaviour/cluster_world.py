@@ -299,5 +299,8 @@ class World:
         from listening import listening
 
         networks = tuple(map(ip_network, transfer_to))
-        async with listening(self.answerer, self.counters, self.snapshots.begin, self.folder, networks) as place:
-            yield place
+        try:
+            async with listening(self.answerer, self.counters, self.snapshots.begin, self.folder, networks) as place:
+                yield place
+        finally:
+            self.answerer.forget()

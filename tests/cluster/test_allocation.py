@@ -37,7 +37,7 @@ def test_the_first_part_of_a_large_range_is_left_for_those_who_ask() -> None:
 
 
 def test_what_was_just_freed_is_not_handed_out_next() -> None:
-    numbers = range(0, 16)
+    numbers = range(16)
     assert next_free(numbers, 5, in_use({0, 1, 2, 3, 4})) == 6
 
 

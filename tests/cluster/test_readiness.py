@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from svcdns.cluster.readiness import addresses, is_ready
+from svcdns.cluster.readiness import addresses, is_ready, with_ready_condition
 
 
 def pod(
@@ -50,3 +50,31 @@ def test_addresses_come_from_pod_ips_and_else_from_pod_ip() -> None:
     assert [str(a) for a in addresses(both)] == ["10.0.0.1", "fd00::1"]
     assert [str(a) for a in addresses({"status": {"podIP": "10.0.0.2"}})] == ["10.0.0.2"]
     assert addresses({}) == []
+
+
+def ready_condition(given: dict[str, Any], now: str = "t1") -> tuple[str, str, str] | None:
+    for condition in with_ready_condition(given, now)["status"].get("conditions", []):
+        if condition["type"] == "Ready":
+            return condition["status"], condition.get("reason", ""), condition.get("lastTransitionTime", "")
+    return None
+
+
+def test_what_is_assumed_is_shown_as_a_condition() -> None:
+    assert ready_condition(pod()) == ("True", "AssumedReady", "t1")
+    assert ready_condition(pod(spec=PROBED)) == ("False", "ProbeNotRun", "t1")
+    assert ready_condition(pod(spec=GATED)) == ("False", "ReadinessGatesNotReady", "t1")
+    assert ready_condition({"metadata": {}, "status": {}}) is None
+
+
+def test_what_somebody_has_set_is_left_alone() -> None:
+    assert ready_condition(pod({"Ready": "False"})) == ("False", "", "")
+
+
+def test_an_assumption_follows_what_it_is_made_from() -> None:
+    waiting = with_ready_condition(pod(spec=GATED), "t1")
+    assert not is_ready(waiting)
+    waiting["status"]["conditions"].append({"type": "lb", "status": "True"})
+    assert is_ready(waiting)
+    through = with_ready_condition(waiting, "t2")
+    assert ready_condition(through) == ("True", "AssumedReady", "t2")
+    assert with_ready_condition(through, "t3") == through

@@ -96,6 +96,8 @@ def test_existing_name_without_the_type_is_nodata(
         f"we.default.svc.{Z}",
         f"web\\000.default.svc.{Z}",
         f"web\\001.default.svc.{Z}",
+        f"default\\000web.svc.{Z}",
+        f"default\\001\\001web.svc.{Z}",
     ],
 )
 @pytest.mark.parametrize("rrtype", ["A", "TXT", "SOA", "ANY", "CAA"])

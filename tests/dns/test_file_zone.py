@@ -264,3 +264,14 @@ def test_zone_without_soa_is_servfail(world: World) -> None:
     zone = world.file_zone("example.org")
     world.put_file(zone, "example.org", *soa_sets("example.org")[1:], flags=APEX)
     assert world.ask("nothing.example.org").rcode() == dns.rcode.SERVFAIL
+
+
+def test_type_numbers_are_not_mixed_up_in_a_row(world: World) -> None:
+    """URI and CAA are 256 and 257: side by side their octets hold those of A."""
+    zone = world.file_zone("example.org")
+    sets = (rrset("URI", '1 1 "https://example.org"'), rrset("CAA", '0 issue "ca.example"'))
+    world.put_file(zone, "www.example.org", *sets)
+    reply = world.ask("www.example.org")
+    assert (reply.rcode(), reply.answer) == (dns.rcode.NOERROR, [])
+    assert world.ask("www.example.org", "URI").answer
+    assert world.ask("www.example.org", "CAA").answer

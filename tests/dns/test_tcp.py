@@ -198,8 +198,12 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
             writer.write(questions)
             while not len(listener):
                 await asyncio.sleep(0.01)
+            most = 0
             while len(listener):
+                waiting = [c._transport.get_write_buffer_size() for c in listener._connections]
+                most = max(most, *waiting)
                 await asyncio.sleep(0.01)
+            assert 0 < most < 256 << 10
             # 2,000 answers would be 130 MB; only what fits into the kernel's buffers was made.
             assert sum(shared_world.counters.slots[: tally.BATCHES]) - before < 500
             writer.close()

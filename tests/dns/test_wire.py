@@ -14,6 +14,8 @@ from dns_world import World, Z, lines, rrset
 
 from svcdns.dns import tally
 from svcdns.dns.answer import Answerer
+from svcdns.dns.draft import Draft
+from svcdns.dns.fit import fit
 from svcdns.dns.tally import TCP, Tally
 from svcdns.names.key import wire_of
 
@@ -73,6 +75,11 @@ MALFORMED = {
     "pointer in the question": PLAIN[:12] + b"\xc0\x0c\0\1\0\1",
     "pointer behind a label": PLAIN[:12] + b"\3web\xc0\x0c\0\1\0\1",
     "name of 256 octets": PLAIN[:12] + (b"\x3f" + b"a" * 63) * 3 + b"\x3e" + b"a" * 62 + b"\0\0\1\0\1",
+    "name of 256 octets below a zone of ours": PLAIN[:12]
+    + (b"\x3f" + b"a" * 63) * 3
+    + bytes((255 - 192 - len(NAME),))
+    + b"b" * (255 - 192 - len(NAME))
+    + PLAIN[12:],
     "an answer": with_counts(PLAIN + b"\xc0\x0c" + OPT[1:], 1, 1, 0, 0),
     "an authority": with_counts(PLAIN + b"\xc0\x0c" + OPT[1:], 1, 0, 1, 0),
     "a pointer forward": with_counts(PLAIN + b"\xc0\xff" + OPT[1:], 1, 0, 0, 1),
@@ -269,3 +276,11 @@ def test_mx_target_names_compress_too(world: World) -> None:
     reply = world.ask("example.org", "MX", edns=800)
     assert len(reply.answer[0]) == 9
     assert len(lines(reply.additional)) == 9
+
+
+def test_owner_that_no_answer_names_is_spelt_once() -> None:
+    owner, tail = wire_of("server.example.org"), b"\0\1\0\1\0\0\0\5\0\4\1\2\3\4"
+    draft = Draft(additionals=(owner + tail) * 3, additional_count=3)
+    fitted = fit(draft, 40, len(owner) + 4 + 3 * len(tail))
+    assert fitted.additional_count == 3
+    assert fitted.additionals == owner + tail + (b"\xc0\x28" + tail) * 2

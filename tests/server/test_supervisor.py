@@ -53,10 +53,10 @@ def refused(server: RunningServer) -> tuple[int, str]:
     """Launch a server that must not start; return its exit code and all that it printed."""
     server.launch()
     assert server.process is not None
-    code = server.process.wait(GUARD_SECONDS)
-    text = server.log()
-    server.close()
-    return code, text
+    try:
+        return server.process.wait(GUARD_SECONDS), server.log()
+    finally:
+        server.close()
 
 
 def test_it_says_once_that_it_is_ready_and_where(running: RunningServer) -> None:

@@ -1,0 +1,69 @@
+"""Fixtures of the tests of the image: podman, and the image built once for all of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from running_container import ...`
+
+from base_image import NotMade, base_image, pip_mounts
+from running import SOURCE
+from running_container import Podman, RunningContainer, Serve
+
+_BUILD_SECONDS = 600.0
+
+
+@pytest.fixture(scope="session")
+def podman(need: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    program = Podman(need("podman"), tmp_path_factory.mktemp("podman"))
+    state = program.attempt("info")
+    if state.returncode != 0:
+        _is_missing(f"podman does not work here: {state.stderr}")
+    yield program
+    program.close()
+
+
+@pytest.fixture(scope="session")
+def base(podman: Podman, need: Callable[..., str]) -> str:
+    """Name of the image to build on."""
+    if named := os.environ.get("SVCDNS_TEST_BASE"):
+        return named
+    try:
+        return base_image(podman, need("mmdebstrap"))
+    except NotMade as reason:
+        _is_missing(str(reason))
+        raise
+
+
+@pytest.fixture(scope="session")
+def image(podman: Podman, base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of the image, built from the Dockerfile as it stands."""
+    mounts = pip_mounts(tmp_path_factory.mktemp("pip"))
+    name = podman.fresh_name("image", "rm", "--force")
+    podman.run(
+        *("build", "--format", "docker", "--pull=never", "--layers=false", "--network", "host"),
+        *("--build-arg", f"BASE={base}", "--tag", name),
+        *(f"--volume={mount}" for mount in mounts),
+        str(SOURCE),
+        seconds=_BUILD_SECONDS,
+    )
+    return name
+
+
+@pytest.fixture
+def serve(podman: Podman, image: str) -> Serve:
+    def start(*options: str, arguments: tuple[str, ...] = ()) -> RunningContainer:
+        return RunningContainer(podman, image, *options, arguments=arguments)
+
+    return start
+
+
+def _is_missing(text: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
