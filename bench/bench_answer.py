@@ -120,7 +120,7 @@ def bench_udp(folder: Path, packets: list[bytes]) -> tuple[float, float]:
     child = os.fork()
     if not child:
         started = time.process_time()
-        asyncio.run(serve(sock, open_store(folder, role="writer"), done))
+        asyncio.run(serve(sock, open_store(folder, role="reader"), done))
         os.write(result, str(time.process_time() - started).encode())
         os._exit(0)
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

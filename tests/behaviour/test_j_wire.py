@@ -33,6 +33,7 @@ from listening import ask_tcp, ask_udp
 
 from svcdns.dns import tally
 from svcdns.names.key import key_of, wire_of
+from svcdns.registry.commit import answers_table
 
 WEB = f"web.{SVC}"
 HUGE = 5000
@@ -256,9 +257,12 @@ def test_owners_are_compressed_to_fit(ask: Any) -> None:
 @pytest.mark.row("J8")
 def test_an_exception_costs_one_servfail(new_world: Any, caplog: pytest.LogCaptureFixture) -> None:
     world = new_world(service("web", clusterIP="10.96.0.10"))
-    tables = world.registry.store.tables
-    table = tables.answers_b if world.snapshots.begin().answers is tables.answers_b else tables.answers_a
-    world.run(world.registry.transact(lambda txn: txn.put(key_of(f"bad.{SVC}"), b"\0\1\0", db=table)))
+    damaged = b"\0\1\0\1"  # says that there is an A, and ends
+
+    def damage(txn: Any) -> None:
+        txn.put(key_of(f"bad.{SVC}"), damaged, db=answers_table(world.registry.store, txn))
+
+    world.run(world.registry.transact(damage))
     assert world.ask(f"bad.{SVC}").rcode == "SERVFAIL"
     assert world.counters.slots[tally.PANICS] == 1
     assert "no answer" in caplog.text

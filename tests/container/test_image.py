@@ -39,7 +39,7 @@ print(json.dumps([dict(line.split(":", 1) for line in text.splitlines()) for tex
 STOP_EVERY_WORKER = """
 import glob, json, os, signal
 paths = glob.glob("/proc/[0-9]*/cmdline")
-pids = [path.split("/")[2] for path in paths if b"svcdns.server.worker" in open(path, "rb").read()]
+pids = [path.split("/")[2] for path in paths if b"\\0svcdns.server.worker\\0" in open(path, "rb").read()]
 for pid in pids:
     os.kill(int(pid), signal.SIGSTOP)
 print(json.dumps(pids))

@@ -1,0 +1,70 @@
+"""A store that is damaged: one line that says so and exit code 1, never a traceback or a restart loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from calls import Calls
+from running import GUARD_SECONDS, RunningServer
+
+PAGE = 4096
+
+
+@pytest.fixture
+def stopped() -> Iterator[RunningServer]:
+    """A server that has data and does not run."""
+    with RunningServer(workers=2) as server:
+        calls = Calls(server.api)
+        for number in range(200):
+            calls.create_service(f"web-{number}")
+        calls.close()
+        assert server.stop() == 0
+        yield server
+
+
+def foreign(data: Path) -> None:
+    data.write_bytes(b"not LMDB's" * 10_000)
+
+
+def meta_pages_zeroed(data: Path) -> None:
+    with data.open("r+b") as file:
+        file.write(bytes(2 * PAGE))
+
+
+def cut_in_half(data: Path) -> None:
+    os.truncate(data, data.stat().st_size // 2 // PAGE * PAGE)
+
+
+def cut_to_the_meta_pages(data: Path) -> None:
+    os.truncate(data, 2 * PAGE)
+
+
+def cut_in_the_meta_pages(data: Path) -> None:
+    os.truncate(data, 100)
+
+
+def a_folder(data: Path) -> None:
+    data.unlink()
+    data.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [foreign, meta_pages_zeroed, cut_in_half, cut_to_the_meta_pages, cut_in_the_meta_pages, a_folder],
+    ids=lambda damage: damage.__name__,
+)
+def test_damage_is_told_in_one_line(stopped: RunningServer, damage: Callable[[Path], None]) -> None:
+    damage(stopped.data / "data.mdb")
+    before = len(stopped.log())
+    stopped.launch()
+    assert stopped.process is not None
+    assert stopped.process.wait(GUARD_SECONDS) == 1
+    log = stopped.log()[before:]
+    lines = [line for line in log.splitlines() if line.startswith("svcdns: ")]
+    assert len(lines) == 1, log
+    assert str(stopped.data) in lines[0]
+    assert "Traceback" not in log
+    assert "starting it again" not in log, log

@@ -1,0 +1,144 @@
+"""A full disk: writes get 507 and change nothing, DNS goes on, and once there is room again all is well.
+
+The data folder lies on a small file system of the test's own (tmpfs), which needs the right to mount.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from calls import SERVICES, Calls, fqdn, service
+from running import GUARD_SECONDS, RunningServer, wait_for
+from witness import Answer, Witness, address, there
+
+from svcdns.server.counters import WRITER
+
+SIZE = "8m"
+WORKERS = 2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty file system of eight MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "svcdns-test", str(place)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if done.returncode:
+        pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+class Ballast:
+    """A file that takes all the room there is."""
+
+    def __init__(self, disk: Path) -> None:
+        self._path = disk / "ballast"
+        self._file = self._path.open("wb", buffering=0)
+
+    def fill(self) -> None:
+        try:
+            while True:
+                self._file.write(bytes(4096))
+        except OSError as full:
+            assert full.errno == errno.ENOSPC
+
+    def drop(self) -> None:
+        self._file.close()
+        self._path.unlink()
+
+
+@pytest.fixture
+def ballast(small_disk: Path) -> Ballast:
+    return Ballast(small_disk)
+
+
+@pytest.fixture
+def server(small_disk: Path) -> Iterator[RunningServer]:
+    with RunningServer(workers=WORKERS, data=small_disk / "data") as running:
+        yield running
+
+
+def answers(server: RunningServer, name: str) -> set[Answer]:
+    with Witness(server.dns, WORKERS) as witness:
+        return set(witness.ask(fqdn(name)).values())
+
+
+def fill_until_refused(calls: Calls, ballast: Ballast) -> int:
+    """Take all room, then write until a write finds none; return how many were done before."""
+    ballast.fill()
+    for done in range(10_000):
+        status, answer = calls.call("POST", SERVICES, service(f"more-{done}"))
+        if status != 201:
+            assert (status, answer["kind"], answer["reason"]) == (507, "Status", "InsufficientStorage"), (
+                answer
+            )
+            assert "full" in answer["message"]
+            return done
+    raise AssertionError("the disk is never full")
+
+
+def test_writes_are_refused_and_answers_go_on(server: RunningServer, ballast: Ballast) -> None:
+    calls = Calls(server.api)
+    web = there(address(calls.create_service("web")["spec"]["clusterIP"]))
+    done = fill_until_refused(calls, ballast)
+    before = calls.done("GET", SERVICES)
+    names = {item["metadata"]["name"] for item in before["items"]}
+    assert names == {"web", *(f"more-{number}" for number in range(done))}
+    for _ in range(3):
+        status, answer = calls.call("DELETE", f"{SERVICES}/web")
+        assert (status, answer["kind"]) == (507, "Status"), answer
+        assert answers(server, "web") == {web}
+    assert calls.done("GET", SERVICES) == before
+    assert server.log().count("Traceback") == 0
+
+    ballast.drop()
+    again = calls.create_service("again")["spec"]["clusterIP"]
+    assert answers(server, "again") == {there(address(again))}
+    calls.delete(SERVICES, "web")
+    assert server.get("/readyz").text == "ok"
+
+
+def test_processes_that_die_on_a_full_disk_come_back(server: RunningServer, ballast: Ballast) -> None:
+    calls = Calls(server.api)
+    web = there(address(calls.create_service("web")["spec"]["clusterIP"]))
+    fill_until_refused(calls, ballast)
+    counters = server.counters()
+    for row in (1, 2, WRITER):
+        os.kill(counters.get(row, "pid"), signal.SIGKILL)
+        wait_for(lambda: counters.get(row, "restarts") == 1, "another process")  # noqa: B023
+        assert answers(server, "web") == {web}
+    wait_for(counters.ready, "the server to be ready, with the disk still full")
+    assert Calls(server.api).call("POST", SERVICES, service("new"))[0] == 507
+    ballast.drop()
+    assert Calls(server.api).call("POST", SERVICES, service("new"))[0] == 201
+
+
+def test_a_start_on_a_full_disk_says_so_in_one_line(server: RunningServer, ballast: Ballast) -> None:
+    calls = Calls(server.api)
+    web = there(address(calls.create_service("web")["spec"]["clusterIP"]))
+    calls.close()
+    assert server.stop() == 0
+    (server.data / "counters").unlink()  # it has to be made anew, for which there is no room
+    ballast.fill()
+    before = len(server.log())
+    server.launch()
+    assert server.process is not None
+    assert server.process.wait(GUARD_SECONDS) == 1
+    lines = server.log()[before:].splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("svcdns: ")
+    assert "No space left on device" in lines[0] or "no space left on device" in lines[0]
+    ballast.drop()
+    server.start()
+    assert answers(server, "web") == {web}

@@ -1,0 +1,45 @@
+"""The README's commands do what is printed under them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from running import RunningServer
+
+ROOT = Path(__file__).parent.parent
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """Return (command, output printed under it) of each `$` line in console blocks."""
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```", text, re.M | re.S):
+        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            lines = part.splitlines()
+            length = 1
+            while lines[length - 1].endswith("\\") or "\n".join(lines[:length]).count("'") % 2:
+                length += 1
+            found.append(("\n".join(lines[:length]), "\n".join(lines[length:]).strip()))
+    return found
+
+
+def test_each_command_prints_what_the_readme_says(need: Callable[..., str]) -> None:
+    need("dig")
+    need("curl")
+    listed = commands((ROOT / "README.md").read_text())
+    assert len(listed) >= 10
+    with RunningServer(workers=2, arguments=["--manifests", str(ROOT / "examples")]) as server:
+        for command, printed in listed:
+            there = command.replace("-p 1053", f"-p {server.dns[1]}").replace(
+                "http://127.0.0.1:8053", server.api
+            )
+            done = subprocess.run(["bash", "-c", there], capture_output=True, text=True, timeout=60)
+            assert done.stdout.strip() == printed, f"{command}\nprinted {done.stdout}{done.stderr}"
+
+
+def test_each_page_that_is_linked_is_there() -> None:
+    for page in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
