@@ -41,6 +41,8 @@ ENV PATH=/opt/svcdns/bin:$PATH \
     SVCDNS_DNS_ZONES=/etc/svcdns/zones
 USER svcdns
 WORKDIR /etc/svcdns
+# As this user, so that an interpreter that lost its right or its libraries on the way ends the build.
+RUN svcdns version
 VOLUME /var/lib/svcdns
 EXPOSE 53/udp 53/tcp
 STOPSIGNAL SIGTERM

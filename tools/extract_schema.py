@@ -26,6 +26,10 @@ from pathlib import Path
 from typing import Any
 
 ROOTS = (
+    "io.k8s.api.authentication.v1.SelfSubjectReview",
+    "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
+    "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
+    "io.k8s.api.authorization.v1.SubjectAccessReview",
     "io.k8s.api.core.v1.Endpoints",
     "io.k8s.api.core.v1.Event",
     "io.k8s.api.core.v1.Namespace",

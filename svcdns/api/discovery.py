@@ -14,15 +14,19 @@ from svcdns.objects import openapi
 from svcdns.objects.kinds import KINDS, Kind
 
 from .paths import Target, allowed_methods, verb_of
+from .review_kinds import REVIEWS
+from .review_kinds import VERBS as REVIEW_VERBS
 
 Document = dict[str, Any]
 
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
-_STATUS_VERBS = ["get", "patch", "update"]
+STATUS_VERBS = ["get", "patch", "update"]
 
 
 def verbs_of(kind: Kind) -> list[str]:
     """Return the verbs that clients may use on a kind."""
+    if kind in REVIEWS:
+        return list(REVIEW_VERBS)
     namespace = "n" if kind.namespaced else ""
     targets = (Target(kind, namespace), Target(kind, namespace, "name"))
     verbs = {verb_of(target, method, False) for target in targets for method in allowed_methods(target)}
@@ -30,13 +34,14 @@ def verbs_of(kind: Kind) -> list[str]:
 
 
 def groups() -> list[tuple[str, str]]:
-    """Return (group, version) of all kinds, the core group ("") first."""
-    return sorted({(kind.group, kind.version) for kind in KINDS})
+    """Return (group, version) of all kinds, reviews too, the core group ("") first."""
+    return sorted({(kind.group, kind.version) for kind in (*KINDS, *REVIEWS)})
 
 
 def kinds_of(group: str, version: str) -> list[Kind]:
     """Return a group's kinds by resource name."""
-    return sorted((k for k in KINDS if (k.group, k.version) == (group, version)), key=lambda k: k.plural)
+    kinds = (kind for kind in (*KINDS, *REVIEWS) if (kind.group, kind.version) == (group, version))
+    return sorted(kinds, key=lambda kind: kind.plural)
 
 
 def version_document(version: str) -> Document:
@@ -113,7 +118,7 @@ def _legacy(kind: Kind) -> Iterable[Document]:
             "singularName": "",
             "namespaced": kind.namespaced,
             "kind": kind.name,
-            "verbs": _STATUS_VERBS,
+            "verbs": STATUS_VERBS,
         }
 
 
@@ -146,6 +151,6 @@ def _aggregated(kind: Kind) -> Document:
     if kind.categories:
         entry["categories"] = list(kind.categories)
     if kind.has_status:
-        status = {"subresource": "status", "responseKind": response_kind, "verbs": _STATUS_VERBS}
+        status = {"subresource": "status", "responseKind": response_kind, "verbs": STATUS_VERBS}
         entry["subresources"] = [status]
     return entry

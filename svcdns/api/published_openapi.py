@@ -18,6 +18,7 @@ from svcdns.objects import openapi
 from svcdns.objects.kinds import Kind
 
 from .discovery import groups, kinds_of
+from .review_kinds import REVIEWS
 
 _WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
 

@@ -69,15 +69,19 @@ def endpoint_row(
     ports: Iterable[Port],
     ttl: int,
 ) -> EndpointRow:
-    """Pack the RRs of one endpoint address of `service` (namespace, name)."""
+    """Pack the RRs of one endpoint address of `service` (namespace, name).
+
+    Raises BadName where the endpoint's name is too long for DNS.
+    """
     target = names.endpoint_text(*service, label)
+    owner = wire_of(target)
     rr = address_rr(address, ttl)
     srvs = [
         (port_suffix(port.name, port.protocol) if port.name else b"", srv_rr(target, port.number, ttl))
         for port in ports
         if port.number
     ]
-    return EndpointRow(rr, wire_of(target) + rr[2:], srvs)
+    return EndpointRow(rr, owner + rr[2:], srvs)
 
 
 def endpoint_ptr(names: ClusterNames, service: tuple[str, str], label: str, ttl: int) -> bytes:

@@ -15,6 +15,7 @@ import lmdb
 from svcdns.cluster.families import is_headless
 from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
 from svcdns.names.cluster_names import reverse_key
+from svcdns.names.key import MAX_NAME_OCTETS, BadName
 from svcdns.names.packed import RRset, pack_row
 from svcdns.names.records import TYPE_PTR, address_rr, rrsets_by_type
 from svcdns.names.service_rows import endpoint_name_row, service_rows
@@ -36,7 +37,12 @@ class AnswerTable:
     changed_zones: set[bytes] = field(default_factory=set)
 
     def put(self, key: bytes, row: bytes | None) -> None:
-        """Bring the row of one owner name to a state; None: the name does not exist."""
+        """Bring the row of one owner name to a state; None: the name does not exist.
+
+        A name that is too long for DNS (below a long cluster domain) can't be asked for: no row.
+        """
+        if len(key) + 1 > MAX_NAME_OCTETS:
+            return
         if put_or_delete(self.writing.txn, self.table, key, row):
             self.changed_zones.add(self._zone_of(key))
 
@@ -94,7 +100,10 @@ def _service_rows(writing: Writing, namespace: str, name: str) -> dict[bytes, by
         hidden_when_empty = writing.settings.config.dns.ignore_empty_service and not basis.external_name
         if hidden_when_empty and not _has_endpoint(writing, namespace, name):
             return {}  # B3
-    return service_rows(writing.settings.names, basis, endpoints)
+    try:
+        return service_rows(writing.settings.names, basis, endpoints)
+    except BadName:
+        return {}  # its own name is too long
 
 
 def _has_endpoint(writing: Writing, namespace: str, name: str) -> bool:

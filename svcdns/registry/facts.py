@@ -19,6 +19,7 @@ import msgspec
 
 from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
 from svcdns.cluster.readiness import addresses, has_pod_name
+from svcdns.names.key import MAX_NAME_OCTETS, BadName
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
@@ -104,6 +105,8 @@ def _endpoint_basis(writing: Writing, service: dict[str, Any] | None) -> tuple[A
 def _vip_rows(writing: Writing, service: dict[str, Any]) -> dict[bytes, bytes]:
     metadata = service["metadata"]
     target = writing.settings.names.service_text(metadata["namespace"], metadata["name"])
+    if len(target) >= MAX_NAME_OCTETS:
+        return {}  # too long for DNS below this cluster domain
     rr = ptr_rr(target, service_ttl(writing, service))
     who = joined(metadata["namespace"], metadata["name"])
     ips = [ip for ip in service["spec"].get("clusterIPs") or [] if ip != "None"]
@@ -228,8 +231,11 @@ def _rows_of(
         for p in endpoint_slice.get("ports") or []
     ]
     for endpoint, label, address in _ready(writing, endpoints):
-        key = joined(*who, label) + packed(address) + metadata["name"].encode()
-        rows[key] = _encode_endpoint(endpoint_row(names, who, label, address, ports, ttl))
+        try:
+            row = endpoint_row(names, who, label, address, ports, ttl)
+        except BadName:
+            continue  # too long for DNS below this cluster domain
+        rows[joined(*who, label) + packed(address) + metadata["name"].encode()] = _encode_endpoint(row)
         rank = NAMED if endpoint.get("hostname") else UNNAMED
         pointer = packed(address) + rank + joined(*who, label) + metadata["name"].encode()
         pointers[pointer] = endpoint_ptr(names, who, label, ttl)

@@ -38,7 +38,22 @@ SVC = f"default.svc.{Z}"
 TTL = 5
 SERVER = "192.0.2.53"
 V4, V6 = "10.96.0.0/16", "fd00:96::/112"
-ALL_TYPES = ("A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "SOA", "NS", "MX", "CAA", "HTTPS", "SVCB", "NAPTR", "HINFO")
+ALL_TYPES = (
+    "A",
+    "AAAA",
+    "SRV",
+    "PTR",
+    "CNAME",
+    "TXT",
+    "SOA",
+    "NS",
+    "MX",
+    "CAA",
+    "HTTPS",
+    "SVCB",
+    "NAPTR",
+    "HINFO",
+)
 
 Object = tuple[Kind, str, dict[str, Any]]
 """What is registered: kind, namespace ("" for a Namespace), JSON shape."""
@@ -51,7 +66,9 @@ def namespace(name: str, **labels: str) -> Object:
     return NAMESPACE, "", {"metadata": {"name": name, "labels": labels}}
 
 
-def service(name: str = "web", *, ns: str = "default", notes: dict[str, str] | None = None, **spec: Any) -> Object:
+def service(
+    name: str = "web", *, ns: str = "default", notes: dict[str, str] | None = None, **spec: Any
+) -> Object:
     """A Service that selects `app=NAME`; without `ports` it has http, 80 -> 8080; `notes` are annotations."""
     body = conftest_registry.service(name, **spec)
     body["metadata"]["annotations"] = notes or {}
@@ -67,7 +84,13 @@ def external(name: str, target: str, *, ns: str = "default") -> Object:
 
 
 def pod(
-    name: str, *ips: str, app: str = "web", ns: str = "default", ready: bool | None = None, phase: str = "", **spec: Any
+    name: str,
+    *ips: str,
+    app: str = "web",
+    ns: str = "default",
+    ready: bool | None = None,
+    phase: str = "",
+    **spec: Any,
 ) -> Object:
     body = conftest_registry.pod(name, ips[0], app, ready, **spec)
     body["status"]["podIPs"] = [{"ip": ip} for ip in ips]
@@ -93,7 +116,11 @@ def port(number: int, name: str = "", protocol: str = "TCP") -> dict[str, Any]:
 
 
 def endpoint_slice(
-    name: str, service: str, *endpoints: dict[str, Any], ports: Iterable[dict[str, Any]] = (), ns: str = "default"
+    name: str,
+    service: str,
+    *endpoints: dict[str, Any],
+    ports: Iterable[dict[str, Any]] = (),
+    ns: str = "default",
 ) -> Object:
     """A slice of the user's own; its family is that of the first address."""
     family = "IPv6" if ":" in endpoints[0]["addresses"][0] else "IPv4"
@@ -105,7 +132,8 @@ def endpoint_slice(
 def config(ranges: Iterable[str] = (V4, V6), balancers: Iterable[str] = (), **dns_options: Any) -> Config:
     """A configuration: dual stack and a server at SERVER unless said otherwise."""
     services = ServicesConfig(
-        cluster_ip_ranges=tuple(map(ip_network, ranges)), load_balancer_ranges=tuple(map(ip_network, balancers))
+        cluster_ip_ranges=tuple(map(ip_network, ranges)),
+        load_balancer_ranges=tuple(map(ip_network, balancers)),
     )
     return Config(services=services, dns=DnsConfig(**{"advertise_addresses": (SERVER,), **dns_options}))
 
@@ -237,7 +265,9 @@ class World:
 
         return self.run(create())
 
-    def change(self, kind: Kind, name: str, patch: dict[str, Any], *, ns: str = "default", status: bool = False) -> None:
+    def change(
+        self, kind: Kind, name: str, patch: dict[str, Any], *, ns: str = "default", status: bool = False
+    ) -> None:
         """Merge-patch an object, or its status."""
         merge = Patch("merge", patch)
         subresource = "status" if status else ""
@@ -300,7 +330,9 @@ class World:
 
         networks = tuple(map(ip_network, transfer_to))
         try:
-            async with listening(self.answerer, self.counters, self.snapshots.begin, self.folder, networks) as place:
+            async with listening(
+                self.answerer, self.counters, self.snapshots.begin, self.folder, networks
+            ) as place:
                 yield place
         finally:
             self.answerer.forget()

@@ -11,8 +11,8 @@ from cluster_world import (
     SERVER,
     SVC,
     TTL,
-    Z,
     World,
+    Z,
     headless,
     is_nodata,
     is_nxdomain,
@@ -99,7 +99,14 @@ def test_soa_at_the_apex(ask: Any, world: World) -> None:
 @pytest.mark.row("A3")
 @pytest.mark.parametrize(
     ("ttl", "negative_ttl", "of_soa", "of_negative"),
-    [(5, 5, 5, 5), (0, 5, 0, 0), (30, 10, 30, 10), (10, 30, 10, 10), (3600, 60, 300, 60), (3600, 3600, 300, 300)],
+    [
+        (5, 5, 5, 5),
+        (0, 5, 0, 0),
+        (30, 10, 30, 10),
+        (10, 30, 10, 10),
+        (3600, 60, 300, 60),
+        (3600, 3600, 300, 300),
+    ],
 )
 def test_ttl_and_minimum_of_the_soa(
     new_world: Any, ttl: int, negative_ttl: int, of_soa: int, of_negative: int
@@ -205,7 +212,13 @@ def test_other_names_below_the_apex(ask: Any, name: str, rrtype: str) -> None:
 @pytest.mark.parametrize("rrtype", [*ALL_TYPES, "ANY"])
 @pytest.mark.parametrize(
     "name",
-    [f"nothing.{SVC}", f"web.nowhere.svc.{Z}", f"nothing.db.{SVC}", f"_nope._tcp.{WEB}", f"_pg._udp.db.{SVC}"],
+    [
+        f"nothing.{SVC}",
+        f"web.nowhere.svc.{Z}",
+        f"nothing.db.{SVC}",
+        f"_nope._tcp.{WEB}",
+        f"_pg._udp.db.{SVC}",
+    ],
 )
 def test_unknown_names(ask: Any, name: str, rrtype: str) -> None:
     assert is_nxdomain(ask(name, rrtype))
@@ -237,7 +250,8 @@ def test_types_that_an_existing_name_lacks(ask: Any, name: str, has: set[str]) -
 
 @pytest.mark.row("A13")
 @pytest.mark.parametrize(
-    "name", [WEB, Z, f"svc.{Z}", f"default.svc.{Z}", f"_tcp.{WEB}", f"db-0.db.{SVC}", "10.0.96.10.in-addr.arpa"]
+    "name",
+    [WEB, Z, f"svc.{Z}", f"default.svc.{Z}", f"_tcp.{WEB}", f"db-0.db.{SVC}", "10.0.96.10.in-addr.arpa"],
 )
 def test_any_at_a_name_that_exists(ask: Any, name: str) -> None:
     reply = ask(name, "ANY")
@@ -302,7 +316,8 @@ def test_soa_where_no_zone_begins(ask: Any) -> None:
 
 @pytest.mark.row("A17")
 @pytest.mark.parametrize(
-    "prefix", ["a.b.c", "a.b.c.d", "_http._tcp.10-1-0-1", "x._http._tcp", "_pg._tcp.db-0", "x.db-0", "x.y.db-0"]
+    "prefix",
+    ["a.b.c", "a.b.c.d", "_http._tcp.10-1-0-1", "x._http._tcp", "_pg._tcp.db-0", "x.db-0", "x.y.db-0"],
 )
 @pytest.mark.parametrize("name", [WEB, f"db.{SVC}"])
 @pytest.mark.parametrize("rrtype", ["A", "SRV"])
@@ -312,7 +327,9 @@ def test_more_labels_than_any_name_has(ask: Any, prefix: str, name: str, rrtype:
 
 @pytest.mark.row("A18")
 @pytest.mark.parametrize("label", ["*", "any"])
-@pytest.mark.parametrize("shape", ["{}.default.svc.{z}", "web.{}.svc.{z}", "{}.db.default.svc.{z}", "_{}._tcp.{web}"])
+@pytest.mark.parametrize(
+    "shape", ["{}.default.svc.{z}", "web.{}.svc.{z}", "{}.db.default.svc.{z}", "_{}._tcp.{web}"]
+)
 def test_there_are_no_wildcards(ask: Any, label: str, shape: str) -> None:
     assert is_nxdomain(ask(shape.format(label, z=Z, web=WEB)))
 

@@ -85,7 +85,11 @@ def test_the_ttl_can_be_changed_and_taken_back(new_world: Any) -> None:
     world = new_world(headless(), pod("db-0", "10.1.0.1", app="db"))
     for value, ttl in (("60", 60), ("0", 0), (None, 5)):
         world.change(SERVICE, "db", {"metadata": {"annotations": {"svcdns.io/dns-ttl": value}}})
-        for name, rrtype in ((f"db.{SVC}", "A"), (f"_http._tcp.db.{SVC}", "SRV"), (f"10-1-0-1.db.{SVC}", "A")):
+        for name, rrtype in (
+            (f"db.{SVC}", "A"),
+            (f"_http._tcp.db.{SVC}", "SRV"),
+            (f"10-1-0-1.db.{SVC}", "A"),
+        ):
             reply = world.ask(name, rrtype)
             assert {int(line.split()[1]) for line in reply.answer + reply.additional} == {ttl}
         assert int(world.ask("1.0.1.10.in-addr.arpa", "PTR").answer[0].split()[1]) == ttl

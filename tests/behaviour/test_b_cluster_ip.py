@@ -51,7 +51,8 @@ def world(make_world: Any) -> World:
 
 @pytest.mark.row("B1", "S7")
 @pytest.mark.parametrize(
-    ("name", "address"), [("web", "10.96.0.10"), ("dual", "10.96.0.20"), ("node", "10.96.0.30"), ("balanced", "10.96.0.40")]
+    ("name", "address"),
+    [("web", "10.96.0.10"), ("dual", "10.96.0.20"), ("node", "10.96.0.30"), ("balanced", "10.96.0.40")],
 )
 def test_a_is_the_cluster_ip(ask: Any, name: str, address: str) -> None:
     assert ask(f"{name}.{SVC}").answer == [f"{name}.{SVC}. {TTL} A {address}"]
@@ -145,7 +146,15 @@ def test_srv_at_the_bare_name(ask: Any, name: str, weight: int, ports: list[int]
 @pytest.mark.row("B6")
 @pytest.mark.parametrize("rrtype", ["SRV", "A", "TXT"])
 @pytest.mark.parametrize(
-    "name", ["_http._udp.web", "_dns._tcp.dns", "_https._tcp.web", "_http._sctp.web", "_80._tcp.web", "_http._http.web"]
+    "name",
+    [
+        "_http._udp.web",
+        "_dns._tcp.dns",
+        "_https._tcp.web",
+        "_http._sctp.web",
+        "_80._tcp.web",
+        "_http._http.web",
+    ],
 )
 def test_unknown_port_or_another_protocol(ask: Any, name: str, rrtype: str) -> None:
     assert is_nxdomain(ask(f"{name}.{SVC}", rrtype))

@@ -42,11 +42,17 @@ def world(make_world: Any) -> World:
         pod("db-3", "10.1.0.4", app="db", hostname="db-3", subdomain="db", ready=False),
         own("own", ipFamilyPolicy="RequireDualStack"),
         endpoint_slice("own-1", "own", endpoint("10.2.0.1"), endpoint("10.2.0.2", ready=True), ports=PG),
-        endpoint_slice("own-2", "own", endpoint("10.2.0.2"), endpoint("10.2.0.3", ready=False), ports=[port(5433, "pg")]),
+        endpoint_slice(
+            "own-2", "own", endpoint("10.2.0.2"), endpoint("10.2.0.3", ready=False), ports=[port(5433, "pg")]
+        ),
         endpoint_slice("own-3", "own", endpoint("2001:db8:0:1::", "2001:db8::1"), ports=PG),
         own("twins"),
         endpoint_slice(
-            "twins-1", "twins", endpoint("10.3.0.1", hostname="same"), endpoint("10.3.0.2", hostname="same"), ports=PG
+            "twins-1",
+            "twins",
+            endpoint("10.3.0.1", hostname="same"),
+            endpoint("10.3.0.2", hostname="same"),
+            ports=PG,
         ),
         headless("empty"),
         headless("waiting"),
@@ -72,7 +78,9 @@ def test_aaaa_is_every_ready_address_once(ask: Any) -> None:
 
 
 @pytest.mark.row("C2", "S19")
-@pytest.mark.parametrize("name", [f"empty.{SVC}", f"waiting.{SVC}", f"_http._tcp.waiting.{SVC}", f"_tcp.waiting.{SVC}"])
+@pytest.mark.parametrize(
+    "name", [f"empty.{SVC}", f"waiting.{SVC}", f"_http._tcp.waiting.{SVC}", f"_tcp.waiting.{SVC}"]
+)
 @pytest.mark.parametrize("rrtype", [*ALL_TYPES, "ANY"])
 def test_none_ready(ask: Any, name: str, rrtype: str) -> None:
     assert is_nxdomain(ask(name, rrtype))
@@ -226,13 +234,18 @@ def test_the_port_is_that_of_the_slice(ask: Any, new_world: Any) -> None:
         f"0 20 5433 10-2-0-2.{OWN}.",
     ]
     by_name = [{"name": "http", "port": 80, "targetPort": "web"}]
-    listens = [[{"name": "c", "image": "c", "ports": [{"name": "web", "containerPort": n}]}] for n in (8080, 9090)]
+    listens = [
+        [{"name": "c", "image": "c", "ports": [{"name": "web", "containerPort": n}]}] for n in (8080, 9090)
+    ]
     world = new_world(
         headless("db", ports=by_name),
         pod("a", "10.1.0.1", app="db", containers=listens[0]),
         pod("b", "10.1.0.2", app="db", containers=listens[1]),
     )
-    assert world.ask(f"_http._tcp.{DB}", "SRV").rdata == [f"0 50 8080 10-1-0-1.{DB}.", f"0 50 9090 10-1-0-2.{DB}."]
+    assert world.ask(f"_http._tcp.{DB}", "SRV").rdata == [
+        f"0 50 8080 10-1-0-1.{DB}.",
+        f"0 50 9090 10-1-0-2.{DB}.",
+    ]
 
 
 @pytest.mark.row("C11")
@@ -252,7 +265,9 @@ def test_an_unnamed_port_of_a_slice_has_no_name(ask: Any) -> None:
 
 @pytest.mark.row("C1", "C3")
 def test_an_address_that_is_ready_in_one_slice_is_ready(new_world: Any) -> None:
-    slices = [endpoint_slice(f"own-{n}", "own", endpoint("10.2.0.1", ready=bool(n)), ports=PG) for n in range(2)]
+    slices = [
+        endpoint_slice(f"own-{n}", "own", endpoint("10.2.0.1", ready=bool(n)), ports=PG) for n in range(2)
+    ]
     assert new_world(own("own"), *slices).ask(OWN).rdata == ["10.2.0.1"]
 
 

@@ -17,7 +17,10 @@ OBJECTS = (
     pod("zero", "2001:db8:0:1::"),
     pod("waiting", "10.1.0.3", ready=False),
     pod("teams", "10.1.0.4", ns="team"),
-    *(pod(phase.lower(), f"10.1.1.{n}", phase=phase) for n, phase in enumerate(("Succeeded", "Failed", "Unknown"))),
+    *(
+        pod(phase.lower(), f"10.1.1.{n}", phase=phase)
+        for n, phase in enumerate(("Succeeded", "Failed", "Unknown"))
+    ),
     pod("pending", "10.1.1.9", phase="Pending"),
 )
 
@@ -64,7 +67,8 @@ def test_insecure_answers_any_address(insecure: World, label: str, rrtype: str, 
 
 @pytest.mark.row("E2")
 @pytest.mark.parametrize(
-    "label", ["1-2-3", "1-2-3-256", "1-2-3-4-5", "web", "01-2-3-4", "1.2.3.4", "1-2-3-4x", "-", "2001-db8-1", "g--1"]
+    "label",
+    ["1-2-3", "1-2-3-256", "1-2-3-4-5", "web", "01-2-3-4", "1.2.3.4", "1-2-3-4x", "-", "2001-db8-1", "g--1"],
 )
 def test_insecure_knows_what_is_no_address(insecure: World, label: str) -> None:
     assert is_nxdomain(insecure.ask(f"{label}.{PODS}"))
@@ -115,7 +119,9 @@ def test_verified_answers_nothing_else(ask: Any, name: str) -> None:
 
 @pytest.mark.row("E3")
 def test_verified_follows_the_pod(new_world: Any) -> None:
-    world = new_world(namespace("team"), pod("a", "10.1.0.1"), pod("b", "10.1.0.1"), pod("c", "10.1.0.3", ns="team"))
+    world = new_world(
+        namespace("team"), pod("a", "10.1.0.1"), pod("b", "10.1.0.1"), pod("c", "10.1.0.3", ns="team")
+    )
     name = f"10-1-0-1.{PODS}"
     world.remove(POD, "a", grace=600)
     assert world.ask(name).rdata == ["10.1.0.1"], "b has the address too"

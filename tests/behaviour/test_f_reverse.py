@@ -117,7 +117,9 @@ def test_unknown_addresses(ask: Any, address: str, zone: str, rrtype: str) -> No
 @pytest.mark.row("F3")
 def test_the_soa_is_that_of_the_zone_as_configured(new_world: Any) -> None:
     world = new_world(
-        service("web", clusterIP="10.96.0.10"), reverse_zones=("0.10.in-addr.arpa", "10.in-addr.arpa"), fallthrough=()
+        service("web", clusterIP="10.96.0.10"),
+        reverse_zones=("0.10.in-addr.arpa", "10.in-addr.arpa"),
+        fallthrough=(),
     )
     assert world.ask(back("10.96.0.10"), "PTR").rdata == [f"web.{SVC}."]
     assert is_nxdomain(world.ask(back("10.0.0.1"), "PTR"), "0.10.in-addr.arpa.")
@@ -143,7 +145,9 @@ def with_files(world: World) -> World:
     """Zone files that know 10.96.x.x, 10.112.x.x and 192.168.1.x."""
     ten = ["9.9.96.10", "9.9.111.10", "9.9.112.10", "1.0.1.10"]
     world.zone_file(
-        FILE.format(origin="10.in-addr.arpa", records="\n".join(f"{n}.in-addr.arpa. 60 PTR file." for n in ten))
+        FILE.format(
+            origin="10.in-addr.arpa", records="\n".join(f"{n}.in-addr.arpa. 60 PTR file." for n in ten)
+        )
     )
     lan = "\n".join(f"{n}.1.168.192.in-addr.arpa. 60 PTR file." for n in (1, 2, 3))
     world.zone_file(FILE.format(origin="168.192.in-addr.arpa", records=lan))
@@ -153,9 +157,16 @@ def with_files(world: World) -> World:
 @pytest.mark.row("F4")
 def test_unknown_addresses_go_on_to_zone_files(new_world: Any) -> None:
     world = with_files(
-        new_world(headless(), pod("db-0", "192.168.1.1", app="db"), pod("db-1", "10.1.0.1", app="db"), ranges=("10.96.0.0/12",))
+        new_world(
+            headless(),
+            pod("db-0", "192.168.1.1", app="db"),
+            pod("db-1", "10.1.0.1", app="db"),
+            ranges=("10.96.0.0/12",),
+        )
     )
-    assert world.ask(back("192.168.1.1"), "PTR").rdata == [f"192-168-1-1.db.{SVC}."], "the registry goes first"
+    assert world.ask(back("192.168.1.1"), "PTR").rdata == [f"192-168-1-1.db.{SVC}."], (
+        "the registry goes first"
+    )
     assert world.ask(back("10.1.0.1"), "PTR").rdata == [f"10-1-0-1.db.{SVC}."]
     reply = world.ask(back("192.168.1.2"), "PTR")
     assert reply.answer == [f"{back('192.168.1.2')}. 60 PTR file."]
@@ -177,14 +188,18 @@ def test_our_own_ranges_never_go_on(new_world: Any, address: str, is_ours: bool)
         assert reply.rdata == ["file."]
 
 
-@pytest.mark.xfail(strict=True, reason="F4: own_reverse holds the cluster IP ranges only, not load_balancer_ranges")
+@pytest.mark.xfail(
+    strict=True, reason="F4: own_reverse holds the cluster IP ranges only, not load_balancer_ranges"
+)
 @pytest.mark.row("F4")
 def test_ranges_of_load_balancers_are_our_own(new_world: Any) -> None:
     world = with_files(new_world(balancers=["192.168.1.0/24"]))
     assert is_nxdomain(world.ask(back("192.168.1.2"), "PTR"), "in-addr.arpa.")
 
 
-@pytest.mark.xfail(strict=True, reason="F4: the address of a registered Pod without PTR goes on to a zone file")
+@pytest.mark.xfail(
+    strict=True, reason="F4: the address of a registered Pod without PTR goes on to a zone file"
+)
 @pytest.mark.row("F4")
 def test_addresses_of_registered_pods_never_go_on(new_world: Any) -> None:
     world = with_files(new_world(headless(), pod("db-0", "192.168.1.2", app="db", ready=False)))

@@ -104,7 +104,7 @@ def test_a_label_brings_a_namespace_into_view_and_out_of_it(new_world: Any) -> N
 def test_the_two_ways_to_choose_namespaces_exclude_each_other(tmp_path: Path) -> None:
     file = tmp_path / "svcdns.toml"
     file.write_text('[dns]\nnamespaces = ["a"]\nnamespace_labels = "team=web"\n')
-    with pytest.raises(ConfigError, match="namespace_labels.*exclude each other"):
+    with pytest.raises(ConfigError, match=r"namespace_labels.*exclude each other"):
         load(file, {}, {})
 
 
@@ -167,7 +167,9 @@ def reverse_world(make: Any, **options: Any) -> World:
 
 
 @pytest.mark.row("G4")
-@pytest.mark.parametrize("fallthrough", [("in-addr.arpa",), ("168.192.in-addr.arpa",), (".",), ("ip6.arpa", ".")])
+@pytest.mark.parametrize(
+    "fallthrough", [("in-addr.arpa",), ("168.192.in-addr.arpa",), (".",), ("ip6.arpa", ".")]
+)
 def test_unknown_names_fall_through(new_world: Any, fallthrough: tuple[str, ...]) -> None:
     world = reverse_world(new_world, fallthrough=fallthrough)
     assert world.ask("9.1.168.192.in-addr.arpa", "PTR").rdata == ["file."]
@@ -191,7 +193,9 @@ def test_the_cluster_domain_does_not_fall_through_by_default(new_world: Any) -> 
     assert is_nxdomain(world.ask(f"extra.{SVC}"))
 
 
-@pytest.mark.xfail(strict=True, reason="G4: the cluster zone never gets Zone.fallthrough, whatever dns.fallthrough lists")
+@pytest.mark.xfail(
+    strict=True, reason="G4: the cluster zone never gets Zone.fallthrough, whatever dns.fallthrough lists"
+)
 @pytest.mark.row("G4")
 @pytest.mark.parametrize("listed", [Z, "."])
 def test_the_cluster_domain_falls_through_if_listed(new_world: Any, listed: str) -> None:
@@ -201,7 +205,9 @@ def test_the_cluster_domain_falls_through_if_listed(new_world: Any, listed: str)
     assert is_nodata(world.ask(f"web.{SVC}", "TXT")), "NODATA does not"
 
 
-@pytest.mark.xfail(strict=True, reason="G4: a listed name below a reverse zone is not looked at, only the zone's own origin")
+@pytest.mark.xfail(
+    strict=True, reason="G4: a listed name below a reverse zone is not looked at, only the zone's own origin"
+)
 @pytest.mark.row("G4")
 def test_a_part_of_a_zone_may_be_listed(new_world: Any) -> None:
     world = new_world(fallthrough=("10.in-addr.arpa",))

@@ -51,11 +51,10 @@ def many(name: str, count: int, first: str = "10.1.0.0", ports: Any = (), hostna
     """A headless Service of `count` endpoints in slices of up to 1,000."""
     base = int(ip_address(first))
     family = type(ip_address(first))
-    each = [
-        endpoint(str(family(base + n)), hostname=hostname and f"{hostname}-{n}") for n in range(count)
-    ]
+    each = [endpoint(str(family(base + n)), hostname=hostname and f"{hostname}-{n}") for n in range(count)]
     slices = [
-        endpoint_slice(f"{name}-{at}", name, *each[at : at + 1000], ports=ports) for at in range(0, count, 1000)
+        endpoint_slice(f"{name}-{at}", name, *each[at : at + 1000], ports=ports)
+        for at in range(0, count, 1000)
     ]
     return [headless(name, selector={}, ipFamilyPolicy="PreferDualStack"), *slices]
 
@@ -75,9 +74,12 @@ def world(make_world: Any) -> World:
 
 @pytest.mark.row("J1")
 @pytest.mark.parametrize(
-    ("edns", "limit"), [(None, 512), (0, 512), (511, 512), (700, 700), (1232, 1232), (4096, 1232), (65535, 1232)]
+    ("edns", "limit"),
+    [(None, 512), (0, 512), (511, 512), (700, 700), (1232, 1232), (4096, 1232), (65535, 1232)],
 )
-@pytest.mark.parametrize(("name", "rrtype", "octets"), [("some", "A", 16), ("huge-six", "AAAA", 28), ("some", "SRV", 60)])
+@pytest.mark.parametrize(
+    ("name", "rrtype", "octets"), [("some", "A", 16), ("huge-six", "AAAA", 28), ("some", "SRV", 60)]
+)
 def test_udp_sends_the_whole_rrs_that_fit(
     ask: Any, edns: int | None, limit: int, name: str, rrtype: str, octets: int
 ) -> None:
@@ -153,7 +155,12 @@ def test_udp_says_tc_and_tcp_has_all(world: World) -> None:
 def test_tcp_answers_several_questions_of_one_connection_in_order(world: World) -> None:
     async def work() -> None:
         async with world.listening() as place:
-            queries = [question(WEB), question(f"nothing.{SVC}"), question(f"some.{SVC}"), question(WEB, "SRV")] * 5
+            queries = [
+                question(WEB),
+                question(f"nothing.{SVC}"),
+                question(f"some.{SVC}"),
+                question(WEB, "SRV"),
+            ] * 5
             replies = await ask_tcp(place, *queries)
             assert [len(reply.answer) for reply in replies] == [1, 0, 100, 1] * 5
 

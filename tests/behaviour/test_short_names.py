@@ -43,7 +43,19 @@ def long(name: str) -> str:
 
 @pytest.mark.row("N1")
 @pytest.mark.parametrize(
-    "x", ["web", "_http._tcp.web", "_tcp.web", "db", "_http._tcp.db", "db-0.db", "10-1-0-2.db", "ext", "nothing", "x.web"]
+    "x",
+    [
+        "web",
+        "_http._tcp.web",
+        "_tcp.web",
+        "db",
+        "_http._tcp.db",
+        "db-0.db",
+        "10-1-0-2.db",
+        "ext",
+        "nothing",
+        "x.web",
+    ],
 )
 @pytest.mark.parametrize("rrtype", [*ALL_TYPES, "ANY"])
 def test_every_name_answers_as_its_standard_form_does(ask: Any, x: str, rrtype: str) -> None:
@@ -89,7 +101,9 @@ def test_creating_such_a_namespace_gives_a_warning(new_world: Any) -> None:
     world = new_world()
     for ns in NO_SHORT_FORM:
         (written,) = world.add(namespace(ns))
-        assert written.warnings == (f"namespace {ns}: its Services have no short name X.{ns} below the cluster domain",)
+        assert written.warnings == (
+            f"namespace {ns}: its Services have no short name X.{ns} below the cluster domain",
+        )
     (written,) = world.add(namespace("shop"))
     assert not written.warnings
 
@@ -98,7 +112,10 @@ def test_creating_such_a_namespace_gives_a_warning(new_world: Any) -> None:
 def test_rdata_names_the_standard_form(ask: Any) -> None:
     assert ask(f"_http._tcp.web.default.{Z}", "SRV").rdata == [f"0 50 80 web.{SVC}."]
     assert {line.split()[0] for line in ask(f"web.default.{Z}", "SRV").additional} == {f"web.{SVC}."}
-    assert ask(f"db.default.{Z}", "SRV").rdata == [f"0 50 8080 10-1-0-2.db.{SVC}.", f"0 50 8080 db-0.db.{SVC}."]
+    assert ask(f"db.default.{Z}", "SRV").rdata == [
+        f"0 50 8080 10-1-0-2.db.{SVC}.",
+        f"0 50 8080 db-0.db.{SVC}.",
+    ]
     assert ask("10.0.96.10.in-addr.arpa", "PTR").rdata == [f"web.{SVC}."]
 
 

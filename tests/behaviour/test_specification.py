@@ -32,7 +32,9 @@ WEB, DB = f"web.{SVC}", f"db.{SVC}"
 @pytest.fixture(scope="module")
 def world(make_world: Any) -> World:
     return make_world(
-        service("web", clusterIPs=["10.96.0.10", "fd00:96::10"], ipFamilyPolicy="RequireDualStack", ports=PORTS),
+        service(
+            "web", clusterIPs=["10.96.0.10", "fd00:96::10"], ipFamilyPolicy="RequireDualStack", ports=PORTS
+        ),
         service("bare", clusterIP="10.96.0.11", ports=[{"port": 80}]),
         headless("db", selector={}, ipFamilyPolicy="RequireDualStack"),
         endpoint_slice(

@@ -24,8 +24,8 @@ def podman(need: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -
     state = program.attempt("info")
     if state.returncode != 0:
         _is_missing(f"podman does not work here: {state.stderr}")
-    yield program
-    program.close()
+    with program.cleaning():
+        yield program
 
 
 @pytest.fixture(scope="session")
@@ -56,11 +56,12 @@ def image(podman: Podman, base: str, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def serve(podman: Podman, image: str) -> Serve:
+def serve(podman: Podman, image: str) -> Iterator[Serve]:
     def start(*options: str, arguments: tuple[str, ...] = ()) -> RunningContainer:
         return RunningContainer(podman, image, *options, arguments=arguments)
 
-    return start
+    with podman.cleaning():
+        yield start
 
 
 def _is_missing(text: str) -> None:

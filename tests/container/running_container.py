@@ -1,18 +1,19 @@
 """Containers in a test: podman's command line, and a container of the image that can be asked.
 
-Rules: every container, volume and network belongs to one `Podman` and goes with it; nothing waits
-for a fixed time; ports of the host are chosen by podman or by the kernel.
+Rules: what is made through a `Podman` goes when its `cleaning` ends; nothing waits for a fixed time;
+ports of the host are chosen by podman or by the kernel.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,15 @@ class Podman:
         self.run("network", "create", "--disable-dns", name)
         return name
 
-    def close(self) -> None:
-        """Remove all that was made, the last first."""
-        while self._made:
-            self.attempt(*self._made.pop())
+    @contextlib.contextmanager
+    def cleaning(self) -> Iterator[None]:
+        """Remove what was made in the body at its end, the last first."""
+        before = len(self._made)
+        try:
+            yield
+        finally:
+            while len(self._made) > before:
+                self.attempt(*self._made.pop())
 
 
 class RunningContainer:

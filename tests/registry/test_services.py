@@ -12,7 +12,7 @@ from conftest_registry import Running, pod, service
 
 from svcdns.config import Config, ServicesConfig
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import POD, SERVICE
+from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 from svcdns.registry.options import DeleteOptions, Patch, WriteOptions
 
 WRITE = WriteOptions()
@@ -214,3 +214,22 @@ def test_a_stale_revision_is_a_conflict(run: Any) -> None:
         assert (caught.value.code, caught.value.reason) == (409, "Conflict")
 
     run(work)
+
+
+def test_names_too_long_for_dns_are_left_out_and_the_objects_are_kept(run: Any) -> None:
+    domain = ".".join(["a" * 60] * 2 + ["b" * 50])
+    long = "s" * 63
+
+    async def work(running: Running) -> None:
+        await create(running, service(long, clusterIP="None"))
+        await create(running, service("t" * 63))
+        await running.registry.create(NAMESPACE, "", {"metadata": {"name": "n" * 63}}, WRITE)
+        for spec in ({}, {"clusterIP": "None"}):
+            await create(running, service("u" * (62 + len(spec)), **spec), "n" * 63)
+        await running.registry.create(POD, "n" * 63, pod("p", "10.0.0.1", app="u" * 63), WRITE)
+        await running.registry.create(POD, "default", pod("p", "10.0.0.1", app=long), WRITE)
+        short = await create(running, service("web"))
+        assert running.rrs(f"web.default.svc.{domain}", "A") == [short["spec"]["clusterIP"]]
+        await running.registry.delete(SERVICE, "default", long, DELETE)
+
+    run(work, Config(cluster_domain=domain))

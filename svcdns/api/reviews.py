@@ -1,0 +1,216 @@
+"""Reviews: what a client asks about itself and others, and the authority that knows.
+
+Nothing here decides what somebody may do: an `Authority` does, the same that admits the requests, so that
+`kubectl auth can-i` and `kubectl auth whoami` tell what would really happen.  Here its answers are put into
+the objects that clients expect.  Nothing is stored.
+
+A "*" in a question means "each that there is": it is allowed when all of them are.
+https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+from aiohttp import web
+
+from svcdns.objects import schema
+from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
+from svcdns.objects.kinds import KINDS, Kind
+
+from . import answers, bodies, discovery, parameters
+from .review_kinds import ACCESS, METHODS, REVIEWS, SELF, SELF_RULES
+
+Object = dict[str, Any]
+
+READABLE_PATHS = (
+    *("/", "/api", "/api/*", "/apis", "/apis/*", "/openapi/*", "/version"),
+    *("/healthz", "/livez", "/metrics", "/readyz"),
+)
+"""Paths without objects, which whoever is let in may read."""
+_READ_VERBS = ("get", "head")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who sends a request."""
+
+    username: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+
+
+ANONYMOUS = User("system:anonymous", "", ("system:unauthenticated",))
+"""Whoever comes without saying who they are, by Kubernetes' name."""
+
+
+class Authority(Protocol):
+    """Knows who sends a request and what they may do."""
+
+    def user(self, request: web.Request) -> User:
+        """Return who sends this request, which has been let in."""
+
+    def allowed(
+        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
+    ) -> tuple[bool, str]:
+        """Return whether a user may do this, and why (not), for people to read.
+
+        `verb` is Kubernetes' ("get", "list", "create" ...), `group` "" for the core group, `resource` a plural
+        ("pods"), `subresource` "" or "status".  `namespace` is "" for cluster-scoped resources, and for all
+        namespaces of the others; `name` is "" for all.  Any of them may be something that doesn't exist.
+        """
+
+
+class Everyone:
+    """The authority of a server without authentication: all may do everything."""
+
+    def user(self, request: web.Request) -> User:
+        """Return the anonymous user."""
+        return ANONYMOUS
+
+    def allowed(
+        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
+    ) -> tuple[bool, str]:
+        """Return True."""
+        return True, "this server runs without authentication"
+
+
+class Reviews:
+    """Answers the requests to the review endpoints."""
+
+    def __init__(self, authority: Authority) -> None:
+        """`authority` must answer at once: it is asked in the event loop."""
+        self._authority = authority
+
+    async def answer(self, request: web.Request, kind: Kind) -> web.Response:
+        """Answer a request to a review's path.  Raises StatusError."""
+        if request.method not in METHODS:
+            refused = answers.status_answer(request, answers.method_not_allowed())
+            refused.headers["Allow"] = ", ".join(METHODS)
+            return refused
+        options = parameters.write_options(request.query)
+        given = await bodies.read_object(request)
+        review, warnings = schema.structure(kind, given, options.field_validation, fill_kind=True)
+        if causes := list(schema.missing(kind, review)):
+            raise invalid(kind.name, "", causes, kind.group)
+        user = self._authority.user(request)
+        octets = msgspec.json.encode({"metadata": {}, **review, "status": self._status(user, kind, review)})
+        return answers.json_answer(request, octets, status=201, warnings=warnings)
+
+    def _status(self, user: User, kind: Kind, review: Object) -> Object:
+        if kind is SELF:
+            return {"userInfo": _user_info(user)}
+        spec: Object = review["spec"]
+        if kind is SELF_RULES:
+            return self._rules(user, spec.get("namespace", ""))
+        if kind is ACCESS:
+            self._check_may_ask(user)
+            user = _subject(spec)
+        if ("resourceAttributes" in spec) == ("nonResourceAttributes" in spec):
+            text = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+            raise invalid(kind.name, "", [_invalid("spec.resourceAttributes", text)], kind.group)
+        if "resourceAttributes" in spec:
+            allowed, reason = self._may(user, spec["resourceAttributes"])
+        else:
+            allowed, reason = _may_read(spec["nonResourceAttributes"])
+        return {"allowed": allowed, **({"reason": reason} if reason else {})}
+
+    def _check_may_ask(self, user: User) -> None:
+        """What others may do isn't everybody's business: it takes a permission to ask."""
+        allowed, reason = self._authority.allowed(user, "create", ACCESS.group, ACCESS.plural, "", "", "")
+        if not allowed:
+            text = f"{ACCESS.plural}.{ACCESS.group} is forbidden: {reason or 'not allowed'}"
+            raise StatusError(403, "Forbidden", text, kind=ACCESS.plural, group=ACCESS.group)
+
+    def _may(self, user: User, asked: Object) -> tuple[bool, str]:
+        """Return whether the user may do all that the attributes name, and why (not)."""
+        allowed, reason = True, ""
+        for verb, group, resource, subresource, cluster_scoped in _questions(asked):
+            namespace = "" if cluster_scoped else asked.get("namespace", "")
+            allowed, reason = self._authority.allowed(
+                user, verb, group, resource, subresource, namespace, asked.get("name", "")
+            )
+            if not allowed:
+                break
+        return allowed, reason
+
+    def _rules(self, user: User, namespace: str) -> Object:
+        if not namespace:
+            raise bad_request("no namespace on request: spec.namespace must name one")
+        return {
+            "resourceRules": list(self._resource_rules(user, namespace)),
+            "nonResourceRules": [{"verbs": list(_READ_VERBS), "nonResourceURLs": list(READABLE_PATHS)}],
+            "incomplete": False,
+        }
+
+    def _resource_rules(self, user: User, namespace: str) -> Iterator[Object]:
+        """Yield one rule for the resources of a group that have the same verbs, as few as can be."""
+        rules: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for kind, subresource, verbs in _all_resources():
+            where = namespace if kind.namespaced else ""
+            allowed = tuple(
+                verb
+                for verb in verbs
+                if self._authority.allowed(user, verb, kind.group, kind.plural, subresource, where, "")[0]
+            )
+            if allowed:
+                resource = f"{kind.plural}/{subresource}" if subresource else kind.plural
+                rules.setdefault((kind.group, allowed), []).append(resource)
+        for (group, verbs), resources in rules.items():
+            yield {"verbs": list(verbs), "apiGroups": [group], "resources": resources}
+
+
+def _user_info(user: User) -> Object:
+    info: Object = {"username": user.username, "uid": user.uid, "groups": list(user.groups)}
+    return {key: value for key, value in info.items() if value}
+
+
+def _subject(spec: Object) -> User:
+    """Return whom a SubjectAccessReview asks about.  Raises StatusError 422."""
+    name, groups = spec.get("user", ""), spec.get("groups", [])
+    if not name and not groups:
+        cause = _invalid("spec.user", "at least one of user or groups must be specified")
+        raise invalid(ACCESS.name, "", [cause], ACCESS.group)
+    return User(name, spec.get("uid", ""), tuple(groups))
+
+
+def _invalid(field: str, text: str) -> Cause:
+    return Cause("FieldValueInvalid", f"Invalid value: {text}", field)
+
+
+def _all_resources() -> Iterator[tuple[Kind, str, list[str]]]:
+    """Yield (kind, subresource, verbs) of all that requests can be about."""
+    for kind in (*KINDS, *REVIEWS):
+        yield kind, "", discovery.verbs_of(kind)
+        if kind.has_status:
+            yield kind, "status", discovery.STATUS_VERBS
+
+
+def _questions(asked: Object) -> Iterator[tuple[str, str, str, str, bool]]:
+    """Yield (verb, group, resource, subresource, cluster-scoped) of each single thing that is asked about."""
+    verb, group = asked.get("verb", ""), asked.get("group", "")
+    resource, subresource = asked.get("resource", ""), asked.get("subresource", "")
+    matching = [
+        (kind, own, verbs)
+        for kind, own, verbs in _all_resources()
+        if group in ("*", kind.group) and resource in ("*", kind.plural) and subresource in ("*", own)
+    ]
+    if not matching:  # nothing of ours: let the authority say what it thinks of it
+        yield verb, group, resource, subresource, False
+    for kind, own, verbs in matching:
+        for each in verbs if verb == "*" else [verb]:
+            yield each, kind.group, kind.plural, own, not kind.namespaced
+
+
+def _may_read(asked: Object) -> tuple[bool, str]:
+    """Return whether a path without objects may be read (and what other methods there are: none)."""
+    path, verb = asked.get("path", ""), asked.get("verb", "").lower()
+    if verb not in _READ_VERBS:
+        return False, "paths without objects can only be read (get, head)"
+    for known in READABLE_PATHS:
+        if path == known or (known.endswith("*") and path.startswith(known[:-1])):
+            return True, ""
+    return False, "no such path"
