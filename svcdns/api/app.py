@@ -19,13 +19,14 @@ from prometheus_client import CollectorRegistry
 
 from svcdns.objects.errors import StatusError, bad_request
 
-from . import bodies, health, paths
+from . import bodies, health, paths, review_kinds
 from .access_log import AccessLogger
 from .answers import Clock, method_not_allowed, no_such_path, status_answer
 from .documents import Documents
 from .health import Health, Metrics
 from .metrics import ApiMetrics
 from .parameters import boolean
+from .reviews import Authority, Everyone, Reviews
 from .routes import Resources
 from .watches import Watches
 
@@ -44,6 +45,7 @@ def create_app(
     health: Health,
     metrics: Metrics,
     version: str,
+    authority: Authority | None = None,
     counters: ApiMetrics | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
@@ -53,12 +55,14 @@ def create_app(
 
     `health` returns the reasons why the server is not ready, `metrics` the octets of /metrics and their
     Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
+    `authority` is asked by reviews (None: there is no authentication, everyone may do everything).
     `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
-    front = _Front(Resources(registry, watches, clock), Documents(version), health, metrics, counted)
+    resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
+    front = _Front(resources, reviews, Documents(version), health, metrics, counted)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
@@ -110,12 +114,14 @@ class _Front:
     def __init__(
         self,
         resources: Resources,
+        reviews: Reviews,
         documents: Documents,
         health: Health,
         metrics: Metrics,
         counters: ApiMetrics,
     ) -> None:
         self._resources = resources
+        self._reviews = reviews
         self._documents = documents
         self._health = health
         self._metrics = metrics
@@ -158,6 +164,8 @@ class _Front:
                 raise method_not_allowed()
             return await self._resources.answer(request, target)
         path = request.rel_url.raw_path.rstrip("/") or "/"
+        if (review := review_kinds.by_path(path)) is not None:
+            return await self._reviews.answer(request, review)
         document = self._documents.find(request, path)
         if document is None and path not in health.QUIET:
             raise no_such_path()

@@ -25,6 +25,8 @@ _WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
 
 def _path(kind: Kind) -> str:
     root = f"/apis/{kind.group}" if kind.group else "/api"
+    if kind in REVIEWS:
+        return f"{root}/{kind.version}/{kind.plural}"
     scope = "/namespaces/{namespace}" if kind.namespaced else ""
     return f"{root}/{kind.version}{scope}/{kind.plural}/{{name}}"
 
@@ -33,14 +35,17 @@ def _operations(kind: Kind) -> dict[str, Any]:
     whose = {"group": kind.group, "version": kind.version, "kind": kind.name}
     content = {"application/json": {"schema": {"$ref": openapi.reference(openapi.component(kind))}}}
     answers = {"responses": {"200": {"description": "OK", "content": content}}}
+    parameters = [
+        {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+        for name in _WRITE_PARAMETERS
+    ]
+    if kind in REVIEWS:
+        post = {"x-kubernetes-action": "post", "x-kubernetes-group-version-kind": whose}
+        return {"post": {**post, "parameters": parameters, **answers}}
     operations: dict[str, Any] = {
         "get": {"x-kubernetes-action": "get", "x-kubernetes-group-version-kind": whose, **answers}
     }
     if not kind.read_only:
-        parameters = [
-            {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
-            for name in _WRITE_PARAMETERS
-        ]
         operations["patch"] = {
             "x-kubernetes-action": "patch",
             "x-kubernetes-group-version-kind": whose,
