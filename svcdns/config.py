@@ -8,7 +8,7 @@ file over the defaults below).  Standard library only: the supervisor reads this
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 Network = IPv4Network | IPv6Network
@@ -69,11 +69,44 @@ class ForwardConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """[[api.grant]]: what a user, or a group of users, may do; one of the two is ""."""
+
+    user: str = ""
+    group: str = ""
+    role: str = "view"
+    """Of ROLES."""
+    namespaces: tuple[str, ...] = ()
+    """Empty: in all namespaces."""
+
+
+ROLES = ("view", "edit", "admin")
+"""What one may be granted; each includes those before it (see svcdns.api.auth.authorization)."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """[api]: where the admin API listens."""
+    """[api]: where the admin API listens, and who may do what there."""
 
     listen: Endpoint = Endpoint("127.0.0.1", 8053)
     insecure: bool = False
+    names: tuple[str, ...] = ()
+    """Host names, beside localhost, under which clients address an API that asks nobody who they are."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    client_ca: Path | None = None
+    tokens: Path | None = None
+    grant: tuple[Grant, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ip_address(self.listen.host).is_loopback
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether clients have to say who they are."""
+        return self.tokens is not None or self.client_ca is not None
 
 
 @dataclass(frozen=True, slots=True)

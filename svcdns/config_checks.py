@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator
-from ipaddress import ip_address
 
-from .config import Config
+from .config import ApiConfig, Config
 from .config_values import same_place
 
 _EXPOSED = (
-    "can be reached from other machines, and the API has neither TLS nor tokens so far; allowed: a loopback "
-    "address, or any together with insecure = true in [api] (SVCDNS_API_INSECURE=true) where only trusted "
-    "machines get there"
+    "can be reached from other machines, and takes tls_cert and tls_key together with tokens or client_ca in "
+    "[api] (`svcdns certs init` and `svcdns token create` make them); allowed without these: a loopback "
+    "address, or any with insecure = true (SVCDNS_API_INSECURE=true) where only trusted machines get there"
 )
 
 
@@ -32,14 +31,28 @@ def problems(config: Config) -> Iterator[tuple[tuple[str, str], str]]:
                     ("services", key),
                     f"{one} overlaps {other} of {other_key}; allowed: ranges that share no address",
                 )
-    if not ip_address(api.listen.host).is_loopback and not api.insecure:
-        yield ("api", "listen"), f"{api.listen} {_EXPOSED}"
+    yield from _api_problems(api)
     for one_dns in dns.listen:
         if one_dns.port and one_dns.port == api.listen.port and same_place(one_dns.host, api.listen.host):
             yield ("api", "listen"), f"{api.listen} is where DNS listens; allowed: another port"
     yield from _path_problems(config)
     if config.user and not _is_user(config.user):
         yield ("", "user"), f"this machine has no user {config.user!r}"
+
+
+def _api_problems(api: ApiConfig) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield what is wrong about who may reach the API; what is in the files is read elsewhere."""
+    for one, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(api, one) and not getattr(api, other):
+            yield ("api", one), f"needs {other} beside it; allowed: both or none"
+    if api.client_ca and not api.tls_cert:
+        yield ("api", "client_ca"), "clients show certificates over TLS only; set tls_cert and tls_key too"
+    if api.grant and not api.authenticates:
+        text = "grants say who may do what, but nobody is asked who they are; set tokens or client_ca too"
+        yield ("api", "grant"), text
+    is_safe = api.tls_cert and api.authenticates
+    if not (api.is_local or is_safe or api.insecure):
+        yield ("api", "listen"), f"{api.listen} {_EXPOSED}"
 
 
 def _path_problems(config: Config) -> Iterator[tuple[tuple[str, str], str]]:

@@ -113,6 +113,7 @@ def _unknown(section: str, name: str, *, is_section: bool = False) -> str:
 
 
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?")
+_TABLE = re.compile(r"\s*\[\[\s*([A-Za-z0-9_-]+)\s*\.\s*([A-Za-z0-9_-]+)\s*\]\]\s*(#.*)?")
 _KEY = re.compile(r"""\s*(?:([A-Za-z0-9_-]+)\s*\.\s*)?["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 
@@ -124,6 +125,10 @@ def _lines(text: str) -> dict[Key, int]:
         if header := _HEADER.fullmatch(line):
             section = header[1]
             found.setdefault((section, ""), number)
+        elif table := _TABLE.fullmatch(line):
+            section = f"{table[1]}.{table[2]}"
+            found.setdefault((table[1], ""), number)
+            found.setdefault((table[1], table[2]), number)
         elif key := _KEY.match(line):
             found.setdefault((key[1] or section, key[2]), number)
             if key[1]:

@@ -112,6 +112,11 @@ def _of_text(text: str, form: Form, place: str) -> Any:
         if text.lower() not in words:
             raise ConfigError(f"{place}: {text[:80]!r} is neither; allowed: true, false")
         return words[text.lower()]
+    if form == "tables":
+        try:
+            return json.loads(text or "[]")
+        except (ValueError, RecursionError):
+            raise ConfigError(f"{place}: is no JSON; allowed: a list of objects") from None
     return text
 
 
@@ -138,7 +143,9 @@ def _read(key: Key, given: Given) -> Any:
     if problem := _wrong_form(given.value, option.form):
         raise ConfigError(f"{where}{problem}")
     try:
-        if option.form == "path":
+        if option.form == "file" and not given.value:
+            return None
+        if option.form in ("path", "file"):
             return _path(given.value, given.base)
         if option.form == "paths":
             return tuple(_path(text, given.base) for text in given.value)
@@ -164,7 +171,10 @@ def _wrong_form(value: Any, form: Form) -> str:
     if form == "number":
         whole = isinstance(value, int) and not isinstance(value, bool)
         return "" if whole else f"{_shown(value)} is no whole number; write digits, without quotes"
-    if form in ("text", "path"):
+    if form == "tables":
+        tables = isinstance(value, list) and all(isinstance(item, dict) for item in value)
+        return "" if tables else f"{_shown(value)} is no list of tables; write [[...]] on a line of its own"
+    if form in ("text", "path", "file"):
         return "" if isinstance(value, str) else f'{_shown(value)} is no text; write it "in quotes"'
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return f'{_shown(value)} is no list of texts; write ["one", "two"]'

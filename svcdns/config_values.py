@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from .config import Endpoint, Network
+from .config import ROLES, Endpoint, Grant, Network
 
-Form = Literal["text", "number", "switch", "texts", "path", "paths"]
+Form = Literal["text", "number", "switch", "texts", "path", "paths", "file", "tables"]
+"""A file is a path, or "" for none; tables are written [[section.key]], one for each."""
 
 MAX_TTL = 3600
 MAX_WORKERS = 256
@@ -211,6 +212,39 @@ def user(text: str) -> str:
     return text
 
 
+def host_name(text: str) -> str:
+    """Return the name of a host in lower case without the last dot."""
+    name = text.lower().removesuffix(".")
+    if len(name) > 253 or not all(_ZONE_LABEL.fullmatch(label) for label in name.split(".")):
+        raise Wrong(f"{text[:80]!r} is no host name; allowed: such as dns.example.org, without a port")
+    return name
+
+
+def grants(tables: Sequence[dict[str, Any]]) -> tuple[Grant, ...]:
+    """Return who may do what, from [[api.grant]]."""
+    return tuple(_grant(table, f"grant {number}") for number, table in enumerate(tables, 1))
+
+
+def _grant(table: dict[str, Any], what: str) -> Grant:
+    if unknown := sorted(set(table) - {"user", "group", "role", "namespaces"}):
+        raise Wrong(f"{what}: unknown key {unknown[0][:80]!r}; allowed: user, group, role, namespaces")
+    who = [table.get("user", ""), table.get("group", "")]
+    if not all(isinstance(word, str) and word.isprintable() for word in who) or bool(who[0]) == bool(who[1]):
+        raise Wrong(f'{what}: says not whom it is for; allowed: either user = "NAME" or group = "NAME"')
+    role = table.get("role")
+    if role not in ROLES:
+        raise Wrong(f"{what}: role {str(role)[:80]!r} is not known; allowed: {', '.join(ROLES)}")
+    among = table.get("namespaces", [])
+    if among == "*" or among == ["*"]:
+        among = []
+    if not isinstance(among, list) or not all(isinstance(name, str) for name in among):
+        raise Wrong(f'{what}: namespaces is no list of texts; allowed: such as ["shop"], or [] for all')
+    try:
+        return Grant(who[0], who[1], role, _each(namespace)(among))
+    except Wrong as wrong:
+        raise Wrong(f"{what}: namespaces: {wrong}") from None
+
+
 def _between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
     def read(number: int) -> int:
         if not low <= number <= high:
@@ -283,6 +317,12 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "api": {
         "listen": Option("text", endpoint),
         "insecure": Option("switch", _as_it_is),
+        "names": Option("texts", _each(host_name)),
+        "tls_cert": Option("file", _as_it_is),
+        "tls_key": Option("file", _as_it_is),
+        "client_ca": Option("file", _as_it_is),
+        "tokens": Option("file", _as_it_is),
+        "grant": Option("tables", grants),
     },
 }
 """Section ("" for the top of the file) to key to Option: every option that there is."""
@@ -294,6 +334,10 @@ def spelt(value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return [spelt(item) for item in value]
+    if value is None:
+        return ""
+    if isinstance(value, Grant):
+        return {field: spelt(each) for field, each in asdict(value).items() if each}
     if isinstance(value, range):
         return f"{value.start}-{value.stop - 1}"
     if isinstance(value, Path):

@@ -2,7 +2,8 @@
 
 Every refusal is answered with a Kubernetes Status object, and every request is counted, whatever
 happens to it.  A request whose path is that of an object goes to `routes`; the few others are
-answered here.  What a client may do is decided in `_admitted`, before anything is read of the body.
+answered here.  What a client may do is decided by `auth.admission`, before anything is read of the body,
+and what it wrote is recorded by `auth.audit`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -22,6 +22,9 @@ from svcdns.objects.errors import StatusError, bad_request
 from . import bodies, health, paths, review_kinds
 from .access_log import AccessLogger
 from .answers import Clock, method_not_allowed, no_such_path, status_answer
+from .auth import audit
+from .auth.admission import Admission
+from .auth.authentication import CHALLENGE
 from .documents import Documents
 from .health import Health, Metrics
 from .metrics import ApiMetrics
@@ -46,6 +49,7 @@ def create_app(
     metrics: Metrics,
     version: str,
     authority: Authority | None = None,
+    names: frozenset[str] | None = None,
     counters: ApiMetrics | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
@@ -55,14 +59,16 @@ def create_app(
 
     `health` returns the reasons why the server is not ready, `metrics` the octets of /metrics and their
     Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
-    `authority` is asked by reviews (None: there is no authentication, everyone may do everything).
+    `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
+    everything); `names` are the host names under which the API may be addressed (None: any).
     `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
-    front = _Front(resources, reviews, Documents(version), health, metrics, counted)
+    admission = Admission(authority, names)
+    front = _Front(admission, resources, reviews, Documents(version), health, metrics, counted)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
@@ -113,6 +119,7 @@ class _Front:
 
     def __init__(
         self,
+        admission: Admission,
         resources: Resources,
         reviews: Reviews,
         documents: Documents,
@@ -120,6 +127,7 @@ class _Front:
         metrics: Metrics,
         counters: ApiMetrics,
     ) -> None:
+        self._admission = admission
         self._resources = resources
         self._reviews = reviews
         self._documents = documents
@@ -131,21 +139,22 @@ class _Front:
         """Answer any request."""
         begun = time.monotonic()
         target = paths.parse(request.rel_url.raw_path)
-        code = 499
+        verb = paths.verb_of(target, request.method, _is_watch(request))
+        code, answer = 499, None
         try:
-            answer = await self._answer_or_refuse(request, target)
+            answer = await self._answer_or_refuse(request, target, verb)
             code = answer.status
             return answer
         finally:
-            verb = paths.verb_of(target, request.method, _is_watch(request))
             resource = target.resource if target else ""
             self._counters.answered(verb, resource, code, time.monotonic() - begun)
+            audit.record(request, target, verb, code, answer)
 
     async def _answer_or_refuse(
-        self, request: web.Request, target: paths.Target | None
+        self, request: web.Request, target: paths.Target | None, verb: str
     ) -> web.StreamResponse:
         try:
-            _admitted(request)
+            self._admission.admit(request, target, verb)
             return await self._answer(request, target)
         except StatusError as error:
             return _refusal(request, target, error)
@@ -185,25 +194,10 @@ def _is_watch(request: web.Request) -> bool:
         return False
 
 
-def _admitted(request: web.Request) -> None:
-    """Raise StatusError unless this client may do this.
-
-    A web page that someone has open must not write to an API on their loopback address: browsers say
-    where a request comes from, other clients say nothing.
-    """
-    origin = request.headers.get("Origin")
-    if origin is None or request.method in paths.READ:
-        return
-    try:
-        same = urlsplit(origin).netloc == request.host
-    except ValueError:
-        same = False
-    if not same:
-        raise StatusError(403, "Forbidden", "requests from web pages of another origin are forbidden")
-
-
 def _refusal(request: web.Request, target: paths.Target | None, error: StatusError) -> web.Response:
     answer = status_answer(request, error)
+    if error.code == 401:
+        answer.headers["WWW-Authenticate"] = CHALLENGE
     if error.code == 405:
         methods = paths.READ if target is None else paths.allowed_methods(target)
         answer.headers["Allow"] = ", ".join(methods)

@@ -21,7 +21,7 @@ from aiohttp import ClientError, http_exceptions, web
 from svcdns.objects.errors import StatusError, bad_request
 from svcdns.registry.options import Patch
 
-from . import yaml_body
+from . import protobuf, yaml_body
 
 MAX_BODY = 3 * 1024 * 1024
 """Octets of the largest body."""
@@ -30,7 +30,7 @@ DEEPEST = 200
 MOST_PATCH_OPERATIONS = 10_000
 """Operations in one JSON patch, as in Kubernetes."""
 _THREAD_FROM = 64 * 1024
-"""Octets from which YAML, which is slow to read, is read outside the event loop."""
+"""Octets from which YAML and protobuf, which are slow to read, are read outside the event loop."""
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _INT64 = range(-(2**63), 2**63)
@@ -64,6 +64,13 @@ def decode_yaml(octets: bytes) -> Any:
     return value
 
 
+def decode_protobuf(octets: bytes) -> Any:
+    """Return the object of a protobuf message.  Raises StatusError 400."""
+    value = protobuf.decode(octets)
+    check_value(value)  # one field, metadata.managedFields[].fieldsV1, is JSON of any shape
+    return value
+
+
 def _too_deep() -> StatusError:
     return bad_request(f"the body is nested too deeply: at most {DEEPEST} levels are allowed")
 
@@ -85,7 +92,9 @@ def check_value(value: Any, path: str = "", depth: int = 0) -> None:
 DECODERS: dict[str, Callable[[bytes], Any]] = {
     "application/json": decode_json,
     "application/yaml": decode_yaml,
+    protobuf.CONTENT_TYPE: decode_protobuf,
 }
+_SLOW = (decode_yaml, decode_protobuf)
 PATCH_TYPES = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -136,7 +145,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     octets = await read(request)
     if not octets.strip():
         raise bad_request("the request has no body: an object is expected")
-    if decode is decode_yaml and len(octets) >= _THREAD_FROM:
+    if decode in _SLOW and len(octets) >= _THREAD_FROM:
         value = await asyncio.to_thread(decode, octets)
     else:
         value = decode(octets)

@@ -1,14 +1,14 @@
 """The row of a Pod: what Kubernetes' printPod makes of container statuses, conditions and phase.
 
 Where nobody has reported container statuses (there is no kubelet here), Ready counts all containers
-of a Pod that is ready, and none of one that isn't.
+of a Pod that is ready and has an address, and none of any other.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from svcdns.cluster.readiness import is_ready
+from svcdns.cluster.readiness import addresses, is_finished, is_ready
 
 from .wording import age_of, since
 
@@ -51,7 +51,8 @@ def _ready(metadata: Object, spec: Object, status: Object) -> str:
     reported = status.get("containerStatuses")
     if not reported:
         pod = {"metadata": metadata, "spec": spec, "status": status}
-        return f"{total if is_ready(pod) else 0}/{total}"
+        runs = addresses(pod) and not is_finished(pod)
+        return f"{total if runs and is_ready(pod) else 0}/{total}"
     ready = sum(1 for entry in reported if entry.get("ready") and _state(entry, "running") is not None)
     for entry in status.get("initContainerStatuses") or []:
         if entry.get("name") in sidecars and entry.get("started") and entry.get("ready"):

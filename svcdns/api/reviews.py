@@ -58,9 +58,9 @@ class Authority(Protocol):
     ) -> tuple[bool, str]:
         """Return whether a user may do this, and why (not), for people to read.
 
-        `verb` is Kubernetes' ("get", "list", "create" ...), `group` "" for the core group, `resource` a plural
-        ("pods"), `subresource` "" or "status".  `namespace` is "" for cluster-scoped resources, and for all
-        namespaces of the others; `name` is "" for all.  Any of them may be something that doesn't exist.
+        `verb` is Kubernetes' ("get", "list", "create" ...), `group` "" for the core group, `resource` a
+        plural ("pods"), `subresource` "" or "status".  `namespace` is "" for cluster-scoped resources, and
+        for all namespaces of the others; `name` is "" for all.  Any may be something that doesn't exist.
         """
 
 
@@ -147,7 +147,7 @@ class Reviews:
         }
 
     def _resource_rules(self, user: User, namespace: str) -> Iterator[Object]:
-        """Yield one rule for the resources of a group that have the same verbs, as few as can be."""
+        """Yield one rule for all resources of a group with the same verbs."""
         rules: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         for kind, subresource, verbs in _all_resources():
             where = namespace if kind.namespaced else ""
@@ -159,8 +159,8 @@ class Reviews:
             if allowed:
                 resource = f"{kind.plural}/{subresource}" if subresource else kind.plural
                 rules.setdefault((kind.group, allowed), []).append(resource)
-        for (group, verbs), resources in rules.items():
-            yield {"verbs": list(verbs), "apiGroups": [group], "resources": resources}
+        for (group, common), resources in rules.items():
+            yield {"verbs": list(common), "apiGroups": [group], "resources": resources}
 
 
 def _user_info(user: User) -> Object:

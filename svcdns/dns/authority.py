@@ -2,8 +2,8 @@
 
 * The longest origin wins; a DS question at an origin goes to the zone above (RFC 4035 section 3.1.4.1).
 * The registry wins over a zone file at a name where it has RRs.
-* Reverse names of our own ranges are answered by the registry alone.  Other names that a registry
-  zone lacks go on to a zone file if the zone falls through or the file's origin is longer.
+* Reverse names of our own ranges and of registered addresses are answered by the registry alone.  Other
+  names that a registry zone lacks go on to a zone file if they fall through or its origin is longer.
 * A name at or above data of ours never gets NXDOMAIN, whichever zone has the data (RFC 8020).
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from svcdns.names.cluster_names import reverse_address
 from svcdns.store.snapshot import Zone
 
 from . import codes, file_zone, registry_zone
@@ -53,9 +54,17 @@ def _with_registry(view: View, zone: Zone, file: Zone | None, key: bytes, rrtype
         return found
     if found.case is Case.NODATA and (zone.kind == "cluster" or registry_zone.has_rrsets(view, zone, key)):
         return found
-    if key.startswith(view.serving.own_reverse):
+    if zone.kind == "reverse" and _is_ours(view, key):
         return found
-    if not zone.fallthrough and len(file.key) <= len(zone.key):
+    if not key.startswith(view.serving.fallthrough) and len(file.key) <= len(zone.key):
         return found
     other = file_zone.look_up(view, file, key, rrtype)
     return found if other.case is Case.NXDOMAIN and found.case is Case.NODATA else other
+
+
+def _is_ours(view: View, key: bytes) -> bool:
+    """Say whether a reverse name belongs to our ranges or to an address that somebody has registered."""
+    if key.startswith(view.serving.own_reverse):
+        return True
+    address = reverse_address(key)
+    return address is not None and view.snapshot.holds_address(bytes((address.version,)) + address.packed)

@@ -74,11 +74,13 @@ def answer_name(view: View, name: bytes, key: bytes, rrtype: int) -> Draft:
     here = _Name(name, codes.HEADER_OCTETS, key)
     seen: set[bytes] = set()
     while (found := authority.find(view, here.key, rrtype)) is not None:
+        if len(seen) == MAX_LINKS and found.case in (Case.ALIAS, Case.DNAME):
+            break
         if draft.zone is None:
             draft.zone = found.zone
         target = _say(view, draft, found, here, rrtype)
         seen.add(here.key)
-        if target is None or len(seen) >= MAX_LINKS:
+        if target is None:
             break
         # The CNAME that has just been said is the last RR so far, and its target ends it.
         end = codes.HEADER_OCTETS + len(name) + _TYPE_FIELDS + sum(map(len, draft.chain))

@@ -6,7 +6,9 @@ https://github.com/kubernetes/dns/blob/master/docs/specification.md
 
 from __future__ import annotations
 
-from .key import key_of
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+from .key import MAX_LABEL_OCTETS, key_of
 from .records import Address, dashed
 
 
@@ -52,8 +54,26 @@ class ClusterNames:
 
 
 def port_suffix(port: str, protocol: str) -> bytes:
-    """What `_port._proto` appends to a Service's key; both in lower case."""
+    """What `_port._proto` appends to a Service's key; both in lower case.
+
+    Empty for a port without a name and for one whose name, with its underscore, is too long for a label.
+    """
+    if not 0 < len(port) < MAX_LABEL_OCTETS:
+        return b""
     return f"_{protocol}\0_{port}\0".lower().encode()
+
+
+def reverse_address(key: bytes) -> Address | None:
+    """Return the address whose reverse name has this key; None for other names, partial ones included."""
+    labels = [label.decode("latin-1") for label in key.split(b"\0")[:-1]]
+    try:
+        if labels[:2] == ["arpa", "in-addr"] and len(labels) == 6:
+            return IPv4Address(".".join(labels[2:]))
+        if labels[:2] == ["arpa", "ip6"] and len(labels) == 34:
+            return IPv6Address(":".join("".join(labels[at : at + 4]) for at in range(2, 34, 4)))
+    except AddressValueError:
+        pass
+    return None
 
 
 def reverse_key(address: Address) -> bytes:

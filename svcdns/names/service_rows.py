@@ -77,7 +77,7 @@ def endpoint_row(
     owner = wire_of(target)
     rr = address_rr(address, ttl)
     srvs = [
-        (port_suffix(port.name, port.protocol) if port.name else b"", srv_rr(target, port.number, ttl))
+        (port_suffix(port.name, port.protocol), srv_rr(target, port.number, ttl))
         for port in ports
         if port.number
     ]
@@ -135,9 +135,9 @@ def _cluster_ip_rows(names: ClusterNames, facts: ServiceFacts) -> dict[bytes, by
     else:
         rows[b""] = pack_row(sets)
     for port, rr in ports:
-        if port.name:  # B4, B7, B8
-            row = pack_row([*sets, _srv_set([rr], len(addresses), glue)])
-            rows[port_suffix(port.name, port.protocol)] = row
+        suffix = port_suffix(port.name, port.protocol)
+        if suffix:  # B4, B7, B8
+            rows[suffix] = pack_row([*sets, _srv_set([rr], len(addresses), glue)])
     return rows
 
 

@@ -47,7 +47,7 @@ def apply_patch(kind: Kind, obj: dict[str, Any], patch_type: str, document: Any)
         raise bad_request(f"unknown patch type {shown(patch_type)}: use one of {', '.join(PATCH_TYPES)}")
     try:
         if patch_type == "json":
-            return _json_patch(kind, obj, document)
+            return _json_patch(obj, document)
         if not isinstance(document, dict):
             raise bad_request(f"a {patch_type} patch must be a JSON object, not {shown(document)}")
         if patch_type == "merge":
@@ -70,7 +70,7 @@ def _merge_patch(target: Any, patch: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _json_patch(kind: Kind, obj: dict[str, Any], document: Any) -> dict[str, Any]:
+def _json_patch(obj: dict[str, Any], document: Any) -> dict[str, Any]:
     """RFC 6902, one operation after the other."""
     if not isinstance(document, list):
         raise bad_request(f"a JSON patch must be a list of operations, not {shown(document)}")
@@ -89,7 +89,7 @@ def _json_patch(kind: Kind, obj: dict[str, Any], document: Any) -> dict[str, Any
                     raise StatusError(413, "RequestEntityTooLarge", "the JSON patch copies too much")
             patched = jsonpatch.apply_patch(patched, [operation], in_place=True)
         except _NOT_APPLICABLE as error:
-            raise _not_applicable(kind, obj, place, operation, error) from None
+            raise _not_applicable(place, operation, error) from None
     if not isinstance(patched, dict):
         raise bad_request(f"the JSON patch leaves no object but {shown(patched)}")
     return patched
@@ -115,18 +115,18 @@ def _check_operation(operation: Any, place: int) -> None:
         raise bad_request(f"{where}: the whole object can't be removed by a patch")
 
 
-def _not_applicable(
-    kind: Kind, obj: dict[str, Any], place: int, operation: dict[str, Any], error: Exception
-) -> StatusError:
-    """422: the patch is right but not for this object."""
-    name = obj.get("metadata", {}).get("name", "")
+def _not_applicable(place: int, operation: dict[str, Any], error: Exception) -> StatusError:
+    """422: the patch is right but not for this object.
+
+    It names no object, as in Kubernetes: kubectl would show the name instead of the message.
+    """
     what = f"operation {place} ({operation['op']} {shown(operation['path'])})"
     if isinstance(error, jsonpatch.JsonPatchTestFailed):
         reason = "the test failed"
     else:
         reason = "the path does not exist in the object"
     message = f"the server rejected our request due to an error in our request: {what}: {reason}"
-    return StatusError(422, "Invalid", message, kind=kind.plural, name=name, group=kind.group)
+    return StatusError(422, "Invalid", message)
 
 
 def _count(value: Any) -> int:

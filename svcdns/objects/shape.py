@@ -1,4 +1,4 @@
-"""The schema as a tree to walk beside an object: which fields there are, and how a patch merges them.
+"""The schema as a tree to walk beside an object: which fields there are, and how patches merge them.
 
 A shape is one place in an object (spec, spec.ports, an element of spec.ports, ...). Shapes are built when a
 walk first comes to them and kept, so a walk costs dictionary look-ups only.
@@ -29,6 +29,15 @@ class Shape:
             word for word in node.get("x-kubernetes-patch-strategy", "").split(",") if word
         )
         """How a strategic merge treats this field: of "merge", "replace", "retainKeys"."""
+        self.list_type: str = node.get("x-kubernetes-list-type", "atomic")
+        """How server-side apply merges a list: "map" by `list_keys`, "set" by value, "atomic" not at all."""
+        self.list_keys: tuple[str, ...] = tuple(sorted(node.get("x-kubernetes-list-map-keys", ())))
+        """The fields that together name an element of a list of type "map", sorted."""
+        whole = "atomic" in (node.get("x-kubernetes-map-type"), target.get("x-kubernetes-map-type"))
+        self.granular: bool = not whole and (self.has_fields or "additionalProperties" in target)
+        """Whether the fields of this object, or the values of this map, have owners of their own."""
+        self.is_divisible: bool = self.granular or self.list_type in ("map", "set")
+        """Whether what is in here can have several owners; else it has one as a whole."""
 
     @functools.cached_property
     def fields(self) -> dict[str, Shape]:

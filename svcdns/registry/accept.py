@@ -14,6 +14,7 @@ from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
+from svcdns.names.key import MAX_NAME_OCTETS
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, invalid, not_found
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
@@ -50,6 +51,8 @@ def create(writing: Writing, kind: Kind, namespace: str, body: Object) -> Writte
         new.pop("status", None)
     new = default(kind, new)
     _check(kind, new, None)
+    if kind is SERVICE:
+        _check_name_fits(writing, new["metadata"])
     name = metadata["name"]
     if kind.namespaced:
         _check_namespace_open(writing, namespace)
@@ -167,6 +170,14 @@ def _check(kind: Kind, new: Object, old: Object | None) -> None:
         raise invalid(
             kind.name, metadata.get("name") or metadata.get("generateName") or "", causes, kind.group
         )
+
+
+def _check_name_fits(writing: Writing, metadata: Object) -> None:
+    """Refuse a Service whose own name would be too long for DNS (RFC 1035 section 2.3.4)."""
+    name = writing.settings.names.service_text(metadata["namespace"], metadata["name"])
+    if len(name) >= MAX_NAME_OCTETS:
+        text = f"Too long: {name} would have {len(name) + 1} octets, DNS allows {MAX_NAME_OCTETS}"
+        raise invalid("Service", metadata["name"], [Cause("FieldValueTooLong", text, "metadata.name")])
 
 
 def _completed(kind: Kind, body: Object) -> Object:

@@ -131,6 +131,8 @@ def _reverse(answers: AnswerTable, address: bytes) -> None:
         return
     by_rank: dict[int, list[bytes]] = {}
     for fact, rr in scan(answers.writing.txn, answers.writing.tables.addresses, address):
+        if not rr:
+            continue  # a Pod's: registered, and without a name of its own
         by_rank.setdefault(fact[len(address)], []).append(rr)
     pointers = by_rank.get(facts.VIP[0]) or [rr for rank in sorted(by_rank) for rr in by_rank[rank]]
     row = pack_row([RRset(TYPE_PTR, list(dict.fromkeys(pointers)))]) if pointers else None
@@ -173,5 +175,6 @@ def next_serial(serial: int | None, clock: int) -> int:
     if serial is None:
         return clock
     following = (serial + 1) % _SERIAL_SPACE
-    ahead = (clock - following) % _SERIAL_SPACE < _SERIAL_SPACE // 2
+    # at a distance of exactly half the space neither is newer (RFC 1982, section 3.2)
+    ahead = (clock - following) % _SERIAL_SPACE < _SERIAL_SPACE // 2 - 1
     return clock if ahead else following

@@ -5,8 +5,9 @@
     pod_ips    namespace, family+address, pod -> ""
 
 An address has a rank: 0 for a cluster IP (it hides the others, F1), 1 for an endpoint with a hostname
-of its own, 2 for one without.  Rows exist only for what is visible: a Service that exists, a namespace
-that is served.  Whoever changes a fact notes the names that follow from it in `writing.touched`.
+of its own, 2 for one without, 3 for a Pod (no PTR: it only says that the address is registered).
+Rows exist only for what is visible: a Service that exists, a namespace that is served.  Whoever changes
+a fact notes the names that follow from it in `writing.touched`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .writing import Writing, encode, joined, listed, put_or_delete, scan
 TTL_ANNOTATION = "svcdns.io/dns-ttl"
 MAX_LABEL = 63
 
-VIP, NAMED, UNNAMED = b"\0", b"\1", b"\2"
+VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", b"\3"
 
 _encode_endpoint = msgspec.msgpack.Encoder().encode
 decode_endpoint = msgspec.msgpack.Decoder(EndpointRow).decode
@@ -176,6 +177,8 @@ def pod_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any
             namespace, _, rest = key.partition(b"\0")
             size = 5 if rest[0] == 4 else 17
             writing.touched.pods.add((namespace.decode(), rest[:size]))
+            registered = rest[:size] + POD + namespace + b"\0" + rest[size:]
+            put_or_delete(writing.txn, writing.tables.addresses, registered, value)
 
 
 def _pod_rows(pod: dict[str, Any] | None) -> dict[bytes, bytes]:

@@ -21,7 +21,7 @@ from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode
 
 from . import facts, slices
 from .answers import AnswerTable, move_serials, put_fixed_rows, rebuild
-from .settings import RULES, Settings, is_fallthrough, own_reverse_prefixes
+from .settings import RULES, Settings, fallthrough_keys, may_fall_through, own_reverse_prefixes
 from .writing import Touched, Writing, collection_prefix
 
 logger = logging.getLogger(__name__)
@@ -158,11 +158,10 @@ def _switch(
 
 def _next_serving(settings: Settings, generation: str, current: Serving | None) -> Serving:
     dns = settings.config.dns
-    zones = [Zone(settings.names.domain, settings.names.apex, "cluster")]
-    zones += [
-        Zone(origin, key, "reverse", fallthrough=is_fallthrough(origin, dns.fallthrough))
-        for origin, key in settings.reverse_zones
-    ]
+    onward = fallthrough_keys(dns.fallthrough)
+    ours = [(settings.names.domain, settings.names.apex, "cluster")]
+    ours += [(origin, key, "reverse") for origin, key in settings.reverse_zones]
+    zones = [Zone(*zone, fallthrough=may_fall_through(zone[1], onward)) for zone in ours]
     zones += [zone for zone in (current.zones if current else ()) if zone.kind == "file"]
     return Serving(
         generation=generation,
@@ -171,7 +170,8 @@ def _next_serving(settings: Settings, generation: str, current: Serving | None) 
         pods=dns.pods,
         ttl=dns.ttl,
         zones=tuple(sorted(zones, key=lambda zone: -len(zone.key))),
-        own_reverse=own_reverse_prefixes(settings.config.services.cluster_ip_ranges),
+        own_reverse=own_reverse_prefixes(settings.own_ranges),
+        fallthrough=onward,
         epoch=(current.epoch if current else 0) + 1,
         loaded=current.loaded if current else False,
     )

@@ -16,6 +16,9 @@ class WriteOptions:
     field_validation: str = "Warn"
     """Strict, Warn or Ignore: what happens to unknown fields."""
     field_manager: str = ""
+    """Whose the written fields are; "" for the server itself."""
+    force: bool = False
+    """Of an apply: take fields that others own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class DeleteOptions:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A patch: its type ("json", "merge" or "strategic") and the decoded document."""
+    """A patch: its type ("json", "merge", "strategic", or "apply") and the decoded document."""
 
     type: str
     document: Any

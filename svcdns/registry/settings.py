@@ -38,12 +38,18 @@ class Settings:
         """TTL of records, in seconds, where a Service does not say otherwise."""
         return self.config.dns.ttl
 
+    @property
+    def own_ranges(self) -> tuple[Network, ...]:
+        """Networks whose addresses we give out: their reverse names never fall through."""
+        services = self.config.services
+        return (*services.cluster_ip_ranges, *services.load_balancer_ranges)
+
     def fingerprint(self) -> bytes:
         """Return octets that differ whenever the options give other answers."""
         dns = self.config.dns
         shaping = {
             "cluster_domain": self.names.domain,
-            "ranges": [str(network) for network in self.config.services.cluster_ip_ranges],
+            "ranges": [str(network) for network in self.own_ranges],
             "servers": [str(address) for address in self.servers],
             **{name: getattr(dns, name) for name in _SHAPING},
         }
@@ -99,11 +105,11 @@ def own_reverse_prefixes(networks: tuple[Network, ...]) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def is_fallthrough(origin: str, fallthrough: tuple[str, ...]) -> bool:
-    """Return whether unknown names of a zone go on to zone files and upstreams."""
-    zones = {zone.removesuffix(".").lower() for zone in fallthrough}
-    return "" in zones or any(_below(origin.removesuffix(".").lower(), zone) for zone in zones)
+def fallthrough_keys(fallthrough: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Return the keys of the zones whose unknown names go on; "." is all names."""
+    return tuple(key_of(zone) for zone in fallthrough)
 
 
-def _below(origin: str, zone: str) -> bool:
-    return origin == zone or origin.endswith("." + zone)
+def may_fall_through(zone: bytes, keys: tuple[bytes, ...]) -> bool:
+    """Return whether some name of a zone lies in one of these zones."""
+    return any(zone.startswith(key) or key.startswith(zone) for key in keys)

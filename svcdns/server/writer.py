@@ -19,12 +19,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import lmdb
-from aiohttp import web
 
 from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
+from svcdns.api.auth.authority import Authority
 from svcdns.api.metrics import ApiMetrics
-from svcdns.config import Config
+from svcdns.config import ApiConfig, Config
+from svcdns.config_access import mistakes
 from svcdns.objects.kinds import STORED
 from svcdns.registry.generation import NewerLayout
 from svcdns.registry.manifests import (
@@ -38,6 +39,7 @@ from svcdns.registry.registry import Registry
 from svcdns.registry.zones import ZoneFolder
 from svcdns.store.environment import Store, open_store
 
+from .api_site import serving
 from .counters import WRITER, Counters, reasons
 from .handoff import Handoff
 from .metrics import Metrics
@@ -57,11 +59,11 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     manifests: list[Manifest] = []
     with _mistakes_in_manifests(counters):
         manifests = _read_manifests(config)
-    with contextlib.closing(_open(config)) as store:
+    with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
         metrics.watch(counters, store, lambda: _objects(registry), watcher.readers.oldest_age)
-        async with _started(registry), _api(handoff, registry, counters, metrics), _loop_of(watcher.run()):
+        async with _started(registry), _api(handoff, config.api, registry, counters, metrics), _loop_of(watcher.run()):
             with _mistakes_in_manifests(counters):
                 await apply_manifests(registry, manifests)
             zones = ZoneFolder(config.dns.zones, store, registry.transact)
@@ -73,11 +75,15 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
                 counters.set(WRITER, "ready", 0)
 
 
-def _open(config: Config) -> Store:
+def _open(config: Config, counters: Counters) -> Store:
     try:
         store = open_store(config.data, "writer")
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as damaged:
         raise Fatal(f"the data in {config.data} can't be read: {damaged}") from None
+    except lmdb.Error as refused:
+        if counters.get(WRITER, "restarts"):
+            raise  # it was good before: DNS goes on while this is tried again
+        raise Fatal(f"the data in {config.data} can't be opened: {refused}") from None
     store.env.reader_check()
     return store
 
@@ -115,24 +121,25 @@ async def _started(registry: Registry) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _api(
-    handoff: Handoff, registry: Registry, counters: Counters, metrics: Metrics
+    handoff: Handoff, config: ApiConfig, registry: Registry, counters: Counters, metrics: Metrics
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
+    if wrong := next(iter(mistakes(config)), None):
+        if counters.get(WRITER, "restarts") == 0:
+            raise Fatal(wrong)
+        raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
+    is_open = not config.authenticates
     app = create_app(
         registry,
         health=lambda: reasons(counters),
         metrics=metrics.render,
         version=__version__,
+        authority=None if is_open else Authority(config),
+        names=frozenset(config.names) if is_open and config.is_local else None,
         counters=ApiMetrics(metrics.registry),
     )
-    runner = create_runner(app)
-    await runner.setup()
-    listener = socket.socket(fileno=handoff.api)
-    await web.SockSite(runner, listener).start()
-    try:
+    async with serving(create_runner(app), socket.socket(fileno=handoff.api), config):
         yield
-    finally:
-        await runner.cleanup()
 
 
 def _objects(registry: Registry) -> dict[str, int]:

@@ -10,6 +10,7 @@ House rules (each was measured to go wrong otherwise):
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -90,6 +91,7 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
     if role == "writer":
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         env = _environment(folder, readonly=False, tables=len(names))
+        _check_length(env, folder / DATA_FILE)
         with env.begin(write=True) as txn:
             handles = {name: env.open_db(name.encode(), txn=txn) for name in names}
     else:
@@ -115,3 +117,32 @@ def _environment(folder: Path, *, readonly: bool, tables: int) -> lmdb.Environme
         mode=0o600,
         max_spare_txns=4,
     )
+
+
+def _check_length(env: lmdb.Environment, file: Path) -> None:
+    """Raise lmdb.CorruptedError when the file ends before rows that are in use.
+
+    Reading behind the end is not an error but the end of the process (SIGBUS).  A file may also be shorter
+    than LMDB counts pages by right, as pages that a transaction took and gave back are never written.
+    So one that is too short is made as long as it should be, and all rows are looked at.
+    """
+    has, needs = file.stat().st_size, (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if has >= needs:
+        return
+    os.truncate(file, needs)
+    try:
+        _look_at_every_row(env)
+    except lmdb.Error as missing:
+        env.close()
+        os.truncate(file, has)
+        raise lmdb.CorruptedError(f"{file.name} was cut: it has {has} of {needs} octets") from missing
+
+
+def _look_at_every_row(env: lmdb.Environment) -> None:
+    with env.begin(write=True) as txn:
+        with txn.cursor() as cursor:
+            names = [bytes(name) for name in cursor.iternext(values=False)]
+        for name in names:
+            with txn.cursor(db=env.open_db(name, txn=txn, create=False)) as cursor:
+                for _ in cursor:
+                    pass

@@ -26,7 +26,7 @@ class Zone(msgspec.Struct, frozen=True):
     kind: str
     """"cluster", "reverse" or "file"."""
     fallthrough: bool = False
-    """Unknown names go on to zone files and upstreams."""
+    """Some unknown names of the zone go on to zone files and upstreams; `Serving.fallthrough` says which."""
     generation: int = 0
     """Of a file: the prefix (u32) of its rows in `zone_rows`."""
     cuts: bool = False
@@ -50,6 +50,8 @@ class Serving(msgspec.Struct, frozen=True):
     """All zones, longest origin first."""
     own_reverse: tuple[bytes, ...] = ()
     """Key prefixes of the reverse names of our own ranges: these never fall through."""
+    fallthrough: tuple[bytes, ...] = ()
+    """Keys of the zones whose unknown names go on to zone files and upstreams."""
     loaded: bool = True
     """False until manifests and zone files are in for the first time ever."""
     epoch: int = 0
@@ -77,6 +79,11 @@ class Snapshot:
         """Return the row of a name in the registry's zones (cluster domain and reverse zones)."""
         row: bytes | None = self.txn.get(key, db=self.answers)  # type: ignore[assignment]  # no buffers
         return row
+
+    def holds_address(self, octets: bytes) -> bool:
+        """Return whether an address is registered; `octets` as keys of `addresses` begin: family, address."""
+        with self.txn.cursor(db=self.store.tables.addresses) as cursor:
+            return bool(cursor.set_range(octets)) and bytes(cursor.key()).startswith(octets)
 
     def zone_row(self, zone: Zone, key: bytes) -> bytes | None:
         """Return the row of a name in a zone file's zone."""

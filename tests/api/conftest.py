@@ -72,7 +72,7 @@ class FakeRegistry:
         if (kind, namespace, name) in self.objects:
             raise StatusError(409, "AlreadyExists", f'{kind.plural} "{name}" already exists')
         obj = body if options.dry_run else self.put(kind, namespace, body)
-        return Written(json.dumps(obj).encode(), True, self.warnings, self.revision)
+        return Written(json.dumps(obj).encode(), True, self.warnings)
 
     async def replace(self, kind, namespace, name, body, options, subresource=""):
         self.calls.append(("replace", kind, namespace, name, body, options, subresource))
@@ -80,14 +80,14 @@ class FakeRegistry:
         if body["metadata"].get("resourceVersion") not in (None, old["metadata"]["resourceVersion"]):
             raise conflict(kind.plural, name, "the object has been modified", kind.group)
         obj = self.put(kind, namespace, body, "MODIFIED")
-        return Written(json.dumps(obj).encode(), False, self.warnings, self.revision)
+        return Written(json.dumps(obj).encode(), False, self.warnings)
 
     async def patch(self, kind, namespace, name, patch: Patch, options, subresource=""):
         self.calls.append(("patch", kind, namespace, name, patch, options, subresource))
         old = self._find(kind, namespace, name)
         new = old | patch.document if patch.type == "merge" else old
         obj = self.put(kind, namespace, {**new, "metadata": old["metadata"]}, "MODIFIED")
-        return Written(json.dumps(obj).encode(), False, self.warnings, self.revision)
+        return Written(json.dumps(obj).encode(), False, self.warnings)
 
     async def delete(self, kind, namespace, name, options):
         self.calls.append(("delete", kind, namespace, name, options))
@@ -95,7 +95,7 @@ class FakeRegistry:
         self.revision += 1
         del self.objects[kind, namespace, name]
         self._note("DELETED", kind, obj)
-        return Written(json.dumps(obj).encode(), False, self.warnings, self.revision)
+        return Written(json.dumps(obj).encode(), False, self.warnings)
 
     async def delete_collection(self, kind, namespace, selection, options):
         self.calls.append(("delete_collection", kind, namespace, selection, options))

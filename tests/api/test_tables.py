@@ -205,9 +205,15 @@ def test_a_ready_pod():
         (pod(phase="Running", conditions=[condition("Ready", "False")]), "0/1", "Running", "0"),
         (pod(0, phase="Running", podIP="10.1.0.1"), "0/0", "Running", "0"),
         (pod(phase="Running", podIP="10.1.0.1"), "1/1", "Running", "0"),
-        (pod(metadata={"deletionTimestamp": MADE}, phase="Running"), "1/1", "Terminating", "0"),
-        (pod(metadata={"deletionTimestamp": MADE}, phase="Failed"), "1/1", "Failed", "0"),
-        (pod(phase="Failed", reason="Evicted"), "1/1", "Evicted", "0"),
+        (
+            pod(metadata={"deletionTimestamp": MADE}, phase="Running", podIP="10.1.0.1"),
+            "1/1",
+            "Terminating",
+            "0",
+        ),
+        (pod(metadata={"deletionTimestamp": MADE}, phase="Failed", podIP="10.1.0.1"), "0/1", "Failed", "0"),
+        (pod(phase="Failed", reason="Evicted"), "0/1", "Evicted", "0"),
+        (pod(phase="Pending"), "0/1", "Pending", "0"),
         (
             pod(
                 phase="Running",
@@ -248,7 +254,7 @@ def test_a_ready_pod():
                     {"state": {"running": {}}},
                 ],
             ),
-            "1/1",
+            "0/1",
             "Init:1/2",
             "0",
         ),

@@ -22,7 +22,7 @@ from cluster_world import (
     service,
 )
 
-from svcdns.objects.kinds import SERVICE
+from svcdns.objects.kinds import POD, SERVICE
 
 WEB = f"web.{SVC}"
 
@@ -122,11 +122,13 @@ def test_ttl_and_minimum_of_the_soa(
 @pytest.mark.row("A3")
 def test_the_serial_is_the_time_of_the_last_visible_change(new_world: Any) -> None:
     began = int(time.time())
-    world = new_world(service("web"))
+    world = new_world(service("web"), headless("db"), pod("db-0", "10.1.0.1", app="db"))
     serial = world.serial()
     assert began <= serial <= time.time() + 10
     world.change(SERVICE, "web", {"metadata": {"labels": {"colour": "blue"}}})
     world.change(SERVICE, "web", {"spec": {"sessionAffinity": "ClientIP"}})
+    world.set_ready("db-0", True)
+    world.change(POD, "db-0", {"metadata": {"labels": {"colour": "blue"}}})
     assert world.serial() == serial, "nothing changed that DNS shows"
     world.change(SERVICE, "web", {"spec": {"ports": [{"name": "http", "port": 81}]}})
     assert world.serial() > serial

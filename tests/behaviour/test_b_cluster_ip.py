@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +12,14 @@ from cluster_world import (
     SVC,
     TTL,
     World,
+    config,
     endpoint,
     endpoint_slice,
     external,
     headless,
     is_nodata,
     is_nxdomain,
+    namespace,
     pod,
     port,
     service,
@@ -203,3 +207,17 @@ def test_endpoints_of_a_cluster_ip_service(ask: Any) -> None:
     assert srv.additional == [f"{name}. {TTL} A 10.1.0.1"]
     assert is_nxdomain(ask(f"10-1-0-2.web.{SVC}")), "not ready"
     assert is_nxdomain(ask(f"web-a.web.{SVC}"))
+
+
+@pytest.mark.row("B1", "F1")
+def test_a_name_too_long_for_dns_is_left_out(tmp_path: Path) -> None:
+    """The Service keeps its address; it has no name over 255 octets, and no PTR that would name it."""
+    world = World(tmp_path, replace(config(), cluster_domain=".".join(["d" * 59] * 3)))
+    try:
+        world.add(namespace("n" * 63), service("s" * 63, ns="n" * 63, clusterIP="10.96.0.9"), service("web"))
+        domain = world.config.cluster_domain
+        assert len(world.ask(f"_http._tcp.web.default.svc.{domain}", "SRV").answer) == 1
+        assert is_nxdomain(world.ask("9.0.96.10.in-addr.arpa", "PTR"), "in-addr.arpa.")
+        assert is_nodata(world.ask(f"{'n' * 63}.{domain}", tcp=True), f"{domain}."), "short, and there"
+    finally:
+        world.close()

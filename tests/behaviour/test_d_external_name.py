@@ -118,9 +118,6 @@ def test_chains_are_followed_up_to_ten_links(ask: Any, links: int) -> None:
         assert reply.answer[-1] == f"link-15.{SVC}. {TTL} A 10.96.0.15"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="D3: of ten links nine are followed, the target of the tenth is not looked up"
-)
 @pytest.mark.row("D3")
 def test_ten_links_still_reach_the_target(ask: Any) -> None:
     assert ask(f"link-5.{SVC}", tcp=True).answer[-1] == f"link-15.{SVC}. {TTL} A 10.96.0.15"

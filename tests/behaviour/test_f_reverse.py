@@ -188,18 +188,12 @@ def test_our_own_ranges_never_go_on(new_world: Any, address: str, is_ours: bool)
         assert reply.rdata == ["file."]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="F4: own_reverse holds the cluster IP ranges only, not load_balancer_ranges"
-)
 @pytest.mark.row("F4")
 def test_ranges_of_load_balancers_are_our_own(new_world: Any) -> None:
     world = with_files(new_world(balancers=["192.168.1.0/24"]))
     assert is_nxdomain(world.ask(back("192.168.1.2"), "PTR"), "in-addr.arpa.")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="F4: the address of a registered Pod without PTR goes on to a zone file"
-)
 @pytest.mark.row("F4")
 def test_addresses_of_registered_pods_never_go_on(new_world: Any) -> None:
     world = with_files(new_world(headless(), pod("db-0", "192.168.1.2", app="db", ready=False)))

@@ -193,9 +193,6 @@ def test_the_cluster_domain_does_not_fall_through_by_default(new_world: Any) -> 
     assert is_nxdomain(world.ask(f"extra.{SVC}"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="G4: the cluster zone never gets Zone.fallthrough, whatever dns.fallthrough lists"
-)
 @pytest.mark.row("G4")
 @pytest.mark.parametrize("listed", [Z, "."])
 def test_the_cluster_domain_falls_through_if_listed(new_world: Any, listed: str) -> None:
@@ -205,9 +202,6 @@ def test_the_cluster_domain_falls_through_if_listed(new_world: Any, listed: str)
     assert is_nodata(world.ask(f"web.{SVC}", "TXT")), "NODATA does not"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="G4: a listed name below a reverse zone is not looked at, only the zone's own origin"
-)
 @pytest.mark.row("G4")
 def test_a_part_of_a_zone_may_be_listed(new_world: Any) -> None:
     world = new_world(fallthrough=("10.in-addr.arpa",))

@@ -212,3 +212,15 @@ def test_ixfr(axfr: Any, world: World) -> None:
 def test_only_where_a_zone_begins(axfr: Any, zone: str) -> None:
     (reply,) = axfr(zone, HERE)
     assert reply.rcode == "NOTAUTH"
+
+
+@pytest.mark.row("H3")
+def test_a_port_name_that_makes_no_label(new_world: Any) -> None:
+    """Port names may have 63 letters; with the `_` that is no label, so there is no such name."""
+    world = new_world(service("web", clusterIP="10.96.0.10", ports=[port(80, "p" * 63)]))
+
+    async def work() -> list[Reply]:
+        async with world.listening(HERE) as place:
+            return await transfer(place, transfer_query(Z))
+
+    assert f"web.{SVC}. {TTL} SRV 0 100 80 web.{SVC}." in lines(world.run(work()))

@@ -161,8 +161,9 @@ def test_it_runs_on_a_read_only_root_with_no_other_right(serve: Serve) -> None:
 
 
 def test_it_runs_without_new_privileges_where_port_53_is_free_for_all(serve: Serve) -> None:
-    none = ("--security-opt", "no-new-privileges")
-    container = serve(*none, "--sysctl", "net.ipv4.ip_unprivileged_port_start=53", *PUBLISHED_DNS)
+    none = ("--security-opt", "no-new-privileges", "--sysctl", "net.ipv4.ip_unprivileged_port_start=53")
+    few = ("--read-only", "--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE")
+    container = serve(*none, *few, *PUBLISHED_DNS)
     assert container.ask("dns-version.cluster.local", "TXT").rcode() == NOERROR
 
 

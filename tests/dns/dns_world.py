@@ -135,6 +135,7 @@ class World:
             ttl=TTL,
             zones=tuple(sorted(self.zones, key=lambda zone: -len(zone.key))),
             own_reverse=self.settings["own_reverse"],  # type: ignore[arg-type]
+            fallthrough=tuple(zone.key for zone in self.zones if zone.fallthrough),
             epoch=self.epoch,
         )
         with self.writing() as txn:

@@ -6,6 +6,7 @@ The machine's clock is left alone: it is the registry that is given another one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -55,7 +56,8 @@ def test_it_is_newer_after_any_jumps_of_the_clock(clock: int, jumps: list[int]) 
         (NOW, NOW + 5, NOW + 5),
         (NOW, NOW - DAY, NOW + 1),
         (NOW + DAY, NOW, NOW + DAY + 1),
-        (SPACE - 1, NOW, 0),
+        (SPACE - 1, SPACE - DAY, 0),
+        (0, SPACE // 2, 1),
         (SPACE - 1, SPACE + 7, 7),
         (0, SPACE, 1),
     ],
@@ -80,7 +82,7 @@ def test_writes_go_on_when_the_clock_is_set_back(run: Callable[..., Any], monkey
     for clock, names in ((NOW, "ab"), (NOW - 40 * DAY, "cd"), (NOW + 40 * DAY, "ef")):
         monkeypatch.setattr(commit.time, "time", lambda clock=clock: float(clock))
         run(writes(*names))
-    assert all(is_newer(second, first) for first, second in zip(seen, seen[1:], strict=False)), seen
+    assert all(is_newer(second, first) for first, second in pairwise(seen)), seen
     assert seen[-2] == NOW + 40 * DAY
 
 

@@ -1,4 +1,6 @@
-"""A store that is damaged: one line that says so and exit code 1, never a traceback or a restart loop."""
+"""A store that is damaged: one line that says so and exit code 1, no traceback, no writer that dies again
+and again.
+"""
 
 from __future__ import annotations
 
@@ -67,4 +69,4 @@ def test_damage_is_told_in_one_line(stopped: RunningServer, damage: Callable[[Pa
     assert len(lines) == 1, log
     assert str(stopped.data) in lines[0]
     assert "Traceback" not in log
-    assert "starting it again" not in log, log
+    assert "writer was ended" not in log, log

@@ -60,7 +60,6 @@ def test_data_of_a_newer_layout_are_left_alone() -> None:
             with env.begin(write=True) as txn:
                 layout = txn.get(b"layout", db=meta)
                 txn.put(b"layout", (1 << 20).to_bytes(4), db=meta)
-            line = None
         line = refused(own)
         assert "newer svcdns" in line
         with lmdb.open(str(own.data), max_dbs=64, map_size=MAP_OCTETS) as env:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from witness import A, connected, make_question
 
-RATE = 3_000
-"""Questions a second: enough to have the workers busy most of the time, and to leave room for the test."""
+RATE = 100_000
+"""Questions a second: more than the workers can answer, so each always has a batch in hand."""
 LONGEST_SECONDS = 3_600
 
 

@@ -24,7 +24,7 @@ from witness import GONE, PTR, A, Answer, Witness, address, make_question, read_
 
 CLIENTS = 16
 WORKERS = 2
-CHECKS = int(os.environ.get("READ_YOUR_WRITE_CHECKS", "6000"))
+CHECKS = int(os.environ.get("READ_YOUR_WRITE_CHECKS", "8000"))
 SOAK_CHECKS = max(CHECKS, 200_000)
 ASK_OVER_TCP_EACH = 25
 

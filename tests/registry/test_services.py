@@ -216,7 +216,7 @@ def test_a_stale_revision_is_a_conflict(run: Any) -> None:
     run(work)
 
 
-def test_names_too_long_for_dns_are_left_out_and_the_objects_are_kept(run: Any) -> None:
+def test_names_too_long_for_dns_are_refused_or_left_out(run: Any) -> None:
     domain = ".".join(["a" * 60] * 2 + ["b" * 50])
     long = "s" * 63
 
@@ -224,9 +224,10 @@ def test_names_too_long_for_dns_are_left_out_and_the_objects_are_kept(run: Any) 
         await create(running, service(long, clusterIP="None"))
         await create(running, service("t" * 63))
         await running.registry.create(NAMESPACE, "", {"metadata": {"name": "n" * 63}}, WRITE)
-        for spec in ({}, {"clusterIP": "None"}):
-            await create(running, service("u" * (62 + len(spec)), **spec), "n" * 63)
-        await running.registry.create(POD, "n" * 63, pod("p", "10.0.0.1", app="u" * 63), WRITE)
+        with pytest.raises(StatusError) as caught:
+            await create(running, service("u" * 63), "n" * 63)
+        assert [cause.field for cause in caught.value.causes] == ["metadata.name"]
+        assert "DNS allows 255" in caught.value.message
         await running.registry.create(POD, "default", pod("p", "10.0.0.1", app=long), WRITE)
         short = await create(running, service("web"))
         assert running.rrs(f"web.default.svc.{domain}", "A") == [short["spec"]["clusterIP"]]

@@ -49,6 +49,12 @@ upstreams = ["/etc/resolv.conf"]
 [api]
 listen = "127.0.0.1:8053"
 insecure = false
+names = []
+tls_cert = ""
+tls_key = ""
+client_ca = ""
+tokens = ""
+grant = []
 """
 
 
@@ -260,7 +266,7 @@ IN_FILE = [
     ),
     (
         "[api]\nlisten = '0.0.0.0:8053'",
-        "api.listen: 0.0.0.0:8053 can be reached from other machines, and the",
+        "api.listen: 0.0.0.0:8053 can be reached from other machines, and takes",
     ),
     ("[api]\nlisten = '127.0.0.1:1053'", "api.listen: 127.0.0.1:1053 is where DNS listens; allowed: another"),
 ]

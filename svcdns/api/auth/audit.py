@@ -1,0 +1,67 @@
+"""The audit log: one line a write, done or refused, at level INFO of the logger `svcdns.audit`.
+
+    {"time":"2026-01-31T12:00:00.123Z","user":"ci","verb":"create","resource":"services","namespace":"shop",
+     "name":"web","code":201,"client":"192.0.2.7"}
+
+No bodies and no headers: neither objects nor tokens end up in a log.  `code` 499: the client left before
+the answer; what it asked for may have been done.  Reviews write nothing and leave no line.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+import msgspec
+from aiohttp import web
+
+from .. import paths
+from .admission import USER
+
+log = logging.getLogger("svcdns.audit")
+
+_LONGEST = 300
+"""Characters of a name that a line repeats; no object has a longer one."""
+
+
+class _Metadata(msgspec.Struct):
+    name: str = ""
+
+
+class _Created(msgspec.Struct):
+    metadata: _Metadata
+
+
+_decode = msgspec.json.Decoder(_Created).decode
+
+
+def record(
+    request: web.Request, target: paths.Target | None, verb: str, code: int, answer: web.StreamResponse | None
+) -> None:
+    """Write the line of a request that was answered; those that write nothing leave none."""
+    if target is None or request.method in paths.READ or not log.isEnabledFor(logging.INFO):
+        return
+    user = request.get(USER)
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "user": user.username if user else "",
+        "verb": verb,
+        "resource": target.resource,
+        "namespace": target.namespace[:_LONGEST],
+        "name": target.name[:_LONGEST] or _created_name(code, answer),
+        "code": code,
+        "client": request.remote or "",
+    }
+    if "dryRun" in request.query:
+        entry["dryRun"] = True
+    log.info("%s", msgspec.json.encode(entry).decode())
+
+
+def _created_name(code: int, answer: web.StreamResponse | None) -> str:
+    """Return the name that a created object has, which the path doesn't say; "" where it can't be told."""
+    if code != 201 or not isinstance(answer, web.Response) or not isinstance(answer.body, bytes):
+        return ""
+    try:
+        return _decode(answer.body).metadata.name[:_LONGEST]
+    except msgspec.DecodeError:
+        return ""

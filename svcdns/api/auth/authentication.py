@@ -1,0 +1,79 @@
+"""Who sends a request: by a bearer token, or by the certificate that the client showed in the handshake.
+
+Rules:
+
+* a request with an Authorization header is who the token says, or nobody: a certificate beside it does
+  not count then, and what is no good token is refused, not ignored;
+* a certificate's common name is the user, its organizations are the groups.  That it is good was
+  checked in the handshake (see svcdns.server.tls);
+* every refusal has one text: it does not say what was wrong, and nothing of it is logged.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiohttp import web
+
+from svcdns.objects.errors import StatusError
+
+from ..reviews import User
+from .token_file import TokenFile
+from .token_lines import digest_of
+
+AUTHENTICATED = "system:authenticated"
+"""The group of all who said who they are."""
+CHALLENGE = 'Bearer realm="svcdns"'
+"""WWW-Authenticate of a refusal (RFC 6750, section 3)."""
+_LONGEST_TOKEN = 512
+"""Characters; ours have 50."""
+
+
+def unauthorized() -> StatusError:
+    """401: nobody we know."""
+    return StatusError(401, "Unauthorized", "Unauthorized")
+
+
+class Authentication:
+    """Finds the user of a request."""
+
+    def __init__(self, tokens: TokenFile | None, *, certificates: bool) -> None:
+        """`tokens` None: no token is good; `certificates`: whether those of clients count."""
+        self._tokens = tokens
+        self._certificates = certificates
+
+    def user(self, request: web.Request) -> User:
+        """Return the user.  Raises StatusError 401."""
+        given = request.headers.getall("Authorization", ())
+        user = self._of_token(given) if given else self._of_certificate(request)
+        if user is None:
+            raise unauthorized()
+        return user
+
+    def _of_token(self, given: Iterable[str]) -> User | None:
+        if self._tokens is None:
+            return None
+        header, *more = given
+        scheme, _, token = header.strip().partition(" ")
+        token = token.strip()
+        if more or scheme.lower() != "bearer" or not token or len(token) > _LONGEST_TOKEN:
+            return None
+        found = self._tokens.find(digest_of(token.encode(errors="surrogateescape")))
+        return None if found is None else User(found.name, "", (AUTHENTICATED,))
+
+    def _of_certificate(self, request: web.Request) -> User | None:
+        if not self._certificates or request.transport is None:
+            return None
+        certificate = request.transport.get_extra_info("peercert")
+        return _of_subject(certificate["subject"]) if certificate else None
+
+
+def _of_subject(subject: Iterable[Iterable[tuple[str, Any]]]) -> User | None:
+    """Return the user of a certificate's subject, a tuple of RDNs as the ssl module gives it."""
+    pairs = [pair for rdn in subject for pair in rdn]
+    names = [value for key, value in pairs if key == "commonName"]
+    groups = [value for key, value in pairs if key == "organizationName"]
+    return User(names[-1], "", (*groups, AUTHENTICATED)) if names and names[-1] else None

@@ -1,0 +1,69 @@
+"""What users may do: three roles, in all namespaces or in some.
+
+    view    get, list, watch
+    edit    view, and every write of what lives in a namespace, status included
+    admin   edit, and Namespaces themselves
+
+Rules:
+
+* a user may do what any of their grants allows: those of the configuration for them or their groups,
+  and the one that their token's line is;
+* a grant for some namespaces shows those Namespace objects, one by one; a list of all namespaces, or of
+  all Namespaces, takes a grant for all, and so do SubjectAccessReviews;
+* everybody may ask what they themselves may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from svcdns.config import Grant
+from svcdns.objects.kinds import KINDS, NAMESPACE
+
+from ..review_kinds import ACCESS, REVIEWS
+
+ADMINS = "svcdns:admins"
+"""The group that may do everything; the client certificate of `svcdns certs init` is of it."""
+BUILT_IN = Grant(group=ADMINS, role="admin")
+
+READING = frozenset({"get", "list", "watch"})
+WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+_KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
+_NAMESPACED = frozenset((kind.group, kind.plural) for kind in KINDS if kind.namespaced)
+_OWN_REVIEWS = frozenset((kind.group, kind.plural) for kind in REVIEWS if kind is not ACCESS)
+
+
+def matching(grants: Iterable[Grant], user: str, groups: Iterable[str]) -> Iterator[Grant]:
+    """Yield the grants that are for this user or one of these groups."""
+    among = frozenset(groups)
+    for grant in grants:
+        if grant.user == user if grant.user else grant.group in among:
+            yield grant
+
+
+def decide(
+    grants: Iterable[Grant], verb: str, group: str, resource: str, namespace: str, name: str
+) -> tuple[bool, str]:
+    """Return whether these grants allow something, and which role does.
+
+    `namespace` "" is all of them, or none for what is cluster-scoped.  A status is as its object is.
+    """
+    if (group, resource) in _OWN_REVIEWS:
+        return verb == "create", "everybody may ask about themselves" if verb == "create" else ""
+    if (group, resource) == (NAMESPACE.group, NAMESPACE.plural):
+        namespace = name  # a Namespace is looked upon as if it were inside itself
+    for grant in grants:
+        in_scope = not grant.namespaces or namespace in grant.namespaces
+        if in_scope and _role_allows(grant.role, verb, (group, resource)):
+            where = ", ".join(grant.namespaces)
+            return True, f"role {grant.role} in {where}" if where else f"role {grant.role}"
+    return False, ""
+
+
+def _role_allows(role: str, verb: str, resource: tuple[str, str]) -> bool:
+    if role == "admin":
+        return True
+    if verb in READING:
+        return resource in _KNOWN
+    return role == "edit" and verb in WRITING and resource in _NAMESPACED

@@ -1,0 +1,119 @@
+"""The listener of the API: plain HTTP or TLS, and new certificates without an end of what is open.
+
+Rules:
+
+* files that changed are taken for new connections once they have been the same for two looks, so that
+  nobody meets a half-copied pair; connections that are open go on with what they have;
+* files that don't fit together change nothing: the old ones stay in use until the new ones do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from aiohttp import web
+
+from svcdns.config import ApiConfig
+
+from .tls import TlsError, context_of, warnings
+
+LOOK_SECONDS = 1.0
+"""Between two looks at the files."""
+
+log = logging.getLogger(__name__)
+
+_Version = tuple[tuple[int, int, int], ...]
+
+
+class ApiSite:
+    """The API's listener: plain HTTP, or TLS with the files as they are now."""
+
+    def __init__(self, runner: web.AppRunner, listener: socket.socket, config: ApiConfig) -> None:
+        """`listener` listens already; `runner` is set up."""
+        self._runner = runner
+        self._listener = listener
+        self._config = config
+        self._taken = self._seen = self._look()
+        self._site: web.SockSite | None = None
+
+    async def start(self) -> None:
+        """Begin to answer.  Raises TlsError."""
+        await self._serve(context_of(self._config))
+        for warning in warnings(self._config):
+            log.warning("%s", warning)
+
+    async def _serve(self, context: ssl.SSLContext | None) -> None:
+        """Answer new connections with this context: on a listener that shares the socket of the last one.
+
+        A context of its own has no sessions, so nobody resumes one that an old CA had let in.
+        """
+        site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context)
+        await site.start()
+        if self._site is not None:
+            await self._site.stop()
+        self._site = site
+
+    async def follow(self) -> None:
+        """Look at the files once a second until cancelled; plain HTTP has none."""
+        while self._config.tls_cert is not None:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Take the files if they have changed, not since the last look, and fit together."""
+        version, before = self._look(), self._seen
+        self._seen = version
+        if version == self._taken or version != before:
+            return
+        self._taken = version
+        try:
+            await self._serve(context_of(self._config))
+        except TlsError as wrong:
+            log.error("%s; the old certificate stays in use", wrong)
+            return
+        log.info("the certificate files have changed; new connections get the new ones")
+        for warning in warnings(self._config):
+            log.warning("%s", warning)
+
+    def _look(self) -> _Version:
+        return tuple(_stat(path) for path in _files(self._config))
+
+
+def _files(config: ApiConfig) -> Iterator[Path]:
+    yield from (path for path in (config.tls_cert, config.tls_key, config.client_ca) if path is not None)
+
+
+def _stat(path: Path) -> tuple[int, int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    runner: web.AppRunner, listener: socket.socket, config: ApiConfig
+) -> AsyncIterator[ApiSite]:
+    """Answer on a socket that listens, while the body runs, and take changed files.  Raises TlsError."""
+    await runner.setup()
+    site = ApiSite(runner, listener, config)
+    try:
+        await site.start()
+        following = asyncio.create_task(site.follow())
+        try:
+            yield site
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+    finally:
+        await runner.cleanup()
+        listener.close()

@@ -1,0 +1,73 @@
+"""One server and one cache for all tests with kubectl; each test has a namespace of its own."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import RunningServer
+from running_kubectl import Kubectl, find_kubectl
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def kubectl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home and caches of kubectl."""
+    return tmp_path_factory.mktemp("kubectl")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunningServer]:
+    """A running server for all tests of this folder."""
+    with RunningServer(workers=1) as running:
+        yield running
+
+
+@pytest.fixture
+def kubectl(
+    need: Callable[..., str], server: RunningServer, kubectl_folder: Path, request: pytest.FixtureRequest
+) -> Iterator[Kubectl]:
+    """kubectl in a namespace that is the test's own and goes with it."""
+    if not find_kubectl():
+        need("kubectl of the dev extra")
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_"))
+    name = f"{words[:40].strip('-')}-{next(_numbers)}"
+    assert server.post("/api/v1/namespaces", {"metadata": {"name": name}}).status == 201
+    yield Kubectl(server.api, kubectl_folder, name)
+    server.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def web(kubectl: Kubectl, server: RunningServer) -> dict[str, Any]:
+    """A Service `web` with the Pods web-1 and web-2 in the test's namespace; the Service as stored."""
+    space = f"/api/v1/namespaces/{kubectl.namespace}"
+    for number in (1, 2):
+        assert server.post(f"{space}/pods", pod(f"web-{number}", f"10.1.0.{number}")).status == 201
+    made = server.post(f"{space}/services", service("web"))
+    assert made.status == 201
+    return made.json
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    ports = spec.pop("ports", [{"name": "http", "port": 80, "targetPort": 8080}])
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"selector": {"app": name}, "ports": ports, **spec},
+    }
+
+
+def pod(name: str, ip: str, app: str = "web", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": app}},
+        "spec": {"containers": [{"name": "main", "image": "none"}], **spec},
+        "status": {"podIP": ip},
+    }
