@@ -1,4 +1,4 @@
-"""The command line: serve, check, query, version.
+"""The command line: serve, check, query, kubeconfig, version; certs and token have files of their own.
 
 Rules:
 
@@ -16,6 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
+from . import cli_certs, cli_token
+from .cli_refused import Refused
 from .config import Config, ConfigError
 
 OK, REFUSED, MISTAKE = 0, 1, 2
@@ -41,6 +43,9 @@ Start it, register something, ask for it:
     dig @127.0.0.1 -p 1053 web.default.svc.cluster.local
 """,
 )
+
+app.add_typer(cli_certs.app, name="certs")
+app.add_typer(cli_token.app, name="token")
 
 _ConfigFlag = Annotated[
     Path | None,
@@ -99,6 +104,11 @@ def serve(
     }
     resolved = _load(config, flags)
 
+    from .config_access import mistakes
+
+    for mistake in mistakes(resolved.api):
+        raise ConfigError(mistake)
+
     from .server import logs, supervisor
 
     logs.set_up(resolved.log)
@@ -117,10 +127,11 @@ def check(config: _ConfigFlag = None) -> None:
     """
     resolved = _load(config, {})
 
-    from . import cli_check
+    from . import cli_check, config_access
 
     mistakes, there = cli_check.check(resolved)
-    for line in mistakes:
+    mistakes = [*config_access.mistakes(resolved.api), *mistakes]
+    for line in mistakes or config_access.warnings(resolved.api):
         _say(line)
     if mistakes:
         raise typer.Exit(MISTAKE)
@@ -172,6 +183,57 @@ def query(
 
 
 @app.command()
+def kubeconfig(
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", help="Where the API is; else as the configuration says."),
+    ] = None,
+    certs: Annotated[
+        Path | None, typer.Option("--certs", metavar="DIR", help="A folder that `svcdns certs init` made.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="Whom to trust.")] = None,
+    token: Annotated[
+        str,
+        typer.Option(
+            "--token", metavar="TOKEN", envvar="SVCDNS_TOKEN", help="A token; - reads it from stdin."
+        ),
+    ] = "",
+    client_cert: Annotated[Path | None, typer.Option("--client-cert", metavar="FILE")] = None,
+    client_key: Annotated[Path | None, typer.Option("--client-key", metavar="FILE")] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NS", help="Where commands go that name none.")
+    ] = "",
+    name: Annotated[
+        str, typer.Option("--name", help="What cluster, user and context are called.")
+    ] = "svcdns",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A new file; else stdout.")
+    ] = None,
+    config: _ConfigFlag = None,
+) -> None:
+    """Write what kubectl needs to talk to a running server, with certificates and keys in it.
+
+    Examples:
+
+        svcdns kubeconfig --certs certs > admin.kubeconfig
+
+        svcdns kubeconfig --server https://dns.example.org:8053 --ca certs/ca.crt --token - -o ci.kubeconfig
+    """
+    from .cli_kubeconfig import Credentials, server_of, write
+    from .cli_kubeconfig import kubeconfig as made
+
+    token = sys.stdin.readline().strip() if token == "-" else token
+    if certs is not None and client_cert is None:
+        credentials = Credentials.of_folder(certs, ca, token)
+    else:
+        credentials = Credentials(ca or (certs / "ca.crt" if certs else None), token, client_cert, client_key)
+    text, warning = made(server or server_of(_load(config, {})), credentials, namespace, name)
+    write(text, output)
+    if warning:
+        _say(warning)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     from . import __version__
@@ -187,6 +249,9 @@ def main(arguments: list[str] | None = None) -> None:
     except ConfigError as wrong:
         _say(str(wrong))
         code = MISTAKE
+    except Refused as refused:
+        _say(str(refused))
+        code = REFUSED
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:

@@ -47,6 +47,7 @@ class Kubectl:
         self.environ = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(folder),
+            "TMPDIR": str(folder),
             "KUBECACHEDIR": str(folder / "cache"),
             "KUBECONFIG": str(config),
             "LC_ALL": "C.UTF-8",
@@ -135,6 +136,13 @@ class Lines:
         """Return the next line when it comes."""
         return self._lines.get(timeout=GUARD_SECONDS)
 
+    def poll(self, seconds: float) -> str | None:
+        """Return the next line if it comes so soon."""
+        try:
+            return self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
     def take(self, count: int) -> list[str]:
         """Return the next lines when they come."""
         return [self.next() for _ in range(count)]
@@ -185,3 +193,24 @@ def _cells(line: str, starts: Sequence[int]) -> list[str]:
 def tables(text: str) -> list[list[list[str]]]:
     """Return the tables of `kubectl get` for several kinds, which empty lines separate."""
     return [table(part) for part in text.strip("\n").split("\n\n")]
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    """A manifest: it selects app=NAME and has one port."""
+    ports = spec.pop("ports", [{"name": "http", "port": 80, "targetPort": 8080}])
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"selector": {"app": name}, "ports": ports, **spec},
+    }
+
+
+def pod(name: str, ip: str, app: str = "web", **spec: Any) -> dict[str, Any]:
+    """A manifest with what a kubelet would report: its address."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": app}},
+        "spec": {"containers": [{"name": "main", "image": "none"}], **spec},
+        "status": {"podIP": ip},
+    }

@@ -1,7 +1,7 @@
 """Which form of an answer the client asks for: JSON objects, Tables, aggregated discovery.
 
-Everything is answered in JSON, whatever else `Accept` names: clients pick their decoder from the
-Content-Type of the answer, so a client that prefers protobuf is served too, and 406 is never given.
+Everything but /openapi/v2 is answered in JSON, whatever else `Accept` names: clients pick their decoder
+from the Content-Type of the answer, so a client that prefers protobuf is served too, and 406 is never given.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
 """
 
@@ -18,6 +18,11 @@ def _clauses(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
         media, *parameters = clause.split(";")
         pairs = (parameter.partition("=") for parameter in parameters)
         yield media.strip().lower(), {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def media_types(accept: str) -> Iterator[str]:
+    """Yield the media types of an Accept header, without their parameters."""
+    return (media for media, _ in _clauses(accept))
 
 
 def _asked_for(accept: str, form: str, group: str, versions: tuple[str, ...]) -> str:

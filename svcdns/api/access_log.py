@@ -1,9 +1,16 @@
-"""The access log: one line a request, at level INFO of the logger `aiohttp.access`; probes leave none."""
+"""The access log: one line a request, at level INFO of the logger `aiohttp.access`; probes leave none.
+
+What can't be read as HTTP leaves a line at level INFO of `svcdns.api.http`, which does not repeat what was
+sent: a token may be part of it.
+"""
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 from .health import QUIET
 
@@ -27,3 +34,20 @@ class AccessLogger(AbstractAccessLogger):
             time * 1000,
             agent,
         )
+
+
+class _Unreadable(logging.Filter):
+    """Makes a quiet line of each request that aiohttp could not parse and would log with all its octets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        wrong = record.exc_info[1] if record.exc_info else None
+        if isinstance(wrong, HttpProcessingError):
+            record.exc_info, record.exc_text = None, None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+            record.msg, record.args = f"{record.getMessage()}: it is no HTTP (%s)", (type(wrong).__name__,)
+            return server_log.isEnabledFor(logging.INFO)
+        return True
+
+
+server_log = logging.getLogger("svcdns.api.http")
+server_log.addFilter(_Unreadable())

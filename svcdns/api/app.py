@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from svcdns.objects.errors import StatusError, bad_request
 
 from . import bodies, health, paths, review_kinds
-from .access_log import AccessLogger
+from .access_log import AccessLogger, server_log
 from .answers import Clock, method_not_allowed, no_such_path, status_answer
 from .auth import audit
 from .auth.admission import Admission
@@ -85,6 +85,7 @@ def create_runner(app: web.Application) -> web.AppRunner:
         app,
         handler_cancellation=True,
         access_log_class=AccessLogger,
+        logger=server_log,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
     )
 

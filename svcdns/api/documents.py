@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from . import discovery, published_openapi
+from . import discovery, openapi_v2, published_openapi
 from .accept import JSON, discovery_version
 from .answers import is_pretty
 
@@ -30,7 +30,7 @@ class Document:
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
         octets = self.octets
-        if is_pretty(request):
+        if self.content_type.startswith(JSON) and is_pretty(request):
             octets = msgspec.json.format(octets, indent=2) + b"\n"
         return web.Response(body=octets, headers={**headers, "Content-Type": self.content_type})
 
@@ -46,6 +46,7 @@ class Documents:
             "/": lambda: _encode({"paths": self.paths()}),
             "/version": lambda: _encode(discovery.version_document(version)),
             "/apis": lambda: _encode(discovery.api_group_list()),
+            openapi_v2.PATH: openapi_v2.json_octets,
             "/openapi/v3": lambda: self._published("/openapi/v3"),
         }
         for group, v in discovery.groups():
@@ -70,6 +71,8 @@ class Documents:
         """Return what a path (without a trailing slash) answers to this request's Accept, None elsewhere."""
         if path in ("/api", "/apis") and (version := discovery_version(request.headers.get("Accept", ""))):
             return self._aggregated(path, version)
+        if path == openapi_v2.PATH and openapi_v2.is_protobuf(request.headers.get("Accept", "")):
+            return Document(openapi_v2.protobuf_octets(), openapi_v2.PROTOBUF)
         if path == "/api":
             return Document(_encode(discovery.api_versions(request.host)))
         if path not in self._makers:

@@ -180,14 +180,15 @@ def _int_or_string(octets: bytes) -> int | str:
     return found
 
 
-def _json(octets: bytes) -> Any:
+def _fields(octets: bytes) -> Object | None:
+    """FieldsV1 is a JSON object in octets."""
     raw = _FIELDS.read(octets).get("raw", b"")
     try:
-        return msgspec.json.decode(raw) if raw else None
+        return msgspec.json.decode(raw, type=dict[str, Any]) if raw else None
     except RecursionError:
         raise Malformed("it is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"it is not valid JSON: {error}") from None
+        raise Malformed(f"it is not a valid JSON object: {error}") from None
 
 
 def _extra_value(octets: bytes) -> list[str]:
@@ -199,7 +200,7 @@ _FORMS: dict[str, Read] = {
     "k8s.io.api.authentication.v1.ExtraValue": _extra_value,
     "k8s.io.api.authorization.v1.ExtraValue": _extra_value,
     "k8s.io.apimachinery.pkg.api.resource.Quantity": _quantity,
-    "k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1": _json,
+    "k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1": _fields,
     "k8s.io.apimachinery.pkg.apis.meta.v1.MicroTime": _micro_time,
     "k8s.io.apimachinery.pkg.apis.meta.v1.Time": _time,
     "k8s.io.apimachinery.pkg.util.intstr.IntOrString": _int_or_string,

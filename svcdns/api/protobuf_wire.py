@@ -67,17 +67,22 @@ class Message:
         at, end, fields = 0, len(octets), self._put
         while at < end:
             tag = octets[at]
-            if tag < 128:
-                at += 1
-            else:
-                tag, at = varint(octets, at)
+            at += 1
+            if tag > 127:
+                tag, at = varint(octets, at - 1)
             field = fields.get(tag)
             if field is None:
                 at = self._skip(octets, at, tag)
                 continue
             name, put = field
             try:
-                value, at = _value(octets, at, tag & 7)
+                # Most values are few octets: those are taken here, all others in _value.
+                small = octets[at] if at < end else 255
+                stop = at + 1 + small
+                if small < 128 and tag & 7 == OCTETS and stop <= end:
+                    value, at = octets[at + 1 : stop], stop
+                else:
+                    value, at = _value(octets, at, tag & 7)
                 put(found, value)
             except Malformed as error:
                 raise error.below(name) from None

@@ -19,18 +19,27 @@ from aiohttp import web
 
 from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
-from svcdns.objects.kinds import KINDS, Kind
+from svcdns.objects.kinds import KINDS, NAMESPACE, Kind
 
 from . import answers, bodies, discovery, parameters
 from .review_kinds import ACCESS, METHODS, REVIEWS, SELF, SELF_RULES
 
 Object = dict[str, Any]
 
-READABLE_PATHS = (
-    *("/", "/api", "/api/*", "/apis", "/apis/*", "/openapi/*", "/version"),
-    *("/healthz", "/livez", "/metrics", "/readyz"),
+_PATHS = (
+    "/",
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/healthz",
+    "/livez",
+    "/openapi/*",
+    "/readyz",
+    "/version",
 )
 """Paths without objects, which whoever is let in may read."""
+_METRICS = "/metrics"
 _READ_VERBS = ("get", "head")
 
 
@@ -115,7 +124,7 @@ class Reviews:
         if "resourceAttributes" in spec:
             allowed, reason = self._may(user, spec["resourceAttributes"])
         else:
-            allowed, reason = _may_read(spec["nonResourceAttributes"])
+            allowed, reason = self._may_read(user, spec["nonResourceAttributes"])
         return {"allowed": allowed, **({"reason": reason} if reason else {})}
 
     def _check_may_ask(self, user: User) -> None:
@@ -137,12 +146,27 @@ class Reviews:
                 break
         return allowed, reason
 
+    def _may_read(self, user: User, asked: Object) -> tuple[bool, str]:
+        """Return whether the user may read a path without objects: there is nothing else to do with one."""
+        path, verb = asked.get("path", ""), asked.get("verb", "").lower()
+        if verb not in _READ_VERBS:
+            return False, "paths without objects can only be read (get, head)"
+        for known in self._paths(user):
+            if path == known or (known.endswith("*") and path.startswith(known[:-1])):
+                return True, ""
+        return False, ""
+
+    def _paths(self, user: User) -> list[str]:
+        """Return the paths that the user may read; metrics tell of all namespaces (see auth.admission)."""
+        allowed = self._authority.allowed(user, "list", NAMESPACE.group, NAMESPACE.plural, "", "", "")[0]
+        return [*_PATHS, _METRICS] if allowed else [*_PATHS]
+
     def _rules(self, user: User, namespace: str) -> Object:
         if not namespace:
             raise bad_request("no namespace on request: spec.namespace must name one")
         return {
             "resourceRules": list(self._resource_rules(user, namespace)),
-            "nonResourceRules": [{"verbs": list(_READ_VERBS), "nonResourceURLs": list(READABLE_PATHS)}],
+            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": self._paths(user)}],
             "incomplete": False,
         }
 
@@ -203,14 +227,3 @@ def _questions(asked: Object) -> Iterator[tuple[str, str, str, str, bool]]:
     for kind, own, verbs in matching:
         for each in verbs if verb == "*" else [verb]:
             yield each, kind.group, kind.plural, own, not kind.namespaced
-
-
-def _may_read(asked: Object) -> tuple[bool, str]:
-    """Return whether a path without objects may be read (and what other methods there are: none)."""
-    path, verb = asked.get("path", ""), asked.get("verb", "").lower()
-    if verb not in _READ_VERBS:
-        return False, "paths without objects can only be read (get, head)"
-    for known in READABLE_PATHS:
-        if path == known or (known.endswith("*") and path.startswith(known[:-1])):
-            return True, ""
-    return False, "no such path"

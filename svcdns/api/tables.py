@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from svcdns.objects import openapi
-from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
 from svcdns.registry.options import Page
 
 from . import cells
+from .event_cells import of_event
 
 _CORE = "io.k8s.api.core.v1."
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -51,6 +52,7 @@ class Column:
 _NAME = Column("Name", (_META, "name"), format="name")
 _AGE = Column("Age", (_META, "creationTimestamp"))
 _SLICE = openapi.component(ENDPOINTSLICE)
+_EVENT = _CORE + "Event"
 _SERVICE_SPEC = _CORE + "ServiceSpec"
 _RESTARTS = (
     "The number of times the containers in this pod have been restarted and when the last container in "
@@ -87,6 +89,18 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
         _AGE,
     ),
     ENDPOINTS: (_NAME, Column("Endpoints", (_CORE + "Endpoints", "subsets")), _AGE),
+    EVENT: (
+        Column("Last Seen", (_EVENT, "lastTimestamp")),
+        Column("Type", (_EVENT, "type")),
+        Column("Reason", (_EVENT, "reason")),
+        Column("Object", (_EVENT, "involvedObject")),
+        Column("Subobject", (_CORE + "ObjectReference", "fieldPath"), 1),
+        Column("Source", (_EVENT, "source"), 1),
+        Column("Message", (_EVENT, "message")),
+        Column("First Seen", (_EVENT, "firstTimestamp"), 1),
+        Column("Count", (_EVENT, "count"), 1),
+        Column("Name", (_META, "name"), 1),
+    ),
 }
 
 _CELLS: dict[Kind, Callable[[dict[str, Any], float], list[str]]] = {
@@ -95,6 +109,7 @@ _CELLS: dict[Kind, Callable[[dict[str, Any], float], list[str]]] = {
     POD: cells.of_pod,
     ENDPOINTSLICE: cells.of_endpointslice,
     ENDPOINTS: cells.of_endpoints,
+    EVENT: of_event,
 }
 
 

@@ -82,7 +82,7 @@ def ports_of(service: Mapping[str, Any], pod: Mapping[str, Any]) -> list[dict[st
     """
     ports = []
     for port in service["spec"].get("ports") or []:
-        number = _target_number(port, pod)
+        number = target_number(port, pod)
         if number is None:
             continue
         entry = {"name": port.get("name") or "", "port": number, "protocol": port.get("protocol") or "TCP"}
@@ -92,7 +92,8 @@ def ports_of(service: Mapping[str, Any], pod: Mapping[str, Any]) -> list[dict[st
     return ports
 
 
-def _target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None:
+def target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None:
+    """Return the number that a Service's port is reached on in a Pod, None where the Pod lacks the name."""
     target = port.get("targetPort")
     if isinstance(target, int):
         return target or int(port["port"])

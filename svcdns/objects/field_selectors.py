@@ -13,7 +13,7 @@ from typing import Any
 
 from svcdns.objects.causes import shown
 from svcdns.objects.errors import StatusError, bad_request
-from svcdns.objects.kinds import NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import EVENT, NAMESPACE, POD, SERVICE, Kind
 
 _PART = re.compile(
     r"\s*(?P<field>[^=!,\\\s]*)\s*(?P<operator>==|!=|=)(?P<value>(?:[^\\,=]|\\[\\,=])*)(?:,|\Z)"
@@ -45,6 +45,7 @@ def _readers(*fields: str) -> dict[str, _Reader]:
 
 
 _COMMON = _readers()
+_component, _reporting = _text_at("source.component"), _text_at("reportingComponent")
 _OF_KIND = {
     NAMESPACE: _readers("status.phase"),
     SERVICE: _readers("spec.clusterIP", "spec.type"),
@@ -58,6 +59,21 @@ _OF_KIND = {
         "status.phase",
         "status.podIP",
     ),
+    EVENT: {
+        **_readers(
+            "involvedObject.apiVersion",
+            "involvedObject.fieldPath",
+            "involvedObject.kind",
+            "involvedObject.name",
+            "involvedObject.namespace",
+            "involvedObject.resourceVersion",
+            "involvedObject.uid",
+            "reason",
+            "reportingComponent",
+            "type",
+        ),
+        "source": lambda event: _component(event) or _reporting(event),
+    },
 }
 
 

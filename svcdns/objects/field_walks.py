@@ -38,16 +38,24 @@ class Comparison:
     def __bool__(self) -> bool:
         return bool(self.added or self.modified or self.removed)
 
+    def only_in(self, key: str) -> bool:
+        """Return whether nothing differs but one field of the root, such as "f:status"."""
+        return {key}.issuperset((*self.added, *self.modified, *self.removed))
+
 
 def element_key(shape: Shape, element: Any) -> str:
     """Return the key of an element of a list of type "map" or "set", such as `v:"a"`."""
-    if shape.list_type == "set":
+    names = shape.list_keys
+    if not names:
         return "v:" + _encode(element).decode()
-    named = {}
-    for name in shape.list_keys:
-        value = element.get(name, _KEY_DEFAULTS.get(name))
-        if value is not None:
-            named[name] = value
+    if len(names) == 1:
+        return _key(names, element.get(names[0], _KEY_DEFAULTS.get(names[0])))
+    return _key(names, *[element.get(name, _KEY_DEFAULTS.get(name)) for name in names])
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _key(names: tuple[str, ...], *values: Any) -> str:
+    named = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     return "k:" + _encode(named).decode()
 
 
@@ -66,11 +74,9 @@ def everything(shape: Shape | None, value: Any) -> Fields:
     if shape is None or not value or not shape.is_divisible:
         return LEAF
     if isinstance(value, dict):
-        if not shape.has_fields:
-            inner = shape.values
-            nodes = {"f:" + name: everything(inner, value[name]) for name in sorted(value)}
-            return {SELF: LEAF, **nodes}
         template, divisible = _plan(shape, tuple(value))
+        if not divisible:
+            return template
         out = template.copy()
         for name, key, inner in divisible:
             out[key] = everything(inner, value[name])
@@ -88,7 +94,7 @@ def everything(shape: Shape | None, value: Any) -> Fields:
 def _plan(shape: Shape, names: tuple[str, ...]) -> tuple[Fields, tuple[tuple[str, str, Shape], ...]]:
     """Return the node of an object with these fields, and those of them whose nodes depend on the values."""
     template: Fields = {SELF: LEAF, **{"f:" + name: LEAF for name in sorted(names)}}
-    found = [(name, "f:" + name, shape.fields.get(name)) for name in names]
+    found = [(name, "f:" + name, child_of(shape, name)) for name in names]
     divisible = tuple((name, key, inner) for name, key, inner in found if inner and inner.is_divisible)
     return template, divisible
 

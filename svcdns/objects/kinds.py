@@ -32,8 +32,9 @@ SERVICE = Kind("Service", "services", "service", "", "v1", True, ("svc",), ("all
 POD = Kind("Pod", "pods", "pod", "", "v1", True, ("po",), ("all",), has_status=True)
 ENDPOINTSLICE = Kind("EndpointSlice", "endpointslices", "endpointslice", "discovery.k8s.io", "v1", True)
 ENDPOINTS = Kind("Endpoints", "endpoints", "endpoints", "", "v1", True, ("ep",), read_only=True)
+EVENT = Kind("Event", "events", "event", "", "v1", True, ("ev",))
 
-KINDS: tuple[Kind, ...] = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE, ENDPOINTS)
+KINDS: tuple[Kind, ...] = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE, ENDPOINTS, EVENT)
 STORED: tuple[Kind, ...] = tuple(kind for kind in KINDS if not kind.read_only)
 
 _BY_MANIFEST = {(kind.api_version, kind.name): kind for kind in KINDS}

@@ -9,6 +9,10 @@ wrote otherwise ("Update").  Rules that hold here, all Kubernetes' own:
 - at most ten Update entries are kept; the oldest beyond that become one, "ancient-changes";
 - what the server gives (uid, revision, allocated addresses, ...) is owned by nobody.
 
+One rule is ours: a Pod has one owner whose fields are not written down (fieldsV1 is {}) until a write that is
+neither its creation nor a change of its status.  Pods come and report by the thousand; a list of their fields
+would be longer than they are, and each status would be written with it.
+
 Pure: the time of a write is given.  Entries are plain JSON and never changed in place.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
@@ -16,13 +20,14 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from svcdns.objects import field_paths
-from svcdns.objects.field_paths import SELF, Fields
+from svcdns.objects.field_paths import LEAF, SELF, Fields
 from svcdns.objects.field_walks import compare, everything
 from svcdns.objects.kinds import POD, Kind
 from svcdns.objects.shape import shape_of
@@ -33,6 +38,8 @@ Owner = tuple[str, str, str]
 """(manager, operation, subresource)."""
 
 APPLY, UPDATE = "Apply", "Update"
+SERVER = "svcdns"
+"""The manager of what the server itself writes."""
 BEFORE_FIRST_APPLY = "before-first-apply"
 ANCIENT = "ancient-changes"
 MOST_UPDATERS = 10
@@ -40,25 +47,24 @@ MOST_ENTRIES = 200
 """Entries that are accepted from a client that sets managedFields itself."""
 LONGEST_MANAGER = 128
 
-_NOT_OWNED = frozenset(
-    {
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "generation",
-        "managedFields",
-        "name",
-        "namespace",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    }
-)
+_METADATA = ("annotations", "finalizers", "generateName", "labels", "ownerReferences")
+"""What can be owned there; all else names the object, or is the server's."""
 _TYPE = frozenset({"apiVersion", "kind"})
 ALWAYS_THERE = ("metadata", "spec", "status")
 """Fields that are not added or removed themselves, only what is in them."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Authorship:
+    """Whose a write is."""
+
+    manager: str = SERVER
+    given: list[Entry] | None = None
+    """The entries that the write itself sets, see given_entries()."""
+    settled: list[Entry] | None = None
+    """The entries after the write, where they are known already: it is an apply."""
 
 
 def owned_part(kind: Kind, obj: Object, subresource: str = "") -> Object:
@@ -69,7 +75,8 @@ def owned_part(kind: Kind, obj: Object, subresource: str = "") -> Object:
     if subresource == "status":
         return {"status": obj["status"]} if obj.get("status") else {}
     out = {key: value for key, value in obj.items() if key not in _TYPE}
-    out["metadata"] = {k: v for k, v in (obj.get("metadata") or {}).items() if k not in _NOT_OWNED}
+    metadata = obj.get("metadata") or {}
+    out["metadata"] = {key: metadata[key] for key in _METADATA if key in metadata}
     if not out["metadata"]:
         del out["metadata"]
     if kind is not POD:
@@ -101,23 +108,36 @@ def created(kind: Kind, obj: Object, manager: str, time: str, *, status: bool = 
 
     Without `status` the status is the server's alone, since the client gave none.
     """
+    if kind is POD:
+        return [entry(kind, (manager, UPDATE, ""), LEAF, time)]
     fields = _all_of(kind, obj, status=status)
     return [entry(kind, (manager, UPDATE, ""), fields, time)] if fields else []
+
+
+def _is_unwritten(kind: Kind, entries: list[Entry]) -> bool:
+    """Whether the fields of the one owner of a Pod have not been written down."""
+    return kind is POD and len(entries) == 1 and entries[0].get("fieldsV1") == {}
+
+
+def written_out(kind: Kind, obj: Object, entries: list[Entry]) -> list[Entry]:
+    """Return entries that name their fields; `obj` is the object to which they belong."""
+    if not _is_unwritten(kind, entries):
+        return entries
+    return [{**entries[0], "fieldsV1": _all_of(kind, obj)}]
 
 
 def _all_of(kind: Kind, obj: Object, *, status: bool = True) -> Fields:
     part = owned_part(kind, obj)
     if not status:
         part.pop("status", None)
-    fields = everything(shape_of(kind), part)
-    out = {}
-    for key, node in fields.items():
-        if key[2:] in ALWAYS_THERE:  # as if there from the start, so nobody's
+    shapes, out = shape_of(kind).fields, {}
+    for key in sorted(part):
+        node = everything(shapes.get(key), part[key])
+        if key in ALWAYS_THERE:  # as if there from the start, so nobody's
             node = {inner: below for inner, below in node.items() if inner != SELF}
             if not node:
                 continue
-        if key != SELF:
-            out[key] = node
+        out["f:" + key] = node
     return out
 
 
@@ -125,28 +145,28 @@ def updated(
     kind: Kind, old: Object, new: Object, entries: list[Entry], owner: Owner, time: str
 ) -> list[Entry]:
     """Return the entries after a write that isn't an apply, as they were if it changed nothing."""
-    if not entries:
+    if not entries or (owner[2] and _is_unwritten(kind, entries)):
         return entries
     before, after = owned_part(kind, old, owner[2]), owned_part(kind, new, owner[2])
     for key in ALWAYS_THERE:
         if key in after:
             before.setdefault(key, {})
     change = compare(shape_of(kind), before, after)
-    if not change:
+    if not change or (change.only_in("f:status") and _is_unwritten(kind, entries)):
         return entries
+    entries = written_out(kind, old, entries)
     written = field_paths.union(change.added, change.modified)
     rest, own = without(entries, owner, field_paths.union(written, change.removed))
-    fields = field_paths.difference(own, change.removed)
-    joined = field_paths.union(fields, written)
-    if joined:
-        joined = joined if joined is own else field_paths.ordered(joined)
-        rest.append(entry(kind, owner, joined, time))
-    return arranged(kind, rest)
+    fields = field_paths.union(field_paths.difference(own, change.removed), written)
+    if fields:
+        fields = fields if fields is own else field_paths.ordered(fields)
+        rest.append(entry(kind, owner, fields, time))
+    return rest if len(rest) <= MOST_UPDATERS else _capped(kind, rest)
 
 
 def without(entries: list[Entry], owner: Owner, fields: Fields) -> tuple[list[Entry], Fields]:
     """Return the other owners' entries without these fields, and what the owner itself has had so far."""
-    rest, own = [], field_paths.LEAF
+    rest, own = [], LEAF
     for each in entries:
         held: Fields = each.get("fieldsV1") or {}
         if owner_of(each) == owner:
@@ -158,11 +178,9 @@ def without(entries: list[Entry], owner: Owner, fields: Fields) -> tuple[list[En
     return rest, own
 
 
-def arranged(kind: Kind, entries: list[Entry]) -> list[Entry]:
-    """Return entries in Kubernetes' order (applied ones first, then by time), not too many of them."""
-    if len(entries) > MOST_UPDATERS:
-        entries = _capped(kind, entries)
-    return sorted(entries, key=_place) if len(entries) > 1 else entries
+def arranged(entries: list[Entry]) -> list[Entry]:
+    """Return entries in Kubernetes' order: applied ones first, then by time."""
+    return sorted(entries, key=_place)
 
 
 def _place(given: Entry) -> tuple[str, str, str, str]:
@@ -179,12 +197,12 @@ def _capped(kind: Kind, entries: list[Entry]) -> list[Entry]:
     many = len(updates) - MOST_UPDATERS
     if many <= 0:
         return entries
-    oldest, fields = updates[: many + 1], field_paths.LEAF
+    oldest, fields = updates[: many + 1], LEAF
     for each in oldest:
         fields = field_paths.union(fields, each.get("fieldsV1") or {})
     kept = [each for each in entries if all(each is not gone for gone in oldest)]
     time = oldest[-1].get("time", "")
-    return [*kept, entry(kind, (ANCIENT, UPDATE, ""), field_paths.ordered(fields), time)]
+    return arranged([*kept, entry(kind, (ANCIENT, UPDATE, ""), field_paths.ordered(fields), time)])
 
 
 def before_first_apply(kind: Kind, live: Object, time: str) -> list[Entry]:

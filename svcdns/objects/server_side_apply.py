@@ -35,6 +35,7 @@ from svcdns.objects.ownership import (
     owned_part,
     owner_of,
     without,
+    written_out,
 )
 from svcdns.objects.schema import structure
 from svcdns.objects.shape import Shape, shape_of
@@ -48,8 +49,8 @@ _STAYS = frozenset("f:" + name for name in ALWAYS_THERE)
 Conflicts = list[tuple[Entry, Fields]]
 
 
-def check_configuration(kind: Kind, configuration: Any) -> None:
-    """Raise StatusError 400 for a configuration that tells of owners; it is as it came, before structure()."""
+def check_configuration(configuration: Any) -> None:
+    """Raise StatusError 400 for a configuration, as it came, that tells of owners."""
     metadata = configuration.get("metadata") if isinstance(configuration, dict) else None
     if isinstance(metadata, dict) and metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
@@ -78,6 +79,7 @@ def apply(
     """
     manager, _, subresource = owner
     entries = live["metadata"].get("managedFields") or before_first_apply(kind, live, time)
+    entries = written_out(kind, live, entries)
     part = owned_part(kind, configuration, subresource)
     fields = _fields_of(kind, part)
     previous = _fields_held(entries, owner)
@@ -105,7 +107,7 @@ def apply(
         rest.append(entry(kind, owner, fields, time))
     if manager == KUBECTL and not subresource:
         merged = _with_last_applied(merged, configuration)
-    return _with_preconditions(merged, configuration), arranged(kind, rest)
+    return _with_preconditions(merged, configuration), arranged(rest)
 
 
 def _fields_of(kind: Kind, part: Object) -> Fields:

@@ -11,7 +11,8 @@ from typing import Any
 
 from svcdns.objects import schema, syntax
 from svcdns.objects.errors import Cause
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.event_rules import event_causes
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.metadata_rules import NameRule, metadata_causes, update_causes
 from svcdns.objects.pod_rules import pod_causes
 from svcdns.objects.service_rules import service_causes
@@ -25,6 +26,7 @@ _NAME_RULES: dict[Kind, NameRule] = {
     SERVICE: syntax.label_1035_errors,
     POD: syntax.subdomain_errors,
     ENDPOINTSLICE: syntax.subdomain_errors,
+    EVENT: syntax.subdomain_errors,
 }
 
 
@@ -54,3 +56,5 @@ def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iter
         yield from pod_causes(new)
     elif kind is ENDPOINTSLICE:
         yield from slice_causes(new, old)
+    elif kind is EVENT:
+        yield from event_causes(new)

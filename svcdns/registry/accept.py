@@ -15,9 +15,11 @@ from typing import Any
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
 from svcdns.names.key import MAX_NAME_OCTETS
+from svcdns.objects import ownership
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, invalid, not_found
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.ownership import Authorship
 from svcdns.objects.validation import validate
 
 from . import addresses
@@ -34,13 +36,17 @@ _SERVERS_OWN = (
     "resourceVersion",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
+    "managedFields",
 )
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
 PROTECTED_NAMESPACES = frozenset({"default", "kube-system"})
+_THE_SERVER = Authorship()
 
 
-def create(writing: Writing, kind: Kind, namespace: str, body: Object) -> Written:
+def create(
+    writing: Writing, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
+) -> Written:
     """Store a new object; `body` has passed the schema."""
     metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _SERVERS_OWN}
     _check_namespace_field(kind, namespace, metadata)
@@ -66,11 +72,22 @@ def create(writing: Writing, kind: Kind, namespace: str, body: Object) -> Writte
             name=name,
             group=kind.group,
         )
-    new["metadata"] = _born(writing, new["metadata"])
+    new["metadata"] = _owned(_born(writing, new["metadata"]), author.settled)
+    if author.settled is None:
+        given = bool(body.get("status"))
+        entries = ownership.created(kind, new, author.manager, writing.now, status=given)
+        new["metadata"] = _owned(new["metadata"], entries)
     return _store(writing, kind, None, new)
 
 
-def update(writing: Writing, kind: Kind, old: Object, body: Object, subresource: str) -> Written:
+def update(
+    writing: Writing,
+    kind: Kind,
+    old: Object,
+    body: Object,
+    subresource: str,
+    author: Authorship = _THE_SERVER,
+) -> Written:
     """Store a changed object; a write that changes nothing keeps the revision."""
     metadata = dict(body.get("metadata") or {})
     name = old["metadata"]["name"]
@@ -87,7 +104,35 @@ def update(writing: Writing, kind: Kind, old: Object, body: Object, subresource:
     _check(kind, new, old)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise _generated(name)
+    new["metadata"] = _owned(new["metadata"], _owners_after(writing, kind, old, new, subresource, author))
     return _store(writing, kind, old, new)
+
+
+def _owners_after(
+    writing: Writing, kind: Kind, old: Object, new: Object, subresource: str, author: Authorship
+) -> list[ownership.Entry]:
+    """Return the managedFields of a changed object; the stored ones if nothing but times would change."""
+    stored: list[ownership.Entry] = old["metadata"].get("managedFields") or []
+    entries = author.settled
+    if entries is None:
+        owner = (author.manager, ownership.UPDATE, subresource)
+        before = stored if author.given is None else author.given
+        entries = ownership.updated(kind, old, new, before, owner, writing.now)
+        if entries is stored or author.given is None:
+            return entries
+    same = (
+        ownership.same_but_times(entries, stored)
+        and {**new, "metadata": _owned(new["metadata"], stored)} == old
+    )
+    return stored if same else entries
+
+
+def _owned(metadata: Object, entries: list[ownership.Entry] | None) -> Object:
+    """Return metadata with these managedFields."""
+    if entries is None or metadata.get("managedFields", []) is entries:
+        return metadata
+    kept = {key: value for key, value in metadata.items() if key != "managedFields"}
+    return {**kept, "managedFields": entries} if entries else kept
 
 
 def delete(writing: Writing, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:

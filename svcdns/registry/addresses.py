@@ -18,6 +18,7 @@ from typing import Any
 from svcdns.cluster import allocation
 from svcdns.cluster.allocation import Network
 from svcdns.cluster.families import choose_families, family_of, has_cluster_ip, is_headless
+from svcdns.cluster.notes import range_full, service_notes
 from svcdns.objects.errors import Cause, StatusError, invalid
 
 from .writing import Writing
@@ -31,6 +32,16 @@ def allocate(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any]) 
     Raises StatusError: 422 with a cause for each address or port that can't be had, 507 where a
     range is full.
     """
+    try:
+        _allocate(writing, old, new)
+    except StatusError as refused:
+        if refused.code == FULL:
+            writing.notes.append(range_full(new, refused.message))
+        raise
+    writing.notes += service_notes(old, new)
+
+
+def _allocate(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
     new["spec"] = spec = dict(new["spec"])
     causes: list[Cause] = []
     owner = _owner(new)

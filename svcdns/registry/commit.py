@@ -21,6 +21,7 @@ from typing import Any
 
 import lmdb
 
+from svcdns.cluster.notes import Note
 from svcdns.objects.errors import StatusError
 from svcdns.store import log
 from svcdns.store.environment import Store
@@ -55,11 +56,18 @@ class _Waiting:
 class Committer:
     """Runs writes in its own thread; `on_commit` is called in the event loop after each commit."""
 
-    def __init__(self, store: Store, settings: Settings, on_commit: Callable[[float], None]) -> None:
-        """`on_commit` is given the duration of the group, in seconds."""
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        on_commit: Callable[[float], None],
+        on_notes: Callable[[list[Note]], None] = lambda notes: None,
+    ) -> None:
+        """`on_commit` is given the duration of the group, in seconds, `on_notes` what is to be told of it."""
         self._store = store
         self._settings = settings
         self._on_commit = on_commit
+        self._on_notes = on_notes
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -88,8 +96,9 @@ class Committer:
                 return
             group, ended = self._gather(first)
             began = time.monotonic()
-            changed = self._commit(group)
-            self._tell(group, time.monotonic() - began if changed else None)
+            notes: list[Note] = []
+            changed = self._commit(group, notes)
+            self._tell(group, time.monotonic() - began if changed else None, notes)
             if ended:
                 return
 
@@ -105,12 +114,12 @@ class Committer:
             group.append(following)
         return group, False
 
-    def _commit(self, group: list[_Waiting]) -> bool:
-        """Run a group; return whether anything was committed."""
+    def _commit(self, group: list[_Waiting], notes: list[Note]) -> bool:
+        """Run a group; return whether anything was committed.  What is to be told is added to `notes`."""
         txn = None
         try:
             txn = self._store.env.begin(write=True)
-            touched, changed = self._run_all(txn, group)
+            touched, changed = self._run_all(txn, group, notes)
             if changed:
                 self._finish(txn, touched)
                 txn.commit()
@@ -120,27 +129,33 @@ class Committer:
         except Exception as failure:
             if txn is not None:
                 txn.abort()
+            notes.clear()
             error = _group_failure(failure)
             for waiting in group:
                 waiting.error = waiting.error or error
             return False
 
-    def _run_all(self, txn: lmdb.Transaction, group: list[_Waiting]) -> tuple[Touched, bool]:
+    def _run_all(
+        self, txn: lmdb.Transaction, group: list[_Waiting], notes: list[Note]
+    ) -> tuple[Touched, bool]:
         touched, changed = Touched(), False
         now = datetime.now(UTC).strftime(TIME_FORMAT)
         for waiting in group:
+            told: list[Note] = []
             try:
                 with self._store.env.begin(write=True, parent=txn) as child:
-                    writing = Writing(child, self._store.tables, self._settings, now)
+                    writing = Writing(child, self._store.tables, self._settings, now, notes=told)
                     waiting.result = waiting.action(writing)
                     if waiting.dry_run:
                         raise _DryRun(waiting.result)
                 touched.merge(writing.touched)
                 changed = changed or writing.changed
+                notes += told
             except _DryRun:
                 pass
             except StatusError as refused:
                 waiting.error = refused
+                notes += [note for note in told if note.of_refusal and not waiting.dry_run]
             except lmdb.Error:
                 raise
             except Exception as bug:
@@ -158,9 +173,10 @@ class Committer:
             answers = AnswerTable(writing, answers_table(self._store, txn))
             rebuild(answers, touched)
             move_serials(answers, int(time.time()))
-        log.trim(txn, tables.log)
+        log.trim(txn, tables.log, log.KEEP)
+        log.trim(txn, tables.event_log, log.KEEP_OF_EVENTS)
 
-    def _tell(self, group: list[_Waiting], seconds: float | None) -> None:
+    def _tell(self, group: list[_Waiting], seconds: float | None, notes: list[Note]) -> None:
         assert self._loop is not None
 
         def tell() -> None:
@@ -173,6 +189,8 @@ class Committer:
                     waiting.future.set_exception(waiting.error)
                 else:
                     waiting.future.set_result(waiting.result)
+            if notes:
+                self._on_notes(notes)
 
         self._loop.call_soon_threadsafe(tell)
 

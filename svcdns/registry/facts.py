@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from svcdns.cluster import notes
 from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
 from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.key import MAX_NAME_OCTETS, BadName
@@ -94,6 +95,18 @@ def service_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str,
     if _endpoint_basis(writing, old) != _endpoint_basis(writing, new):
         refresh_endpoints(writing, namespace, name, new if visible else None)
     writing.touched.services.add((namespace, name))
+    if old is None and new is not None:
+        _tell_what_is_missing(writing, new, visible)
+
+
+def _tell_what_is_missing(writing: Writing, service: dict[str, Any], visible: bool) -> None:
+    """Note that a new Service has no records at all, and why."""
+    metadata = service["metadata"]
+    own = writing.settings.names.service_text(metadata["namespace"], metadata["name"])
+    if not visible:
+        writing.notes.append(notes.not_served(service))
+    elif len(own) >= MAX_NAME_OCTETS:
+        writing.notes.append(notes.name_too_long(service, own))
 
 
 def _endpoint_basis(writing: Writing, service: dict[str, Any] | None) -> tuple[Any, ...] | None:
@@ -153,7 +166,7 @@ def slice_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, A
     ):
         service = _service_of(writing, which)
         if which is not None and service is not None:
-            _rows_of(writing, service, which, endpoints.values(), rows, pointers)
+            _rows_of(writing, service, which, endpoints.values(), rows, pointers, told=which is new)
     if new is not None and same_basis:
         for key in _kept_keys(writing, new, before_rows.keys() - after_rows.keys()):
             # two endpoints of one slice with one address and label: the other one still stands
@@ -222,6 +235,7 @@ def _rows_of(
     endpoints: Any,
     rows: dict[bytes, bytes],
     pointers: dict[bytes, bytes],
+    told: bool = True,
 ) -> None:
     """Pack the ready ones of these endpoints into `rows` (endpoints) and `pointers` (addresses)."""
     if endpoint_slice["addressType"] not in ("IPv4", "IPv6"):
@@ -236,8 +250,11 @@ def _rows_of(
     for endpoint, label, address in _ready(writing, endpoints):
         try:
             row = endpoint_row(names, who, label, address, ports, ttl)
-        except BadName:
-            continue  # too long for DNS below this cluster domain
+        except BadName:  # too long for DNS below this cluster domain
+            if told:
+                name = names.endpoint_text(*who, label)
+                writing.notes.append(notes.name_too_long(service, name))
+            continue
         rows[joined(*who, label) + packed(address) + metadata["name"].encode()] = _encode_endpoint(row)
         rank = NAMED if endpoint.get("hostname") else UNNAMED
         pointer = packed(address) + rank + joined(*who, label) + metadata["name"].encode()

@@ -20,7 +20,7 @@ from svcdns.store import log
 from svcdns.store.environment import Store
 
 from .options import Page, Selection
-from .writing import collection_prefix, decode, encode, joined, object_key, read_revision
+from .writing import collection_prefix, decode, encode, joined, log_of, object_key, read_revision
 
 MAX_PAGE = 10_000
 
@@ -60,7 +60,7 @@ def page(
     with store.read() as txn:
         revision = read_revision(txn, store.tables)
         if token is not None:
-            _check_not_expired(txn, store, token)
+            _check_not_expired(txn, store, kind, token)
             revision = token.revision
         items: list[bytes] = []
         last, more = b"", False
@@ -124,9 +124,8 @@ def _read_token(text: str, kind: Kind, namespace: str) -> _Token:
     return token
 
 
-def _check_not_expired(txn: lmdb.Transaction, store: Store, token: _Token) -> None:
-    oldest = log.oldest(txn, store.tables.log)
-    if oldest is not None and token.revision < oldest - 1:
+def _check_not_expired(txn: lmdb.Transaction, store: Store, kind: Kind, token: _Token) -> None:
+    if token.revision < log.floor(txn, log_of(store.tables, kind)):
         text = "The provided continue parameter is too old to display a consistent list; start the list again"
         raise StatusError(410, "Expired", text)
 

@@ -9,21 +9,26 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import lmdb
 
+from svcdns.cluster.notes import Note
 from svcdns.config import Config
 from svcdns.objects.errors import StatusError, not_found
-from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, EVENT, NAMESPACE, POD, STORED, Kind
+from svcdns.objects.ownership import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
+from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 
 from . import accept, generation, reading, removal
+from .applying import apply_configuration
 from .commit import Committer
+from .events import Recorder
 from .options import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .settings import Settings, make_settings
 from .watch import Feed, watch
@@ -46,7 +51,8 @@ class Registry:
         self.settings: Settings = make_settings(config)
         self._observe_commit = observe_commit
         self._feed: Feed | None = None
-        self._committer = Committer(store, self.settings, self._committed)
+        self._committer = Committer(store, self.settings, self._committed, self.tell)
+        self._recorder = Recorder(self._committer.write)
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -62,6 +68,7 @@ class Registry:
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
                 await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
+        self._recorder.start()
         self._resume()
 
     async def set_loaded(self) -> None:
@@ -74,6 +81,7 @@ class Registry:
             timer.cancel()
         for task in self._tasks:
             task.cancel()
+        await self._recorder.stop()
         await self._committer.stop()
 
     async def create(
@@ -82,7 +90,8 @@ class Registry:
         """Create an object from its JSON shape."""
         _check_writable(kind)
         body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
-        written = await self._write(lambda w: accept.create(w, kind, namespace, body), options)
+        author = Authorship(options.field_manager or SERVER)
+        written = await self._write(lambda w: accept.create(w, kind, namespace, body, author), options)
         return _with_warnings(written, warnings)
 
     async def replace(
@@ -96,11 +105,13 @@ class Registry:
     ) -> Written:
         """Replace an object, or its status (`subresource` "status")."""
         _check_writable(kind)
+        given = body
         body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
 
         def action(writing: Writing) -> Written:
             old = _existing(writing, kind, namespace, name)
-            return accept.update(writing, kind, old, body, subresource)
+            author = _author(options, subresource, given, old)
+            return accept.update(writing, kind, old, body, subresource, author)
 
         written = await self._write(action, options)
         return _with_warnings(written, warnings)
@@ -114,8 +125,10 @@ class Registry:
         options: WriteOptions,
         subresource: str = "",
     ) -> Written:
-        """Patch an object as it stands when the write's turn comes."""
+        """Patch an object as it stands when the write's turn comes; an apply creates what is missing."""
         _check_writable(kind)
+        if patch.type == "apply":
+            return await self._apply(kind, (namespace, name), patch.document, options, subresource)
 
         def action(writing: Writing) -> Written:
             old = _existing(writing, kind, namespace, name)
@@ -123,9 +136,21 @@ class Registry:
             if not isinstance(patched, dict):
                 raise StatusError(422, "Invalid", "the patch leaves no object")
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
-            return _with_warnings(accept.update(writing, kind, old, body, subresource), warnings)
+            author = _author(options, subresource, patched, old)
+            return _with_warnings(accept.update(writing, kind, old, body, subresource, author), warnings)
 
         return await self._write(action, options)
+
+    async def _apply(
+        self, kind: Kind, name: tuple[str, str], configuration: Any, options: WriteOptions, subresource: str
+    ) -> Written:
+        """Server-side apply; `name` is (namespace, name)."""
+        check_configuration(configuration)
+        body, warnings = structure(kind, configuration, options.field_validation, fill_kind=True)
+        written = await self._write(
+            lambda w: apply_configuration(w, kind, name, body, options, subresource), options
+        )
+        return _with_warnings(written, warnings)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
         """Delete an object; of a Namespace also all that is in it (at once, or in steps when it is much)."""
@@ -212,7 +237,12 @@ class Registry:
     def _committed(self, seconds: float) -> None:
         self._observe_commit(seconds)
         assert self._feed is not None
-        self._feed.advance()
+        if EVENT.name in self._feed.advance():
+            self._recorder.look()
+
+    def tell(self, notes: Iterable[Note]) -> None:
+        """Record what happened as Events, soon; of the registry's own writes this is done already."""
+        self._recorder.take(notes)
 
     def _find(self, kind: Kind, namespace: str, name: str) -> bytes | None:
         try:
@@ -283,6 +313,12 @@ def _existing(writing: Writing, kind: Kind, namespace: str, name: str) -> dict[s
     if found is None:
         raise not_found(kind.plural, name, kind.group)
     return found
+
+
+def _author(options: WriteOptions, subresource: str, body: Any, old: dict[str, Any]) -> Authorship:
+    """Return whose a PUT or a patch is; `body` is the object as the client wants it, owners included."""
+    given = None if subresource else given_entries(body, old["metadata"].get("managedFields", []))
+    return Authorship(options.field_manager or SERVER, given)
 
 
 def _with_warnings(written: Written, warnings: tuple[str, ...]) -> Written:

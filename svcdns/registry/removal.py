@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
+from svcdns.cluster.notes import namespace_emptying
 from svcdns.objects.errors import not_found
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
 
 from . import accept
 from .options import DeleteOptions, Written
 from .writing import Writing, joined, scan
 
 CHUNK = 500
-_CONTENT = (SERVICE, POD, ENDPOINTSLICE)
+_CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)
 """In the order of removal: with its Service gone, a Pod's going changes no slice."""
 
 
@@ -24,6 +25,7 @@ def begin(writing: Writing, name: str, options: DeleteOptions) -> Written:
         raise not_found("namespaces", name)
     accept.check_preconditions(NAMESPACE, old, options)
     if len(_content(writing, name, CHUNK + 1)) > CHUNK:
+        writing.notes.append(namespace_emptying(old))
         return accept.mark_terminating(writing, old)
     marked = accept.terminating(writing, old)
     empty_some(writing, name)

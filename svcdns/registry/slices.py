@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from svcdns.cluster import endpoints as rules
+from svcdns.cluster import notes
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
@@ -47,8 +48,8 @@ def service_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str,
     _index_selector(writing, namespace, name, _selector(old), _selector(new))
     if old is not None and new is not None and _shape(old) == _shape(new):
         return
-    editor = SliceEditor(writing, present)
     kept = _selector(new) is not None
+    editor = SliceEditor(writing, present, told=kept)
     if old is not None:
         for pod_name in editor.members():
             pod = writing.load(POD, namespace, pod_name) if kept else None
@@ -111,12 +112,13 @@ def slices_of(writing: Writing, namespace: str, service: str) -> Iterator[dict[s
 class SliceEditor:
     """The generated slices of one Service during one write: loaded when needed, each saved once."""
 
-    def __init__(self, writing: Writing, service: dict[str, Any]) -> None:
-        """`service` as the slices are to follow it."""
+    def __init__(self, writing: Writing, service: dict[str, Any], *, told: bool = True) -> None:
+        """`service` as the slices are to follow it; `told`: what happens to endpoints is noted."""
         self.writing = writing
         self.service = service
         self.namespace = service["metadata"]["namespace"]
         self.name = service["metadata"]["name"]
+        self._told = told
         self._before: dict[str, dict[str, Any] | None] = {}
         self._now: dict[str, dict[str, Any]] = {}
         self._positions: dict[str, dict[str, int]] = {}
@@ -136,20 +138,28 @@ class SliceEditor:
             if pod is not None and family in families:
                 endpoint = rules.endpoint_of(self.service, pod, family)
             ports = rules.ports_of(self.service, pod) if endpoint is not None and pod is not None else []
-            self._place(pod_name, family, endpoint, ports)
+            before, moved = self._place(pod_name, family, endpoint, ports)
+            if self._told and before != endpoint:
+                self.writing.notes += notes.endpoint_notes(self.service, pod_name, pod, before, endpoint)
+            if moved and pod is not None and len(ports) < len(self.service["spec"].get("ports") or []):
+                self.writing.notes += notes.missing_port_notes(self.service, pod)
 
     def _place(
         self, pod_name: str, family: str, endpoint: dict[str, Any] | None, ports: list[dict[str, Any]]
-    ) -> None:
+    ) -> tuple[dict[str, Any] | None, bool]:
+        """Put one endpoint where it belongs; return what was there before, and whether it came to a slice."""
         member = joined(self.namespace, self.name, pod_name, family)
         stored = self.writing.txn.get(member, db=self.writing.tables.members)
         current = bytes(stored).decode() if stored is not None else None
         group = rules.slice_group(family, ports) if endpoint is not None else ""
+        before = None
         if current is not None:
             held = self._load(current)
+            at = self._positions[current][pod_name]
+            before = held["endpoints"][at]
             if endpoint is not None and rules.slice_group(family, held.get("ports") or []) == group:
-                held["endpoints"][self._positions[current][pod_name]] = endpoint
-                return
+                held["endpoints"][at] = endpoint
+                return before, False
             self._take_out(current, pod_name)
             self.writing.txn.delete(member, db=self.writing.tables.members)
         if endpoint is not None:
@@ -157,6 +167,7 @@ class SliceEditor:
             self._positions[chosen][pod_name] = len(self._now[chosen]["endpoints"])
             self._now[chosen]["endpoints"].append(endpoint)
             self.writing.txn.put(member, chosen.encode(), db=self.writing.tables.members)
+        return before, endpoint is not None
 
     def flush(self) -> None:
         """Save every slice that changed, delete those that are empty."""

@@ -11,6 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
+import lmdb
+
 from svcdns.objects.errors import StatusError, bad_request
 from svcdns.objects.kinds import STORED, Kind
 from svcdns.store import log
@@ -18,7 +20,7 @@ from svcdns.store.environment import Store
 
 from . import reading
 from .options import Event, Selection
-from .writing import decode, encode, read_revision
+from .writing import decode, encode, log_of, read_revision
 
 BATCH = 256
 RECENT = 1024
@@ -40,6 +42,10 @@ class _Channel:
         if len(self.recent) == RECENT:
             self.floor, _ = self.recent.popleft()
         self.recent.append((revision, entry))
+
+    def forget(self, revision: int) -> None:
+        self.recent.clear()
+        self.floor = revision
 
     def wake(self) -> None:
         if self._next is not None and not self._next.done():
@@ -64,17 +70,26 @@ class Feed:
         for channel in self._channels.values():
             channel.floor = self.revision
 
-    def advance(self) -> None:
-        """Read what has been committed since the last time and wake those who wait for it."""
+    def advance(self) -> set[str]:
+        """Read what has been committed since the last time and wake those who wait; return its kinds."""
         woken: set[str] = set()
-        while entries := log.after(self._store, self.revision, BATCH):
-            for revision, entry in entries:
-                self.revision = revision
-                if entry.kind in self._channels:
-                    self._channels[entry.kind].add(revision, entry)
-                    woken.add(entry.kind)
+        with self._store.read() as txn:
+            present = read_revision(txn, self._store.tables)
+        for table in (self._store.tables.log, self._store.tables.event_log):
+            try:
+                for revision, entry in self._read(table, self.revision, present):
+                    if entry.kind in self._channels:
+                        self._channels[entry.kind].add(revision, entry)
+                        woken.add(entry.kind)
+            except StatusError:
+                # more was committed while the loop stood still than the log holds: watchers get their 410
+                for channel in self._channels.values():
+                    channel.forget(present)
+                woken |= self._channels.keys()
+        self.revision = present
         for kind in woken:
             self._channels[kind].wake()
+        return woken
 
     def next(self, kind: Kind) -> asyncio.Future[None]:
         """Return what the next event of a kind completes; take it before looking at what there is."""
@@ -94,13 +109,22 @@ class Feed:
         return found
 
     def _from_log(self, kind: Kind, revision: int) -> Iterator[tuple[int, log.Entry]]:
-        while revision < self.revision:
-            entries = log.after(self._store, revision, BATCH)
-            if not entries or entries[0][0] != revision + 1:
+        for event in self._read(log_of(self._store.tables, kind), revision, self.revision):
+            if event[1].kind == kind.name:
+                yield event
+
+    def _read(self, table: lmdb._Database, revision: int, until: int) -> Iterator[tuple[int, log.Entry]]:
+        """Yield what a log holds after a revision, up to another.  Raises StatusError 410."""
+        while revision < until:
+            entries, complete = log.after(self._store, table, revision, BATCH)
+            if not complete:
                 raise _expired(revision)
+            if not entries:
+                return
             for revision, entry in entries:
-                if entry.kind == kind.name and revision <= self.revision:
-                    yield revision, entry
+                if revision > until:
+                    return
+                yield revision, entry
 
 
 async def watch(
@@ -128,7 +152,7 @@ async def watch(
         if initial_events:
             yield _bookmark(kind, after, {INITIAL_EVENTS_END: "true"})
     else:
-        _check_position(store, after)
+        _check_position(store, kind, after)
     while True:
         woken = feed.next(kind)
         position = feed.revision
@@ -157,13 +181,13 @@ def _transition(entry: log.Entry, selection: Selection, revision: int) -> Event 
     return Event("DELETED", octets, revision) if before else None
 
 
-def _check_position(store: Store, after: int) -> None:
+def _check_position(store: Store, kind: Kind, after: int) -> None:
     with store.read() as txn:
         current = read_revision(txn, store.tables)
-        oldest = log.oldest(txn, store.tables.log)
+        floor = log.floor(txn, log_of(store.tables, kind))
     if after > current:
         raise bad_request(f"resourceVersion {after} has not been reached yet; the newest is {current}")
-    if after < current and (oldest is None or after < oldest - 1):
+    if after < floor:
         raise _expired(after)
 
 

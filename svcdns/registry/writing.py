@@ -15,8 +15,9 @@ from typing import Any, cast
 import lmdb
 import msgspec
 
+from svcdns.cluster.notes import Note
 from svcdns.objects.field_selectors import SELECTABLE
-from svcdns.objects.kinds import Kind
+from svcdns.objects.kinds import EVENT, Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
 
@@ -67,6 +68,8 @@ class Writing:
     """Wall clock of the accept half, RFC 3339 in UTC, whole seconds."""
     touched: Touched = field(default_factory=Touched)
     changed: bool = False
+    notes: list[Note] = field(default_factory=list)
+    """What happened, to be told as Events when the write has been committed."""
 
     def load(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object as this write sees it, or None."""
@@ -82,9 +85,8 @@ class Writing:
         namespace = metadata.get("namespace", "")
         self.txn.put(object_key(kind, namespace, metadata["name"]), octets, db=self.tables.objects)
         entry = ("ADDED" if old is None else "MODIFIED", kind.name, namespace)
-        log.append(
-            self.txn, self.tables.log, revision, entry, octets, None if old is None else selectable(old)
-        )
+        before = None if old is None else selectable(old)
+        log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, before)
         return octets
 
     def remove(self, kind: Kind, old: dict[str, Any]) -> bytes:
@@ -95,7 +97,7 @@ class Writing:
         namespace = metadata.get("namespace", "")
         self.txn.delete(object_key(kind, namespace, metadata["name"]), db=self.tables.objects)
         entry = ("DELETED", kind.name, namespace)
-        log.append(self.txn, self.tables.log, revision, entry, octets, selectable(old))
+        log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, selectable(old))
         return octets
 
     def later(self, seconds: int) -> str:
@@ -110,6 +112,11 @@ class Writing:
         return revision
 
 
+def log_of(tables: Tables, kind: Kind) -> lmdb._Database:
+    """Return the table in which changes of a kind are logged."""
+    return tables.event_log if kind is EVENT else tables.log
+
+
 def read_revision(txn: lmdb.Transaction, tables: Tables) -> int:
     """Return the revision of the last change that this transaction sees."""
     octets = txn.get(REVISION, db=tables.meta)
@@ -122,6 +129,9 @@ _SELECTABLE = {
 }
 
 
+_SELECTABLE_OF_EVENTS = ("involvedObject", "reason", "reportingComponent", "source", "type")
+
+
 def selectable(obj: dict[str, Any]) -> bytes:
     """Return, as JSON, what label and field selectors can look at."""
     metadata = obj["metadata"]
@@ -129,6 +139,8 @@ def selectable(obj: dict[str, Any]) -> bytes:
     for part, fields in _SELECTABLE.items():
         values = obj.get(part) or {}
         kept[part] = {k: values[k] for k in fields if k in values}
+    if "involvedObject" in obj:
+        kept |= {k: obj[k] for k in _SELECTABLE_OF_EVENTS if k in obj}
     return encode(kept)
 
 

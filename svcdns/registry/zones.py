@@ -25,6 +25,7 @@ from typing import Protocol, TypeVar
 
 import lmdb
 
+from svcdns.cluster import notes
 from svcdns.names.key import key_of
 from svcdns.names.zonefile import ZoneFileError, origin_of
 from svcdns.objects.errors import StatusError
@@ -98,8 +99,12 @@ class ZoneFolder:
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
         limits: Limits = LIMITS,
         parser: Sequence[str] = PARSER,
+        tell: Callable[[Sequence[notes.Note]], None] = lambda told: None,
     ) -> None:
-        """`store` was opened for writing; `interval` is seconds between looks, waited for by `pause`."""
+        """`store` was opened for writing; `interval` is seconds between looks, waited for by `pause`.
+
+        `tell` records what becomes of files as Events.
+        """
         self.folder = folder
         self.error = ""
         """Why the folder can't be read, or empty."""
@@ -109,6 +114,7 @@ class ZoneFolder:
         self._pause = pause
         self._limits = limits
         self._parser = parser
+        self._tell = tell
         self._files: dict[str, _Seen] = {}
         self._listing: dict[str, Signature] = {}
         self._lock = asyncio.Lock()
@@ -215,6 +221,7 @@ class ZoneFolder:
         await self._commit(lambda txn: switch(txn, self._store.tables, {}, gone.keys()))
         for record in gone.values():
             log.info("zone %s is no longer served: %s is gone", record.origin, record.file)
+            self._tell([notes.zone_file_gone(record.file, record.origin)])
         return True
 
     async def _take(self, name: str, signature: Signature) -> bool:
@@ -241,6 +248,7 @@ class ZoneFolder:
             f"{kept.origin} stays as it was, serial {kept.serial}" if kept else "nothing is served from it"
         )
         log.error("zone file refused: %s; %s", error, stays)
+        self._tell([notes.zone_file_refused(name, f"{error}; {stays}")])
 
     async def _load(self, name: str, seen: _Seen) -> None:
         tables = self._store.tables
@@ -277,6 +285,7 @@ class ZoneFolder:
         former = [key for key, old in records.items() if old.file == name and key != head.key]
         await self._commit(lambda txn: switch(txn, self._store.tables, {head.key: record}, former))
         log.info("zone %s is served from %s: serial %d, %d names", head.origin, name, head.serial, head.rows)
+        self._tell([notes.zone_file_loaded(name, head.origin, head.serial)])
         replaced = records.get(head.key)
         if replaced is not None and replaced.file != name and replaced.file in self._files:
             self._files[replaced.file].waits_for = head.key

@@ -63,10 +63,14 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
         metrics.watch(counters, store, lambda: _objects(registry), watcher.readers.oldest_age)
-        async with _started(registry), _api(handoff, config.api, registry, counters, metrics), _loop_of(watcher.run()):
+        async with (
+            _started(registry),
+            _api(handoff, config.api, registry, counters, metrics),
+            _loop_of(watcher.run()),
+        ):
             with _mistakes_in_manifests(counters):
                 await apply_manifests(registry, manifests)
-            zones = ZoneFolder(config.dns.zones, store, registry.transact)
+            zones = ZoneFolder(config.dns.zones, store, registry.transact, tell=registry.tell)
             await zones.start()
             await registry.set_loaded()
             async with _loop_of(zones.run()), _on_hangup(zones.refresh):

@@ -30,6 +30,7 @@ class Tables:
     meta         single values: revision, layout, rules, settings, serving (see snapshot.py)
     objects      kind NUL namespace NUL name -> JSON as served
     log          revision u64 -> event (see log.py)
+    event_log    the same for objects of kind Event, with a bound of its own
     allocations  addresses and ports in use -> their Service
     slices       namespace NUL service NUL slice -> what the endpoints rows of a slice need
     members      namespace NUL service NUL pod NUL family -> name of the generated slice that holds it
@@ -47,6 +48,7 @@ class Tables:
     meta: lmdb._Database
     objects: lmdb._Database
     log: lmdb._Database
+    event_log: lmdb._Database
     allocations: lmdb._Database
     slices: lmdb._Database
     members: lmdb._Database

@@ -1,6 +1,11 @@
 """The event log: what changed, in commit order, for watchers; in the same transaction as the change.
 
     revision u64 -> msgpack (type, kind, namespace, object after, what selectors saw before)
+    0 u64        -> revision u64: events up to this one have been deleted (missing: none has)
+
+There are two such tables.  Objects of kind Event (what svcdns tells about the others) have one of their
+own, so that much telling does not push out of the log what watchers of Services and Pods have yet to see.
+Revisions are shared: in either table there are gaps where the other has its rows.
 
 `before` holds only what a selector can look at, so that a watcher can tell a transition into or out of
 its selection; the object itself is stored once.  Large objects are deflated: a slice of 100 endpoints
@@ -19,6 +24,9 @@ from .environment import Store
 
 KEEP = 10_000
 """Events kept; a watch that begins further back gets 410 Expired."""
+KEEP_OF_EVENTS = 2_000
+"""The same, of the table for objects of kind Event."""
+_FLOOR = (0).to_bytes(8)
 _DEFLATE_FROM = 4096
 _TRIM_SLACK = 256
 
@@ -60,30 +68,37 @@ def append(
     txn.put(revision.to_bytes(8), stored, db=table, append=True)
 
 
-def trim(txn: lmdb.Transaction, table: lmdb._Database) -> None:
+def trim(txn: lmdb.Transaction, table: lmdb._Database, keep: int) -> None:
     """Delete the oldest events; a little late, so that this is not done at each commit."""
     count = txn.stat(db=table)["entries"]
-    if count <= KEEP + _TRIM_SLACK:
+    if count <= keep + _TRIM_SLACK:
         return
+    last = b""
     with txn.cursor(db=table) as cursor:
-        for _ in range(count - KEEP):
-            if not cursor.first():
-                return
+        for _ in range(count - keep):
+            if not cursor.set_range((1).to_bytes(8)):
+                break
+            last = bytes(cursor.key())
             cursor.delete()
+    if last:
+        txn.put(_FLOOR, last, db=table)
 
 
-def oldest(txn: lmdb.Transaction, table: lmdb._Database) -> int | None:
-    """Return the revision of the oldest event kept, None where there is none."""
-    with txn.cursor(db=table) as cursor:
-        return int.from_bytes(cursor.key()) if cursor.first() else None
+def floor(txn: lmdb.Transaction, table: lmdb._Database) -> int:
+    """Return the revision up to which events have been deleted: a watch may begin there or later."""
+    stored = txn.get(_FLOOR, db=table)
+    return 0 if stored is None else int.from_bytes(stored)
 
 
-def after(store: Store, revision: int, limit: int) -> list[tuple[int, Entry]]:
-    """Return up to `limit` committed events whose revision is greater than the one given, in order."""
-    with store.read() as txn, txn.cursor(db=store.tables.log) as cursor:
+def after(
+    store: Store, table: lmdb._Database, revision: int, limit: int
+) -> tuple[list[tuple[int, Entry]], bool]:
+    """Return up to `limit` committed events of a greater revision, in order; and whether none is missing."""
+    with store.read() as txn, txn.cursor(db=table) as cursor:
+        complete = floor(txn, table) <= revision
         if not cursor.set_range((revision + 1).to_bytes(8)):
-            return []
-        return list(_take(cursor, limit))
+            return [], complete
+        return list(_take(cursor, limit)), complete
 
 
 def _take(cursor: lmdb.Cursor, limit: int) -> Iterator[tuple[int, Entry]]:

@@ -5,6 +5,7 @@ and again.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,16 +16,25 @@ from running import GUARD_SECONDS, RunningServer
 PAGE = 4096
 
 
-@pytest.fixture
-def stopped() -> Iterator[RunningServer]:
-    """A server that has data and does not run."""
-    with RunningServer(workers=2) as server:
+@pytest.fixture(scope="module")
+def good_data() -> Iterator[Path]:
+    """A data folder that a server has filled and left."""
+    with RunningServer(workers=1) as server:
         calls = Calls(server.api)
         for number in range(200):
             calls.create_service(f"web-{number}")
         calls.close()
         assert server.stop() == 0
-        yield server
+        yield server.data
+
+
+@pytest.fixture
+def stopped(good_data: Path, tmp_path: Path) -> Iterator[RunningServer]:
+    """A server that has data of its own and does not run."""
+    server = RunningServer(workers=2, data=tmp_path / "data")
+    shutil.copytree(good_data, server.data)
+    yield server
+    server.close()
 
 
 def foreign(data: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from running import RunningServer
-from running_kubectl import Kubectl, find_kubectl
+from running_kubectl import Kubectl, find_kubectl, pod, service
 
 _numbers = itertools.count(1)
 
@@ -51,23 +51,3 @@ def web(kubectl: Kubectl, server: RunningServer) -> dict[str, Any]:
     made = server.post(f"{space}/services", service("web"))
     assert made.status == 201
     return made.json
-
-
-def service(name: str, **spec: Any) -> dict[str, Any]:
-    ports = spec.pop("ports", [{"name": "http", "port": 80, "targetPort": 8080}])
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"selector": {"app": name}, "ports": ports, **spec},
-    }
-
-
-def pod(name: str, ip: str, app: str = "web", **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": app}},
-        "spec": {"containers": [{"name": "main", "image": "none"}], **spec},
-        "status": {"podIP": ip},
-    }

@@ -1,4 +1,4 @@
-"""Makes the modules that these tests share importable: `witness`, `calls`, `load`, `tracing`."""
+"""Makes the modules that these tests share importable: `witness`, `calls`, `query_load`, `tracing`."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ import pytest
 from calls import PODS, SERVICES, Calls, fqdn, reverse
 from dns import message as dns_message
 from dns import query as dns_query
-from load import query_load
+from query_load import query_load
 from running import RunningServer
 from witness import GONE, PTR, A, Answer, Witness, address, make_question, read_answer, there, wire_name
 
 CLIENTS = 16
 WORKERS = 2
-CHECKS = int(os.environ.get("READ_YOUR_WRITE_CHECKS", "8000"))
+CHECKS = int(os.environ.get("READ_YOUR_WRITE_CHECKS", "6000"))
 SOAK_CHECKS = max(CHECKS, 200_000)
 ASK_OVER_TCP_EACH = 25
 

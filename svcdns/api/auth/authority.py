@@ -43,7 +43,10 @@ class Authority:
 
     def _of(self, user: User) -> tuple[Grant, ...]:
         """Return all grants of a user."""
-        reads = self._tokens.reads if self._tokens else 0
+        reads = 0
+        if self._tokens is not None:
+            self._tokens.look()
+            reads = self._tokens.reads
         if reads != self._kept_of or len(self._kept) > _MOST_KEPT:
             self._kept.clear()
             self._kept_of = reads

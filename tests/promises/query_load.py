@@ -1,6 +1,6 @@
 """Questions that run beside a test: dnsperf where it is installed, else a small client of our own.
 
-python load.py HOST PORT FILE [RATE]     asks until it is ended, names from FILE ("NAME TYPE" lines)
+python query_load.py HOST PORT FILE [RATE]     asks until it is ended, names from FILE ("NAME TYPE" lines)
 """
 
 from __future__ import annotations

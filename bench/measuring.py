@@ -1,0 +1,97 @@
+"""What the benchmarks share: a server filled over its API, CPU time of processes, a table.
+
+Numbers of a shared machine: CPU time says more than wall time, and ratios taken in one run more than
+either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+for folder in (HERE.parent / "tests" / "promises", HERE.parent / "tests", HERE.parent):
+    sys.path.insert(0, str(folder))
+
+from calls import PODS, SERVICES, Calls, fqdn, pod, service  # noqa: E402
+from running import RunningServer, wait_for  # noqa: E402
+from witness import Witness, connected, make_question, read_answer  # noqa: E402
+
+__all__ = [
+    "PODS",
+    "SERVICES",
+    "Calls",
+    "RunningServer",
+    "Witness",
+    "connected",
+    "fqdn",
+    "make_question",
+    "pod",
+    "read_answer",
+    "service",
+    "wait_for",
+]
+"""The clients and the running server are those of the tests."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> tuple[float, float]:
+    """Return the CPU time that a process has taken, (user, system), from /proc/PID/stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) / TICKS, int(fields[12]) / TICKS
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep all threads of a process on one core."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {core % (os.cpu_count() or 1)})
+
+
+def register(url: str, bodies: Iterable[tuple[str, object]], clients: int = 16) -> None:
+    """POST (collection, object) pairs by several clients."""
+    parts = [list(bodies)]
+    parts = [parts[0][start::clients] for start in range(clients)]
+
+    def post(part: Sequence[tuple[str, object]]) -> None:
+        calls = Calls(url)
+        for collection, body in part:
+            calls.done("POST", collection, body)
+        calls.close()
+
+    with ThreadPoolExecutor(clients) as threads:
+        list(threads.map(post, parts))
+
+
+def services(count: int) -> list[tuple[str, object]]:
+    """Return `count` ClusterIP Services, svc-0 and so on."""
+    return [(SERVICES, service(f"svc-{number}")) for number in range(count)]
+
+
+def headless(name: str, pods: int) -> list[tuple[str, object]]:
+    """Return a headless Service and its Pods."""
+    made: list[tuple[str, object]] = [(SERVICES, service(name, clusterIP="None"))]
+    for number in range(pods):
+        ip = f"10.1.{number // 250}.{number % 250 + 1}"
+        made.append((PODS, pod(f"{name}-{number}", ip, name)))
+    return made
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], out: Callable[[str], None] = print) -> None:
+    """Print rows under a head, first column to the left, numbers to the right."""
+    lines = [list(head), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        out("  ".join([line[0].ljust(widths[0]), *cells]))
+
+
+def request(method: str, path: str, body: object) -> bytes:
+    """Return the octets of an HTTP/1.1 request with a JSON body, for clients that must cost little."""
+    octets = json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(octets)}\r\n\r\n".encode() + octets

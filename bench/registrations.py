@@ -1,0 +1,161 @@
+"""Registrations a second over the real API, and whether every worker answers right after each 2xx.
+
+    python bench/registrations.py [REGISTRATIONS]      needs dnsperf for the rows with questions beside
+
+Each client has one connection and sends the next POST when the last was answered.  "checked" asks every
+worker for the name as soon as the 201 has been read, and counts answers without the new address as
+stale.  "questions beside": dnsperf asks as fast as it is answered meanwhile.  The clients run in one
+process with one epoll loop, so that they cost little next to the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import select
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from measuring import (
+    SERVICES,
+    RunningServer,
+    Witness,
+    cpu_seconds,
+    fqdn,
+    make_question,
+    request,
+    service,
+    table,
+)
+from query_load import query_load
+
+WORKERS = 2
+_CLUSTER_IP = re.compile(rb'"clusterIP":"([0-9.]+)"')
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Count:
+    """What all clients have done."""
+
+    left: int
+    done: int = 0
+    checks: int = 0
+    stale: int = 0
+
+
+Turns = Iterator[socket.socket]
+"""A client: yields the socket that it waits for."""
+
+
+def client(address: tuple[str, int], witness: Witness | None, names: Iterator[str], count: Count) -> Turns:
+    """Register until none is left to do."""
+    api = socket.create_connection(address)
+    api.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while count.left > 0:
+        count.left -= 1
+        name = next(names)
+        api.send(request("POST", SERVICES, service(name)))
+        reply = b""
+        while not is_whole(reply):
+            yield api
+            reply += api.recv(1 << 16)
+        assert reply.startswith(b"HTTP/1.1 201"), reply
+        count.done += 1
+        if witness is not None:
+            yield from check(witness, name, reply, count)
+    api.close()
+
+
+def is_whole(reply: bytes) -> bool:
+    """Say whether an HTTP reply has all of its body."""
+    head, found, body = reply.partition(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    return bool(found) and length is not None and len(body) >= int(length[1])
+
+
+def check(witness: Witness, name: str, reply: bytes, count: Count) -> Turns:
+    """Ask every worker for the name and compare with the address in the API's reply."""
+    found = _CLUSTER_IP.search(reply)
+    assert found
+    question, expected = make_question(fqdn(name)), socket.inet_aton(found[1].decode())
+    for sock in witness.sockets.values():
+        sock.send(question)
+    for sock in witness.sockets.values():
+        yield sock
+        answer = sock.recv(4096)
+        count.checks += 1
+        count.stale += not (answer[7] == 1 and answer.endswith(expected))
+
+
+def run_all(clients: list[Turns]) -> None:
+    """Give each client its turn when its socket has something."""
+    poll = select.epoll()
+    waiting: dict[int, Turns] = {}
+    watched: set[int] = set()
+
+    def step(one: Turns) -> None:
+        for sock in one:
+            number = sock.fileno()
+            waiting[number] = one
+            if number not in watched:
+                watched.add(number)
+                poll.register(number, select.EPOLLIN)
+            return
+
+    for one in clients:
+        step(one)
+    while waiting:
+        for number, _ in poll.poll():
+            step(waiting.pop(number))
+
+
+def measure(
+    server: RunningServer, clients: int, registrations: int, *, checked: bool, busy: bool
+) -> list[object]:
+    """Return a row of the table."""
+    count = Count(registrations)
+    prefix = f"r{clients}{'c' if checked else ''}{'b' if busy else ''}"
+    names = (f"{prefix}-{number}" for number in itertools.count())
+    host, _, port = server.api.removeprefix("http://").rpartition(":")
+    load = query_load(server.dns, [fqdn("busy"), fqdn("nobody")]) if busy else contextlib.nullcontext()
+    with contextlib.ExitStack() as stack:
+        witnesses = [
+            stack.enter_context(Witness(server.dns, WORKERS)) if checked else None for _ in range(clients)
+        ]
+        stack.enter_context(load)
+        writer = sum(cpu_seconds(server.writer_pid))
+        began, own = time.perf_counter(), time.process_time()
+        run_all([client((host, int(port)), witness, names, count) for witness in witnesses])
+        seconds, own = time.perf_counter() - began, time.process_time() - own
+        writer = sum(cpu_seconds(server.writer_pid)) - writer
+    return [
+        f"{clients} client{'s' if clients > 1 else ''}{', checked' if checked else ''}"
+        f"{', questions beside' if busy else ''}",
+        f"{count.done / seconds:,.0f}",
+        f"{writer / count.done * 1e6:.0f}",
+        f"{own / count.done * 1e6:.0f}",
+        count.checks or "",
+        count.stale if checked else "",
+    ]
+
+
+def main(registrations: int = 4_000) -> None:
+    """Print the table."""
+    cases = [(1, False, False), (16, False, False), (32, False, False)]
+    cases += [(1, True, False), (16, True, False), (32, True, False), (16, True, True)]
+    rows = []
+    with RunningServer(workers=WORKERS) as server:
+        server.post(SERVICES, service("busy"))
+        for clients, checked, busy in cases:
+            share = registrations // 4 if clients == 1 else registrations
+            rows.append(measure(server, clients, share, checked=checked, busy=busy))
+    table(("", "a second", "writer CPU us each", "client CPU us each", "answers checked", "stale"), rows)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,153 @@
+"""Certificates of a private CA: made in memory, as PEM.
+
+    CA (10 years) ─┬─▶ server: host names and addresses, serverAuth
+                   └─▶ client: CN is the user, O are the groups, clientAuth
+
+Keys are EC P-256.  Extensions are as RFC 5280 has them, so that strict verifiers take them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_DAYS = 3650
+LEAF_DAYS = 365
+SKEW = timedelta(minutes=5)
+"""Certificates are good this long before they are made: clocks differ."""
+
+
+class CertificateError(Exception):
+    """What can't be made or read; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The certificate as a file holds it."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The key as a file holds it, without a password."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+
+def read_pair(certificate: bytes, key: bytes) -> Pair:
+    """Return a CA from PEM.  Raises CertificateError."""
+    try:
+        pair = x509.load_pem_x509_certificate(certificate), serialization.load_pem_private_key(key, None)
+    except (ValueError, TypeError) as wrong:
+        raise CertificateError(f"no certificate or key in PEM format: {wrong}") from None
+    if not isinstance(pair[1], ec.EllipticCurvePrivateKey) or pair[0].public_key() != pair[1].public_key():
+        raise CertificateError("the key does not belong to the certificate")
+    return Pair(pair[0], pair[1])
+
+
+def make_ca() -> Pair:
+    """Return a new CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("svcdns CA")
+    usage = _key_usage(key_cert_sign=True, crl_sign=True)
+    built = (
+        _built(name, name, key, datetime.now(UTC) + timedelta(days=CA_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+    )
+    return Pair(built.sign(key, hashes.SHA256()), key)
+
+
+def make_server(ca: Pair, hosts: Sequence[str], days: int = LEAF_DAYS) -> Pair:
+    """Return a certificate for host names (lower case) and addresses.  Raises CertificateError."""
+    names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+    return _leaf(ca, _name("svcdns"), ExtendedKeyUsageOID.SERVER_AUTH, days, names)
+
+
+def make_client(ca: Pair, user: str, groups: Sequence[str], days: int = LEAF_DAYS) -> Pair:
+    """Return a certificate for a user with groups.  Raises CertificateError."""
+    return _leaf(ca, _name(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, days)
+
+
+def _leaf(
+    ca: Pair,
+    subject: x509.Name,
+    purpose: x509.ObjectIdentifier,
+    days: int,
+    names: x509.SubjectAlternativeName | None = None,
+) -> Pair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    ends = min(datetime.now(UTC) + timedelta(days=days), ca.certificate.not_valid_after_utc)
+    if ends < datetime.now(UTC):
+        raise CertificateError("the CA has expired; make a new one")
+    ca_key = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    built = (
+        _built(subject, ca.certificate.subject, key, ends)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_key), critical=False)
+    )
+    if names is not None:
+        built = built.add_extension(names, critical=False)
+    return Pair(built.sign(ca.key, hashes.SHA256()), key)
+
+
+def _built(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, ends: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - SKEW)
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _key_usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:
+    try:
+        attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in organizations]
+        return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    except ValueError:
+        raise CertificateError("a user or group is too long; allowed: 1 to 64 letters") from None
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

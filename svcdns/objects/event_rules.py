@@ -1,0 +1,61 @@
+"""What an Event means: something that happened to an object, told by a component.
+
+As in Kubernetes, events of core/v1 are taken with few questions; those with an eventTime (the newer form)
+must say who reports.  One rule is ours: an Event is small, so that the history of events is bounded in
+octets too, and not only in number.
+https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from svcdns.objects import syntax
+from svcdns.objects.causes import invalid_value, required, too_long
+from svcdns.objects.errors import Cause
+
+MOST_OCTETS = 16 * 1024
+"""The whole Event, as JSON."""
+MOST_WORD = 128
+"""Octets of reason, action and reportingInstance of the newer form."""
+MOST_MESSAGE = 1024
+"""Octets of a message of the newer form; ours keep to it too."""
+CLUSTER_SCOPED = "default"
+"""Namespace of the events about objects that are in none."""
+
+
+def event_causes(event: dict[str, Any]) -> Iterator[Cause]:
+    """Yield what is wrong with an Event."""
+    yield from _namespace_causes(event)
+    if event.get("eventTime"):
+        yield from _newer_form_causes(event)
+    if len(msgspec.json.encode(event)) > MOST_OCTETS:
+        yield too_long("", MOST_OCTETS)
+
+
+def _namespace_causes(event: dict[str, Any]) -> Iterator[Cause]:
+    """An Event stands in the namespace of its object; about a cluster-scoped one, in `default`."""
+    where = event.get("metadata", {}).get("namespace", "")
+    involved = (event.get("involvedObject") or {}).get("namespace", "")
+    if where not in (involved, "" if involved else CLUSTER_SCOPED):
+        yield invalid_value("involvedObject.namespace", involved, "does not match event.namespace")
+
+
+def _newer_form_causes(event: dict[str, Any]) -> Iterator[Cause]:
+    controller = event.get("reportingComponent", "")
+    if not controller:
+        yield required("reportingComponent")
+    else:
+        for text in syntax.key_errors(controller):
+            yield invalid_value("reportingComponent", controller, text)
+    for word in ("reportingInstance", "action", "reason"):
+        value = event.get(word, "")
+        if not value:
+            yield required(word)
+        elif len(value.encode()) > MOST_WORD:
+            yield too_long(word, MOST_WORD)
+    if len(event.get("message", "").encode()) > MOST_MESSAGE:
+        yield too_long("message", MOST_MESSAGE)
