@@ -5,7 +5,7 @@
 #
 # docs/containers.md says the rest.  BASE: any Debian image with Python 3.11 or newer and its venv module.
 
-ARG BASE=docker.io/library/python:3.11-slim
+ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
 RUN command -v setcap >/dev/null \

@@ -93,5 +93,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], out: Callable[[
 def request(method: str, path: str, body: object) -> bytes:
     """Return the octets of an HTTP/1.1 request with a JSON body, for clients that must cost little."""
     octets = json.dumps(body).encode()
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(octets)}\r\n\r\n".encode() + octets

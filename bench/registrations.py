@@ -96,15 +96,15 @@ def run_all(clients: list[Turns]) -> None:
     """Give each client its turn when its socket has something."""
     poll = select.epoll()
     waiting: dict[int, Turns] = {}
-    watched: set[int] = set()
+    known: set[int] = set()
 
     def step(one: Turns) -> None:
         for sock in one:
             number = sock.fileno()
             waiting[number] = one
-            if number not in watched:
-                watched.add(number)
-                poll.register(number, select.EPOLLIN)
+            arm = poll.modify if number in known else poll.register
+            arm(number, select.EPOLLIN | select.EPOLLONESHOT)  # silent until somebody waits for it again
+            known.add(number)
             return
 
     for one in clients:

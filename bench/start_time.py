@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from measuring import HERE, RunningServer, connected, make_question, register, services, table
@@ -27,15 +26,18 @@ SERVFAIL = 2
 LOOK_SECONDS = 0.002
 
 
-def first_answer(data: Path, name: str, rrtype: int, pid: Callable[[int], bool]) -> float:
-    """Wait for the first answer of a server that writes to `data`; return when it came."""
+def first_answer(data: Path, name: str, rrtype: int, pid: int | None = None) -> tuple[float, int]:
+    """Wait for the first answer of a server that writes to `data`; return when it came and its pid.
+
+    With `pid` what an earlier server has left in the folder does not count.
+    """
     while True:
         try:
             told = json.loads((data / "addresses.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             told = None
-        if told and pid(told["pid"]) and answers(told["dns"][0], name, rrtype):
-            return time.perf_counter()
+        if told and told["pid"] == (pid or told["pid"]) and answers(told["dns"][0], name, rrtype):
+            return time.perf_counter(), told["pid"]
         time.sleep(LOOK_SECONDS)
 
 
@@ -56,8 +58,7 @@ def timed_start(server: RunningServer) -> tuple[float, float]:
     began = time.perf_counter()
     server.launch()
     assert server.process is not None
-    own = server.process.pid
-    answered = first_answer(server.data, VERSION, TXT, lambda pid: pid == own) - began
+    answered = first_answer(server.data, VERSION, TXT, server.process.pid)[0] - began
     while not server._is_ready():
         time.sleep(LOOK_SECONDS)
     return answered, time.perf_counter() - began
@@ -92,12 +93,9 @@ def make_run(rounds: int) -> float:
             process = subprocess.Popen(
                 ["make", "run", f"SERVE={flags}"], cwd=HERE.parent, stdout=quiet, stderr=quiet
             )
-            found: list[int] = []
-            ended = first_answer(
-                data, "web.default.svc.cluster.local", 1, lambda pid: bool(found.append(pid) or True)
-            )
+            ended, pid = first_answer(data, "web.default.svc.cluster.local", 1)
             times.append(ended - began)
-            os.kill(found[-1], signal.SIGTERM)
+            os.kill(pid, signal.SIGTERM)
             process.wait()
     return statistics.median(times)
 

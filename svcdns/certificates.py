@@ -20,6 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS = 3650
 LEAF_DAYS = 365
+LONGEST_WORD = 64
+"""Letters of a common name or organization (RFC 5280, appendix A.1)."""
 SKEW = timedelta(minutes=5)
 """Certificates are good this long before they are made: clocks differ."""
 
@@ -92,7 +94,7 @@ def _leaf(
 ) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     ends = min(datetime.now(UTC) + timedelta(days=days), ca.certificate.not_valid_after_utc)
-    if ends < datetime.now(UTC):
+    if ca.certificate.not_valid_after_utc < datetime.now(UTC):
         raise CertificateError("the CA has expired; make a new one")
     ca_key = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     built = (
@@ -139,11 +141,11 @@ def _key_usage(
 
 
 def _name(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:
-    try:
-        attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in organizations]
-        return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    except ValueError:
-        raise CertificateError("a user or group is too long; allowed: 1 to 64 letters") from None
+    for word in (common_name, *organizations):
+        if not 1 <= len(word) <= LONGEST_WORD or not word.isprintable():
+            raise CertificateError(f"{word[:80]!r} can't be a user or group; allowed: 1 to 64 letters")
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in organizations]
+    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -2,7 +2,7 @@
 
     kubectl = Kubectl(server.api, folder, namespace="shop")
     assert kubectl("get", "svc", "-o", "name") == "service/web\\n"
-    assert kubectl.refused("get", "svc", "nope") == 'Error from server (NotFound): services "nope" not found\\n'
+    assert kubectl.refused("get", "svc", "x") == 'Error from server (NotFound): services "x" not found\\n'
 
 Rules: its home and its caches are in a folder of the test run; nothing of the user's own configuration is
 read.  One cache serves all tests, as one serves all commands of a user.
@@ -193,6 +193,7 @@ def _cells(line: str, starts: Sequence[int]) -> list[str]:
 def tables(text: str) -> list[list[list[str]]]:
     """Return the tables of `kubectl get` for several kinds, which empty lines separate."""
     return [table(part) for part in text.strip("\n").split("\n\n")]
+
 
 def service(name: str, **spec: Any) -> dict[str, Any]:
     """A manifest: it selects app=NAME and has one port."""

@@ -40,11 +40,11 @@ class _Unreadable(logging.Filter):
     """Makes a quiet line of each request that aiohttp could not parse and would log with all its octets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        wrong = record.exc_info[1] if record.exc_info else None
+        wrong = record.exc_info[1] if record.exc_info else None  # args: the client's address
         if isinstance(wrong, HttpProcessingError):
             record.exc_info, record.exc_text = None, None
             record.levelno, record.levelname = logging.INFO, "INFO"
-            record.msg, record.args = f"{record.getMessage()}: it is no HTTP (%s)", (type(wrong).__name__,)
+            record.msg = f"%s sent what is no HTTP: {type(wrong).__name__}"
             return server_log.isEnabledFor(logging.INFO)
         return True
 

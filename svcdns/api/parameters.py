@@ -25,6 +25,7 @@ _PROPAGATIONS = ("Orphan", "Background", "Foreground")
 LARGEST = 2**63 - 1
 """Largest number a parameter may have."""
 _LONGEST_MANAGER = 128
+_UNKNOWN_MANAGER = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,11 @@ def _forbidden_in_list(options: ListOptions) -> list[Cause]:
     return causes
 
 
-def write_options(query: Query) -> WriteOptions:
-    """Return the options of create, replace and patch.  Raises StatusError 400."""
+def write_options(query: Query, user_agent: str = "") -> WriteOptions:
+    """Return the options of create, replace and patch.  Raises StatusError 400.
+
+    Without fieldManager, what stands before the first "/" of `user_agent` is the manager.
+    """
     validation = query.get("fieldValidation", "") or "Warn"
     if validation not in _VALIDATIONS:
         allowed = ", ".join(_VALIDATIONS)
@@ -158,7 +162,25 @@ def write_options(query: Query) -> WriteOptions:
     manager = query.get("fieldManager", "")
     if len(manager) > _LONGEST_MANAGER or not manager.isprintable():
         raise bad_request(f"fieldManager: at most {_LONGEST_MANAGER} printable characters are allowed")
-    return WriteOptions(_dry_run(query.get("dryRun")), validation, manager)
+    force = boolean(query, "force") or False
+    return WriteOptions(_dry_run(query.get("dryRun")), validation, manager or _program(user_agent), force)
+
+
+def _program(user_agent: str) -> str:
+    name = "".join(letter for letter in user_agent.partition("/")[0] if letter.isprintable())
+    return name.strip()[:_LONGEST_MANAGER] or _UNKNOWN_MANAGER
+
+
+def check_patch(query: Query, patch_type: str) -> None:
+    """Raise StatusError 422 for an apply without fieldManager, or a `force` of any other patch."""
+    cause = None
+    if patch_type != "apply" and "force" in query:
+        cause = _forbidden("force", "may not be specified for non-apply patch")
+    elif patch_type == "apply" and not query.get("fieldManager"):
+        message = "Required value: is required for apply patch"
+        cause = Cause("FieldValueRequired", message, "fieldManager")
+    if cause is not None:
+        raise invalid("PatchOptions", "", [cause], "meta.k8s.io")
 
 
 def _dry_run(value: object) -> bool:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from svcdns.objects.errors import Cause, StatusError, not_found
 from svcdns.objects.kinds import POD, SERVICE
-from svcdns.registry.options import Page, Written
+from svcdns.registry.options import Page, Patch, WriteOptions, Written
 
 from . import answers, bodies, parameters
 from .answers import Clock
@@ -75,13 +75,13 @@ class Resources:
         return answers.list_answer(request, target.kind, page, self._clock)
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
-        options = parameters.write_options(request.query)
+        options = _write_options(request)
         body = agreed(target, await bodies.read_object(request))
         written = await self._finish(self._registry.create(target.kind, target.namespace, body, options))
         return self._written(request, target, written, 201)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
-        options = parameters.write_options(request.query)
+        options = _write_options(request)
         body = agreed(target, await bodies.read_object(request))
         written = await self._finish(
             self._registry.replace(
@@ -91,8 +91,11 @@ class Resources:
         return self._written(request, target, written, 201 if written.created else 200)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
-        options = parameters.write_options(request.query)
+        options = _write_options(request)
         patch = await bodies.read_patch(request)
+        parameters.check_patch(request.query, patch.type)
+        if patch.type == "apply":
+            patch = Patch(patch.type, agreed(target, patch.document))
         written = await self._finish(
             self._registry.patch(
                 target.kind, target.namespace, target.name, patch, options, target.subresource
@@ -134,6 +137,10 @@ class Resources:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has seen it; if nobody did, it needs no log line
+
+
+def _write_options(request: web.Request) -> WriteOptions:
+    return parameters.write_options(request.query, request.headers.get("User-Agent", ""))
 
 
 def _not_found(target: Target) -> StatusError:

@@ -81,7 +81,7 @@ def service_notes(old: Object | None, new: Object) -> Iterator[Note]:
     yield from _cluster_ip_notes(subject, before, after)
     ports = [number for number in _node_ports(after) if number not in _node_ports(before)]
     if ports:
-        yield Note(subject, NORMAL, "NodePortAllocated", f"Node port {_joined(ports)} allocated")
+        yield Note(subject, NORMAL, "NodePortAllocated", f"{_counted('Node port', ports)} allocated")
     yield from _balancer_notes(subject, old, new)
     target = after.get("externalName", "") if after.get("type") == "ExternalName" else ""
     if target and target != before.get("externalName") and _is_address(target):
@@ -97,10 +97,10 @@ def _cluster_ip_notes(subject: Subject, before: Object, after: Object) -> Iterat
     if had == has:
         return
     if given := [ip for ip in has if ip not in had]:
-        yield Note(subject, NORMAL, "ClusterIPAllocated", f"Cluster IP {_joined(given)} allocated")
+        yield Note(subject, NORMAL, "ClusterIPAllocated", f"{_counted('Cluster IP', given)} allocated")
     if taken := [ip for ip in had if ip not in has]:
         now = "headless" if is_headless(after) else str(after.get("type"))
-        text = f"Cluster IP {_joined(taken)} given back: the Service is {now} now"
+        text = f"{_counted('Cluster IP', taken)} given back: the Service is {now} now"
         yield Note(subject, NORMAL, "ClusterIPReleased", text)
 
 
@@ -109,7 +109,7 @@ def _balancer_notes(subject: Subject, old: Object | None, new: Object) -> Iterat
         return
     had, has = _ingress(old or {}), _ingress(new)
     if given := [ip for ip in has if ip not in had]:
-        text = f"Load balancer address {_joined(given)} allocated"
+        text = f"Load balancer address {given[0]} allocated"
         yield Note(subject, NORMAL, "LoadBalancerAllocated", text)
     was_waiting = ((old or {}).get("spec") or {}).get("type") == "LoadBalancer" and not had
     if not has and not was_waiting:
@@ -157,8 +157,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _joined(values: list[str] | list[int]) -> str:
-    return ", ".join(map(str, values))
+def _counted(what: str, values: list[str] | list[int]) -> str:
+    return f"{what}{'s' if len(values) > 1 else ''} {', '.join(map(str, values))}"
 
 
 # Endpoints

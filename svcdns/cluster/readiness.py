@@ -16,8 +16,8 @@ READY_ANNOTATION = "svcdns.io/ready"
 ASSUMED_READY = "AssumedReady"
 PROBE_NOT_RUN = "ProbeNotRun"
 GATES_NOT_READY = "ReadinessGatesNotReady"
-_OUR_REASONS = frozenset({ASSUMED_READY, PROBE_NOT_RUN, GATES_NOT_READY})
-"""Reasons of a Ready condition that we have set because nobody else had."""
+_OURS = {ASSUMED_READY: "True", PROBE_NOT_RUN: "False", GATES_NOT_READY: "False"}
+"""Reason -> status of a Ready condition that we have set because nobody else had."""
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 NAMELESS_PHASES = FINISHED_PHASES | {"Unknown"}
@@ -63,9 +63,23 @@ def _conditions(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _given_condition(pod: Mapping[str, Any]) -> str | None:
     """Return the status of a Ready condition that somebody has set; ours does not count."""
     for condition in _conditions(pod):
-        if condition.get("type") == "Ready" and condition.get("reason") not in _OUR_REASONS:
+        if condition.get("type") == "Ready" and not _is_ours(condition):
             return str(condition.get("status"))
     return None
+
+
+def _is_ours(condition: Mapping[str, Any]) -> bool:
+    """Tell our condition from one that keeps our reason because a patch changed the status alone."""
+    reason = condition.get("reason")
+    return reason in _OURS and condition.get("status") == _OURS[reason]
+
+
+def _as_given(condition: dict[str, Any], now: str) -> dict[str, Any]:
+    """Return somebody's Ready condition without a reason that was ours."""
+    if condition.get("type") != "Ready" or condition.get("reason") not in _OURS or _is_ours(condition):
+        return condition
+    kept = {key: value for key, value in condition.items() if key != "reason"}
+    return {**kept, "lastTransitionTime": now}
 
 
 def _missing(pod: Mapping[str, Any]) -> str:
@@ -85,7 +99,8 @@ def with_ready_condition(pod: dict[str, Any], now: str) -> dict[str, Any]:
     A condition that somebody has set is left alone; `now` is the time of a transition, RFC 3339.
     """
     if _given_condition(pod) is not None:
-        return pod
+        given = [_as_given(condition, now) for condition in _conditions(pod)]
+        return {**pod, "status": {**pod["status"], "conditions": given}}
     others = [condition for condition in _conditions(pod) if condition.get("type") != "Ready"]
     ours = next((c for c in _conditions(pod) if c.get("type") == "Ready"), None)
     missing = _missing(pod)

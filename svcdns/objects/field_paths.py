@@ -33,17 +33,18 @@ def is_member(node: Fields) -> bool:
 
 def union(a: Fields, b: Fields) -> Fields:
     """Return the members of either set."""
-    if not a or not b:
-        return a or b
-    return _united(a, b)
+    if not b:
+        return a
+    return _united(a, b) if a else b
 
 
 def _united(a: Fields, b: Fields) -> Fields:
     if a is b:
         return a
-    if not a or not b:  # one of them is a member, and that is all
-        other = a or b
-        return other if is_member(other) else {SELF: LEAF, **other}
+    if not b:  # a member, and that is all
+        return a if is_member(a) else {SELF: LEAF, **a}
+    if not a:
+        return b if is_member(b) else {SELF: LEAF, **b}
     out = a
     for key, node in b.items():
         mine = a.get(key)

@@ -77,10 +77,11 @@ def owned_part(kind: Kind, obj: Object, subresource: str = "") -> Object:
     out = {key: value for key, value in obj.items() if key not in _TYPE}
     metadata = obj.get("metadata") or {}
     out["metadata"] = {key: metadata[key] for key in _METADATA if key in metadata}
-    if not out["metadata"]:
-        del out["metadata"]
     if kind is not POD:
         out.pop("status", None)
+    for key in ALWAYS_THERE:
+        if key in out and not out[key]:
+            del out[key]
     return out
 
 

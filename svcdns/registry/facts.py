@@ -95,18 +95,8 @@ def service_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str,
     if _endpoint_basis(writing, old) != _endpoint_basis(writing, new):
         refresh_endpoints(writing, namespace, name, new if visible else None)
     writing.touched.services.add((namespace, name))
-    if old is None and new is not None:
-        _tell_what_is_missing(writing, new, visible)
-
-
-def _tell_what_is_missing(writing: Writing, service: dict[str, Any], visible: bool) -> None:
-    """Note that a new Service has no records at all, and why."""
-    metadata = service["metadata"]
-    own = writing.settings.names.service_text(metadata["namespace"], metadata["name"])
-    if not visible:
-        writing.notes.append(notes.not_served(service))
-    elif len(own) >= MAX_NAME_OCTETS:
-        writing.notes.append(notes.name_too_long(service, own))
+    if old is None and new is not None and not visible:
+        writing.notes.append(notes.not_served(new))
 
 
 def _endpoint_basis(writing: Writing, service: dict[str, Any] | None) -> tuple[Any, ...] | None:

@@ -152,10 +152,11 @@ def _endpoints_view(store: Store, namespace: str, name: str) -> bytes:
         service = decode(get(store, SERVICE, namespace, name))
     except StatusError as missing:
         raise not_found(ENDPOINTS.plural, name) from missing
-    return encode(_endpoints(service, slices_by_service(store, namespace, name)))
+    return encode(endpoints_of(service, slices_by_service(store, namespace, name)))
 
 
-def _endpoints(service: dict[str, Any], slices: list[dict[str, Any]]) -> dict[str, Any]:
+def endpoints_of(service: dict[str, Any], slices: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the Endpoints of a Service that has these EndpointSlices."""
     revisions = [int(obj["metadata"]["resourceVersion"]) for obj in (service, *slices)]
     metadata = service["metadata"]
     labels = {**(metadata.get("labels") or {}), SERVICE_NAME_LABEL: metadata["name"]}
@@ -205,7 +206,7 @@ def _endpoints_page(store: Store, namespace: str, selection: Selection) -> Page:
     items = []
     for octets in services.items:
         metadata = decode(octets)["metadata"]
-        view = _endpoints(decode(octets), slices_by_service(store, metadata["namespace"], metadata["name"]))
+        view = endpoints_of(decode(octets), slices_by_service(store, metadata["namespace"], metadata["name"]))
         if selection.matches(view):
             items.append(encode(view))
     return Page(items, services.revision)

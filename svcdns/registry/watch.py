@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import lmdb
 
 from svcdns.objects.errors import StatusError, bad_request
-from svcdns.objects.kinds import STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from . import reading
+from . import endpoints_watch, reading
 from .options import Event, Selection
 from .writing import decode, encode, log_of, read_revision
 
@@ -95,23 +95,32 @@ class Feed:
         """Return what the next event of a kind completes; take it before looking at what there is."""
         return self._channels[kind.name].future()
 
-    def after(self, kind: Kind, revision: int) -> list[tuple[int, log.Entry]]:
-        """Return the events of a kind after a revision.  Raises StatusError 410."""
-        channel = self._channels[kind.name]
-        if revision < channel.floor:
-            return list(self._from_log(kind, revision))
-        found: list[tuple[int, log.Entry]] = []
-        for event in reversed(channel.recent):
-            if event[0] <= revision:
-                break
-            found.append(event)
-        found.reverse()
-        return found
+    def after(self, kinds: tuple[Kind, ...], revision: int) -> tuple[list[tuple[int, log.Entry]], int]:
+        """Return events of these kinds (of one log) after a revision, and up to which revision these are all.
 
-    def _from_log(self, kind: Kind, revision: int) -> Iterator[tuple[int, log.Entry]]:
-        for event in self._read(log_of(self._store.tables, kind), revision, self.revision):
-            if event[1].kind == kind.name:
-                yield event
+        At most a batch is read from the log: who is far behind must not hold all of it.  Raises
+        StatusError 410.
+        """
+        channels = [self._channels[kind.name] for kind in kinds]
+        if any(revision < channel.floor for channel in channels):
+            return self._from_log(kinds, revision)
+        found: list[tuple[int, log.Entry]] = []
+        for channel in channels:
+            for event in reversed(channel.recent):
+                if event[0] <= revision:
+                    break
+                found.append(event)
+        found.sort(key=lambda event: event[0])
+        return found, self.revision
+
+    def _from_log(self, kinds: tuple[Kind, ...], revision: int) -> tuple[list[tuple[int, log.Entry]], int]:
+        names = {kind.name for kind in kinds}
+        table = log_of(self._store.tables, kinds[0])
+        entries, complete = log.after(self._store, table, revision, BATCH)
+        if not complete:
+            raise _expired(revision)
+        reached = min(entries[-1][0], self.revision) if len(entries) == BATCH else self.revision
+        return [event for event in entries if event[0] <= reached and event[1].kind in names], reached
 
     def _read(self, table: lmdb._Database, revision: int, until: int) -> Iterator[tuple[int, log.Entry]]:
         """Yield what a log holds after a revision, up to another.  Raises StatusError 410."""
@@ -153,20 +162,31 @@ async def watch(
             yield _bookmark(kind, after, {INITIAL_EVENTS_END: "true"})
     else:
         _check_position(store, kind, after)
+    sources = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind,)
     while True:
-        woken = feed.next(kind)
-        position = feed.revision
-        for revision, entry in feed.after(kind, after):
-            if not namespace or entry.namespace == namespace:
-                event = _transition(entry, selection, revision)
-                if event is not None:
-                    yield event
-        after = max(after, position)
-        if not woken.done():
-            done, _ = await asyncio.wait([woken], timeout=BOOKMARK_SECONDS if bookmarks else None)
+        woken = [feed.next(source) for source in sources]
+        while after < feed.revision:
+            entries, reached = feed.after(sources, after)
+            wanted = (item for item in entries if not namespace or item[1].namespace == namespace)
+            if kind is ENDPOINTS:
+                events = endpoints_watch.changes(store, wanted, selection)
+            else:
+                events = _changes(wanted, selection)
+            for event in events:
+                yield event
+            after = reached
+        if not any(future.done() for future in woken):
+            timeout = BOOKMARK_SECONDS if bookmarks else None
+            done, _ = await asyncio.wait(woken, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 after = max(after, feed.revision)
                 yield _bookmark(kind, after, {})
+
+
+def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
+    for revision, entry in entries:
+        if (event := _transition(entry, selection, revision)) is not None:
+            yield event
 
 
 def _transition(entry: log.Entry, selection: Selection, revision: int) -> Event | None:

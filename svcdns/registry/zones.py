@@ -248,7 +248,8 @@ class ZoneFolder:
             f"{kept.origin} stays as it was, serial {kept.serial}" if kept else "nothing is served from it"
         )
         log.error("zone file refused: %s; %s", error, stays)
-        self._tell([notes.zone_file_refused(name, f"{error}; {stays}")])
+        told = f"{error.removeprefix(f'{self.folder}{os.sep}')}; {stays}"
+        self._tell([notes.zone_file_refused(name, told)])
 
     async def _load(self, name: str, seen: _Seen) -> None:
         tables = self._store.tables

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import time
 from pathlib import Path
 
 from svcdns.config import ApiConfig
 
 MAX_FILE_OCTETS = 4 << 20
+SOON_SECONDS = 30 * 86400
+"""A certificate that ends sooner than this is worth a warning."""
 
 
 class TlsError(Exception):
@@ -102,7 +105,9 @@ def warnings(config: ApiConfig) -> list[str]:
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     client.load_verify_locations(config.tls_cert)
     try:
-        _shake_hands(server, client)
+        ends = _shake_hands(server, client)
+        if ssl.cert_time_to_seconds(ends) - time.time() < SOON_SECONDS:
+            found.append(f"api.tls_cert: {config.tls_cert}: expires on {ends}")
     except ssl.SSLCertVerificationError as refused:
         found.append(f"api.tls_cert: {config.tls_cert}: clients will refuse it: {refused.verify_message}")
     except ssl.SSLError as refused:
@@ -113,8 +118,8 @@ def warnings(config: ApiConfig) -> list[str]:
     return found
 
 
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
-    """Raises ssl.SSLError when a handshake of the two fails."""
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> str:
+    """Return until when the server's certificate is good.  Raises ssl.SSLError when the two can't agree."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True))
     waiting = True
@@ -125,3 +130,6 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
                 end.do_handshake()
             except ssl.SSLWantReadError:
                 waiting = True
+    certificate = ends[0].getpeercert()
+    assert certificate is not None
+    return str(certificate["notAfter"])

@@ -73,6 +73,7 @@ def trim(txn: lmdb.Transaction, table: lmdb._Database, keep: int) -> None:
     count = txn.stat(db=table)["entries"]
     if count <= keep + _TRIM_SLACK:
         return
+    count -= floor(txn, table) > 0
     last = b""
     with txn.cursor(db=table) as cursor:
         for _ in range(count - keep):

@@ -265,9 +265,7 @@ _bodies = (
         {}, optional={"metadata": _json, "kind": _json, "apiVersion": _json, "spec": _json}
     ).map(lambda value: json.dumps(value).encode())
 )
-_content_types = st.sampled_from(
-    ["application/json", "application/yaml", *bodies.PATCH_TYPES, bodies.APPLY_PATCH, "text/plain"]
-)
+_content_types = st.sampled_from(["application/json", "application/yaml", *bodies.PATCH_TYPES, "text/plain"])
 _paths = st.sampled_from(
     [
         SERVICES,

@@ -28,7 +28,8 @@ async def test_legacy_core(client):
     assert (found["kind"], found["groupVersion"]) == ("APIResourceList", "v1")
     by_name = {entry["name"]: entry for entry in found["resources"]}
     assert sorted(by_name) == [
-        "endpoints", "namespaces", "namespaces/status", "pods", "pods/status", "services", "services/status",
+        "endpoints", "events", "namespaces", "namespaces/status", "pods", "pods/status", "services",
+        "services/status",
     ]  # fmt: skip
     assert by_name["services"] == {
         "name": "services",
@@ -55,7 +56,7 @@ async def test_legacy_groups(client):
 
 @pytest.mark.parametrize(
     ("path", "names"),
-    [("/api", ["endpoints", "namespaces", "pods", "services"]), ("/apis", ["endpointslices"])],
+    [("/api", ["endpoints", "events", "namespaces", "pods", "services"]), ("/apis", ["endpointslices"])],
 )
 async def test_aggregated(client, path, names):
     answer = await client.get(path, headers={"Accept": DISCOVERY})

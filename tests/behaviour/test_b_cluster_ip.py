@@ -210,14 +210,21 @@ def test_endpoints_of_a_cluster_ip_service(ask: Any) -> None:
 
 
 @pytest.mark.row("B1", "F1")
-def test_a_name_too_long_for_dns_is_left_out(tmp_path: Path) -> None:
-    """The Service keeps its address; it has no name over 255 octets, and no PTR that would name it."""
+def test_names_too_long_for_dns(tmp_path: Path) -> None:
+    """A Service that could have no name is refused; an endpoint that could have none is left out."""
     world = World(tmp_path, replace(config(), cluster_domain=".".join(["d" * 59] * 3)))
+    domain = world.config.cluster_domain
     try:
-        world.add(namespace("n" * 63), service("s" * 63, ns="n" * 63, clusterIP="10.96.0.9"), service("web"))
-        domain = world.config.cluster_domain
-        assert len(world.ask(f"_http._tcp.web.default.svc.{domain}", "SRV").answer) == 1
-        assert is_nxdomain(world.ask("9.0.96.10.in-addr.arpa", "PTR"), "in-addr.arpa.")
-        assert is_nodata(world.ask(f"{'n' * 63}.{domain}", tcp=True), f"{domain}."), "short, and there"
+        world.add(namespace("n" * 63))
+        with pytest.raises(StatusError) as refused:
+            world.add(service("s" * 63, ns="n" * 63))
+        assert refused.value.code == 422
+        assert [cause.field for cause in refused.value.causes] == ["metadata.name"]
+        world.add(
+            headless("db", selector={}),
+            endpoint_slice("db-1", "db", endpoint("10.1.0.1", hostname="h" * 63), endpoint("10.1.0.2")),
+        )
+        assert world.ask("2.0.1.10.in-addr.arpa", "PTR").rdata == [f"10-1-0-2.db.default.svc.{domain}."]
+        assert is_nxdomain(world.ask("1.0.1.10.in-addr.arpa", "PTR"), "in-addr.arpa.")
     finally:
         world.close()

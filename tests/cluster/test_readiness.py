@@ -78,3 +78,17 @@ def test_an_assumption_follows_what_it_is_made_from() -> None:
     through = with_ready_condition(waiting, "t2")
     assert ready_condition(through) == ("True", "AssumedReady", "t2")
     assert with_ready_condition(through, "t3") == through
+
+
+@pytest.mark.parametrize(
+    ("spec", "said", "expected"), [({}, "False", False), (PROBED, "True", True), (GATED, "Unknown", False)]
+)
+def test_a_patch_of_the_status_alone_is_somebodys_word(
+    spec: dict[str, Any], said: str, expected: bool
+) -> None:
+    """A strategic merge patch of the condition leaves our reason beside the new status."""
+    assumed = with_ready_condition(pod(spec=spec), "t1")
+    (condition,) = assumed["status"]["conditions"]
+    patched = {**assumed, "status": {**assumed["status"], "conditions": [{**condition, "status": said}]}}
+    assert is_ready(patched) is expected
+    assert ready_condition(patched, "t2") == (said, "", "t2")

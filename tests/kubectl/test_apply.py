@@ -57,13 +57,15 @@ def test_several_objects_of_several_files(kubectl: Kubectl, tmp_path: Path) -> N
     (tmp_path / "c.json").write_text(json.dumps(pod("c", "10.1.0.1")))
     flags = ("-f", str(tmp_path / "a.yaml"), "-f", str(tmp_path / "c.json"))
     assert kubectl("apply", *flags) == "service/a created\nservice/b created\npod/c created\n"
-    assert kubectl("apply", "-f", str(tmp_path)) == "service/a unchanged\nservice/b unchanged\npod/c unchanged\n"
+    assert (
+        kubectl("apply", "-f", str(tmp_path)) == "service/a unchanged\nservice/b unchanged\npod/c unchanged\n"
+    )
 
 
 def test_what_get_writes_can_be_applied(kubectl: Kubectl, web: object) -> None:
     """A manifest of kind List, and a backup that is put back."""
     listed = kubectl("get", "svc,pods", "-o", "yaml")
-    assert listed.endswith("kind: List\nmetadata:\n  resourceVersion: \"\"\n")
+    assert listed.endswith('kind: List\nmetadata:\n  resourceVersion: ""\n')
     kubectl("delete", "svc,pods", "--all", "--now")
     assert kubectl("create", "-f", "-", stdin=listed) == (
         "service/web created\npod/web-1 created\npod/web-2 created\n"
@@ -195,8 +197,9 @@ def test_replace_of_an_older_state_is_a_conflict(kubectl: Kubectl) -> None:
     kubectl("label", "svc", "web", "newer=yes")
     told = kubectl.refused("replace", "-f", "-", stdin=manifest(old))
     assert told == (
-        'Error from server (Conflict): error when replacing "STDIN": Operation cannot be fulfilled on services '
-        '"web": the object has been modified; please apply your changes to the latest version and try again\n'
+        'Error from server (Conflict): error when replacing "STDIN": Operation cannot be fulfilled on '
+        'services "web": the object has been modified; please apply your changes to the latest version '
+        "and try again\n"
     )
 
 

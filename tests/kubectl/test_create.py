@@ -42,7 +42,10 @@ def test_create_namespace(kubectl: Kubectl, server: RunningServer) -> None:
             ("nodeport", "made", "--tcp=80:8080", "--node-port=31500"),
             {"type": "NodePort", "ports": [("80-8080", 80, 8080)]},
         ),
-        (("loadbalancer", "made", "--tcp=80:web"), {"type": "LoadBalancer", "ports": [("80-web", 80, "web")]}),
+        (
+            ("loadbalancer", "made", "--tcp=80:web"),
+            {"type": "LoadBalancer", "ports": [("80-web", 80, "web")]},
+        ),
     ],
 )
 def test_create_service(kubectl: Kubectl, words: tuple[str, ...], spec: dict[str, object]) -> None:

@@ -56,7 +56,7 @@ def test_every_way_to_call_a_kind(kubectl: Kubectl, name: str) -> None:
 
 
 def test_an_unknown_kind(kubectl: Kubectl) -> None:
-    wanted = "error: the server doesn't have a resource type \"deployments\"\n"
+    wanted = 'error: the server doesn\'t have a resource type "deployments"\n'
     assert kubectl.refused("get", "deployments") == wanted
 
 

@@ -108,7 +108,9 @@ def test_a_terminating_pod(kubectl: Kubectl, web: object) -> None:
 
 
 def test_many_endpoints_are_counted(kubectl: Kubectl, server: RunningServer) -> None:
-    kubectl.apply(service("db", clusterIP="None"), *(pod(f"db-{n}", f"10.1.2.{n}", "db") for n in range(1, 6)))
+    kubectl.apply(
+        service("db", clusterIP="None"), *(pod(f"db-{n}", f"10.1.2.{n}", "db") for n in range(1, 6))
+    )
     (_, row) = kubectl.table("get", "endpointslices")
     assert row[3] == "10.1.2.1,10.1.2.2,10.1.2.3 + 2 more..."
     (_, row) = kubectl.table("get", "endpoints")

@@ -1,0 +1,107 @@
+"""Watching core/v1 Endpoints: a view that is computed, so its events follow from those of others.
+
+Whatever happens to a Service, or to an EndpointSlice of it, is a change of its Endpoints.  An event shows
+the view as it stands now, under the revision of the change; changes of one Service that are read together
+are one event.  A watcher ends up with what a list shows, though it may be told of a state twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE
+from svcdns.store import log
+from svcdns.store.environment import Store
+
+from . import reading
+from .options import Event, Selection
+from .writing import decode, encode
+
+SOURCES = (SERVICE, ENDPOINTSLICE)
+"""Whose changes change Endpoints."""
+
+
+@dataclass(slots=True)
+class _Change:
+    """What happened to one Service, or to its slices, in the entries that are read together."""
+
+    revision: int = 0
+    before: bool | None = None
+    """Whether it was there and selected before; None: nothing happened to the Service itself."""
+    deleted: dict[str, Any] | None = None
+    """The Service when it was deleted last."""
+
+
+def changes(store: Store, entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
+    """Yield the events of Endpoints that follow from log entries of `SOURCES`, which are in order."""
+    touched: dict[tuple[str, str], _Change] = {}
+    for revision, entry in entries:
+        for service in _services(entry):
+            change = touched.setdefault((entry.namespace, service), _Change())
+            change.revision = revision
+            if entry.kind == SERVICE.name:
+                _note(change, entry, selection)
+    for (namespace, service), change in sorted(touched.items(), key=lambda item: item[1].revision):
+        yield from _events(store, namespace, service, change, selection)
+
+
+def _services(entry: log.Entry) -> Iterable[str]:
+    """Names of the Services whose Endpoints an entry is about; a slice can go over to another."""
+    if entry.kind == SERVICE.name:
+        return [decode(entry.object())["metadata"]["name"]]
+    states = [decode(octets) for octets in (entry.object(), entry.before) if octets is not None]
+    labels = [(state["metadata"].get("labels") or {}).get(SERVICE_NAME_LABEL) for state in states]
+    return sorted({label for label in labels if label})
+
+
+def _note(change: _Change, entry: log.Entry, selection: Selection) -> None:
+    if change.before is None:
+        change.before = entry.before is not None and selection.matches(_as_view(decode(entry.before)))
+    if entry.type == "DELETED":
+        change.deleted = decode(entry.object())
+
+
+def _as_view(service: dict[str, Any]) -> dict[str, Any]:
+    """Return a Service's metadata with the labels that its Endpoints have."""
+    metadata = service["metadata"]
+    labels = {**(metadata.get("labels") or {}), SERVICE_NAME_LABEL: metadata["name"]}
+    return {"metadata": {**metadata, "labels": labels}}
+
+
+def _events(
+    store: Store, namespace: str, service: str, change: _Change, selection: Selection
+) -> Iterator[Event]:
+    view = _view(store, namespace, service)
+    before = change.before
+    if change.deleted is not None:
+        if before:
+            yield _event("DELETED", reading.endpoints_of(change.deleted, []), change.revision)
+        before = False
+    if view is None:
+        return  # deleted meanwhile, which the next entries tell
+    now = selection.matches(view)
+    if before is None:
+        before = now
+    if now:
+        yield _event("MODIFIED" if before else "ADDED", view, change.revision)
+    elif before:
+        yield _event("DELETED", view, change.revision)
+
+
+def _view(store: Store, namespace: str, service: str) -> dict[str, Any] | None:
+    try:
+        view: dict[str, Any] = decode(reading.get(store, ENDPOINTS, namespace, service))
+    except StatusError:
+        return None
+    return view
+
+
+def _event(type_: str, view: dict[str, Any], revision: int) -> Event:
+    """Return an event; a slice that goes must not turn the clock of revisions back."""
+    metadata = view["metadata"]
+    shown = str(max(revision, int(metadata["resourceVersion"])))
+    return Event(type_, encode({**view, "metadata": {**metadata, "resourceVersion": shown}}), revision)
