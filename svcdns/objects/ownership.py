@@ -7,7 +7,8 @@ wrote otherwise ("Update").  Rules that hold here, all Kubernetes' own:
 - an object without entries (stored by an older version, or reset by a client) is not tracked until something
   is applied to it: then whatever is there belongs to "before-first-apply";
 - at most ten Update entries are kept; the oldest beyond that become one, "ancient-changes";
-- what the server gives (uid, revision, allocated addresses, ...) is owned by nobody.
+- what the server gives (uid, revision, allocated addresses, ...) is owned by nobody, and so is the status
+  with which an object came.
 
 One rule is ours: a Pod has one owner whose fields are not written down (fieldsV1 is {}) until a write that is
 neither its creation nor a change of its status.  Pods come and report by the thousand; a list of their fields
@@ -104,14 +105,11 @@ def owner_of(given: Entry) -> Owner:
     return given.get("manager", ""), given["operation"], given.get("subresource", "")
 
 
-def created(kind: Kind, obj: Object, manager: str, time: str, *, status: bool = True) -> list[Entry]:
-    """Return the entries of a new object, complete with its defaults: its creator owns it all.
-
-    Without `status` the status is the server's alone, since the client gave none.
-    """
+def created(kind: Kind, obj: Object, manager: str, time: str) -> list[Entry]:
+    """Return the entries of a new object, complete with its defaults: its creator owns all but the status."""
     if kind is POD:
         return [entry(kind, (manager, UPDATE, ""), LEAF, time)]
-    fields = _all_of(kind, obj, status=status)
+    fields = _all_of(kind, obj)
     return [entry(kind, (manager, UPDATE, ""), fields, time)] if fields else []
 
 
@@ -127,10 +125,9 @@ def written_out(kind: Kind, obj: Object, entries: list[Entry]) -> list[Entry]:
     return [{**entries[0], "fieldsV1": _all_of(kind, obj)}]
 
 
-def _all_of(kind: Kind, obj: Object, *, status: bool = True) -> Fields:
+def _all_of(kind: Kind, obj: Object) -> Fields:
     part = owned_part(kind, obj)
-    if not status:
-        part.pop("status", None)
+    part.pop("status", None)
     shapes, out = shape_of(kind).fields, {}
     for key in sorted(part):
         node = everything(shapes.get(key), part[key])

@@ -152,7 +152,11 @@ def merge(shape: Shape | None, live: Any, given: Any) -> Any:
     if isinstance(live, dict) and isinstance(given, dict):
         out = dict(live)
         for name, value in given.items():
-            out[name] = merge(child_of(shape, name), live[name], value) if name in live else value
+            inner = child_of(shape, name)
+            if name in live:
+                out[name] = merge(inner, live[name], value)
+            elif configured(inner, value) is not None:
+                out[name] = value
         return out
     if isinstance(live, list) and isinstance(given, list):
         return _merged_list(shape, live, given)

@@ -74,8 +74,7 @@ def create(
         )
     new["metadata"] = _owned(_born(writing, new["metadata"]), author.settled)
     if author.settled is None:
-        given = bool(body.get("status"))
-        entries = ownership.created(kind, new, author.manager, writing.now, status=given)
+        entries = ownership.created(kind, new, author.manager, writing.now)
         new["metadata"] = _owned(new["metadata"], entries)
     return _store(writing, kind, None, new)
 

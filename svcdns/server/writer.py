@@ -133,6 +133,8 @@ async def _api(
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
     is_open = not config.authenticates
+    if is_open and not config.is_local:
+        log.warning("whoever reaches the API at %s may change everything (api.insecure)", config.listen)
     app = create_app(
         registry,
         health=lambda: reasons(counters),

@@ -6,6 +6,7 @@ DISCOVERY = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
 )
+GROUPS = ["authentication.k8s.io", "authorization.k8s.io", "discovery.k8s.io"]
 ALL = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 
 
@@ -47,7 +48,7 @@ async def test_legacy_core(client):
 
 async def test_legacy_groups(client):
     groups = (await json_of(client, "/apis"))["groups"]
-    assert [group["name"] for group in groups] == ["discovery.k8s.io"]
+    assert sorted(group["name"] for group in groups) == GROUPS
     group = await json_of(client, "/apis/discovery.k8s.io/")
     assert group["preferredVersion"] == {"groupVersion": "discovery.k8s.io/v1", "version": "v1"}
     found = await json_of(client, "/apis/discovery.k8s.io/v1")
@@ -65,9 +66,9 @@ async def test_aggregated(client, path, names):
     )
     found = await answer.json()
     assert (found["kind"], found["apiVersion"]) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io/v2")
-    [group] = found["items"]
-    [version] = group["versions"]
-    assert group["metadata"].get("name", "") == ("" if path == "/api" else "discovery.k8s.io")
+    by_group = {group["metadata"].get("name", ""): group for group in found["items"]}
+    assert sorted(by_group) == ([""] if path == "/api" else GROUPS)
+    [version] = by_group["" if path == "/api" else "discovery.k8s.io"]["versions"]
     assert [resource["resource"] for resource in version["resources"]] == names
     resource = version["resources"][-1]
     assert resource["scope"] == "Namespaced"
@@ -85,7 +86,7 @@ async def test_aggregated_v2beta1(client):
 
 async def test_openapi_says_that_the_server_validates(client):
     index = (await json_of(client, "/openapi/v3"))["paths"]
-    assert sorted(index) == ["api/v1", "apis/discovery.k8s.io/v1"]
+    assert sorted(index) == ["api/v1", *(f"apis/{group}/v1" for group in GROUPS)]
     for short, kind in (("api/v1", "Service"), ("apis/discovery.k8s.io/v1", "EndpointSlice")):
         url = index[short]["serverRelativeURL"]
         assert url.startswith(f"/openapi/v3/{short}?hash=")

@@ -34,7 +34,7 @@ class Shopkeepers:
             return True, "ann owns the shop"
         if group == "authorization.k8s.io" and resource.startswith("self"):
             return True, ""
-        where = name if resource == "namespaces" else namespace
+        where = name if resource == "namespaces" and not namespace else namespace
         allowed = user.username == "bob" and where == "shop" and verb in READ and subresource == ""
         return allowed, "" if allowed else f"{user.username} may not {verb} {resource}"
 

@@ -55,8 +55,7 @@ class World:
 
     def create(self, manager: str, obj: dict[str, Any]) -> World:
         new = default(self.kind, obj)
-        given = bool(obj.get("status"))
-        self.obj = self._with(new, ownership.created(self.kind, new, manager, self.time(), status=given))
+        self.obj = self._with(new, ownership.created(self.kind, new, manager, self.time()))
         return self
 
     def update(self, manager: str, subresource: str = "", **parts: dict[str, Any]) -> World:
@@ -210,6 +209,13 @@ class TestPods:
         assert world.owners["c"]["f:metadata"]["f:labels"] == {".": {}, "f:app": {}}
         image = world.owners["c"]["f:spec"]["f:containers"]['k:{"name":"c"}']["f:image"]
         assert image == {}
+        assert "f:status" not in world.owners["c"]
+
+    def test_whoever_applies_a_status_first_has_it(self) -> None:
+        world = World(kinds.POD).create("c", self.POD)
+        ready = {"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        world.apply("prober", ready, subresource="status")
+        assert set(world.owners) == {"c", "prober"}
 
     def test_a_conflict_names_the_creator(self) -> None:
         world = World(kinds.POD).create("c", self.POD)
