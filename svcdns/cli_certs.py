@@ -32,8 +32,7 @@ _TAKEN = ("ca", "server")
 _T = TypeVar("_T")
 
 app = typer.Typer(
-    no_args_is_help=True,
-    help="A private CA for the API, with server and client certificates (needs svcdns[tls]).",
+    help="A private CA for the API, with server and client certificates (needs the extra `tls`)."
 )
 
 _Dir = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the files are; made where missing.")]

@@ -45,7 +45,7 @@ def server_of(config: Config) -> str:
     try:
         told = json.loads((config.data / "addresses.json").read_text())["api"]
         listen = Endpoint(listen.host, int(told.rpartition(":")[2]))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     if not listen.port:
         raise ConfigError("which server? none of this configuration runs, so say --server URL")

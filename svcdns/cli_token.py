@@ -17,7 +17,6 @@ import typer
 from .config import ConfigError
 
 app = typer.Typer(
-    no_args_is_help=True,
     help="""Bearer tokens for the API: a file of their hashes, which a running server reads as it changes.""",
 )
 

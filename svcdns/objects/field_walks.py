@@ -24,6 +24,9 @@ from svcdns.objects.shape import Shape
 _KEY_DEFAULTS = {"protocol": "TCP"}
 """Of the fields that name elements; the published schema doesn't tell it."""
 
+_SHORT, _FEW = 64, 32
+"""Letters of a key and fields of an object up to which what follows from them is kept in memory."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,15 +51,17 @@ def element_key(shape: Shape, element: Any) -> str:
     names = shape.list_keys
     if not names:
         return "v:" + _encode(element).decode()
-    if len(names) == 1:
-        return _key(names, element.get(names[0], _KEY_DEFAULTS.get(names[0])))
-    return _key(names, *[element.get(name, _KEY_DEFAULTS.get(name)) for name in names])
+    values = [element.get(name, _KEY_DEFAULTS.get(name)) for name in names]
+    short = all(value.__class__ is not str or len(value) <= _SHORT for value in values)
+    return (_kept_key if short else _key)(names, *values)
 
 
-@functools.lru_cache(maxsize=4096, typed=True)
 def _key(names: tuple[str, ...], *values: Any) -> str:
     named = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     return "k:" + _encode(named).decode()
+
+
+_kept_key = functools.lru_cache(maxsize=1024, typed=True)(_key)
 
 
 def missing_keys(shape: Shape, element: Any) -> list[str]:
@@ -74,7 +79,7 @@ def everything(shape: Shape | None, value: Any) -> Fields:
     if shape is None or not value or not shape.is_divisible:
         return LEAF
     if isinstance(value, dict):
-        template, divisible = _plan(shape, tuple(value))
+        template, divisible = (_kept_plan if len(value) <= _FEW else _plan)(shape, tuple(value))
         if not divisible:
             return template
         out = template.copy()
@@ -90,13 +95,15 @@ def everything(shape: Shape | None, value: Any) -> Fields:
     return LEAF
 
 
-@functools.lru_cache(maxsize=4096)
 def _plan(shape: Shape, names: tuple[str, ...]) -> tuple[Fields, tuple[tuple[str, str, Shape], ...]]:
     """Return the node of an object with these fields, and those of them whose nodes depend on the values."""
     template: Fields = {SELF: LEAF, **{"f:" + name: LEAF for name in sorted(names)}}
     found = [(name, "f:" + name, child_of(shape, name)) for name in names]
     divisible = tuple((name, key, inner) for name, key, inner in found if inner and inner.is_divisible)
     return template, divisible
+
+
+_kept_plan = functools.lru_cache(maxsize=1024)(_plan)
 
 
 def configured(shape: Shape | None, value: Any) -> Fields | None:

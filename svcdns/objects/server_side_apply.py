@@ -44,6 +44,8 @@ Object = dict[str, Any]
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KUBECTL = "kubectl"
+_MOST_TOLD = 100
+"""Conflicts of one apply that are named."""
 
 _STAYS = frozenset("f:" + name for name in ALWAYS_THERE)
 Conflicts = list[tuple[Entry, Fields]]
@@ -252,20 +254,21 @@ def _not_its_own(kind: Kind, live: Object, conflicts: Conflicts) -> Conflicts:
 
 def _refusal(conflicts: Conflicts) -> StatusError:
     """409, worded as Kubernetes does: kubectl prints the message."""
-    causes, by_owner = [], {}
+    causes: list[Cause] = []
+    by_owner: dict[str, list[str]] = {}
+    count = 0
     for each, fields in conflicts:
-        who = _described(each)
-        paths = list(field_paths.paths(fields))
+        who, paths = _described(each), list(field_paths.paths(fields))
+        count += len(paths)
+        paths = paths[: max(_MOST_TOLD - len(causes), 0)]
         causes += [Cause("FieldManagerConflict", f"conflict with {who}", path) for path in paths]
         by_owner[who] = paths
-    if len(causes) == 1:
+    if count == 1:
         text = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
     else:
-        listed = [
-            f"conflicts with {who}:\n" + "\n".join(f"- {path}" for path in by_owner[who])
-            for who in sorted(by_owner)
-        ]
-        text = f"Apply failed with {len(causes)} conflicts: " + "\n".join(listed)
+        listed = ["\n- ".join((f"conflicts with {who}:", *by_owner[who])) for who in sorted(by_owner)]
+        listed += ["and more"] if count > len(causes) else []
+        text = f"Apply failed with {count} conflicts: " + "\n".join(listed)
     return StatusError(409, "Conflict", text, causes=causes)
 
 

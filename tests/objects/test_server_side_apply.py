@@ -321,6 +321,12 @@ class TestApply:
             ".spec.sessionAffinity",
         ]
 
+    def test_not_all_of_very_many_conflicts_are_told(self) -> None:
+        world = World().apply("a", service(port(80), labels={f"l{n}": "1" for n in range(5000)}))
+        error = world.refused("b", service(port(80), labels={f"l{n}": "2" for n in range(5000)}))
+        assert error.message.startswith('Apply failed with 5000 conflicts: conflicts with "a":\n- .metadata.')
+        assert error.message.endswith("\nand more") and len(error.causes) == 100
+
     def test_force_takes_the_field(self) -> None:
         world = World().apply("a", service(port(80), type="NodePort"))
         world.apply("b", service(type="LoadBalancer"), force=True)

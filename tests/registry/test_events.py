@@ -152,9 +152,9 @@ def test_a_full_range_is_told_of_a_service_that_was_refused(run: Any) -> None:
     async def work(running: Running) -> None:
         for name in ("a", "b"):
             await running.registry.create(SERVICE, "default", service(name), WRITE)
-        for options in (WRITE, WriteOptions(dry_run=True)):
+        for name, options in (("dry", WriteOptions(dry_run=True)), ("c", WRITE)):
             with pytest.raises(StatusError) as full:
-                await running.registry.create(SERVICE, "default", service("c"), options)
+                await running.registry.create(SERVICE, "default", service(name), options)
         assert full.value.code == 507
         [event] = await until(running, lambda: listed(running, "reason=RangeFull"))
         assert (event["involvedObject"]["name"], event["type"], event["count"]) == ("c", "Warning", 1)

@@ -190,6 +190,7 @@ def test_what_is_no_tls_does_no_harm(server: RunningServer, api: Api) -> None:
     assert "Traceback" not in server.log()
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_old_versions_of_tls_are_refused(api: Api) -> None:
     context = api.context()
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -297,6 +298,24 @@ def test_kubectl_with_a_wrong_token_or_ca(
     (tmp_path / "other.crt").write_bytes(make_ca().certificate_pem)
     configured(kubectl, "--server", url, "--ca", tmp_path / "other.crt", "--token", tokens["ci"])
     assert "certificate signed by unknown authority" in kubectl.refused("get", "svc")
+
+
+def test_the_python_client_with_a_kubeconfig(
+    api: Api, certs: Path, tokens: dict[str, str], tmp_path: Path
+) -> None:
+    kubernetes = pytest.importorskip("kubernetes")
+    url = f"https://{api.address}"
+    for more in (
+        ["--token", tokens["ci"]],
+        ["--client-cert", certs / "dev.crt", "--client-key", certs / "dev.key"],
+    ):
+        file = tmp_path / f"kubeconfig{len(more)}"
+        done("kubeconfig", "--server", url, "--ca", certs / "ca.crt", "--output", file, *more)
+        core = kubernetes.client.CoreV1Api(kubernetes.config.new_client_from_config(str(file)))
+        assert core.list_namespaced_service("default").kind == "ServiceList"
+        with pytest.raises(kubernetes.client.ApiException) as refused:
+            core.list_service_for_all_namespaces()
+        assert refused.value.status == 403
 
 
 # Files that change

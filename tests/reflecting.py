@@ -55,23 +55,22 @@ class Reflector:
     counts: Counts = field(default_factory=Counts)
     may_watch: asyncio.Event = field(default_factory=asyncio.Event)
     """Cleared: it stands still, as a machine that sleeps."""
+    _listed: bool = False
     _response: aiohttp.ClientResponse | None = None
 
     async def run(self) -> None:
         """Follow until cancelled."""
         self.may_watch.set()
-        listed = False
         while True:
             await self.may_watch.wait()
             try:
-                if not listed:
+                if not self._listed:
                     await (self._stream_list() if self.watch_list else self._list())
-                    listed = True
-                if self.may_watch.is_set():
+                if self._listed and self.may_watch.is_set():
                     await self._watch()
             except Expired:
                 self.counts.expired += 1
-                listed = False
+                self._listed = False
             except (aiohttp.ClientError, ConnectionError):
                 pass  # killed: go on at the last resourceVersion
 
@@ -125,7 +124,7 @@ class Reflector:
 
     def _replace(self, found: dict[Key, Object], revision: str) -> None:
         assert int(revision) > 0
-        self.objects, self.revision = found, revision
+        self.objects, self.revision, self._listed = found, revision, True
 
     # Watch
 
@@ -146,8 +145,6 @@ class Reflector:
             else:
                 assert type_ == "ADDED", type_
                 initial[_key(obj)] = obj
-        if initial is not None:
-            raise Expired  # it ended before it was complete: anew
 
     async def _watch(self) -> None:
         async for type_, obj in self._events({"resourceVersion": self.revision}):
@@ -167,7 +164,13 @@ class Reflector:
     async def _events(self, query: dict[str, str]) -> AsyncIterator[tuple[str, Object]]:
         self.counts.watches += 1
         timeout = str(random.randint(5, 10))
-        query = {**self.query, **query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": timeout}
+        query = {
+            **self.query,
+            **query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": timeout,
+        }
         async with self.session.get(self.url, params=query) as self._response:
             if self._response.status == 410:
                 raise Expired
