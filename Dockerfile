@@ -17,7 +17,7 @@ RUN python3 -m venv /opt/svcdns \
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY svcdns svcdns
-RUN /opt/svcdns/bin/pip install --no-cache-dir --disable-pip-version-check '.[fast]' \
+RUN /opt/svcdns/bin/pip install --no-cache-dir --disable-pip-version-check '.[fast,tls]' \
  && /opt/svcdns/bin/pip uninstall --yes --quiet setuptools pip \
  && setcap cap_net_bind_service=+ep /opt/svcdns/bin/python3
 
