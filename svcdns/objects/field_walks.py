@@ -126,8 +126,6 @@ def _configured_object(shape: Shape, value: dict[str, Any]) -> Fields | None:
     out = {}
     for name in sorted(value):
         node = configured(child_of(shape, name), value[name])
-        if not shape.has_fields:
-            node = _as_member(node)
         if node is not None:
             out["f:" + name] = node
     return out or None

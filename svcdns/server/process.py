@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -13,6 +14,9 @@ from svcdns.config import Config
 
 from . import logs
 from .handoff import FATAL, Handoff, take
+
+OPEN_FILES = 65_536
+"""Most files we ask for: each watch and each TCP client holds one; the usual soft limit is 1,024."""
 
 Main = Callable[[Handoff, Config, asyncio.Event], Coroutine[Any, Any, None]]
 """A process' work: is given what was handed over and the event that tells it to end."""
@@ -30,6 +34,7 @@ def run(main: Main, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
         sys.exit("svcdns: this process is started by `svcdns serve`, not by hand")
     config = handoff.resolved()
     logs.set_up(config.log)
+    _raise_limit_of_open_files()
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_until_told(main, handoff, config))
@@ -37,6 +42,13 @@ def run(main: Main, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
         print(f"svcdns: {fatal}", file=sys.stderr, flush=True)
         sys.exit(FATAL)
     sys.exit(0)
+
+
+def _raise_limit_of_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _until_told(main: Main, handoff: Handoff, config: Config) -> None:

@@ -64,7 +64,7 @@ def test_objects_and_patches(server: RunningServer, kind: Kind) -> None:
     content_types = st.sampled_from(sorted(PATCHES))
     patches = content_types.flatmap(lambda name: st.tuples(st.just(name), PATCHES[name](kind)))
 
-    @settings(max_examples=40)
+    @settings(max_examples=60)
     @given(objects_of(kind), st.lists(patches, max_size=3), st.sampled_from(["", "Strict", "Ignore"]))
     def one(obj: Any, changes: list[tuple[str, Any]], validation: str) -> None:
         query = f"?fieldManager=fuzz&fieldValidation={validation}" if validation else ""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from objects import samples
 
 from svcdns.objects import field_paths, kinds, ownership, server_side_apply
 from svcdns.objects.defaults import default
@@ -19,6 +20,7 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.field_walks import everything
 from svcdns.objects.kinds import Kind
 from svcdns.objects.ownership import APPLY, UPDATE
+from svcdns.objects.schema import structure
 from svcdns.objects.shape import shape_of
 
 PORT_80 = 'k:{"port":80,"protocol":"TCP"}'
@@ -154,6 +156,8 @@ class TestOwnership:
         world.update("d", spec={"ports": [world.spec["ports"][0]]})
         assert set(world.owners) == {"c"}
         assert PORT_81 not in world.owners["c"]["f:spec"]["f:ports"]
+        world.update("c", spec={"ports": []})
+        assert "f:ports" not in world.owners["c"]["f:spec"] or not world.owners["c"]["f:spec"]["f:ports"]
 
     def test_a_write_that_changes_nothing_leaves_the_entries(self) -> None:
         world = World().create("c", service(port(80)))
@@ -200,7 +204,8 @@ class TestPods:
         assert world.owners == {"c": {}}
         ready = {"conditions": [{"type": "Ready", "status": "False"}]}
         assert world.update("prober", "status", status=ready).owners == {"c": {}}
-        assert world.update("prober", status=ready).owners == {"c": {}}
+        assert world.update("prober", status={"conditions": []}).owners == {"c": {}}
+        assert world.update("prober", spec={}, status={"conditions": []}).owners == {"c": {}}
 
     def test_they_are_once_someone_else_writes(self) -> None:
         world = World(kinds.POD).create("c", self.POD)
@@ -260,6 +265,24 @@ class TestApply:
         assert "ports" not in world.spec
         assert world.obj is not None and "labels" not in world.obj["metadata"]
         assert world.entries == []
+
+    def test_an_element_goes_with_what_others_set_in_it(self) -> None:
+        world = World().apply("a", service(port(80), port(81)))
+        ports = [{**each, "appProtocol": "http"} for each in world.spec["ports"]]
+        world.update("b", spec={"ports": ports})
+        assert set(world.owners["b"]["f:spec"]["f:ports"][PORT_80]) == {"f:appProtocol"}
+        world.apply("a", service(port(81)))
+        assert world.spec["ports"] == ports[1:]
+
+    def test_an_empty_list_says_nothing(self) -> None:
+        def finalizers(*names: str) -> dict[str, Any]:
+            obj = service(port(80))
+            return {**obj, "metadata": {**obj["metadata"], "finalizers": list(names)}}
+
+        world = World().apply("a", finalizers("a.example/x")).apply("a", finalizers())
+        for _ in range(2):
+            assert world.obj is not None and "finalizers" not in world.obj["metadata"]
+            world.apply("a", finalizers())
 
     def test_what_the_server_gave_stays(self) -> None:
         world = World().apply("a", service(port(80), type="ClusterIP"))
@@ -359,6 +382,11 @@ class TestApply:
         world = World().apply("a", service(port(80), port(81), port(82)))
         world.apply("a", service(port(82), port(83), port(80), port(81)))
         assert list(world.ports) == [82, 83, 80, 81]
+
+    def test_elements_of_others_stay_where_they_were(self) -> None:
+        world = World().apply("a", service(port(80), port(81))).apply("b", service(port(82)))
+        world.apply("a", service(port(81), port(80), port(83)))
+        assert list(world.ports) == [81, 80, 82, 83]
 
     @pytest.mark.parametrize(
         ("ports", "words"),
@@ -600,3 +628,17 @@ def test_who_owns_a_field_finds_it_in_the_object(steps: list[tuple[str, dict[str
         held = everything(shape_of(kinds.SERVICE), without_entries(world.obj))
         for fields in world.owners.values():
             assert not list(field_paths.paths(field_paths.difference(fields, held)))
+
+
+@given(st.sampled_from([samples.SERVICE, samples.POD, samples.SLICE]).flatmap(samples.spoilt), st.booleans())
+def test_any_body_is_applied_or_refused(body: dict[str, Any], force: bool) -> None:
+    kind = kinds.by_manifest(str(body.get("apiVersion")), str(body.get("kind")))
+    if kind not in (kinds.SERVICE, kinds.POD, kinds.ENDPOINTSLICE):
+        return
+    whole = {kinds.SERVICE: samples.SERVICE, kinds.POD: samples.POD}.get(kind, samples.SLICE)
+    try:
+        config, _ = structure(kind, body, "Ignore")
+        World(kind).apply("a", config).apply("a", whole)
+        World(kind).create("a", whole).apply("b", config, force=force).apply("b", config)
+    except StatusError as error:
+        assert error.code in (400, 409)

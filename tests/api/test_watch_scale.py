@@ -1,0 +1,85 @@
+"""Many watchers: how soon they are told, what idle ones cost, what becomes of one that does not read.
+
+Asserted loosely, since other tests run on the same machine; bench/watch.py measures.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from running import RunningServer, wait_for
+from watching import Watchers, cpu_seconds, rss
+
+SERVICES = "/api/v1/namespaces/default/services"
+IDLE = 1_000
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with RunningServer(workers=1) as running:
+        body = {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+        assert running.post(SERVICES, body).status == 201
+        yield running
+
+
+def change(server: RunningServer, number: int, octets: int = 0) -> None:
+    annotations = {"round": str(number), "padding": "x" * octets}
+    assert server.patch(f"{SERVICES}/web", {"metadata": {"annotations": annotations}}).status == 200
+
+
+def test_one_change_reaches_a_hundred_watchers(server: RunningServer) -> None:
+    with Watchers(server, 100, "/api/v1/services") as watchers:
+        took = []
+        for number in range(20):
+            begun = time.perf_counter()
+            change(server, number)
+            took.append(watchers.all_told(begun))
+    assert sorted(took)[len(took) // 2] < 0.25, took
+
+
+def test_idle_watchers_cost_little(server: RunningServer) -> None:
+    pid = server.writer_pid
+    before = rss(pid)
+    with Watchers(server, IDLE, "/api/v1/services"):
+        used, begun = cpu_seconds(pid), time.monotonic()
+        wait_for(lambda: time.monotonic() - begun > 3, "a while")  # idle time is what is measured
+        share = (cpu_seconds(pid) - used) / (time.monotonic() - begun)
+        grown = rss(pid) - before
+    assert grown <= 40_000_000, grown
+    assert share <= 0.05, share
+
+
+def test_a_watcher_that_does_not_read_is_cut_off(server: RunningServer) -> None:
+    """It holds back no other, its memory is bounded, and it sees the end of its connection."""
+    pid = server.writer_pid
+    with (
+        Watchers(server, 1, "/api/v1/services", receive_buffer=4096) as slow,
+        Watchers(server, 1, "/api/v1/services") as brisk,
+    ):
+        before = rss(pid)
+        written = 0
+        cut = "svcdns_api_watches_cut_total 1.0"
+        begun = time.perf_counter()
+        while cut not in server.get("/metrics").text:
+            change(server, written, 200_000)
+            brisk.all_told(begun)
+            written += 1
+            assert time.perf_counter() - begun < 60, "it was not cut off"
+        assert rss(pid) - before < 60_000_000
+        (one,) = slow.sockets
+        one.settimeout(30)
+        with pytest.raises(ConnectionError):
+            _read_on(one)
+    assert "a watch of services was cut off: the client reads too slowly" in server.log()
+
+
+def _read_on(one: socket.socket) -> None:
+    """Read what is left in the buffers; an end without a last chunk is a broken connection."""
+    last = b""
+    while octets := one.recv(1 << 20):
+        last = octets[-5:]
+    if last != b"0\r\n\r\n":
+        raise ConnectionResetError
