@@ -103,9 +103,7 @@ def knot(folder: Path, primary: Place) -> Iterator[Server | None]:
     if program is None:
         yield None
         return
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (folder / "knot.conf").write_text(
         f"server:\n  listen: 127.0.0.1@{port}\n  rundir: {folder}\n"
         f"  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n"
@@ -122,6 +120,17 @@ def knot(folder: Path, primary: Place) -> Iterator[Server | None]:
     finally:
         process.terminate()
         process.wait()
+
+
+def free_port() -> int:
+    """Return a port that is free for UDP and TCP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.bind(("127.0.0.1", 0))
+            port = int(udp.getsockname()[1])
+            with contextlib.suppress(OSError):
+                tcp.bind(("127.0.0.1", port))
+                return port
 
 
 def answers_to(service: str, where: Place) -> int:

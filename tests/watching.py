@@ -90,7 +90,7 @@ class Watchers:
         return [key.fileobj for key, _ in found if isinstance(key.fileobj, socket.socket)]
 
     def all_told(self, since: float) -> float:
-        """Read until each has got something; return the seconds from `since` (time.perf_counter) to the last."""
+        """Read until each has got something; return the seconds from `since` (of time.perf_counter)."""
         waiting = set(self.sockets)
         while waiting:
             for one in self._readable():

@@ -23,6 +23,8 @@ from .options import Page, Selection
 from .writing import collection_prefix, decode, encode, joined, log_of, object_key, read_revision
 
 MAX_PAGE = 10_000
+_LONGEST_KEY = 511
+"""Octets; LMDB's own limit."""
 
 
 class _Token(msgspec.Struct, array_like=True, frozen=True):
@@ -64,7 +66,7 @@ def page(
             revision = token.revision
         items: list[bytes] = []
         last, more = b"", False
-        for key, value in _rows(txn, store, kind, namespace, token.after if token else b""):
+        for key, value in _candidates(txn, store, kind, namespace, selection, token.after if token else b""):
             if selection and not selection.matches(decode(value)):
                 continue
             if limit and len(items) == limit:
@@ -82,6 +84,24 @@ def count(store: Store, kind: Kind) -> int:
     """Return how many objects of a kind there are; walks their keys."""
     with store.read() as txn:
         return _count_after(txn, store, kind, "", collection_prefix(kind)[:-1])
+
+
+def _candidates(
+    txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, selection: Selection, after: bytes
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the rows among which the selected ones are: a name, as clients wait for one, is looked up."""
+    fields = selection.fields
+    name = fields.exact("metadata.name") if fields is not None else None
+    if fields is not None:
+        namespace = namespace or fields.exact("metadata.namespace") or ""
+    if name is None or (kind.namespaced and not namespace):
+        ending = b"" if name is None else b"\0" + name.encode()
+        yield from (row for row in _rows(txn, store, kind, namespace, after) if row[0].endswith(ending))
+        return
+    key = object_key(kind, namespace, name)
+    value = txn.get(key, db=store.tables.objects) if len(key) <= _LONGEST_KEY else None
+    if value is not None and key > after:
+        yield key, bytes(value)
 
 
 def _rows(

@@ -24,6 +24,9 @@ from svcdns.config import ApiConfig
 
 from .tls import TlsError, context_of, warnings
 
+BACKLOG = 1_024
+"""Connections that may wait: after a restart all watchers come back at once, and one that finds no room
+tries again only after a second."""
 LOOK_SECONDS = 1.0
 """Between two looks at the files."""
 
@@ -54,7 +57,7 @@ class ApiSite:
 
         A context of its own has no sessions, so nobody resumes one that an old CA had let in.
         """
-        site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context)
+        site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context, backlog=BACKLOG)
         await site.start()
         if self._site is not None:
             await self._site.stop()

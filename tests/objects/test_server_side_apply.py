@@ -638,6 +638,7 @@ def test_any_body_is_applied_or_refused(body: dict[str, Any], force: bool) -> No
     whole = {kinds.SERVICE: samples.SERVICE, kinds.POD: samples.POD}.get(kind, samples.SLICE)
     try:
         config, _ = structure(kind, body, "Ignore")
+        config = {**config, "metadata": {**config.get("metadata", {}), "name": "x"}}  # as the API does
         World(kind).apply("a", config).apply("a", whole)
         World(kind).create("a", whole).apply("b", config, force=force).apply("b", config)
     except StatusError as error:
