@@ -234,3 +234,14 @@ def test_names_too_long_for_dns_are_refused_or_left_out(run: Any) -> None:
         await running.registry.delete(SERVICE, "default", long, DELETE)
 
     run(work, Config(cluster_domain=domain))
+
+
+def test_external_ips_can_be_taken_away(run: Any) -> None:
+    async def work(running: Running) -> None:
+        made = await create(running, service(externalIPs=["192.0.2.7"]))
+        assert made["spec"]["externalTrafficPolicy"] == "Cluster"
+        patch = Patch("merge", {"spec": {"externalIPs": None}})
+        written = await running.registry.patch(SERVICE, "default", "web", patch, WRITE)
+        assert "externalTrafficPolicy" not in json.loads(written.object)["spec"]
+
+    run(work)
