@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from svcdns.objects.kinds import POD, SERVICE, Kind
+from svcdns.objects.service_rules import externally_accessible
 
 Object = dict[str, Any]
 
@@ -98,17 +99,13 @@ def _drop_unneeded(spec: Object, before: Object) -> None:
     if before_type in _WITH_NODE_PORTS and after_type not in _WITH_NODE_PORTS:
         _drop_node_ports(spec, before)
     kept_policy = spec.get("externalTrafficPolicy") == before.get("externalTrafficPolicy")
-    if kept_policy and _is_external(before) and not _is_external(spec):
+    external = externally_accessible({**spec, "type": after_type})
+    if kept_policy and externally_accessible(before) and not external:
         spec.pop("externalTrafficPolicy", None)
     if before_type == "LoadBalancer" and after_type != "LoadBalancer":
         for word in ("allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"):
             if word in spec and spec[word] == before.get(word):
                 spec.pop(word)
-
-
-def _is_external(spec: Object) -> bool:
-    """Return whether a Service is reached from outside, so that externalTrafficPolicy means something."""
-    return _type(spec) in _WITH_NODE_PORTS or (_type(spec) == "ClusterIP" and bool(spec.get("externalIPs")))
 
 
 def _drop_node_ports(spec: Object, before: Object) -> None:
