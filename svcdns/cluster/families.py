@@ -6,23 +6,13 @@ https://kubernetes.io/docs/concepts/services-networking/dual-stack/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from svcdns.objects.errors import Cause
+from svcdns.objects.service_addresses import family_of, is_headless
 
 SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
 V4, V6 = "IPv4", "IPv6"
-
-
-def family_of(address: str) -> str:
-    """Return "IPv4" or "IPv6"."""
-    return V4 if ip_address(address).version == 4 else V6
-
-
-def is_headless(spec: Mapping[str, Any]) -> bool:
-    """Return whether a Service has no cluster IP on purpose."""
-    return spec.get("clusterIP") == "None"
 
 
 def has_cluster_ip(spec: Mapping[str, Any]) -> bool:

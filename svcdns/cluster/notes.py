@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from svcdns.objects.service_addresses import is_headless
+
 from .endpoints import selects, target_number
-from .families import is_headless
 from .readiness import (
     ASSUMED_READY,
     GATES_NOT_READY,

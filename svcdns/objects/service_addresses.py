@@ -5,7 +5,7 @@ Only what can be said of the Service alone; ranges and what is taken belong to a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from svcdns.objects import causes, syntax
@@ -17,7 +17,7 @@ _FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 _FIELD = "spec.clusterIPs"
 
 
-def is_headless(spec: dict[str, Any]) -> bool:
+def is_headless(spec: Mapping[str, Any]) -> bool:
     """Whether the spec asks for no address: clusterIP (or the first of clusterIPs) is "None"."""
     addresses = spec.get("clusterIPs") or [spec.get("clusterIP", "")]
     return bool(addresses[0] == "None")

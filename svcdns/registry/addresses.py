@@ -17,9 +17,10 @@ from typing import Any
 
 from svcdns.cluster import allocation
 from svcdns.cluster.allocation import Network
-from svcdns.cluster.families import choose_families, family_of, has_cluster_ip, is_headless
+from svcdns.cluster.families import choose_families, has_cluster_ip
 from svcdns.cluster.notes import range_full, service_notes
 from svcdns.objects.errors import Cause, StatusError, invalid
+from svcdns.objects.service_addresses import family_of, is_headless
 
 from .writing import Writing
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import lmdb
 
-from svcdns.cluster.families import is_headless
 from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
 from svcdns.names.cluster_names import reverse_key
 from svcdns.names.key import MAX_NAME_OCTETS, BadName
@@ -20,6 +19,7 @@ from svcdns.names.packed import RRset, pack_row
 from svcdns.names.records import TYPE_PTR, address_rr, rrsets_by_type
 from svcdns.names.service_rows import endpoint_name_row, service_rows
 from svcdns.objects.kinds import SERVICE
+from svcdns.objects.service_addresses import is_headless
 
 from . import facts
 from .writing import Touched, Writing, joined, listed, put_or_delete, scan

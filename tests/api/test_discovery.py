@@ -120,3 +120,21 @@ async def test_the_root_lists_the_paths(client):
     assert {"/api/v1", "/apis", "/livez", "/metrics", "/openapi/v3", "/version"} <= set(paths)
     for path in paths:
         assert (await client.get(path)).status == 200, path
+
+
+@pytest.mark.parametrize("sign", ["@", "."])
+async def test_openapi_v2_is_empty_in_protobuf(client, sign):
+    """What kubectl reads before it sends a List: octets of a message Document without definitions."""
+    accept = f"application/com.github.proto-openapi.spec.v2{sign}v1.0+protobuf"
+    answer = await client.get("/openapi/v2?timeout=32s", headers={"Accept": accept, "User-Agent": "curl/8"})
+    assert answer.status == 200
+    assert answer.content_type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    octets = await answer.read()
+    assert octets.startswith(b"\x0a\x032.0\x12")
+    assert octets[6] == len(octets) - 7
+
+
+async def test_openapi_v2_is_empty_in_json(client):
+    answer = await client.get("/openapi/v2")
+    told = await answer.json()
+    assert (told["swagger"], told["paths"]) == ("2.0", {})
