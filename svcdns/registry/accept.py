@@ -158,11 +158,12 @@ def remove(writing: Writing, kind: Kind, old: Object) -> Written:
 
 def _begin_termination(writing: Writing, old: Object, seconds: int) -> Written:
     """Mark a Pod as terminating: it leaves the answers at once; the object goes after its grace period."""
-    if old["metadata"].get("deletionTimestamp"):
-        return Written(encode(old))
+    until, already = writing.later(seconds), old["metadata"].get("deletionTimestamp")
+    if already and already <= until:
+        return Written(encode(old))  # a grace period can be cut short, not drawn out
     metadata = {
         **old["metadata"],
-        "deletionTimestamp": writing.later(seconds),
+        "deletionTimestamp": until,
         "deletionGracePeriodSeconds": seconds,
     }
     return _store(writing, POD, old, {**old, "metadata": metadata})

@@ -23,6 +23,7 @@ from svcdns.api.app import create_app, create_runner
 from svcdns.config import Config
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
+from svcdns.registry import watch as feed
 from svcdns.registry.options import DeleteOptions, Patch, WriteOptions
 from svcdns.registry.registry import Registry
 from svcdns.store import log
@@ -176,7 +177,8 @@ async def agreed(one: Reflector) -> None:
 def test_after_many_changes_all_hold_the_servers_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(log, "KEEP", 300)
+    for where, name, small in ((log, "KEEP", 300), (feed, "RECENT", 20), (feed, "BATCH", 30)):
+        monkeypatch.setattr(where, name, small)
 
     async def main() -> list[Reflector]:
         async with served(tmp_path / "data") as (registry, api), aiohttp.ClientSession() as session:

@@ -266,3 +266,17 @@ def test_endpoints_are_a_view_of_the_slices(run: Any) -> None:
         assert len(running.registry.page(ENDPOINTS, "", Selection()).items) == 1
 
     run(work)
+
+
+def test_a_grace_period_can_be_cut_short_and_not_drawn_out(run: Any) -> None:
+    async def work(running: Running) -> None:
+        await put(running, POD, pod("a", "10.0.0.1"))
+        for seconds, expected in ((3600, 3600), (7200, 3600), (1800, 1800)):
+            deleted = await running.registry.delete(
+                POD, "default", "a", DeleteOptions(grace_period_seconds=seconds)
+            )
+            assert json.loads(deleted.object)["metadata"]["deletionGracePeriodSeconds"] == expected
+        await running.registry.delete(POD, "default", "a", DELETE)
+        assert running.registry.page(POD, "default", Selection()).items == []
+
+    run(work)
