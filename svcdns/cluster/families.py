@@ -27,6 +27,7 @@ def choose_families(spec: Mapping[str, Any], configured: Sequence[str]) -> tuple
     """
     requested = [ip for ip in spec.get("clusterIPs") or [] if ip and ip != "None"]
     families = list(spec.get("ipFamilies") or [])
+    named = len(families)
     for ip in requested[len(families) :]:
         families.append(family_of(ip))
     policy = spec.get("ipFamilyPolicy")
@@ -34,7 +35,7 @@ def choose_families(spec: Mapping[str, Any], configured: Sequence[str]) -> tuple
         return _selectorless_headless(policy, families, configured)
     if policy is None:
         policy = REQUIRE if len(families) == 2 else SINGLE
-    causes = _unsupported(policy, families, configured)
+    causes = _unsupported(policy, families, requested, named, configured)
     if not families:
         families = [configured[0]]
     if policy == SINGLE:
@@ -58,16 +59,18 @@ def _selectorless_headless(
     return policy, families, []
 
 
-def _unsupported(policy: str, families: Sequence[str], configured: Sequence[str]) -> list[Cause]:
-    causes = [
-        Cause(
-            "FieldValueInvalid",
-            f'Invalid value: "{family}": no range of this family',
-            f"spec.ipFamilies[{i}]",
-        )
-        for i, family in enumerate(families)
-        if family not in configured
-    ]
+def _unsupported(
+    policy: str, families: Sequence[str], requested: Sequence[str], named: int, configured: Sequence[str]
+) -> list[Cause]:
+    """Return what is asked for and has no range; of the families, the first `named` were named as such."""
+    allowed = f"allowed: {', '.join(configured)}, the families of services.cluster_ip_ranges"
+    causes = []
+    for index, family in enumerate(families):
+        if family not in configured:
+            path = f"spec.ipFamilies[{index}]" if index < named else f"spec.clusterIPs[{index}]"
+            value = family if index < named else requested[index]
+            text = f'Invalid value: "{value}": no range of the family {family} is configured; {allowed}'
+            causes.append(Cause("FieldValueInvalid", text, path))
     if policy == REQUIRE and len(configured) < 2:
         text = f'Invalid value: "{policy}": this cluster is not configured for dual-stack services'
         causes.append(Cause("FieldValueInvalid", text, "spec.ipFamilyPolicy"))

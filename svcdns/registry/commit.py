@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import queue
 import threading
 import time
@@ -90,6 +91,14 @@ class Committer:
         return await asyncio.shield(future)
 
     def _run(self) -> None:
+        try:
+            self._commit_until_stopped()
+        except BaseException:
+            # Without this thread every write would wait for ever in a process that looks well.
+            logger.critical("the committer failed; this process ends, to be started again", exc_info=True)
+            os._exit(os.EX_SOFTWARE)
+
+    def _commit_until_stopped(self) -> None:
         while True:
             first = self._queue.get()
             if first is None:

@@ -80,7 +80,7 @@ def test_a_refused_service_leaks_no_address(run: Any) -> None:
         ({"clusterIP": "10.96.0.1"}, "spec.clusterIPs[0]", "already allocated"),
         ({"clusterIP": "10.97.0.1"}, "spec.clusterIPs[0]", "range of valid IPs (10.96.0.0/29)"),
         ({"clusterIP": "10.96.0.7"}, "spec.clusterIPs[0]", "range of valid IPs"),
-        ({"clusterIP": "fd00::1"}, "spec.ipFamilies[0]", "IPv6"),
+        ({"clusterIP": "fd00::1"}, "spec.clusterIPs[0]", "allowed: IPv4"),
         ({"ipFamilies": ["IPv6"]}, "spec.ipFamilies[0]", "IPv6"),
         ({"ipFamilyPolicy": "RequireDualStack"}, "spec.ipFamilyPolicy", "dual-stack"),
     ],
