@@ -51,3 +51,17 @@ def server() -> Iterator[RunningServer]:
     """Give a running server with two workers and no manifests, one for all tests of a module."""
     with RunningServer(workers=2) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_group_is_killed() -> Iterator[None]:
+    """Refuse pid 0, which a process that is being started again has: it would end the tests themselves."""
+    kill = os.kill
+
+    def kill_one(pid: int, number: int) -> None:
+        assert pid > 0, f"pid {pid} is no process of the server"
+        kill(pid, number)
+
+    os.kill = kill_one
+    yield
+    os.kill = kill

@@ -197,12 +197,13 @@ class RunningServer:
 
     @property
     def writer_pid(self) -> int:
-        """Pid of the writer; 0 while it is being started again."""
-        return self.counters().get(WRITER, "pid")
+        """Pid of the writer; waits for the next one while it is being started again."""
+        counters = self.counters()
+        return wait_for(lambda: counters.get(WRITER, "pid"), "the writer's pid")
 
     @property
     def worker_pids(self) -> list[int]:
-        """Pids of the DNS workers, in order."""
+        """Pids of the DNS workers, in order; 0 for one that is being started again."""
         counters = self.counters()
         return [counters.get(row, "pid") for row in range(1, counters.workers + 1)]
 
