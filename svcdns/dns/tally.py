@@ -13,7 +13,6 @@ for everything above), its sum in nanoseconds, its count, and the single counter
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import Struct
 from typing import NamedTuple
 
 LAYOUT = 1
@@ -81,10 +80,6 @@ DROPPED, SILENT, PANICS, TCP_CONNECTIONS, TCP_REFUSED, TRANSFERS, TRANSFERS_FAIL
 )
 
 SLOTS = COUNTERS + len(SINGLE)
-OCTETS = 8 * SLOTS
-"""Size of the copy that `hand_over` writes: SLOTS unsigned 64-bit integers in native order."""
-
-_COPY = Struct(f"={SLOTS}Q")
 _BOUNDS_NS = tuple(int(bound * 1e9) for bound in BATCH_BOUNDS)
 
 _TYPE_NUMBERS = {1: "A", 28: "AAAA", 33: "SRV", 12: "PTR", 5: "CNAME", 16: "TXT", 6: "SOA", 2: "NS", 15: "MX"}
@@ -124,25 +119,12 @@ class Tally:
         slots[BATCH_NANOSECONDS] += nanoseconds
         slots[BATCH_COUNT] += 1
 
-    def hand_over(self, buffer: bytearray | memoryview, offset: int = 0) -> None:
-        """Copy all counters into `buffer` (OCTETS octets from `offset` on)."""
-        _COPY.pack_into(buffer, offset, *self.slots)
-
-    def resume(self, buffer: bytes | bytearray | memoryview, offset: int = 0) -> None:
-        """Go on from a copy that a former worker of this slot left behind."""
-        self.slots[:] = _COPY.unpack_from(buffer, offset)
-
 
 def slot(zone: int, protocol: int, rrtype: int, rcode: int) -> int:
     """Return the index of a reply's counter; `rrtype` is an RR type number, the rest our constants."""
     return (
         REPLIES + zone * ZONE_STRIDE + protocol * PROTOCOL_STRIDE + TYPE_SLOT.get(rrtype, OTHER_TYPE) + rcode
     )
-
-
-def read_copy(buffer: bytes | bytearray | memoryview, offset: int = 0) -> tuple[int, ...]:
-    """Return the counters of a copy that `hand_over` wrote."""
-    return _COPY.unpack_from(buffer, offset)
 
 
 def replies(slots: tuple[int, ...] | list[int]) -> Iterator[ReplyCount]:

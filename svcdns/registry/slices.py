@@ -1,7 +1,8 @@
 """Generated EndpointSlices: what follows from Services and Pods, kept as objects that clients can see.
 
 A Pod stays in its slice while others come and go; endpoints of one slice share family and ports; a
-slice holds at most 100.  Names, uids and times follow from the Service, so every replica makes the same.
+slice holds at most 100.  Names and uids follow from the Service and the time of the write that made them,
+so every replica that applies it makes the same.
 
     members   namespace, service, pod, family -> slice name
     slices    namespace, service, slice -> SliceRow (user's own slices too)
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from svcdns.cluster import notes
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
-from .writing import Writing, joined, listed, scan
+from .writing import Writing, joined, scan
 
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
@@ -98,15 +99,6 @@ def slice_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, A
             row = SliceRow(group, len(present.get("endpoints") or []))
             writing.txn.put(key, _encode_row(row), db=writing.tables.slices)
     facts.slice_changed(writing, old, new)
-
-
-def slices_of(writing: Writing, namespace: str, service: str) -> Iterator[dict[str, Any]]:
-    """Yield every slice of a Service."""
-    prefix = joined(namespace, service)
-    for key, _ in listed(writing.txn, writing.tables.slices, prefix):
-        found = writing.load(ENDPOINTSLICE, namespace, _last(key))
-        if found is not None:
-            yield found
 
 
 class SliceEditor:
