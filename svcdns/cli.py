@@ -1,4 +1,5 @@
-"""The command line: serve, check, query, kubeconfig, version; certs and token have files of their own.
+"""The command line: serve, check, query, resolvconf, kubeconfig, version; the groups of commands (certs,
+token, cache) have files of their own.
 
 Rules:
 
@@ -9,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import cli_certs, cli_token
+from . import cli_cache, cli_certs, cli_token
 from .cli_refused import Refused
 from .config import Config, ConfigError
 
@@ -46,6 +48,7 @@ Start it, register something, ask for it:
 
 app.add_typer(cli_certs.app, name="certs")
 app.add_typer(cli_token.app, name="token")
+app.add_typer(cli_cache.app, name="cache")
 
 _ConfigFlag = Annotated[
     Path | None,
@@ -104,14 +107,16 @@ def serve(
     }
     resolved = _load(config, flags)
 
-    from .config_access import mistakes
+    from . import config_access
 
-    for mistake in mistakes(resolved.api):
+    for mistake in [*config_access.mistakes(resolved.api), *config_access.dns_mistakes(resolved)]:
         raise ConfigError(mistake)
 
     from .server import logs, supervisor
 
     logs.set_up(resolved.log)
+    for warning in config_access.dns_warnings(resolved):
+        logging.getLogger(__name__).warning("%s", warning)
     raise typer.Exit(supervisor.run(resolved))
 
 
@@ -130,8 +135,9 @@ def check(config: _ConfigFlag = None) -> None:
     from . import cli_check, config_access
 
     mistakes, there = cli_check.check(resolved)
-    mistakes = [*config_access.mistakes(resolved.api), *mistakes]
-    for line in mistakes or config_access.warnings(resolved.api):
+    mistakes = [*config_access.mistakes(resolved.api), *config_access.dns_mistakes(resolved), *mistakes]
+    warnings = [] if mistakes else config_access.warnings(resolved.api)
+    for line in mistakes or [*warnings, *config_access.dns_warnings(resolved)]:
         _say(line)
     if mistakes:
         raise typer.Exit(MISTAKE)
@@ -180,6 +186,42 @@ def query(
         raise typer.Exit(REFUSED) from None
     typer.echo(text)
     raise typer.Exit(OK if answered else REFUSED)
+
+
+@app.command()
+def resolvconf(
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NS", help="Whose short names are resolved.")
+    ] = "default",
+    ndots: Annotated[
+        int, typer.Option("--ndots", metavar="N", help="Names with fewer dots try the search list first.")
+    ] = 5,
+    nameserver: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--nameserver", metavar="ADDRESS", help="Ask there; may be repeated. Else the server's own."
+        ),
+    ] = None,
+    config: _ConfigFlag = None,
+) -> None:
+    """Print the resolv.conf with which a container resolves names as a Pod of a namespace does.
+
+    Its addresses are those of the server that runs with this configuration, else those of [dns] listen.
+    The API gives the same text: GET /resolv.conf?namespace=NS
+
+    Examples:
+
+        svcdns resolvconf --namespace shop > shop.resolv.conf
+
+        docker run -v $PWD/shop.resolv.conf:/etc/resolv.conf:ro alpine nslookup web
+
+        podman run -v $PWD/shop.resolv.conf:/etc/resolv.conf:ro alpine nslookup web
+
+        svcdns resolvconf --namespace shop --nameserver 192.0.2.53 --ndots 1
+    """
+    from .cli_resolvconf import text
+
+    typer.echo(text(_load(config, {}), namespace, ndots, nameserver or ()), nl=False)
 
 
 @app.command()

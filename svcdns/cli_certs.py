@@ -150,7 +150,7 @@ def _made(make: Callable[[], _T]) -> _T:
 def _hosts(given: Sequence[str] | None) -> list[str]:
     from ipaddress import ip_address
 
-    from .config_values import Wrong, domain
+    from .config_names import Wrong, domain
 
     hosts = list(ALWAYS)
     for text in given or ():

@@ -16,7 +16,7 @@ import dns.rdatatype
 import dns.reversename
 
 from .config import Endpoint
-from .config_values import Wrong, endpoint
+from .config_names import Wrong, endpoint
 
 DEFAULT_SERVER = "127.0.0.1:1053"
 _DNS_PORT = 53

@@ -62,10 +62,63 @@ class DnsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardZone:
+    """[[forward.zone]]: a zone whose names are asked for elsewhere than all others."""
+
+    name: str
+    """Its origin, in lower case without the last dot."""
+    upstreams: tuple[str, ...]
+    policy: str = "sequential"
+
+
+POLICIES = ("sequential", "random", "round_robin")
+"""In which order upstreams that answer are tried."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardConfig:
     """[forward]: where names that are not ours are asked for."""
 
     upstreams: tuple[str, ...] = ("/etc/resolv.conf",)
+    policy: str = "sequential"
+    ca: Path | None = None
+    """Certificates to trust for tls:// and https:// upstreams; None trusts what the system does."""
+    outstanding: int = 10_000
+    """Clients' questions that may wait for upstreams at one time."""
+    outstanding_per_client: int = 1_000
+    zone: tuple[ForwardZone, ...] = ()
+
+    @property
+    def forwards(self) -> bool:
+        """Whether anything is forwarded at all."""
+        return bool(self.upstreams or self.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """[cache]: what is remembered of forwarded answers."""
+
+    octets: int = 64 << 20
+    """0: nothing is remembered."""
+    max_ttl: int = 86_400
+    max_negative_ttl: int = 3_600
+    stale: int = 86_400
+    """Seconds for which an answer that has run out may stand in while no upstream answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class AclConfig:
+    """[acl]: who may ask for what: networks, "any", "private" or "loopback"; a leading "!" refuses.
+
+    Of several that hold an address the longest prefix decides; an address in none is refused.
+    """
+
+    names: tuple[str, ...] = ("any",)
+    """Our own names."""
+    forward: tuple[str, ...] = ("loopback", "private")
+    """All other names."""
+    transfer: tuple[str, ...] = ()
+    """Whole zones, beside dns.transfer_to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +176,6 @@ class Config:
     services: ServicesConfig = field(default_factory=ServicesConfig)
     dns: DnsConfig = field(default_factory=DnsConfig)
     forward: ForwardConfig = field(default_factory=ForwardConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    acl: AclConfig = field(default_factory=AclConfig)
     api: ApiConfig = field(default_factory=ApiConfig)

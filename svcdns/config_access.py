@@ -1,4 +1,4 @@
-"""What stands in the files that [api] names: certificates and tokens.
+"""What stands in the files that the configuration names (certificates, tokens), and what deserves a warning.
 
 Looked at by `svcdns check`, and at a start before anything runs.  Standard library only: the supervisor's
 process does this.
@@ -6,7 +6,13 @@ process does this.
 
 from __future__ import annotations
 
-from .config import ApiConfig
+import ssl
+from pathlib import Path
+
+from . import config_acl
+from .config import ApiConfig, Config
+
+MAX_FILE_OCTETS = 4 << 20
 
 
 def mistakes(api: ApiConfig) -> list[str]:
@@ -38,3 +44,30 @@ def warnings(api: ApiConfig) -> list[str]:
     from .server import tls
 
     return tls.warnings(api)
+
+
+def dns_mistakes(config: Config) -> list[str]:
+    """Return what keeps DNS from starting, a line each."""
+    ca = config.forward.ca
+    text = _no_certificates(ca) if ca is not None else ""
+    return [f"forward.ca: {ca}: {text}"] if text else []
+
+
+def _no_certificates(file: Path) -> str:
+    """Return why a file is none of certificates to trust, "" where it is one."""
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MAX_FILE_OCTETS).decode("ascii", "replace").replace("\ufffd", "?")
+    except OSError as failed:
+        return f"can't be read: {(failed.strerror or str(failed)).lower()}"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        return "holds no certificates in PEM format; allowed: one or more of them, or no forward.ca at all"
+    return ""
+
+
+def dns_warnings(config: Config) -> list[str]:
+    """Return what DNS does that an administrator should know of, a line each."""
+    return config_acl.warnings(config)

@@ -27,6 +27,12 @@ class Given:
     value: Any
     place: str
     base: Path
+    tables: tuple[str, ...] = ()
+    """The places of its tables, where it is written as such."""
+
+    def place_of(self, table: int) -> str:
+        """Return where one of its tables stands (from 1), as closely as is known; 0: the whole."""
+        return self.tables[table - 1] if 0 < table <= len(self.tables) else self.place
 
 
 Key = tuple[str, str]
@@ -79,7 +85,7 @@ def of_document(
                 place = _place(source, lines.get((name, key), lines.get((name, ""))))
                 if key not in OPTIONS[name]:
                     raise ConfigError(f"{place}: {_unknown(name, key)}")
-                given[name, key] = Given(inner, place, base)
+                given[name, key] = Given(inner, place, base, _tables(source, lines, name, key))
         elif name in OPTIONS[""]:
             given["", name] = Given(value, place, base)
         else:
@@ -89,6 +95,13 @@ def of_document(
 
 def _place(source: str, line: int | None) -> str:
     return f"{source}:{line}" if line else source
+
+
+def _tables(source: str, lines: Mapping[Key, int], section: str, key: str) -> tuple[str, ...]:
+    found: list[str] = []
+    while line := lines.get((f"{section}.{key}", f"#{len(found) + 1}")):
+        found.append(_place(source, line))
+    return tuple(found)
 
 
 def _unknown(section: str, name: str, *, is_section: bool = False) -> str:
@@ -113,13 +126,16 @@ def _unknown(section: str, name: str, *, is_section: bool = False) -> str:
 
 
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?")
-_TABLE = re.compile(r"\s*\[\[\s*([A-Za-z0-9_-]+)\s*\.\s*([A-Za-z0-9_-]+)\s*\]\]\s*(#.*)?")
+_TABLE = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_-]+)\s*\.\s*([A-Za-z0-9_-]+)\s*\]\]?\s*(#.*)?")
 _KEY = re.compile(r"""\s*(?:([A-Za-z0-9_-]+)\s*\.\s*)?["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 
 def _lines(text: str) -> dict[Key, int]:
-    """Return the line (from 1) of each key, and of each section under (section, "")."""
+    """Return the line (from 1) of each key, of each section under (section, ""), and of the tables of an
+    option under ("section.key", "#1") and so on.
+    """
     found: dict[Key, int] = {}
+    count: dict[str, int] = {}
     section = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.fullmatch(line):
@@ -129,6 +145,8 @@ def _lines(text: str) -> dict[Key, int]:
             section = f"{table[1]}.{table[2]}"
             found.setdefault((table[1], ""), number)
             found.setdefault((table[1], table[2]), number)
+            count[section] = count.get(section, 0) + 1
+            found[section, f"#{count[section]}"] = number
         elif key := _KEY.match(line):
             found.setdefault((key[1] or section, key[2]), number)
             if key[1]:

@@ -20,10 +20,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .config import ApiConfig, Config, ConfigError, DnsConfig, ForwardConfig, ServicesConfig
+from .config import (
+    AclConfig,
+    ApiConfig,
+    CacheConfig,
+    Config,
+    ConfigError,
+    DnsConfig,
+    ForwardConfig,
+    ServicesConfig,
+)
 from .config_checks import problems
 from .config_file import Given, Key, of_document, of_file
-from .config_values import OPTIONS, Form, Wrong, spelt
+from .config_names import Wrong
+from .config_values import OPTIONS, Form, spelt
 
 VARIABLE_PREFIX = "SVCDNS_"
 
@@ -37,7 +47,14 @@ FLAGS = {
 }
 """The options that have a flag of `svcdns serve`."""
 
-_SECTIONS = {"services": ServicesConfig, "dns": DnsConfig, "forward": ForwardConfig, "api": ApiConfig}
+_SECTIONS = {
+    "services": ServicesConfig,
+    "dns": DnsConfig,
+    "forward": ForwardConfig,
+    "cache": CacheConfig,
+    "acl": AclConfig,
+    "api": ApiConfig,
+}
 
 
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
@@ -56,9 +73,9 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     values = {key: _read(key, one) for key, one in given.items()}
     config = _build(values, base)
     if problem := next(problems(config), None):
-        key, text = problem
-        place = given[key].place if key in given else "default"
-        raise ConfigError(f"{place}: {'.'.join(filter(None, key))}: {text}")
+        key = problem.section, problem.key
+        place = given[key].place_of(problem.table) if key in given else "default"
+        raise ConfigError(f"{place}: {'.'.join(filter(None, key))}: {problem.text}")
     return config
 
 
@@ -104,7 +121,7 @@ def _of_text(text: str, form: Form, place: str) -> Any:
     if form in ("texts", "paths"):
         return [part.strip() for part in text.split(",")] if text else []
     if form == "number":
-        if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        if not re.fullmatch(r"-?[0-9]{1,15}", text):
             raise ConfigError(f"{place}: {text[:80]!r} is no whole number; allowed: digits")
         return int(text)
     if form == "switch":
@@ -135,13 +152,11 @@ def _of_flags(flags: Mapping[str, Any], base: Path) -> dict[Key, Given]:
 
 def _read(key: Key, given: Given) -> Any:
     option = OPTIONS[key[0]][key[1]]
-    name = ".".join(filter(None, key))
     # A flag or variable says by its own name which option it is.
-    where = (
-        f"{given.place}: " if given.place.startswith(("--", VARIABLE_PREFIX)) else f"{given.place}: {name}: "
-    )
+    says_itself = given.place.startswith(("--", VARIABLE_PREFIX))
+    name = "" if says_itself else ".".join(filter(None, key)) + ": "
     if problem := _wrong_form(given.value, option.form):
-        raise ConfigError(f"{where}{problem}")
+        raise ConfigError(f"{given.place}: {name}{problem}")
     try:
         if option.form == "file" and not given.value:
             return None
@@ -151,12 +166,12 @@ def _read(key: Key, given: Given) -> Any:
             return tuple(_path(text, given.base) for text in given.value)
         return option.read(given.value)
     except Wrong as wrong:
-        raise ConfigError(f"{where}{wrong}") from None
+        raise ConfigError(f"{given.place_of(wrong.table)}: {name}{wrong}") from None
 
 
 def _path(text: str, base: Path) -> Path:
-    if not text or "\0" in text:
-        raise Wrong(f"{text!r} is no path; allowed: the path of a file or folder")
+    if text.splitlines() != [text] or "\0" in text:  # empty, or more than a line of a log holds
+        raise Wrong(f"{text[:200]!r} is no path; allowed: the path of a file or folder")
     return base / text
 
 
@@ -182,7 +197,10 @@ def _wrong_form(value: Any, form: Form) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except ValueError:  # a number with thousands of digits
+        return "this"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

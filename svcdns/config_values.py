@@ -12,27 +12,36 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from .config import ROLES, Endpoint, Grant, Network
+from . import config_acl, config_forward
+from .config import POLICIES, ROLES, ForwardZone, Grant
+from .config_names import (
+    Wrong,
+    address,
+    cluster_domain,
+    each,
+    endpoint,
+    host_name,
+    listen_addresses,
+    namespace,
+    network,
+    port_range,
+    reverse_zone,
+    service_network,
+    zone,
+)
 
 Form = Literal["text", "number", "switch", "texts", "path", "paths", "file", "tables"]
 """A file is a path, or "" for none; tables are written [[section.key]], one for each."""
 
 MAX_TTL = 3600
 MAX_WORKERS = 256
-MAX_DOMAIN_LETTERS = 180
-"""Longest cluster domain: leaves room for `_port._tcp.endpoint.service.namespace.svc` most of the time."""
-
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_ZONE_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_/-]{0,61}[a-z0-9_])?", re.ASCII)
-_REVERSE = ("in-addr.arpa", "ip6.arpa")
-
-
-class Wrong(ValueError):
-    """A value that an option can't hold; the text says what is wrong and what is allowed."""
+MAX_OUTSTANDING = 1_000_000
+MAX_CACHE_OCTETS = 64 << 30
+LEAST_CACHE_OCTETS = 1 << 20
+DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,156 +50,6 @@ class Option:
 
     form: Form
     read: Callable[[Any], Any]
-
-
-def domain(text: str) -> str:
-    """Return a domain name in lower case without the last dot."""
-    name = text.lower().removesuffix(".")
-    bad = next((label for label in name.split(".") if not _LABEL.fullmatch(label)), None)
-    if bad is not None:
-        raise Wrong(
-            f"{text[:80]!r} is no domain name: label {bad[:80]!r}; "
-            "allowed in a label: 1 to 63 letters, digits and inner '-'"
-        )
-    if len(name) > MAX_DOMAIN_LETTERS:
-        raise Wrong(f"{text[:40]!r}... is too long; allowed: up to {MAX_DOMAIN_LETTERS} characters")
-    return name
-
-
-def cluster_domain(text: str) -> str:
-    """Return the cluster domain: a domain name outside the reverse trees."""
-    name = domain(text)
-    if any(name == zone or name.endswith("." + zone) for zone in (*_REVERSE, "arpa")):
-        raise Wrong(f"{text!r} belongs to the reverse tree; allowed: a forward zone such as cluster.local")
-    return name
-
-
-def reverse_zone(text: str) -> str:
-    """Return a reverse zone: in-addr.arpa, ip6.arpa or a name below them."""
-    name = zone(text)
-    if not any(name == top or name.endswith("." + top) for top in _REVERSE):
-        raise Wrong(f"{text!r} is no reverse zone; allowed: in-addr.arpa, ip6.arpa and names below them")
-    return name
-
-
-def zone(text: str) -> str:
-    """Return the origin of a zone in lower case without the last dot; the root is "."."""
-    name = text.lower().removesuffix(".")
-    if not name and text == ".":
-        return "."
-    bad = next((label for label in name.split(".") if not _ZONE_LABEL.fullmatch(label)), None)
-    if bad is not None or len(name) > 253:
-        raise Wrong(f'{text[:80]!r} is no zone name; allowed: names such as in-addr.arpa, or "." for all')
-    return name
-
-
-def namespace(text: str) -> str:
-    """Return the name of a namespace (an RFC 1123 label)."""
-    if not _LABEL.fullmatch(text):
-        raise Wrong(
-            f"{text[:80]!r} is no namespace; allowed: 1 to 63 lower-case letters, digits and inner '-'"
-        )
-    return text
-
-
-def network(text: str) -> Network:
-    """Return a network, its host bits 0; a lone address is a network of one."""
-    try:
-        return ip_network(text)
-    except ValueError:
-        pass
-    try:
-        meant = ip_network(text, strict=False)
-    except ValueError:
-        raise Wrong(f"{text[:80]!r} is no network; allowed: such as 10.96.0.0/12 or fd00:1::/108") from None
-    raise Wrong(f"{text!r} has bits set behind its prefix; meant: {meant}")
-
-
-def service_network(text: str) -> Network:
-    """Return a network whose addresses can be given to Services: unicast, at least four."""
-    found = network(text)
-    if found.is_multicast or found.prefixlen == 0 or found.num_addresses < 4:
-        shortest = "/30" if found.version == 4 else "/126"
-        raise Wrong(f"{text!r} can't be given to Services; allowed: unicast networks, {shortest} or larger")
-    return found
-
-
-def address(text: str) -> str:
-    """Return a unicast address in its usual spelling."""
-    try:
-        found = ip_address(text)
-    except ValueError:
-        raise Wrong(f"{text[:80]!r} is no IP address; allowed: such as 192.0.2.1 or 2001:db8::1") from None
-    if found.is_unspecified or found.is_multicast:
-        raise Wrong(f"{text!r} can't be reached as a server; allowed: unicast addresses")
-    return str(found)
-
-
-def endpoint(text: str) -> Endpoint:
-    """Return where to listen, from HOST:PORT; HOST is an address ([v6]) or localhost."""
-    allowed = "allowed: ADDRESS:PORT or [IPv6-ADDRESS]:PORT, such as 127.0.0.1:1053 or [::1]:1053"
-    host, colon, port = text.rpartition(":")
-    if not colon or not host:
-        missing = "address" if colon or text.isdigit() else "port"
-        raise Wrong(f"{text[:80]!r} lacks its {missing}; {allowed}, 0.0.0.0:PORT for all of IPv4")
-    if not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
-        raise Wrong(f"port {port[:40]!r} in {text[:80]!r} is none; allowed: 0..65535, 0 takes a free one")
-    bracketed = host.startswith("[") and host.endswith("]")
-    inner = host[1:-1] if bracketed else host
-    try:
-        found = ip_address("127.0.0.1" if inner == "localhost" and not bracketed else inner)
-    except ValueError:
-        raise Wrong(f"{host[:80]!r} is no address of this machine; {allowed}") from None
-    if (found.version == 6) is not bracketed or found.is_multicast:
-        raise Wrong(f"{text[:80]!r} is no place to listen; {allowed}")
-    return Endpoint(str(found), int(port))
-
-
-def listen_addresses(texts: list[str]) -> tuple[Endpoint, ...]:
-    """Return where to listen: at least one, none twice, no wildcard beside an address of its own."""
-    found = tuple(_each(endpoint)(texts))
-    if not found:
-        raise Wrong('the list is empty; allowed: one or more of ADDRESS:PORT, such as ["127.0.0.1:1053"]')
-    for at, one in enumerate(found):
-        for other in found[:at]:
-            if one.port and one.port == other.port and same_place(one.host, other.host):
-                raise Wrong(f"{other} and {one} are one place; allowed: each address and port once")
-    return found
-
-
-def same_place(one: str, other: str) -> bool:
-    """Return whether listening on one address takes the other's port (a wildcard takes all)."""
-    a, b = ip_address(one), ip_address(other)
-    return a.version == b.version and (a == b or a.is_unspecified or b.is_unspecified)
-
-
-def port_range(text: str) -> range:
-    """Return a range of ports from LOW-HIGH, both included."""
-    found = re.fullmatch(r"\s*(\d{1,5})\s*-\s*(\d{1,5})\s*", text, re.ASCII)
-    low, high = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not 1 <= low <= high <= 65535:
-        raise Wrong(f'{text[:80]!r} is no range of ports; allowed: "LOW-HIGH" within 1-65535')
-    return range(low, high + 1)
-
-
-def upstream(text: str) -> str:
-    """Return where other names are asked for: a resolv.conf, an address, tls:// or https://."""
-    scheme, there, rest = text.partition("://")
-    if there and scheme in ("tls", "https") and rest:
-        return text
-    if text.startswith("/"):
-        return text
-    try:
-        ip_address(text)
-    except ValueError:
-        try:
-            endpoint(text)
-        except Wrong:
-            raise Wrong(
-                f"{text[:80]!r} is no upstream; allowed: ADDRESS, ADDRESS:PORT, tls://HOST, "
-                "https://HOST/PATH, or the absolute path of a resolv.conf"
-            ) from None
-    return text
 
 
 def label_selector(text: str) -> str:
@@ -210,14 +69,6 @@ def user(text: str) -> str:
     if text and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}", text, re.ASCII):
         raise Wrong(f"{text[:80]!r} is no user name; allowed: a name of /etc/passwd")
     return text
-
-
-def host_name(text: str) -> str:
-    """Return the name of a host in lower case without the last dot."""
-    name = text.lower().removesuffix(".")
-    if len(name) > 253 or not all(_ZONE_LABEL.fullmatch(label) for label in name.split(".")):
-        raise Wrong(f"{text[:80]!r} is no host name; allowed: such as dns.example.org, without a port")
-    return name
 
 
 def grants(tables: Sequence[dict[str, Any]]) -> tuple[Grant, ...]:
@@ -240,7 +91,7 @@ def _grant(table: dict[str, Any], what: str) -> Grant:
     if not isinstance(among, list) or not all(isinstance(name, str) for name in among):
         raise Wrong(f'{what}: namespaces is no list of texts; allowed: such as ["shop"], or [] for all')
     try:
-        return Grant(who[0], who[1], role, _each(namespace)(among))
+        return Grant(who[0], who[1], role, each(namespace)(among))
     except Wrong as wrong:
         raise Wrong(f"{what}: namespaces: {wrong}") from None
 
@@ -248,10 +99,24 @@ def _grant(table: dict[str, Any], what: str) -> Grant:
 def _between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
     def read(number: int) -> int:
         if not low <= number <= high:
-            raise Wrong(f"{str(number)[:40]} is out of range; allowed: {low}..{high}{unit}")
+            raise Wrong(f"{_digits(number)} is out of range; allowed: {low}..{high}{unit}")
         return number
 
     return read
+
+
+def _digits(number: int) -> str:
+    """Return a number as text; Python refuses to write out one with thousands of digits."""
+    return str(number)[:40] if abs(number) < 1 << 1024 else "this number"
+
+
+def _cache_octets(number: int) -> int:
+    """Return the size of the cache: 0, or what is worth having."""
+    if number and not LEAST_CACHE_OCTETS <= number <= MAX_CACHE_OCTETS:
+        least, most = LEAST_CACHE_OCTETS, MAX_CACHE_OCTETS
+        text = f"allowed: 0 for no cache, or {least} (1 MiB) to {most} (64 GiB) octets"
+        raise Wrong(f"{_digits(number)} is out of range; {text}")
+    return number
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -261,19 +126,6 @@ def _one_of(*words: str) -> Callable[[str], str]:
         return text
 
     return read
-
-
-def _each(read: Callable[[str], Any], *, least: int = 0) -> Callable[[Sequence[str]], tuple[Any, ...]]:
-    def read_each(texts: Sequence[str]) -> tuple[Any, ...]:
-        if len(texts) < least:
-            raise Wrong(f"the list is empty; allowed: {least} or more")
-        found = tuple(read(text) for text in texts)
-        twice = next((item for at, item in enumerate(found) if item in found[:at]), None)
-        if twice is not None:
-            raise Wrong(f"'{twice}' stands in the list twice; allowed: once")
-        return found
-
-    return read_each
 
 
 def _as_it_is(value: Any) -> Any:
@@ -289,9 +141,9 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "log": Option("text", _one_of("debug", "info", "warning", "error")),
     },
     "services": {
-        "cluster_ip_ranges": Option("texts", _each(service_network, least=1)),
+        "cluster_ip_ranges": Option("texts", each(service_network, least=1)),
         "node_port_range": Option("text", port_range),
-        "load_balancer_ranges": Option("texts", _each(service_network)),
+        "load_balancer_ranges": Option("texts", each(service_network)),
     },
     "dns": {
         "listen": Option("texts", listen_addresses),
@@ -303,21 +155,37 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "pods": Option("text", _one_of("verified", "insecure", "disabled")),
         "endpoint_pod_names": Option("switch", _as_it_is),
         "ignore_empty_service": Option("switch", _as_it_is),
-        "namespaces": Option("texts", _each(namespace)),
+        "namespaces": Option("texts", each(namespace)),
         "namespace_labels": Option("text", label_selector),
-        "reverse_zones": Option("texts", _each(reverse_zone)),
-        "advertise_addresses": Option("texts", _each(address)),
-        "fallthrough": Option("texts", _each(zone)),
+        "reverse_zones": Option("texts", each(reverse_zone)),
+        "advertise_addresses": Option("texts", each(address)),
+        "fallthrough": Option("texts", each(zone)),
         "zones": Option("path", _as_it_is),
-        "transfer_to": Option("texts", _each(network)),
+        "transfer_to": Option("texts", each(network)),
     },
     "forward": {
-        "upstreams": Option("texts", _each(upstream)),
+        "upstreams": Option("texts", each(config_forward.upstream)),
+        "policy": Option("text", _one_of(*POLICIES)),
+        "ca": Option("file", _as_it_is),
+        "outstanding": Option("number", _between(1, MAX_OUTSTANDING, " questions")),
+        "outstanding_per_client": Option("number", _between(1, MAX_OUTSTANDING, " questions")),
+        "zone": Option("tables", config_forward.zones),
+    },
+    "cache": {
+        "octets": Option("number", _cache_octets),
+        "max_ttl": Option("number", _between(1, 7 * DAY, " seconds")),
+        "max_negative_ttl": Option("number", _between(1, DAY, " seconds")),
+        "stale": Option("number", _between(0, 7 * DAY, " seconds")),
+    },
+    "acl": {
+        "names": Option("texts", config_acl.entries),
+        "forward": Option("texts", config_acl.entries),
+        "transfer": Option("texts", config_acl.entries),
     },
     "api": {
         "listen": Option("text", endpoint),
         "insecure": Option("switch", _as_it_is),
-        "names": Option("texts", _each(host_name)),
+        "names": Option("texts", each(host_name)),
         "tls_cert": Option("file", _as_it_is),
         "tls_key": Option("file", _as_it_is),
         "client_ca": Option("file", _as_it_is),
@@ -336,7 +204,7 @@ def spelt(value: Any) -> Any:
         return [spelt(item) for item in value]
     if value is None:
         return ""
-    if isinstance(value, Grant):
+    if isinstance(value, (Grant, ForwardZone)):
         return {field: spelt(each) for field, each in asdict(value).items() if each}
     if isinstance(value, range):
         return f"{value.start}-{value.stop - 1}"

@@ -87,7 +87,9 @@ class RunningServer:
         self._command = [*command, "serve", *self._flags(workers, config, dns), *arguments]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("SVCDNS_")}
         source = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
-        self._environ = {**inherited, "PYTHONPATH": source, **(environ or {})}
+        # Upstreams are what a test names, never those of the machine that it runs on.
+        nowhere = {} if "[forward]" in config else {"SVCDNS_FORWARD_UPSTREAMS": ""}
+        self._environ = {**inherited, "PYTHONPATH": source, **nowhere, **(environ or {})}
         self._log = self.folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
 

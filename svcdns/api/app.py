@@ -17,9 +17,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
+from svcdns.config import Config
 from svcdns.objects.errors import StatusError, bad_request
 
-from . import bodies, health, paths, review_kinds
+from . import bodies, health, paths, resolv_conf, review_kinds
 from .access_log import AccessLogger, server_log
 from .answers import Clock, method_not_allowed, no_such_path, status_answer
 from .auth import audit
@@ -50,6 +51,7 @@ def create_app(
     version: str,
     authority: Authority | None = None,
     names: frozenset[str] | None = None,
+    config: Config | None = None,
     counters: ApiMetrics | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
@@ -61,6 +63,7 @@ def create_app(
     Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
+    `config` says what /resolv.conf tells of (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.
     """
@@ -68,7 +71,8 @@ def create_app(
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
     admission = Admission(authority, names)
-    front = _Front(admission, resources, reviews, Documents(version), health, metrics, counted)
+    documents = Documents(version)
+    front = _Front(admission, resources, reviews, documents, health, metrics, config or Config(), counted)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
@@ -126,6 +130,7 @@ class _Front:
         documents: Documents,
         health: Health,
         metrics: Metrics,
+        config: Config,
         counters: ApiMetrics,
     ) -> None:
         self._admission = admission
@@ -134,6 +139,7 @@ class _Front:
         self._documents = documents
         self._health = health
         self._metrics = metrics
+        self._config = config
         self._counters = counters
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -177,12 +183,14 @@ class _Front:
         if (review := review_kinds.by_path(path)) is not None:
             return await self._reviews.answer(request, review)
         document = self._documents.find(request, path)
-        if document is None and path not in health.QUIET:
+        if document is None and path != resolv_conf.PATH and path not in health.QUIET:
             raise no_such_path()
         if request.method not in paths.READ:
             raise method_not_allowed()
         if document is not None:
             return document.answer(request)
+        if path == resolv_conf.PATH:
+            return resolv_conf.answer(request, self._config)
         if path == "/metrics":
             return health.metrics_answer(self._metrics)
         return health.health_answer(request, path, self._health)

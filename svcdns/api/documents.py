@@ -14,6 +14,8 @@ from .accept import JSON, discovery_version
 from .answers import is_pretty
 
 _encode = msgspec.json.encode
+_PLAIN = ("/healthz", "/livez", "/metrics", "/readyz", "/resolv.conf")
+"""Paths that answer in plain text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Documents:
 
     def paths(self) -> list[str]:
         """Return all paths, as / lists them."""
-        return sorted({*self._makers, "/api", "/healthz", "/livez", "/metrics", "/readyz"} - {"/"})
+        return sorted({*self._makers, "/api", *_PLAIN} - {"/"})
 
     def _published(self, path: str) -> bytes:
         self._openapi = self._openapi or published_openapi.documents()

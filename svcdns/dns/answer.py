@@ -1,4 +1,4 @@
-"""Answering one message: octets and a snapshot in, octets or silence out.
+"""Answering one message: octets and a snapshot in, octets, silence or a hand-over out.
 
 No I/O but reading the snapshot, no clock, no await.  A plain question takes `plain`; every other one
 is read exactly and decided here, in this order (the first that applies wins):
@@ -12,8 +12,13 @@ is read exactly and decided here, in this order (the first that applies wins):
     a type that can't be asked for        FORMERR
     AXFR, IXFR                            REFUSED     (transfers are TCP's, see `transfer`)
     nothing loaded yet                    SERVFAIL    (EDE 14)
+    a client that may not ask for it      REFUSED     (EDE 18)
+    a name that upstreams have to know    the cache, else a hand-over to the forwarder
     a name in none of our zones           REFUSED     (EDE 20)
     else                                  what the zone says
+
+Upstreams have to know names in none of our zones, and the targets of our aliases that are outside.
+They are asked only for clients who want recursion and may have it.
 
 An exception anywhere costs this one client a SERVFAIL, is counted and logged, and nothing else.
 """
@@ -21,13 +26,17 @@ An exception anywhere costs this one client a SERVFAIL, is counted and logged, a
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
+from svcdns.store.cache import now
 from svcdns.store.snapshot import Snapshot
 
-from . import codes, tally
+from . import cached, codes, tally
+from .access import FORWARD, NAMES
 from .draft import Draft, answer_name
 from .edns import Edns
-from .plain import PlainPath
+from .handover import HAND_OVER
+from .plain import PlainPath, count_cached, no_cache
 from .question import Malformed, Question, parse, question_end
 from .reply import Frame, refusal, write
 from .tally import TCP, UDP, Tally
@@ -36,46 +45,54 @@ from .view import TALLY_ZONE, View, ZoneTable
 log = logging.getLogger(__name__)
 
 _ID_SERVER = b"server\0id\0"
-_RCODE_SLOT = {
-    codes.NOERROR: tally.OK,
-    codes.FORMERR: tally.FORMERR,
-    codes.SERVFAIL: tally.SERVFAIL,
-    codes.NXDOMAIN: tally.NXDOMAIN,
-    codes.NOTIMP: tally.NOTIMP,
-    codes.REFUSED: tally.REFUSED,
-    codes.BADVERS: tally.BADVERS,
-}
+_RD = 0x01
 
 
 class Answerer:
     """Answers messages; one a worker, used from one thread."""
 
-    def __init__(self, counters: Tally, *, udp_size: int = 1232, identity: str = "") -> None:
-        """`udp_size` caps UDP replies (octets); `identity` answers CH TXT id.server (at most 255 octets)."""
+    def __init__(
+        self,
+        counters: Tally,
+        *,
+        udp_size: int = 1232,
+        identity: str = "",
+        cache: Callable[[bytes], bytes | None] = no_cache,
+        forwards: bool = False,
+    ) -> None:
+        """`udp_size` caps UDP replies (octets); `identity` answers CH TXT id.server (at most 255 octets).
+
+        `cache` reads the cache of forwarded answers, `forwards` says whether anybody's questions are.
+        """
         self.counters = counters
         self.udp_size = udp_size
         self._identity = identity.encode()[:255]
-        self._plain = PlainPath(counters, udp_size).answer
+        self._cache = cache
+        self._forwards = forwards
+        self._plain = PlainPath(counters, udp_size, cache).answer
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
         self._table: ZoneTable | None = None
 
-    def answer(self, packet: bytes, snapshot: Snapshot | None, transport: int = UDP) -> bytes | None:
-        """Return the reply to a message, None for silence; `transport` is tally.UDP or tally.TCP.
+    def answer(
+        self, packet: bytes, snapshot: Snapshot | None, transport: int = UDP, rights: int = NAMES
+    ) -> bytes | None:
+        """Return the reply to a message, None for silence, HAND_OVER (empty) for the forwarder's.
 
-        `snapshot` is None while there is no store to read.  Never raises.
+        `snapshot` is None while there is no store to read; `transport` is tally.UDP or tally.TCP, `rights`
+        are the client's (svcdns.dns.access).  Never raises.
         """
         try:
             if snapshot is not self._snapshot:
                 self._look_at(snapshot)
             view = self._view
             if view is not None:
-                reply = self._plain(packet, view, transport)
+                reply = self._plain(packet, view, transport, rights)
                 if reply is not None:
                     return reply
-            return self._exact(packet, view, transport)
+            return self._exact(packet, view, transport, rights)
         except Exception:
-            return self._panic(packet, transport)
+            return self._panic(packet, transport, rights)
 
     def forget(self) -> None:
         """Let go of the last snapshot; to be called when its transaction has ended and none follows soon."""
@@ -91,19 +108,19 @@ class Answerer:
             self._table = ZoneTable(serving)
         self._view = View(snapshot, self._table)
 
-    def _exact(self, packet: bytes, view: View | None, transport: int) -> bytes | None:
+    def _exact(self, packet: bytes, view: View | None, transport: int, rights: int) -> bytes | None:
         """Answer any message, step by step."""
         if len(packet) < codes.HEADER_OCTETS or packet[2] & 0x80:
             self.counters.slots[tally.SILENT] += 1
             return None
         if packet[2] & 0x78:
-            return self._not_query(packet, transport)
+            return self._not_query(packet, transport, rights)
         try:
             question = parse(packet)
         except Malformed as wrong:
             self._count(tally.NO_ZONE, transport, 0, tally.FORMERR)
-            return refusal(self._frame(packet, wrong.end, None, transport), codes.FORMERR)
-        frame = self._frame(packet, question.end, question.edns, transport)
+            return refusal(self._frame(packet, wrong.end, None, transport, rights), codes.FORMERR)
+        frame = self._frame(packet, question.end, question.edns, transport, rights)
         if question.edns is not None and question.edns.version != 0:
             return self._refuse(frame, question, codes.BADVERS)
         if question.rrclass != codes.IN:
@@ -114,21 +131,49 @@ class Answerer:
             return self._refuse(frame, question, codes.REFUSED, codes.EDE_PROHIBITED)
         if view is None:
             return self._refuse(frame, question, codes.SERVFAIL, codes.EDE_NOT_READY)
-        draft = answer_name(view, question.name, question.key, question.rrtype)
-        if draft.zone is None:
-            return self._refuse(frame, question, codes.REFUSED, codes.EDE_NOT_AUTHORITATIVE)
+        forwards = bool(rights & FORWARD and packet[2] & _RD)
+        draft = answer_name(view, question.name, question.key, question.rrtype, forwards)
+        if draft.zone is None and draft.outside is None:
+            refused = self._forwards and not rights & FORWARD
+            why = codes.EDE_PROHIBITED if refused else codes.EDE_NOT_AUTHORITATIVE
+            return self._refuse(frame, question, codes.REFUSED, why)
+        if draft.zone is not None and not rights & NAMES:
+            return self._refuse(frame, question, codes.REFUSED, codes.EDE_PROHIBITED)
+        if draft.outside is not None:
+            return self._outside(frame, draft, question, view)
         self._count_draft(draft, question, transport)
         return write(frame, draft)
 
-    def _not_query(self, packet: bytes, transport: int) -> bytes:
+    def _outside(self, frame: Frame, draft: Draft, question: Question, view: View) -> bytes:
+        """Answer from the cache what is fresh there; targets of aliases are the forwarder's."""
+        if draft.chain:
+            return HAND_OVER
+        do = question.edns is not None and question.edns.do
+        stored = self._cache(cached.key(question.key, question.rrtype, do, bool(frame.packet[3] & 0x10)))
+        time = now()
+        if stored is None or not cached.is_fresh(stored, time):
+            return HAND_OVER
+        protocol_and_type = tally.slot(0, int(frame.tcp), question.rrtype, 0) - tally.REPLIES
+        count_cached(self.counters.slots, stored, protocol_and_type)
+        return above_ours(cached.reply(stored, time, frame), view.table, question.key)
+
+    def not_forwarded(self, packet: bytes, transport: int) -> bytes:
+        """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23)."""
+        self.counters.slots[tally.FORWARD_REFUSED] += 1
+        question = parse(packet)
+        frame = self._frame(packet, question.end, question.edns, transport, FORWARD)
+        self._count(tally.FORWARD, transport, question.rrtype, tally.SERVFAIL)
+        return refusal(frame, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, "the forwarder does not answer")
+
+    def _not_query(self, packet: bytes, transport: int, rights: int) -> bytes:
         """Other opcodes lay their sections out in other ways; only the question may be repeated."""
         self._count(tally.NO_ZONE, transport, 0, tally.NOTIMP)
         try:
             question = parse(packet)
         except Malformed:
-            frame = self._frame(packet, question_end(packet), None, transport)
+            frame = self._frame(packet, question_end(packet), None, transport, rights)
         else:
-            frame = self._frame(packet, question.end, question.edns, transport)
+            frame = self._frame(packet, question.end, question.edns, transport, rights)
         return refusal(frame, codes.NOTIMP)
 
     def _other_class(self, frame: Frame, question: Question) -> bytes:
@@ -140,25 +185,32 @@ class Answerer:
         self._count(tally.NO_ZONE, int(frame.tcp), question.rrtype, tally.OK)
         return write(frame, Draft(chain=[b"\xc0\x0c" + fixed + text]))
 
-    def _panic(self, packet: bytes, transport: int) -> bytes | None:
+    def _panic(self, packet: bytes, transport: int, rights: int) -> bytes | None:
         log.exception("no answer to a message of %d octets: %s", len(packet), packet[:64].hex())
         self.counters.slots[tally.PANICS] += 1
         if len(packet) < codes.HEADER_OCTETS or packet[2] & 0x80:
             return None
         self._count(tally.NO_ZONE, transport, 0, tally.SERVFAIL)
-        return refusal(self._frame(packet, question_end(packet), None, transport), codes.SERVFAIL)
+        return refusal(self._frame(packet, question_end(packet), None, transport, rights), codes.SERVFAIL)
 
-    def _frame(self, packet: bytes, end: int, edns: Edns | None, transport: int) -> Frame:
-        return Frame(packet, end, edns, self.udp_size, transport == TCP)
+    def _frame(self, packet: bytes, end: int, edns: Edns | None, transport: int, rights: int) -> Frame:
+        return Frame(packet, end, edns, self.udp_size, transport == TCP, bool(rights & FORWARD))
 
     def _refuse(self, frame: Frame, question: Question, rcode: int, ede: int | None = None) -> bytes:
-        self._count(tally.NO_ZONE, int(frame.tcp), question.rrtype, _RCODE_SLOT[rcode])
+        self._count(tally.NO_ZONE, int(frame.tcp), question.rrtype, tally.RCODE_SLOT[rcode])
         return refusal(frame, rcode, ede)
 
     def _count_draft(self, draft: Draft, question: Question, transport: int) -> None:
         zone = tally.NO_ZONE if draft.zone is None else TALLY_ZONE[draft.zone.kind]
-        rcode = tally.NODATA if draft.is_nodata else _RCODE_SLOT.get(draft.rcode, tally.OTHER_RCODE)
+        rcode = tally.NODATA if draft.is_nodata else tally.RCODE_SLOT.get(draft.rcode, tally.OTHER_RCODE)
         self._count(zone, transport, question.rrtype, rcode)
 
     def _count(self, zone: int, transport: int, rrtype: int, rcode: int) -> None:
         self.counters.slots[tally.slot(zone, transport, rrtype, rcode)] += 1
+
+
+def above_ours(reply: bytes, table: ZoneTable, key: bytes) -> bytes:
+    """Return an upstream's reply without a NXDOMAIN for a name above a zone of ours (RFC 8020): it exists."""
+    if reply[3] & 0xF == codes.NXDOMAIN and table.has_origin_below(key):
+        return reply[:3] + bytes((reply[3] & 0xF0,)) + reply[4:]
+    return reply

@@ -3,7 +3,8 @@
 * The longest origin wins; a DS question at an origin goes to the zone above (RFC 4035 section 3.1.4.1).
 * The registry wins over a zone file at a name where it has RRs.
 * Reverse names of our own ranges and of registered addresses are answered by the registry alone.  Other
-  names that a registry zone lacks go on to a zone file if they fall through or its origin is longer.
+  names that a registry zone lacks go on to a zone file if they fall through or its origin is longer; where
+  no zone file has them, those that fall through go on to upstreams, if the client may ask these.
 * A name at or above data of ours never gets NXDOMAIN, whichever zone has the data (RFC 8020).
 """
 
@@ -19,15 +20,18 @@ from .found import Case, Found
 from .view import Place, View
 
 
-def find(view: View, key: bytes, rrtype: int) -> Found | None:
-    """Return what our zones say about a name, None for a name in none of them."""
+def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> Found | None:
+    """Return what our zones say about a name, None for a name in none of them.
+
+    With `forwards`, unknown names of zones that fall through are OUTSIDE instead of NXDOMAIN.
+    """
     if rrtype == codes.DS and view.table.is_origin(key):
         above = _place_above(view, key)
         if above.zone is not None:
-            found = _find(view, above, key, rrtype)
+            found = _find(view, above, key, rrtype, False)
             return replace(found, case=Case.NODATA) if found.case is Case.NXDOMAIN else found
     place = view.table.place(key)
-    return _find(view, place, key, rrtype) if place.zone is not None else None
+    return _find(view, place, key, rrtype, forwards) if place.zone is not None else None
 
 
 def _place_above(view: View, origin: bytes) -> Place:
@@ -36,14 +40,18 @@ def _place_above(view: View, origin: bytes) -> Place:
     return view.table.place(origin[: origin.rfind(b"\0", 0, -1) + 1])
 
 
-def _find(view: View, place: Place, key: bytes, rrtype: int) -> Found:
+def _find(view: View, place: Place, key: bytes, rrtype: int, forwards: bool) -> Found:
     if place.registry is None:
         assert place.file is not None
         found = file_zone.look_up(view, place.file, key, rrtype)
     else:
         found = _with_registry(view, place.registry, place.file, key, rrtype)
-    if found.case is Case.NXDOMAIN and view.table.has_origin_below(key):
+    if found.case is not Case.NXDOMAIN:
+        return found
+    if view.table.has_origin_below(key):
         return replace(found, case=Case.NODATA)
+    if forwards and place.file is None and _falls_through(view, found.zone, key):
+        return replace(found, case=Case.OUTSIDE)
     return found
 
 
@@ -54,16 +62,21 @@ def _with_registry(view: View, zone: Zone, file: Zone | None, key: bytes, rrtype
         return found
     if found.case is Case.NODATA and (zone.kind == "cluster" or registry_zone.has_rrsets(view, zone, key)):
         return found
-    if zone.kind == "reverse" and _is_ours(view, key):
-        return found
-    if not key.startswith(view.serving.fallthrough) and len(file.key) <= len(zone.key):
+    if not _falls_through(view, zone, key) and (_is_ours(view, zone, key) or len(file.key) <= len(zone.key)):
         return found
     other = file_zone.look_up(view, file, key, rrtype)
     return found if other.case is Case.NXDOMAIN and found.case is Case.NODATA else other
 
 
-def _is_ours(view: View, key: bytes) -> bool:
+def _falls_through(view: View, zone: Zone, key: bytes) -> bool:
+    """Say whether a name that the registry lacks may be known elsewhere."""
+    return key.startswith(view.serving.fallthrough) and not _is_ours(view, zone, key)
+
+
+def _is_ours(view: View, zone: Zone, key: bytes) -> bool:
     """Say whether a reverse name belongs to our ranges or to an address that somebody has registered."""
+    if zone.kind != "reverse":
+        return False
     if key.startswith(view.serving.own_reverse):
         return True
     address = reverse_address(key)

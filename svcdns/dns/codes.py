@@ -41,9 +41,13 @@ UNASKABLE = frozenset({0, OPT, NXNAME, TKEY, TSIG, 65535})
 """Types that no question may ask for (reserved numbers and RRs that only live inside a message)."""
 
 EDE_OTHER = 0
+EDE_STALE_ANSWER = 3
 EDE_NOT_READY = 14
 EDE_PROHIBITED = 18
+EDE_STALE_NXDOMAIN = 19
 EDE_NOT_AUTHORITATIVE = 20
+EDE_NO_REACHABLE_UPSTREAM = 22
+EDE_NETWORK_ERROR = 23
 EDE_INVALID_QUERY_TYPE = 30
 
 MAX_MESSAGE = 65535

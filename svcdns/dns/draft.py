@@ -27,6 +27,23 @@ _HINFO_TTL = 8482
 _HINFO_RDATA = b"\x0dANY obsoleted\x0cSee RFC 8482"
 
 
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that stands in the message at `at`."""
+
+    wire: bytes
+    at: int
+    key: bytes
+
+    def pointer(self) -> bytes:
+        """Return a pointer to it."""
+        return (0xC000 | self.at).to_bytes(2)
+
+    def pointer_to_ancestor(self, octets: int) -> bytes:
+        """Point to the ancestor whose size on the wire is `octets`."""
+        return (0xC000 | self.at + len(self.wire) - octets).to_bytes(2)
+
+
 @dataclass(slots=True)
 class Draft:
     """A reply's sections; `chain` comes first in the answer, then the RRs of `section`.
@@ -45,6 +62,8 @@ class Draft:
     zone: Zone | None = None
     """The zone of the question's name; None if it is in none of ours."""
     is_referral: bool = False
+    outside: Name | None = None
+    """The name that upstreams have to be asked for, as our zones have said all they know."""
 
     @property
     def is_nodata(self) -> bool:
@@ -52,45 +71,37 @@ class Draft:
         return self.rcode == codes.NOERROR and not (self.chain or self.section or self.is_referral)
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
-    """A name that stands in the message at `at`."""
+def answer_name(view: View, name: bytes, key: bytes, rrtype: int, forwards: bool = False) -> Draft:
+    """Look a question of class IN up; `name` is its name on the wire, which stands at octet 12.
 
-    wire: bytes
-    at: int
-    key: bytes
-
-    def pointer(self) -> bytes:
-        return (0xC000 | self.at).to_bytes(2)
-
-    def pointer_to_ancestor(self, octets: int) -> bytes:
-        """Point to the ancestor whose size on the wire is `octets`."""
-        return (0xC000 | self.at + len(self.wire) - octets).to_bytes(2)
-
-
-def answer_name(view: View, name: bytes, key: bytes, rrtype: int) -> Draft:
-    """Look a question of class IN up; `name` is its name on the wire, which stands at octet 12."""
+    With `forwards`, the draft says which name upstreams are to be asked for, if any.
+    """
     draft = Draft()
-    here = _Name(name, codes.HEADER_OCTETS, key)
+    here = Name(name, codes.HEADER_OCTETS, key)
     seen: set[bytes] = set()
-    while (found := authority.find(view, here.key, rrtype)) is not None:
+    while (found := authority.find(view, here.key, rrtype, forwards)) is not None:
         if len(seen) == MAX_LINKS and found.case in (Case.ALIAS, Case.DNAME):
             break
         if draft.zone is None:
             draft.zone = found.zone
+        if found.case is Case.OUTSIDE:
+            draft.outside = here
+            break
         target = _say(view, draft, found, here, rrtype)
         seen.add(here.key)
         if target is None:
             break
         # The CNAME that has just been said is the last RR so far, and its target ends it.
         end = codes.HEADER_OCTETS + len(name) + _TYPE_FIELDS + sum(map(len, draft.chain))
-        here = _Name(target, end - len(target), key_of_wire(target))
+        here = Name(target, end - len(target), key_of_wire(target))
         if here.key in seen:
             break
+    else:
+        draft.outside = here if forwards else None
     return draft
 
 
-def _say(view: View, draft: Draft, found: Found, here: _Name, rrtype: int) -> bytes | None:
+def _say(view: View, draft: Draft, found: Found, here: Name, rrtype: int) -> bytes | None:
     """Put what a zone says about `here` into the draft; return the name to go on with, if any."""
     case, section = found.case, found.section
     if rrtype == codes.ANY and case in (Case.ANSWER, Case.ALIAS, Case.NODATA):
@@ -114,13 +125,13 @@ def _say(view: View, draft: Draft, found: Found, here: _Name, rrtype: int) -> by
     return None
 
 
-def _any_obsoleted(here: _Name) -> bytes:
+def _any_obsoleted(here: Name) -> bytes:
     """The one HINFO that answers ANY at a name that exists (RFC 8482 section 4.2)."""
     fixed = codes.HINFO.to_bytes(2) + codes.IN.to_bytes(2) + _HINFO_TTL.to_bytes(4)
     return here.pointer() + fixed + len(_HINFO_RDATA).to_bytes(2) + _HINFO_RDATA
 
 
-def _rewrite(draft: Draft, found: Found, here: _Name, rrtype: int) -> bytes | None:
+def _rewrite(draft: Draft, found: Found, here: Name, rrtype: int) -> bytes | None:
     """Say a DNAME and the CNAME that follows from it (RFC 6672 section 3.1)."""
     assert found.section is not None
     dname = found.section.answers
@@ -134,7 +145,7 @@ def _rewrite(draft: Draft, found: Found, here: _Name, rrtype: int) -> bytes | No
     return None if rrtype in (codes.CNAME, codes.ANY) else target
 
 
-def _refer(draft: Draft, found: Found, here: _Name) -> None:
+def _refer(draft: Draft, found: Found, here: Name) -> None:
     """Say that a delegation has the name: its NS set and glue, not authoritative by itself."""
     assert found.section is not None
     owner = here.pointer_to_ancestor(found.owner_octets)

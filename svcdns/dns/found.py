@@ -21,6 +21,8 @@ class Case(Enum):
     """A delegation at or above the name."""
     NODATA = auto()
     NXDOMAIN = auto()
+    OUTSIDE = auto()
+    """Unknown here, and upstreams may know it: the zone falls through to them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """The path of a plain question: walk its labels, one lookup, concatenate.
 
+A name in none of our zones is looked up in the cache of forwarded answers; one that is not there is
+handed over.
+
 Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT without
 options, and a name whose answer stands in one row.  `PlainPath.answer` returns None for everything
 else and for everything that is wrong; then the exact path decides.  It must never answer what the
@@ -10,13 +13,17 @@ The stored row is read in place here (see svcdns.names.packed for its layout); n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import random
 from struct import Struct
 
 from svcdns.names.packed import ENTRY
+from svcdns.store.cache import now
 
-from . import tally
+from . import cached, codes, tally
+from .access import FORWARD, NAMES
 from .edns import MIN_UDP, opt
+from .handover import HAND_OVER
 from .tally import Tally
 from .view import TALLY_ZONE, View
 
@@ -32,26 +39,42 @@ _unpack_entry = ENTRY.unpack_from
 _HEADER = Struct(">2sHHHHH")
 _POINTER = Struct(">H")
 _AUTHORITATIVE = 0x8400
+_RECURSION_AVAILABLE = 6
+"""How far the right to forward stands from the RA bit."""
+_FORWARDED = 0x8080
 _NXDOMAIN = 3
+
+_FORWARD_ZONE = tally.FORWARD * tally.ZONE_STRIDE
 
 _USUAL = {number.to_bytes(2): slot for number, slot in tally.TYPE_SLOT.items() if number != 255}
 """Slots of the types that take this path, by their two octets on the wire."""
 
 
+def no_cache(_: bytes) -> None:
+    """Return what is in a cache that holds nothing."""
+    return None
+
+
 class PlainPath:
     """Answers plain questions; one a worker."""
 
-    def __init__(self, counters: Tally, udp_size: int) -> None:
-        """`udp_size` caps UDP replies, in octets, and is what our OPT says."""
+    def __init__(
+        self, counters: Tally, udp_size: int, cache: Callable[[bytes], bytes | None] = no_cache
+    ) -> None:
+        """`udp_size` caps UDP replies, in octets, and is what our OPT says; `cache` reads the cache."""
         self._slots = counters.slots
         self._udp_size = udp_size
-        self._no_opt = (min(MIN_UDP, udp_size), b"")
-        self._tails: dict[bytes, tuple[int, bytes]] = {}
+        self._cache = cache
+        self._no_opt = (min(MIN_UDP, udp_size), b"", False)
+        self._tails: dict[bytes, tuple[int, bytes, bool]] = {}
 
-    def answer(self, packet: bytes, view: View, transport: int) -> bytes | None:
-        """Return the reply to a plain question, None if this isn't one."""
+    def answer(self, packet: bytes, view: View, transport: int, rights: int = NAMES) -> bytes | None:
+        """Return the reply to a plain question, HAND_OVER, or None if this isn't one.
+
+        `rights` are the client's (svcdns.dns.access).
+        """
         # RA, Z, AD and the rcode of a question mean nothing; QR, opcode, AA and TC must be 0.
-        if packet[4:11] != _ONE_QUESTION or packet[2] > 1:
+        if packet[4:11] != _ONE_QUESTION or packet[2] > 1 or not rights & NAMES:
             return None
         labels = [b""]
         at = 12
@@ -68,14 +91,14 @@ class PlainPath:
         type_slot = _USUAL.get(packet[at + 1 : at + 3])
         if type_slot is None or packet[at + 3 : end] != _CLASS_IN or at > _MAX_NAME_END:
             return None
-        limit, our_opt = self._no_opt
+        limit, our_opt, do = self._no_opt
         if packet[11] or len(packet) != end:
             known = self._tails.get(packet[end:]) or self._learn(packet[end:])
             if known is None or packet[11] != 1:
                 return None
-            limit, our_opt = known
+            limit, our_opt, do = known
         if transport:
-            limit = 65535
+            limit = codes.MAX_MESSAGE
 
         labels.reverse()
         key = b"\0".join(labels)
@@ -91,6 +114,13 @@ class PlainPath:
             stored = table.standard_key(key)
             row: bytes | None = snapshot.txn.get(stored, db=snapshot.answers)  # type: ignore[assignment]
         else:
+            if table.is_outside(key):
+                if not rights & FORWARD or not packet[2]:
+                    return None
+                asked = packet[2] << 8 | packet[3] & 0x10 | _FORWARDED
+                stored_at = cached.key(key, int.from_bytes(packet[at + 1 : at + 3]), do, bool(asked & 0x10))
+                place_slot = transport * tally.PROTOCOL_STRIDE + type_slot
+                return self._outside(packet, end, stored_at, asked, limit, our_opt, place_slot)
             place = table.place(key)
             zone = place.zone
             # Zones that lie over each other and names that a delegation may hide take the exact path.
@@ -101,7 +131,9 @@ class PlainPath:
         if zone is None:
             return None
 
-        asked = packet[2] << 8 | packet[3] & 0x10 | _AUTHORITATIVE
+        asked = (
+            packet[2] << 8 | packet[3] & 0x10 | _AUTHORITATIVE | (rights & FORWARD) << _RECURSION_AVAILABLE
+        )
         place_slot = transport * tally.PROTOCOL_STRIDE + TALLY_ZONE[zone.kind] * tally.ZONE_STRIDE
         if row is not None:
             count = row[1]
@@ -136,7 +168,7 @@ class PlainPath:
             if zone.kind == "cluster":
                 if zone.fallthrough or (table.pods_insecure and stored.startswith(table.pod_key)):
                     return None
-            elif zone.wildcards or table.has_origin_below(key):
+            elif zone.wildcards or (zone.fallthrough and rights & FORWARD) or table.has_origin_below(key):
                 return None
             rcode = tally.NXDOMAIN
             asked |= _NXDOMAIN
@@ -149,12 +181,35 @@ class PlainPath:
         owner = _POINTER.pack(0xC001 + at - origin_octets)
         return header + packet[12:end] + owner + soa + our_opt
 
-    def _learn(self, tail: bytes) -> tuple[int, bytes] | None:
+    def _outside(
+        self, packet: bytes, end: int, key: bytes, flags: int, limit: int, our_opt: bytes, slot: int
+    ) -> bytes | None:
+        """Answer from the cache or hand over; None for what takes more than copying."""
+        stored, time = self._cache(key), now()
+        if stored is None or not cached.is_fresh(stored, time):
+            return HAND_OVER
+        reply = cached.plain_reply(stored, time, packet, end, flags, limit, our_opt)
+        if reply is not None:
+            count_cached(self._slots, stored, slot)
+        return reply
+
+    def _learn(self, tail: bytes) -> tuple[int, bytes, bool] | None:
         """Remember what an OPT without options asks for: few different ones come."""
         if len(tail) != _OPT_TAIL_OCTETS or tail[:3] != _OPT_TYPE or tail[6] or tail[9:] != b"\0\0":
             return None
         size = min(max(int.from_bytes(tail[3:5]), MIN_UDP), self._udp_size)
         if len(self._tails) >= _MAX_TAILS:
             self._tails.clear()
-        known = self._tails[tail] = (size, opt(self._udp_size, bool(tail[7] & 0x80)))
+        do = bool(tail[7] & 0x80)
+        known = self._tails[tail] = (size, opt(self._udp_size, do), do)
         return known
+
+
+def count_cached(slots: list[int], stored: bytes, slot: int) -> None:
+    """Count a reply from the cache; `slot` is that of its protocol and type."""
+    rcode = cached.rcode(stored)
+    if rcode == codes.NOERROR and cached.is_nodata(stored):
+        slots[_FORWARD_ZONE + slot + tally.NODATA] += 1
+    else:
+        slots[_FORWARD_ZONE + slot + tally.RCODE_SLOT.get(rcode, tally.OTHER_RCODE)] += 1
+    slots[tally.CACHE_HITS] += 1

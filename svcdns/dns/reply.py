@@ -1,7 +1,7 @@
 """Writing a reply: header, the question as it was asked, the sections, one OPT if one was asked.
 
-AA, TC and the rcode are ours, opcode, RD and CD are the question's, RA is 0 as long as nothing is
-forwarded.  Over TCP a set that has no room in 65,535 octets is a random part of it, without TC
+AA, TC and the rcode are ours, opcode, RD and CD are the question's, RA says whether the client's
+questions are forwarded.  Over TCP a set that has no room in 65,535 octets is a random part of it, without TC
 (there is nothing better to try), and the OPT says "n of m" (RFC 8914).
 """
 
@@ -18,7 +18,7 @@ from .fit import Fitted, fit
 _HEADER = Struct(">2sHHHHH")
 _EDE_ROOM = 32
 
-_QR, _AA, _TC = 0x8000, 0x0400, 0x0200
+_QR, _AA, _TC, _RA = 0x8000, 0x0400, 0x0200, 0x0080
 _OPCODE_AND_RD, _CD = 0x7900, 0x0010
 
 
@@ -33,6 +33,8 @@ class Frame:
     udp_size: int
     """What our OPT says, in octets."""
     tcp: bool
+    ra: bool = False
+    """Whether the client's questions are forwarded."""
 
     @property
     def limit(self) -> int:
@@ -47,9 +49,9 @@ class Frame:
         return b"" if self.edns is None else edns.opt(self.udp_size, self.edns.do, rcode, options)
 
 
-def write(frame: Frame, draft: Draft) -> bytes:
-    """Return the reply that says a draft, as much of it as fits."""
-    opt = frame.opt(draft.rcode)
+def write(frame: Frame, draft: Draft, options: bytes = b"") -> bytes:
+    """Return the reply that says a draft, as much of it as fits; `options` are those of our OPT."""
+    opt = frame.opt(draft.rcode, options)
     room = frame.limit - frame.end - len(opt)
     fitted = fit(draft, frame.end, room)
     if fitted.truncated and frame.tcp and draft.section is not None:
@@ -70,7 +72,7 @@ def refusal(frame: Frame, rcode: int, ede: int | None = None, text: str = "") ->
 
 def _message(frame: Frame, flags: int, fitted: Fitted, opt: bytes) -> bytes:
     packet, end = frame.packet, frame.end
-    asked = packet[2] << 8 & _OPCODE_AND_RD | packet[3] & _CD
+    asked = packet[2] << 8 & _OPCODE_AND_RD | packet[3] & _CD | (_RA if frame.ra else 0)
     counts = (1 if end else 0, fitted.answer_count, fitted.authority_count)
     additionals = fitted.additional_count + (1 if opt else 0)
     header = _HEADER.pack(packet[:2], _QR | asked | flags, *counts, additionals)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the layout; raised with every change, so that old files are not misread."""
 
 TYPES = ("A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "SOA", "NS", "MX", "ANY", "HTTPS", "other")
@@ -32,12 +32,13 @@ RCODES = (
 )
 """NODATA is NOERROR without an answer (RFC 2308 section 2.2)."""
 PROTOCOLS = ("udp", "tcp")
-ZONES = ("cluster", "reverse", "file", "other")
-"""The kind of the zone that the question's name is in; "other": in none of ours, or malformed."""
+ZONES = ("cluster", "reverse", "file", "other", "forward")
+"""The kind of the zone that the question's name is in; "forward": upstreams or the cache said what the
+reply says; "other": in none of ours, or malformed."""
 
 UDP, TCP = range(2)
 OK, NODATA, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS, OTHER_RCODE = range(9)
-CLUSTER, REVERSE, FILE, NO_ZONE = range(4)
+CLUSTER, REVERSE, FILE, NO_ZONE, FORWARD = range(5)
 
 BATCH_BOUNDS = (
     0.000_01,
@@ -73,11 +74,27 @@ SINGLE = {
     "tcp_refused": "TCP connections closed to stay within the limit.",
     "transfers": "Zone transfers completed.",
     "transfers_failed": "Zone transfers given up or refused for lack of room.",
+    "cache_hits": "Forwarded questions answered from the cache.",
+    "cache_misses": "Forwarded questions for which upstreams were asked, or that joined such a one.",
+    "stale_answers": "Forwarded questions answered with what had run out, as no upstream answered.",
+    "forward_refused": "Questions not forwarded: the forwarder down or overloaded, or a client's limit reached.",
+    "forward_loops": "Our own questions that came back to us through an upstream.",
 }
 """Single counters and their help texts, in slot order from COUNTERS on."""
-DROPPED, SILENT, PANICS, TCP_CONNECTIONS, TCP_REFUSED, TRANSFERS, TRANSFERS_FAILED = range(
-    COUNTERS, COUNTERS + len(SINGLE)
-)
+(
+    DROPPED,
+    SILENT,
+    PANICS,
+    TCP_CONNECTIONS,
+    TCP_REFUSED,
+    TRANSFERS,
+    TRANSFERS_FAILED,
+    CACHE_HITS,
+    CACHE_MISSES,
+    STALE_ANSWERS,
+    FORWARD_REFUSED,
+    FORWARD_LOOPS,
+) = range(COUNTERS, COUNTERS + len(SINGLE))
 
 SLOTS = COUNTERS + len(SINGLE)
 _BOUNDS_NS = tuple(int(bound * 1e9) for bound in BATCH_BOUNDS)
@@ -118,6 +135,10 @@ class Tally:
         slots[bucket] += 1
         slots[BATCH_NANOSECONDS] += nanoseconds
         slots[BATCH_COUNT] += 1
+
+
+RCODE_SLOT = {0: OK, 1: FORMERR, 2: SERVFAIL, 3: NXDOMAIN, 4: NOTIMP, 5: REFUSED, 16: BADVERS}
+"""What an rcode adds to a slot's index; those that are missing here add OTHER_RCODE."""
 
 
 def slot(zone: int, protocol: int, rrtype: int, rcode: int) -> int:

@@ -1,7 +1,9 @@
 """Questions over TCP (RFC 7766): each message behind two octets of length, several a connection.
 
-* Answers come in the order of the questions.  A snapshot begins once questions are complete, answers
-  those that are, and ends before anything is awaited.
+* Own names are answered in the order of the questions.  A snapshot begins once questions are complete,
+  answers those that are, and ends before anything is awaited.
+* What upstreams have to be asked for is answered when they have answered: later questions don't wait
+  for it (RFC 7766 section 6.2.1.1).  A client with OUTSIDE such questions is not read from.
 * A connection lives `idle` seconds from its last complete question, however many octets came since:
   a client that sends one octet and waits, or that promises 65,535 and doesn't send them, is closed.
 * A client that doesn't read is not read from; what it asked waits in a bounded buffer, and it is
@@ -14,10 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
+from .access import EVERYBODY
 from .answer import Answerer
+from .handover import HAND_OVER, Handover
 from .question import Question
 from .reading import Begin, never_raising
 from .tally import TCP, TCP_CONNECTIONS, TCP_REFUSED, Tally
@@ -27,6 +31,7 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
 CONNECTIONS = 1000
+OUTSIDE = 100
 _BATCH = 64
 _BACKLOG = 1024
 _WRITE_HIGH = 64 << 10
@@ -44,10 +49,12 @@ class TcpListener:
         counters: Tally,
         *,
         transfers: Transfers | None = None,
+        rights: Mapping[str, int] = EVERYBODY,
+        handover: Handover | None = None,
         idle_seconds: float = IDLE_SECONDS,
         limit: int = CONNECTIONS,
     ) -> None:
-        """`begin` is as in UdpListener; without `transfers` all of them are REFUSED.
+        """`begin`, `rights` and `handover` are as in UdpListener; without `transfers` all are REFUSED.
 
         The socket stays the caller's: `close` doesn't close it.
         """
@@ -55,6 +62,8 @@ class TcpListener:
         self.answerer = answerer
         self.counters = counters
         self.transfers = transfers
+        self.rights = rights
+        self.handover = handover or Handover(None)
         self.idle_seconds = idle_seconds
         self._sock = sock
         self._limit = limit
@@ -112,6 +121,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._transfer: asyncio.Task[None] | None = None
+        self._outside = 0
         self._half_closed = False
         self._scheduled = False
         self._reading = True
@@ -127,7 +137,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
         peer = self._transport.get_extra_info("peername")
-        self._client = str(peer[0]) if peer else ""
+        self._peer = peer or ("", 0)
+        self._client = str(self._peer[0])
+        self._rights = self._listener.rights[self._client]
         self._last = self._loop.time()
         self._timer = self._loop.call_later(self._listener.idle_seconds, self._check)
         self._listener.opened(self)
@@ -186,11 +198,11 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _blocked(self) -> bool:
-        return self._transfer is not None or not self._writable.is_set()
+        return self._transfer is not None or not self._writable.is_set() or self._outside >= OUTSIDE
 
     def _waits(self) -> bool:
         """Say whether an answer is still to be given."""
-        return self._blocked() or self._scheduled
+        return self._blocked() or self._scheduled or self._outside > 0
 
     def _go_on(self) -> None:
         """Answer at most _BATCH questions, then give others a turn."""
@@ -218,12 +230,17 @@ class Connection(asyncio.Protocol):
         """Answer complete questions in one snapshot, up to a transfer or as much as is written at once."""
         listener = self._listener
         replies: list[bytes] = []
+        outside: list[bytes] = []
         octets = 0
         snapshot = listener.begin()
         try:
             for packet in self._questions():
-                reply = listener.answerer.answer(packet, snapshot, TCP)
-                if reply is not None:
+                reply = listener.answerer.answer(packet, snapshot, TCP, self._rights)
+                if reply == HAND_OVER:
+                    outside.append(packet)
+                    if self._outside + len(outside) >= OUTSIDE:
+                        break
+                elif reply is not None:
                     replies.append(len(reply).to_bytes(2) + reply)
                     octets += len(reply)
                     if octets > _WRITE_HIGH:
@@ -234,6 +251,22 @@ class Connection(asyncio.Protocol):
         if replies:
             self._transport.write(b"".join(replies))
             self._touch()
+        for packet in outside:
+            self._hand_over(packet)
+
+    def _hand_over(self, packet: bytes) -> None:
+        self._outside += 1
+
+        def take(reply: bytes | None) -> None:
+            self._outside -= 1
+            if self._gone or self._transport.is_closing():
+                return
+            self.send(reply or self._listener.answerer.not_forwarded(packet, TCP))
+            self._touch()
+            self._go_on()
+
+        if not self._listener.handover.over_tcp(packet, self._peer, take):
+            take(None)
 
     def _questions(self) -> Iterator[bytes]:
         """Take complete messages out of the buffer; a transfer question is begun instead."""

@@ -1,6 +1,6 @@
 """Zone transfer: AXFR and IXFR over TCP (RFC 5936, RFC 1995).
 
-* Only clients in the networks of `transfer_to` are served, all others get REFUSED (EDE 18).
+* Only clients that may transfer (svcdns.dns.access) are served, all others get REFUSED (EDE 18).
 * A transfer shows one snapshot.  Its read transaction is the only one in this room that lives across
   an await, so at most two run at once over all processes (a lock file each, held with flock: it ends
   with its process), and one whose client takes nothing for 5 seconds is given up by closing the
@@ -14,15 +14,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Protocol
 
 from svcdns.store.snapshot import Snapshot
 
 from . import codes, tally
+from .access import FORWARD, TRANSFER
 from .draft import Draft
 from .question import Malformed, Question, parse
 from .reading import Begin, never_raising
@@ -70,7 +70,7 @@ class Transfers:
 
     def __init__(
         self,
-        networks: Sequence[IPv4Network | IPv6Network],
+        rights: Mapping[str, int],
         folder: Path,
         begin: Begin,
         counters: Tally,
@@ -78,8 +78,8 @@ class Transfers:
         udp_size: int = 1232,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """`networks` may transfer; `folder` is the data folder, where the lock files are."""
-        self._networks = tuple(networks)
+        """`rights` are those of a client's address; `folder` is the data folder, where the lock files are."""
+        self._rights = rights
         self._folder = folder
         self._begin = never_raising(begin)
         self._counters = counters
@@ -88,8 +88,9 @@ class Transfers:
 
     async def serve(self, packet: bytes, question: Question, client: str, outlet: Outlet) -> None:
         """Answer one transfer question; raise Stalled when the connection must be closed."""
-        frame = Frame(packet, question.end, question.edns, self._udp_size, True)
-        if not self._allowed(client):
+        rights = self._rights[client]
+        frame = Frame(packet, question.end, question.edns, self._udp_size, True, bool(rights & FORWARD))
+        if not rights & TRANSFER:
             self._count(question, tally.REFUSED)
             outlet.send(refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
             return
@@ -158,12 +159,6 @@ class Transfers:
         finally:
             if held is not None:
                 os.close(held)
-
-    def _allowed(self, client: str) -> bool:
-        address = ip_address(client.partition("%")[0])
-        mapped = address.ipv4_mapped if address.version == 6 else None
-        address = mapped or address
-        return any(address in network for network in self._networks)
 
     def _count(self, question: Question, rcode: int, kind: int = tally.NO_ZONE) -> None:
         self._counters.slots[tally.slot(kind, tally.TCP, question.rrtype, rcode)] += 1

@@ -4,6 +4,9 @@ The order is the promise: first receive what has come (at most 64 datagrams), *t
 snapshot, answer all, end it, send.  A question that came after a write was acknowledged is thus
 always answered from a state that has the write.
 
+What upstreams have to be asked for goes to the forwarder, after all that was answered has been sent; the
+forwarder answers through this socket.
+
 A socket that is bound to a wildcard address learns from the kernel at which address it was asked,
 and answers from there (IP_PKTINFO, IPV6_RECVPKTINFO; RFC 3542).
 """
@@ -12,11 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from struct import Struct
 from time import perf_counter_ns
 from typing import Any
 
+from .access import EVERYBODY
 from .answer import Answerer
+from .handover import Ancillary, Handover
 from .reading import Begin, never_raising
 from .tally import DROPPED, UDP, Tally
 
@@ -32,7 +38,8 @@ _LINK_LOCAL = b"\xfe\x80"
 
 Address = Any
 """As the socket module gives it."""
-Ancillary = list[tuple[int, int, bytes]]
+_Batch = list[tuple[bytes, Address]]
+"""Messages and whose they are: a tuple that begins with the client's address as text."""
 
 
 class UdpListener:
@@ -44,14 +51,22 @@ class UdpListener:
         begin: Begin,
         answerer: Answerer,
         counters: Tally,
+        *,
+        rights: Mapping[str, int] = EVERYBODY,
+        handover: Handover | None = None,
+        number: int = 0,
     ) -> None:
         """`begin` begins a snapshot, or returns None while there is no store to read.
 
-        The socket stays the caller's: `close` doesn't close it.
+        `rights` gives those of a client's address, `handover` leads to the forwarder, which knows this
+        listener by its `number`.  The socket stays the caller's: `close` doesn't close it.
         """
+        self._rights = rights
+        self._handover = handover or Handover(None)
+        self._number = number
         self._sock = sock
         self._begin = never_raising(begin)
-        self._answer = answerer.answer
+        self._answerer = answerer
         self._counters = counters
         sock.setblocking(False)
         self._wildcard = is_wildcard(sock)
@@ -70,7 +85,7 @@ class UdpListener:
 
     def _read(self) -> None:
         receive = self._sock.recvfrom
-        batch: list[tuple[bytes, Address]] = []
+        batch: _Batch = []
         try:
             for _ in range(BATCH):
                 batch.append(receive(_OCTETS))
@@ -79,47 +94,64 @@ class UdpListener:
             if not batch:
                 return
         started = perf_counter_ns()
-        replies = self._answer_all(batch)
+        replies, outside = self._answer_all(batch)
         send = self._sock.sendto
         for reply, client in replies:
             try:
                 send(reply, client)
             except OSError:
                 self._counters.slots[DROPPED] += 1
+        for packet, client in outside:
+            if not self._handover.over_udp(packet, client, self._number, []):
+                self._refuse(packet, [], client)
         self._counters.batch(perf_counter_ns() - started)
 
-    def _answer_all(self, batch: list[tuple[bytes, Address]]) -> list[tuple[bytes, Address]]:
-        answer = self._answer
-        replies: list[tuple[bytes, Address]] = []
+    def _answer_all(self, batch: _Batch) -> tuple[_Batch, _Batch]:
+        """Return the replies, and the questions that the forwarder is to answer."""
+        answer, rights = self._answerer.answer, self._rights
+        replies: _Batch = []
+        outside: _Batch = []
         snapshot = self._begin()
         try:
             for packet, client in batch:
-                reply = answer(packet, snapshot, UDP)
-                if reply is not None:
+                reply = answer(packet, snapshot, UDP, rights[client[0]])
+                if reply:
                     replies.append((reply, client))
+                elif reply is not None:
+                    outside.append((packet, client))
         finally:
             if snapshot is not None:
                 snapshot.txn.abort()
-        return replies
+        return replies, outside
+
+    def _refuse(self, packet: bytes, ancillary: Ancillary, client: Address) -> None:
+        try:
+            self._sock.sendmsg([self._answerer.not_forwarded(packet, UDP)], ancillary, 0, client)
+        except OSError:
+            self._counters.slots[DROPPED] += 1
 
     def _read_with_addresses(self) -> None:
         receive = self._sock.recvmsg
-        batch: list[tuple[bytes, Address]] = []
+        batch: _Batch = []
         try:
             for _ in range(BATCH):
                 packet, ancillary, _flags, client = receive(_OCTETS, _ANCILLARY)
-                batch.append((packet, (client, ancillary)))
+                batch.append((packet, (client[0], client, ancillary)))
         except OSError:
             if not batch:
                 return
         started = perf_counter_ns()
-        replies = self._answer_all(batch)
+        replies, outside = self._answer_all(batch)
         send = self._sock.sendmsg
-        for reply, (client, ancillary) in replies:
+        for reply, (_, client, ancillary) in replies:
             try:
                 send([reply], from_there(ancillary), 0, client)
             except OSError:
                 self._counters.slots[DROPPED] += 1
+        for packet, (_, client, ancillary) in outside:
+            there = from_there(ancillary)
+            if not self._handover.over_udp(packet, client, self._number, there):
+                self._refuse(packet, there, client)
         self._counters.batch(perf_counter_ns() - started)
 
 

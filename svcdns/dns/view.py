@@ -7,7 +7,7 @@ has changed.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import lmdb
@@ -47,6 +47,7 @@ class ZoneTable:
         self._registry = {zone.key: zone for zone in serving.zones if zone.kind != "file"}
         self._files = {zone.key: zone for zone in serving.zones if zone.kind == "file"}
         self._origins = sorted({*self._registry, *self._files})
+        self._tops = _topmost(self._origins)
         self.cluster_key = serving.cluster_key
         self.cluster = self._registry.get(serving.cluster_key)
         self.pods_insecure = serving.pods == "insecure"
@@ -71,6 +72,17 @@ class ZoneTable:
         at = bisect_left(self._origins, key)
         return at < len(self._origins) and self._origins[at].startswith(key)
 
+    def is_outside(self, key: bytes) -> bool:
+        """Say whether a name is neither in a zone of ours nor above one.
+
+        No topmost origin is below another one, so the one before a name decides.
+        """
+        tops = self._tops
+        at = bisect_right(tops, key)
+        return (at == 0 or not key.startswith(tops[at - 1])) and (
+            at == len(tops) or not tops[at].startswith(key)
+        )
+
     def registry_zone_at(self, key: bytes) -> Zone | None:
         """Return the registry's zone with this origin."""
         return self._registry.get(key)
@@ -85,6 +97,15 @@ class ZoneTable:
             return key
         beneath = key[len(self.cluster_key) :]
         return key if beneath[: beneath.index(0)] in _STANDARD else self.svc_key + beneath
+
+
+def _topmost(origins: list[bytes]) -> list[bytes]:
+    """Return the origins that are below no other one; they come sorted and stay so."""
+    tops: list[bytes] = []
+    for origin in origins:
+        if not tops or not origin.startswith(tops[-1]):
+            tops.append(origin)
+    return tops
 
 
 class View:

@@ -54,7 +54,7 @@ class Deaths:
         return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self.pauses - 1)))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Child:
     """One process: what to run, and how it fared."""
 

@@ -1,8 +1,8 @@
 """The counters file: what the processes of one server tell each other, in shared memory.
 
     header  = magic | process rows | counters a row                    (u64 each)
-    process = PROCESS_FIELDS, one row for the writer, then one a worker (u64 each)
-    slots   = one array of counters a worker                           (u64 each)
+    process = PROCESS_FIELDS, one row for the writer, one a worker, one for the forwarder (u64 each)
+    slots   = one array of counters a worker, and one of the forwarder (u64 each)
 
 Rules:
 
@@ -26,19 +26,20 @@ from typing import Literal
 
 FILE = "counters"
 
-_MAGIC = 0x3130_434E_4456_5353
+_MAGIC = 0x3230_434E_4456_5353
 _HEADER = 4
 """Numbers in the header; the fourth is `stopping`."""
 
-Field = Literal["pid", "restarts", "given_up", "ready", "busy"]
+Field = Literal["pid", "restarts", "given_up", "ready", "busy", "beat"]
 
-PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "busy")
+PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "busy", "beat")
 """pid: 0 while there is none; restarts: after the first start; given_up: 1 once the supervisor has
 closed its sockets (these three are the supervisor's).  ready: 1 once it answers (set by the process,
-taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker)."""
+taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker); beat:
+when it last showed life (CLOCK_BOOTTIME, milliseconds; set by the forwarder)."""
 
 WRITER = 0
-"""Row of the writer; worker n has row n + 1."""
+"""Row of the writer; worker n has row n + 1, the forwarder the row behind them."""
 
 
 class CountersError(Exception):
@@ -46,7 +47,7 @@ class CountersError(Exception):
 
 
 class Counters:
-    """The mapped file; `workers` rows of `width` counters behind one row a process."""
+    """The mapped file; for each of `workers` and the forwarder `width` counters, behind a row a process."""
 
     def __init__(self, path: Path) -> None:
         """Map an existing file.  Raises CountersError, or OSError when it can't be opened."""
@@ -60,9 +61,9 @@ class Counters:
             os.close(descriptor)
         self._numbers = memoryview(self._map).cast("Q")
         magic, rows, self.width = self._numbers[0], self._numbers[1], self._numbers[2]
-        if magic != _MAGIC or size != 8 * _size(rows - 1, self.width):
+        if magic != _MAGIC or size != 8 * _size(rows - 2, self.width):
             raise CountersError(f"{path} has another shape")
-        self.workers = rows - 1
+        self.workers = rows - 2
 
     @classmethod
     def create(cls, path: Path, workers: int, width: int) -> Counters:
@@ -73,7 +74,7 @@ class Counters:
         try:
             # Blocks are taken now: a full disk must show here, not as SIGBUS in a worker.
             os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))
-            os.pwrite(descriptor, array("Q", (_MAGIC, workers + 1, width)).tobytes(), 0)
+            os.pwrite(descriptor, array("Q", (_MAGIC, workers + 2, width)).tobytes(), 0)
         finally:
             os.close(descriptor)
         fresh.replace(path)
@@ -88,6 +89,11 @@ class Counters:
         self._numbers[self._at(process, field)] = value
 
     @property
+    def forwarder(self) -> int:
+        """Row of the forwarder; its slot is one lower, behind those of the workers."""
+        return self.workers + 1
+
+    @property
     def stopping(self) -> bool:
         """Whether the server is on its way down: it is not ready any more."""
         return bool(self._numbers[3])
@@ -97,19 +103,22 @@ class Counters:
         self._numbers[3] = 1
 
     def ready(self) -> bool:
-        """Return whether the writer is ready and each worker that was not given up answers."""
-        workers = range(1, self.workers + 1)
-        up = all(self.get(row, "ready") or self.get(row, "given_up") for row in workers)
+        """Return whether the writer is ready, as is each other process that was not given up.
+
+        A forwarder that is not needed counts as given up.
+        """
+        others = range(1, self.forwarder + 1)
+        up = all(self.get(row, "ready") or self.get(row, "given_up") for row in others)
         return up and bool(self.get(WRITER, "ready")) and not self.stopping
 
     def slot(self, worker: int) -> Slot:
-        """Return the counters of one worker (from 0)."""
-        start = _size(0, 0) + len(PROCESS_FIELDS) * self.workers + self.width * worker
+        """Return the counters of one worker (from 0), or of the forwarder (the number behind them)."""
+        start = _HEADER + len(PROCESS_FIELDS) * (self.workers + 2) + self.width * worker
         return Slot(self._numbers[start : start + self.width])
 
     def totals(self) -> list[int]:
-        """Return each counter summed over all workers."""
-        slots = [self.slot(worker).read() for worker in range(self.workers)]
+        """Return each counter summed over all workers and the forwarder."""
+        slots = [self.slot(worker).read() for worker in range(self.workers + 1)]
         return [sum(numbers) for numbers in zip(*slots, strict=True)]
 
     def _at(self, process: int, field: Field) -> int:
@@ -133,7 +142,7 @@ class Slot:
 
 
 def _size(workers: int, width: int) -> int:
-    return _HEADER + len(PROCESS_FIELDS) * (workers + 1) + width * workers
+    return _HEADER + len(PROCESS_FIELDS) * (workers + 2) + width * (workers + 1)
 
 
 def reasons(counters: Counters) -> list[str]:
@@ -149,4 +158,6 @@ def reasons(counters: Counters) -> list[str]:
             found.append(f"dns worker {worker} died too often and was given up")
         elif not counters.get(worker + 1, "ready"):
             found.append(f"dns worker {worker} is starting")
+    if not (counters.get(counters.forwarder, "ready") or counters.get(counters.forwarder, "given_up")):
+        found.append("the forwarder is starting")
     return found

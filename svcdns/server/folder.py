@@ -3,6 +3,9 @@
     lock            held by the supervisor and its children: flock; holds the supervisor's pid
     counters        see counters.py
     addresses.json  where the running server listens
+    forwarder.json  how the forwarder's upstreams and its cache are, told once a second
+    forwarder       a Unix socket: what `svcdns cache flush` talks to
+    cache/          forwarded answers (see svcdns.store.cache)
     data.mdb, lock.mdb  the store (see svcdns.store)
 
 The children hold the lock too, so that a supervisor started right after one was killed waits for
@@ -11,6 +14,7 @@ the old processes to end instead of running beside them.  Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -18,11 +22,14 @@ import os
 import pwd
 import time
 from pathlib import Path
+from typing import Any
 
 from svcdns.config import Endpoint
+from svcdns.config_names import endpoint
 
 LOCK = "lock"
 ADDRESSES = "addresses.json"
+FORWARDER = "forwarder.json"
 FOLDER_MODE = 0o700
 ORPHANS_SECONDS = 15.0
 """How long to wait for the processes of a supervisor that was killed."""
@@ -116,8 +123,10 @@ def give_to(folder: Path, name: str) -> None:
     Raises KeyError for a user that does not exist, OSError when the system refuses.
     """
     account = pwd.getpwnam(name)
-    for path in (folder, *folder.iterdir()):
-        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    os.chown(folder, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    for inside, folders, files in os.walk(folder):  # follows no links
+        for name in (*folders, *files):
+            os.chown(Path(inside, name), account.pw_uid, account.pw_gid, follow_symlinks=False)
     os.initgroups(name, account.pw_gid)
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
@@ -129,3 +138,32 @@ def tell_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: in
     fresh = folder / (ADDRESSES + ".new")
     fresh.write_text(json.dumps(told) + "\n")
     fresh.replace(folder / ADDRESSES)
+
+
+def dns_addresses(folder: Path) -> list[Endpoint]:
+    """Return where the running server answers DNS; [] where nothing says so."""
+    try:
+        told = json.loads((folder / ADDRESSES).read_text())
+        return [endpoint(text) for text in told["dns"]]
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def tell_forwarder(folder: Path, text: str) -> None:
+    """Write forwarder.json unless it says so already."""
+    file = folder / FORWARDER
+    with contextlib.suppress(OSError):
+        if file.read_text() == text:
+            return
+    fresh = folder / (FORWARDER + ".new")
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
+def forwarder_status(folder: Path) -> dict[str, Any]:
+    """Return what the forwarder has told last; {} where it has told nothing."""
+    try:
+        told = json.loads((folder / FORWARDER).read_text())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}

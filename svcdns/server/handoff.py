@@ -33,15 +33,17 @@ class Handoff:
     lifeline: int
     """A pipe's read end: at its EOF the supervisor is gone."""
     worker: int = -1
-    """Which DNS worker this is, from 0; -1 is the writer."""
+    """Which DNS worker this is, from 0; -1 is the writer or the forwarder."""
     udp: tuple[int, ...] = ()
     tcp: tuple[int, ...] = ()
     """In the order of dns.listen, as udp."""
     api: int = -1
+    links: tuple[int, ...] = ()
+    """A worker's end of its link with the forwarder; the forwarder's ends of all links."""
 
     def descriptors(self) -> tuple[int, ...]:
         """Return all descriptors."""
-        return tuple(one for one in (self.lifeline, *self.udp, *self.tcp, self.api) if one >= 0)
+        return tuple(one for one in (self.lifeline, *self.udp, *self.tcp, self.api, *self.links) if one >= 0)
 
     def text(self) -> str:
         """Return it as it stands in the variable."""
@@ -64,7 +66,8 @@ def make(config: Config, lifeline: int, **rest: int | tuple[int, ...]) -> Handof
 def take(environ: MutableMapping[str, str]) -> Handoff:
     """Take the handoff out of the environment.  Raises KeyError where there is none."""
     found = json.loads(environ.pop(VARIABLE))
-    found["udp"], found["tcp"] = tuple(found["udp"]), tuple(found["tcp"])
+    for name in ("udp", "tcp", "links"):
+        found[name] = tuple(found[name])
     handoff = Handoff(**found)
     for descriptor in handoff.descriptors():
         os.set_inheritable(descriptor, False)

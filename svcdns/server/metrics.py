@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -43,10 +44,15 @@ class Metrics:
         store: Store,
         objects: Callable[[], Mapping[str, int]],
         oldest_reader: Callable[[float], float],
+        forwarding: Callable[[], dict[str, Any]],
     ) -> None:
-        """Show these too: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time."""
+        """Show these too: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
+
+        `forwarding` gives what the forwarder has told last (see svcdns.server.folder).
+        """
         self.registry.register(_Workers(counters))
         self.registry.register(_StoreAndObjects(store, objects, oldest_reader))
+        self.registry.register(_Forwarding(forwarding))
 
     def render(self) -> tuple[bytes, str]:
         """Return the text of /metrics and its Content-Type."""
@@ -74,8 +80,10 @@ class _Workers(Collector):
             "svcdns_process_restarts", "Starts after the first one.", labels=("process",)
         )
         up = GaugeMetricFamily("svcdns_process_up", "Whether a process answers.", labels=("process",))
-        for row in range(self._counters.workers + 1):
-            name = "writer" if row == WRITER else f"worker-{row - 1}"
+        for row in range(self._counters.workers + 2):
+            name = {WRITER: "writer", self._counters.forwarder: "forwarder"}.get(row, f"worker-{row - 1}")
+            if row == self._counters.forwarder and not self._counters.get(row, "pid"):
+                continue  # nothing is forwarded
             restarts.add_metric((name,), self._counters.get(row, "restarts"))
             up.add_metric((name,), self._counters.get(row, "ready"))
         yield restarts
@@ -93,6 +101,48 @@ def _batches(totals: list[int]) -> HistogramMetricFamily:
         buckets=buckets,
         sum_value=totals[tally.BATCH_NANOSECONDS] / 1e9,
     )
+
+
+class _Forwarding(Collector):
+    """The cache and the upstreams, as the forwarder told last."""
+
+    def __init__(self, told: Callable[[], dict[str, Any]]) -> None:
+        self._told = told
+
+    def collect(self) -> Iterable[Metric]:
+        told = self._told()
+        if not told:
+            return
+        cache = told["cache"]
+        yield GaugeMetricFamily("svcdns_cache_octets", "Octets of the cache.", value=cache["octets"])
+        yield GaugeMetricFamily("svcdns_cache_entries", "Answers in the cache.", value=cache["entries"])
+        yield GaugeMetricFamily(
+            "svcdns_forward_outstanding", "Questions that wait for upstreams.", value=told["outstanding"]
+        )
+        yield from self._upstreams(told["upstreams"])
+
+    def _upstreams(self, upstreams: list[dict[str, Any]]) -> Iterable[Metric]:
+        labels = ("zone", "upstream")
+        up = GaugeMetricFamily("svcdns_upstream_up", "Whether an upstream answers.", labels=labels)
+        looped = GaugeMetricFamily(
+            "svcdns_upstream_looped", "Whether it sends our questions back to us.", labels=labels
+        )
+        seconds = GaugeMetricFamily(
+            "svcdns_upstream_seconds", "How long it takes to answer, smoothed.", labels=labels
+        )
+        outcomes = CounterMetricFamily(
+            "svcdns_upstream_questions",
+            "Questions asked, by what became of them.",
+            labels=(*labels, "outcome"),
+        )
+        for one in upstreams:
+            names = (one["zone"], one["upstream"])
+            up.add_metric(names, float(one["up"]))
+            looped.add_metric(names, float(one["looped"]))
+            seconds.add_metric(names, one["seconds"])
+            for outcome in ("answered", "failed", "servfail", "garbage"):
+                outcomes.add_metric((*names, outcome), one[outcome])
+        yield from (up, looped, seconds, outcomes)
 
 
 class _StoreAndObjects(Collector):

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from svcdns.config import Config, Endpoint
 
 RECEIVE_OCTETS = 4 << 20
+LINK_OCTETS = 4 << 20
+"""Room of a link between a worker and the forwarder: some thousand questions."""
 TCP_BACKLOG = 512
-_SO_RCVBUFFORCE = 33
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _TRIES_FOR_A_PORT = 50
 
 
@@ -153,6 +155,18 @@ def _refused(failed: OSError, listen: Endpoint, what: str, flag: str) -> BindErr
     else:
         text = f"{listen} ({what}) can't be bound: {failed.strerror or failed}"
     return BindError(text)
+
+
+def link() -> tuple[socket.socket, socket.socket]:
+    """Return a link (see svcdns.dns.handover): the worker's end and the forwarder's."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
+        try:
+            end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, LINK_OCTETS)
+        except OSError:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_OCTETS)
+    return ends
 
 
 def _widen(udp: socket.socket) -> None:

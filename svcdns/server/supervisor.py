@@ -1,6 +1,6 @@
 """The supervisor: owns the data folder and the sockets, and keeps the other processes running.
 
-    take the folder -> bind all sockets -> become `user` -> start the writer and the workers
+    take the folder -> bind all sockets -> become `user` -> start the writer, the workers, the forwarder
     -> start again what dies, until SIGTERM or SIGINT -> end all, exit code 0
 
 Rules:
@@ -21,7 +21,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from select import select
 
 from svcdns.config import Config, ConfigError
@@ -32,7 +32,7 @@ from . import folder, handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
 from .logs import READY
-from .sockets import BindError, Sockets, bind_all
+from .sockets import BindError, Sockets, bind_all, link
 
 STOP_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
@@ -47,6 +47,7 @@ class Commands:
 
     writer: Sequence[str] = (sys.executable, "-m", "svcdns.server.writer")
     worker: Sequence[str] = (sys.executable, "-m", "svcdns.server.worker")
+    forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
 
 
 def run(config: Config, commands: Commands | None = None) -> int:
@@ -93,6 +94,7 @@ class Supervisor:
         self.folder = config.data
         lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
         shared = [one.fileno() for one in sockets.tcp]
+        self._links = [link() for _ in sockets.udp] if config.forward.forwards else []
         api = handoff.make(config, lifeline, api=sockets.api.fileno())
         self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
         self.workers = [
@@ -105,6 +107,7 @@ class Supervisor:
                     worker=number,
                     udp=tuple(one.fileno() for one in row),
                     tcp=tuple(shared),
+                    links=tuple(end.fileno() for end, _ in self._links[number : number + 1]),
                 ),
                 number + 1,
                 counters,
@@ -112,6 +115,15 @@ class Supervisor:
             )
             for number, row in enumerate(sockets.udp)
         ]
+        self.forwarder: Child | None = None
+        if config.forward.forwards:
+            there = handoff.make(config, lifeline, links=tuple(end.fileno() for _, end in self._links))
+            self.forwarder = Child(
+                "forwarder", commands.forwarder, there, counters.forwarder, counters, keep=(lock,)
+            )
+            self._answer_through(0)
+        else:
+            counters.set(counters.forwarder, "given_up", 1)  # nobody need wait for it
         self.announced = False
         self._started = time.monotonic()
 
@@ -133,18 +145,31 @@ class Supervisor:
         return 1 if fatal else 0
 
     def _children(self) -> list[Child]:
-        return [self.writer, *self.workers]
+        return [self.writer, *self.workers, *([self.forwarder] if self.forwarder else [])]
 
     def _may_give_up(self, child: Child) -> bool:
         """Only a worker, and never the last: its questions need somebody to go to."""
-        return child is not self.writer and any(
+        return child not in (self.writer, self.forwarder) and any(
             not other.given_up for other in self.workers if other is not child
         )
 
     def _close_if_given_up(self, child: Child) -> None:
-        if child.given_up:
-            for one in self.sockets.udp[child.row - 1]:
-                one.close()  # the kernel spreads its flows over the sockets that are left
+        if not child.given_up:
+            return
+        for one in self.sockets.udp[child.row - 1]:
+            one.close()  # the kernel spreads its flows over the sockets that are left
+        alive = next(worker.row - 1 for worker in self.workers if not worker.given_up)
+        if self.forwarder and self._answers_through < alive:
+            # It holds the same sockets: flows would go on to them where nobody reads.
+            self._answer_through(alive)
+            self.forwarder.signal(signal.SIGTERM)
+
+    def _answer_through(self, worker: int) -> None:
+        """Have the forwarder, from its next start on, answer UDP clients through a worker's sockets."""
+        assert self.forwarder is not None
+        self._answers_through = worker
+        udp = tuple(one.fileno() for one in self.sockets.udp[worker])
+        self.forwarder.handoff = replace(self.forwarder.handoff, udp=udp)
 
     def _signalled(self, woken: socket.socket) -> bool:
         """Wait for a signal or until there is something to look at; return True to end."""

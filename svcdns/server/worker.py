@@ -1,5 +1,7 @@
 """A DNS worker process: answers on its own UDP sockets and on the TCP listeners that all share.
 
+What upstreams have to be asked for it hands over to the forwarder, as long as that one shows life.
+
 It opens the store first, so that its first answer is already from the last state; where there is no
 store yet, it answers SERVFAIL (EDE 14) until there is one.  Once a second, and at its end, it copies
 its counters into its slot of the counters file.
@@ -20,11 +22,15 @@ from typing import Any
 import lmdb
 
 from svcdns.config import Config
+from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
+from svcdns.dns.handover import Handover
+from svcdns.dns.handover import now as handover_now
 from svcdns.dns.tally import Tally
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
+from svcdns.store.cache import CacheReader
 from svcdns.store.environment import NotThere, open_store
 from svcdns.store.snapshot import Snapshot, Snapshots
 
@@ -35,6 +41,9 @@ from .process import run
 OPEN_AGAIN_SECONDS = 0.05
 HAND_OVER_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
+LOOK_SECONDS = 0.1
+LIFELESS_SECONDS = 1.0
+"""A forwarder that has shown no life for so long gets no more questions."""
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +51,16 @@ log = logging.getLogger(__name__)
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     """Answer until told to end."""
     counters = handoff.counters()
-    worker = Worker(handoff.worker, config, counters)
+    link = socket.socket(fileno=handoff.links[0]) if handoff.links else None
+    worker = Worker(handoff.worker, config, counters, link)
     udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
     tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]
     worker.try_to_open()
     listeners = await worker.listen(udp, tcp)
-    chores = [asyncio.create_task(work) for work in (worker.open(), worker.hand_over_again_and_again())]
+    chores = [
+        asyncio.create_task(work)
+        for work in (worker.open(), worker.hand_over_again_and_again(), worker.watch_forwarder())
+    ]
     await stop.wait()
     counters.set(handoff.worker + 1, "ready", 0)
     await _drain(udp)
@@ -64,8 +77,11 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
 class Worker:
     """What answers questions in this process."""
 
-    def __init__(self, number: int, config: Config, counters: Counters) -> None:
-        """`number` counts from 0; its counters go on where those of a former worker ended."""
+    def __init__(self, number: int, config: Config, counters: Counters, link: socket.socket | None) -> None:
+        """`number` counts from 0; its counters go on where those of a former worker ended.
+
+        `link` is this worker's end of its link with the forwarder, None where nothing is forwarded.
+        """
         self._config = config
         self._counters = counters
         self._row = number + 1
@@ -74,7 +90,16 @@ class Worker:
         self._refused = ""
         self.tally = Tally()
         self.tally.slots[:] = self._slot.read()
-        self.answerer = Answerer(self.tally, udp_size=config.dns.udp_size, identity=f"worker-{number}")
+        self.rights = Rights(Access.of(config))
+        self.handover = Handover(link)
+        self._cache = CacheReader(config.data) if link is not None else None
+        self.answerer = Answerer(
+            self.tally,
+            udp_size=config.dns.udp_size,
+            identity=f"worker-{number}",
+            forwards=config.forward.forwards,
+            **({"cache": self._cache.get} if self._cache is not None else {}),
+        )
 
     def begin(self) -> Snapshot | None:
         """Begin a snapshot; None while there is no store."""
@@ -84,14 +109,18 @@ class Worker:
         self, udp: Sequence[socket.socket], tcp: Sequence[socket.socket]
     ) -> list[UdpListener | TcpListener]:
         """Begin to answer on these sockets."""
-        transfers = _ShownTransfers(self._config, self.begin, self.tally, self._counters, self._row)
+        transfers = _ShownTransfers(
+            self.rights, self._config, self.begin, self.tally, self._counters, self._row
+        )
         listeners: list[UdpListener | TcpListener] = []
-        for one in udp:
-            listener = UdpListener(one, self.begin, self.answerer, self.tally)
+        shared: dict[str, Any] = {"rights": self.rights, "handover": self.handover}
+        self.handover.start()
+        for number, one in enumerate(udp):
+            listener = UdpListener(one, self.begin, self.answerer, self.tally, number=number, **shared)
             listener.start()
             listeners.append(listener)
         for one in tcp:
-            accepting = TcpListener(one, self.begin, self.answerer, self.tally, transfers=transfers)
+            accepting = TcpListener(one, self.begin, self.answerer, self.tally, transfers=transfers, **shared)
             await accepting.start()
             listeners.append(accepting)
         return listeners
@@ -124,17 +153,34 @@ class Worker:
         self._slot.write(self.tally.slots)
 
     async def hand_over_again_and_again(self) -> None:
-        """Copy them once a second, until cancelled."""
+        """Copy them once a second, until cancelled; and see whether the cache was made anew."""
         while True:
+            if self._cache is not None:
+                self._cache.look_again()
+            self.handover.give_up_old()
             await asyncio.sleep(HAND_OVER_SECONDS)
             self.hand_over()
+
+    async def watch_forwarder(self) -> None:
+        """Hand over only while the forwarder shows life; until cancelled.
+
+        One that has just died is started again at once, and answers what waits in the link.
+        """
+        row, counters = self._counters.forwarder, self._counters
+        started = handover_now()
+        while True:
+            beat = max(started, counters.get(row, "beat") / 1000)
+            self.handover.is_open = handover_now() - beat < LIFELESS_SECONDS
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 class _ShownTransfers(Transfers):
     """Transfers that the writer knows of: it has more patience with their readers."""
 
-    def __init__(self, config: Config, begin: Any, tally: Tally, counters: Counters, row: int) -> None:
-        super().__init__(config.dns.transfer_to, config.data, begin, tally, udp_size=config.dns.udp_size)
+    def __init__(
+        self, rights: Rights, config: Config, begin: Any, tally: Tally, counters: Counters, row: int
+    ) -> None:
+        super().__init__(rights, config.data, begin, tally, udp_size=config.dns.udp_size)
         self._shown = counters
         self._row = row
         self._running = 0

@@ -39,6 +39,7 @@ from svcdns.registry.registry import Registry
 from svcdns.registry.zones import ZoneFolder
 from svcdns.store.environment import Store, open_store
 
+from . import folder
 from .api_site import serving
 from .counters import WRITER, Counters, reasons
 from .handoff import Handoff
@@ -62,7 +63,13 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
-        metrics.watch(counters, store, lambda: _objects(registry), watcher.readers.oldest_age)
+        metrics.watch(
+            counters,
+            store,
+            lambda: _objects(registry),
+            watcher.readers.oldest_age,
+            lambda: folder.forwarder_status(config.data),
+        )
         async with (
             _started(registry),
             _api(handoff, config.api, registry, counters, metrics),
@@ -142,6 +149,7 @@ async def _api(
         version=__version__,
         authority=None if is_open else Authority(config),
         names=frozenset(config.names) if is_open and config.is_local else None,
+        config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
     )
     async with serving(create_runner(app), socket.socket(fileno=handoff.api), config):
@@ -205,7 +213,7 @@ class ReaderWatch:
 
     def look(self, now: float) -> None:
         """Look once: clear the table when a process died or it is time, end who is stuck."""
-        rows = range(1, self._counters.workers + 1)
+        rows = range(1, self._counters.forwarder + 1)
         restarts = sum(self._counters.get(row, "restarts") for row in rows)
         if restarts != self._restarts or now - self._checked >= CHECK_READERS_SECONDS:
             self._store.env.reader_check()

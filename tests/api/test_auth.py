@@ -97,6 +97,7 @@ MATRIX = [
     ("DELETE", "/api/v1/namespaces/shop", {"admin", "shop-admin"}),
     ("GET", "/metrics", WIDE),
     ("GET", "/version", ALL),
+    ("GET", "/resolv.conf", ALL),
     ("GET", "/", ALL),
     ("GET", "/api", ALL),
     ("GET", "/apis/discovery.k8s.io/v1", ALL),

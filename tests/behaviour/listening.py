@@ -14,6 +14,8 @@ import dns.message
 import dns.rdatatype
 from cluster_world import Reply, reply_to
 
+from svcdns.config import AclConfig
+from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
 from svcdns.dns.tally import Tally
 from svcdns.dns.tcp import TcpListener
@@ -36,7 +38,9 @@ async def listening(
 ) -> AsyncIterator[tuple[str, int]]:
     """Listen; yield (host, port)."""
     udp, tcp = _sockets()
-    transfers = Transfers(transfer_to, folder, begin, counters)
+    transfers = Transfers(
+        Rights(Access(AclConfig(), forwards=False, transfer_to=transfer_to)), folder, begin, counters
+    )
     on_udp = UdpListener(udp, begin, answerer, counters)
     on_tcp = TcpListener(tcp, begin, answerer, counters, transfers=transfers)
     on_udp.start()

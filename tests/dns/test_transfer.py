@@ -23,7 +23,9 @@ import pytest
 from dns_world import World, Z, glue, rrset
 from test_tcp import connect, framed, query, reply_from, run
 
+from svcdns.config import AclConfig
 from svcdns.dns import tally
+from svcdns.dns.access import Access, Rights
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers, is_newer
 from svcdns.names.packed import CUT
@@ -34,7 +36,13 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 @asynccontextmanager
 async def serving(world: World, **options: Any) -> AsyncIterator[int]:
     networks = options.pop("networks", LOOPBACK)
-    transfers = Transfers(networks, world.folder, world.snapshots.begin, world.counters, **options)
+    transfers = Transfers(
+        Rights(Access(AclConfig(), forwards=False, transfer_to=networks)),
+        world.folder,
+        world.snapshots.begin,
+        world.counters,
+        **options,
+    )
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()

@@ -45,6 +45,22 @@ transfer_to = []
 
 [forward]
 upstreams = ["/etc/resolv.conf"]
+policy = "sequential"
+ca = ""
+outstanding = 10000
+outstanding_per_client = 1000
+zone = []
+
+[cache]
+octets = 67108864
+max_ttl = 86400
+max_negative_ttl = 3600
+stale = 86400
+
+[acl]
+names = ["any"]
+forward = ["loopback", "private"]
+transfer = []
 
 [api]
 listen = "127.0.0.1:8053"
@@ -186,6 +202,8 @@ IN_FILE = [
     ("dns.ttl = -1", "svcdns.toml:1: dns.ttl: -1 is out of range; allowed: 0..3600 seconds"),
     ('[dns]\nttl = "5"', 'svcdns.toml:2: dns.ttl: "5" is no whole number; write digits, without quotes'),
     ("[dns]\nttl = true", "svcdns.toml:2: dns.ttl: true is no whole number; write digits, without quotes"),
+    (f"[dns]\nttl = 0x{'f' * 5000}", "svcdns.toml:2: dns.ttl: this number is out of range; allowed: 0..3600"),
+    (f"[dns]\npods = 0x{'f' * 5000}", 'svcdns.toml:2: dns.pods: this is no text; write it "in quotes"'),
     ("[dns]\nudp_size = 511", "svcdns.toml:2: dns.udp_size: 511 is out of range; allowed: 512..4096 octets"),
     ("[dns]\nshort_names = 1", "dns.short_names: 1 is neither true nor false; write one of them, without"),
     ("[dns]\npods = 'yes'", "dns.pods: 'yes' is not known; allowed: verified, insecure, disabled"),
@@ -262,7 +280,7 @@ IN_FILE = [
     ),
     (
         "[forward]\nupstreams = ['example.org']",
-        "'example.org' is no upstream; allowed: ADDRESS, ADDRESS:PORT",
+        "'example.org' is no upstream: 'example.org' is no address; allowed: ADDRESS[:PORT], tcp://",
     ),
     (
         "[api]\nlisten = '0.0.0.0:8053'",
@@ -293,6 +311,7 @@ def test_a_mistake_in_the_file_names_its_line_and_what_is_allowed(
             "SVCDNS_DNS_SHORT_NAMES: 'maybe' is neither; allowed: true, false",
         ),
         ("SVCDNS_API_LISTEN", "[::]:80", "SVCDNS_API_LISTEN: api.listen: [::]:80 can be reached from other"),
+        ("SVCDNS_MANIFESTS", "a\rb", "SVCDNS_MANIFESTS: 'a\\rb' is no path; allowed: the path of a file or"),
         ("SVCDNS_DNS_LISTEN", "127.0.0.1:53,", "SVCDNS_DNS_LISTEN: '' lacks its port; allowed: ADDRESS:PORT"),
     ],
 )

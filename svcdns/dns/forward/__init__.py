@@ -1,0 +1,1 @@
+"""Asking others for names that are not ours: upstreams, their health, one flight a question."""

@@ -1,0 +1,131 @@
+"""Single flight: however many clients ask the same thing, upstreams are asked once.
+
+    join(ask, land) -> fresh in the cache: land at once
+                    -> under way: land with the others
+                    -> else a flight: the pool resolves, the cache keeps, all land
+
+* What lands is always a packed reply (svcdns.dns.cached): an answer, a stale one, or a SERVFAIL that
+  says why.  A flight never fails to land, whatever happens in it.
+* Stale answers stand in when upstreams fail (RFC 8767), at once while all of them are known to be down:
+  probes, not clients, find out when they are back.
+* What a flight brings is in the cache before anybody hears of it, so that nobody asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from svcdns.config import CacheConfig
+from svcdns.dns import cached, codes
+from svcdns.store.cache import Cache, now
+
+from .ask import Ask, Received, Unresolved
+
+log = logging.getLogger(__name__)
+
+Land = Callable[[bytes], None]
+"""Is given a packed reply."""
+
+
+class Pool(Protocol):
+    """Where flights go (svcdns.dns.forward.pool)."""
+
+    @property
+    def is_down(self) -> bool:
+        """Whether none of its upstreams shows life."""
+
+    async def resolve(self, ask: Ask) -> Received:
+        """Return an upstream's answer; raises Unresolved."""
+
+
+class Flights:
+    """The questions that upstreams are being asked."""
+
+    def __init__(self, pool_of: Callable[[bytes], Pool | None], cache: Cache, config: CacheConfig) -> None:
+        """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it."""
+        self._pool_of = pool_of
+        self._cache = cache
+        self._config = config
+        self._waiting: dict[Ask, list[Land]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._commits = False
+
+    def __len__(self) -> int:
+        """Return how many flights there are."""
+        return len(self._waiting)
+
+    def fresh(self, ask: Ask) -> bytes | None:
+        """Return what the cache holds for a question, if it hasn't run out."""
+        stored = self._cache.get(_key(ask))
+        return stored if stored is not None and cached.is_fresh(stored, now()) else None
+
+    def join(self, ask: Ask, land: Land) -> None:
+        """Have a question answered that is not fresh in the cache; `land` is called later, once."""
+        waiting = self._waiting.get(ask)
+        if waiting is not None:
+            waiting.append(land)
+            return
+        self._waiting[ask] = [land]
+        task = asyncio.get_running_loop().create_task(self._fly(ask))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self, seconds: float) -> None:
+        """Let flights land for so long, then end those that are left."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=seconds)
+        for task in set(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def _fly(self, ask: Ask) -> None:
+        reply = cached.failure(codes.EDE_NETWORK_ERROR, now())
+        try:
+            reply = await self._resolve(ask)
+        except Exception:
+            log.exception("a question could not be forwarded: %r", ask)
+        finally:
+            for land in self._waiting.pop(ask):
+                try:
+                    land(reply)
+                except Exception:
+                    log.exception("a forwarded answer could not be given: %r", ask)
+
+    async def _resolve(self, ask: Ask) -> bytes:
+        """Return what upstreams or the cache say, and keep it."""
+        pool = self._pool_of(ask.key)
+        if pool is None:
+            return cached.failure(codes.EDE_NOT_AUTHORITATIVE, now())
+        key = _key(ask)
+        if pool.is_down and (stale := self._stale(key)) is not None:
+            return self._keep(key, stale)
+        try:
+            received = await pool.resolve(ask)
+        except Unresolved as failed:
+            return self._keep(key, self._stale(key) or cached.failure(failed.ede, now()))
+        return self._keep(key, cached.pack(received, now(), self._config))
+
+    def _stale(self, key: bytes) -> bytes | None:
+        stored = self._cache.get(key)
+        return cached.stale(stored, now()) if stored is not None else None
+
+    def _keep(self, key: bytes, reply: bytes) -> bytes:
+        """Put a reply into the cache if it may be kept; what comes in one turn is written at once."""
+        if cached.is_fresh(reply, now()):
+            self._cache.put(key, reply)
+            if not self._commits:
+                self._commits = True
+                asyncio.get_running_loop().call_soon(self._commit)
+        return reply
+
+    def _commit(self) -> None:
+        self._commits = False
+        self._cache.commit()
+
+
+def _key(ask: Ask) -> bytes:
+    return cached.key(ask.key, ask.rrtype, ask.do, ask.cd)

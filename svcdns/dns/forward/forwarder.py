@@ -1,0 +1,215 @@
+"""The forwarder's work: errands from the workers in, replies to the clients out.
+
+    errand -> our zones have their say -> limits -> the cache or a flight -> reply
+
+* Our zones come first here too: what has become ours on the way is answered from them, and only they
+  know which name an alias of ours leads to.
+* Questions that wait for upstreams are counted, for each client and in all; above the limits the
+  answer is SERVFAIL (EDE 23) at once.
+* A reply to UDP leaves through the socket of the listener that was asked, one to TCP goes back to the
+  worker that has the connection.
+* Our own loop probes are refused and noted (see `loops`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from svcdns.dns import cached, codes, tally
+from svcdns.dns.answer import above_ours
+from svcdns.dns.draft import Draft, answer_name
+from svcdns.dns.handover import OLDEST_SECONDS, Errand, Reply, errands, send
+from svcdns.dns.handover import now as handover_now
+from svcdns.dns.question import Malformed, Question, parse
+from svcdns.dns.reading import Begin, never_raising
+from svcdns.dns.reply import Frame, refusal, write
+from svcdns.dns.tally import Tally
+from svcdns.dns.view import View, ZoneTable
+from svcdns.store.cache import now
+
+from .alias import continued
+from .ask import Ask
+from .flights import Flights
+
+log = logging.getLogger(__name__)
+
+BATCH = 64
+_CD = 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Questions that may wait for upstreams at one time."""
+
+    outstanding: int
+    per_client: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A client's question while upstreams are asked."""
+
+    errand: Errand
+    link: socket.socket
+    question: Question
+    frame: Frame
+    draft: Draft
+    view_table: ZoneTable
+    ask: Ask
+
+
+class Forwarder:
+    """Answers errands; one a server, used from one thread."""
+
+    def __init__(
+        self,
+        udp: Sequence[socket.socket],
+        links: Sequence[socket.socket],
+        begin: Begin,
+        flights: Flights,
+        counters: Tally,
+        *,
+        limits: Limits,
+        udp_size: int,
+        is_probe: Callable[[bytes], bool],
+    ) -> None:
+        """`udp` are the listeners' sockets by their numbers, `links` our ends of the workers' links."""
+        self._udp = udp
+        self._links = links
+        self._begin = never_raising(begin)
+        self._flights = flights
+        self._counters = counters
+        self._limits = limits
+        self._udp_size = udp_size
+        self._is_probe = is_probe
+        self._table: ZoneTable | None = None
+        self._clients: Counter[object] = Counter()
+        self.outstanding = 0
+
+    def start(self) -> None:
+        """Begin to take errands, in the running loop."""
+        loop = asyncio.get_running_loop()
+        for link in self._links:
+            loop.add_reader(link.fileno(), partial(self._take, link))
+
+    def stop(self) -> None:
+        """Take no more errands; those that wait in the links stay there for the next forwarder."""
+        loop = asyncio.get_running_loop()
+        for link in self._links:
+            loop.remove_reader(link.fileno())
+
+    def _take(self, link: socket.socket) -> None:
+        oldest = handover_now() - OLDEST_SECONDS
+        batch = [errand for errand in errands(link, BATCH) if errand.came > oldest]
+        snapshot = self._begin()
+        try:
+            view = None
+            if snapshot is not None and snapshot.serving is not None:
+                if self._table is None or self._table.serving is not snapshot.serving:
+                    self._table = ZoneTable(snapshot.serving)
+                view = View(snapshot, self._table)
+            for errand in batch:
+                try:
+                    self._serve(errand, link, view)
+                except Exception:
+                    log.exception("a question could not be forwarded: %s", errand.packet[:64].hex())
+                    self._counters.slots[tally.PANICS] += 1
+        finally:
+            if snapshot is not None:
+                snapshot.txn.abort()
+
+    def _serve(self, errand: Errand, link: socket.socket, view: View | None) -> None:
+        """Answer a question, or have it answered later."""
+        try:
+            question = parse(errand.packet)
+        except Malformed:
+            return  # a worker has read it before: it can't be
+        frame = Frame(errand.packet, question.end, question.edns, self._udp_size, errand.ticket > 0, True)
+        if view is None:
+            self._send(errand, link, refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY))
+            return
+        if question.rrtype == codes.HINFO and self._is_probe(question.key):
+            self._counters.slots[tally.FORWARD_LOOPS] += 1
+            self._send(errand, link, refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop"))
+            return
+        draft = answer_name(view, question.name, question.key, question.rrtype, True)
+        if draft.outside is None:
+            self._send(errand, link, write(frame, draft))
+            return
+        do = question.edns is not None and question.edns.do
+        cd = bool(errand.packet[3] & _CD)
+        ask = Ask(draft.outside.key, question.rrtype, do, cd, draft.outside.wire)
+        self._look_up(_Waiting(errand, link, question, frame, draft, view.table, ask))
+
+    def _look_up(self, waiting: _Waiting) -> None:
+        stored = self._flights.fresh(waiting.ask)
+        if stored is not None:
+            self._counters.slots[tally.CACHE_HITS] += 1
+            self._reply(waiting, stored)
+        elif not self._has_room(waiting.errand):
+            self._counters.slots[tally.FORWARD_REFUSED] += 1
+            text = "too many questions wait for upstreams"
+            self._count(waiting, tally.SERVFAIL)
+            self._send(
+                waiting.errand,
+                waiting.link,
+                refusal(waiting.frame, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, text),
+            )
+        else:
+            self._counters.slots[tally.CACHE_MISSES] += 1
+            self.outstanding += 1
+            self._clients[waiting.errand.client[0]] += 1
+            self._flights.join(waiting.ask, partial(self._land, waiting))
+
+    def _has_room(self, errand: Errand) -> bool:
+        limits = self._limits
+        return self.outstanding < limits.outstanding and self._clients[errand.client[0]] < limits.per_client
+
+    def _land(self, waiting: _Waiting, stored: bytes) -> None:
+        """Answer a client whose question has come back."""
+        client = waiting.errand.client[0]
+        self.outstanding -= 1
+        self._clients[client] -= 1
+        if not self._clients[client]:
+            del self._clients[client]
+        self._reply(waiting, stored)
+
+    def _reply(self, waiting: _Waiting, stored: bytes) -> None:
+        frame, draft, question = waiting.frame, waiting.draft, waiting.question
+        ede = cached.ede(stored)
+        if ede in (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN):
+            self._counters.slots[tally.STALE_ANSWERS] += 1
+        if draft.chain:
+            reply = continued(frame, draft, waiting.ask, stored, now())
+        else:
+            reply = cached.reply(stored, now(), frame)
+            reply = above_ours(reply, waiting.view_table, question.key)
+        rcode = cached.rcode(stored)
+        nodata = rcode == codes.NOERROR and not draft.chain and cached.is_nodata(stored)
+        self._count(waiting, tally.NODATA if nodata else tally.RCODE_SLOT.get(rcode, tally.OTHER_RCODE))
+        self._send(waiting.errand, waiting.link, reply)
+
+    def _count(self, waiting: _Waiting, rcode: int) -> None:
+        transport = int(waiting.frame.tcp)
+        self._counters.slots[tally.slot(tally.FORWARD, transport, waiting.question.rrtype, rcode)] += 1
+
+    def _send(self, errand: Errand, link: socket.socket, reply: bytes) -> None:
+        if errand.ticket:
+            sent = send(link, Reply(errand.ticket, reply))
+        else:
+            sent = self._send_over_udp(errand, reply)
+        if not sent:
+            self._counters.slots[tally.DROPPED] += 1
+
+    def _send_over_udp(self, errand: Errand, reply: bytes) -> bool:
+        try:
+            self._udp[errand.listener].sendmsg([reply], errand.ancillary, 0, tuple(errand.client))
+        except (OSError, IndexError):
+            return False
+        return True

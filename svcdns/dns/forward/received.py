@@ -1,0 +1,267 @@
+"""Reading an upstream's reply: is it one to our question, is it whole, how long may it be kept.
+
+What is accepted will be stored and handed to clients as it is, so `read` looks at every octet that a
+client's parser will follow:
+
+* QR, opcode, ID, and one question that equals ours (RFC 5452 section 9.1);
+* every name ends within the message, its pointers go strictly back and never into the header, and it
+  has at most 255 octets (RFC 1035 sections 3.1 and 4.1.4);
+* RDATA of the types in which names may be compressed (RFC 3597 section 4), of A, AAAA, TXT and HINFO is
+  exactly filled; other RDATA is opaque;
+* all RRs are of class IN, none is of a type that only questions have, and nothing stands behind the last.
+
+The OPT is between us and the upstream and is taken out.  It is nearly always the last RR; where it is
+not, pointers behind it would shift, and dnspython packs the message anew.
+
+Everything else raises Garbage.  One pass, no objects: this runs once for each forwarded question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from struct import Struct, error
+
+from svcdns.dns import codes
+from svcdns.dns.edns import options_well_formed
+from svcdns.names.key import wire_of_key
+
+from .ask import Ask, Received
+
+_HEADER = Struct(">HHHHHH")
+_RR = Struct(">HHIH")
+_TYPE_IN = Struct(">HH")
+_MINIMUM = Struct(">I")
+_read_rr = _RR.unpack_from
+
+_QR_OPCODE = 0xF800
+_QR = 0x8000
+_TC = 0x0200
+_NO_TTL = 0x80000000
+_ANY_TYPES = frozenset({253, 254, codes.ANY})
+"""QTYPEs that several types answer."""
+
+_TEXTS = -1
+_NAPTR = -2
+_REFUSED = -3
+_SHAPE: dict[int, tuple[int, int, int]] = {
+    **dict.fromkeys((2, 3, 4, 5, 7, 8, 9, 12, 23, 39), (0, 1, 0)),  # NS .. CNAME .. MR, PTR, NSAP-PTR, DNAME
+    **dict.fromkeys((14, 17), (0, 2, 0)),  # MINFO, RP
+    codes.SOA: (0, 2, 20),
+    **dict.fromkeys((15, 18, 21, 36), (2, 1, 0)),  # MX, AFSDB, RT, KX
+    26: (2, 2, 0),  # PX
+    codes.SRV: (6, 1, 0),
+    codes.HINFO: (0, _TEXTS, 0),
+    codes.TXT: (0, _TEXTS, 0),
+    35: (4, _NAPTR, 0),
+    **dict.fromkeys((0, 249, 250, 251, 252, 253, 254, 255, 65535), (0, _REFUSED, 0)),
+}
+"""Of RDATA with names: octets in front, how many names, octets behind; or how else it is read."""
+
+
+class Garbage(Exception):
+    """Octets that are no reply to the question; the text says why."""
+
+
+def read(wire: bytes, ask: Ask, ident: int | None) -> Received:
+    """Return what an upstream's message says.  Raises Garbage, nothing else.
+
+    `ident` is the ID of the query (0 over HTTPS), None takes any.
+
+    `lifetime` (seconds) bounds how long the reply may be kept and is no more than any TTL in it:
+
+    * NOERROR with RRs of the type asked for: the least TTL of all RRs;
+    * NXDOMAIN, and NOERROR without such an RR (also behind a CNAME): the least of all TTLs and of the
+      MINIMUM of the SOA in the authority section (RFC 2308 section 5); None without such an SOA, as in
+      a referral;
+    * truncated, or any other rcode: None.
+
+    The SOA of a negative reply still has its own TTL in `wire`: whoever hands the reply on counts every
+    TTL down from min(TTL, lifetime).  A TTL whose top bit is set is 0, in `wire` too (RFC 2181 section 8).
+    """
+    try:
+        return _read(wire, ask, ident)
+    except (IndexError, error):
+        raise Garbage("it runs over its end") from None
+
+
+def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
+    got, flags, questions, *counts = _HEADER.unpack_from(wire)
+    if flags & _QR_OPCODE != _QR:
+        raise Garbage("no reply to a query")
+    if ident is not None and got != ident:
+        raise Garbage("the ID is another one")
+    name = ask.name or wire_of_key(ask.key)
+    end = 16 + len(name)
+    asked = wire[12:end]
+    # Octets of length are below "A" and pointers above "z", so that lower() changes letters only.
+    if questions != 1 or (
+        asked != (plain := name + _TYPE_IN.pack(ask.rrtype, codes.IN))
+        and (asked[:-4].lower() != name.lower() or asked[-4:] != plain[-4:])
+    ):
+        raise Garbage("the question is another one")
+
+    answers, authorities, additionals = counts
+    others = answers + authorities
+    every = others + additionals
+    size = len(wire)
+    at = end
+    known = {12: len(name)}
+    ttls: list[int] = []
+    ttl_at: list[int] = []
+    not_ttls: list[int] = []
+    answered = False
+    opt_from = opt_to = soa_end = 0
+    for number in range(every):
+        owner = at
+        at = at + 2 if wire[at : at + 2] == b"\xc0\x0c" else _skip_name(wire, at, known)
+        rrtype, rrclass, ttl, octets = _read_rr(wire, at)
+        start = at + 10
+        at = start + octets
+        if at > size:
+            raise Garbage("RDATA runs over the end")
+        if rrtype == codes.OPT:
+            if opt_to or number < others or start != owner + 11:
+                raise Garbage("an OPT where none may be")
+            opt_from, opt_to = owner, at
+            continue
+        if rrclass != codes.IN:
+            raise Garbage("an RR of another class")
+        if ttl >= _NO_TTL:
+            not_ttls.append(start - 6)
+            ttl = 0
+        ttls.append(ttl)
+        ttl_at.append(start - 6)
+        if number < answers and rrtype == ask.rrtype:
+            answered = True
+        if rrtype == codes.A:
+            if octets != 4:
+                raise Garbage("an A that is no address")
+        elif rrtype == codes.AAAA:
+            if octets != 16:
+                raise Garbage("an AAAA that is no address")
+        elif rrtype in _SHAPE:
+            _check_rdata(wire, start, at, rrtype, known)
+            if rrtype == codes.SOA and answers <= number < others:
+                soa_end = at
+    if at != size:
+        raise Garbage("octets behind the last RR")
+
+    rcode = flags & 15
+    ede = None
+    minimum = _MINIMUM.unpack_from(wire, soa_end - 4)[0] if soa_end else None
+    if not_ttls:
+        wire = _without_ttls(wire, not_ttls)
+    if opt_to:
+        rcode |= wire[opt_from + 5] << 4
+        ede = _ede(wire, opt_from + 11, opt_to)
+        if opt_to != size:
+            return _repacked(wire, ask, rcode, ede)
+        additionals -= 1
+        wire = wire[:10] + additionals.to_bytes(2) + wire[12:opt_from]
+
+    truncated = flags & _TC != 0
+    lifetime = None
+    if not truncated:
+        if rcode == codes.NOERROR and (answered or (answers and ask.rrtype in _ANY_TYPES)):
+            lifetime = min(ttls)
+        elif rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
+            lifetime = min(min(ttls), minimum if minimum < _NO_TTL else 0)
+    return Received(
+        wire, end, rcode, truncated, (answers, authorities, additionals), tuple(ttl_at), lifetime, ede
+    )
+
+
+def _skip_name(wire: bytes, at: int, known: dict[int, int]) -> int:
+    """Return the end of the name at this offset.
+
+    `known` holds the octets (uncompressed) of the names that stand at an offset, and learns: no octet
+    is walked twice as a pointer's target, however many pointers there are.
+    """
+    end = octets = 0
+    lowest = at
+    passed = []
+    while size := wire[at]:
+        passed.append((at, octets))
+        if size < 64:
+            octets += size + 1
+            at += size + 1
+        elif size >= 192:
+            target = (size & 63) << 8 | wire[at + 1]
+            end = end or at + 2
+            if not 12 <= target < lowest:
+                raise Garbage("a pointer that doesn't go back")
+            if target in known:
+                octets += known[target]
+                break
+            lowest = at = target
+        else:
+            raise Garbage("a label of an unknown kind")
+    else:
+        octets += 1
+        end = end or at + 1
+    if octets > 255:
+        raise Garbage("a name over 255 octets")
+    for start, before in passed:
+        known[start] = octets - before
+    return end
+
+
+def _check_rdata(wire: bytes, at: int, end: int, rrtype: int, known: dict[int, int]) -> None:
+    """Refuse RDATA that its fields don't fill."""
+    before, names, behind = _SHAPE[rrtype]
+    if names == _REFUSED:
+        raise Garbage("an RR of a type that only questions have")
+    if names == _TEXTS:
+        texts = 0
+        while at < end:
+            at += 1 + wire[at]
+            texts += 1
+        if at != end or texts == 0 or (rrtype == codes.HINFO and texts != 2):
+            raise Garbage("texts that don't fill their RDATA")
+        return
+    at += before
+    if names == _NAPTR:
+        for _ in range(3):
+            at += 1 + wire[at]
+        names = 1
+    for _ in range(names):
+        at = _skip_name(wire, at, known)
+    if at + behind != end:
+        raise Garbage("names that don't fill their RDATA")
+
+
+def _without_ttls(wire: bytes, offsets: list[int]) -> bytes:
+    """Return the message with these TTLs set to 0."""
+    changed = bytearray(wire)
+    for at in offsets:
+        changed[at : at + 4] = bytes(4)
+    return bytes(changed)
+
+
+def _ede(wire: bytes, at: int, end: int) -> int | None:
+    """Return the info code of the first Extended DNS Error among the options of an OPT."""
+    if at == end:
+        return None
+    if not options_well_formed(wire, at, end):
+        raise Garbage("an option runs over the end of the OPT")
+    while at < end:
+        octets = wire[at + 2] << 8 | wire[at + 3]
+        if wire[at : at + 2] == b"\0\x0f" and octets >= 2:
+            return wire[at + 4] << 8 | wire[at + 5]
+        at += 4 + octets
+    return None
+
+
+def _repacked(wire: bytes, ask: Ask, rcode: int, ede: int | None) -> Received:
+    """Return the reply packed anew without its OPT, behind which RRs stand."""
+    import dns.message  # rarely needed, and large
+
+    try:
+        message = dns.message.from_wire(wire, one_rr_per_rrset=True)
+        message.use_edns(False)
+        packed = message.to_wire(max_size=codes.MAX_MESSAGE)
+    except Exception as wrong:  # whatever a parser raises on octets from outside
+        raise Garbage(f"it can't be packed without its OPT: {wrong}") from None
+    found = _read(packed, ask, None)
+    lifetime = found.lifetime if rcode == found.rcode else None
+    return replace(found, rcode=rcode, lifetime=lifetime, ede=ede)

@@ -1,0 +1,148 @@
+"""What every transport to an upstream offers, and what they share.
+
+    upstream = make(parse("tls://9.9.9.9#dns.quad9.net"), None)
+    received = await upstream.exchange(ask, 1.0)     # or NoReply
+
+A transport asks one server once; which server is asked, and how often, is for the pool to say.  An
+exchange that is cancelled leaves no socket, timer or task behind, kept connections apart: `close` ends
+those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from svcdns.dns import codes
+
+from .ask import Ask, Received
+from .spec import Spec
+
+WITHOUT_EDNS_SECONDS = 300.0
+"""For so long an upstream that knows no EDNS is asked without it."""
+
+_T = TypeVar("_T")
+_REFUSALS = (codes.FORMERR, codes.NOTIMP)
+
+
+class NoReply(Exception):
+    """An upstream gave no reply that is one; the text says why."""
+
+
+class EdnsRefused(NoReply):
+    """FORMERR or NOTIMP without an OPT, to a query with one (RFC 6891 section 7)."""
+
+
+class Upstream(Protocol):
+    """One server that is asked."""
+
+    name: str
+    """As the configuration writes it."""
+
+    @property
+    def garbage(self) -> int:
+        """How many messages from it (or in its name) were no reply to what was asked."""
+        ...
+
+    async def exchange(self, ask: Ask, seconds: float) -> Received:
+        """Ask once and return the reply, whatever its rcode.  Raises NoReply, after `seconds` at most."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; what is under way gets NoReply."""
+        ...
+
+
+def make(spec: Spec, ca: Path | None = None) -> Upstream:
+    """Return the transport for an upstream, which is no file, without connecting to it.
+
+    `ca` is a file of certificates to trust instead of the system's; raises OSError where it can't be read
+    or holds none.
+    """
+    if spec.kind == "udp":
+        from .udp_upstream import UdpUpstream
+
+        return UdpUpstream(str(spec), spec.host, spec.port)
+    if spec.kind == "https":
+        from .https_upstream import HttpsUpstream
+
+        return HttpsUpstream(spec, tls_context(ca))
+    if spec.kind == "file":
+        raise ValueError(f"{spec} is a list of upstreams")
+    from .stream_upstream import StreamUpstream
+
+    context = tls_context(ca) if spec.kind == "tls" else None
+    return StreamUpstream(str(spec), spec.host, spec.port, context, spec.server_name)
+
+
+def tls_context(ca: Path | None) -> ssl.SSLContext:
+    """Return what clients use: certificates and names are verified, TLS 1.2 at least."""
+    context = ssl.create_default_context(cafile=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class EdnsHabit:
+    """Whether an upstream is asked with EDNS: it is, until it refuses."""
+
+    def __init__(self) -> None:
+        self._without_until = 0.0
+
+    async def ask(self, once: Callable[[bool], Awaitable[Received]]) -> Received:
+        """Return the reply of `once`, which is told whether to use EDNS and may raise EdnsRefused."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._without_until:
+            return await once(False)
+        try:
+            return await once(True)
+        except EdnsRefused:
+            received = await once(False)
+        if received.rcode not in _REFUSALS:
+            self._without_until = loop.time() + WITHOUT_EDNS_SECONDS
+        return received
+
+
+def refuses_edns(wire: bytes, ident: int) -> bool:
+    """Say whether this is how a server that knows no OPT replies to a query with this ID.
+
+    Such a server may leave out the question, so the ID alone says that it replies to ours; at worst the
+    query is sent again without EDNS.
+    """
+    return (
+        len(wire) >= codes.HEADER_OCTETS
+        and wire[3] & 15 in _REFUSALS
+        and wire[2] & 0xF8 == 0x80
+        and wire[10:12] == b"\0\0"
+        and int.from_bytes(wire[:2]) == ident
+    )
+
+
+async def until(deadline: float, future: asyncio.Future[_T]) -> _T:
+    """Return the future's result; NoReply once the loop's clock reads `deadline`."""
+    timer = asyncio.get_running_loop().call_at(deadline, _expire, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def _expire(future: asyncio.Future[_T]) -> None:
+    if not future.done():
+        future.set_exception(NoReply("no reply in time"))
+
+
+def why(wrong: BaseException) -> str:
+    """Return an error of the system or of TLS as words."""
+    if isinstance(wrong, ssl.SSLCertVerificationError):
+        return f"its certificate is not to be trusted: {wrong.verify_message}"
+    if isinstance(wrong, ssl.SSLError):
+        return f"TLS fails: {(wrong.reason or str(wrong)).replace('_', ' ').lower()}"
+    if isinstance(wrong, EOFError):
+        return "it closed the connection"
+    if isinstance(wrong, OSError) and wrong.errno is not None and wrong.errno > 0:
+        return os.strerror(wrong.errno)  # asyncio writes addresses into `strerror`
+    return (wrong.strerror if isinstance(wrong, OSError) else None) or str(wrong) or type(wrong).__name__

@@ -1,0 +1,158 @@
+"""The link between a worker and the forwarder: what is handed over, and what is handed back.
+
+Each worker has one end of a link, a socket pair that the supervisor made (svcdns.server.sockets), the
+forwarder has the other ends.  Neither end closes when a process dies, so what waits in it is served by the next one.
+
+* A worker never waits for the forwarder: a link that is full is a refusal (SERVFAIL, EDE 23).
+* An `Errand` says how the reply is to get back; UDP clients are answered by the forwarder itself,
+  from the socket of the listener that was asked, TCP clients by the worker that has the connection.
+* Both ends are processes of one server of one version, so the form of the octets is nobody else's
+  business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from time import CLOCK_BOOTTIME, clock_gettime
+from typing import Any
+
+import msgspec
+
+HAND_OVER = b""
+"""In place of a reply: upstreams know, so the forwarder has to be asked."""
+
+OLDEST_SECONDS = 3.0
+"""A question that has waited for longer has been given up by whoever asked."""
+GIVEN_UP_SECONDS = 5.0
+"""After this time no reply will come any more."""
+_BATCH = 64
+_LARGEST = 80_000
+"""More than any message of either kind has."""
+
+Address = tuple[str | int, ...]
+Ancillary = list[tuple[int, int, bytes]]
+
+
+class Errand(msgspec.Struct, frozen=True, array_like=True):
+    """A question on its way to the forwarder."""
+
+    packet: bytes
+    came: float
+    """When it was handed over (CLOCK_BOOTTIME, seconds)."""
+    client: Address
+    """As the socket module gives it."""
+    listener: int = 0
+    """Over UDP: which entry of dns.listen was asked."""
+    ancillary: list[tuple[int, int, bytes]] = []
+    """Over UDP: what makes the reply leave from the address that was asked."""
+    ticket: int = 0
+    """Over TCP: by which the worker knows who waits; 0 over UDP."""
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """A reply on its way back to a TCP client."""
+
+    ticket: int
+    message: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_errand = msgspec.msgpack.Decoder(Errand).decode
+_decode_reply = msgspec.msgpack.Decoder(Reply).decode
+
+
+def now() -> float:
+    """Return the time by which errands are as old as they are, in seconds."""
+    return clock_gettime(CLOCK_BOOTTIME)
+
+
+def send(link: socket.socket, message: Errand | Reply) -> bool:
+    """Put a message into a link; False where it has no room."""
+    try:
+        link.send(_encode(message))
+    except OSError:
+        return False
+    return True
+
+
+def errands(link: socket.socket, most: int) -> list[Errand]:
+    """Take the errands that wait in the forwarder's end, at most so many."""
+    return [_decode_errand(octets) for octets in _waiting(link, most)]
+
+
+def replies(link: socket.socket, most: int) -> list[Reply]:
+    """Take the replies that wait in a worker's end, at most so many."""
+    return [_decode_reply(octets) for octets in _waiting(link, most)]
+
+
+def _waiting(link: socket.socket, most: int) -> list[bytes]:
+    found: list[bytes] = []
+    try:
+        while len(found) < most and (octets := link.recv(_LARGEST)):
+            found.append(octets)
+    except BlockingIOError:
+        pass
+    return found
+
+
+Take = Callable[[bytes | None], None]
+"""Is given the reply to a TCP client, or None where there will be none."""
+
+
+class Handover:
+    """A worker's end of its link, for those who answer: hands over, or says that it can't."""
+
+    def __init__(self, link: socket.socket | None) -> None:
+        """Without a link nothing is ever handed over."""
+        self._link = link
+        # Not from 0: replies to a former worker's questions may still come.
+        self._ticket = int.from_bytes(os.urandom(6)) << 8
+        self._takers: dict[int, tuple[float, Take]] = {}
+        self.is_open = True
+        """Whether the forwarder shows life, as far as is known."""
+
+    def over_udp(self, packet: bytes, client: Any, listener: int, ancillary: Ancillary) -> bool:
+        """Hand a datagram over; False if nobody will answer it."""
+        return self._send(Errand(packet, now(), client, listener, ancillary))
+
+    def over_tcp(self, packet: bytes, client: Any, take: Take) -> bool:
+        """Hand a message of a TCP client over; False if nobody will answer it."""
+        self._ticket += 1
+        came = now()
+        if not self._send(Errand(packet, came, client, ticket=self._ticket)):
+            return False
+        self._takers[self._ticket] = came, take
+        return True
+
+    def start(self) -> None:
+        """Begin to give replies to those who wait for them, in the running loop."""
+        if self._link is not None:
+            asyncio.get_running_loop().add_reader(self._link.fileno(), self._give)
+
+    def stop(self) -> None:
+        """Give no more replies."""
+        if self._link is not None:
+            asyncio.get_running_loop().remove_reader(self._link.fileno())
+
+    def give_up_old(self) -> None:
+        """Tell those who have waited for too long that no reply will come (the forwarder died)."""
+        oldest = now() - GIVEN_UP_SECONDS
+        while self._takers:
+            ticket, (came, take) = next(iter(self._takers.items()))
+            if came > oldest:
+                return
+            del self._takers[ticket]
+            take(None)
+
+    def _give(self) -> None:
+        assert self._link is not None
+        for reply in replies(self._link, _BATCH):
+            _, take = self._takers.pop(reply.ticket, (0.0, None))
+            if take is not None:
+                take(reply.message)
+
+    def _send(self, errand: Errand) -> bool:
+        return self.is_open and self._link is not None and send(self._link, errand)

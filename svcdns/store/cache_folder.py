@@ -1,0 +1,111 @@
+"""Where the cache lies: one folder a generation, of which the one with the highest number is current.
+
+    DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see cache.py)
+    DATA/cache/NUMBER/made-by               layout, boot and size of the map that it was made with
+
+* What is damaged, of another boot or of another layout is not repaired: a generation is made beside it,
+  under a number that nothing had since the boot.  So no reader takes one for another, nor has the lock
+  file of one and the data of another, which would let the writer reuse pages that are being read.
+* The data file is as long as its map from the start, mostly a hole.  A shorter one has been cut and is
+  not opened: reading behind the end would end the process.  The lock file is written in full before LMDB
+  maps it: on a full disk, touching a hole of it would end the process too.
+* Nothing is flushed to disk.  The kernel keeps what a killed writer has written; what is found after a
+  boot can't be trusted, and counts as damaged.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from time import CLOCK_BOOTTIME, clock_gettime_ns
+
+import lmdb
+
+from .environment import DATA_FILE, FOLDER_MODE, MAX_READERS
+
+LAYOUT = 1
+"""Version of all that is stored, the packed answers (svcdns.dns.cached) included."""
+
+_HOME = "cache"
+_MADE_BY = "made-by"
+_LOCK_FILE = "lock.mdb"
+_LOCK_OCTETS = 64 * (MAX_READERS + 8)
+"""A cache line for each reader and some for LMDB itself."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TABLES = 2
+
+
+class NotOurs(Exception):
+    """There is no current generation, or it is damaged or was made by another boot or layout."""
+
+
+def home(data: Path) -> Path:
+    """Return the folder of the generations in a data folder."""
+    return data / _HOME
+
+
+def numbers(home: Path) -> list[int]:
+    """Return the numbers of the generations, least first."""
+    try:
+        return sorted(int(name) for name in os.listdir(home) if name.isdecimal())
+    except OSError:
+        return []
+
+
+def open_generation(home: Path, number: int, *, readonly: bool, map_octets: int = 0) -> lmdb.Environment:
+    """Open a generation; `map_octets` is what the writer wants its map to be, 0 takes any size.
+
+    Raises NotOurs, and lmdb.Error or OSError for what can't be opened.
+    """
+    folder = home / str(number)
+    has = (folder / DATA_FILE).stat().st_size
+    if (folder / _MADE_BY).read_bytes() != _made_by(has) or map_octets not in (0, has):
+        raise NotOurs(f"{folder} was made by others, or was cut")
+    return _environment(folder, has, readonly=readonly)
+
+
+def make_generation(home: Path, map_octets: int) -> lmdb.Environment:
+    """Make a new generation, without tables.  Raises lmdb.Error or OSError."""
+    home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    folder = home / str(max(*numbers(home), 0, clock_gettime_ns(CLOCK_BOOTTIME)) + 1)
+    folder.mkdir(mode=FOLDER_MODE)
+    _write(folder / _LOCK_FILE, bytes(_LOCK_OCTETS))
+    env = _environment(folder, map_octets, readonly=False)
+    try:
+        os.truncate(folder / DATA_FILE, map_octets)
+        _write(folder / _MADE_BY, _made_by(map_octets))
+    except OSError:
+        env.close()
+        raise
+    return env
+
+
+def remove_generations(home: Path, all_but: int = 0) -> None:
+    """Remove what can be removed of the generations; who has one open goes on reading it."""
+    for number in numbers(home):
+        if number != all_but:
+            shutil.rmtree(home / str(number), ignore_errors=True)
+
+
+def _write(file: Path, octets: bytes) -> None:
+    file.touch(mode=0o600)
+    file.write_bytes(octets)
+
+
+def _made_by(map_octets: int) -> bytes:
+    return f"{LAYOUT} {_BOOT_ID.read_text().strip()} {map_octets}\n".encode()
+
+
+def _environment(folder: Path, map_octets: int, *, readonly: bool) -> lmdb.Environment:
+    return lmdb.open(
+        str(folder),
+        map_size=map_octets,
+        max_readers=MAX_READERS,
+        max_dbs=_TABLES,
+        readonly=readonly,
+        sync=False,
+        metasync=False,
+        mode=0o600,
+        max_spare_txns=4,
+    )
