@@ -6,11 +6,10 @@ process does this.
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 from . import config_acl
-from .config import ApiConfig, Config
+from .config import ApiConfig, Config, ForwardConfig
 
 MAX_FILE_OCTETS = 4 << 20
 
@@ -48,9 +47,29 @@ def warnings(api: ApiConfig) -> list[str]:
 
 def dns_mistakes(config: Config) -> list[str]:
     """Return what keeps DNS from starting, a line each."""
+    found = []
     ca = config.forward.ca
-    text = _no_certificates(ca) if ca is not None else ""
-    return [f"forward.ca: {ca}: {text}"] if text else []
+    if ca is not None and (text := _no_certificates(ca)):
+        found.append(f"forward.ca: {ca}: {text}")
+    if missing := _missing_for_https(config.forward):
+        found.append(missing)
+    return found
+
+
+def _missing_for_https(forward: ForwardConfig) -> str:
+    """Return what an https:// upstream lacks on this machine, "" for nothing."""
+    lists = {"upstreams": forward.upstreams, **{f"zone: {one.name}": one.upstreams for one in forward.zone}}
+    for where, texts in lists.items():
+        for text in texts:
+            if text.startswith("https:"):
+                try:
+                    import h2  # noqa: F401
+                    import httpx  # noqa: F401
+                except ImportError:
+                    return (
+                        f"forward.{where}: {text} takes the packages httpx and h2: pip install 'httpx[http2]'"
+                    )
+    return ""
 
 
 def _no_certificates(file: Path) -> str:
@@ -60,6 +79,8 @@ def _no_certificates(file: Path) -> str:
             text = opened.read(MAX_FILE_OCTETS).decode("ascii", "replace").replace("\ufffd", "?")
     except OSError as failed:
         return f"can't be read: {(failed.strerror or str(failed)).lower()}"
+    import ssl  # here: only who forwards over TLS pays for it
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cadata=text)

@@ -77,9 +77,16 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             told = {"cache": cached, "outstanding": forwarder.outstanding, "upstreams": routes.status()}
             folder.tell_forwarder(config.data, json.dumps(told))
 
+        async def flush(prefix: bytes) -> int:
+            flushed = 0
+            while some := cache.flush_some(prefix):
+                flushed += some
+                await asyncio.sleep(0)  # questions come first
+            return flushed
+
         await store.loaded()
         await routes.start()
-        await control.start(config.data, cache.flush)
+        await control.start(config.data, flush)
         forwarder.start()
         gc.collect()
         gc.freeze()

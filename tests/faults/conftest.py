@@ -1,4 +1,4 @@
-"""What the fault tests share: the registry's fixtures, and the clients of the promises' tests."""
+"""What the fault tests share: the registry's fixtures, and the clients of other tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from conftest_registry import run
 
-sys.path.append(str(Path(__file__).parent.parent / "promises"))
+HERE = Path(__file__).parent
+for folder in (HERE, HERE.parent / "promises", HERE.parent / "forwarding"):
+    sys.path.append(str(folder))
 
 __all__ = ["run"]

@@ -54,6 +54,18 @@ class Lookup:
         return self.error or self.addresses
 
 
+def _of_any(name: str, ndots: int) -> bool:
+    return True
+
+
+def _of_none(name: str, ndots: int) -> bool:
+    return False
+
+
+def _below_ndots(name: str, ndots: int) -> bool:
+    return not name.endswith(".") and name.count(".") < ndots
+
+
 Read = Callable[[subprocess.CompletedProcess[str], float], Lookup]
 
 
@@ -71,8 +83,8 @@ class Client:
     """Which addresses it asks for."""
     only_own_families: bool = False
     """Whether it leaves out addresses of a family that the host has none of (AI_ADDRCONFIG)."""
-    tells_failure: bool = True
-    """Whether one can see that the server failed; where not, that looks like NONE."""
+    tells_failure: Callable[[str, int], bool] = field(default=_of_any, repr=False)
+    """Whether for (NAME, ndots) one can see that the server failed; where not, that may look like NONE."""
     patience: float = 0.0
     """Seconds for which it goes on asking a server that says it has failed; 0: it believes that."""
 
@@ -104,7 +116,15 @@ def clients(glibc: Path, musl: Path, getent: str, busybox: str) -> list[Client]:
     """Return all of them; `glibc` and `musl` are resolving.c, compiled with either."""
     families = (("unspec", (4, 6)), ("inet", (4,)), ("inet6", (6,)))
     made = [
-        Client(f"glibc-{word}", (str(glibc), word), _read_resolving, _always, frozenset(numbers))
+        Client(
+            f"glibc-{word}",
+            (str(glibc), word),
+            _read_resolving,
+            _always,
+            frozenset(numbers),
+            # For IPv4 alone it forgets that NAME itself failed when the search list then says NXDOMAIN.
+            tells_failure=_below_ndots if word == "inet" else _of_any,
+        )
         for word, numbers in families
     ]
     made += [
@@ -120,7 +140,12 @@ def clients(glibc: Path, musl: Path, getent: str, busybox: str) -> list[Client]:
     ]
     made.append(
         Client(
-            "getent", (getent, "ahosts"), _read_getent, _always, only_own_families=True, tells_failure=False
+            "getent",
+            (getent, "ahosts"),
+            _read_getent,
+            _always,
+            only_own_families=True,
+            tells_failure=_of_none,
         )
     )
     made.append(Client("nslookup", (busybox, "nslookup"), _read_nslookup, _without_dots))
@@ -132,10 +157,6 @@ def clients(glibc: Path, musl: Path, getent: str, busybox: str) -> list[Client]:
 
 def _always(name: str, ndots: int) -> bool:
     return not name.endswith(".")  # glibc: from ndots on NAME itself comes first, but then the list
-
-
-def _below_ndots(name: str, ndots: int) -> bool:
-    return not name.endswith(".") and name.count(".") < ndots
 
 
 def _without_dots(name: str, ndots: int) -> bool:

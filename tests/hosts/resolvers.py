@@ -14,7 +14,7 @@ from pathlib import Path
 from laboratory import Laboratory
 from running import RunningServer
 from upstreams import Unbound
-from world import OWN_ADDRESSES, RECORDS, ZONE, manifests
+from world import ALIASES, OUTSIDE_ADDRESSES, OWN_ADDRESSES, RECORDS, ZONE, is_whole, manifests
 
 
 @contextlib.contextmanager
@@ -51,6 +51,12 @@ def reference(laboratory: Laboratory, upstream: str) -> Iterator[Unbound]:
         yield made
 
 
+_KNOWN = OWN_ADDRESSES | {
+    name: OUTSIDE_ADDRESSES[target] for name, target in ALIASES.items() if is_whole(name)
+}
+"""unbound follows no CNAME of its own data, so where we alias it knows the addresses."""
+
+
 class _Reference(Unbound):
     def __init__(self, addresses: Sequence[str], upstream: str) -> None:
         super().__init__(tls=False, https=False)
@@ -71,7 +77,7 @@ class _Reference(Unbound):
             f'  local-data: "{ZONE}. 5 IN SOA ns.{ZONE}. host.{ZONE}. 1 7200 1800 86400 5"\n'
             + "".join(
                 f'  local-data: "{name}. 5 IN {"AAAA" if ":" in address else "A"} {address}"\n'
-                for name, addresses in OWN_ADDRESSES.items()
+                for name, addresses in _KNOWN.items()
                 for address in addresses
             )
             + "remote-control:\n  control-enable: no\n"

@@ -1,7 +1,8 @@
 """The same hosts while upstreams fail: our names never wait, others are found or refused in time.
 
 Each way of failing is a server of its own with those upstreams, the bad one first.  All who have to
-wait do so at the same time, and meanwhile everybody asks for our names.
+wait do so at the same time, and meanwhile everybody asks for our names.  Afterwards nobody waits: for
+the good upstream's sake, or because the bad ones have come back.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ import dns.name
 import dns.query
 import dns.rcode
 import pytest
-from laboratory import Host, Laboratory
+from laboratory import Laboratory
 from lookups import AT_ONCE, CLIENTS, Client, Lookup, Question, all_at_once, named
 from resolvers import leaked, outside, svcdns
+from running import wait_for
 from upstreams import Misbehaving, Unbound
-from world import ANY, OWN, expected, expected_without_upstreams, leaves
+from world import ANY, OWN, SVC, ZONE, expected, expected_without_upstreams, leaves, seen
 
 NDOTS = (5, 1)
 
 IN_TIME = 3.5
-"""Seconds for a DNS question to us, whatever the upstreams do: 3 s, and room."""
+"""Seconds for a DNS question to us, whatever the upstreams do: 3 s, and room.
+
+All lookups below ask one name outside, A and AAAA at the same time, so it holds for the whole lookup.
+"""
 
 ROOM = 0.5
 """Seconds beyond a program's own patience."""
@@ -51,6 +56,9 @@ WAYS: dict[str, tuple[str, ...]] = {
 DOTTED = ("web.default", "web.default.svc", "db-0.db")
 """Names of ours that some programs ask for as they stand before, or instead of, trying the search list."""
 
+COME_BACK = frozenset(("192.0.2.7", "2001:db8::7"))
+"""What "silent" and "slow" answer to every name once they do."""
+
 Key = tuple[str, int, str]
 """Client, ndots and name."""
 
@@ -65,20 +73,75 @@ class Replied:
     seconds: float
 
 
-@dataclass(frozen=True, repr=False)
-class Failed:
-    """What was seen while upstreams failed in one way."""
+class Failing:
+    """Clients' hosts beside a server whose upstreams fail; `see` does all the asking."""
 
-    ipv6: bool
-    works: bool
-    """Whether one of them is good."""
-    programs: list[Client]
-    own: dict[Key, Lookup]
-    waiting: dict[Key, Lookup]
-    later: dict[Key, Lookup]
-    replies: dict[str, Replied]
-    good: Unbound
-    bad: tuple[Misbehaving, ...]
+    def __init__(self, laboratory: Laboratory, programs: list[Client], *, works: bool) -> None:
+        """`works`: one of the upstreams is good."""
+        self.works = works
+        self.ipv6 = laboratory.ipv6
+        self._programs = programs
+        self._hosts = {ndots: laboratory.host(ndots=ndots) for ndots in NDOTS}
+        self._pairs = list(itertools.product(CLIENTS, NDOTS))
+
+    def see(self, good: Unbound, bad: Sequence[Misbehaving]) -> None:
+        """Ask everything: side by side while the bad ones are bad, and some again after that."""
+        self.good, self.bad = good, bad
+        with ThreadPoolExecutor() as pool:
+            raw: dict[str, Future[Replied]] = {word: pool.submit(self.reply, word, word) for word in _SENT}
+            waiting = pool.submit(self._ask, self._outside())
+            self.own = self._ask(self._own(), together=4)
+            self.waiting = waiting.result()
+            self.replies = {word: future.result() for word, future in raw.items()}
+        if not self.works:
+            self._come_back()
+        fresh = [(client, ndots, f"later-{client}-{ndots}{ANY}") for client, ndots in self._pairs]
+        self.later = self._ask(fresh, together=4)
+
+    def expected(self, key: Key) -> frozenset[str] | str:
+        """Return what a lookup should find while all is well."""
+        client, ndots, name = key
+        return expected(self.program(client), name, ndots=ndots, ipv6=self.ipv6)
+
+    def program(self, client: str) -> Client:
+        """Return the client of that name."""
+        return named(self._programs, client)
+
+    def reply(self, transport: str, label: str) -> Replied:
+        """Ask one DNS question for a name outside that starts with that label."""
+        question = dns.message.make_query(f"{label}{ANY}", "A", use_edns=0)
+        with self._hosts[5].entered():
+            start = time.monotonic()
+            reply = _SENT[transport](question, "10.99.0.1", timeout=30)
+        errors = (int(error.code) for error in reply.extended_errors())
+        return Replied(dns.rcode.to_text(reply.rcode()), tuple(errors), time.monotonic() - start)
+
+    def _come_back(self) -> None:
+        for server in self.bad:
+            server.behaviour = "answers"
+        labels = (f"back{number}" for number in itertools.count())  # a failure is remembered for its name
+        wait_for(lambda: self.reply("udp", next(labels)).rcode == "NOERROR", "an upstream to be used again")
+
+    def _outside(self) -> list[Key]:
+        """Return lookups that wait for one name outside each, most for one that nobody else asks for."""
+        keys = [(client, ndots, f"{client}-{ndots}{ANY}") for client, ndots in self._pairs]
+        keys += [(client, 5, f"docs.{SVC}") for client in CLIENTS]
+        return keys + [(client, 1, name) for client in CLIENTS for name in DOTTED]
+
+    def _own(self) -> list[Key]:
+        """Return lookups that ask for nothing but names of ours."""
+        return [
+            (client, ndots, name)
+            for (client, ndots), name in itertools.product(self._pairs, OWN)
+            if not leaves(self.program(client), name, ndots=ndots, ipv6=self.ipv6)
+        ]
+
+    def _ask(self, keys: Sequence[Key], together: int = 0) -> dict[Key, Lookup]:
+        questions = [Question(self._hosts[ndots], self.program(client), name) for client, ndots, name in keys]
+        return dict(zip(keys, all_at_once(questions, together=together), strict=True))
+
+
+_SENT: dict[str, Callable[..., dns.message.Message]] = {"udp": dns.query.udp, "tcp": dns.query.tcp}
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["IPv4", "dual"])
@@ -88,9 +151,9 @@ def laboratory(request: pytest.FixtureRequest, may_make_hosts: None) -> Iterator
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=[way.replace(" ", "_") for way in WAYS])
-def failed(
+def failing(
     request: pytest.FixtureRequest, laboratory: Laboratory, programs: list[Client]
-) -> Iterator[Failed]:
+) -> Iterator[Failing]:
     upstreams = WAYS[request.param]
     with contextlib.ExitStack() as stack:
         good = stack.enter_context(outside(laboratory))
@@ -99,104 +162,59 @@ def failed(
             slow = stack.enter_context(Misbehaving("slow", seconds=5))
         places = {"good": good.address, "silent": silent.address, "slow": slow.address}
         stack.enter_context(svcdns(laboratory, [places.get(word, word) for word in upstreams]))
-        hosts = {ndots: laboratory.host(ndots=ndots) for ndots in NDOTS}
-        seen = _see(hosts, programs, ipv6=laboratory.ipv6)
-        yield Failed(laboratory.ipv6, "good" in upstreams, programs, *seen, good, (silent, slow))
-
-
-def _see(
-    hosts: dict[int, Host], programs: Sequence[Client], *, ipv6: bool
-) -> tuple[dict[Key, Lookup], dict[Key, Lookup], dict[Key, Lookup], dict[str, Replied]]:
-    def ask(keys: Sequence[Key], together: int = 0) -> dict[Key, Lookup]:
-        questions = [Question(hosts[ndots], named(programs, client), name) for client, ndots, name in keys]
-        return dict(zip(keys, all_at_once(questions, together=together), strict=True))
-
-    pairs = list(itertools.product(CLIENTS, NDOTS))
-    waiting = [(client, ndots, f"{client}-{ndots}{ANY}") for client, ndots in pairs]
-    waiting += [(client, 5, "docs") for client in CLIENTS]
-    waiting += [(client, 1, name) for client in CLIENTS for name in DOTTED]
-    own = [
-        (client, ndots, name)
-        for (client, ndots), name in itertools.product(pairs, OWN)
-        if not leaves(named(programs, client), name, ndots=ndots, ipv6=ipv6)
-    ]
-    with ThreadPoolExecutor() as pool:
-        raw: dict[str, Future[Replied]] = {
-            word: pool.submit(_reply, hosts[5], word, send) for word, send in _SENT.items()
-        }
-        waited = pool.submit(ask, waiting)
-        asked_meanwhile = ask(own, together=4)
-        found = waited.result()
-        replies = {word: future.result() for word, future in raw.items()}
-    later = ask([(client, ndots, f"later-{client}-{ndots}{ANY}") for client, ndots in pairs], together=4)
-    return asked_meanwhile, found, later, replies
-
-
-_Send = Callable[..., dns.message.Message]
-_SENT: dict[str, _Send] = {"udp": dns.query.udp, "tcp": dns.query.tcp}
-
-
-def _reply(host: Host, word: str, send: _Send) -> Replied:
-    question = dns.message.make_query(f"{word}{ANY}", "A", use_edns=0)
-    with host.entered():
-        start = time.monotonic()
-        reply = send(question, "10.99.0.1", timeout=30)
-    errors = (int(error.code) for error in reply.extended_errors())
-    return Replied(dns.rcode.to_text(reply.rcode()), tuple(errors), time.monotonic() - start)
+        made = Failing(laboratory, programs, works="good" in upstreams)
+        made.see(good, (silent, slow))
+        yield made
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_names_of_ours_never_wait(failed: Failed, client: str) -> None:
-    mine = {key: lookup for key, lookup in failed.own.items() if key[0] == client}
+def test_names_of_ours_never_wait(failing: Failing, client: str) -> None:
+    mine = {key: lookup for key, lookup in failing.own.items() if key[0] == client}
     assert mine
-    wrong = {}
-    for (_, ndots, name), lookup in mine.items():
-        right = expected(named(failed.programs, client), name, ndots=ndots, ipv6=failed.ipv6)
-        if lookup.said != right or lookup.seconds >= AT_ONCE:
-            wrong[ndots, name] = (lookup, right)
+    wrong = {
+        key: lookup
+        for key, lookup in mine.items()
+        if lookup.said != failing.expected(key) or lookup.seconds >= AT_ONCE
+    }
     assert not wrong
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_all_others_are_found_or_refused_in_time(failed: Failed, client: str) -> None:
-    """A program that is told of a failure and goes on asking waits as long as it wants to."""
-    who = named(failed.programs, client)
-    wrong = {}
-    for (asking, ndots, name), lookup in failed.waiting.items():
-        if asking != client:
-            continue
-        usual = expected(who, name, ndots=ndots, ipv6=failed.ipv6)
-        right = (
-            {usual} if failed.works else expected_without_upstreams(who, name, ndots=ndots, ipv6=failed.ipv6)
-        )
-        limit = IN_TIME if failed.works else max(IN_TIME, who.patience + ROOM)
-        if lookup.said not in right or lookup.seconds > limit:
-            wrong[ndots, name] = (lookup, right)
-    assert not wrong
+def test_all_others_are_found_or_refused_in_time(failing: Failing, client: str) -> None:
+    """A program that goes on asking though it was told of a failure waits as long as it wants to."""
+    who = failing.program(client)
+    limit = IN_TIME if failing.works else max(IN_TIME, who.patience + ROOM)
+    for key, lookup in failing.waiting.items():
+        _, ndots, name = key
+        right = frozenset((failing.expected(key),))
+        if not failing.works:
+            right = expected_without_upstreams(who, name, ndots=ndots, ipv6=failing.ipv6)
+        if key[0] == client:
+            assert lookup.said in right, key
+            assert lookup.seconds <= limit, key
 
 
 @pytest.mark.parametrize("transport", _SENT)
-def test_a_question_is_answered_in_time(failed: Failed, transport: str) -> None:
-    reply = failed.replies[transport]
-    assert reply.rcode == ("NOERROR" if failed.works else "SERVFAIL")
-    assert reply.errors == (() if failed.works else (dns.edns.EDECode.NO_REACHABLE_AUTHORITY,))
+def test_a_question_is_answered_in_time(failing: Failing, transport: str) -> None:
+    reply = failing.replies[transport]
+    assert reply.rcode == ("NOERROR" if failing.works else "SERVFAIL")
+    assert reply.errors == (() if failing.works else (dns.edns.EDECode.NO_REACHABLE_AUTHORITY,))
     assert reply.seconds <= IN_TIME
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_later_nobody_waits_for_an_upstream_that_failed(failed: Failed, client: str) -> None:
-    if not failed.works:
-        pytest.skip("there is no other")
-    who = named(failed.programs, client)
-    for (asking, ndots, name), lookup in failed.later.items():
-        if asking == client:
-            assert lookup.said == expected(who, name, ndots=ndots, ipv6=failed.ipv6)
-            assert lookup.seconds < AT_ONCE, name
+def test_later_nobody_waits(failing: Failing, client: str) -> None:
+    """Neither for an upstream that is known to fail, nor when one has come back."""
+    come_back = seen(failing.program(client), COME_BACK, ipv6=failing.ipv6)
+    for key, lookup in failing.later.items():
+        if key[0] == client:
+            assert lookup.said == (failing.expected(key) if failing.works else come_back)
+            assert lookup.seconds < AT_ONCE, key
 
 
-def test_no_name_of_ours_reaches_an_upstream(failed: Failed) -> None:
-    if failed.works:
-        assert failed.good.queries(f"udp{ANY}."), "the upstream's log says nothing"
-    assert leaked(failed.good) == []
-    asked = [query.question[0].name for server in failed.bad for query in server.asked]
-    assert [name for name in asked if name.is_subdomain(dns.name.from_text("cluster.local"))] == []
+def test_no_name_of_ours_reaches_an_upstream(failing: Failing) -> None:
+    if failing.works:
+        assert failing.good.queries(f"udp{ANY}."), "the upstream's log says nothing"
+    assert leaked(failing.good) == []
+    asked = [query.question[0].name for server in failing.bad for query in server.asked]
+    assert [name for name in asked if name.is_subdomain(dns.name.from_text(f"{ZONE}."))] == []

@@ -249,7 +249,7 @@ MISTAKES = [
     ),
     (
         "[acl]\nforward = ['private']",
-        'svcdns.toml:2: acl.forward: refuses 127.0.0.1 and ::1, from where this machine itself asks; add ',
+        "svcdns.toml:2: acl.forward: refuses 127.0.0.1 and ::1, from where this machine itself asks; add ",
     ),
     ("[acl]\nforward = []", "(forward.upstreams = [] switches forwarding off)"),
 ]
@@ -265,7 +265,7 @@ def test_a_mistake_names_its_line_and_what_is_allowed(file: Path, text: str, exp
 FINE = [
     LISTEN.format("127.0.0.1:1053", "127.0.0.1"),  # another port
     LISTEN.format("127.0.0.1:53", "127.0.0.2"),
-    LISTEN.format("0.0.0.0:53", "192.0.2.1"),
+    LISTEN.format("0.0.0.0:53", "198.51.100.1"),
     LISTEN.format("0.0.0.0:53", "::1"),  # an IPv4 wildcard takes no IPv6
     LISTEN.format("127.0.0.1:0", "127.0.0.1"),  # no port that is known
     LISTEN.format("127.0.0.1:853", "tls://127.0.0.1"),  # we speak no TLS there
@@ -369,6 +369,25 @@ def test_check_takes_certificates_to_trust(tmp_path: Path) -> None:
     (tmp_path / "svcdns.toml").write_text("[forward]\nca = 'ca.crt'\n")
     ran = svcdns("check", "--config", "svcdns.toml", cwd=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("package", ["httpx", "h2"])
+def test_check_says_what_https_upstreams_take(tmp_path: Path, package: str) -> None:
+    (tmp_path / "c.toml").write_text(ZONE.replace("192.0.2.1", "https://192.0.2.1/dns-query"))
+    without = f"import sys; sys.modules['{package}'] = None; from svcdns.cli import main; main()"
+    for code, said in ((f"{without}", 2), ("from svcdns.cli import main; main()", 0)):
+        ran = subprocess.run(
+            [sys.executable, "-c", code, "check", "--config", "c.toml"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin"},
+        )
+        assert ran.returncode == said, ran.stderr
+        if said:
+            text = "forward.zone: a.example: https://192.0.2.1/dns-query takes the packages httpx and h2: "
+            assert text in ran.stderr
 
 
 def test_check_warns_of_an_open_resolver(tmp_path: Path) -> None:

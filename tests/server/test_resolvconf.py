@@ -111,6 +111,7 @@ def test_the_command_knows_where_a_running_server_answers(tmp_path: Path) -> Non
         port = server.dns[1]
         ran = svcdns("--config", "c.toml", cwd=tmp_path)
         assert f"svcdns answers on port {port}," in ran.stdout
+        assert server.get("/resolv.conf").text == ran.stdout
         assert "search default.svc.cluster.local svc.cluster.local cluster.local\n" in ran.stdout
         server.stop()
         assert "svcdns answers on port 1053," in svcdns("--config", "c.toml", cwd=tmp_path).stdout

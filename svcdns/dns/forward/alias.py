@@ -12,7 +12,7 @@ from io import BytesIO
 from dns import message as dns_message
 from dns.rrset import RRset
 
-from svcdns.dns import cached, codes, edns
+from .. import cached, codes, edns
 from svcdns.dns.draft import Draft
 from svcdns.dns.edns import Edns
 from svcdns.dns.fit import full_owner_rrs

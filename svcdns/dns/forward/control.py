@@ -20,7 +20,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ MOST_OCTETS = 1024
 SECONDS = 5.0
 _MODE = 0o600
 
-Flush = Callable[[bytes], int]
+Flush = Callable[[bytes], Awaitable[int]]
 """Forgets every answer whose key begins with these octets (b"": all); returns how many."""
 
 log = logging.getLogger(__name__)
@@ -138,6 +138,8 @@ class Control:
         finally:
             self._connections.discard(task)
             writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()  # takes note of a client that left
 
     async def _answer(self, reader: asyncio.StreamReader, flush: Flush) -> dict[str, Any]:
         try:
@@ -145,7 +147,7 @@ class Control:
         except BadRequest as wrong:
             return {"error": str(wrong)}
         try:
-            return {"flushed": flush(key)}
+            return {"flushed": await flush(key)}
         except Exception:
             log.exception("the cache can't be flushed")
             return {"error": "the cache can't be flushed: the server's log says more"}

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from svcdns.config import CacheConfig
-from svcdns.dns import cached, codes
+from .. import cached, codes
 from svcdns.store.cache import Cache, now
 
 from .ask import Ask, Received, Unresolved

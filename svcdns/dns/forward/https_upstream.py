@@ -1,12 +1,13 @@
-"""An upstream over HTTPS (RFC 8484): POST over HTTP/2, by httpx.
+"""An upstream over HTTPS (RFC 8484): POST over HTTP/2 (HTTP/1.1 where it must be), by httpcore.
 
-* The connection is kept.  httpx notices only when it is used that the server has closed it, so what
-  fails on one that has served before is asked once more.
+* Connections are kept.  httpcore notices only when it uses one that the upstream has closed it, so what
+  is lost on connections that have served before is asked once more.
 * After a time-out during which nothing at all came, the next queries go over new connections.
-* httpx' transport is used without its client: no cookies, no redirects, no proxies of the environment.
-* The ID is 0, as caches like it (section 4.1).  A reply that a cache has kept has aged (section 5.1).
+* httpcore is what httpx stands on: no cookies, redirects or proxies of the environment to switch off.
+* The ID is 0, as HTTP caches like it (section 4.1).  A reply that such a cache has kept has aged
+  (section 5.1).
 
-Imported only where there is such an upstream: httpx and h2 are much code.
+Imported only where there is such an upstream: httpcore and h2 are much code.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import asyncio
 import ssl
 from dataclasses import replace
 
-import httpx
+import httpcore
 
 from .ask import Ask, Received
+from .https_network import Network
 from .query import message
 from .received import Garbage, read
 from .spec import Spec
 from .upstream import NoReply, why
 
-_TYPE = "application/dns-message"
+_TYPE = b"application/dns-message"
 _MAX_OCTETS = 65535
-_LIMITS = httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=30.0)
+_CONNECTIONS = 8
+"""HTTP/2 takes one for some hundred queries at a time."""
+_IDLE_SECONDS = 30.0
+_LOST = (OSError, EOFError, httpcore.NetworkError, httpcore.ProtocolError)
 
 
 class HttpsUpstream:
@@ -36,18 +41,13 @@ class HttpsUpstream:
         self.name = str(spec)
         self.garbage = 0
         self._tls = tls
+        self._url = spec.url
+        self._place = (spec.connect or spec.host, spec.port)
         authority = spec.url.removeprefix("https://").partition("/")[0]
-        url = httpx.URL(spec.url)
-        self._url = url.copy_with(host=spec.connect) if spec.connect else url
-        self._headers = {
-            "host": authority,
-            "accept": _TYPE,
-            "content-type": _TYPE,
-            "accept-encoding": "identity",
-        }
-        self._extensions = {"sni_hostname": spec.host}
-        self._session = _Session(tls)
+        self._headers = [(b"host", authority.encode()), (b"accept", _TYPE), (b"content-type", _TYPE)]
+        self._session = _Session(tls, self._place)
         self._sessions = {self._session}
+        self._timeouts: set[asyncio.Timeout] = set()
         self._closed = False
 
     async def exchange(self, ask: Ask, seconds: float) -> Received:
@@ -57,75 +57,92 @@ class HttpsUpstream:
         session = self._session
         replies = session.replies
         session.under_way += 1
+        timeout = asyncio.timeout(seconds)
+        self._timeouts.add(timeout)
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout:
                 return await self._ask(session, ask)
-        except TimeoutError:
-            if session.replies == replies and session is self._session and not self._closed:
-                self._session = _Session(self._tls)
-                self._sessions.add(self._session)
-            raise NoReply("no reply in time") from None
         except NoReply:
             raise
-        except Exception as wrong:  # httpx has its own errors, and lets those of the libraries below through
-            raise NoReply("it was closed" if self._closed else _why(wrong)) from None
+        except TimeoutError:
+            if session.replies == replies and session is self._session and not self._closed:
+                self._session = _Session(self._tls, self._place)
+                self._sessions.add(self._session)
+            raise NoReply("it was closed" if self._closed else "no reply in time") from None
+        except Exception as wrong:  # of httpcore, and of what lies below it
+            raise NoReply("it was closed" if self._closed else why(wrong)) from None
         finally:
+            self._timeouts.discard(timeout)
             session.under_way -= 1
             if session is not self._session and not session.under_way:
                 self._sessions.discard(session)
-                await session.transport.aclose()
+                await session.close()
 
     async def close(self) -> None:
         """Close all connections; what is under way gets NoReply."""
         self._closed = True
+        now = asyncio.get_running_loop().time()
+        for timeout in self._timeouts:
+            timeout.reschedule(now)
         for session in list(self._sessions):
-            await session.transport.aclose()
+            await session.close()
 
     async def _ask(self, session: _Session, ask: Ask) -> Received:
         try:
             return await self._post(session, ask)
-        except (httpx.NetworkError, httpx.ProtocolError) as wrong:
-            if not session.replies or isinstance(wrong, httpx.ConnectError):
+        except _LOST:
+            if not session.replies:
                 raise
         return await self._post(session, ask)
 
     async def _post(self, session: _Session, ask: Ask) -> Received:
-        request = httpx.Request(
-            "POST", self._url, headers=self._headers, content=message(ask, 0), extensions=self._extensions
-        )
-        response = await session.transport.handle_async_request(request)
-        try:
+        query = message(ask, 0)
+        headers = [*self._headers, (b"content-length", str(len(query)).encode())]
+        async with session.pool.stream("POST", self._url, headers=headers, content=query) as response:
             wire = await _body(response)
-        finally:
-            await response.aclose()
         session.replies += 1
         try:
             received = read(wire, ask, 0)
         except Garbage as wrong:
             self.garbage += 1
             raise NoReply(f"its reply is garbage: {wrong}") from None
-        age = response.headers.get("age", "")
-        return _aged(received, int(age)) if age.isascii() and age.isdigit() and len(age) < 10 else received
+        age = _header(response, b"age")
+        return _aged(received, int(age)) if age.isdigit() and len(age) < 10 else received
 
 
 class _Session:
     """Connections that live and die together."""
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
-        self.transport = httpx.AsyncHTTPTransport(verify=tls, http2=True, limits=_LIMITS, trust_env=False)
+    def __init__(self, tls: ssl.SSLContext, place: tuple[str, int]) -> None:
+        self.network = Network(*place)
+        self.pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            http2=True,
+            max_connections=_CONNECTIONS,
+            keepalive_expiry=_IDLE_SECONDS,
+            network_backend=self.network,
+        )
         self.under_way = 0
         self.replies = 0
 
+    async def close(self) -> None:
+        await self.network.close()
+        await self.pool.aclose()
 
-async def _body(response: httpx.Response) -> bytes:
+
+def _header(response: httpcore.Response, name: bytes) -> bytes:
+    return next((value for key, value in response.headers if key.lower() == name), b"")
+
+
+async def _body(response: httpcore.Response) -> bytes:
     """Return the message of a response.  Raises NoReply."""
-    if response.status_code != 200:
-        raise NoReply(f"HTTP status {response.status_code}")
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _TYPE or "content-encoding" in response.headers:
-        raise NoReply(f"its HTTP reply is of type {kind[:40]!r}, not {_TYPE}")
+    if response.status != 200:
+        raise NoReply(f"HTTP status {response.status}")
+    kind = _header(response, b"content-type").partition(b";")[0].strip().lower()
+    if kind != _TYPE or _header(response, b"content-encoding"):
+        raise NoReply(f"its HTTP reply is of type {kind[:40].decode('latin-1')!r}, not {_TYPE.decode()}")
     body = bytearray()
-    async for part in response.aiter_raw():
+    async for part in response.aiter_stream():
         body += part
         if len(body) > _MAX_OCTETS:
             raise NoReply(f"its HTTP reply has more than {_MAX_OCTETS} octets")
@@ -134,20 +151,8 @@ async def _body(response: httpx.Response) -> bytes:
 
 def _aged(received: Received, age: int) -> Received:
     """Return a reply that an HTTP cache has held for `age` seconds, its TTLs counted down."""
-    if not age:
-        return received
     wire = bytearray(received.wire)
     for at in received.ttl_at:
         wire[at : at + 4] = max(int.from_bytes(wire[at : at + 4]) - age, 0).to_bytes(4)
     lifetime = None if received.lifetime is None else max(received.lifetime - age, 0)
     return replace(received, wire=bytes(wire), lifetime=lifetime)
-
-
-def _why(wrong: BaseException) -> str:
-    """Return the words of the error at the bottom: httpx wraps those of the system and of TLS."""
-    at: BaseException | None = wrong
-    while at is not None:
-        if isinstance(at, OSError):
-            return why(at)
-        at = at.__cause__ or at.__context__
-    return why(wrong)

@@ -182,6 +182,26 @@ def test_all_dead_fail_in_time(number: int) -> None:
             one.stop()
 
 
+def test_connections_that_lead_nowhere_fail_in_time() -> None:
+    """TCP that dribbles, TCP that closes, and TLS to one that never speaks it."""
+
+    async def run() -> None:
+        texts = (dribbles.address, closes.address, f"tls://{silent.address}", f"tcp://{silent.address}")
+        healths = [Health(make(parse(text))) for text in texts]
+        failed, seconds = await timed(Pool(".", healths).resolve(ask_for("web.example.org")))
+        assert isinstance(failed, Unresolved)
+        assert seconds < TOTAL_SECONDS + 0.5
+        for health in healths:
+            await health.close()
+
+    with (
+        Misbehaving("dribble") as dribbles,
+        Misbehaving("truncated_only") as closes,
+        Misbehaving("silent") as silent,
+    ):
+        asyncio.run(run())
+
+
 def test_nothing_listens_anywhere() -> None:
     """Refused connections come back at once: it is tried again, but not without a pause."""
 
@@ -373,16 +393,22 @@ class SilentForSome(Misbehaving):
 
 
 def test_slow_names_do_not_take_an_upstream_down(caplog: pytest.LogCaptureFixture) -> None:
+    came_back: list[Health] = []
+
     async def run() -> None:
-        async with pool_of(server) as pool:
-            slow = [asyncio.ensure_future(timed(pool.resolve(ask_for(f"slow.n{n}")))) for n in range(20)]
-            while not all(one.done() for one in slow):
-                assert isinstance(await pool.resolve(ask_for("web.example.org")), Received)
-                assert not pool.is_down
-                await asyncio.sleep(0.01)
-            # With nothing else to go by, it is asked whether it is there, and says so.
-            await asyncio.gather(*(timed(pool.resolve(ask_for(f"slow.m{n}"))) for n in range(20)))
-            await until(lambda: not pool.is_down, "the probe")
+        health = Health(make(parse(server.address)), came_back=came_back.append)
+        pool = Pool(".", [health])
+        slow = [asyncio.ensure_future(timed(pool.resolve(ask_for(f"slow.n{n}")))) for n in range(20)]
+        while not all(one.done() for one in slow):
+            assert isinstance(await pool.resolve(ask_for("web.example.org")), Received)
+            await asyncio.sleep(0.01)
+        assert health.failed == 60
+        assert not came_back, "it was never down"
+        # With nothing else to go by, it is asked whether it is there, and says so.
+        await asyncio.gather(*(timed(pool.resolve(ask_for(f"slow.m{n}"))) for n in range(20)))
+        await until(lambda: not pool.is_down, "the probe")
+        assert came_back
+        await health.close()
 
     with SilentForSome("answers") as server:
         asyncio.run(run())

@@ -6,13 +6,14 @@ import logging
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from svcdns.config import Endpoint
-from svcdns.dns.forward import own_address
+from svcdns.dns.forward import own_address, resolv_conf
 from svcdns.dns.forward.own_address import is_local, own_listener
 from svcdns.dns.forward.resolv_conf import MOST, ResolvConf, parse
 
@@ -92,7 +93,8 @@ def test_a_file_of_the_same_size_that_takes_its_place_is_seen(file: Path) -> Non
 def test_a_write_within_one_tick_of_the_clock_is_seen(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("nameserver 192.0.2.3\n")
     frozen = file.stat()
-    monkeypatch.setattr("svcdns.dns.forward.resolv_conf.os.stat", lambda path: frozen)
+    stopped = SimpleNamespace(stat=lambda path: frozen, open=os.open, O_NONBLOCK=os.O_NONBLOCK)
+    monkeypatch.setattr(resolv_conf, "os", stopped)
     conf = ResolvConf(file)
     conf.look()
     file.write_text("nameserver 192.0.2.4\n")

