@@ -17,7 +17,8 @@ import typer
 from .cli_refused import Refused
 from .config import Config, ConfigError
 
-SECONDS = 10.0
+SECONDS = 60.0
+"""For a large cache, on a machine that has other things to do."""
 _MOST_OCTETS = 4096
 
 app = typer.Typer(

@@ -53,6 +53,9 @@ _TRUNCATED = 8
 _SPARE_AUTHORITY = 16
 """Its authority section names the servers of what was found: nobody needs that."""
 
+_FAILURE = 32
+"""Its body is the text of its EDE."""
+
 _NO_EDE = 0xFFFF
 _ANY_TYPES = frozenset({253, 254, codes.ANY})
 """QTYPEs that several types answer."""
@@ -121,10 +124,13 @@ def pack(received: Received, now: int, config: CacheConfig) -> bytes:
     return header + offsets + body
 
 
-def failure(ede: int, now: int) -> bytes:
-    """Return the stored form of a SERVFAIL with an Extended DNS Error that says why."""
+def failure(ede: int, now: int, text: str = "") -> bytes:
+    """Return the stored form of a SERVFAIL with an Extended DNS Error that says why; its text is the body."""
     fresh_until = now + FAILURE_SECONDS
-    return _HEADER.pack(now, fresh_until, fresh_until, codes.SERVFAIL, ede, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    header = _HEADER.pack(
+        now, fresh_until, fresh_until, codes.SERVFAIL, ede, 0, 0, 0, 0, 0, 0, 0, 0, _FAILURE
+    )
+    return header + text.encode()
 
 
 def stale(stored: bytes, now: int) -> bytes | None:
@@ -184,8 +190,8 @@ def plain_reply(
         return None
     if code > 15 or marks & _TRUNCATED or (our_opt and why != _NO_EDE):
         return None
-    body: bytes | bytearray = stored[start:]
-    if now != at and not marks & _STALE:
+    body: bytes | bytearray = b"" if marks & _FAILURE else stored[start:]
+    if now != at and not marks & (_STALE | _FAILURE):
         body = _aged(stored, now, count)
     if stride:
         body = _turned(body, turn_at, turned, stride)
@@ -204,6 +210,8 @@ def reply(stored: bytes, now: int, frame: Frame) -> bytes:
     An rcode above 15 is SERVFAIL for a client without OPT.  TTLs of an answer that has run out are 0.
     """
     at, _, _, code, why, answers, others, more, answer_end, others_end, *turn, marks = _read(stored)
+    if marks & _FAILURE:
+        return refusal(frame, code, why, stored[_OCTETS:].decode())
     if code > 15 and frame.edns is None:
         return refusal(frame, codes.SERVFAIL)
     count = answers + others + more

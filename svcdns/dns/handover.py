@@ -1,7 +1,7 @@
 """The link between a worker and the forwarder: what is handed over, and what is handed back.
 
 Each worker has one end of a link, a socket pair that the supervisor made (svcdns.server.sockets), the
-forwarder has the other ends.  Neither end closes when a process dies, so what waits in it is served by the next one.
+forwarder has the other ends.  Neither end closes when a process dies: the next one serves what waits.
 
 * A worker never waits for the forwarder: a link that is full is a refusal (SERVFAIL, EDE 23).
 * An `Errand` says how the reply is to get back; UDP clients are answered by the forwarder itself,
@@ -26,6 +26,8 @@ HAND_OVER = b""
 
 OLDEST_SECONDS = 3.0
 """A question that has waited for longer has been given up by whoever asked."""
+LIFELESS_SECONDS = 1.0
+"""A forwarder that has shown no life for so long gets no more questions."""
 GIVEN_UP_SECONDS = 5.0
 """After this time no reply will come any more."""
 _BATCH = 64
@@ -105,14 +107,20 @@ Take = Callable[[bytes | None], None]
 class Handover:
     """A worker's end of its link, for those who answer: hands over, or says that it can't."""
 
-    def __init__(self, link: socket.socket | None) -> None:
-        """Without a link nothing is ever handed over."""
+    def __init__(
+        self, link: socket.socket | None, last_beat: Callable[[], float] = lambda: float("inf")
+    ) -> None:
+        """Without a link nothing is ever handed over.
+
+        `last_beat` says when the forwarder last showed life, as `now` gives it.  One that has just died is
+        started again at once and answers what waits in the link, so it is given up only after a while.
+        """
         self._link = link
+        self._last_beat = last_beat
+        self._begun = now()
         # Not from 0: replies to a former worker's questions may still come.
         self._ticket = int.from_bytes(os.urandom(6)) << 8
         self._takers: dict[int, tuple[float, Take]] = {}
-        self.is_open = True
-        """Whether the forwarder shows life, as far as is known."""
 
     def over_udp(self, packet: bytes, client: Any, listener: int, ancillary: Ancillary) -> bool:
         """Hand a datagram over; False if nobody will answer it."""
@@ -155,4 +163,6 @@ class Handover:
                 take(reply.message)
 
     def _send(self, errand: Errand) -> bool:
-        return self.is_open and self._link is not None and send(self._link, errand)
+        if self._link is None or errand.came - max(self._begun, self._last_beat()) > LIFELESS_SECONDS:
+            return False
+        return send(self._link, errand)

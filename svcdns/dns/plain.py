@@ -52,7 +52,7 @@ _USUAL = {number.to_bytes(2): slot for number, slot in tally.TYPE_SLOT.items() i
 
 def no_cache(_: bytes) -> None:
     """Return what is in a cache that holds nothing."""
-    return None
+    return
 
 
 class PlainPath:

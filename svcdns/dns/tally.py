@@ -77,7 +77,7 @@ SINGLE = {
     "cache_hits": "Forwarded questions answered from the cache.",
     "cache_misses": "Forwarded questions for which upstreams were asked, or that joined such a one.",
     "stale_answers": "Forwarded questions answered with what had run out, as no upstream answered.",
-    "forward_refused": "Questions not forwarded: the forwarder down or overloaded, or a client's limit reached.",
+    "forward_refused": "Questions not forwarded: the forwarder down or overloaded, or a client at its limit.",
     "forward_loops": "Our own questions that came back to us through an upstream.",
 }
 """Single counters and their help texts, in slot order from COUNTERS on."""

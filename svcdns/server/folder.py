@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from svcdns.config import Endpoint
-from svcdns.config_names import endpoint
 
 LOCK = "lock"
 ADDRESSES = "addresses.json"
@@ -125,8 +124,8 @@ def give_to(folder: Path, name: str) -> None:
     account = pwd.getpwnam(name)
     os.chown(folder, account.pw_uid, account.pw_gid, follow_symlinks=False)
     for inside, folders, files in os.walk(folder):  # follows no links
-        for name in (*folders, *files):
-            os.chown(Path(inside, name), account.pw_uid, account.pw_gid, follow_symlinks=False)
+        for entry in (*folders, *files):
+            os.chown(Path(inside, entry), account.pw_uid, account.pw_gid, follow_symlinks=False)
     os.initgroups(name, account.pw_gid)
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
@@ -138,15 +137,6 @@ def tell_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: in
     fresh = folder / (ADDRESSES + ".new")
     fresh.write_text(json.dumps(told) + "\n")
     fresh.replace(folder / ADDRESSES)
-
-
-def dns_addresses(folder: Path) -> list[Endpoint]:
-    """Return where the running server answers DNS; [] where nothing says so."""
-    try:
-        told = json.loads((folder / ADDRESSES).read_text())
-        return [endpoint(text) for text in told["dns"]]
-    except (OSError, ValueError, KeyError):
-        return []
 
 
 def tell_forwarder(folder: Path, text: str) -> None:

@@ -28,6 +28,7 @@ from svcdns.dns.forward.forwarder import Forwarder, Limits
 from svcdns.dns.forward.routes import Routes
 from svcdns.dns.handover import now as handover_now
 from svcdns.dns.tally import Tally
+from svcdns.listening import dns_endpoints
 from svcdns.store.cache import Cache
 from svcdns.store.environment import NotThere, open_store
 from svcdns.store.snapshot import Snapshot, Snapshots
@@ -55,9 +56,8 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     store = _Store(config)
     udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
     links = [socket.socket(fileno=descriptor) for descriptor in handoff.links]
-    addresses = folder.dns_addresses(config.data) or list(config.dns.listen)
     with contextlib.closing(Cache(config.data, config.cache.octets)) as cache:
-        routes = Routes(config.forward, addresses)
+        routes = Routes(config.forward, dns_endpoints(config))
         flights = Flights(routes.pool, cache, config.cache)
         forwarder = Forwarder(
             udp,
@@ -78,8 +78,8 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             folder.tell_forwarder(config.data, json.dumps(told))
 
         async def flush(prefix: bytes) -> int:
-            flushed = 0
-            while some := cache.flush_some(prefix):
+            flushed, most = 0, cache.entries  # what comes meanwhile is new
+            while flushed < most and (some := cache.flush_some(prefix)):
                 flushed += some
                 await asyncio.sleep(0)  # questions come first
             return flushed

@@ -25,7 +25,6 @@ from svcdns.config import Config
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
 from svcdns.dns.handover import Handover
-from svcdns.dns.handover import now as handover_now
 from svcdns.dns.tally import Tally
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
@@ -41,9 +40,6 @@ from .process import run
 OPEN_AGAIN_SECONDS = 0.05
 HAND_OVER_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
-LOOK_SECONDS = 0.1
-LIFELESS_SECONDS = 1.0
-"""A forwarder that has shown no life for so long gets no more questions."""
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +53,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]
     worker.try_to_open()
     listeners = await worker.listen(udp, tcp)
-    chores = [
-        asyncio.create_task(work)
-        for work in (worker.open(), worker.hand_over_again_and_again(), worker.watch_forwarder())
-    ]
+    chores = [asyncio.create_task(work) for work in (worker.open(), worker.hand_over_again_and_again())]
     await stop.wait()
     counters.set(handoff.worker + 1, "ready", 0)
     await _drain(udp)
@@ -91,7 +84,7 @@ class Worker:
         self.tally = Tally()
         self.tally.slots[:] = self._slot.read()
         self.rights = Rights(Access.of(config))
-        self.handover = Handover(link)
+        self.handover = Handover(link, lambda: counters.get(counters.forwarder, "beat") / 1000)
         self._cache = CacheReader(config.data) if link is not None else None
         self.answerer = Answerer(
             self.tally,
@@ -160,18 +153,6 @@ class Worker:
             self.handover.give_up_old()
             await asyncio.sleep(HAND_OVER_SECONDS)
             self.hand_over()
-
-    async def watch_forwarder(self) -> None:
-        """Hand over only while the forwarder shows life; until cancelled.
-
-        One that has just died is started again at once, and answers what waits in the link.
-        """
-        row, counters = self._counters.forwarder, self._counters
-        started = handover_now()
-        while True:
-            beat = max(started, counters.get(row, "beat") / 1000)
-            self.handover.is_open = handover_now() - beat < LIFELESS_SECONDS
-            await asyncio.sleep(LOOK_SECONDS)
 
 
 class _ShownTransfers(Transfers):

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from running_container import ...`
 
+import resolving
 from base_image import NotMade, base_image, pip_mounts
 from running import SOURCE
 from running_container import Podman, RunningContainer, Serve
@@ -62,6 +63,23 @@ def serve(podman: Podman, image: str) -> Iterator[Serve]:
 
     with podman.cleaning():
         yield start
+
+
+@pytest.fixture(scope="module")
+def network(podman: Podman) -> Iterator[resolving.Network]:
+    """A network for containers that ask svcdns."""
+    with podman.cleaning():
+        yield resolving.network(podman)
+
+
+@pytest.fixture(scope="module")
+def upstream(need: Callable[..., str], network: resolving.Network) -> Iterator[resolving.Upstream]:
+    """Who knows the names outside, for svcdns in that network or on this machine."""
+    need("unbound")
+    if os.geteuid():
+        _is_missing("it takes root to answer in a network of containers")
+    with resolving.Upstream(network) as running:
+        yield running
 
 
 def _is_missing(text: str) -> None:

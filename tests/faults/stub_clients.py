@@ -24,7 +24,8 @@ from dns import edns, rcode
 from dns import query as dns_query
 from dns.exception import Timeout
 from dns.message import Message, make_query
-from running import wait_for
+from expecting import SERVICES, WEB
+from running import RunningServer, wait_for
 
 RESOLVER_SECONDS = 5.0
 """After this a stub resolver asks again (resolv.conf's timeout): nothing may take so long.  Upstreams have
@@ -84,15 +85,28 @@ def ask(where: tuple[str, int], question: Question) -> Result:
     """Ask as a stub resolver: again after RESOLVER_SECONDS, TRIES times in all."""
     begun = time.monotonic()
     reply = None
-    for tries in range(1, TRIES + 1):
+    tries = 0
+    while reply is None and tries < TRIES:
+        tries += 1
         query = make_query(question.name, question.rrtype, use_edns=0, payload=1232)
         send = dns_query.tcp if question.tcp else dns_query.udp
         try:
             reply = send(query, where[0], port=where[1], timeout=RESOLVER_SECONDS)
-            break
         except (Timeout, OSError, EOFError):
             continue
     return Result(question, reply, time.monotonic() - begun, tries)
+
+
+def serve(server: RunningServer, outside: str = "first.load.example") -> None:
+    """Register the own name, and return when every worker gives answers for names outside."""
+    assert server.post(SERVICES, WEB).status == 201
+    wait_for(
+        lambda: all(
+            reply.rcode() == rcode.NOERROR and reply.answer
+            for reply in server.ask_every_worker(outside).values()
+        ),
+        "every worker's first answer from upstream",
+    )
 
 
 def ask_all(where: tuple[str, int], questions: Iterable[Question]) -> list[Result]:
@@ -127,9 +141,7 @@ class Clients:
     def until(self, more: int, what: Callable[[Result], bool] = lambda result: True) -> None:
         """Return when `more` results of a kind have come from now on."""
         before = len(self.results)
-        wait_for(
-            lambda: self.wrong or sum(map(what, self.results[before:])) >= more, f"{more} more results"
-        )
+        wait_for(lambda: self.wrong or sum(map(what, self.results[before:])) >= more, f"{more} more results")
         assert not self.wrong, self.wrong
 
     def __enter__(self) -> Self:

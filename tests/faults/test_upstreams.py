@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from running import RunningServer, wait_for
-from stub_clients import RESOLVER_SECONDS, Question, Result, ask, ask_all
+from stub_clients import RESOLVER_SECONDS, Question, Result, ask, ask_all, serve
 from upstreams import Misbehaving, Unbound
 
 GOOD, BROKEN = ["192.0.2.10"], ["192.0.2.7"]
@@ -83,6 +83,7 @@ def server(broken: dict[str, Misbehaving], good: Unbound) -> Iterator[RunningSer
 @pytest.fixture(scope="module")
 def results(server: RunningServer) -> dict[str, list[Result]]:
     """By zone: those of a first round, in which broken ones pass for good, and of a second one."""
+    serve(server)
     zones = [zone(how, "alone") for how in (*USELESS, *ODD)]
     zones += [zone(how, policy, "beside") for how in USELESS for policy in POLICIES]
     found: dict[str, list[Result]] = {one: [] for one in zones}
@@ -137,7 +138,9 @@ def test_they_are_known_for_what_they_are(server: RunningServer, results: dict[s
         labels = ("svcdns_upstream_questions_total{", f'zone="{zone(how, "alone")}', 'outcome="garbage"')
 
         def counted(labels: tuple[str, ...] = labels) -> bool:
-            lines = [line for line in server.get("/metrics").text.splitlines() if line.startswith("svcdns_up")]
+            lines = [
+                line for line in server.get("/metrics").text.splitlines() if line.startswith("svcdns_up")
+            ]
             return any(float(line.split()[-1]) > 0 for line in lines if all(part in line for part in labels))
 
         wait_for(counted, f"the metric of {how}")

@@ -37,7 +37,7 @@ def flush(
     """Run the command against a Control; return its exit code, what it printed, what was to be flushed."""
     flushed: list[bytes] = []
 
-    def forget(prefix: bytes) -> int:
+    async def forget(prefix: bytes) -> int:
         flushed.append(prefix)
         return count
 

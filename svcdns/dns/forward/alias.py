@@ -12,12 +12,12 @@ from io import BytesIO
 from dns import message as dns_message
 from dns.rrset import RRset
 
-from .. import cached, codes, edns
 from svcdns.dns.draft import Draft
 from svcdns.dns.edns import Edns
 from svcdns.dns.fit import full_owner_rrs
 from svcdns.dns.reply import Frame, write
 
+from .. import cached, codes, edns
 from .ask import Ask
 
 _HEADER = b"\0\0\1\0\0\1\0\0\0\0\0\0"

@@ -70,7 +70,7 @@ class Control:
     """Listens for the lines that `svcdns cache` sends."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        """`seconds` is what a connection gets from its beginning to its end."""
+        """`seconds` is what a client gets to ask, and again to take the answer; a flush has no limit."""
         self._seconds = seconds
         self._server: asyncio.Server | None = None
         self._ends = False
@@ -127,8 +127,8 @@ class Control:
         is_one_too_many = len(self._connections) >= MOST_CONNECTIONS
         self._connections.add(task)
         try:
+            answer = _busy() if is_one_too_many else await self._answer(reader, flush)
             async with asyncio.timeout(self._seconds):
-                answer = _busy() if is_one_too_many else await self._answer(reader, flush)
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
                 writer.close()
@@ -143,7 +143,8 @@ class Control:
 
     async def _answer(self, reader: asyncio.StreamReader, flush: Flush) -> dict[str, Any]:
         try:
-            key = await _asked(reader)
+            async with asyncio.timeout(self._seconds):
+                key = await _asked(reader)
         except BadRequest as wrong:
             return {"error": str(wrong)}
         try:

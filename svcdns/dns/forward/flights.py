@@ -19,9 +19,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from svcdns.config import CacheConfig
-from .. import cached, codes
 from svcdns.store.cache import Cache, now
 
+from .. import cached, codes
 from .ask import Ask, Received, Unresolved
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Flights:
         self._config = config
         self._waiting: dict[Ask, list[Land]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._commits = False
+        self._landing: list[tuple[Ask, bytes]] = []
 
     def __len__(self) -> int:
         """Return how many flights there are."""
@@ -81,14 +81,24 @@ class Flights:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+        self._land()
 
     async def _fly(self, ask: Ask) -> None:
-        reply = cached.failure(codes.EDE_NETWORK_ERROR, now())
+        reply = cached.failure(codes.EDE_NETWORK_ERROR, now(), "the forwarder ends")
         try:
             reply = await self._resolve(ask)
         except Exception:
             log.exception("a question could not be forwarded: %r", ask)
         finally:
+            if not self._landing:
+                asyncio.get_running_loop().call_soon(self._land)
+            self._landing.append((ask, reply))
+
+    def _land(self) -> None:
+        """Write what came in this turn of the loop, in one transaction, then tell all who wait for it."""
+        landing, self._landing = self._landing, []
+        self._cache.commit()
+        for ask, reply in landing:
             for land in self._waiting.pop(ask):
                 try:
                     land(reply)
@@ -106,7 +116,7 @@ class Flights:
         try:
             received = await pool.resolve(ask)
         except Unresolved as failed:
-            return self._keep(key, self._stale(key) or cached.failure(failed.ede, now()))
+            return self._keep(key, self._stale(key) or cached.failure(failed.ede, now(), str(failed)))
         return self._keep(key, cached.pack(received, now(), self._config))
 
     def _stale(self, key: bytes) -> bytes | None:
@@ -114,17 +124,10 @@ class Flights:
         return cached.stale(stored, now()) if stored is not None else None
 
     def _keep(self, key: bytes, reply: bytes) -> bytes:
-        """Put a reply into the cache if it may be kept; what comes in one turn is written at once."""
+        """Put a reply into the cache if it may be kept."""
         if cached.is_fresh(reply, now()):
             self._cache.put(key, reply)
-            if not self._commits:
-                self._commits = True
-                asyncio.get_running_loop().call_soon(self._commit)
         return reply
-
-    def _commit(self) -> None:
-        self._commits = False
-        self._cache.commit()
 
 
 def _key(ask: Ask) -> bytes:

@@ -1,7 +1,6 @@
-"""Connections for httpcore on asyncio's streams: connect where we say, close when we say.
+"""Connections for httpcore on asyncio's streams: they lead where we say, whatever host stands in the URL.
 
-httpcore's own ones leave a socket behind when a TLS handshake is cancelled, and an exchange that waits on
-a connection doesn't notice that the pool is closed.
+httpcore's own ones leave their socket behind when a TLS handshake is cancelled.
 """
 
 from __future__ import annotations
@@ -13,29 +12,25 @@ from typing import Any
 
 import httpcore
 
+from .upstream import connect
+
 
 class Network(httpcore.AsyncNetworkBackend):
-    """Opens TLS connections to one place, whatever host stands in the URL, and knows them all."""
+    """Opens TLS connections to one place."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.place = (host, port)
-        self.streams: set[Stream] = set()
+        self._place = (host, port)
 
     async def connect_tcp(self, *_: object, **__: object) -> Stream:
         """Return what will be a connection: it is made together with its TLS."""
-        return Stream(self)
-
-    async def close(self) -> None:
-        """Close all connections; whoever waits on one sees its end."""
-        for stream in list(self.streams):
-            await stream.aclose()
+        return Stream(*self._place)
 
 
 class Stream(httpcore.AsyncNetworkStream):
     """One connection.  Time limits are the caller's (asyncio.timeout)."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, host: str, port: int) -> None:
+        self._place = (host, port)
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -43,11 +38,7 @@ class Stream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> Stream:
         """Connect.  Raises OSError."""
-        host, port = self._network.place
-        self._reader, self._writer = await asyncio.open_connection(
-            host, port, ssl=ssl_context, server_hostname=server_hostname
-        )
-        self._network.streams.add(self)
+        self._reader, self._writer = await connect(*self._place, ssl_context, server_hostname)
         return self
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -63,7 +54,6 @@ class Stream(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         """Close at once: a TLS close would wait for the other side."""
-        self._network.streams.discard(self)
         if self._writer is not None:
             self._writer.transport.abort()
             with contextlib.suppress(OSError):

@@ -76,7 +76,7 @@ class HttpsUpstream:
             session.under_way -= 1
             if session is not self._session and not session.under_way:
                 self._sessions.discard(session)
-                await session.close()
+                await session.pool.aclose()
 
     async def close(self) -> None:
         """Close all connections; what is under way gets NoReply."""
@@ -85,7 +85,7 @@ class HttpsUpstream:
         for timeout in self._timeouts:
             timeout.reschedule(now)
         for session in list(self._sessions):
-            await session.close()
+            await session.pool.aclose()
 
     async def _ask(self, session: _Session, ask: Ask) -> Received:
         try:
@@ -114,20 +114,15 @@ class _Session:
     """Connections that live and die together."""
 
     def __init__(self, tls: ssl.SSLContext, place: tuple[str, int]) -> None:
-        self.network = Network(*place)
         self.pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             http2=True,
             max_connections=_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
-            network_backend=self.network,
+            network_backend=Network(*place),
         )
         self.under_way = 0
         self.replies = 0
-
-    async def close(self) -> None:
-        await self.network.close()
-        await self.pool.aclose()
 
 
 def _header(response: httpcore.Response, name: bytes) -> bytes:

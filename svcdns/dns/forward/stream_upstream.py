@@ -23,7 +23,7 @@ from functools import partial
 from .ask import Ask, Received
 from .query import message
 from .received import Garbage, read
-from .upstream import EdnsHabit, EdnsRefused, NoReply, refuses_edns, until, why
+from .upstream import EdnsHabit, EdnsRefused, NoReply, connect, refuses_edns, until, why
 
 IDLE_SECONDS = 10.0
 CONNECTIONS = 4
@@ -176,10 +176,8 @@ class _Connection:
 
     async def _open(self) -> asyncio.StreamReader:
         """Connect, and send what waits."""
-        host, port = self._upstream.place
-        tls = self._upstream.tls
-        name = self._upstream.server_name if tls is not None else None
-        reader, self._writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=name)
+        upstream = self._upstream
+        reader, self._writer = await connect(*upstream.place, upstream.tls, upstream.server_name)
         for ident, query in self._queries.items():
             self._send(ident, query)
         return reader

@@ -86,6 +86,24 @@ def tls_context(ca: Path | None) -> ssl.SSLContext:
     return context
 
 
+async def connect(
+    host: str, port: int, tls: ssl.SSLContext | None, server_name: str | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection, with TLS where there is a context.  Raises OSError.
+
+    TLS is begun in a second step: asyncio's own single step, cancelled in a bad moment, leaves the
+    connection open.
+    """
+    reader, writer = await asyncio.open_connection(host, port)
+    if tls is not None:
+        try:
+            await writer.start_tls(tls, server_hostname=server_name)
+        except BaseException:
+            writer.transport.abort()
+            raise
+    return reader, writer
+
+
 class EdnsHabit:
     """Whether an upstream is asked with EDNS: it is, until it refuses."""
 

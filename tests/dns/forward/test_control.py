@@ -34,7 +34,7 @@ class Cache:
         self.flushed: list[bytes] = []
         self.fails = False
 
-    def flush(self, prefix: bytes) -> int:
+    async def flush(self, prefix: bytes) -> int:
         if self.fails:
             raise OSError("disk")
         self.flushed.append(prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import Any
 
 import dns.edns
@@ -277,12 +278,14 @@ def test_what_stands_just_inside_the_limits_is_accepted() -> None:
 
 
 def test_a_message_full_of_pointers_is_read_in_linear_time() -> None:
-    """Each pointer leads to the one before it: walked anew for each name, 3,000 would take minutes."""
+    """Each pointer leads to the one before it: walked anew for each name it takes 1,000 times as long."""
     first = END + 12
     chain = [12, *range(first, first + 2 * 7999, 2)]
     names = [rr(2, pointer(first + 2 * n)) for n in range(7999, 4999, -1)]
+    start = time.process_time()
     found = received(raw(rr(65280, b"".join(map(pointer, chain))), *names))
     assert found.counts[0] == 3001
+    assert time.process_time() - start < 1.0  # a hundred times what it takes
 
 
 def pointer(to: int) -> bytes:
