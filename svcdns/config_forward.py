@@ -1,6 +1,6 @@
 """What the options of [forward] may hold: upstreams, and the zones that have upstreams of their own.
 
-How an upstream is spelt is said in one place, svcdns.dns.forward.spec, which the forwarder reads it with
+How an upstream is spelt is said in one place, svcdns.upstream_spec, which the forwarder reads it with
 too.  Standard library only.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from .config import POLICIES, Config, Endpoint, ForwardZone
 from .config_names import Problem, Wrong, each, zone
-from .dns.forward.own_address import own_listener
-from .dns.forward.spec import parse
+from .own_address import own_listener
+from .upstream_spec import parse
 
 _ZONE_KEYS = ("name", "upstreams", "policy")
 

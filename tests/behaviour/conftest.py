@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cluster_world import ...`
 
 from cluster_world import Object, Reply, World, config
+from forwarding_world import ForwardingWorld, forwarding_config
+from upstreams import Unbound
 
 MakeWorld = Callable[..., World]
 
@@ -45,6 +47,41 @@ def make_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
 def new_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
     """Return a function that makes a world for one test, which may change it."""
     yield from _worlds(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def upstream(need: Callable[..., str]) -> Iterator[Unbound]:
+    """Give a real upstream, one for all tests of a module."""
+    need("unbound")
+    with Unbound(tls=False, https=False) as running:
+        yield running
+
+
+@pytest.fixture
+def forward_to(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ForwardingWorld]]:
+    """Return a function that makes a world for one test: `forward_to(["127.0.0.1:5300"], *objects)`."""
+    yield from _forwarding_worlds(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def forward_all_to(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ForwardingWorld]]:
+    """Return the same for a world for all tests of a module, which none of them may change."""
+    yield from _forwarding_worlds(tmp_path_factory)
+
+
+def _forwarding_worlds(factory: pytest.TempPathFactory) -> Iterator[Callable[..., ForwardingWorld]]:
+    made: list[ForwardingWorld] = []
+
+    def make(upstreams: Iterable[str], *objects: Object, **options: Any) -> ForwardingWorld:
+        """Forward to `upstreams`; `options` are of [dns], `forward`, `cache` and `acl` of these."""
+        world = ForwardingWorld(factory.mktemp("world"), forwarding_config(upstreams, **options))
+        made.append(world)
+        world.add(*objects)
+        return world
+
+    yield make
+    for world in made:
+        world.close()
 
 
 @pytest.fixture(scope="module")

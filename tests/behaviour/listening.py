@@ -37,7 +37,7 @@ async def listening(
     transfer_to: Sequence[Any],
 ) -> AsyncIterator[tuple[str, int]]:
     """Listen; yield (host, port)."""
-    udp, tcp = _sockets()
+    udp, tcp = sockets()
     transfers = Transfers(
         Rights(Access(AclConfig(), forwards=False, transfer_to=transfer_to)), folder, begin, counters
     )
@@ -54,7 +54,7 @@ async def listening(
         tcp.close()
 
 
-def _sockets() -> tuple[socket.socket, socket.socket]:
+def sockets() -> tuple[socket.socket, socket.socket]:
     """Bind UDP and TCP to one port that the kernel chooses."""
     while True:
         tcp = socket.create_server((HOST, 0))
@@ -68,8 +68,9 @@ def _sockets() -> tuple[socket.socket, socket.socket]:
             return udp, tcp
 
 
-async def ask_udp(place: tuple[str, int], query: dns.message.Message) -> Reply:
-    reply = await dns.asyncquery.udp(query, place[0], HANG, place[1], ignore_unexpected=True)
+async def ask_udp(place: tuple[str, int], query: dns.message.Message, source: str | None = None) -> Reply:
+    """Ask; `source` is the address of the client."""
+    reply = await dns.asyncquery.udp(query, place[0], HANG, place[1], source, ignore_unexpected=True)
     return reply_to(query, reply.wire)
 
 

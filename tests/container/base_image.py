@@ -16,19 +16,24 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from running_container import Podman
 
 _SUITE = "bookworm"
+PYTHON = ("python3", "python3-venv", "ca-certificates", "libcap2-bin")
+"""What the Dockerfile needs of its base."""
+WHOLE_SYSTEM = (
+    *("python3", "iproute2", "dbus", "systemd", "systemd-sysv", "systemd-resolved"),
+    *("network-manager", "dnsmasq-base"),
+)
+"""What makes a machine, with the resolvers that machines have."""
 _RECIPE = (
     "--variant=minbase",
-    "--include=python3,python3-venv,ca-certificates,libcap2-bin",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
-    _SUITE,
 )
 _BUILD_SECONDS = 600.0
 
@@ -55,19 +60,20 @@ class NotMade(Exception):
     """The base image can't be made on this machine; the text says why."""
 
 
-def base_image(podman: Podman, mmdebstrap: str) -> str:
-    """Return the name of the base image, made and imported where it is not there yet.
+def base_image(podman: Podman, mmdebstrap: str, packages: Sequence[str] = PYTHON) -> str:
+    """Return the name of an image of Debian with some packages, made and imported where it is not there yet.
 
     Raises NotMade.
     """
-    digest = hashlib.sha256(" ".join(_RECIPE).encode()).hexdigest()[:12]
+    recipe = (*_RECIPE, f"--include={','.join(packages)}", _SUITE)
+    digest = hashlib.sha256(" ".join(recipe).encode()).hexdigest()[:12]
     name = f"localhost/svcdns-test-base:{digest}"
     if podman.attempt("image", "exists", name).returncode != 0:
-        podman.run("import", str(_root_file_system(mmdebstrap, digest)), name, seconds=_BUILD_SECONDS)
+        podman.run("import", str(_root_file_system(mmdebstrap, recipe, digest)), name, seconds=_BUILD_SECONDS)
     return name
 
 
-def _root_file_system(mmdebstrap: str, digest: str) -> Path:
+def _root_file_system(mmdebstrap: str, recipe: Sequence[str], digest: str) -> Path:
     folder = _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"base-{_SUITE}-{digest}.tar"
@@ -75,7 +81,7 @@ def _root_file_system(mmdebstrap: str, digest: str) -> Path:
         fresh = folder / f"{kept.stem}.{os.getpid()}.tar"
         try:
             done = subprocess.run(
-                [mmdebstrap, *_RECIPE[:-1], _SUITE, str(fresh)],
+                [mmdebstrap, *recipe, str(fresh)],
                 capture_output=True,
                 text=True,
                 timeout=_BUILD_SECONDS,

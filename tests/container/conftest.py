@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from running_container import ...`
 
 import resolving
-from base_image import NotMade, base_image, pip_mounts
+from base_image import WHOLE_SYSTEM, NotMade, base_image, pip_mounts
 from running import SOURCE
 from running_container import Podman, RunningContainer, Serve
 
@@ -36,6 +36,18 @@ def base(podman: Podman, need: Callable[..., str]) -> str:
         return named
     try:
         return base_image(podman, need("mmdebstrap"))
+    except NotMade as reason:
+        _is_missing(str(reason))
+        raise
+
+
+@pytest.fixture(scope="session")
+def whole_system(podman: Podman, need: Callable[..., str]) -> str:
+    """Name of an image with systemd as its first process, resolved and NetworkManager."""
+    if os.geteuid():
+        _is_missing("it takes root to run systemd in a container")
+    try:
+        return base_image(podman, need("mmdebstrap"), WHOLE_SYSTEM)
     except NotMade as reason:
         _is_missing(str(reason))
         raise

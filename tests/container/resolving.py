@@ -19,6 +19,8 @@ from upstreams import HOST, Unbound
 OUTSIDE = "www.example.org"
 OUTSIDE_ADDRESS = "192.0.2.10"
 """What the upstream knows, among more."""
+NO_SUCH_NAME = "no such name"
+"""What a program is told of a name that does not exist."""
 SEARCH = ("default.svc.cluster.local", "svc.cluster.local", "cluster.local")
 
 GET_ADDRESSES = """
@@ -60,9 +62,11 @@ def network(podman: Podman) -> Network:
 class Upstream(Unbound):
     """unbound on this machine's address in a network of containers."""
 
-    def __init__(self, where: Network) -> None:
+    def __init__(self, where: Network, port: int = 0) -> None:
+        """`port` 0: any that is free."""
         super().__init__(tls=False, https=False, recursive=True)
         self._gateway = where.gateway
+        self._chosen = port
 
     @property
     def address(self) -> str:
@@ -72,22 +76,22 @@ class Upstream(Unbound):
     def _configure(self) -> list[str]:
         arguments = super()._configure()
         file = self.folder / "unbound.conf"
-        here = f"  interface: {HOST}@"
+        here = f"  interface: {HOST}@{self.port}\n"
+        self.port = self._chosen or self.port
         # A bridge has its address only while there are containers on it.
-        there = f"  ip-freebind: yes\n  access-control: 0.0.0.0/0 allow\n  interface: {self._gateway}@"
-        file.write_text(file.read_text().replace(here, there))
+        there = f"  interface: {self._gateway}@{self.port}\n  ip-freebind: yes\n"
+        file.write_text(file.read_text().replace(here, there + "  access-control: 0.0.0.0/0 allow\n"))
         return arguments
 
 
-class Client:
-    """A container that waits for commands."""
+class Inside:
+    """A container in which commands can be run."""
 
-    def __init__(self, podman: Podman, image: str, *options: str) -> None:
-        """`options` are those of `podman run`; the image has python3."""
+    def __init__(self, podman: Podman, *arguments: str) -> None:
+        """`arguments` are those of `podman run`: options, the image, which has python3, and a command."""
         self._podman = podman
-        self.name = podman.fresh_name("rm", "--force", "--time", "0")
-        sleep = ("--entrypoint", "sleep", image, "infinity")
-        podman.run("run", "--detach", "--name", self.name, *options, *sleep)
+        self.name = podman.fresh_name("rm", "--force", "--volumes", "--time", "0")
+        podman.run("run", "--detach", "--name", self.name, *arguments)
 
     def execute(self, *command: str) -> str:
         """Return what a command in the container says; raises AssertionError when it fails."""
@@ -97,10 +101,22 @@ class Client:
         """Return what Python code in the container prints, which is to be JSON."""
         return json.loads(self.execute("python3", "-c", code, *arguments))
 
-    def addresses(self, *names: str) -> dict[str, tuple[list[str] | str, float]]:
+    def look_up(self, *names: str) -> dict[str, tuple[list[str] | str, float]]:
         """Return the addresses of each name, or why there are none, and how many seconds it took."""
         found = self.python(GET_ADDRESSES, *names)
         return {name: (what, seconds) for name, (what, seconds) in found.items()}
+
+    def addresses(self, *names: str) -> dict[str, list[str] | str]:
+        """Return the addresses of each name, or why there are none."""
+        return {name: what for name, (what, _) in self.look_up(*names).items()}
+
+
+class Client(Inside):
+    """A container that does nothing but wait for commands."""
+
+    def __init__(self, podman: Podman, image: str, *options: str) -> None:
+        """`options` are those of `podman run`."""
+        super().__init__(podman, *options, "--entrypoint", "sleep", image, "infinity")
 
 
 def dns_options(address: str) -> Iterator[str]:

@@ -39,12 +39,13 @@ class Podman:
     def __init__(self, program: str, folder: Path) -> None:
         """`folder` is for its configuration; a CONTAINERS_CONF of the user's wins over ours."""
         self._program = program
-        self._environ = dict(os.environ)
+        self.environ = dict(os.environ)
+        """What it is started with, and whatever starts it for us has to be."""
         runc = shutil.which("runc", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if runc and "CONTAINERS_CONF" not in os.environ:
             file = folder / "containers.conf"
             file.write_text(_RUNC)
-            self._environ["CONTAINERS_CONF"] = str(file)
+            self.environ["CONTAINERS_CONF"] = str(file)
         self._made: list[tuple[str, ...]] = []
 
     def run(self, *arguments: str, seconds: float = GUARD_SECONDS) -> str:
@@ -58,7 +59,7 @@ class Podman:
         """Run a command that may fail."""
         return subprocess.run(
             [self._program, *arguments],
-            env=self._environ,
+            env=self.environ,
             capture_output=True,
             text=True,
             timeout=seconds,
@@ -81,6 +82,14 @@ class Podman:
         name = self.fresh_name("network", "rm", "--force")
         self.run("network", "create", "--disable-dns", name)
         return name
+
+    def free_subnet(self) -> str:
+        """Return a subnet (/24) that podman would give to the next network."""
+        name = self.fresh_name("network", "rm", "--force")
+        self.run("network", "create", "--disable-dns", name)
+        subnet: str = json.loads(self.run("network", "inspect", name))[0]["subnets"][0]["subnet"]
+        self.run("network", "rm", name)
+        return subnet
 
     @contextlib.contextmanager
     def cleaning(self) -> Iterator[None]:

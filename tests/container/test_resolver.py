@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from resolving import OUTSIDE, OUTSIDE_ADDRESS, Client, Network, Upstream, dns_options
+from page import block, put
+from resolving import NO_SUCH_NAME, OUTSIDE, OUTSIDE_ADDRESS, SEARCH, Client, Network, Upstream, dns_options
 from running import GUARD_SECONDS, SOURCE, RunningServer
 from running_container import Podman, RunningContainer
 
 pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 WEB = ["10.96.0.10"]
-NO_SUCH_NAME = "no such name"
 EXPECTED: dict[str, list[str] | str] = {
     "web": WEB,
     "web.default": WEB,
@@ -75,7 +77,7 @@ def client(podman: Podman, base: str, network: Network) -> Iterator[Callable[...
 
 
 def expect_every_name(client: Client) -> None:
-    found = client.addresses(*EXPECTED)
+    found = client.look_up(*EXPECTED)
     assert {name: what for name, (what, _) in found.items()} == EXPECTED
     slow = {name: seconds for name, (_, seconds) in found.items() if seconds > QUICK_SECONDS}
     assert not slow
@@ -92,6 +94,29 @@ def test_with_options_of_the_command_line(
     contained: RunningContainer, network: Network, client: Callable[..., Client]
 ) -> None:
     expect_every_name(client(*dns_options(network.server)))
+
+
+def test_with_the_configuration_of_podman(
+    contained: RunningContainer, podman: Podman, base: str, network: Network, tmp_path: Path
+) -> None:
+    lines = put(block("### podman and docker", "dns_servers"), {"172.30.0.53": network.server})
+    usual = Path(podman.environ["CONTAINERS_CONF"]).read_text() if "CONTAINERS_CONF" in podman.environ else ""
+    file = tmp_path / "containers.conf"
+    # One file here, which can have each table once; in containers.conf.d it is a second one.
+    file.write_text(lines + usual.replace("[containers]\n", ""))
+    configured = copy.copy(podman)
+    configured.environ = {**podman.environ, "CONTAINERS_CONF": str(file)}
+    with configured.cleaning():
+        expect_every_name(Client(configured, base, "--network", network.name))
+
+
+def test_the_page_shows_the_options_that_are_tried_here() -> None:
+    here = " ".join(dns_options("172.30.0.53"))
+    shown = block("### podman and docker", "podman run")
+    for option in here.split(" --"):
+        assert option in shown
+    daemon = json.loads(block("### podman and docker", "dns-opts"))
+    assert (daemon["dns-search"], daemon["dns-opts"]) == (list(SEARCH), ["ndots:5"])
 
 
 def test_with_the_file_that_the_api_gives(
@@ -119,11 +144,11 @@ def test_a_name_registered_now_is_found_now(
     contained: RunningContainer, network: Network, client: Callable[..., Client]
 ) -> None:
     inside = client(*dns_options(network.server))
-    assert inside.addresses("late")["late"][0] == NO_SUCH_NAME
+    assert inside.addresses("late")["late"] == NO_SUCH_NAME
     service = '{"metadata": {"name": "late"}, "spec": {"clusterIP": "10.96.0.77", "ports": [{"port": 80}]}}'
     connection = http.client.HTTPConnection(*contained.published("8053/tcp"), timeout=GUARD_SECONDS)
     path = "/api/v1/namespaces/default/services"
     connection.request("POST", path, service, {"Content-Type": "application/json"})
     assert connection.getresponse().status == 201
     connection.close()
-    assert inside.addresses("late")["late"][0] == ["10.96.0.77"]
+    assert inside.addresses("late")["late"] == ["10.96.0.77"]

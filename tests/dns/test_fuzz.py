@@ -11,12 +11,15 @@ import dns.rcode
 from dns_world import World, Z, rrset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outside_world import RIGHTS, cache_of, kinds
 
-from svcdns.dns import tally
+from svcdns.dns import access, tally
 from svcdns.dns.answer import Answerer
+from svcdns.dns.handover import HAND_OVER
 from svcdns.dns.plain import PlainPath
 from svcdns.dns.tally import TCP, UDP
 from svcdns.names.key import wire_of
+from svcdns.store.cache import now
 
 PACKETS = 120_000
 BATCH = 500
@@ -89,15 +92,19 @@ def mutated(rnd: random.Random) -> bytes:
     return bytes(packet)
 
 
-def check(packet: bytes, reply: bytes | None, transport: int) -> None:
+def check(packet: bytes, reply: bytes | None, transport: int, rights: int = access.NAMES) -> None:
     """Check what holds for every reply."""
     if len(packet) < 12 or packet[2] & 0x80:
         assert reply is None
         return
     assert reply is not None
+    if reply == HAND_OVER:
+        assert rights & access.FORWARD
+        assert packet[2] & 0x79 == 0x01, "a question that wants recursion"
+        return
     assert reply[:2] == packet[:2]
     assert reply[2] & 0xF9 == 0x80 | packet[2] & 0x79
-    assert reply[3] & 0xE0 == 0
+    assert reply[3] & 0xE0 == (0x80 if rights & access.FORWARD else 0)
     assert len(reply) <= (1232 if transport == UDP else 65535)
 
 
@@ -106,15 +113,20 @@ def test_a_hundred_thousand_packets(world: World) -> None:
     rnd = random.Random(seed)
     began = monotonic()
     known = question(f"web.default.svc.{Z}", 1)
-    answer = world.answerer.answer
+    outside = ("www.example.com", "local", ".")
+    caches = [cache_of(dict.fromkeys(outside, kind), now()) for kind in kinds("example.com")]
+    cache: dict[bytes, bytes] = {}
+    answer = Answerer(world.counters, cache=lambda key: cache.get(key), forwards=True).answer
     for start in range(0, PACKETS, BATCH):
+        cache = rnd.choice(caches)
         snapshot = world.snapshots.begin()
         for _ in range(BATCH):
             packet = rnd.randbytes(rnd.randrange(80)) if rnd.random() < 0.1 else mutated(rnd)
             transport = UDP if rnd.random() < 0.8 else TCP
-            reply = answer(packet, snapshot, transport)
-            check(packet, reply, transport)
-            if reply is not None and rnd.random() < 0.05 and reply[2] & 0x78 != UPDATE:
+            rights = rnd.choice(RIGHTS)
+            reply = answer(packet, snapshot, transport, rights)
+            check(packet, reply, transport, rights)
+            if reply and rnd.random() < 0.05 and reply[2] & 0x78 != UPDATE:
                 dns.message.from_wire(reply)  # raises for what is no message
         assert (answer(known, snapshot) or b"").endswith(b"\x0a\x60\0\x0a"), f"seed {seed}, batch {start}"
         snapshot.txn.abort()

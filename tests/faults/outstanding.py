@@ -8,6 +8,7 @@ than HOW_MANY wait.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import select
@@ -19,7 +20,7 @@ from collections import Counter
 from witness import make_question
 
 ADDRESSES = 10
-PATIENCE_SECONDS = 8.0
+PATIENCE_SECONDS = 5.0
 """After this a question counts as lost."""
 TICK_SECONDS = 0.002
 
@@ -64,14 +65,12 @@ class Crowd:
         """Read all replies that are there."""
         now = time.monotonic()
         for sock, waits in self._clients.items():
-            try:
+            with contextlib.suppress(BlockingIOError):
                 while reply := sock.recv(4096):
                     since = waits.pop(int.from_bytes(reply[:2]), None)
                     if since is not None:
                         self.said[str(reply[3] & 15)] += 1
                         self.longest = max(self.longest, now - since)
-            except OSError:
-                continue
             while waits and now - (oldest := next(iter(waits.items())))[1] > PATIENCE_SECONDS:
                 self.said["lost"] += 1
                 del waits[oldest[0]]

@@ -18,11 +18,12 @@ from dataclasses import replace
 
 import httpcore
 
+from svcdns.upstream_spec import Spec
+
 from .ask import Ask, Received
 from .https_network import Network
 from .query import message
 from .received import Garbage, read
-from .spec import Spec
 from .upstream import NoReply, why
 
 _TYPE = b"application/dns-message"

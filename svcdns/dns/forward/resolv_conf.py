@@ -20,9 +20,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from svcdns.config import Endpoint
-
-from .own_address import own_listener
-from .spec import parse as parse_upstream
+from svcdns.own_address import own_listener
+from svcdns.upstream_spec import parse as parse_upstream
 
 log = logging.getLogger(__name__)
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from svcdns.config import Endpoint, ForwardConfig, ForwardZone
 from svcdns.names.key import key_of
+from svcdns.own_address import own_listener
+from svcdns.upstream_spec import Spec, parse
 
 from .health import Health
 from .loops import LoopWatch
-from .own_address import own_listener
 from .pool import TOTAL_SECONDS, Pool
 from .resolv_conf import DNS_PORT, ResolvConf
-from .spec import Spec, parse
 from .upstream import make
 
 log = logging.getLogger(__name__)

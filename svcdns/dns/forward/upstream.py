@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from svcdns.dns import codes
+from svcdns.upstream_spec import Spec
 
 from .ask import Ask, Received
-from .spec import Spec
 
 WITHOUT_EDNS_SECONDS = 300.0
 """For so long an upstream that knows no EDNS is asked without it."""

@@ -15,9 +15,9 @@ from aiohttp import web
 from upstreams import HOST, Certificates
 
 from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.spec import parse
 from svcdns.dns.forward.upstream import NoReply, make
 from svcdns.names.key import key_of_wire, wire_of
+from svcdns.upstream_spec import parse
 
 HANG = 30.0
 SOON = 10.0

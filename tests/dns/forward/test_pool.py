@@ -18,9 +18,9 @@ from svcdns.dns import codes
 from svcdns.dns.forward.ask import Ask, Received, Unresolved
 from svcdns.dns.forward.health import Health
 from svcdns.dns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool
-from svcdns.dns.forward.spec import parse
 from svcdns.dns.forward.upstream import make
 from svcdns.names.key import key_of, wire_of
+from svcdns.upstream_spec import parse
 
 ROOM = 0.7
 """Seconds that a busy machine may take beside what is promised."""

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from svcdns import own_address
 from svcdns.config import Endpoint
-from svcdns.dns.forward import own_address, resolv_conf
-from svcdns.dns.forward.own_address import is_local, own_listener
+from svcdns.dns.forward import resolv_conf
 from svcdns.dns.forward.resolv_conf import MOST, ResolvConf, parse
+from svcdns.own_address import is_local, own_listener
 
 
 @pytest.fixture

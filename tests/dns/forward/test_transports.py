@@ -19,8 +19,8 @@ from upstreams import HOST, Certificates, Knot, Misbehaving, Unbound, free_port
 
 from svcdns.dns.forward import stream_upstream
 from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.spec import parse
 from svcdns.dns.forward.upstream import NoReply, Upstream, make
+from svcdns.upstream_spec import parse
 
 HANG = 30.0
 """Seconds: an upstream that is well answers sooner."""

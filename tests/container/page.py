@@ -1,0 +1,49 @@
+"""What docs/containers.md tells a user to write: its code blocks, with the addresses of a test in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from running import SOURCE
+
+PAGE = SOURCE / "docs" / "containers.md"
+
+
+def blocks(heading: str) -> list[str]:
+    """Return the code blocks right below a heading ("### compose"), in order."""
+    found: list[str] = []
+    at, inside = "", False
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("```"):
+            inside = not inside
+            if inside and at == heading:
+                found.append("")
+        elif not inside and line.startswith("#"):
+            at = line
+        elif inside and at == heading:
+            found[-1] += line + "\n"
+    assert found, f"{PAGE.name} has no code below {heading}"
+    return found
+
+
+def block(heading: str, *words: str) -> str:
+    """Return the one code block below a heading that has all these words."""
+    found = [text for text in blocks(heading) if all(word in text for word in words)]
+    assert len(found) == 1, f"{len(found)} blocks below {heading} have {words}"
+    return found[0]
+
+
+def put(text: str, values: Mapping[str, str]) -> str:
+    """Return a block with what stands in the page replaced; each of `values` has to be in it."""
+    for shown, meant in values.items():
+        assert shown in text, f"{shown} is not in\n{text}"
+        text = text.replace(shown, meant)
+    return text
+
+
+def path_of(text: str) -> Path:
+    """Return the path that the first line of a block says: `# /etc/...`."""
+    first = text.splitlines()[0]
+    assert first.startswith("# /"), f"no path in {first}"
+    return Path(first.removeprefix("# "))

@@ -1,0 +1,132 @@
+"""What the tests of flights share: upstreams that answer when the test says so, and a clock that it sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import dns.rdatatype
+import pytest
+from cached_world import SOA, Records, received
+
+from svcdns.config import CacheConfig
+from svcdns.dns import codes
+from svcdns.dns.forward import flights as flights_module
+from svcdns.dns.forward.ask import Ask, Received, Unresolved
+from svcdns.dns.forward.flights import Flights
+from svcdns.names.key import key_of, wire_of
+from svcdns.store.cache import Cache
+
+GUARD_SECONDS = 30
+CONFIG = CacheConfig(octets=1 << 20, max_ttl=1000, max_negative_ttl=100, stale=500)
+
+
+def ask_for(name: str, rrtype: str = "A", *, do: bool = False, cd: bool = False) -> Ask:
+    return Ask(key_of(name), int(dns.rdatatype.from_text(rrtype)), do, cd, wire_of(name))
+
+
+def name_of(ask: Ask) -> str:
+    labels, at = [], 0
+    while size := ask.name[at]:
+        labels.append(ask.name[at + 1 : at + 1 + size].decode())
+        at += 1 + size
+    return ".".join(labels) or "."
+
+
+def address(ask: Ask, last: int = 1, ttl: int = 300) -> Received:
+    """Return what an upstream says about a name: 192.0.2.LAST."""
+    return says(ask, [f"{name_of(ask)}. {ttl} IN A 192.0.2.{last}"])
+
+
+def nxdomain(ask: Ask) -> Received:
+    return says(ask, (), [SOA], codes.NXDOMAIN)
+
+
+def says(ask: Ask, answer: Records = (), authority: Records = (), rcode: int = 0) -> Received:
+    rrtype = dns.rdatatype.to_text(dns.rdatatype.RdataType(ask.rrtype))
+    return received(rrtype, answer, authority, rcode=rcode, name=name_of(ask))
+
+
+def truncated(ask: Ask) -> Received:
+    return replace(address(ask), truncated=True)
+
+
+NO_REPLY = Unresolved(codes.EDE_NO_REACHABLE_UPSTREAM, "no upstream answered")
+
+
+class Upstreams:
+    """A pool: what it is asked waits until the test answers."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.asked: list[Ask] = []
+        self._waiting: deque[tuple[Ask, asyncio.Future[Received]]] = deque()
+
+    def __len__(self) -> int:
+        """Return how many questions wait."""
+        return len(self._waiting)
+
+    async def resolve(self, ask: Ask) -> Received:
+        self.asked.append(ask)
+        reply: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ask, reply))
+        return await reply
+
+    async def answer(self, with_: object = address) -> None:
+        """Answer the question that has waited longest, once it comes.
+
+        `with_` is a function of the Ask, or an exception.
+        """
+        await until(lambda: self._waiting)
+        ask, reply = self._waiting.popleft()
+        if isinstance(with_, Exception):
+            reply.set_exception(with_)
+        else:
+            assert callable(with_)
+            reply.set_result(with_(ask))
+
+
+async def until(condition: object) -> None:
+    """Let the loop turn until something holds."""
+    assert callable(condition)
+    async with asyncio.timeout(GUARD_SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class Sky:
+    """Flights over upstreams of the test, with a real cache; `time` is what they take the time for."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> None:
+        self.time = 10_000
+        self.folder = folder
+        self.upstreams = Upstreams()
+        self.cache = Cache(folder, config.octets)
+        self.pool: Upstreams | None = self.upstreams
+        self.flights = Flights(lambda _: self.pool, self.cache, config)
+        monkeypatch.setattr(flights_module, "now", lambda: self.time)
+
+    def join(self, ask: Ask) -> asyncio.Future[bytes]:
+        """Ask; the future is what lands, and fails where something lands twice."""
+        landed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.flights.join(ask, landed.set_result)
+        return landed
+
+    async def asking(self, ask: Ask, with_: object = address) -> bytes:
+        """Ask, have upstreams answer, return what lands."""
+        landed = self.join(ask)
+        await self.upstreams.answer(with_)
+        return await asyncio.wait_for(landed, GUARD_SECONDS)
+
+
+@contextmanager
+def sky_over(folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> Iterator[Sky]:
+    sky = Sky(folder, monkeypatch, config)
+    try:
+        yield sky
+    finally:
+        sky.cache.close()

@@ -1,0 +1,68 @@
+"""A cache that holds forwarded answers of all kinds, as far as a worker sees it: a dict of octets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+from cached_world import CONFIG, NOW, SOA, received
+
+from svcdns.dns import cached, codes
+from svcdns.dns.access import FORWARD, NAMES, TRANSFER
+from svcdns.names.key import key_of
+
+RIGHTS = [0, NAMES, FORWARD, NAMES | FORWARD, NAMES | FORWARD | TRANSFER]
+TYPES = {"A": 1, "AAAA": 28, "MX": 15, "TXT": 16, "HTTPS": 65, "DS": 43, "ANY": 255, "PTR": 12}
+
+
+def addresses(name: str, count: int) -> list[str]:
+    return [f"{name}. 300 IN A 198.51.100.{number}" for number in range(count)]
+
+
+def kinds(name: str, now: int = NOW) -> dict[str, bytes]:
+    """Return stored forms of all kinds for a name, packed or failed some seconds ago."""
+    then = now - 2
+    name = name.rstrip(".")
+    soa = received("A", authority=[SOA], rcode=codes.NXDOMAIN, name=name)
+    two = received("A", addresses(name, 2), name=name)
+    spare = [f"example.com. 300 IN NS ns{n}.example.com." for n in range(9)]
+    glue = [f"ns{n}.example.com. 300 IN A 192.0.2.{n}" for n in range(9)]
+    chain = [f"{name}. 60 IN CNAME there.example.net.", "there.example.net. 300 IN A 192.0.2.9"]
+    gone = cached.stale(cached.pack(soa, now - 400, CONFIG), then)
+    old = cached.stale(cached.pack(two, now - 400, CONFIG), then)
+    assert gone is not None
+    assert old is not None
+    return {
+        "now": cached.pack(two, now, CONFIG),
+        "fresh": cached.pack(two, then, CONFIG),
+        "one": cached.pack(received("A", addresses(name, 1), name=name), then, CONFIG),
+        "chain": cached.pack(received("A", chain, name=name), then, CONFIG),
+        "chain-nodata": cached.pack(received("A", chain[:1], [SOA], name=name), then, CONFIG),
+        "stale": old,
+        "stale-nxdomain": gone,
+        "over": cached.pack(two, now - 301, CONFIG),
+        "just-over": cached.pack(two, now - 300, CONFIG),
+        "just-not-over": cached.pack(two, now - 299, CONFIG),
+        "failure": cached.failure(codes.EDE_NOT_AUTHORITATIVE, then),
+        "failure-text": cached.failure(codes.EDE_NO_REACHABLE_UPSTREAM, then, "no upstream answered"),
+        "failure-over": cached.failure(codes.EDE_NO_REACHABLE_UPSTREAM, now - 5, "no upstream answered"),
+        "truncated": cached.pack(replace(two, truncated=True), then, CONFIG),
+        "twenty": cached.pack(received("A", addresses(name, 20), name=name), then, CONFIG),
+        "two-hundred": cached.pack(received("A", addresses(name, 200), name=name), then, CONFIG),
+        "spare": cached.pack(received("A", addresses(name, 20), spare, glue, name=name), then, CONFIG),
+        "nxdomain": cached.pack(soa, then, CONFIG),
+        "nodata": cached.pack(received("A", authority=[SOA], name=name), then, CONFIG),
+        "ede": cached.pack(replace(two, ede=18), then, CONFIG),
+        "yxdomain": cached.pack(replace(two, rcode=codes.YXDOMAIN), then, CONFIG),
+        "extended": cached.pack(replace(two, rcode=23), then, CONFIG),
+    }
+
+
+def cache_of(names: dict[str, str], now: int = NOW) -> dict[bytes, bytes]:
+    """Return a cache that has, for each name, one kind for all types and flags."""
+    found = {}
+    for name, kind in names.items():
+        stored = kinds(name, now)[kind]
+        for rrtype, do, cd in product(TYPES.values(), (False, True), (False, True)):
+            found[cached.key(key_of(name), rrtype, do, cd)] = stored
+    return found

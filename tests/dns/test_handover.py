@@ -1,0 +1,329 @@
+"""Links between workers and the forwarder: what goes in comes out, and nobody waits or is told twice."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from svcdns.dns import handover
+from svcdns.dns.handover import (
+    GIVEN_UP_SECONDS,
+    LIFELESS_SECONDS,
+    Errand,
+    Handover,
+    Reply,
+    errands,
+    replies,
+    send,
+)
+from svcdns.dns.udp import ask_for_addresses, from_there
+from svcdns.server.sockets import link
+
+CLIENT = ("192.0.2.1", 40_000)
+QUESTION = b"\x11\x22\1\0\0\1\0\0\0\0\0\0\3www\7example\3com\0\0\1\0\1"
+GUARD_SECONDS = 30
+
+Ends = tuple[socket.socket, socket.socket]
+"""The worker's and the forwarder's."""
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    made = link()
+    yield made
+    for end in made:
+        end.close()
+
+
+@pytest.fixture(scope="module")
+def shared_ends() -> Iterator[Ends]:
+    made = link()
+    yield made
+    for end in made:
+        end.close()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Set what time it is."""
+    time = [1000.0]
+    monkeypatch.setattr(handover, "now", lambda: time[0])
+    return time
+
+
+async def given_all(condition: Callable[[], object]) -> None:
+    """Let the loop turn until something has come."""
+    async with asyncio.timeout(GUARD_SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def run(work: Any) -> None:
+    asyncio.run(work)
+
+
+# Round trips
+
+V4 = st.tuples(st.ip_addresses(v=4).map(str), st.integers(0, 65535))
+V6 = st.tuples(
+    st.ip_addresses(v=6).map(str) | st.sampled_from(["fe80::1%eth0", "fe80::1%3", "::1"]),
+    st.integers(0, 65535),
+    st.integers(0, (1 << 20) - 1),
+    st.integers(0, (1 << 32) - 1),
+)
+ANCILLARY = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.binary(max_size=64)), max_size=3)
+ERRAND = st.builds(
+    Errand,
+    packet=st.binary(max_size=600),
+    came=st.floats(0, 1e9),
+    client=V4 | V6,
+    listener=st.integers(0, 100),
+    ancillary=ANCILLARY,
+    ticket=st.integers(0, (1 << 63) - 1),
+)
+
+
+@given(st.lists(ERRAND, max_size=5))
+def test_errands_arrive_as_they_were_sent(shared_ends: Ends, sent: list[Errand]) -> None:
+    worker, forwarder = shared_ends
+    assert all(send(worker, errand) for errand in sent)
+    assert errands(forwarder, 10) == sent
+    assert errands(forwarder, 10) == []
+
+
+@given(st.lists(st.builds(Reply, st.integers(0, (1 << 63) - 1), st.binary(max_size=600)), max_size=5))
+def test_replies_arrive_as_they_were_sent(shared_ends: Ends, sent: list[Reply]) -> None:
+    worker, forwarder = shared_ends
+    assert all(send(forwarder, reply) for reply in sent)
+    assert replies(worker, 10) == sent
+
+
+def test_messages_of_the_largest_size(ends: Ends) -> None:
+    worker, forwarder = ends
+    longest = bytes(range(256)) * 256
+    errand = Errand(longest[:65535], 1.0, ("f" * 39 + "%" + "e" * 15, 65535, 1 << 20, 1 << 32), 999)
+    answer = Reply((1 << 63) - 1, longest[:65535])
+    assert send(worker, errand)
+    assert send(forwarder, answer)
+    assert errands(forwarder, 1) == [errand]
+    assert replies(worker, 1) == [answer]
+
+
+def test_no_more_than_asked_for_are_taken(ends: Ends) -> None:
+    worker, forwarder = ends
+    sent = [Errand(b"%d" % number, 1.0, CLIENT) for number in range(10)]
+    assert all(send(worker, errand) for errand in sent)
+    assert errands(forwarder, 4) == sent[:4]
+    assert errands(forwarder, 100) == sent[4:]
+
+
+@pytest.mark.parametrize(
+    ("family", "wildcard", "host"),
+    [(socket.AF_INET, "0.0.0.0", "127.0.0.5"), (socket.AF_INET6, "::", "::1")],
+)
+def test_a_reply_finds_its_client_by_what_the_errand_says(
+    ends: Ends, family: socket.AddressFamily, wildcard: str, host: str
+) -> None:
+    """From the address that was asked, though the socket is bound to all of them."""
+    worker, forwarder = ends
+    with (
+        socket.socket(family, socket.SOCK_DGRAM) as server,
+        socket.socket(family, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind((wildcard, 0))
+        ask_for_addresses(server)
+        server.settimeout(GUARD_SECONDS)
+        client.settimeout(GUARD_SECONDS)
+        client.connect((host, server.getsockname()[1]))  # a reply from elsewhere is not received
+        client.send(QUESTION)
+        packet, ancillary, _, address = server.recvmsg(4096, 64)
+        assert Handover(worker).over_udp(packet, address, 3, from_there(ancillary))
+        (errand,) = errands(forwarder, 10)
+        assert (errand.packet, errand.listener, errand.ticket) == (QUESTION, 3, 0)
+        assert tuple(errand.client) == address == client.getsockname()
+        server.sendmsg([b"reply"], errand.ancillary, 0, errand.client)
+        assert client.recv(100) == b"reply"
+
+
+# Refusing
+
+
+def test_without_a_link_nothing_is_handed_over() -> None:
+    lone = Handover(None)
+    assert not lone.over_udp(QUESTION, CLIENT, 0, [])
+    assert not lone.over_tcp(QUESTION, CLIENT, lambda _: pytest.fail("refused is refused"))
+    lone.give_up_old()
+
+    async def work() -> None:
+        lone.start()
+        lone.stop()
+
+    run(work())
+
+
+@pytest.mark.parametrize("octets", [40, 4000, 65535])
+def test_a_full_link_refuses_at_once_and_takes_more_once_there_is_room(ends: Ends, octets: int) -> None:
+    worker, forwarder = ends
+    busy = Handover(worker)
+    taken = 0
+    while busy.over_udp(bytes(octets), CLIENT, 0, []):
+        taken += 1
+        assert taken < 1_000_000
+    assert taken >= 3
+    assert not busy.over_tcp(bytes(octets), CLIENT, lambda _: pytest.fail("refused is refused"))
+    waiting = errands(forwarder, 1_000_000)
+    assert len(waiting) == taken
+    assert {len(errand.packet) for errand in waiting} == {octets}
+    assert busy.over_udp(bytes(octets), CLIENT, 0, [])
+
+
+def test_a_link_whose_other_end_is_closed_refuses(ends: Ends) -> None:
+    worker, forwarder = ends
+    assert Handover(worker).over_udp(QUESTION, CLIENT, 0, [])
+    forwarder.close()
+    assert not Handover(worker).over_udp(QUESTION, CLIENT, 0, [])
+
+
+def test_a_forwarder_without_life_gets_nothing(ends: Ends, clock: list[float]) -> None:
+    worker, forwarder = ends
+    beat = [clock[0]]
+    handing = Handover(worker, lambda: beat[0])
+    for age, taken in [
+        (0.0, True),
+        (LIFELESS_SECONDS, True),
+        (LIFELESS_SECONDS + 0.01, False),
+        (60.0, False),
+    ]:
+        clock[0] = beat[0] + age
+        assert handing.over_udp(QUESTION, CLIENT, 0, []) is taken
+        assert handing.over_tcp(QUESTION, CLIENT, lambda _: None) is taken
+    beat[0] = clock[0]
+    assert handing.over_udp(QUESTION, CLIENT, 0, [])
+    assert len(errands(forwarder, 100)) == 5
+
+
+def test_a_forwarder_that_has_never_shown_life_is_given_some_time(ends: Ends, clock: list[float]) -> None:
+    handing = Handover(ends[0], lambda: 0.0)
+    assert handing.over_udp(QUESTION, CLIENT, 0, [])
+    clock[0] += LIFELESS_SECONDS + 0.01
+    assert not handing.over_udp(QUESTION, CLIENT, 0, [])
+
+
+# Tickets
+
+
+def test_each_reply_goes_to_who_asked(ends: Ends) -> None:
+    worker, forwarder = ends
+    got: dict[int, bytes | None] = {}
+
+    async def work() -> None:
+        handing = Handover(worker)
+        handing.start()
+        for number in range(200):
+            assert handing.over_tcp(
+                b"%d" % number, CLIENT, lambda reply, number=number: got.update({number: reply})
+            )
+        for errand in reversed(errands(forwarder, 1000)):
+            assert errand.ticket
+            assert send(forwarder, Reply(errand.ticket, b"re " + errand.packet))
+        await given_all(lambda: len(got) == 200)
+        handing.stop()
+        handing.give_up_old()
+
+    run(work())
+    assert got == {number: b"re %d" % number for number in range(200)}
+
+
+def test_replies_to_a_former_workers_questions_are_nobodys(ends: Ends) -> None:
+    worker, forwarder = ends
+    got: list[bytes | None] = []
+
+    async def work() -> None:
+        former = Handover(worker)
+        for _ in range(50):
+            assert former.over_tcp(QUESTION, CLIENT, lambda _: pytest.fail("that worker died"))
+        next_one = Handover(worker)
+        next_one.start()
+        assert next_one.over_tcp(b"mine", CLIENT, got.append)
+        *old, mine = errands(forwarder, 100)
+        for errand in old:
+            assert send(forwarder, Reply(errand.ticket, b"old"))
+        assert send(forwarder, Reply(mine.ticket, b"new"))
+        assert send(forwarder, Reply(mine.ticket, b"twice"))
+        assert next_one.over_tcp(b"last", CLIENT, got.append)
+        (last,) = errands(forwarder, 100)
+        assert send(forwarder, Reply(last.ticket, b"last"))
+        await given_all(lambda: len(got) == 2)
+        next_one.stop()
+
+    run(work())
+    assert got == [b"new", b"last"]
+
+
+def test_who_has_waited_for_too_long_is_told_so_once(ends: Ends, clock: list[float]) -> None:
+    worker, forwarder = ends
+    got: list[tuple[str, bytes | None]] = []
+
+    async def work() -> None:
+        handing = Handover(worker)
+        handing.start()
+        for name in ("old", "young"):
+            assert handing.over_tcp(name.encode(), CLIENT, lambda reply, name=name: got.append((name, reply)))
+            clock[0] += 1
+        handing.give_up_old()
+        assert got == []
+        clock[0] += GIVEN_UP_SECONDS - 2
+        handing.give_up_old()
+        assert got == [("old", None)]
+        handing.give_up_old()
+        for errand in errands(forwarder, 10):
+            assert send(forwarder, Reply(errand.ticket, b"late"))
+        await given_all(lambda: len(got) == 2)
+        clock[0] += 60
+        handing.give_up_old()
+        handing.stop()
+
+    run(work())
+    assert got == [("old", None), ("young", b"late")]
+
+
+def test_what_waits_in_a_link_is_there_for_the_next_forwarder(ends: Ends) -> None:
+    """Its end is a file of the supervisor's too: it outlives who reads it."""
+    worker, forwarder = ends
+    assert Handover(worker).over_udp(QUESTION, CLIENT, 0, [])
+    dying = forwarder.dup()
+    dying.close()
+    assert [errand.packet for errand in errands(forwarder, 10)] == [QUESTION]
+
+
+# Octets that are no message
+
+GARBAGE = [b"", b"\xc1", b"\x93\1", b"garbage", bytes(1000), b"\x90", b"\x96" + b"\xc0" * 6]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_garbage_ends_no_worker(ends: Ends, garbage: bytes) -> None:
+    worker, forwarder = ends
+    got: list[bytes | None] = []
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        handing = Handover(worker)
+        handing.start()
+        forwarder.send(garbage)
+        assert handing.over_tcp(QUESTION, CLIENT, got.append)
+        (errand,) = errands(forwarder, 10)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert send(forwarder, Reply(errand.ticket, b"reply"))
+        await given_all(lambda: got)
+        handing.stop()
+
+    run(work())
+    assert got == [b"reply"]
