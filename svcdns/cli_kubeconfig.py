@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from .cli_refused import Refused
 from .config import Config, ConfigError, Endpoint
+from .listening import ADDRESSES
 
 KUBECTL_SENDS_NO_TOKEN = "kubectl sends no token over plain http; other clients do"
 
@@ -43,7 +44,7 @@ def server_of(config: Config) -> str:
     scheme = "https" if config.api.tls_cert else "http"
     listen = config.api.listen
     try:
-        told = json.loads((config.data / "addresses.json").read_text())["api"]
+        told = json.loads((config.data / ADDRESSES).read_text())["api"]
         listen = Endpoint(listen.host, int(told.rpartition(":")[2]))
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -38,7 +38,8 @@ from .edns import Edns
 from .handover import HAND_OVER
 from .plain import PlainPath, count_cached, no_cache
 from .question import Malformed, Question, parse, question_end
-from .reply import Frame, refusal, write
+from .reading import Begin
+from .reply import Frame, refusal, unresolved, write
 from .tally import TCP, UDP, Tally
 from .view import TALLY_ZONE, View, ZoneTable
 
@@ -157,13 +158,26 @@ class Answerer:
         count_cached(self.counters.slots, stored, protocol_and_type)
         return above_ours(cached.reply(stored, time, frame), view.table, question.key)
 
-    def not_forwarded(self, packet: bytes, transport: int) -> bytes:
-        """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23)."""
+    def not_forwarded(self, packet: bytes, begin: Begin, transport: int) -> bytes:
+        """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23).
+
+        An alias of ours keeps what our zones say.
+        """
         self.counters.slots[tally.FORWARD_REFUSED] += 1
         question = parse(packet)
         frame = self._frame(packet, question.end, question.edns, transport, FORWARD)
         self._count(tally.FORWARD, transport, question.rrtype, tally.SERVFAIL)
-        return refusal(frame, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, "the forwarder does not answer")
+        snapshot = begin()
+        try:
+            self._look_at(snapshot)
+            if self._view is None:
+                return refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY)
+            draft = answer_name(self._view, question.name, question.key, question.rrtype, True)
+            return unresolved(frame, draft, codes.EDE_NETWORK_ERROR, "the forwarder does not answer")
+        finally:
+            self.forget()
+            if snapshot is not None:
+                snapshot.txn.abort()
 
     def _not_query(self, packet: bytes, transport: int, rights: int) -> bytes:
         """Other opcodes lay their sections out in other ways; only the question may be repeated."""

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 
 from svcdns.names.cluster_names import reverse_address
 from svcdns.store.snapshot import Zone
@@ -79,5 +80,12 @@ def _is_ours(view: View, zone: Zone, key: bytes) -> bool:
         return False
     if key.startswith(view.serving.own_reverse):
         return True
-    address = reverse_address(key)
+    address = _address_at_or_above(key)
     return address is not None and view.snapshot.holds_address(bytes((address.version,)) + address.packed)
+
+
+def _address_at_or_above(key: bytes) -> IPv4Address | IPv6Address | None:
+    """Return the address whose reverse name is a name or one above it: what is below belongs to it."""
+    labels = key.split(b"\0")[:-1]
+    whole = 6 if labels[1:2] == [b"in-addr"] else 34
+    return reverse_address(b"".join(label + b"\0" for label in labels[:whole]))

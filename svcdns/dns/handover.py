@@ -6,6 +6,7 @@ forwarder has the other ends.  Neither end closes when a process dies: the next 
 * A worker never waits for the forwarder: a link that is full is a refusal (SERVFAIL, EDE 23).
 * An `Errand` says how the reply is to get back; UDP clients are answered by the forwarder itself,
   from the socket of the listener that was asked, TCP clients by the worker that has the connection.
+* Only the question travels, not what a client put around it: 60 KB of padding are nobody's business.
 * Both ends are processes of one server of one version, so the form of the octets is nobody else's
   business.
 """
@@ -16,10 +17,13 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from time import CLOCK_BOOTTIME, clock_gettime
+from itertools import takewhile
+from time import monotonic
 from typing import Any
 
 import msgspec
+
+from .question import bare
 
 HAND_OVER = b""
 """In place of a reply: upstreams know, so the forwarder has to be asked."""
@@ -28,8 +32,9 @@ OLDEST_SECONDS = 3.0
 """A question that has waited for longer has been given up by whoever asked."""
 LIFELESS_SECONDS = 1.0
 """A forwarder that has shown no life for so long gets no more questions."""
-GIVEN_UP_SECONDS = 5.0
+GIVEN_UP_SECONDS = 3.2
 """After this time no reply will come any more."""
+_LOOK_SECONDS = 0.2
 _BATCH = 64
 _LARGEST = 80_000
 """More than any message of either kind has."""
@@ -43,7 +48,7 @@ class Errand(msgspec.Struct, frozen=True, array_like=True):
 
     packet: bytes
     came: float
-    """When it was handed over (CLOCK_BOOTTIME, seconds)."""
+    """When it was handed over (time.monotonic(), seconds)."""
     client: Address
     """As the socket module gives it."""
     listener: int = 0
@@ -64,11 +69,6 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_errand = msgspec.msgpack.Decoder(Errand).decode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
-
-
-def now() -> float:
-    """Return the time by which errands are as old as they are, in seconds."""
-    return clock_gettime(CLOCK_BOOTTIME)
 
 
 def send(link: socket.socket, message: Errand | Reply) -> bool:
@@ -112,26 +112,28 @@ class Handover:
     ) -> None:
         """Without a link nothing is ever handed over.
 
-        `last_beat` says when the forwarder last showed life, as `now` gives it.  One that has just died is
-        started again at once and answers what waits in the link, so it is given up only after a while.
+        `last_beat` says when the forwarder last showed life, as time.monotonic() gives it.  One that has
+        just died is started again at once and answers what waits in the link: no reason to refuse yet.
         """
         self._link = link
         self._last_beat = last_beat
-        self._begun = now()
+        self._begun = monotonic()
         # Not from 0: replies to a former worker's questions may still come.
         self._ticket = int.from_bytes(os.urandom(6)) << 8
         self._takers: dict[int, tuple[float, Take]] = {}
 
     def over_udp(self, packet: bytes, client: Any, listener: int, ancillary: Ancillary) -> bool:
         """Hand a datagram over; False if nobody will answer it."""
-        return self._send(Errand(packet, now(), client, listener, ancillary))
+        return self._send(Errand(bare(packet), monotonic(), client, listener, ancillary))
 
     def over_tcp(self, packet: bytes, client: Any, take: Take) -> bool:
         """Hand a message of a TCP client over; False if nobody will answer it."""
         self._ticket += 1
-        came = now()
-        if not self._send(Errand(packet, came, client, ticket=self._ticket)):
+        came = monotonic()
+        if not self._send(Errand(bare(packet), came, client, ticket=self._ticket)):
             return False
+        if not self._takers:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._give_up_old)
         self._takers[self._ticket] = came, take
         return True
 
@@ -145,15 +147,15 @@ class Handover:
         if self._link is not None:
             asyncio.get_running_loop().remove_reader(self._link.fileno())
 
-    def give_up_old(self) -> None:
+    def _give_up_old(self) -> None:
         """Tell those who have waited for too long that no reply will come (the forwarder died)."""
-        oldest = now() - GIVEN_UP_SECONDS
-        while self._takers:
-            ticket, (came, take) = next(iter(self._takers.items()))
-            if came > oldest:
-                return
+        oldest = monotonic() - GIVEN_UP_SECONDS
+        late = list(takewhile(lambda waiting: waiting[1][0] <= oldest, self._takers.items()))
+        for ticket, (_, take) in late:
             del self._takers[ticket]
             take(None)
+        if self._takers:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._give_up_old)
 
     def _give(self) -> None:
         assert self._link is not None

@@ -17,11 +17,14 @@ from svcdns.names.key import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, key_of_labels
 
 from . import codes
 from .edns import Edns, options_well_formed, read_opt
+from .edns import opt as edns_opt
 
 _COUNTS = Struct(">HHHH")
 _TYPE_CLASS = Struct(">HH")
 _RR = Struct(">HHIH")
 _SOA_NUMBERS = 20
+_LARGEST_BARE = codes.HEADER_OCTETS + MAX_NAME_OCTETS + 4 + 11
+"""Header, question and an OPT without options."""
 
 
 class Malformed(Exception):
@@ -68,6 +71,16 @@ def parse(packet: bytes) -> Question:
         wrong.end = bare.end
         raise
     return Question(bare.key, bare.name, bare.rrtype, bare.rrclass, bare.end, edns, serial)
+
+
+def bare(packet: bytes) -> bytes:
+    """Return a well-formed question without what upstreams need not know: options, other RRs, padding."""
+    if len(packet) <= _LARGEST_BARE:
+        return packet
+    question = parse(packet)
+    opt = b"" if question.edns is None else edns_opt(question.edns.size, question.edns.do)
+    head = packet[:4] + _COUNTS.pack(1, 0, 0, 1 if opt else 0)
+    return head + packet[codes.HEADER_OCTETS : question.end] + opt
 
 
 def question_end(packet: bytes) -> int:

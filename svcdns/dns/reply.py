@@ -70,6 +70,13 @@ def refusal(frame: Frame, rcode: int, ede: int | None = None, text: str = "") ->
     return _message(frame, rcode & 0xF, Fitted(), frame.opt(rcode, options))
 
 
+def unresolved(frame: Frame, draft: Draft, ede: int, text: str = "") -> bytes:
+    """Return a draft whose outside name can't be resolved: its chain with SERVFAIL, never a half answer."""
+    draft.rcode = codes.SERVFAIL
+    draft.authoritative = bool(draft.chain)
+    return write(frame, draft, edns.error(ede, text))
+
+
 def _message(frame: Frame, flags: int, fitted: Fitted, opt: bytes) -> bytes:
     packet, end = frame.packet, frame.end
     asked = packet[2] << 8 & _OPCODE_AND_RD | packet[3] & _CD | (_RA if frame.ra else 0)

@@ -85,6 +85,10 @@ class TcpListener:
         for connection in list(self._connections):
             connection.close()
 
+    def not_forwarded(self, packet: bytes) -> bytes:
+        """Return the reply to a question that could not be handed over."""
+        return self.answerer.not_forwarded(packet, self.begin, TCP)
+
     def __len__(self) -> int:
         """Return how many connections there are."""
         return len(self._connections)
@@ -261,12 +265,13 @@ class Connection(asyncio.Protocol):
             self._outside -= 1
             if self._gone or self._transport.is_closing():
                 return
-            self.send(reply or self._listener.answerer.not_forwarded(packet, TCP))
+            self.send(reply or self._listener.not_forwarded(packet))
             self._touch()
             self._go_on()
 
         if not self._listener.handover.over_tcp(packet, self._peer, take):
-            take(None)
+            self._outside -= 1
+            self.send(self._listener.not_forwarded(packet))
 
     def _questions(self) -> Iterator[bytes]:
         """Take complete messages out of the buffer; a transfer question is begun instead."""

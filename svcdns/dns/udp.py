@@ -126,7 +126,7 @@ class UdpListener:
 
     def _refuse(self, packet: bytes, ancillary: Ancillary, client: Address) -> None:
         try:
-            self._sock.sendmsg([self._answerer.not_forwarded(packet, UDP)], ancillary, 0, client)
+            self._sock.sendmsg([self._answerer.not_forwarded(packet, self._begin, UDP)], ancillary, 0, client)
         except OSError:
             self._counters.slots[DROPPED] += 1
 

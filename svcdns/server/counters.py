@@ -22,6 +22,7 @@ import os
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Literal
 
 FILE = "counters"
@@ -36,7 +37,10 @@ PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "bu
 """pid: 0 while there is none; restarts: after the first start; given_up: 1 once the supervisor has
 closed its sockets (these three are the supervisor's).  ready: 1 once it answers (set by the process,
 taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker); beat:
-when it last showed life (CLOCK_BOOTTIME, milliseconds; set by the forwarder)."""
+when it last showed life (time.monotonic(), milliseconds; set by the forwarder)."""
+
+LIFELESS_SECONDS = 3.0
+"""Without a beat for so long a process doesn't live."""
 
 WRITER = 0
 """Row of the writer; worker n has row n + 1, the forwarder the row behind them."""
@@ -93,6 +97,18 @@ class Counters:
         """Row of the forwarder; its slot is one lower, behind those of the workers."""
         return self.workers + 1
 
+    def beat(self, process: int) -> None:
+        """Show life."""
+        self.set(process, "beat", int(1000 * monotonic()))
+
+    def beat_age(self, process: int) -> float:
+        """Return for how long a process has shown no life, in seconds."""
+        return monotonic() - self.get(process, "beat") / 1000
+
+    def forwarder_lives(self) -> bool:
+        """Return whether there is a forwarder that shows life."""
+        return bool(self.get(self.forwarder, "ready")) and self.beat_age(self.forwarder) < LIFELESS_SECONDS
+
     @property
     def stopping(self) -> bool:
         """Whether the server is on its way down: it is not ready any more."""
@@ -145,10 +161,14 @@ def _size(workers: int, width: int) -> int:
     return _HEADER + len(PROCESS_FIELDS) * (workers + 2) + width * (workers + 1)
 
 
+_HAS_LIVED: tuple[Field, ...] = ("ready", "beat", "given_up")
+
+
 def reasons(counters: Counters) -> list[str]:
     """Return why the server isn't ready, a short text each, for /readyz; [] when all is well.
 
-    A worker that was given up is named although the others answer for it.
+    A worker that was given up is named although the others answer for it.  A forwarder counts until it has
+    lived for the first time: later, own names are answered as ever while it is started again.
     """
     found = ["stopping"] if counters.stopping else []
     if not counters.get(WRITER, "ready"):
@@ -158,6 +178,6 @@ def reasons(counters: Counters) -> list[str]:
             found.append(f"dns worker {worker} died too often and was given up")
         elif not counters.get(worker + 1, "ready"):
             found.append(f"dns worker {worker} is starting")
-    if not (counters.get(counters.forwarder, "ready") or counters.get(counters.forwarder, "given_up")):
+    if not any(counters.get(counters.forwarder, field) for field in _HAS_LIVED):
         found.append("the forwarder is starting")
     return found

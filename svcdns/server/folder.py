@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from svcdns.config import Endpoint
+from svcdns.listening import ADDRESSES
 
 LOCK = "lock"
-ADDRESSES = "addresses.json"
 FORWARDER = "forwarder.json"
 FOLDER_MODE = 0o700
 ORPHANS_SECONDS = 15.0
@@ -56,7 +56,8 @@ def take(folder: Path) -> int:
         _lock(folder, descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        (folder / ADDRESSES).unlink(missing_ok=True)
+        for told in (ADDRESSES, FORWARDER):
+            (folder / told).unlink(missing_ok=True)
     except OSError as failed:
         os.close(descriptor)
         raise FolderError(f"data folder {folder} can't be written: {failed.strerror or failed}") from None

@@ -18,6 +18,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import lmdb
 
@@ -26,7 +27,6 @@ from svcdns.dns.forward.control import Control
 from svcdns.dns.forward.flights import Flights
 from svcdns.dns.forward.forwarder import Forwarder, Limits
 from svcdns.dns.forward.routes import Routes
-from svcdns.dns.handover import now as handover_now
 from svcdns.dns.tally import Tally
 from svcdns.listening import dns_endpoints
 from svcdns.store.cache import Cache
@@ -70,12 +70,13 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             is_probe=routes.is_probe,
         )
         control = Control()
+        telling = _Telling(config.data)
 
         def tell() -> None:
             slot.write(tally.slots)
             cached = {"octets": cache.octets, "entries": cache.entries}
             told = {"cache": cached, "outstanding": forwarder.outstanding, "upstreams": routes.status()}
-            folder.tell_forwarder(config.data, json.dumps(told))
+            telling.tell(json.dumps(told))
 
         async def flush(prefix: bytes) -> int:
             flushed, most = 0, cache.entries  # what comes meanwhile is new
@@ -91,7 +92,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         gc.collect()
         gc.freeze()
         async with (
-            _again_and_again(BEAT_SECONDS, lambda: counters.set(row, "beat", int(1000 * handover_now()))),
+            _again_and_again(BEAT_SECONDS, lambda: counters.beat(row)),
             _again_and_again(TELL_SECONDS, tell),
             _again_and_again(CHORES_SECONDS, cache.chores),
         ):
@@ -103,6 +104,24 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         await control.stop()
         await routes.stop()
         tell()
+
+
+class _Telling:
+    """Says how the forwarder is, as long as that can be written; a line when it no longer can."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._fails = False
+
+    def tell(self, text: str) -> None:
+        try:
+            folder.tell_forwarder(self._data, text)
+        except OSError as failed:
+            if not self._fails:
+                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
+            self._fails = True
+        else:
+            self._fails = False
 
 
 class _Store:

@@ -82,10 +82,11 @@ class _Workers(Collector):
         up = GaugeMetricFamily("svcdns_process_up", "Whether a process answers.", labels=("process",))
         for row in range(self._counters.workers + 2):
             name = {WRITER: "writer", self._counters.forwarder: "forwarder"}.get(row, f"worker-{row - 1}")
-            if row == self._counters.forwarder and not self._counters.get(row, "pid"):
+            if row == self._counters.forwarder and self._counters.get(row, "given_up"):
                 continue  # nothing is forwarded
             restarts.add_metric((name,), self._counters.get(row, "restarts"))
-            up.add_metric((name,), self._counters.get(row, "ready"))
+            lives = name != "forwarder" or self._counters.forwarder_lives()
+            up.add_metric((name,), self._counters.get(row, "ready") if lives else 0)
         yield restarts
         yield up
 

@@ -20,7 +20,7 @@ from svcdns.config import Config, Endpoint
 
 RECEIVE_OCTETS = 4 << 20
 LINK_OCTETS = 4 << 20
-"""Room of a link between a worker and the forwarder: some thousand questions."""
+"""Room of a link between a worker and the forwarder: some thousand questions, where we may have as much."""
 TCP_BACKLOG = 512
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _TRIES_FOR_A_PORT = 50
@@ -38,13 +38,16 @@ class Sockets:
     """By worker, then in the order of dns.listen."""
     tcp: list[socket.socket]
     api: socket.socket
+    links: list[tuple[socket.socket, socket.socket]]
+    """By worker: its end of its link with the forwarder and the forwarder's; [] where none is needed."""
     dns_addresses: list[Endpoint]
     """The real addresses, in the order of dns.listen."""
     api_address: Endpoint
 
     def close(self) -> None:
         """Close all of them."""
-        for one in [*(one for row in self.udp for one in row), *self.tcp, self.api]:
+        ends = [end for link in self.links for end in link]
+        for one in [*(one for row in self.udp for one in row), *self.tcp, self.api, *ends]:
             one.close()
 
 
@@ -65,7 +68,9 @@ def bind_all(config: Config, workers: int) -> Sockets:
         for one in opened:
             one.close()
         raise
-    return Sockets(udp, [tcp for _, tcp in pairs], api, addresses, api_address)
+    # Here, as only root can make them large.
+    links = [link() for _ in udp] if config.forward.forwards else []
+    return Sockets(udp, [tcp for _, tcp in pairs], api, links, addresses, api_address)
 
 
 def _dns_pair(listen: Endpoint, opened: list[socket.socket]) -> tuple[socket.socket, socket.socket]:

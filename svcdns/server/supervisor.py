@@ -26,15 +26,17 @@ from select import select
 
 from svcdns.config import Config, ConfigError
 from svcdns.dns.tally import SLOTS
+from svcdns.listening import ADDRESSES
 
 from . import counters as counters_file
 from . import folder, handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
 from .logs import READY
-from .sockets import BindError, Sockets, bind_all, link
+from .sockets import BindError, Sockets, bind_all
 
 STOP_SECONDS = 5.0
+STUCK_SECONDS = 10.0
 _LOOK_SECONDS = 0.02
 _LOOK_OFTEN_SECONDS = 30.0
 
@@ -94,7 +96,6 @@ class Supervisor:
         self.folder = config.data
         lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
         shared = [one.fileno() for one in sockets.tcp]
-        self._links = [link() for _ in sockets.udp] if config.forward.forwards else []
         api = handoff.make(config, lifeline, api=sockets.api.fileno())
         self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
         self.workers = [
@@ -107,7 +108,7 @@ class Supervisor:
                     worker=number,
                     udp=tuple(one.fileno() for one in row),
                     tcp=tuple(shared),
-                    links=tuple(end.fileno() for end, _ in self._links[number : number + 1]),
+                    links=tuple(end.fileno() for end, _ in sockets.links[number : number + 1]),
                 ),
                 number + 1,
                 counters,
@@ -117,7 +118,7 @@ class Supervisor:
         ]
         self.forwarder: Child | None = None
         if config.forward.forwards:
-            there = handoff.make(config, lifeline, links=tuple(end.fileno() for _, end in self._links))
+            there = handoff.make(config, lifeline, links=tuple(end.fileno() for _, end in sockets.links))
             self.forwarder = Child(
                 "forwarder", commands.forwarder, there, counters.forwarder, counters, keep=(lock,)
             )
@@ -135,6 +136,7 @@ class Supervisor:
             for child in self._children():
                 child.start()
             while not fatal and not self._signalled(woken):
+                self._end_stuck_forwarder()
                 for child in self._children():
                     child.look(may_give_up=self._may_give_up(child))
                     self._close_if_given_up(child)
@@ -164,6 +166,16 @@ class Supervisor:
             self._answer_through(alive)
             self.forwarder.signal(signal.SIGTERM)
 
+    def _end_stuck_forwarder(self) -> None:
+        """Kill a forwarder that has shown no life for long; the next one does its work."""
+        row = self.counters.forwarder
+        if self.forwarder and self.counters.get(row, "ready"):
+            age = self.counters.beat_age(row)
+            if age > STUCK_SECONDS:
+                log.error("the forwarder has shown no life for %.0f s: it is ended", age)
+                self.counters.set(row, "ready", 0)
+                self.forwarder.signal(signal.SIGKILL)
+
     def _answer_through(self, worker: int) -> None:
         """Have the forwarder, from its next start on, answer UDP clients through a worker's sockets."""
         assert self.forwarder is not None
@@ -189,6 +201,8 @@ class Supervisor:
         if not self.announced:
             early = now - self._started < _LOOK_OFTEN_SECONDS
             waits.append(_LOOK_SECONDS if early else 25 * _LOOK_SECONDS)
+        if self.forwarder:
+            waits.append(STUCK_SECONDS / 5)
         return min(waits, default=None)
 
     def _announce(self) -> None:
@@ -208,7 +222,7 @@ class Supervisor:
         self.sockets.close()
         os.close(self._lifeline)
         woken.close()
-        (self.folder / folder.ADDRESSES).unlink(missing_ok=True)
+        (self.folder / ADDRESSES).unlink(missing_ok=True)
 
 
 def _wake_on_signals() -> socket.socket:

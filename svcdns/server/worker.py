@@ -150,7 +150,6 @@ class Worker:
         while True:
             if self._cache is not None:
                 self._cache.look_again()
-            self.handover.give_up_old()
             await asyncio.sleep(HAND_OVER_SECONDS)
             self.hand_over()
 

@@ -68,7 +68,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             store,
             lambda: _objects(registry),
             watcher.readers.oldest_age,
-            lambda: folder.forwarder_status(config.data),
+            lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
         )
         async with (
             _started(registry),

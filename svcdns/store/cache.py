@@ -7,6 +7,7 @@ It knows octets and an order, not DNS.  The oldest written goes first; to put a 
 
 * A cache that can't be written or read costs answers some time and never fails one: it is given up and
   made anew (see cache_folder).
+* So is one whose files were removed or replaced while it was open: readers would find none, or another.
 * Killing the writer at any time tears no value: a transaction is seen as a whole or not at all.
 * No transaction outlives a call, so no reader keeps pages from being used again.
 """
@@ -36,6 +37,8 @@ _LARGEST_NODE = 2030
 """A row larger than this has pages of its own."""
 _MAX_KEY = 511
 _FLUSH_ROWS = 1000
+_MOST_PATIENCE = 60
+"""Calls of `chores`, which are 10 s apart."""
 
 
 def now() -> int:
@@ -65,9 +68,16 @@ class Cache:
         self._home = cache_folder.home(folder)
         self._bound = octets
         self._map = (_MAP_FOR_EACH_OCTET * octets + _MAP_AT_LEAST) // _PAGE * _PAGE
-        self._waiting: dict[bytes, bytes] = {}
+        self._waiting: dict[bytes, bytes | None] = {}
+        """By key, None for what is to be removed."""
         self._env: lmdb.Environment | None = None
-        self._complained = False
+        self._stamp: cache_folder.Stamp = ()
+        self._lost = False
+        """Whether that it is lost was the last that was told."""
+        self._held = 0
+        """For so many chores."""
+        self._patience = 1
+        """For so many it has to hold until it is told that it is kept again."""
         self._octets = 0
         self._entries = 0
         self._turn = 0
@@ -88,9 +98,10 @@ class Cache:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, also one that waits to be written."""
-        value = self._waiting.get(key)
-        if value is not None or self._env is None:
-            return value
+        if key in self._waiting:
+            return self._waiting[key]
+        if self._env is None:
+            return None
         try:
             txn = self._env.begin(db=self._rows)
             row: bytes | None = txn.get(key)
@@ -101,10 +112,18 @@ class Cache:
         return None if row is None else row[_TURN:]
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Keep a value from the next commit on; one that is too large for the cache is not kept."""
-        fits = _cost(key, _TURN + len(value)) <= self._bound
-        if fits and 0 < len(key) <= _MAX_KEY and self._env is not None:
+        """Keep a value from the next commit on; one that is too large for the cache ends the one before."""
+        if not 0 < len(key) <= _MAX_KEY or self._env is None:
+            return
+        if _cost(key, _TURN + len(value)) <= self._bound:
             self._waiting[key] = value
+        else:
+            self.remove(key)
+
+    def remove(self, key: bytes) -> None:
+        """Keep nothing for a key from the next commit on."""
+        if 0 < len(key) <= _MAX_KEY and self.get(key) is not None:
+            self._waiting[key] = None
 
     def commit(self) -> None:
         """Write what was put, in one transaction; the oldest entries make room."""
@@ -118,6 +137,12 @@ class Cache:
         try:
             with self._env.begin(write=True) as txn:
                 for key, value in waiting.items():
+                    if value is None:
+                        if (old := txn.pop(key, db=rows)) is not None:
+                            txn.delete(old[:_TURN], db=order)
+                            entries -= 1
+                            octets -= _cost(key, len(old))
+                        continue
                     turn += 1
                     octets_of_turn = turn.to_bytes(_TURN)
                     old = txn.replace(key, octets_of_turn + value, db=rows)
@@ -164,7 +189,9 @@ class Cache:
         return removed
 
     def chores(self) -> None:
-        """To be called every 10 s: forget readers that died; try again to make a cache that was lost."""
+        """To be called every 10 s: forget readers that died; make a cache anew that was lost or removed."""
+        if self._env is not None and not cache_folder.is_current(self._env, self._stamp):
+            self._lose("its files were removed or replaced")
         if self._env is None:
             if self._bound:
                 self._open()
@@ -173,6 +200,8 @@ class Cache:
             self._env.reader_check()
         except lmdb.Error as wrong:
             self._lose(wrong)
+        else:
+            self._holds()
 
     def close(self) -> None:
         """Write what waits and close."""
@@ -226,6 +255,7 @@ class Cache:
         env = cache_folder.open_generation(self._home, numbers[-1], readonly=False, map_octets=self._map)
         self._env = env
         self._rows, self._order = (env.open_db(name, create=False) for name in (_ENTRIES, _ORDER))
+        self._stamp = cache_folder.stamp(env)
         env.reader_check()
         with env.begin() as txn:
             with txn.cursor(db=self._rows) as cursor:
@@ -240,15 +270,27 @@ class Cache:
         env = self._env = cache_folder.make_generation(self._home, self._map)
         with env.begin(write=True) as txn:
             self._rows, self._order = (env.open_db(name, txn=txn) for name in (_ENTRIES, _ORDER))
-        cache_folder.remove_generations(self._home, all_but=cache_folder.numbers(self._home)[-1])
+        self._stamp = cache_folder.stamp(env)
+        cache_folder.remove_generations(self._home, all_but=cache_folder.number_of(env))
 
-    def _lose(self, wrong: Exception) -> None:
+    def _lose(self, wrong: object) -> None:
         """Give everything up; `chores` makes a new cache."""
-        if not self._complained:
+        if not self._lost:
             log.warning("the cache of forwarded answers is lost (%s); tried again every 10 s", wrong)
-            self._complained = True
+            self._lost = True
+        self._held = 0
         self._close()
         cache_folder.remove_generations(self._home)
+
+    def _holds(self) -> None:
+        """Tell that it is kept again; after each time that was too early, only after twice as long."""
+        self._held += 1
+        if self._lost and self._held >= self._patience:
+            self._lost = False
+            self._patience = min(2 * self._patience, _MOST_PATIENCE)
+            log.info("forwarded answers are kept in the cache again")
+        elif not self._lost and self._held > _MOST_PATIENCE:
+            self._patience = 1
 
     def _close(self) -> None:
         env, self._env = self._env, None

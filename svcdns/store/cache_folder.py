@@ -35,6 +35,9 @@ _LOCK_OCTETS = 64 * (MAX_READERS + 8)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TABLES = 2
 
+Stamp = tuple[tuple[int, ...], ...]
+"""Which folder and files a generation has: of each device and inode, of files their octets too."""
+
 
 class NotOurs(Exception):
     """There is no current generation, or it is damaged or was made by another boot or layout."""
@@ -79,6 +82,31 @@ def make_generation(home: Path, map_octets: int) -> lmdb.Environment:
         env.close()
         raise
     return env
+
+
+def number_of(env: lmdb.Environment) -> int:
+    """Return the number of an open generation."""
+    return int(Path(env.path()).name)
+
+
+def stamp(env: lmdb.Environment) -> Stamp:
+    """Return which folder and files an open generation has.  Raises OSError."""
+    folder = Path(env.path())
+    of_folder = folder.stat()
+    of_files = [(folder / name).stat() for name in (DATA_FILE, _LOCK_FILE, _MADE_BY)]
+    return (
+        (of_folder.st_dev, of_folder.st_ino),
+        *((of_file.st_dev, of_file.st_ino, of_file.st_size) for of_file in of_files),
+    )
+
+
+def is_current(env: lmdb.Environment, stamped: Stamp) -> bool:
+    """Say whether an open generation is the one that readers find, with the files that it had."""
+    folder = Path(env.path())
+    try:
+        return numbers(folder.parent)[-1:] == [number_of(env)] and stamp(env) == stamped
+    except OSError:
+        return False
 
 
 def remove_generations(home: Path, all_but: int = 0) -> None:

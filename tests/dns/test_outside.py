@@ -26,6 +26,7 @@ from svcdns.dns.handover import HAND_OVER
 from svcdns.dns.plain import PlainPath
 from svcdns.dns.tally import TCP, UDP
 from svcdns.names.key import key_of, key_of_labels, wire_of
+from svcdns.names.packed import CUT
 
 RD, CD, AD = 0x0100, 0x0010, 0x0020
 BOTH = NAMES | FORWARD
@@ -63,7 +64,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.put_file(zone, "out.corp.example", rrset("CNAME", "www.example.com."))
         world.put_file(zone, "*.w.corp.example", rrset("A", "192.0.2.2"))
         cut = world.file_zone("cut.example", cuts=True)
-        world.put_file(cut, "sub.cut.example", rrset("NS", "ns.example.com."))
+        world.put_file(cut, "sub.cut.example", rrset("NS", "ns.example.com."), flags=CUT)
         world.registry_zone(FALLS, "reverse", fallthrough=True)
         world.put(f"1.1.1.{FALLS}", rrset("PTR", f"web.default.svc.{Z}."))
         world.file_zone(f"168.{FALLS}")
@@ -219,13 +220,21 @@ def test_refusals_say_why(full: World, rights: int, flags: int, forwards: bool, 
 
 @pytest.mark.parametrize("transport", [UDP, TCP])
 @pytest.mark.parametrize("opt", OPTS[:4])
-def test_what_cannot_be_handed_over_is_servfail(full: World, opt: bytes, transport: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "links"),
+    [("never.example.net", 0), ("local", 0), (f"9.9.9.{FALLS}", 0), (f"away.default.{Z}", 1)],
+)
+def test_what_cannot_be_handed_over_is_servfail(
+    full: World, name: str, links: int, opt: bytes, transport: int
+) -> None:
     answerer = Answerer(tally.Tally(), forwards=True)
-    packet = question(wire_of("never.example.net"), 28, RD | CD, opt)
-    reply = dns.message.from_wire(answerer.not_forwarded(packet, transport))
+    packet = question(wire_of(name), 28, RD | CD, opt)
+    reply = dns.message.from_wire(answerer.not_forwarded(packet, full.snapshots.begin, transport))
     assert reply.rcode() == dns.rcode.SERVFAIL
     assert [int(error.code) for error in reply.extended_errors()] == ([23] if opt else [])
-    assert reply.flags & ~0xF == dns.flags.QR | dns.flags.RD | dns.flags.RA | dns.flags.CD
+    aa = dns.flags.AA if links else 0
+    assert reply.flags & ~0xF == aa | dns.flags.QR | dns.flags.RD | dns.flags.RA | dns.flags.CD
+    assert len(reply.answer) == links
     assert [*tally.replies(answerer.counters.slots)] == [
         ("AAAA", "SERVFAIL", tally.PROTOCOLS[transport], "forward", 1)
     ]

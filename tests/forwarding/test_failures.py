@@ -6,6 +6,8 @@ import os
 import select
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -27,12 +29,20 @@ from expecting import (
 from running import RunningServer, wait_for
 from upstreams import Misbehaving, Unbound, free_port
 
+EXTERNAL = {
+    "kind": "Service",
+    "apiVersion": "v1",
+    "metadata": {"name": "ext"},
+    "spec": {"type": "ExternalName", "externalName": "www.example.org"},
+}
+
 
 @pytest.fixture
 def lone(upstream: Unbound) -> Iterator[RunningServer]:
     """A server of a test's own."""
     with to(upstream.address) as running:
         assert running.post(SERVICES, WEB).status == 201
+        assert running.post(SERVICES, EXTERNAL).status == 201
         yield running
 
 
@@ -59,10 +69,63 @@ def test_a_stuck_forwarder_costs_own_names_nothing_and_others_a_clear_failure(lo
 
             wait_for(told, "workers to see that the forwarder is stuck")
         assert refused()
+        alias = lone.ask("ext.default.svc.cluster.local", use_edns=0)
+        assert (said(alias), data(alias), errors(alias)) == ("SERVFAIL", ["CNAME www.example.org."], [23])
+        assert has(alias, "AA")
         assert data(lone.ask(WEB_NAME)) == ["A 10.96.0.10"]
     finally:
         os.kill(stuck, signal.SIGCONT)
     wait_for(lambda: said(lone.ask("www.example.org")) == "NOERROR", "the forwarder to go on")
+
+
+def test_what_cannot_be_handed_over_costs_own_names_no_time(lone: RunningServer) -> None:
+    """One TCP client with much to ask, none of which can be forwarded, takes its turns as others do."""
+    stuck = forwarder_pid(lone)
+    os.kill(stuck, signal.SIGSTOP)
+    try:
+        question = make_query("x.example.org", "A").to_wire()
+        wait_for(lambda: said(lone.ask("x.example.org", tcp=True)) == "SERVFAIL", "the workers to see it")
+        many = (len(question).to_bytes(2) + question) * 20_000
+        with socket.create_connection(lone.dns) as flooding:
+            flooding.settimeout(60)
+            sending = threading.Thread(target=flooding.sendall, args=(many,), daemon=True)
+            sending.start()
+            reading = threading.Thread(target=_read_all, args=(flooding, 20_000), daemon=True)
+            reading.start()
+            slowest = 0.0
+            while reading.is_alive():
+                began = time.monotonic()
+                assert data(lone.ask(WEB_NAME)) == ["A 10.96.0.10"]
+                slowest = max(slowest, time.monotonic() - began)
+        assert slowest < 0.5
+    finally:
+        os.kill(stuck, signal.SIGCONT)
+
+
+def _read_all(client: socket.socket, messages: int) -> None:
+    stream = client.makefile("rb")
+    for _ in range(messages):
+        stream.read(int.from_bytes(stream.read(2)))
+
+
+def test_a_forwarder_that_stays_stuck_is_ended_and_reported(lone: RunningServer) -> None:
+    stuck = forwarder_pid(lone)
+    os.kill(stuck, signal.SIGSTOP)
+    wait_for(lambda: process_up(lone, "forwarder") == 0, "the metric")
+    assert lone.get("/readyz").status == 200, "own names are answered as ever"
+    wait_for(lambda: "the forwarder has shown no life" in lone.log(), "the line in the log")
+    wait_for(lambda: forwarder_pid(lone) != stuck, "the next one")
+    wait_for(lambda: said(lone.ask("www.example.org")) == "NOERROR", "an answer")
+    assert process_up(lone, "forwarder") == 1
+
+
+def process_up(server: RunningServer, process: str) -> float:
+    line = f'svcdns_process_up{{process="{process}"}} '
+    return next(
+        float(text.removeprefix(line))
+        for text in server.get("/metrics").text.splitlines()
+        if text.startswith(line)
+    )
 
 
 def test_a_killed_forwarder_comes_back(lone: RunningServer) -> None:

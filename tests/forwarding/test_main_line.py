@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from dns.edns import GenericOption
 from expecting import SERVICES, WEB, WEB_NAME, data, errors, has, said
 from running import RunningServer
 from upstreams import Unbound
@@ -122,6 +123,54 @@ def test_who_wants_no_recursion_gets_no_forwarding(forwarding: RunningServer) ->
 def test_the_name_above_our_zone_exists_whatever_upstreams_say(forwarding: RunningServer) -> None:
     for tcp in (False, True, False):
         assert said(forwarding.ask("local", tcp=tcp)) == "NOERROR", "RFC 8020"
+
+
+@pytest.mark.parametrize(
+    ("name", "rrtype", "rcode", "expected"),
+    [
+        ("localhost", "A", "NOERROR", ["A 127.0.0.1"]),
+        ("db.localhost", "AAAA", "NOERROR", ["AAAA ::1"]),
+        ("localhost", "MX", "NOERROR", []),
+        ("_dns.resolver.arpa", "SVCB", "NOERROR", []),
+        ("hidden.onion", "A", "NXDOMAIN", []),
+        ("broken.invalid", "A", "NXDOMAIN", []),
+    ],
+)
+def test_special_names_never_go_upstream(
+    forwarding: RunningServer, upstream: Unbound, name: str, rrtype: str, rcode: str, expected: list[str]
+) -> None:
+    before = upstream.queries()
+    reply = forwarding.ask(name, rrtype)
+    assert (said(reply), data(reply)) == (rcode, expected)
+    assert upstream.queries() == before
+
+
+def test_what_is_below_a_registered_address_is_ours(forwarding: RunningServer, upstream: Unbound) -> None:
+    pod = {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "metadata": {"name": "below"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+        "status": {"podIP": "203.0.7.8", "phase": "Running"},
+    }
+    assert forwarding.post("/api/v1/namespaces/default/pods", pod).status == 201
+    assert said(forwarding.ask("x.8.7.0.203.in-addr.arpa", "PTR")) == "NXDOMAIN"
+    assert upstream.queries("x.8.7.0.203.in-addr.arpa.") == 0
+
+
+def test_a_question_in_much_padding_is_answered(forwarding: RunningServer) -> None:
+    padding = GenericOption(12, bytes(3_000))
+    reply = forwarding.ask("zero.example.org", tcp=True, options=[padding], use_edns=0, payload=4096)
+    assert data(reply) == ["A 192.0.2.12"]
+
+
+def test_with_zones_alone_all_other_names_are_refused(upstream: Unbound) -> None:
+    zone = f'[[forward.zone]]\nname = "example.org"\nupstreams = ["{upstream.address}"]\n'
+    with RunningServer(config=f"[forward]\nupstreams = []\n{zone}") as server:
+        assert data(server.ask("www.example.org")) == ["A 192.0.2.10"]
+        reply = server.ask("www.example.net", use_edns=0)
+        assert (said(reply), errors(reply)) == ("REFUSED", [20])
+        assert said(server.ask("9.9.9.9.in-addr.arpa", "PTR")) == "NXDOMAIN"
 
 
 def test_without_upstreams_other_names_are_refused(server: RunningServer) -> None:

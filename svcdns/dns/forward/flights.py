@@ -9,6 +9,7 @@
 * Stale answers stand in when upstreams fail (RFC 8767), at once while all of them are known to be down:
   probes, not clients, find out when they are back.
 * What a flight brings is in the cache before anybody hears of it, so that nobody asks again.
+* An answer that must not be kept ends what was kept before: it would come back as a stale answer.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class Flights:
     def __len__(self) -> int:
         """Return how many flights there are."""
         return len(self._waiting)
+
+    def has_pool(self, key: bytes) -> bool:
+        """Say whether there is anybody to be asked for a name (its key)."""
+        return self._pool_of(key) is not None
 
     def fresh(self, ask: Ask) -> bytes | None:
         """Return what the cache holds for a question, if it hasn't run out."""
@@ -117,16 +122,20 @@ class Flights:
             received = await pool.resolve(ask)
         except Unresolved as failed:
             return self._keep(key, self._stale(key) or cached.failure(failed.ede, now(), str(failed)))
-        return self._keep(key, cached.pack(received, now(), self._config))
+        time = now()
+        reply = cached.pack(received, time, self._config)
+        if cached.is_fresh(reply, time):
+            return self._keep(key, reply)
+        if received.rcode in (codes.NOERROR, codes.NXDOMAIN):
+            self._cache.remove(key)
+        return reply
 
     def _stale(self, key: bytes) -> bytes | None:
         stored = self._cache.get(key)
         return cached.stale(stored, now()) if stored is not None else None
 
     def _keep(self, key: bytes, reply: bytes) -> bytes:
-        """Put a reply into the cache if it may be kept."""
-        if cached.is_fresh(reply, now()):
-            self._cache.put(key, reply)
+        self._cache.put(key, reply)
         return reply
 
 

@@ -4,8 +4,9 @@
 
 * Our zones come first here too: what has become ours on the way is answered from them, and only they
   know which name an alias of ours leads to.
-* Questions that wait for upstreams are counted, for each client and in all; above the limits the
-  answer is SERVFAIL (EDE 23) at once.
+* Questions that wait for upstreams are counted, for each client (of IPv6, each network of 64 bits) and
+  in all; above the limits the answer is SERVFAIL (EDE 23) at once.
+* Names that mean something else than a place in the tree (`special_names`) never go upstream.
 * A reply to UDP leaves through the socket of the listener that was asked, one to TCP goes back to the
   worker that has the connection.
 * Our own loop probes are refused and noted (see `loops`).
@@ -20,15 +21,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 
 from svcdns.dns import cached, codes, tally
 from svcdns.dns.answer import above_ours
 from svcdns.dns.draft import Draft, answer_name
 from svcdns.dns.handover import OLDEST_SECONDS, Errand, Reply, errands, send
-from svcdns.dns.handover import now as handover_now
 from svcdns.dns.question import Malformed, Question, parse
 from svcdns.dns.reading import Begin, never_raising
-from svcdns.dns.reply import Frame, refusal, write
+from svcdns.dns.reply import Frame, refusal, unresolved, write
 from svcdns.dns.tally import Tally
 from svcdns.dns.view import View, ZoneTable
 from svcdns.store.cache import now
@@ -36,6 +37,7 @@ from svcdns.store.cache import now
 from .alias import continued
 from .ask import Ask
 from .flights import Flights
+from .special_names import SPECIAL, answer_special
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class _Waiting:
 
     errand: Errand
     link: socket.socket
+    client: str
+    """Whose it is, as limits count."""
     question: Question
     frame: Frame
     draft: Draft
@@ -89,7 +93,7 @@ class Forwarder:
         self._udp_size = udp_size
         self._is_probe = is_probe
         self._table: ZoneTable | None = None
-        self._clients: Counter[object] = Counter()
+        self._clients: Counter[str] = Counter()
         self.outstanding = 0
 
     def start(self) -> None:
@@ -105,7 +109,7 @@ class Forwarder:
             loop.remove_reader(link.fileno())
 
     def _take(self, link: socket.socket) -> None:
-        oldest = handover_now() - OLDEST_SECONDS
+        oldest = monotonic() - OLDEST_SECONDS
         batch = [errand for errand in errands(link, BATCH) if errand.came > oldest]
         snapshot = self._begin()
         try:
@@ -142,42 +146,51 @@ class Forwarder:
         if draft.outside is None:
             self._send(errand, link, write(frame, draft))
             return
+        if draft.outside.key.startswith(SPECIAL):
+            self._send(errand, link, write(frame, answer_special(draft, question.rrtype)))
+            return
+        if not self._flights.has_pool(draft.outside.key):
+            self._send(errand, link, self._nobody_to_ask(view, question, frame))
+            return
         do = question.edns is not None and question.edns.do
         cd = bool(errand.packet[3] & _CD)
         ask = Ask(draft.outside.key, question.rrtype, do, cd, draft.outside.wire)
-        self._look_up(_Waiting(errand, link, question, frame, draft, view.table, ask))
+        self._look_up(_Waiting(errand, link, _counted(errand), question, frame, draft, view.table, ask))
+
+    def _nobody_to_ask(self, view: View, question: Question, frame: Frame) -> bytes:
+        """Return what our zones alone say, where no upstream is there for the name."""
+        draft = answer_name(view, question.name, question.key, question.rrtype)
+        if draft.zone is None:
+            return refusal(frame, codes.REFUSED, codes.EDE_NOT_AUTHORITATIVE)
+        return write(frame, draft)
 
     def _look_up(self, waiting: _Waiting) -> None:
         stored = self._flights.fresh(waiting.ask)
         if stored is not None:
             self._counters.slots[tally.CACHE_HITS] += 1
             self._reply(waiting, stored)
-        elif not self._has_room(waiting.errand):
+        elif not self._has_room(waiting.client):
             self._counters.slots[tally.FORWARD_REFUSED] += 1
             text = "too many questions wait for upstreams"
             self._count(waiting, tally.SERVFAIL)
-            self._send(
-                waiting.errand,
-                waiting.link,
-                refusal(waiting.frame, codes.SERVFAIL, codes.EDE_NETWORK_ERROR, text),
-            )
+            reply = unresolved(waiting.frame, waiting.draft, codes.EDE_NETWORK_ERROR, text)
+            self._send(waiting.errand, waiting.link, reply)
         else:
             self._counters.slots[tally.CACHE_MISSES] += 1
             self.outstanding += 1
-            self._clients[waiting.errand.client[0]] += 1
+            self._clients[waiting.client] += 1
             self._flights.join(waiting.ask, partial(self._land, waiting))
 
-    def _has_room(self, errand: Errand) -> bool:
+    def _has_room(self, client: str) -> bool:
         limits = self._limits
-        return self.outstanding < limits.outstanding and self._clients[errand.client[0]] < limits.per_client
+        return self.outstanding < limits.outstanding and self._clients[client] < limits.per_client
 
     def _land(self, waiting: _Waiting, stored: bytes) -> None:
         """Answer a client whose question has come back."""
-        client = waiting.errand.client[0]
         self.outstanding -= 1
-        self._clients[client] -= 1
-        if not self._clients[client]:
-            del self._clients[client]
+        self._clients[waiting.client] -= 1
+        if not self._clients[waiting.client]:
+            del self._clients[waiting.client]
         self._reply(waiting, stored)
 
     def _reply(self, waiting: _Waiting, stored: bytes) -> None:
@@ -213,3 +226,11 @@ class Forwarder:
         except (OSError, IndexError):
             return False
         return True
+
+
+def _counted(errand: Errand) -> str:
+    """Return whose question it is: an address, or the 64 bits of an IPv6 one that one customer has."""
+    address = str(errand.client[0])
+    if ":" not in address:
+        return address
+    return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()

@@ -5,6 +5,8 @@
   upstream answers others, it is this question that takes long.
 * A down upstream is asked a question of our own at once and then every second, until a reply comes.  So
   it is back without a restart, and a slow name alone never keeps it down.
+* What stood in the way here (no descriptor, no port, no room) says nothing about the upstream and isn't
+  counted against it.  A log line says so, once in LOCAL_SECONDS.
 * One log line when it is down, one when it is back, whatever comes between.
 """
 
@@ -18,13 +20,15 @@ from svcdns.dns import codes
 from svcdns.names.key import text_of_key, wire_of_key
 
 from .ask import Ask, Received
-from .upstream import NoReply, Upstream
+from .upstream import LocalFault, NoReply, Upstream
 
 log = logging.getLogger(__name__)
 
 FAILURES = 2
 PROBE_SECONDS = 1.0
 """From one question of our own to the next, and for its reply."""
+LOCAL_SECONDS = 60.0
+"""From one log line about this host's own faults to the next."""
 _SMOOTH = 8
 
 
@@ -51,6 +55,7 @@ class Health:
         self.looped = False
         """Whether what is sent there comes back to us; set by `loops`."""
         self.asked = 0
+        """Tries, those included that this host's own faults ended."""
         self.answered = 0
         self.failed = 0
         """Tries without a reply."""
@@ -65,6 +70,7 @@ class Health:
         self._replied = -1.0
         self._down_since = 0.0
         self._told = False
+        self._local_told = -LOCAL_SECONDS
         self._closed = False
         self._probing: asyncio.Task[None] | None = None
 
@@ -84,6 +90,9 @@ class Health:
         began = self._clock()
         try:
             received = await self.upstream.exchange(ask, seconds)
+        except LocalFault as wrong:
+            self._tell_local(wrong)
+            raise
         except NoReply:
             self._missed(began)
             raise
@@ -131,6 +140,12 @@ class Health:
             if self._probing is None and not self._closed:
                 self._probing = asyncio.get_running_loop().create_task(self._probe_until_up())
 
+    def _tell_local(self, wrong: LocalFault) -> None:
+        now = self._clock()
+        if now >= self._local_told + LOCAL_SECONDS:
+            self._local_told = now
+            log.warning("upstream %s%s can't be asked from this host: %s", self.name, self._for(), wrong)
+
     async def _probe_until_up(self) -> None:
         try:
             while not self.up:
@@ -151,9 +166,12 @@ class Health:
             self._probing = None
 
     async def _probed(self) -> str:
-        """Ask a question of our own; return why there was no reply, "" if there was one."""
+        """Ask a question of our own; return why there was no reply, "" if it isn't the upstream's doing."""
         try:
             await self.upstream.exchange(self._probe, PROBE_SECONDS)
+        except LocalFault as wrong:
+            self._tell_local(wrong)
+            return ""
         except NoReply as why:
             return str(why) or "no reply"
         except Exception as wrong:

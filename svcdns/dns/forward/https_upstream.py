@@ -24,7 +24,7 @@ from .ask import Ask, Received
 from .https_network import Network
 from .query import message
 from .received import Garbage, read
-from .upstream import NoReply, why
+from .upstream import NoReply, no_reply
 
 _TYPE = b"application/dns-message"
 _MAX_OCTETS = 65535
@@ -71,7 +71,7 @@ class HttpsUpstream:
                 self._sessions.add(self._session)
             raise NoReply("it was closed" if self._closed else "no reply in time") from None
         except Exception as wrong:  # of httpcore, and of what lies below it
-            raise NoReply("it was closed" if self._closed else why(wrong)) from None
+            raise (NoReply("it was closed") if self._closed else no_reply(wrong)) from None
         finally:
             self._timeouts.discard(timeout)
             session.under_way -= 1

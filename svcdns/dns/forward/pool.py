@@ -4,9 +4,14 @@
 
 * One try takes TRY_SECONDS at most, all of them TOTAL_SECONDS.  A lost packet costs one try, not the answer.
 * SERVFAIL, REFUSED, NOTIMP and FORMERR: the next upstream may know better; the one that said so isn't
-  asked again for this question.  Any other reply is the answer.
+  asked again for this question.  Any other reply is the answer; one that is truncated (TCP fails there)
+  only where no other upstream that is up has a whole one.
 * A round begins no sooner than TRY_SECONDS after the one before: refused connections come back at once,
   and asking again at once would be a busy loop.
+* While all are known to be down, a question takes TRY_SECONDS instead: probes find within a second which
+  of them is back, and it is asked then.  Each question begins with another of them, should there be one
+  that answers questions but no probes.
+* Clients hear how many upstreams said what, never which: names, addresses and URLs are in the debug log.
 * An upstream through which questions come back to us is never asked.
 
 This runs once for each question that the cache can't answer: no task, no timer of its own.
@@ -15,14 +20,19 @@ This runs once for each question that the cache can't answer: no task, no timer 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from svcdns.dns import codes
+from svcdns.names.key import text_of_key
 
 from .ask import Ask, Received, Unresolved
 from .health import Health
-from .upstream import NoReply
+from .upstream import LocalFault, NoReply
+
+log = logging.getLogger(__name__)
 
 TRY_SECONDS = 1.0
 TOTAL_SECONDS = 3.0
@@ -35,6 +45,12 @@ _NO_ANSWER = {
     codes.NOTIMP: "NOTIMP",
     codes.REFUSED: "REFUSED",
 }
+_OURS_TO_SAY = frozenset({codes.EDE_STALE_ANSWER, 4, codes.EDE_STALE_NXDOMAIN, 29})
+"""EDEs of answers, not of failures: stale, forged, synthesized."""
+_PRIVATE_EDE = 49152
+
+_Heard = Mapping[Health, Received | NoReply]
+"""What upstreams said to a question that has no answer."""
 
 
 class Pool:
@@ -54,59 +70,120 @@ class Pool:
         return not any(health.up and not health.looped for health in self.upstreams)
 
     async def resolve(self, ask: Ask) -> Received:
-        """Return an upstream's answer.  Raises Unresolved: which upstream said what, in a few words."""
+        """Return an upstream's answer.  Raises Unresolved, which says why in a few words for clients."""
         clock = asyncio.get_running_loop().time
         begun = clock()
-        deadline = begun + TOTAL_SECONDS
-        said: dict[Health, str] = {}
+        deadline = begun + (TRY_SECONDS if self.is_down else TOTAL_SECONDS)
+        heard: dict[Health, Received | NoReply] = {}
+        short: Received | None = None
+        self._turn += 1
         waiting = self._order()
         while waiting:
             next_round = clock() + TRY_SECONDS
             for health in waiting:
                 left = deadline - clock()
-                if left < _LEAST_SECONDS:
+                if left < _LEAST_SECONDS or (short is not None and not health.up):
                     break
                 try:
                     received = await health.ask(ask, left if left < TRY_SECONDS else TRY_SECONDS)
-                except NoReply:
+                except NoReply as missed:
+                    heard[health] = missed
                     continue
-                if received.rcode not in _NO_ANSWER:
+                if received.rcode in _NO_ANSWER:
+                    heard[health] = received
+                elif received.truncated:
+                    heard[health] = short = received
+                else:
                     return received
-                said[health] = _said(received)
+            if short is not None:
+                return short
             # Those that are new by now have their turn too.
-            waiting = [health for health in self._order() if health not in said]
-            if not waiting or deadline - next_round < _LEAST_SECONDS:
+            waiting = [health for health in self._order() if not isinstance(heard.get(health), Received)]
+            if not waiting or begun + TOTAL_SECONDS - next_round < _LEAST_SECONDS:
                 break
             if (pause := next_round - clock()) > 0:
                 await asyncio.sleep(pause)
-        raise Unresolved(codes.EDE_NO_REACHABLE_UPSTREAM, self._why(said))
+            if not self.is_down:
+                deadline = begun + TOTAL_SECONDS
+            if deadline - clock() < _LEAST_SECONDS:
+                break
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("no answer to %s type %d: %s", text_of_key(ask.key), ask.rrtype, _in_full(heard))
+        raise Unresolved(_ede(heard), self._why(heard, deadline - begun))
 
     def _order(self) -> list[Health]:
         """Return the upstreams in the order in which they are to be tried now."""
         up = [health for health in self.upstreams if health.up and not health.looped]
-        if len(up) > 1 and self.policy != "sequential":
-            if self.policy == "random":
-                random.shuffle(up)
-            else:
-                self._turn = (self._turn + 1) % len(up)
-                up = up[self._turn :] + up[: self._turn]
+        if len(up) == len(self.upstreams) == 1:
+            return up
+        if self.policy == "random":
+            random.shuffle(up)
+        elif self.policy != "sequential":
+            up = _turned(up, self._turn)
         if len(up) < len(self.upstreams):
-            up += [health for health in self.upstreams if not health.up and not health.looped]
+            down = [health for health in self.upstreams if not health.up and not health.looped]
+            up += down if up else _turned(down, self._turn)
         return up
 
-    def _why(self, said: dict[Health, str]) -> str:
+    def _why(self, heard: _Heard, seconds: float) -> str:
         """Return why there is no answer, for the text of an EDE: short, and made of our own words."""
         if not self.upstreams:
             return f"no upstreams: none is configured for {self.zone}, or its resolv.conf lists none"
-        if said:
-            text = ", ".join(f"{health.name}: {what}" for health, what in said.items())
-            text += "".join(f", {one.name}: no reply" for one in self._order() if one not in said)
-            return text if len(text) <= _MOST_TEXT else text[: _MOST_TEXT - 3] + "..."
+        if any(isinstance(one, Received) for one in heard.values()):
+            return _counted(heard, {*self.upstreams, *heard})[:_MOST_TEXT]
         if all(health.looped for health in self.upstreams):
             return "no upstreams: each sends questions back here in a loop"
-        return f"no upstream answered within {TOTAL_SECONDS:g} s"
+        if _is_local(heard):
+            return "upstreams can't be asked: this server lacks descriptors, ports or memory"
+        all_down = ": all are known to be down" if seconds < TOTAL_SECONDS else ""
+        return f"no upstream answered within {seconds:g} s{all_down}"
 
 
-def _said(received: Received) -> str:
-    rcode = _NO_ANSWER[received.rcode]
-    return rcode if received.ede is None else f"{rcode} (EDE {received.ede})"
+def _turned(healths: list[Health], turn: int) -> list[Health]:
+    """Return them in the same order, from another one on."""
+    first = turn % len(healths) if healths else 0
+    return healths[first:] + healths[:first]
+
+
+def _counted(heard: _Heard, upstreams: set[Health]) -> str:
+    """Return how many upstreams said what: `2 of 3 upstreams said SERVFAIL, 1 did not answer`."""
+    said = Counter(_NO_ANSWER[one.rcode] for one in heard.values() if isinstance(one, Received))
+    if len(upstreams) == 1:
+        return f"the upstream said {next(iter(said))}"
+    (rcode, count), *others = said.items()
+    parts = [f"{count} of {len(upstreams)} upstreams said {rcode}"]
+    parts += [f"{count} {rcode}" for rcode, count in others]
+    looped = sum(health.looped for health in upstreams if health not in heard)
+    local = sum(isinstance(one, LocalFault) for one in heard.values())
+    silent = len(upstreams) - said.total() - looped - local
+    rest = ((silent, "did not answer"), (local, "could not be asked"), (looped, "out of use"))
+    return ", ".join(parts + [f"{count} {what}" for count, what in rest if count])
+
+
+def _is_local(heard: _Heard) -> bool:
+    """Say whether this host alone stood in the way."""
+    return bool(heard) and all(isinstance(one, LocalFault) for one in heard.values())
+
+
+def _ede(heard: _Heard) -> int:
+    """Return the EDE of a failure: the upstreams' own where all that answered agree on SERVFAIL and one."""
+    if _is_local(heard):
+        return codes.EDE_NETWORK_ERROR
+    said = {(one.rcode, one.ede) for one in heard.values() if isinstance(one, Received)}
+    if len(said) == 1:
+        rcode, ede = said.pop()
+        if rcode == codes.SERVFAIL and ede is not None and ede < _PRIVATE_EDE and ede not in _OURS_TO_SAY:
+            return ede
+    return codes.EDE_NO_REACHABLE_UPSTREAM
+
+
+def _in_full(heard: _Heard) -> str:
+    """Return which upstream said what, for the log."""
+    return ", ".join(f"{health.name}: {_said(one)}" for health, one in heard.items()) or "nobody was asked"
+
+
+def _said(one: Received | NoReply) -> str:
+    if isinstance(one, NoReply):
+        return str(one)
+    rcode = _NO_ANSWER[one.rcode]
+    return rcode if one.ede is None else f"{rcode} (EDE {one.ede})"

@@ -23,7 +23,7 @@ from functools import partial
 from .ask import Ask, Received
 from .query import message
 from .received import Garbage, read
-from .upstream import EdnsHabit, EdnsRefused, NoReply, connect, refuses_edns, until, why
+from .upstream import EdnsHabit, LocalFault, NoReply, connect, edns_refusal, no_reply, until
 
 IDLE_SECONDS = 10.0
 CONNECTIONS = 4
@@ -90,7 +90,7 @@ class StreamUpstream:
             self._connections.add(least)
             least.task.add_done_callback(partial(self._ended, least))
         elif len(least) >= QUERIES:
-            raise NoReply("too many queries are under way to it")
+            raise LocalFault("too many queries are under way to it")
         return least
 
     def _ended(self, connection: _Connection, _: asyncio.Task[None]) -> None:
@@ -152,7 +152,7 @@ class _Connection:
             self.task.cancel()
 
     async def _run(self) -> None:
-        lost = "it was closed"
+        lost: NoReply = NoReply("it was closed")
         try:
             reader = await self._open()
             self._check_idle()
@@ -160,14 +160,15 @@ class _Connection:
                 octets = int.from_bytes(await reader.readexactly(2))
                 self._take(await reader.readexactly(octets))
         except (OSError, EOFError, ValueError) as wrong:
-            lost = why(wrong)
+            lost = no_reply(wrong)
         finally:
+            kind = LocalFault if isinstance(lost, LocalFault) else _Lost
             self.usable = False
             if self._timer is not None:
                 self._timer.cancel()
             for query in self._queries.values():
                 if not query.future.done():
-                    query.future.set_exception(_Lost(lost))
+                    query.future.set_exception(kind(str(lost)))
             if self._writer is not None:
                 # At once: a TLS close would wait for the other side.
                 self._writer.transport.abort()
@@ -190,9 +191,9 @@ class _Connection:
             return  # most often one that came too late
         if query.future.done():
             return
-        if query.edns and refuses_edns(wire, ident):
+        if query.edns and (refused := edns_refusal(wire, query.ask, ident)):
             self.replies += 1
-            query.future.set_exception(EdnsRefused("it knows no EDNS"))
+            query.future.set_exception(refused)
             return
         try:
             received = read(wire, query.ask, ident)

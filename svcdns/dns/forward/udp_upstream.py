@@ -6,6 +6,8 @@ What makes a spoofed reply unlikely to be taken (RFC 5452):
   net.ipv4.ip_local_port_range) and drops what comes from any other address, because it is connected;
 * a random ID, and the question of a reply has to be ours.
 
+Where TCP fails, the truncated reply is what there is: it shows life, and is handed on as it is.
+
 What fails the check is counted and waiting goes on, so that nobody can end a try with one bad datagram.
 A connected socket also says at once when nothing listens there (ECONNREFUSED).
 
@@ -15,6 +17,7 @@ A socket and a callback of the loop, no datagram protocol of asyncio: that costs
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 
@@ -22,7 +25,9 @@ from .ask import Ask, Received
 from .query import message
 from .received import Garbage, read
 from .stream_upstream import StreamUpstream
-from .upstream import EdnsHabit, EdnsRefused, NoReply, refuses_edns, until, why
+from .upstream import EdnsHabit, NoReply, edns_refusal, no_reply, until
+
+log = logging.getLogger(__name__)
 
 _RECEIVE_OCTETS = 4096
 _DATAGRAM = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
@@ -48,12 +53,15 @@ class UdpUpstream:
         return self._garbage + self._tcp.garbage
 
     async def exchange(self, ask: Ask, seconds: float) -> Received:
-        """Ask once and return the reply.  Raises NoReply, after `seconds` at most."""
+        """Ask once and return the reply, truncated where TCP fails.  Raises NoReply, after `seconds` at most."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         received = await self._habit.ask(lambda edns: self._ask(ask, deadline, edns))
         if received.truncated:
-            return await self._tcp.exchange(ask, deadline - loop.time())
+            try:
+                return await self._tcp.exchange(ask, deadline - loop.time())
+            except NoReply as wrong:
+                log.debug("upstream %s: a truncated reply, and over TCP none: %s", self.name, wrong)
         return received
 
     async def close(self) -> None:
@@ -73,7 +81,7 @@ class UdpUpstream:
         try:
             sock = socket.socket(self._family, _DATAGRAM)
         except OSError as wrong:
-            raise NoReply(why(wrong)) from None
+            raise no_reply(wrong) from None
         try:
             sock.connect(self._place)
             sock.send(message(ask, ident, edns=edns))
@@ -81,7 +89,7 @@ class UdpUpstream:
             self._waiting.add(future)
             return await until(deadline, future)
         except OSError as wrong:
-            raise NoReply(why(wrong)) from None
+            raise no_reply(wrong) from None
         finally:
             self._waiting.discard(future)
             loop.remove_reader(sock.fileno())
@@ -95,13 +103,13 @@ class UdpUpstream:
             return
         try:
             wire = sock.recv(_RECEIVE_OCTETS)
-            if edns and refuses_edns(wire, ident):
-                future.set_exception(EdnsRefused("it knows no EDNS"))
+            if edns and (refused := edns_refusal(wire, ask, ident)):
+                future.set_exception(refused)
             else:
                 future.set_result(read(wire, ask, ident))
         except BlockingIOError:
             pass  # a datagram with a wrong checksum wakes us and is not there
         except OSError as wrong:
-            future.set_exception(NoReply(why(wrong)))
+            future.set_exception(no_reply(wrong))
         except Garbage:
             self._garbage += 1

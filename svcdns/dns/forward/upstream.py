@@ -11,6 +11,7 @@ those.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 from collections.abc import Awaitable, Callable
@@ -18,23 +19,46 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from svcdns.dns import codes
+from svcdns.names.key import wire_of_key
 from svcdns.upstream_spec import Spec
 
 from .ask import Ask, Received
 
 WITHOUT_EDNS_SECONDS = 300.0
 """For so long an upstream that knows no EDNS is asked without it."""
+DOUBTED_SECONDS = 10.0
+"""The same where only the ID said that it was the upstream: without EDNS no answer has signatures."""
 
 _T = TypeVar("_T")
 _REFUSALS = (codes.FORMERR, codes.NOTIMP)
+_LOCAL = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EADDRNOTAVAIL,
+        errno.EAGAIN,  # what a UDP socket gets when all ports are taken
+        errno.EPERM,  # a firewall of this host
+    }
+)
 
 
 class NoReply(Exception):
     """An upstream gave no reply that is one; the text says why."""
 
 
+class LocalFault(NoReply):
+    """It was not asked: this host has no room for it, or a limit of ours.  That says nothing about it."""
+
+
 class EdnsRefused(NoReply):
     """FORMERR or NOTIMP without an OPT, to a query with one (RFC 6891 section 7)."""
+
+    def __init__(self, *, doubted: bool) -> None:
+        super().__init__("it knows no EDNS")
+        self.doubted = doubted
+        """Whether only the ID says that it replies to our query."""
 
 
 class Upstream(Protocol):
@@ -117,26 +141,38 @@ class EdnsHabit:
             return await once(False)
         try:
             return await once(True)
-        except EdnsRefused:
+        except EdnsRefused as refused:
+            seconds = DOUBTED_SECONDS if refused.doubted else WITHOUT_EDNS_SECONDS
             received = await once(False)
         if received.rcode not in _REFUSALS:
-            self._without_until = loop.time() + WITHOUT_EDNS_SECONDS
+            self._without_until = loop.time() + seconds
         return received
 
 
-def refuses_edns(wire: bytes, ident: int) -> bool:
-    """Say whether this is how a server that knows no OPT replies to a query with this ID.
+def edns_refusal(wire: bytes, ask: Ask, ident: int) -> EdnsRefused | None:
+    """Return what to raise if this is how a server that knows no OPT replies to a query with one.
 
-    Such a server may leave out the question, so the ID alone says that it replies to ours; at worst the
-    query is sent again without EDNS.
+    Such a server may send the header alone; then only the ID, and where it came from, say that it replies
+    to ours, and that is not remembered for long.  Where it has a question, it has to be ours.
     """
-    return (
-        len(wire) >= codes.HEADER_OCTETS
-        and wire[3] & 15 in _REFUSALS
-        and wire[2] & 0xF8 == 0x80
-        and wire[10:12] == b"\0\0"
-        and int.from_bytes(wire[:2]) == ident
+    if (
+        len(wire) < codes.HEADER_OCTETS
+        or wire[3] & 15 not in _REFUSALS
+        or wire[2] & 0xF8 != 0x80
+        or wire[10:12] != b"\0\0"
+        or int.from_bytes(wire[:2]) != ident
+    ):
+        return None
+    if len(wire) == codes.HEADER_OCTETS:
+        return EdnsRefused(doubted=True)
+    name = ask.name or wire_of_key(ask.key)
+    end = codes.HEADER_OCTETS + len(name)
+    is_ours = (
+        wire[4:6] == b"\0\1"
+        and wire[codes.HEADER_OCTETS : end].lower() == name.lower()
+        and wire[end : end + 4] == ask.rrtype.to_bytes(2) + codes.IN.to_bytes(2)
     )
+    return EdnsRefused(doubted=False) if is_ours else None
 
 
 async def until(deadline: float, future: asyncio.Future[_T]) -> _T:
@@ -151,6 +187,12 @@ async def until(deadline: float, future: asyncio.Future[_T]) -> _T:
 def _expire(future: asyncio.Future[_T]) -> None:
     if not future.done():
         future.set_exception(NoReply("no reply in time"))
+
+
+def no_reply(wrong: BaseException) -> NoReply:
+    """Return an error of the system or of TLS as what it means for an exchange."""
+    is_local = isinstance(wrong, OSError) and not isinstance(wrong, ssl.SSLError) and wrong.errno in _LOCAL
+    return (LocalFault if is_local else NoReply)(why(wrong))
 
 
 def why(wrong: BaseException) -> str:
