@@ -41,6 +41,8 @@ class Received:
     """Seconds that it may be kept: the least TTL, or what RFC 2308 says; None or 0: not at all."""
     ede: int | None = None
     """Info code of the upstream's Extended DNS Error."""
+    answered: bool = False
+    """Whether the answer section has RRs of the type asked for, where its CNAMEs end."""
 
 
 class Unresolved(Exception):

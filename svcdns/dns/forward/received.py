@@ -4,8 +4,10 @@ What is accepted will be stored and handed to clients as it is, so `read` looks 
 client's parser will follow:
 
 * QR, opcode, ID, and one question that equals ours (RFC 5452 section 9.1);
-* every name ends within the message, its pointers go strictly back and never into the header, and it
-  has at most 255 octets (RFC 1035 sections 3.1 and 4.1.4);
+* every name ends within the message, has at most 255 octets, and its pointers go strictly back to what
+  can be a name (RFC 1035 sections 3.1 and 4.1.4): never to octets that change while a reply is kept;
+* the answer section speaks of the question's name and of where its CNAMEs lead from there, in any order,
+  and of nothing else (RFC 2181 section 5.4.1); a DNAME may be above one of these names;
 * RDATA of the types in which names may be compressed (RFC 3597 section 4), of A, AAAA, TXT and HINFO is
   exactly filled; other RDATA is opaque;
 * all RRs are of class IN, none is of a type that only questions have, and nothing stands behind the last.
@@ -13,11 +15,15 @@ client's parser will follow:
 The OPT is between us and the upstream and is taken out.  It is nearly always the last RR; where it is
 not, pointers behind it would shift, and dnspython packs the message anew.
 
+A truncated reply is not read behind its question: it may end anywhere, and is asked for again over TCP.
+
 Everything else raises Garbage.  One pass, no objects: this runs once for each forwarded question.
+Only an answer section with other owners than the question, or with aliases, is gone through again.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
 from struct import Struct, error
 
@@ -26,36 +32,22 @@ from svcdns.dns.edns import options_well_formed
 from svcdns.names.key import wire_of_key
 
 from .ask import Ask, Received
+from .rrs import NAPTR, REFUSED, RR, SHAPE, TEXTS, ancestors, answer_rrs, follow
 
 _HEADER = Struct(">HHHHHH")
-_RR = Struct(">HHIH")
 _TYPE_IN = Struct(">HH")
 _MINIMUM = Struct(">I")
-_read_rr = _RR.unpack_from
+_read_rr = RR.unpack_from
 
 _QR_OPCODE = 0xF800
 _QR = 0x8000
 _TC = 0x0200
+_ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
+_QUESTION = b"\xc0\x0c"
 _NO_TTL = 0x80000000
 _ANY_TYPES = frozenset({253, 254, codes.ANY})
 """QTYPEs that several types answer."""
-
-_TEXTS = -1
-_NAPTR = -2
-_REFUSED = -3
-_SHAPE: dict[int, tuple[int, int, int]] = {
-    **dict.fromkeys((2, 3, 4, 5, 7, 8, 9, 12, 23, 39), (0, 1, 0)),  # NS .. CNAME .. MR, PTR, NSAP-PTR, DNAME
-    **dict.fromkeys((14, 17), (0, 2, 0)),  # MINFO, RP
-    codes.SOA: (0, 2, 20),
-    **dict.fromkeys((15, 18, 21, 36), (2, 1, 0)),  # MX, AFSDB, RT, KX
-    26: (2, 2, 0),  # PX
-    codes.SRV: (6, 1, 0),
-    codes.HINFO: (0, _TEXTS, 0),
-    codes.TXT: (0, _TEXTS, 0),
-    35: (4, _NAPTR, 0),
-    **dict.fromkeys((0, 249, 250, 251, 252, 253, 254, 255, 65535), (0, _REFUSED, 0)),
-}
-"""Of RDATA with names: octets in front, how many names, octets behind; or how else it is read."""
+_LARGEST = 1 << 16
 
 
 class Garbage(Exception):
@@ -69,7 +61,7 @@ def read(wire: bytes, ask: Ask, ident: int | None) -> Received:
 
     `lifetime` (seconds) bounds how long the reply may be kept and is no more than any TTL in it:
 
-    * NOERROR with RRs of the type asked for: the least TTL of all RRs;
+    * answered (NOERROR with RRs of the type asked for, where CNAMEs end): the least TTL of all RRs;
     * NXDOMAIN, and NOERROR without such an RR (also behind a CNAME): the least of all TTLs and of the
       MINIMUM of the SOA in the authority section (RFC 2308 section 5); None without such an SOA, as in
       a referral;
@@ -99,6 +91,9 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
         and (asked[:-4].lower() != name.lower() or asked[-4:] != plain[-4:])
     ):
         raise Garbage("the question is another one")
+    if flags & _TC:
+        question = wire[:4] + _ONE_QUESTION + wire[12:end]
+        return Received(question, end, flags & 15, True, (0, 0, 0), (), None)
 
     answers, authorities, additionals = counts
     others = answers + authorities
@@ -106,14 +101,19 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
     size = len(wire)
     at = end
     known = {12: len(name)}
+    places = [(12, 12 + len(name))]
     ttls: list[int] = []
     ttl_at: list[int] = []
     not_ttls: list[int] = []
-    answered = False
+    answered = elsewhere = False
     opt_from = opt_to = soa_end = 0
     for number in range(every):
         owner = at
-        at = at + 2 if wire[at : at + 2] == b"\xc0\x0c" else _skip_name(wire, at, known)
+        if wire[at : at + 2] == _QUESTION:
+            at += 2
+        else:
+            at = _skip_name(wire, at, known, places)
+            elsewhere = elsewhere or number < answers
         rrtype, rrclass, ttl, octets = _read_rr(wire, at)
         start = at + 10
         at = start + octets
@@ -131,21 +131,30 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
             ttl = 0
         ttls.append(ttl)
         ttl_at.append(start - 6)
-        if number < answers and rrtype == ask.rrtype:
-            answered = True
+        if number < answers:
+            if rrtype == ask.rrtype:
+                answered = True
+            elif rrtype == codes.CNAME:
+                elsewhere = True
         if rrtype == codes.A:
             if octets != 4:
                 raise Garbage("an A that is no address")
         elif rrtype == codes.AAAA:
             if octets != 16:
                 raise Garbage("an AAAA that is no address")
-        elif rrtype in _SHAPE:
-            _check_rdata(wire, start, at, rrtype, known)
+        elif rrtype in SHAPE:
+            _check_rdata(wire, start, at, rrtype, known, places)
             if rrtype == codes.SOA and answers <= number < others:
                 soa_end = at
+        else:
+            places.append((start, at))
     if at != size:
         raise Garbage("octets behind the last RR")
 
+    if elsewhere:
+        answered = _answered(wire, end, answers, name, ask.rrtype)
+    elif ask.rrtype in _ANY_TYPES:
+        answered = answers > 0
     rcode = flags & 15
     ede = None
     minimum = _MINIMUM.unpack_from(wire, soa_end - 4)[0] if soa_end else None
@@ -159,26 +168,47 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
         additionals -= 1
         wire = wire[:10] + additionals.to_bytes(2) + wire[12:opt_from]
 
-    truncated = flags & _TC != 0
     lifetime = None
-    if not truncated:
-        if rcode == codes.NOERROR and (answered or (answers and ask.rrtype in _ANY_TYPES)):
-            lifetime = min(ttls)
-        elif rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
-            lifetime = min(min(ttls), minimum if minimum < _NO_TTL else 0)
-    return Received(
-        wire, end, rcode, truncated, (answers, authorities, additionals), tuple(ttl_at), lifetime, ede
-    )
+    if rcode == codes.NOERROR and answered:
+        lifetime = min(ttls)
+    elif rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
+        lifetime = min(min(ttls), minimum if minimum < _NO_TTL else 0)
+    counts = answers, authorities, additionals
+    return Received(wire, end, rcode, False, counts, tuple(ttl_at), lifetime, ede, answered)
 
 
-def _skip_name(wire: bytes, at: int, known: dict[int, int]) -> int:
+def _answered(wire: bytes, at: int, count: int, name: bytes, rrtype: int) -> bool:
+    """Say whether an answer section has RRs of the type asked for, where its CNAMEs lead from the question.
+
+    Raises Garbage for an RR of a name that they don't lead to.
+    """
+    rrs, aliases = answer_rrs(wire, at, count, {12: name})
+    asked = name.lower()
+    links, ends = follow(name, aliases if rrtype != codes.CNAME else {})
+    last = links[-1][0].lower() if links else asked
+    chain = {asked, *(target.lower() for target, _ in links)}
+    above: set[bytes] | None = None
+    for owner, _, covers in rrs:
+        if owner not in chain:
+            if covers == codes.DNAME and above is None:
+                above = ancestors(chain)
+            if covers != codes.DNAME or above is None or owner not in above:
+                raise Garbage("an answer about another name")
+    if rrtype in _ANY_TYPES:
+        return any(owner == asked for owner, _, _ in rrs)
+    return ends and any(owner == last and found == rrtype for owner, found, _ in rrs)
+
+
+def _skip_name(wire: bytes, at: int, known: dict[int, int], places: list[tuple[int, int]]) -> int:
     """Return the end of the name at this offset.
 
     `known` holds the octets (uncompressed) of the names that stand at an offset, and learns: no octet
-    is walked twice as a pointer's target, however many pointers there are.
+    is walked twice as a pointer's target, however many pointers there are.  `places` are where else names
+    may stand that are pointed to, from which offset to which: the question's name and opaque RDATA.
     """
     end = octets = 0
     lowest = at
+    limit = len(wire)
     passed = []
     while size := wire[at]:
         passed.append((at, octets))
@@ -188,14 +218,17 @@ def _skip_name(wire: bytes, at: int, known: dict[int, int]) -> int:
         elif size >= 192:
             target = (size & 63) << 8 | wire[at + 1]
             end = end or at + 2
-            if not 12 <= target < lowest:
+            if at + 2 > limit or not 12 <= target < lowest:
                 raise Garbage("a pointer that doesn't go back")
             if target in known:
                 octets += known[target]
                 break
+            limit = places[bisect_right(places, (target, _LARGEST)) - 1][1]
             lowest = at = target
         else:
             raise Garbage("a label of an unknown kind")
+        if at >= limit:
+            raise Garbage("a pointer to what is no name")
     else:
         octets += 1
         end = end or at + 1
@@ -206,12 +239,14 @@ def _skip_name(wire: bytes, at: int, known: dict[int, int]) -> int:
     return end
 
 
-def _check_rdata(wire: bytes, at: int, end: int, rrtype: int, known: dict[int, int]) -> None:
+def _check_rdata(
+    wire: bytes, at: int, end: int, rrtype: int, known: dict[int, int], places: list[tuple[int, int]]
+) -> None:
     """Refuse RDATA that its fields don't fill."""
-    before, names, behind = _SHAPE[rrtype]
-    if names == _REFUSED:
+    before, names, behind = SHAPE[rrtype]
+    if names == REFUSED:
         raise Garbage("an RR of a type that only questions have")
-    if names == _TEXTS:
+    if names == TEXTS:
         texts = 0
         while at < end:
             at += 1 + wire[at]
@@ -220,12 +255,12 @@ def _check_rdata(wire: bytes, at: int, end: int, rrtype: int, known: dict[int, i
             raise Garbage("texts that don't fill their RDATA")
         return
     at += before
-    if names == _NAPTR:
+    if names == NAPTR:
         for _ in range(3):
             at += 1 + wire[at]
         names = 1
     for _ in range(names):
-        at = _skip_name(wire, at, known)
+        at = _skip_name(wire, at, known, places)
     if at + behind != end:
         raise Garbage("names that don't fill their RDATA")
 
