@@ -6,7 +6,8 @@ The body is what stands behind the question of the upstream's reply, as it came:
 pointers stay right, because a client's question for the same name has the same size.  Owners that point
 to the question so repeat the client's letter case.  Offsets count from the start of the body.
 
-* TTLs are cut down to the answer's lifetime when it is stored, and count down from there.
+* TTLs are cut down to the answer's lifetime when it is stored, which is no more than any of them.  So all
+  have one TTL, which counts down from there.
 * Addresses are turned by a random offset in every reply; nothing else moves, and no boundary of an RR does.
 * Octets that are left out stand at the end, so no pointer ever loses what it points to.
 
@@ -17,9 +18,12 @@ nobody's business but ours and this server's; when it changes, raise svcdns.stor
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import pairwise
 from random import random
 from struct import Struct
+from typing import NamedTuple
 
 from svcdns.config import CacheConfig
 
@@ -44,8 +48,8 @@ _FLAGS_AT = _OCTETS - 1
 _FRESH_AT, _RCODE_AT, _EDE_AT = 4, 12, 14
 
 _NODATA = 1
-_UNEQUAL = 2
-"""Its TTLs differ, so each counts down by itself."""
+_HAS_ALIAS = 2
+"""Its answer section has a CNAME."""
 _STALE = 4
 """Its TTLs don't count down."""
 _TRUNCATED = 8
@@ -57,11 +61,7 @@ _FAILURE = 32
 """Its body is the text of its EDE."""
 
 _NO_EDE = 0xFFFF
-_ANY_TYPES = frozenset({253, 254, codes.ANY})
-"""QTYPEs that several types answer."""
 _MESSAGE_HEADER = Struct(">2sHHHHH")
-_TTL = Struct(">I")
-_TIMES = Struct(">II")
 _OFFSETS = [Struct(f">{count}H") for count in range(64)]
 _ADDRESS_OCTETS = {codes.A: 16, codes.AAAA: 28}
 """Of a whole RR whose owner is a pointer."""
@@ -85,25 +85,20 @@ def pack(received: Received, now: int, config: CacheConfig) -> bytes:
     rr_ends = [at + 6 + int.from_bytes(wire[at + 4 : at + 6]) for at in ttl_at]
     types = [int.from_bytes(wire[at - 4 : at - 2]) for at in ttl_at]
     answers, authority = received.counts[0], sum(received.counts[:2])
-    asked = int.from_bytes(wire[end - 4 : end - 2])
-    answered = asked in types[:answers] or (asked in _ANY_TYPES and answers > 0)
     flags = 0
     if received.truncated:
         flags |= _TRUNCATED
-    if received.rcode == codes.NOERROR and not answered:
+    if received.rcode == codes.NOERROR and not received.answered:
         flags |= _NODATA
-    if answered and set(types[answers:authority]) == {codes.NS}:
+    if codes.CNAME in types[:answers]:
+        flags |= _HAS_ALIAS
+    if received.answered and set(types[answers:authority]) == {codes.NS}:
         flags |= _SPARE_AUTHORITY
 
     is_negative = received.rcode == codes.NXDOMAIN or bool(flags & _NODATA)
     longest = config.max_negative_ttl if is_negative else config.max_ttl
     lifetime = 0 if received.truncated else min(received.lifetime or 0, longest)
-    ttls = [min(_TTL.unpack_from(wire, at)[0], lifetime) for at in ttl_at]
-    if len(set(ttls)) > 1 or lifetime not in ttls:
-        flags |= _UNEQUAL
-    body = bytearray(wire[end:])
-    for at, ttl in zip(ttl_at, ttls, strict=True):
-        _TTL.pack_into(body, at - end, ttl)
+    body = _aged(wire[end:], [at - end for at in ttl_at], lifetime)
 
     fresh_until = now + lifetime
     may_be_stale = lifetime and received.rcode in (codes.NOERROR, codes.NXDOMAIN)
@@ -146,11 +141,10 @@ def stale(stored: bytes, now: int) -> bytes | None:
     head[:2] = now, min(now + STALE_SECONDS, stale_until)
     head[4] = codes.EDE_STALE_NXDOMAIN if code == codes.NXDOMAIN else codes.EDE_STALE_ANSWER
     head[-1] |= _STALE
-    rest = bytearray(stored[_OCTETS:])
     count = sum(head[5:8])
-    for at in _ttl_offsets(stored, count):
-        _TTL.pack_into(rest, 2 * count + at, STALE_TTL)
-    return _HEADER.pack(*head) + rest
+    start = _OCTETS + 2 * count
+    body = _aged(stored[start:], _ttl_offsets(stored, count), STALE_TTL)
+    return _HEADER.pack(*head) + stored[_OCTETS:start] + body
 
 
 def is_fresh(stored: bytes, now: int) -> bool:
@@ -174,6 +168,11 @@ def is_nodata(stored: bytes) -> bool:
     return bool(stored[_FLAGS_AT] & _NODATA)
 
 
+def is_truncated(stored: bytes) -> bool:
+    """Say whether it is a part of what there was to say, as the upstream did not answer over TCP."""
+    return bool(stored[_FLAGS_AT] & _TRUNCATED)
+
+
 def plain_reply(
     stored: bytes, now: int, packet: bytes, end: int, flags: int, limit: int, our_opt: bytes
 ) -> bytes | None:
@@ -192,7 +191,7 @@ def plain_reply(
         return None
     body: bytes | bytearray = b"" if marks & _FAILURE else stored[start:]
     if now != at and not marks & (_STALE | _FAILURE):
-        body = _aged(stored, now, count)
+        body = _aged(body, _ttl_offsets(stored, count), fresh_until - now)
     if stride:
         body = _turned(body, turn_at, turned, stride)
     if our_opt:
@@ -209,36 +208,81 @@ def reply(stored: bytes, now: int, frame: Frame) -> bytes:
     missing.  Over TCP there is nothing better to try, so TC is never set for want of room.
     An rcode above 15 is SERVFAIL for a client without OPT.  TTLs of an answer that has run out are 0.
     """
-    at, _, _, code, why, answers, others, more, answer_end, others_end, *turn, marks = _read(stored)
+    _, _, _, code, why, answers, others, more, answer_end, others_end, *turn, marks = _read(stored)
     if marks & _FAILURE:
         return refusal(frame, code, why, stored[_OCTETS:].decode())
     if code > 15 and frame.edns is None:
         return refusal(frame, codes.SERVFAIL)
-    count = answers + others + more
-    body: bytes | bytearray = stored[_OCTETS + 2 * count :]
-    if now != at and not marks & _STALE:
-        body = _aged(stored, now, count)
-    if turn[2]:
-        body = _turned(body, *turn)
-
     opt = frame.opt(code, b"" if why == _NO_EDE else edns.error(why))
     room = frame.limit - frame.end - len(opt)
     truncated = bool(marks & _TRUNCATED)
-    if len(body) > room:
+    start = _OCTETS + 2 * (answers + others + more)
+    octets = len(stored) - start
+    if octets > room:
         more = 0
         if others_end <= room:
-            body = body[:others_end]
+            octets = others_end
         elif answer_end <= room and marks & _SPARE_AUTHORITY:
-            body, others = body[:answer_end], 0
+            octets, others = answer_end, 0
         else:
-            answers, octets = _whole_rrs(body, _ttl_offsets(stored, count)[:answers], room)
-            body, others = body[:octets], 0
+            answers, octets = _whole_rrs(stored, start, answers, room)
+            others = 0
             truncated = truncated or not frame.tcp
+    body: bytes | bytearray
+    if turn[2] and octets > turn[0]:
+        body = _turned(stored[start:], *turn)[:octets]
+    else:
+        body = stored[start : start + octets]
+    if (ttl := _new_ttl(stored, now)) is not None:
+        body = _aged(body, _ttl_offsets(stored, answers + others + more), ttl)
     packet = frame.packet
     flags = _QR | packet[2] << 8 & _OPCODE_AND_RD | packet[3] & _CD | code & 0xF
     flags |= (_RA if frame.ra else 0) | (_TC if truncated else 0)
     header = _MESSAGE_HEADER.pack(packet[:2], flags, 1, answers, others, more + (1 if opt else 0))
     return b"".join((header, packet[codes.HEADER_OCTETS : frame.end], body, opt))
+
+
+class Records(NamedTuple):
+    """What a stored reply says, for a message of another shape than the upstream's."""
+
+    answers: int
+    """RRs of the answer section."""
+    authority: int
+    """RRs of the authority section behind it, 0 for one that nobody needs."""
+    ttl: bytes
+    """Of each of them at this time; those in `body` are void."""
+    truncated: bool
+    """Whether it came incomplete."""
+    body: bytes
+    """What stood behind the upstream's question, as it came, addresses turned."""
+
+
+def records(stored: bytes, now: int) -> Records:
+    """Return the records of a stored reply that is no failure."""
+    _, _, _, _, _, answers, others, more, _, _, *turn, marks = _read(stored)
+    start = _OCTETS + 2 * (answers + others + more)
+    body = stored[start:]
+    if turn[2]:
+        body = bytes(_turned(body, *turn))
+    if (ttl := _new_ttl(stored, now)) is not None:
+        octets = ttl.to_bytes(4)
+    elif answers + others:
+        at = _ttl_offsets(stored, 1)[0]
+        octets = body[at : at + 4]
+    else:
+        octets = bytes(4)
+    spare = marks & _SPARE_AUTHORITY
+    return Records(answers, 0 if spare else others, octets, bool(marks & _TRUNCATED), body)
+
+
+def has_alias(stored: bytes) -> bool:
+    """Say whether its answer section has a CNAME."""
+    return bool(stored[_FLAGS_AT] & _HAS_ALIAS)
+
+
+def failure_text(stored: bytes) -> str:
+    """Return the text of a failure's EDE; empty for anything else."""
+    return stored[_OCTETS:].decode() if stored[_FLAGS_AT] & _FAILURE else ""
 
 
 def _addresses(body: bytes, ends: list[int]) -> tuple[int, int, int]:
@@ -268,19 +312,19 @@ def _ttl_offsets(stored: bytes, count: int) -> tuple[int, ...]:
     return struct.unpack_from(f">{count}H", stored, _OCTETS)
 
 
-def _aged(stored: bytes, now: int, count: int) -> bytearray:
-    """Return the body with its TTLs counted down to this time."""
-    at, fresh_until = _TIMES.unpack_from(stored)
-    body = bytearray(stored[_OCTETS + 2 * count :])
-    offsets = _ttl_offsets(stored, count)
-    if stored[_FLAGS_AT] & _UNEQUAL:
-        for offset in offsets:
-            _TTL.pack_into(body, offset, max(_TTL.unpack_from(body, offset)[0] - (now - at), 0))
-    else:
-        ttl = max(fresh_until - now, 0).to_bytes(4)
-        for offset in offsets:
-            body[offset : offset + 4] = ttl
-    return body
+def _new_ttl(stored: bytes, now: int) -> int | None:
+    """Return the TTL, in seconds, that all RRs have at this time; None where it is the one they have."""
+    at, fresh_until = _read(stored)[:2]
+    return None if now == at or stored[_FLAGS_AT] & _STALE else max(fresh_until - now, 0)
+
+
+def _aged(body: bytes | bytearray, offsets: Sequence[int], ttl: int) -> bytearray:
+    """Return the body with this TTL at these offsets."""
+    aged = bytearray(body)
+    octets = ttl.to_bytes(4)
+    for offset in offsets:
+        aged[offset : offset + 4] = octets
+    return aged
 
 
 def _turned(body: bytes | bytearray, start: int, octets: int, stride: int) -> bytes | bytearray:
@@ -290,12 +334,16 @@ def _turned(body: bytes | bytearray, start: int, octets: int, stride: int) -> by
     return body[:start] + body[turn:end] + body[start:turn] + body[end:]
 
 
-def _whole_rrs(body: bytes | bytearray, ttl_offsets: tuple[int, ...], room: int) -> tuple[int, int]:
-    """Return how many of the first RRs have room, and their octets."""
-    octets = 0
-    for count, at in enumerate(ttl_offsets):
-        end = at + 6 + int.from_bytes(body[at + 4 : at + 6])
-        if end > room:
-            return count, octets
-        octets = end
-    return len(ttl_offsets), octets
+def _whole_rrs(stored: bytes, start: int, count: int, room: int) -> tuple[int, int]:
+    """Return how many of the first RRs, of so many, have room, and their octets.
+
+    Addresses that are turned have one size, so it is the same for all turns.
+    """
+
+    def end(number: int) -> int:
+        at = _OCTETS + 2 * number
+        ttl_at = stored[at] << 8 | stored[at + 1]
+        return ttl_at + 6 + int.from_bytes(stored[start + ttl_at + 4 : start + ttl_at + 6])
+
+    taken = bisect_right(range(count), room, key=end)
+    return taken, end(taken - 1) if taken else 0

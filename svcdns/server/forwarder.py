@@ -20,8 +20,6 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import lmdb
-
 from svcdns.config import Config
 from svcdns.dns.forward.control import Control
 from svcdns.dns.forward.flights import Flights
@@ -30,17 +28,15 @@ from svcdns.dns.forward.routes import Routes
 from svcdns.dns.tally import Tally
 from svcdns.listening import dns_endpoints
 from svcdns.store.cache import Cache
-from svcdns.store.environment import NotThere, open_store
-from svcdns.store.snapshot import Snapshot, Snapshots
 
 from . import folder
 from .handoff import Handoff
 from .process import run
+from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 
 BEAT_SECONDS = 0.1
 TELL_SECONDS = 1.0
 CHORES_SECONDS = 10.0
-OPEN_AGAIN_SECONDS = 0.05
 LAND_SECONDS = 3.5
 """Longest time that flights get to land when the server ends."""
 
@@ -49,61 +45,88 @@ log = logging.getLogger(__name__)
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     """Forward until told to end."""
-    counters = handoff.counters()
-    row, slot = counters.forwarder, counters.slot(counters.forwarder - 1)
-    tally = Tally()
-    tally.slots[:] = slot.read()
-    store = _Store(config)
-    udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
-    links = [socket.socket(fileno=descriptor) for descriptor in handoff.links]
+    store = StoreReader(config.data)
+    while not _is_loaded(store):
+        if stop.is_set():
+            return
+        await asyncio.sleep(OPEN_AGAIN_SECONDS)
     with contextlib.closing(Cache(config.data, config.cache.octets)) as cache:
-        routes = Routes(config.forward, dns_endpoints(config))
-        flights = Flights(routes.pool, cache, config.cache)
-        forwarder = Forwarder(
-            udp,
-            links,
+        await _Forwarding(handoff, config, store, cache).run(stop)
+
+
+def _is_loaded(store: StoreReader) -> bool:
+    """Say whether the store says which names are ours: all others are not known before, nor are loops."""
+    snapshot = store.begin() if store.try_to_open() else None
+    if snapshot is None:
+        return False
+    snapshot.txn.abort()
+    return snapshot.serving is not None
+
+
+class _Forwarding:
+    """What this process is made of."""
+
+    def __init__(self, handoff: Handoff, config: Config, store: StoreReader, cache: Cache) -> None:
+        self._counters = handoff.counters()
+        self._row = self._counters.forwarder
+        self._slot = self._counters.slot(self._row - 1)
+        self._tally = Tally()
+        self._tally.slots[:] = self._slot.read()
+        self._folder = config.data
+        self._cache = cache
+        self._routes = Routes(config.forward, dns_endpoints(config))
+        self._flights = Flights(self._routes.pool, cache, config.cache)
+        self._forwarder = Forwarder(
+            [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
+            [socket.socket(fileno=descriptor) for descriptor in handoff.links],
             store.begin,
-            flights,
-            tally,
+            self._flights,
+            self._tally,
             limits=Limits(config.forward.outstanding, config.forward.outstanding_per_client),
             udp_size=config.dns.udp_size,
-            is_probe=routes.is_probe,
+            is_probe=self._routes.is_probe,
         )
-        control = Control()
-        telling = _Telling(config.data)
+        self._control = Control()
+        self._telling = _Telling(config.data)
 
-        def tell() -> None:
-            slot.write(tally.slots)
-            cached = {"octets": cache.octets, "entries": cache.entries}
-            told = {"cache": cached, "outstanding": forwarder.outstanding, "upstreams": routes.status()}
-            telling.tell(json.dumps(told))
-
-        async def flush(prefix: bytes) -> int:
-            flushed, most = 0, cache.entries  # what comes meanwhile is new
-            while flushed < most and (some := cache.flush_some(prefix)):
-                flushed += some
-                await asyncio.sleep(0)  # questions come first
-            return flushed
-
-        await store.loaded()
-        await routes.start()
-        await control.start(config.data, flush)
-        forwarder.start()
+    async def run(self, stop: asyncio.Event) -> None:
+        """Forward until told to end; then let those land who are under way."""
+        await self._routes.start()
+        await self._control.start(self._folder, self._flush)
+        self._forwarder.start()
         gc.collect()
         gc.freeze()
         async with (
-            _again_and_again(BEAT_SECONDS, lambda: counters.beat(row)),
-            _again_and_again(TELL_SECONDS, tell),
-            _again_and_again(CHORES_SECONDS, cache.chores),
+            _again_and_again(BEAT_SECONDS, lambda: self._counters.beat(self._row)),
+            _again_and_again(TELL_SECONDS, self._tell),
+            _again_and_again(CHORES_SECONDS, self._cache.chores),
         ):
-            counters.set(row, "ready", 1)
+            self._counters.set(self._row, "ready", 1)
             await stop.wait()
-            counters.set(row, "ready", 0)
-            forwarder.stop()
-            await flights.stop(LAND_SECONDS)
-        await control.stop()
-        await routes.stop()
-        tell()
+            self._counters.set(self._row, "ready", 0)
+            self._forwarder.stop()
+            await self._flights.stop(LAND_SECONDS)
+        await self._control.stop()
+        await self._routes.stop()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._slot.write(self._tally.slots)
+        cached = {"octets": self._cache.octets, "entries": self._cache.entries}
+        told = {
+            "cache": cached,
+            "outstanding": self._forwarder.outstanding,
+            "upstreams": self._routes.status(),
+        }
+        self._telling.tell(json.dumps(told))
+
+    async def _flush(self, prefix: bytes) -> int:
+        """Forget what is in the cache below a key; what comes meanwhile is new."""
+        flushed, most = 0, self._cache.entries
+        while flushed < most and (some := self._cache.flush_some(prefix)):
+            flushed += some
+            await asyncio.sleep(0)  # questions come first
+        return flushed
 
 
 class _Telling:
@@ -122,39 +145,6 @@ class _Telling:
             self._fails = True
         else:
             self._fails = False
-
-
-class _Store:
-    """The store, as soon as the writer has made it."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._refused = ""
-        self._snapshots: Snapshots | None = None
-
-    def begin(self) -> Snapshot | None:
-        """Begin a snapshot; None while there is no store."""
-        return self._snapshots.begin() if self._snapshots is not None else None
-
-    async def loaded(self) -> None:
-        """Wait until it says which names are ours: all others are not known before, nor are loops."""
-        while not self._is_loaded():
-            await asyncio.sleep(OPEN_AGAIN_SECONDS)
-
-    def _is_loaded(self) -> bool:
-        try:
-            if self._snapshots is None:
-                self._snapshots = Snapshots(open_store(self._config.data, "reader"))
-            snapshot = self._snapshots.begin()
-        except NotThere:
-            return False
-        except lmdb.Error as failed:
-            if str(failed) != self._refused:
-                log.error("the store can't be opened: %s; trying again", failed)
-            self._refused = str(failed)
-            return False
-        snapshot.txn.abort()
-        return snapshot.serving is not None
 
 
 @contextlib.asynccontextmanager

@@ -19,8 +19,6 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-import lmdb
-
 from svcdns.config import Config
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
@@ -30,14 +28,12 @@ from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
 from svcdns.store.cache import CacheReader
-from svcdns.store.environment import NotThere, open_store
-from svcdns.store.snapshot import Snapshot, Snapshots
 
 from .counters import Counters
 from .handoff import Handoff
 from .process import run
+from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 
-OPEN_AGAIN_SECONDS = 0.05
 HAND_OVER_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
 
@@ -51,7 +47,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     worker = Worker(handoff.worker, config, counters, link)
     udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
     tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]
-    worker.try_to_open()
+    worker.store.try_to_open()
     listeners = await worker.listen(udp, tcp)
     chores = [asyncio.create_task(work) for work in (worker.open(), worker.hand_over_again_and_again())]
     await stop.wait()
@@ -79,7 +75,7 @@ class Worker:
         self._counters = counters
         self._row = number + 1
         self._slot = counters.slot(number)
-        self._snapshots: Snapshots | None = None
+        self.store = StoreReader(config.data)
         self._refused = ""
         self.tally = Tally()
         self.tally.slots[:] = self._slot.read()
@@ -94,52 +90,35 @@ class Worker:
             **({"cache": self._cache.get} if self._cache is not None else {}),
         )
 
-    def begin(self) -> Snapshot | None:
-        """Begin a snapshot; None while there is no store."""
-        return self._snapshots.begin() if self._snapshots is not None else None
-
     async def listen(
         self, udp: Sequence[socket.socket], tcp: Sequence[socket.socket]
     ) -> list[UdpListener | TcpListener]:
         """Begin to answer on these sockets."""
         transfers = _ShownTransfers(
-            self.rights, self._config, self.begin, self.tally, self._counters, self._row
+            self.rights, self._config, self.store.begin, self.tally, self._counters, self._row
         )
         listeners: list[UdpListener | TcpListener] = []
         shared: dict[str, Any] = {"rights": self.rights, "handover": self.handover}
         self.handover.start()
         for number, one in enumerate(udp):
-            listener = UdpListener(one, self.begin, self.answerer, self.tally, number=number, **shared)
+            listener = UdpListener(one, self.store.begin, self.answerer, self.tally, number=number, **shared)
             listener.start()
             listeners.append(listener)
         for one in tcp:
-            accepting = TcpListener(one, self.begin, self.answerer, self.tally, transfers=transfers, **shared)
+            accepting = TcpListener(
+                one, self.store.begin, self.answerer, self.tally, transfers=transfers, **shared
+            )
             await accepting.start()
             listeners.append(accepting)
         return listeners
 
     async def open(self) -> None:
         """Open the store as soon as the writer has made it; from then on this worker is ready."""
-        while not self.try_to_open():
+        while not self.store.try_to_open():
             await asyncio.sleep(OPEN_AGAIN_SECONDS)
         gc.collect()
         gc.freeze()  # what is there now stays: no need to look at it again and again
         self._counters.set(self._row, "ready", 1)
-
-    def try_to_open(self) -> bool:
-        """Open the store unless it is open; return whether it is now.  Why not is logged once."""
-        if self._snapshots is not None:
-            return True
-        try:
-            self._snapshots = Snapshots(open_store(self._config.data, "reader"))
-        except NotThere:
-            return False
-        except lmdb.Error as failed:
-            if str(failed) != self._refused:
-                log.error("the store can't be opened: %s; trying again", failed)
-            self._refused = str(failed)
-            return False
-        return True
 
     def hand_over(self) -> None:
         """Copy the counters to where they outlive this process."""

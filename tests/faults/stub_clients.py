@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from dns import edns, rcode
+from dns import edns, flags, rcode
 from dns import query as dns_query
 from dns.exception import Timeout
 from dns.message import Message, make_query
@@ -72,6 +72,11 @@ class Result:
     def failed_clearly(self) -> bool:
         """Whether it is a SERVFAIL without any record."""
         return self.said == "SERVFAIL" and not self.data
+
+    @property
+    def cut(self) -> bool:
+        """Whether it says that there is more, over TCP, and has no record."""
+        return self.reply is not None and bool(self.reply.flags & flags.TC) and not self.data
 
     def __str__(self) -> str:
         """For messages of tests."""

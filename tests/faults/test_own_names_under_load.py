@@ -19,6 +19,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -104,12 +105,43 @@ def cores() -> Iterator[tuple[int, int]]:
         os.sched_setaffinity(int(task.name), ours)
 
 
+class HalfSilent(threading.Thread):
+    """An upstream that answers some names and is silent about all below `silent.example`.
+
+    One that never answers is known to be down after two questions, and those that follow get less time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._socket.bind(("127.0.0.1", 0))
+        self.address = "{}:{}".format(*self._socket.getsockname())
+
+    def run(self) -> None:
+        while (received := self._socket.recvfrom(4096))[0]:
+            query, client = received
+            if b"\6silent" not in query:
+                question = query[12 : query.index(b"\0", 12) + 5]
+                flags_and_counts = b"\x80\3\0\1\0\0\0\0\0\0"  # NXDOMAIN, without what would let it be kept
+                self._socket.sendto(query[:2] + flags_and_counts + question, client)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._socket.sendto(b"", self._socket.getsockname())
+        self.join()
+        self._socket.close()
+
+
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """An upstream that never answers and takes no time of any core."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{deaf.getsockname()[1]}"
+    with HalfSilent() as upstream:
+        yield upstream.address
 
 
 @pytest.fixture
@@ -161,7 +193,9 @@ class Load:
             wait_for(lambda: not self._crowd.told("tell")["waiting"], "the last of them")
 
     def _question(self, number: int) -> Question:
-        return Question(f"r{self._rounds}n{number}.mad.example", tcp=number % 5 == 0)
+        """Return one for the mad upstream, and nine that the half silent one answers."""
+        zone = "mad" if number % 10 == 0 else "answered"
+        return Question(f"r{self._rounds}n{number}.{zone}.example", tcp=number % 5 == 0)
 
     def _is_full(self) -> bool:
         waiting: int = self._crowd.told("tell")["waiting"]

@@ -23,13 +23,13 @@ USELESS = (
     "garbage",
     "wrong_id",
     "wrong_question",
-    "truncated_only",
-    "dribble",
     "slow",
     "servfail",
     "refused",
 )
 """No answer can be had of them, or none in time."""
+CUT = ("truncated_only", "dribble")
+"""They say over UDP that there is more, and don't give it over TCP."""
 ODD = ("spoofed", "truncated", "huge", "formerr_on_edns", "notimp_on_edns")
 """Their answer can be had, by those who take care."""
 POLICIES = ("sequential", "round_robin", "random")
@@ -71,7 +71,7 @@ def good(need: Callable[..., str]) -> Iterator[Unbound]:
 @pytest.fixture(scope="module")
 def broken() -> Iterator[dict[str, Misbehaving]]:
     with contextlib.ExitStack() as stack:
-        yield {how: stack.enter_context(Misbehaving(how)) for how in (*USELESS, *ODD)}
+        yield {how: stack.enter_context(Misbehaving(how)) for how in (*USELESS, *CUT, *ODD)}
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ def server(broken: dict[str, Misbehaving], good: Unbound) -> Iterator[RunningSer
 def results(server: RunningServer) -> dict[str, list[Result]]:
     """By zone: those of a first round, in which broken ones pass for good, and of a second one."""
     serve(server)
-    zones = [zone(how, "alone") for how in (*USELESS, *ODD)]
-    zones += [zone(how, policy, "beside") for how in USELESS for policy in POLICIES]
+    zones = [zone(how, "alone") for how in (*USELESS, *CUT, *ODD)]
+    zones += [zone(how, policy, "beside") for how in (*USELESS, *CUT) for policy in POLICIES]
     found: dict[str, list[Result]] = {one: [] for one in zones}
     for name in ("", "again-"):
         asked = [Question(name + one.name, one.rrtype, one.tcp) for one in questions(zones)]
@@ -102,8 +102,25 @@ def test_alone_it_costs_a_clear_failure_in_time(results: dict[str, list[Result]]
         assert result.seconds < RESOLVER_SECONDS, result
 
 
+@pytest.mark.parametrize("how", CUT)
+def test_what_is_cut_is_handed_on_as_cut(results: dict[str, list[Result]], how: str) -> None:
+    """It has no record, so it is no wrong answer: clients come over TCP."""
+    for result in results[zone(how, "alone")]:
+        if not result.question.tcp:
+            assert result.cut, result
+            assert result.seconds < RESOLVER_SECONDS, result
+
+
+@pytest.mark.parametrize("how", CUT)
+def test_over_tcp_what_is_cut_is_a_clear_failure(results: dict[str, list[Result]], how: str) -> None:
+    for result in results[zone(how, "alone")]:
+        if result.question.tcp:
+            assert result.failed_clearly, result
+            assert result.errors == [REACHABLE], result
+
+
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("how", USELESS)
+@pytest.mark.parametrize("how", [*USELESS, *CUT])
 def test_beside_a_good_one_every_question_is_answered(
     results: dict[str, list[Result]], how: str, policy: str
 ) -> None:

@@ -198,12 +198,16 @@ class Forwarder:
         ede = cached.ede(stored)
         if ede in (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN):
             self._counters.slots[tally.STALE_ANSWERS] += 1
-        if draft.chain:
+        if frame.tcp and cached.is_truncated(stored):
+            # Over TCP there is nothing left to try, so a part would be taken for the whole.
+            text = "the answer is too long for UDP, and no upstream gave it over TCP"
+            reply = unresolved(frame, draft, codes.EDE_NO_REACHABLE_UPSTREAM, text)
+        elif draft.chain:
             reply = continued(frame, draft, waiting.ask, stored, now())
         else:
             reply = cached.reply(stored, now(), frame)
             reply = above_ours(reply, waiting.view_table, question.key)
-        rcode = cached.rcode(stored)
+        rcode = reply[3] & 0xF
         nodata = rcode == codes.NOERROR and not draft.chain and cached.is_nodata(stored)
         self._count(waiting, tally.NODATA if nodata else tally.RCODE_SLOT.get(rcode, tally.OTHER_RCODE))
         self._send(waiting.errand, waiting.link, reply)

@@ -173,8 +173,8 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
         lifetime = min(ttls)
     elif rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
         lifetime = min(min(ttls), minimum if minimum < _NO_TTL else 0)
-    counts = answers, authorities, additionals
-    return Received(wire, end, rcode, False, counts, tuple(ttl_at), lifetime, ede, answered)
+    rrs = answers, authorities, additionals
+    return Received(wire, end, rcode, False, rrs, tuple(ttl_at), lifetime, ede, answered)
 
 
 def _answered(wire: bytes, at: int, count: int, name: bytes, rrtype: int) -> bool:
@@ -230,6 +230,7 @@ def _skip_name(wire: bytes, at: int, known: dict[int, int], places: list[tuple[i
         if at >= limit:
             raise Garbage("a pointer to what is no name")
     else:
+        passed.append((at, octets))
         octets += 1
         end = end or at + 1
     if octets > 255:

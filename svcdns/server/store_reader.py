@@ -1,0 +1,45 @@
+"""The store as a process that only reads it has it: opened once the writer has made it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import lmdb
+
+from svcdns.store.environment import NotThere, open_store
+from svcdns.store.snapshot import Snapshot, Snapshots
+
+OPEN_AGAIN_SECONDS = 0.05
+"""How long to wait between two tries."""
+
+log = logging.getLogger(__name__)
+
+
+class StoreReader:
+    """Begins snapshots of the store in a data folder, as soon as there is one."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is opened yet."""
+        self._folder = folder
+        self._refused = ""
+        self._snapshots: Snapshots | None = None
+
+    def begin(self) -> Snapshot | None:
+        """Begin a snapshot; None while there is no store."""
+        return self._snapshots.begin() if self._snapshots is not None else None
+
+    def try_to_open(self) -> bool:
+        """Open the store unless it is open; return whether it is now.  Why not is logged once."""
+        if self._snapshots is not None:
+            return True
+        try:
+            self._snapshots = Snapshots(open_store(self._folder, "reader"))
+        except NotThere:
+            return False
+        except lmdb.Error as failed:
+            if str(failed) != self._refused:
+                log.error("the store can't be opened: %s; trying again", failed)
+            self._refused = str(failed)
+            return False
+        return True
