@@ -1,27 +1,31 @@
-"""An alias of ours that leads outside: our CNAMEs, then what upstreams say about the last target.
+"""Aliases that cross a border: ours that lead outside, and upstreams' that lead back to us.
 
-This is rare beside all other questions (ExternalName Services, CNAMEs of zone files), so dnspython does
-the work: the target's records are unpacked and written again with their owners spelt in full.  A target
-that can't be resolved leaves the CNAMEs with SERVFAIL, never a half answer that looks like a whole one.
+* Ours first, then what upstreams say about the last target: our CNAMEs, the target's answer section, and
+  the authority section where it is needed.  Additional records give way.
+* The target's RRs come from a message of another shape, so their names are spelt in full: in RDATA
+  always, as owners where no pointer finds them.
+* What has no room is cut as in other forwarded replies: TC over UDP, none over TCP, where there is nothing
+  better to try.  No RR is unpacked that isn't sent, but for the one that has no room.
+* A target that can't be resolved leaves the CNAMEs with SERVFAIL, never a half answer that looks whole.
 """
 
 from __future__ import annotations
 
-from io import BytesIO
-
-from dns import message as dns_message
-from dns.rrset import RRset
-
-from svcdns.dns.draft import Draft
-from svcdns.dns.edns import Edns
-from svcdns.dns.fit import full_owner_rrs
-from svcdns.dns.reply import Frame, write
+from bisect import bisect_right
+from itertools import accumulate
+from struct import Struct
 
 from .. import cached, codes, edns
+from ..draft import Draft, Name
+from ..reply import Frame, unresolved, write
 from .ask import Ask
+from .rrs import RR, answer_rrs, follow, name_at, uncompressed
 
-_HEADER = b"\0\0\1\0\0\1\0\0\0\0\0\0"
-_CLASS_IN = b"\0\1"
+_HEADER = Struct(">2sHHHHH")
+_QR, _AA, _TC, _RA = 0x8000, 0x0400, 0x0200, 0x0080
+_OPCODE_AND_RD, _CD = 0x7900, 0x0010
+_QUESTION = b"\xc0\x0c"
+_FARTHEST = 0x3FFF
 
 
 def continued(frame: Frame, draft: Draft, ask: Ask, stored: bytes, time: int) -> bytes:
@@ -30,29 +34,103 @@ def continued(frame: Frame, draft: Draft, ask: Ask, stored: bytes, time: int) ->
     `draft` is one whose chain ends outside, `stored` belongs to `ask`, the question about that target;
     `time` is svcdns.store.cache.now().
     """
-    message = dns_message.from_wire(_whole(ask, stored, time))
-    draft.rcode = cached.rcode(stored)
-    if draft.rcode not in (codes.NOERROR, codes.NXDOMAIN):
+    rcode, why = cached.rcode(stored), cached.ede(stored)
+    if rcode not in (codes.NOERROR, codes.NXDOMAIN):
+        if why is not None:
+            return unresolved(frame, draft, why, cached.failure_text(stored))
         draft.rcode = codes.SERVFAIL
-    draft.chain = draft.chain + _rrs(message.answer)
-    draft.authority = _rrs(message.authority)
-    ede = cached.ede(stored)
-    options = b"" if ede is None else edns.error(ede)
-    return write(frame, draft, options)
+        return write(frame, draft)
+    assert draft.outside is not None
+    found = cached.records(stored, time)
+    opt = frame.opt(rcode, b"" if why is None else edns.error(why))
+    limit = frame.limit - len(opt)
+    chain = _with_room(draft.chain, limit - frame.end)
+    end = frame.end + sum(map(len, chain))
+    wire, at = _upstreams_message(ask.name, found.body), codes.HEADER_OCTETS + len(ask.name) + 4
+    missing = len(chain) < len(draft.chain)
+    sections = _Sections(wire, at, draft.outside, end, 0 if missing else limit)
+    answers = sections.take(found.answers, found.ttl)
+    authority = sections.take(found.authority, found.ttl)
+    missing = missing or answers + authority < found.answers + found.authority
+
+    packet = frame.packet
+    flags = _QR | packet[2] << 8 & _OPCODE_AND_RD | packet[3] & _CD | (_AA if draft.authoritative else 0)
+    flags |= (_RA if frame.ra else 0) | rcode
+    if found.truncated or (missing and not frame.tcp):
+        flags |= _TC
+    header = _HEADER.pack(packet[:2], flags, 1, len(chain) + answers, authority, 1 if opt else 0)
+    return b"".join((header, packet[codes.HEADER_OCTETS : frame.end], *chain, *sections.taken, opt))
 
 
-def _whole(ask: Ask, stored: bytes, time: int) -> bytes:
-    """Return a packed reply as the message that answers its own question, without limit of size."""
-    packet = _HEADER + ask.name + ask.rrtype.to_bytes(2) + _CLASS_IN
-    everything = Edns(codes.MAX_MESSAGE, 0, ask.do)
-    return cached.reply(stored, time, Frame(packet, len(packet), everything, codes.MAX_MESSAGE, True))
+def chain_targets(stored: bytes, name: bytes) -> list[tuple[bytes, int]]:
+    """Return where the CNAMEs of a packed reply lead from the question's name, in order.
+
+    `name` is the question's on the wire.  Each target goes with the number of RRs of the answer section
+    up to and including its CNAME.  No target comes twice, so a chain that leads in a circle ends.
+    """
+    if not cached.has_alias(stored):
+        return []
+    found = cached.records(stored, 0)
+    wire = _upstreams_message(name, found.body)
+    _, aliases = answer_rrs(wire, codes.HEADER_OCTETS + len(name) + 4, found.answers, {})
+    return follow(name, aliases)[0]
 
 
-def _rrs(rrsets: list[RRset]) -> list[bytes]:
-    """Return the RRs of a section, owners and names in RDATA spelt in full."""
-    found: list[bytes] = []
-    for rrset in rrsets:
-        octets = BytesIO()
-        rrset.to_wire(octets)
-        found += [owner + rest for owner, rest in full_owner_rrs(octets.getvalue())]
-    return found
+def _with_room(rrs: list[bytes], room: int) -> list[bytes]:
+    """Return the RRs from the first on that have room."""
+    ends = list(accumulate(map(len, rrs)))
+    return rrs[: bisect_right(ends, room)]
+
+
+def _upstreams_message(name: bytes, body: bytes) -> bytes:
+    """Return a message in which the pointers of a body are right; nothing points to what is 0 here."""
+    return b"".join((bytes(codes.HEADER_OCTETS), name, bytes(4), body))
+
+
+class _Sections:
+    """RRs of an upstream's message as they stand in another one."""
+
+    def __init__(self, wire: bytes, at: int, outside: Name, end: int, limit: int) -> None:
+        """`at` is where the RRs begin in `wire`, `end` where they will in a message of `limit` octets."""
+        self._wire = wire
+        self._at = at
+        self._end = end
+        self._limit = limit
+        self._outside = outside.pointer()
+        self._names: dict[int, bytes] = {}
+        self._places = {outside.wire: outside.at}
+        self._full = False
+        self.taken: list[bytes] = []
+
+    def take(self, count: int, ttl: bytes) -> int:
+        """Take the next RRs, up to the first that has no room; return how many."""
+        for number in range(count):
+            if self._full or not self._take_one(ttl):
+                self._full = True
+                return number
+        return count
+
+    def _take_one(self, ttl: bytes) -> bool:
+        wire, at = self._wire, self._at
+        name = None
+        if wire[at : at + 2] == _QUESTION:
+            owner, at = self._outside, at + 2
+        else:
+            name, at = name_at(wire, at, self._names)
+            place = self._places.get(name)
+            owner = name if place is None else (0xC000 | place).to_bytes(2)
+        rrtype, _, _, octets = RR.unpack_from(wire, at)
+        start = at + RR.size
+        rdata = uncompressed(wire, start, start + octets, rrtype, self._names)
+        rr = b"".join((owner, wire[at : at + 4], ttl, len(rdata).to_bytes(2), rdata))
+        rdata_at = self._end + len(owner) + RR.size
+        end = rdata_at + len(rdata)
+        if end > self._limit:
+            return False
+        if owner is name and self._end <= _FARTHEST:
+            self._places[name] = self._end
+        if rrtype == codes.CNAME and rdata_at <= _FARTHEST:
+            self._places.setdefault(rdata, rdata_at)
+        self.taken.append(rr)
+        self._at, self._end = start + octets, end
+        return True

@@ -43,7 +43,7 @@ MAX_LINKS = 32
 _RRSIG = 46
 
 Owned = tuple[bytes, int, int]
-"""Of an RR: its owner in lower case, its type, and that type again, or of an RRSIG the type that it covers."""
+"""Of an RR: its owner in lower case, its type, and what an RRSIG covers (else its type again)."""
 Aliases = dict[bytes, tuple[bytes, int]]
 """Of a CNAME's owner in lower case: the target, and how many RRs of the section end with that CNAME."""
 

@@ -53,7 +53,7 @@ class UdpUpstream:
         return self._garbage + self._tcp.garbage
 
     async def exchange(self, ask: Ask, seconds: float) -> Received:
-        """Ask once and return the reply, truncated where TCP fails.  Raises NoReply, after `seconds` at most."""
+        """Ask once and return the reply, truncated where TCP fails.  Raises NoReply after `seconds`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         received = await self._habit.ask(lambda edns: self._ask(ask, deadline, edns))
