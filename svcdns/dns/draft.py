@@ -77,7 +77,19 @@ def answer_name(view: View, name: bytes, key: bytes, rrtype: int, forwards: bool
     With `forwards`, the draft says which name upstreams are to be asked for, if any.
     """
     draft = Draft()
-    here = Name(name, codes.HEADER_OCTETS, key)
+    question_end = codes.HEADER_OCTETS + len(name) + _TYPE_FIELDS
+    _follow(view, draft, Name(name, codes.HEADER_OCTETS, key), question_end, rrtype, forwards)
+    return draft
+
+
+def go_on(view: View, draft: Draft, target: bytes, question_end: int, rrtype: int) -> None:
+    """Go on at a name of ours to which an upstream's CNAME has led: the last RR of the chain so far."""
+    draft.outside = None
+    _follow(view, draft, _target(draft, target, question_end), question_end, rrtype, False)
+
+
+def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int, forwards: bool) -> None:
+    """Let our zones say what they know of a name, and of where it leads."""
     seen: set[bytes] = set()
     while (found := authority.find(view, here.key, rrtype, forwards)) is not None:
         if len(seen) == MAX_LINKS and found.case in (Case.ALIAS, Case.DNAME):
@@ -91,14 +103,17 @@ def answer_name(view: View, name: bytes, key: bytes, rrtype: int, forwards: bool
         seen.add(here.key)
         if target is None:
             break
-        # The CNAME that has just been said is the last RR so far, and its target ends it.
-        end = codes.HEADER_OCTETS + len(name) + _TYPE_FIELDS + sum(map(len, draft.chain))
-        here = Name(target, end - len(target), key_of_wire(target))
+        here = _target(draft, target, question_end)
         if here.key in seen:
             break
     else:
         draft.outside = here if forwards else None
-    return draft
+
+
+def _target(draft: Draft, target: bytes, question_end: int) -> Name:
+    """Return the target of the CNAME that has just been said: it ends the last RR so far."""
+    end = question_end + sum(map(len, draft.chain))
+    return Name(target, end - len(target), key_of_wire(target))
 
 
 def _say(view: View, draft: Draft, found: Found, here: Name, rrtype: int) -> bytes | None:

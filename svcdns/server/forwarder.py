@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from svcdns.config import Config
+from svcdns.dns.forward.border import Border
 from svcdns.dns.forward.control import Control
 from svcdns.dns.forward.flights import Flights
 from svcdns.dns.forward.forwarder import Forwarder, Limits
@@ -75,7 +76,9 @@ class _Forwarding:
         self._folder = config.data
         self._cache = cache
         self._routes = Routes(config.forward, dns_endpoints(config))
-        self._flights = Flights(self._routes.pool, cache, config.cache)
+        self._flights = Flights(
+            self._routes.pool, cache, config.cache, leads_back=Border(store.begin).leads_back
+        )
         self._forwarder = Forwarder(
             [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
             [socket.socket(fileno=descriptor) for descriptor in handoff.links],

@@ -24,7 +24,7 @@ import lmdb
 
 from .environment import DATA_FILE, FOLDER_MODE, MAX_READERS
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of all that is stored, the packed answers (svcdns.dns.cached) included."""
 
 _HOME = "cache"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from expecting import SERVICES, data, errors, has, said, to
+from expecting import SERVICES, WEB, data, errors, has, said, to
 from running import RunningServer
 from upstreams import Misbehaving, Unbound
 
@@ -83,6 +83,33 @@ def test_asked_for_the_alias_itself_nobody_else_is_asked(aliased: RunningServer,
 def test_aliases_of_zone_files_lead_outside_too(aliased: RunningServer) -> None:
     reply = aliased.ask("out.corp.example")
     assert (said(reply), data(reply)) == ("NOERROR", ["A 192.0.2.10", "CNAME www.example.org."])
+
+
+def test_nobody_but_our_zones_speaks_for_our_names(need: Callable[..., str]) -> None:
+    """An upstream whose CNAME leads to a name of ours, and that says itself what is there."""
+    need("unbound")
+    lies = """\
+lure.example.org. 300 IN CNAME web.default.svc.cluster.local.
+web.default.svc.cluster.local. 300 IN A 198.51.100.66
+far.example.org. 300 IN CNAME lure.example.org.
+nowhere.example.org. 300 IN CNAME nothing.default.svc.cluster.local.
+"""
+    with Unbound(lies, tls=False, https=False, recursive=True) as liar, to(liar.address) as server:
+        server.post(SERVICES, WEB)
+        server.post(SERVICES, external("ext", "lure.example.org"))
+        ours = "CNAME web.default.svc.cluster.local."
+        for tcp in (False, True, False):
+            assert data(server.ask("lure.example.org", tcp=tcp)) == ["A 10.96.0.10", ours]
+            far = server.ask("far.example.org", tcp=tcp)
+            assert data(far) == ["A 10.96.0.10", "CNAME lure.example.org.", ours]
+            assert not has(far, "AA"), "the first owner name is not ours"
+            ext = server.ask("ext.default.svc.cluster.local", tcp=tcp)
+            assert data(ext) == ["A 10.96.0.10", "CNAME lure.example.org.", ours]
+            nowhere = server.ask("nowhere.example.org", tcp=tcp)
+            assert said(nowhere) == "NXDOMAIN"
+            assert [str(rrset.name) for rrset in nowhere.authority] == ["cluster.local."]
+        server.delete(f"{SERVICES}/web")
+        assert data(server.ask("lure.example.org")) == [ours], "at once, as nothing of it was cached"
 
 
 def test_a_target_that_cannot_be_resolved_is_servfail_and_no_half_answer() -> None:

@@ -15,6 +15,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from struct import Struct
 
+from svcdns.names.key import key_of_wire
+
 from .. import cached, codes, edns
 from ..draft import Draft, Name
 from ..reply import Frame, unresolved, write
@@ -60,6 +62,20 @@ def continued(frame: Frame, draft: Draft, ask: Ask, stored: bytes, time: int) ->
         flags |= _TC
     header = _HEADER.pack(packet[:2], flags, 1, len(chain) + answers, authority, 1 if opt else 0)
     return b"".join((header, packet[codes.HEADER_OCTETS : frame.end], *chain, *sections.taken, opt))
+
+
+def lead_back(draft: Draft, here: Name, targets: list[bytes], ttl: bytes, question_end: int) -> None:
+    """Put an upstream's CNAMEs behind our chain, from `here` up to the last of these targets.
+
+    They are written anew: what else stands among them upstream says nothing about our names.
+    """
+    end = question_end + sum(map(len, draft.chain))
+    for target in targets:
+        fixed = codes.CNAME.to_bytes(2) + codes.IN.to_bytes(2) + ttl
+        rr = here.pointer() + fixed + len(target).to_bytes(2) + target
+        draft.chain.append(rr)
+        end += len(rr)
+        here = Name(target, end - len(target), key_of_wire(target))
 
 
 def chain_targets(stored: bytes, name: bytes) -> list[tuple[bytes, int]]:

@@ -45,8 +45,19 @@ class Pool(Protocol):
 class Flights:
     """The questions that upstreams are being asked."""
 
-    def __init__(self, pool_of: Callable[[bytes], Pool | None], cache: Cache, config: CacheConfig) -> None:
-        """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it."""
+    def __init__(
+        self,
+        pool_of: Callable[[bytes], Pool | None],
+        cache: Cache,
+        config: CacheConfig,
+        *,
+        leads_back: Callable[[Ask, bytes], object] = lambda *_: None,
+    ) -> None:
+        """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it.
+
+        `leads_back` says of a packed reply whether it leads to a name of ours: these are not kept.
+        """
+        self._leads_back = leads_back
         self._pool_of = pool_of
         self._cache = cache
         self._config = config
@@ -124,7 +135,7 @@ class Flights:
             return self._keep(key, self._stale(key) or cached.failure(failed.ede, now(), str(failed)))
         time = now()
         reply = cached.pack(received, time, self._config)
-        if cached.is_fresh(reply, time):
+        if cached.is_fresh(reply, time) and not self._leads_back(ask, reply):
             return self._keep(key, reply)
         if received.rcode in (codes.NOERROR, codes.NXDOMAIN):
             self._cache.remove(key)

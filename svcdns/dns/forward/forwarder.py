@@ -25,17 +25,18 @@ from time import monotonic
 
 from svcdns.dns import cached, codes, tally
 from svcdns.dns.answer import above_ours
-from svcdns.dns.draft import Draft, answer_name
+from svcdns.dns.draft import Draft, answer_name, go_on
 from svcdns.dns.handover import OLDEST_SECONDS, Errand, Reply, errands, send
 from svcdns.dns.question import Malformed, Question, parse
-from svcdns.dns.reading import Begin, never_raising
+from svcdns.dns.reading import Begin
 from svcdns.dns.reply import Frame, refusal, unresolved, write
 from svcdns.dns.tally import Tally
 from svcdns.dns.view import View, ZoneTable
 from svcdns.store.cache import now
 
-from .alias import continued
+from .alias import continued, lead_back
 from .ask import Ask
+from .border import Border
 from .flights import Flights
 from .special_names import SPECIAL, answer_special
 
@@ -86,13 +87,12 @@ class Forwarder:
         """`udp` are the listeners' sockets by their numbers, `links` our ends of the workers' links."""
         self._udp = udp
         self._links = links
-        self._begin = never_raising(begin)
+        self._border = Border(begin)
         self._flights = flights
         self._counters = counters
         self._limits = limits
         self._udp_size = udp_size
         self._is_probe = is_probe
-        self._table: ZoneTable | None = None
         self._clients: Counter[str] = Counter()
         self.outstanding = 0
 
@@ -111,22 +111,13 @@ class Forwarder:
     def _take(self, link: socket.socket) -> None:
         oldest = monotonic() - OLDEST_SECONDS
         batch = [errand for errand in errands(link, BATCH) if errand.came > oldest]
-        snapshot = self._begin()
-        try:
-            view = None
-            if snapshot is not None and snapshot.serving is not None:
-                if self._table is None or self._table.serving is not snapshot.serving:
-                    self._table = ZoneTable(snapshot.serving)
-                view = View(snapshot, self._table)
+        with self._border.view() as view:
             for errand in batch:
                 try:
                     self._serve(errand, link, view)
                 except Exception:
                     log.exception("a question could not be forwarded: %s", errand.packet[:64].hex())
                     self._counters.slots[tally.PANICS] += 1
-        finally:
-            if snapshot is not None:
-                snapshot.txn.abort()
 
     def _serve(self, errand: Errand, link: socket.socket, view: View | None) -> None:
         """Answer a question, or have it answered later."""
@@ -202,6 +193,8 @@ class Forwarder:
             # Over TCP there is nothing left to try, so a part would be taken for the whole.
             text = "the answer is too long for UDP, and no upstream gave it over TCP"
             reply = unresolved(frame, draft, codes.EDE_NO_REACHABLE_UPSTREAM, text)
+        elif targets := self._border.leads_back(waiting.ask, stored):
+            reply = self._gone_on(waiting, stored, targets)
         elif draft.chain:
             reply = continued(frame, draft, waiting.ask, stored, now())
         else:
@@ -211,6 +204,18 @@ class Forwarder:
         nodata = rcode == codes.NOERROR and not draft.chain and cached.is_nodata(stored)
         self._count(waiting, tally.NODATA if nodata else tally.RCODE_SLOT.get(rcode, tally.OTHER_RCODE))
         self._send(waiting.errand, waiting.link, reply)
+
+    def _gone_on(self, waiting: _Waiting, stored: bytes, targets: list[bytes]) -> bytes:
+        """Return the reply where upstreams lead back to a name of ours, the last target: our zones go on."""
+        frame, draft = waiting.frame, waiting.draft
+        assert draft.outside is not None
+        ours_first = bool(draft.chain)
+        lead_back(draft, draft.outside, targets, cached.records(stored, now()).ttl, frame.end)
+        with self._border.view() as view:
+            if view is not None:
+                go_on(view, draft, targets[-1], frame.end, waiting.question.rrtype)
+        draft.authoritative = ours_first  # AA speaks of the first owner name (RFC 1035 section 4.1.1)
+        return write(frame, draft)
 
     def _count(self, waiting: _Waiting, rcode: int) -> None:
         transport = int(waiting.frame.tcp)

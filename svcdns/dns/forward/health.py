@@ -20,7 +20,7 @@ from svcdns.dns import codes
 from svcdns.names.key import text_of_key, wire_of_key
 
 from .ask import Ask, Received
-from .upstream import LocalFault, NoReply, Upstream
+from .upstream import LocalFault, NoReply, Upstream, UselessReply
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,10 @@ class Health:
             received = await self.upstream.exchange(ask, seconds)
         except LocalFault as wrong:
             self._tell_local(wrong)
+            raise
+        except UselessReply:
+            self.failed += 1
+            self._lives(self._clock())
             raise
         except NoReply:
             self._missed(began)

@@ -23,8 +23,8 @@ from svcdns.upstream_spec import Spec
 from .ask import Ask, Received
 from .https_network import Network
 from .query import message
-from .received import Garbage, read
-from .upstream import NoReply, no_reply
+from .received import Garbage, Unusable, read
+from .upstream import NoReply, UselessReply, no_reply
 
 _TYPE = b"application/dns-message"
 _MAX_OCTETS = 65535
@@ -106,7 +106,8 @@ class HttpsUpstream:
             received = read(wire, ask, 0)
         except Garbage as wrong:
             self.garbage += 1
-            raise NoReply(f"its reply is garbage: {wrong}") from None
+            kind = UselessReply if isinstance(wrong, Unusable) else NoReply
+            raise kind(f"its reply is garbage: {wrong}") from None
         age = _header(response, b"age")
         return _aged(received, int(age)) if age.isdigit() and len(age) < 10 else received
 

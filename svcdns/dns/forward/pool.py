@@ -30,7 +30,7 @@ from svcdns.names.key import text_of_key
 
 from .ask import Ask, Received, Unresolved
 from .health import Health
-from .upstream import LocalFault, NoReply
+from .upstream import LocalFault, NoReply, UselessReply
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,9 @@ _NO_ANSWER = {
 _OURS_TO_SAY = frozenset({codes.EDE_STALE_ANSWER, 4, codes.EDE_STALE_NXDOMAIN, 29})
 """EDEs of answers, not of failures: stale, forged, synthesized."""
 _PRIVATE_EDE = 49152
+
+_HAS_SAID = (Received, UselessReply)
+"""Of these nothing better comes by asking the same upstream again."""
 
 _Heard = Mapping[Health, Received | NoReply]
 """What upstreams said to a question that has no answer."""
@@ -98,7 +101,7 @@ class Pool:
             if short is not None:
                 return short
             # Those that are new by now have their turn too.
-            waiting = [health for health in self._order() if not isinstance(heard.get(health), Received)]
+            waiting = [health for health in self._order() if not isinstance(heard.get(health), _HAS_SAID)]
             if not waiting or begun + TOTAL_SECONDS - next_round < _LEAST_SECONDS:
                 break
             if (pause := next_round - clock()) > 0:

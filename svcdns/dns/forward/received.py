@@ -54,6 +54,10 @@ class Garbage(Exception):
     """Octets that are no reply to the question; the text says why."""
 
 
+class Unusable(Garbage):
+    """A reply to the question, by its ID and question, with which nothing can be done."""
+
+
 def read(wire: bytes, ask: Ask, ident: int | None) -> Received:
     """Return what an upstream's message says.  Raises Garbage, nothing else.
 
@@ -73,7 +77,19 @@ def read(wire: bytes, ask: Ask, ident: int | None) -> Received:
     try:
         return _read(wire, ask, ident)
     except (IndexError, error):
-        raise Garbage("it runs over its end") from None
+        raise _worse(wire, ask, ident, "it runs over its end") from None
+    except Garbage as wrong:
+        raise _worse(wire, ask, ident, str(wrong)) from None
+
+
+def _worse(wire: bytes, ask: Ask, ident: int | None, text: str) -> Garbage:
+    """Return the error for what can't be read: whether its beginning is that of a reply to the question."""
+    name = ask.name or wire_of_key(ask.key)
+    question = name.lower() + _TYPE_IN.pack(ask.rrtype, codes.IN)
+    begins = wire[2:3] >= b"\x80" and wire[4:6] == b"\0\1" and wire[12 : 12 + len(question)].lower()
+    if begins == question.lower() and (ident is None or wire[:2] == ident.to_bytes(2)):
+        return Unusable(text)
+    return Garbage(text)
 
 
 def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:

@@ -22,8 +22,8 @@ from functools import partial
 
 from .ask import Ask, Received
 from .query import message
-from .received import Garbage, read
-from .upstream import EdnsHabit, LocalFault, NoReply, connect, edns_refusal, no_reply, until
+from .received import Garbage, Unusable, read
+from .upstream import EdnsHabit, LocalFault, NoReply, UselessReply, connect, edns_refusal, no_reply, until
 
 IDLE_SECONDS = 10.0
 CONNECTIONS = 4
@@ -200,7 +200,8 @@ class _Connection:
         except Garbage as wrong:
             # Nobody else can write here, so no better reply will come.
             self._upstream.garbage += 1
-            query.future.set_exception(NoReply(f"its reply is garbage: {wrong}"))
+            kind = UselessReply if isinstance(wrong, Unusable) else NoReply
+            query.future.set_exception(kind(f"its reply is garbage: {wrong}"))
         else:
             self.replies += 1
             query.future.set_result(received)

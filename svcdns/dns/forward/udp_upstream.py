@@ -23,9 +23,9 @@ import socket
 
 from .ask import Ask, Received
 from .query import message
-from .received import Garbage, read
+from .received import Garbage, Unusable, read
 from .stream_upstream import StreamUpstream
-from .upstream import EdnsHabit, NoReply, edns_refusal, no_reply, until
+from .upstream import EdnsHabit, NoReply, UselessReply, edns_refusal, no_reply, until
 
 log = logging.getLogger(__name__)
 
@@ -111,5 +111,9 @@ class UdpUpstream:
             pass  # a datagram with a wrong checksum wakes us and is not there
         except OSError as wrong:
             future.set_exception(no_reply(wrong))
+        except Unusable as wrong:
+            # Whoever knows ID and port could have said anything: it is the upstream's own.
+            self._garbage += 1
+            future.set_exception(UselessReply(str(wrong)))
         except Garbage:
             self._garbage += 1

@@ -52,6 +52,10 @@ class LocalFault(NoReply):
     """It was not asked: this host has no room for it, or a limit of ours.  That says nothing about it."""
 
 
+class UselessReply(NoReply):
+    """It replied, with what can't be passed on: that is about the name, and shows that it lives."""
+
+
 class EdnsRefused(NoReply):
     """FORMERR or NOTIMP without an OPT, to a query with one (RFC 6891 section 7)."""
 
