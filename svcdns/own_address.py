@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 from svcdns.config import Endpoint
 
+_DOCKERS_RESOLVER = "127.0.0.11"
 _GET_ROUTE = 26
 _REQUEST = 1
 _NEW_ROUTE = 24
@@ -22,14 +23,15 @@ _ATTRIBUTE = struct.Struct("=HH")
 def own_listener(address: str, port: int, own: Sequence[Endpoint]) -> Endpoint | None:
     """Return where we listen that this address and port lead to, None for another server.
 
-    `own` are the real places where we listen; a wildcard listens on every address of this machine.
+    `own` are the real places where we listen; a wildcard listens on every address of this machine, but for
+    that of Docker's own resolver: inside a container, the kernel hands it to Docker whoever listens.
     """
     wanted = ip_address(address)
     for listen in own:
         here = ip_address(listen.host)
         if listen.port != port or here.version != wanted.version:
             continue
-        if here == wanted or (here.is_unspecified and is_local(address)):
+        if here == wanted or (here.is_unspecified and is_local(address) and address != _DOCKERS_RESOLVER):
             return listen
     return None
 

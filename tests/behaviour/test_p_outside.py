@@ -248,3 +248,25 @@ def test_a_question_of_ours_that_comes_back_ends_its_upstream(
         assert lost.rcode == "SERVFAIL"
         assert [code for code, _ in lost.extended_errors] == [22]
         assert world.ask(WEB).rdata == ["10.96.0.10"]
+
+
+@pytest.mark.row("P11")
+@pytest.mark.parametrize(
+    ("name", "rrtype", "rcode", "expected"),
+    [
+        ("localhost", "A", "NOERROR", ["127.0.0.1"]),
+        ("db.localhost", "AAAA", "NOERROR", ["::1"]),
+        ("localhost", "TXT", "NOERROR", []),
+        ("hidden.onion", "A", "NXDOMAIN", []),
+        ("nothing.invalid", "A", "NXDOMAIN", []),
+        ("_dns.resolver.arpa", "SVCB", "NOERROR", []),
+    ],
+)
+def test_special_names_never_go_upstream(
+    forward_to: Any, name: str, rrtype: str, rcode: str, expected: list[str]
+) -> None:
+    with Misbehaving() as upstream:
+        reply = forward_to([upstream.address]).ask(name, rrtype)
+        assert (reply.rcode, reply.rdata) == (rcode, expected)
+        names = [str(query.question[0].name) for query in upstream.asked]
+        assert f"{name}." not in names

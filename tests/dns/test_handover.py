@@ -198,11 +198,11 @@ def test_a_question_travels_without_its_padding(ends: Ends) -> None:
                 query.use_edns(0, dns.flags.DO, 1400, options=[GenericOption(12, bytes(padding))])
             elif padding:
                 query.additional.append(
-                    rrset.from_text("x.", 0, "IN", "TXT", *(["x" * 250] * (padding // 251)))
+                    rrset.from_text("x.", 0, "IN", "TXT", " ".join(["x" * 250] * (padding // 251)))
                 )
             query.flags |= dns.flags.CD
             wire = query.to_wire(max_size=65535)
-            assert len(wire) > padding * 0.9
+            assert len(wire) > padding * 0.7
             assert Handover(worker).over_tcp(wire, CLIENT, lambda _: None)
             (errand,) = errands(forwarder, 10)
             assert len(errand.packet) < 300 or len(errand.packet) < padding
@@ -224,18 +224,22 @@ def test_a_forwarder_without_life_gets_nothing(ends: Ends, clock: list[float]) -
     worker, forwarder = ends
     beat = [clock[0]]
     handing = Handover(worker, lambda: beat[0])
-    for age, taken in [
-        (0.0, True),
-        (LIFELESS_SECONDS, True),
-        (LIFELESS_SECONDS + 0.01, False),
-        (60.0, False),
-    ]:
-        clock[0] = beat[0] + age
-        assert handing.over_udp(QUESTION, CLIENT, 0, []) is taken
-        assert handing.over_tcp(QUESTION, CLIENT, lambda _: None) is taken
-    beat[0] = clock[0]
-    assert handing.over_udp(QUESTION, CLIENT, 0, [])
-    assert len(errands(forwarder, 100)) == 5
+
+    async def work() -> None:
+        for age, taken in [
+            (0.0, True),
+            (LIFELESS_SECONDS, True),
+            (LIFELESS_SECONDS + 0.01, False),
+            (60.0, False),
+        ]:
+            clock[0] = beat[0] + age
+            assert handing.over_udp(QUESTION, CLIENT, 0, []) is taken
+            assert handing.over_tcp(QUESTION, CLIENT, lambda _: None) is taken
+        beat[0] = clock[0]
+        assert handing.over_udp(QUESTION, CLIENT, 0, [])
+        assert len(errands(forwarder, 100)) == 5
+
+    run(work())
 
 
 def test_a_forwarder_that_has_never_shown_life_is_given_some_time(ends: Ends, clock: list[float]) -> None:

@@ -176,6 +176,8 @@ class Health:
         except LocalFault as wrong:
             self._tell_local(wrong)
             return ""
+        except UselessReply:
+            pass
         except NoReply as why:
             return str(why) or "no reply"
         except Exception as wrong:

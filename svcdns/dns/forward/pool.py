@@ -112,7 +112,7 @@ class Pool:
                 break
         if log.isEnabledFor(logging.DEBUG):
             log.debug("no answer to %s type %d: %s", text_of_key(ask.key), ask.rrtype, _in_full(heard))
-        raise Unresolved(_ede(heard), self._why(heard, deadline - begun))
+        raise Unresolved(_ede(heard), self._why(heard, round(deadline - begun)))
 
     def _order(self) -> list[Health]:
         """Return the upstreams in the order in which they are to be tried now."""
@@ -128,18 +128,18 @@ class Pool:
             up += down if up else _turned(down, self._turn)
         return up
 
-    def _why(self, heard: _Heard, seconds: float) -> str:
+    def _why(self, heard: _Heard, seconds: int) -> str:
         """Return why there is no answer, for the text of an EDE: short, and made of our own words."""
         if not self.upstreams:
             return f"no upstreams: none is configured for {self.zone}, or its resolv.conf lists none"
-        if any(isinstance(one, Received) for one in heard.values()):
+        if any(isinstance(one, _HAS_SAID) for one in heard.values()):
             return _counted(heard, {*self.upstreams, *heard})[:_MOST_TEXT]
         if all(health.looped for health in self.upstreams):
             return "no upstreams: each sends questions back here in a loop"
         if _is_local(heard):
             return "upstreams can't be asked: this server lacks descriptors, ports or memory"
         all_down = ": all are known to be down" if seconds < TOTAL_SECONDS else ""
-        return f"no upstream answered within {seconds:g} s{all_down}"
+        return f"no upstream answered within {seconds} s{all_down}"
 
 
 def _turned(healths: list[Health], turn: int) -> list[Health]:
@@ -150,7 +150,7 @@ def _turned(healths: list[Health], turn: int) -> list[Health]:
 
 def _counted(heard: _Heard, upstreams: set[Health]) -> str:
     """Return how many upstreams said what: `2 of 3 upstreams said SERVFAIL, 1 did not answer`."""
-    said = Counter(_NO_ANSWER[one.rcode] for one in heard.values() if isinstance(one, Received))
+    said = Counter(_in_short(one) for one in heard.values() if isinstance(one, _HAS_SAID))
     if len(upstreams) == 1:
         return f"the upstream said {next(iter(said))}"
     (rcode, count), *others = said.items()
@@ -178,6 +178,10 @@ def _ede(heard: _Heard) -> int:
         if rcode == codes.SERVFAIL and ede is not None and ede < _PRIVATE_EDE and ede not in _OURS_TO_SAY:
             return ede
     return codes.EDE_NO_REACHABLE_UPSTREAM
+
+
+def _in_short(one: Received | UselessReply) -> str:
+    return _NO_ANSWER[one.rcode] if isinstance(one, Received) else "what can't be passed on"
 
 
 def _in_full(heard: _Heard) -> str:

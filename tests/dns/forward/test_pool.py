@@ -186,7 +186,12 @@ def test_connections_that_lead_nowhere_fail_in_time() -> None:
     """TCP that dribbles, TCP that closes, and TLS to one that never speaks it."""
 
     async def run() -> None:
-        texts = (dribbles.address, closes.address, f"tls://{silent.address}", f"tcp://{silent.address}")
+        texts = (
+            f"tcp://{dribbles.address}",
+            f"tcp://{closes.address}",
+            f"tls://{silent.address}",
+            f"tcp://{silent.address}",
+        )
         healths = [Health(make(parse(text))) for text in texts]
         failed, seconds = await timed(Pool(".", healths).resolve(ask_for("web.example.org")))
         assert isinstance(failed, Unresolved)
@@ -240,7 +245,7 @@ def test_all_refuse_and_each_is_asked_once() -> None:
             failed, seconds = await timed(pool.resolve(ask_for("web.example.org")))
             assert isinstance(failed, Unresolved)
             assert failed.ede == codes.EDE_NO_REACHABLE_UPSTREAM
-            assert str(failed) == f"{one.address}: SERVFAIL, {other.address}: REFUSED"
+            assert str(failed) == "1 of 2 upstreams said SERVFAIL, 1 REFUSED"
             assert seconds < TRY_SECONDS
             assert (one.count, other.count) == (1, 1)
             assert not pool.is_down
@@ -255,7 +260,7 @@ def test_one_refuses_and_one_is_silent() -> None:
         async with pool_of(one, other) as pool:
             failed, seconds = await timed(pool.resolve(ask_for("web.example.org")))
             assert isinstance(failed, Unresolved)
-            assert str(failed) == f"{one.address}: SERVFAIL, {other.address}: no reply"
+            assert str(failed) == "1 of 2 upstreams said SERVFAIL, 1 did not answer"
             assert seconds < TOTAL_SECONDS + 0.5
             assert one.count == 1
 
@@ -263,13 +268,13 @@ def test_one_refuses_and_one_is_silent() -> None:
         asyncio.run(run())
 
 
-def test_what_many_said_is_cut_short() -> None:
+def test_what_many_said_is_short() -> None:
     async def run() -> None:
         async with pool_of(*[bad] * 16) as pool:
             failed, _ = await timed(pool.resolve(ask_for("web.example.org")))
             assert isinstance(failed, Unresolved)
             assert len(str(failed)) <= 100
-            assert str(failed).endswith("...")
+            assert bad.address not in str(failed), "clients need not know whom we ask"
 
     with Misbehaving("servfail") as bad:
         asyncio.run(run())

@@ -220,9 +220,7 @@ def test_a_server_that_is_not_there_is_noticed_at_once() -> None:
         assert why == "Connection refused" and seconds < SOON
 
 
-@pytest.mark.parametrize(
-    "behaviour", ["silent", "garbage", "wrong_id", "wrong_question", "dribble", "slow", "closes"]
-)
+@pytest.mark.parametrize("behaviour", ["silent", "garbage", "wrong_id", "wrong_question", "slow", "closes"])
 def test_over_udp_waiting_ends_with_the_time(behaviour: str) -> None:
     with Misbehaving(behaviour, seconds=HANG) as server:
         why, seconds = no_reply(server.address, 0.3)
@@ -279,8 +277,8 @@ def test_a_truncated_reply_is_asked_for_over_tcp_in_the_time_that_is_left() -> N
         server.behaviour = "huge"
         assert len(exchange(server.address, WWW)[0].wire) > 55_000
         server.behaviour = "truncated_only"
-        why, seconds = no_reply(server.address, HANG)
-        assert why in ("it closed the connection", "Connection reset by peer") and seconds < SOON
+        (cut,) = exchange(server.address, WWW)
+        assert cut.truncated and not cut.ttl_at, "over UDP it is handed on as cut"
 
 
 @pytest.mark.parametrize("behaviour", ["formerr_on_edns", "notimp_on_edns"])
