@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from svcdns.config import Config
+from svcdns.dns.access import Access, Rights
 from svcdns.dns.forward.border import Border
 from svcdns.dns.forward.control import Control
 from svcdns.dns.forward.flights import Flights
@@ -88,6 +89,7 @@ class _Forwarding:
             limits=Limits(config.forward.outstanding, config.forward.outstanding_per_client),
             udp_size=config.dns.udp_size,
             is_probe=self._routes.is_probe,
+            rights=Rights(Access.of(config)),
         )
         self._control = Control()
         self._telling = _Telling(config.data)

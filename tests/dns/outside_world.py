@@ -1,18 +1,59 @@
-"""A cache that holds forwarded answers of all kinds, as far as a worker sees it: a dict of octets."""
+"""Zones of all kinds and a cache of forwarded answers of all kinds, as far as a worker sees it: a dict."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 from cached_world import CONFIG, NOW, SOA, received
+from dns_world import World, Z, fill, rrset
 
 from svcdns.dns import cached, codes
 from svcdns.dns.access import FORWARD, NAMES, TRANSFER
 from svcdns.names.key import key_of
+from svcdns.names.packed import CUT
 
+RD, CD, AD = 0x0100, 0x0010, 0x0020
+BOTH = NAMES | FORWARD
+OPTS = [
+    b"",
+    b"\0\0\x29\x04\xd0\0\0\0\0\0\0",
+    b"\0\0\x29\x02\x00\0\0\x80\0\0\0",
+    b"\0\0\x29\x10\x00\0\0\0\0\0\x0c\0\x0a\0\x0812345678",
+    b"\0\0\x29\x10\x00\0\1\0\0\0\0",
+]
+FALLS = "192.in-addr.arpa"
+ABOVE = ["local", "arpa", "in-addr.arpa", "example", "."]
 RIGHTS = [0, NAMES, FORWARD, NAMES | FORWARD, NAMES | FORWARD | TRANSFER]
 TYPES = {"A": 1, "AAAA": 28, "MX": 15, "TXT": 16, "HTTPS": 65, "DS": 43, "ANY": 255, "PTR": 12}
+
+
+def question(name: bytes, rrtype: int, flags: int = RD, opt: bytes = b"") -> bytes:
+    head = b"\x11\x22" + flags.to_bytes(2) + b"\0\1\0\0\0\0\0" + (b"\1" if opt else b"\0")
+    return head + name + rrtype.to_bytes(2) + b"\0\1" + opt
+
+
+@contextmanager
+def full_world(folder: Path) -> Iterator[World]:
+    """A world with zones of every kind, some of which fall through; no test may change it."""
+    world = World(folder / "data")
+    with world.writing():
+        fill(world)
+        zone = world.file_zone("corp.example", wildcards=True)
+        world.put_file(zone, "www.corp.example", rrset("A", "192.0.2.1"))
+        world.put_file(zone, "out.corp.example", rrset("CNAME", "www.example.com."))
+        world.put_file(zone, "*.w.corp.example", rrset("A", "192.0.2.2"))
+        cut = world.file_zone("cut.example", cuts=True)
+        world.put_file(cut, "sub.cut.example", rrset("NS", "ns.example.com."), flags=CUT)
+        world.registry_zone(FALLS, "reverse", fallthrough=True)
+        world.put(f"1.1.1.{FALLS}", rrset("PTR", f"web.default.svc.{Z}."))
+        world.file_zone(f"168.{FALLS}")
+        world.serve(own_reverse=(key_of(f"8.{FALLS}"),))
+    yield world
+    world.store.close()
 
 
 def addresses(name: str, count: int) -> list[str]:

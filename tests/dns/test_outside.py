@@ -1,6 +1,6 @@
 """Names that are not ours, as a worker answers them: from the cache, by handing over, or by refusing.
 
-What is ours is never handed over and never looked for in the cache; only who may is served.
+Only who may and wants to is served.  What is ours: see test_never_leaves.py.
 """
 
 from __future__ import annotations
@@ -14,37 +14,32 @@ import dns.message
 import dns.rcode
 import pytest
 from cached_world import NOW
-from dns_world import World, Z, fill, rrset
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from outside_world import RIGHTS, TYPES, cache_of, kinds
+from dns_world import World, Z
+from outside_world import (
+    ABOVE,
+    AD,
+    BOTH,
+    CD,
+    FALLS,
+    OPTS,
+    RD,
+    RIGHTS,
+    TYPES,
+    cache_of,
+    full_world,
+    kinds,
+    question,
+)
 
-from svcdns.dns import answer, codes, plain, tally
-from svcdns.dns.access import FORWARD, NAMES, TRANSFER
+from svcdns.dns import answer, plain, tally
+from svcdns.dns.access import FORWARD, NAMES
 from svcdns.dns.answer import Answerer
 from svcdns.dns.handover import HAND_OVER
 from svcdns.dns.plain import PlainPath
 from svcdns.dns.tally import TCP, UDP
-from svcdns.names.key import key_of, key_of_labels, wire_of
-from svcdns.names.packed import CUT
+from svcdns.names.key import wire_of
 
-RD, CD, AD = 0x0100, 0x0010, 0x0020
-BOTH = NAMES | FORWARD
-OPTS = [
-    b"",
-    b"\0\0\x29\x04\xd0\0\0\0\0\0\0",
-    b"\0\0\x29\x02\x00\0\0\x80\0\0\0",
-    b"\0\0\x29\x10\x00\0\0\0\0\0\x0c\0\x0a\0\x0812345678",
-    b"\0\0\x29\x10\x00\0\1\0\0\0\0",
-]
-FALLS = "192.in-addr.arpa"
 OUTSIDE = "example.com"
-FRESH = kinds(OUTSIDE)["fresh"]
-
-
-def question(name: bytes, rrtype: int, flags: int = RD, opt: bytes = b"") -> bytes:
-    head = b"\x11\x22" + flags.to_bytes(2) + b"\0\1\0\0\0\0\0" + (b"\1" if opt else b"\0")
-    return head + name + rrtype.to_bytes(2) + b"\0\1" + opt
 
 
 @pytest.fixture(autouse=True)
@@ -55,22 +50,8 @@ def _same_second(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A world with zones of every kind, some of which fall through; no test may change it."""
-    world = World(tmp_path_factory.mktemp("full") / "data")
-    with world.writing():
-        fill(world)
-        zone = world.file_zone("corp.example", wildcards=True)
-        world.put_file(zone, "www.corp.example", rrset("A", "192.0.2.1"))
-        world.put_file(zone, "out.corp.example", rrset("CNAME", "www.example.com."))
-        world.put_file(zone, "*.w.corp.example", rrset("A", "192.0.2.2"))
-        cut = world.file_zone("cut.example", cuts=True)
-        world.put_file(cut, "sub.cut.example", rrset("NS", "ns.example.com."), flags=CUT)
-        world.registry_zone(FALLS, "reverse", fallthrough=True)
-        world.put(f"1.1.1.{FALLS}", rrset("PTR", f"web.default.svc.{Z}."))
-        world.file_zone(f"168.{FALLS}")
-        world.serve(own_reverse=(key_of(f"8.{FALLS}"),))
-    yield world
-    world.store.close()
+    with full_world(tmp_path_factory.mktemp("full")) as world:
+        yield world
 
 
 def exact_only(counters: tally.Tally, cache: dict[bytes, bytes]) -> Answerer:
@@ -102,7 +83,6 @@ OURS = [
     "no.corp.example",
     "x.sub.cut.example",
 ]
-ABOVE = ["local", "arpa", "in-addr.arpa", "example", "."]
 UNKNOWN = ["never.example.net", "cluster.locals", "xcluster.local", "10.in-addr.arpa.example.net"]
 
 
@@ -239,133 +219,3 @@ def test_what_cannot_be_handed_over_is_servfail(
         ("AAAA", "SERVFAIL", tally.PROTOCOLS[transport], "forward", 1)
     ]
     assert answerer.counters.slots[tally.FORWARD_REFUSED] == 1
-
-
-# What is ours never leaves
-
-ORIGINS = [Z, "10.in-addr.arpa", FALLS, f"168.{FALLS}", "corp.example", "cut.example"]
-LABEL = st.one_of(
-    st.sampled_from(
-        [
-            b"web",
-            b"ext",
-            b"away",
-            b"default",
-            b"svc",
-            b"SVC",
-            b"pod",
-            b"_tcp",
-            b"1",
-            b"8",
-            b"9",
-            b"168",
-            b"out",
-        ]
-    ),
-    st.binary(min_size=1, max_size=63),
-)
-FLAGS = st.integers(0, 0xFFFF).map(lambda flags: flags & ~0xF800)  # a question of opcode QUERY
-ALIASES = {
-    key_of(name)
-    for service in ("ext", "away")
-    for name in (f"{service}.default.svc.{Z}", f"{service}.default.{Z}")
-} | {key_of("out.corp.example")}
-"""Those whose targets are outside."""
-
-
-def labels_of(name: str) -> list[bytes]:
-    return [label.encode() for label in name.split(".")]
-
-
-def may_leave(key: bytes) -> bool:
-    """Say whether upstreams may hear of a name of ours, or of its target."""
-    if key in ALIASES:
-        return True
-    others = (f"8.{FALLS}", f"168.{FALLS}", f"1.1.1.{FALLS}")
-    return key.startswith(key_of(FALLS)) and not key.startswith(tuple(map(key_of, others)))
-
-
-@settings(max_examples=800)
-@given(
-    st.lists(LABEL, max_size=6),
-    st.sampled_from(ORIGINS),
-    st.integers(0, 65535) | st.sampled_from([*TYPES.values()]),
-    FLAGS,
-    st.sampled_from(OPTS),
-    st.sampled_from(RIGHTS),
-    st.sampled_from([UDP, TCP]),
-    st.booleans(),
-)
-def test_names_of_ours_never_leave(
-    full: World,
-    labels: list[bytes],
-    origin: str,
-    rrtype: int,
-    flags: int,
-    opt: bytes,
-    rights: int,
-    transport: int,
-    everything_cached: bool,
-) -> None:
-    labels = labels + labels_of(origin)
-    name = b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
-    looked_up: list[bytes] = []
-
-    def cache(key: bytes) -> bytes | None:
-        looked_up.append(key)
-        return FRESH if everything_cached else None
-
-    counters = tally.Tally()
-    answerer = Answerer(counters, cache=cache, forwards=True)
-    snapshot = full.snapshots.begin()
-    reply = answerer.answer(question(name, rrtype, flags, opt), snapshot, transport, rights)
-    snapshot.txn.abort()
-    assert not counters.slots[tally.PANICS]
-    assert reply is not None
-    leaves = reply == HAND_OVER or bool(looked_up)
-    if leaves:
-        assert flags & RD
-        assert rights & BOTH == BOTH
-        assert may_leave(key_of_labels(labels))
-    elif reply[3] & 0xF == codes.NXDOMAIN and flags & RD and rights & BOTH == BOTH:
-        assert not may_leave(key_of_labels(labels)) or origin == f"168.{FALLS}"
-    if reply != HAND_OVER:
-        assert bool(reply[3] & 0x80) is bool(rights & FORWARD)
-
-
-@settings(max_examples=800)
-@given(
-    st.lists(LABEL, max_size=5),
-    st.sampled_from([*ORIGINS, *ABOVE[:-1], "example.com", "com"]),
-    st.integers(0, 65535) | st.sampled_from([*TYPES.values()]),
-    FLAGS,
-    st.sampled_from(OPTS),
-    st.sampled_from([0, NAMES, TRANSFER, NAMES | TRANSFER]) | st.none(),
-    st.sampled_from([UDP, TCP]),
-)
-def test_who_may_not_or_does_not_want_to_is_never_handed_over(
-    full: World,
-    labels: list[bytes],
-    tail: str,
-    rrtype: int,
-    flags: int,
-    opt: bytes,
-    rights: int | None,
-    transport: int,
-) -> None:
-    """No rights is a client that may, and does not set RD."""
-    if rights is None:
-        rights, flags = BOTH, flags & ~RD
-    name = b"".join(bytes((len(label),)) + label for label in labels + labels_of(tail)) + b"\0"
-    counters = tally.Tally()
-
-    def never(_: bytes) -> bytes | None:
-        raise AssertionError("the cache is for those who may")
-
-    answerer = Answerer(counters, cache=never, forwards=True)
-    snapshot = full.snapshots.begin()
-    reply = answerer.answer(question(name, rrtype, flags, opt), snapshot, transport, rights)
-    snapshot.txn.abort()
-    assert reply
-    assert not counters.slots[tally.PANICS]
-    assert bool(reply[3] & 0x80) is bool(rights & FORWARD)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
+from dns.message import from_wire, make_query
 from expecting import SERVICES, WEB, data, errors, has, said, to
 from running import RunningServer
 from upstreams import Misbehaving, Unbound
@@ -110,6 +112,21 @@ nowhere.example.org. 300 IN CNAME nothing.default.svc.cluster.local.
             assert [str(rrset.name) for rrset in nowhere.authority] == ["cluster.local."]
         server.delete(f"{SERVICES}/web")
         assert data(server.ask("lure.example.org")) == [ours], "at once, as nothing of it was cached"
+
+
+def test_who_may_not_ask_for_our_names_gets_them_by_no_detour(need: Callable[..., str]) -> None:
+    need("unbound")
+    lure = "lure.example.org. 300 IN CNAME web.default.svc.cluster.local.\n"
+    acl = '[acl]\nnames = ["any", "!127.0.0.8/29"]\n'
+    with Unbound(lure, tls=False, https=False) as upstream, to(upstream.address, acl) as server:
+        server.post(SERVICES, WEB)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.0.0.9", 0))
+            stranger.connect(server.dns)
+            stranger.settimeout(60)
+            stranger.send(make_query("lure.example.org", "A").to_wire())
+            assert data(from_wire(stranger.recv(4096))) == ["CNAME web.default.svc.cluster.local."]
+        assert "A 10.96.0.10" in data(server.ask("lure.example.org"))
 
 
 def test_a_target_that_cannot_be_resolved_is_servfail_and_no_half_answer() -> None:

@@ -18,12 +18,13 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
 from svcdns.dns import cached, codes, tally
+from svcdns.dns.access import EVERYBODY, NAMES
 from svcdns.dns.answer import above_ours
 from svcdns.dns.draft import Draft, answer_name, go_on
 from svcdns.dns.handover import OLDEST_SECONDS, Errand, Reply, errands, send
@@ -83,6 +84,7 @@ class Forwarder:
         limits: Limits,
         udp_size: int,
         is_probe: Callable[[bytes], bool],
+        rights: Mapping[str, int] = EVERYBODY,
     ) -> None:
         """`udp` are the listeners' sockets by their numbers, `links` our ends of the workers' links."""
         self._udp = udp
@@ -93,6 +95,7 @@ class Forwarder:
         self._limits = limits
         self._udp_size = udp_size
         self._is_probe = is_probe
+        self._rights = rights
         self._clients: Counter[str] = Counter()
         self.outstanding = 0
 
@@ -134,6 +137,9 @@ class Forwarder:
             self._send(errand, link, refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop"))
             return
         draft = answer_name(view, question.name, question.key, question.rrtype, True)
+        if draft.zone is not None and not self._may_ask_names(errand):
+            self._send(errand, link, refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
+            return
         if draft.outside is None:
             self._send(errand, link, write(frame, draft))
             return
@@ -171,6 +177,10 @@ class Forwarder:
             self.outstanding += 1
             self._clients[waiting.client] += 1
             self._flights.join(waiting.ask, partial(self._land, waiting))
+
+    def _may_ask_names(self, errand: Errand) -> bool:
+        """Say whether a client may ask for our own names, by whatever way it comes to them."""
+        return bool(self._rights[str(errand.client[0])] & NAMES)
 
     def _has_room(self, client: str) -> bool:
         limits = self._limits
@@ -212,7 +222,7 @@ class Forwarder:
         ours_first = bool(draft.chain)
         lead_back(draft, draft.outside, targets, cached.records(stored, now()).ttl, frame.end)
         with self._border.view() as view:
-            if view is not None:
+            if view is not None and self._may_ask_names(waiting.errand):
                 go_on(view, draft, targets[-1], frame.end, waiting.question.rrtype)
         draft.authoritative = ours_first  # AA speaks of the first owner name (RFC 1035 section 4.1.1)
         return write(frame, draft)

@@ -152,11 +152,12 @@ def test_many_at_once(unbound: Unbound, kind: str) -> None:
     async def ask_many() -> list[Received]:
         async with upstream(text_of(unbound, kind), unbound.ca) as made:
             names = ("www", "mail", "many", "short", "nowhere")
-            asks = [ask_for(f"{names[number % 5]}.example.org.") for number in range(300)]
+            # No more than a server's receive buffer holds: over UDP nobody sends again.
+            asks = [ask_for(f"{names[number % 5]}.example.org.") for number in range(150)]
             return await asyncio.gather(*(made.exchange(ask, HANG) for ask in asks))
 
     replies = run(ask_many())
-    assert [len(data_of(reply)) for reply in replies] == [1, 1, MANY, 1, 0] * 60
+    assert [len(data_of(reply)) for reply in replies] == [1, 1, MANY, 1, 0] * 30
 
 
 @pytest.mark.parametrize("kind", KINDS)
