@@ -15,6 +15,7 @@ from running_container import Podman
 pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 
+@pytest.mark.soak
 def test_a_client_beside_svcdns_finds_its_services(
     podman: Podman, image: str, base: str, need: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def test_damage_under_a_running_server_costs_no_answer(
     assert "Traceback" not in server.log()
 
 
+@pytest.mark.soak
 def test_a_file_that_was_cut_costs_each_process_one_life_and_no_wrong_answer(server: RunningServer) -> None:
     """Reading behind the end of a mapped file ends a process (SIGBUS); the next one makes a new cache."""
     with Clients(server.dns, mixed) as clients:
@@ -147,6 +148,7 @@ def test_a_file_that_was_cut_costs_each_process_one_life_and_no_wrong_answer(ser
     wait_for(lambda: metric(server, "svcdns_cache_entries") > 0, "a new cache")
 
 
+@pytest.mark.soak
 def test_without_room_on_disk_names_are_answered_and_with_room_kept_again(
     tmp_path: Path, upstream: Unbound
 ) -> None:
