@@ -106,6 +106,7 @@ class _Forwarding:
             _again_and_again(TELL_SECONDS, self._tell),
             _again_and_again(CHORES_SECONDS, self._cache.chores),
         ):
+            self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)
             await stop.wait()
             self._counters.set(self._row, "ready", 0)

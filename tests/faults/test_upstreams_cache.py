@@ -148,7 +148,6 @@ def test_a_file_that_was_cut_costs_each_process_one_life_and_no_wrong_answer(ser
     wait_for(lambda: metric(server, "svcdns_cache_entries") > 0, "a new cache")
 
 
-@pytest.mark.soak
 def test_without_room_on_disk_names_are_answered_and_with_room_kept_again(
     tmp_path: Path, upstream: Unbound
 ) -> None:

@@ -100,7 +100,7 @@ class Flights:
         self._land()
 
     async def _fly(self, ask: Ask) -> None:
-        reply = cached.failure(codes.EDE_NETWORK_ERROR, now(), "the forwarder ends")
+        reply = cached.failure(codes.EDE_NETWORK_ERROR, now())
         try:
             reply = await self._resolve(ask)
         except Exception:
