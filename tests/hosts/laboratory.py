@@ -37,6 +37,8 @@ _NAMESPACES = Path("/run/netns")
 _FILES = Path("/etc/netns")
 """`ip netns exec NAME` mounts the files in NAME here over those in /etc."""
 
+_BRIDGE = "02:00:00:00:00:01"
+
 _NAME = re.compile(r"svcdns-(\d+)-(\d+)-\d+")
 _numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -113,7 +115,10 @@ class Laboratory:
         self._hosts: list[Host] = []
         try:
             self.server = self._new()
-            self.server.ip("link add br0 type bridge mcast_snooping 0", *self._interface("br0", 1))
+            # An address of its own: else each port that is added may change it, and hosts that know the
+            # former one reach nobody for half a minute.
+            bridge = f"link add br0 address {_BRIDGE} type bridge mcast_snooping 0"
+            self.server.ip(bridge, *self._interface("br0", 1))
         except BaseException:
             self.close()
             raise

@@ -55,6 +55,15 @@ def test_a_host_reaches_the_server_over_both_families() -> None:
         assert not host.reaches("10.99.0.250")
 
 
+def test_hosts_that_are_added_leave_the_others_connected() -> None:
+    with Laboratory(ipv6=True) as laboratory:
+        hosts = []
+        for _ in range(8):
+            hosts.append(laboratory.host(ndots=5))
+            reached = [host.reaches(address) for host in hosts for address in laboratory.addresses]
+            assert all(reached), reached
+
+
 def test_nothing_is_left_even_when_a_test_fails() -> None:
     with pytest.raises(ZeroDivisionError), Laboratory(ipv6=True) as laboratory:
         names = (laboratory.server.name, laboratory.host(ndots=5).name)
