@@ -6,6 +6,8 @@
   names that a registry zone lacks go on to a zone file if they fall through or its origin is longer; where
   no zone file has them, those that fall through go on to upstreams, if the client may ask these.
 * A name at or above data of ours never gets NXDOMAIN, whichever zone has the data (RFC 8020).
+* Names that a zone file delegates are somebody else's: upstreams are asked for them, if the client may ask
+  these, as a stub resolver takes a referral for an empty answer. All others get the referral.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from .view import Place, View
 def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> Found | None:
     """Return what our zones say about a name, None for a name in none of them.
 
-    With `forwards`, unknown names of zones that fall through are OUTSIDE instead of NXDOMAIN.
+    With `forwards`, what upstreams have to know is OUTSIDE: unknown names of zones that fall through,
+    instead of NXDOMAIN, and delegated ones, instead of a REFERRAL.
     """
     if rrtype == codes.DS and view.table.is_origin(key):
         above = _place_above(view, key)
@@ -47,6 +50,8 @@ def _find(view: View, place: Place, key: bytes, rrtype: int, forwards: bool) -> 
         found = file_zone.look_up(view, place.file, key, rrtype)
     else:
         found = _with_registry(view, place.registry, place.file, key, rrtype)
+    if forwards and found.case is Case.REFERRAL:
+        return replace(found, case=Case.OUTSIDE)
     if found.case is not Case.NXDOMAIN:
         return found
     if view.table.has_origin_below(key):

@@ -22,7 +22,7 @@ class Case(Enum):
     NODATA = auto()
     NXDOMAIN = auto()
     OUTSIDE = auto()
-    """Unknown here, and upstreams may know it: the zone falls through to them."""
+    """Not ours to say, and upstreams may know it: the zone falls through to them, or delegates the name."""
 
 
 @dataclass(frozen=True, slots=True)

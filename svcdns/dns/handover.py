@@ -14,12 +14,13 @@ forwarder has the other ends.  Neither end closes when a process dies: the next 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -39,6 +40,9 @@ _BATCH = 64
 _LARGEST = 80_000
 """More than any message of either kind has."""
 
+log = logging.getLogger(__name__)
+
+_Message = TypeVar("_Message")
 Address = tuple[str | int, ...]
 Ancillary = list[tuple[int, int, bytes]]
 
@@ -82,12 +86,21 @@ def send(link: socket.socket, message: Errand | Reply) -> bool:
 
 def errands(link: socket.socket, most: int) -> list[Errand]:
     """Take the errands that wait in the forwarder's end, at most so many."""
-    return [_decode_errand(octets) for octets in _waiting(link, most)]
+    return list(_readable(_waiting(link, most), _decode_errand))
 
 
 def replies(link: socket.socket, most: int) -> list[Reply]:
     """Take the replies that wait in a worker's end, at most so many."""
-    return [_decode_reply(octets) for octets in _waiting(link, most)]
+    return list(_readable(_waiting(link, most), _decode_reply))
+
+
+def _readable(found: list[bytes], decode: Callable[[bytes], _Message]) -> Iterator[_Message]:
+    """Read messages; one that can't be read is a bug of ours, and costs the others nothing."""
+    for octets in found:
+        try:
+            yield decode(octets)
+        except msgspec.MsgspecError:
+            log.exception("a message in a link can't be read: %s", octets[:64].hex())
 
 
 def _waiting(link: socket.socket, most: int) -> list[bytes]:

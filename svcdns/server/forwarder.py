@@ -17,7 +17,7 @@ import gc
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from svcdns.config import Config
@@ -26,6 +26,7 @@ from svcdns.dns.forward.border import Border
 from svcdns.dns.forward.control import Control
 from svcdns.dns.forward.flights import Flights
 from svcdns.dns.forward.forwarder import Forwarder, Limits
+from svcdns.dns.forward.gained import GainedZones
 from svcdns.dns.forward.routes import Routes
 from svcdns.dns.tally import Tally
 from svcdns.listening import dns_endpoints
@@ -38,6 +39,7 @@ from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 
 BEAT_SECONDS = 0.1
 TELL_SECONDS = 1.0
+GAINED_SECONDS = 1.0
 CHORES_SECONDS = 10.0
 LAND_SECONDS = 3.5
 """Longest time that flights get to land when the server ends."""
@@ -77,9 +79,9 @@ class _Forwarding:
         self._folder = config.data
         self._cache = cache
         self._routes = Routes(config.forward, dns_endpoints(config))
-        self._flights = Flights(
-            self._routes.pool, cache, config.cache, leads_back=Border(store.begin).leads_back
-        )
+        border = Border(store.begin)
+        self._gained = GainedZones(border, cache)
+        self._flights = Flights(self._routes.pool, cache, config.cache, leads_back=border.leads_back)
         self._forwarder = Forwarder(
             [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
             [socket.socket(fileno=descriptor) for descriptor in handoff.links],
@@ -97,6 +99,7 @@ class _Forwarding:
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until told to end; then let those land who are under way."""
         await self._routes.start()
+        await self._gained.look()
         await self._control.start(self._folder, self._flush)
         self._forwarder.start()
         gc.collect()
@@ -104,6 +107,7 @@ class _Forwarding:
         async with (
             _again_and_again(BEAT_SECONDS, lambda: self._counters.beat(self._row)),
             _again_and_again(TELL_SECONDS, self._tell),
+            _again_and_again(GAINED_SECONDS, self._gained.look),
             _again_and_again(CHORES_SECONDS, self._cache.chores),
         ):
             self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
@@ -154,13 +158,16 @@ class _Telling:
 
 
 @contextlib.asynccontextmanager
-async def _again_and_again(seconds: float, work: Callable[[], object]) -> AsyncIterator[None]:
+async def _again_and_again(
+    seconds: float, work: Callable[[], Awaitable[object] | object]
+) -> AsyncIterator[None]:
     """Do something beside the body every so many seconds, at once for the first time."""
 
     async def repeat() -> None:
         while True:
             try:
-                work()
+                if isinstance(doing := work(), Awaitable):
+                    await doing
             except Exception:
                 log.exception("a chore of the forwarder failed")
             await asyncio.sleep(seconds)

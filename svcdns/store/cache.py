@@ -15,6 +15,7 @@ It knows octets and an order, not DNS.  The oldest written goes first; to put a 
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime
 
@@ -110,6 +111,19 @@ class Cache:
             self._lose(wrong)
             return None
         return None if row is None else row[_TURN:]
+
+    def some_from(self, key: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """Return the first entries from a key on, in the order of keys: pairs of key and value."""
+        self.commit()
+        if self._env is None:
+            return []
+        try:
+            with self._env.begin(db=self._rows) as txn, txn.cursor() as cursor:
+                found = cursor.iternext() if cursor.set_range(key) else iter(())
+                return [(name, row[_TURN:]) for name, row in islice(found, most)]
+        except lmdb.Error as wrong:
+            self._lose(wrong)
+            return []
 
     def put(self, key: bytes, value: bytes) -> None:
         """Keep a value from the next commit on; one that is too large for the cache ends the one before."""

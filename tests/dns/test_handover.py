@@ -249,3 +249,26 @@ def test_garbage_ends_no_worker(ends: Ends, garbage: bytes) -> None:
 
     run(work())
     assert got == [b"reply"]
+
+
+@pytest.mark.parametrize("garbage", [octets for octets in GARBAGE if octets])
+def test_garbage_costs_the_messages_beside_it_nothing(ends: Ends, garbage: bytes) -> None:
+    worker, forwarder = ends
+    got: list[bytes | None] = []
+
+    async def work() -> None:
+        handing = Handover(worker)
+        for _ in range(2):
+            worker.send(garbage)
+            assert handing.over_tcp(QUESTION, CLIENT, got.append)
+        found = errands(forwarder, 10)
+        assert [errand.packet for errand in found] == [QUESTION, QUESTION]
+        for number, errand in enumerate(found):
+            forwarder.send(garbage)
+            assert send(forwarder, Reply(errand.ticket, b"reply %d" % number))
+        handing.start()
+        await given_all(lambda: len(got) == 2)
+        handing.stop()
+
+    run(work())
+    assert got == [b"reply 0", b"reply 1"]

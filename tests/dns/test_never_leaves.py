@@ -35,6 +35,7 @@ LABEL = st.one_of(
             b"9",
             b"168",
             b"out",
+            b"sub",
         ]
     ),
     st.binary(min_size=1, max_size=63),
@@ -46,6 +47,7 @@ ALIASES = {
     for name in (f"{service}.default.svc.{Z}", f"{service}.default.{Z}")
 } | {key_of("out.corp.example")}
 """Those whose targets are outside."""
+DELEGATED = key_of("sub.cut.example")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def labels_of(name: str) -> list[bytes]:
 
 def may_leave(key: bytes) -> bool:
     """Say whether upstreams may hear of a name of ours, or of its target."""
-    if key in ALIASES:
+    if key in ALIASES or key.startswith(DELEGATED):
         return True
     others = (f"8.{FALLS}", f"168.{FALLS}", f"1.1.1.{FALLS}")
     return key.startswith(key_of(FALLS)) and not key.startswith(tuple(map(key_of, others)))

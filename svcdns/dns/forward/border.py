@@ -44,6 +44,11 @@ class Border:
             if snapshot is not None:
                 snapshot.txn.abort()
 
+    def origins(self) -> frozenset[bytes]:
+        """Return the keys of our zones' origins, none while there is no store to read."""
+        with self.view() as view:
+            return frozenset() if view is None else frozenset(view.table.origin_octets)
+
     def leads_back(self, ask: Ask, stored: bytes) -> list[bytes]:
         """Return the targets of a packed reply's CNAMEs up to the first that is ours, [] if none is."""
         if ask.rrtype in (codes.CNAME, codes.ANY) or cached.rcode(stored) not in _SAYS_SOMETHING:

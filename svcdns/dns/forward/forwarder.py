@@ -195,7 +195,7 @@ class Forwarder:
         self._reply(waiting, stored)
 
     def _reply(self, waiting: _Waiting, stored: bytes) -> None:
-        frame, draft, question = waiting.frame, waiting.draft, waiting.question
+        frame, draft = waiting.frame, waiting.draft
         ede = cached.ede(stored)
         if ede in (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN):
             self._counters.slots[tally.STALE_ANSWERS] += 1
@@ -207,9 +207,10 @@ class Forwarder:
             reply = self._gone_on(waiting, stored, targets)
         elif draft.chain:
             reply = continued(frame, draft, waiting.ask, stored, now())
+            reply = above_ours(reply, waiting.view_table, waiting.ask.key)
         else:
             reply = cached.reply(stored, now(), frame)
-            reply = above_ours(reply, waiting.view_table, question.key)
+            reply = above_ours(reply, waiting.view_table, waiting.ask.key)
         rcode = reply[3] & 0xF
         nodata = rcode == codes.NOERROR and not draft.chain and cached.is_nodata(stored)
         self._count(waiting, tally.NODATA if nodata else tally.RCODE_SLOT.get(rcode, tally.OTHER_RCODE))

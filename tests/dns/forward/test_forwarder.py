@@ -185,6 +185,21 @@ def test_names_above_ours_exist_whatever_upstreams_say(office: Office, name: str
     run(test())
 
 
+def test_an_alias_to_a_name_above_ours_says_the_same(office: Office) -> None:
+    with office.world.writing():
+        office.world.put(f"above.default.svc.{Z}", rrset("CNAME", "local."))
+
+    async def test() -> None:
+        async with working(office):
+            office.hand(f"above.default.svc.{Z}")
+            await office.sky.upstreams.answer(nxdomain)
+            _, reply = await office.reply()
+            assert reply.rcode() == dns.rcode.NOERROR
+            assert texts(reply.answer) == [f"above.default.svc.{Z}. {TTL} IN CNAME local."]
+
+    run(test())
+
+
 def test_names_of_zones_that_fall_through_are_what_upstreams_say(office: Office) -> None:
     async def test() -> None:
         async with working(office):
