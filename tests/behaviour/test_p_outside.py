@@ -270,3 +270,23 @@ def test_special_names_never_go_upstream(
         assert (reply.rcode, reply.rdata) == (rcode, expected)
         names = [str(query.question[0].name) for query in upstream.asked]
         assert f"{name}." not in names
+
+
+@pytest.mark.row("P12")
+def test_what_a_zone_file_delegates_is_upstreams_to_say(forward_to: Any, upstream: Unbound) -> None:
+    world = forward_to([upstream.address])
+    world.zone_file(
+        "$ORIGIN org.\n$TTL 60\n@ SOA ns.org. h.org. 1 2 3 4 5\n@ NS ns.org.\nns A 192.0.2.53\n"
+        "example NS ns.example\nns.example A 192.0.2.54\nthere CNAME www.example\n"
+    )
+    for _ in ("asked", "from the cache"):
+        found = world.ask("www.example.org")
+        assert (found.rcode, found.rdata) == ("NOERROR", ["192.0.2.10"])
+        assert "AA" not in found.flags
+    assert sorted(world.ask("there.org").rdata) == ["192.0.2.10", "www.example.org."]
+    assert world.ask("nothing.example.org").rcode == "NXDOMAIN"
+    for how in ({"flags": 0}, {"source": STRANGER}):
+        referral = world.ask("www.example.org", **how)
+        assert (referral.rcode, referral.rdata) == ("NOERROR", [])
+        assert [line.split()[0] for line in referral.authority] == ["example.org."]
+    assert "AA" in world.ask("example.org", "DS").flags
