@@ -6,13 +6,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SERVE  ?=
 
-.PHONY: run test soak lint types format clean
+.PHONY: run test soak coverage lint types format clean
 
 run: $(VENV)/.run
 	$(BIN)/svcdns serve --manifests examples --data svcdns-data $(SERVE)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not soak" --cov=svcdns --cov-report=term $(PYTEST)
+	$(BIN)/python -m pytest -m "not soak" $(PYTEST)
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not soak" --cov=svcdns --cov-report=term-missing:skip-covered $(PYTEST)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak $(PYTEST)

@@ -204,14 +204,19 @@ class Unbound(_Daemon):
         https: bool = True,
         recursive: bool = False,
         names: tuple[str, ...] = NAMES,
+        host: str = HOST,
     ) -> None:
         """`records`: lines of a zone file, owner names in full; `names` are for the certificate.
+
+        `host` is an address of loopback, of either family.
 
         Authoritative (AA=1, TTLs as written, NOERROR for a CNAME to nowhere) or `recursive` (AA=0, RA=1, a
         cache whose TTLs count down, CNAMEs followed, as the resolvers that people forward to).
         """
         super().__init__()
         self._recursive = recursive
+        self._host = host
+        self._bracketed = f"[{host}]" if ":" in host else host
         self._with = (tls, https)
         self.tls_port = self.https_port = 0
         self._certificates = Certificates(self.folder, names)
@@ -219,18 +224,22 @@ class Unbound(_Daemon):
         (self.folder / "root.zone").write_text(APEX + records + "\n")
 
     @property
+    def address(self) -> str:
+        return f"{self._bracketed}:{self.port}"
+
+    @property
     def tls_address(self) -> str:
         """Upstream text of its TLS port, by address."""
-        return f"tls://{HOST}:{self.tls_port}"
+        return f"tls://{self._bracketed}:{self.tls_port}"
 
     @property
     def https_address(self) -> str:
         """Upstream text of its HTTPS port, by address."""
-        return f"https://{HOST}:{self.https_port}/dns-query"
+        return f"https://{self._bracketed}:{self.https_port}/dns-query"
 
     def queries(self, name: str = "", rrtype: str = "") -> int:
         """Return how many queries have come: for a name (in full, any letter case), of a type, or all."""
-        asked = re.findall(rf"info: {re.escape(HOST)} (\S+) (\S+) IN$", self.log(), re.MULTILINE)
+        asked = re.findall(rf"info: {re.escape(self._host)} (\S+) (\S+) IN$", self.log(), re.MULTILINE)
         return sum(
             (not name or of.lower() == name.lower()) and (not rrtype or kind == rrtype) for of, kind in asked
         )
@@ -249,13 +258,13 @@ class Unbound(_Daemon):
             "server:\n"
             f'  directory: "{self.folder}"\n  chroot: ""\n  username: ""\n  pidfile: ""\n'
             '  use-syslog: no\n  logfile: ""\n  verbosity: 1\n  log-queries: yes\n'
-            "  do-daemonize: no\n  num-threads: 1\n  do-ip6: no\n"
+            "  do-daemonize: no\n  num-threads: 1\n"
             f"  port: {self.port}\n"
-            + "".join(f"  interface: {HOST}@{port}\n" for port in listens)
+            + "".join(f"  interface: {self._host}@{port}\n" for port in listens)
             + f"  tls-port: {self.tls_port or 853}\n  https-port: {self.https_port or 443}\n"
             f'  tls-service-key: "{self._certificates.key}"\n'
             f'  tls-service-pem: "{self._certificates.cert}"\n'
-            f"  access-control: {HOST}/8 allow\n  do-not-query-localhost: no\n"
+            "  access-control: 127.0.0.0/8 allow\n  access-control: ::1 allow\n  do-not-query-localhost: no\n"
             '  module-config: "iterator"\n  unblock-lan-zones: yes\n'
             '  local-zone: "test." nodefault\n  local-zone: "home.arpa." nodefault\n'
             "  incoming-num-tcp: 100\n"

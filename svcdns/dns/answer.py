@@ -26,7 +26,7 @@ An exception anywhere costs this one client a SERVFAIL, is counted and logged, a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from svcdns.store.cache import now
 from svcdns.store.snapshot import Snapshot
@@ -60,16 +60,19 @@ class Answerer:
         identity: str = "",
         cache: Callable[[bytes], bytes | None] = no_cache,
         forwards: bool = False,
+        elsewhere: Collection[bytes] = (),
     ) -> None:
         """`udp_size` caps UDP replies (octets); `identity` answers CH TXT id.server (at most 255 octets).
 
-        `cache` reads the cache of forwarded answers, `forwards` says whether anybody's questions are.
+        `cache` reads the cache of forwarded answers, `forwards` says whether anybody's questions are,
+        `elsewhere` (keys) which zones have upstreams of their own.
         """
         self.counters = counters
         self.udp_size = udp_size
         self._identity = identity.encode()[:255]
         self._cache = cache
         self._forwards = forwards
+        self._elsewhere = elsewhere
         self._plain = PlainPath(counters, udp_size, cache).answer
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
@@ -106,7 +109,7 @@ class Answerer:
             self._view = None
             return
         if self._table is None or self._table.serving is not serving:
-            self._table = ZoneTable(serving)
+            self._table = ZoneTable(serving, self._elsewhere)
         self._view = View(snapshot, self._table)
 
     def _exact(self, packet: bytes, view: View | None, transport: int, rights: int) -> bytes | None:

@@ -1,6 +1,7 @@
 """Which zone answers a name, where zones of several kinds lie over each other.
 
 * The longest origin wins; a DS question at an origin goes to the zone above (RFC 4035 section 3.1.4.1).
+  So do zones that have upstreams of their own, for clients who may ask these; own ranges stay here.
 * The registry wins over a zone file at a name where it has RRs.
 * Reverse names of our own ranges and of registered addresses are answered by the registry alone.  Other
   names that a registry zone lacks go on to a zone file if they fall through or its origin is longer; where
@@ -35,13 +36,28 @@ def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> Found |
             found = _find(view, above, key, rrtype, False)
             return replace(found, case=Case.NODATA) if found.case is Case.NXDOMAIN else found
     place = view.table.place(key)
-    return _find(view, place, key, rrtype, forwards) if place.zone is not None else None
+    if place.zone is None:
+        return None
+    if forwards and _is_elsewhere(view, place, key, rrtype):
+        return Found(Case.OUTSIDE, place.zone)
+    return _find(view, place, key, rrtype, forwards)
+
+
+def _is_elsewhere(view: View, place: Place, key: bytes, rrtype: int) -> bool:
+    """Say whether the longest zone that holds a name is one with upstreams of its own."""
+    assert place.zone is not None
+    if not view.table.is_elsewhere(place.zone, _above(key) if rrtype == codes.DS else key):
+        return False
+    return place.registry is None or not _is_ours(view, place.registry, key)
+
+
+def _above(key: bytes) -> bytes:
+    """Return the key of the name above another one, which isn't the root."""
+    return key[: key.rfind(b"\0", 0, -1) + 1]
 
 
 def _place_above(view: View, origin: bytes) -> Place:
-    if not origin:
-        return Place(None, None)
-    return view.table.place(origin[: origin.rfind(b"\0", 0, -1) + 1])
+    return view.table.place(_above(origin)) if origin else Place(None, None)
 
 
 def _find(view: View, place: Place, key: bytes, rrtype: int, forwards: bool) -> Found:

@@ -2,7 +2,8 @@
 
 * An OPT in the question gives exactly one in the reply: version 0, the DO bit copied, our own size;
   none in the question, none in the reply.
-* Options that we don't know are ignored.  The one option we send is an Extended DNS Error (RFC 8914).
+* Options that we don't know are ignored.  The one option that a client gets is an Extended DNS Error
+  (RFC 8914).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _FIXED = Struct(">HHBBHH")
 """Type, requestor's UDP size, upper bits of the rcode, version, flags, octets of options."""
 _OPTION = Struct(">HH")
 _DO = 0x8000
+_PADDING = 12
 _EDE = 15
 
 
@@ -54,3 +56,8 @@ def error(code: int, text: str = "") -> bytes:
     """Return an Extended DNS Error option (RFC 8914 section 2)."""
     data = code.to_bytes(2) + text.encode()
     return _OPTION.pack(_EDE, len(data)) + data
+
+
+def padding(octets: int) -> bytes:
+    """Return a Padding option with so many octets of nothing (RFC 7830 section 3)."""
+    return _OPTION.pack(_PADDING, octets) + bytes(octets)

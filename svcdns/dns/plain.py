@@ -124,7 +124,7 @@ class PlainPath:
             place = table.place(key)
             zone = place.zone
             # Zones that lie over each other and names that a delegation may hide take the exact path.
-            if zone is None or zone.cuts or (place.registry and place.file):
+            if zone is None or zone.cuts or (place.registry and place.file) or table.is_elsewhere(zone, key):
                 return None
             stored = key
             row = view.row(zone, key)

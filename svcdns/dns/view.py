@@ -8,12 +8,14 @@ has changed.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import lmdb
 
+from svcdns.config import ForwardConfig
 from svcdns.names import packed
-from svcdns.names.key import parent_keys, wire_of_key
+from svcdns.names.key import key_of, parent_keys, wire_of_key
 from svcdns.store.snapshot import Serving, Snapshot, Zone
 
 from . import tally
@@ -22,6 +24,11 @@ TALLY_ZONE = {"cluster": tally.CLUSTER, "reverse": tally.REVERSE, "file": tally.
 
 # Labels next to the cluster domain that are no namespaces, see short_form.
 _STANDARD = frozenset({b"svc", b"pod", b"dns", b"dns-version"})
+
+
+def elsewhere(forward: ForwardConfig) -> tuple[bytes, ...]:
+    """Return the keys of the zones that have upstreams of their own."""
+    return tuple(key_of(zone.name) for zone in forward.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +47,21 @@ class Place:
 
 
 class ZoneTable:
-    """The zones of one `serving`, found by key."""
+    """The zones of one `serving`, found by key, and what is asked for elsewhere within them."""
 
-    def __init__(self, serving: Serving) -> None:
+    def __init__(self, serving: Serving, elsewhere: Collection[bytes] = ()) -> None:
+        """`elsewhere` are the keys of zones that have upstreams of their own ([[forward.zone]])."""
         self.serving = serving
         self._registry = {zone.key: zone for zone in serving.zones if zone.kind != "file"}
         self._files = {zone.key: zone for zone in serving.zones if zone.kind == "file"}
         self._origins = sorted({*self._registry, *self._files})
         self._tops = _topmost(self._origins)
+        self._there = sorted({*self._origins, *elsewhere})
+        self._elsewhere = {
+            key: found
+            for key in self._origins
+            if (found := tuple(other for other in elsewhere if other.startswith(key) and other != key))
+        }
         self.cluster_key = serving.cluster_key
         self.cluster = self._registry.get(serving.cluster_key)
         self.pods_insecure = serving.pods == "insecure"
@@ -68,9 +82,13 @@ class ZoneTable:
         return key in self._registry or key in self._files
 
     def has_origin_below(self, key: bytes) -> bool:
-        """Say whether a zone of ours begins at or below this name, so that the name exists."""
-        at = bisect_left(self._origins, key)
-        return at < len(self._origins) and self._origins[at].startswith(key)
+        """Say whether a zone that we know of begins at or below this name, so that the name exists."""
+        at = bisect_left(self._there, key)
+        return at < len(self._there) and self._there[at].startswith(key)
+
+    def is_elsewhere(self, zone: Zone, key: bytes) -> bool:
+        """Say whether a name in a zone of ours is in a longer one that has upstreams of its own."""
+        return key.startswith(self._elsewhere.get(zone.key, ()))
 
     def is_outside(self, key: bytes) -> bool:
         """Say whether a name is neither in a zone of ours nor above one.

@@ -29,6 +29,7 @@ from svcdns.dns.forward.forwarder import Forwarder, Limits
 from svcdns.dns.forward.gained import GainedZones
 from svcdns.dns.forward.routes import Routes
 from svcdns.dns.tally import Tally
+from svcdns.dns.view import elsewhere
 from svcdns.listening import dns_endpoints
 from svcdns.store.cache import Cache
 
@@ -79,13 +80,13 @@ class _Forwarding:
         self._folder = config.data
         self._cache = cache
         self._routes = Routes(config.forward, dns_endpoints(config))
-        border = Border(store.begin)
+        border = Border(store.begin, elsewhere(config.forward))
         self._gained = GainedZones(border, cache)
         self._flights = Flights(self._routes.pool, cache, config.cache, leads_back=border.leads_back)
         self._forwarder = Forwarder(
             [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
             [socket.socket(fileno=descriptor) for descriptor in handoff.links],
-            store.begin,
+            border,
             self._flights,
             self._tally,
             limits=Limits(config.forward.outstanding, config.forward.outstanding_per_client),

@@ -27,6 +27,7 @@ from svcdns.dns.tally import Tally
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
+from svcdns.dns.view import elsewhere
 from svcdns.store.cache import CacheReader
 
 from .counters import Counters
@@ -87,6 +88,7 @@ class Worker:
             udp_size=config.dns.udp_size,
             identity=f"worker-{number}",
             forwards=config.forward.forwards,
+            elsewhere=elsewhere(config.forward),
             **({"cache": self._cache.get} if self._cache is not None else {}),
         )
 

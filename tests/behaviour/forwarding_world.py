@@ -19,12 +19,14 @@ from upstreams import Misbehaving
 from svcdns.config import AclConfig, CacheConfig, Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
+from svcdns.dns.forward.border import Border
 from svcdns.dns.forward.flights import Flights
 from svcdns.dns.forward.forwarder import Forwarder, Limits
 from svcdns.dns.forward.routes import Routes
 from svcdns.dns.handover import Handover
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.udp import UdpListener
+from svcdns.dns.view import elsewhere
 from svcdns.server.sockets import link
 from svcdns.store.cache import Cache
 
@@ -90,11 +92,12 @@ class ForwardingWorld(World):
         workers_end, forwarders_end = link()
         cache = Cache(self.folder, own.cache.octets)
         self.routes = Routes(own.forward, [])
-        self.flights = Flights(self.routes.pool, cache, own.cache)
+        border = Border(self.snapshots.begin, elsewhere(own.forward))
+        self.flights = Flights(self.routes.pool, cache, own.cache, leads_back=border.leads_back)
         self.forwarder = Forwarder(
             [udp],
             [forwarders_end],
-            self.snapshots.begin,
+            border,
             self.flights,
             self.counters,
             limits=Limits(own.forward.outstanding, own.forward.outstanding_per_client),
@@ -106,6 +109,7 @@ class ForwardingWorld(World):
             udp_size=own.dns.udp_size,
             cache=cache.get,
             forwards=own.forward.forwards,
+            elsewhere=elsewhere(own.forward),
         )
         begin, handover = self.snapshots.begin, Handover(workers_end)
         on_udp = UdpListener(udp, begin, self.answerer, self.counters, rights=rights, handover=handover)

@@ -14,6 +14,7 @@ from listening import ask_udp
 from running import wait_for
 from upstreams import Misbehaving, Unbound
 
+from svcdns.config import ForwardZone
 from svcdns.dns import tally
 
 WEB = f"web.{SVC}"
@@ -289,4 +290,16 @@ def test_what_a_zone_file_delegates_is_upstreams_to_say(forward_to: Any, upstrea
         referral = world.ask("www.example.org", **how)
         assert (referral.rcode, referral.rdata) == ("NOERROR", [])
         assert [line.split()[0] for line in referral.authority] == ["example.org."]
+    assert "AA" in world.ask("example.org", "DS").flags
+
+
+@pytest.mark.row("P13")
+def test_of_all_zones_the_longest_decides(forward_to: Any, upstream: Unbound) -> None:
+    zones = tuple(ForwardZone(name, (upstream.address,)) for name in ("example.org", "10.in-addr.arpa"))
+    world = forward_to([], forward={"zone": zones})
+    world.zone_file("$ORIGIN org.\n$TTL 60\n@ SOA ns.org. h.org. 1 2 3 4 5\n@ NS ns.org.\nns A 192.0.2.53\n")
+    assert world.ask("www.example.org").rdata == ["192.0.2.10"]
+    assert is_nxdomain(world.ask("nothing.org"), "org.")
+    assert is_nxdomain(world.ask("www.example.org", flags=0), "org.")
+    assert is_nxdomain(world.ask("7.0.96.10.in-addr.arpa", "PTR"), "in-addr.arpa.")
     assert "AA" in world.ask("example.org", "DS").flags

@@ -20,6 +20,7 @@ from flights_world import GUARD_SECONDS, Sky, sky_over, until
 
 from svcdns.dns import tally
 from svcdns.dns.forward import forwarder as forwarder_module
+from svcdns.dns.forward.border import Border
 from svcdns.dns.forward.forwarder import Forwarder, Limits
 from svcdns.dns.handover import Errand, replies, send
 from svcdns.names.key import key_of
@@ -49,7 +50,7 @@ class Office:
         return Forwarder(
             self.udp,
             self.ends,
-            begin or self.world.snapshots.begin,
+            Border(begin or self.world.snapshots.begin),
             self.sky.flights,
             self.counters,
             limits=limits or Limits(100, 50),

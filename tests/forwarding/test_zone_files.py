@@ -27,6 +27,8 @@ there CNAME www.sub
 UPSTREAM = """\
 www.sub.parent.example. 300 IN A 192.0.2.1
 www.parent.example. 300 IN A 198.51.100.66
+dc.ad.parent.example. 300 IN A 192.0.2.3
+1.0.168.192.in-addr.arpa. 300 IN PTR dc.ad.parent.example.
 www.later.example. 300 IN A 192.0.2.2
 points.example.org. 300 IN CNAME www.later.example.
 """
@@ -91,6 +93,28 @@ def test_where_nobody_is_to_be_asked_there_is_the_referral(upstream: Unbound) ->
     zone = f'[[forward.zone]]\nname = "other.example"\nupstreams = ["{upstream.address}"]\n'
     with serving("", zone) as server:
         assert is_referral(server.ask("www.sub.parent.example", flags=Flag.RD))
+
+
+def test_a_longer_zone_with_upstreams_of_its_own_decides(upstream: Unbound) -> None:
+    """Within zone files and reverse zones of ours, delegated or not; who may not forward sees our zone."""
+    upstreams = f'upstreams = ["{upstream.address}"]\n'
+    zones = ("ad.parent.example", "168.192.in-addr.arpa", "10.in-addr.arpa")
+    tables = "".join(f'[[forward.zone]]\nname = "{zone}"\n{upstreams}' for zone in zones)
+    with serving("", tables) as server:
+        for _ in ("asked", "from the cache"):
+            dc = server.ask("dc.ad.parent.example")
+            assert (said(dc), data(dc)) == ("NOERROR", ["A 192.0.2.3"])
+            assert not has(dc, "AA")
+            ptr = server.ask("1.0.168.192.in-addr.arpa", "PTR")
+            assert data(ptr) == ["PTR dc.ad.parent.example."]
+        assert said(server.ask("nothing.parent.example")) == "NXDOMAIN"
+        assert has(server.ask("nothing.parent.example"), "AA")
+        assert has(server.ask("ad.parent.example", "DS"), "AA"), "the parent's to say"
+        assert upstream.queries("ad.parent.example.", "DS") == 0
+        own = server.ask("7.0.96.10.in-addr.arpa", "PTR")
+        assert (said(own), has(own, "AA")) == ("NXDOMAIN", True), "our own range"
+        assert upstream.queries("7.0.96.10.in-addr.arpa.") == 0
+        assert said(server.ask("dc.ad.parent.example", flags=0)) == "NXDOMAIN"
 
 
 def test_a_zone_that_becomes_ours_is_not_answered_from_what_was_cached(upstream: Unbound) -> None:

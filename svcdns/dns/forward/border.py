@@ -6,7 +6,7 @@ answer is cut at that CNAME, our zones go on from there, and it is never cached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from svcdns.dns import authority, cached, codes
@@ -24,8 +24,12 @@ _SAYS_SOMETHING = (codes.NOERROR, codes.NXDOMAIN)
 class Border:
     """Says which names are ours."""
 
-    def __init__(self, begin: Begin) -> None:
-        """`begin` begins a snapshot, or returns None while there is no store to read."""
+    def __init__(self, begin: Begin, elsewhere: Collection[bytes] = ()) -> None:
+        """`begin` begins a snapshot, or returns None while there is no store to read.
+
+        `elsewhere` are the keys of zones that have upstreams of their own.
+        """
+        self._elsewhere = elsewhere
         self._begin = never_raising(begin)
         self._table: ZoneTable | None = None
 
@@ -38,7 +42,7 @@ class Border:
                 yield None
                 return
             if self._table is None or self._table.serving is not snapshot.serving:
-                self._table = ZoneTable(snapshot.serving)
+                self._table = ZoneTable(snapshot.serving, self._elsewhere)
             yield View(snapshot, self._table)
         finally:
             if snapshot is not None:

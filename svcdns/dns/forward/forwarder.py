@@ -29,7 +29,6 @@ from svcdns.dns.answer import above_ours
 from svcdns.dns.draft import Draft, answer_name, go_on
 from svcdns.dns.handover import OLDEST_SECONDS, Errand, Reply, errands, send
 from svcdns.dns.question import Malformed, Question, parse
-from svcdns.dns.reading import Begin
 from svcdns.dns.reply import Frame, refusal, unresolved, write
 from svcdns.dns.tally import Tally
 from svcdns.dns.view import View, ZoneTable
@@ -77,7 +76,7 @@ class Forwarder:
         self,
         udp: Sequence[socket.socket],
         links: Sequence[socket.socket],
-        begin: Begin,
+        border: Border,
         flights: Flights,
         counters: Tally,
         *,
@@ -89,7 +88,7 @@ class Forwarder:
         """`udp` are the listeners' sockets by their numbers, `links` our ends of the workers' links."""
         self._udp = udp
         self._links = links
-        self._border = Border(begin)
+        self._border = border
         self._flights = flights
         self._counters = counters
         self._limits = limits

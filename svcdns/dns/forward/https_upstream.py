@@ -97,7 +97,7 @@ class HttpsUpstream:
         return await self._post(session, ask)
 
     async def _post(self, session: _Session, ask: Ask) -> Received:
-        query = message(ask, 0)
+        query = message(ask, 0, padded=True)
         headers = [*self._headers, (b"content-length", str(len(query)).encode())]
         async with session.pool.stream("POST", self._url, headers=headers, content=query) as response:
             wire = await _body(response)

@@ -140,7 +140,7 @@ class _Connection:
 
     def _send(self, ident: int, query: _Query) -> None:
         assert self._writer is not None
-        wire = message(query.ask, ident, edns=query.edns)
+        wire = message(query.ask, ident, edns=query.edns, padded=self._upstream.tls is not None)
         self._writer.write(len(wire).to_bytes(2) + wire)
         self._last = self._loop.time()
 

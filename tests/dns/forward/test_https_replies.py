@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rrset
@@ -72,6 +73,8 @@ def test_the_request_is_as_rfc_8484_has_it(tmp_path: Path, monkeypatch: pytest.M
     assert headers["Host"].startswith("dns.example:")
     assert headers["Content-Type"] == headers["Accept"] == TYPE
     assert not {"User-Agent", "Cookie"} & headers.keys()
+    assert int(headers["Content-Length"]) % 128 == 0, "RFC 8467 section 4.1"
+    assert [option.otype for option in query.options] == [dns.edns.OptionType.PADDING]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+import dns.edns
 import dns.message
 import dns.rdatatype
 import pytest
@@ -290,6 +291,36 @@ def test_a_server_that_knows_no_edns_is_asked_without(behaviour: str, kind: str)
         for found in exchange(text, WWW, WWW, WWW):
             assert data_of(found) == ["192.0.2.7"]
         assert [query.edns for query in server.asked] == [0, -1, -1, -1]
+
+
+def test_upstreams_over_ipv6(need: Callable[..., str]) -> None:
+    need("unbound")
+    with Unbound(host="::1", names=("::1",)) as server:
+        for kind in KINDS:
+            (found,) = exchange(text_of(server, kind), WWW, ca=server.ca)
+            assert data_of(found) == ["192.0.2.10"], kind
+        assert server.queries("www.example.org.", "A") == len(KINDS)
+        (whole,) = exchange(server.address, ask_for("many.example.org."))
+        assert len(data_of(whole)) == MANY, "over TCP, as it is truncated over UDP"
+
+
+@pytest.mark.parametrize("kind", ["udp", "tcp", "tls"])
+@pytest.mark.parametrize("octets", [1, 30, 63])
+def test_over_tls_the_size_does_not_tell_the_name(kind: str, octets: int, certificates: Certificates) -> None:
+    text = {"udp": "{}", "tcp": "tcp://{}", "tls": "tls://{}"}[kind]
+    with Misbehaving(certificates=certificates if kind == "tls" else None) as server:
+        name = "x" * octets
+        ask = ask_for(f"{name}.{name}.{name}.example.", do=octets == 1)
+        exchange(text.format(server.address), ask, ca=certificates.ca)
+        (query,) = server.asked
+    assert query.wire is not None
+    paddings = [option.otype for option in query.options]
+    if kind == "tls":
+        assert len(query.wire) % 128 == 0, "RFC 8467 section 4.1"
+        assert paddings == [dns.edns.OptionType.PADDING]
+    else:
+        assert len(query.wire) == 12 + len(ask.name) + 4 + 11
+        assert not paddings
 
 
 # Connections
