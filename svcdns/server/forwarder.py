@@ -100,7 +100,6 @@ class _Forwarding:
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until told to end; then let those land who are under way."""
         await self._routes.start()
-        await self._gained.look()
         await self._control.start(self._folder, self._flush)
         self._forwarder.start()
         gc.collect()

@@ -19,7 +19,7 @@ from .border import Border
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 500
+_AT_ONCE = 100
 """Entries that are looked at before questions have their turn."""
 
 
