@@ -17,6 +17,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from svcdns.names.cluster_names import reverse_address
+from svcdns.names.key import above
 from svcdns.store.snapshot import Zone
 
 from . import codes, file_zone, registry_zone
@@ -28,36 +29,40 @@ def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> Found |
     """Return what our zones say about a name, None for a name in none of them.
 
     With `forwards`, what upstreams have to know is OUTSIDE: unknown names of zones that fall through,
-    instead of NXDOMAIN, and delegated ones, instead of a REFERRAL.
+    instead of NXDOMAIN, delegated ones, instead of a REFERRAL, and those of longer zones that have
+    upstreams of their own; without, these are in none of our zones.
     """
-    if rrtype == codes.DS and view.table.is_origin(key):
-        above = _place_above(view, key)
-        if above.zone is not None:
-            found = _find(view, above, key, rrtype, False)
-            return replace(found, case=Case.NODATA) if found.case is Case.NXDOMAIN else found
     place = view.table.place(key)
+    parents = _parents(view, key) if rrtype == codes.DS and view.table.is_origin(key) else None
+    if parents is not None:
+        place = parents
     if place.zone is None:
         return None
-    if forwards and _is_elsewhere(view, place, key, rrtype):
-        return Found(Case.OUTSIDE, place.zone)
-    return _find(view, place, key, rrtype, forwards)
+    if _is_elsewhere(view, place, above(key) if rrtype == codes.DS else key):
+        if forwards:
+            return Found(Case.OUTSIDE, place.zone)
+        found = _find(view, place, key, rrtype, False)
+        return found if found.case is Case.REFERRAL else None
+    found = _find(view, place, key, rrtype, forwards and parents is None)
+    if forwards and found.case is Case.REFERRAL:
+        return replace(found, case=Case.OUTSIDE)
+    if parents is not None and found.case is Case.NXDOMAIN:
+        return replace(found, case=Case.NODATA)
+    return found
 
 
-def _is_elsewhere(view: View, place: Place, key: bytes, rrtype: int) -> bool:
+def _parents(view: View, origin: bytes) -> Place | None:
+    """Return whose the name above an origin of ours is; None where it is not ours."""
+    place = view.table.place(above(origin)) if origin else Place(None, None)
+    return None if place.zone is None else place
+
+
+def _is_elsewhere(view: View, place: Place, key: bytes) -> bool:
     """Say whether the longest zone that holds a name is one with upstreams of its own."""
     assert place.zone is not None
-    if not view.table.is_elsewhere(place.zone, _above(key) if rrtype == codes.DS else key):
+    if not view.table.is_elsewhere(place.zone, key):
         return False
     return place.registry is None or not _is_ours(view, place.registry, key)
-
-
-def _above(key: bytes) -> bytes:
-    """Return the key of the name above another one, which isn't the root."""
-    return key[: key.rfind(b"\0", 0, -1) + 1]
-
-
-def _place_above(view: View, origin: bytes) -> Place:
-    return view.table.place(_above(origin)) if origin else Place(None, None)
 
 
 def _find(view: View, place: Place, key: bytes, rrtype: int, forwards: bool) -> Found:
@@ -66,15 +71,11 @@ def _find(view: View, place: Place, key: bytes, rrtype: int, forwards: bool) -> 
         found = file_zone.look_up(view, place.file, key, rrtype)
     else:
         found = _with_registry(view, place.registry, place.file, key, rrtype)
-    if forwards and found.case is Case.REFERRAL:
-        return replace(found, case=Case.OUTSIDE)
     if found.case is not Case.NXDOMAIN:
         return found
-    if view.table.has_origin_below(key):
-        return replace(found, case=Case.NODATA)
     if forwards and place.file is None and _falls_through(view, found.zone, key):
         return replace(found, case=Case.OUTSIDE)
-    return found
+    return replace(found, case=Case.NODATA) if view.table.has_origin_below(key) else found
 
 
 def _with_registry(view: View, zone: Zone, file: Zone | None, key: bytes, rrtype: int) -> Found:

@@ -83,9 +83,9 @@ def answer_name(view: View, name: bytes, key: bytes, rrtype: int, forwards: bool
 
 
 def go_on(view: View, draft: Draft, target: bytes, question_end: int, rrtype: int) -> None:
-    """Go on at a name of ours to which an upstream's CNAME has led: the last RR of the chain so far."""
+    """Go on at a name to which an upstream's CNAME has led: the last RR of the chain so far."""
     draft.outside = None
-    _follow(view, draft, _target(draft, target, question_end), question_end, rrtype, False)
+    _follow(view, draft, _target(draft, target, question_end), question_end, rrtype, True)
 
 
 def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int, forwards: bool) -> None:

@@ -73,7 +73,7 @@ def refusal(frame: Frame, rcode: int, ede: int | None = None, text: str = "") ->
 def unresolved(frame: Frame, draft: Draft, ede: int, text: str = "") -> bytes:
     """Return a draft whose outside name can't be resolved: its chain with SERVFAIL, never a half answer."""
     draft.rcode = codes.SERVFAIL
-    draft.authoritative = bool(draft.chain)
+    draft.authoritative = draft.authoritative and bool(draft.chain)
     return write(frame, draft, edns.error(ede, text))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 
 import lmdb
 
@@ -56,12 +57,13 @@ class ZoneTable:
         self._files = {zone.key: zone for zone in serving.zones if zone.kind == "file"}
         self._origins = sorted({*self._registry, *self._files})
         self._tops = _topmost(self._origins)
-        self._there = sorted({*self._origins, *elsewhere})
+        self._routes = tuple(sorted(elsewhere, key=len, reverse=True))
         self._elsewhere = {
             key: found
             for key in self._origins
             if (found := tuple(other for other in elsewhere if other.startswith(key) and other != key))
         }
+        self._there = sorted({*self._origins, *chain.from_iterable(self._elsewhere.values())})
         self.cluster_key = serving.cluster_key
         self.cluster = self._registry.get(serving.cluster_key)
         self.pods_insecure = serving.pods == "insecure"
@@ -82,7 +84,10 @@ class ZoneTable:
         return key in self._registry or key in self._files
 
     def has_origin_below(self, key: bytes) -> bool:
-        """Say whether a zone that we know of begins at or below this name, so that the name exists."""
+        """Say whether a zone of ours, or one within ours that is asked for elsewhere, is at or below a name.
+
+        So the name exists.
+        """
         at = bisect_left(self._there, key)
         return at < len(self._there) and self._there[at].startswith(key)
 
@@ -100,6 +105,10 @@ class ZoneTable:
         return (at == 0 or not key.startswith(tops[at - 1])) and (
             at == len(tops) or not tops[at].startswith(key)
         )
+
+    def route(self, key: bytes) -> bytes:
+        """Return the longest zone with upstreams of its own that holds a name, b"" if none does."""
+        return next((zone for zone in self._routes if key.startswith(zone)), b"")
 
     def registry_zone_at(self, key: bytes) -> Zone | None:
         """Return the registry's zone with this origin."""

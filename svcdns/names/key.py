@@ -93,6 +93,11 @@ def _escape(label: bytes) -> str:
     )
 
 
+def above(key: bytes) -> bytes:
+    """Return the key of the name above another one; above the root there is the root."""
+    return key[: key.rfind(b"\0", 0, -1) + 1]
+
+
 def parent_keys(key: bytes) -> list[bytes]:
     """Return the key itself and all its ancestors, longest first, down to the top label."""
     keys = []

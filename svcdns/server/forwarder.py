@@ -20,10 +20,10 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from svcdns.config import Config
+from svcdns.config import Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.forward.border import Border
-from svcdns.dns.forward.control import Control
+from svcdns.dns.forward.control import AGAIN_SECONDS, Control
 from svcdns.dns.forward.flights import Flights
 from svcdns.dns.forward.forwarder import Forwarder, Limits
 from svcdns.dns.forward.gained import GainedZones
@@ -55,8 +55,14 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
-    with contextlib.closing(Cache(config.data, config.cache.octets)) as cache:
+    with contextlib.closing(Cache(config.data, config.cache.octets, _source(config.forward))) as cache:
         await _Forwarding(handoff, config, store, cache).run(stop)
+
+
+def _source(forward: ForwardConfig) -> str:
+    """Return where answers come from, as the configuration says: those of others are forgotten."""
+    zones = {".": forward.upstreams} | {zone.name: zone.upstreams for zone in forward.zone}
+    return json.dumps({name: sorted(upstreams) for name, upstreams in zones.items()}, sort_keys=True)
 
 
 def _is_loaded(store: StoreReader) -> bool:
@@ -82,7 +88,7 @@ class _Forwarding:
         self._routes = Routes(config.forward, dns_endpoints(config))
         border = Border(store.begin, elsewhere(config.forward))
         self._gained = GainedZones(border, cache)
-        self._flights = Flights(self._routes.pool, cache, config.cache, leads_back=border.leads_back)
+        self._flights = Flights(self._routes.pool, cache, config.cache, leads_back=border.crossing)
         self._forwarder = Forwarder(
             [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
             [socket.socket(fileno=descriptor) for descriptor in handoff.links],
@@ -109,6 +115,7 @@ class _Forwarding:
             _again_and_again(TELL_SECONDS, self._tell),
             _again_and_again(GAINED_SECONDS, self._gained.look),
             _again_and_again(CHORES_SECONDS, self._cache.chores),
+            _again_and_again(AGAIN_SECONDS, self._control.keep),
         ):
             self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)

@@ -61,11 +61,13 @@ def _cost(key: bytes, row: int) -> int:
 class Cache:
     """The cache as its one writer has it.  No method raises for what LMDB or the disk refuses."""
 
-    def __init__(self, folder: Path, octets: int) -> None:
+    def __init__(self, folder: Path, octets: int, source: str = "") -> None:
         """Open the cache in the data folder `folder`, or make it.
 
-        `octets` bounds what is kept, LMDB's own needs included; 0 keeps nothing.
+        `octets` bounds what is kept, LMDB's own needs included; 0 keeps nothing.  `source` says in one line
+        where answers come from: what was kept from another one is given up.
         """
+        self._source = source
         self._home = cache_folder.home(folder)
         self._bound = octets
         self._map = (_MAP_FOR_EACH_OCTET * octets + _MAP_AT_LEAST) // _PAGE * _PAGE
@@ -266,7 +268,7 @@ class Cache:
         numbers = cache_folder.numbers(self._home)
         if not numbers:
             raise NotOurs("no cache yet")
-        env = cache_folder.open_generation(self._home, numbers[-1], readonly=False, map_octets=self._map)
+        env = cache_folder.open_to_write(self._home, numbers[-1], self._map, self._source)
         self._env = env
         self._rows, self._order = (env.open_db(name, create=False) for name in (_ENTRIES, _ORDER))
         self._stamp = cache_folder.stamp(env)
@@ -281,7 +283,7 @@ class Cache:
                     self._turn = int.from_bytes(cursor.key())
 
     def _make(self) -> None:
-        env = self._env = cache_folder.make_generation(self._home, self._map)
+        env = self._env = cache_folder.make_generation(self._home, self._map, self._source)
         with env.begin(write=True) as txn:
             self._rows, self._order = (env.open_db(name, txn=txn) for name in (_ENTRIES, _ORDER))
         self._stamp = cache_folder.stamp(env)
@@ -347,7 +349,7 @@ class CacheReader:
         if not numbers:
             return
         try:
-            env = self._env = cache_folder.open_generation(self._home, numbers[-1], readonly=True)
+            env = self._env = cache_folder.open_to_read(self._home, numbers[-1])
             self._rows = env.open_db(_ENTRIES, create=False)
             self._number = numbers[-1]
         except (NotOurs, lmdb.Error, OSError):

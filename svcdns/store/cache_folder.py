@@ -1,11 +1,12 @@
 """Where the cache lies: one folder a generation, of which the one with the highest number is current.
 
     DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see cache.py)
-    DATA/cache/NUMBER/made-by               layout, boot and size of the map that it was made with
+    DATA/cache/NUMBER/made-by               layout, boot and size of the map, and what its answers are from
 
-* What is damaged, of another boot or of another layout is not repaired: a generation is made beside it,
-  under a number that nothing had since the boot.  So no reader takes one for another, nor has the lock
-  file of one and the data of another, which would let the writer reuse pages that are being read.
+* What is damaged, of another boot, of another layout or from other upstreams is not repaired: a
+  generation is made beside it, under a number that nothing had since the boot.  So no reader takes one
+  for another, nor has the lock file of one and the data of another, which would let the writer reuse
+  pages that are being read.
 * The data file is as long as its map from the start, mostly a hole.  A shorter one has been cut and is
   not opened: reading behind the end would end the process.  The lock file is written in full before LMDB
   maps it: on a full disk, touching a hole of it would end the process too.
@@ -56,20 +57,29 @@ def numbers(home: Path) -> list[int]:
         return []
 
 
-def open_generation(home: Path, number: int, *, readonly: bool, map_octets: int = 0) -> lmdb.Environment:
-    """Open a generation; `map_octets` is what the writer wants its map to be, 0 takes any size.
-
-    Raises NotOurs, and lmdb.Error or OSError for what can't be opened.
-    """
+def open_to_read(home: Path, number: int) -> lmdb.Environment:
+    """Open a generation as it is.  Raises NotOurs, and lmdb.Error or OSError for what can't be opened."""
     folder = home / str(number)
     has = (folder / DATA_FILE).stat().st_size
-    if (folder / _MADE_BY).read_bytes() != _made_by(has) or map_octets not in (0, has):
+    if not (folder / _MADE_BY).read_bytes().startswith(_made_by(has)):
         raise NotOurs(f"{folder} was made by others, or was cut")
-    return _environment(folder, has, readonly=readonly)
+    return _environment(folder, has, readonly=True)
 
 
-def make_generation(home: Path, map_octets: int) -> lmdb.Environment:
-    """Make a new generation, without tables.  Raises lmdb.Error or OSError."""
+def open_to_write(home: Path, number: int, map_octets: int, source: str) -> lmdb.Environment:
+    """Open a generation with a map of this size and answers from `source`; raises as `open_to_read`."""
+    folder = home / str(number)
+    has = (folder / DATA_FILE).stat().st_size
+    if (folder / _MADE_BY).read_bytes() != _made_by(map_octets, source) or has != map_octets:
+        raise NotOurs(f"{folder} was made by others or for others, or was cut")
+    return _environment(folder, has, readonly=False)
+
+
+def make_generation(home: Path, map_octets: int, source: str) -> lmdb.Environment:
+    """Make a new generation, without tables.  Raises lmdb.Error or OSError.
+
+    `source` says in one line where its answers come from: those from elsewhere are no good there.
+    """
     home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     folder = home / str(max(*numbers(home), 0, clock_gettime_ns(CLOCK_BOOTTIME)) + 1)
     folder.mkdir(mode=FOLDER_MODE)
@@ -77,7 +87,7 @@ def make_generation(home: Path, map_octets: int) -> lmdb.Environment:
     env = _environment(folder, map_octets, readonly=False)
     try:
         os.truncate(folder / DATA_FILE, map_octets)
-        _write(folder / _MADE_BY, _made_by(map_octets))
+        _write(folder / _MADE_BY, _made_by(map_octets, source))
     except OSError:
         env.close()
         raise
@@ -121,8 +131,10 @@ def _write(file: Path, octets: bytes) -> None:
     file.write_bytes(octets)
 
 
-def _made_by(map_octets: int) -> bytes:
-    return f"{LAYOUT} {_BOOT_ID.read_text().strip()} {map_octets}\n".encode()
+def _made_by(map_octets: int, source: str | None = None) -> bytes:
+    """Return what stands in the file; without a source as much as readers have to know."""
+    end = "" if source is None else f"{source}\n"
+    return f"{LAYOUT} {_BOOT_ID.read_text().strip()} {map_octets}\n{end}".encode()
 
 
 def _environment(folder: Path, map_octets: int, *, readonly: bool) -> lmdb.Environment:

@@ -300,6 +300,19 @@ def test_of_all_zones_the_longest_decides(forward_to: Any, upstream: Unbound) ->
     world.zone_file("$ORIGIN org.\n$TTL 60\n@ SOA ns.org. h.org. 1 2 3 4 5\n@ NS ns.org.\nns A 192.0.2.53\n")
     assert world.ask("www.example.org").rdata == ["192.0.2.10"]
     assert is_nxdomain(world.ask("nothing.org"), "org.")
-    assert is_nxdomain(world.ask("www.example.org", flags=0), "org.")
+    assert world.ask("www.example.org", flags=0).rcode == "REFUSED"
     assert is_nxdomain(world.ask("7.0.96.10.in-addr.arpa", "PTR"), "in-addr.arpa.")
     assert "AA" in world.ask("example.org", "DS").flags
+
+
+@pytest.mark.row("P14")
+def test_aliases_lead_from_upstream_to_upstream(forward_to: Any, upstream: Unbound) -> None:
+    other = Unbound("www.corp.test. 300 IN A 192.0.2.66\n", tls=False, https=False)
+    records = "to.example.net. 300 IN CNAME www.corp.test.\nwww.corp.test. 300 IN A 198.51.100.66\n"
+    with other, Unbound(records, tls=False, https=False, recursive=True) as first:
+        zone = (ForwardZone("corp.test", (other.address,)),)
+        world = forward_to([first.address], forward={"zone": zone})
+        for tcp in (False, True, False):
+            reply = world.ask("to.example.net", tcp=tcp)
+            assert sorted(reply.rdata) == ["192.0.2.66", "www.corp.test."], "as who is responsible says"
+        assert other.queries("www.corp.test.") == 1

@@ -64,7 +64,9 @@ def may_leave(key: bytes) -> bool:
     """Say whether upstreams may hear of a name of ours, or of its target."""
     if key in ALIASES or key.startswith(DELEGATED):
         return True
-    others = (f"8.{FALLS}", f"168.{FALLS}", f"1.1.1.{FALLS}")
+    others = (f"8.{FALLS}", f"168.{FALLS}")
+    if key == key_of(f"1.1.1.{FALLS}"):
+        return False
     return key.startswith(key_of(FALLS)) and not key.startswith(tuple(map(key_of, others)))
 
 

@@ -37,7 +37,7 @@ from svcdns.dns.answer import Answerer
 from svcdns.dns.handover import HAND_OVER
 from svcdns.dns.plain import PlainPath
 from svcdns.dns.tally import TCP, UDP
-from svcdns.names.key import wire_of
+from svcdns.names.key import key_of, wire_of
 
 OUTSIDE = "example.com"
 
@@ -54,8 +54,10 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
-def exact_only(counters: tally.Tally, cache: dict[bytes, bytes]) -> Answerer:
-    exact = Answerer(counters, cache=cache.get, forwards=True)
+def exact_only(
+    counters: tally.Tally, cache: dict[bytes, bytes], elsewhere: tuple[bytes, ...] = ()
+) -> Answerer:
+    exact = Answerer(counters, cache=cache.get, forwards=True, elsewhere=elsewhere)
     exact._plain = lambda *_: None  # type: ignore[method-assign,assignment]
     return exact
 
@@ -83,23 +85,29 @@ OURS = [
     "no.corp.example",
     "x.sub.cut.example",
 ]
+ELSEWHERE = ["ad.corp.example", f"2.168.{FALLS}", f"7.{FALLS}", "net.example.net", "example"]
+"""Zones with upstreams of their own, within ours and not."""
 UNKNOWN = ["never.example.net", "cluster.locals", "xcluster.local", "10.in-addr.arpa.example.net"]
 
 
-def test_plain_path_says_what_the_exact_one_says_with_forwarding(full: World) -> None:
+@pytest.mark.parametrize("zones", [[], ELSEWHERE], ids=["", "elsewhere"])
+def test_plain_path_says_what_the_exact_one_says_with_forwarding(full: World, zones: list[str]) -> None:
     """Octet for octet, and in every counter, for the same random numbers and whoever asks."""
+    elsewhere = tuple(map(key_of, zones))
+    below = [f"{label}.{zone}" for label, zone in product(("www", "x.y"), zones)]
     known = {f"{kind}.{OUTSIDE}": kind for kind in kinds(OUTSIDE)}
     known |= {"local": "nxdomain", "in-addr.arpa": "fresh", "example": "failure", ".": "nodata"}
+    known |= dict.fromkeys(zones, "nxdomain") | dict.fromkeys(below[::2], "fresh")
     known |= {f"9.9.9.{FALLS}": "nxdomain", f"8.9.9.{FALLS}": "fresh", f"web.default.svc.{Z}": "fresh"}
     cache = cache_of(known)
     counters = tally.Tally(), tally.Tally()
-    both = Answerer(counters[0], cache=cache.get, forwards=True)
-    exact = exact_only(counters[1], cache)
+    both = Answerer(counters[0], cache=cache.get, forwards=True, elsewhere=elsewhere)
+    exact = exact_only(counters[1], cache, elsewhere)
     taken = 0
     for pods in ("verified", "insecure"):
         full.serve(pods=pods)
         snapshot = full.snapshots.begin()
-        outside = [*known, *ABOVE, *UNKNOWN] if pods == "verified" else []
+        outside = [*known, *ABOVE, *UNKNOWN, *below] if pods == "verified" else []
         names = [wire_of(name) for name in dict.fromkeys([*outside, *OURS])]
         flags = (RD, RD | CD | AD, 0, CD)
         types = [TYPES[rrtype] for rrtype in ("A", "PTR", "DS", "ANY")]

@@ -1,7 +1,9 @@
-"""Where ours ends and the upstreams' begins, as the newest snapshot says.
+"""Where ours ends and the upstreams' begins, and the border between upstreams, as the newest snapshot says.
 
-An upstream's answer may lead back to us by a CNAME.  Nobody but our zones speaks for our names, so such an
-answer is cut at that CNAME, our zones go on from there, and it is never cached.
+An upstream's answer may lead by a CNAME to a name that others speak for: our zones, or the upstreams of a
+[[forward.zone]] that is not theirs.  Such an answer is cut at that CNAME, those others go on from there, and
+it is never cached.  For all other names any upstream is believed: a resolver that answers for one zone
+follows its aliases for us.
 """
 
 from __future__ import annotations
@@ -48,13 +50,18 @@ class Border:
             if snapshot is not None:
                 snapshot.txn.abort()
 
-    def origins(self) -> frozenset[bytes]:
-        """Return the keys of our zones' origins, none while there is no store to read."""
+    def zones(self) -> frozenset[tuple[str, bytes, int]]:
+        """Return kind, key and generation of each zone of ours, nothing while there is no store to read."""
         with self.view() as view:
-            return frozenset() if view is None else frozenset(view.table.origin_octets)
+            zones = () if view is None else view.serving.zones
+            return frozenset((zone.kind, zone.key, zone.generation) for zone in zones)
 
-    def leads_back(self, ask: Ask, stored: bytes) -> list[bytes]:
-        """Return the targets of a packed reply's CNAMEs up to the first that is ours, [] if none is."""
+    def has_route(self, key: bytes) -> bool:
+        """Say whether a zone (its key) has upstreams of its own."""
+        return key in self._elsewhere
+
+    def crossing(self, ask: Ask, stored: bytes) -> list[bytes]:
+        """Return the targets of a packed reply's CNAMEs up to the first across the border, [] if none is."""
         if ask.rrtype in (codes.CNAME, codes.ANY) or cached.rcode(stored) not in _SAYS_SOMETHING:
             return []
         targets = [target for target, _ in chain_targets(stored, ask.name)]
@@ -63,12 +70,18 @@ class Border:
         with self.view() as view:
             if view is not None:
                 for number, target in enumerate(targets, 1):
-                    if _is_ours(view, key_of_wire(target), ask.rrtype):
+                    if _is_across(view, ask, key_of_wire(target)):
                         return targets[:number]
         return []
 
 
-def _is_ours(view: View, key: bytes, rrtype: int) -> bool:
-    """Say whether our zones answer for a name (those that fall through to upstreams may not)."""
-    found = authority.find(view, key, rrtype, True)
-    return found is not None and found.case is not Case.OUTSIDE
+def _is_across(view: View, ask: Ask, key: bytes) -> bool:
+    """Say whether others than the upstreams that were asked speak for a name.
+
+    A name of the cluster domain that falls through to upstreams may be registered at any moment.
+    """
+    found = authority.find(view, key, ask.rrtype, True)
+    if found is not None and (found.case is not Case.OUTSIDE or found.zone.kind == "cluster"):
+        return True
+    there = view.table.route(key)
+    return bool(there) and there != view.table.route(ask.key)

@@ -4,12 +4,15 @@
 
 * Our zones come first here too: what has become ours on the way is answered from them, and only they
   know which name an alias of ours leads to.
+* Where upstreams' CNAMEs lead across the border (`border`), whoever speaks for the target goes on: our zones,
+  or other upstreams.  A chain that crosses it more than MOST_CROSSINGS times ends in SERVFAIL.
 * Questions that wait for upstreams are counted, for each client (of IPv6, each network of 64 bits) and
   in all; above the limits the answer is SERVFAIL (EDE 23) at once.
 * Names that mean something else than a place in the tree (`special_names`) never go upstream.
 * A reply to UDP leaves through the socket of the listener that was asked, one to TCP goes back to the
   worker that has the connection.
-* Our own loop probes are refused and noted (see `loops`).
+* Our own loop probes are refused and noted (see `loops`), and what an upstream asks of what we ask it is
+  answered by our zones (see `circles`).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 
@@ -32,17 +35,20 @@ from svcdns.dns.question import Malformed, Question, parse
 from svcdns.dns.reply import Frame, refusal, unresolved, write
 from svcdns.dns.tally import Tally
 from svcdns.dns.view import View, ZoneTable
+from svcdns.names.key import key_of_wire
 from svcdns.store.cache import now
 
 from .alias import continued, lead_back
 from .ask import Ask
 from .border import Border
+from .circles import Circles, Verdict
 from .flights import Flights
 from .special_names import SPECIAL, answer_special
 
 log = logging.getLogger(__name__)
 
 BATCH = 64
+MOST_CROSSINGS = 4
 _CD = 0x10
 
 
@@ -67,6 +73,8 @@ class _Waiting:
     draft: Draft
     view_table: ZoneTable
     ask: Ask
+    crossings: int = 0
+    """How often its chain has crossed the border so far."""
 
 
 class Forwarder:
@@ -83,6 +91,7 @@ class Forwarder:
         limits: Limits,
         udp_size: int,
         is_probe: Callable[[bytes], bool],
+        circles: Circles | None = None,
         rights: Mapping[str, int] = EVERYBODY,
     ) -> None:
         """`udp` are the listeners' sockets by their numbers, `links` our ends of the workers' links."""
@@ -94,6 +103,7 @@ class Forwarder:
         self._limits = limits
         self._udp_size = udp_size
         self._is_probe = is_probe
+        self._circles = circles or Circles(lambda key: (), flights.is_under_way)
         self._rights = rights
         self._clients: Counter[str] = Counter()
         self.outstanding = 0
@@ -109,10 +119,13 @@ class Forwarder:
         loop = asyncio.get_running_loop()
         for link in self._links:
             loop.remove_reader(link.fileno())
+        self._circles.stop()
 
     def _take(self, link: socket.socket) -> None:
         oldest = monotonic() - OLDEST_SECONDS
-        batch = [errand for errand in errands(link, BATCH) if errand.came > oldest]
+        self._serve_all([errand for errand in errands(link, BATCH) if errand.came > oldest], link)
+
+    def _serve_all(self, batch: Sequence[Errand], link: socket.socket) -> None:
         with self._border.view() as view:
             for errand in batch:
                 try:
@@ -131,7 +144,9 @@ class Forwarder:
         if view is None:
             self._send(errand, link, refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY))
             return
-        if question.rrtype == codes.HINFO and self._is_probe(question.key):
+        if question.rrtype == codes.HINFO and (
+            self._is_probe(question.key) or self._circles.is_probe(question.key)
+        ):
             self._counters.slots[tally.FORWARD_LOOPS] += 1
             self._send(errand, link, refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop"))
             return
@@ -145,13 +160,33 @@ class Forwarder:
         if draft.outside.key.startswith(SPECIAL):
             self._send(errand, link, write(frame, answer_special(draft, question.rrtype)))
             return
-        if not self._flights.has_pool(draft.outside.key):
+        if not self._flights.has_pool(draft.outside.key, question.rrtype):
             self._send(errand, link, self._nobody_to_ask(view, question, frame))
+            return
+        if self._goes_round(errand, link, view, question, frame, draft):
             return
         do = question.edns is not None and question.edns.do
         cd = bool(errand.packet[3] & _CD)
         ask = Ask(draft.outside.key, question.rrtype, do, cd, draft.outside.wire)
         self._look_up(_Waiting(errand, link, _counted(errand), question, frame, draft, view.table, ask))
+
+    def _goes_round(
+        self, errand: Errand, link: socket.socket, view: View, question: Question, frame: Frame, draft: Draft
+    ) -> bool:
+        """Say whether an upstream asks for what it is being asked; answer it, once that is proved.
+
+        An alias of ours is no circle: an upstream may ask for it while we ask for where it leads.
+        """
+        if draft.zone is None or draft.chain:
+            return False
+        again = partial(self._serve_all, [errand], link)
+        verdict = self._circles.look(str(errand.client[0]), question.key, question.rrtype, draft.zone, again)
+        if verdict is Verdict.REFUSE:
+            self._send(errand, link, refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop"))
+        elif verdict is Verdict.NOBODY:
+            self._send(errand, link, self._nobody_to_ask(view, question, frame))
+        self._counters.slots[tally.FORWARD_LOOPS] += verdict in (Verdict.REFUSE, Verdict.NOBODY)
+        return verdict is not Verdict.GO_ON
 
     def _nobody_to_ask(self, view: View, question: Question, frame: Frame) -> bytes:
         """Return what our zones alone say, where no upstream is there for the name."""
@@ -202,30 +237,52 @@ class Forwarder:
             # Over TCP there is nothing left to try, so a part would be taken for the whole.
             text = "the answer is too long for UDP, and no upstream gave it over TCP"
             reply = unresolved(frame, draft, codes.EDE_NO_REACHABLE_UPSTREAM, text)
-        elif targets := self._border.leads_back(waiting.ask, stored):
-            reply = self._gone_on(waiting, stored, targets)
+        elif targets := self._border.crossing(waiting.ask, stored):
+            self._go_on(waiting, stored, targets)
+            return
         elif draft.chain:
             reply = continued(frame, draft, waiting.ask, stored, now())
             reply = above_ours(reply, waiting.view_table, waiting.ask.key)
         else:
             reply = cached.reply(stored, now(), frame)
             reply = above_ours(reply, waiting.view_table, waiting.ask.key)
-        rcode = reply[3] & 0xF
-        nodata = rcode == codes.NOERROR and not draft.chain and cached.is_nodata(stored)
-        self._count(waiting, tally.NODATA if nodata else tally.RCODE_SLOT.get(rcode, tally.OTHER_RCODE))
-        self._send(waiting.errand, waiting.link, reply)
+        self._give(waiting, reply, is_nodata=not draft.chain and cached.is_nodata(stored))
 
-    def _gone_on(self, waiting: _Waiting, stored: bytes, targets: list[bytes]) -> bytes:
-        """Return the reply where upstreams lead back to a name of ours, the last target: our zones go on."""
+    def _go_on(self, waiting: _Waiting, stored: bytes, targets: list[bytes]) -> None:
+        """Go on where upstreams lead across the border, to the last of these targets."""
         frame, draft = waiting.frame, waiting.draft
         assert draft.outside is not None
-        ours_first = bool(draft.chain)
+        ours_first = draft.authoritative and bool(draft.chain)
         lead_back(draft, draft.outside, targets, cached.records(stored, now()).ttl, frame.end)
+        draft.outside = None
         with self._border.view() as view:
-            if view is not None and self._may_ask_names(waiting.errand):
+            if view is not None and self._may_have(waiting.errand, view, targets[-1]):
                 go_on(view, draft, targets[-1], frame.end, waiting.question.rrtype)
         draft.authoritative = ours_first  # AA speaks of the first owner name (RFC 1035 section 4.1.1)
-        return write(frame, draft)
+        if (outside := draft.outside) is None:
+            self._give(waiting, write(frame, draft))
+        elif outside.key.startswith(SPECIAL):
+            self._give(waiting, write(frame, answer_special(draft, waiting.question.rrtype)))
+        elif waiting.crossings == MOST_CROSSINGS:
+            text = "the CNAMEs lead to and fro between zones"
+            self._give(waiting, unresolved(frame, draft, codes.EDE_OTHER, text))
+        elif not self._flights.has_pool(outside.key, waiting.question.rrtype):
+            text = "no upstreams: none is configured for where the CNAMEs lead"
+            self._give(waiting, unresolved(frame, draft, codes.EDE_NO_REACHABLE_UPSTREAM, text))
+        else:
+            ask = replace(waiting.ask, key=outside.key, name=outside.wire)
+            self._look_up(replace(waiting, ask=ask, crossings=waiting.crossings + 1))
+
+    def _may_have(self, errand: Errand, view: View, target: bytes) -> bool:
+        """Say whether a client may hear of a name: of ours, who may ask for our names."""
+        return self._may_ask_names(errand) or view.table.place(key_of_wire(target)).zone is None
+
+    def _give(self, waiting: _Waiting, reply: bytes, *, is_nodata: bool = False) -> None:
+        """Count and send the reply to a question that upstreams were asked for."""
+        rcode = reply[3] & 0xF
+        is_nodata = is_nodata and rcode == codes.NOERROR
+        self._count(waiting, tally.NODATA if is_nodata else tally.RCODE_SLOT.get(rcode, tally.OTHER_RCODE))
+        self._send(waiting.errand, waiting.link, reply)
 
     def _count(self, waiting: _Waiting, rcode: int) -> None:
         transport = int(waiting.frame.tcp)

@@ -1,8 +1,8 @@
-"""Zones that have become ours: what the cache says about names in them is forgotten.
+"""Names that have become ours by a zone file: what the cache says about them is forgotten.
 
 A name of ours is never looked for in the cache, so only an answer for another name can speak of it: one
-whose CNAMEs lead there. Those that come in are never kept (`border`); this finds those that were kept
-while the zone was still somebody else's, by another run of the server perhaps.
+whose CNAMEs lead there.  Those that come in are never kept (`border`); this finds those that were kept
+while the name was still somebody else's, by another run of the server perhaps.
 """
 
 from __future__ import annotations
@@ -24,28 +24,36 @@ _AT_ONCE = 100
 
 
 class GainedZones:
-    """Watches which zones are ours."""
+    """Watches which zones are ours, and which version of them."""
 
     def __init__(self, border: Border, cache: Cache) -> None:
         self._border = border
         self._cache = cache
-        self._known: frozenset[bytes] = frozenset()
+        self._known: frozenset[tuple[str, bytes, int]] = frozenset()
 
     async def look(self) -> None:
-        """To be called again and again: if there is a new zone, forget what leads into it."""
-        origins = self._border.origins()
-        if gained := origins - self._known:
+        """To be called again and again: if a zone is new or has changed, forget what leads into it."""
+        zones = self._border.zones()
+        if gained := zones - self._known:
             forgotten = await self._forget()
-            if forgotten and self._known:
-                names = ", ".join(sorted(map(text_of_key, gained)))
-                log.info("%d forwarded answers led into a new zone (%s) and are forgotten", forgotten, names)
-        self._known = origins
+            if forgotten:
+                log.info("%d forwarded answers that lead to what is now ours are forgotten", forgotten)
+            self._tell_of_hidden(gained)
+        self._known = zones
+
+    def _tell_of_hidden(self, gained: frozenset[tuple[str, bytes, int]]) -> None:
+        """Warn of zone files that hide a [[forward.zone]] of the same name, when they come."""
+        before = {key for _, key, _ in self._known}
+        for kind, key, _ in gained:
+            if kind == "file" and key not in before and self._border.has_route(key):
+                name = text_of_key(key)
+                log.warning("%s is served from a zone file: its [[forward.zone]] has no effect", name)
 
     async def _forget(self) -> int:
         forgotten, key = 0, b""
         while some := self._cache.some_from(key, _AT_ONCE):
             for key, stored in some:
-                if self._leads_back(key, stored):
+                if self._crosses(key, stored):
                     self._cache.remove(key)
                     forgotten += 1
             self._cache.commit()
@@ -53,8 +61,8 @@ class GainedZones:
             await asyncio.sleep(0)
         return forgotten
 
-    def _leads_back(self, key: bytes, stored: bytes) -> bool:
+    def _crosses(self, key: bytes, stored: bytes) -> bool:
         if not cached.has_alias(stored):
             return False
         name, rrtype = cached.name_and_type(key)
-        return bool(self._border.leads_back(Ask(name, rrtype, name=wire_of_key(name)), stored))
+        return bool(self._border.crossing(Ask(name, rrtype, name=wire_of_key(name)), stored))
