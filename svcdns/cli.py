@@ -137,7 +137,11 @@ def check(config: _ConfigFlag = None) -> None:
     mistakes, there = cli_check.check(resolved)
     mistakes = [*config_access.mistakes(resolved.api), *config_access.dns_mistakes(resolved), *mistakes]
     warnings = [] if mistakes else config_access.warnings(resolved.api)
-    for line in mistakes or [*warnings, *config_access.dns_warnings(resolved)]:
+    for line in mistakes or [
+        *warnings,
+        *config_access.dns_warnings(resolved),
+        *config_access.resolv_conf_warnings(resolved),
+    ]:
         _say(line)
     if mistakes:
         raise typer.Exit(MISTAKE)
@@ -148,7 +152,7 @@ def check(config: _ConfigFlag = None) -> None:
 def query(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A domain name; an address asks for its name.")],
     type: Annotated[
-        str | None, typer.Argument(metavar="[TYPE]", help="A, AAAA, SRV, PTR, TXT ...; A where left out.")
+        str | None, typer.Argument(metavar="TYPE", help="A, AAAA, SRV, PTR, TXT ...; A where left out.")
     ] = None,
     server: Annotated[
         str | None,
@@ -203,10 +207,13 @@ def resolvconf(
         ),
     ] = None,
     config: _ConfigFlag = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DIR", help="The server's data folder, if not as there.")
+    ] = None,
 ) -> None:
     """Print the resolv.conf with which a container resolves names as a Pod of a namespace does.
 
-    Its addresses are those of the server that runs with this configuration, else those of [dns] listen.
+    Its addresses are those of the server that runs on the data folder; where none does, those of dns.listen.
     The API gives the same text: GET /resolv.conf?namespace=NS
 
     Examples:
@@ -221,7 +228,10 @@ def resolvconf(
     """
     from .cli_resolvconf import text
 
-    typer.echo(text(_load(config, {}), namespace, ndots, nameserver or ()), nl=False)
+    file, warning = text(_load(config, {"data": data}), namespace, ndots, nameserver or ())
+    typer.echo(file, nl=False)
+    if warning:
+        _say(warning)
 
 
 @app.command()

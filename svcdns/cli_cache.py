@@ -34,7 +34,7 @@ def cache() -> None:
 @app.command()
 def flush(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A domain name; everything where left out.")
+        str | None, typer.Argument(metavar="NAME", help="A domain name; everything where left out.")
     ] = None,
     config: Annotated[
         Path | None,
@@ -90,11 +90,12 @@ def _tell(config: Config, line: dict[str, Any]) -> int:
         raise Refused(_nobody(config)) from None
     except TimeoutError:
         raise Refused(f"the server on {config.data} did not answer within {SECONDS:g} s") from None
+    except (ValueError, ConnectionError):
+        raise Refused(f"the server on {config.data} ended before it answered; try again") from None
     except OSError as failed:
         text = (failed.strerror or str(failed)).lower()
-        raise Refused(f"the server on {config.data} can't be reached: {text}") from None
-    except ValueError:
-        raise Refused(f"the server on {config.data} ended before it answered; try again") from None
+        remedy = "; run it as root or as the user whose the folder is" * isinstance(failed, PermissionError)
+        raise Refused(f"the server on {config.data} can't be reached: {text}{remedy}") from None
 
 
 def _flushed(line: bytes) -> int:

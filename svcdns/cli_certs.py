@@ -105,7 +105,7 @@ def client(
     days: _Days = _YEAR,
     force: _Force = False,
 ) -> None:
-    """Make a client certificate, signed by the CA of DIR; grants in [api] say what the user may do.
+    """Make a client certificate, signed by the CA of DIR; grants (api.grant) say what the user may do.
 
     Example:
 

@@ -70,7 +70,8 @@ def _question(name: str, rrtype: str | None) -> dns.message.QueryMessage:
     try:
         asked = reverse or dns.name.from_text(name)
     except (dns.exception.DNSException, UnicodeError) as wrong:
-        raise Mistake(f"{name[:80]!r} is no domain name: {str(wrong).rstrip('.').lower()}") from None
+        why = str(wrong).rstrip(".").lower().replace("dns", "DNS")
+        raise Mistake(f"{name[:80]!r} is no domain name: {why}; allowed: such as example.com") from None
     return dns.message.make_query(asked, kind, use_edns=0, payload=_UDP_OCTETS)
 
 

@@ -27,7 +27,7 @@ _Config = Annotated[
     ),
 ]
 _File = Annotated[
-    Path | None, typer.Option("--file", metavar="FILE", help="File of tokens; else `tokens` of [api].")
+    Path | None, typer.Option("--file", metavar="FILE", help="File of tokens; else that of api.tokens.")
 ]
 _Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Whose token it is.")]
 

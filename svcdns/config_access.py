@@ -6,10 +6,12 @@ process does this.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from . import config_acl
-from .config import ApiConfig, Config, ForwardConfig
+from . import config_acl, config_forward
+from .config import ApiConfig, Config
+from .upstream_spec import parse
 
 MAX_FILE_OCTETS = 4 << 20
 
@@ -51,25 +53,7 @@ def dns_mistakes(config: Config) -> list[str]:
     ca = config.forward.ca
     if ca is not None and (text := _no_certificates(ca)):
         found.append(f"forward.ca: {ca}: {text}")
-    if missing := _missing_for_https(config.forward):
-        found.append(missing)
     return found
-
-
-def _missing_for_https(forward: ForwardConfig) -> str:
-    """Return what an https:// upstream lacks on this machine, "" for nothing."""
-    lists = {"upstreams": forward.upstreams, **{f"zone: {one.name}": one.upstreams for one in forward.zone}}
-    for where, texts in lists.items():
-        for text in texts:
-            if text.startswith("https:"):
-                try:
-                    import h2  # noqa: F401
-                    import httpx  # noqa: F401
-                except ImportError:
-                    return (
-                        f"forward.{where}: {text} takes the packages httpx and h2: pip install 'httpx[http2]'"
-                    )
-    return ""
 
 
 def _no_certificates(file: Path) -> str:
@@ -91,4 +75,22 @@ def _no_certificates(file: Path) -> str:
 
 def dns_warnings(config: Config) -> list[str]:
     """Return what DNS does that an administrator should know of, a line each."""
-    return config_acl.warnings(config)
+    return [*config_forward.warnings(config), *config_acl.warnings(config)]
+
+
+def resolv_conf_warnings(config: Config) -> list[str]:
+    """Return what of resolv.confs gives no upstreams, a line each; a running forwarder logs that itself."""
+    return [line for pool in config_forward.pools(config.forward) for line in _of_files(pool, config)]
+
+
+def _of_files(pool: config_forward.Pool, config: Config) -> Iterator[str]:
+    from .dns.forward.resolv_conf import UNTIL, listed_in
+
+    specs = [parse(text) for text in pool.upstreams]
+    paths = [spec.path for spec in specs if spec.kind == "file"]
+    files = {path: listed_in(Path(path), config.dns.listen) for path in paths}
+    has_others = len(paths) < len(specs) or any(listed.nameservers for listed in files.values())
+    without = "; the other upstreams are asked" if has_others else f"; {UNTIL}"
+    for path, listed in files.items():
+        if listed.text:
+            yield f"{pool.option}: {path}: {listed.text}{'' if listed.nameservers else without}"

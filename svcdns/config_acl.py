@@ -8,9 +8,9 @@ this into what a worker looks up.  Standard library only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-from .config import Config, Network
+from .config import Config, Endpoint, Network
 from .config_names import Problem, Wrong, each, network
 
 Rules = dict[Network, bool]
@@ -119,19 +119,41 @@ def _refused(texts: Iterable[str]) -> str:
 
 
 def warnings(config: Config) -> list[str]:
-    """Return a line when strangers may use this server as an open resolver."""
+    """Return a line each for what [acl] forward allows to strangers, and refuses to this machine."""
     if not config.forward.forwards:
         return []
+    rules = rules_of(config.acl.forward)
+    return [*_open_resolver(rules), *_refused_here(rules, config.dns.listen)]
+
+
+def _open_resolver(rules: Rules) -> Iterator[str]:
     private = (*WORDS["loopback"], *WORDS["private"])
     strange = [
         str(one)
-        for one, allowed in rules_of(config.acl.forward).items()
+        for one, allowed in rules.items()
         if allowed and not any(one.version == safe.version and one.subnet_of(safe) for safe in private)  # type: ignore[arg-type]
     ]
-    if not strange:
-        return []
-    more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
-    return [
-        f"acl.forward: allows {', '.join(strange[:_SHOWN])}{more}, beyond private networks: "
-        "whoever reaches it can use this server as an open resolver"
-    ]
+    if strange:
+        more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
+        yield (
+            f"acl.forward: allows {', '.join(strange[:_SHOWN])}{more}, beyond private networks: "
+            "whoever reaches it can use this server as an open resolver"
+        )
+
+
+def _refused_here(rules: Rules, listen: Sequence[Endpoint]) -> Iterator[str]:
+    """Yield a line for each address of this machine from which it asks itself and is refused.
+
+    Who asks a server on the same machine comes from the address that is asked.  Loopback is required
+    already; an address that is refused by itself is meant to be.
+    """
+    for text in dict.fromkeys(one.host.partition("%")[0] for one in listen):
+        address = ip_address(text)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        is_own = not address.is_loopback and not address.is_unspecified
+        if is_own and not allows(rules, address) and ip_network(address) not in rules:
+            yield (
+                f"acl.forward: programs of this machine that ask at {address} for names that are not ours "
+                f'are refused; add "{address}" to forward in [acl]'
+            )

@@ -105,24 +105,22 @@ def _tables(source: str, lines: Mapping[Key, int], section: str, key: str) -> tu
 
 
 def _unknown(section: str, name: str, *, is_section: bool = False) -> str:
-    """Say that a key or section is not known, and which one was perhaps meant."""
+    """Say that a key or section is not known, and which one was perhaps meant.
+
+    A key of another section was meant only where its name is the very same: similar words are many.
+    """
     what = f"unknown section [{name}]" if is_section else f"unknown key {name!r}"
     if section:
         what += f" in [{section}]"
-    written = {
-        key if where == section else f"{key} in [{where}]" if where else f"{key} at the top of the file": key
-        for where, options in OPTIONS.items()
-        for key in options
-    }
-    sections = {f"[{word}]": word for word in OPTIONS if word}
-    candidates = sections if is_section else written
-    near = get_close_matches(name.lower(), candidates.values(), n=1, cutoff=0.6)
-    if near:
-        # The own section's key comes first where several sections have one of that name.
-        matching = [text for text, word in candidates.items() if word == near[0]]
-        return f"{what}; did you mean {min(matching, key=lambda text: text != near[0])}?"
-    allowed = sections if is_section else OPTIONS[section]
-    return f"{what}; allowed: {', '.join(allowed)}"
+    sections = {word: f"[{word}]" for word in OPTIONS if word}
+    candidates = sections if is_section else {key: key for key in OPTIONS[section]}
+    elsewhere = [where for where, options in OPTIONS.items() if name.lower() in options and not is_section]
+    if near := get_close_matches(name.lower(), candidates, n=1, cutoff=0.6):
+        return f"{what}; did you mean {candidates[near[0]]}?"
+    if elsewhere:
+        place = f"in [{elsewhere[0]}]" if elsewhere[0] else "at the top of the file"
+        return f"{what}; did you mean {name.lower()} {place}?"
+    return f"{what}; allowed: {', '.join(candidates.values())}"
 
 
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?")

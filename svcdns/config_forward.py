@@ -6,13 +6,13 @@ too.  Standard library only.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from typing import Any
+from ipaddress import collapse_addresses
+from typing import Any, NamedTuple
 
-from .config import POLICIES, Config, Endpoint, ForwardZone
-from .config_names import Problem, Wrong, each, zone
+from .config import POLICIES, Config, Endpoint, ForwardConfig, ForwardZone, Network
+from .config_names import Problem, Wrong, each, reverse_network, shown, zone
 from .own_address import own_listener
 from .upstream_spec import parse
 
@@ -51,7 +51,7 @@ def _zone(table: dict[str, Any]) -> ForwardZone:
 
 def _origin(name: Any) -> str:
     if name is None or not isinstance(name, str):
-        what = "has no name" if name is None else f"name: {_shown(name)} is no text"
+        what = "has no name" if name is None else f"name: {shown(name)} is no text"
         raise Wrong(f'{what}; allowed: the name of a zone, such as name = "corp.example"')
     if name.strip() == ".":
         raise Wrong(
@@ -68,7 +68,7 @@ def _upstreams(texts: Any) -> tuple[str, ...]:
     if texts is None:
         raise Wrong(f"has no upstreams; {allowed}")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise Wrong(f"upstreams: {_shown(texts)} is no list of texts; {allowed}")
+        raise Wrong(f"upstreams: {shown(texts)} is no list of texts; {allowed}")
     if not texts:
         raise Wrong(f"upstreams: the list is empty; {allowed}")
     try:
@@ -80,16 +80,8 @@ def _upstreams(texts: Any) -> tuple[str, ...]:
 def _policy(table: dict[str, Any]) -> str:
     policy = table.get("policy", POLICIES[0])
     if policy not in POLICIES:
-        raise Wrong(f"policy: {_shown(policy)} is not known; allowed: {', '.join(POLICIES)}")
+        raise Wrong(f"policy: {shown(policy)} is not known; allowed: {', '.join(POLICIES)}")
     return str(policy)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, default=str)
-    except ValueError:  # a number with thousands of digits
-        return "this"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def forward_problems(config: Config) -> Iterator[Problem]:
@@ -99,12 +91,59 @@ def forward_problems(config: Config) -> Iterator[Problem]:
         if one.name == domain or one.name.endswith("." + domain):
             text = f"{one.name} is ours and never asked elsewhere; allowed: zones outside {domain}"
             yield Problem("forward", "zone", f"zone {number}: {text}", number)
+        elif own := _own_range(one.name, config):
+            text = (
+                f"{one.name} lies within {own}, whose names are ours and never asked elsewhere; "
+                "allowed: zones outside cluster_ip_ranges and load_balancer_ranges of [services]"
+            )
+            yield Problem("forward", "zone", f"zone {number}: {text}", number)
         for text in one.upstreams:
             if listen := _own(text, config.dns.listen):
                 yield Problem("forward", "zone", f"zone {number}: upstreams: {_loop(text, listen)}", number)
     for text in config.forward.upstreams:
         if listen := _own(text, config.dns.listen):
             yield Problem("forward", "upstreams", _loop(text, listen))
+
+
+def _own_range(zone: str, config: Config) -> Network | None:
+    """Return the range of ours that a reverse zone lies in with all its names, None where there is none.
+
+    Where no zone of ours holds the reverse names of a range, they are asked for like all others.
+    """
+    if not any(zone == top or zone.endswith("." + top) for top in config.dns.reverse_zones):
+        return None
+    if (network := reverse_network(zone)) is None:
+        return None
+    services = config.services
+    ranges = (*services.cluster_ip_ranges, *services.load_balancer_ranges)
+    same: list[Any] = [one for one in ranges if one.version == network.version]
+    return next((one for one in (*same, *collapse_addresses(same)) if network.subnet_of(one)), None)
+
+
+class Pool(NamedTuple):
+    """A list of upstreams."""
+
+    option: str
+    upstreams: tuple[str, ...]
+
+
+def pools(forward: ForwardConfig) -> Iterator[Pool]:
+    """Yield each list of upstreams that there is."""
+    if forward.upstreams:
+        yield Pool("forward.upstreams", forward.upstreams)
+    for number, one in enumerate(forward.zone, 1):
+        yield Pool(f"forward.zone: zone {number}: upstreams", one.upstreams)
+
+
+def warnings(config: Config) -> list[str]:
+    """Return a line when the limit for one client is none."""
+    forward = config.forward
+    if not forward.forwards or forward.outstanding_per_client <= forward.outstanding:
+        return []
+    return [
+        f"forward.outstanding_per_client: {forward.outstanding_per_client} is more than outstanding, "
+        f"{forward.outstanding}: one client can keep all others from asking; set it to less than outstanding"
+    ]
 
 
 def _loop(text: str, listen: Endpoint) -> str:

@@ -32,7 +32,7 @@ from .config import (
 )
 from .config_checks import problems
 from .config_file import Given, Key, of_document, of_file
-from .config_names import Wrong
+from .config_names import Wrong, shown
 from .config_values import OPTIONS, Form, spelt
 
 VARIABLE_PREFIX = "SVCDNS_"
@@ -155,7 +155,7 @@ def _read(key: Key, given: Given) -> Any:
     # A flag or variable says by its own name which option it is.
     says_itself = given.place.startswith(("--", VARIABLE_PREFIX))
     name = "" if says_itself else ".".join(filter(None, key)) + ": "
-    if problem := _wrong_form(given.value, option.form):
+    if problem := _wrong_form(given.value, option.form, "" if says_itself else ".".join(key)):
         raise ConfigError(f"{given.place}: {name}{problem}")
     try:
         if option.form == "file" and not given.value:
@@ -175,33 +175,29 @@ def _path(text: str, base: Path) -> Path:
     return base / text
 
 
-def _wrong_form(value: Any, form: Form) -> str:
-    """Return what is wrong about the type of a value, "" when nothing is."""
+def _wrong_form(value: Any, form: Form, header: str) -> str:
+    """Return what is wrong about the type of a value, "" when nothing is.
+
+    `header` is that of its tables in the file, "" for a value from elsewhere.
+    """
     if form == "switch":
         return (
             ""
             if isinstance(value, bool)
-            else f"{_shown(value)} is neither true nor false; write one of them, without quotes"
+            else f"{shown(value)} is neither true nor false; write one of them, without quotes"
         )
     if form == "number":
         whole = isinstance(value, int) and not isinstance(value, bool)
-        return "" if whole else f"{_shown(value)} is no whole number; write digits, without quotes"
+        return "" if whole else f"{shown(value)} is no whole number; write digits, without quotes"
     if form == "tables":
         tables = isinstance(value, list) and all(isinstance(item, dict) for item in value)
-        return "" if tables else f"{_shown(value)} is no list of tables; write [[...]] on a line of its own"
+        remedy = f"[[{header}]] on a line of its own, for each" if header else "[{...}, {...}]"
+        return "" if tables else f"{shown(value)} is no list of tables; write {remedy}"
     if form in ("text", "path", "file"):
-        return "" if isinstance(value, str) else f'{_shown(value)} is no text; write it "in quotes"'
+        return "" if isinstance(value, str) else f'{shown(value)} is no text; write it "in quotes"'
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        return f'{_shown(value)} is no list of texts; write ["one", "two"]'
+        return f'{shown(value)} is no list of texts; write ["one", "two"]'
     return ""
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, default=str)
-    except ValueError:  # a number with thousands of digits
-        return "this"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 # Putting it together

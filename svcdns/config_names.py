@@ -1,4 +1,4 @@
-"""Readers of the names, addresses and networks that options of the configuration hold.
+"""Readers of the names, addresses and networks that options of the configuration hold, and what they raise.
 
 A reader takes text as somebody spelt it and returns the one value it means; it raises Wrong with what is
 wrong and what is allowed.  Standard library only.
@@ -6,10 +6,12 @@ wrong and what is allowed.  Standard library only.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import takewhile
 from typing import Any
 
 from .config import Endpoint, Network
@@ -47,6 +49,15 @@ class Problem:
     """As that of Wrong."""
 
 
+def shown(value: Any) -> str:
+    """Return a value of any type as a line about it quotes it: JSON, cut where it is long."""
+    try:
+        text = json.dumps(value, default=str)
+    except ValueError:  # a number with thousands of digits
+        return "this"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def domain(text: str) -> str:
     """Return a domain name in lower case without the last dot."""
     name = text.lower().removesuffix(".")
@@ -75,6 +86,22 @@ def reverse_zone(text: str) -> str:
     if not any(name == top or name.endswith("." + top) for top in _REVERSE):
         raise Wrong(f"{text!r} is no reverse zone; allowed: in-addr.arpa, ip6.arpa and names below them")
     return name
+
+
+def reverse_network(name: str) -> Network | None:
+    """Return the smallest network that a name of the reverse trees belongs to, None for any other name.
+
+    From the root down, labels are digits of the address until one isn't: that is a name within the network.
+    """
+    top = next((top for top in _REVERSE if name.endswith("." + top)), None)
+    if top is None:
+        return None
+    kind, most, bits, base = (IPv4Network, 4, 8, "d") if top == "in-addr.arpa" else (IPv6Network, 32, 4, "x")
+    digits = {format(digit, base): digit for digit in range(1 << bits)}
+    labels = reversed(name.removesuffix("." + top).split(".")[-most:])
+    found = [digits[label] for label in takewhile(digits.__contains__, labels)]
+    value = sum(digit << bits * (most - at) for at, digit in enumerate(found, 1))
+    return kind((value, bits * len(found)))
 
 
 def zone(text: str) -> str:

@@ -32,6 +32,9 @@ ALLOWED = (
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _PATH = re.compile(r"/([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_OTHERS_PORT = re.compile(
+    r"(tcp://|tls://)?\[?([0-9A-Fa-f.:]+)\]?[#@]([0-9]{1,5})(#[^#]*)?", re.ASCII | re.IGNORECASE
+)
 _INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}", re.ASCII)
 
 
@@ -75,6 +78,31 @@ class Spec:
 
 def parse(text: str) -> Spec:
     """Return what an upstream's text says.  Raises ValueError: what is wrong and what is allowed."""
+    try:
+        return _parse(text)
+    except ValueError:
+        if meant := _with_colon(text):
+            raise ValueError(
+                f"{text[:80]!r} is no upstream: a port stands behind a colon; did you mean {meant}? {ALLOWED}"
+            ) from None
+        raise
+
+
+def _with_colon(text: str) -> str:
+    """Return what dnsmasq's ADDRESS#PORT and unbound's ADDRESS@PORT[#NAME] mean, "" for another text."""
+    other = _OTHERS_PORT.fullmatch(text)
+    if other is None:
+        return ""
+    scheme, host, port, rest = other.groups(default="")
+    scheme = scheme or "tls://" * bool(rest)
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return str(_parse(scheme + place + rest))
+    except ValueError:
+        return ""
+
+
+def _parse(text: str) -> Spec:
     if text.startswith("/"):
         if not text.isprintable() or text.endswith("/"):
             raise ValueError(f"{text[:80]!r} is no path of a resolv.conf; {ALLOWED}")

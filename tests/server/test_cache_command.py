@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from running import SOURCE, RunningServer
 
+from svcdns import cli_cache
+from svcdns.cli_refused import Refused
 from svcdns.dns.forward.control import SOCKET, Control
 
 
@@ -75,7 +78,7 @@ def test_a_bad_name_is_a_mistake(tmp_path: Path, name: str) -> None:
     code, said, flushed = flush(name, cwd=tmp_path)
     assert (code, flushed) == (2, [])
     assert said.startswith("svcdns: ") and said.count("\n") == 1
-    assert "is no domain name" in said
+    assert "is no domain name" in said and "; allowed: such as example.com" in said
 
 
 def refused(cwd: Path, *arguments: str) -> str:
@@ -97,6 +100,29 @@ def test_a_forwarder_that_was_killed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / SOCKET))
     assert refused(tmp_path, "--data", ".").startswith("no server runs on ")
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (
+            errno.EACCES,
+            "can't be reached: permission denied; run it as root or as the user whose the folder is",
+        ),
+        (errno.ECONNRESET, "ended before it answered; try again"),
+        (errno.EMFILE, "can't be reached: too many open files"),
+    ],
+)
+def test_what_the_machine_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: int, expected: str
+) -> None:
+    def fails(folder: Path) -> None:
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr("svcdns.dns.forward.control.address_in", fails)
+    with pytest.raises(Refused) as caught:
+        cli_cache.flush(data=str(tmp_path))
+    assert str(caught.value) == f"the server on {tmp_path} {expected}"
 
 
 @contextmanager

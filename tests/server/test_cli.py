@@ -42,7 +42,7 @@ def svcdns(*arguments: str, cwd: Path | None = None, **environ: str) -> subproce
         (["serve", "--manifests", "nosuch"], "--manifests: manifests: there is no file or folder"),
         (["check", "--config", "nosuch.toml"], "nosuch.toml: can't be read"),
         (["query"], "Missing argument 'NAME'"),
-        (["query", "a..b"], "'a..b' is no domain name"),
+        (["query", "a..b"], "'a..b' is no domain name: a DNS label is empty; allowed: such as example.com"),
         (["query", "x" * 64], "is no domain name"),
         (["query", "x", "FOO"], "'FOO' is no record type; allowed: such as A, AAAA, SRV"),
         (["query", "x", "--server", "127.0.0.1:x"], "--server: port 'x' in '127.0.0.1:x' is none; allowed"),

@@ -296,7 +296,11 @@ def put(name: str, text: str):  # type: ignore[no-untyped-def]
             "grant 1: namespaces: 'A' is no namespace",
         ),
         (TLS + '[[api.grant]]\nuser = "a"\nrole = "view"\nnames = []', None, "grant 1: unknown key 'names'"),
-        (TLS + "grant = 5", None, "api.grant: 5 is no list of tables; write [[...]] on a line of its own"),
+        (
+            TLS + "grant = 5",
+            None,
+            "api.grant: 5 is no list of tables; write [[api.grant]] on a line of its own",
+        ),
         (
             TLS + 'listen = "0.0.0.0:0"',
             None,

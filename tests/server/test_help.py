@@ -1,0 +1,51 @@
+"""`--help` of every command: each text is shown as it was written.
+
+Typer's help goes through rich, whose markup takes words in square brackets, such as [dns], for styles and
+leaves them out.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from svcdns.cli import app
+
+_FRAME = str.maketrans("\u2502\u256d\u256e\u2570\u256f\u2500", " " * 6)
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Yield the path of each command and group of commands, () for svcdns itself."""
+    todo = [((), get_command(app))]
+    while todo:
+        path, command = todo.pop()
+        yield path
+        todo += [((*path, name), inner) for name, inner in getattr(command, "commands", {}).items()]
+
+
+def words(text: str) -> str:
+    return " ".join(text.translate(_FRAME).split())
+
+
+def test_there_are_commands_of_groups_too() -> None:
+    assert {(), ("serve",), ("certs", "client"), ("cache", "flush")} <= set(commands())
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_help_shows_each_text_as_it_is_written(path: tuple[str, ...]) -> None:
+    command = get_command(app)
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+    texts = [command.help, *(getattr(option, "help", None) for option in command.params)]
+    for inner in getattr(command, "commands", {}).values():
+        texts.append(inner.help.partition("\n\n")[0])
+    ran = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "1000", "TERM": "dumb"})
+    assert ran.exit_code == 0
+    shown = words(ran.output)
+    for text in filter(None, texts):
+        assert words(inspect.cleandoc(text)) in shown
+    assert "[[" not in ran.output.split("Usage:")[1].splitlines()[0]
