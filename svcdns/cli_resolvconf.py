@@ -8,18 +8,30 @@ from . import resolv_conf
 from .config import Config, ConfigError, Endpoint
 from .config_names import Wrong, address, each
 from .config_names import namespace as namespace_of
-from .listening import dns_endpoints
+from .listening import dns_endpoints, is_running
+
+_SAY_WHICH = "--nameserver ADDRESS or advertise_addresses in [dns]"
 
 
-def text(config: Config, namespace: str, ndots: int, nameservers: Sequence[str]) -> str:
-    """Return the file; `nameservers` are addresses that somebody chose, none: those of the server.
+def text(config: Config, namespace: str, ndots: int, nameservers: Sequence[str]) -> tuple[str, str]:
+    """Return the file and a warning, "" for none.  Raises ConfigError.
 
-    Raises ConfigError.
+    `nameservers` are addresses that somebody chose, none: those of the server.
     """
     if not 0 <= ndots <= resolv_conf.MOST_DOTS:
         raise ConfigError(f"--ndots: {ndots} is out of range; allowed: 0..{resolv_conf.MOST_DOTS}")
-    servers = _named(nameservers) if nameservers else _of(config)
-    return resolv_conf.text(servers, _namespace(namespace), config.cluster_domain, ndots)
+    whose, domain = _namespace(namespace), config.cluster_domain
+    if nameservers:
+        return resolv_conf.text(_named(nameservers), whose, domain, ndots), ""
+    warning = "" if is_running(config) else _nobody(config)
+    listening = dns_endpoints(config)
+    servers = resolv_conf.addresses_for(listening, config.dns.advertise_addresses)
+    say_which = _SAY_WHICH if resolv_conf.listens_on_all(listening) else ""
+    return resolv_conf.text(servers, whose, domain, ndots, say_which=say_which), warning
+
+
+def _nobody(config: Config) -> str:
+    return f"no server runs on {config.data}; these are the addresses of the configuration"
 
 
 def _namespace(text: str) -> str:
@@ -40,7 +52,3 @@ def _named(texts: Sequence[str]) -> list[Endpoint]:
             f"--nameserver: {len(hosts)} are too many; allowed: up to {most}, no more are asked"
         )
     return [Endpoint(host, resolv_conf.DNS_PORT) for host in hosts]
-
-
-def _of(config: Config) -> list[Endpoint]:
-    return resolv_conf.addresses_for(dns_endpoints(config), config.dns.advertise_addresses)

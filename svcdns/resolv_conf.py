@@ -19,19 +19,22 @@ MOST_DOTS = 15
 """glibc takes larger numbers for this one."""
 
 
-def text(servers: Sequence[Endpoint], namespace: str, domain: str, ndots: int = NDOTS) -> str:
+def text(
+    servers: Sequence[Endpoint], namespace: str, domain: str, ndots: int = NDOTS, *, say_which: str = ""
+) -> str:
     """Return the whole file; `servers` are at most MOST_SERVERS, `domain` is the cluster domain.
 
-    What keeps the file from working is said in a comment, with the remedy.
+    What keeps the file from working is said in a comment, with the remedy.  `say_which` is by what one says
+    an address of a server that listens on all, "" for one that doesn't.
     """
     lines = [f"# Made by svcdns: resolves names as a Pod of namespace {namespace} does."]
-    lines += [f"# {note}" for note in _notes(servers)]
+    lines += [f"# {note}" for note in _notes(servers, say_which)]
     lines += [f"nameserver {one.host}" for one in servers]
     lines += [f"search {namespace}.svc.{domain} svc.{domain} {domain}", f"options ndots:{ndots}", ""]
     return "\n".join(lines)
 
 
-def _notes(servers: Sequence[Endpoint]) -> Iterable[str]:
+def _notes(servers: Sequence[Endpoint], say_which: str) -> Iterable[str]:
     ports = sorted({one.port for one in servers} - {DNS_PORT})
     if ports:
         port = f"port {ports[0]}" if ports[0] else "a port of the kernel's choice"
@@ -40,10 +43,21 @@ def _notes(servers: Sequence[Endpoint]) -> Iterable[str]:
             f"have it listen on port {DNS_PORT} (listen in [dns], or --dns)."
         )
     if all(ip_address(one.host).is_loopback for one in servers):
-        yield (
-            "Loopback is reached only within one network namespace: for containers that have their own, "
-            "have svcdns listen on another address."
-        )
+        yield "Loopback is reached only within one network namespace, and most containers have their own."
+        if say_which:
+            yield f"svcdns listens on all addresses: say which one containers reach, by {say_which}."
+        else:
+            yield "For these, have svcdns listen on another address (listen in [dns], or --dns)."
+
+
+def listens_on_all(listening: Sequence[Endpoint]) -> bool:
+    """Return whether `addresses_for` has to choose for a wildcard; arguments as there."""
+    return any(ip_address(one.host).is_unspecified for one in _chosen(listening))
+
+
+def _chosen(listening: Sequence[Endpoint]) -> list[Endpoint]:
+    """Return the listeners that clients are sent to."""
+    return [one for one in listening if one.port == DNS_PORT] or list(listening)
 
 
 def addresses_for(
@@ -57,7 +71,7 @@ def addresses_for(
     Listeners on port 53 come alone if there are any.  A wildcard stands for `local`, or for what is
     advertised.  Loopback addresses are given only where there is nothing else.
     """
-    chosen = [one for one in listening if one.port == DNS_PORT] or list(listening)
+    chosen = _chosen(listening)
     found: list[Endpoint] = []
     for one in chosen:
         hosts = _reached(one, advertised, local) if ip_address(one.host).is_unspecified else [one.host]

@@ -22,10 +22,10 @@ DEFAULT_NAMESPACE = "default"
 def answer(request: web.Request, config: Config) -> web.Response:
     """Return the file.  Raises StatusError 400 for a namespace or ndots that can't be."""
     namespace, ndots = _namespace(request), _ndots(request)
-    servers = resolv_conf.addresses_for(
-        dns_endpoints(config), config.dns.advertise_addresses, _local_address(request)
-    )
-    text = resolv_conf.text(servers, namespace, config.cluster_domain, ndots)
+    listening = dns_endpoints(config)
+    servers = resolv_conf.addresses_for(listening, config.dns.advertise_addresses, _local_address(request))
+    say_which = "advertise_addresses in [dns]" if resolv_conf.listens_on_all(listening) else ""
+    text = resolv_conf.text(servers, namespace, config.cluster_domain, ndots, say_which=say_which)
     return web.Response(text=text, headers={"Cache-Control": "no-cache"})
 
 

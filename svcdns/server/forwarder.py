@@ -23,6 +23,7 @@ from pathlib import Path
 from svcdns.config import Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.forward.border import Border
+from svcdns.dns.forward.circles import Circles
 from svcdns.dns.forward.control import AGAIN_SECONDS, Control
 from svcdns.dns.forward.flights import Flights
 from svcdns.dns.forward.forwarder import Forwarder, Limits
@@ -98,6 +99,7 @@ class _Forwarding:
             limits=Limits(config.forward.outstanding, config.forward.outstanding_per_client),
             udp_size=config.dns.udp_size,
             is_probe=self._routes.is_probe,
+            circles=Circles(self._routes.upstreams, self._flights.is_under_way),
             rights=Rights(Access.of(config)),
         )
         self._control = Control()

@@ -156,7 +156,10 @@ def _refused(failed: OSError, listen: Endpoint, what: str, flag: str) -> BindErr
             f"or CAP_NET_BIND_SERVICE; or choose another with {flag}"
         )
     elif failed.errno == errno.EADDRNOTAVAIL:
-        text = f"{listen} ({what}): this machine has no such address; choose another with {flag}"
+        wildcard = "[::]" if ":" in listen.host else "0.0.0.0"
+        # An API on all addresses takes more than that: it has to know who asks.
+        every = f", or {wildcard} for all" if flag == "--dns" else ""
+        text = f"{listen} ({what}): this machine has no such address; choose another with {flag}{every}"
     else:
         text = f"{listen} ({what}) can't be bound: {failed.strerror or failed}"
     return BindError(text)

@@ -125,6 +125,7 @@ class Supervisor:
             self._answer_through(0)
         else:
             counters.set(counters.forwarder, "given_up", 1)  # nobody need wait for it
+            log.info("nothing is forwarded: upstreams in [forward] is empty")
         self.announced = False
         self._started = time.monotonic()
 

@@ -82,3 +82,14 @@ class TestWildcard:
     async def test_loopback_is_no_address_for_others(self, client):
         answer = await client.get("/resolv.conf")  # this test reaches it at 127.0.0.1
         assert "\nnameserver 192.0.2.7\n" in await answer.text()
+
+
+class TestWildcardOfNoKnownAddress:
+    @pytest.fixture
+    def options(self, tmp_path):
+        return {"config": Config(data=tmp_path, dns=DnsConfig(listen=(Endpoint("0.0.0.0", 53),)))}
+
+    async def test_it_says_by_what_an_address_is_named(self, client):
+        answer = await client.get("/resolv.conf")  # this test reaches it at 127.0.0.1
+        remedy = "say which one containers reach, by advertise_addresses in [dns]."
+        assert f"# svcdns listens on all addresses: {remedy}\nnameserver 127.0.0.1\n" in await answer.text()

@@ -120,6 +120,14 @@ def test_a_longer_zone_with_upstreams_of_its_own_decides(upstream: Unbound) -> N
         )
 
 
+def test_a_zone_file_of_the_same_name_hides_it_and_the_log_says_so(upstream: Unbound) -> None:
+    zone = f'[[forward.zone]]\nname = "parent.example"\nupstreams = ["{upstream.address}"]\n'
+    with serving("", zone) as server:
+        assert said(server.ask("www.parent.example")) == "NXDOMAIN"
+        text = "parent.example. is served from a zone file: its [[forward.zone]] has no effect"
+        wait_for(lambda: text in server.log(), "a warning")
+
+
 def test_a_zone_that_becomes_ours_is_not_answered_from_what_was_cached(upstream: Unbound) -> None:
     with serving(f'"{upstream.address}"') as server:
         names = ("points.example.org", "www.later.example")

@@ -12,7 +12,7 @@ import pytest
 from running import SOURCE, RunningServer
 
 from svcdns.config import Endpoint
-from svcdns.resolv_conf import addresses_for, text
+from svcdns.resolv_conf import addresses_for, listens_on_all, text
 
 V4, V6 = Endpoint("192.0.2.53", 53), Endpoint("2001:db8::53", 53)
 ANY4, ANY6 = Endpoint("0.0.0.0", 53), Endpoint("::", 53)
@@ -36,8 +36,27 @@ def test_what_keeps_it_from_working_is_said_in_a_comment() -> None:
     assert lines[1].startswith(
         "# svcdns answers on port 1053, and resolv.conf can't name a port: have it listen"
     )
-    assert lines[2].startswith("# Loopback is reached only within one network namespace: ")
+    assert lines[2].startswith("# Loopback is reached only within one network namespace, ")
+    assert lines[3] == "# For these, have svcdns listen on another address (listen in [dns], or --dns)."
+    assert lines[4] == "nameserver 127.0.0.1"
+
+
+def test_of_a_server_on_all_addresses_one_has_to_be_named() -> None:
+    lines = text([LOOP4], "shop", "cluster.local", say_which="advertise_addresses in [dns]").splitlines()
+    assert lines[1].startswith("# Loopback is reached only within one network namespace, ")
+    assert lines[2] == (
+        "# svcdns listens on all addresses: say which one containers reach, by advertise_addresses in [dns]."
+    )
     assert lines[3] == "nameserver 127.0.0.1"
+    assert text([V4], "shop", "cluster.local", say_which="x") == text([V4], "shop", "cluster.local")
+
+
+@pytest.mark.parametrize(
+    ("listening", "expected"),
+    [([ANY4], True), ([ANY6, LOOP4], True), ([LOOP4], False), ([LOOP4, Endpoint("0.0.0.0", 1053)], False)],
+)
+def test_whether_it_listens_on_all(listening: list[Endpoint], expected: bool) -> None:
+    assert listens_on_all(listening) is expected
 
 
 @pytest.mark.parametrize(
@@ -91,13 +110,34 @@ def svcdns(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def nobody(folder: Path) -> str:
+    return f"svcdns: no server runs on {folder}; these are the addresses of the configuration\n"
+
+
 def test_the_command_reads_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
         "cluster_domain = 'corp.example'\n[dns]\nlisten = ['192.0.2.53:53', '[::1]:53']\n"
     )
     ran = svcdns("--config", "c.toml", "--namespace", "shop", "--ndots", "2", cwd=tmp_path)
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (ran.returncode, ran.stderr) == (0, nobody(tmp_path / "svcdns-data"))
     assert ran.stdout == text([V4], "shop", "corp.example", 2)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:53", "[::]:53"])
+def test_of_a_wildcard_the_command_says_by_what_an_address_is_named(tmp_path: Path, listen: str) -> None:
+    (tmp_path / "c.toml").write_text(f"[dns]\nlisten = ['{listen}']\n")
+    said = svcdns("--config", "c.toml", cwd=tmp_path).stdout
+    remedy = "say which one containers reach, by --nameserver ADDRESS or advertise_addresses in [dns]."
+    assert f"# svcdns listens on all addresses: {remedy}\n" in said
+    (tmp_path / "c.toml").write_text(f"[dns]\nlisten = ['{listen}']\nadvertise_addresses = ['192.0.2.53']\n")
+    assert svcdns("--config", "c.toml", cwd=tmp_path).stdout == text([V4], "default", "cluster.local")
+    ran = svcdns("--config", "c.toml", "--nameserver", "192.0.2.53", cwd=tmp_path)
+    assert (ran.stderr, ran.stdout) == ("", text([V4], "default", "cluster.local"))
+
+
+def test_a_folder_on_which_no_server_runs(tmp_path: Path) -> None:
+    for arguments, folder in (([], "svcdns-data"), (["--data", "other"], "other")):
+        assert svcdns(*arguments, cwd=tmp_path).stderr == nobody(tmp_path / folder)
 
 
 def test_the_command_takes_other_nameservers(tmp_path: Path) -> None:
@@ -111,7 +151,9 @@ def test_the_command_knows_where_a_running_server_answers(tmp_path: Path) -> Non
         port = server.dns[1]
         ran = svcdns("--config", "c.toml", cwd=tmp_path)
         assert f"svcdns answers on port {port}," in ran.stdout
+        assert ran.stderr == ""
         assert server.get("/resolv.conf").text == ran.stdout
+        assert svcdns("--data", str(server.data), cwd=tmp_path).stdout == ran.stdout
         assert "search default.svc.cluster.local svc.cluster.local cluster.local\n" in ran.stdout
         server.stop()
         assert "svcdns answers on port 1053," in svcdns("--config", "c.toml", cwd=tmp_path).stdout

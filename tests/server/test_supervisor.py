@@ -67,6 +67,11 @@ def test_it_says_once_that_it_is_ready_and_where(running: RunningServer) -> None
     )
 
 
+def test_it_says_that_nothing_is_forwarded(running: RunningServer) -> None:
+    """Which an empty SVCDNS_FORWARD_UPSTREAMS says here."""
+    assert running.log().count("nothing is forwarded: upstreams in [forward] is empty") == 1
+
+
 def test_the_ready_line_comes_out_at_every_level() -> None:
     with fake(workers=1, arguments=("--log", "error")) as server:
         assert len(server.log().splitlines()) == 1
@@ -257,7 +262,8 @@ def test_an_api_port_in_use_is_refused() -> None:
 def test_an_address_of_another_machine_is_refused() -> None:
     code, text = refused(fake(dns=("192.0.2.1:0",)))
     assert (code, text.count("\n")) == (1, 1)
-    assert "192.0.2.1:0 (DNS, UDP): this machine has no such address" in text
+    remedy = "choose another with --dns, or 0.0.0.0 for all"
+    assert f"192.0.2.1:0 (DNS, UDP): this machine has no such address; {remedy}\n" in text
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ Rules:
   remove the cache as well;
 * whoever connects gets one answer and is bounded in octets and time; the few connections that there may be
   at once are no room for anybody to wait in;
-* a folder's path may be longer than a socket's address (108 octets), so it is named by its descriptor.
+* a folder's path may be longer than a socket's address (108 octets), so it is named by its descriptor;
+* forwarding doesn't wait for it: where the socket can't be made, one warning says so and `keep` tries again;
+  it makes one anew, too, that somebody removed.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ SOCKET = "forwarder"
 MOST_CONNECTIONS = 4
 MOST_OCTETS = 1024
 SECONDS = 5.0
+AGAIN_SECONDS = 10.0
+"""From one `keep` to the next."""
 _MODE = 0o600
 
 Flush = Callable[[bytes], Awaitable[int]]
@@ -62,7 +66,8 @@ def key_of_text(name: str) -> bytes:
     try:
         labels = dns.name.from_text(name).labels
     except (dns.exception.DNSException, UnicodeError) as wrong:
-        raise BadRequest(f"{name[:80]!r} is no domain name: {str(wrong).rstrip('.').lower()}") from None
+        why = str(wrong).rstrip(".").lower().replace("dns", "DNS")
+        raise BadRequest(f"{name[:80]!r} is no domain name: {why}; allowed: such as example.com") from None
     return key_of_labels(list(labels[:-1]))
 
 
@@ -75,34 +80,61 @@ class Control:
         self._server: asyncio.Server | None = None
         self._ends = False
         self._connections: set[asyncio.Task[None]] = set()
-        self._path: Path | None = None
+        self._folder = Path()
+        self._flush: Flush | None = None
         self._inode = 0
+        """Of the socket that is ours, 0 before there is one."""
+        self._told = False
+        """Whether that there is none was the last that was told."""
 
     async def start(self, folder: Path, flush: Flush) -> None:
-        """Listen in this folder; a socket that a killed forwarder left is replaced.  Raises OSError."""
-        listener = self._listen(folder)
+        """Listen in this folder, now or later; a socket that a killed forwarder left is replaced."""
+        self._folder, self._flush = folder, flush
+        await self.keep()
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(reader, writer, flush)
-
-        self._server = await asyncio.start_unix_server(serve, sock=listener, limit=MOST_OCTETS)
-
-    def _listen(self, folder: Path) -> socket.socket:
-        fresh = folder / (SOCKET + ".new")
-        fresh.unlink(missing_ok=True)
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    async def keep(self) -> None:
+        """To be called every AGAIN_SECONDS: make the socket if it isn't there.  Never raises OSError."""
+        if self._ends or self._is_there():
+            return
+        is_new = not self._inode and not self._told
         try:
-            os.fchmod(made.fileno(), _MODE)  # what bind gives to the file
-            with address_in(folder, fresh.name) as address:
-                made.bind(address)
-            self._inode = fresh.stat().st_ino
-            made.listen(MOST_CONNECTIONS)
-            fresh.replace(folder / SOCKET)
+            await self._listen()
+        except OSError as failed:
+            self._tell(failed)
+            return
+        self._told = False
+        if not is_new:
+            log.info("`svcdns cache flush` reaches this server again")
+
+    def _is_there(self) -> bool:
+        try:
+            return self._server is not None and (self._folder / SOCKET).stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def _tell(self, failed: OSError) -> None:
+        """Warn, once until it is there."""
+        if not self._told:
+            log.warning(
+                "`svcdns cache flush` can't reach this server: %s: %s; tried again every %g s",
+                self._folder / SOCKET,
+                failed.strerror or failed,
+                AGAIN_SECONDS,
+            )
+        self._told = True
+
+    async def _listen(self) -> None:
+        """Listen on a new socket and no longer on the one before."""
+        listener = _bound(self._folder)
+        try:
+            inode = (self._folder / SOCKET).stat().st_ino
+            server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MOST_OCTETS)
         except BaseException:
-            made.close()
+            listener.close()
             raise
-        self._path = folder / SOCKET
-        return made
+        if self._server is not None:
+            self._server.close()
+        self._server, self._inode = server, inode
 
     async def stop(self) -> None:
         """Stop listening, end what is connected, and take the socket away."""
@@ -113,21 +145,20 @@ class Control:
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        with contextlib.suppress(OSError):
+            if self._is_there():
+                (self._folder / SOCKET).unlink()
         self._server = None
-        if self._path is not None:
-            with contextlib.suppress(OSError):
-                if self._path.stat().st_ino == self._inode:
-                    self._path.unlink()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flush: Flush) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or self._ends:
+        if task is None or self._flush is None or self._ends:
             writer.transport.abort()
             return
         is_one_too_many = len(self._connections) >= MOST_CONNECTIONS
         self._connections.add(task)
         try:
-            answer = _busy() if is_one_too_many else await self._answer(reader, flush)
+            answer = _busy() if is_one_too_many else await self._answer(reader, self._flush)
             async with asyncio.timeout(self._seconds):
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
@@ -152,6 +183,25 @@ class Control:
         except Exception:
             log.exception("the cache can't be flushed")
             return {"error": "the cache can't be flushed: the server's log says more"}
+
+
+def _bound(folder: Path) -> socket.socket:
+    """Return a listener on a new socket file, which takes the place of one that is there.  Raises OSError."""
+    fresh = folder / (SOCKET + ".new")
+    fresh.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(made.fileno(), _MODE)  # what bind gives to the file
+        with address_in(folder, fresh.name) as address:
+            made.bind(address)
+        made.listen(MOST_CONNECTIONS)
+        fresh.replace(folder / SOCKET)
+    except BaseException:
+        made.close()
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+    return made
 
 
 async def _asked(reader: asyncio.StreamReader) -> bytes:

@@ -51,8 +51,6 @@ class LoopWatch:
         self, interval: float = INTERVAL, again: float = AGAIN_SECONDS, comes: float = COMES_SECONDS
     ) -> None:
         """All in seconds: between probes, between those of a looped upstream, and for one to come in."""
-        self.found = 0
-        """Loops so far."""
         self._interval = interval
         self._again = again
         self._comes = comes
@@ -93,15 +91,13 @@ class LoopWatch:
         watched.came = True
         if not health.looped:
             health.looped = True
-            self.found += 1
             if not watched.probing:
                 watched.wake.set()
             log.error(
-                "upstream %s%s sends our own questions back to us (a forwarding loop) and is out of use: "
+                "upstream %s sends our own questions back to us (a forwarding loop) and is out of use: "
                 "have it forward to other servers than this one, or take it out of [forward] upstreams "
                 "or the resolv.conf that lists it",
-                health.name,
-                f" for {text_of_key(health.zone)}" if health.zone else "",
+                _described(health),
             )
         return True
 
@@ -140,7 +136,12 @@ class LoopWatch:
             watched.probing = False
         if health.looped and not watched.came:
             health.looped = False
-            log.info("upstream %s is in use again: the forwarding loop is gone", health.name)
+            log.info("upstream %s is in use again: the forwarding loop is gone", _described(health))
+
+
+def _described(health: Health) -> str:
+    """Return an upstream's name and the zone that it is for, if not for all names."""
+    return f"{health.name} for {text_of_key(health.zone)}" if health.zone else health.name
 
 
 def probe(zone: bytes) -> Ask | None:

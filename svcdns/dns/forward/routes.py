@@ -4,6 +4,7 @@
 * An upstream's text may name a resolv.conf; each is looked at once a second, and a change takes effect
   on the next question.  Upstreams that stay keep their connections and what is known of them.
 * An upstream that is one of our own listeners is left out, whoever lists it.
+* One log line for each pool says whom it asks, at the start and whenever these become others.
 * Nothing that a file holds, and no upstream that can't be made, stops the others.
 """
 
@@ -40,6 +41,19 @@ class _Route:
         self.specs = [parse(text) for text in dict.fromkeys(zone.upstreams)]
         self.key = key_of(zone.name)
         self.pool = Pool(zone.name, policy=zone.policy)
+        self._told: list[str] | None = None
+
+    def tell(self) -> None:
+        """Log whom the pool asks, unless that was told."""
+        names = [health.name for health in self.pool.upstreams]
+        if names == self._told:
+            return
+        self._told = names
+        which = f"names in {self.pool.zone}" if self.key else "all other names"
+        if names:
+            log.info("%s are asked for at %s", which, ", ".join(names))
+        else:
+            log.warning("%s are not answered: there is no upstream for them", which)
 
 
 class Routes:
@@ -87,6 +101,11 @@ class Routes:
                 end = key.rfind(b"\0", 0, end - 1) + 1
         return self._default
 
+    def upstreams(self, key: bytes) -> Sequence[Health]:
+        """Return the upstreams at which a name (its key) is asked for."""
+        pool = self.pool(key)
+        return () if pool is None else pool.upstreams
+
     def is_probe(self, key: bytes) -> bool:
         """Return whether a question of type HINFO is a loop probe of ours that has come back."""
         return self.loops.is_probe(key)
@@ -96,6 +115,8 @@ class Routes:
         for file in self._files.values():
             file.look()
         self._rebuild()
+        if self._pools and self._default is None:
+            log.info("nothing else is forwarded: upstreams in [forward] is empty")
         if self._files:
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
@@ -150,9 +171,10 @@ class Routes:
                 name = str(spec)
                 if name not in now and (health := before.get(name) or self._make(spec, route)):
                     now[name] = health
+            route.pool.upstreams = tuple(now.values())
+            route.tell()
             if list(now) == list(before):
                 continue
-            route.pool.upstreams = tuple(now.values())
             for name, health in before.items():
                 if name not in now:
                     self._let_go(health)
@@ -184,7 +206,8 @@ class Routes:
                 self._refused.add(str(spec))
                 log.error("upstream %s is left out: %s", spec, wrong)
             return None
-        return Health(made, route.key, came_back=self.loops.poke)
+        address = spec.address.partition("%")[0]
+        return Health(made, route.key, address=address, came_back=self.loops.poke)
 
     def _let_go(self, health: Health) -> None:
         """Close an upstream once nothing is under way there any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import stat
 from collections.abc import Awaitable, Callable
@@ -163,6 +164,39 @@ def test_the_socket_of_a_successor_stays(tmp_path: Path) -> None:
         await control.stop()
         assert await say(tmp_path, b'{"flush": null}\n') == {"flushed": 12}
         await successor.stop()
+
+    run(tmp_path, work)
+
+
+def test_one_that_was_removed_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def work(control: Control, cache: Cache) -> None:
+        await control.keep()
+        assert not caplog.records, "it is there"
+        (tmp_path / SOCKET).unlink()
+        await control.keep()
+        assert await say(tmp_path, b'{"flush": null}\n') == {"flushed": 12}
+        assert [record.levelname for record in caplog.records] == ["INFO"]
+
+    run(tmp_path, work)
+
+
+def test_one_that_cannot_be_made_is_told_of_once_and_made_when_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    blocked = tmp_path / (SOCKET + ".new")
+    blocked.mkdir()
+
+    async def work(control: Control, cache: Cache) -> None:
+        await control.keep()
+        (told,) = (record.getMessage() for record in caplog.records)
+        assert f"{tmp_path / SOCKET}: Is a directory; tried again every 10 s" in told
+        blocked.rmdir()
+        await control.keep()
+        assert await say(tmp_path, b'{"flush": null}\n') == {"flushed": 12}
+        assert "reaches this server again" in caplog.records[-1].getMessage()
 
     run(tmp_path, work)
 

@@ -1,0 +1,79 @@
+"""A forwarder that can't make its socket for `svcdns cache flush` forwards, and makes it when it can."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from expecting import kill_forwarder, to, wait_for_forwarder
+from running import RunningServer, wait_for
+from upstreams import Unbound
+
+from svcdns.dns.forward.control import SOCKET
+
+INODES = 100
+OUTSIDE = ["192.0.2.10"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    """A data folder on a file system that has room for few files."""
+    place = tmp_path / "data"
+    place.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", f"nr_inodes={INODES},mode=700", "svcdns-test", str(place)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if done.returncode:
+        pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def take_all_inodes(folder: Path) -> list[Path]:
+    """Make files until there is no room for another; return them."""
+    made: list[Path] = []
+    try:
+        for number in itertools.count():
+            file = folder / f"ballast-{number}"
+            file.touch()
+            made.append(file)
+    except OSError as full:
+        assert full.errno == errno.ENOSPC
+    return made
+
+
+def can_flush(server: RunningServer) -> bool:
+    command = [sys.executable, "-m", "svcdns", "cache", "flush", "--data", str(server.data)]
+    return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
+def test_a_forwarder_that_cannot_make_its_socket_forwards(data: Path, need: Callable[..., str]) -> None:
+    need("unbound")
+    with (
+        Unbound("*.example. 300 IN A 192.0.2.10", tls=False, https=False) as upstream,
+        to(upstream.address, data=data) as server,
+    ):
+        assert server.answers("first.example") == OUTSIDE
+        ballast = take_all_inodes(data)
+        for number in range(2):
+            kill_forwarder(server)
+            wait_for_forwarder(server)
+            assert server.answers(f"n{number}.example") == OUTSIDE
+        log = server.log()
+        assert log.count(f"`svcdns cache flush` can't reach this server: {data / SOCKET}: No space left") == 2
+        assert not can_flush(server)
+        for file in ballast:
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+        wait_for(lambda: can_flush(server), "the socket")
+        assert "Traceback" not in server.log()
+        counters = server.counters()
+        assert counters.get(counters.forwarder, "restarts") == 2
