@@ -122,5 +122,5 @@ def _nobody(config: Config) -> str:
     from .listening import is_running
 
     if is_running(config):
-        return f"the server on {config.data} forwards nothing (or not yet), so there is nothing to forget"
+        return f"the server on {config.data} can forget nothing now: its log says why"
     return f"no server runs on {config.data}; allowed: --data or --config of one that does"

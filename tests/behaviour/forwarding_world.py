@@ -14,7 +14,7 @@ from typing import Any
 import dns.message
 from cluster_world import Reply, World, config, question
 from listening import ask_tcp, ask_udp, sockets
-from upstreams import Misbehaving
+from misbehaving import Misbehaving
 
 from svcdns.config import AclConfig, CacheConfig, Config, ForwardConfig
 from svcdns.dns.access import Access, Rights

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from cluster_world import SVC, TTL, Z, external, headless, is_nodata, is_nxdomain, pod, service
 from forwarding_world import STRANGER, ForwardingWorld, asked
+from misbehaving import Misbehaving
 from running import wait_for
-from upstreams import Misbehaving, Unbound
+from upstreams import Unbound
 
 REVERSE = "10.2.0.192.in-addr.arpa"
 """The upstream knows it."""

@@ -11,8 +11,9 @@ import pytest
 from cluster_world import SVC, Z, external, headless, is_nxdomain, pod, question, reply_to, service
 from forwarding_world import STRANGER, ForwardingWorld, asked
 from listening import ask_udp
+from misbehaving import Misbehaving
 from running import wait_for
-from upstreams import Misbehaving, Unbound
+from upstreams import Unbound
 
 from svcdns.config import ForwardZone
 from svcdns.dns import tally

@@ -21,6 +21,7 @@ from flights_world import GUARD_SECONDS, Sky, sky_over, until
 from svcdns.dns import tally
 from svcdns.dns.forward import forwarder as forwarder_module
 from svcdns.dns.forward.border import Border
+from svcdns.dns.forward.circles import Circles
 from svcdns.dns.forward.forwarder import Forwarder, Limits
 from svcdns.dns.handover import Errand, replies, send
 from svcdns.names.key import key_of
@@ -46,7 +47,9 @@ class Office:
         self._tickets = TICKET
         monkeypatch.setattr(forwarder_module, "now", lambda: sky.time)
 
-    def another(self, limits: Limits | None = None, begin: Any = None) -> Forwarder:
+    def another(
+        self, limits: Limits | None = None, begin: Any = None, circles: Circles | None = None
+    ) -> Forwarder:
         return Forwarder(
             self.udp,
             self.ends,
@@ -56,6 +59,7 @@ class Office:
             limits=limits or Limits(100, 50),
             udp_size=1232,
             is_probe=lambda key: key == key_of(PROBE),
+            circles=circles,
         )
 
     def close(self) -> None:

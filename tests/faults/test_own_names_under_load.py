@@ -27,9 +27,9 @@ from typing import Any, Self
 
 import pytest
 from expecting import WEB_NAME, forwarder_pid
+from misbehaving import Misbehaving
 from running import SOURCE, RunningServer, wait_for
 from stub_clients import Clients, Question, serve
-from upstreams import Misbehaving
 
 from svcdns.server.folder import forwarder_status
 

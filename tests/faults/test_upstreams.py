@@ -13,9 +13,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from misbehaving import Misbehaving
 from running import RunningServer, wait_for
 from stub_clients import RESOLVER_SECONDS, Question, Result, ask, ask_all, serve
-from upstreams import Misbehaving, Unbound
+from upstreams import Unbound
 
 GOOD, BROKEN = ["192.0.2.10"], ["192.0.2.7"]
 USELESS = (

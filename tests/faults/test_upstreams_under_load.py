@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from expecting import WEB_NAME, forwarder_pid, to
+from misbehaving import Misbehaving
 from running import RunningServer, wait_for
 from stub_clients import RESOLVER_SECONDS, Clients, Question, Result, ask, serve
-from upstreams import Misbehaving, Unbound
+from upstreams import Unbound
 
 OWN = ["10.96.0.10"]
 REACHABLE, FORWARDER_DOWN = 22, 23

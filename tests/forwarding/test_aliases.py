@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from dns.message import from_wire, make_query
 from expecting import SERVICES, WEB, data, errors, has, said, to
+from misbehaving import Misbehaving
 from running import RunningServer
-from upstreams import Misbehaving, Unbound
+from upstreams import Unbound
 
 ZONE = """\
 $ORIGIN corp.example.

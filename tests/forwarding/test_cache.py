@@ -9,8 +9,9 @@ from typing import Any
 
 from dns.flags import Flag
 from expecting import data, errors, has, kill_forwarder, metric, said, to, wait_for_forwarder
+from misbehaving import Misbehaving
 from running import RunningServer, wait_for
-from upstreams import Misbehaving, Unbound
+from upstreams import Unbound
 
 
 def flush(server: RunningServer, *names: str) -> str:

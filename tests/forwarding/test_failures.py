@@ -27,8 +27,9 @@ from expecting import (
     to,
     wait_for_forwarder,
 )
+from misbehaving import Misbehaving
 from running import RunningServer, wait_for
-from upstreams import Misbehaving, Unbound, free_port
+from upstreams import Unbound, free_port
 
 MANY = 30_000
 EXTERNAL = {

@@ -57,6 +57,8 @@ class Host:
         made = subprocess.run(["ip", "netns", "add", self.name], capture_output=True, text=True)
         if made.returncode:
             raise NotAllowed(f"no network namespace can be made here: {made.stderr.strip()}")
+        self.address = ""
+        """Of IPv4, for a client's host."""
         self.ip("link set lo up")
 
     def ip(self, *commands: str) -> None:
@@ -138,6 +140,7 @@ class Laboratory:
             f"link set port{number} master br0 up",
         )
         made.ip(*self._interface("eth0", number))
+        made.address = f"10.99.0.{number}"
         asked = nameserver or self.addresses[-1]
         words = f"ndots:{ndots} {options}".strip()
         made.write("resolv.conf", f"nameserver {asked}\nsearch {SEARCH}\noptions {words}\n")

@@ -22,9 +22,10 @@ import dns.rcode
 import pytest
 from laboratory import Laboratory
 from lookups import AT_ONCE, CLIENTS, Client, Lookup, Question, all_at_once, named
+from misbehaving import Misbehaving
 from resolvers import leaked, outside, svcdns
 from running import wait_for
-from upstreams import Misbehaving, Unbound
+from upstreams import Unbound
 from world import ANY, OWN, SVC, ZONE, expected, expected_without_upstreams, leaves, seen
 
 NDOTS = (5, 1)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from svcdns.names.key import (
     MAX_NAME_OCTETS,
     BadName,
+    above,
     key_of,
     key_of_labels,
     key_of_wire,
@@ -99,6 +100,11 @@ def test_one_look_tells_whether_a_name_exists_is_empty_or_is_not_there(
 def test_parents_are_the_names_without_their_first_labels(labels: list[bytes]) -> None:
     expected = [key_of_labels(labels[at:]) for at in range(len(labels))]
     assert parent_keys(key_of_labels(labels)) == expected
+
+
+@given(NAMES)
+def test_the_name_above_is_the_one_without_the_first_label(labels: list[bytes]) -> None:
+    assert above(key_of_labels(labels)) == key_of_labels(labels[1:]), "and above the root is the root"
 
 
 @given(st.text(max_size=80))

@@ -162,5 +162,5 @@ def test_what_else_may_come_back(tmp_path: Path, octets: bytes, expected: str) -
 
 def test_a_server_that_forwards_nothing(tmp_path: Path) -> None:
     with RunningServer(workers=1, config="[forward]\nupstreams = []\n") as server:
-        text = f"the server on {server.data} forwards nothing (or not yet), so there is nothing to forget"
+        text = f"the server on {server.data} can forget nothing now: its log says why"
         assert refused(tmp_path, "--data", str(server.data)) == text

@@ -80,6 +80,35 @@ def test_what_may_not(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("9.9.9.9#5353", "9.9.9.9:5353"),
+        ("9.9.9.9@5353", "9.9.9.9:5353"),
+        ("9.9.9.9#53", "9.9.9.9"),
+        ("tcp://9.9.9.9@5353", "tcp://9.9.9.9:5353"),
+        ("2001:db8::1#5353", "[2001:db8::1]:5353"),
+        ("[2001:db8::1]@5353", "[2001:db8::1]:5353"),
+        ("tls://9.9.9.9#8853", "tls://9.9.9.9:8853"),
+        ("tls://9.9.9.9@8853#dns.quad9.net", "tls://9.9.9.9:8853#dns.quad9.net"),
+        ("9.9.9.9@853#dns.quad9.net", "tls://9.9.9.9#dns.quad9.net"),
+    ],
+)
+def test_the_ports_of_dnsmasq_and_unbound_are_understood_but_not_taken(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match="a port stands behind a colon") as caught:
+        parse(text)
+    assert f"did you mean {meant}? allowed: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["9.9.9.9#0", "9.9.9.9#99999", "9.9.9#53", "fe80::1@53", "0.0.0.0#53", "9.9.9.9#a"]
+)
+def test_nothing_is_guessed_that_is_no_upstream(text: str) -> None:
+    with pytest.raises(ValueError, match="allowed: ") as caught:
+        parse(text)
+    assert "did you mean" not in str(caught.value)
+
+
 @given(st.text() | st.from_regex(r"(tcp|tls|https)://[^ ]{0,20}") | st.text("019.:[]#/%@abctls", max_size=30))
 def test_any_text_is_refused_or_has_one_spelling(text: str) -> None:
     try:

@@ -9,6 +9,7 @@
 * Stale answers stand in when upstreams fail (RFC 8767), at once while all of them are known to be down:
   probes, not clients, find out when they are back.
 * What a flight brings is in the cache before anybody hears of it, so that nobody asks again.
+* Who knows the DS of a name is who has the name above it (RFC 4035 section 3.1.4.1): its pool is asked.
 * An answer that must not be kept ends what was kept before: it would come back as a stale answer.
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from svcdns.config import CacheConfig
+from svcdns.names.key import above
 from svcdns.store.cache import Cache, now
 
 from .. import cached, codes
@@ -69,9 +71,13 @@ class Flights:
         """Return how many flights there are."""
         return len(self._waiting)
 
-    def has_pool(self, key: bytes) -> bool:
-        """Say whether there is anybody to be asked for a name (its key)."""
-        return self._pool_of(key) is not None
+    def has_pool(self, key: bytes, rrtype: int) -> bool:
+        """Say whether there is anybody to be asked for a name (its key) and type."""
+        return self._pool_of(asked_at(key, rrtype)) is not None
+
+    def is_under_way(self, key: bytes, rrtype: int) -> bool:
+        """Say whether upstreams are being asked for a name (its key) and type, whatever DO and CD are."""
+        return any(Ask(key, rrtype, do, cd) in self._waiting for do in (False, True) for cd in (False, True))
 
     def fresh(self, ask: Ask) -> bytes | None:
         """Return what the cache holds for a question, if it hasn't run out."""
@@ -123,7 +129,7 @@ class Flights:
 
     async def _resolve(self, ask: Ask) -> bytes:
         """Return what upstreams or the cache say, and keep it."""
-        pool = self._pool_of(ask.key)
+        pool = self._pool_of(asked_at(ask.key, ask.rrtype))
         if pool is None:
             return cached.failure(codes.EDE_NOT_AUTHORITATIVE, now())
         key = _key(ask)
@@ -148,6 +154,11 @@ class Flights:
     def _keep(self, key: bytes, reply: bytes) -> bytes:
         self._cache.put(key, reply)
         return reply
+
+
+def asked_at(key: bytes, rrtype: int) -> bytes:
+    """Return the key of the name whose upstreams know what is asked for."""
+    return above(key) if rrtype == codes.DS else key
 
 
 def _key(ask: Ask) -> bytes:

@@ -37,7 +37,7 @@ class GainedZones:
         if gained := zones - self._known:
             forgotten = await self._forget()
             if forgotten:
-                log.info("%d forwarded answers that lead to what is now ours are forgotten", forgotten)
+                log.info("forwarded answers that lead to what is now ours are forgotten: %d", forgotten)
             self._tell_of_hidden(gained)
         self._known = zones
 

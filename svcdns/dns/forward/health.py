@@ -45,12 +45,15 @@ class Health:
         upstream: Upstream,
         zone: bytes = b"",
         *,
+        address: str = "",
         came_back: Callable[[Health], None] = lambda health: None,
         interval: float = PROBE_SECONDS,
     ) -> None:
         """`zone` is the key of what it is asked for; `came_back` is called when it answers again."""
         self.upstream = upstream
         self.zone = zone
+        self.address = address
+        """Without a scope; "" where the system resolves a name."""
         self.up = True
         self.looped = False
         """Whether what is sent there comes back to us; set by `loops`."""

@@ -3,9 +3,11 @@
     those that are up, by policy; then those that are down; round after round
 
 * One try takes TRY_SECONDS at most, all of them TOTAL_SECONDS.  A lost packet costs one try, not the answer.
-* SERVFAIL, REFUSED, NOTIMP and FORMERR: the next upstream may know better; the one that said so isn't
-  asked again for this question.  Any other reply is the answer; one that is truncated (TCP fails there)
-  only where no other upstream that is up has a whole one.
+* NOERROR, NXDOMAIN and YXDOMAIN are answers.  Any other rcode says nothing about the name, and those
+  between two servers (BADVERS, NOTAUTH, ...) mean nothing to clients: the next upstream may know better;
+  the one that said so isn't asked again for this question.
+* An answer that is truncated (TCP fails there) is given only where no other upstream that is up has a
+  whole one.
 * A round begins no sooner than TRY_SECONDS after the one before: refused connections come back at once,
   and asking again at once would be a busy loop.
 * While all are known to be down, a question takes TRY_SECONDS instead: probes find within a second which
@@ -39,12 +41,27 @@ TOTAL_SECONDS = 3.0
 _LEAST_SECONDS = 0.05
 """No reply comes in less: not worth a try."""
 _MOST_TEXT = 100
-_NO_ANSWER = {
+_ANSWERS = frozenset({codes.NOERROR, codes.NXDOMAIN, codes.YXDOMAIN})
+_RCODES = {
     codes.FORMERR: "FORMERR",
     codes.SERVFAIL: "SERVFAIL",
     codes.NOTIMP: "NOTIMP",
     codes.REFUSED: "REFUSED",
+    7: "YXRRSET",
+    8: "NXRRSET",
+    codes.NOTAUTH: "NOTAUTH",
+    10: "NOTZONE",
+    11: "DSOTYPENI",
+    codes.BADVERS: "BADVERS",
+    17: "BADKEY",
+    18: "BADTIME",
+    19: "BADMODE",
+    20: "BADNAME",
+    21: "BADALG",
+    22: "BADTRUNC",
+    23: "BADCOOKIE",
 }
+"""Those that are no answers, by their IANA names."""
 _OURS_TO_SAY = frozenset({codes.EDE_STALE_ANSWER, 4, codes.EDE_STALE_NXDOMAIN, 29})
 """EDEs of answers, not of failures: stale, forged, synthesized."""
 _PRIVATE_EDE = 49152
@@ -92,7 +109,7 @@ class Pool:
                 except NoReply as missed:
                     heard[health] = missed
                     continue
-                if received.rcode in _NO_ANSWER:
+                if received.rcode not in _ANSWERS:
                     heard[health] = received
                 elif received.truncated:
                     heard[health] = short = received
@@ -181,7 +198,7 @@ def _ede(heard: _Heard) -> int:
 
 
 def _in_short(one: Received | UselessReply) -> str:
-    return _NO_ANSWER[one.rcode] if isinstance(one, Received) else "what can't be passed on"
+    return _rcode(one) if isinstance(one, Received) else "what can't be passed on"
 
 
 def _in_full(heard: _Heard) -> str:
@@ -192,5 +209,9 @@ def _in_full(heard: _Heard) -> str:
 def _said(one: Received | NoReply) -> str:
     if isinstance(one, NoReply):
         return str(one)
-    rcode = _NO_ANSWER[one.rcode]
+    rcode = _rcode(one)
     return rcode if one.ede is None else f"{rcode} (EDE {one.ede})"
+
+
+def _rcode(received: Received) -> str:
+    return _RCODES.get(received.rcode) or f"RCODE{received.rcode}"

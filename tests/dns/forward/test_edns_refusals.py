@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import dns.message
 import pytest
-from upstreams import Misbehaving
+from misbehaving import Misbehaving
 
 from svcdns.dns import codes
 from svcdns.dns.forward import upstream as upstream_module

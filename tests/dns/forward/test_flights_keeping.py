@@ -85,6 +85,6 @@ def test_another_type_of_the_name_is_left_alone(sky: Sky) -> None:
 
 
 def test_it_says_whether_there_is_anybody_to_ask(sky: Sky) -> None:
-    assert sky.flights.has_pool(WWW.key)
+    assert sky.flights.has_pool(WWW.key, WWW.rrtype)
     sky.pool = None
-    assert not sky.flights.has_pool(WWW.key)
+    assert not sky.flights.has_pool(WWW.key, WWW.rrtype)

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from upstreams import HOST, Certificates, Misbehaving
+from misbehaving import Misbehaving
+from upstreams import HOST, Certificates
 
 from svcdns.dns import codes
 from svcdns.dns.forward import stream_upstream

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 import dns.message
 import pytest
+from misbehaving import Misbehaving
 from running import wait_for
-from upstreams import Knot, Misbehaving, Unbound
+from upstreams import Knot, Unbound
 
 from svcdns.config import POLICIES
 from svcdns.dns import codes

@@ -12,7 +12,8 @@ from typing import Any
 import dns.message
 import pytest
 from dns import edns, rcode
-from upstreams import Misbehaving, free_port
+from misbehaving import Misbehaving
+from upstreams import free_port
 
 from svcdns.dns import codes
 from svcdns.dns.forward.ask import Ask, Received, Unresolved
@@ -118,6 +119,50 @@ def failure(*servers: Misbehaving, and_gone: int = 0) -> Unresolved:
 )
 def test_clients_hear_how_many_said_what(servers: list[Failing], and_gone: int, text: str) -> None:
     assert str(failure(*servers, and_gone=and_gone)) == text
+
+
+HOP_BY_HOP = [
+    (rcode.YXRRSET, "YXRRSET"),
+    (rcode.NOTAUTH, "NOTAUTH"),
+    (rcode.BADVERS, "BADVERS"),
+    (rcode.BADCOOKIE, "BADCOOKIE"),
+    (rcode.Rcode.make(12), "RCODE12"),
+    (rcode.Rcode.make(24), "RCODE24"),
+    (rcode.Rcode.make(4095), "RCODE4095"),
+]
+"""Rcodes between us and an upstream, or none that anybody knows: they say nothing about the name."""
+
+
+@pytest.mark.parametrize(("code", "text"), HOP_BY_HOP)
+def test_what_is_between_us_and_an_upstream_is_no_answer(code: rcode.Rcode, text: str) -> None:
+    server = Failing(None, code)
+    why = failure(server)
+    assert (why.ede, str(why)) == (codes.EDE_NO_REACHABLE_UPSTREAM, f"the upstream said {text}")
+    assert server.count == 1, "it is not asked again"
+
+
+@pytest.mark.parametrize("code", [code for code, _ in HOP_BY_HOP])
+def test_then_the_next_one_is_asked(code: rcode.Rcode) -> None:
+    async def run() -> None:
+        async with pool_of(bad.address, good.address) as pool:
+            received = await pool.resolve(ask_for("www.example.org"))
+            assert (received.rcode, received.counts[0]) == (codes.NOERROR, 1)
+            assert (bad.count, good.count) == (1, 1)
+            assert pool.upstreams[0].up, "who answers is there, whatever it says"
+
+    with all_of(Failing(None, code), Misbehaving()) as (bad, good):
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize("code", [rcode.NXDOMAIN, rcode.YXDOMAIN])
+def test_what_is_said_about_the_name_is_an_answer(code: rcode.Rcode) -> None:
+    async def run() -> None:
+        async with pool_of(first.address, other.address) as pool:
+            assert (await pool.resolve(ask_for("www.example.org"))).rcode == code
+            assert other.count == 0
+
+    with all_of(Failing(None, code), Misbehaving()) as (first, other):
+        asyncio.run(run())
 
 
 def test_a_loop_is_counted_too() -> None:

@@ -16,7 +16,8 @@ import dns.edns
 import dns.message
 import dns.rdatatype
 import pytest
-from upstreams import HOST, Certificates, Knot, Misbehaving, Unbound, free_port
+from misbehaving import Misbehaving
+from upstreams import HOST, Certificates, Knot, Unbound, free_port
 
 from svcdns.dns.forward import stream_upstream
 from svcdns.dns.forward.ask import Ask, Received
