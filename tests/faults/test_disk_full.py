@@ -5,16 +5,15 @@ The data folder lies on a small file system of the test's own (tmpfs), which nee
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from calls import SERVICES, Calls, fqdn, service
 from running import GUARD_SECONDS, RunningServer, wait_for
+from small_disk import Ballast, small_disk
 from witness import Answer, Witness, address, there
 
 from svcdns.server.counters import WRITER
@@ -24,48 +23,22 @@ WORKERS = 2
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """An empty file system of eight MiB."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "svcdns-test", str(place)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount here")
-    if done.returncode:
-        pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-class Ballast:
-    """A file that takes all the room there is."""
-
-    def __init__(self, disk: Path) -> None:
-        self._path = disk / "ballast"
-        self._file = self._path.open("wb", buffering=0)
-
-    def fill(self) -> None:
-        try:
-            while True:
-                self._file.write(bytes(4096))
-        except OSError as full:
-            assert full.errno == errno.ENOSPC
-
-    def drop(self) -> None:
-        self._file.close()
-        self._path.unlink()
+    with small_disk(place, f"size={SIZE}"):
+        yield place
 
 
 @pytest.fixture
-def ballast(small_disk: Path) -> Ballast:
-    return Ballast(small_disk)
+def ballast(disk: Path) -> Ballast:
+    return Ballast(disk)
 
 
 @pytest.fixture
-def server(small_disk: Path) -> Iterator[RunningServer]:
-    with RunningServer(workers=WORKERS, data=small_disk / "data") as running:
+def server(disk: Path) -> Iterator[RunningServer]:
+    with RunningServer(workers=WORKERS, data=disk / "data") as running:
         yield running
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 from expecting import kill_forwarder, to, wait_for_forwarder
 from running import RunningServer, wait_for
+from small_disk import small_disk, take_all_inodes
 from upstreams import Unbound
 
 from svcdns.dns.forward.control import SOCKET
@@ -26,28 +25,8 @@ def data(tmp_path: Path) -> Iterator[Path]:
     """A data folder on a file system that has room for few files."""
     place = tmp_path / "data"
     place.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"nr_inodes={INODES},mode=700", "svcdns-test", str(place)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount here")
-    if done.returncode:
-        pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def take_all_inodes(folder: Path) -> list[Path]:
-    """Make files until there is no room for another; return them."""
-    made: list[Path] = []
-    try:
-        for number in itertools.count():
-            file = folder / f"ballast-{number}"
-            file.touch()
-            made.append(file)
-    except OSError as full:
-        assert full.errno == errno.ENOSPC
-    return made
+    with small_disk(place, f"nr_inodes={INODES}"):
+        yield place
 
 
 def can_flush(server: RunningServer) -> bool:

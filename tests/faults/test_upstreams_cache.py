@@ -6,17 +6,16 @@ It is a cache: all of it may be lost, and what is lost costs a question upstream
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from expecting import WEB_NAME, metric, to
 from running import RunningServer, wait_for
+from small_disk import Ballast, small_disk
 from stub_clients import Clients, Question, Result, ask, serve
 from upstreams import Unbound
 
@@ -157,42 +156,21 @@ def test_without_room_on_disk_names_are_answered_and_with_room_kept_again(
         pass  # a data folder has to be the server's own
     shutil.rmtree(home)
     home.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "svcdns-test", str(home)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount here")
-    if done.returncode:
-        pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
-    try:
-        with to(upstream.address, data=data) as server:
-            serve(server)
-            with Clients(server.dns, mixed) as clients:
-                clients.until(MORE)
-                fill(home / "ballast")
-                clients.until(2 * MORE)
-                (home / "ballast").unlink()
-                clients.until(MORE)
-            check(clients.results)
-            assert "Traceback" not in server.log()
-            counters = server.counters()
-            assert not any(counters.get(row, "restarts") for row in range(counters.forwarder + 1))
-            ask(server.dns, Question("kept.load.example"))
-            wait_for(
-                lambda: (
-                    ask(server.dns, Question("kept.load.example")) and metric(server, "svcdns_cache_entries")
-                ),
-                "answers to be kept again",
-            )
-    finally:
-        subprocess.run(["umount", "--lazy", str(home)], check=True)
-
-
-def fill(ballast: Path) -> None:
-    """Take all the room there is."""
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(PAGE))
-        except OSError as full:
-            assert full.errno == errno.ENOSPC
+    with small_disk(home, f"size={DISK}"), to(upstream.address, data=data) as server:
+        serve(server)
+        with Clients(server.dns, mixed) as clients:
+            clients.until(MORE)
+            ballast = Ballast(home)
+            ballast.fill()
+            clients.until(2 * MORE)
+            ballast.drop()
+            clients.until(MORE)
+        check(clients.results)
+        assert "Traceback" not in server.log()
+        counters = server.counters()
+        assert not any(counters.get(row, "restarts") for row in range(counters.forwarder + 1))
+        ask(server.dns, Question("kept.load.example"))
+        wait_for(
+            lambda: ask(server.dns, Question("kept.load.example")) and metric(server, "svcdns_cache_entries"),
+            "answers to be kept again",
+        )

@@ -100,12 +100,7 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
         raise Garbage("the ID is another one")
     name = ask.name or wire_of_key(ask.key)
     end = 16 + len(name)
-    asked = wire[12:end]
-    # Octets of length are below "A" and pointers above "z", so that lower() changes letters only.
-    if questions != 1 or (
-        asked != (plain := name + _TYPE_IN.pack(ask.rrtype, codes.IN))
-        and (asked[:-4].lower() != name.lower() or asked[-4:] != plain[-4:])
-    ):
+    if questions != 1 or not _is_same(wire[12:end], name + _TYPE_IN.pack(ask.rrtype, codes.IN)):
         raise Garbage("the question is another one")
     if flags & _TC:
         question = wire[:4] + _ONE_QUESTION + wire[12:end]
@@ -184,13 +179,24 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
         additionals -= 1
         wire = wire[:10] + additionals.to_bytes(2) + wire[12:opt_from]
 
-    lifetime = None
-    if rcode == codes.NOERROR and answered:
-        lifetime = min(ttls)
-    elif rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
-        lifetime = min(min(ttls), minimum if minimum < _NO_TTL else 0)
+    lifetime = _lifetime(rcode, answered, ttls, minimum)
     rrs = answers, authorities, additionals
     return Received(wire, end, rcode, False, rrs, tuple(ttl_at), lifetime, ede, answered)
+
+
+def _is_same(asked: bytes, ours: bytes) -> bool:
+    """Say whether two questions (name, type, class) are equal but for the letter case of the name."""
+    # Octets of length are below "A" and pointers above "z", so that lower() changes letters only.
+    return asked == ours or (asked[:-4].lower() == ours[:-4].lower() and asked[-4:] == ours[-4:])
+
+
+def _lifetime(rcode: int, answered: bool, ttls: list[int], minimum: int | None) -> int | None:
+    """Return how many seconds an answer may be kept; `minimum` is that of its SOA (RFC 2308 section 5)."""
+    if rcode == codes.NOERROR and answered:
+        return min(ttls)
+    if rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
+        return min(min(ttls), minimum if minimum < _NO_TTL else 0)
+    return None
 
 
 def _answered(wire: bytes, at: int, count: int, name: bytes, rrtype: int) -> bool:

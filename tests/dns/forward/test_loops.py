@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import dns.flags
@@ -26,20 +26,6 @@ from svcdns.dns.forward.ask import Ask, Unresolved
 from svcdns.dns.forward.loops import LoopWatch, probe
 from svcdns.dns.forward.routes import Routes
 from svcdns.names.key import MAX_NAME_OCTETS, key_of, key_of_wire
-
-
-@pytest.fixture(scope="module")
-def unbound(need: Callable[[str], str]) -> Iterator[Unbound]:
-    need("unbound")
-    with Unbound("web.example.org. 300 IN A 192.0.2.1", tls=False, https=False) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def knot(need: Callable[[str], str]) -> Iterator[Knot]:
-    need("knotd")
-    with Knot("web.example.org. 300 IN A 192.0.2.2\nweb.corp.example. 300 IN A 192.0.2.3") as server:
-        yield server
 
 
 class Front:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,21 +20,6 @@ from svcdns.dns import codes
 from svcdns.dns.forward.ask import Received, Unresolved
 from svcdns.dns.forward.routes import Routes
 from svcdns.names.key import key_of
-
-
-@pytest.fixture(scope="module")
-def unbound(need: Callable[[str], str]) -> Iterator[Unbound]:
-    need("unbound")
-    with Unbound("web.example.org. 300 IN A 192.0.2.1", tls=False, https=False) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def knot(need: Callable[[str], str]) -> Iterator[Knot]:
-    need("knotd")
-    with Knot("web.example.org. 300 IN A 192.0.2.2\nweb.corp.example. 300 IN A 192.0.2.3") as server:
-        yield server
-
 
 # Zones
 
