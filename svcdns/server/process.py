@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -15,6 +16,8 @@ from svcdns.config import Config
 from . import logs
 from .handoff import FATAL, Handoff, take
 
+log = logging.getLogger(__name__)
+
 OPEN_FILES = 65_536
 """Most files we ask for: each watch and each TCP client holds one; the usual soft limit is 1,024."""
 
@@ -24,6 +27,10 @@ Main = Callable[[Handoff, Config, asyncio.Event], Coroutine[Any, Any, None]]
 
 class Fatal(Exception):
     """A mistake in configuration or data that starting again can't cure; the text is one line."""
+
+
+class NotNow(Exception):
+    """What may be cured by the time of the next start, such as a full disk; the text is one line."""
 
 
 def run(main: Main, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> NoReturn:
@@ -41,6 +48,9 @@ def run(main: Main, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
     except Fatal as fatal:
         print(f"svcdns: {fatal}", file=sys.stderr, flush=True)
         sys.exit(FATAL)
+    except NotNow as trouble:
+        log.error("%s", trouble)
+        sys.exit(1)
     sys.exit(0)
 
 

@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import lmdb
@@ -26,6 +27,7 @@ from svcdns.api.auth.authority import Authority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.config import ApiConfig, Config
 from svcdns.config_access import mistakes
+from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
 from svcdns.registry.generation import NewerLayout
 from svcdns.registry.manifests import (
@@ -44,7 +46,7 @@ from .api_site import serving
 from .counters import WRITER, Counters, reasons
 from .handoff import Handoff
 from .metrics import Metrics
-from .process import Fatal, run
+from .process import Fatal, NotNow, run
 from .readers import Readers
 
 CHECK_READERS_SECONDS = 10.0
@@ -71,7 +73,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
         )
         async with (
-            _started(registry),
+            _started(registry, config.data),
             _api(handoff, config.api, registry, counters, metrics),
             _loop_of(watcher.run()),
         ):
@@ -119,11 +121,13 @@ def _read_manifests(config: Config) -> list[Manifest]:
 
 
 @contextlib.asynccontextmanager
-async def _started(registry: Registry) -> AsyncIterator[None]:
+async def _started(registry: Registry, folder: Path) -> AsyncIterator[None]:
     try:
         await registry.start()
     except NewerLayout as newer:
         raise Fatal(str(newer)) from None
+    except (lmdb.Error, StatusError) as refused:
+        raise NotNow(f"the data in {folder} can't be written: {refused}") from None
     try:
         yield
     finally:

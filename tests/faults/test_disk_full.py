@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,3 +116,20 @@ def test_a_start_on_a_full_disk_says_so_in_one_line(server: RunningServer, balla
     ballast.drop()
     server.start()
     assert answers(server, "web") == {web}
+
+
+def test_the_first_start_waits_for_room_and_says_so(tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    with small_disk(place, "size=64k"):
+        server = RunningServer(workers=1, data=place / "data")
+        server.launch()
+        try:
+            text = f"the data in {server.data} can't be written: "
+            wait_for(lambda: text in server.log() and "No space left on device" in server.log(), "a line")
+            assert "Traceback" not in server.log()
+            subprocess.run(["mount", "-o", f"remount,size={SIZE}", str(place)], check=True)
+            wait_for(lambda: "svcdns ready: " in server.log(), "the server, with room")
+            assert "Traceback" not in server.log()
+        finally:
+            server.close()
