@@ -89,7 +89,7 @@ class _Forwarding:
         self._routes = Routes(config.forward, dns_endpoints(config))
         border = Border(store.begin, elsewhere(config.forward))
         self._gained = GainedZones(border, cache)
-        self._flights = Flights(self._routes.pool, cache, config.cache, leads_back=border.crossing)
+        self._flights = Flights(self._routes.pool, cache, config.cache, crosses=border.crossing)
         self._forwarder = Forwarder(
             [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
             [socket.socket(fileno=descriptor) for descriptor in handoff.links],

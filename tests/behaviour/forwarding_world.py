@@ -93,7 +93,7 @@ class ForwardingWorld(World):
         cache = Cache(self.folder, own.cache.octets)
         self.routes = Routes(own.forward, [])
         border = Border(self.snapshots.begin, elsewhere(own.forward))
-        self.flights = Flights(self.routes.pool, cache, own.cache, leads_back=border.crossing)
+        self.flights = Flights(self.routes.pool, cache, own.cache, crosses=border.crossing)
         self.forwarder = Forwarder(
             [udp],
             [forwarders_end],

@@ -53,13 +53,13 @@ class Flights:
         cache: Cache,
         config: CacheConfig,
         *,
-        leads_back: Callable[[Ask, bytes], object] = lambda *_: None,
+        crosses: Callable[[Ask, bytes], object] = lambda *_: None,
     ) -> None:
         """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it.
 
-        `leads_back` says of a packed reply whether it leads to a name of ours: these are not kept.
+        `crosses` says of a packed reply whether it leads to a name that others speak for: these are not kept.
         """
-        self._leads_back = leads_back
+        self._crosses = crosses
         self._pool_of = pool_of
         self._cache = cache
         self._config = config
@@ -141,7 +141,7 @@ class Flights:
             return self._keep(key, self._stale(key) or cached.failure(failed.ede, now(), str(failed)))
         time = now()
         reply = cached.pack(received, time, self._config)
-        if cached.is_fresh(reply, time) and not self._leads_back(ask, reply):
+        if cached.is_fresh(reply, time) and not self._crosses(ask, reply):
             return self._keep(key, reply)
         if received.rcode in (codes.NOERROR, codes.NXDOMAIN):
             self._cache.remove(key)

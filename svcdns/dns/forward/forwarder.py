@@ -141,34 +141,40 @@ class Forwarder:
         except Malformed:
             return  # a worker has read it before: it can't be
         frame = Frame(errand.packet, question.end, question.edns, self._udp_size, errand.ticket > 0, True)
+        reply: bytes | None
         if view is None:
-            self._send(errand, link, refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY))
-            return
-        if question.rrtype == codes.HINFO and (
-            self._is_probe(question.key) or self._circles.is_probe(question.key)
-        ):
+            reply = refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY)
+        elif question.rrtype == codes.HINFO and self._is_probe_of_ours(question.key):
             self._counters.slots[tally.FORWARD_LOOPS] += 1
-            self._send(errand, link, refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop"))
-            return
+            reply = refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop")
+        else:
+            reply = self._ask_zones(errand, link, view, question, frame)
+        if reply is not None:
+            self._send(errand, link, reply)
+
+    def _is_probe_of_ours(self, key: bytes) -> bool:
+        return self._is_probe(key) or self._circles.is_probe(key)
+
+    def _ask_zones(
+        self, errand: Errand, link: socket.socket, view: View, question: Question, frame: Frame
+    ) -> bytes | None:
+        """Return what can be said without upstreams; None where they are asked, and answer later."""
         draft = answer_name(view, question.name, question.key, question.rrtype, True)
+        outside = draft.outside
         if draft.zone is not None and not self._may_ask_names(errand):
-            self._send(errand, link, refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
-            return
-        if draft.outside is None:
-            self._send(errand, link, write(frame, draft))
-            return
-        if draft.outside.key.startswith(SPECIAL):
-            self._send(errand, link, write(frame, answer_special(draft, question.rrtype)))
-            return
-        if not self._flights.has_pool(draft.outside.key, question.rrtype):
-            self._send(errand, link, self._nobody_to_ask(view, question, frame))
-            return
-        if self._goes_round(errand, link, view, question, frame, draft):
-            return
-        do = question.edns is not None and question.edns.do
-        cd = bool(errand.packet[3] & _CD)
-        ask = Ask(draft.outside.key, question.rrtype, do, cd, draft.outside.wire)
-        self._look_up(_Waiting(errand, link, _counted(errand), question, frame, draft, view.table, ask))
+            return refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED)
+        if outside is None:
+            return write(frame, draft)
+        if outside.key.startswith(SPECIAL):
+            return write(frame, answer_special(draft, question.rrtype))
+        if not self._flights.has_pool(outside.key, question.rrtype):
+            return self._nobody_to_ask(view, question, frame)
+        if not self._goes_round(errand, link, view, question, frame, draft):
+            do = question.edns is not None and question.edns.do
+            cd = bool(errand.packet[3] & _CD)
+            ask = Ask(outside.key, question.rrtype, do, cd, outside.wire)
+            self._look_up(_Waiting(errand, link, _counted(errand), question, frame, draft, view.table, ask))
+        return None
 
     def _goes_round(
         self, errand: Errand, link: socket.socket, view: View, question: Question, frame: Frame, draft: Draft
