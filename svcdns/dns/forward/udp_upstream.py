@@ -11,7 +11,7 @@ Where TCP fails, the truncated reply is what there is: it shows life, and is han
 What fails the check is counted and waiting goes on, so that nobody can end a try with one bad datagram.
 A connected socket also says at once when nothing listens there (ECONNREFUSED).
 
-A socket and a callback of the loop, no datagram protocol of asyncio: that costs several times as much.
+A socket and a callback (see `arrivals`), no datagram protocol of asyncio: that costs several times as much.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import asyncio
 import logging
 import os
 import socket
+from functools import partial
 
+from .arrivals import Arrivals
 from .ask import Ask, Received
 from .query import message
 from .received import Garbage, Unusable, read
@@ -44,6 +46,7 @@ class UdpUpstream:
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._tcp = StreamUpstream(name, host, port)
         self._habit = EdnsHabit()
+        self._arrivals = Arrivals()
         self._waiting: set[asyncio.Future[Received]] = set()
         self._closed = False
 
@@ -70,6 +73,7 @@ class UdpUpstream:
         for future in self._waiting:
             if not future.done():
                 future.set_exception(NoReply("it was closed"))
+        self._arrivals.close()
         await self._tcp.close()
 
     async def _ask(self, ask: Ask, deadline: float, edns: bool) -> Received:
@@ -85,15 +89,14 @@ class UdpUpstream:
         try:
             sock.connect(self._place)
             sock.send(message(ask, ident, edns=edns))
-            loop.add_reader(sock.fileno(), self._receive, sock, ask, ident, edns, future)
+            self._arrivals.watch(sock, partial(self._receive, sock, ask, ident, edns, future))
             self._waiting.add(future)
             return await until(deadline, future)
         except OSError as wrong:
             raise no_reply(wrong) from None
         finally:
             self._waiting.discard(future)
-            loop.remove_reader(sock.fileno())
-            sock.close()
+            self._arrivals.end(sock)
 
     def _receive(
         self, sock: socket.socket, ask: Ask, ident: int, edns: bool, future: asyncio.Future[Received]

@@ -37,6 +37,7 @@ _LOCAL = frozenset(
         errno.ENFILE,
         errno.ENOBUFS,
         errno.ENOMEM,
+        errno.ENOSPC,  # fs.epoll.max_user_watches
         errno.EADDRNOTAVAIL,
         errno.EAGAIN,  # what a UDP socket gets when all ports are taken
         errno.EPERM,  # a firewall of this host

@@ -75,10 +75,16 @@ async def upstream(text: str, ca: Path | None = None) -> AsyncIterator[Upstream]
 
 
 def left_over() -> list[object]:
-    """Return tasks beside the running one and sockets in this loop."""
+    """Return tasks beside the running one and sockets in this loop, also by way of another epoll object."""
     loop: Any = asyncio.get_running_loop()
-    tasks: list[object] = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    return tasks + [key for key in loop._selector.get_map().values() if key.fd != loop._ssock.fileno()]
+    found: list[object] = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for key in loop._selector.get_map().values():
+        if os.readlink(f"/proc/self/fd/{key.fd}") == "anon_inode:[eventpoll]":
+            watched = Path(f"/proc/self/fdinfo/{key.fd}").read_text()
+            found += [line for line in watched.splitlines() if line.startswith("tfd:")]
+        elif key.fd != loop._ssock.fileno():
+            found.append(key)
+    return found
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
