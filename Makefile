@@ -23,6 +23,7 @@ soak: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check svcdns tests bench tools
 	$(BIN)/ruff format --check svcdns tests bench tools
+	$(BIN)/lint-imports
 
 types: $(VENV)/.dev
 	$(BIN)/mypy svcdns

@@ -19,12 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.tally import Tally
+from svcdns.dns.stats import Tally
 from svcdns.dns.udp import UdpListener
-from svcdns.names.key import key_of, wire_of
 from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
 from svcdns.store.environment import Store, open_store
 from svcdns.store.snapshot import SERVING, Serving, Snapshots, Zone, encode_serving
+from svcdns.wire.key import key_of, wire_of
 
 Z = "cluster.local"
 BATCH = 64

@@ -19,10 +19,10 @@ from typing import Any
 
 from measuring import headless, table
 
-from svcdns.config import Config
+from svcdns.config.sections import Config
 from svcdns.objects.kinds import POD, SERVICE
-from svcdns.registry.options import Patch, WriteOptions
 from svcdns.registry.registry import Registry
+from svcdns.registry.requests import Patch, WriteOptions
 from svcdns.store.environment import open_store
 
 SIZES = (10, 1_000, 5_000)

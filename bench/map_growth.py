@@ -20,7 +20,7 @@ import lmdb
 from flip_cost import fill, flip
 from measuring import table
 
-from svcdns.config import Config
+from svcdns.config.sections import Config
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import DATA_FILE, Store, open_store
 

@@ -13,12 +13,12 @@ from dnslib import RR
 from dnslib.dns import QTYPE
 from dnslib.label import DNSBuffer
 
-from svcdns.config import Config
-from svcdns.names.key import key_of
+from svcdns.config.sections import Config
 from svcdns.names.packed import find, wire_of_key
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import Snapshots
+from svcdns.wire.key import key_of
 
 
 class Running:

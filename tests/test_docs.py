@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from svcdns.config_values import OPTIONS
+from svcdns.config.options import OPTIONS
 
 DOCS = Path(__file__).parent.parent / "docs"
 

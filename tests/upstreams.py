@@ -32,7 +32,7 @@ from typing import Self
 
 from running import wait_for
 
-from svcdns import certificates
+from svcdns.cli import certificates
 
 HOST = "127.0.0.1"
 NAMES = ("dns.example", "localhost", HOST)

@@ -17,19 +17,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
-from svcdns.config import Config
+from svcdns.api.auth import audit
+from svcdns.api.auth.access_control import Admission
+from svcdns.api.auth.authentication import CHALLENGE
+from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, bad_request
 
-from . import bodies, health, paths, resolv_conf, review_kinds
+from . import bodies, health, paths, resolv_conf_route, review_kinds
 from .access_log import AccessLogger, server_log
-from .answers import Clock, method_not_allowed, no_such_path, status_answer
-from .auth import audit
-from .auth.admission import Admission
-from .auth.authentication import CHALLENGE
 from .documents import Documents
 from .health import Health, Metrics
 from .metrics import ApiMetrics
 from .parameters import boolean
+from .responses import Clock, method_not_allowed, no_such_path, status_answer
 from .reviews import Authority, Everyone, Reviews
 from .routes import Resources
 from .watches import Watches
@@ -183,14 +183,14 @@ class _Front:
         if (review := review_kinds.by_path(path)) is not None:
             return await self._reviews.answer(request, review)
         document = self._documents.find(request, path)
-        if document is None and path != resolv_conf.PATH and path not in health.QUIET:
+        if document is None and path != resolv_conf_route.PATH and path not in health.QUIET:
             raise no_such_path()
         if request.method not in paths.READ:
             raise method_not_allowed()
         if document is not None:
             return document.answer(request)
-        if path == resolv_conf.PATH:
-            return resolv_conf.answer(request, self._config)
+        if path == resolv_conf_route.PATH:
+            return resolv_conf_route.answer(request, self._config)
         if path == "/metrics":
             return health.metrics_answer(self._metrics)
         return health.health_answer(request, path, self._health)

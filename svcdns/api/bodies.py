@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import ClientError, http_exceptions, web
 
 from svcdns.objects.errors import StatusError, bad_request
-from svcdns.registry.options import Patch
+from svcdns.registry.requests import Patch
 
 from . import protobuf, yaml_body
 

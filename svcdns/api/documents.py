@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from . import discovery, openapi_v2, published_openapi
-from .accept import JSON, discovery_version
-from .answers import is_pretty
+from .negotiation import JSON, discovery_version
+from .responses import is_pretty
 
 _encode = msgspec.json.encode
 _PLAIN = ("/healthz", "/livez", "/metrics", "/readyz", "/resolv.conf")

@@ -12,7 +12,7 @@ import msgspec
 
 from svcdns.objects import openapi
 
-from .accept import media_types
+from .negotiation import media_types
 
 PATH = "/openapi/v2"
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"

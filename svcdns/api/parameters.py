@@ -14,7 +14,7 @@ from typing import Any
 from svcdns.objects.errors import Cause, bad_request, invalid
 from svcdns.objects.kinds import Kind
 from svcdns.objects.selectors import FieldSelector, LabelSelector
-from svcdns.registry.options import DeleteOptions, Selection, WriteOptions
+from svcdns.registry.requests import DeleteOptions, Selection, WriteOptions
 
 Query = Mapping[str, str]
 

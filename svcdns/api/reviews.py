@@ -21,7 +21,7 @@ from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
 from svcdns.objects.kinds import KINDS, NAMESPACE, Kind
 
-from . import answers, bodies, discovery, parameters
+from . import bodies, discovery, parameters, responses
 from .review_kinds import ACCESS, METHODS, REVIEWS, SELF, SELF_RULES
 
 Object = dict[str, Any]
@@ -97,7 +97,7 @@ class Reviews:
     async def answer(self, request: web.Request, kind: Kind) -> web.Response:
         """Answer a request to a review's path.  Raises StatusError."""
         if request.method not in METHODS:
-            refused = answers.status_answer(request, answers.method_not_allowed())
+            refused = responses.status_answer(request, responses.method_not_allowed())
             refused.headers["Allow"] = ", ".join(METHODS)
             return refused
         options = parameters.write_options(request.query)
@@ -107,7 +107,7 @@ class Reviews:
             raise invalid(kind.name, "", causes, kind.group)
         user = self._authority.user(request)
         octets = msgspec.json.encode({"metadata": {}, **review, "status": self._status(user, kind, review)})
-        return answers.json_answer(request, octets, status=201, warnings=warnings)
+        return responses.json_answer(request, octets, status=201, warnings=warnings)
 
     def _status(self, user: User, kind: Kind, review: Object) -> Object:
         if kind is SELF:

@@ -16,12 +16,12 @@ from aiohttp import web
 
 from svcdns.objects.errors import Cause, StatusError, not_found
 from svcdns.objects.kinds import POD, SERVICE
-from svcdns.registry.options import Page, Patch, WriteOptions, Written
+from svcdns.registry.requests import Page, Patch, WriteOptions, Written
 
-from . import answers, bodies, parameters
-from .answers import Clock
+from . import bodies, parameters, responses
 from .identity import agreed
 from .paths import Target
+from .responses import Clock
 from .watches import Watches
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Resources:
 
     def _get(self, request: web.Request, target: Target) -> web.Response:
         octets = self._registry.get(target.kind, target.namespace, target.name)
-        return answers.object_answer(request, target.kind, octets, self._clock)
+        return responses.object_answer(request, target.kind, octets, self._clock)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
         options = parameters.list_options(request.query, target.kind)
@@ -72,7 +72,7 @@ class Resources:
             target.kind, target.namespace, options.selection, options.limit, options.continue_
         )
         _check_revision(options, page)
-        return answers.list_answer(request, target.kind, page, self._clock)
+        return responses.list_answer(request, target.kind, page, self._clock)
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
@@ -110,8 +110,8 @@ class Resources:
         )
         if target.kind in _ANSWERED_WITH_OBJECT:
             return self._written(request, target, written, 200)
-        octets = answers.deleted_status(target.kind, msgspec.json.decode(written.object))
-        return answers.json_answer(request, octets, warnings=written.warnings)
+        octets = responses.deleted_status(target.kind, msgspec.json.decode(written.object))
+        return responses.json_answer(request, octets, warnings=written.warnings)
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
         selection = parameters.selection(request.query, target.kind)
@@ -119,10 +119,10 @@ class Resources:
         page = await self._finish(
             self._registry.delete_collection(target.kind, target.namespace, selection, options)
         )
-        return answers.list_answer(request, target.kind, page, self._clock)
+        return responses.list_answer(request, target.kind, page, self._clock)
 
     def _written(self, request: web.Request, target: Target, written: Written, status: int) -> web.Response:
-        return answers.object_answer(
+        return responses.object_answer(
             request, target.kind, written.object, self._clock, status=status, warnings=written.warnings
         )
 

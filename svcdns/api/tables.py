@@ -16,10 +16,10 @@ import msgspec
 
 from svcdns.objects import openapi
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
-from svcdns.registry.options import Page
+from svcdns.registry.requests import Page
 
-from . import cells
-from .event_cells import of_event
+from . import table_cells
+from .event_table_cells import of_event
 
 _CORE = "io.k8s.api.core.v1."
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -104,11 +104,11 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
 }
 
 _CELLS: dict[Kind, Callable[[dict[str, Any], float], list[str]]] = {
-    NAMESPACE: cells.of_namespace,
-    SERVICE: cells.of_service,
-    POD: cells.of_pod,
-    ENDPOINTSLICE: cells.of_endpointslice,
-    ENDPOINTS: cells.of_endpoints,
+    NAMESPACE: table_cells.of_namespace,
+    SERVICE: table_cells.of_service,
+    POD: table_cells.of_pod,
+    ENDPOINTSLICE: table_cells.of_endpointslice,
+    ENDPOINTS: table_cells.of_endpoints,
     EVENT: of_event,
 }
 

@@ -25,11 +25,11 @@ from aiohttp import web
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import Kind
-from svcdns.registry.options import Event, Page
+from svcdns.registry.requests import Event, Page
 
 from . import tables
-from .accept import JSON, table_version
 from .metrics import ApiMetrics
+from .negotiation import JSON, table_version
 from .parameters import ListOptions
 from .paths import Target
 

@@ -6,7 +6,7 @@
 Rules:
 
 * of the networks that hold an address the longest prefix decides, an address in none is refused
-  (svcdns.config_acl says what entries mean);
+  (svcdns.config.acl says what entries mean);
 * a client is known by the text of its address, as a socket gives it.  A worker looks up each client in one
   dict; only the first time does it cost more;
 * an IPv4 address that came through an IPv6 socket (::ffff:192.0.2.1) is that IPv4 address; a scope
@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from svcdns.config import AclConfig, Config, Network
-from svcdns.config_acl import Rules, rules_of
+from svcdns.config.acl import Rules, rules_of
+from svcdns.config.sections import AclConfig, Config, Network
 
 NAMES, FORWARD, TRANSFER = 1, 2, 4
 """Bits of rights: our own names, all other names, zone transfer."""

@@ -28,19 +28,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 
-from svcdns.store.cache import now
+from svcdns.cache import entry
+from svcdns.cache.store import now
+from svcdns.store.reading import Begin
 from svcdns.store.snapshot import Snapshot
+from svcdns.wire import codes, header
+from svcdns.wire.edns import Edns
+from svcdns.wire.question import Malformed, Question, parse, question_end
+from svcdns.wire.reply import Frame, refusal
 
-from . import cached, codes, tally
+from . import stats
 from .access import FORWARD, NAMES
 from .draft import Draft, answer_name
-from .edns import Edns
-from .handover import HAND_OVER
-from .plain import PlainPath, count_cached, no_cache
-from .question import Malformed, Question, parse, question_end
-from .reading import Begin
-from .reply import Frame, refusal, unresolved, write
-from .tally import TCP, UDP, Tally
+from .fast_path import PlainPath, count_cached, no_cache
+from .forward_link import HAND_OVER
+from .reply import unresolved, write
+from .stats import TCP, UDP, Tally
 from .view import TALLY_ZONE, View, ZoneTable
 
 log = logging.getLogger(__name__)
@@ -114,15 +117,15 @@ class Answerer:
 
     def _exact(self, packet: bytes, view: View | None, transport: int, rights: int) -> bytes | None:
         """Answer any message, step by step."""
-        if len(packet) < codes.HEADER_OCTETS or packet[2] & 0x80:
-            self.counters.slots[tally.SILENT] += 1
+        if len(packet) < header.OCTETS or packet[2] & 0x80:
+            self.counters.slots[stats.SILENT] += 1
             return None
         if packet[2] & 0x78:
             return self._not_query(packet, transport, rights)
         try:
             question = parse(packet)
         except Malformed as wrong:
-            self._count(tally.NO_ZONE, transport, 0, tally.FORMERR)
+            self._count(stats.NO_ZONE, transport, 0, stats.FORMERR)
             return refusal(self._frame(packet, wrong.end, None, transport, rights), codes.FORMERR)
         frame = self._frame(packet, question.end, question.edns, transport, rights)
         if question.edns is not None and question.edns.version != 0:
@@ -153,23 +156,23 @@ class Answerer:
         if draft.chain:
             return HAND_OVER
         do = question.edns is not None and question.edns.do
-        stored = self._cache(cached.key(question.key, question.rrtype, do, bool(frame.packet[3] & 0x10)))
+        stored = self._cache(entry.key(question.key, question.rrtype, do, bool(frame.packet[3] & 0x10)))
         time = now()
-        if stored is None or not cached.is_fresh(stored, time):
+        if stored is None or not entry.is_fresh(stored, time):
             return HAND_OVER
-        protocol_and_type = tally.slot(0, int(frame.tcp), question.rrtype, 0) - tally.REPLIES
+        protocol_and_type = stats.slot(0, int(frame.tcp), question.rrtype, 0) - stats.REPLIES
         count_cached(self.counters.slots, stored, protocol_and_type)
-        return above_ours(cached.reply(stored, time, frame), view.table, question.key)
+        return above_ours(entry.reply(stored, time, frame), view.table, question.key)
 
     def not_forwarded(self, packet: bytes, begin: Begin, transport: int) -> bytes:
         """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23).
 
         An alias of ours keeps what our zones say.
         """
-        self.counters.slots[tally.FORWARD_REFUSED] += 1
+        self.counters.slots[stats.FORWARD_REFUSED] += 1
         question = parse(packet)
         frame = self._frame(packet, question.end, question.edns, transport, FORWARD)
-        self._count(tally.FORWARD, transport, question.rrtype, tally.SERVFAIL)
+        self._count(stats.FORWARD, transport, question.rrtype, stats.SERVFAIL)
         snapshot = begin()
         try:
             self._look_at(snapshot)
@@ -184,7 +187,7 @@ class Answerer:
 
     def _not_query(self, packet: bytes, transport: int, rights: int) -> bytes:
         """Other opcodes lay their sections out in other ways; only the question may be repeated."""
-        self._count(tally.NO_ZONE, transport, 0, tally.NOTIMP)
+        self._count(stats.NO_ZONE, transport, 0, stats.NOTIMP)
         try:
             question = parse(packet)
         except Malformed:
@@ -199,31 +202,31 @@ class Answerer:
             return self._refuse(frame, question, codes.REFUSED)
         text = bytes((len(self._identity),)) + self._identity
         fixed = codes.TXT.to_bytes(2) + codes.CH.to_bytes(2) + bytes(4) + len(text).to_bytes(2)
-        self._count(tally.NO_ZONE, int(frame.tcp), question.rrtype, tally.OK)
+        self._count(stats.NO_ZONE, int(frame.tcp), question.rrtype, stats.OK)
         return write(frame, Draft(chain=[b"\xc0\x0c" + fixed + text]))
 
     def _panic(self, packet: bytes, transport: int, rights: int) -> bytes | None:
         log.exception("no answer to a message of %d octets: %s", len(packet), packet[:64].hex())
-        self.counters.slots[tally.PANICS] += 1
-        if len(packet) < codes.HEADER_OCTETS or packet[2] & 0x80:
+        self.counters.slots[stats.PANICS] += 1
+        if len(packet) < header.OCTETS or packet[2] & 0x80:
             return None
-        self._count(tally.NO_ZONE, transport, 0, tally.SERVFAIL)
+        self._count(stats.NO_ZONE, transport, 0, stats.SERVFAIL)
         return refusal(self._frame(packet, question_end(packet), None, transport, rights), codes.SERVFAIL)
 
     def _frame(self, packet: bytes, end: int, edns: Edns | None, transport: int, rights: int) -> Frame:
         return Frame(packet, end, edns, self.udp_size, transport == TCP, bool(rights & FORWARD))
 
     def _refuse(self, frame: Frame, question: Question, rcode: int, ede: int | None = None) -> bytes:
-        self._count(tally.NO_ZONE, int(frame.tcp), question.rrtype, tally.RCODE_SLOT[rcode])
+        self._count(stats.NO_ZONE, int(frame.tcp), question.rrtype, stats.RCODE_SLOT[rcode])
         return refusal(frame, rcode, ede)
 
     def _count_draft(self, draft: Draft, question: Question, transport: int) -> None:
-        zone = tally.NO_ZONE if draft.zone is None else TALLY_ZONE[draft.zone.kind]
-        rcode = tally.NODATA if draft.is_nodata else tally.RCODE_SLOT.get(draft.rcode, tally.OTHER_RCODE)
+        zone = stats.NO_ZONE if draft.zone is None else TALLY_ZONE[draft.zone.kind]
+        rcode = stats.NODATA if draft.is_nodata else stats.RCODE_SLOT.get(draft.rcode, stats.OTHER_RCODE)
         self._count(zone, transport, question.rrtype, rcode)
 
     def _count(self, zone: int, transport: int, rrtype: int, rcode: int) -> None:
-        self.counters.slots[tally.slot(zone, transport, rrtype, rcode)] += 1
+        self.counters.slots[stats.slot(zone, transport, rrtype, rcode)] += 1
 
 
 def above_ours(reply: bytes, table: ZoneTable, key: bytes) -> bytes:

@@ -17,11 +17,12 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from svcdns.names.cluster_names import reverse_address
-from svcdns.names.key import above
 from svcdns.store.snapshot import Zone
+from svcdns.wire import codes
+from svcdns.wire.key import above
 
-from . import codes, file_zone, registry_zone
-from .found import Case, Found
+from . import file_zone, registry_zone
+from .lookup_result import Case, Found
 from .view import Place, View
 
 

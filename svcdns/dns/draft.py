@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from svcdns.names.key import MAX_NAME_OCTETS, key_of_wire
 from svcdns.names.packed import POINTER, Section
 from svcdns.store.snapshot import Zone
+from svcdns.wire import codes, header
+from svcdns.wire.key import MAX_NAME_OCTETS, key_of_wire
 
-from . import authority, codes
-from .found import Case, Found
+from . import authority
+from .lookup_result import Case, Found
 from .view import View
 
 MAX_LINKS = 10
@@ -77,8 +78,8 @@ def answer_name(view: View, name: bytes, key: bytes, rrtype: int, forwards: bool
     With `forwards`, the draft says which name upstreams are to be asked for, if any.
     """
     draft = Draft()
-    question_end = codes.HEADER_OCTETS + len(name) + _TYPE_FIELDS
-    _follow(view, draft, Name(name, codes.HEADER_OCTETS, key), question_end, rrtype, forwards)
+    question_end = header.OCTETS + len(name) + _TYPE_FIELDS
+    _follow(view, draft, Name(name, header.OCTETS, key), question_end, rrtype, forwards)
     return draft
 
 

@@ -8,12 +8,12 @@ non-terminal, the wildcard at the closest encloser (RFC 4592), NXDOMAIN.  `Zone.
 from __future__ import annotations
 
 from svcdns.names import packed
-from svcdns.names.key import parent_keys, wire_of_key
 from svcdns.names.packed import CUT, DNAME
 from svcdns.store.snapshot import Zone
+from svcdns.wire import codes
+from svcdns.wire.key import parent_keys, wire_of_key
 
-from . import codes
-from .found import Case, Found
+from .lookup_result import Case, Found
 from .registry_zone import in_row
 from .view import View
 

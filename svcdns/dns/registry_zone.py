@@ -14,9 +14,9 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from svcdns.names import packed
 from svcdns.names.packed import POINTER, Section
 from svcdns.store.snapshot import Zone
+from svcdns.wire import codes
 
-from . import codes
-from .found import Case, Found
+from .lookup_result import Case, Found
 from .view import View
 
 _ADDRESS_OCTETS = frozenset(b"0123456789abcdef-")

@@ -19,12 +19,13 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import cast
 
+from svcdns.store.reading import Begin, never_raising
+from svcdns.wire.question import Question
+
 from .access import EVERYBODY
 from .answer import Answerer
-from .handover import HAND_OVER, Handover
-from .question import Question
-from .reading import Begin, never_raising
-from .tally import TCP, TCP_CONNECTIONS, TCP_REFUSED, Tally
+from .forward_link import HAND_OVER, Handover
+from .stats import TCP, TCP_CONNECTIONS, TCP_REFUSED, Tally
 from .transfer import Stalled, Transfers, transfer_question
 
 log = logging.getLogger(__name__)

@@ -19,15 +19,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from svcdns.store.reading import Begin, never_raising
 from svcdns.store.snapshot import Snapshot
+from svcdns.wire import codes
+from svcdns.wire.question import Malformed, Question, parse
+from svcdns.wire.reply import Frame, refusal
 
-from . import codes, tally
+from . import stats
 from .access import FORWARD, TRANSFER
 from .draft import Draft
-from .question import Malformed, Question, parse
-from .reading import Begin, never_raising
-from .reply import Frame, refusal, write
-from .tally import Tally
+from .reply import write
+from .stats import Tally
 from .transfer_rows import messages, serial, soa, zone_rrs
 from .view import TALLY_ZONE, View, ZoneTable
 
@@ -91,7 +93,7 @@ class Transfers:
         rights = self._rights[client]
         frame = Frame(packet, question.end, question.edns, self._udp_size, True, bool(rights & FORWARD))
         if not rights & TRANSFER:
-            self._count(question, tally.REFUSED)
+            self._count(question, stats.REFUSED)
             outlet.send(refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
             return
         snapshot = self._begin()
@@ -105,29 +107,29 @@ class Transfers:
         self, frame: Frame, question: Question, snapshot: Snapshot | None, outlet: Outlet
     ) -> None:
         if snapshot is None or snapshot.serving is None:
-            self._count(question, tally.SERVFAIL)
+            self._count(question, stats.SERVFAIL)
             outlet.send(refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY))
             return
         view = View(snapshot, ZoneTable(snapshot.serving))
         zone = view.table.registry_zone_at(question.key) or view.table.file_zone_at(question.key)
         if zone is None:
-            self._count(question, tally.OTHER_RCODE)
+            self._count(question, stats.OTHER_RCODE)
             outlet.send(refusal(frame, codes.NOTAUTH, codes.EDE_NOT_AUTHORITATIVE))
             return
         kind = TALLY_ZONE[zone.kind]
         apex = soa(view, zone)
         if question.serial is not None and not is_newer(serial(apex), question.serial):
-            self._count(question, tally.OK, kind)
+            self._count(question, stats.OK, kind)
             outlet.send(write(frame, Draft(chain=[apex])))
             return
         with self._turn() as granted:
             if not granted:
-                self._count(question, tally.SERVFAIL, kind)
-                self._counters.slots[tally.TRANSFERS_FAILED] += 1
+                self._count(question, stats.SERVFAIL, kind)
+                self._counters.slots[stats.TRANSFERS_FAILED] += 1
                 text = f"{AT_ONCE} transfers are running"
                 outlet.send(refusal(frame, codes.SERVFAIL, codes.EDE_OTHER, text))
                 return
-            self._count(question, tally.OK, kind)
+            self._count(question, stats.OK, kind)
             rrs = zone_rrs(view, zone)
             await self._send(messages(frame.packet, frame.end, rrs, frame.opt()), outlet)
 
@@ -135,10 +137,10 @@ class Transfers:
         for message in stream:
             outlet.send(message)
             if not await outlet.drained(self._stall_seconds):
-                self._counters.slots[tally.TRANSFERS_FAILED] += 1
+                self._counters.slots[stats.TRANSFERS_FAILED] += 1
                 raise Stalled
             await asyncio.sleep(0)  # others have their turn between two messages
-        self._counters.slots[tally.TRANSFERS] += 1
+        self._counters.slots[stats.TRANSFERS] += 1
 
     @contextmanager
     def _turn(self) -> Iterator[bool]:
@@ -160,8 +162,8 @@ class Transfers:
             if held is not None:
                 os.close(held)
 
-    def _count(self, question: Question, rcode: int, kind: int = tally.NO_ZONE) -> None:
-        self._counters.slots[tally.slot(kind, tally.TCP, question.rrtype, rcode)] += 1
+    def _count(self, question: Question, rcode: int, kind: int = stats.NO_ZONE) -> None:
+        self._counters.slots[stats.slot(kind, stats.TCP, question.rrtype, rcode)] += 1
 
 
 def is_newer(ours: int, theirs: int) -> bool:

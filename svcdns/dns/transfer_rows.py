@@ -9,18 +9,15 @@ spelt once in a message and pointed to from there on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import Struct
 
 from svcdns.names import packed
-from svcdns.names.key import wire_of_key
 from svcdns.store.snapshot import Zone
+from svcdns.wire import codes, header
+from svcdns.wire.key import wire_of_key
 
-from . import codes
 from .view import View
 
 MESSAGE_OCTETS = 16_000
-_FARTHEST = 0x3FFF
-_HEADER = Struct(">2sHHHHH")
 _QR_AA = 0x8400
 _RD = 0x0100
 
@@ -96,17 +93,17 @@ class _Message:
     def __init__(self, packet: bytes, question_end: int, opt: bytes) -> None:
         self.count = 0
         self._packet = packet
-        self._question = packet[codes.HEADER_OCTETS : question_end] if question_end else b""
+        self._question = packet[header.OCTETS : question_end] if question_end else b""
         self._opt = opt
         self._parts: list[bytes] = []
         self._owners: dict[bytes, int] = {}
-        self.octets = codes.HEADER_OCTETS + len(self._question) + len(opt)
-        self._at = codes.HEADER_OCTETS + len(self._question)
+        self.octets = header.OCTETS + len(self._question) + len(opt)
+        self._at = header.OCTETS + len(self._question)
 
     def add(self, key: bytes, rest: bytes) -> None:
         place = self._owners.get(key)
-        owner = wire_of_key(key) if place is None else (0xC000 | place).to_bytes(2)
-        if place is None and self._at <= _FARTHEST:
+        owner = wire_of_key(key) if place is None else header.pointer(place)
+        if place is None and self._at <= header.FARTHEST:
             self._owners[key] = self._at
         self._parts += (owner, rest)
         self._at += len(owner) + len(rest)
@@ -116,5 +113,5 @@ class _Message:
     def finished(self) -> bytes:
         flags = _QR_AA | (self._packet[2] << 8 & _RD)
         questions, additionals = (1 if self._question else 0), (1 if self._opt else 0)
-        header = _HEADER.pack(self._packet[:2], flags, questions, self.count, 0, additionals)
-        return b"".join((header, self._question, *self._parts, self._opt))
+        head = header.HEADER.pack(self._packet[:2], flags, questions, self.count, 0, additionals)
+        return b"".join((head, self._question, *self._parts, self._opt))

@@ -20,11 +20,12 @@ from struct import Struct
 from time import perf_counter_ns
 from typing import Any
 
+from svcdns.store.reading import Begin, never_raising
+
 from .access import EVERYBODY
 from .answer import Answerer
-from .handover import Ancillary, Handover
-from .reading import Begin, never_raising
-from .tally import DROPPED, UDP, Tally
+from .forward_link import Ancillary, Handover
+from .stats import DROPPED, UDP, Tally
 
 BATCH = 64
 _OCTETS = 4096

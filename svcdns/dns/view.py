@@ -14,14 +14,14 @@ from itertools import chain
 
 import lmdb
 
-from svcdns.config import ForwardConfig
+from svcdns.config.sections import ForwardConfig
 from svcdns.names import packed
-from svcdns.names.key import key_of, parent_keys, wire_of_key
 from svcdns.store.snapshot import Serving, Snapshot, Zone
+from svcdns.wire.key import key_of, parent_keys, wire_of_key
 
-from . import tally
+from . import stats
 
-TALLY_ZONE = {"cluster": tally.CLUSTER, "reverse": tally.REVERSE, "file": tally.FILE}
+TALLY_ZONE = {"cluster": stats.CLUSTER, "reverse": stats.REVERSE, "file": stats.FILE}
 
 # Labels next to the cluster domain that are no namespaces, see short_form.
 _STANDARD = frozenset({b"svc", b"pod", b"dns", b"dns-version"})

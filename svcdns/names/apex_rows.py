@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from svcdns.wire.key import wire_of
+
 from .cluster_names import ClusterNames
-from .key import wire_of
 from .packed import APEX, NEGATIVE_SOA, RRset, pack_row
 from .records import (
     SOA_TTL_LIMIT,

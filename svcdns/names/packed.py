@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
-from .key import wire_of_key
+from svcdns.wire.key import wire_of_key
 
 LAYOUT = 1
 """Version of this format; raised when stored rows can no longer be read."""

@@ -12,19 +12,11 @@ from ipaddress import ip_address
 
 import msgspec
 
+from svcdns.wire.key import BadName, wire_of
+
 from .cluster_names import ClusterNames, port_suffix
-from .key import BadName, wire_of
 from .packed import RRset, pack_row
-from .records import (
-    TYPE_SRV,
-    Address,
-    address_rr,
-    cname_rr,
-    ptr_rr,
-    rrsets_by_type,
-    srv_rr,
-    weighted,
-)
+from .records import TYPE_SRV, Address, address_rr, cname_rr, ptr_rr, rrsets_by_type, srv_rr, weighted
 
 MESSAGE_OCTETS = 65_535
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from svcdns.objects.kinds import POD, SERVICE, Kind
-from svcdns.objects.service_rules import externally_accessible
+from .kinds import POD, SERVICE, Kind
+from .service_rules import externally_accessible
 
 Object = dict[str, Any]
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from svcdns.objects.errors import Cause
+from .errors import Cause
 
 _SHOWN = 128
 

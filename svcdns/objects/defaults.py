@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from svcdns.objects.carry_over import carry_over
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
-from svcdns.objects.service_rules import externally_accessible
+from .carry_over import carry_over
+from .kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from .service_rules import externally_accessible
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 """The label of a Namespace that holds its name, so that a selector can choose it."""

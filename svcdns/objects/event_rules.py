@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from svcdns.objects import syntax
-from svcdns.objects.causes import invalid_value, required, too_long
-from svcdns.objects.errors import Cause
+from . import syntax
+from .causes import invalid_value, required, too_long
+from .errors import Cause
 
 MOST_OCTETS = 16 * 1024
 """The whole Event, as JSON."""

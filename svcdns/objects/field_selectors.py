@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from svcdns.objects.causes import shown
-from svcdns.objects.errors import StatusError, bad_request
-from svcdns.objects.kinds import EVENT, NAMESPACE, POD, SERVICE, Kind
+from .causes import shown
+from .errors import StatusError, bad_request
+from .kinds import EVENT, NAMESPACE, POD, SERVICE, Kind
 
 _PART = re.compile(
     r"\s*(?P<field>[^=!,\\\s]*)\s*(?P<operator>==|!=|=)(?P<value>(?:[^\\,=]|\\[\\,=])*)(?:,|\Z)"

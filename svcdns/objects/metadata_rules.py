@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from svcdns.objects import causes, syntax
-from svcdns.objects.causes import invalid_value
-from svcdns.objects.errors import Cause
-from svcdns.objects.kinds import Kind
+from . import causes, syntax
+from .causes import invalid_value
+from .errors import Cause
+from .kinds import Kind
 
 ANNOTATION_OCTETS = 256 * 1024
 """The most that all annotations of an object may hold, keys and values together."""

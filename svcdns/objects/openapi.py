@@ -12,7 +12,7 @@ import json
 from importlib import resources
 from typing import Any
 
-from svcdns.objects.kinds import Kind
+from .kinds import Kind
 
 _PREFIX = "#/components/schemas/"
 _POD_SPEC = "io.k8s.api.core.v1.PodSpec"

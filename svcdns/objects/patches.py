@@ -13,11 +13,11 @@ from typing import Any
 import jsonpatch
 import jsonpointer
 
-from svcdns.objects.causes import shown
-from svcdns.objects.errors import StatusError, bad_request
-from svcdns.objects.kinds import Kind
-from svcdns.objects.shape import shape_of
-from svcdns.objects.strategic import merge_object
+from .causes import shown
+from .errors import StatusError, bad_request
+from .kinds import Kind
+from .schema_tree import shape_of
+from .strategic import merge_object
 
 PATCH_TYPES = ("json", "merge", "strategic")
 MOST_OPERATIONS = 10_000

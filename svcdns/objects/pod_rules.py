@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from svcdns.objects import causes, syntax
-from svcdns.objects.causes import invalid_value, not_supported, required
-from svcdns.objects.errors import Cause
-from svcdns.objects.service_addresses import family_of
-from svcdns.objects.service_rules import PROTOCOLS
+from . import causes, syntax
+from .causes import invalid_value, not_supported, required
+from .errors import Cause
+from .service_addresses import family_of
+from .service_rules import PROTOCOLS
 
 _PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
 _CONDITION_VALUES = ("True", "False", "Unknown")

@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 from jsonschema_rs import Draft4Validator, ValidationError, ValidationErrorKind
 
-from svcdns.objects import causes, openapi
-from svcdns.objects.errors import Cause, StatusError, bad_request
-from svcdns.objects.kinds import Kind
-from svcdns.objects.shape import Shape, shape_of
+from . import causes, openapi
+from .errors import Cause, StatusError, bad_request
+from .kinds import Kind
+from .schema_tree import Shape, shape_of
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from svcdns.objects import syntax
-from svcdns.objects.causes import shown
-from svcdns.objects.errors import StatusError, bad_request
-from svcdns.objects.field_selectors import FieldSelector
+from . import syntax
+from .causes import shown
+from .errors import StatusError, bad_request
+from .field_selectors import FieldSelector
 
 __all__ = ["FieldSelector", "LabelRequirement", "LabelSelector", "matches_map"]
 

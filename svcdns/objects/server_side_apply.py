@@ -17,13 +17,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from svcdns.objects import field_paths
-from svcdns.objects.errors import Cause, StatusError, bad_request
-from svcdns.objects.field_paths import LEAF, Fields, is_member
-from svcdns.objects.field_walks import child_of, compare, configured, element_key, missing_keys
-from svcdns.objects.kinds import POD, Kind
-from svcdns.objects.metadata_rules import ANNOTATION_OCTETS
-from svcdns.objects.ownership import (
+from . import field_paths
+from .errors import Cause, StatusError, bad_request
+from .field_paths import LEAF, Fields, is_member
+from .field_sets import child_of, compare, configured, element_key, missing_keys
+from .kinds import POD, Kind
+from .managed_fields import (
     ALWAYS_THERE,
     APPLY,
     UPDATE,
@@ -37,8 +36,9 @@ from svcdns.objects.ownership import (
     without,
     written_out,
 )
-from svcdns.objects.schema import structure
-from svcdns.objects.shape import Shape, shape_of
+from .metadata_rules import ANNOTATION_OCTETS
+from .schema import structure
+from .schema_tree import Shape, shape_of
 
 Object = dict[str, Any]
 

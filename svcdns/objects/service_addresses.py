@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from svcdns.objects import causes, syntax
-from svcdns.objects.causes import forbidden, invalid_value, not_supported
-from svcdns.objects.errors import Cause
+from . import causes, syntax
+from .causes import forbidden, invalid_value, not_supported
+from .errors import Cause
 
 _FAMILIES = ("IPv4", "IPv6")
 _FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")

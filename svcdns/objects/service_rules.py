@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from svcdns.objects import causes, syntax
-from svcdns.objects.causes import forbidden, invalid_value, not_supported, required
-from svcdns.objects.errors import Cause
-from svcdns.objects.metadata_rules import labels_causes
-from svcdns.objects.service_addresses import address_causes, is_headless, update_address_causes
+from . import causes, syntax
+from .causes import forbidden, invalid_value, not_supported, required
+from .errors import Cause
+from .metadata_rules import labels_causes
+from .service_addresses import address_causes, is_headless, update_address_causes
 
 TTL_ANNOTATION = "svcdns.io/dns-ttl"
 """Seconds that resolvers may keep the answers of this Service, 0..3600."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from svcdns.objects import causes, syntax
-from svcdns.objects.causes import invalid_value, not_supported, required, too_many
-from svcdns.objects.errors import Cause
-from svcdns.objects.service_addresses import family_of
-from svcdns.objects.service_rules import PROTOCOLS
+from . import causes, syntax
+from .causes import invalid_value, not_supported, required, too_many
+from .errors import Cause
+from .service_addresses import family_of
+from .service_rules import PROTOCOLS
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 """Names the Service that a slice belongs to."""

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from svcdns.objects.causes import shown
-from svcdns.objects.errors import bad_request
-from svcdns.objects.shape import Shape
+from .causes import shown
+from .errors import bad_request
+from .schema_tree import Shape
 
 _PATCH = "$patch"
 _RETAIN = "$retainKeys"

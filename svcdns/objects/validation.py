@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from svcdns.objects import schema, syntax
-from svcdns.objects.errors import Cause
-from svcdns.objects.event_rules import event_causes
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
-from svcdns.objects.metadata_rules import NameRule, metadata_causes, update_causes
-from svcdns.objects.pod_rules import pod_causes
-from svcdns.objects.service_rules import service_causes
-from svcdns.objects.slice_rules import slice_causes
+from . import schema, syntax
+from .errors import Cause
+from .event_rules import event_causes
+from .kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
+from .metadata_rules import NameRule, metadata_causes, update_causes
+from .pod_rules import pod_causes
+from .service_rules import service_causes
+from .slice_rules import slice_causes
 
 MOST_CAUSES = 100
 """An answer tells at most so many causes, and that there are more."""

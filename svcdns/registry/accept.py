@@ -14,18 +14,18 @@ from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
-from svcdns.names.key import MAX_NAME_OCTETS
-from svcdns.objects import ownership
+from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, invalid, not_found
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
-from svcdns.objects.ownership import Authorship
+from svcdns.objects.managed_fields import Authorship
 from svcdns.objects.validation import validate
+from svcdns.wire.key import MAX_NAME_OCTETS
 
 from . import addresses
-from .apply import apply
-from .options import DeleteOptions, Written
-from .writing import Writing, encode
+from .derive import apply
+from .requests import DeleteOptions, Written
+from .transaction import Writing, encode
 
 Object = dict[str, Any]
 
@@ -74,7 +74,7 @@ def create(
         )
     new["metadata"] = _owned(_born(writing, new["metadata"]), author.settled)
     if author.settled is None:
-        entries = ownership.created(kind, new, author.manager, writing.now)
+        entries = managed_fields.created(kind, new, author.manager, writing.now)
         new["metadata"] = _owned(new["metadata"], entries)
     return _store(writing, kind, None, new)
 
@@ -109,24 +109,24 @@ def update(
 
 def _owners_after(
     writing: Writing, kind: Kind, old: Object, new: Object, subresource: str, author: Authorship
-) -> list[ownership.Entry]:
+) -> list[managed_fields.Entry]:
     """Return the managedFields of a changed object; the stored ones if nothing but times would change."""
-    stored: list[ownership.Entry] = old["metadata"].get("managedFields") or []
+    stored: list[managed_fields.Entry] = old["metadata"].get("managedFields") or []
     entries = author.settled
     if entries is None:
-        owner = (author.manager, ownership.UPDATE, subresource)
+        owner = (author.manager, managed_fields.UPDATE, subresource)
         before = stored if author.given is None else author.given
-        entries = ownership.updated(kind, old, new, before, owner, writing.now)
+        entries = managed_fields.updated(kind, old, new, before, owner, writing.now)
         if entries is stored or author.given is None:
             return entries
     same = (
-        ownership.same_but_times(entries, stored)
+        managed_fields.same_but_times(entries, stored)
         and {**new, "metadata": _owned(new["metadata"], stored)} == old
     )
     return stored if same else entries
 
 
-def _owned(metadata: Object, entries: list[ownership.Entry] | None) -> Object:
+def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Object:
     """Return metadata with these managedFields."""
     if entries is None or metadata.get("managedFields", []) is entries:
         return metadata

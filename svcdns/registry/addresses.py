@@ -17,12 +17,12 @@ from typing import Any
 
 from svcdns.cluster import allocation
 from svcdns.cluster.allocation import Network
+from svcdns.cluster.event_messages import range_full, service_notes
 from svcdns.cluster.families import choose_families, has_cluster_ip
-from svcdns.cluster.notes import range_full, service_notes
 from svcdns.objects.errors import Cause, StatusError, invalid
 from svcdns.objects.service_addresses import family_of, is_headless
 
-from .writing import Writing
+from .transaction import Writing
 
 FULL = 507
 

@@ -22,15 +22,15 @@ from typing import Any
 
 import lmdb
 
-from svcdns.cluster.notes import Note
+from svcdns.cluster.event_messages import Note
 from svcdns.objects.errors import StatusError
 from svcdns.store import log
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import SERVING, Serving, decode_serving
 
-from .answers import AnswerTable, move_serials, rebuild
+from .dns_rows import AnswerTable, move_serials, rebuild
 from .settings import Settings
-from .writing import TIME_FORMAT, Touched, Writing
+from .transaction import TIME_FORMAT, Touched, Writing
 
 logger = logging.getLogger(__name__)
 

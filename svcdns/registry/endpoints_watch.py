@@ -18,8 +18,8 @@ from svcdns.store import log
 from svcdns.store.environment import Store
 
 from . import reading
-from .options import Event, Selection
-from .writing import decode, encode
+from .requests import Event, Selection
+from .transaction import decode, encode
 
 SOURCES = (SERVICE, ENDPOINTSLICE)
 """Whose changes change Endpoints."""

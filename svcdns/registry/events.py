@@ -29,13 +29,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from svcdns.cluster.notes import Note
+from svcdns.cluster.event_messages import Note
 from svcdns.objects import syntax
 from svcdns.objects.errors import StatusError
 from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT, NAMESPACE
 
-from .writing import TIME_FORMAT, Writing, collection_prefix, decode, listed, scan
+from .transaction import TIME_FORMAT, Writing, collection_prefix, decode, listed, scan
 
 logger = logging.getLogger(__name__)
 

@@ -18,15 +18,15 @@ from typing import Any
 
 import msgspec
 
-from svcdns.cluster import notes
+from svcdns.cluster import event_messages
 from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
 from svcdns.cluster.readiness import addresses, has_pod_name
-from svcdns.names.key import MAX_NAME_OCTETS, BadName
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
+from svcdns.wire.key import MAX_NAME_OCTETS, BadName
 
-from .writing import Writing, encode, joined, listed, put_or_delete, scan
+from .transaction import Writing, encode, joined, listed, put_or_delete, scan
 
 TTL_ANNOTATION = "svcdns.io/dns-ttl"
 MAX_LABEL = 63
@@ -96,7 +96,7 @@ def service_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str,
         refresh_endpoints(writing, namespace, name, new if visible else None)
     writing.touched.services.add((namespace, name))
     if old is None and new is not None and not visible:
-        writing.notes.append(notes.not_served(new))
+        writing.notes.append(event_messages.not_served(new))
 
 
 def _endpoint_basis(writing: Writing, service: dict[str, Any] | None) -> tuple[Any, ...] | None:
@@ -243,7 +243,7 @@ def _rows_of(
         except BadName:  # too long for DNS below this cluster domain
             if told:
                 name = names.endpoint_text(*who, label)
-                writing.notes.append(notes.name_too_long(service, name))
+                writing.notes.append(event_messages.name_too_long(service, name))
             continue
         rows[joined(*who, label) + packed(address) + metadata["name"].encode()] = _encode_endpoint(row)
         rank = NAMED if endpoint.get("hostname") else UNNAMED

@@ -19,8 +19,8 @@ from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from .options import Page, Selection
-from .writing import collection_prefix, decode, encode, joined, log_of, object_key, read_revision
+from .requests import Page, Selection
+from .transaction import collection_prefix, decode, encode, joined, log_of, object_key, read_revision
 
 MAX_PAGE = 10_000
 _LONGEST_KEY = 511

@@ -15,24 +15,24 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from svcdns.cluster.notes import Note
-from svcdns.config import Config
+from svcdns.cluster.event_messages import Note
+from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, not_found
 from svcdns.objects.kinds import ENDPOINTS, EVENT, NAMESPACE, POD, STORED, Kind
-from svcdns.objects.ownership import SERVER, Authorship, given_entries
+from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
 from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 
-from . import accept, generation, reading, removal
-from .applying import apply_configuration
+from . import accept, answer_tables, reading, removal
 from .commit import Committer
 from .events import Recorder
-from .options import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
+from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
+from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
+from .transaction import Writing, decode
 from .watch import Feed, watch
-from .writing import Writing, decode
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class Registry:
 
         Raises generation.NewerLayout for data of a newer svcdns.
         """
-        generation.check_layout(self.store)
-        await asyncio.to_thread(generation.bring_up_to_date, self.store, self.settings)
+        answer_tables.check_layout(self.store)
+        await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
         self._feed = Feed(self.store)
         self._committer.start()
         for name in FIRST_NAMESPACES:
@@ -73,7 +73,7 @@ class Registry:
 
     async def set_loaded(self) -> None:
         """Note that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
-        await asyncio.to_thread(generation.set_loaded, self.store)
+        await asyncio.to_thread(answer_tables.set_loaded, self.store)
 
     async def stop(self) -> None:
         """Let the writes that wait finish, end everything that runs."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.cluster.notes import namespace_emptying
+from svcdns.cluster.event_messages import namespace_emptying
 from svcdns.objects.errors import not_found
 from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
 
 from . import accept
-from .options import DeleteOptions, Written
-from .writing import Writing, joined, scan
+from .requests import DeleteOptions, Written
+from .transaction import Writing, joined, scan
 
 CHUNK = 500
 _CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)

@@ -10,11 +10,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import msgspec
 
-from svcdns.config import Config
+from svcdns.config.sections import Config
 from svcdns.names.cluster_names import ClusterNames
-from svcdns.names.key import key_of
 from svcdns.names.records import Address
 from svcdns.objects.selectors import LabelSelector
+from svcdns.wire.key import key_of
 
 RULES = 1
 

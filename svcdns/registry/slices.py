@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 
 from svcdns.cluster import endpoints as rules
-from svcdns.cluster import notes
+from svcdns.cluster import event_messages
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
-from .writing import Writing, joined, scan
+from .transaction import Writing, joined, scan
 
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
@@ -132,9 +132,11 @@ class SliceEditor:
             ports = rules.ports_of(self.service, pod) if endpoint is not None and pod is not None else []
             before, moved = self._place(pod_name, family, endpoint, ports)
             if self._told and before != endpoint:
-                self.writing.notes += notes.endpoint_notes(self.service, pod_name, pod, before, endpoint)
+                self.writing.notes += event_messages.endpoint_notes(
+                    self.service, pod_name, pod, before, endpoint
+                )
             if moved and pod is not None and len(ports) < len(self.service["spec"].get("ports") or []):
-                self.writing.notes += notes.missing_port_notes(self.service, pod)
+                self.writing.notes += event_messages.missing_port_notes(self.service, pod)
 
     def _place(
         self, pod_name: str, family: str, endpoint: dict[str, Any] | None, ports: list[dict[str, Any]]

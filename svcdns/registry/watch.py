@@ -19,8 +19,8 @@ from svcdns.store import log
 from svcdns.store.environment import Store
 
 from . import endpoints_watch, reading
-from .options import Event, Selection
-from .writing import decode, encode, log_of, read_revision
+from .requests import Event, Selection
+from .transaction import decode, encode, log_of, read_revision
 
 BATCH = 256
 RECENT = 1024

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from svcdns.config import ApiConfig
+from svcdns.config.sections import ApiConfig
 
 from .tls import TlsError, context_of, warnings
 

@@ -21,8 +21,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .child_setup import FATAL, VARIABLE, Handoff
 from .counters import Counters
-from .handoff import FATAL, VARIABLE, Handoff
 
 MANY_DEATHS = 5
 WITHIN_SECONDS = 10.0

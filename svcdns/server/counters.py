@@ -12,7 +12,7 @@ Rules:
 * a slot outlives its worker: the next one takes the numbers up where the last one left them, so
   totals never go down while the supervisor lives.
 
-What the counters of a slot mean is said in `svcdns.dns.tally`; here they are only numbers.
+What the counters of a slot mean is said in `svcdns.dns.stats`; here they are only numbers.
 """
 
 from __future__ import annotations

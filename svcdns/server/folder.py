@@ -5,7 +5,7 @@
     addresses.json  where the running server listens
     forwarder.json  how the forwarder's upstreams and its cache are, told once a second
     forwarder       a Unix socket: what `svcdns cache flush` talks to
-    cache/          forwarded answers (see svcdns.store.cache)
+    cache/          forwarded answers (see svcdns.cache.store)
     data.mdb, lock.mdb  the store (see svcdns.store)
 
 The children hold the lock too, so that a supervisor started right after one was killed waits for
@@ -24,8 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from svcdns.config import Endpoint
-from svcdns.listening import ADDRESSES
+from svcdns.config.listening import ADDRESSES
+from svcdns.config.sections import Endpoint
 
 LOCK = "lock"
 FORWARDER = "forwarder.json"

@@ -20,22 +20,22 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from svcdns.config import Config, ForwardConfig
+from svcdns.cache.store import Cache
+from svcdns.config.listening import dns_endpoints
+from svcdns.config.sections import Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
-from svcdns.dns.forward.border import Border
-from svcdns.dns.forward.circles import Circles
-from svcdns.dns.forward.control import AGAIN_SECONDS, Control
-from svcdns.dns.forward.flights import Flights
-from svcdns.dns.forward.forwarder import Forwarder, Limits
-from svcdns.dns.forward.gained import GainedZones
-from svcdns.dns.forward.routes import Routes
-from svcdns.dns.tally import Tally
+from svcdns.dns.stats import Tally
 from svcdns.dns.view import elsewhere
-from svcdns.listening import dns_endpoints
-from svcdns.store.cache import Cache
+from svcdns.forward.bailiwick import Border
+from svcdns.forward.control import AGAIN_SECONDS, Control
+from svcdns.forward.forwarder import Forwarder, Limits
+from svcdns.forward.invalidation import GainedZones
+from svcdns.forward.partial_loops import Circles
+from svcdns.forward.routes import Routes
+from svcdns.forward.single_flight import Flights
 
 from . import folder
-from .handoff import Handoff
+from .child_setup import Handoff
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 

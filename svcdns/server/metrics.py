@@ -1,6 +1,6 @@
 """What /metrics shows: the workers' counters, the store, the objects and the API's own requests.
 
-The workers only count integers (see svcdns.dns.tally); here these get names and labels, each time
+The workers only count integers (see svcdns.dns.stats); here these get names and labels, each time
 somebody asks.
 """
 
@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from svcdns.dns import tally
+from svcdns.dns import stats as tally
 from svcdns.store.environment import Store
 
 from .counters import WRITER, Counters

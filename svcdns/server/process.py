@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
-from svcdns.config import Config
+from svcdns.config.sections import Config
 
 from . import logs
-from .handoff import FATAL, Handoff, take
+from .child_setup import FATAL, Handoff, take
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import errno
 import socket
 from dataclasses import dataclass
 
-from svcdns.config import Config, Endpoint
+from svcdns.config.sections import Config, Endpoint
 
 RECEIVE_OCTETS = 4 << 20
 LINK_OCTETS = 4 << 20
@@ -166,7 +166,7 @@ def _refused(failed: OSError, listen: Endpoint, what: str, flag: str) -> BindErr
 
 
 def link() -> tuple[socket.socket, socket.socket]:
-    """Return a link (see svcdns.dns.handover): the worker's end and the forwarder's."""
+    """Return a link (see svcdns.dns.forward_link): the worker's end and the forwarder's."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
         end.setblocking(False)

@@ -17,7 +17,7 @@ import ssl
 import time
 from pathlib import Path
 
-from svcdns.config import ApiConfig
+from svcdns.config.sections import ApiConfig
 
 MAX_FILE_OCTETS = 4 << 20
 SOON_SECONDS = 30 * 86400

@@ -19,19 +19,19 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from svcdns.config import Config
+from svcdns.cache.store import CacheReader
+from svcdns.config.sections import Config
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
-from svcdns.dns.handover import Handover
-from svcdns.dns.tally import Tally
+from svcdns.dns.forward_link import Handover
+from svcdns.dns.stats import Tally
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
-from svcdns.store.cache import CacheReader
 
+from .child_setup import Handoff
 from .counters import Counters
-from .handoff import Handoff
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 

@@ -25,27 +25,27 @@ from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
 from svcdns.api.auth.authority import Authority
 from svcdns.api.metrics import ApiMetrics
-from svcdns.config import ApiConfig, Config
-from svcdns.config_access import mistakes
-from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import STORED
-from svcdns.registry.generation import NewerLayout
-from svcdns.registry.manifests import (
+from svcdns.config.sections import ApiConfig, Config
+from svcdns.manifests.manifests import (
     Manifest,
     ManifestError,
     apply_manifests,
     check_manifests,
     read_manifests,
 )
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import STORED
+from svcdns.registry.answer_tables import NewerLayout
 from svcdns.registry.registry import Registry
-from svcdns.registry.zones import ZoneFolder
 from svcdns.store.environment import Store, open_store
+from svcdns.zonefiles.folder import ZoneFolder
 
 from . import folder
 from .api_site import serving
+from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
-from .handoff import Handoff
 from .metrics import Metrics
+from .preflight import mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
 

@@ -16,7 +16,7 @@ from svcdns.api.app import create_app
 from svcdns.api.metrics import ApiMetrics
 from svcdns.objects.errors import StatusError, conflict, not_found
 from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, SERVICE, Kind
-from svcdns.registry.options import Event, Page, Patch, Selection, Written
+from svcdns.registry.requests import Event, Page, Patch, Selection, Written
 
 NOW = 1_700_000_000.0
 

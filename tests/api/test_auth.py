@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from svcdns.api.auth.authority import Authority
 from svcdns.api.auth.token_file import add
 from svcdns.api.auth.token_lines import made, new_token
-from svcdns.config import ApiConfig, Grant
+from svcdns.config.sections import ApiConfig, Grant
 from svcdns.objects.kinds import SERVICE
 
 SHOP = "/api/v1/namespaces/shop/services"

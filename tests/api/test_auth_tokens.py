@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from svcdns.api.auth import token_file
 from svcdns.api.auth.token_file import TokenFile, add, read, remove
 from svcdns.api.auth.token_lines import TokenError, digest_of, made, new_token, parse
-from svcdns.config import ROLES
+from svcdns.config.sections import ROLES
 
 HASH = "sha256:" + "0" * 64
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from svcdns.config import Config, DnsConfig, Endpoint
-from svcdns.resolv_conf import text
+from svcdns.api.client_resolv_conf import text
+from svcdns.config.sections import Config, DnsConfig, Endpoint
 
 V4, V6 = Endpoint("192.0.2.53", 53), Endpoint("2001:db8::53", 53)
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from svcdns.api import cells, wording
-from svcdns.api.accept import discovery_version, table_version
+from svcdns.api import humanize, table_cells
+from svcdns.api.negotiation import discovery_version, table_version
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD
 
 NOW = 1_700_000_000.0
@@ -123,7 +123,7 @@ async def test_an_unknown_accept_is_answered_with_json(client):
 def service(kind="ClusterIP", **spec):
     status = {"loadBalancer": {"ingress": spec.pop("ingress")}} if "ingress" in spec else {}
     obj = {"metadata": {"name": "s"}, "spec": {"type": kind, **spec}, "status": status}
-    return cells.of_service(obj, NOW)
+    return table_cells.of_service(obj, NOW)
 
 
 @pytest.mark.parametrize(
@@ -158,10 +158,10 @@ def test_endpointslice_cells():
         "ports": [{"port": 80}, {"name": "x"}, {}, {"port": 9}],
         "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"]}] * 2,
     }
-    assert cells.of_endpointslice(obj, NOW) == [
+    assert table_cells.of_endpointslice(obj, NOW) == [
         "e", "IPv4", "80,x,* + 1 more...", "10.0.0.1,10.0.0.2,10.0.0.1 + 1 more...", "5m",
     ]  # fmt: skip
-    assert cells.of_endpointslice({"metadata": {}}, NOW)[2:4] == ["<unset>", "<unset>"]
+    assert table_cells.of_endpointslice({"metadata": {}}, NOW)[2:4] == ["<unset>", "<unset>"]
 
 
 def test_endpoints_cells():
@@ -169,9 +169,9 @@ def test_endpoints_cells():
         {"addresses": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}], "ports": [{"port": 80}, {"port": 81}]},
         {"addresses": [{"ip": "10.0.0.9"}]},
     ]
-    row = cells.of_endpoints({"metadata": {"name": "e"}, "subsets": subsets}, NOW)
+    row = table_cells.of_endpoints({"metadata": {"name": "e"}, "subsets": subsets}, NOW)
     assert row[1] == "10.0.0.1:80,[fd00::1]:80,10.0.0.1:81 + 2 more..."
-    assert cells.of_endpoints({"metadata": {"name": "e"}}, NOW)[1] == "<none>"
+    assert table_cells.of_endpoints({"metadata": {"name": "e"}}, NOW)[1] == "<none>"
 
 
 def pod(containers=1, spec=(), metadata=(), **status):
@@ -180,7 +180,7 @@ def pod(containers=1, spec=(), metadata=(), **status):
         "spec": {"containers": [{"name": f"c{i}"} for i in range(containers)], **dict(spec)},
         "status": status,
     }
-    return cells.of_pod(obj, NOW)
+    return table_cells.of_pod(obj, NOW)
 
 
 def condition(kind, status):
@@ -264,7 +264,7 @@ def test_pod_states(row, ready, status, restarts):
     assert tuple(row[1:4]) == (ready, status, restarts)
 
 
-@pytest.mark.parametrize("make", [cells.of_namespace, cells.of_service, cells.of_pod])
+@pytest.mark.parametrize("make", [table_cells.of_namespace, table_cells.of_service, table_cells.of_pod])
 def test_half_empty_objects_have_rows(make):
     assert json.dumps(make({"metadata": {"resourceVersion": "1"}}, NOW))
     assert json.dumps(make({}, NOW))
@@ -279,9 +279,9 @@ def test_half_empty_objects_have_rows(make):
     ],
 )  # fmt: skip
 def test_durations(seconds, text):
-    assert wording.human_duration(seconds) == text
+    assert humanize.human_duration(seconds) == text
 
 
 @pytest.mark.parametrize(("stamp", "text"), [(None, "<unknown>"), (5, "<unknown>"), ("soon", "<invalid>")])
 def test_odd_timestamps(stamp, text):
-    assert wording.since(stamp, NOW) == text
+    assert humanize.since(stamp, NOW) == text

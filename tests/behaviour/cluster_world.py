@@ -23,15 +23,15 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from svcdns.config import Config, DnsConfig, ServicesConfig
+from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.dns.answer import Answerer
-from svcdns.dns.tally import TCP, UDP, Tally
-from svcdns.names.zonefile import compile_zone
+from svcdns.dns.stats import TCP, UDP, Tally
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
-from svcdns.registry.options import DeleteOptions, Patch, WriteOptions, Written
 from svcdns.registry.registry import Registry
-from svcdns.registry.zone_store import ZoneRecord, new_generation, put_rows, switch
+from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions, Written
 from svcdns.store.snapshot import Snapshots
+from svcdns.zonefiles.master_file import compile_zone
+from svcdns.zonefiles.zone_rows import ZoneRecord, new_generation, put_rows, switch
 
 Z = "cluster.local"
 SVC = f"default.svc.{Z}"

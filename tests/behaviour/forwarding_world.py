@@ -16,19 +16,19 @@ from cluster_world import Reply, World, config, question
 from listening import ask_tcp, ask_udp, sockets
 from misbehaving import Misbehaving
 
-from svcdns.config import AclConfig, CacheConfig, Config, ForwardConfig
+from svcdns.cache.store import Cache
+from svcdns.config.sections import AclConfig, CacheConfig, Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
-from svcdns.dns.forward.border import Border
-from svcdns.dns.forward.flights import Flights
-from svcdns.dns.forward.forwarder import Forwarder, Limits
-from svcdns.dns.forward.routes import Routes
-from svcdns.dns.handover import Handover
+from svcdns.dns.forward_link import Handover
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
+from svcdns.forward.bailiwick import Border
+from svcdns.forward.forwarder import Forwarder, Limits
+from svcdns.forward.routes import Routes
+from svcdns.forward.single_flight import Flights
 from svcdns.server.sockets import link
-from svcdns.store.cache import Cache
 
 STRANGER = "127.0.0.9"
 """A client that may not have its questions forwarded."""

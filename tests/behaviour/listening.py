@@ -14,10 +14,10 @@ import dns.message
 import dns.rdatatype
 from cluster_world import Reply, reply_to
 
-from svcdns.config import AclConfig
+from svcdns.config.sections import AclConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
-from svcdns.dns.tally import Tally
+from svcdns.dns.stats import Tally
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener

@@ -28,7 +28,7 @@ from cluster_world import (
 )
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.tally import Tally
+from svcdns.dns.stats import Tally
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import open_store

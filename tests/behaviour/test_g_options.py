@@ -20,8 +20,8 @@ from cluster_world import (
     service,
 )
 
-from svcdns.config import ConfigError
-from svcdns.config_load import load
+from svcdns.config.load import load
+from svcdns.config.sections import ConfigError
 from svcdns.objects.kinds import NAMESPACE
 
 FILE = """

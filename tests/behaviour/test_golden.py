@@ -24,10 +24,10 @@ from cluster_world import (
     service,
 )
 
-from svcdns.names.key import text_of_key
 from svcdns.names.packed import LAYOUT, sections
 from svcdns.registry.commit import answers_table
 from svcdns.registry.settings import RULES
+from svcdns.wire.key import text_of_key
 
 GOLDEN_RULES = (1, 1)
 """LAYOUT and RULES that the hashes below are of."""

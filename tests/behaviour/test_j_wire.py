@@ -31,9 +31,9 @@ from cluster_world import (
 )
 from listening import ask_tcp, ask_udp
 
-from svcdns.dns import tally
-from svcdns.names.key import key_of, wire_of
+from svcdns.dns import stats
 from svcdns.registry.commit import answers_table
+from svcdns.wire.key import key_of, wire_of
 
 WEB = f"web.{SVC}"
 HUGE = 5000
@@ -271,7 +271,7 @@ def test_an_exception_costs_one_servfail(new_world: Any, caplog: pytest.LogCaptu
 
     world.run(world.registry.transact(damage))
     assert world.ask(f"bad.{SVC}").rcode == "SERVFAIL"
-    assert world.counters.slots[tally.PANICS] == 1
+    assert world.counters.slots[stats.PANICS] == 1
     assert "no answer" in caplog.text
     assert world.ask(WEB).rdata == ["10.96.0.10"]
 

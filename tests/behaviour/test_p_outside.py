@@ -15,8 +15,8 @@ from misbehaving import Misbehaving
 from running import wait_for
 from upstreams import Unbound
 
-from svcdns.config import ForwardZone
-from svcdns.dns import tally
+from svcdns.config.sections import ForwardZone
+from svcdns.dns import stats
 
 WEB = f"web.{SVC}"
 
@@ -202,7 +202,7 @@ def test_a_client_with_too_many_questions(forward_to: Any) -> None:
                 task.cancel()
 
         world.run(greedy())
-        assert world.counters.slots[tally.FORWARD_REFUSED] == 7
+        assert world.counters.slots[stats.FORWARD_REFUSED] == 7
 
 
 @pytest.mark.row("P8")
@@ -245,7 +245,7 @@ def test_a_question_of_ours_that_comes_back_ends_its_upstream(
         reply = world.run(ask_udp(world.place, query))
         assert reply_to(query, reply.wire).rcode == "REFUSED"
         assert "loop" in caplog.text
-        assert world.counters.slots[tally.FORWARD_LOOPS] == 1
+        assert world.counters.slots[stats.FORWARD_LOOPS] == 1
         lost = world.ask("www.example.org", edns=1232)
         assert lost.rcode == "SERVFAIL"
         assert [code for code, _ in lost.extended_errors] == [22]

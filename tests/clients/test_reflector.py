@@ -20,12 +20,12 @@ from conftest_registry import pod, service, started
 from reflecting import Object, Reflector, cancelled
 
 from svcdns.api.app import create_app, create_runner
-from svcdns.config import Config
+from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 from svcdns.registry import watch as feed
-from svcdns.registry.options import DeleteOptions, Patch, WriteOptions
 from svcdns.registry.registry import Registry
+from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
 from svcdns.store import log
 
 CHANGES = 10_000

@@ -12,13 +12,13 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from svcdns.config import CacheConfig
-from svcdns.dns import cached
-from svcdns.dns.edns import Edns
-from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.received import read
-from svcdns.dns.reply import Frame
-from svcdns.names.key import key_of
+from svcdns.cache import entry
+from svcdns.config.sections import CacheConfig
+from svcdns.wire.edns import Edns
+from svcdns.wire.key import key_of
+from svcdns.wire.query import Ask, Received
+from svcdns.wire.reply import Frame
+from svcdns.wire.response import read
 
 CONFIG = CacheConfig(max_ttl=1000, max_negative_ttl=100, stale=500)
 NOW = 10_000
@@ -76,7 +76,7 @@ def asking(
 
 def ask(stored: bytes, now: int = NOW, **asked: object) -> dns.message.Message:
     """Return the reply to a client as dnspython reads it, each RR by itself."""
-    octets = cached.reply(stored, now, asking(**asked))  # type: ignore[arg-type]
+    octets = entry.reply(stored, now, asking(**asked))  # type: ignore[arg-type]
     return dns.message.from_wire(octets, one_rr_per_rrset=True)
 
 

@@ -21,11 +21,11 @@ import dns.rrset
 import lmdb
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.tally import UDP, Tally
-from svcdns.names.key import key_of, wire_of
+from svcdns.dns.stats import UDP, Tally
 from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import SERVING, Serving, Snapshots, Zone, encode_serving
+from svcdns.wire.key import key_of, wire_of
 
 Z = "cluster.local"
 TTL = 5

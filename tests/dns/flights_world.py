@@ -13,13 +13,13 @@ import dns.rdatatype
 import pytest
 from cached_world import SOA, Records, received
 
-from svcdns.config import CacheConfig
-from svcdns.dns import codes
-from svcdns.dns.forward import flights as flights_module
-from svcdns.dns.forward.ask import Ask, Received, Unresolved
-from svcdns.dns.forward.flights import Flights
-from svcdns.names.key import key_of, wire_of
-from svcdns.store.cache import Cache
+from svcdns.cache.store import Cache
+from svcdns.config.sections import CacheConfig
+from svcdns.forward import single_flight as flights_module
+from svcdns.forward.single_flight import Flights
+from svcdns.wire import codes
+from svcdns.wire.key import key_of, wire_of
+from svcdns.wire.query import Ask, Received, Unresolved
 
 GUARD_SECONDS = 30
 CONFIG = CacheConfig(octets=1 << 20, max_ttl=1000, max_negative_ttl=100, stale=500)

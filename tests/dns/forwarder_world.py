@@ -18,14 +18,14 @@ from cached_world import ede_of
 from dns_world import World, Z, fill
 from flights_world import GUARD_SECONDS, Sky, sky_over, until
 
-from svcdns.dns import tally
-from svcdns.dns.forward import forwarder as forwarder_module
-from svcdns.dns.forward.border import Border
-from svcdns.dns.forward.circles import Circles
-from svcdns.dns.forward.forwarder import Forwarder, Limits
-from svcdns.dns.handover import Errand, replies, send
-from svcdns.names.key import key_of
+from svcdns.dns import stats
+from svcdns.dns.forward_link import Errand, replies, send
+from svcdns.forward import forwarder as forwarder_module
+from svcdns.forward.bailiwick import Border
+from svcdns.forward.forwarder import Forwarder, Limits
+from svcdns.forward.partial_loops import Circles
 from svcdns.server.sockets import link
+from svcdns.wire.key import key_of
 
 CLIENT = ("192.0.2.77", 4000)
 ALIAS = f"away.default.svc.{Z}"
@@ -40,7 +40,7 @@ class Office:
     def __init__(self, world: World, sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = world
         self.sky = sky
-        self.counters = tally.Tally()
+        self.counters = stats.Tally()
         self.udp = [bound("127.0.0.1"), bound("127.0.0.1")]
         self.workers, self.ends = zip(*(link() for _ in range(2)), strict=True)
         self.forwarder = self.another()

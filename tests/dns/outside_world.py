@@ -11,10 +11,11 @@ from pathlib import Path
 from cached_world import CONFIG, NOW, SOA, received
 from dns_world import World, Z, fill, rrset
 
-from svcdns.dns import cached, codes
+from svcdns.cache import entry
 from svcdns.dns.access import FORWARD, NAMES, TRANSFER
-from svcdns.names.key import key_of
 from svcdns.names.packed import CUT
+from svcdns.wire import codes
+from svcdns.wire.key import key_of
 
 RD, CD, AD = 0x0100, 0x0010, 0x0020
 BOTH = NAMES | FORWARD
@@ -69,33 +70,33 @@ def kinds(name: str, now: int = NOW) -> dict[str, bytes]:
     spare = [f"example.com. 300 IN NS ns{n}.example.com." for n in range(9)]
     glue = [f"ns{n}.example.com. 300 IN A 192.0.2.{n}" for n in range(9)]
     chain = [f"{name}. 60 IN CNAME there.example.net.", "there.example.net. 300 IN A 192.0.2.9"]
-    gone = cached.stale(cached.pack(soa, now - 400, CONFIG), then)
-    old = cached.stale(cached.pack(two, now - 400, CONFIG), then)
+    gone = entry.stale(entry.pack(soa, now - 400, CONFIG), then)
+    old = entry.stale(entry.pack(two, now - 400, CONFIG), then)
     assert gone is not None
     assert old is not None
     return {
-        "now": cached.pack(two, now, CONFIG),
-        "fresh": cached.pack(two, then, CONFIG),
-        "one": cached.pack(received("A", addresses(name, 1), name=name), then, CONFIG),
-        "chain": cached.pack(received("A", chain, name=name), then, CONFIG),
-        "chain-nodata": cached.pack(received("A", chain[:1], [SOA], name=name), then, CONFIG),
+        "now": entry.pack(two, now, CONFIG),
+        "fresh": entry.pack(two, then, CONFIG),
+        "one": entry.pack(received("A", addresses(name, 1), name=name), then, CONFIG),
+        "chain": entry.pack(received("A", chain, name=name), then, CONFIG),
+        "chain-nodata": entry.pack(received("A", chain[:1], [SOA], name=name), then, CONFIG),
         "stale": old,
         "stale-nxdomain": gone,
-        "over": cached.pack(two, now - 301, CONFIG),
-        "just-over": cached.pack(two, now - 300, CONFIG),
-        "just-not-over": cached.pack(two, now - 299, CONFIG),
-        "failure": cached.failure(codes.EDE_NOT_AUTHORITATIVE, then),
-        "failure-text": cached.failure(codes.EDE_NO_REACHABLE_UPSTREAM, then, "no upstream answered"),
-        "failure-over": cached.failure(codes.EDE_NO_REACHABLE_UPSTREAM, now - 5, "no upstream answered"),
-        "truncated": cached.pack(replace(two, truncated=True), then, CONFIG),
-        "twenty": cached.pack(received("A", addresses(name, 20), name=name), then, CONFIG),
-        "two-hundred": cached.pack(received("A", addresses(name, 200), name=name), then, CONFIG),
-        "spare": cached.pack(received("A", addresses(name, 20), spare, glue, name=name), then, CONFIG),
-        "nxdomain": cached.pack(soa, then, CONFIG),
-        "nodata": cached.pack(received("A", authority=[SOA], name=name), then, CONFIG),
-        "ede": cached.pack(replace(two, ede=18), then, CONFIG),
-        "yxdomain": cached.pack(replace(two, rcode=codes.YXDOMAIN), then, CONFIG),
-        "extended": cached.pack(replace(two, rcode=23), then, CONFIG),
+        "over": entry.pack(two, now - 301, CONFIG),
+        "just-over": entry.pack(two, now - 300, CONFIG),
+        "just-not-over": entry.pack(two, now - 299, CONFIG),
+        "failure": entry.failure(codes.EDE_NOT_AUTHORITATIVE, then),
+        "failure-text": entry.failure(codes.EDE_NO_REACHABLE_UPSTREAM, then, "no upstream answered"),
+        "failure-over": entry.failure(codes.EDE_NO_REACHABLE_UPSTREAM, now - 5, "no upstream answered"),
+        "truncated": entry.pack(replace(two, truncated=True), then, CONFIG),
+        "twenty": entry.pack(received("A", addresses(name, 20), name=name), then, CONFIG),
+        "two-hundred": entry.pack(received("A", addresses(name, 200), name=name), then, CONFIG),
+        "spare": entry.pack(received("A", addresses(name, 20), spare, glue, name=name), then, CONFIG),
+        "nxdomain": entry.pack(soa, then, CONFIG),
+        "nodata": entry.pack(received("A", authority=[SOA], name=name), then, CONFIG),
+        "ede": entry.pack(replace(two, ede=18), then, CONFIG),
+        "yxdomain": entry.pack(replace(two, rcode=codes.YXDOMAIN), then, CONFIG),
+        "extended": entry.pack(replace(two, rcode=23), then, CONFIG),
     }
 
 
@@ -105,5 +106,5 @@ def cache_of(names: dict[str, str], now: int = NOW) -> dict[bytes, bytes]:
     for name, kind in names.items():
         stored = kinds(name, now)[kind]
         for rrtype, do, cd in product(TYPES.values(), (False, True), (False, True)):
-            found[cached.key(key_of(name), rrtype, do, cd)] = stored
+            found[entry.key(key_of(name), rrtype, do, cd)] = stored
     return found

@@ -12,10 +12,10 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 
-from svcdns.dns import codes
-from svcdns.dns.forward.ask import Ask
-from svcdns.dns.forward.routes import Routes
-from svcdns.names.key import key_of, wire_of
+from svcdns.forward.routes import Routes
+from svcdns.wire import codes
+from svcdns.wire.key import key_of, wire_of
+from svcdns.wire.query import Ask
 
 HANG = 30.0
 LOOK = 0.02

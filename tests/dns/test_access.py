@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.config import AclConfig, Config, DnsConfig, ForwardConfig
-from svcdns.config_acl import allows, rules_of
+from svcdns.config.acl import allows, rules_of
+from svcdns.config.sections import AclConfig, Config, DnsConfig, ForwardConfig
 from svcdns.dns import access
 from svcdns.dns.access import FORWARD, NAMES, TRANSFER, Access, Rights
 

@@ -15,15 +15,16 @@ import dns.rrset
 import pytest
 from cached_world import ALIAS, CONFIG, FLAGS, NAME, NOW, SOA, A, ask, asking, ede_of, received, rrsets, texts
 
-from svcdns.dns import cached, codes, edns
-from svcdns.dns.forward.ask import Received
-from svcdns.names.key import key_of
+from svcdns.cache import entry
+from svcdns.wire import codes, edns
+from svcdns.wire.key import key_of
+from svcdns.wire.query import Received
 
 # What is said again
 
 
 def test_an_answer_is_said_again_with_its_time_counted_down() -> None:
-    stored = cached.pack(received(answer=ALIAS), NOW, CONFIG)
+    stored = entry.pack(received(answer=ALIAS), NOW, CONFIG)
     for age in (0, 1, 59):
         reply = ask(stored, NOW + age)
         left = 60 - age
@@ -31,15 +32,15 @@ def test_an_answer_is_said_again_with_its_time_counted_down() -> None:
             f"{NAME}. {left} IN CNAME host.example.net.",
             f"host.example.net. {left} IN A 192.0.2.9",
         ]
-        assert cached.is_fresh(stored, NOW + age)
-    assert not cached.is_fresh(stored, NOW + 60)
+        assert entry.is_fresh(stored, NOW + age)
+    assert not entry.is_fresh(stored, NOW + 60)
     assert texts(ask(stored, NOW + 61).answer)[0] == f"{NAME}. 0 IN CNAME host.example.net."
 
 
 def test_header_and_question_are_the_clients() -> None:
-    stored = cached.pack(received(answer=A), NOW, CONFIG)
+    stored = entry.pack(received(answer=A), NOW, CONFIG)
     frame = asking(name="wWw.eXample.COM", flags=dns.flags.RD | dns.flags.CD | dns.flags.AD)
-    octets = cached.reply(stored, NOW, frame)
+    octets = entry.reply(stored, NOW, frame)
     reply = dns.message.from_wire(octets)
     assert octets[:2] == frame.packet[:2]
     assert octets[12 : frame.end] == frame.packet[12:]
@@ -48,22 +49,22 @@ def test_header_and_question_are_the_clients() -> None:
     assert reply.edns == 0
     assert reply.payload == 1232
     refused = replace(frame, ra=False, edns=None)
-    reply = dns.message.from_wire(cached.reply(stored, NOW, refused))
+    reply = dns.message.from_wire(entry.reply(stored, NOW, refused))
     assert reply.flags == dns.flags.QR | dns.flags.RD | dns.flags.CD
     assert reply.edns == -1
 
 
 def test_the_do_bit_is_copied() -> None:
-    stored = cached.pack(received(answer=A), NOW, CONFIG)
+    stored = entry.pack(received(answer=A), NOW, CONFIG)
     assert ask(stored, do=True).ednsflags == dns.flags.DO
     assert ask(stored, do=False).ednsflags == 0
 
 
 def test_long_times_are_cut() -> None:
-    stored = cached.pack(received(answer=[f"{NAME}. 5000 IN A 192.0.2.1"]), NOW, CONFIG)
+    stored = entry.pack(received(answer=[f"{NAME}. 5000 IN A 192.0.2.1"]), NOW, CONFIG)
     assert texts(ask(stored).answer) == [f"{NAME}. 1000 IN A 192.0.2.1"]
-    assert cached.is_fresh(stored, NOW + 999)
-    assert not cached.is_fresh(stored, NOW + 1000)
+    assert entry.is_fresh(stored, NOW + 999)
+    assert not entry.is_fresh(stored, NOW + 1000)
 
 
 @pytest.mark.parametrize(
@@ -81,72 +82,72 @@ def test_negative_answers_live_as_long_as_their_soa_says(
 ) -> None:
     """The SOA's TTL too is what is left of the lifetime (RFC 2308 section 5)."""
     soa = SOA.removesuffix("60") + str(minimum)
-    stored = cached.pack(received(answer=answer, authority=[soa], rcode=rcode), NOW, CONFIG)
-    assert cached.is_fresh(stored, NOW + lifetime - 1)
-    assert not cached.is_fresh(stored, NOW + lifetime)
+    stored = entry.pack(received(answer=answer, authority=[soa], rcode=rcode), NOW, CONFIG)
+    assert entry.is_fresh(stored, NOW + lifetime - 1)
+    assert not entry.is_fresh(stored, NOW + lifetime)
     reply = ask(stored, NOW + 10)
     assert reply.authority[0].ttl == lifetime - 10
     assert reply.rcode() == rcode
-    assert cached.rcode(stored) == rcode
-    assert cached.is_nodata(stored) == (rcode == codes.NOERROR)
+    assert entry.rcode(stored) == rcode
+    assert entry.is_nodata(stored) == (rcode == codes.NOERROR)
 
 
 def test_nodata_is_told_from_an_answer() -> None:
-    assert not cached.is_nodata(cached.pack(received(answer=ALIAS), NOW, CONFIG))
-    assert not cached.is_nodata(cached.pack(received("CNAME", answer=ALIAS[:1]), NOW, CONFIG))
-    assert not cached.is_nodata(cached.pack(received("ANY", answer=A), NOW, CONFIG))
-    assert cached.is_nodata(cached.pack(received("AAAA", answer=ALIAS[:1], authority=[SOA]), NOW, CONFIG))
-    assert cached.is_nodata(cached.pack(received("ANY"), NOW, CONFIG))
+    assert not entry.is_nodata(entry.pack(received(answer=ALIAS), NOW, CONFIG))
+    assert not entry.is_nodata(entry.pack(received("CNAME", answer=ALIAS[:1]), NOW, CONFIG))
+    assert not entry.is_nodata(entry.pack(received("ANY", answer=A), NOW, CONFIG))
+    assert entry.is_nodata(entry.pack(received("AAAA", answer=ALIAS[:1], authority=[SOA]), NOW, CONFIG))
+    assert entry.is_nodata(entry.pack(received("ANY"), NOW, CONFIG))
 
 
 def test_what_must_not_be_kept_can_still_be_said() -> None:
     got = received(answer=A, rcode=codes.SERVFAIL)
     assert got.lifetime is None
-    stored = cached.pack(got, NOW, CONFIG)
-    assert not cached.is_fresh(stored, NOW)
+    stored = entry.pack(got, NOW, CONFIG)
+    assert not entry.is_fresh(stored, NOW)
     reply = ask(stored)
     assert reply.rcode() == dns.rcode.SERVFAIL
     assert {rrset.ttl for rrset in reply.answer} == {0}
-    assert cached.plain_reply(stored, NOW, asking().packet, asking().end, FLAGS, 1232, b"") is None
-    assert cached.stale(stored, NOW) is None
+    assert entry.plain_reply(stored, NOW, asking().packet, asking().end, FLAGS, 1232, b"") is None
+    assert entry.stale(stored, NOW) is None
 
 
 def test_an_answer_that_came_truncated_is_passed_on_as_such() -> None:
-    stored = cached.pack(replace(received(answer=A), truncated=True), NOW, CONFIG)
-    assert not cached.is_fresh(stored, NOW)
+    stored = entry.pack(replace(received(answer=A), truncated=True), NOW, CONFIG)
+    assert not entry.is_fresh(stored, NOW)
     assert ask(stored).flags & dns.flags.TC
 
 
 def test_different_questions_have_different_keys() -> None:
     names = [key_of(NAME), key_of("example.com"), b""]
     found = {
-        cached.key(name, rrtype, do, cd)
+        entry.key(name, rrtype, do, cd)
         for name in names
         for rrtype in (1, 28, 256)
         for do in (False, True)
         for cd in (False, True)
     }
     assert len(found) == 3 * 3 * 4
-    assert cached.key(names[0], 1, True, False).startswith(names[0])
+    assert entry.key(names[0], 1, True, False).startswith(names[0])
 
 
 # Failures and stale answers
 
 
 def test_a_failure_says_why_for_five_seconds() -> None:
-    stored = cached.failure(codes.EDE_NO_REACHABLE_UPSTREAM, NOW)
-    assert cached.is_fresh(stored, NOW + 4)
-    assert not cached.is_fresh(stored, NOW + 5)
+    stored = entry.failure(codes.EDE_NO_REACHABLE_UPSTREAM, NOW)
+    assert entry.is_fresh(stored, NOW + 4)
+    assert not entry.is_fresh(stored, NOW + 5)
     reply = ask(stored, NOW + 3)
     assert reply.rcode() == dns.rcode.SERVFAIL
     assert ede_of(reply) == [22]
-    assert cached.ede(stored) == 22
+    assert entry.ede(stored) == 22
     assert ask(stored, size=None).edns == -1
-    assert cached.stale(stored, NOW) is None
+    assert entry.stale(stored, NOW) is None
     frame = asking()
-    assert cached.plain_reply(stored, NOW, frame.packet, frame.end, FLAGS, 512, edns.opt(1232, False)) is None
-    plain = cached.plain_reply(stored, NOW, frame.packet, frame.end, FLAGS, 512, b"")
-    assert plain == cached.reply(stored, NOW, replace(frame, edns=None))
+    assert entry.plain_reply(stored, NOW, frame.packet, frame.end, FLAGS, 512, edns.opt(1232, False)) is None
+    plain = entry.plain_reply(stored, NOW, frame.packet, frame.end, FLAGS, 512, b"")
+    assert plain == entry.reply(stored, NOW, replace(frame, edns=None))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_a_failure_says_why_for_five_seconds() -> None:
     ],
 )
 def test_a_stale_answer_stands_in_for_five_seconds_at_a_time(got: Received, ede: int) -> None:
-    stored = cached.pack(got, NOW, CONFIG)
+    stored = entry.pack(got, NOW, CONFIG)
     assert got.lifetime is not None
     end = NOW + got.lifetime + CONFIG.stale
     then = NOW + got.lifetime + 10
@@ -167,10 +168,10 @@ def test_a_stale_answer_stands_in_for_five_seconds_at_a_time(got: Received, ede:
     stale: bytes | None = stored
     for _ in range(2):
         assert stale is not None
-        stale = cached.stale(stale, then)
+        stale = entry.stale(stale, then)
         assert stale is not None
-        assert cached.is_fresh(stale, then + 4)
-        assert not cached.is_fresh(stale, then + 5)
+        assert entry.is_fresh(stale, then + 4)
+        assert not entry.is_fresh(stale, then + 5)
         for now in (then, then + 4):
             reply = ask(stale, now)
             assert ede_of(reply) == [ede]
@@ -178,21 +179,21 @@ def test_a_stale_answer_stands_in_for_five_seconds_at_a_time(got: Received, ede:
             assert [rrset.to_rdataset() for rrset in reply.answer] == [r.to_rdataset() for r in fresh.answer]
             assert reply.rcode() == fresh.rcode()
             plain = asking(size=None)
-            octets = cached.plain_reply(stale, now, plain.packet, plain.end, FLAGS, 512, b"")
+            octets = entry.plain_reply(stale, now, plain.packet, plain.end, FLAGS, 512, b"")
             assert octets is not None
             assert {rrset.ttl for rrset in dns.message.from_wire(octets).answer} <= {30}
         then += 100
     assert stale is not None
-    last = cached.stale(stale, end - 1)
+    last = entry.stale(stale, end - 1)
     assert last is not None
-    assert not cached.is_fresh(last, end)
-    assert cached.stale(stale, end) is None
-    assert cached.stale(stored, end) is None
+    assert not entry.is_fresh(last, end)
+    assert entry.stale(stale, end) is None
+    assert entry.stale(stored, end) is None
 
 
 def test_without_time_for_it_nothing_goes_stale() -> None:
-    stored = cached.pack(received(answer=A), NOW, replace(CONFIG, stale=0))
-    assert cached.stale(stored, NOW + 300) is None
+    stored = entry.pack(received(answer=A), NOW, replace(CONFIG, stale=0))
+    assert entry.stale(stored, NOW + 300) is None
 
 
 # Rotation
@@ -210,7 +211,7 @@ def test_without_time_for_it_nothing_goes_stale() -> None:
 @pytest.mark.parametrize("age", [0, 7])
 def test_each_address_comes_first_equally_often(answer: list[str], age: int) -> None:
     rrtype = "AAAA" if "AAAA 2001" in answer[0] else "A"
-    stored = cached.pack(received(rrtype, answer=answer), NOW, CONFIG)
+    stored = entry.pack(received(rrtype, answer=answer), NOW, CONFIG)
     frame = asking(rrtype)
     rounds = 600
     addresses = [text.split(" ", 4)[4] for text in answer if f" IN {rrtype} " in text]
@@ -218,9 +219,9 @@ def test_each_address_comes_first_equally_often(answer: list[str], age: int) -> 
         firsts: Counter[str] = Counter()
         for _ in range(rounds):
             if path == "exact":
-                octets: bytes | None = cached.reply(stored, NOW + age, frame)
+                octets: bytes | None = entry.reply(stored, NOW + age, frame)
             else:
-                octets = cached.plain_reply(stored, NOW + age, frame.packet, frame.end, FLAGS, 1232, b"")
+                octets = entry.plain_reply(stored, NOW + age, frame.packet, frame.end, FLAGS, 1232, b"")
             assert octets is not None
             reply = dns.message.from_wire(octets, one_rr_per_rrset=True).answer
             turned = [str(rrset[0]) for rrset in reply if rrset.rdtype == dns.rdatatype.from_text(rrtype)]

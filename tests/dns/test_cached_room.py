@@ -22,9 +22,10 @@ from cached_world import CONFIG, FLAGS, NAME, NOW, SOA, ask, asking, ede_of, rec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svcdns.dns import cached, codes, edns
-from svcdns.dns.forward.ask import Received
-from svcdns.dns.reply import Frame
+from svcdns.cache import entry
+from svcdns.wire import codes, edns
+from svcdns.wire.query import Received
+from svcdns.wire.reply import Frame
 
 TXT = [f'{NAME}. 300 IN TXT "{str(number) * 100}"' for number in range(1, 10)]
 GLUE = [f"ns{number}.example.com. 300 IN A 192.0.2.1" for number in range(1, 30)]
@@ -32,7 +33,7 @@ NS = [f"example.com. 300 IN NS ns{number}.example.com." for number in range(1, 3
 
 
 def test_additionals_are_left_out_without_tc() -> None:
-    stored = cached.pack(received("TXT", answer=TXT[:3], additional=GLUE), NOW, CONFIG)
+    stored = entry.pack(received("TXT", answer=TXT[:3], additional=GLUE), NOW, CONFIG)
     reply = ask(stored, rrtype="TXT", size=512)
     assert (len(reply.answer), len(reply.additional)) == (3, 0)
     assert not reply.flags & dns.flags.TC
@@ -40,7 +41,7 @@ def test_additionals_are_left_out_without_tc() -> None:
 
 
 def test_an_authority_section_that_nobody_needs_is_left_out_without_tc() -> None:
-    stored = cached.pack(received("TXT", answer=TXT[:3], authority=NS, additional=GLUE), NOW, CONFIG)
+    stored = entry.pack(received("TXT", answer=TXT[:3], authority=NS, additional=GLUE), NOW, CONFIG)
     reply = ask(stored, rrtype="TXT", size=512)
     assert (len(reply.answer), len(reply.authority), len(reply.additional)) == (3, 0, 0)
     assert not reply.flags & dns.flags.TC
@@ -48,7 +49,7 @@ def test_an_authority_section_that_nobody_needs_is_left_out_without_tc() -> None
 
 def test_an_authority_section_that_is_needed_is_missed() -> None:
     nsec = [f"n{number}.example.com. 60 IN NSEC m.example.com. A" for number in range(40)]
-    stored = cached.pack(received(authority=[SOA, *nsec], rcode=codes.NXDOMAIN), NOW, CONFIG)
+    stored = entry.pack(received(authority=[SOA, *nsec], rcode=codes.NXDOMAIN), NOW, CONFIG)
     reply = ask(stored, size=512)
     assert reply.flags & dns.flags.TC
     assert reply.authority == []
@@ -56,7 +57,7 @@ def test_an_authority_section_that_is_needed_is_missed() -> None:
 
 
 def test_missing_answers_are_said_over_udp_alone() -> None:
-    stored = cached.pack(received("TXT", answer=TXT, authority=NS[:1], additional=GLUE[:1]), NOW, CONFIG)
+    stored = entry.pack(received("TXT", answer=TXT, authority=NS[:1], additional=GLUE[:1]), NOW, CONFIG)
     reply = ask(stored, rrtype="TXT", size=512)
     assert reply.flags & dns.flags.TC
     assert texts(reply.answer) == texts(rrsets(TXT[:4]))
@@ -71,11 +72,11 @@ def test_what_just_fits_is_sent_whole(size: int | None) -> None:
     """To the octet, on both paths."""
     for octets in range(200, 256):
         strings = f'"{"x" * octets}" "{"y" * 220}"'
-        stored = cached.pack(received("TXT", answer=[f"{NAME}. 300 IN TXT {strings}"]), NOW, CONFIG)
+        stored = entry.pack(received("TXT", answer=[f"{NAME}. 300 IN TXT {strings}"]), NOW, CONFIG)
         frame = replace(asking("TXT", size=size), udp_size=512)
         whole = frame.end + 12 + octets + 222 + len(frame.opt())
-        reply = cached.reply(stored, NOW, frame)
-        plain = cached.plain_reply(stored, NOW, frame.packet, frame.end, FLAGS, 512, frame.opt())
+        reply = entry.reply(stored, NOW, frame)
+        plain = entry.plain_reply(stored, NOW, frame.packet, frame.end, FLAGS, 512, frame.opt())
         if whole <= 512:
             assert len(reply) == whole
             assert plain == reply
@@ -90,9 +91,9 @@ def test_the_largest_message_leaves_no_room_for_our_opt() -> None:
     number, room = divmod(65535 - 12 - len(name) - 6, 16)
     assert room < len(asking().opt())
     many = [f"{name}. 300 IN A 10.0.{n >> 8}.{n & 255}" for n in range(number)]
-    stored = cached.pack(received(answer=many, name=name), NOW, CONFIG)
+    stored = entry.pack(received(answer=many, name=name), NOW, CONFIG)
     assert len(ask(stored, name=name, size=None, tcp=True).answer) == number
-    octets = cached.reply(stored, NOW + 1, asking(name=name, tcp=True))
+    octets = entry.reply(stored, NOW + 1, asking(name=name, tcp=True))
     assert len(octets) <= 65535
     reply = dns.message.from_wire(octets, one_rr_per_rrset=True)
     assert len(reply.answer) == number - 1
@@ -100,9 +101,9 @@ def test_the_largest_message_leaves_no_room_for_our_opt() -> None:
 
 
 def test_upper_bits_of_an_rcode_go_to_the_opt() -> None:
-    stored = cached.pack(replace(received(), rcode=23), NOW, CONFIG)
+    stored = entry.pack(replace(received(), rcode=23), NOW, CONFIG)
     assert ask(stored).rcode() == 23
-    assert cached.rcode(stored) == 23
+    assert entry.rcode(stored) == 23
     without = ask(stored, size=None)
     assert without.rcode() == dns.rcode.SERVFAIL
     assert without.answer == []
@@ -118,14 +119,14 @@ HUGE = {
 @pytest.mark.parametrize("age", [0, 100])
 def test_what_has_no_room_costs_no_time(rrtype: str, age: int) -> None:
     """A client that asks for a huge RRset over UDP takes the time of what it gets."""
-    stored = cached.pack(received(rrtype, HUGE[rrtype]), NOW, CONFIG)
+    stored = entry.pack(received(rrtype, HUGE[rrtype]), NOW, CONFIG)
     reply = ask(stored, NOW + age, rrtype=rrtype)
     assert reply.flags & dns.flags.TC
     came = [line.replace(" 300 ", f" {300 - age} ") for line in HUGE[rrtype]]
     first = came.index(str(reply.answer[0]))
     assert texts(reply.answer) == (came + came)[first : first + len(reply.answer)]
     assert 50 < len(reply.answer) < 80
-    few = cached.pack(received(rrtype, HUGE[rrtype][:50]), NOW, CONFIG)
+    few = entry.pack(received(rrtype, HUGE[rrtype][:50]), NOW, CONFIG)
     frame = asking(rrtype)
     assert cost(stored, NOW + 1, frame) < 6 * cost(few, NOW + 1, frame)
 
@@ -136,13 +137,13 @@ def cost(stored: bytes, now: int, frame: Frame) -> float:
     for _ in range(5):
         start = process_time()
         for _ in range(50):
-            cached.reply(stored, now, frame)
+            entry.reply(stored, now, frame)
         rounds.append(process_time() - start)
     return min(rounds)
 
 
 def test_a_cut_answer_is_a_random_part_of_it() -> None:
-    stored = cached.pack(received(answer=HUGE["A"]), NOW, CONFIG)
+    stored = entry.pack(received(answer=HUGE["A"]), NOW, CONFIG)
     firsts = {str(ask(stored).answer[0]) for _ in range(50)}
     assert len(firsts) > 25
 
@@ -152,7 +153,7 @@ def test_addresses_behind_others_are_cut_to_whole_ones(size: int | None) -> None
     """The first of them that is sent is any; none is sent twice, none half."""
     others = [f'{NAME}. 300 IN TXT "{"x" * n}"' for n in (1, 2, 3)]
     many = [f"{NAME}. 300 IN A 10.0.0.{n}" for n in range(200)]
-    stored = cached.pack(received(answer=others + many), NOW, CONFIG)
+    stored = entry.pack(received(answer=others + many), NOW, CONFIG)
     for age in (0, 1):
         reply = ask(stored, NOW + age, size=size)
         sent = texts(reply.answer)
@@ -234,15 +235,15 @@ def test_any_message_is_said_again(
     got = replace(got if lifetime == -1 else living(got, lifetime), ede=ede)
     whole = dns.message.from_wire(got.wire, one_rr_per_rrset=True)
     rrtype = dns.rdatatype.to_text(whole.question[0].rdtype)
-    stored = cached.pack(got, NOW, CONFIG)
-    longest = CONFIG.max_negative_ttl if got.rcode == 3 or cached.is_nodata(stored) else CONFIG.max_ttl
+    stored = entry.pack(got, NOW, CONFIG)
+    longest = CONFIG.max_negative_ttl if got.rcode == 3 or entry.is_nodata(stored) else CONFIG.max_ttl
     lives = min(got.lifetime or 0, longest)
-    assert cached.is_fresh(stored, NOW + age) == (age < lives)
+    assert entry.is_fresh(stored, NOW + age) == (age < lives)
     for rrset in (*whole.answer, *whole.authority, *whole.additional):
         rrset.ttl = max(min(rrset.ttl, lives) - age, 0)
 
     frame = asking(rrtype, name=NAME.upper(), size=size, tcp=tcp)
-    octets = cached.reply(stored, NOW + age, frame)
+    octets = entry.reply(stored, NOW + age, frame)
     assert len(octets) <= frame.limit
     reply = dns.message.from_wire(octets, one_rr_per_rrset=True)
     assert reply.rcode() == got.rcode
@@ -257,7 +258,7 @@ def test_any_message_is_said_again(
     assert record_texts(reply.authority) in ([], record_texts(whole.authority))
     assert record_texts(reply.additional) in ([], record_texts(whole.additional))
     servers_only = {rrset.rdtype for rrset in whole.authority} == {dns.rdatatype.NS}
-    answered = got.rcode == 0 and not cached.is_nodata(stored)
+    answered = got.rcode == 0 and not entry.is_nodata(stored)
     needed = len(reply.authority) < len(whole.authority) and not (servers_only and answered)
     truncated = bool(reply.flags & dns.flags.TC)
     if tcp:
@@ -284,17 +285,17 @@ def test_the_plain_path_says_what_the_exact_one_says(
     """Octet for octet, for the same random numbers; and it says something wherever it can."""
     if lifetime != -1:
         got = living(got, lifetime)
-    stored = cached.pack(got, NOW, CONFIG)
+    stored = entry.pack(got, NOW, CONFIG)
     frame = asking(dns.rdatatype.to_text(got.wire[got.end - 3]), size=size if opt else None)
     random.seed(seed)
-    plain = cached.plain_reply(stored, NOW + age, frame.packet, frame.end, FLAGS, frame.limit, frame.opt())
+    plain = entry.plain_reply(stored, NOW + age, frame.packet, frame.end, FLAGS, frame.limit, frame.opt())
     random.seed(seed)
-    exact = cached.reply(stored, NOW + age, frame)
+    exact = entry.reply(stored, NOW + age, frame)
     if plain is not None:
-        assert cached.is_fresh(stored, NOW + age)
+        assert entry.is_fresh(stored, NOW + age)
         assert plain == exact
     else:
-        assert not cached.is_fresh(stored, NOW + age) or len(got.wire) + len(frame.opt()) > frame.limit
+        assert not entry.is_fresh(stored, NOW + age) or len(got.wire) + len(frame.opt()) > frame.limit
 
 
 @settings(max_examples=200)
@@ -302,8 +303,8 @@ def test_the_plain_path_says_what_the_exact_one_says(
 def test_any_message_gone_stale(got: Received, lifetime: int, age: int) -> None:
     """The same records, each with 30 seconds, unless that is over."""
     got = living(got, lifetime)
-    stored = cached.pack(got, NOW, CONFIG)
-    stale = cached.stale(stored, NOW + age)
+    stored = entry.pack(got, NOW, CONFIG)
+    stale = entry.stale(stored, NOW + age)
     if stale is None:
         assert got.rcode not in (0, 3) or not got.lifetime or age >= CONFIG.stale
         return
@@ -321,6 +322,6 @@ def test_any_message_gone_stale(got: Received, lifetime: int, age: int) -> None:
 def test_many_records(count: int) -> None:
     """Around and beyond the counts that are kept ready for unpacking."""
     answer = [f"{NAME}. 300 IN A 10.0.{n >> 8}.{n & 255}" for n in range(count)]
-    stored = cached.pack(received(answer=answer), NOW, CONFIG)
+    stored = entry.pack(received(answer=answer), NOW, CONFIG)
     reply = ask(stored, NOW + 100, tcp=True)
     assert Counter(texts(reply.answer)) == Counter(line.replace(" 300 ", " 200 ") for line in answer)

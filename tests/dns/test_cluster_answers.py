@@ -7,7 +7,7 @@ import dns.rcode
 import pytest
 from dns_world import TTL, World, Z, lines, rrset
 
-from svcdns.dns import tally
+from svcdns.dns import stats
 
 WEB = f"web.default.svc.{Z}."
 SOA = f"{Z}. 3 SOA ns.dns.{Z}. hostmaster.{Z}. 7 7200 1800 86400 5"
@@ -309,8 +309,8 @@ def test_replies_are_counted(world: World) -> None:
         ("example.com", "MX"),
     ):
         world.ask(name, rrtype)
-    world.ask("10.0.96.10.in-addr.arpa", "PTR", transport=tally.TCP)
-    assert {tuple(count) for count in tally.replies(world.counters.slots)} == {
+    world.ask("10.0.96.10.in-addr.arpa", "PTR", transport=stats.TCP)
+    assert {tuple(count) for count in stats.replies(world.counters.slots)} == {
         ("A", "NOERROR", "udp", "cluster", 2),
         ("TXT", "NODATA", "udp", "cluster", 1),
         ("other", "NXDOMAIN", "udp", "cluster", 1),

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from outside_world import RIGHTS, cache_of, kinds
 
-from svcdns.dns import access, tally
+from svcdns.cache.store import now
+from svcdns.dns import access, stats
 from svcdns.dns.answer import Answerer
-from svcdns.dns.handover import HAND_OVER
-from svcdns.dns.plain import PlainPath
-from svcdns.dns.tally import TCP, UDP
-from svcdns.names.key import wire_of
-from svcdns.store.cache import now
+from svcdns.dns.fast_path import PlainPath
+from svcdns.dns.forward_link import HAND_OVER
+from svcdns.dns.stats import TCP, UDP
+from svcdns.wire.key import wire_of
 
 PACKETS = 120_000
 BATCH = 500
@@ -130,16 +130,16 @@ def test_a_hundred_thousand_packets(world: World) -> None:
                 dns.message.from_wire(reply)  # raises for what is no message
         assert (answer(known, snapshot) or b"").endswith(b"\x0a\x60\0\x0a"), f"seed {seed}, batch {start}"
         snapshot.txn.abort()
-    assert world.counters.slots[tally.PANICS] == 0, f"seed {seed}"
+    assert world.counters.slots[stats.PANICS] == 0, f"seed {seed}"
     assert monotonic() - began < HANG_SECONDS
 
 
 @settings(max_examples=2000)
 @given(st.binary(max_size=600), st.sampled_from([UDP, TCP]))
 def test_any_octets(shared_world: World, packet: bytes, transport: int) -> None:
-    panics = shared_world.counters.slots[tally.PANICS]
+    panics = shared_world.counters.slots[stats.PANICS]
     check(packet, shared_world.raw(packet, transport), transport)
-    assert shared_world.counters.slots[tally.PANICS] == panics
+    assert shared_world.counters.slots[stats.PANICS] == panics
 
 
 LABEL = st.one_of(
@@ -163,10 +163,10 @@ def test_any_name(
     name = b"".join(bytes((len(label),)) + label for label in labels) + tail + b"\0"
     head = b"\x11\x22" + flags.to_bytes(2) + b"\0\1\0\0\0\0\0" + (b"\1" if opt else b"\0")
     packet = head + name + rrtype.to_bytes(2) + rrclass.to_bytes(2) + opt
-    panics = shared_world.counters.slots[tally.PANICS]
+    panics = shared_world.counters.slots[stats.PANICS]
     reply = shared_world.raw(packet)
     check(packet, reply, UDP)
-    assert shared_world.counters.slots[tally.PANICS] == panics
+    assert shared_world.counters.slots[stats.PANICS] == panics
     if reply is not None:
         if reply[2] & 0x78 != UPDATE:  # which dnspython reads in another way
             dns.message.from_wire(reply)
@@ -185,7 +185,7 @@ def test_plain_path_says_what_the_exact_one_says(world: World) -> None:
         world.file_zone("168.192.in-addr.arpa")
     more = ["www.example.org", "a.w.example.org", "w.example.org", "alias.example.org", "no.example.org"]
     more += ["1.168.192.in-addr.arpa", "1.192.in-addr.arpa", "192.in-addr.arpa", "x.0.96.10.in-addr.arpa"]
-    exact = Answerer(tally.Tally(), identity="worker-0")
+    exact = Answerer(stats.Tally(), identity="worker-0")
     exact._plain = lambda *_: None  # type: ignore[method-assign,assignment]
     taken = 0
     for pods in ("verified", "insecure"):
@@ -198,7 +198,7 @@ def test_plain_path_says_what_the_exact_one_says(world: World) -> None:
             random.seed(packet)
             assert one == exact.answer(packet, snapshot, transport), (name, rrtype, opt, transport)
             assert exact._view is not None
-            taken += PlainPath(tally.Tally(), 1232).answer(packet, exact._view, transport) is not None
+            taken += PlainPath(stats.Tally(), 1232).answer(packet, exact._view, transport) is not None
         snapshot.txn.abort()
     assert taken > 500
     assert exact.counters.slots == world.counters.slots

@@ -9,16 +9,8 @@ from typing import Any
 
 import pytest
 
-from svcdns.dns import handover
-from svcdns.dns.handover import (
-    GIVEN_UP_SECONDS,
-    LIFELESS_SECONDS,
-    Errand,
-    Handover,
-    Reply,
-    errands,
-    send,
-)
+from svcdns.dns import forward_link
+from svcdns.dns.forward_link import GIVEN_UP_SECONDS, LIFELESS_SECONDS, Errand, Handover, Reply, errands, send
 from svcdns.server.sockets import link
 
 CLIENT = ("192.0.2.1", 40_000)
@@ -41,7 +33,7 @@ def ends() -> Iterator[Ends]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Set what time it is."""
     time = [1000.0]
-    monkeypatch.setattr(handover, "monotonic", lambda: time[0])
+    monkeypatch.setattr(forward_link, "monotonic", lambda: time[0])
     return time
 
 

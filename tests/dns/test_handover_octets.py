@@ -15,10 +15,10 @@ from dns.edns import GenericOption
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.dns.handover import Errand, Handover, Reply, errands, replies, send
-from svcdns.dns.question import parse
+from svcdns.dns.forward_link import Errand, Handover, Reply, errands, replies, send
 from svcdns.dns.udp import ask_for_addresses, from_there
 from svcdns.server.sockets import link
+from svcdns.wire.question import parse
 
 CLIENT = ("192.0.2.1", 40_000)
 QUESTION = b"\x11\x22\1\0\0\1\0\0\0\0\0\0\3www\7example\3com\0\0\1\0\1"

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from outside_world import ABOVE, BOTH, FALLS, OPTS, RD, RIGHTS, TYPES, full_world, kinds, question
 
-from svcdns.dns import codes, tally
+from svcdns.cache.store import now
+from svcdns.dns import stats
 from svcdns.dns.access import FORWARD, NAMES, TRANSFER
 from svcdns.dns.answer import Answerer
-from svcdns.dns.handover import HAND_OVER
-from svcdns.dns.tally import TCP, UDP
-from svcdns.names.key import key_of, key_of_labels
-from svcdns.store.cache import now
+from svcdns.dns.forward_link import HAND_OVER
+from svcdns.dns.stats import TCP, UDP
+from svcdns.wire import codes
+from svcdns.wire.key import key_of, key_of_labels
 
 ORIGINS = [Z, "10.in-addr.arpa", FALLS, f"168.{FALLS}", "corp.example", "cut.example"]
 LABEL = st.one_of(
@@ -100,12 +101,12 @@ def test_names_of_ours_never_leave(
         looked_up.append(key)
         return kinds("example.com", now())["fresh"] if everything_cached else None
 
-    counters = tally.Tally()
+    counters = stats.Tally()
     answerer = Answerer(counters, cache=cache, forwards=True)
     snapshot = full.snapshots.begin()
     reply = answerer.answer(question(name, rrtype, flags, opt), snapshot, transport, rights)
     snapshot.txn.abort()
-    assert not counters.slots[tally.PANICS]
+    assert not counters.slots[stats.PANICS]
     assert reply is not None
     leaves = reply == HAND_OVER or bool(looked_up)
     if leaves:
@@ -142,7 +143,7 @@ def test_who_may_not_or_does_not_want_to_is_never_handed_over(
     if rights is None:
         rights, flags = BOTH, flags & ~RD
     name = b"".join(bytes((len(label),)) + label for label in labels + labels_of(tail)) + b"\0"
-    counters = tally.Tally()
+    counters = stats.Tally()
 
     def never(_: bytes) -> bytes | None:
         raise AssertionError("the cache is for those who may")
@@ -152,5 +153,5 @@ def test_who_may_not_or_does_not_want_to_is_never_handed_over(
     reply = answerer.answer(question(name, rrtype, flags, opt), snapshot, transport, rights)
     snapshot.txn.abort()
     assert reply
-    assert not counters.slots[tally.PANICS]
+    assert not counters.slots[stats.PANICS]
     assert bool(reply[3] & 0x80) is bool(rights & FORWARD)

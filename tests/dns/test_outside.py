@@ -31,13 +31,13 @@ from outside_world import (
     question,
 )
 
-from svcdns.dns import answer, plain, tally
+from svcdns.dns import answer, fast_path, stats
 from svcdns.dns.access import FORWARD, NAMES
 from svcdns.dns.answer import Answerer
-from svcdns.dns.handover import HAND_OVER
-from svcdns.dns.plain import PlainPath
-from svcdns.dns.tally import TCP, UDP
-from svcdns.names.key import key_of, wire_of
+from svcdns.dns.fast_path import PlainPath
+from svcdns.dns.forward_link import HAND_OVER
+from svcdns.dns.stats import TCP, UDP
+from svcdns.wire.key import key_of, wire_of
 
 OUTSIDE = "example.com"
 
@@ -45,7 +45,7 @@ OUTSIDE = "example.com"
 @pytest.fixture(autouse=True)
 def _same_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer, "now", lambda: NOW)
-    monkeypatch.setattr(plain, "now", lambda: NOW)
+    monkeypatch.setattr(fast_path, "now", lambda: NOW)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def exact_only(
-    counters: tally.Tally, cache: dict[bytes, bytes], elsewhere: tuple[bytes, ...] = ()
+    counters: stats.Tally, cache: dict[bytes, bytes], elsewhere: tuple[bytes, ...] = ()
 ) -> Answerer:
     exact = Answerer(counters, cache=cache.get, forwards=True, elsewhere=elsewhere)
     exact._plain = lambda *_: None  # type: ignore[method-assign,assignment]
@@ -100,7 +100,7 @@ def test_plain_path_says_what_the_exact_one_says_with_forwarding(full: World, zo
     known |= dict.fromkeys(zones, "nxdomain") | dict.fromkeys(below[::2], "fresh")
     known |= {f"9.9.9.{FALLS}": "nxdomain", f"8.9.9.{FALLS}": "fresh", f"web.default.svc.{Z}": "fresh"}
     cache = cache_of(known)
-    counters = tally.Tally(), tally.Tally()
+    counters = stats.Tally(), stats.Tally()
     both = Answerer(counters[0], cache=cache.get, forwards=True, elsewhere=elsewhere)
     exact = exact_only(counters[1], cache, elsewhere)
     taken = 0
@@ -121,12 +121,12 @@ def test_plain_path_says_what_the_exact_one_says_with_forwarding(full: World, zo
                 assert one == other, (name, rrtype, opt, flag, transport, rights)
         view = exact._view
         assert view is not None
-        path = PlainPath(tally.Tally(), 1232, cache.get)
+        path = PlainPath(stats.Tally(), 1232, cache.get)
         taken += sum(path.answer(question(name, 1), view, UDP, BOTH) is not None for name in names)
         snapshot.txn.abort()
     assert taken > 40
     assert counters[0].slots == counters[1].slots
-    assert not counters[0].slots[tally.PANICS]
+    assert not counters[0].slots[stats.PANICS]
 
 
 @pytest.mark.parametrize("transport", [UDP, TCP])
@@ -152,7 +152,7 @@ def test_what_is_fresh_is_answered_here(
     full: World, kind: str, rcode: str, answers: int, opt: bytes, transport: int
 ) -> None:
     name = f"{kind}.{OUTSIDE}"
-    answerer = Answerer(tally.Tally(), cache=cache_of({name: kind}).get, forwards=True)
+    answerer = Answerer(stats.Tally(), cache=cache_of({name: kind}).get, forwards=True)
     snapshot = full.snapshots.begin()
     wire = answerer.answer(question(wire_of(name), 1, RD | CD, opt), snapshot, transport, BOTH)
     snapshot.txn.abort()
@@ -167,17 +167,17 @@ def test_what_is_fresh_is_answered_here(
     assert reply.flags & ~0xF == dns.flags.QR | dns.flags.RD | dns.flags.RA | dns.flags.CD
     assert (reply.edns == 0) == bool(opt)
     slots = answerer.counters.slots
-    assert slots[tally.CACHE_HITS] == 1
-    (count,) = tally.replies(slots)
+    assert slots[stats.CACHE_HITS] == 1
+    (count,) = stats.replies(slots)
     nodata = kind == "nodata"
     counted = "NODATA" if nodata else rcode
-    assert count == ("A", counted, tally.PROTOCOLS[transport], "forward", 1)
+    assert count == ("A", counted, stats.PROTOCOLS[transport], "forward", 1)
 
 
 @pytest.mark.parametrize("kind", ["nxdomain", "stale-nxdomain"])
 @pytest.mark.parametrize("name", ABOVE)
 def test_names_above_ours_exist_whatever_the_cache_says(full: World, name: str, kind: str) -> None:
-    answerer = Answerer(tally.Tally(), cache=cache_of({name: kind}).get, forwards=True)
+    answerer = Answerer(stats.Tally(), cache=cache_of({name: kind}).get, forwards=True)
     snapshot = full.snapshots.begin()
     for transport, opt in product((UDP, TCP), OPTS[:3]):
         wire = answerer.answer(question(wire_of(name), 1, RD, opt), snapshot, transport, BOTH)
@@ -194,7 +194,7 @@ def test_refusals_say_why(full: World, rights: int, flags: int, forwards: bool, 
     def never(_: bytes) -> bytes | None:
         raise AssertionError("the cache is for those who may")
 
-    answerer = Answerer(tally.Tally(), cache=never, forwards=forwards)
+    answerer = Answerer(stats.Tally(), cache=never, forwards=forwards)
     snapshot = full.snapshots.begin()
     for name in [*UNKNOWN, *ABOVE]:
         wire = answerer.answer(question(wire_of(name), 1, flags, OPTS[1]), snapshot, UDP, rights)
@@ -215,7 +215,7 @@ def test_refusals_say_why(full: World, rights: int, flags: int, forwards: bool, 
 def test_what_cannot_be_handed_over_is_servfail(
     full: World, name: str, links: int, opt: bytes, transport: int
 ) -> None:
-    answerer = Answerer(tally.Tally(), forwards=True)
+    answerer = Answerer(stats.Tally(), forwards=True)
     packet = question(wire_of(name), 28, RD | CD, opt)
     reply = dns.message.from_wire(answerer.not_forwarded(packet, full.snapshots.begin, transport))
     assert reply.rcode() == dns.rcode.SERVFAIL
@@ -223,7 +223,7 @@ def test_what_cannot_be_handed_over_is_servfail(
     aa = dns.flags.AA if links else 0
     assert reply.flags & ~0xF == aa | dns.flags.QR | dns.flags.RD | dns.flags.RA | dns.flags.CD
     assert len(reply.answer) == links
-    assert [*tally.replies(answerer.counters.slots)] == [
-        ("AAAA", "SERVFAIL", tally.PROTOCOLS[transport], "forward", 1)
+    assert [*stats.replies(answerer.counters.slots)] == [
+        ("AAAA", "SERVFAIL", stats.PROTOCOLS[transport], "forward", 1)
     ]
-    assert answerer.counters.slots[tally.FORWARD_REFUSED] == 1
+    assert answerer.counters.slots[stats.FORWARD_REFUSED] == 1

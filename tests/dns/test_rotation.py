@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from dns_world import World, Z
 
-from svcdns.dns.tally import TCP, UDP
+from svcdns.dns.stats import TCP, UDP
 
 ROUNDS = 1500
 

@@ -13,7 +13,7 @@ import dns.message
 import dns.rcode
 from dns_world import World, Z, rrset
 
-from svcdns.dns import tally
+from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
 
 GUARD_SECONDS = 30
@@ -193,7 +193,7 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
         async with serving(shared_world, idle_seconds=1.0) as (listener, port):
             _, writer = await connect(port)
             writer.transport.pause_reading()  # type: ignore[attr-defined]
-            before = sum(shared_world.counters.slots[: tally.BATCHES])
+            before = sum(shared_world.counters.slots[: stats.BATCHES])
             questions = framed(*(query(f"huge.default.svc.{Z}") for _ in range(2000)))
             writer.write(questions)
             while not len(listener):
@@ -205,7 +205,7 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
                 await asyncio.sleep(0.01)
             assert 0 < most < 256 << 10
             # 2,000 answers would be 130 MB; only what fits into the kernel's buffers was made.
-            assert sum(shared_world.counters.slots[: tally.BATCHES]) - before < 500
+            assert sum(shared_world.counters.slots[: stats.BATCHES]) - before < 500
             writer.close()
 
     run(test())
@@ -231,8 +231,8 @@ def test_oldest_idle_connection_makes_room(world: World) -> None:
             assert len(listener) == 3
             for _, writer in clients:
                 writer.close()
-        assert world.counters.slots[tally.TCP_CONNECTIONS] == 4
-        assert world.counters.slots[tally.TCP_REFUSED] == 1
+        assert world.counters.slots[stats.TCP_CONNECTIONS] == 4
+        assert world.counters.slots[stats.TCP_REFUSED] == 1
 
     run(test())
 

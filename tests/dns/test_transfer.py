@@ -23,8 +23,8 @@ import pytest
 from dns_world import World, Z, glue, rrset
 from test_tcp import connect, framed, query, reply_from, run
 
-from svcdns.config import AclConfig
-from svcdns.dns import tally
+from svcdns.config.sections import AclConfig
+from svcdns.dns import stats
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers, is_newer
@@ -110,7 +110,7 @@ def test_cluster_zone_is_complete(world: World) -> None:
         assert line in middle
     assert sum(line.startswith(f"huge.default.svc.{Z}.") for line in middle) == 5000
     assert not any("arpa" in line.split()[0] for line in middle)
-    assert world.counters.slots[tally.TRANSFERS] == 1
+    assert world.counters.slots[stats.TRANSFERS] == 1
 
 
 def test_a_secondary_answers_as_we_do(world: World) -> None:
@@ -127,7 +127,7 @@ def test_a_secondary_answers_as_we_do(world: World) -> None:
     for name in (f"web.default.svc.{Z}.", f"many.default.svc.{Z}.", f"db-1.db.default.svc.{Z}.", f"{Z}."):
         for rrtype in ("A", "AAAA", "SRV", "NS", "SOA"):
             there = zone.get_rdataset(name, rrtype)
-            here = world.ask(name, rrtype, transport=tally.TCP).answer
+            here = world.ask(name, rrtype, transport=stats.TCP).answer
             assert (set(there) if there else set()) == (set(here[0]) if here else set()), (name, rrtype)
 
 
@@ -257,7 +257,7 @@ def test_one_snapshot_and_given_up_without_progress(world: World) -> None:
             reader, writer = await connect(port)
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(framed(query(Z, "AXFR")))
-            while not world.counters.slots[tally.TRANSFERS_FAILED]:
+            while not world.counters.slots[stats.TRANSFERS_FAILED]:
                 await asyncio.sleep(0.01)
             # The worker answered others meanwhile and has no transaction left open.
             other_reader, other = await connect(port)
@@ -270,7 +270,7 @@ def test_one_snapshot_and_given_up_without_progress(world: World) -> None:
             writer.close()
 
     run(test())
-    assert world.counters.slots[tally.TRANSFERS] == 0
+    assert world.counters.slots[stats.TRANSFERS] == 0
 
 
 def test_writes_during_a_transfer_arent_in_it(world: World) -> None:

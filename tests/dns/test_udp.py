@@ -12,7 +12,7 @@ import dns.rcode
 import pytest
 from dns_world import World, Z, rrset
 
-from svcdns.dns import tally
+from svcdns.dns import stats
 from svcdns.dns.answer import Answerer
 from svcdns.dns.udp import UdpListener
 from svcdns.store.snapshot import Snapshot
@@ -106,9 +106,9 @@ def test_many_at_once_and_silence_between(world: World) -> None:
 
         assert while_serving(world, sock, receive) == list(range(80))
     slots = world.counters.slots
-    assert slots[tally.SILENT] == 80
-    assert slots[tally.BATCH_COUNT] >= 3
-    assert sum(slots[tally.BATCHES : tally.BATCH_NANOSECONDS]) == slots[tally.BATCH_COUNT]
+    assert slots[stats.SILENT] == 80
+    assert slots[stats.BATCH_COUNT] >= 3
+    assert sum(slots[stats.BATCHES : stats.BATCH_NANOSECONDS]) == slots[stats.BATCH_COUNT]
 
 
 def test_snapshot_begins_after_receipt(world: World) -> None:
@@ -159,7 +159,7 @@ def test_what_cant_be_sent_is_counted(world: World) -> None:
 
     listener = UdpListener(Full(), world.snapshots.begin, world.answerer, world.counters)  # type: ignore[arg-type]
     listener._read()
-    assert world.counters.slots[tally.DROPPED] == 2
+    assert world.counters.slots[stats.DROPPED] == 2
 
 
 def test_a_failing_begin_costs_no_listener(world: World) -> None:

@@ -12,12 +12,12 @@ import dns.rdataclass
 import pytest
 from dns_world import World, Z, lines, rrset
 
-from svcdns.dns import tally
+from svcdns.dns import stats
 from svcdns.dns.answer import Answerer
 from svcdns.dns.draft import Draft
-from svcdns.dns.fit import fit
-from svcdns.dns.tally import TCP, Tally
-from svcdns.names.key import wire_of
+from svcdns.dns.stats import TCP, Tally
+from svcdns.dns.truncation import fit
+from svcdns.wire.key import wire_of
 
 WEB = f"web.default.svc.{Z}"
 NAME = wire_of(WEB)
@@ -243,7 +243,7 @@ def test_exception_costs_one_servfail(world: World, caplog: pytest.LogCaptureFix
         txn.put(b"local\0cluster\0svc\0default\0bad\0", b"\0\1\0\1", db=world.store.tables.answers_a)
     reply = world.ask(f"bad.default.svc.{Z}")
     assert reply.rcode() == dns.rcode.SERVFAIL
-    assert world.counters.slots[tally.PANICS] == 1
+    assert world.counters.slots[stats.PANICS] == 1
     assert "no answer" in caplog.text
     assert world.ask(WEB).answer
 

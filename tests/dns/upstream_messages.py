@@ -17,9 +17,9 @@ import dns.rrset
 from dns.message import Message
 from hypothesis import strategies as st
 
-from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.received import read
-from svcdns.names.key import key_of_wire
+from svcdns.wire.key import key_of_wire
+from svcdns.wire.query import Ask, Received
+from svcdns.wire.response import read
 
 NAME = "www.example.org."
 IDENT = 0x1234

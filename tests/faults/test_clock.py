@@ -14,11 +14,11 @@ from conftest_registry import Running, service
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.names.key import key_of
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry import commit
-from svcdns.registry.answers import next_serial
-from svcdns.registry.options import WriteOptions
+from svcdns.registry.dns_rows import next_serial
+from svcdns.registry.requests import WriteOptions
+from svcdns.wire.key import key_of
 
 SPACE = 1 << 32
 DAY = 86_400

@@ -14,7 +14,7 @@ from running import RunningServer, wait_for
 from small_disk import small_disk, take_all_inodes
 from upstreams import Unbound
 
-from svcdns.dns.forward.control import SOCKET
+from svcdns.forward.control import SOCKET
 
 INODES = 100
 OUTSIDE = ["192.0.2.10"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from svcdns.names.key import (
+from svcdns.wire.key import (
     MAX_NAME_OCTETS,
     BadName,
     above,

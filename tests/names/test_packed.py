@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.names.key import key_of, wire_of
 from svcdns.names.packed import APEX, CUT, NEGATIVE_SOA, POINTER, RRset, find, pack_row, sections, with_owner
+from svcdns.wire.key import key_of, wire_of
 
 RRS = st.lists(
     st.binary(min_size=12, max_size=40).map(lambda octets: POINTER + octets), min_size=1, max_size=6

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from svcdns.names.key import key_of, wire_of
 from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, POINTER, Section, find, sections
-from svcdns.names.zonefile import CompiledZone, ZoneFileError, compile_zone, origin_of
+from svcdns.wire.key import key_of, wire_of
+from svcdns.zonefiles.master_file import CompiledZone, ZoneFileError, compile_zone, origin_of
 
 HEAD = """$TTL 300
 @ SOA Ns hostmaster 2026010101 7200 1800 86400 60

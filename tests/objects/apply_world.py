@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from svcdns.objects import kinds, ownership, server_side_apply
+from svcdns.objects import kinds, managed_fields, server_side_apply
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import Kind
-from svcdns.objects.ownership import APPLY, UPDATE
+from svcdns.objects.managed_fields import APPLY, UPDATE
 
 PORT_80 = 'k:{"port":80,"protocol":"TCP"}'
 PORT_81 = 'k:{"port":81,"protocol":"TCP"}'
@@ -47,7 +47,7 @@ class World:
 
     def create(self, manager: str, obj: dict[str, Any]) -> World:
         new = default(self.kind, obj)
-        self.obj = self._with(new, ownership.created(self.kind, new, manager, self.time()))
+        self.obj = self._with(new, managed_fields.created(self.kind, new, manager, self.time()))
         return self
 
     def update(self, manager: str, subresource: str = "", **parts: dict[str, Any]) -> World:
@@ -55,7 +55,7 @@ class World:
         assert self.obj is not None
         new = {**self.obj, **{word: {**self.obj.get(word, {}), **part} for word, part in parts.items()}}
         new = default(self.kind, new, self.obj)
-        entries = ownership.updated(
+        entries = managed_fields.updated(
             self.kind, self.obj, new, self.entries, (manager, UPDATE, subresource), self.time()
         )
         self.obj = self._with(new, entries)

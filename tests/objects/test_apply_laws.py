@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from objects import samples
 from objects.apply_world import World, port
 
-from svcdns.objects import field_paths, kinds, ownership
+from svcdns.objects import field_paths, kinds, managed_fields
 from svcdns.objects.errors import StatusError
-from svcdns.objects.field_walks import everything
+from svcdns.objects.field_sets import everything
 from svcdns.objects.schema import structure
-from svcdns.objects.shape import shape_of
+from svcdns.objects.schema_tree import shape_of
 
 TEXTS = st.sampled_from(["1", "2"])
 PORTS = st.lists(
@@ -80,7 +80,7 @@ def test_applied_twice_is_applied_once(steps: list[tuple[str, dict[str, Any]]]) 
     once, entries = without_entries(world.obj), world.entries
     world.apply(*steps[-1])  # without force: what is there is no conflict
     assert without_entries(world.obj) == once
-    assert ownership.same_but_times(world.entries, entries)
+    assert managed_fields.same_but_times(world.entries, entries)
 
 
 @given(STEPS)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from objects.apply_world import PORT_80, PORT_81, World, port, service
 
-from svcdns.objects import kinds, ownership
+from svcdns.objects import kinds, managed_fields
 
 
 class TestOwnership:
@@ -152,7 +152,7 @@ class TestGivenEntries:
 
     @staticmethod
     def given(value: Any) -> Any:
-        return ownership.given_entries({"metadata": {"managedFields": value}}, TestGivenEntries.STORED)
+        return managed_fields.given_entries({"metadata": {"managedFields": value}}, TestGivenEntries.STORED)
 
     def test_reset(self) -> None:
         assert self.given([{}]) == []
@@ -189,4 +189,4 @@ class TestGivenEntries:
 
     @pytest.mark.parametrize("body", [None, [], {}, {"metadata": None}, {"metadata": []}])
     def test_no_object_at_all(self, body: Any) -> None:
-        assert ownership.given_entries(body, []) is None
+        assert managed_fields.given_entries(body, []) is None

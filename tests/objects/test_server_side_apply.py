@@ -10,7 +10,7 @@ from objects.apply_world import PORT_80, TIME, World, port, service
 
 from svcdns.objects import kinds, server_side_apply
 from svcdns.objects.errors import StatusError
-from svcdns.objects.ownership import APPLY
+from svcdns.objects.managed_fields import APPLY
 
 
 class TestApply:

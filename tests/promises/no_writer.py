@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 
-from svcdns import cli
+from svcdns.cli import main
 from svcdns.server import supervisor
 
 IDLE = ("sleep", "infinity")
@@ -13,4 +13,4 @@ IDLE = ("sleep", "infinity")
 if __name__ == "__main__":
     commands = supervisor.Commands(writer=IDLE)
     supervisor.run = functools.partial(supervisor.run, commands=commands)  # type: ignore[assignment]
-    cli.main(sys.argv[1:])
+    main.main(sys.argv[1:])

@@ -13,7 +13,7 @@ from conftest_registry import Running
 from svcdns.objects.kinds import EVENT, POD
 from svcdns.objects.selectors import FieldSelector
 from svcdns.registry import events
-from svcdns.registry.options import Patch, Selection, WriteOptions
+from svcdns.registry.requests import Patch, Selection, WriteOptions
 
 WRITE = WriteOptions()
 GUARD_SECONDS = 60.0

@@ -13,7 +13,7 @@ from conftest_registry import pod, service
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE
-from svcdns.registry.options import Patch, Selection, WriteOptions
+from svcdns.registry.requests import Patch, Selection, WriteOptions
 
 Run = Callable[..., Any]
 

@@ -11,7 +11,7 @@ from conftest_registry import Running, pod, service
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE
-from svcdns.registry.options import DeleteOptions, Patch, Selection, WriteOptions
+from svcdns.registry.requests import DeleteOptions, Patch, Selection, WriteOptions
 
 WRITE = WriteOptions()
 DELETE = DeleteOptions()

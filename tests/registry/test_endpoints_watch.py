@@ -12,9 +12,9 @@ from conftest_registry import Running, pod, service
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD, SERVICE
 from svcdns.objects.selectors import LabelSelector
-from svcdns.registry.options import DeleteOptions, Event, Patch, Selection, WriteOptions
 from svcdns.registry.registry import Registry
-from svcdns.registry.writing import decode
+from svcdns.registry.requests import DeleteOptions, Event, Patch, Selection, WriteOptions
+from svcdns.registry.transaction import decode
 
 OPTIONS = WriteOptions()
 

@@ -20,14 +20,14 @@ from registry.telling import (
     until,
 )
 
-from svcdns.cluster.notes import Note, Subject
+from svcdns.cluster.event_messages import Note, Subject
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import EVENT, NAMESPACE, POD, SERVICE
 from svcdns.registry import events
-from svcdns.registry.options import DeleteOptions, Selection
+from svcdns.registry.requests import DeleteOptions, Selection
 from svcdns.registry.watch import Feed
-from svcdns.registry.zones import ZoneFolder
 from svcdns.store import log
+from svcdns.zonefiles.folder import ZoneFolder
 
 pytestmark = pytest.mark.usefixtures("at_once")
 

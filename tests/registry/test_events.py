@@ -18,10 +18,10 @@ from registry.telling import (
     until,
 )
 
-from svcdns.config import Config, DnsConfig, ServicesConfig
+from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
-from svcdns.registry.options import DeleteOptions, Patch, WriteOptions
+from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
 
 pytestmark = pytest.mark.usefixtures("at_once")
 

@@ -17,12 +17,12 @@ import pytest
 from conftest_registry import Running, started
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.config import Config, DnsConfig, ServicesConfig
+from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.names.packed import APEX
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE
-from svcdns.registry.options import DeleteOptions, Patch, Selection, WriteOptions
-from svcdns.registry.writing import joined
+from svcdns.registry.requests import DeleteOptions, Patch, Selection, WriteOptions
+from svcdns.registry.transaction import joined
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import Snapshots
 

@@ -12,10 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
-from svcdns.registry import manifest_files
-from svcdns.registry.manifest_files import objects_of
-from svcdns.registry.manifests import (
+from svcdns.manifests import files
+from svcdns.manifests.files import objects_of
+from svcdns.manifests.manifests import (
     Applied,
     Manifest,
     ManifestError,
@@ -24,8 +23,9 @@ from svcdns.registry.manifests import (
     overlay,
     read_manifests,
 )
-from svcdns.registry.options import DeleteOptions, Patch, WriteOptions
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.registry.registry import Registry
+from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SERVICE_TEXT = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n"
@@ -250,8 +250,8 @@ def test_a_path_where_nothing_is_is_refused(tmp_path: Path) -> None:
 def test_any_text_gives_objects_or_one_line(text: str) -> None:
     path = Path("any.yaml")
     try:
-        for document in manifest_files._yaml_documents(path, text):
-            manifest_files._Bounds(manifest_files.Place(path, 1)).check(document)
+        for document in files._yaml_documents(path, text):
+            files._Bounds(files.Place(path, 1)).check(document)
             json.dumps(document, allow_nan=False)
     except ManifestError as refused:
         assert str(refused).startswith("any.yaml, document ") and "\n" not in str(refused)

@@ -10,8 +10,8 @@ from conftest_registry import Running, pod, service
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 from svcdns.objects.selectors import LabelSelector
-from svcdns.registry.options import Selection, WriteOptions
-from svcdns.registry.writing import decode
+from svcdns.registry.requests import Selection, WriteOptions
+from svcdns.registry.transaction import decode
 
 
 @pytest.mark.parametrize(

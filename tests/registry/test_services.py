@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from conftest_registry import Running, pod, service
 
-from svcdns.config import Config, ServicesConfig
+from svcdns.config.sections import Config, ServicesConfig
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
-from svcdns.registry.options import DeleteOptions, Patch, WriteOptions
+from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
 
 WRITE = WriteOptions()
 DELETE = DeleteOptions()

@@ -12,7 +12,7 @@ from conftest_registry import Running, pod, service
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.objects.selectors import FieldSelector, LabelSelector
-from svcdns.registry.options import DeleteOptions, Patch, Selection, WriteOptions
+from svcdns.registry.requests import DeleteOptions, Patch, Selection, WriteOptions
 from svcdns.store import log
 
 WRITE = WriteOptions()

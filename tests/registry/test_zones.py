@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 import lmdb
 import pytest
 
-from svcdns.names.key import key_of
 from svcdns.names.packed import find
-from svcdns.names.zonefile import ZoneFileError
-from svcdns.registry import zone_store
-from svcdns.registry.zone_parser import Limits, parse
-from svcdns.registry.zones import ZoneFolder, check_zone_files
 from svcdns.store.environment import Store, open_store
 from svcdns.store.snapshot import SERVING, Serving, Snapshots, Zone, encode_serving
+from svcdns.wire.key import key_of
+from svcdns.zonefiles import zone_rows
+from svcdns.zonefiles.folder import ZoneFolder, check_zone_files
+from svcdns.zonefiles.master_file import ZoneFileError
+from svcdns.zonefiles.parser import Limits, parse
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class World:
 
     def serving(self) -> Serving:
         with self.store.read() as txn:
-            return zone_store.serving_of(txn, self.store.tables)
+            return zone_rows.serving_of(txn, self.store.tables)
 
     def address(self, name: str) -> str | None:
         """What a DNS worker would answer, as text; None where the name isn't there."""
@@ -308,12 +308,12 @@ def test_an_interrupted_load_is_swept_at_the_next_start(world: World) -> None:
     with world.store.env.begin(write=True) as txn:
         for generation in (2, 9):
             rows = [(b"x%d\0" % number, b"\0\0") for number in range(700)]
-            zone_store.put_rows(txn, world.store.tables, generation, rows)
+            zone_rows.put_rows(txn, world.store.tables, generation, rows)
     world.store.close()
     world.open()
     run(world.zones.start())
     assert world.row_count() == 2 and world.address("ns.example.org") == "192.0.2.1"
-    assert world.largest <= zone_store.CHUNK
+    assert world.largest <= zone_rows.CHUNK
 
 
 def test_a_large_zone_is_written_in_small_transactions(world: World) -> None:
@@ -326,7 +326,7 @@ def test_a_large_zone_is_written_in_small_transactions(world: World) -> None:
         assert world.row_count() == 2
 
     run(main())
-    assert world.commits > 8 and world.largest <= zone_store.CHUNK
+    assert world.commits > 8 and world.largest <= zone_rows.CHUNK
 
 
 def test_a_store_that_is_full_is_an_error_of_the_file(world: World) -> None:
@@ -383,7 +383,7 @@ def test_an_unreadable_folder_changes_nothing(world: World, caplog: pytest.LogCa
 
 def test_zones_are_not_loaded_before_the_registry(tmp_path: Path) -> None:
     world = World(tmp_path)
-    with pytest.raises(zone_store.NotServing):
+    with pytest.raises(zone_rows.NotServing):
         run(world.zones.start())
     world.store.close()
 

@@ -13,8 +13,8 @@ import socket
 import sys
 from typing import NoReturn
 
+from svcdns.server.child_setup import FATAL, take
 from svcdns.server.counters import WRITER
-from svcdns.server.handoff import FATAL, take
 
 CRASH_FILE = "crash-worker"
 """A file of this name in the data folder, holding a worker's number: that one dies at each start."""

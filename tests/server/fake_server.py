@@ -6,7 +6,7 @@ import functools
 import sys
 from pathlib import Path
 
-from svcdns import cli
+from svcdns.cli import main
 from svcdns.server import supervisor
 
 CHILD = (sys.executable, str(Path(__file__).with_name("fake_child.py")))
@@ -14,4 +14,4 @@ CHILD = (sys.executable, str(Path(__file__).with_name("fake_child.py")))
 if __name__ == "__main__":
     fakes = supervisor.Commands(CHILD, CHILD)
     supervisor.run = functools.partial(supervisor.run, commands=fakes)  # type: ignore[assignment]
-    cli.main(sys.argv[1:])
+    main.main(sys.argv[1:])

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from running import SOURCE, RunningServer
 
-from svcdns import cli_cache
-from svcdns.cli_refused import Refused
-from svcdns.dns.forward.control import SOCKET, Control
+from svcdns.cli import cache
+from svcdns.cli.refused import Refused
+from svcdns.forward.control import SOCKET, Control
 
 
 async def svcdns(*arguments: str, cwd: Path) -> tuple[int, str, str]:
@@ -119,9 +119,9 @@ def test_what_the_machine_refuses(
     def fails(folder: Path) -> None:
         raise OSError(failure, os.strerror(failure))
 
-    monkeypatch.setattr("svcdns.dns.forward.control.address_in", fails)
+    monkeypatch.setattr("svcdns.forward.control.address_in", fails)
     with pytest.raises(Refused) as caught:
-        cli_cache.flush(data=str(tmp_path))
+        cache.flush(data=str(tmp_path))
     assert str(caught.value) == f"the server on {tmp_path} {expected}"
 
 

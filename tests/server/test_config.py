@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.config import Config, ConfigError, Endpoint
-from svcdns.config_load import from_json, load, to_json, variable_of
-from svcdns.config_values import OPTIONS
+from svcdns.config.load import from_json, load, to_json, variable_of
+from svcdns.config.options import OPTIONS
+from svcdns.config.sections import Config, ConfigError, Endpoint
 
 CONTRACT = """\
 cluster_domain = "cluster.local"

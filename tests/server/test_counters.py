@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from svcdns.dns.tally import SLOTS
+from svcdns.dns.stats import SLOTS
 from svcdns.server.counters import WRITER, Counters, CountersError, reasons
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from running import RunningServer
 
-from svcdns import config_access
-from svcdns.config_load import load
+from svcdns.config.load import load
+from svcdns.server import preflight
 
 WAITS = "; no name that is to be asked for there is answered until it lists a nameserver"
 ZONE = "\n[[forward.zone]]\nname = 'corp.example'\nupstreams = [{}]\n"
@@ -22,10 +22,10 @@ def warnings(folder: Path, text: str, *, at_start: bool = False) -> list[str]:
     file = folder / "svcdns.toml"
     file.write_text(text.replace("FOLDER", str(folder)))
     config = load(file, {}, {})
-    assert not config_access.dns_mistakes(config)
-    lines = config_access.dns_warnings(config)
+    assert not preflight.dns_mistakes(config)
+    lines = preflight.dns_warnings(config)
     if not at_start:
-        lines += config_access.resolv_conf_warnings(config)
+        lines += preflight.resolv_conf_warnings(config)
     return [line.replace(str(folder), "FOLDER") for line in lines]
 
 
@@ -157,7 +157,7 @@ def test_check_says_it_and_finds_no_mistake(folder: Path) -> None:
 
 def test_reading_a_resolv_conf_takes_the_standard_library_only() -> None:
     code = (
-        "import sys, svcdns.dns.forward.resolv_conf;"
+        "import sys, svcdns.forward.system_nameservers;"
         "print([m for m in ('dns', 'dnslib', 'httpcore', 'lmdb', 'asyncio') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import SOURCE
 
-from svcdns import certificates
-from svcdns.config import AclConfig, CacheConfig, Config, ConfigError, ForwardConfig, ForwardZone
-from svcdns.config_load import from_json, load, to_json
+from svcdns.cli import certificates
+from svcdns.config.load import from_json, load, to_json
+from svcdns.config.sections import AclConfig, CacheConfig, Config, ConfigError, ForwardConfig, ForwardZone
 
 ALL = """\
 [forward]
@@ -408,8 +408,8 @@ def test_check_takes_certificates_to_trust(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "from svcdns.cli import main; main()",
-        "import svcdns.dns.forward.https_upstream, svcdns.dns.forward.upstream",
+        "from svcdns.cli.main import main; main()",
+        "import svcdns.forward.upstreams.https, svcdns.forward.upstreams.upstream",
     ],
 )
 def test_https_upstreams_take_no_httpx(tmp_path: Path, code: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from svcdns.cli import app
+from svcdns.cli.main import app
 
 _FRAME = str.maketrans("\u2502\u256d\u256e\u2570\u256f\u2500", " " * 6)
 

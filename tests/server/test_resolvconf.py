@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from running import SOURCE, RunningServer
 
-from svcdns.config import Endpoint
-from svcdns.resolv_conf import addresses_for, listens_on_all, text
+from svcdns.api.client_resolv_conf import addresses_for, listens_on_all, text
+from svcdns.config.sections import Endpoint
 
 V4, V6 = Endpoint("192.0.2.53", 53), Endpoint("2001:db8::53", 53)
 ANY4, ANY6 = Endpoint("0.0.0.0", 53), Endpoint("::", 53)

@@ -17,7 +17,7 @@ import pytest
 from running import GUARD_SECONDS, SOURCE, Reply, RunningServer, wait_for
 from running_kubectl import Kubectl, find_kubectl
 
-from svcdns.certificates import make_ca, make_client
+from svcdns.cli.certificates import make_ca, make_client
 
 SERVICES = "/api/v1/namespaces/default/services"
 REFUSED = "(?i)alert|reset|eof|broken pipe|closed"

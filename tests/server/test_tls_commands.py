@@ -18,10 +18,10 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from svcdns import certificates
 from svcdns.api.auth.token_file import read
 from svcdns.api.auth.token_lines import digest_of
-from svcdns.cli import main
+from svcdns.cli import certificates
+from svcdns.cli.main import main
 
 
 def svcdns(
@@ -162,7 +162,7 @@ def test_certs_where_they_can_not_be_written(folder: Path) -> None:
 
 
 def test_certs_without_cryptography_say_what_to_install(tmp_path: Path) -> None:
-    with mock.patch.dict(sys.modules, {"svcdns.certificates": None}):
+    with mock.patch.dict(sys.modules, {"svcdns.cli.certificates": None}):
         line = mistake("certs", "init", cwd=tmp_path, code=1)
     assert line == "certificates need the package cryptography: pip install 'svcdns[tls]'"
 

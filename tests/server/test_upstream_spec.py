@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.upstream_spec import Spec, parse
+from svcdns.config.upstream_spec import Spec, parse
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_where_it_connects_to() -> None:
 
 def test_reading_them_takes_the_standard_library_only() -> None:
     code = (
-        "import sys, svcdns.upstream_spec;"
+        "import sys, svcdns.config.upstream_spec;"
         "print([m for m in ('dns', 'dnslib', 'httpx', 'lmdb', 'asyncio') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

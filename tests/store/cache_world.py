@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-from svcdns.store.cache import Cache, CacheReader
+from svcdns.cache.store import Cache, CacheReader
 
 KEYS = 500
 

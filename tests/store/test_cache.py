@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cache_
 
 from cache_world import OCTETS, data_file, filled, key, reading
 
-from svcdns.store.cache import Cache, CacheReader
+from svcdns.cache.store import Cache, CacheReader
 
 
 def test_what_was_put_is_found_before_and_after_the_commit(tmp_path: Path) -> None:

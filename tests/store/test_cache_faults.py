@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cache_
 
 from cache_world import KEYS, OCTETS, data_file, filled, is_whole, key, program, reading, value
 
-from svcdns.store import cache as cache_module
-from svcdns.store import cache_folder
-from svcdns.store.cache import Cache, CacheReader, now
+from svcdns.cache import generations
+from svcdns.cache import store as cache_module
+from svcdns.cache.store import Cache, CacheReader, now
 
 
 def _cut(folder: Path) -> None:
@@ -45,7 +45,7 @@ def _half_made(folder: Path) -> None:
 
 def _other_layout(folder: Path) -> None:
     made_by = data_file(folder).with_name("made-by")
-    made_by.write_text(made_by.read_text().replace(f"{cache_folder.LAYOUT} ", "77 ", 1))
+    made_by.write_text(made_by.read_text().replace(f"{generations.LAYOUT} ", "77 ", 1))
 
 
 DAMAGES = [_cut, _empty, _garbage, _no_data, _half_made, _other_layout]
@@ -91,7 +91,7 @@ def test_after_a_boot_nothing_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     filled(tmp_path).close()
     boot_id = tmp_path / "boot_id"
     boot_id.write_text("of the next boot\n")
-    monkeypatch.setattr(cache_folder, "_BOOT_ID", boot_id)
+    monkeypatch.setattr(generations, "_BOOT_ID", boot_id)
     assert CacheReader(tmp_path).get(key(1)) is None
     cache = Cache(tmp_path, OCTETS)
     assert (cache.entries, cache.get(key(1))) == (0, None)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cache_
 
 from cache_world import OCTETS, data_file, filled, key, reading
 
-from svcdns.store.cache import Cache
+from svcdns.cache.store import Cache
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:

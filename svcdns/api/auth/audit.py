@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
-from .. import paths
-from .admission import USER
+from svcdns.api import paths
+
+from .access_control import USER
 
 log = logging.getLogger("svcdns.audit")
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from aiohttp import web
 
+from svcdns.api.reviews import User
 from svcdns.objects.errors import StatusError
 
-from ..reviews import User
 from .token_file import TokenFile
 from .token_lines import digest_of
 

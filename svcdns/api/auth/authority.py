@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from svcdns.config import ApiConfig, Grant
+from svcdns.api.reviews import User
+from svcdns.config.sections import ApiConfig, Grant
 
-from ..reviews import User
 from .authentication import Authentication
 from .authorization import BUILT_IN, decide, matching
 from .token_file import TokenFile

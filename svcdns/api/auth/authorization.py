@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from svcdns.config import Grant
+from svcdns.api.review_kinds import ACCESS, REVIEWS
+from svcdns.config.sections import Grant
 from svcdns.objects.kinds import KINDS, NAMESPACE
-
-from ..review_kinds import ACCESS, REVIEWS
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""

@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from svcdns.config import ROLES
+from svcdns.config.sections import ROLES
 
 PREFIX = "svcdns_"
 """How every token begins, so that scanners of published files know one."""

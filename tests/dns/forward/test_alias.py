@@ -19,16 +19,17 @@ from dns_world import TTL, World, Z, fill, rrset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svcdns.dns import cached, codes
+from svcdns.cache import entry
 from svcdns.dns.draft import answer_name
-from svcdns.dns.forward.alias import continued
-from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.received import read
-from svcdns.dns.question import parse
-from svcdns.dns.reply import Frame
 from svcdns.dns.view import View, ZoneTable
-from svcdns.names.key import key_of, wire_of
+from svcdns.forward.cname_chains import continued
 from svcdns.names.packed import DNAME
+from svcdns.wire import codes
+from svcdns.wire.key import key_of, wire_of
+from svcdns.wire.query import Ask, Received
+from svcdns.wire.question import parse
+from svcdns.wire.reply import Frame
+from svcdns.wire.response import read
 
 TARGET = "www.elsewhere.test"
 ALIAS = f"away.default.svc.{Z}"
@@ -95,7 +96,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
 
 
 def packed(got: Received) -> bytes:
-    return cached.pack(got, NOW, CONFIG)
+    return entry.pack(got, NOW, CONFIG)
 
 
 def of_target(rrtype: str = "A", *answer: str, authority: tuple[str, ...] = (), rcode: int = 0) -> Received:
@@ -170,7 +171,7 @@ def test_negative_answers_are_the_targets(
 
 @pytest.mark.parametrize("edns", [None, 1232])
 def test_what_cannot_be_resolved_is_servfail_with_the_alias(asked: Asked, edns: int | None) -> None:
-    stored = cached.failure(codes.EDE_NO_REACHABLE_UPSTREAM, NOW, "no upstream answered")
+    stored = entry.failure(codes.EDE_NO_REACHABLE_UPSTREAM, NOW, "no upstream answered")
     reply = asked(stored, edns=edns)
     assert reply.rcode() == dns.rcode.SERVFAIL
     assert texts(reply.answer) == [CNAME]
@@ -192,7 +193,7 @@ def test_rcodes_that_say_nothing_about_an_alias_are_servfail(
 def test_what_stands_in_says_so(asked: Asked, rcode: int, why: int) -> None:
     answer = () if rcode else (ADDRESS,)
     soa = (SOA,) if rcode else ()
-    stale = cached.stale(packed(of_target("A", *answer, authority=soa, rcode=rcode)), NOW + 400)
+    stale = entry.stale(packed(of_target("A", *answer, authority=soa, rcode=rcode)), NOW + 400)
     assert stale is not None
     reply = asked(stale, edns=1232, age=402)
     assert [int(error.code) for error in reply.extended_errors()] == [why]

@@ -18,14 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upstream_messages import NAME, READ, ask_for, raw, received, replies, reply, rr, spoilt
 
-from svcdns.dns import cached, codes
+from svcdns.cache import entry
 from svcdns.dns.draft import Draft, Name
-from svcdns.dns.edns import Edns
-from svcdns.dns.forward.alias import chain_targets, continued
-from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.received import Garbage, read
-from svcdns.dns.reply import Frame
-from svcdns.names.key import key_of_wire
+from svcdns.forward.cname_chains import chain_targets, continued
+from svcdns.wire import codes
+from svcdns.wire.edns import Edns
+from svcdns.wire.key import key_of_wire
+from svcdns.wire.query import Ask, Received
+from svcdns.wire.reply import Frame
+from svcdns.wire.response import Garbage, read
 
 ALIAS = "away.default.svc.cluster.local."
 UDP_SIZE = 1232
@@ -49,7 +50,7 @@ def said(
         end += len(draft.chain[-1])
         at = end - len(wire)
     draft.outside = Name(wire, at, key_of_wire(wire))
-    stored = got if isinstance(got, bytes) else cached.pack(got, NOW, CONFIG)
+    stored = got if isinstance(got, bytes) else entry.pack(got, NOW, CONFIG)
     octets = continued(frame, draft, Ask(draft.outside.key, rrtype, name=wire), stored, NOW)
     assert len(octets) <= frame.limit
     return octets
@@ -184,7 +185,7 @@ def test_what_has_no_room_is_not_unpacked(rrtype: str) -> None:
 
     def stored(count: int) -> bytes:
         data = (f"10.0.{n >> 8}.{n & 255}" if rrtype == "A" else f'"{n:04}"' for n in range(count))
-        return cached.pack(
+        return entry.pack(
             received(reply(*(f"{NAME} 300 IN {rrtype} {one}" for one in data), rrtype=rrtype), rrtype),
             NOW,
             CONFIG,
@@ -217,8 +218,8 @@ SIGNATURE = "8 3 300 20300101000000 20200101000000 1 example.net. AAAA"
 
 def targets(*answers: str, rrtype: str = "A", rcode: str = "NOERROR") -> list[tuple[str, int]]:
     got = received(reply(*answers, rrtype=rrtype, rcode=rcode), rrtype)
-    stored = cached.pack(got, NOW, CONFIG)
-    stale = cached.stale(cached.pack(replace(got, lifetime=1), NOW, CONFIG), NOW + 1)
+    stored = entry.pack(got, NOW, CONFIG)
+    stale = entry.stale(entry.pack(replace(got, lifetime=1), NOW, CONFIG), NOW + 1)
     found = chain_targets(stored, ask_for().name)
     if stale is not None:
         assert chain_targets(stale, ask_for().name) == found
@@ -249,7 +250,7 @@ def test_where_a_chain_leads(answers: tuple[str, ...], expected: list[tuple[str,
 
 
 def test_a_failure_leads_nowhere() -> None:
-    assert chain_targets(cached.failure(22, NOW, "no upstream answered"), ask_for().name) == []
+    assert chain_targets(entry.failure(22, NOW, "no upstream answered"), ask_for().name) == []
 
 
 @given(spoilt())
@@ -260,7 +261,7 @@ def test_whatever_is_accepted_leads_to_names(made: tuple[bytes, Ask]) -> None:
         got = read(*made, None)
     except Garbage:
         return
-    found = chain_targets(cached.pack(got, NOW, CONFIG), ask_for().name)
+    found = chain_targets(entry.pack(got, NOW, CONFIG), ask_for().name)
     names = [ask_for().name, *(name for name, _ in found)]
     cnames = {
         (str(one.name).lower(), str(one[0]).lower())
@@ -277,5 +278,5 @@ def test_whatever_is_accepted_leads_to_names(made: tuple[bytes, Ask]) -> None:
 def test_long_chains_end(links: int) -> None:
     names = [ask_for().name, *(bytes((2, 97 + n // 26, 97 + n % 26, 0)) for n in range(links))]
     wire = raw(*(rr(5, target, owner) for owner, target in pairwise(names[:33])))
-    stored = cached.pack(received(wire), NOW, CONFIG)
+    stored = entry.pack(received(wire), NOW, CONFIG)
     assert chain_targets(stored, names[0]) == [(name, n) for n, name in enumerate(names[1:33], 1)]

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from svcdns.dns.forward.arrivals import Arrivals
+from svcdns.forward.upstreams.datagram_poller import Arrivals
 
 HANG = 30.0
 MANY = 600

@@ -15,13 +15,13 @@ from dns_world import rrset
 from flights_world import address, ask_for, name_of, nxdomain, until
 from forwarder_world import ALIAS, Office, errors, office_in, run, working
 
-from svcdns.dns import tally
-from svcdns.dns.forward import circles as circles_module
-from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.circles import CLOSED_SECONDS, OPEN_SECONDS, TELL_SECONDS, Circles
-from svcdns.dns.forward.health import Health
-from svcdns.dns.forward.upstream import NoReply
+from svcdns.dns import stats
+from svcdns.forward import partial_loops as circles_module
+from svcdns.forward.health import Health
+from svcdns.forward.partial_loops import CLOSED_SECONDS, OPEN_SECONDS, TELL_SECONDS, Circles
+from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.names.packed import CUT
+from svcdns.wire.query import Ask, Received
 
 THERE = "198.51.100.53"
 """An upstream's address."""
@@ -128,12 +128,12 @@ def test_it_hears_what_our_zones_say(office: Office, caplog: pytest.LogCaptureFi
             assert len(world.resolvers[0].probes) == 1
             got = await world.finish(first)
             assert errors(got[first]) == ("NXDOMAIN", [])
-        assert office.count(tally.FORWARD_LOOPS) == 4, "with the probe"
+        assert office.count(stats.FORWARD_LOOPS) == 4, "with the probe"
         assert world.resolvers[0].probes[0].key.startswith(ask_for(NAME).key)
 
     with caplog.at_level(logging.INFO):
         run(test())
-    (told,) = [record for record in caplog.records if record.name.endswith("circles")]
+    (told,) = [record for record in caplog.records if record.name.endswith("partial_loops")]
     assert told.levelname == "WARNING"
     assert (
         f"upstream {THERE} sends questions for names in our zone 192.in-addr.arpa. that" in told.getMessage()
@@ -225,7 +225,7 @@ def test_without_a_proof_it_is_a_client_like_others(office: Office, caplog: pyte
             await until(lambda: office.forwarder.outstanding == 2)
             await world.finish(*tickets)
             assert len(world.resolvers[0].probes) == 2
-        assert office.count(tally.FORWARD_LOOPS) == 0
+        assert office.count(stats.FORWARD_LOOPS) == 0
 
     run(test())
     assert not caplog.records
@@ -332,7 +332,7 @@ def test_while_another_upstream_may_know_it_is_refused(office: Office) -> None:
             world.assert_answered_by_us(await world.get(held))
             world.assert_answered_by_us(await world.get(world.back()))
             await world.finish(first)
-        assert office.count(tally.FORWARD_LOOPS) == 5
+        assert office.count(stats.FORWARD_LOOPS) == 5
 
     run(test())
 
@@ -353,7 +353,7 @@ def test_one_that_is_out_of_use_knows_nothing(office: Office) -> None:
 
 def test_a_proof_ends_and_is_told_once_an_hour(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     def told() -> int:
-        return sum(record.name.endswith("circles") for record in caplog.records)
+        return sum(record.name.endswith("partial_loops") for record in caplog.records)
 
     async def test() -> None:
         world = Round(office, THERE)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.dns.forward.control import (
+from svcdns.forward.control import (
     MOST_CONNECTIONS,
     MOST_OCTETS,
     SOCKET,

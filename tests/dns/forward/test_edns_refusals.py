@@ -9,12 +9,12 @@ import dns.message
 import pytest
 from misbehaving import Misbehaving
 
-from svcdns.dns import codes
-from svcdns.dns.forward import upstream as upstream_module
-from svcdns.dns.forward.ask import Ask
-from svcdns.dns.forward.upstream import make
-from svcdns.names.key import key_of, wire_of
-from svcdns.upstream_spec import parse
+from svcdns.config.upstream_spec import parse
+from svcdns.forward.upstreams import upstream as upstream_module
+from svcdns.forward.upstreams.factory import make
+from svcdns.wire import codes
+from svcdns.wire.key import key_of, wire_of
+from svcdns.wire.query import Ask
 
 HANG = 30.0
 NAME = "www.example.org"

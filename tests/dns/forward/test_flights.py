@@ -32,8 +32,9 @@ from flights_world import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svcdns.dns import cached, codes
-from svcdns.dns.forward.ask import Ask
+from svcdns.cache import entry
+from svcdns.wire import codes
+from svcdns.wire.query import Ask
 
 WWW = ask_for("www.example.com")
 
@@ -53,7 +54,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
     """Return what a client reads in what has landed."""
-    return dns.message.from_wire(cached.reply(stored, now, asking(name=name)), one_rr_per_rrset=True)
+    return dns.message.from_wire(entry.reply(stored, now, asking(name=name)), one_rr_per_rrset=True)
 
 
 def data(reply: dns.message.Message) -> list[str]:
@@ -132,7 +133,7 @@ def test_it_is_in_the_cache_before_anybody_hears_of_it(sky: Sky, with_: object) 
 
         asks = [ask_for(f"n{number}.example.com") for number in range(20)]
         for ask in asks:
-            key = cached.key(ask.key, ask.rrtype, False, False)
+            key = entry.key(ask.key, ask.rrtype, False, False)
             sky.flights.join(ask, partial(land, key))
         for _ in asks:
             await sky.upstreams.answer(with_)
@@ -294,6 +295,6 @@ def test_whatever_happens_each_is_told_once(
         assert len(sky.flights) == 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logging.getLogger("svcdns.dns.forward.flights"), "disabled", True)
+        patch.setattr(logging.getLogger("svcdns.forward.single_flight"), "disabled", True)
         with sky_over(tmp_path_factory.mktemp("sky"), patch) as sky:
             run(test(sky))

@@ -13,7 +13,8 @@ import pytest
 from cached_world import asking, ede_of
 from flights_world import GUARD_SECONDS, NO_REPLY, Sky, address, ask_for, nxdomain, says, sky_over, truncated
 
-from svcdns.dns import cached, codes
+from svcdns.cache import entry
+from svcdns.wire import codes
 
 WWW = ask_for("www.example.com")
 
@@ -30,7 +31,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def reply_of(stored: bytes, now: int) -> dns.message.Message:
     """Return what a client reads in what has landed."""
-    return dns.message.from_wire(cached.reply(stored, now, asking(name="www.example.com")))
+    return dns.message.from_wire(entry.reply(stored, now, asking(name="www.example.com")))
 
 
 @pytest.mark.parametrize("before", [address, nxdomain])

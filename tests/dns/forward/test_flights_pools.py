@@ -10,8 +10,8 @@ import dns.rdatatype
 import pytest
 from flights_world import CONFIG, Sky, Upstreams, ask_for, name_of, sky_over, until
 
-from svcdns.dns.forward.flights import Flights
-from svcdns.names.key import key_of
+from svcdns.forward.single_flight import Flights
+from svcdns.wire.key import key_of
 
 CORP = key_of("corp.example")
 DS = int(dns.rdatatype.DS)

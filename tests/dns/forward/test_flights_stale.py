@@ -13,8 +13,8 @@ import pytest
 from cached_world import asking, ede_of
 from flights_world import CONFIG, GUARD_SECONDS, NO_REPLY, Sky, address, ask_for, nxdomain, sky_over
 
-from svcdns.dns import cached
-from svcdns.dns.forward.ask import Unresolved
+from svcdns.cache import entry
+from svcdns.wire.query import Unresolved
 
 WWW = ask_for("www.example.com")
 
@@ -34,7 +34,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
     """Return what a client reads in what has landed."""
-    return dns.message.from_wire(cached.reply(stored, now, asking(name=name)), one_rr_per_rrset=True)
+    return dns.message.from_wire(entry.reply(stored, now, asking(name=name)), one_rr_per_rrset=True)
 
 
 def data(reply: dns.message.Message) -> list[str]:

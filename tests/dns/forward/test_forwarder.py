@@ -17,11 +17,11 @@ from dns_world import TTL, Z, rrset
 from flights_world import GUARD_SECONDS, ask_for, nxdomain
 from forwarder_world import ALIAS, CLIENT, PROBE, Office, bound, errors, office_in, question, run, working
 
-from svcdns.dns import tally
-from svcdns.dns.forward.forwarder import BATCH, Limits
-from svcdns.dns.handover import OLDEST_SECONDS, Errand, send
+from svcdns.dns import stats
+from svcdns.dns.forward_link import OLDEST_SECONDS, Errand, send
 from svcdns.dns.udp import ask_for_addresses, from_there
-from svcdns.names.key import key_of
+from svcdns.forward.forwarder import BATCH, Limits
+from svcdns.wire.key import key_of
 
 
 @pytest.fixture
@@ -237,11 +237,11 @@ def test_a_probe_of_ours_is_refused_and_noted(office: Office) -> None:
         async with working(office):
             reply = await office.asking(PROBE, "HINFO")
             assert errors(reply) == ("REFUSED", [0])
-            assert office.count(tally.FORWARD_LOOPS) == 1
+            assert office.count(stats.FORWARD_LOOPS) == 1
             office.hand(PROBE, "A")
             await office.sky.upstreams.answer()
             assert (await office.reply())[1].rcode() == dns.rcode.NOERROR
-        assert office.count(tally.FORWARD_LOOPS) == 1
+        assert office.count(stats.FORWARD_LOOPS) == 1
 
     run(test())
 

@@ -16,10 +16,11 @@ from dns_world import Z
 from flights_world import NO_REPLY, address, nxdomain, says, truncated, until
 from forwarder_world import ALIAS, Office, errors, office_in, question, run, working
 
-from svcdns.dns import codes, tally
-from svcdns.dns.forward.ask import Ask
-from svcdns.dns.forward.forwarder import Limits
-from svcdns.dns.handover import Errand, replies, send
+from svcdns.dns import stats
+from svcdns.dns.forward_link import Errand, replies, send
+from svcdns.forward.forwarder import Limits
+from svcdns.wire import codes
+from svcdns.wire.query import Ask
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_above_the_limit_of_a_client_it_is_refused_and_others_are_not(office: Of
             own = office.hand(f"web.default.svc.{Z}")
             assert (await office.reply())[0] == own
             other = office.hand("n5.example.com", client=("192.0.2.78", 1))
-            assert office.count(tally.FORWARD_REFUSED) == 3
+            assert office.count(stats.FORWARD_REFUSED) == 3
             for ticket in (*waiting, other):
                 await office.sky.upstreams.answer()
                 assert (await office.reply())[0] == ticket
@@ -91,8 +92,8 @@ def test_counters_go_back_in_every_ending(office: Office, ending: str, name: str
             await office.sky.upstreams.answer(ENDINGS[ending](office))
             assert {(await office.reply())[0] for _ in tickets} == tickets
             office.assert_idle()
-        assert office.count(tally.CACHE_MISSES) == 10
-        assert sum(count.value for count in tally.replies(office.counters.slots)) == 10
+        assert office.count(stats.CACHE_MISSES) == 10
+        assert sum(count.value for count in stats.replies(office.counters.slots)) == 10
 
     run(test())
 
@@ -107,7 +108,7 @@ def test_counters_go_back_where_clients_are_gone(office: Office) -> None:
             await until(lambda: office.forwarder.outstanding == 4)
             await office.sky.upstreams.answer()
             await until(lambda: office.forwarder.outstanding == 0)
-        assert office.count(tally.DROPPED) == 4
+        assert office.count(stats.DROPPED) == 4
 
     run(test())
 
@@ -119,13 +120,13 @@ def test_counters_go_back_where_a_link_is_full(office: Office) -> None:
     async def test() -> None:
         async with working(office, limits=Limits(10_000, 10_000)):
             count = 0
-            while not office.count(tally.DROPPED) and count < 1000:
+            while not office.count(stats.DROPPED) and count < 1000:
                 office.hand("www.example.com", "TXT")
                 count += 1
                 if count == 1:
                     await office.sky.upstreams.answer(sixty_kilobytes)
                 await asyncio.sleep(0)
-            await until(lambda: office.count(tally.DROPPED))
+            await until(lambda: office.count(stats.DROPPED))
             assert len(replies(office.workers[0], 1000)) >= 3
             assert texts((await office.asking("www.example.com", "TXT")).answer)
 
@@ -163,8 +164,8 @@ def test_replies_are_counted_by_what_they_say(office: Office, with_: Any, rcode:
             await office.sky.upstreams.answer(with_)
             await office.reply()
             await office.asking("www.example.com")
-        assert [*tally.replies(office.counters.slots)] == [("A", rcode, "tcp", "forward", 2)]
-        assert (office.count(tally.CACHE_MISSES), office.count(tally.CACHE_HITS)) == (1, 1)
+        assert [*stats.replies(office.counters.slots)] == [("A", rcode, "tcp", "forward", 2)]
+        assert (office.count(stats.CACHE_MISSES), office.count(stats.CACHE_HITS)) == (1, 1)
 
     run(test())
 
@@ -180,6 +181,6 @@ def test_what_stands_in_is_counted(office: Office) -> None:
             await office.sky.upstreams.answer(NO_REPLY)
             for reply in ((await office.reply())[1], await office.asking("www.example.com")):
                 assert errors(reply) == ("NOERROR", [codes.EDE_STALE_ANSWER])
-        assert office.count(tally.STALE_ANSWERS) == 2
+        assert office.count(stats.STALE_ANSWERS) == 2
 
     run(test())

@@ -15,10 +15,11 @@ import pytest
 from aiohttp import web
 from upstreams import HOST, Certificates
 
-from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.upstream import NoReply, make
-from svcdns.names.key import key_of_wire, wire_of
-from svcdns.upstream_spec import parse
+from svcdns.config.upstream_spec import parse
+from svcdns.forward.upstreams.factory import make
+from svcdns.forward.upstreams.upstream import NoReply
+from svcdns.wire.key import key_of_wire, wire_of
+from svcdns.wire.query import Ask, Received
 
 HANG = 30.0
 SOON = 10.0

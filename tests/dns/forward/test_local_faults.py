@@ -15,14 +15,15 @@ import pytest
 from misbehaving import Misbehaving
 from upstreams import HOST, Certificates
 
-from svcdns.dns import codes
-from svcdns.dns.forward import stream_upstream
-from svcdns.dns.forward.ask import Ask, Unresolved
-from svcdns.dns.forward.health import Health
-from svcdns.dns.forward.pool import TRY_SECONDS, Pool
-from svcdns.dns.forward.upstream import LocalFault, NoReply, make, no_reply
-from svcdns.names.key import key_of, wire_of
-from svcdns.upstream_spec import parse
+from svcdns.config.upstream_spec import parse
+from svcdns.forward.health import Health
+from svcdns.forward.pool import TRY_SECONDS, Pool
+from svcdns.forward.upstreams import stream
+from svcdns.forward.upstreams.factory import make
+from svcdns.forward.upstreams.upstream import LocalFault, NoReply, no_reply
+from svcdns.wire import codes
+from svcdns.wire.key import key_of, wire_of
+from svcdns.wire.query import Ask, Unresolved
 
 HANG = 30.0
 WWW = Ask(key_of("www.example.org"), codes.A, name=wire_of("www.example.org"))
@@ -111,8 +112,8 @@ def test_an_upstream_that_is_down_is_not_said_to_be_so_for_our_lack_of_descripto
 
 
 def test_more_queries_than_a_connection_takes_are_our_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_upstream, "QUERIES", 2)
-    monkeypatch.setattr(stream_upstream, "CONNECTIONS", 1)
+    monkeypatch.setattr(stream, "QUERIES", 2)
+    monkeypatch.setattr(stream, "CONNECTIONS", 1)
 
     async def run() -> None:
         health = Health(make(parse(f"tcp://{slow.address}")))

@@ -20,12 +20,12 @@ from misbehaving import Misbehaving
 from routes_world import HANG, answer, ask_for, running, until
 from upstreams import HOST, Knot, Unbound, free_port
 
-from svcdns.config import ForwardConfig, ForwardZone
-from svcdns.dns import codes
-from svcdns.dns.forward.ask import Ask, Unresolved
-from svcdns.dns.forward.loops import LoopWatch, probe
-from svcdns.dns.forward.routes import Routes
-from svcdns.names.key import MAX_NAME_OCTETS, key_of, key_of_wire
+from svcdns.config.sections import ForwardConfig, ForwardZone
+from svcdns.forward.loops import LoopWatch, probe
+from svcdns.forward.routes import Routes
+from svcdns.wire import codes
+from svcdns.wire.key import MAX_NAME_OCTETS, key_of, key_of_wire
+from svcdns.wire.query import Ask, Unresolved
 
 
 class Front:
@@ -180,7 +180,7 @@ def test_it_is_back_in_use_when_the_loop_is_gone(
     knot: Knot, need: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     need("unbound")
-    caplog.set_level(logging.INFO, "svcdns.dns.forward.loops")
+    caplog.set_level(logging.INFO, "svcdns.forward.loops")
     front = Front()
 
     async def run() -> None:
@@ -223,7 +223,7 @@ def test_a_loop_that_begins_later_is_found_when_the_upstream_comes_back(
 
 def test_a_loop_of_one_zone(knot: Knot, need: Callable[[str], str], caplog: pytest.LogCaptureFixture) -> None:
     need("unbound")
-    caplog.set_level(logging.INFO, "svcdns.dns.forward.loops")
+    caplog.set_level(logging.INFO, "svcdns.forward.loops")
     front = Front()
 
     async def run() -> None:

@@ -14,14 +14,14 @@ from misbehaving import Misbehaving
 from running import wait_for
 from upstreams import Knot, Unbound
 
-from svcdns.config import POLICIES
-from svcdns.dns import codes
-from svcdns.dns.forward.ask import Ask, Received, Unresolved
-from svcdns.dns.forward.health import Health
-from svcdns.dns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool
-from svcdns.dns.forward.upstream import make
-from svcdns.names.key import key_of, wire_of
-from svcdns.upstream_spec import parse
+from svcdns.config.sections import POLICIES
+from svcdns.config.upstream_spec import parse
+from svcdns.forward.health import Health
+from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool
+from svcdns.forward.upstreams.factory import make
+from svcdns.wire import codes
+from svcdns.wire.key import key_of, wire_of
+from svcdns.wire.query import Ask, Received, Unresolved
 
 ROOM = 0.7
 """Seconds that a busy machine may take beside what is promised."""
@@ -316,7 +316,7 @@ def test_a_killed_upstream_comes_back_without_a_restart(
     knot: Knot, need: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     need("unbound")
-    caplog.set_level(logging.INFO, "svcdns.dns.forward.health")
+    caplog.set_level(logging.INFO, "svcdns.forward.health")
 
     async def run() -> None:
         async with pool_of(killed, knot) as pool:

@@ -15,13 +15,13 @@ from dns import edns, rcode
 from misbehaving import Misbehaving
 from upstreams import free_port
 
-from svcdns.dns import codes
-from svcdns.dns.forward.ask import Ask, Received, Unresolved
-from svcdns.dns.forward.health import Health
-from svcdns.dns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool
-from svcdns.dns.forward.upstream import make
-from svcdns.names.key import key_of, wire_of
-from svcdns.upstream_spec import parse
+from svcdns.config.upstream_spec import parse
+from svcdns.forward.health import Health
+from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool
+from svcdns.forward.upstreams.factory import make
+from svcdns.wire import codes
+from svcdns.wire.key import key_of, wire_of
+from svcdns.wire.query import Ask, Received, Unresolved
 
 ROOM = 0.7
 HANG = 30.0
@@ -176,7 +176,7 @@ def test_a_loop_is_counted_too() -> None:
 
 
 def test_the_secrets_of_a_url_are_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "svcdns.dns.forward.pool")
+    caplog.set_level(logging.DEBUG, "svcdns.forward.pool")
     secret = f"https://127.0.0.1:{free_port()}/secret-of-an-account"
 
     async def run() -> None:

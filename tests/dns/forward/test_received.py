@@ -33,9 +33,9 @@ from upstream_messages import (
     spoilt,
 )
 
-from svcdns.dns.forward.ask import Ask
-from svcdns.dns.forward.query import message
-from svcdns.dns.forward.received import Garbage, read
+from svcdns.wire.query import Ask
+from svcdns.wire.query_message import message
+from svcdns.wire.response import Garbage, read
 
 A_REPLY_TEXT = f"{NAME} 300 IN A 192.0.2.1"
 A_REPLY = reply(A_REPLY_TEXT)

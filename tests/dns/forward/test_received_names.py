@@ -11,7 +11,7 @@ import dns.rdatatype
 import pytest
 from upstream_messages import NAME, agree, ask_for, pointer, raw, received, reply, rr, rrset
 
-from svcdns.dns.forward.received import Garbage
+from svcdns.wire.response import Garbage
 
 END = 12 + len(ask_for().name) + 4
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns import own_address
-from svcdns.config import Endpoint
-from svcdns.dns.forward import resolv_conf
-from svcdns.dns.forward.resolv_conf import MOST, ResolvConf, parse
-from svcdns.own_address import is_local, own_listener
+from svcdns.config import own_address
+from svcdns.config.own_address import is_local, own_listener
+from svcdns.config.sections import Endpoint
+from svcdns.forward import system_nameservers
+from svcdns.forward.system_nameservers import MOST, ResolvConf, parse
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_write_within_one_tick_of_the_clock_is_seen(file: Path, monkeypatch: p
     file.write_text("nameserver 192.0.2.3\n")
     frozen = file.stat()
     stopped = SimpleNamespace(stat=lambda path: frozen, open=os.open, O_NONBLOCK=os.O_NONBLOCK)
-    monkeypatch.setattr(resolv_conf, "os", stopped)
+    monkeypatch.setattr(system_nameservers, "os", stopped)
     conf = ResolvConf(file)
     conf.look()
     file.write_text("nameserver 192.0.2.4\n")

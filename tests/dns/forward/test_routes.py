@@ -15,11 +15,11 @@ from misbehaving import Misbehaving
 from routes_world import LOOK, answer, ask_for, running, until, upstreams
 from upstreams import Knot, Unbound
 
-from svcdns.config import Endpoint, ForwardConfig, ForwardZone
-from svcdns.dns import codes
-from svcdns.dns.forward.ask import Received, Unresolved
-from svcdns.dns.forward.routes import Routes
-from svcdns.names.key import key_of
+from svcdns.config.sections import Endpoint, ForwardConfig, ForwardZone
+from svcdns.forward.routes import Routes
+from svcdns.wire import codes
+from svcdns.wire.key import key_of
+from svcdns.wire.query import Received, Unresolved
 
 # Zones
 
@@ -108,7 +108,7 @@ def test_status_says_how_each_upstream_does() -> None:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    names = ("svcdns.dns.forward.routes", "svcdns.dns.forward.resolv_conf")
+    names = ("svcdns.forward.routes", "svcdns.forward.system_nameservers")
     return [record.getMessage() for record in caplog.records if record.name in names]
 
 

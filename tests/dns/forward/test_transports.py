@@ -19,10 +19,11 @@ import pytest
 from misbehaving import Misbehaving
 from upstreams import HOST, Certificates, Knot, Unbound, free_port
 
-from svcdns.dns.forward import stream_upstream
-from svcdns.dns.forward.ask import Ask, Received
-from svcdns.dns.forward.upstream import NoReply, Upstream, make
-from svcdns.upstream_spec import parse
+from svcdns.config.upstream_spec import parse
+from svcdns.forward.upstreams import stream
+from svcdns.forward.upstreams.factory import make
+from svcdns.forward.upstreams.upstream import NoReply, Upstream
+from svcdns.wire.query import Ask, Received
 
 HANG = 30.0
 """Seconds: an upstream that is well answers sooner."""
@@ -341,7 +342,7 @@ def test_connections_are_kept_and_shared(tls: bool, certificates: Certificates) 
                 await made.exchange(WWW, HANG)
             assert server.connections == 1
             await asyncio.gather(*(made.exchange(WWW, HANG) for _ in range(500)))
-            assert server.connections <= stream_upstream.CONNECTIONS
+            assert server.connections <= stream.CONNECTIONS
             assert server.count == 505
 
     with Misbehaving(certificates=certificates if tls else None) as server:
@@ -381,7 +382,7 @@ def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
             await made.exchange(WWW, HANG)
             assert server.connections == 2
 
-    monkeypatch.setattr(stream_upstream, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(stream, "IDLE_SECONDS", 0.05)
     with Misbehaving() as server:
         run(ask_and_rest())
 

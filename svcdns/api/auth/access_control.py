@@ -1,0 +1,149 @@
+"""Admission: whether a request may go on, decided before its body or any object is looked at.
+
+    Host ─▶ Origin ─▶ who? (401) ─▶ may they? (403)
+
+Rules:
+
+* a refusal says what was asked for and by whom, never what is there: it is decided before anything is
+  looked up, so it reads the same for what exists and what doesn't;
+* liveness and readiness are told to anyone; discovery, the schema, /resolv.conf and the reviews about
+  oneself to all who said who they are; /metrics to those who may view all namespaces;
+* an API that asks nobody who they are listens to names it knows only, or a web page whose own name was
+  made to point at this machine (DNS rebinding) could talk to it;
+* nobody acts in another's name: a request that wants to is refused, since to ignore it would answer
+  `kubectl auth can-i --as` wrongly.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from svcdns.api import paths
+from svcdns.api.reviews import Authority, Everyone, User
+from svcdns.objects.errors import StatusError
+from svcdns.objects.field_selectors import FieldSelector
+from svcdns.objects.kinds import NAMESPACE, Kind
+
+FOR_ANYONE = frozenset({"/livez", "/readyz", "/healthz"})
+USER = web.RequestKey("user", User)
+"""Where a request carries its user, once that is known."""
+
+_OTHER = "other"
+"""The verb of methods that mean nothing here (see paths.verb_of)."""
+_METRICS = "/metrics"
+_IMPERSONATION = "Impersonate-User"
+_LONGEST = 300
+"""Characters of a name that a refusal repeats."""
+
+
+class Admission:
+    """Lets requests in."""
+
+    def __init__(self, authority: Authority | None, names: frozenset[str] | None = None) -> None:
+        """`authority` None: nobody is asked who they are; `names` None: the API goes by any host name."""
+        self._authority = authority or Everyone()
+        self._names = names
+
+    def admit(self, request: web.Request, target: paths.Target | None, verb: str) -> None:
+        """Return when the request may go on, with its USER set.  Raises StatusError 401 or 403."""
+        path = "" if target else request.rel_url.raw_path.rstrip("/")
+        if path in FOR_ANYONE:
+            return
+        if self._names is not None:
+            _check_host(request.headers.get("Host"), self._names)
+        _check_origin(request)
+        user = request[USER] = self._authority.user(request)
+        if _IMPERSONATION in request.headers:
+            raise _forbidden(user, "impersonate", "", "users", name=request.headers[_IMPERSONATION])
+        if target is not None:
+            self._check_allowed(request, user, target, verb)
+        elif path == _METRICS and not self._may(user, "list", NAMESPACE):
+            text = f'forbidden: User "{user.username}" cannot get path "{_METRICS}"'
+            raise StatusError(403, "Forbidden", text)
+
+    def _check_allowed(self, request: web.Request, user: User, target: paths.Target, verb: str) -> None:
+        if verb == _OTHER:
+            return  # no method of ours: 405, whoever asks
+        name = target.name or _selected_name(request, target, verb)
+        if not self._may(user, verb, target.kind, target.subresource, target.namespace, name):
+            raise _forbidden(
+                user,
+                verb,
+                target.kind.group,
+                target.resource,
+                target.namespace,
+                target.name,
+                target.kind.plural,
+            )
+
+    def _may(
+        self, user: User, verb: str, kind: Kind, subresource: str = "", namespace: str = "", name: str = ""
+    ) -> bool:
+        return self._authority.allowed(user, verb, kind.group, kind.plural, subresource, namespace, name)[0]
+
+
+def _selected_name(request: web.Request, target: paths.Target, verb: str) -> str:
+    """Return the one Namespace that a list or watch is about: `kubectl get namespace shop -w` sends one."""
+    selector = request.query.get("fieldSelector", "")
+    if target.kind is not NAMESPACE or verb not in ("list", "watch") or not selector:
+        return ""
+    try:
+        return FieldSelector.parse(selector, NAMESPACE).exact("metadata.name") or ""
+    except StatusError:
+        return ""
+
+
+def _check_host(host: str | None, names: frozenset[str]) -> None:
+    """Raise StatusError unless a request was sent to an address, to localhost, or to one of the names."""
+    if host is None:
+        return  # no browser leaves it out
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    name = name.lower().removesuffix(".")
+    if name == "localhost" or name in names or _is_address(name.removeprefix("[").removesuffix("]")):
+        return
+    text = (
+        f"this API was addressed as {name[:_LONGEST]!r}, which is none of its names: use an IP address or "
+        "localhost, or set names in the [api] section of the configuration"
+    )
+    raise StatusError(403, "Forbidden", text)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
+
+
+def _check_origin(request: web.Request) -> None:
+    """Raise StatusError when a web page of somewhere else would write.
+
+    What someone has open in a browser must not write to an API on their loopback address: browsers say
+    where a request comes from, other clients say nothing.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None or request.method in paths.READ:
+        return
+    try:
+        same = urlsplit(origin).netloc == request.host
+    except ValueError:
+        same = False
+    if not same:
+        raise StatusError(403, "Forbidden", "requests from web pages of another origin are forbidden")
+
+
+def _forbidden(
+    user: User, verb: str, group: str, resource: str, namespace: str = "", name: str = "", plural: str = ""
+) -> StatusError:
+    """403 in Kubernetes' words; `resource` may have a subresource behind it, `plural` is the one without."""
+    plural, name = plural or resource, name[:_LONGEST]
+    what = (f"{plural}.{group}" if group else plural) + (f' "{name}"' if name else "")
+    where = f'in the namespace "{namespace[:_LONGEST]}"' if namespace else "at the cluster scope"
+    text = (
+        f'{what} is forbidden: User "{user.username}" cannot {verb} resource "{resource}" '
+        f'in API group "{group}" {where}'
+    )
+    return StatusError(403, "Forbidden", text, kind=plural, name=name, group=group)

@@ -1,0 +1,143 @@
+"""Answers: stored JSON, lists, Tables, Status objects; and the headers that go with them.
+
+Lists are joined from the stored octets of their objects, which are not decoded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import Kind
+from svcdns.registry.requests import Page
+
+from . import parameters, tables
+from .negotiation import JSON, table_version
+
+encode = msgspec.json.encode
+Clock = Callable[[], float]
+"""Wall clock in seconds since 1970."""
+
+_MOST_WARNINGS = 4096
+"""Octets of warnings in one answer; clients refuse answers with very long headers."""
+_READERS = ("curl/", "Wget/", "Mozilla/")
+"""User agents behind which a person reads the answer, as Kubernetes sees it."""
+
+
+def is_pretty(request: web.Request) -> bool:
+    """Return whether the answer is indented: as `pretty` says, else for those who read it themselves."""
+    try:
+        asked = parameters.boolean(request.query, "pretty")
+    except StatusError:
+        asked = None
+    return request.headers.get("User-Agent", "").startswith(_READERS) if asked is None else asked
+
+
+def json_answer(
+    request: web.Request, octets: bytes, *, status: int = 200, warnings: Iterable[str] = ()
+) -> web.Response:
+    """Return an answer with a JSON body."""
+    if is_pretty(request):
+        octets = msgspec.json.format(octets, indent=2) + b"\n"
+    answer = web.Response(body=octets, status=status, headers={"Content-Type": JSON})
+    answer.headers["Cache-Control"] = "no-cache, private"
+    for value in warning_headers(warnings):
+        answer.headers.add("Warning", value)
+    return answer
+
+
+def warning_headers(texts: Iterable[str]) -> list[str]:
+    """Return the values of the Warning headers (RFC 7234, section 5.5), which kubectl prints."""
+    values: list[str] = []
+    room = _MOST_WARNINGS
+    for text in texts:
+        printable = "".join(letter if letter.isprintable() else " " for letter in text)
+        quoted = printable.replace("\\", "\\\\").replace('"', '\\"')
+        room -= len(quoted.encode(errors="replace"))
+        if room < 0:
+            break
+        values.append(f'299 - "{quoted}"')
+    return values
+
+
+def object_answer(
+    request: web.Request,
+    kind: Kind,
+    octets: bytes,
+    clock: Clock = time.time,
+    *,
+    status: int = 200,
+    warnings: Iterable[str] = (),
+) -> web.Response:
+    """Return an answer with one object, as a Table when the client asks for one."""
+    if version := table_version(request.headers.get("Accept", "")):
+        page = Page([octets], 0)
+        octets = tables.table(kind, page, clock(), version, _included(request))
+    return json_answer(request, octets, status=status, warnings=warnings)
+
+
+def list_answer(request: web.Request, kind: Kind, page: Page, clock: Clock = time.time) -> web.Response:
+    """Return an answer with a list of objects, as a Table when the client asks for one."""
+    if version := table_version(request.headers.get("Accept", "")):
+        octets = tables.table(kind, page, clock(), version, _included(request))
+    else:
+        octets = list_octets(kind, page)
+    return json_answer(request, octets)
+
+
+def _included(request: web.Request) -> str:
+    return request.query.get("includeObject", "") or "Metadata"
+
+
+def list_metadata(page: Page) -> dict[str, Any]:
+    """Return the metadata of a list."""
+    metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
+    if page.continue_:
+        metadata["continue"] = page.continue_
+    if page.remaining is not None:
+        metadata["remainingItemCount"] = page.remaining
+    return metadata
+
+
+def list_octets(kind: Kind, page: Page) -> bytes:
+    """Return a list object, such as a ServiceList, around the stored octets of its items."""
+    head = encode(
+        {"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": list_metadata(page)}
+    )
+    return b"".join((head[:-1], b',"items":[', b",".join(page.items), b"]}"))
+
+
+def status_answer(request: web.Request, error: StatusError) -> web.Response:
+    """Return a refusal as a Status object."""
+    answer = json_answer(request, encode(error.as_json()), status=error.code)
+    if error.retry_after:
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
+
+
+def deleted_status(kind: Kind, last: dict[str, Any]) -> bytes:
+    """Return the Status that tells of a deletion; `last` is the object's last state."""
+    metadata = last.get("metadata") or {}
+    details = {"name": metadata.get("name", "")}
+    if kind.group:
+        details["group"] = kind.group
+    details |= {"kind": kind.plural, "uid": metadata.get("uid", "")}
+    return encode(
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    )
+
+
+def no_such_path() -> StatusError:
+    """404: the path means nothing here."""
+    return StatusError(404, "NotFound", "the server could not find the requested resource")
+
+
+def method_not_allowed() -> StatusError:
+    """405: the path is right, the method isn't."""
+    text = "the server does not allow this method on the requested resource"
+    return StatusError(405, "MethodNotAllowed", text)

@@ -1,0 +1,362 @@
+"""The cache of forwarded answers: a second LMDB environment, one process writes it, workers read it.
+
+It knows octets and an order, not DNS.  The oldest written goes first; to put a key again moves it.
+
+    entries  key -> turn u64, value
+    order    turn u64 -> key
+
+* A cache that can't be written or read costs answers some time and never fails one: it is given up and
+  made anew (see cache_folder).
+* So is one whose files were removed or replaced while it was open: readers would find none, or another.
+* Killing the writer at any time tears no value: a transaction is seen as a whole or not at all.
+* No transaction outlives a call, so no reader keeps pages from being used again.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import islice
+from pathlib import Path
+from time import CLOCK_BOOTTIME, clock_gettime
+
+import lmdb
+
+from . import generations
+from .generations import NotOurs
+
+log = logging.getLogger(__name__)
+
+_ENTRIES, _ORDER = b"entries", b"order"
+_MAP_FOR_EACH_OCTET = 4
+_MAP_AT_LEAST = 16 << 20
+_PAGE = 4096
+_PAGE_HEADER = 16
+_TURN = 8
+_NODES = 40
+"""Octets of LMDB's two nodes of an entry beside what they hold, turns included."""
+_LARGEST_NODE = 2030
+"""A row larger than this has pages of its own."""
+_MAX_KEY = 511
+_FLUSH_ROWS = 1000
+_MOST_PATIENCE = 60
+"""Calls of `chores`, which are 10 s apart."""
+
+
+def now() -> int:
+    """Return the seconds since boot, those asleep included: what setting the clock doesn't change."""
+    return int(clock_gettime(CLOCK_BOOTTIME))
+
+
+def _cost(key: bytes, row: int) -> int:
+    """Return about how many octets of pages an entry takes; `row` is the size of its row.
+
+    Pages whose rows come and go at random are little more than half full.
+    """
+    if row + len(key) > _LARGEST_NODE:
+        pages = -(-(row + _PAGE_HEADER) // _PAGE)
+        return pages * _PAGE + 2 * (2 * len(key) + _NODES)
+    return 2 * (2 * len(key) + row + _NODES)
+
+
+class Cache:
+    """The cache as its one writer has it.  No method raises for what LMDB or the disk refuses."""
+
+    def __init__(self, folder: Path, octets: int, source: str = "") -> None:
+        """Open the cache in the data folder `folder`, or make it.
+
+        `octets` bounds what is kept, LMDB's own needs included; 0 keeps nothing.  `source` says in one line
+        where answers come from: what was kept from another one is given up.
+        """
+        self._source = source
+        self._home = generations.home(folder)
+        self._bound = octets
+        self._map = (_MAP_FOR_EACH_OCTET * octets + _MAP_AT_LEAST) // _PAGE * _PAGE
+        self._waiting: dict[bytes, bytes | None] = {}
+        """By key, None for what is to be removed."""
+        self._env: lmdb.Environment | None = None
+        self._stamp: generations.Stamp = ()
+        self._lost = False
+        """Whether that it is lost was the last that was told."""
+        self._held = 0
+        """For so many chores."""
+        self._patience = 1
+        """For so many it has to hold until it is told that it is kept again."""
+        self._octets = 0
+        self._entries = 0
+        self._turn = 0
+        if octets:
+            self._open()
+        else:
+            generations.remove_generations(self._home)
+
+    @property
+    def octets(self) -> int:
+        """What is kept takes about so many octets."""
+        return self._octets
+
+    @property
+    def entries(self) -> int:
+        """How many values are kept."""
+        return self._entries
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, also one that waits to be written."""
+        if key in self._waiting:
+            return self._waiting[key]
+        if self._env is None:
+            return None
+        try:
+            txn = self._env.begin(db=self._rows)
+            row: bytes | None = txn.get(key)
+            txn.abort()
+        except lmdb.Error as wrong:
+            self._lose(wrong)
+            return None
+        return None if row is None else row[_TURN:]
+
+    def some_from(self, key: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """Return the first entries from a key on, in the order of keys: pairs of key and value."""
+        self.commit()
+        if self._env is None:
+            return []
+        try:
+            with self._env.begin(db=self._rows) as txn, txn.cursor() as cursor:
+                found = cursor.iternext() if cursor.set_range(key) else iter(())
+                return [(name, row[_TURN:]) for name, row in islice(found, most)]
+        except lmdb.Error as wrong:
+            self._lose(wrong)
+            return []
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Keep a value from the next commit on; one that is too large for the cache ends the one before."""
+        if not 0 < len(key) <= _MAX_KEY or self._env is None:
+            return
+        if _cost(key, _TURN + len(value)) <= self._bound:
+            self._waiting[key] = value
+        else:
+            self.remove(key)
+
+    def remove(self, key: bytes) -> None:
+        """Keep nothing for a key from the next commit on."""
+        if 0 < len(key) <= _MAX_KEY and self.get(key) is not None:
+            self._waiting[key] = None
+
+    def commit(self) -> None:
+        """Write what was put, in one transaction; the oldest entries make room."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, {}
+        if self._env is None:
+            return
+        octets, entries, turn = self._octets, self._entries, self._turn
+        rows, order = self._rows, self._order
+        try:
+            with self._env.begin(write=True) as txn:
+                for key, value in waiting.items():
+                    if value is None:
+                        if (old := txn.pop(key, db=rows)) is not None:
+                            txn.delete(old[:_TURN], db=order)
+                            entries -= 1
+                            octets -= _cost(key, len(old))
+                        continue
+                    turn += 1
+                    octets_of_turn = turn.to_bytes(_TURN)
+                    old = txn.replace(key, octets_of_turn + value, db=rows)
+                    if old is None:
+                        entries += 1
+                    else:
+                        octets -= _cost(key, len(old))
+                        txn.delete(old[:_TURN], db=order)
+                    txn.put(octets_of_turn, key, db=order, append=True)
+                    octets += _cost(key, _TURN + len(value))
+                if octets > self._bound:
+                    octets, entries = self._make_room(txn, octets, entries)
+        except lmdb.Error as wrong:
+            self._lose(wrong)
+        else:
+            self._octets, self._entries, self._turn = octets, entries, turn
+
+    def flush(self, prefix: bytes) -> int:
+        """Remove all entries whose keys begin so, b"" for all of them; return how many there were."""
+        removed = 0
+        while some := self.flush_some(prefix):
+            removed += some
+        return removed
+
+    def flush_some(self, prefix: bytes) -> int:
+        """Do a part of a flush that takes milliseconds; return how many it removed, 0 when all are gone."""
+        self.commit()
+        if self._env is None or not self._entries:
+            return 0
+        removed = octets = 0
+        try:
+            with self._env.begin(write=True) as txn:
+                if not prefix:
+                    txn.drop(self._rows, delete=False)
+                    txn.drop(self._order, delete=False)
+                    removed, octets = self._entries, self._octets
+                else:
+                    removed, octets = self._remove(txn, prefix)
+        except lmdb.Error as wrong:
+            self._lose(wrong)
+            return 0
+        self._entries -= removed
+        self._octets -= octets
+        return removed
+
+    def chores(self) -> None:
+        """To be called every 10 s: forget readers that died; make a cache anew that was lost or removed."""
+        if self._env is not None and not generations.is_current(self._env, self._stamp):
+            self._lose("its files were removed or replaced")
+        if self._env is None:
+            if self._bound:
+                self._open()
+            return
+        try:
+            self._env.reader_check()
+        except lmdb.Error as wrong:
+            self._lose(wrong)
+        else:
+            self._holds()
+
+    def close(self) -> None:
+        """Write what waits and close."""
+        self.commit()
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def _make_room(self, txn: lmdb.Transaction, octets: int, entries: int) -> tuple[int, int]:
+        """Remove the oldest entries; return what remains."""
+        with txn.cursor(db=self._order) as oldest:
+            while octets > self._bound and oldest.first():
+                key: bytes = oldest.value()  # type: ignore[assignment]
+                row = txn.pop(key, db=self._rows)
+                oldest.delete()
+                octets -= _cost(key, len(row or b""))
+                entries -= 1
+        return octets, entries
+
+    def _remove(self, txn: lmdb.Transaction, prefix: bytes) -> tuple[int, int]:
+        """Remove the first entries with a prefix; return how many, and their octets."""
+        removed = octets = 0
+        with txn.cursor(db=self._rows) as cursor:
+            found = cursor.set_range(prefix)
+            while found and removed < _FLUSH_ROWS:
+                key: bytes = cursor.key()  # type: ignore[assignment]
+                if not key.startswith(prefix):
+                    break
+                row: bytes = cursor.value()  # type: ignore[assignment]
+                txn.delete(row[:_TURN], db=self._order)
+                removed += 1
+                octets += _cost(key, len(row))
+                found = cursor.delete() and bool(cursor.key())
+        return removed, octets
+
+    def _open(self) -> None:
+        """Go on with the current generation, or make one."""
+        try:
+            self._open_current()
+        except (NotOurs, lmdb.Error, OSError):
+            self._close()
+            try:
+                self._make()
+            except (lmdb.Error, OSError) as wrong:
+                self._lose(wrong)
+
+    def _open_current(self) -> None:
+        numbers = generations.numbers(self._home)
+        if not numbers:
+            raise NotOurs("no cache yet")
+        env = generations.open_to_write(self._home, numbers[-1], self._map, self._source)
+        self._env = env
+        self._rows, self._order = (env.open_db(name, create=False) for name in (_ENTRIES, _ORDER))
+        self._stamp = generations.stamp(env)
+        env.reader_check()
+        with env.begin() as txn:
+            with txn.cursor(db=self._rows) as cursor:
+                for key, row in cursor:
+                    self._entries += 1
+                    self._octets += _cost(key, len(row))
+            with txn.cursor(db=self._order) as cursor:
+                if cursor.last():
+                    self._turn = int.from_bytes(cursor.key())
+
+    def _make(self) -> None:
+        env = self._env = generations.make_generation(self._home, self._map, self._source)
+        with env.begin(write=True) as txn:
+            self._rows, self._order = (env.open_db(name, txn=txn) for name in (_ENTRIES, _ORDER))
+        self._stamp = generations.stamp(env)
+        generations.remove_generations(self._home, all_but=generations.number_of(env))
+
+    def _lose(self, wrong: object) -> None:
+        """Give everything up; `chores` makes a new cache."""
+        if not self._lost:
+            log.warning("the cache of forwarded answers is lost (%s); tried again every 10 s", wrong)
+            self._lost = True
+        self._held = 0
+        self._close()
+        generations.remove_generations(self._home)
+
+    def _holds(self) -> None:
+        """Tell that it is kept again; after each time that was too early, only after twice as long."""
+        self._held += 1
+        if self._lost and self._held >= self._patience:
+            self._lost = False
+            self._patience = min(2 * self._patience, _MOST_PATIENCE)
+            log.info("forwarded answers are kept in the cache again")
+        elif not self._lost and self._held > _MOST_PATIENCE:
+            self._patience = 1
+
+    def _close(self) -> None:
+        env, self._env = self._env, None
+        self._octets = self._entries = 0
+        if env is not None:
+            env.close()
+
+
+class CacheReader:
+    """The cache as a worker has it: may be missing, and may be made anew at any time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the cache in the data folder `folder` if there is one."""
+        self._home = generations.home(folder)
+        self._env: lmdb.Environment | None = None
+        self._number = 0
+        self.look_again()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key as of the last commit.  Never raises for what LMDB refuses."""
+        env = self._env
+        if env is None:
+            return None
+        try:
+            # LMDB keeps the ended transaction, so a new one costs no more than to renew it.
+            txn = env.begin(self._rows)
+            row: bytes | None = txn.get(key)
+            txn.abort()
+        except lmdb.Error:
+            self.close()
+            return None
+        return None if row is None else row[_TURN:]
+
+    def look_again(self) -> None:
+        """To be called once a second: open the cache that has appeared, or the one made in its place."""
+        numbers = generations.numbers(self._home)
+        if self._env is not None and numbers and numbers[-1] == self._number:
+            return
+        self.close()
+        if not numbers:
+            return
+        try:
+            env = self._env = generations.open_to_read(self._home, numbers[-1])
+            self._rows = env.open_db(_ENTRIES, create=False)
+            self._number = numbers[-1]
+        except (NotOurs, lmdb.Error, OSError):
+            self.close()  # being made, or damaged: the writer sees to it
+
+    def close(self) -> None:
+        """Close it; nothing is found until the next look."""
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()

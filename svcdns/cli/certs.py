@@ -1,0 +1,202 @@
+"""`svcdns certs`: a private CA in a folder, and the certificates that it signs.
+
+    DIR/ca.crt      ca.key       whom both sides trust; keep the key where the server is not
+    DIR/server.crt  server.key   for [api] tls_cert and tls_key
+    DIR/client.crt  client.key   an administrator (group svcdns:admins)
+
+Keys have mode 0600 from the first moment.  Nothing is written over unless --force says so, and then by a
+rename, so that a running server takes the new files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from svcdns.config.sections import ConfigError
+
+from .refused import Refused
+
+if TYPE_CHECKING:
+    from .certificates import Pair
+
+ALWAYS = ("localhost", "127.0.0.1", "::1")
+"""Hosts that each server certificate is for."""
+_USER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_TAKEN = ("ca", "server")
+
+_T = TypeVar("_T")
+
+app = typer.Typer(
+    help="A private CA for the API, with server and client certificates (needs the extra `tls`)."
+)
+
+_Dir = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the files are; made where missing.")]
+_Host = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        metavar="HOST",
+        help="A name or address by which clients reach the server, beside localhost; may be repeated.",
+    ),
+]
+_Days = Annotated[int, typer.Option("--days", min=1, max=3650, help="How long certificates are good.")]
+_Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
+_HERE = Path("certs")
+_YEAR = 365
+
+
+@app.command()
+def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _Force = False) -> None:
+    """Make a CA, a server certificate, and a client certificate for an administrator.
+
+    Example:
+
+        svcdns certs init --dir certs --host dns.example.org --host 192.0.2.53
+    """
+    from svcdns.api.auth.authorization import ADMINS
+
+    hosts = _hosts(host)
+    _refuse_to_overwrite(
+        [dir / f"{name}{end}" for name in ("ca", "server", "client") for end in _ENDS], force
+    )
+
+    def make() -> None:
+        from . import certificates
+
+        ca = certificates.make_ca()
+        _write(dir, "ca", ca)
+        _write(dir, "server", certificates.make_server(ca, hosts, days))
+        _write(dir, "client", certificates.make_client(ca, "admin", [ADMINS], days))
+
+    _made(make)
+    typer.echo(
+        f"{dir}: CA, server certificate for {', '.join(hosts)}, client certificate for admin ({ADMINS})"
+    )
+
+
+@app.command()
+def server(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _Force = False) -> None:
+    """Make a server certificate anew (with --force in the place of the old one), signed by the CA of DIR."""
+    hosts = _hosts(host)
+    _refuse_to_overwrite([dir / f"server{end}" for end in _ENDS], force)
+
+    def make() -> None:
+        from . import certificates
+
+        _write(dir, "server", certificates.make_server(_ca(dir), hosts, days))
+
+    _made(make)
+    typer.echo(f"{dir}: server certificate for {', '.join(hosts)}")
+
+
+@app.command()
+def client(
+    name: Annotated[str, typer.Option("--name", metavar="USER", help="Who it is for.")],
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", metavar="GROUP", help="One of their groups; may be repeated."),
+    ] = None,
+    dir: _Dir = _HERE,
+    days: _Days = _YEAR,
+    force: _Force = False,
+) -> None:
+    """Make a client certificate, signed by the CA of DIR; grants (api.grant) say what the user may do.
+
+    Example:
+
+        svcdns certs client --name alice --group developers
+    """
+    if not _USER.fullmatch(name) or name in _TAKEN:
+        raise ConfigError(
+            f"--name: {name[:80]!r} can't be; allowed: 1 to 64 letters, digits and inner . _ @ -"
+        )
+    groups = group or []
+    _refuse_to_overwrite([dir / f"{name}{end}" for end in _ENDS], force)
+
+    def make() -> None:
+        from . import certificates
+
+        _write(dir, name, certificates.make_client(_ca(dir), name, groups, days))
+
+    _made(make)
+    typer.echo(
+        f"{dir / name}.crt: client certificate for {name}{' (' + ', '.join(groups) + ')' if groups else ''}"
+    )
+
+
+_ENDS = (".crt", ".key")
+
+
+def _made(make: Callable[[], _T]) -> _T:
+    """Return what is made.  Raises Refused for what the machine doesn't have or allow, ConfigError else."""
+    try:
+        from .certificates import CertificateError
+    except ImportError:
+        raise Refused("certificates need the package cryptography: pip install 'svcdns[tls]'") from None
+    try:
+        return make()
+    except CertificateError as wrong:
+        raise ConfigError(str(wrong)) from None
+    except OSError as failed:
+        text = f"{failed.filename}: {(failed.strerror or str(failed)).lower()}"
+        raise Refused(text) from None
+
+
+def _hosts(given: Sequence[str] | None) -> list[str]:
+    from ipaddress import ip_address
+
+    from svcdns.config.readers import Wrong, domain
+
+    hosts = list(ALWAYS)
+    for text in given or ():
+        try:
+            host = str(ip_address(text.removeprefix("[").removesuffix("]")))
+        except ValueError:
+            try:
+                host = domain(text)
+            except Wrong:
+                allowed = "allowed: a host name or an IP address, without a port"
+                raise ConfigError(f"--host: {text[:80]!r} is none; {allowed}") from None
+        if host not in hosts:
+            hosts.append(host)
+    return hosts
+
+
+def _refuse_to_overwrite(files: Sequence[Path], force: bool) -> None:
+    there = next((file for file in files if file.exists()), None)
+    if there is not None and not force:
+        raise ConfigError(f"{there}: is there already; --force writes over it")
+
+
+def _ca(folder: Path) -> Pair:
+    from .certificates import CertificateError, read_pair
+
+    files = folder / "ca.crt", folder / "ca.key"
+    if missing := next((file for file in files if not file.exists()), None):
+        raise CertificateError(f"{missing}: no such file; `svcdns certs init --dir {folder}` makes a CA")
+    try:
+        return read_pair(files[0].read_bytes(), files[1].read_bytes())
+    except CertificateError as wrong:
+        raise CertificateError(f"{files[0]}: {wrong}") from None
+
+
+def _write(folder: Path, name: str, pair: Pair) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_private(folder / f"{name}.key", pair.key_pem)
+    write_private(folder / f"{name}.crt", pair.certificate_pem, mode=0o644)
+
+
+def write_private(file: Path, octets: bytes, mode: int = 0o600) -> None:
+    """Write a file beside its place and rename it, so that nobody reads half of it or too much."""
+    fresh = file.with_name(f".{file.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as out:
+        os.fchmod(descriptor, mode)
+        out.write(octets)
+    fresh.replace(file)

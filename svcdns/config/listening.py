@@ -1,0 +1,47 @@
+"""Where the server of a configuration answers DNS: as configured, or as it really does while it runs.
+
+The two differ where the kernel chose the port, and where flags of `svcdns serve` said otherwise; a running
+server tells it in addresses.json in its data folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from .readers import endpoint
+from .sections import Config, Endpoint
+
+ADDRESSES = "addresses.json"
+
+
+def dns_endpoints(config: Config) -> tuple[Endpoint, ...]:
+    """Return where DNS is answered, at least one place."""
+    return _told(config.data / ADDRESSES) or config.dns.listen
+
+
+def is_running(config: Config) -> bool:
+    """Return whether a server runs on the data folder, as far as this user may see."""
+    return bool(_told(config.data / ADDRESSES))
+
+
+def _told(file: Path) -> tuple[Endpoint, ...]:
+    """Return what a server that runs says; () for none, and for a file that says something else."""
+    try:
+        told = json.loads(file.read_text())
+        return tuple(map(endpoint, told["dns"])) if _lives(int(told["pid"])) else ()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ()
+
+
+def _lives(pid: int) -> bool:
+    if not 0 < pid < 1 << 31:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True

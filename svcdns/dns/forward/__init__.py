@@ -1,1 +1,0 @@
-"""Asking others for names that are not ours: upstreams, their health, one flight a question."""

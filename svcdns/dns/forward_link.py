@@ -1,0 +1,183 @@
+"""The link between a worker and the forwarder: what is handed over, and what is handed back.
+
+Each worker has one end of a link, a socket pair that the supervisor made (svcdns.server.sockets), the
+forwarder has the other ends.  Neither end closes when a process dies: the next one serves what waits.
+
+* A worker never waits for the forwarder: a link that is full is a refusal (SERVFAIL, EDE 23).
+* An `Errand` says how the reply is to get back; UDP clients are answered by the forwarder itself,
+  from the socket of the listener that was asked, TCP clients by the worker that has the connection.
+* Only the question travels, not what a client put around it: 60 KB of padding are nobody's business.
+* Both ends are processes of one server of one version, so the form of the octets is nobody else's
+  business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from itertools import takewhile
+from time import monotonic
+from typing import Any, TypeVar
+
+import msgspec
+
+from svcdns.wire.question import bare
+
+HAND_OVER = b""
+"""In place of a reply: upstreams know, so the forwarder has to be asked."""
+
+OLDEST_SECONDS = 3.0
+"""A question that has waited for longer has been given up by whoever asked."""
+LIFELESS_SECONDS = 1.0
+"""A forwarder that has shown no life for so long gets no more questions."""
+GIVEN_UP_SECONDS = 3.2
+"""After this time no reply will come any more."""
+_LOOK_SECONDS = 0.2
+_BATCH = 64
+_LARGEST = 80_000
+"""More than any message of either kind has."""
+
+log = logging.getLogger(__name__)
+
+_Message = TypeVar("_Message")
+Address = tuple[str | int, ...]
+Ancillary = list[tuple[int, int, bytes]]
+
+
+class Errand(msgspec.Struct, frozen=True, array_like=True):
+    """A question on its way to the forwarder."""
+
+    packet: bytes
+    came: float
+    """When it was handed over (time.monotonic(), seconds)."""
+    client: Address
+    """As the socket module gives it."""
+    listener: int = 0
+    """Over UDP: which entry of dns.listen was asked."""
+    ancillary: list[tuple[int, int, bytes]] = []
+    """Over UDP: what makes the reply leave from the address that was asked."""
+    ticket: int = 0
+    """Over TCP: by which the worker knows who waits; 0 over UDP."""
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """A reply on its way back to a TCP client."""
+
+    ticket: int
+    message: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_errand = msgspec.msgpack.Decoder(Errand).decode
+_decode_reply = msgspec.msgpack.Decoder(Reply).decode
+
+
+def send(link: socket.socket, message: Errand | Reply) -> bool:
+    """Put a message into a link; False where it has no room."""
+    try:
+        link.send(_encode(message))
+    except OSError:
+        return False
+    return True
+
+
+def errands(link: socket.socket, most: int) -> list[Errand]:
+    """Take the errands that wait in the forwarder's end, at most so many."""
+    return list(_readable(_waiting(link, most), _decode_errand))
+
+
+def replies(link: socket.socket, most: int) -> list[Reply]:
+    """Take the replies that wait in a worker's end, at most so many."""
+    return list(_readable(_waiting(link, most), _decode_reply))
+
+
+def _readable(found: list[bytes], decode: Callable[[bytes], _Message]) -> Iterator[_Message]:
+    """Read messages; one that can't be read is a bug of ours, and costs the others nothing."""
+    for octets in found:
+        try:
+            yield decode(octets)
+        except msgspec.MsgspecError:
+            log.exception("a message in a link can't be read: %s", octets[:64].hex())
+
+
+def _waiting(link: socket.socket, most: int) -> list[bytes]:
+    found: list[bytes] = []
+    try:
+        while len(found) < most and (octets := link.recv(_LARGEST)):
+            found.append(octets)
+    except BlockingIOError:
+        pass
+    return found
+
+
+Take = Callable[[bytes | None], None]
+"""Is given the reply to a TCP client, or None where there will be none."""
+
+
+class Handover:
+    """A worker's end of its link, for those who answer: hands over, or says that it can't."""
+
+    def __init__(
+        self, link: socket.socket | None, last_beat: Callable[[], float] = lambda: float("inf")
+    ) -> None:
+        """Without a link nothing is ever handed over.
+
+        `last_beat` says when the forwarder last showed life, as time.monotonic() gives it.  One that has
+        just died is started again at once and answers what waits in the link: no reason to refuse yet.
+        """
+        self._link = link
+        self._last_beat = last_beat
+        self._begun = monotonic()
+        # Not from 0: replies to a former worker's questions may still come.
+        self._ticket = int.from_bytes(os.urandom(6)) << 8
+        self._takers: dict[int, tuple[float, Take]] = {}
+
+    def over_udp(self, packet: bytes, client: Any, listener: int, ancillary: Ancillary) -> bool:
+        """Hand a datagram over; False if nobody will answer it."""
+        return self._send(Errand(bare(packet), monotonic(), client, listener, ancillary))
+
+    def over_tcp(self, packet: bytes, client: Any, take: Take) -> bool:
+        """Hand a message of a TCP client over; False if nobody will answer it."""
+        self._ticket += 1
+        came = monotonic()
+        if not self._send(Errand(bare(packet), came, client, ticket=self._ticket)):
+            return False
+        if not self._takers:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._give_up_old)
+        self._takers[self._ticket] = came, take
+        return True
+
+    def start(self) -> None:
+        """Begin to give replies to those who wait for them, in the running loop."""
+        if self._link is not None:
+            asyncio.get_running_loop().add_reader(self._link.fileno(), self._give)
+
+    def stop(self) -> None:
+        """Give no more replies."""
+        if self._link is not None:
+            asyncio.get_running_loop().remove_reader(self._link.fileno())
+
+    def _give_up_old(self) -> None:
+        """Tell those who have waited for too long that no reply will come (the forwarder died)."""
+        oldest = monotonic() - GIVEN_UP_SECONDS
+        late = list(takewhile(lambda waiting: waiting[1][0] <= oldest, self._takers.items()))
+        for ticket, (_, take) in late:
+            del self._takers[ticket]
+            take(None)
+        if self._takers:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._give_up_old)
+
+    def _give(self) -> None:
+        assert self._link is not None
+        for reply in replies(self._link, _BATCH):
+            _, take = self._takers.pop(reply.ticket, (0.0, None))
+            if take is not None:
+                take(reply.message)
+
+    def _send(self, errand: Errand) -> bool:
+        if self._link is None or errand.came - max(self._begun, self._last_beat()) > LIFELESS_SECONDS:
+            return False
+        return send(self._link, errand)

@@ -1,0 +1,176 @@
+"""Making a draft fit into the octets that there are.
+
+What gives way, in this order:
+
+1. the owners of additional RRs become pointers to the same name further up;
+2. additional RRsets are left out, each as a whole (RFC 2181 section 9);
+3. answer RRs are left out, and with them everything behind the answer.
+
+TC says that something is missing which the client needs: an answer, the authority section, or the
+glue of a referral (RFC 9471); never that additionals are missing.  RRsets are rotated before
+anything is left out, so what is sent of a set is a random part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import random
+
+from svcdns.names.packed import POINTER, Section
+from svcdns.wire import codes, header
+from svcdns.wire.reply import Sections
+
+from .draft import Draft
+
+_NAME_IN_RDATA = {codes.NS: 0, codes.MX: 2, codes.SRV: 6}
+"""Where the name stands in the RDATA of the types that bring additional RRs."""
+_RDATA_AT = 12
+_SMALLEST_RR = 16
+
+
+def fit(draft: Draft, at: int, room: int) -> Sections:
+    """Choose what of a draft is sent in `room` octets that begin at octet `at` of the message."""
+    sections = Sections()
+    _answers(draft, sections, room)
+    room -= len(sections.answers)
+    if sections.truncated:
+        return sections
+    authority = _whole_rrs(draft.authority, room)
+    sections.authority, sections.authority_count = b"".join(authority), len(authority)
+    if len(authority) < len(draft.authority):
+        sections.truncated = True
+        return sections
+    room -= len(sections.authority)
+    if len(draft.additionals) <= room:
+        sections.additionals, sections.additional_count = draft.additionals, draft.additional_count
+    else:
+        _additionals(draft, sections, at, room)
+    return sections
+
+
+def _answers(draft: Draft, sections: Sections, room: int) -> None:
+    chain = _whole_rrs(draft.chain, room)
+    sections.answers, sections.answer_count = b"".join(chain), len(chain)
+    if len(chain) < len(draft.chain):
+        sections.truncated = True
+    elif draft.section is not None:
+        count, octets = rotated(draft.section, room - len(sections.answers))
+        if draft.owner != POINTER:
+            octets = b"".join(draft.owner + rr[2:] for rr in short_owner_rrs(octets))
+        sections.answers += octets
+        sections.answer_count += count
+        sections.truncated = count < draft.section.count
+
+
+def _whole_rrs(rrs: list[bytes], room: int) -> list[bytes]:
+    """Return the RRs from the first on that have room."""
+    taken = []
+    for rr in rrs:
+        room -= len(rr)
+        if room < 0:
+            break
+        taken.append(rr)
+    return taken
+
+
+def rotated(section: Section, room: int) -> tuple[int, bytes]:
+    """Return how many RRs of a set have room, and these, from a random one on."""
+    count, answers = section.count, section.answers
+    if count == 1:
+        return (1, answers) if len(answers) <= room else (0, b"")
+    first = int(random() * count)
+    if section.stride:
+        start = first * section.stride
+        taken = min(count, room // section.stride)
+    else:
+        start = section.offsets[first]
+        taken = count if len(answers) <= room else _taken(section, first, room)
+        if taken < count:
+            end = section.offsets[(first + taken) % count]
+            octets = answers[start:end] if start <= end else answers[start:] + answers[:end]
+            return taken, octets if taken else b""
+    turned = answers[start:] + answers[:start]
+    return taken, turned[: taken * section.stride] if section.stride else turned
+
+
+def _taken(section: Section, first: int, room: int) -> int:
+    """Count the RRs that have room in a set whose RRs differ in size."""
+    offsets = [*section.offsets, len(section.answers)]
+    for taken in range(section.count):
+        index = (first + taken) % section.count
+        room -= offsets[index + 1] - offsets[index]
+        if room < 0:
+            return taken
+    return section.count
+
+
+def short_owner_rrs(octets: bytes) -> Iterator[bytes]:
+    """Split RRs whose owners are pointers."""
+    at = 0
+    while at < len(octets):
+        end = at + _RDATA_AT + int.from_bytes(octets[at + 10 : at + 12])
+        yield octets[at:end]
+        at = end
+
+
+def full_owner_rrs(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Split RRs whose owners are spelt in full; yield each owner and what follows it."""
+    at = 0
+    while at < len(octets):
+        start = at
+        while size := octets[at]:
+            at += 1 + size
+        at += 1
+        end = at + 10 + int.from_bytes(octets[at + 8 : at + 10])
+        yield octets[start:at], octets[at:end]
+        at = end
+
+
+def _additionals(draft: Draft, sections: Sections, at: int, room: int) -> None:
+    """Fill the room with additional RRsets, their owners compressed."""
+    known = _names(sections.answers + sections.authority, at)
+    end = at + len(sections.answers) + len(sections.authority)
+    taken: list[bytes] = []
+    octets = rrs = 0
+    for owner, tails in _rrsets(draft.additionals):
+        place = known.get(owner)
+        head = owner if place is None else header.pointer(place)
+        if place is None and end + octets <= header.FARTHEST:
+            place = end + octets
+        again = owner if place is None else header.pointer(place)
+        body = head + again.join(tails)
+        if octets + len(body) <= room:
+            taken.append(body)
+            rrs += len(tails)
+            octets += len(body)
+            if place is not None:
+                known[owner] = place
+        if room - octets < _SMALLEST_RR:
+            break
+    sections.additionals, sections.additional_count = b"".join(taken), rrs
+    sections.truncated = draft.is_referral and rrs < draft.additional_count
+
+
+def _rrsets(additionals: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Group additional RRs that follow each other and have one owner and one type."""
+    owner, tails = b"", list[bytes]()
+    for name, tail in full_owner_rrs(additionals):
+        if tails and name == owner and tail[:2] == tails[0][:2]:
+            tails.append(tail)
+        else:
+            if tails:
+                yield owner, tails
+            owner, tails = name, [tail]
+    if tails:
+        yield owner, tails
+
+
+def _names(rrs: bytes, at: int) -> dict[bytes, int]:
+    """Return the names in the RDATA of these RRs and where in the message a pointer finds them."""
+    places: dict[bytes, int] = {}
+    for rr in short_owner_rrs(rrs):
+        inside = _NAME_IN_RDATA.get(int.from_bytes(rr[2:4]))
+        if inside is not None and at + _RDATA_AT + inside <= header.FARTHEST:
+            places.setdefault(rr[_RDATA_AT + inside :], at + _RDATA_AT + inside)
+        at += len(rr)
+    return places

@@ -1,0 +1,192 @@
+"""One upstream's state: does it answer, how fast, how often not.
+
+* A reply with any rcode is a sign of life; only silence and refused connections count as failures.
+* FAILURES in a row take it down.  A try that was begun before the last reply came in doesn't count: the
+  upstream answers others, it is this question that takes long.
+* A down upstream is asked a question of our own at once and then every second, until a reply comes.  So
+  it is back without a restart, and a slow name alone never keeps it down.
+* What stood in the way here (no descriptor, no port, no room) says nothing about the upstream and isn't
+  counted against it.  A log line says so, once in LOCAL_SECONDS.
+* One log line when it is down, one when it is back, whatever comes between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from svcdns.forward.upstreams.upstream import LocalFault, NoReply, Upstream, UselessReply
+from svcdns.wire import codes
+from svcdns.wire.key import text_of_key, wire_of_key
+from svcdns.wire.query import Ask, Received
+
+log = logging.getLogger(__name__)
+
+FAILURES = 2
+PROBE_SECONDS = 1.0
+"""From one question of our own to the next, and for its reply."""
+LOCAL_SECONDS = 60.0
+"""From one log line about this host's own faults to the next."""
+_SMOOTH = 8
+
+
+def probe_for(zone: bytes) -> Ask:
+    """Return the question by which upstreams for a zone (its key) are tried: what any of them knows."""
+    return Ask(zone, codes.SOA if zone else codes.NS, name=wire_of_key(zone))
+
+
+class Health:
+    """An upstream, asked by way of what is known of it."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        zone: bytes = b"",
+        *,
+        address: str = "",
+        came_back: Callable[[Health], None] = lambda health: None,
+        interval: float = PROBE_SECONDS,
+    ) -> None:
+        """`zone` is the key of what it is asked for; `came_back` is called when it answers again."""
+        self.upstream = upstream
+        self.zone = zone
+        self.address = address
+        """Without a scope; "" where the system resolves a name."""
+        self.up = True
+        self.looped = False
+        """Whether what is sent there comes back to us; set by `loops`."""
+        self.asked = 0
+        """Tries, those included that this host's own faults ended."""
+        self.answered = 0
+        self.failed = 0
+        """Tries without a reply."""
+        self.servfail = 0
+        self.seconds = 0.0
+        """Time to a reply, smoothed; 0 before the first."""
+        self._probe = probe_for(zone)
+        self._came_back = came_back
+        self._interval = interval
+        self._clock = asyncio.get_running_loop().time
+        self._failures = 0
+        self._replied = -1.0
+        self._down_since = 0.0
+        self._told = False
+        self._local_told = -LOCAL_SECONDS
+        self._closed = False
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is written in the configuration."""
+        return self.upstream.name
+
+    @property
+    def garbage(self) -> int:
+        """Messages that were no reply to our questions."""
+        return self.upstream.garbage
+
+    async def ask(self, ask: Ask, seconds: float) -> Received:
+        """Return the upstream's reply.  Raises NoReply."""
+        self.asked += 1
+        began = self._clock()
+        try:
+            received = await self.upstream.exchange(ask, seconds)
+        except LocalFault as wrong:
+            self._tell_local(wrong)
+            raise
+        except UselessReply:
+            self.failed += 1
+            self._lives(self._clock())
+            raise
+        except NoReply:
+            self._missed(began)
+            raise
+        except Exception as wrong:
+            log.exception("upstream %s: %r could not be asked", self.name, ask)
+            self._missed(began)
+            raise NoReply(f"internal error: {wrong}") from None
+        now = self._clock()
+        self.answered += 1
+        self.seconds += (now - began - self.seconds) / (_SMOOTH if self.seconds else 1)
+        if received.rcode == codes.SERVFAIL:
+            self.servfail += 1
+        self._lives(now)
+        return received
+
+    async def close(self) -> None:
+        """Ask nothing any more."""
+        self._closed = True
+        if (probing := self._probing) is not None:
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
+        await self.upstream.close()
+
+    def _lives(self, now: float) -> None:
+        self._replied = now
+        self._failures = 0
+        if self.up:
+            return
+        self.up = True
+        if self._told:
+            self._told = False
+            log.info(
+                "upstream %s%s answers again after %.1f s", self.name, self._for(), now - self._down_since
+            )
+        self._came_back(self)
+
+    def _missed(self, began: float) -> None:
+        self.failed += 1
+        if began < self._replied:
+            return
+        self._failures += 1
+        if self._failures >= FAILURES and self.up:
+            self.up = False
+            self._down_since = self._clock()
+            if self._probing is None and not self._closed:
+                self._probing = asyncio.get_running_loop().create_task(self._probe_until_up())
+
+    def _tell_local(self, wrong: LocalFault) -> None:
+        now = self._clock()
+        if now >= self._local_told + LOCAL_SECONDS:
+            self._local_told = now
+            log.warning("upstream %s%s can't be asked from this host: %s", self.name, self._for(), wrong)
+
+    async def _probe_until_up(self) -> None:
+        try:
+            while not self.up:
+                next_one = self._clock() + self._interval
+                why = await self._probed()
+                if why and not self._told and not self.up:
+                    self._told = True
+                    log.warning(
+                        "upstream %s%s is down: %s; tried every %g s",
+                        self.name,
+                        self._for(),
+                        why,
+                        self._interval,
+                    )
+                if not self.up:
+                    await asyncio.sleep(next_one - self._clock())
+        finally:
+            self._probing = None
+
+    async def _probed(self) -> str:
+        """Ask a question of our own; return why there was no reply, "" if it isn't the upstream's doing."""
+        try:
+            await self.upstream.exchange(self._probe, PROBE_SECONDS)
+        except LocalFault as wrong:
+            self._tell_local(wrong)
+            return ""
+        except UselessReply:
+            pass
+        except NoReply as why:
+            return str(why) or "no reply"
+        except Exception as wrong:
+            log.exception("upstream %s could not be tried", self.name)
+            return str(wrong) or type(wrong).__name__
+        self._lives(self._clock())
+        return ""
+
+    def _for(self) -> str:
+        return f" for {text_of_key(self.zone)}" if self.zone else ""

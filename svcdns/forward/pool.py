@@ -1,0 +1,217 @@
+"""The upstreams of one zone: which is asked first, which next, and when to give up.
+
+    those that are up, by policy; then those that are down; round after round
+
+* One try takes TRY_SECONDS at most, all of them TOTAL_SECONDS.  A lost packet costs one try, not the answer.
+* NOERROR, NXDOMAIN and YXDOMAIN are answers.  Any other rcode says nothing about the name, and those
+  between two servers (BADVERS, NOTAUTH, ...) mean nothing to clients: the next upstream may know better;
+  the one that said so isn't asked again for this question.
+* An answer that is truncated (TCP fails there) is given only where no other upstream that is up has a
+  whole one.
+* A round begins no sooner than TRY_SECONDS after the one before: refused connections come back at once,
+  and asking again at once would be a busy loop.
+* While all are known to be down, a question takes TRY_SECONDS instead: probes find within a second which
+  of them is back, and it is asked then.  Each question begins with another of them, should there be one
+  that answers questions but no probes.
+* Clients hear how many upstreams said what, never which: names, addresses and URLs are in the debug log.
+* An upstream through which questions come back to us is never asked.
+
+This runs once for each question that the cache can't answer: no task, no timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from svcdns.forward.upstreams.upstream import LocalFault, NoReply, UselessReply
+from svcdns.wire import codes
+from svcdns.wire.key import text_of_key
+from svcdns.wire.query import Ask, Received, Unresolved
+
+from .health import Health
+
+log = logging.getLogger(__name__)
+
+TRY_SECONDS = 1.0
+TOTAL_SECONDS = 3.0
+_LEAST_SECONDS = 0.05
+"""No reply comes in less: not worth a try."""
+_MOST_TEXT = 100
+_ANSWERS = frozenset({codes.NOERROR, codes.NXDOMAIN, codes.YXDOMAIN})
+_RCODES = {
+    codes.FORMERR: "FORMERR",
+    codes.SERVFAIL: "SERVFAIL",
+    codes.NOTIMP: "NOTIMP",
+    codes.REFUSED: "REFUSED",
+    7: "YXRRSET",
+    8: "NXRRSET",
+    codes.NOTAUTH: "NOTAUTH",
+    10: "NOTZONE",
+    11: "DSOTYPENI",
+    codes.BADVERS: "BADVERS",
+    17: "BADKEY",
+    18: "BADTIME",
+    19: "BADMODE",
+    20: "BADNAME",
+    21: "BADALG",
+    22: "BADTRUNC",
+    23: "BADCOOKIE",
+}
+"""Those that are no answers, by their IANA names."""
+_OURS_TO_SAY = frozenset({codes.EDE_STALE_ANSWER, 4, codes.EDE_STALE_NXDOMAIN, 29})
+"""EDEs of answers, not of failures: stale, forged, synthesized."""
+_PRIVATE_EDE = 49152
+
+_HAS_SAID = (Received, UselessReply)
+"""Of these nothing better comes by asking the same upstream again."""
+
+_Heard = Mapping[Health, Received | NoReply]
+"""What upstreams said to a question that has no answer."""
+
+
+class Pool:
+    """Resolves questions by asking upstreams, one after the other."""
+
+    def __init__(self, zone: str, upstreams: Iterable[Health] = (), policy: str = "sequential") -> None:
+        """`zone` is an origin, "." for all names; `policy` is one of svcdns.config.sections.POLICIES."""
+        self.zone = zone
+        self.upstreams = tuple(upstreams)
+        """In the order of the configuration; may be replaced at any time."""
+        self.policy = policy
+        self._turn = -1
+
+    @property
+    def is_down(self) -> bool:
+        """Whether none of its upstreams is known to answer (or there is none)."""
+        return not any(health.up and not health.looped for health in self.upstreams)
+
+    async def resolve(self, ask: Ask) -> Received:
+        """Return an upstream's answer.  Raises Unresolved, which says why in a few words for clients."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        deadline = begun + (TRY_SECONDS if self.is_down else TOTAL_SECONDS)
+        heard: dict[Health, Received | NoReply] = {}
+        short: Received | None = None
+        self._turn += 1
+        waiting = self._order()
+        while waiting:
+            next_round = clock() + TRY_SECONDS
+            for health in waiting:
+                left = deadline - clock()
+                if left < _LEAST_SECONDS or (short is not None and not health.up):
+                    break
+                try:
+                    received = await health.ask(ask, left if left < TRY_SECONDS else TRY_SECONDS)
+                except NoReply as missed:
+                    heard[health] = missed
+                    continue
+                if received.rcode not in _ANSWERS:
+                    heard[health] = received
+                elif received.truncated:
+                    heard[health] = short = received
+                else:
+                    return received
+            if short is not None:
+                return short
+            # Those that are new by now have their turn too.
+            waiting = [health for health in self._order() if not isinstance(heard.get(health), _HAS_SAID)]
+            if not waiting or begun + TOTAL_SECONDS - next_round < _LEAST_SECONDS:
+                break
+            if (pause := next_round - clock()) > 0:
+                await asyncio.sleep(pause)
+            if not self.is_down:
+                deadline = begun + TOTAL_SECONDS
+            if deadline - clock() < _LEAST_SECONDS:
+                break
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("no answer to %s type %d: %s", text_of_key(ask.key), ask.rrtype, _in_full(heard))
+        raise Unresolved(_ede(heard), self._why(heard, round(deadline - begun)))
+
+    def _order(self) -> list[Health]:
+        """Return the upstreams in the order in which they are to be tried now."""
+        up = [health for health in self.upstreams if health.up and not health.looped]
+        if len(up) == len(self.upstreams) == 1:
+            return up
+        if self.policy == "random":
+            random.shuffle(up)
+        elif self.policy != "sequential":
+            up = _turned(up, self._turn)
+        if len(up) < len(self.upstreams):
+            down = [health for health in self.upstreams if not health.up and not health.looped]
+            up += down if up else _turned(down, self._turn)
+        return up
+
+    def _why(self, heard: _Heard, seconds: int) -> str:
+        """Return why there is no answer, for the text of an EDE: short, and made of our own words."""
+        if not self.upstreams:
+            return f"no upstreams: none is configured for {self.zone}, or its resolv.conf lists none"
+        if any(isinstance(one, _HAS_SAID) for one in heard.values()):
+            return _counted(heard, {*self.upstreams, *heard})[:_MOST_TEXT]
+        if all(health.looped for health in self.upstreams):
+            return "no upstreams: each sends questions back here in a loop"
+        if _is_local(heard):
+            return "upstreams can't be asked: this server lacks descriptors, ports or memory"
+        all_down = ": all are known to be down" if seconds < TOTAL_SECONDS else ""
+        return f"no upstream answered within {seconds} s{all_down}"
+
+
+def _turned(healths: list[Health], turn: int) -> list[Health]:
+    """Return them in the same order, from another one on."""
+    first = turn % len(healths) if healths else 0
+    return healths[first:] + healths[:first]
+
+
+def _counted(heard: _Heard, upstreams: set[Health]) -> str:
+    """Return how many upstreams said what: `2 of 3 upstreams said SERVFAIL, 1 did not answer`."""
+    said = Counter(_in_short(one) for one in heard.values() if isinstance(one, _HAS_SAID))
+    if len(upstreams) == 1:
+        return f"the upstream said {next(iter(said))}"
+    (rcode, count), *others = said.items()
+    parts = [f"{count} of {len(upstreams)} upstreams said {rcode}"]
+    parts += [f"{count} {rcode}" for rcode, count in others]
+    looped = sum(health.looped for health in upstreams if health not in heard)
+    local = sum(isinstance(one, LocalFault) for one in heard.values())
+    silent = len(upstreams) - said.total() - looped - local
+    rest = ((silent, "did not answer"), (local, "could not be asked"), (looped, "out of use"))
+    return ", ".join(parts + [f"{count} {what}" for count, what in rest if count])
+
+
+def _is_local(heard: _Heard) -> bool:
+    """Say whether this host alone stood in the way."""
+    return bool(heard) and all(isinstance(one, LocalFault) for one in heard.values())
+
+
+def _ede(heard: _Heard) -> int:
+    """Return the EDE of a failure: the upstreams' own where all that answered agree on SERVFAIL and one."""
+    if _is_local(heard):
+        return codes.EDE_NETWORK_ERROR
+    said = {(one.rcode, one.ede) for one in heard.values() if isinstance(one, Received)}
+    if len(said) == 1:
+        rcode, ede = said.pop()
+        if rcode == codes.SERVFAIL and ede is not None and ede < _PRIVATE_EDE and ede not in _OURS_TO_SAY:
+            return ede
+    return codes.EDE_NO_REACHABLE_UPSTREAM
+
+
+def _in_short(one: Received | UselessReply) -> str:
+    return _rcode(one) if isinstance(one, Received) else "what can't be passed on"
+
+
+def _in_full(heard: _Heard) -> str:
+    """Return which upstream said what, for the log."""
+    return ", ".join(f"{health.name}: {_said(one)}" for health, one in heard.items()) or "nobody was asked"
+
+
+def _said(one: Received | NoReply) -> str:
+    if isinstance(one, NoReply):
+        return str(one)
+    rcode = _rcode(one)
+    return rcode if one.ede is None else f"{rcode} (EDE {one.ede})"
+
+
+def _rcode(received: Received) -> str:
+    return _RCODES.get(received.rcode) or f"RCODE{received.rcode}"

@@ -1,0 +1,1 @@
+"""How an upstream is asked: one file a transport, and what they share."""

@@ -1,0 +1,178 @@
+"""What every transport to an upstream offers, and what they share.
+
+A transport asks one server once; which server is asked, and how often, is for the pool to say.  An
+exchange that is cancelled leaves no socket, timer or task behind, kept connections apart: `close` ends
+those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from svcdns.wire import codes, header
+from svcdns.wire.key import wire_of_key
+from svcdns.wire.query import Ask, Received
+
+WITHOUT_EDNS_SECONDS = 300.0
+"""For so long an upstream that knows no EDNS is asked without it."""
+DOUBTED_SECONDS = 10.0
+"""The same where only the ID said that it was the upstream: without EDNS no answer has signatures."""
+
+_T = TypeVar("_T")
+_REFUSALS = (codes.FORMERR, codes.NOTIMP)
+_LOCAL = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.ENOSPC,  # fs.epoll.max_user_watches
+        errno.EADDRNOTAVAIL,
+        errno.EAGAIN,  # what a UDP socket gets when all ports are taken
+        errno.EPERM,  # a firewall of this host
+    }
+)
+
+
+class NoReply(Exception):
+    """An upstream gave no reply that is one; the text says why."""
+
+
+class LocalFault(NoReply):
+    """It was not asked: this host has no room for it, or a limit of ours.  That says nothing about it."""
+
+
+class UselessReply(NoReply):
+    """It replied, with what can't be passed on: that is about the name, and shows that it lives."""
+
+
+class EdnsRefused(NoReply):
+    """FORMERR or NOTIMP without an OPT, to a query with one (RFC 6891 section 7)."""
+
+    def __init__(self, *, doubted: bool) -> None:
+        super().__init__("it knows no EDNS")
+        self.doubted = doubted
+        """Whether only the ID says that it replies to our query."""
+
+
+class Upstream(Protocol):
+    """One server that is asked."""
+
+    name: str
+    """As the configuration writes it."""
+
+    @property
+    def garbage(self) -> int:
+        """How many messages from it (or in its name) were no reply to what was asked."""
+        ...
+
+    async def exchange(self, ask: Ask, seconds: float) -> Received:
+        """Ask once and return the reply, whatever its rcode.  Raises NoReply, after `seconds` at most."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; what is under way gets NoReply."""
+        ...
+
+
+async def connect(
+    host: str, port: int, tls: ssl.SSLContext | None, server_name: str | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection, with TLS where there is a context.  Raises OSError.
+
+    TLS is begun in a second step: asyncio's own single step, cancelled in a bad moment, leaves the
+    connection open.
+    """
+    reader, writer = await asyncio.open_connection(host, port)
+    if tls is not None:
+        try:
+            await writer.start_tls(tls, server_hostname=server_name)
+        except BaseException:
+            writer.transport.abort()
+            raise
+    return reader, writer
+
+
+class EdnsHabit:
+    """Whether an upstream is asked with EDNS: it is, until it refuses."""
+
+    def __init__(self) -> None:
+        self._without_until = 0.0
+
+    async def ask(self, once: Callable[[bool], Awaitable[Received]]) -> Received:
+        """Return the reply of `once`, which is told whether to use EDNS and may raise EdnsRefused."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._without_until:
+            return await once(False)
+        try:
+            return await once(True)
+        except EdnsRefused as refused:
+            seconds = DOUBTED_SECONDS if refused.doubted else WITHOUT_EDNS_SECONDS
+            received = await once(False)
+        if received.rcode not in _REFUSALS:
+            self._without_until = loop.time() + seconds
+        return received
+
+
+def edns_refusal(wire: bytes, ask: Ask, ident: int) -> EdnsRefused | None:
+    """Return what to raise if this is how a server that knows no OPT replies to a query with one.
+
+    Such a server may send the header alone; then only the ID, and where it came from, say that it replies
+    to ours, and that is not remembered for long.  Where it has a question, it has to be ours.
+    """
+    if (
+        len(wire) < header.OCTETS
+        or wire[3] & 15 not in _REFUSALS
+        or wire[2] & 0xF8 != 0x80
+        or wire[10:12] != b"\0\0"
+        or int.from_bytes(wire[:2]) != ident
+    ):
+        return None
+    if len(wire) == header.OCTETS:
+        return EdnsRefused(doubted=True)
+    name = ask.name or wire_of_key(ask.key)
+    end = header.OCTETS + len(name)
+    is_ours = (
+        wire[4:6] == b"\0\1"
+        and wire[header.OCTETS : end].lower() == name.lower()
+        and wire[end : end + 4] == ask.rrtype.to_bytes(2) + codes.IN.to_bytes(2)
+    )
+    return EdnsRefused(doubted=False) if is_ours else None
+
+
+async def until(deadline: float, future: asyncio.Future[_T]) -> _T:
+    """Return the future's result; NoReply once the loop's clock reads `deadline`."""
+    timer = asyncio.get_running_loop().call_at(deadline, _expire, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def _expire(future: asyncio.Future[_T]) -> None:
+    if not future.done():
+        future.set_exception(NoReply("no reply in time"))
+
+
+def no_reply(wrong: BaseException) -> NoReply:
+    """Return an error of the system or of TLS as what it means for an exchange."""
+    is_local = isinstance(wrong, OSError) and not isinstance(wrong, ssl.SSLError) and wrong.errno in _LOCAL
+    return (LocalFault if is_local else NoReply)(why(wrong))
+
+
+def why(wrong: BaseException) -> str:
+    """Return an error of the system or of TLS as words."""
+    if isinstance(wrong, ssl.SSLCertVerificationError):
+        return f"its certificate is not to be trusted: {wrong.verify_message}"
+    if isinstance(wrong, ssl.SSLError):
+        return f"TLS fails: {(wrong.reason or str(wrong)).replace('_', ' ').lower()}"
+    if isinstance(wrong, EOFError):
+        return "it closed the connection"
+    if isinstance(wrong, OSError) and wrong.errno is not None and wrong.errno > 0:
+        return os.strerror(wrong.errno)  # asyncio writes addresses into `strerror`
+    return (wrong.strerror if isinstance(wrong, OSError) else None) or str(wrong) or type(wrong).__name__

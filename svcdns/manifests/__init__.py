@@ -1,0 +1,1 @@
+"""Files of Kubernetes objects that are applied at start."""

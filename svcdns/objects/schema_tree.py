@@ -1,0 +1,63 @@
+"""The schema as a tree to walk beside an object: which fields there are, and how patches merge them.
+
+A shape is one place in an object (spec, spec.ports, an element of spec.ports, ...). Shapes are built when a
+walk first comes to them and kept, so a walk costs dictionary look-ups only.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from . import openapi
+from .kinds import Kind
+
+
+class Shape:
+    """One place in an object. The attributes are read only."""
+
+    def __init__(self, node: dict[str, Any]) -> None:
+        """`node` is the schema as it stands at the property: patch strategies stand beside its `$ref`."""
+        target = openapi.resolve(node)
+        self._target = target
+        self.is_string: bool = target.get("type") == "string"
+        self.has_fields: bool = "properties" in target
+        """An object with named fields, as against a map or something free."""
+        self.merge_key: str = node.get("x-kubernetes-patch-merge-key", "")
+        """The field by which a strategic merge finds the elements of this list, such as "port"."""
+        self.strategies: tuple[str, ...] = tuple(
+            word for word in node.get("x-kubernetes-patch-strategy", "").split(",") if word
+        )
+        """How a strategic merge treats this field: of "merge", "replace", "retainKeys"."""
+        self.list_type: str = node.get("x-kubernetes-list-type", "atomic")
+        """How server-side apply merges a list: "map" by `list_keys`, "set" by value, "atomic" not at all."""
+        self.list_keys: tuple[str, ...] = tuple(sorted(node.get("x-kubernetes-list-map-keys", ())))
+        """The fields that together name an element of a list of type "map", sorted."""
+        whole = "atomic" in (node.get("x-kubernetes-map-type"), target.get("x-kubernetes-map-type"))
+        self.granular: bool = not whole and (self.has_fields or "additionalProperties" in target)
+        """Whether the fields of this object, or the values of this map, have owners of their own."""
+        self.is_divisible: bool = self.granular or self.list_type in ("map", "set")
+        """Whether what is in here can have several owners; else it has one as a whole."""
+
+    @functools.cached_property
+    def fields(self) -> dict[str, Shape]:
+        """The named fields of an object; {} for anything else."""
+        return {name: Shape(node) for name, node in self._target.get("properties", {}).items()}
+
+    @functools.cached_property
+    def items(self) -> Shape | None:
+        """The elements of a list, or None."""
+        node = self._target.get("items")
+        return None if node is None else Shape(node)
+
+    @functools.cached_property
+    def values(self) -> Shape | None:
+        """The values of a map, or None."""
+        node = self._target.get("additionalProperties")
+        return Shape(node) if isinstance(node, dict) else None
+
+
+@functools.cache
+def shape_of(kind: Kind) -> Shape:
+    """Return the shape of a kind's objects."""
+    return Shape({"$ref": openapi.reference(openapi.component(kind))})

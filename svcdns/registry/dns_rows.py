@@ -1,0 +1,180 @@
+"""Making touched names anew: once for all writes of a commit, from all facts that feed them.
+
+Answers belong to owner names, not to objects: nothing here knows which write touched a name.  A row
+that comes out the same is not written.  A zone's SOA serial moves once a commit, and only when one of
+the zone's rows changed: max(serial + 1, unix time) in RFC 1982 arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import lmdb
+
+from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
+from svcdns.names.cluster_names import reverse_key
+from svcdns.names.packed import RRset, pack_row
+from svcdns.names.records import TYPE_PTR, address_rr, rrsets_by_type
+from svcdns.names.service_rows import endpoint_name_row, service_rows
+from svcdns.objects.kinds import SERVICE
+from svcdns.objects.service_addresses import is_headless
+from svcdns.wire.key import MAX_NAME_OCTETS, BadName
+
+from . import facts
+from .transaction import Touched, Writing, joined, listed, put_or_delete, scan
+
+SERIAL = b"serial "
+_SERIAL_SPACE = 1 << 32
+
+
+@dataclass(slots=True)
+class AnswerTable:
+    """One generation of answers, and which zones changed in it during this commit."""
+
+    writing: Writing
+    table: lmdb._Database
+    changed_zones: set[bytes] = field(default_factory=set)
+
+    def put(self, key: bytes, row: bytes | None) -> None:
+        """Bring the row of one owner name to a state; None: the name does not exist.
+
+        A name that is too long for DNS (below a long cluster domain) can't be asked for: no row.
+        """
+        if len(key) + 1 > MAX_NAME_OCTETS:
+            return
+        if put_or_delete(self.writing.txn, self.table, key, row):
+            self.changed_zones.add(self._zone_of(key))
+
+    def _zone_of(self, key: bytes) -> bytes:
+        settings = self.writing.settings
+        if key.startswith(settings.names.apex):
+            return settings.names.apex
+        within = [zone for _, zone in settings.reverse_zones if key.startswith(zone)]
+        return max(within, key=len)
+
+
+def rebuild(answers: AnswerTable, touched: Touched) -> None:
+    """Make every touched name anew."""
+    for namespace in sorted(touched.namespaces):
+        _namespace(answers, namespace)
+    for namespace, service in sorted(touched.services):
+        _service(answers, namespace, service)
+    for namespace, service, label in sorted(touched.endpoints):
+        _endpoint(answers, namespace, service, label)
+    for address in sorted(touched.addresses):
+        _reverse(answers, address)
+    for namespace, address in sorted(touched.pods):
+        _pod(answers, namespace, address)
+
+
+def _namespace(answers: AnswerTable, namespace: str) -> None:
+    """A8, A9: a namespace that exists is NODATA, also when it holds nothing."""
+    names = answers.writing.settings.names
+    row = EMPTY if facts.is_visible(answers.writing, namespace) else None
+    answers.put(names.namespace(namespace), row)
+    pods = answers.writing.settings.config.dns.pods
+    answers.put(names.pod_namespace(namespace), None if pods == "disabled" else row)
+
+
+def _service(answers: AnswerTable, namespace: str, name: str) -> None:
+    writing = answers.writing
+    base = writing.settings.names.service(namespace, name)
+    rows = {base + suffix: row for suffix, row in _service_rows(writing, namespace, name).items()}
+    for key in _standing_rows(answers, base):
+        if key not in rows:
+            answers.put(key, None)
+    for key, row in rows.items():
+        answers.put(key, row)
+
+
+def _service_rows(writing: Writing, namespace: str, name: str) -> dict[bytes, bytes]:
+    service = writing.load(SERVICE, namespace, name)
+    if service is None or not facts.is_visible(writing, namespace):
+        return {}
+    basis = facts.service_facts(writing, service)
+    if is_headless(service["spec"]):
+        endpoints = facts.endpoints_of(writing, namespace, name)
+    else:
+        endpoints = []
+        hidden_when_empty = writing.settings.config.dns.ignore_empty_service and not basis.external_name
+        if hidden_when_empty and not _has_endpoint(writing, namespace, name):
+            return {}  # B3
+    try:
+        return service_rows(writing.settings.names, basis, endpoints)
+    except BadName:
+        return {}  # its own name is too long
+
+
+def _has_endpoint(writing: Writing, namespace: str, name: str) -> bool:
+    return next(scan(writing.txn, writing.tables.endpoints, joined(namespace, name)), None) is not None
+
+
+def _standing_rows(answers: AnswerTable, base: bytes) -> list[bytes]:
+    """Return the keys of a Service's own names as they stand: SVC and what begins with `_` below it."""
+    txn = answers.writing.txn
+    keys = [key for key, _ in listed(txn, answers.table, base + b"_")]
+    return [base, *keys]
+
+
+def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) -> None:
+    rows = facts.endpoints_of(answers.writing, namespace, service, label)
+    key = answers.writing.settings.names.endpoint(namespace, service, label)
+    answers.put(key, endpoint_name_row(rows))
+
+
+def _reverse(answers: AnswerTable, address: bytes) -> None:
+    """F1, F2: the cluster IP's PTR hides those of endpoints; an endpoint has one for each Service."""
+    settings = answers.writing.settings
+    key = reverse_key(facts.unpacked(address))
+    if not any(key.startswith(zone) for _, zone in settings.reverse_zones):
+        return
+    by_rank: dict[int, list[bytes]] = {}
+    for fact, rr in scan(answers.writing.txn, answers.writing.tables.addresses, address):
+        if not rr:
+            continue  # a Pod's: registered, and without a name of its own
+        by_rank.setdefault(fact[len(address)], []).append(rr)
+    pointers = by_rank.get(facts.VIP[0]) or [rr for rank in sorted(by_rank) for rr in by_rank[rank]]
+    row = pack_row([RRset(TYPE_PTR, list(dict.fromkeys(pointers)))]) if pointers else None
+    answers.put(key, row)
+
+
+def _pod(answers: AnswerTable, namespace: str, address: bytes) -> None:
+    settings = answers.writing.settings
+    if settings.config.dns.pods != "verified":
+        return
+    prefix = joined(namespace) + address
+    lives = next(scan(answers.writing.txn, answers.writing.tables.pod_ips, prefix), None) is not None
+    ip = facts.unpacked(address)
+    row = pack_row(rrsets_by_type([address_rr(ip, settings.ttl)])) if lives else None
+    answers.put(settings.names.pod(namespace, ip), row)
+
+
+def put_fixed_rows(answers: AnswerTable) -> None:
+    """Put the rows that do not follow from objects; the apexes come with `move_serials`."""
+    settings = answers.writing.settings
+    for key, row in fixed_rows(settings.names, settings.ttl, settings.servers).items():
+        answers.put(key, row)
+
+
+def move_serials(answers: AnswerTable, clock: int, zones: Iterable[bytes] | None = None) -> None:
+    """Give each zone that changed its next serial and write its apex; `clock` is unix time in seconds."""
+    writing, settings = answers.writing, answers.writing.settings
+    for zone in sorted(answers.changed_zones if zones is None else zones):
+        stored = writing.txn.get(SERIAL + zone, db=writing.tables.meta)
+        serial = next_serial(int.from_bytes(stored) if stored is not None else None, clock)
+        writing.txn.put(SERIAL + zone, serial.to_bytes(4), db=writing.tables.meta)
+        dns = settings.config.dns
+        row = apex_row(settings.names, serial, dns.ttl, dns.negative_ttl, settings.servers)
+        writing.txn.put(zone, row, db=answers.table)
+
+
+def next_serial(serial: int | None, clock: int) -> int:
+    """Return the serial after this one: the clock where that is ahead of it, else one more (RFC 1982)."""
+    clock %= _SERIAL_SPACE
+    if serial is None:
+        return clock
+    following = (serial + 1) % _SERIAL_SPACE
+    # at a distance of exactly half the space neither is newer (RFC 1982, section 3.2)
+    ahead = (clock - following) % _SERIAL_SPACE < _SERIAL_SPACE // 2 - 1
+    return clock if ahead else following

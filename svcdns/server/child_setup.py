@@ -1,0 +1,74 @@
+"""What the supervisor hands to a child: the configuration and the descriptors, in one variable.
+
+A child takes it once at its start; descriptors are closed on exec from then on, so nothing that it
+starts holds a socket open by accident.  Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import MutableMapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from svcdns.config.load import from_json, to_json
+from svcdns.config.sections import Config
+
+from .counters import FILE, Counters
+
+VARIABLE = "SVCDNS_HANDOFF"
+
+FATAL = 78
+"""Exit code (EX_CONFIG) of a child that must not be started again: its configuration or data are at
+fault, and it has said so in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handoff:
+    """Descriptors by what they are for; those that a child doesn't need are missing."""
+
+    config: str
+    """The configuration (see config_load.to_json)."""
+    lifeline: int
+    """A pipe's read end: at its EOF the supervisor is gone."""
+    worker: int = -1
+    """Which DNS worker this is, from 0; -1 is the writer or the forwarder."""
+    udp: tuple[int, ...] = ()
+    tcp: tuple[int, ...] = ()
+    """In the order of dns.listen, as udp."""
+    api: int = -1
+    links: tuple[int, ...] = ()
+    """A worker's end of its link with the forwarder; the forwarder's ends of all links."""
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Return all descriptors."""
+        return tuple(one for one in (self.lifeline, *self.udp, *self.tcp, self.api, *self.links) if one >= 0)
+
+    def text(self) -> str:
+        """Return it as it stands in the variable."""
+        return json.dumps(asdict(self))
+
+    def resolved(self) -> Config:
+        """Return the configuration."""
+        return from_json(self.config)
+
+    def counters(self) -> Counters:
+        """Map the counters file."""
+        return Counters(Path(self.resolved().data) / FILE)
+
+
+def make(config: Config, lifeline: int, **rest: int | tuple[int, ...]) -> Handoff:
+    """Return a handoff of this configuration."""
+    return Handoff(to_json(config), lifeline, **rest)  # type: ignore[arg-type]
+
+
+def take(environ: MutableMapping[str, str]) -> Handoff:
+    """Take the handoff out of the environment.  Raises KeyError where there is none."""
+    found = json.loads(environ.pop(VARIABLE))
+    for name in ("udp", "tcp", "links"):
+        found[name] = tuple(found[name])
+    handoff = Handoff(**found)
+    for descriptor in handoff.descriptors():
+        os.set_inheritable(descriptor, False)
+    return handoff

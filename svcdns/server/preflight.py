@@ -1,0 +1,96 @@
+"""What stands in the files that the configuration names (certificates, tokens), and what deserves a warning.
+
+Looked at by `svcdns check`, and at a start before anything runs.  Standard library only: the supervisor's
+process does this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from svcdns.config import acl, forwarding
+from svcdns.config.sections import ApiConfig, Config
+from svcdns.config.upstream_spec import parse
+
+MAX_FILE_OCTETS = 4 << 20
+
+
+def mistakes(api: ApiConfig) -> list[str]:
+    """Return what keeps the API from starting, a line each."""
+    found = []
+    if api.tls_cert is not None:
+        from .tls import TlsError, context_of
+
+        try:
+            context_of(api)
+        except TlsError as wrong:
+            found.append(str(wrong))
+    if api.tokens is not None:
+        from svcdns.api.auth.token_file import read
+        from svcdns.api.auth.token_lines import TokenError
+
+        try:
+            wrongs = read(api.tokens)[1]
+        except TokenError as unreadable:
+            wrongs = [f"{unreadable}; `svcdns token create --file {api.tokens}` makes it"]
+        found += [f"api.tokens: {api.tokens}: {wrong}" for wrong in wrongs]
+    return found
+
+
+def warnings(api: ApiConfig) -> list[str]:
+    """Return what will disturb clients, a line each; only where there are no mistakes."""
+    if api.tls_cert is None:
+        return []
+    from . import tls
+
+    return tls.warnings(api)
+
+
+def dns_mistakes(config: Config) -> list[str]:
+    """Return what keeps DNS from starting, a line each."""
+    found = []
+    ca = config.forward.ca
+    if ca is not None and (text := _no_certificates(ca)):
+        found.append(f"forward.ca: {ca}: {text}")
+    return found
+
+
+def _no_certificates(file: Path) -> str:
+    """Return why a file is none of certificates to trust, "" where it is one."""
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MAX_FILE_OCTETS).decode("ascii", "replace").replace("\ufffd", "?")
+    except OSError as failed:
+        return f"can't be read: {(failed.strerror or str(failed)).lower()}"
+    import ssl  # here: only who forwards over TLS pays for it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        return "holds no certificates in PEM format; allowed: one or more of them, or no forward.ca at all"
+    return ""
+
+
+def dns_warnings(config: Config) -> list[str]:
+    """Return what DNS does that an administrator should know of, a line each."""
+    return [*forwarding.warnings(config), *acl.warnings(config)]
+
+
+def resolv_conf_warnings(config: Config) -> list[str]:
+    """Return what of resolv.confs gives no upstreams, a line each; a running forwarder logs that itself."""
+    return [line for pool in forwarding.pools(config.forward) for line in _of_files(pool, config)]
+
+
+def _of_files(pool: forwarding.Pool, config: Config) -> Iterator[str]:
+    from svcdns.forward.system_nameservers import UNTIL, listed_in
+
+    specs = [parse(text) for text in pool.upstreams]
+    paths = [spec.path for spec in specs if spec.kind == "file"]
+    files = {path: listed_in(Path(path), config.dns.listen) for path in paths}
+    has_others = len(paths) < len(specs) or any(listed.nameservers for listed in files.values())
+    without = "; the other upstreams are asked" if has_others else f"; {UNTIL}"
+    for path, listed in files.items():
+        if listed.text:
+            yield f"{pool.option}: {path}: {listed.text}{'' if listed.nameservers else without}"

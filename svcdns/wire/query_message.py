@@ -1,0 +1,43 @@
+"""The query that goes to an upstream.
+
+RD=1, CD as the client asked, AD=0 (we set none in our replies), and an OPT with our size and the
+client's DO bit.  No option of the client goes along: a cookie or a client's network is between two
+neighbours (RFC 6891 section 6.1.1).
+
+Over TLS and HTTPS all queries have one of few sizes, and so the replies: what is asked can't be told from
+how much is sent (RFC 7830, RFC 8467 section 4.1).
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from .edns import opt, padding
+from .key import wire_of_key
+from .query import Ask
+
+UDP_SIZE = 1232
+"""Octets that we take over UDP: what passes everywhere without fragments."""
+
+_HEADER = Struct(">HHHHHH")
+_TYPE_IN = Struct(">HH")
+_RD = 0x0100
+_CD = 0x0010
+_OPT = (opt(UDP_SIZE, False), opt(UDP_SIZE, True))
+_BLOCK = 128
+"""Octets; a padded query has a multiple of it."""
+
+
+def message(ask: Ask, ident: int, *, edns: bool = True, padded: bool = False) -> bytes:
+    """Return the query for a question, with this ID; without `edns` no OPT, so no DO and no padding."""
+    query = (
+        _HEADER.pack(ident, _RD | _CD if ask.cd else _RD, 1, 0, 0, edns)
+        + (ask.name or wire_of_key(ask.key))
+        + _TYPE_IN.pack(ask.rrtype, 1)
+    )
+    if not edns:
+        return query
+    if not padded:
+        return query + _OPT[ask.do]
+    least = len(query) + len(_OPT[0]) + len(padding(0))
+    return query + opt(UDP_SIZE, ask.do, options=padding(-least % _BLOCK))

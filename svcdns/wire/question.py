@@ -1,0 +1,169 @@
+"""Reading a message exactly: header, one question, OPT (RFC 1035, 6891, 9619).
+
+What is accepted: opcode QUERY, one question without compression, no answers, an authority section
+only in an IXFR (RFC 1995 section 3), any additional RRs of which at most one is an OPT, and nothing
+behind them.  Everything else is Malformed and answered FORMERR.
+
+This is the form for every question that is not plain; `plain` reads those in fewer steps and must
+accept nothing that this module refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+
+from . import codes, header
+from .edns import Edns, options_well_formed, read_opt
+from .edns import opt as edns_opt
+from .key import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, key_of_labels
+
+_COUNTS = Struct(">HHHH")
+_TYPE_CLASS = Struct(">HH")
+_RR = Struct(">HHIH")
+_SOA_NUMBERS = 20
+_LARGEST_BARE = header.OCTETS + MAX_NAME_OCTETS + 4 + 11
+"""Header, question and an OPT without options."""
+
+
+class Malformed(Exception):
+    """The message can't be read.  `end` is the end of its question, 0 where that can't be read either."""
+
+    def __init__(self, text: str, end: int = 0) -> None:
+        super().__init__(text)
+        self.end = end
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A well-formed question and where it stands in its message."""
+
+    key: bytes
+    """Of the name asked for (svcdns.wire.key)."""
+    name: bytes
+    """The name on the wire, in the letter case of the question."""
+    rrtype: int
+    rrclass: int
+    end: int
+    """Offset of the first octet behind the question."""
+    edns: Edns | None = None
+    serial: int | None = None
+    """Of the SOA in an IXFR's authority section."""
+
+
+def parse(packet: bytes) -> Question:
+    """Return the question of a message of at least 12 octets with opcode QUERY; raise Malformed."""
+    questions, answers, authorities, additionals = _COUNTS.unpack_from(packet, 4)
+    if questions != 1:
+        raise Malformed(f"{questions} questions")
+    bare = _question(packet)
+    try:
+        at, serial = bare.end, None
+        if answers or (authorities and (bare.rrtype != codes.IXFR or authorities > 1)):
+            raise Malformed("answers in a question")
+        if authorities:
+            at, serial = _ixfr_soa(packet, at)
+        edns, at = _additionals(packet, at, additionals)
+        if at != len(packet):
+            raise Malformed("octets behind the last RR")
+    except Malformed as wrong:
+        wrong.end = bare.end
+        raise
+    return Question(bare.key, bare.name, bare.rrtype, bare.rrclass, bare.end, edns, serial)
+
+
+def bare(packet: bytes) -> bytes:
+    """Return a well-formed question without what upstreams need not know: options, other RRs, padding."""
+    if len(packet) <= _LARGEST_BARE:
+        return packet
+    question = parse(packet)
+    opt = b"" if question.edns is None else edns_opt(question.edns.size, question.edns.do)
+    head = packet[:4] + _COUNTS.pack(1, 0, 0, 1 if opt else 0)
+    return head + packet[header.OCTETS : question.end] + opt
+
+
+def question_end(packet: bytes) -> int:
+    """Return the end of the first question of any message, 0 if there is none that can be read."""
+    try:
+        return _question(packet).end if packet[4:6] == b"\0\1" else 0
+    except Malformed:
+        return 0
+
+
+def _question(packet: bytes) -> Question:
+    labels: list[bytes] = []
+    at = header.OCTETS
+    try:
+        while octets := packet[at]:
+            if octets > MAX_LABEL_OCTETS:
+                raise Malformed("a pointer or a label over 63 octets in the question")
+            labels.append(packet[at + 1 : at + 1 + octets])
+            at += 1 + octets
+    except IndexError:
+        raise Malformed("the name runs over the end") from None
+    at += 1
+    name = packet[header.OCTETS : at]
+    if len(name) > MAX_NAME_OCTETS:
+        raise Malformed("a name over 255 octets")
+    if at + 4 > len(packet):
+        raise Malformed("no type and class")
+    rrtype, rrclass = _TYPE_CLASS.unpack_from(packet, at)
+    return Question(key_of_labels(labels), name, rrtype, rrclass, at + 4)
+
+
+def _additionals(packet: bytes, at: int, count: int) -> tuple[Edns | None, int]:
+    """Walk the additional section; return its OPT and its end."""
+    edns = None
+    for _ in range(count):
+        type_at = _skip_name(packet, at)
+        rrtype, end = _skip_rr(packet, type_at)
+        if rrtype == codes.OPT:
+            if edns is not None:
+                raise Malformed("two OPTs")
+            if type_at != at + 1:
+                raise Malformed("an OPT whose owner isn't the root")
+            edns = read_opt(packet, type_at)
+            if edns.version == 0 and not options_well_formed(packet, type_at + _RR.size, end):
+                raise Malformed("an option runs over the end of the OPT")
+        at = end
+    return edns, at
+
+
+def _ixfr_soa(packet: bytes, at: int) -> tuple[int, int]:
+    """Return the end and the serial of the SOA that says what the client of an IXFR has."""
+    type_at = _skip_name(packet, at)
+    rrtype, end = _skip_rr(packet, type_at)
+    if rrtype != codes.SOA:
+        raise Malformed("no SOA in an IXFR")
+    numbers = _skip_name(packet, _skip_name(packet, type_at + _RR.size))
+    if numbers + _SOA_NUMBERS != end:
+        raise Malformed("an SOA of a wrong size")
+    return end, int.from_bytes(packet[numbers : numbers + 4])
+
+
+def _skip_rr(packet: bytes, type_at: int) -> tuple[int, int]:
+    """Return the type and the end of the RR whose type field stands at this offset."""
+    if type_at + _RR.size > len(packet):
+        raise Malformed("an RR runs over the end")
+    rrtype, _, _, octets = _RR.unpack_from(packet, type_at)
+    end = type_at + _RR.size + octets
+    if end > len(packet):
+        raise Malformed("RDATA runs over the end")
+    return rrtype, end
+
+
+def _skip_name(packet: bytes, at: int) -> int:
+    """Return the end of a name that may end in a pointer (pointers go back, RFC 1035 section 4.1.4)."""
+    start = at
+    try:
+        while octets := packet[at]:
+            if octets >= 0xC0:
+                if (octets & 0x3F) << 8 | packet[at + 1] >= start:
+                    raise Malformed("a pointer that doesn't go back")
+                return at + 2
+            if octets > MAX_LABEL_OCTETS:
+                raise Malformed("a label over 63 octets")
+            at += 1 + octets
+    except IndexError:
+        raise Malformed("a name runs over the end") from None
+    return at + 1

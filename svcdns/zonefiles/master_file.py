@@ -1,0 +1,363 @@
+"""Zone files (RFC 1035 section 5) become packed rows.
+
+dnspython reads the text; this module says what a zone must be (`compile_zone` refuses the rest, with
+file and line) and packs what it read.  Rules that hold here:
+
+* the apex is the owner of the one SOA; the file's name or `$ORIGIN` only complete relative names;
+* every record is kept, glue below a delegation too, since a transfer carries the whole zone;
+* only the topmost delegation on a path is a CUT: what lies below it can't be asked for;
+* the RRs of one RRset share one TTL, the least that was given (RFC 2181 section 5.2);
+* `$INCLUDE` is refused: what a file may read would be a question of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import dns.exception
+import dns.name
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.tokenizer
+import dns.transaction
+import dns.zonefile
+
+from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, POINTER, RRset, pack_row
+from svcdns.wire.key import key_of_labels, labels_of_key, text_of_key
+
+RULES = 1
+"""Raised when the same text gives other rows, so that stored zones are loaded again."""
+MAX_TTL = 2**31 - 1
+"""Seconds (RFC 2181 section 8)."""
+
+_A, _NS, _CNAME, _SOA, _MX, _AAAA, _SRV, _DNAME = 1, 2, 5, 6, 15, 28, 33, 39
+_BESIDE_CNAME = frozenset({25, 46, 47})
+"""KEY, RRSIG and NSEC may stand beside a CNAME (RFC 4034 section 2.5)."""
+_MESSAGE_OCTETS = 65_535
+_MAX_TYPES = 254
+_SHOWN = 80
+"""Characters of a line that an error quotes."""
+
+
+class ZoneFileError(ValueError):
+    """A zone file that is refused; `str` is "file:line: what"."""
+
+    def __init__(self, source: str, line: int, text: str) -> None:
+        """`line` counts from 1 and is where the record in question begins; 0 means the file as a whole."""
+        super().__init__(f"{source}:{line}: {text}" if line else f"{source}: {text}")
+        self.source = source
+        self.line = line
+        self.text = text
+
+
+@dataclass(slots=True)
+class _RRs:
+    """One RRset as read: its least TTL, the RDATA by canonical form, and the names it points to."""
+
+    ttl: int
+    rdatas: dict[bytes, bytes] = field(default_factory=dict)
+    targets: list[dns.name.Name] = field(default_factory=list)
+
+    def packed(self, rrtype: int, owner: bytes = POINTER) -> list[bytes]:
+        head = owner + rrtype.to_bytes(2) + b"\0\1" + self.ttl.to_bytes(4)
+        return [head + len(rdata).to_bytes(2) + rdata for rdata in self.rdatas.values()]
+
+
+@dataclass(slots=True)
+class _Node:
+    """All RRsets of one owner name; `line` is where the name first stands."""
+
+    line: int
+    sets: dict[int, _RRs] = field(default_factory=dict)
+    occluded: bool = False
+    """It lies below a delegation."""
+
+
+@dataclass(frozen=True)
+class CompiledZone:
+    """A zone that may be served; `origin` is absolute and lower-case, `key` its key."""
+
+    origin: str
+    key: bytes
+    serial: int
+    cuts: bool
+    """There are delegations or DNAMEs."""
+    wildcards: bool
+    _nodes: dict[bytes, _Node] = field(repr=False)
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self._nodes)
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, packed row), the apex first, in the order of keys."""
+        for key in sorted(self._nodes):
+            yield key, _pack(self, key, self._nodes[key])
+
+    def addresses(self, name: dns.name.Name, *, occluded: bool) -> list[bytes]:
+        """Return the A and AAAA of a name, its owner spelt in full; none if it isn't in the zone."""
+        node = self._nodes.get(_key(name))
+        if node is None or (node.occluded and not occluded):
+            return []
+        owner = name.to_wire()
+        assert owner is not None
+        return [
+            rr
+            for rrtype in (_A, _AAAA)
+            if rrtype in node.sets
+            for rr in node.sets[rrtype].packed(rrtype, owner)
+        ]
+
+
+def origin_of(file_name: str) -> str | None:
+    """Return the origin that a zone file's name gives, or None if it isn't one of a zone file.
+
+    `example.org.zone`, `example.org.db` and `db.example.org` all give `example.org`.
+    """
+    for suffix in (".zone", ".db"):
+        if file_name.endswith(suffix):
+            return file_name.removesuffix(suffix) or None
+    return file_name.removeprefix("db.") or None if file_name.startswith("db.") else None
+
+
+def compile_zone(text: str, origin: str | None, source: str) -> CompiledZone:
+    """Return the zone of a zone file's text; `source` is its path, for errors and (by its name) the origin.
+
+    With an `origin` the zone must be that one; with None it is the one its SOA stands at.  Raises
+    ZoneFileError.
+    """
+    begin = origin or origin_of(source.rpartition("/")[2])
+    reading = _Reading(source, text)
+    reading.read(_name(begin, source) if begin else dns.name.root)
+    apex = _apex(reading)
+    if origin is not None and apex != _key(_name(origin, source)):
+        raise reading.error(reading.soa_line, f"the SOA stands at {text_of_key(apex)}, not at {origin}")
+    nodes = reading.nodes
+    _check_tree(reading, apex)
+    (soa,) = nodes[apex].sets[_SOA].rdatas.values()
+    cuts = any(_NS in node.sets for key, node in nodes.items() if key != apex)
+    return CompiledZone(
+        origin=text_of_key(apex),
+        key=apex,
+        serial=int.from_bytes(soa[-20:-16]),
+        cuts=cuts or any(_DNAME in node.sets for node in nodes.values()),
+        wildcards=any(key.endswith(b"\0*\0") and not node.occluded for key, node in nodes.items()),
+        _nodes=nodes,
+    )
+
+
+def _name(origin: str, source: str) -> dns.name.Name:
+    try:
+        return dns.name.from_text(origin)
+    except (dns.exception.DNSException, UnicodeError) as bad:
+        raise ZoneFileError(source, 1, f"{origin!r} is no domain name: {bad}") from None
+
+
+def _key(name: dns.name.Name) -> bytes:
+    return key_of_labels(list(name.labels[:-1]))
+
+
+class _Lines(dns.tokenizer.Tokenizer):
+    """dnspython's tokenizer, which also remembers the line where the present record began."""
+
+    began = 1
+
+    def get(self, want_leading: bool = False, want_comment: bool = False) -> dns.tokenizer.Token:
+        if want_leading and self.ungotten_token is None:
+            self.began = self.line_number
+        return super().get(want_leading, want_comment)
+
+
+class _Origin(dns.transaction.TransactionManager):
+    """Tells dnspython's reader that any name may come: it would skip those outside a zone silently."""
+
+    def origin_information(self) -> tuple[dns.name.Name | None, bool, dns.name.Name | None]:
+        return dns.name.root, False, dns.name.root
+
+    def get_class(self) -> dns.rdataclass.RdataClass:
+        return dns.rdataclass.IN
+
+
+class _Reading(dns.transaction.Transaction):
+    """One pass over a file: collects its records by owner and checks each as it comes."""
+
+    def __init__(self, source: str, text: str) -> None:
+        super().__init__(_Origin())
+        self.source = source
+        self.nodes: dict[bytes, _Node] = {}
+        self.soa_line = 0
+        self.soa_key = b""
+        self._text = text
+        self._lines = _Lines(text, "zone")
+
+    def error(self, line: int, text: str) -> ZoneFileError:
+        return ZoneFileError(self.source, line, text)
+
+    def read(self, origin: dns.name.Name) -> None:
+        reader = dns.zonefile.Reader(self._lines, dns.rdataclass.IN, self)
+        reader.current_origin = reader.last_name = origin
+        try:
+            reader.read()
+        except (ZoneFileError, MemoryError):
+            raise
+        except Exception as problem:  # dnspython and its codecs raise many kinds; all speak of this line
+            raise self.error(self._lines.began, self._reworded(str(problem))) from None
+
+    def _reworded(self, text: str) -> str:
+        """dnspython's words with a remedy where there is one, and the line they are about."""
+        for pattern, words in _WORDS:
+            text = pattern.sub(words, text)
+        line = self._text.split("\n")[self._lines.began - 1 :][:1]
+        about = " ".join("".join(line).split())[:_SHOWN]
+        return " ".join(text.split()) + (f" (in: {about})" if about else "")
+
+    def check_put_rdataset(self, check: Any) -> None:
+        """The reader's own check of CNAMEs is replaced by ours, which names the line."""
+
+    def _set_origin(self, origin: dns.name.Name) -> None:
+        """A zone's origin isn't changed by $ORIGIN."""
+
+    def add(self, *args: Any) -> None:
+        """Take one record: (owner, TTL in seconds, rdata)."""
+        name, ttl, rdata = args
+        line = self._lines.began
+        if text := _fault(name, ttl, rdata):
+            raise self.error(line, text)
+        key = _key(name)
+        node = self.nodes.setdefault(key, _Node(line))
+        if text := _clash(node, rdata):
+            raise self.error(line, f"{text_of_key(key)} {text}")
+        if rdata.rdtype == _SOA:
+            if self.soa_line:
+                raise self.error(line, f"a second SOA; the first is in line {self.soa_line}")
+            self.soa_line, self.soa_key = line, key
+        rrs = node.sets.setdefault(rdata.rdtype, _RRs(ttl))
+        rrs.ttl = min(rrs.ttl, ttl)
+        canonical = rdata.to_digestable()
+        if canonical not in rrs.rdatas:
+            rrs.rdatas[canonical] = rdata.to_wire()
+            rrs.targets += _targets(rdata)
+
+
+def _targets(rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
+    """The name whose addresses belong into the additional section (RFC 1035 section 3.3, RFC 2782)."""
+    if rdata.rdtype == _MX:
+        return [rdata.exchange]  # type: ignore[attr-defined]
+    return [rdata.target] if rdata.rdtype in (_NS, _SRV) else []  # type: ignore[attr-defined]
+
+
+def _fault(name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> str:
+    """What is wrong with a record by itself, or an empty text."""
+    if not 0 <= ttl <= MAX_TTL:
+        return f"the TTL {ttl} is not in 0..{MAX_TTL} seconds"
+    if rdata.rdtype == 0 or dns.rdatatype.is_metatype(rdata.rdtype):
+        return f"{dns.rdatatype.to_text(rdata.rdtype)} is no type that a zone can hold"
+    if name.labels[0] == b"*" and rdata.rdtype in (_NS, _DNAME):
+        return f"a wildcard can't have {dns.rdatatype.to_text(rdata.rdtype)} records (RFC 4592 section 4)"
+    wire = rdata.to_wire()
+    assert wire is not None and name.labels[-1] == b""
+    if 12 + 4 + 10 + len(wire) + 2 * 255 > _MESSAGE_OCTETS:
+        return f"the record is too large for any DNS message ({len(wire)} octets)"
+    return ""
+
+
+def _clash(node: _Node, rdata: dns.rdata.Rdata) -> str:
+    """Why a record can't stand beside those that its name already has, or an empty text."""
+    here, new = node.sets, rdata.rdtype
+    others = [rrtype for rrtype in here if rrtype not in _BESIDE_CNAME]
+    if new in (_CNAME, _DNAME) and new in here:
+        same = rdata.to_digestable() in here[new].rdatas
+        return "" if same else f"has a second {dns.rdatatype.to_text(new)}"
+    if new not in _BESIDE_CNAME and others and (new == _CNAME or _CNAME in here):
+        other = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(others[0] if new == _CNAME else new))
+        return f"has a CNAME, so it can't have {other} records too (RFC 1034 section 3.6.2)"
+    if new not in here and len(here) >= _MAX_TYPES:
+        return f"has more than {_MAX_TYPES} types"
+    return ""
+
+
+def _apex(reading: _Reading) -> bytes:
+    """Return the key of the apex, once it is sure that it is one."""
+    if not reading.soa_line:
+        raise reading.error(1, "the zone has no SOA")
+    apex, line = reading.soa_key, reading.soa_line
+    if not apex:
+        raise reading.error(line, "the SOA stands at the root; write $ORIGIN with the zone's name above it")
+    if labels_of_key(apex)[-1].isdigit():
+        raise reading.error(
+            line, f"{text_of_key(apex)} is no zone's name; write $ORIGIN with it above the SOA"
+        )
+    if _NS not in reading.nodes[apex].sets:
+        raise reading.error(line, f"{text_of_key(apex)} has no NS")
+    return apex
+
+
+def _check_tree(reading: _Reading, apex: bytes) -> None:
+    """Check how names stand to each other, and mark what lies below a delegation.
+
+    In the order of keys a name's descendants follow it directly, so one name to look back at is enough.
+    """
+    cut = alias = b""
+    for key, node in sorted(reading.nodes.items()):
+        if not key.startswith(apex):
+            raise reading.error(node.line, f"{text_of_key(key)} is outside the zone {text_of_key(apex)}")
+        node.occluded = bool(cut) and key.startswith(cut)
+        if node.occluded:
+            continue
+        if alias and key.startswith(alias):
+            text = (
+                f"{text_of_key(key)} is below {text_of_key(alias)}, which has a DNAME (RFC 6672 section 2.4)"
+            )
+            raise reading.error(node.line, text)
+        if _DNAME in node.sets:
+            alias = key
+        if _NS in node.sets and key != apex:
+            if _DNAME in node.sets:
+                text = f"{text_of_key(key)} has a DNAME and is delegated too (RFC 6672 section 2.3)"
+                raise reading.error(node.line, text)
+            cut = key
+
+
+def _pack(zone: CompiledZone, key: bytes, node: _Node) -> bytes:
+    apex = key == zone.key
+    flags = APEX if apex else 0
+    if not node.occluded:
+        flags |= CUT if _NS in node.sets and not apex else 0
+        flags |= DNAME if _DNAME in node.sets else 0
+    rrsets = [_rrset(zone, rrtype, rrs) for rrtype, rrs in node.sets.items()]
+    if apex:
+        soa = node.sets[_SOA]
+        (rdata,) = soa.rdatas.values()
+        negative = _RRs(min(soa.ttl, int.from_bytes(rdata[-4:])), soa.rdatas)
+        rrsets.append(RRset(NEGATIVE_SOA, negative.packed(_SOA)))
+    return pack_row(rrsets, flags)
+
+
+def _rrset(zone: CompiledZone, rrtype: int, rrs: _RRs) -> RRset:
+    """Pack one RRset with the addresses that belong into its additional section, if all have room."""
+    answers = rrs.packed(rrtype)
+    targets = {_key(target): target for target in rrs.targets}
+    glue = [rr for name in targets.values() for rr in zone.addresses(name, occluded=rrtype == _NS)]
+    fits = sum(map(len, answers)) + sum(map(len, glue)) <= _MESSAGE_OCTETS
+    return RRset(rrtype, answers, glue if fits else ())
+
+
+_WORDS = (
+    (re.compile(r"^zone:\d+: "), ""),
+    (re.compile(r"caught exception <class '[^']*'>: "), ""),
+    (re.compile(r"^unknown rdatatype '(\d+)'$"), rf"\1 is no TTL in 0..{MAX_TTL} seconds and no record type"),
+    (re.compile(r"^unknown rdatatype '(.*)'$"), r"'\1' is no record type"),
+    (re.compile(r"^(Text input is malformed\.|)$"), "the record can't be read"),
+    (re.compile(r'^expected EOL or EOF, got \d+ "(.*)"$'), r"\1 stands behind the end of the record"),
+    (re.compile(r"^RR class is not zone's class$"), "the class is not IN"),
+    (re.compile(r"^Missing default TTL value$"), "the record has no TTL; write $TTL at the top of the file"),
+    (
+        re.compile(r"^zone file directive '\$INCLUDE' is not allowed$"),
+        "$INCLUDE is not supported; write the records into this file",
+    ),
+)
+"""dnspython's words, and the same with a remedy."""
