@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 from svcdns.config.sections import CacheConfig
 from svcdns.wire import codes, edns, header
-from svcdns.wire.query import Received
 from svcdns.wire.reply import Frame, Sections, message, refusal
+from svcdns.wire.response import Response
 
 FAILURE_SECONDS = 5
 """A failure is kept for so long (RFC 2308 section 7.1 allows five minutes)."""
@@ -76,7 +76,7 @@ def name_and_type(key: bytes) -> tuple[bytes, int]:
     return key[:-3], int.from_bytes(key[-3:-1])
 
 
-def pack(received: Received, now: int, config: CacheConfig) -> bytes:
+def pack(received: Response, now: int, config: CacheConfig) -> bytes:
     """Return the stored form of an upstream's reply.
 
     One that must not be kept (no lifetime, truncated) has it too, for those who wait for it, and is not

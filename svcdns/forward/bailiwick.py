@@ -18,7 +18,7 @@ from svcdns.dns.view import View, ZoneTable
 from svcdns.store.reading import Begin, never_raising
 from svcdns.wire import codes
 from svcdns.wire.key import key_of_wire
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 
 from .cname_chains import chain_targets
 
@@ -62,7 +62,7 @@ class Border:
         """Say whether a zone (its key) has upstreams of its own."""
         return key in self._elsewhere
 
-    def crossing(self, ask: Ask, stored: bytes) -> list[bytes]:
+    def crossing(self, ask: Query, stored: bytes) -> list[bytes]:
         """Return the targets of a packed reply's CNAMEs up to the first across the border, [] if none is."""
         if ask.rrtype in (codes.CNAME, codes.ANY) or entry.rcode(stored) not in _SAYS_SOMETHING:
             return []
@@ -77,7 +77,7 @@ class Border:
         return []
 
 
-def _is_across(view: View, ask: Ask, key: bytes) -> bool:
+def _is_across(view: View, ask: Query, key: bytes) -> bool:
     """Say whether others than the upstreams that were asked speak for a name.
 
     A name of the cluster domain that falls through to upstreams may be registered at any moment.

@@ -19,12 +19,12 @@ from svcdns.dns.draft import Draft, Name
 from svcdns.dns.reply import unresolved, write
 from svcdns.wire import codes, edns, header
 from svcdns.wire.key import key_of_wire
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 from svcdns.wire.reply import Frame, Sections, message
 from svcdns.wire.rr_names import RR, answer_rrs, follow, name_at, uncompressed
 
 
-def continued(frame: Frame, draft: Draft, ask: Ask, stored: bytes, time: int) -> bytes:
+def continued(frame: Frame, draft: Draft, ask: Query, stored: bytes, time: int) -> bytes:
     """Return the reply that says our chain and what a packed reply says about its last target.
 
     `draft` is one whose chain ends outside, `stored` belongs to `ask`, the question about that target;

@@ -38,7 +38,7 @@ from svcdns.dns.stats import Tally
 from svcdns.dns.view import View, ZoneTable
 from svcdns.wire import codes
 from svcdns.wire.key import key_of_wire
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 from svcdns.wire.question import Malformed, Question, parse
 from svcdns.wire.reply import Frame, refusal
 
@@ -75,7 +75,7 @@ class _Waiting:
     frame: Frame
     draft: Draft
     view_table: ZoneTable
-    ask: Ask
+    ask: Query
     crossings: int = 0
     """How often its chain has crossed the border so far."""
 
@@ -175,7 +175,7 @@ class Forwarder:
         if not self._goes_round(errand, link, view, question, frame, draft):
             do = question.edns is not None and question.edns.do
             cd = bool(errand.packet[3] & _CD)
-            ask = Ask(outside.key, question.rrtype, do, cd, outside.wire)
+            ask = Query(outside.key, question.rrtype, do, cd, outside.wire)
             self._look_up(_Waiting(errand, link, _counted(errand), question, frame, draft, view.table, ask))
         return None
 

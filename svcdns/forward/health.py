@@ -19,7 +19,8 @@ from collections.abc import Callable
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, Upstream, UselessReply
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key, wire_of_key
-from svcdns.wire.query import Ask, Received
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,9 @@ LOCAL_SECONDS = 60.0
 _SMOOTH = 8
 
 
-def probe_for(zone: bytes) -> Ask:
+def probe_for(zone: bytes) -> Query:
     """Return the question by which upstreams for a zone (its key) are tried: what any of them knows."""
-    return Ask(zone, codes.SOA if zone else codes.NS, name=wire_of_key(zone))
+    return Query(zone, codes.SOA if zone else codes.NS, name=wire_of_key(zone))
 
 
 class Health:
@@ -86,7 +87,7 @@ class Health:
         """Messages that were no reply to our questions."""
         return self.upstream.garbage
 
-    async def ask(self, ask: Ask, seconds: float) -> Received:
+    async def ask(self, ask: Query, seconds: float) -> Response:
         """Return the upstream's reply.  Raises NoReply."""
         self.asked += 1
         began = self._clock()

@@ -13,7 +13,7 @@ import logging
 from svcdns.cache import entry
 from svcdns.cache.store import Cache
 from svcdns.wire.key import text_of_key, wire_of_key
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 
 from .bailiwick import Border
 
@@ -65,4 +65,4 @@ class GainedZones:
         if not entry.has_alias(stored):
             return False
         name, rrtype = entry.name_and_type(key)
-        return bool(self._border.crossing(Ask(name, rrtype, name=wire_of_key(name)), stored))
+        return bool(self._border.crossing(Query(name, rrtype, name=wire_of_key(name)), stored))

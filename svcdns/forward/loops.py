@@ -20,7 +20,7 @@ from contextlib import suppress
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.wire import codes
 from svcdns.wire.key import MAX_NAME_OCTETS, key_of_wire, text_of_key, wire_of_key
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 
 from .health import Health
 
@@ -144,11 +144,11 @@ def _described(health: Health) -> str:
     return f"{health.name} for {text_of_key(health.zone)}" if health.zone else health.name
 
 
-def probe(zone: bytes) -> Ask | None:
+def probe(zone: bytes) -> Query | None:
     """Return a question below a zone (its key) that nobody has asked before; None where no name has room."""
     below = wire_of_key(zone)
     wire = b""
     for _ in range(2):
         if len(wire) + 1 + _LABEL_OCTETS + len(below) <= MAX_NAME_OCTETS:
             wire += bytes((_LABEL_OCTETS,)) + f"{secrets.randbits(_BITS):0{_LABEL_OCTETS}x}".encode()
-    return Ask(key_of_wire(wire + below), codes.HINFO, name=wire + below) if wire else None
+    return Query(key_of_wire(wire + below), codes.HINFO, name=wire + below) if wire else None

@@ -34,7 +34,7 @@ from svcdns.config.own_address import is_local
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.store.snapshot import Zone
 from svcdns.wire.key import above, text_of_key
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 
 from .health import Health
 from .loops import probe
@@ -158,7 +158,7 @@ class Circles:
         task.add_done_callback(self._proving.discard)
         return found
 
-    async def _prove(self, suspect: Health, ask: Ask, finding: _Finding) -> None:
+    async def _prove(self, suspect: Health, ask: Query, finding: _Finding) -> None:
         try:
             with suppress(NoReply):
                 await suspect.upstream.exchange(ask, PROOF_SECONDS)

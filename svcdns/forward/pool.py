@@ -30,7 +30,8 @@ from collections.abc import Iterable, Mapping
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, UselessReply
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key
-from svcdns.wire.query import Ask, Received, Unresolved
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 from .health import Health
 
@@ -66,11 +67,19 @@ _OURS_TO_SAY = frozenset({codes.EDE_STALE_ANSWER, 4, codes.EDE_STALE_NXDOMAIN, 2
 """EDEs of answers, not of failures: stale, forged, synthesized."""
 _PRIVATE_EDE = 49152
 
-_HAS_SAID = (Received, UselessReply)
+_HAS_SAID = (Response, UselessReply)
 """Of these nothing better comes by asking the same upstream again."""
 
-_Heard = Mapping[Health, Received | NoReply]
+_Heard = Mapping[Health, Response | NoReply]
 """What upstreams said to a question that has no answer."""
+
+
+class Unresolved(Exception):
+    """No upstream gave an answer that can be passed on; `ede` and the text say why (RFC 8914)."""
+
+    def __init__(self, ede: int, text: str = "") -> None:
+        super().__init__(text)
+        self.ede = ede
 
 
 class Pool:
@@ -89,13 +98,13 @@ class Pool:
         """Whether none of its upstreams is known to answer (or there is none)."""
         return not any(health.up and not health.looped for health in self.upstreams)
 
-    async def resolve(self, ask: Ask) -> Received:
+    async def resolve(self, ask: Query) -> Response:
         """Return an upstream's answer.  Raises Unresolved, which says why in a few words for clients."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         deadline = begun + (TRY_SECONDS if self.is_down else TOTAL_SECONDS)
-        heard: dict[Health, Received | NoReply] = {}
-        short: Received | None = None
+        heard: dict[Health, Response | NoReply] = {}
+        short: Response | None = None
         self._turn += 1
         waiting = self._order()
         while waiting:
@@ -189,7 +198,7 @@ def _ede(heard: _Heard) -> int:
     """Return the EDE of a failure: the upstreams' own where all that answered agree on SERVFAIL and one."""
     if _is_local(heard):
         return codes.EDE_NETWORK_ERROR
-    said = {(one.rcode, one.ede) for one in heard.values() if isinstance(one, Received)}
+    said = {(one.rcode, one.ede) for one in heard.values() if isinstance(one, Response)}
     if len(said) == 1:
         rcode, ede = said.pop()
         if rcode == codes.SERVFAIL and ede is not None and ede < _PRIVATE_EDE and ede not in _OURS_TO_SAY:
@@ -197,8 +206,8 @@ def _ede(heard: _Heard) -> int:
     return codes.EDE_NO_REACHABLE_UPSTREAM
 
 
-def _in_short(one: Received | UselessReply) -> str:
-    return _rcode(one) if isinstance(one, Received) else "what can't be passed on"
+def _in_short(one: Response | UselessReply) -> str:
+    return _rcode(one) if isinstance(one, Response) else "what can't be passed on"
 
 
 def _in_full(heard: _Heard) -> str:
@@ -206,12 +215,12 @@ def _in_full(heard: _Heard) -> str:
     return ", ".join(f"{health.name}: {_said(one)}" for health, one in heard.items()) or "nobody was asked"
 
 
-def _said(one: Received | NoReply) -> str:
+def _said(one: Response | NoReply) -> str:
     if isinstance(one, NoReply):
         return str(one)
     rcode = _rcode(one)
     return rcode if one.ede is None else f"{rcode} (EDE {one.ede})"
 
 
-def _rcode(received: Received) -> str:
+def _rcode(received: Response) -> str:
     return _RCODES.get(received.rcode) or f"RCODE{received.rcode}"

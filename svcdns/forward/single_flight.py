@@ -23,9 +23,11 @@ from typing import Protocol
 from svcdns.cache import entry
 from svcdns.cache.store import Cache, now
 from svcdns.config.sections import CacheConfig
+from svcdns.forward.pool import Unresolved
 from svcdns.wire import codes
 from svcdns.wire.key import above
-from svcdns.wire.query import Ask, Received, Unresolved
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Pool(Protocol):
     def is_down(self) -> bool:
         """Whether none of its upstreams shows life."""
 
-    async def resolve(self, ask: Ask) -> Received:
+    async def resolve(self, ask: Query) -> Response:
         """Return an upstream's answer; raises Unresolved."""
 
 
@@ -53,7 +55,7 @@ class Flights:
         cache: Cache,
         config: CacheConfig,
         *,
-        crosses: Callable[[Ask, bytes], object] = lambda *_: None,
+        crosses: Callable[[Query, bytes], object] = lambda *_: None,
     ) -> None:
         """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it.
 
@@ -63,9 +65,9 @@ class Flights:
         self._pool_of = pool_of
         self._cache = cache
         self._config = config
-        self._waiting: dict[Ask, list[Land]] = {}
+        self._waiting: dict[Query, list[Land]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._landing: list[tuple[Ask, bytes]] = []
+        self._landing: list[tuple[Query, bytes]] = []
 
     def __len__(self) -> int:
         """Return how many flights there are."""
@@ -77,14 +79,16 @@ class Flights:
 
     def is_under_way(self, key: bytes, rrtype: int) -> bool:
         """Say whether upstreams are being asked for a name (its key) and type, whatever DO and CD are."""
-        return any(Ask(key, rrtype, do, cd) in self._waiting for do in (False, True) for cd in (False, True))
+        return any(
+            Query(key, rrtype, do, cd) in self._waiting for do in (False, True) for cd in (False, True)
+        )
 
-    def fresh(self, ask: Ask) -> bytes | None:
+    def fresh(self, ask: Query) -> bytes | None:
         """Return what the cache holds for a question, if it hasn't run out."""
         stored = self._cache.get(_key(ask))
         return stored if stored is not None and entry.is_fresh(stored, now()) else None
 
-    def join(self, ask: Ask, land: Land) -> None:
+    def join(self, ask: Query, land: Land) -> None:
         """Have a question answered that is not fresh in the cache; `land` is called later, once."""
         waiting = self._waiting.get(ask)
         if waiting is not None:
@@ -105,7 +109,7 @@ class Flights:
             await asyncio.wait(set(self._tasks))
         self._land()
 
-    async def _fly(self, ask: Ask) -> None:
+    async def _fly(self, ask: Query) -> None:
         reply = entry.failure(codes.EDE_NETWORK_ERROR, now())
         try:
             reply = await self._resolve(ask)
@@ -127,7 +131,7 @@ class Flights:
                 except Exception:
                     log.exception("a forwarded answer could not be given: %r", ask)
 
-    async def _resolve(self, ask: Ask) -> bytes:
+    async def _resolve(self, ask: Query) -> bytes:
         """Return what upstreams or the cache say, and keep it."""
         pool = self._pool_of(asked_at(ask.key, ask.rrtype))
         if pool is None:
@@ -161,5 +165,5 @@ def asked_at(key: bytes, rrtype: int) -> bytes:
     return above(key) if rrtype == codes.DS else key
 
 
-def _key(ask: Ask) -> bytes:
+def _key(ask: Query) -> bytes:
     return entry.key(ask.key, ask.rrtype, ask.do, ask.cd)

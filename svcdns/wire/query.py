@@ -1,16 +1,36 @@
-"""What is asked of an upstream and what came back, as the rest of this folder hands it on.
+"""What is asked of an upstream: a `Query`, and the message that carries it.
 
-An `Ask` is also the identity of a question: two clients whose asks are equal share one flight and
-one cache entry.  So it holds what changes an answer (name, type, DO, CD) and nothing else.
+A Query is also the identity of a question: two clients whose queries are equal share one exchange and one
+cache entry.  So it holds what changes an answer (name, type, DO, CD) and nothing else.
+
+The message: RD=1, CD as the client asked, AD=0 (we set none in our replies), and an OPT with our size and the
+client's DO bit.  No option of the client goes along: a cookie or a client's network is between two neighbours
+(RFC 6891 section 6.1.1).  Over TLS and HTTPS all messages have one of few sizes, and so the replies: what is
+asked can't be told from how much is sent (RFC 7830, RFC 8467 section 4.1).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from struct import Struct
+
+from .edns import opt, padding
+from .key import wire_of_key
+
+UDP_SIZE = 1232
+"""Octets that we take over UDP: what passes everywhere without fragments."""
+
+_HEADER = Struct(">HHHHHH")
+_TYPE_IN = Struct(">HH")
+_RD = 0x0100
+_CD = 0x0010
+_OPT = (opt(UDP_SIZE, False), opt(UDP_SIZE, True))
+_BLOCK = 128
+"""Octets; a padded query has a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Query:
     """A question of class IN for an upstream."""
 
     key: bytes
@@ -22,32 +42,16 @@ class Ask:
     """The name on the wire, in the letter case of whoever asked first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """An upstream's reply that was checked against its question; its OPT has been taken out."""
-
-    wire: bytes
-    """The whole message.  The question's name may be spelt in another case than was asked."""
-    end: int
-    """End of the question: where the records begin."""
-    rcode: int
-    """With the upper bits of the OPT (RFC 6891 section 6.1.3)."""
-    truncated: bool
-    counts: tuple[int, int, int]
-    """RRs of answer, authority and additional section."""
-    ttl_at: tuple[int, ...]
-    """Offset in `wire` of each RR's TTL field (its RDLENGTH stands 4 octets behind), in order."""
-    lifetime: int | None
-    """Seconds that it may be kept: the least TTL, or what RFC 2308 says; None or 0: not at all."""
-    ede: int | None = None
-    """Info code of the upstream's Extended DNS Error."""
-    answered: bool = False
-    """Whether the answer section has RRs of the type asked for, where its CNAMEs end."""
-
-
-class Unresolved(Exception):
-    """No upstream gave an answer that can be passed on; `ede` and the text say why (RFC 8914)."""
-
-    def __init__(self, ede: int, text: str = "") -> None:
-        super().__init__(text)
-        self.ede = ede
+def encode_query(ask: Query, ident: int, *, edns: bool = True, padded: bool = False) -> bytes:
+    """Return the query for a question, with this ID; without `edns` no OPT, so no DO and no padding."""
+    query = (
+        _HEADER.pack(ident, _RD | _CD if ask.cd else _RD, 1, 0, 0, edns)
+        + (ask.name or wire_of_key(ask.key))
+        + _TYPE_IN.pack(ask.rrtype, 1)
+    )
+    if not edns:
+        return query
+    if not padded:
+        return query + _OPT[ask.do]
+    least = len(query) + len(_OPT[0]) + len(padding(0))
+    return query + opt(UDP_SIZE, ask.do, options=padding(-least % _BLOCK))

@@ -24,13 +24,13 @@ Only an answer section with other owners than the question, or with aliases, is 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from struct import Struct, error
 
 from . import codes, header
 from .edns import options_well_formed
 from .key import wire_of_key
-from .query import Ask, Received
+from .query import Query
 from .rr_names import NAPTR, REFUSED, RR, SHAPE, TEXTS, ancestors, answer_rrs, follow
 
 _HEADER = Struct(">HHHHHH")
@@ -49,6 +49,29 @@ _ANY_TYPES = frozenset({253, 254, codes.ANY})
 _LARGEST = 1 << 16
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An upstream's reply that was checked against its question; its OPT has been taken out."""
+
+    wire: bytes
+    """The whole message.  The question's name may be spelt in another case than was asked."""
+    end: int
+    """End of the question: where the records begin."""
+    rcode: int
+    """With the upper bits of the OPT (RFC 6891 section 6.1.3)."""
+    truncated: bool
+    counts: tuple[int, int, int]
+    """RRs of answer, authority and additional section."""
+    ttl_at: tuple[int, ...]
+    """Offset in `wire` of each RR's TTL field (its RDLENGTH stands 4 octets behind), in order."""
+    lifetime: int | None
+    """Seconds that it may be kept: the least TTL, or what RFC 2308 says; None or 0: not at all."""
+    ede: int | None = None
+    """Info code of the upstream's Extended DNS Error."""
+    answered: bool = False
+    """Whether the answer section has RRs of the type asked for, where its CNAMEs end."""
+
+
 class Garbage(Exception):
     """Octets that are no reply to the question; the text says why."""
 
@@ -57,7 +80,7 @@ class Unusable(Garbage):
     """A reply to the question, by its ID and question, with which nothing can be done."""
 
 
-def read(wire: bytes, ask: Ask, ident: int | None) -> Received:
+def read(wire: bytes, ask: Query, ident: int | None) -> Response:
     """Return what an upstream's message says.  Raises Garbage, nothing else.
 
     `ident` is the ID of the query (0 over HTTPS), None takes any.
@@ -81,7 +104,7 @@ def read(wire: bytes, ask: Ask, ident: int | None) -> Received:
         raise _worse(wire, ask, ident, str(wrong)) from None
 
 
-def _worse(wire: bytes, ask: Ask, ident: int | None, text: str) -> Garbage:
+def _worse(wire: bytes, ask: Query, ident: int | None, text: str) -> Garbage:
     """Return the error for what can't be read: whether its beginning is that of a reply to the question."""
     name = ask.name or wire_of_key(ask.key)
     question = name.lower() + _TYPE_IN.pack(ask.rrtype, codes.IN)
@@ -91,7 +114,7 @@ def _worse(wire: bytes, ask: Ask, ident: int | None, text: str) -> Garbage:
     return Garbage(text)
 
 
-def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
+def _read(wire: bytes, ask: Query, ident: int | None) -> Response:
     got, flags, questions, *counts = _HEADER.unpack_from(wire)
     if flags & _QR_OPCODE != _QR:
         raise Garbage("no reply to a query")
@@ -103,7 +126,7 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
         raise Garbage("the question is another one")
     if flags & _TC:
         question = wire[:4] + _ONE_QUESTION + wire[12:end]
-        return Received(question, end, flags & 15, True, (0, 0, 0), (), None)
+        return Response(question, end, flags & 15, True, (0, 0, 0), (), None)
 
     answers, authorities, additionals = counts
     others = answers + authorities
@@ -180,7 +203,7 @@ def _read(wire: bytes, ask: Ask, ident: int | None) -> Received:
 
     lifetime = _lifetime(rcode, answered, ttls, minimum)
     rrs = answers, authorities, additionals
-    return Received(wire, end, rcode, False, rrs, tuple(ttl_at), lifetime, ede, answered)
+    return Response(wire, end, rcode, False, rrs, tuple(ttl_at), lifetime, ede, answered)
 
 
 def _is_same(asked: bytes, ours: bytes) -> bool:
@@ -309,7 +332,7 @@ def _ede(wire: bytes, at: int, end: int) -> int | None:
     return None
 
 
-def _repacked(wire: bytes, ask: Ask, rcode: int, ede: int | None) -> Received:
+def _repacked(wire: bytes, ask: Query, rcode: int, ede: int | None) -> Response:
     """Return the reply packed anew without its OPT, behind which RRs stand."""
     import dns.message  # rarely needed, and large
 

@@ -16,9 +16,9 @@ from svcdns.cache import entry
 from svcdns.config.sections import CacheConfig
 from svcdns.wire.edns import Edns
 from svcdns.wire.key import key_of
-from svcdns.wire.query import Ask, Received
+from svcdns.wire.query import Query
 from svcdns.wire.reply import Frame
-from svcdns.wire.response import read
+from svcdns.wire.response import Response, read
 
 CONFIG = CacheConfig(max_ttl=1000, max_negative_ttl=100, stale=500)
 NOW = 10_000
@@ -47,14 +47,14 @@ def received(
     additional: Records = (),
     rcode: int = 0,
     name: str = NAME,
-) -> Received:
+) -> Response:
     """Return what an upstream would say, read as from the wire."""
     query = dns.message.make_query(name, rrtype)
     message = dns.message.make_response(query)
     message.answer, message.authority = rrsets(answer), rrsets(authority)
     message.additional = rrsets(additional)
     message.set_rcode(dns.rcode.Rcode(rcode))
-    ask = Ask(key_of(name), int(dns.rdatatype.from_text(rrtype)), name=dns.name.from_text(name).to_wire())
+    ask = Query(key_of(name), int(dns.rdatatype.from_text(rrtype)), name=dns.name.from_text(name).to_wire())
     return read(message.to_wire(max_size=65535), ask, query.id)
 
 

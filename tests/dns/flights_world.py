@@ -16,20 +16,22 @@ from cached_world import SOA, Records, received
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig
 from svcdns.forward import single_flight as flights_module
+from svcdns.forward.pool import Unresolved
 from svcdns.forward.single_flight import Flights
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Ask, Received, Unresolved
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 GUARD_SECONDS = 30
 CONFIG = CacheConfig(octets=1 << 20, max_ttl=1000, max_negative_ttl=100, stale=500)
 
 
-def ask_for(name: str, rrtype: str = "A", *, do: bool = False, cd: bool = False) -> Ask:
-    return Ask(key_of(name), int(dns.rdatatype.from_text(rrtype)), do, cd, wire_of(name))
+def ask_for(name: str, rrtype: str = "A", *, do: bool = False, cd: bool = False) -> Query:
+    return Query(key_of(name), int(dns.rdatatype.from_text(rrtype)), do, cd, wire_of(name))
 
 
-def name_of(ask: Ask) -> str:
+def name_of(ask: Query) -> str:
     labels, at = [], 0
     while size := ask.name[at]:
         labels.append(ask.name[at + 1 : at + 1 + size].decode())
@@ -37,21 +39,21 @@ def name_of(ask: Ask) -> str:
     return ".".join(labels) or "."
 
 
-def address(ask: Ask, last: int = 1, ttl: int = 300) -> Received:
+def address(ask: Query, last: int = 1, ttl: int = 300) -> Response:
     """Return what an upstream says about a name: 192.0.2.LAST."""
     return says(ask, [f"{name_of(ask)}. {ttl} IN A 192.0.2.{last}"])
 
 
-def nxdomain(ask: Ask) -> Received:
+def nxdomain(ask: Query) -> Response:
     return says(ask, (), [SOA], codes.NXDOMAIN)
 
 
-def says(ask: Ask, answer: Records = (), authority: Records = (), rcode: int = 0) -> Received:
+def says(ask: Query, answer: Records = (), authority: Records = (), rcode: int = 0) -> Response:
     rrtype = dns.rdatatype.to_text(dns.rdatatype.RdataType(ask.rrtype))
     return received(rrtype, answer, authority, rcode=rcode, name=name_of(ask))
 
 
-def truncated(ask: Ask) -> Received:
+def truncated(ask: Query) -> Response:
     return replace(address(ask), truncated=True)
 
 
@@ -63,23 +65,23 @@ class Upstreams:
 
     def __init__(self) -> None:
         self.is_down = False
-        self.asked: list[Ask] = []
-        self._waiting: deque[tuple[Ask, asyncio.Future[Received]]] = deque()
+        self.asked: list[Query] = []
+        self._waiting: deque[tuple[Query, asyncio.Future[Response]]] = deque()
 
     def __len__(self) -> int:
         """Return how many questions wait."""
         return len(self._waiting)
 
-    async def resolve(self, ask: Ask) -> Received:
+    async def resolve(self, ask: Query) -> Response:
         self.asked.append(ask)
-        reply: asyncio.Future[Received] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, reply))
         return await reply
 
     async def answer(self, with_: object = address) -> None:
         """Answer the question that has waited longest, once it comes.
 
-        `with_` is a function of the Ask, or an exception.
+        `with_` is a function of the Query, or an exception.
         """
         await until(lambda: self._waiting)
         ask, reply = self._waiting.popleft()
@@ -110,13 +112,13 @@ class Sky:
         self.flights = Flights(lambda _: self.pool, self.cache, config)
         monkeypatch.setattr(flights_module, "now", lambda: self.time)
 
-    def join(self, ask: Ask) -> asyncio.Future[bytes]:
+    def join(self, ask: Query) -> asyncio.Future[bytes]:
         """Ask; the future is what lands, and fails where something lands twice."""
         landed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.flights.join(ask, landed.set_result)
         return landed
 
-    async def asking(self, ask: Ask, with_: object = address) -> bytes:
+    async def asking(self, ask: Query, with_: object = address) -> bytes:
         """Ask, have upstreams answer, return what lands."""
         landed = self.join(ask)
         await self.upstreams.answer(with_)

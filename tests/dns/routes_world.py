@@ -15,15 +15,15 @@ import dns.rdatatype
 from svcdns.forward.routes import Routes
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 
 HANG = 30.0
 LOOK = 0.02
 """Seconds between looks at files: what takes a second takes less here."""
 
 
-def ask_for(name: str, rrtype: int = codes.A) -> Ask:
-    return Ask(key_of(name), rrtype, name=wire_of(name))
+def ask_for(name: str, rrtype: int = codes.A) -> Query:
+    return Query(key_of(name), rrtype, name=wire_of(name))
 
 
 async def until(condition: Callable[[], object], what: str) -> None:

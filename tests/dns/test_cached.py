@@ -18,7 +18,7 @@ from cached_world import ALIAS, CONFIG, FLAGS, NAME, NOW, SOA, A, ask, asking, e
 from svcdns.cache import entry
 from svcdns.wire import codes, edns
 from svcdns.wire.key import key_of
-from svcdns.wire.query import Received
+from svcdns.wire.response import Response
 
 # What is said again
 
@@ -159,7 +159,7 @@ def test_a_failure_says_why_for_five_seconds() -> None:
         (replace(received(answer=A[:1]), ede=18), 3),
     ],
 )
-def test_a_stale_answer_stands_in_for_five_seconds_at_a_time(got: Received, ede: int) -> None:
+def test_a_stale_answer_stands_in_for_five_seconds_at_a_time(got: Response, ede: int) -> None:
     stored = entry.pack(got, NOW, CONFIG)
     assert got.lifetime is not None
     end = NOW + got.lifetime + CONFIG.stale

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from svcdns.cache import entry
 from svcdns.wire import codes, edns
-from svcdns.wire.query import Received
 from svcdns.wire.reply import Frame
+from svcdns.wire.response import Response
 
 TXT = [f'{NAME}. 300 IN TXT "{str(number) * 100}"' for number in range(1, 10)]
 GLUE = [f"ns{number}.example.com. 300 IN A 192.0.2.1" for number in range(1, 30)]
@@ -209,7 +209,7 @@ message = st.builds(
 lifetime = st.one_of(st.just(-1), st.none(), st.integers(0, 3000))
 
 
-def living(got: Received, lifetime: int | None) -> Received:
+def living(got: Response, lifetime: int | None) -> Response:
     """Return a reply that may be kept for so long, at most as long as its shortest TTL says."""
     ttls = [int.from_bytes(got.wire[at : at + 4]) for at in got.ttl_at]
     return replace(got, lifetime=None if lifetime is None else min([lifetime, *ttls]))
@@ -229,7 +229,7 @@ def record_texts(records: Iterable[dns.rrset.RRset]) -> list[str]:
     st.sampled_from([None, 0, 22]),
 )
 def test_any_message_is_said_again(
-    got: Received, lifetime: int | None, age: int, size: int | None, tcp: bool, ede: int | None
+    got: Response, lifetime: int | None, age: int, size: int | None, tcp: bool, ede: int | None
 ) -> None:
     """What is sent are the records that came, in order but for addresses, and TC says what is missing."""
     got = replace(got if lifetime == -1 else living(got, lifetime), ede=ede)
@@ -280,7 +280,7 @@ def test_any_message_is_said_again(
     message, lifetime, st.integers(0, 1200), st.integers(512, 1500), st.booleans(), st.integers(0, 1 << 32)
 )
 def test_the_plain_path_says_what_the_exact_one_says(
-    got: Received, lifetime: int | None, age: int, size: int, opt: bool, seed: int
+    got: Response, lifetime: int | None, age: int, size: int, opt: bool, seed: int
 ) -> None:
     """Octet for octet, for the same random numbers; and it says something wherever it can."""
     if lifetime != -1:
@@ -300,7 +300,7 @@ def test_the_plain_path_says_what_the_exact_one_says(
 
 @settings(max_examples=200)
 @given(message, st.integers(1, 3000), st.integers(0, 600))
-def test_any_message_gone_stale(got: Received, lifetime: int, age: int) -> None:
+def test_any_message_gone_stale(got: Response, lifetime: int, age: int) -> None:
     """The same records, each with 30 seconds, unless that is over."""
     got = living(got, lifetime)
     stored = entry.pack(got, NOW, CONFIG)

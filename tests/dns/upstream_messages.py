@@ -18,18 +18,18 @@ from dns.message import Message
 from hypothesis import strategies as st
 
 from svcdns.wire.key import key_of_wire
-from svcdns.wire.query import Ask, Received
-from svcdns.wire.response import read
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response, read
 
 NAME = "www.example.org."
 IDENT = 0x1234
 SOA = "example.org. 900 IN SOA ns.example.org. root.example.org. 1 7200 1800 86400 60"
 
 
-def ask_for(name: str = NAME, rrtype: str = "A", **flags: bool) -> Ask:
+def ask_for(name: str = NAME, rrtype: str = "A", **flags: bool) -> Query:
     wire = dns.name.from_text(name).to_wire()
     assert wire is not None
-    return Ask(key_of_wire(wire), dns.rdatatype.from_text(rrtype), name=wire, **flags)
+    return Query(key_of_wire(wire), dns.rdatatype.from_text(rrtype), name=wire, **flags)
 
 
 def rrset(text: str) -> dns.rrset.RRset:
@@ -59,7 +59,7 @@ def reply(
     return made.to_wire(max_size=65535)
 
 
-def received(wire: bytes, rrtype: str = "A") -> Received:
+def received(wire: bytes, rrtype: str = "A") -> Response:
     return read(wire, ask_for(rrtype=rrtype), IDENT)
 
 
@@ -124,7 +124,7 @@ def answers(draw: Any) -> list[dns.rrset.RRset]:
 
 
 @st.composite
-def replies(draw: Any) -> tuple[Message, Ask]:
+def replies(draw: Any) -> tuple[Message, Query]:
     rrtype = draw(st.sampled_from(["A", "AAAA", "TXT", "ANY", "SOA", "MX"]))
     made = dns.message.make_response(dns.message.make_query(NAME, rrtype, id=IDENT))
     made.answer = draw(answers())
@@ -137,7 +137,7 @@ def replies(draw: Any) -> tuple[Message, Ask]:
 
 
 @st.composite
-def spoilt(draw: Any) -> tuple[bytes, Ask]:
+def spoilt(draw: Any) -> tuple[bytes, Query]:
     """The octets of a reply, some of them changed, some cut off."""
     made, ask = draw(replies())
     wire = bytearray(made.to_wire(max_size=65535))
@@ -152,7 +152,7 @@ READ = {int(dns.rdatatype.from_text(rrtype)) for rrtype in DATA.keys() - OPAQUE}
 """Types whose RDATA is looked into."""
 
 
-def parsed_by_dnspython(found: Received) -> Message:
+def parsed_by_dnspython(found: Response) -> Message:
     """Parse what was accepted; dnspython may only refuse RDATA that we don't look into."""
     parsed = dns.message.from_wire(found.wire, one_rr_per_rrset=True, continue_on_error=True)
     types = {int.from_bytes(found.wire[at - 4 : at - 2], "big") for at in found.ttl_at}
@@ -160,7 +160,7 @@ def parsed_by_dnspython(found: Received) -> Message:
     return parsed
 
 
-def agree(found: Received) -> None:
+def agree(found: Response) -> None:
     """Assert that dnspython sees in the message what we say of it."""
     parsed = parsed_by_dnspython(found)
     if parsed.errors:

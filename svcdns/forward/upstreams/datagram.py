@@ -22,9 +22,8 @@ import os
 import socket
 from functools import partial
 
-from svcdns.wire.query import Ask, Received
-from svcdns.wire.query_message import message
-from svcdns.wire.response import Garbage, Unusable, read
+from svcdns.wire.query import Query, encode_query
+from svcdns.wire.response import Garbage, Response, Unusable, read
 
 from .datagram_poller import Arrivals
 from .stream import StreamUpstream
@@ -48,7 +47,7 @@ class UdpUpstream:
         self._tcp = StreamUpstream(name, host, port)
         self._habit = EdnsHabit()
         self._arrivals = Arrivals()
-        self._waiting: set[asyncio.Future[Received]] = set()
+        self._waiting: set[asyncio.Future[Response]] = set()
         self._closed = False
 
     @property
@@ -56,7 +55,7 @@ class UdpUpstream:
         """Messages, over UDP and TCP, that were no reply to what was asked."""
         return self._garbage + self._tcp.garbage
 
-    async def exchange(self, ask: Ask, seconds: float) -> Received:
+    async def exchange(self, ask: Query, seconds: float) -> Response:
         """Ask once and return the reply, truncated where TCP fails.  Raises NoReply after `seconds`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
@@ -77,19 +76,19 @@ class UdpUpstream:
         self._arrivals.close()
         await self._tcp.close()
 
-    async def _ask(self, ask: Ask, deadline: float, edns: bool) -> Received:
+    async def _ask(self, ask: Query, deadline: float, edns: bool) -> Response:
         if self._closed:
             raise NoReply("it was closed")
         loop = asyncio.get_running_loop()
         ident = int.from_bytes(os.urandom(2))
-        future: asyncio.Future[Received] = loop.create_future()
+        future: asyncio.Future[Response] = loop.create_future()
         try:
             sock = socket.socket(self._family, _DATAGRAM)
         except OSError as wrong:
             raise no_reply(wrong) from None
         try:
             sock.connect(self._place)
-            sock.send(message(ask, ident, edns=edns))
+            sock.send(encode_query(ask, ident, edns=edns))
             self._arrivals.watch(sock, partial(self._receive, sock, ask, ident, edns, future))
             self._waiting.add(future)
             return await until(deadline, future)
@@ -100,7 +99,7 @@ class UdpUpstream:
             self._arrivals.end(sock)
 
     def _receive(
-        self, sock: socket.socket, ask: Ask, ident: int, edns: bool, future: asyncio.Future[Received]
+        self, sock: socket.socket, ask: Query, ident: int, edns: bool, future: asyncio.Future[Response]
     ) -> None:
         """Take one datagram."""
         if future.done():

@@ -19,9 +19,8 @@ from dataclasses import replace
 import httpcore
 
 from svcdns.config.upstream_spec import Spec
-from svcdns.wire.query import Ask, Received
-from svcdns.wire.query_message import message
-from svcdns.wire.response import Garbage, Unusable, read
+from svcdns.wire.query import Query, encode_query
+from svcdns.wire.response import Garbage, Response, Unusable, read
 
 from .https_network import Network
 from .upstream import NoReply, UselessReply, no_reply
@@ -51,7 +50,7 @@ class HttpsUpstream:
         self._timeouts: set[asyncio.Timeout] = set()
         self._closed = False
 
-    async def exchange(self, ask: Ask, seconds: float) -> Received:
+    async def exchange(self, ask: Query, seconds: float) -> Response:
         """Ask once and return the reply.  Raises NoReply, after `seconds` at most."""
         if self._closed:
             raise NoReply("it was closed")
@@ -88,7 +87,7 @@ class HttpsUpstream:
         for session in list(self._sessions):
             await session.pool.aclose()
 
-    async def _ask(self, session: _Session, ask: Ask) -> Received:
+    async def _ask(self, session: _Session, ask: Query) -> Response:
         try:
             return await self._post(session, ask)
         except _LOST:
@@ -96,8 +95,8 @@ class HttpsUpstream:
                 raise
         return await self._post(session, ask)
 
-    async def _post(self, session: _Session, ask: Ask) -> Received:
-        query = message(ask, 0, padded=True)
+    async def _post(self, session: _Session, ask: Query) -> Response:
+        query = encode_query(ask, 0, padded=True)
         headers = [*self._headers, (b"content-length", str(len(query)).encode())]
         async with session.pool.stream("POST", self._url, headers=headers, content=query) as response:
             wire = await _body(response)
@@ -146,7 +145,7 @@ async def _body(response: httpcore.Response) -> bytes:
     return bytes(body)
 
 
-def _aged(received: Received, age: int) -> Received:
+def _aged(received: Response, age: int) -> Response:
     """Return a reply that an HTTP cache has held for `age` seconds, its TTLs counted down."""
     wire = bytearray(received.wire)
     for at in received.ttl_at:

@@ -20,9 +20,8 @@ import ssl
 from dataclasses import dataclass
 from functools import partial
 
-from svcdns.wire.query import Ask, Received
-from svcdns.wire.query_message import message
-from svcdns.wire.response import Garbage, Unusable, read
+from svcdns.wire.query import Query, encode_query
+from svcdns.wire.response import Garbage, Response, Unusable, read
 
 from .upstream import EdnsHabit, LocalFault, NoReply, UselessReply, connect, edns_refusal, no_reply, until
 
@@ -40,9 +39,9 @@ class _Lost(NoReply):
 
 @dataclass(slots=True)
 class _Query:
-    ask: Ask
+    ask: Query
     edns: bool
-    future: asyncio.Future[Received]
+    future: asyncio.Future[Response]
 
 
 class StreamUpstream:
@@ -61,7 +60,7 @@ class StreamUpstream:
         self._connections: set[_Connection] = set()
         self._closed = False
 
-    async def exchange(self, ask: Ask, seconds: float) -> Received:
+    async def exchange(self, ask: Query, seconds: float) -> Response:
         """Ask once and return the reply.  Raises NoReply, after `seconds` at most."""
         deadline = asyncio.get_running_loop().time() + seconds
         return await self._habit.ask(lambda edns: self._ask(ask, deadline, edns))
@@ -71,7 +70,7 @@ class StreamUpstream:
         self._closed = True
         await asyncio.gather(*(connection.close() for connection in self._connections))
 
-    async def _ask(self, ask: Ask, deadline: float, edns: bool) -> Received:
+    async def _ask(self, ask: Query, deadline: float, edns: bool) -> Response:
         connection = self._choose()
         try:
             return await connection.ask(ask, deadline, edns)
@@ -116,7 +115,7 @@ class _Connection:
         """Return how many queries are under way."""
         return len(self._queries)
 
-    async def ask(self, ask: Ask, deadline: float, edns: bool) -> Received:
+    async def ask(self, ask: Query, deadline: float, edns: bool) -> Response:
         """Ask once.  Raises NoReply."""
         ident = int.from_bytes(os.urandom(2))
         while ident in self._queries:
@@ -141,7 +140,7 @@ class _Connection:
 
     def _send(self, ident: int, query: _Query) -> None:
         assert self._writer is not None
-        wire = message(query.ask, ident, edns=query.edns, padded=self._upstream.tls is not None)
+        wire = encode_query(query.ask, ident, edns=query.edns, padded=self._upstream.tls is not None)
         self._writer.write(len(wire).to_bytes(2) + wire)
         self._last = self._loop.time()
 

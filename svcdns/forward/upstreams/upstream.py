@@ -16,7 +16,8 @@ from typing import Protocol, TypeVar
 
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of_key
-from svcdns.wire.query import Ask, Received
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 WITHOUT_EDNS_SECONDS = 300.0
 """For so long an upstream that knows no EDNS is asked without it."""
@@ -71,7 +72,7 @@ class Upstream(Protocol):
         """How many messages from it (or in its name) were no reply to what was asked."""
         ...
 
-    async def exchange(self, ask: Ask, seconds: float) -> Received:
+    async def exchange(self, ask: Query, seconds: float) -> Response:
         """Ask once and return the reply, whatever its rcode.  Raises NoReply, after `seconds` at most."""
         ...
 
@@ -104,7 +105,7 @@ class EdnsHabit:
     def __init__(self) -> None:
         self._without_until = 0.0
 
-    async def ask(self, once: Callable[[bool], Awaitable[Received]]) -> Received:
+    async def ask(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
         """Return the reply of `once`, which is told whether to use EDNS and may raise EdnsRefused."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._without_until:
@@ -119,7 +120,7 @@ class EdnsHabit:
         return received
 
 
-def edns_refusal(wire: bytes, ask: Ask, ident: int) -> EdnsRefused | None:
+def edns_refusal(wire: bytes, ask: Query, ident: int) -> EdnsRefused | None:
     """Return what to raise if this is how a server that knows no OPT replies to a query with one.
 
     Such a server may send the header alone; then only the ID, and where it came from, say that it replies

@@ -26,10 +26,10 @@ from svcdns.forward.cname_chains import continued
 from svcdns.names.packed import DNAME
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Ask, Received
+from svcdns.wire.query import Query
 from svcdns.wire.question import parse
 from svcdns.wire.reply import Frame
-from svcdns.wire.response import read
+from svcdns.wire.response import Response, read
 
 TARGET = "www.elsewhere.test"
 ALIAS = f"away.default.svc.{Z}"
@@ -66,7 +66,7 @@ class Asked:
         draft = answer_name(self.view, question.name, question.key, question.rrtype, True)
         assert draft.outside is not None
         frame = Frame(packet, question.end, question.edns, 1232, tcp, True)
-        ask = Ask(draft.outside.key, question.rrtype, do, name=draft.outside.wire)
+        ask = Query(draft.outside.key, question.rrtype, do, name=draft.outside.wire)
         octets = continued(frame, draft, ask, stored, NOW + age)
         assert len(octets) <= frame.limit
         reply = dns.message.from_wire(octets, one_rr_per_rrset=True)
@@ -95,11 +95,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     world.store.close()
 
 
-def packed(got: Received) -> bytes:
+def packed(got: Response) -> bytes:
     return entry.pack(got, NOW, CONFIG)
 
 
-def of_target(rrtype: str = "A", *answer: str, authority: tuple[str, ...] = (), rcode: int = 0) -> Received:
+def of_target(rrtype: str = "A", *answer: str, authority: tuple[str, ...] = (), rcode: int = 0) -> Response:
     return received(rrtype, answer, authority, rcode=rcode, name=TARGET)
 
 
@@ -267,7 +267,7 @@ def raw_answer(rrtype: int, rdata: bytes) -> bytes:
     tail = rrtype.to_bytes(2) + b"\0\1"
     wire = b"\0\0\x81\x80\0\1\0\1\0\0\0\0" + name + tail
     wire += b"\xc0\x0c" + tail + bytes((0, 0, 1, 44)) + len(rdata).to_bytes(2) + rdata
-    return packed(read(wire, Ask(key_of(TARGET), rrtype, name=name), 0))
+    return packed(read(wire, Query(key_of(TARGET), rrtype, name=name), 0))
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,16 @@ from svcdns.forward.cname_chains import chain_targets, continued
 from svcdns.wire import codes
 from svcdns.wire.edns import Edns
 from svcdns.wire.key import key_of_wire
-from svcdns.wire.query import Ask, Received
+from svcdns.wire.query import Query
 from svcdns.wire.reply import Frame
-from svcdns.wire.response import Garbage, read
+from svcdns.wire.response import Garbage, Response, read
 
 ALIAS = "away.default.svc.cluster.local."
 UDP_SIZE = 1232
 
 
 def said(
-    got: Received | bytes, rrtype: int = 1, *, tcp: bool = True, size: int | None = UDP_SIZE, links: int = 1
+    got: Response | bytes, rrtype: int = 1, *, tcp: bool = True, size: int | None = UDP_SIZE, links: int = 1
 ) -> bytes:
     """Return the reply to a question for an alias of ours, at the end of which `got` is the answer."""
     query = dns.message.make_query(ALIAS, dns.rdatatype.RdataType(rrtype))
@@ -51,7 +51,7 @@ def said(
         at = end - len(wire)
     draft.outside = Name(wire, at, key_of_wire(wire))
     stored = got if isinstance(got, bytes) else entry.pack(got, NOW, CONFIG)
-    octets = continued(frame, draft, Ask(draft.outside.key, rrtype, name=wire), stored, NOW)
+    octets = continued(frame, draft, Query(draft.outside.key, rrtype, name=wire), stored, NOW)
     assert len(octets) <= frame.limit
     return octets
 
@@ -67,7 +67,7 @@ def records(sections: list[list[dns.rrset.RRset]]) -> Counter[str]:
     return Counter(f"{one.name} {one.rdtype} {one[0]}".lower() for one in found)
 
 
-def agree(got: Received) -> None:
+def agree(got: Response) -> None:
     """Assert that a client gets our CNAME and all that the upstream said, if that was an answer."""
     rrtype = int.from_bytes(got.wire[got.end - 4 : got.end - 2])
     reply, came = parsed(said(got, rrtype)), parsed(got.wire)
@@ -87,13 +87,13 @@ def agree(got: Received) -> None:
 
 @given(replies())
 @settings(max_examples=200)
-def test_any_reply_is_continued(made: tuple[dns.message.Message, Ask]) -> None:
+def test_any_reply_is_continued(made: tuple[dns.message.Message, Query]) -> None:
     agree(read(made[0].to_wire(max_size=65535), made[1], None))
 
 
 @given(spoilt())
 @settings(max_examples=600)
-def test_whatever_is_accepted_is_continued(made: tuple[bytes, Ask]) -> None:
+def test_whatever_is_accepted_is_continued(made: tuple[bytes, Query]) -> None:
     try:
         got = read(*made, None)
     except Garbage:
@@ -118,7 +118,7 @@ def test_whatever_is_accepted_is_continued(made: tuple[bytes, Ask]) -> None:
 @pytest.mark.parametrize("tcp", [False, True])
 def test_rdata_that_nobody_can_read_is_passed_on(rrtype: int, rdata: bytes, tcp: bool) -> None:
     question = ask_for().name + rrtype.to_bytes(2) + b"\0\1"
-    got = read(raw(rr(rrtype, rdata), question=question), Ask(ask_for().key, rrtype), None)
+    got = read(raw(rr(rrtype, rdata), question=question), Query(ask_for().key, rrtype), None)
     octets = said(got, rrtype, tcp=tcp, size=None)
     assert int.from_bytes(octets[6:8]) == 2
     assert octets.endswith(rrtype.to_bytes(2) + b"\0\1\0\0\1\x2c" + len(rdata).to_bytes(2) + rdata)
@@ -255,7 +255,7 @@ def test_a_failure_leads_nowhere() -> None:
 
 @given(spoilt())
 @settings(max_examples=300)
-def test_whatever_is_accepted_leads_to_names(made: tuple[bytes, Ask]) -> None:
+def test_whatever_is_accepted_leads_to_names(made: tuple[bytes, Query]) -> None:
     """Each step is a CNAME of the answer section, as dnspython reads it."""
     try:
         got = read(*made, None)

@@ -21,7 +21,8 @@ from svcdns.forward.health import Health
 from svcdns.forward.partial_loops import CLOSED_SECONDS, OPEN_SECONDS, TELL_SECONDS, Circles
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.names.packed import CUT
-from svcdns.wire.query import Ask, Received
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 THERE = "198.51.100.53"
 """An upstream's address."""
@@ -38,11 +39,11 @@ class Resolver:
 
     def __init__(self, host: str) -> None:
         self.name = self.host = host
-        self.probes: list[Ask] = []
+        self.probes: list[Query] = []
         self.over = asyncio.Event()
         """Set when it is to answer."""
 
-    async def exchange(self, ask: Ask, seconds: float) -> Received:
+    async def exchange(self, ask: Query, seconds: float) -> Response:
         self.probes.append(ask)
         try:
             async with asyncio.timeout(seconds):

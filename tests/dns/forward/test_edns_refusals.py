@@ -14,11 +14,11 @@ from svcdns.forward.upstreams import upstream as upstream_module
 from svcdns.forward.upstreams.factory import make
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 
 HANG = 30.0
 NAME = "www.example.org"
-WWW = Ask(key_of(NAME), codes.A, name=wire_of(NAME))
+WWW = Query(key_of(NAME), codes.A, name=wire_of(NAME))
 FORMERR, NOTIMP = 1, 4
 
 

@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 
 from svcdns.cache import entry
 from svcdns.wire import codes
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 
 WWW = ask_for("www.example.com")
 
@@ -280,7 +280,7 @@ def test_whatever_happens_each_is_told_once(
         for what, number, flag in steps:
             if what == "join":
                 upstreams.is_down = flag
-                ask: Ask = ask_for(f"n{number}.example.com", cd=flag)
+                ask: Query = ask_for(f"n{number}.example.com", cd=flag)
                 sky.flights.join(ask, lambda _, joined=joined: told.append(joined))
                 joined += 1
             elif what == "wait":

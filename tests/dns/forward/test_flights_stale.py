@@ -14,7 +14,7 @@ from cached_world import asking, ede_of
 from flights_world import CONFIG, GUARD_SECONDS, NO_REPLY, Sky, address, ask_for, nxdomain, sky_over
 
 from svcdns.cache import entry
-from svcdns.wire.query import Unresolved
+from svcdns.forward.pool import Unresolved
 
 WWW = ask_for("www.example.com")
 

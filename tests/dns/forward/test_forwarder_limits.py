@@ -20,7 +20,7 @@ from svcdns.dns import stats
 from svcdns.dns.forward_link import Errand, replies, send
 from svcdns.forward.forwarder import Limits
 from svcdns.wire import codes
-from svcdns.wire.query import Ask
+from svcdns.wire.query import Query
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_counters_go_back_where_clients_are_gone(office: Office) -> None:
 
 
 def test_counters_go_back_where_a_link_is_full(office: Office) -> None:
-    def sixty_kilobytes(ask: Ask) -> Any:
+    def sixty_kilobytes(ask: Query) -> Any:
         return says(ask, [f'www.example.com. 300 IN TXT "{number:04} {"x" * 240}"' for number in range(230)])
 
     async def test() -> None:

@@ -19,22 +19,23 @@ from svcdns.config.upstream_spec import parse
 from svcdns.forward.upstreams.factory import make
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.wire.key import key_of_wire, wire_of
-from svcdns.wire.query import Ask, Received
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 HANG = 30.0
 SOON = 10.0
 NAME = wire_of("www.example.org.")
-WWW = Ask(key_of_wire(NAME), 1, name=NAME)
+WWW = Query(key_of_wire(NAME), 1, name=NAME)
 TYPE = "application/dns-message"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def exchange(folder: Path, handler: Handler, seconds: float = HANG) -> Received:
+def exchange(folder: Path, handler: Handler, seconds: float = HANG) -> Response:
     """Ask a server of aiohttp (HTTP/1.1 over TLS) whose one page is the handler."""
     certificates = Certificates(folder)
 
-    async def serve_and_ask() -> Received:
+    async def serve_and_ask() -> Response:
         app = web.Application()
         app.router.add_post("/q", handler)
         runner = web.AppRunner(app, shutdown_timeout=0.1)

@@ -17,16 +17,16 @@ from upstreams import HOST, Certificates
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.health import Health
-from svcdns.forward.pool import TRY_SECONDS, Pool
+from svcdns.forward.pool import TRY_SECONDS, Pool, Unresolved
 from svcdns.forward.upstreams import stream
 from svcdns.forward.upstreams.factory import make
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, no_reply
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Ask, Unresolved
+from svcdns.wire.query import Query
 
 HANG = 30.0
-WWW = Ask(key_of("www.example.org"), codes.A, name=wire_of("www.example.org"))
+WWW = Query(key_of("www.example.org"), codes.A, name=wire_of("www.example.org"))
 
 
 @contextmanager

@@ -22,10 +22,11 @@ from upstreams import HOST, Knot, Unbound, free_port
 
 from svcdns.config.sections import ForwardConfig, ForwardZone
 from svcdns.forward.loops import LoopWatch, probe
+from svcdns.forward.pool import Unresolved
 from svcdns.forward.routes import Routes
 from svcdns.wire import codes
 from svcdns.wire.key import MAX_NAME_OCTETS, key_of, key_of_wire
-from svcdns.wire.query import Ask, Unresolved
+from svcdns.wire.query import Query
 
 
 class Front:
@@ -75,7 +76,7 @@ class Front:
             reply.set_rcode(dns.rcode.REFUSED)
         else:
             try:
-                received = await pool.resolve(Ask(key, int(asked.rdtype), name=asked.name.to_wire()))
+                received = await pool.resolve(Query(key, int(asked.rdtype), name=asked.name.to_wire()))
                 to.sendto(data[:2] + received.wire[2:], addr)
                 return
             except Unresolved:

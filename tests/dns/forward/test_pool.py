@@ -17,22 +17,23 @@ from upstreams import Knot, Unbound
 from svcdns.config.sections import POLICIES
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.health import Health
-from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool
+from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool, Unresolved
 from svcdns.forward.upstreams.factory import make
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Ask, Received, Unresolved
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 ROOM = 0.7
 """Seconds that a busy machine may take beside what is promised."""
 HANG = 30.0
 
 
-def ask_for(name: str, rrtype: int = codes.A) -> Ask:
-    return Ask(key_of(name), rrtype, name=wire_of(name))
+def ask_for(name: str, rrtype: int = codes.A) -> Query:
+    return Query(key_of(name), rrtype, name=wire_of(name))
 
 
-def addresses(received: Received) -> list[str]:
+def addresses(received: Response) -> list[str]:
     message = dns.message.from_wire(received.wire)
     return sorted(rdata.to_text() for rrset in message.answer for rdata in rrset)
 
@@ -57,11 +58,11 @@ async def until(condition: Callable[[], object], what: str) -> None:
         await asyncio.sleep(0.01)
 
 
-async def timed(work: Awaitable[Received]) -> tuple[Received | Unresolved, float]:
+async def timed(work: Awaitable[Response]) -> tuple[Response | Unresolved, float]:
     """Return what came of it, and after how many seconds."""
     begun = time.monotonic()
     try:
-        result: Received | Unresolved = await work
+        result: Response | Unresolved = await work
     except Unresolved as failed:
         result = failed
     return result, time.monotonic() - begun
@@ -116,7 +117,7 @@ def test_the_next_one_is_asked_after_a_refusal(behaviour: str, unbound: Unbound)
     async def run() -> None:
         async with pool_of(bad, unbound) as pool:
             received, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(received, Received)
+            assert isinstance(received, Response)
             if behaviour in ("servfail", "refused"):
                 assert addresses(received) == ["192.0.2.1"]
                 assert bad.count == 1
@@ -135,7 +136,7 @@ def test_one_without_a_reply_costs_one_try_and_later_nothing(behaviour: str, unb
         async with pool_of(bad, unbound, interval=HANG) as pool:
             for number in range(3):
                 received, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-                assert isinstance(received, Received)
+                assert isinstance(received, Response)
                 assert addresses(received) == ["192.0.2.1"]
                 if number < 2:
                     assert TRY_SECONDS - 0.1 <= seconds < TRY_SECONDS + ROOM
@@ -154,7 +155,7 @@ def test_two_dead_and_one_alive_answer_within_two_tries(unbound: Unbound) -> Non
     async def run() -> None:
         async with pool_of(one, other, unbound) as pool:
             received, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(received, Received)
+            assert isinstance(received, Response)
             assert addresses(received) == ["192.0.2.1"]
             assert seconds < 2 * TRY_SECONDS + ROOM
 
@@ -231,7 +232,7 @@ def test_a_lost_packet_costs_a_try_and_not_the_answer() -> None:
             await until(lambda: lossy.count == 1, "the packet that is lost")
             lossy.behaviour = "answers"
             received, seconds = await under_way
-            assert isinstance(received, Received)
+            assert isinstance(received, Response)
             assert addresses(received) == ["192.0.2.7"]
             assert seconds < TRY_SECONDS + ROOM
             assert pool.upstreams[0].up
@@ -302,7 +303,7 @@ def test_an_upstream_that_comes_into_the_pool_meanwhile_is_asked(unbound: Unboun
             before, pool.upstreams = pool.upstreams, other.upstreams
             received, seconds = await under_way
             pool.upstreams = before
-            assert isinstance(received, Received)
+            assert isinstance(received, Response)
             assert seconds < TRY_SECONDS + ROOM
 
     with Misbehaving("silent") as dead:
@@ -381,7 +382,7 @@ def test_all_are_down_but_still_asked() -> None:
             assert pool.is_down
             silent.behaviour = "answers"
             received, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(received, Received)
+            assert isinstance(received, Response)
             assert seconds < TRY_SECONDS + ROOM
             assert not pool.is_down
 
@@ -406,7 +407,7 @@ def test_slow_names_do_not_take_an_upstream_down(caplog: pytest.LogCaptureFixtur
         pool = Pool(".", [health])
         slow = [asyncio.ensure_future(timed(pool.resolve(ask_for(f"slow.n{n}")))) for n in range(20)]
         while not all(one.done() for one in slow):
-            assert isinstance(await pool.resolve(ask_for("web.example.org")), Received)
+            assert isinstance(await pool.resolve(ask_for("web.example.org")), Response)
             await asyncio.sleep(0.01)
         assert health.failed == 60
         assert not came_back, "it was never down"
@@ -441,7 +442,7 @@ def test_many_at_once_while_one_upstream_is_dead(unbound: Unbound) -> None:
         async with pool_of(dead, unbound) as pool:
             work = (timed(pool.resolve(ask_for("web.example.org"))) for _ in range(300))
             for received, seconds in await asyncio.gather(*work):
-                assert isinstance(received, Received)
+                assert isinstance(received, Response)
                 assert seconds < 2 * TRY_SECONDS + 2 * ROOM
 
     with Misbehaving("silent") as dead:

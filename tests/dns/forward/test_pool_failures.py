@@ -17,18 +17,19 @@ from upstreams import free_port
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.health import Health
-from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool
+from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool, Unresolved
 from svcdns.forward.upstreams.factory import make
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Ask, Received, Unresolved
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 ROOM = 0.7
 HANG = 30.0
 
 
-def ask_for(name: str) -> Ask:
-    return Ask(key_of(name), codes.A, name=wire_of(name))
+def ask_for(name: str) -> Query:
+    return Query(key_of(name), codes.A, name=wire_of(name))
 
 
 class Failing(Misbehaving):
@@ -237,7 +238,7 @@ def test_refused_connections_wait_for_the_upstream_to_come_back() -> None:
             assert not under_way.done()
             await asyncio.to_thread(server.start)
             begun = time.monotonic()
-            assert isinstance(await under_way, Received)
+            assert isinstance(await under_way, Response)
             assert time.monotonic() - begun < TRY_SECONDS + ROOM
 
     with Misbehaving() as server:

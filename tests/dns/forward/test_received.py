@@ -33,8 +33,7 @@ from upstream_messages import (
     spoilt,
 )
 
-from svcdns.wire.query import Ask
-from svcdns.wire.query_message import message
+from svcdns.wire.query import Query
 from svcdns.wire.response import Garbage, read
 
 A_REPLY_TEXT = f"{NAME} 300 IN A 192.0.2.1"
@@ -48,7 +47,7 @@ END = 12 + len(ask_for().name) + 4
 @pytest.mark.parametrize("do", [False, True])
 @pytest.mark.parametrize("cd", [False, True])
 def test_the_query_is_what_a_resolver_sends(do: bool, cd: bool) -> None:
-    parsed = dns.message.from_wire(message(ask_for(do=do, cd=cd), 7))
+    parsed = dns.message.from_wire(encode_query(ask_for(do=do, cd=cd), 7))
     assert parsed.id == 7 and parsed.question[0].to_text() == f"{NAME} IN A"
     assert parsed.flags == dns.flags.RD | (dns.flags.CD if cd else 0)
     assert parsed.edns == 0 and parsed.payload == 1232 and parsed.options == ()
@@ -56,13 +55,13 @@ def test_the_query_is_what_a_resolver_sends(do: bool, cd: bool) -> None:
 
 
 def test_a_query_without_edns_has_no_opt() -> None:
-    parsed = dns.message.from_wire(message(ask_for(do=True), 7, edns=False))
+    parsed = dns.message.from_wire(encode_query(ask_for(do=True), 7, edns=False))
     assert parsed.edns == -1 and not parsed.additional
 
 
 def test_a_query_of_an_ask_without_a_name_on_the_wire_spells_its_key() -> None:
-    ask = Ask(ask_for().key, 1)
-    assert message(ask, 7) == message(ask_for(), 7)
+    ask = Query(ask_for().key, 1)
+    assert encode_query(ask, 7) == encode_query(ask_for(), 7)
     assert read(A_REPLY, ask, IDENT).counts == (1, 0, 0)
 
 
@@ -269,13 +268,13 @@ def test_a_message_full_of_pointers_is_read_in_linear_time() -> None:
 
 
 @given(replies())
-def test_whatever_dnspython_writes_is_accepted(made: tuple[Message, Ask]) -> None:
+def test_whatever_dnspython_writes_is_accepted(made: tuple[Message, Query]) -> None:
     agree(read(made[0].to_wire(max_size=65535), made[1], IDENT))
 
 
 @given(spoilt())
 @settings(max_examples=400)
-def test_spoilt_octets_are_garbage_or_agreed_on(made: tuple[bytes, Ask]) -> None:
+def test_spoilt_octets_are_garbage_or_agreed_on(made: tuple[bytes, Query]) -> None:
     try:
         found = read(*made, IDENT)
     except Garbage:

@@ -16,10 +16,11 @@ from routes_world import LOOK, answer, ask_for, running, until, upstreams
 from upstreams import Knot, Unbound
 
 from svcdns.config.sections import Endpoint, ForwardConfig, ForwardZone
+from svcdns.forward.pool import Unresolved
 from svcdns.forward.routes import Routes
 from svcdns.wire import codes
 from svcdns.wire.key import key_of
-from svcdns.wire.query import Received, Unresolved
+from svcdns.wire.response import Response
 
 # Zones
 
@@ -300,7 +301,7 @@ def test_stop_with_questions_under_way() -> None:
         work = [asyncio.ensure_future(pool.resolve(ask_for(f"n{n}"))) for n in range(5)]
         await until(lambda: silent.count >= 5, "the queries")
         await routes.stop()
-        results: list[Received | BaseException] = await asyncio.gather(*work, return_exceptions=True)
+        results: list[Response | BaseException] = await asyncio.gather(*work, return_exceptions=True)
         assert all(isinstance(one, Unresolved) for one in results)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

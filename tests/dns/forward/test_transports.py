@@ -23,7 +23,8 @@ from svcdns.config.upstream_spec import parse
 from svcdns.forward.upstreams import stream
 from svcdns.forward.upstreams.factory import make
 from svcdns.forward.upstreams.upstream import NoReply, Upstream
-from svcdns.wire.query import Ask, Received
+from svcdns.wire.query import Query
+from svcdns.wire.response import Response
 
 HANG = 30.0
 """Seconds: an upstream that is well answers sooner."""
@@ -48,10 +49,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
-def ask_for(name: str, rrtype: str = "A", **flags: bool) -> Ask:
+def ask_for(name: str, rrtype: str = "A", **flags: bool) -> Query:
     wire = dns.name.from_text(name).to_wire()
     assert wire is not None
-    return Ask(
+    return Query(
         b"".join(reversed(wire.lower().split(b"."))), dns.rdatatype.from_text(rrtype), name=wire, **flags
     )
 
@@ -92,22 +93,22 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def exchange(text: str, *asks: Ask, seconds: float = HANG, ca: Path | None = None) -> list[Received]:
+def exchange(text: str, *asks: Query, seconds: float = HANG, ca: Path | None = None) -> list[Response]:
     """Ask one after the other."""
 
-    async def ask_all() -> list[Received]:
+    async def ask_all() -> list[Response]:
         async with upstream(text, ca) as made:
             return [await made.exchange(ask, seconds) for ask in asks]
 
     return run(ask_all())
 
 
-def data_of(received: Received) -> list[str]:
+def data_of(received: Response) -> list[str]:
     parsed = dns.message.from_wire(received.wire)
     return sorted(rdata.to_text() for rrset in parsed.answer for rdata in rrset)
 
 
-def no_reply(text: str, seconds: float, ca: Path | None = None, ask: Ask = WWW) -> tuple[str, float]:
+def no_reply(text: str, seconds: float, ca: Path | None = None, ask: Query = WWW) -> tuple[str, float]:
     """Return why there was none, and after how many seconds."""
 
     async def ask_one() -> tuple[str, float]:
@@ -158,7 +159,7 @@ def test_knot_answers_over_udp_and_tcp(need: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_at_once(unbound: Unbound, kind: str) -> None:
-    async def ask_many() -> list[Received]:
+    async def ask_many() -> list[Response]:
         async with upstream(text_of(unbound, kind), unbound.ca) as made:
             names = ("www", "mail", "many", "short", "nowhere")
             # No more than a server's receive buffer holds: over UDP nobody sends again.
@@ -263,7 +264,7 @@ def test_other_rcodes_are_replies(behaviour: str) -> None:
 
 
 def test_spoofed_replies_are_counted_and_not_taken() -> None:
-    async def ask_spoofed() -> tuple[Received, int]:
+    async def ask_spoofed() -> tuple[Response, int]:
         async with upstream(server.address) as made:
             return await made.exchange(ask_for("www.example.org.", "TXT"), HANG), made.garbage
 
@@ -492,7 +493,7 @@ def test_many_at_once_cost_a_socket_each_and_no_more() -> None:
             for task in tasks[::2]:
                 task.cancel()
             replies = await asyncio.gather(*tasks, return_exceptions=True)
-            assert sum(isinstance(reply, Received) for reply in replies) == 100
+            assert sum(isinstance(reply, Response) for reply in replies) == 100
 
     with Misbehaving("slow", seconds=0.5) as server:
         run(ask_and_cancel())
