@@ -33,7 +33,7 @@ from upstream_messages import (
     spoilt,
 )
 
-from svcdns.wire.query import Query
+from svcdns.wire.query import Query, encode_query
 from svcdns.wire.response import Garbage, read
 
 A_REPLY_TEXT = f"{NAME} 300 IN A 192.0.2.1"
