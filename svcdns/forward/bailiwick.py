@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from svcdns.cache import entry
+from svcdns.cache.entry import CacheEntry
 from svcdns.dns import authority
 from svcdns.dns.lookup_result import Case
 from svcdns.dns.view import View, ZoneTable
@@ -58,11 +58,11 @@ class Border:
         """Say whether a zone (its key) has upstreams of its own."""
         return key in self._elsewhere
 
-    def crossing(self, ask: Query, stored: bytes) -> list[bytes]:
+    def crossing(self, ask: Query, entry: CacheEntry) -> list[bytes]:
         """Return the targets of a packed reply's CNAMEs up to the first across the border, [] if none is."""
-        if ask.rrtype in (codes.CNAME, codes.ANY) or entry.rcode(stored) not in _SAYS_SOMETHING:
+        if ask.rrtype in (codes.CNAME, codes.ANY) or entry.rcode not in _SAYS_SOMETHING:
             return []
-        targets = [target for target, _ in chain_targets(stored, ask.name)]
+        targets = [target for target, _ in chain_targets(entry, ask.name)]
         if not targets:
             return []
         with self.view() as view:

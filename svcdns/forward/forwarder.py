@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 
-from svcdns.cache import entry
+from svcdns.cache.entry import CacheEntry, decode
 from svcdns.cache.store import now
 from svcdns.dns import stats
 from svcdns.dns.access import EVERYBODY, NAMES
@@ -245,30 +245,30 @@ class Forwarder:
 
     def _reply(self, waiting: _Waiting, stored: bytes) -> None:
         frame, draft = waiting.frame, waiting.draft
-        ede = entry.ede(stored)
-        if ede in (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN):
+        entry = decode(stored)
+        if entry.ede in (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN):
             self._counters.slots[stats.STALE_ANSWERS] += 1
-        if frame.tcp and entry.is_truncated(stored):
+        if frame.tcp and entry.is_truncated:
             # Over TCP there is nothing left to try, so a part would be taken for the whole.
             text = "the answer is too long for UDP, and no upstream gave it over TCP"
             reply = unresolved(frame, draft, codes.EDE_NO_REACHABLE_UPSTREAM, text)
-        elif targets := self._border.crossing(waiting.ask, stored):
-            self._go_on(waiting, stored, targets)
+        elif targets := self._border.crossing(waiting.ask, entry):
+            self._go_on(waiting, entry, targets)
             return
         elif draft.chain:
-            reply = continued(frame, draft, waiting.ask, stored, now())
+            reply = continued(frame, draft, waiting.ask, entry, now())
             reply = above_ours(reply, waiting.view_table, waiting.ask.key)
         else:
-            reply = entry.reply(stored, now(), frame)
+            reply = entry.reply(now(), frame)
             reply = above_ours(reply, waiting.view_table, waiting.ask.key)
-        self._give(waiting, reply, is_nodata=not draft.chain and entry.is_nodata(stored))
+        self._give(waiting, reply, is_nodata=not draft.chain and entry.is_nodata)
 
-    def _go_on(self, waiting: _Waiting, stored: bytes, targets: list[bytes]) -> None:
+    def _go_on(self, waiting: _Waiting, entry: CacheEntry, targets: list[bytes]) -> None:
         """Go on where upstreams lead across the border, to the last of these targets."""
         frame, draft = waiting.frame, waiting.draft
         assert draft.outside is not None
         ours_first = draft.authoritative and bool(draft.chain)
-        lead_back(draft, draft.outside, targets, entry.records(stored, now()).ttl, frame.end)
+        lead_back(draft, draft.outside, targets, entry.records(now()).ttl, frame.end)
         draft.outside = None
         with self._border.view() as view:
             if view is not None and self._may_have(waiting.errand, view, targets[-1]):

@@ -21,7 +21,7 @@ import dns.rrset
 import lmdb
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.no_reply import HAND_OVER, SILENCE
+from svcdns.dns.no_reply import Answer
 from svcdns.dns.stats import UDP, Stats
 from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
 from svcdns.store.environment import open_store
@@ -142,12 +142,10 @@ class World:
         with self.writing() as txn:
             txn.put(SERVING, encode_serving(serving), db=self.store.tables.meta)
 
-    def raw(self, packet: bytes, transport: int = UDP) -> bytes | None:
-        """Ask with any octets; None is silence."""
+    def raw(self, packet: bytes, transport: int = UDP) -> Answer:
+        """Ask with any octets."""
         with self.snapshots.begin() as snapshot:
-            reply = self.answerer.answer(packet, snapshot, transport)
-        assert reply is not HAND_OVER, "nothing is forwarded"
-        return None if reply is SILENCE else reply
+            return self.answerer.answer(packet, snapshot, transport)
 
     def ask(
         self, name: str, rrtype: str = "A", *, edns: int | None = None, transport: int = UDP, **more: object
@@ -157,7 +155,7 @@ class World:
         for word, value in more.items():
             setattr(query, word, value)
         reply = self.raw(query.to_wire(), transport)
-        assert reply is not None
+        assert isinstance(reply, bytes)
         message = dns.message.from_wire(reply)
         assert message.id == query.id
         assert message.flags & dns.flags.QR

@@ -167,7 +167,7 @@ def test_any_name(
     reply = shared_world.raw(packet)
     check(packet, reply, UDP)
     assert shared_world.counters.slots[stats.PANICS] == panics
-    if reply is not None:
+    if isinstance(reply, bytes):
         if reply[2] & 0x78 != UPDATE:  # which dnspython reads in another way
             dns.message.from_wire(reply)
         if len(name) > 255:
