@@ -20,7 +20,7 @@ from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, inv
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.managed_fields import Authorship
 from svcdns.objects.validation import validate
-from svcdns.wire.key import MAX_NAME_OCTETS
+from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import addresses
 from .derive import apply
