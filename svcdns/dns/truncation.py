@@ -16,16 +16,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import random
 
-from svcdns.names.packed import POINTER, Section
+from svcdns.names.packed import Section
 from svcdns.wire import codes, header
+from svcdns.wire.name import label_offsets
 from svcdns.wire.reply import Sections
 
 from .draft import Draft
 
 _NAME_IN_RDATA = {codes.NS: 0, codes.MX: 2, codes.SRV: 6}
 """Where the name stands in the RDATA of the types that bring additional RRs."""
-_RDATA_AT = 12
 _SMALLEST_RR = 16
+"""Octets of an A whose owner is a pointer."""
+_RDATA_AT = header.POINTED_RR
+_LENGTH_AT = _RDATA_AT - 2
+"""Where the size of the RDATA stands in an RR whose owner is a pointer."""
 
 
 def fit(draft: Draft, at: int, room: int) -> Sections:
@@ -55,8 +59,8 @@ def _answers(draft: Draft, sections: Sections, room: int) -> None:
         sections.truncated = True
     elif draft.section is not None:
         count, octets = rotated(draft.section, room - len(sections.answers))
-        if draft.owner != POINTER:
-            octets = b"".join(draft.owner + rr[2:] for rr in short_owner_rrs(octets))
+        if draft.owner != header.QUESTION_NAME:
+            octets = b"".join(draft.owner + rr[header.POINTER_OCTETS :] for rr in short_owner_rrs(octets))
         sections.answers += octets
         sections.answer_count += count
         sections.truncated = count < draft.section.count
@@ -108,7 +112,7 @@ def short_owner_rrs(octets: bytes) -> Iterator[bytes]:
     """Split RRs whose owners are pointers."""
     at = 0
     while at < len(octets):
-        end = at + _RDATA_AT + int.from_bytes(octets[at + 10 : at + 12])
+        end = at + _RDATA_AT + int.from_bytes(octets[at + _LENGTH_AT : at + _RDATA_AT])
         yield octets[at:end]
         at = end
 
@@ -117,11 +121,9 @@ def full_owner_rrs(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Split RRs whose owners are spelt in full; yield each owner and what follows it."""
     at = 0
     while at < len(octets):
-        start = at
-        while size := octets[at]:
-            at += 1 + size
-        at += 1
-        end = at + 10 + int.from_bytes(octets[at + 8 : at + 10])
+        start, at = at, label_offsets(octets, at)[-1] + 1
+        _, _, _, rdata_octets = header.RR.unpack_from(octets, at)
+        end = at + header.RR.size + rdata_octets
         yield octets[start:at], octets[at:end]
         at = end
 

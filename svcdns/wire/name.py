@@ -34,11 +34,10 @@ class BadName(ValueError):
     """What is no domain name, as text or on the wire; the text says why."""
 
 
-def label_offsets(name: bytes) -> list[int]:
-    """Return the offsets of the labels of a name that is spelt in full, and that of its root."""
-    at = 0
-    offsets = [0]
-    while size := name[at]:
+def label_offsets(octets: bytes, at: int = 0) -> list[int]:
+    """Return the offsets of the labels, the root's included, of a name that is spelt in full."""
+    offsets = [at]
+    while size := octets[at]:
         at += 1 + size
         offsets.append(at)
     return offsets
