@@ -164,7 +164,7 @@ class FastPath:
         place_slot = transport * stats.PROTOCOL_STRIDE + STATS_ZONE[zone.kind] * stats.ZONE_STRIDE
         if row is not None:
             # 6. The RRset: where its type stands among the row's types says which entry is its own.  Types
-            # begin at even offsets: what is found at an odd one is the end of one and the beginning of the next.
+            # begin at even offsets: at an odd one stand the end of one type and the beginning of the next.
             entries = _TYPES_AT + 2 * row[1]
             found = row.find(packet[at + 1 : at + 3], _TYPES_AT, entries)
             if found > 0 and not found & 1:

@@ -18,14 +18,15 @@ from random import random
 
 from svcdns.names.packed import Section
 from svcdns.wire import codes, header
-from svcdns.wire.name import label_offsets
+from svcdns.wire.name import name_end
 from svcdns.wire.reply import Sections
 
 from .draft import Draft
 
 _NAME_IN_RDATA = {codes.NS: 0, codes.MX: 2, codes.SRV: 6}
 """Where the name stands in the RDATA of the types that bring additional RRs."""
-_SMALLEST_RR = 16
+_RR_OCTETS = header.RR.size
+_SMALLEST_RR = header.POINTED_RR + 4
 """Octets of an A whose owner is a pointer."""
 _RDATA_AT = header.POINTED_RR
 _LENGTH_AT = _RDATA_AT - 2
@@ -121,9 +122,8 @@ def full_owner_rrs(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Split RRs whose owners are spelt in full; yield each owner and what follows it."""
     at = 0
     while at < len(octets):
-        start, at = at, label_offsets(octets, at)[-1] + 1
-        _, _, _, rdata_octets = header.RR.unpack_from(octets, at)
-        end = at + header.RR.size + rdata_octets
+        start, at = at, name_end(octets, at)
+        end = at + _RR_OCTETS + int.from_bytes(octets[at + header.RDLENGTH_AT : at + _RR_OCTETS])
         yield octets[start:at], octets[at:end]
         at = end
 
