@@ -256,7 +256,7 @@ def plain_reply(
     without.  It says what CacheEntry.reply says, and is None for what isn't fresh, for what has no room, and
     for what needs an OPT of its own.
     """
-    at, fresh_until, _, code, why, answers, others, more, _, _, rotated_at, rotated, stride, marks = _read(
+    at, fresh_until, _, code, why, answers, others, more, _, _, start_at, octets, stride, marks = _read(
         stored
     )
     count = answers + others + more
@@ -269,7 +269,7 @@ def plain_reply(
     if now != at and not marks & (_STALE | _FAILURE):
         body = _aged(body, _ttl_offsets(stored, count), fresh_until - now)
     if stride:
-        body = _rotated(body, rotated_at, rotated, stride)
+        body = _rotated(body, start_at, octets, stride)
     if our_opt:
         more += 1
     head = _message_header(packet[:2], flags | code, 1, answers, others, more)
@@ -286,41 +286,41 @@ def name_and_type(key: bytes) -> tuple[bytes, int]:
     return key[:-3], int.from_bytes(key[-3:-1])
 
 
-def pack(received: Response, now: int, config: CacheConfig) -> bytes:
+def pack(response: Response, now: int, config: CacheConfig) -> bytes:
     """Return the stored form of an upstream's reply.
 
     One that must not be kept (no lifetime, truncated) has it too, for those who wait for it, and is not
     fresh from the beginning; its TTLs are 0.
     """
-    wire, end, ttl_at = received.wire, received.end, received.ttl_at
-    rr_ends = [at + 6 + int.from_bytes(wire[at + 4 : at + 6]) for at in ttl_at]
-    types = [int.from_bytes(wire[at - 4 : at - 2]) for at in ttl_at]
-    answers, authority = received.counts[0], sum(received.counts[:2])
+    wire, end, ttl_at = response.wire, response.end, response.ttl_at
+    rr_ends = [_rr_end(wire, at) for at in ttl_at]
+    types = [header.TYPE_CLASS.unpack_from(wire, at - header.TTL_AT)[0] for at in ttl_at]
+    answers, authority = response.counts[0], sum(response.counts[:2])
     flags = 0
-    if received.truncated:
+    if response.truncated:
         flags |= _TRUNCATED
-    if received.rcode == codes.NOERROR and not received.answered:
+    if response.rcode == codes.NOERROR and not response.answered:
         flags |= _NODATA
     if codes.CNAME in types[:answers]:
         flags |= _HAS_CNAME
-    if received.answered and set(types[answers:authority]) == {codes.NS}:
+    if response.answered and set(types[answers:authority]) == {codes.NS}:
         flags |= _SPARE_AUTHORITY
 
-    is_negative = received.rcode == codes.NXDOMAIN or bool(flags & _NODATA)
+    is_negative = response.rcode == codes.NXDOMAIN or bool(flags & _NODATA)
     longest = config.max_negative_ttl if is_negative else config.max_ttl
-    lifetime = 0 if received.truncated else min(received.lifetime or 0, longest)
+    lifetime = 0 if response.truncated else min(response.lifetime or 0, longest)
     body = _aged(wire[end:], [at - end for at in ttl_at], lifetime)
 
     fresh_until = now + lifetime
-    may_be_stale = lifetime and received.rcode in (codes.NOERROR, codes.NXDOMAIN)
+    may_be_stale = lifetime and response.rcode in (codes.NOERROR, codes.NXDOMAIN)
     ends = [0, *(rr_end - end for rr_end in rr_ends)]
     head = _HEADER.pack(
         now,
         fresh_until,
         fresh_until + config.stale if may_be_stale else fresh_until,
-        received.rcode,
-        _NO_EDE if received.ede is None else received.ede,
-        *received.counts,
+        response.rcode,
+        _NO_EDE if response.ede is None else response.ede,
+        *response.counts,
         ends[answers],
         ends[authority],
         *_addresses(bytes(body), ends[: answers + 1]),
@@ -364,6 +364,12 @@ def _ttl_offsets(stored: bytes, count: int) -> tuple[int, ...]:
     return struct.unpack_from(f">{count}H", stored, _OCTETS)
 
 
+def _rr_end(octets: bytes, ttl_at: int) -> int:
+    """Return the end of the RR whose TTL stands at this offset."""
+    rdata_at = ttl_at + header.TTL_TO_RDATA
+    return rdata_at + int.from_bytes(octets[rdata_at - 2 : rdata_at])
+
+
 def _aged(body: bytes | bytearray, offsets: Sequence[int], ttl: int) -> bytearray:
     """Return the body with this TTL at these offsets."""
     aged = bytearray(body)
@@ -389,7 +395,7 @@ def _whole_rrs(stored: bytes, start: int, count: int, room: int) -> tuple[int, i
     def end(number: int) -> int:
         at = _OCTETS + 2 * number
         ttl_at = stored[at] << 8 | stored[at + 1]
-        return ttl_at + 6 + int.from_bytes(stored[start + ttl_at + 4 : start + ttl_at + 6])
+        return _rr_end(stored, start + ttl_at) - start
 
     taken = bisect_right(range(count), room, key=end)
     return taken, end(taken - 1) if taken else 0

@@ -15,9 +15,9 @@ class State(Enum):
     HIT = auto()
     """The name has RRs of this type."""
     CNAME = auto()
-    """The name has a CNAME: look on at its target."""
+    """The name has a CNAME: follow it to its target."""
     DNAME = auto()
-    """A name above has a DNAME: rewrite the name and look on (RFC 6672)."""
+    """A name above has a DNAME: rewrite the name and follow it (RFC 6672)."""
     DELEGATION = auto()
     """The name, or one above it, is delegated."""
     NODATA = auto()

@@ -1,7 +1,7 @@
 """Reading an upstream's reply: is it one to our question, is it whole, how long may it be kept.
 
-What is accepted will be stored and handed to clients as it is, so `read` looks at every octet that a
-client's parser will follow:
+What is accepted will be stored and handed to clients as it is, so `read` checks every octet that a client's
+parser will follow:
 
 * QR, opcode, ID, and one question that equals ours (RFC 5452 section 9.1);
 * every name ends within the message, has at most 255 octets, and its pointers go strictly back to what
