@@ -15,13 +15,13 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import conftest_registry
 import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+from toolbox import registry_harness
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.dns.answer import Answerer
@@ -70,7 +70,7 @@ def service(
     name: str = "web", *, ns: str = "default", notes: dict[str, str] | None = None, **spec: Any
 ) -> Object:
     """A Service that selects `app=NAME`; without `ports` it has http, 80 -> 8080; `notes` are annotations."""
-    body = conftest_registry.service(name, **spec)
+    body = registry_harness.service(name, **spec)
     body["metadata"]["annotations"] = notes or {}
     return SERVICE, ns, body
 
@@ -92,7 +92,7 @@ def pod(
     phase: str = "",
     **spec: Any,
 ) -> Object:
-    body = conftest_registry.pod(name, ips[0], app, ready, **spec)
+    body = registry_harness.pod(name, ips[0], app, ready, **spec)
     body["status"]["podIPs"] = [{"ip": ip} for ip in ips]
     if phase:
         body["status"]["phase"] = phase
@@ -244,7 +244,7 @@ class World:
         self.answerer = Answerer(self.counters, udp_size=size, identity="worker-0")
         self._stack = AsyncExitStack()
         self._runner = asyncio.Runner()
-        started = conftest_registry.started(self.folder, configuration)
+        started = registry_harness.started(self.folder, configuration)
         self.registry: Registry = self.run(self._stack.enter_async_context(started)).registry
         self.snapshots = Snapshots(self.registry.store)
 
@@ -326,7 +326,7 @@ class World:
     @asynccontextmanager
     async def listening(self, *transfer_to: str) -> AsyncIterator[tuple[str, int]]:
         """Answer on a UDP and a TCP socket of one port of the loopback; yield (host, port)."""
-        from listening import listening
+        from behaviour.listening import listening
 
         networks = tuple(map(ip_network, transfer_to))
         try:

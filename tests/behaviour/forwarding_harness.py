@@ -1,6 +1,6 @@
 """A world that forwards: a worker's listeners, the link and the forwarder, in one loop, on real sockets.
 
-Its upstreams are servers of their own (tests/upstreams.py), its cache is a real one.
+Its upstreams are servers of their own (toolbox/upstreams.py), its cache is a real one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import dns.message
-from cluster_world import Reply, World, config, question
-from listening import ask_tcp, ask_udp, sockets
-from misbehaving import Misbehaving
+from behaviour.cluster_harness import Reply, World, config, question
+from behaviour.listening import ask_tcp, ask_udp, sockets
+from toolbox.misbehaving import Misbehaving
 
 from svcdns.cache.store import Cache
 from svcdns.config.sections import AclConfig, CacheConfig, Config, ForwardConfig

@@ -13,7 +13,21 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
-from cached_world import ALIAS, CONFIG, FLAGS, NAME, NOW, SOA, A, ask, asking, ede_of, received, rrsets, texts
+from toolbox.cached_replies import (
+    ALIAS,
+    CONFIG,
+    FLAGS,
+    NAME,
+    NOW,
+    SOA,
+    A,
+    ask,
+    asking,
+    ede_of,
+    received,
+    rrsets,
+    texts,
+)
 
 from svcdns.cache import entry
 from svcdns.wire import codes, edns

@@ -18,9 +18,9 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
-from cached_world import CONFIG, FLAGS, NAME, NOW, SOA, ask, asking, ede_of, received, rrsets, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toolbox.cached_replies import CONFIG, FLAGS, NAME, NOW, SOA, ask, asking, ede_of, received, rrsets, texts
 
 from svcdns.cache import entry
 from svcdns.wire import codes, edns

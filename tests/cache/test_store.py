@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import random
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cache_world import reading`
-
-from cache_world import OCTETS, data_file, filled, key, reading
+from cache.store_processes import OCTETS, data_file, filled, key, reading
 
 from svcdns.cache.store import Cache, CacheReader
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cache_world import reading`
-
-from cache_world import KEYS, OCTETS, data_file, filled, is_whole, key, program, reading, value
+from cache.store_processes import KEYS, OCTETS, data_file, filled, is_whole, key, program, reading, value
 
 from svcdns.cache import generations
 from svcdns.cache import store as cache_module

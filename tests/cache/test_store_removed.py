@@ -5,15 +5,11 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cache_world import reading`
-
-from cache_world import OCTETS, data_file, filled, key, reading
+from cache.store_processes import OCTETS, data_file, filled, key, reading
 
 from svcdns.cache.store import Cache
 

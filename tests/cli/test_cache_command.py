@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from running import SOURCE, RunningServer
+from toolbox.running_server import SOURCE, RunningServer
 
 from svcdns.cli import cache
 from svcdns.cli.refused import Refused

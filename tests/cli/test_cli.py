@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import SOURCE, RunningServer
+from toolbox.running_server import SOURCE, RunningServer
 
 
 def svcdns(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import SOURCE, RunningServer
+from toolbox.running_server import SOURCE, RunningServer
 
 from svcdns.api.client_resolv_conf import addresses_for, listens_on_all, text
 from svcdns.config.sections import Endpoint

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from running import SOURCE
+from toolbox.running_server import SOURCE
 
 from svcdns.cli import certificates
 from svcdns.config.load import from_json, load, to_json

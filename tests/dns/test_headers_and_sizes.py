@@ -10,7 +10,7 @@ import dns.message
 import dns.rcode
 import dns.rdataclass
 import pytest
-from dns_world import World, Z, lines, rrset
+from toolbox.answerer_harness import World, Z, lines, rrset
 
 from svcdns.dns import stats
 from svcdns.dns.answer import Answerer
@@ -268,7 +268,7 @@ def test_udp_size_is_the_configured_one(shared_world: World) -> None:
 
 def test_mx_target_names_compress_too(world: World) -> None:
     zone = world.file_zone("example.org")
-    from dns_world import glue
+    from toolbox.answerer_harness import glue
 
     mail = [f"mail-{n}.a-rather-long-subdomain.example.org" for n in range(9)]
     extra = tuple(glue(name, "A", f"192.0.2.{n}") for n, name in enumerate(mail))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from objects.apply_world import PORT_80, PORT_81, World, port, service
+from objects.apply_harness import PORT_80, PORT_81, World, port, service
 
 from svcdns.objects import kinds, managed_fields
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest_registry import Running
+from toolbox.registry_harness import Running
 
 from svcdns.objects.kinds import EVENT, POD
 from svcdns.objects.selectors import FieldSelector

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import RunningServer
+from toolbox.running_server import RunningServer
 
 from svcdns.config.load import load
 from svcdns.server import preflight

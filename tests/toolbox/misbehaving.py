@@ -23,7 +23,7 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-from upstreams import HANG_SECONDS, HOST, Certificates, free_port
+from toolbox.upstreams import HANG_SECONDS, HOST, Certificates, free_port
 
 BEHAVIOURS = (
     "answers",  # A 192.0.2.7, AAAA 2001:db8::7, TXT "upstream", TTL 60; NODATA for other types

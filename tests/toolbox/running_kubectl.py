@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from running import GUARD_SECONDS
+from toolbox.waiting import GUARD_SECONDS
 
 AGE = re.compile(r"^(\d+[dhms])+$|^<invalid>$")
 """What stands in a column AGE; <invalid> is an age below zero, when the clock steps."""

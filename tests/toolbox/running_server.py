@@ -19,36 +19,24 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from dns import query as dns_query
 from dns.message import Message, make_query
 from dns.rdataclass import CH
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.server.counters import FILE, WRITER, Counters
 
-SOURCE = Path(__file__).resolve().parent.parent
+SOURCE = Path(__file__).resolve().parents[2]
 """Where the package stands: what is tested is this tree, installed or not."""
 
-GUARD_SECONDS = 60.0
-"""Against hanging only: no test is about how long something takes."""
-
-
-T = TypeVar("T")
-
-
-def wait_for(condition: Callable[[], T], what: str = "condition", seconds: float = GUARD_SECONDS) -> T:
-    """Return the condition's first true value; raises AssertionError when it never comes."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"gave up waiting for {what}"
-        time.sleep(0.01)
-    return value
+PYTHONPATH = os.pathsep.join((str(SOURCE), str(SOURCE / "tests")))
+"""For a process of a test that imports the package and what stands in tests/."""
 
 
 @dataclass(frozen=True)

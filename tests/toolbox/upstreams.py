@@ -30,7 +30,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from running import wait_for
+from toolbox.waiting import wait_for
 
 from svcdns.cli import certificates
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from running import GUARD_SECONDS, RunningServer
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -18,7 +18,7 @@ import pytest
 from dns.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from upstream_messages import (
+from toolbox.upstream_messages import (
     IDENT,
     NAME,
     SOA,

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import dns.rdatatype
 import pytest
-from upstream_messages import NAME, agree, ask_for, pointer, raw, received, reply, rr, rrset
+from toolbox.upstream_messages import NAME, agree, ask_for, pointer, raw, received, reply, rr, rrset
 
 from svcdns.wire.response import Garbage
 

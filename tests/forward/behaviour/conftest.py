@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from running import RunningServer
-from upstreams import Unbound
-
-sys.path.insert(0, str(Path(__file__).parent))
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
 
 
 @pytest.fixture(scope="module")

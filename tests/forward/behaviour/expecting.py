@@ -8,7 +8,8 @@ from typing import Any
 
 from dns import edns, flags, rcode
 from dns.message import Message
-from running import RunningServer, wait_for
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
 
 WEB = {
     "kind": "Service",

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from expecting import SERVICES, WEB, WEB_NAME, data, errors, has, said
-from running import RunningServer, wait_for
-from upstreams import Unbound
+from forward.behaviour.expecting import SERVICES, WEB, WEB_NAME, data, errors, has, said
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 ZONE = """\
 $ORIGIN own.test.

@@ -8,10 +8,20 @@ import threading
 from typing import Any
 
 from dns.flags import Flag
-from expecting import data, errors, has, kill_forwarder, metric, said, to, wait_for_forwarder
-from misbehaving import Misbehaving
-from running import RunningServer, wait_for
-from upstreams import Unbound
+from forward.behaviour.expecting import (
+    data,
+    errors,
+    has,
+    kill_forwarder,
+    metric,
+    said,
+    to,
+    wait_for_forwarder,
+)
+from toolbox.misbehaving import Misbehaving
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 
 def flush(server: RunningServer, *names: str) -> str:

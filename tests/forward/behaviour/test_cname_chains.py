@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from dns.message import from_wire, make_query
-from expecting import SERVICES, WEB, data, errors, has, said, to
-from misbehaving import Misbehaving
-from running import RunningServer
-from upstreams import Unbound
+from forward.behaviour.expecting import SERVICES, WEB, data, errors, has, said, to
+from toolbox.misbehaving import Misbehaving
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
 
 ZONE = """\
 $ORIGIN corp.example.

@@ -13,7 +13,7 @@ from statistics import median
 
 import pytest
 from dns.message import from_wire, make_query
-from expecting import (
+from forward.behaviour.expecting import (
     SERVICES,
     WEB,
     WEB_NAME,
@@ -27,9 +27,10 @@ from expecting import (
     to,
     wait_for_forwarder,
 )
-from misbehaving import Misbehaving
-from running import RunningServer, wait_for
-from upstreams import Unbound, free_port
+from toolbox.misbehaving import Misbehaving
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound, free_port
+from toolbox.waiting import wait_for
 
 MANY = 30_000
 EXTERNAL = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from expecting import data, said
-from running import RunningServer
-from upstreams import Unbound
+from forward.behaviour.expecting import data, said
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
 
 DS = "12345 13 2 " + "a1" * 32
 PARENT = f"""\

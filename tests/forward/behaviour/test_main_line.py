@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from dns.edns import GenericOption
-from expecting import SERVICES, WEB, WEB_NAME, data, errors, has, said
-from running import RunningServer
-from upstreams import Unbound
+from forward.behaviour.expecting import SERVICES, WEB, WEB_NAME, data, errors, has, said
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
 
 
 @pytest.mark.parametrize("tcp", [False, True])

@@ -8,9 +8,10 @@ import pytest
 from dns.flags import Flag
 from dns.message import Message, make_query
 from dns.query import udp
-from expecting import data, has, said
-from running import RunningServer, wait_for
-from upstreams import Unbound
+from forward.behaviour.expecting import data, has, said
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 APEX = """\
 $TTL 300

@@ -14,7 +14,7 @@ import select
 import sys
 import time
 
-from witness import connected, make_question
+from toolbox.witness import connected, make_question
 
 GRACE_SECONDS = 1.0
 """For the last answers."""

@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 
-from witness import make_question
+from toolbox.witness import make_question
 
 ADDRESSES = 10
 PATIENCE_SECONDS = 5.0

@@ -24,8 +24,9 @@ from dns import edns, flags, rcode
 from dns import query as dns_query
 from dns.exception import Timeout
 from dns.message import Message, make_query
-from expecting import SERVICES, WEB
-from running import RunningServer, wait_for
+from forward.behaviour.expecting import SERVICES, WEB
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
 
 RESOLVER_SECONDS = 5.0
 """After this a stub resolver asks again (resolv.conf's timeout): nothing may take so long.  Upstreams have

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from expecting import kill_forwarder, to, wait_for_forwarder
-from running import RunningServer, wait_for
-from small_disk import small_disk, take_all_inodes
-from upstreams import Unbound
+from forward.behaviour.expecting import kill_forwarder, to, wait_for_forwarder
+from toolbox.running_server import RunningServer
+from toolbox.small_disk import small_disk, take_all_inodes
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 from svcdns.forward.control import SOCKET
 

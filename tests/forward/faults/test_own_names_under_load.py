@@ -26,10 +26,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-from expecting import WEB_NAME, forwarder_pid
-from misbehaving import Misbehaving
-from running import SOURCE, RunningServer, wait_for
-from stub_clients import Clients, Question, serve
+from forward.behaviour.expecting import WEB_NAME, forwarder_pid
+from forward.faults.stub_clients import Clients, Question, serve
+from toolbox.misbehaving import Misbehaving
+from toolbox.running_server import PYTHONPATH, RunningServer
+from toolbox.waiting import wait_for
 
 from svcdns.server.folder import forwarder_status
 
@@ -53,13 +54,12 @@ class Beside:
     """A program of this folder on a core; it is told lines, and tells some."""
 
     def __init__(self, core: int, program: str, *arguments: object) -> None:
-        path = os.pathsep.join((str(HERE.parent / "promises"), str(HERE.parent), str(SOURCE)))
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / program), *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": PYTHONPATH},
         )
         pin(self._process.pid, core)
 

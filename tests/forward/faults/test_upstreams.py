@@ -13,10 +13,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from misbehaving import Misbehaving
-from running import RunningServer, wait_for
-from stub_clients import RESOLVER_SECONDS, Question, Result, ask, ask_all, serve
-from upstreams import Unbound
+from forward.faults.stub_clients import RESOLVER_SECONDS, Question, Result, ask, ask_all, serve
+from toolbox.misbehaving import Misbehaving
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 GOOD, BROKEN = ["192.0.2.10"], ["192.0.2.7"]
 USELESS = (

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from expecting import WEB_NAME, metric, to
-from running import RunningServer, wait_for
-from small_disk import Ballast, small_disk
-from stub_clients import Clients, Question, Result, ask, serve
-from upstreams import Unbound
+from forward.behaviour.expecting import WEB_NAME, metric, to
+from forward.faults.stub_clients import Clients, Question, Result, ask, serve
+from toolbox.running_server import RunningServer
+from toolbox.small_disk import Ballast, small_disk
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 OWN, OUTSIDE = ["10.96.0.10"], ["192.0.2.10"]
 MORE = 400

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from expecting import WEB_NAME, forwarder_pid, to
-from misbehaving import Misbehaving
-from running import RunningServer, wait_for
-from stub_clients import RESOLVER_SECONDS, Clients, Question, Result, ask, serve
-from upstreams import Unbound
+from forward.behaviour.expecting import WEB_NAME, forwarder_pid, to
+from forward.faults.stub_clients import RESOLVER_SECONDS, Clients, Question, Result, ask, serve
+from toolbox.misbehaving import Misbehaving
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 OWN = ["10.96.0.10"]
 REACHABLE, FORWARDER_DOWN = 22, 23

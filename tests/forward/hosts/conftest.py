@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from laboratory import ...`
-
-from laboratory import Laboratory, NotAllowed
-from lookups import Client, clients
+from forward.hosts.laboratory import Laboratory, NotAllowed
+from forward.hosts.lookups import Client, clients
 
 SOURCE = Path(__file__).with_name("resolving.c")
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lookups import AGAIN, NONE, Client
+from forward.hosts.lookups import AGAIN, NONE, Client
 
 ZONE = "cluster.local"
 SVC = f"default.svc.{ZONE}"

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from running import wait_for
+from toolbox.waiting import wait_for
 
 SEARCH = "default.svc.cluster.local svc.cluster.local cluster.local"
 

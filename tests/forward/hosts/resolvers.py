@@ -11,10 +11,18 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from laboratory import Laboratory
-from running import RunningServer
-from upstreams import Unbound
-from world import ALIASES, OUTSIDE_ADDRESSES, OWN_ADDRESSES, RECORDS, ZONE, is_whole, manifests
+from forward.hosts.expectations import (
+    ALIASES,
+    OUTSIDE_ADDRESSES,
+    OWN_ADDRESSES,
+    RECORDS,
+    ZONE,
+    is_whole,
+    manifests,
+)
+from forward.hosts.laboratory import Laboratory
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
 
 
 @contextlib.contextmanager

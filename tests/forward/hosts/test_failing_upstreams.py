@@ -20,13 +20,13 @@ import dns.name
 import dns.query
 import dns.rcode
 import pytest
-from laboratory import Laboratory
-from lookups import AT_ONCE, CLIENTS, Client, Lookup, Question, all_at_once, named
-from misbehaving import Misbehaving
-from resolvers import leaked, outside, svcdns
-from running import wait_for
-from upstreams import Unbound
-from world import ANY, OWN, SVC, ZONE, expected, expected_without_upstreams, leaves, seen
+from forward.hosts.expectations import ANY, OWN, SVC, ZONE, expected, expected_without_upstreams, leaves, seen
+from forward.hosts.laboratory import Laboratory
+from forward.hosts.lookups import AT_ONCE, CLIENTS, Client, Lookup, Question, all_at_once, named
+from forward.hosts.resolvers import leaked, outside, svcdns
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 NDOTS = (5, 1)
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from laboratory import SEARCH, Laboratory, sweep
-from running import wait_for
+from forward.hosts.laboratory import SEARCH, Laboratory, sweep
+from toolbox.running_server import PYTHONPATH
+from toolbox.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("may_make_hosts")
 
-HERE = Path(__file__).parent
-
 LEFT_BEHIND = """
 import subprocess, sys, time
-from laboratory import Laboratory
+from forward.hosts.laboratory import Laboratory
 with Laboratory(ipv6=True) as laboratory:
     host = laboratory.host(ndots=5)
     with host.entered():
@@ -73,10 +73,9 @@ def test_nothing_is_left_even_when_a_test_fails() -> None:
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else() -> None:
-    path = f"import sys; sys.path[:0] = {[str(HERE), str(HERE.parent)]}"
-    run = subprocess.Popen(
-        [sys.executable, "-c", f"{path}\n{LEFT_BEHIND}"], stdout=subprocess.PIPE, text=True
-    )
+    environ = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    command = [sys.executable, "-c", LEFT_BEHIND]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
     assert run.stdout is not None
     with run, Laboratory(ipv6=False) as alive:
         try:

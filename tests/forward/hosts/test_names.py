@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from laboratory import Laboratory
-from lookups import AT_ONCE, CLIENTS, NONE, Client, Lookup, Question, all_at_once, named
-from resolvers import leaked, outside, reference, svcdns
-from upstreams import Unbound
-from world import ALIASES, MANY, MANY_ADDRESSES, OUTSIDE, OWN, expected, seen
+from forward.hosts.expectations import ALIASES, MANY, MANY_ADDRESSES, OUTSIDE, OWN, expected, seen
+from forward.hosts.laboratory import Laboratory
+from forward.hosts.lookups import AT_ONCE, CLIENTS, NONE, Client, Lookup, Question, all_at_once, named
+from forward.hosts.resolvers import leaked, outside, reference, svcdns
+from toolbox.upstreams import Unbound
 
 NDOTS = (5, 1)
 NAMES = (*OWN, *OUTSIDE, *ALIASES)

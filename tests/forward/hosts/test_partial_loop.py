@@ -15,12 +15,12 @@ import dns.message
 import dns.query
 import dns.rcode
 import pytest
-from laboratory import Host, Laboratory
-from lookups import AT_ONCE
-from resolvers import svcdns
-from running import RunningServer
-from upstreams import Unbound
-from world import OUTSIDE_ADDRESSES, RECORDS
+from forward.hosts.expectations import OUTSIDE_ADDRESSES, RECORDS
+from forward.hosts.laboratory import Host, Laboratory
+from forward.hosts.lookups import AT_ONCE
+from forward.hosts.resolvers import svcdns
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
 
 SERVER = "10.99.0.1"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from upstreams import Knot, Unbound
+from toolbox.upstreams import Knot, Unbound
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from cached_world import ede_of
-from dns_world import World, Z, fill
-from flights_world import GUARD_SECONDS, Sky, sky_over, until
+from forward.unit.single_flight_harness import GUARD_SECONDS, Sky, sky_over, until
+from toolbox.answerer_harness import World, Z, fill
+from toolbox.cached_replies import ede_of
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import Errand, replies, send

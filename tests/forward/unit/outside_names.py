@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from cached_world import CONFIG, NOW, SOA, received
-from dns_world import World, Z, fill, rrset
+from toolbox.answerer_harness import World, Z, fill, rrset
+from toolbox.cached_replies import CONFIG, NOW, SOA, received
 
 from svcdns.cache import entry
 from svcdns.dns.access import FORWARD, NAMES, TRANSFER

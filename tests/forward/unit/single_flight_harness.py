@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dns.rdatatype
 import pytest
-from cached_world import SOA, Records, received
+from toolbox.cached_replies import SOA, Records, received
 
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig

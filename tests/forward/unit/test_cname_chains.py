@@ -14,10 +14,10 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 import pytest
-from cached_world import CONFIG, NOW, SOA, received, texts
-from dns_world import TTL, World, Z, fill, rrset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toolbox.answerer_harness import TTL, World, Z, fill, rrset
+from toolbox.cached_replies import CONFIG, NOW, SOA, received, texts
 
 from svcdns.cache import entry
 from svcdns.dns.draft import answer_name

@@ -13,10 +13,10 @@ import dns.name
 import dns.rdatatype
 import dns.rrset
 import pytest
-from cached_world import CONFIG, NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from upstream_messages import NAME, READ, ask_for, raw, received, replies, reply, rr, spoilt
+from toolbox.cached_replies import CONFIG, NOW
+from toolbox.upstream_messages import NAME, READ, ask_for, raw, received, replies, reply, rr, spoilt
 
 from svcdns.cache import entry
 from svcdns.dns.draft import Draft, Name

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import dns.message
 import pytest
-from misbehaving import Misbehaving
+from toolbox.misbehaving import Misbehaving
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.upstreams import upstream as upstream_module

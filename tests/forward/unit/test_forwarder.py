@@ -12,10 +12,21 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from cached_world import SOA, texts
-from dns_world import TTL, Z, rrset
-from flights_world import GUARD_SECONDS, ask_for, nxdomain
-from forwarder_world import ALIAS, CLIENT, PROBE, Office, bound, errors, office_in, question, run, working
+from forward.unit.forwarder_harness import (
+    ALIAS,
+    CLIENT,
+    PROBE,
+    Office,
+    bound,
+    errors,
+    office_in,
+    question,
+    run,
+    working,
+)
+from forward.unit.single_flight_harness import GUARD_SECONDS, ask_for, nxdomain
+from toolbox.answerer_harness import TTL, Z, rrset
+from toolbox.cached_replies import SOA, texts
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import OLDEST_SECONDS, Errand, send

@@ -11,10 +11,10 @@ from typing import Any
 
 import dns.rcode
 import pytest
-from cached_world import SOA, texts
-from dns_world import Z
-from flights_world import NO_REPLY, address, nxdomain, says, truncated, until
-from forwarder_world import ALIAS, Office, errors, office_in, question, run, working
+from forward.unit.forwarder_harness import ALIAS, Office, errors, office_in, question, run, working
+from forward.unit.single_flight_harness import NO_REPLY, address, nxdomain, says, truncated, until
+from toolbox.answerer_harness import Z
+from toolbox.cached_replies import SOA, texts
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import Errand, replies, send

@@ -13,7 +13,7 @@ import dns.message
 import dns.rrset
 import pytest
 from aiohttp import web
-from upstreams import HOST, Certificates
+from toolbox.upstreams import HOST, Certificates
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.upstreams.factory import make

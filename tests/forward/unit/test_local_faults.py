@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from misbehaving import Misbehaving
-from upstreams import HOST, Certificates
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import HOST, Certificates
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.health import Health

@@ -14,11 +14,11 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import pytest
+from forward.unit.routes_harness import HANG, answer, ask_for, running, until
 from hypothesis import given
 from hypothesis import strategies as st
-from misbehaving import Misbehaving
-from routes_world import HANG, answer, ask_for, running, until
-from upstreams import HOST, Knot, Unbound, free_port
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import HOST, Knot, Unbound, free_port
 
 from svcdns.config.sections import ForwardConfig, ForwardZone
 from svcdns.forward.loops import LoopWatch, probe

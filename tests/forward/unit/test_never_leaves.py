@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from dns_world import World, Z
+from forward.unit.outside_names import (
+    ABOVE,
+    BOTH,
+    FALLS,
+    OPTS,
+    RD,
+    RIGHTS,
+    TYPES,
+    full_world,
+    kinds,
+    question,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from outside_world import ABOVE, BOTH, FALLS, OPTS, RD, RIGHTS, TYPES, full_world, kinds, question
+from toolbox.answerer_harness import World, Z
 
 from svcdns.cache.store import now
 from svcdns.dns import stats

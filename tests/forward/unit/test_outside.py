@@ -13,9 +13,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from cached_world import NOW
-from dns_world import World, Z
-from outside_world import (
+from forward.unit.outside_names import (
     ABOVE,
     AD,
     BOTH,
@@ -30,6 +28,8 @@ from outside_world import (
     kinds,
     question,
 )
+from toolbox.answerer_harness import World, Z
+from toolbox.cached_replies import NOW
 
 from svcdns.dns import answer, fast_path, stats
 from svcdns.dns.access import FORWARD, NAMES

@@ -11,9 +11,9 @@ from typing import Any
 import dns.flags
 import dns.message
 import pytest
-from dns_world import rrset
-from flights_world import address, ask_for, name_of, nxdomain, until
-from forwarder_world import ALIAS, Office, errors, office_in, run, working
+from forward.unit.forwarder_harness import ALIAS, Office, errors, office_in, run, working
+from forward.unit.single_flight_harness import address, ask_for, name_of, nxdomain, until
+from toolbox.answerer_harness import rrset
 
 from svcdns.dns import stats
 from svcdns.forward import partial_loops as circles_module

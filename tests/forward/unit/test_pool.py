@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import dns.message
 import pytest
-from misbehaving import Misbehaving
-from running import wait_for
-from upstreams import Knot, Unbound
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import Knot, Unbound
+from toolbox.waiting import wait_for
 
 from svcdns.config.sections import POLICIES
 from svcdns.config.upstream_spec import parse

@@ -12,8 +12,8 @@ from typing import Any
 import dns.message
 import pytest
 from dns import edns, rcode
-from misbehaving import Misbehaving
-from upstreams import free_port
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import free_port
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.health import Health

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forward.unit.routes_harness import LOOK, answer, ask_for, running, until, upstreams
 from hypothesis import given
 from hypothesis import strategies as st
-from misbehaving import Misbehaving
-from routes_world import LOOK, answer, ask_for, running, until, upstreams
-from upstreams import Knot, Unbound
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import Knot, Unbound
 
 from svcdns.config.sections import Endpoint, ForwardConfig, ForwardZone
 from svcdns.forward.pool import Unresolved

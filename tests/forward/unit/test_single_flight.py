@@ -13,8 +13,7 @@ from typing import Any
 import dns.message
 import dns.rcode
 import pytest
-from cached_world import asking, ede_of
-from flights_world import (
+from forward.unit.single_flight_harness import (
     CONFIG,
     GUARD_SECONDS,
     NO_REPLY,
@@ -31,6 +30,7 @@ from flights_world import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toolbox.cached_replies import asking, ede_of
 
 from svcdns.cache import entry
 from svcdns.wire import codes

@@ -10,8 +10,18 @@ from typing import Any
 import dns.message
 import dns.rcode
 import pytest
-from cached_world import asking, ede_of
-from flights_world import GUARD_SECONDS, NO_REPLY, Sky, address, ask_for, nxdomain, says, sky_over, truncated
+from forward.unit.single_flight_harness import (
+    GUARD_SECONDS,
+    NO_REPLY,
+    Sky,
+    address,
+    ask_for,
+    nxdomain,
+    says,
+    sky_over,
+    truncated,
+)
+from toolbox.cached_replies import asking, ede_of
 
 from svcdns.cache import entry
 from svcdns.wire import codes

@@ -10,8 +10,17 @@ from typing import Any
 import dns.message
 import dns.rcode
 import pytest
-from cached_world import asking, ede_of
-from flights_world import CONFIG, GUARD_SECONDS, NO_REPLY, Sky, address, ask_for, nxdomain, sky_over
+from forward.unit.single_flight_harness import (
+    CONFIG,
+    GUARD_SECONDS,
+    NO_REPLY,
+    Sky,
+    address,
+    ask_for,
+    nxdomain,
+    sky_over,
+)
+from toolbox.cached_replies import asking, ede_of
 
 from svcdns.cache import entry
 from svcdns.forward.pool import Unresolved

@@ -16,8 +16,8 @@ import dns.edns
 import dns.message
 import dns.rdatatype
 import pytest
-from misbehaving import Misbehaving
-from upstreams import HOST, Certificates, Knot, Unbound, free_port
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import HOST, Certificates, Knot, Unbound, free_port
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.upstreams import stream
