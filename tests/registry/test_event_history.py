@@ -8,17 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
-from registry.telling import (
-    GUARD_SECONDS,
-    READY,
-    WRITE,
-    listed,
-    selected,
-    status,
-    told,
-    until,
-)
+from registry.recorded_events import GUARD_SECONDS, READY, WRITE, listed, selected, status, told, until
+from toolbox.registry_harness import Running, pod, service
 
 from svcdns.cluster.event_messages import Note, Subject
 from svcdns.objects.errors import StatusError
