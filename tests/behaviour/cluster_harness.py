@@ -32,7 +32,7 @@ from svcdns.registry.registry import Registry
 from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions, Written
 from svcdns.store.snapshot import Snapshots
 from svcdns.zonefiles.master_file import compile_zone
-from svcdns.zonefiles.zone_rows import ZoneRecord, new_generation, put_rows, switch
+from svcdns.zonefiles.zone_rows import ZoneRecord, new_version, put_rows, switch
 
 Z = "cluster.local"
 SVC = f"default.svc.{Z}"
@@ -256,7 +256,7 @@ class World:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)
 
-    # Writing
+    # WriteTransaction
 
     def add(self, *objects: Object) -> list[Written]:
         """Create objects, in this order, in as few commits as can be."""
@@ -287,14 +287,14 @@ class World:
         tables = self.registry.store.tables
 
         def write(txn: Any) -> None:
-            generation = new_generation(txn, tables)
-            put_rows(txn, tables, generation, zone.rows())
+            version = new_version(txn, tables)
+            put_rows(txn, tables, version, zone.rows())
             record = ZoneRecord(
                 file=f"{zone.origin}zone",
                 digest=b"",
                 origin=zone.origin,
                 serial=zone.serial,
-                generation=generation,
+                version=version,
                 rows=len(zone),
                 cuts=zone.cuts,
                 wildcards=zone.wildcards,
