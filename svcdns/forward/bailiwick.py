@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from svcdns.cache.entry import CacheEntry
 from svcdns.dns import authority
-from svcdns.dns.lookup_result import Case
+from svcdns.dns.lookup_result import State
 from svcdns.dns.view import View, ZoneTable
 from svcdns.store.snapshot import Begin, never_raising
 from svcdns.wire import codes
@@ -79,7 +79,7 @@ def _is_across(view: View, ask: Query, key: bytes) -> bool:
     A name of the cluster domain that falls through to upstreams may be registered at any moment.
     """
     found = authority.find(view, key, ask.rrtype, True)
-    if found is not None and (found.case is not Case.OUTSIDE or found.zone.kind == "cluster"):
+    if found is not None and (found.state is not State.OUTSIDE or found.zone.kind == "cluster"):
         return True
     there = view.table.route(key)
     return bool(there) and there != view.table.route(ask.key)
