@@ -21,7 +21,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-from toolbox import registry_harness
+from toolbox import builders, registry_harness
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.dns.answer import Answerer
@@ -71,7 +71,7 @@ def service(
     name: str = "web", *, ns: str = "default", notes: dict[str, str] | None = None, **spec: Any
 ) -> Object:
     """A Service that selects `app=NAME`; without `ports` it has http, 80 -> 8080; `notes` are annotations."""
-    body = registry_harness.service(name, **spec)
+    body = builders.service(name, **spec)
     body["metadata"]["annotations"] = notes or {}
     return SERVICE, ns, body
 
@@ -93,7 +93,7 @@ def pod(
     phase: str = "",
     **spec: Any,
 ) -> Object:
-    body = registry_harness.pod(name, ips[0], app, ready, **spec)
+    body = builders.pod(name, ips[0], app, ready, **spec)
     body["status"]["podIPs"] = [{"ip": ip} for ip in ips]
     if phase:
         body["status"]["phase"] = phase

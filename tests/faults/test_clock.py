@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toolbox.registry_harness import Running, service
+from toolbox.builders import service
+from toolbox.registry_harness import Running
 
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry import commit

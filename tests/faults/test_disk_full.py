@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toolbox.calls import SERVICES, Calls, fqdn, service
+from toolbox.builders import service
+from toolbox.calls import SERVICES, Calls, fqdn
 from toolbox.running_server import RunningServer
 from toolbox.small_disk import Ballast, small_disk
 from toolbox.waiting import GUARD_SECONDS, wait_for

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service
 from toolbox.running_server import RunningServer
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 from promises.tracing import CannotTrace, order_of_writes, traced
-from toolbox.calls import SERVICES, Broken, Calls, fqdn, listens, service
+from toolbox.builders import service
+from toolbox.calls import SERVICES, Broken, Calls, fqdn, listens
 from toolbox.running_server import RunningServer
 from toolbox.waiting import wait_for
 from toolbox.witness import GONE, A, Witness, address, there

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from registry.recorded_events import GUARD_SECONDS, READY, WRITE, listed, selected, status, told, until
-from toolbox.registry_harness import Running, pod, service
+from toolbox.builders import pod, service
+from toolbox.registry_harness import Running
 
 from svcdns.cluster.event_messages import EventMessage, Subject
 from svcdns.objects.errors import StatusError

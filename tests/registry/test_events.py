@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from registry.recorded_events import READY, WRITE, listed, status, told, told_of, until
-from toolbox.registry_harness import Running, pod, service
+from toolbox.builders import pod, service
+from toolbox.registry_harness import Running
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.objects.errors import StatusError

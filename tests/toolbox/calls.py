@@ -8,6 +8,8 @@ import json
 import socket
 from typing import Any
 
+from toolbox.builders import pod, ready_condition, service
+
 NAMESPACE = "/api/v1/namespaces/default"
 SERVICES = f"{NAMESPACE}/services"
 PODS = f"{NAMESPACE}/pods"
@@ -55,7 +57,7 @@ class Calls:
 
     def set_ready(self, name: str, *, ready: bool) -> Any:
         """Flip a Pod's readiness."""
-        patch = {"status": {"conditions": [condition(ready=ready)]}}
+        patch = {"status": {"conditions": [ready_condition(ready)]}}
         return self.done("PATCH", f"{PODS}/{name}/status", patch, "application/merge-patch+json")
 
     def delete(self, collection: str, name: str) -> Any:
@@ -71,28 +73,6 @@ class Calls:
         """Close the connection."""
         with contextlib.suppress(OSError):
             self._connection.close()
-
-
-def service(name: str, **spec: Any) -> dict[str, Any]:
-    """Return a Service that selects the Pods whose label app is its name."""
-    return {
-        "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80}], **spec},
-    }
-
-
-def pod(name: str, ip: str, app: str, *, ready: bool = True) -> dict[str, Any]:
-    """Return a Pod of the Service `app`."""
-    return {
-        "metadata": {"name": name, "labels": {"app": app}},
-        "spec": {"containers": [{"name": "main", "image": "web"}]},
-        "status": {"podIP": ip, "conditions": [condition(ready=ready)]},
-    }
-
-
-def condition(*, ready: bool) -> dict[str, str]:
-    """Return a Pod's Ready condition."""
-    return {"type": "Ready", "status": "True" if ready else "False"}
 
 
 def fqdn(service: str) -> str:

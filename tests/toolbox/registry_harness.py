@@ -71,15 +71,3 @@ async def started(folder: Path, config: Config) -> AsyncIterator[Running]:
     finally:
         await registry.stop()
         store.close()
-
-
-def service(name: str = "web", **spec: Any) -> dict[str, Any]:
-    ports = spec.pop("ports", [{"name": "http", "port": 80, "targetPort": 8080}])
-    return {"metadata": {"name": name}, "spec": {"selector": {"app": name}, "ports": ports, **spec}}
-
-
-def pod(name: str, ip: str, app: str = "web", ready: bool | None = None, **spec: Any) -> dict[str, Any]:
-    status: dict[str, Any] = {"podIP": ip}
-    if ready is not None:
-        status["conditions"] = [{"type": "Ready", "status": str(ready)}]
-    return {"metadata": {"name": name, "labels": {"app": app}}, "spec": spec, "status": status}

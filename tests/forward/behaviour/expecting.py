@@ -8,15 +8,11 @@ from typing import Any
 
 from dns import edns, flags, rcode
 from dns.message import Message
+from toolbox.builders import service
 from toolbox.running_server import RunningServer
 from toolbox.waiting import wait_for
 
-WEB = {
-    "kind": "Service",
-    "apiVersion": "v1",
-    "metadata": {"name": "web"},
-    "spec": {"clusterIP": "10.96.0.10", "ports": [{"name": "http", "port": 80}]},
-}
+WEB = service("web", clusterIP="10.96.0.10")
 WEB_NAME = "web.default.svc.cluster.local."
 SERVICES = "/api/v1/namespaces/default/services"
 
