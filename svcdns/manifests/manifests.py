@@ -23,7 +23,16 @@ import msgspec
 
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, STORED, Kind, by_manifest
+from svcdns.objects.kinds import (
+    ENDPOINTSLICE,
+    FIRST_NAMESPACES,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    STORED,
+    Kind,
+    by_manifest,
+)
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 from svcdns.registry.requests import Patch, WriteOptions
@@ -39,7 +48,6 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
-FIRST_NAMESPACES = ("default", "kube-system")
 _ORDER = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE)
 _AT_ONCE = 64
 """Writes that wait for one commit."""

@@ -1,4 +1,4 @@
-"""What metadata means, for every kind: names, labels, annotations, and what may not change."""
+"""What metadata means, for every kind: names, labels, annotations."""
 
 from __future__ import annotations
 
@@ -70,12 +70,3 @@ def _annotation_causes(annotations: dict[str, str]) -> Iterator[Cause]:
     for key in annotations:
         for text in syntax.key_errors(key.lower()):
             yield invalid_value("metadata.annotations", key, text)
-
-
-def update_causes(new: dict[str, Any], old: dict[str, Any]) -> Iterator[Cause]:
-    """Yield which of name, namespace and uid an update tries to change (an absent uid is no change)."""
-    before, after = old.get("metadata", {}), new.get("metadata", {})
-    for word in ("name", "namespace", "uid"):
-        value = after.get(word, "")
-        if value != before.get(word, "") and (value or word != "uid"):
-            yield invalid_value(f"metadata.{word}", value, "field is immutable")

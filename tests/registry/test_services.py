@@ -245,3 +245,19 @@ def test_external_ips_can_be_taken_away(run: Any) -> None:
         assert "externalTrafficPolicy" not in json.loads(written.object)["spec"]
 
     run(work)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"), [("name", "other", 400), ("namespace", "other", 400), ("uid", "other", 409)]
+)
+def test_a_patch_changes_neither_name_nor_namespace_nor_uid(
+    run: Any, field: str, value: str, code: int
+) -> None:
+    async def work(running: Running) -> None:
+        await create(running, service("web"))
+        patch = Patch("merge", {"metadata": {field: value}})
+        with pytest.raises(StatusError) as caught:
+            await running.registry.patch(SERVICE, "default", "web", patch, WRITE)
+        assert caught.value.code == code
+
+    run(work)

@@ -414,7 +414,7 @@ def test_a_parser_that_dies_hangs_or_lies_is_an_error_of_the_file(tmp_path: Path
 def test_a_zone_of_which_rows_are_missing_is_refused(tmp_path: Path) -> None:
     code = """if True:
         import sys, msgspec
-        from svcdns.registry.zone_parser import ZoneHead, _write
+        from svcdns.zonefiles.parser import ZoneHead, _write
         head = ZoneHead("x.", b"x\\0", 1, False, False, 2, b"")
         for frame in (msgspec.msgpack.encode(head), b""):
             _write(sys.stdout.buffer, frame)
