@@ -13,6 +13,18 @@ from .kinds import Kind
 ANNOTATION_OCTETS = 256 * 1024
 """The most that all annotations of an object may hold, keys and values together."""
 
+SERVERS_OWN = (
+    "uid",
+    "creationTimestamp",
+    "resourceVersion",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "generation",
+    "selfLink",
+)
+"""Fields that only the server sets; what a client or an exported manifest says there is dropped."""
+
 NameRule = Callable[[str], list[str]]
 
 

@@ -19,6 +19,7 @@ from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, conflict, invalid, not_found
 from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.managed_fields import Authorship
+from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.key import MAX_NAME_OCTETS
 
@@ -30,14 +31,6 @@ from .transaction import WriteTransaction, encode
 Object = dict[str, Any]
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_SERVERS_OWN = (
-    "uid",
-    "creationTimestamp",
-    "resourceVersion",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "managedFields",
-)
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
 _THE_SERVER = Authorship()
@@ -47,7 +40,7 @@ def create(
     write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
 ) -> Written:
     """Store a new object; `body` has passed `identity.agreed` and the schema."""
-    metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _SERVERS_OWN}
+    metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in SERVERS_OWN}
     if kind.namespaced:
         metadata["namespace"] = namespace
     if not metadata.get("name") and metadata.get("generateName"):
@@ -238,8 +231,8 @@ def _born(write: WriteTransaction, metadata: Object) -> Object:
 
 def _inherited(old: Object, metadata: Object) -> Object:
     """Return metadata of an update: what is the server's to say comes from the stored object."""
-    kept = {key: old["metadata"][key] for key in _SERVERS_OWN if key in old["metadata"]}
-    given = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    kept = {key: old["metadata"][key] for key in SERVERS_OWN if key in old["metadata"]}
+    given = {key: value for key, value in metadata.items() if key not in SERVERS_OWN}
     for key in ("name", "namespace", "generateName"):
         if key in old["metadata"]:
             given.setdefault(key, old["metadata"][key])

@@ -261,3 +261,28 @@ def test_a_patch_changes_neither_name_nor_namespace_nor_uid(
         assert caught.value.code == code
 
     run(work)
+
+
+def test_what_only_the_server_says_is_not_taken_from_a_client(run: Any) -> None:
+    """Nor from an exported manifest: what stands there is from another life."""
+    foreign = {
+        "uid": "from-elsewhere",
+        "resourceVersion": "77",
+        "creationTimestamp": "2020-01-01T00:00:00Z",
+        "deletionTimestamp": "2020-01-01T00:00:00Z",
+        "deletionGracePeriodSeconds": 30,
+        "generation": 7,
+        "selfLink": "/api/v1/namespaces/default/services/web",
+        "managedFields": [],
+    }
+
+    async def work(running: Running) -> None:
+        body = service("web")
+        made = await create(running, {**body, "metadata": {**body["metadata"], **foreign}})
+        for field, value in foreign.items():
+            assert made["metadata"].get(field) != value
+        patch = Patch("merge", {"metadata": {"generation": 7, "selfLink": "/x"}})
+        written = await running.registry.patch(SERVICE, "default", "web", patch, WRITE)
+        assert json.loads(written.object) == made
+
+    run(work)
