@@ -434,8 +434,8 @@ async def test_create_and_replace(client, registry) -> None:
 
 async def test_parameters_of_the_media_type_are_ignored(client) -> None:
     headers = {"Content-Type": "application/vnd.kubernetes.protobuf; charset=binary"}
-    shop = body("Namespace", field(1, field(1, "shop")))
-    answer = await client.post("/api/v1/namespaces", data=shop, headers=headers)
+    made = body("Namespace", field(1, field(1, "made")))
+    answer = await client.post("/api/v1/namespaces", data=made, headers=headers)
     assert answer.status == 201
 
 
