@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from svcdns.api.auth import audit
 from svcdns.api.auth.access_control import AccessControl
 from svcdns.api.auth.authentication import CHALLENGE
+from svcdns.api.auth.authority import Authority, Everyone
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, bad_request
 
@@ -30,7 +31,7 @@ from .health import Health, Metrics
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
-from .reviews import Authority, Everyone, Reviews
+from .reviews import Reviews
 from .routes import Resources
 from .watches import Watches
 

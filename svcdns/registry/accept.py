@@ -16,9 +16,10 @@ from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
-from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, invalid, not_found
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.errors import Cause, StatusError, conflict, invalid, not_found
+from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.managed_fields import Authorship
+from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.key import MAX_NAME_OCTETS
 
@@ -30,29 +31,21 @@ from .transaction import WriteTransaction, encode
 Object = dict[str, Any]
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_SERVERS_OWN = (
-    "uid",
-    "creationTimestamp",
-    "resourceVersion",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "managedFields",
-)
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
-PROTECTED_NAMESPACES = frozenset({"default", "kube-system"})
 _THE_SERVER = Authorship()
 
 
 def create(
     write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
 ) -> Written:
-    """Store a new object; `body` has passed the schema."""
-    metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _SERVERS_OWN}
-    _check_namespace_field(kind, namespace, metadata)
+    """Store a new object; `body` has passed `identity.agreed` and the schema."""
+    metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in SERVERS_OWN}
+    if kind.namespaced:
+        metadata["namespace"] = namespace
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = _generate_name(write, kind, namespace, metadata["generateName"])
-    new = _completed(kind, {**body, "metadata": metadata})
+    new = {**body, "metadata": metadata}
     if kind is not POD:
         new.pop("status", None)
     new = default(kind, new)
@@ -90,11 +83,11 @@ def update(
     """Store a changed object; a write that changes nothing keeps the revision."""
     metadata = dict(body.get("metadata") or {})
     name = old["metadata"]["name"]
-    _check_same_object(kind, old, metadata)
+    _check_not_overtaken(kind, old, metadata)
     if subresource == "status":
         new = {**old, "status": body.get("status") or {}}
     else:
-        new = _completed(kind, {**body, "metadata": _inherited(old, metadata)})
+        new = {**body, "metadata": _inherited(old, metadata)}
         if kind is not POD or not new.get("status"):
             new.pop("status", None)
             if "status" in old:
@@ -188,7 +181,7 @@ def _terminating(write: WriteTransaction, old: Object) -> Object:
 
 def check_deletable(kind: Kind, name: str) -> None:
     """Refuse to delete the namespaces that exist from the start (403, as Kubernetes does)."""
-    if kind is NAMESPACE and name in PROTECTED_NAMESPACES:
+    if kind is NAMESPACE and name in FIRST_NAMESPACES:
         text = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=name)
 
@@ -225,10 +218,6 @@ def _check_name_fits(write: WriteTransaction, metadata: Object) -> None:
         raise invalid("Service", metadata["name"], [Cause("FieldValueTooLong", text, "metadata.name")])
 
 
-def _completed(kind: Kind, body: Object) -> Object:
-    return {**body, "apiVersion": kind.api_version, "kind": kind.name}
-
-
 def _ordered(obj: Object) -> Object:
     """Return the object with its top fields in the order that people expect."""
     first = {key: obj[key] for key in _ORDER if key in obj}
@@ -242,33 +231,17 @@ def _born(write: WriteTransaction, metadata: Object) -> Object:
 
 def _inherited(old: Object, metadata: Object) -> Object:
     """Return metadata of an update: what is the server's to say comes from the stored object."""
-    kept = {key: old["metadata"][key] for key in _SERVERS_OWN if key in old["metadata"]}
-    given = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    kept = {key: old["metadata"][key] for key in SERVERS_OWN if key in old["metadata"]}
+    given = {key: value for key, value in metadata.items() if key not in SERVERS_OWN}
     for key in ("name", "namespace", "generateName"):
         if key in old["metadata"]:
             given.setdefault(key, old["metadata"][key])
     return {**given, **kept}
 
 
-def _check_namespace_field(kind: Kind, namespace: str, metadata: Object) -> None:
-    given = metadata.get("namespace") or ""
-    if given and given != namespace:
-        message = "the namespace of the provided object does not match the namespace sent on the request"
-        raise bad_request(message)
-    if kind.namespaced:
-        metadata["namespace"] = namespace
-    else:
-        metadata.pop("namespace", None)
-
-
-def _check_same_object(kind: Kind, old: Object, metadata: Object) -> None:
+def _check_not_overtaken(kind: Kind, old: Object, metadata: Object) -> None:
+    """Raise StatusError 409 where the client has seen another revision, or another object of this name."""
     name, stored = old["metadata"]["name"], old["metadata"]
-    if metadata.get("name", name) != name:
-        message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-        raise bad_request(message)
-    if metadata.get("namespace") and metadata["namespace"] != stored.get("namespace", ""):
-        message = "the namespace of the provided object does not match the namespace sent on the request"
-        raise bad_request(message)
     given = metadata.get("resourceVersion")
     if given and given != stored["resourceVersion"]:
         message = (

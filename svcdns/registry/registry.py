@@ -18,7 +18,7 @@ import lmdb
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, not_found
-from svcdns.objects.kinds import ENDPOINTS, EVENT, NAMESPACE, POD, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, STORED, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -28,6 +28,7 @@ from svcdns.store.environment import Store
 from . import accept, answer_tables, reading, removal
 from .commit import Committer
 from .events import Recorder
+from .identity import check_not_renamed
 from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
@@ -37,7 +38,6 @@ from .watch import Feed, watch
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-FIRST_NAMESPACES = ("default", "kube-system")
 
 
 class Registry:
@@ -133,9 +133,8 @@ class Registry:
         def action(write: WriteTransaction) -> Written:
             old = _existing(write, kind, namespace, name)
             patched = apply_patch(kind, old, patch.type, patch.document)
-            if not isinstance(patched, dict):
-                raise StatusError(422, "Invalid", "the patch leaves no object")
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
+            check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
             return _with_warnings(accept.update(write, kind, old, body, subresource, author), warnings)
 

@@ -7,7 +7,7 @@ from typing import Any
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
 from svcdns.objects.errors import not_found
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 
 from . import accept
 from .requests import DeleteOptions, Written
@@ -56,7 +56,7 @@ def delete_each(
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if write.load(kind, namespace, name) is None or (kind is ENDPOINTSLICE and is_generated(obj)):
             continue
-        if kind is NAMESPACE and name in accept.PROTECTED_NAMESPACES:
+        if kind is NAMESPACE and name in FIRST_NAMESPACES:
             continue
         if kind is NAMESPACE:
             out.append(begin(write, name, options))

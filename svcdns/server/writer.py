@@ -23,7 +23,7 @@ import lmdb
 
 from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
-from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.manifests.manifests import (
@@ -151,7 +151,7 @@ async def _api(
         health=lambda: reasons(counters),
         metrics=metrics.render,
         version=__version__,
-        authority=None if is_open else Authority(config),
+        authority=None if is_open else ConfiguredAuthority(config),
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),

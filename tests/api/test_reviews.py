@@ -9,8 +9,8 @@ import pytest
 from toolbox.running_kubectl import Kubectl, find_kubectl
 from toolbox.running_server import RunningServer
 
+from svcdns.api.auth.user import User
 from svcdns.api.review_kinds import REVIEWS
-from svcdns.api.reviews import User
 from svcdns.objects.errors import StatusError
 
 AUTHORIZATION = "/apis/authorization.k8s.io/v1"

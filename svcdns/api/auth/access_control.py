@@ -22,10 +22,12 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from svcdns.api import paths
-from svcdns.api.reviews import Authority, Everyone, User
 from svcdns.objects.errors import StatusError
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import NAMESPACE, Kind
+
+from .authority import Authority, Everyone
+from .user import User
 
 FOR_ANYONE = frozenset({"/livez", "/readyz", "/healthz"})
 USER = web.RequestKey("user", User)
