@@ -16,7 +16,7 @@ import typer
 
 from svcdns.config.sections import Config, ConfigError
 
-from .refused import Refused
+from .outcome import Refused
 
 SECONDS = 60.0
 """For a large cache, on a machine that has other things to do."""

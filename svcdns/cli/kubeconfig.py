@@ -8,20 +8,69 @@ from __future__ import annotations
 import base64
 import json
 import os
-import ssl
-from collections.abc import Mapping
+import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
+
+import typer
 
 from svcdns.config.listening import ADDRESSES
 from svcdns.config.sections import Config, ConfigError, Endpoint
 
-from .refused import Refused
+from .flags import ConfigFlag, loaded
+from .outcome import Refused, say
 
 KUBECTL_SENDS_NO_TOKEN = "kubectl sends no token over plain http; other clients do"
+
+
+def kubeconfig(
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", help="Where the API is; else as the configuration says."),
+    ] = None,
+    certs: Annotated[
+        Path | None, typer.Option("--certs", metavar="DIR", help="A folder that `svcdns certs init` made.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="Whom to trust.")] = None,
+    token: Annotated[
+        str,
+        typer.Option(
+            "--token", metavar="TOKEN", envvar="SVCDNS_TOKEN", help="A token; - reads it from stdin."
+        ),
+    ] = "",
+    client_cert: Annotated[Path | None, typer.Option("--client-cert", metavar="FILE")] = None,
+    client_key: Annotated[Path | None, typer.Option("--client-key", metavar="FILE")] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NS", help="Where commands go that name none.")
+    ] = "",
+    name: Annotated[
+        str, typer.Option("--name", help="What cluster, user and context are called.")
+    ] = "svcdns",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A new file; else stdout.")
+    ] = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Write what kubectl needs to talk to a running server, with certificates and keys in it.
+
+    Examples:
+
+        svcdns kubeconfig --certs certs > admin.kubeconfig
+
+        svcdns kubeconfig --server https://dns.example.org:8053 --ca certs/ca.crt --token - -o ci.kubeconfig
+    """
+    token = sys.stdin.readline().strip() if token == "-" else token
+    if certs is not None and client_cert is None:
+        credentials = Credentials.of_folder(certs, ca, token)
+    else:
+        credentials = Credentials(ca or (certs / "ca.crt" if certs else None), token, client_cert, client_key)
+    text, warning = _made(server or _server_of(loaded(config, {})), credentials, namespace, name)
+    _write(text, output)
+    if warning:
+        say(warning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +89,7 @@ class Credentials:
         return found if token else cls(found.ca, "", folder / "client.crt", folder / "client.key")
 
 
-def server_of(config: Config) -> str:
+def _server_of(config: Config) -> str:
     """Return the URL of the server of this configuration, with the port that it really has if it runs."""
     scheme = "https" if config.api.tls_cert else "http"
     listen = config.api.listen
@@ -57,7 +106,7 @@ def server_of(config: Config) -> str:
     return f"{scheme}://{Endpoint(host, listen.port)}"
 
 
-def kubeconfig(server: str, credentials: Credentials, namespace: str, name: str) -> tuple[str, str]:
+def _made(server: str, credentials: Credentials, namespace: str, name: str) -> tuple[str, str]:
     """Return the file's text, and a warning or "".  Raises ConfigError."""
     import yaml
 
@@ -72,23 +121,19 @@ def kubeconfig(server: str, credentials: Credentials, namespace: str, name: str)
         user["client-certificate-data"] = _embedded("--client-cert", credentials.client_cert, "CERTIFICATE")
         user["client-key-data"] = _embedded("--client-key", credentials.client_key, "PRIVATE KEY")
         _check_pair(credentials.client_cert, credentials.client_key)
-    context: Mapping[str, str] = {
-        "cluster": name,
-        "user": name,
-        **({"namespace": namespace} if namespace else {}),
-    }
+    context = {"cluster": name, "user": name, **({"namespace": namespace} if namespace else {})}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": name, "cluster": cluster}],
         "users": [{"name": name, "user": user}],
-        "contexts": [{"name": name, "context": dict(context)}],
+        "contexts": [{"name": name, "context": context}],
         "current-context": name,
     }
     return yaml.safe_dump(document, sort_keys=False), warning
 
 
-def write(text: str, output: Path | None) -> None:
+def _write(text: str, output: Path | None) -> None:
     """Write to stdout, or to a new file that only its owner reads.  Raises ConfigError, Refused."""
     if output is None:
         print(text, end="")
@@ -151,6 +196,8 @@ def _embedded(option: str, file: Path, what: str) -> str:
 
 
 def _check_pair(cert: Path, key: Path) -> None:
+    import ssl  # here: most commands do without
+
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key, password="")
     except (ssl.SSLError, OSError, ValueError):

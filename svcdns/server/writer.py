@@ -45,7 +45,7 @@ from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
 from .metrics import Metrics
-from .preflight import mistakes
+from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
 
@@ -139,7 +139,7 @@ async def _api(
     handoff: Handoff, config: ApiConfig, registry: Registry, counters: Counters, metrics: Metrics
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
-    if wrong := next(iter(mistakes(config)), None):
+    if wrong := next(iter(api_mistakes(config)), None):
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again

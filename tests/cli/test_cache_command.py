@@ -16,7 +16,7 @@ import pytest
 from toolbox.running_server import SOURCE, RunningServer
 
 from svcdns.cli import cache
-from svcdns.cli.refused import Refused
+from svcdns.cli.outcome import Refused
 from svcdns.forward.control import SOCKET, Control
 
 
