@@ -24,7 +24,7 @@ from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
-from svcdns.wire.key import MAX_NAME_OCTETS, BadName
+from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from .transaction import WriteTransaction, encode, joined, listed, put_or_delete, scan
 
