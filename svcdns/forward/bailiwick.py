@@ -20,12 +20,12 @@ from svcdns.wire import codes
 from svcdns.wire.key import key_of_wire
 from svcdns.wire.query import Query
 
-from .cname_chains import chain_targets
+from .cname_chains import cname_targets
 
 _SAYS_SOMETHING = (codes.NOERROR, codes.NXDOMAIN)
 
 
-class Border:
+class Bailiwick:
     """Says which names are ours."""
 
     def __init__(self, begin: Begin, elsewhere: Collection[bytes] = ()) -> None:
@@ -62,28 +62,28 @@ class Border:
         """Say whether a zone (its key) has upstreams of its own."""
         return key in self._elsewhere
 
-    def crossing(self, ask: Query, stored: bytes) -> list[bytes]:
+    def crossing(self, query: Query, stored: bytes) -> list[bytes]:
         """Return the targets of a packed reply's CNAMEs up to the first across the border, [] if none is."""
-        if ask.rrtype in (codes.CNAME, codes.ANY) or entry.rcode(stored) not in _SAYS_SOMETHING:
+        if query.rrtype in (codes.CNAME, codes.ANY) or entry.rcode(stored) not in _SAYS_SOMETHING:
             return []
-        targets = [target for target, _ in chain_targets(stored, ask.name)]
+        targets = [target for target, _ in cname_targets(stored, query.name)]
         if not targets:
             return []
         with self.view() as view:
             if view is not None:
                 for number, target in enumerate(targets, 1):
-                    if _is_across(view, ask, key_of_wire(target)):
+                    if _is_across(view, query, key_of_wire(target)):
                         return targets[:number]
         return []
 
 
-def _is_across(view: View, ask: Query, key: bytes) -> bool:
+def _is_across(view: View, query: Query, key: bytes) -> bool:
     """Say whether others than the upstreams that were asked speak for a name.
 
     A name of the cluster domain that falls through to upstreams may be registered at any moment.
     """
-    found = authority.find(view, key, ask.rrtype, True)
+    found = authority.find(view, key, query.rrtype, True)
     if found is not None and (found.case is not Case.OUTSIDE or found.zone.kind == "cluster"):
         return True
     there = view.table.route(key)
-    return bool(there) and there != view.table.route(ask.key)
+    return bool(there) and there != view.table.route(query.key)

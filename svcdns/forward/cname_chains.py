@@ -24,7 +24,7 @@ from svcdns.wire.reply import Frame, Sections, message
 from svcdns.wire.rr_names import RR, answer_rrs, follow, name_at, uncompressed
 
 
-def continued(frame: Frame, draft: Draft, ask: Query, stored: bytes, time: int) -> bytes:
+def reply_after_chain(frame: Frame, draft: Draft, query: Query, stored: bytes, time: int) -> bytes:
     """Return the reply that says our chain and what a packed reply says about its last target.
 
     `draft` is one whose chain ends outside, `stored` belongs to `ask`, the question about that target;
@@ -42,7 +42,7 @@ def continued(frame: Frame, draft: Draft, ask: Query, stored: bytes, time: int) 
     limit = frame.limit - len(opt)
     chain = _with_room(draft.chain, limit - frame.end)
     end = frame.end + sum(map(len, chain))
-    wire, at = _upstreams_message(ask.name, found.body), header.OCTETS + len(ask.name) + 4
+    wire, at = _upstreams_message(query.name, found.body), header.OCTETS + len(query.name) + 4
     missing = len(chain) < len(draft.chain)
     sections = _Sections(wire, at, draft.outside, end, 0 if missing else limit)
     answers = sections.take(found.answers, found.ttl)
@@ -55,7 +55,7 @@ def continued(frame: Frame, draft: Draft, ask: Query, stored: bytes, time: int) 
     return message(frame, rcode | (header.AA if draft.authoritative else 0), whole, opt)
 
 
-def lead_back(draft: Draft, here: Name, targets: list[bytes], ttl: bytes, question_end: int) -> None:
+def append_cnames(draft: Draft, here: Name, targets: list[bytes], ttl: bytes, question_end: int) -> None:
     """Put an upstream's CNAMEs behind our chain, from `here` up to the last of these targets.
 
     They are written anew: what else stands among them upstream says nothing about our names.
@@ -69,7 +69,7 @@ def lead_back(draft: Draft, here: Name, targets: list[bytes], ttl: bytes, questi
         here = Name(target, end - len(target), key_of_wire(target))
 
 
-def chain_targets(stored: bytes, name: bytes) -> list[tuple[bytes, int]]:
+def cname_targets(stored: bytes, name: bytes) -> list[tuple[bytes, int]]:
     """Return where the CNAMEs of a packed reply lead from the question's name, in order.
 
     `name` is the question's on the wire.  Each target goes with the number of RRs of the answer section

@@ -42,11 +42,11 @@ from svcdns.wire.query import Query
 from svcdns.wire.question import Malformed, Question, parse
 from svcdns.wire.reply import Frame, refusal
 
-from .bailiwick import Border
-from .cname_chains import continued, lead_back
-from .partial_loops import Circles, Verdict
-from .single_flight import Flights
-from .special_use_names import SPECIAL, answer_special
+from .bailiwick import Bailiwick
+from .cname_chains import append_cnames, reply_after_chain
+from .partial_loops import PartialLoopDetector, Outcome
+from .single_flight import SingleFlight
+from .special_use_names import SPECIAL_USE, answer_special_use
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class _Waiting:
     frame: Frame
     draft: Draft
     view_table: ZoneTable
-    ask: Query
+    query: Query
     crossings: int = 0
     """How often its chain has crossed the border so far."""
 
@@ -87,14 +87,14 @@ class Forwarder:
         self,
         udp: Sequence[socket.socket],
         links: Sequence[socket.socket],
-        border: Border,
-        flights: Flights,
+        border: Bailiwick,
+        flights: SingleFlight,
         counters: Tally,
         *,
         limits: Limits,
         udp_size: int,
         is_probe: Callable[[bytes], bool],
-        circles: Circles | None = None,
+        circles: PartialLoopDetector | None = None,
         rights: Mapping[str, int] = EVERYBODY,
     ) -> None:
         """`udp` are the listeners' sockets by their numbers, `links` our ends of the workers' links."""
@@ -106,7 +106,7 @@ class Forwarder:
         self._limits = limits
         self._udp_size = udp_size
         self._is_probe = is_probe
-        self._circles = circles or Circles(lambda key: (), flights.is_under_way)
+        self._circles = circles or PartialLoopDetector(lambda key: (), flights.is_under_way)
         self._rights = rights
         self._clients: Counter[str] = Counter()
         self.outstanding = 0
@@ -168,15 +168,15 @@ class Forwarder:
             return refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED)
         if outside is None:
             return write(frame, draft)
-        if outside.key.startswith(SPECIAL):
-            return write(frame, answer_special(draft, question.rrtype))
+        if outside.key.startswith(SPECIAL_USE):
+            return write(frame, answer_special_use(draft, question.rrtype))
         if not self._flights.has_pool(outside.key, question.rrtype):
             return self._nobody_to_ask(view, question, frame)
         if not self._goes_round(errand, link, view, question, frame, draft):
             do = question.edns is not None and question.edns.do
             cd = bool(errand.packet[3] & _CD)
-            ask = Query(outside.key, question.rrtype, do, cd, outside.wire)
-            self._look_up(_Waiting(errand, link, _counted(errand), question, frame, draft, view.table, ask))
+            query = Query(outside.key, question.rrtype, do, cd, outside.wire)
+            self._look_up(_Waiting(errand, link, _counted(errand), question, frame, draft, view.table, query))
         return None
 
     def _goes_round(
@@ -190,12 +190,12 @@ class Forwarder:
             return False
         again = partial(self._serve_all, [errand], link)
         verdict = self._circles.look(str(errand.client[0]), question.key, question.rrtype, draft.zone, again)
-        if verdict is Verdict.REFUSE:
+        if verdict is Outcome.REFUSE:
             self._send(errand, link, refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop"))
-        elif verdict is Verdict.NOBODY:
+        elif verdict is Outcome.NO_OTHER_UPSTREAM:
             self._send(errand, link, self._nobody_to_ask(view, question, frame))
-        self._counters.slots[stats.FORWARD_LOOPS] += verdict in (Verdict.REFUSE, Verdict.NOBODY)
-        return verdict is not Verdict.GO_ON
+        self._counters.slots[stats.FORWARD_LOOPS] += verdict in (Outcome.REFUSE, Outcome.NO_OTHER_UPSTREAM)
+        return verdict is not Outcome.NO_LOOP
 
     def _nobody_to_ask(self, view: View, question: Question, frame: Frame) -> bytes:
         """Return what our zones alone say, where no upstream is there for the name."""
@@ -250,7 +250,7 @@ class Forwarder:
             self._go_on(waiting, stored, targets)
             return
         elif draft.chain:
-            reply = continued(frame, draft, waiting.ask, stored, now())
+            reply = reply_after_chain(frame, draft, waiting.ask, stored, now())
             reply = above_ours(reply, waiting.view_table, waiting.ask.key)
         else:
             reply = entry.reply(stored, now(), frame)
@@ -262,7 +262,7 @@ class Forwarder:
         frame, draft = waiting.frame, waiting.draft
         assert draft.outside is not None
         ours_first = draft.authoritative and bool(draft.chain)
-        lead_back(draft, draft.outside, targets, entry.records(stored, now()).ttl, frame.end)
+        append_cnames(draft, draft.outside, targets, entry.records(stored, now()).ttl, frame.end)
         draft.outside = None
         with self._border.view() as view:
             if view is not None and self._may_have(waiting.errand, view, targets[-1]):
@@ -270,8 +270,8 @@ class Forwarder:
         draft.authoritative = ours_first  # AA speaks of the first owner name (RFC 1035 section 4.1.1)
         if (outside := draft.outside) is None:
             self._give(waiting, write(frame, draft))
-        elif outside.key.startswith(SPECIAL):
-            self._give(waiting, write(frame, answer_special(draft, waiting.question.rrtype)))
+        elif outside.key.startswith(SPECIAL_USE):
+            self._give(waiting, write(frame, answer_special_use(draft, waiting.question.rrtype)))
         elif waiting.crossings == MOST_CROSSINGS:
             text = "the CNAMEs lead to and fro between zones"
             self._give(waiting, unresolved(frame, draft, codes.EDE_OTHER, text))
@@ -279,8 +279,8 @@ class Forwarder:
             text = "no upstreams: none is configured for where the CNAMEs lead"
             self._give(waiting, unresolved(frame, draft, codes.EDE_NO_REACHABLE_UPSTREAM, text))
         else:
-            ask = replace(waiting.ask, key=outside.key, name=outside.wire)
-            self._look_up(replace(waiting, ask=ask, crossings=waiting.crossings + 1))
+            query = replace(waiting.ask, key=outside.key, name=outside.wire)
+            self._look_up(replace(waiting, query=query, crossings=waiting.crossings + 1))
 
     def _may_have(self, errand: Errand, view: View, target: bytes) -> bool:
         """Say whether a client may hear of a name: of ours, who may ask for our names."""

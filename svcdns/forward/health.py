@@ -87,12 +87,12 @@ class Health:
         """Messages that were no reply to our questions."""
         return self.upstream.garbage
 
-    async def ask(self, ask: Query, seconds: float) -> Response:
+    async def ask(self, query: Query, seconds: float) -> Response:
         """Return the upstream's reply.  Raises NoReply."""
         self.asked += 1
         began = self._clock()
         try:
-            received = await self.upstream.exchange(ask, seconds)
+            response = await self.upstream.exchange(query, seconds)
         except LocalFault as wrong:
             self._tell_local(wrong)
             raise
@@ -104,16 +104,16 @@ class Health:
             self._missed(began)
             raise
         except Exception as wrong:
-            log.exception("upstream %s: %r could not be asked", self.name, ask)
+            log.exception("upstream %s: %r could not be asked", self.name, query)
             self._missed(began)
             raise NoReply(f"internal error: {wrong}") from None
         now = self._clock()
         self.answered += 1
         self.seconds += (now - began - self.seconds) / (_SMOOTH if self.seconds else 1)
-        if received.rcode == codes.SERVFAIL:
+        if response.rcode == codes.SERVFAIL:
             self.servfail += 1
         self._lives(now)
-        return received
+        return response
 
     async def close(self) -> None:
         """Ask nothing any more."""

@@ -15,7 +15,7 @@ from svcdns.cache.store import Cache
 from svcdns.wire.key import text_of_key, wire_of_key
 from svcdns.wire.query import Query
 
-from .bailiwick import Border
+from .bailiwick import Bailiwick
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +23,10 @@ _AT_ONCE = 100
 """Entries that are looked at before questions have their turn."""
 
 
-class GainedZones:
+class ZoneChanges:
     """Watches which zones are ours, and which version of them."""
 
-    def __init__(self, border: Border, cache: Cache) -> None:
+    def __init__(self, border: Bailiwick, cache: Cache) -> None:
         self._border = border
         self._cache = cache
         self._known: frozenset[tuple[str, bytes, int]] = frozenset()

@@ -54,7 +54,7 @@ MOST_HELD = 64
 """Questions that are held for one proof; those beyond are answered like all others."""
 
 
-class Verdict(Enum):
+class Outcome(Enum):
     """What is to be done with a question."""
 
     GO_ON = auto()
@@ -78,7 +78,7 @@ class _Finding:
     held: list[Callable[[], object]] = field(default_factory=list)
 
 
-class Circles:
+class PartialLoopDetector:
     """Knows which upstreams send our questions for a zone back to us; used in one event loop."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Circles:
         self._proving: set[asyncio.Task[None]] = set()
         self._told: dict[str, float] = {}
 
-    def look(self, client: str, key: bytes, rrtype: int, zone: Zone, again: Callable[[], object]) -> Verdict:
+    def look(self, client: str, key: bytes, rrtype: int, zone: Zone, again: Callable[[], object]) -> Outcome:
         """Say what is to be done with a client's question for a name of a zone of ours that is sent on.
 
         `again` is called once, later, where the verdict is HELD.
@@ -109,18 +109,18 @@ class Circles:
         address = _plain(client)
         suspect = next((health for health in upstreams if health.address == address), None)
         if suspect is None or not self._is_under_way(key, rrtype):
-            return Verdict.GO_ON
+            return Outcome.NO_LOOP
         finding = self._finding(suspect, where)
         if not finding.known:
             if len(finding.held) >= MOST_HELD:
-                return Verdict.GO_ON
+                return Outcome.NO_LOOP
             finding.held.append(again)
-            return Verdict.HELD
+            return Outcome.HELD
         if not finding.closed:
-            return Verdict.GO_ON
+            return Outcome.NO_LOOP
         self._tell(suspect, key, zone)
         is_last = all(health.looped or self._is_closed(health, where) for health in upstreams)
-        return Verdict.NOBODY if is_last else Verdict.REFUSE
+        return Outcome.NO_OTHER_UPSTREAM if is_last else Outcome.REFUSE
 
     def is_probe(self, key: bytes) -> bool:
         """Return whether a question of type HINFO is a probe of ours: the circle is closed."""
@@ -148,24 +148,24 @@ class Circles:
             self._findings = {at: other for at, other in self._findings.items() if not other.known}
         found = self._findings[place] = _Finding(now + OPEN_SECONDS)
         may_prove = len(self._sent) < MOST_PROBES and not self._is_here(suspect.address)
-        ask = probe(where) if may_prove else None
-        if ask is None:
+        query = probe(where) if may_prove else None
+        if query is None:
             found.known = True
             return found
-        self._sent[ask.key] = found
-        task = asyncio.get_running_loop().create_task(self._prove(suspect, ask, found))
+        self._sent[query.key] = found
+        task = asyncio.get_running_loop().create_task(self._prove(suspect, query, found))
         self._proving.add(task)
         task.add_done_callback(self._proving.discard)
         return found
 
-    async def _prove(self, suspect: Health, ask: Query, finding: _Finding) -> None:
+    async def _prove(self, suspect: Health, query: Query, finding: _Finding) -> None:
         try:
             with suppress(NoReply):
-                await suspect.upstream.exchange(ask, PROOF_SECONDS)
+                await suspect.upstream.exchange(query, PROOF_SECONDS)
         except Exception:
             log.exception("upstream %s could not be probed for loops", suspect.name)
         finally:
-            del self._sent[ask.key]
+            del self._sent[query.key]
             self._settle(finding, closed=False)
 
     def _settle(self, finding: _Finding, *, closed: bool) -> None:

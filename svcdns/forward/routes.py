@@ -180,7 +180,7 @@ class Routes:
                     self._let_go(health)
             for name, health in now.items():
                 if name in before:
-                    self.loops.poke(health)
+                    self.loops.probe_now(health)
                 else:
                     self.loops.watch(health)
 
@@ -207,7 +207,7 @@ class Routes:
                 log.error("upstream %s is left out: %s", spec, wrong)
             return None
         address = spec.address.partition("%")[0]
-        return Health(made, route.key, address=address, came_back=self.loops.poke)
+        return Health(made, route.key, address=address, came_back=self.loops.probe_now)
 
     def _let_go(self, health: Health) -> None:
         """Close an upstream once nothing is under way there any more."""

@@ -42,11 +42,11 @@ class Pool(Protocol):
     def is_down(self) -> bool:
         """Whether none of its upstreams shows life."""
 
-    async def resolve(self, ask: Query) -> Response:
+    async def resolve(self, query: Query) -> Response:
         """Return an upstream's answer; raises Unresolved."""
 
 
-class Flights:
+class SingleFlight:
     """The questions that upstreams are being asked."""
 
     def __init__(
@@ -83,19 +83,19 @@ class Flights:
             Query(key, rrtype, do, cd) in self._waiting for do in (False, True) for cd in (False, True)
         )
 
-    def fresh(self, ask: Query) -> bytes | None:
+    def fresh(self, query: Query) -> bytes | None:
         """Return what the cache holds for a question, if it hasn't run out."""
-        stored = self._cache.get(_key(ask))
+        stored = self._cache.get(_key(query))
         return stored if stored is not None and entry.is_fresh(stored, now()) else None
 
-    def join(self, ask: Query, land: Land) -> None:
+    def join(self, query: Query, land: Land) -> None:
         """Have a question answered that is not fresh in the cache; `land` is called later, once."""
-        waiting = self._waiting.get(ask)
+        waiting = self._waiting.get(query)
         if waiting is not None:
             waiting.append(land)
             return
-        self._waiting[ask] = [land]
-        task = asyncio.get_running_loop().create_task(self._fly(ask))
+        self._waiting[query] = [land]
+        task = asyncio.get_running_loop().create_task(self._fly(query))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -109,45 +109,45 @@ class Flights:
             await asyncio.wait(set(self._tasks))
         self._land()
 
-    async def _fly(self, ask: Query) -> None:
+    async def _fly(self, query: Query) -> None:
         reply = entry.failure(codes.EDE_NETWORK_ERROR, now())
         try:
-            reply = await self._resolve(ask)
+            reply = await self._resolve(query)
         except Exception:
-            log.exception("a question could not be forwarded: %r", ask)
+            log.exception("a question could not be forwarded: %r", query)
         finally:
             if not self._landing:
                 asyncio.get_running_loop().call_soon(self._land)
-            self._landing.append((ask, reply))
+            self._landing.append((query, reply))
 
     def _land(self) -> None:
         """Write what came in this turn of the loop, in one transaction, then tell all who wait for it."""
         landing, self._landing = self._landing, []
         self._cache.commit()
-        for ask, reply in landing:
-            for land in self._waiting.pop(ask):
+        for query, reply in landing:
+            for land in self._waiting.pop(query):
                 try:
                     land(reply)
                 except Exception:
-                    log.exception("a forwarded answer could not be given: %r", ask)
+                    log.exception("a forwarded answer could not be given: %r", query)
 
-    async def _resolve(self, ask: Query) -> bytes:
+    async def _resolve(self, query: Query) -> bytes:
         """Return what upstreams or the cache say, and keep it."""
-        pool = self._pool_of(asked_at(ask.key, ask.rrtype))
+        pool = self._pool_of(asked_at(query.key, query.rrtype))
         if pool is None:
             return entry.failure(codes.EDE_NOT_AUTHORITATIVE, now())
-        key = _key(ask)
+        key = _key(query)
         if pool.is_down and (stale := self._stale(key)) is not None:
             return self._keep(key, stale)
         try:
-            received = await pool.resolve(ask)
+            response = await pool.resolve(query)
         except Unresolved as failed:
             return self._keep(key, self._stale(key) or entry.failure(failed.ede, now(), str(failed)))
         time = now()
-        reply = entry.pack(received, time, self._config)
-        if entry.is_fresh(reply, time) and not self._crosses(ask, reply):
+        reply = entry.pack(response, time, self._config)
+        if entry.is_fresh(reply, time) and not self._crosses(query, reply):
             return self._keep(key, reply)
-        if received.rcode in (codes.NOERROR, codes.NXDOMAIN):
+        if response.rcode in (codes.NOERROR, codes.NXDOMAIN):
             self._cache.remove(key)
         return reply
 
@@ -165,5 +165,5 @@ def asked_at(key: bytes, rrtype: int) -> bytes:
     return above(key) if rrtype == codes.DS else key
 
 
-def _key(ask: Query) -> bytes:
-    return entry.key(ask.key, ask.rrtype, ask.do, ask.cd)
+def _key(query: Query) -> bytes:
+    return entry.key(query.key, query.rrtype, query.do, query.cd)

@@ -26,13 +26,13 @@ from svcdns.config.sections import Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.stats import Tally
 from svcdns.dns.view import elsewhere
-from svcdns.forward.bailiwick import Border
+from svcdns.forward.bailiwick import Bailiwick
 from svcdns.forward.control import AGAIN_SECONDS, Control
 from svcdns.forward.forwarder import Forwarder, Limits
-from svcdns.forward.invalidation import GainedZones
-from svcdns.forward.partial_loops import Circles
+from svcdns.forward.invalidation import ZoneChanges
+from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import SingleFlight
 
 from . import folder
 from .child_setup import Handoff
@@ -87,9 +87,9 @@ class _Forwarding:
         self._folder = config.data
         self._cache = cache
         self._routes = Routes(config.forward, dns_endpoints(config))
-        border = Border(store.begin, elsewhere(config.forward))
-        self._gained = GainedZones(border, cache)
-        self._flights = Flights(self._routes.pool, cache, config.cache, crosses=border.crossing)
+        border = Bailiwick(store.begin, elsewhere(config.forward))
+        self._gained = ZoneChanges(border, cache)
+        self._flights = SingleFlight(self._routes.pool, cache, config.cache, crosses=border.crossing)
         self._forwarder = Forwarder(
             [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
             [socket.socket(fileno=descriptor) for descriptor in handoff.links],
@@ -99,7 +99,7 @@ class _Forwarding:
             limits=Limits(config.forward.outstanding, config.forward.outstanding_per_client),
             udp_size=config.dns.udp_size,
             is_probe=self._routes.is_probe,
-            circles=Circles(self._routes.upstreams, self._flights.is_under_way),
+            circles=PartialLoopDetector(self._routes.upstreams, self._flights.is_under_way),
             rights=Rights(Access.of(config)),
         )
         self._control = Control()

@@ -24,10 +24,10 @@ from svcdns.dns.forward_link import Handover
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
-from svcdns.forward.bailiwick import Border
+from svcdns.forward.bailiwick import Bailiwick
 from svcdns.forward.forwarder import Forwarder, Limits
 from svcdns.forward.routes import Routes
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import SingleFlight
 from svcdns.server.sockets import link
 
 STRANGER = "127.0.0.9"
@@ -92,8 +92,8 @@ class ForwardingWorld(World):
         workers_end, forwarders_end = link()
         cache = Cache(self.folder, own.cache.octets)
         self.routes = Routes(own.forward, [])
-        border = Border(self.snapshots.begin, elsewhere(own.forward))
-        self.flights = Flights(self.routes.pool, cache, own.cache, crosses=border.crossing)
+        border = Bailiwick(self.snapshots.begin, elsewhere(own.forward))
+        self.flights = SingleFlight(self.routes.pool, cache, own.cache, crosses=border.crossing)
         self.forwarder = Forwarder(
             [udp],
             [forwarders_end],

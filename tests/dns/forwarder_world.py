@@ -21,9 +21,9 @@ from flights_world import GUARD_SECONDS, Sky, sky_over, until
 from svcdns.dns import stats
 from svcdns.dns.forward_link import Errand, replies, send
 from svcdns.forward import forwarder as forwarder_module
-from svcdns.forward.bailiwick import Border
+from svcdns.forward.bailiwick import Bailiwick
 from svcdns.forward.forwarder import Forwarder, Limits
-from svcdns.forward.partial_loops import Circles
+from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.server.sockets import link
 from svcdns.wire.key import key_of
 
@@ -48,12 +48,12 @@ class Office:
         monkeypatch.setattr(forwarder_module, "now", lambda: sky.time)
 
     def another(
-        self, limits: Limits | None = None, begin: Any = None, circles: Circles | None = None
+        self, limits: Limits | None = None, begin: Any = None, circles: PartialLoopDetector | None = None
     ) -> Forwarder:
         return Forwarder(
             self.udp,
             self.ends,
-            Border(begin or self.world.snapshots.begin),
+            Bailiwick(begin or self.world.snapshots.begin),
             self.sky.flights,
             self.counters,
             limits=limits or Limits(100, 50),

@@ -67,7 +67,7 @@ class Asked:
         assert draft.outside is not None
         frame = Frame(packet, question.end, question.edns, 1232, tcp, True)
         ask = Query(draft.outside.key, question.rrtype, do, name=draft.outside.wire)
-        octets = continued(frame, draft, ask, stored, NOW + age)
+        octets = reply_after_chain(frame, draft, ask, stored, NOW + age)
         assert len(octets) <= frame.limit
         reply = dns.message.from_wire(octets, one_rr_per_rrset=True)
         assert reply.id == query.id

@@ -18,7 +18,7 @@ from forwarder_world import ALIAS, Office, errors, office_in, run, working
 from svcdns.dns import stats
 from svcdns.forward import partial_loops as circles_module
 from svcdns.forward.health import Health
-from svcdns.forward.partial_loops import CLOSED_SECONDS, OPEN_SECONDS, TELL_SECONDS, Circles
+from svcdns.forward.partial_loops import CLOSED_SECONDS, OPEN_SECONDS, TELL_SECONDS, PartialLoopDetector
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.names.packed import CUT
 from svcdns.wire.query import Query
@@ -64,7 +64,7 @@ class Round:
         self.time = 1000.0
         self.resolvers = [Resolver(host) for host in hosts]
         self.healths = [Health(one, address=one.host) for one in self.resolvers]
-        self.circles = Circles(
+        self.circles = PartialLoopDetector(
             self._upstreams,
             office.sky.flights.is_under_way,
             is_here=lambda host: host == here,

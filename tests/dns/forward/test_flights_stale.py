@@ -1,4 +1,4 @@
-"""Flights whose upstreams fail: what has run out stands in, else a failure that is kept for a while."""
+"""SingleFlight whose upstreams fail: what has run out stands in, else a failure that is kept for a while."""
 
 from __future__ import annotations
 
