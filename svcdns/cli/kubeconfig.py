@@ -34,6 +34,15 @@ class Credentials:
     client_key: Path | None = None
 
     @classmethod
+    def given(
+        cls, certs: Path | None, ca: Path | None, token: str, cert: Path | None, key: Path | None
+    ) -> Credentials:
+        """Return what the options of a command name; `certs` is a folder that `svcdns certs init` made."""
+        if certs is not None and cert is None:
+            return cls.of_folder(certs, ca, token)
+        return cls(ca or (certs / "ca.crt" if certs else None), token, cert, key)
+
+    @classmethod
     def of_folder(cls, folder: Path, ca: Path | None, token: str) -> Credentials:
         """Return those of a folder that `svcdns certs init` made; with a token, its client is left out."""
         found = cls(ca or folder / "ca.crt", token)
@@ -61,7 +70,7 @@ def kubeconfig(server: str, credentials: Credentials, namespace: str, name: str)
     """Return the file's text, and a warning or "".  Raises ConfigError."""
     import yaml
 
-    url, warning = _checked(server, credentials)
+    url, warning = checked(server, credentials)
     cluster: dict[str, Any] = {"server": url}
     user: dict[str, Any] = {}
     if credentials.ca is not None and url.startswith("https:"):
@@ -103,8 +112,8 @@ def write(text: str, output: Path | None) -> None:
         out.write(text)
 
 
-def _checked(server: str, credentials: Credentials) -> tuple[str, str]:
-    """Return the server's URL without a last slash, and a warning or ""."""
+def checked(server: str, credentials: Credentials) -> tuple[str, str]:
+    """Return the server's URL without a last slash, and a warning or "".  Raises ConfigError."""
     try:
         parts = urlsplit(server)
         is_url = (

@@ -280,10 +280,7 @@ def kubeconfig(
     from .kubeconfig import kubeconfig as made
 
     token = sys.stdin.readline().strip() if token == "-" else token
-    if certs is not None and client_cert is None:
-        credentials = Credentials.of_folder(certs, ca, token)
-    else:
-        credentials = Credentials(ca or (certs / "ca.crt" if certs else None), token, client_cert, client_key)
+    credentials = Credentials.given(certs, ca, token, client_cert, client_key)
     text, warning = made(server or server_of(_load(config, {})), credentials, namespace, name)
     write(text, output)
     if warning:

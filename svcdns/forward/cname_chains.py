@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 
 from svcdns.cache import entry
@@ -55,7 +56,7 @@ def reply_after_chain(frame: Frame, draft: Draft, query: Query, stored: bytes, t
     return message(frame, rcode | (header.AA if draft.authoritative else 0), whole, opt)
 
 
-def append_cnames(draft: Draft, here: Name, targets: list[bytes], ttl: bytes, question_end: int) -> None:
+def append_cnames(draft: Draft, here: Name, targets: Sequence[bytes], ttl: bytes, question_end: int) -> None:
     """Put an upstream's CNAMEs behind our chain, from `here` up to the last of these targets.
 
     They are written anew: what else stands among them upstream says nothing about our names.

@@ -212,7 +212,9 @@ def _in_short(one: Response | UselessReply) -> str:
 
 def _in_full(heard: _Heard) -> str:
     """Return which upstream said what, for the log."""
-    return ", ".join(f"{health.name}: {_in_words(one)}" for health, one in heard.items()) or "nobody was asked"
+    return (
+        ", ".join(f"{health.name}: {_in_words(one)}" for health, one in heard.items()) or "nobody was asked"
+    )
 
 
 def _in_words(one: Response | NoReply) -> str:

@@ -96,7 +96,8 @@ class Supervisor:
         self.folder = config.data
         lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
         shared = [one.fileno() for one in sockets.tcp]
-        api = child_setup.make(config, lifeline, api=sockets.api.fileno())
+        ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
+        api = child_setup.make(config, lifeline, api=sockets.api.fileno(), flush=ours)
         self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
         self.workers = [
             Child(
@@ -118,7 +119,8 @@ class Supervisor:
         ]
         self.forwarder: Child | None = None
         if config.forward.forwards:
-            there = child_setup.make(config, lifeline, links=tuple(end.fileno() for _, end in sockets.links))
+            links = tuple(end.fileno() for _, end in sockets.links)
+            there = child_setup.make(config, lifeline, links=links, flush=forwarders)
             self.forwarder = Child(
                 "forwarder", commands.forwarder, there, counters.forwarder, counters, keep=(lock,)
             )

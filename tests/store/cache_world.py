@@ -37,7 +37,7 @@ def read(folder: Path) -> None:
     reader = CacheReader(folder)
     for line in sys.stdin:
         if line == "look\n":
-            reader.look_again()
+            reader.refresh()
             print("looked", flush=True)
         else:
             found = reader.get(bytes.fromhex(line))
@@ -70,7 +70,7 @@ class Reader:
         found = self._order(key.hex())
         return None if found == "none" else bytes.fromhex(found)
 
-    def look_again(self) -> None:
+    def refresh(self) -> None:
         assert self._order("look") == "looked"
 
     def _order(self, order: str) -> str:

@@ -150,7 +150,7 @@ def test_flush_of_much_counts_right(tmp_path: Path) -> None:
 
 def test_reader_without_a_cache(tmp_path: Path) -> None:
     reader = CacheReader(tmp_path / "nowhere")
-    reader.look_again()
+    reader.refresh()
     assert reader.get(key(1)) is None
     assert reader.get(b"") is None
     reader.close()
@@ -161,10 +161,10 @@ def test_reader_sees_the_cache_that_appears(tmp_path: Path) -> None:
     with reading(tmp_path) as reader:
         assert reader.get(key(1)) is None
         cache = filled(tmp_path)
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) == b"value 1"
         assert reader.get(b"") is None  # which LMDB refuses
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) == b"value 1"
     cache.close()
 
@@ -178,11 +178,11 @@ def test_reader_follows_to_the_cache_that_was_made_anew(tmp_path: Path) -> None:
         cache.put(key(1), b"new")
         cache.commit()
         assert reader.get(key(1)) == b"value 1"  # until it looks again
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) == b"new"
         cache.close()
         Cache(tmp_path, 0).close()
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) is None
 
 

@@ -175,7 +175,7 @@ def test_a_cache_that_is_removed_in_use_is_made_anew(
         cache.chores()
         cache.put(key(1), b"new")
         cache.commit()
-        reader.look_again()
+        reader.refresh()
         assert cache.get(key(1)) == reader.get(key(1)) == b"new"
         with reading(tmp_path) as other:
             assert other.get(key(1)) == b"new"
@@ -194,7 +194,7 @@ def test_nothing_is_told_of_a_cache_that_stays(tmp_path: Path, caplog: pytest.Lo
             cache.put(key(number), bytes(2000))
             cache.commit()
             cache.chores()
-            reader.look_again()
+            reader.refresh()
         assert cache.entries == 200
     assert told(caplog) == []
     cache.close()

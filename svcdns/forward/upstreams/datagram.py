@@ -11,7 +11,8 @@ Where TCP fails, the truncated reply is what there is: it shows life, and is han
 What fails the check is counted and waiting goes on, so that nobody can end a try with one bad datagram.
 A connected socket also says at once when nothing listens there (ECONNREFUSED).
 
-A socket and a callback (see `datagram_poller`), no datagram protocol of asyncio: that costs several times as much.
+A socket and a callback (`datagram_poller`), no datagram protocol of asyncio: that costs several times as
+much.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sockets that wait for one datagram: one epoll object holds them all, and the event loop watches that object.
+"""Sockets that wait for one datagram: one epoll object holds them all, and the event loop watches that.
 
     poller.watch(sock, on_readable); ...; poller.close_socket(sock)
 
@@ -28,7 +28,7 @@ class DatagramPoller:
         self._callbacks: dict[int, Callable[[], object]] = {}
 
     def watch(self, sock: socket.socket, on_readable: Callable[[], object]) -> None:
-        """Call `on_readable`, which must close no socket, whenever the socket can be read.  Raises OSError."""
+        """Call `on_readable`, which closes no socket, whenever the socket can be read.  Raises OSError."""
         if self._epoll is None:
             self._epoll = select.epoll()
             asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._call, self._epoll)

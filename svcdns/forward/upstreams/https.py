@@ -131,9 +131,9 @@ def _header(http: httpcore.Response, name: bytes) -> bytes:
 
 
 async def _body(http: httpcore.Response) -> bytes:
-    """Return the message of a response.  Raises NoReply."""
+    """Return the message of an HTTP response.  Raises NoReply."""
     if http.status != 200:
-        raise NoReply(f"HTTP status {response.status}")
+        raise NoReply(f"HTTP status {http.status}")
     kind = _header(http, b"content-type").partition(b";")[0].strip().lower()
     if kind != _TYPE or _header(http, b"content-encoding"):
         raise NoReply(f"its HTTP reply is of type {kind[:40].decode('latin-1')!r}, not {_TYPE.decode()}")
