@@ -15,7 +15,7 @@ from svcdns.cache import entry
 from svcdns.dns import authority
 from svcdns.dns.lookup_result import Case
 from svcdns.dns.view import View, ZoneTable
-from svcdns.store.reading import Begin, never_raising
+from svcdns.store.snapshot import Begin, never_raising
 from svcdns.wire import codes
 from svcdns.wire.key import key_of_wire
 from svcdns.wire.query import Query
@@ -43,24 +43,20 @@ class Bailiwick:
     @contextmanager
     def view(self) -> Iterator[View | None]:
         """Give a view of the newest snapshot, None if there is none; nothing may be awaited meanwhile."""
-        snapshot = self._begin()
-        try:
+        with self._begin() as snapshot:
             if snapshot is None or snapshot.serving is None:
                 yield None
                 return
             if self._table is None or self._table.serving is not snapshot.serving:
                 self._table = ZoneTable(snapshot.serving, self._elsewhere)
             yield View(snapshot, self._table)
-        finally:
-            if snapshot is not None:
-                snapshot.txn.abort()
 
     def zones(self) -> frozenset[ZoneVersion] | None:
         """Return all zones of ours, None while there is no store to read."""
         with self.view() as view:
             if view is None:
                 return None
-            return frozenset((zone.kind, zone.key, zone.generation) for zone in view.serving.zones)
+            return frozenset((zone.kind, zone.key, zone.version) for zone in view.serving.zones)
 
     def has_upstreams(self, key: bytes) -> bool:
         """Say whether a zone (its key) has upstreams of its own."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from svcdns.dns import stats
 from svcdns.dns.access import EVERYBODY, NAMES
 from svcdns.dns.draft import Draft
-from svcdns.dns.forward_link import Errand, Reply, send
-from svcdns.dns.stats import Tally
+from svcdns.dns.forward_link import ForwardReply, ForwardRequest, send
+from svcdns.dns.stats import Stats
 from svcdns.dns.view import ZoneTable
 from svcdns.wire.query import Query
 from svcdns.wire.question import Question, parse
@@ -29,7 +29,7 @@ from svcdns.wire.reply import Frame
 class ForwardedQuestion:
     """A client's question, and what the forwarder knows of it so far."""
 
-    request: Errand
+    request: ForwardRequest
     link: socket.socket
     """Our end of the link through which it came."""
     question: Question
@@ -65,7 +65,7 @@ class Clients:
     def __init__(
         self,
         listeners: Sequence[socket.socket],
-        counters: Tally,
+        counters: Stats,
         rights: Mapping[str, int] = EVERYBODY,
         udp_size: int = 1232,
     ) -> None:
@@ -78,10 +78,10 @@ class Clients:
         self._rights = rights
         self._udp_size = udp_size
 
-    def read(self, request: Errand, link: socket.socket) -> ForwardedQuestion:
+    def read(self, request: ForwardRequest, link: socket.socket) -> ForwardedQuestion:
         """Return the question of a request.  Raises Malformed."""
         question = parse(request.packet)
-        over_tcp = request.ticket > 0
+        over_tcp = request.request_id > 0
         frame = Frame(request.packet, question.end, question.edns, self._udp_size, over_tcp, True)
         may_ask_names = bool(self._rights[str(request.client[0])] & NAMES)
         return ForwardedQuestion(request, link, question, frame, may_ask_names)
@@ -98,14 +98,14 @@ class Clients:
     def send(self, question: ForwardedQuestion, reply: bytes) -> None:
         """Send a reply by the way that its question came; one that can't be sent is counted."""
         request = question.request
-        if request.ticket:
-            sent = send(question.link, Reply(request.ticket, reply))
+        if request.request_id:
+            sent = send(question.link, ForwardReply(request.request_id, reply))
         else:
             sent = self._send_over_udp(request, reply)
         if not sent:
             self.count(stats.DROPPED)
 
-    def _send_over_udp(self, request: Errand, reply: bytes) -> bool:
+    def _send_over_udp(self, request: ForwardRequest, reply: bytes) -> bool:
         try:
             listener = self._listeners[request.listener]
             listener.sendmsg([reply], request.ancillary, 0, tuple(request.client))

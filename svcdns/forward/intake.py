@@ -22,7 +22,7 @@ from time import monotonic
 
 from svcdns.dns import stats
 from svcdns.dns.draft import answer_name
-from svcdns.dns.forward_link import OLDEST_SECONDS, Errand, errands
+from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, receive_requests
 from svcdns.dns.reply import write
 from svcdns.dns.view import View
 from svcdns.wire import codes, header
@@ -88,7 +88,7 @@ class Forwarder:
         """Take what waits in a link; clients have given up what is too old."""
         oldest = monotonic() - OLDEST_SECONDS
         with self._bailiwick.view() as view:
-            for request in errands(link, BATCH):
+            for request in receive_requests(link, BATCH):
                 if request.came <= oldest:
                     continue
                 try:
@@ -106,7 +106,7 @@ class Forwarder:
             except Exception:
                 self._failed(question.request)
 
-    def _failed(self, request: Errand) -> None:
+    def _failed(self, request: ForwardRequest) -> None:
         log.exception("a question could not be forwarded: %s", request.packet[:64].hex())
         self._clients.count(stats.PANICS)
 

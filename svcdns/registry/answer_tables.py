@@ -53,7 +53,7 @@ def bring_up_to_date(store: Store, settings: Settings) -> bool:
         current = _serving(store, txn)
         if current is not None and txn.get(_MADE_BY, db=store.tables.meta) == made_by:
             return False
-    target = "b" if current is not None and current.generation == "a" else "a"
+    target = "b" if current is not None and current.table == "a" else "a"
     began = time.monotonic()
     _clear(store, target)
     touched_objects = sum(_fill(store, settings, target))
@@ -164,7 +164,7 @@ def _next_serving(settings: Settings, generation: str, current: Serving | None) 
     zones = [Zone(*zone, fallthrough=may_fall_through(zone[1], onward)) for zone in ours]
     zones += [zone for zone in (current.zones if current else ()) if zone.kind == "file"]
     return Serving(
-        generation=generation,
+        table=generation,
         cluster_key=settings.names.apex,
         short_names=dns.short_names,
         pods=dns.pods,

@@ -208,7 +208,7 @@ def answers_table(store: Store, txn: lmdb.Transaction) -> lmdb._Database:
     """Return the table of the generation that answers now."""
     octets = txn.get(SERVING, db=store.tables.meta)
     serving: Serving | None = decode_serving(bytes(octets)) if octets is not None else None
-    second = serving is not None and serving.generation == "b"
+    second = serving is not None and serving.table == "b"
     return store.tables.answers_b if second else store.tables.answers_a
 
 

@@ -25,7 +25,7 @@ from svcdns.cache.store import Cache
 from svcdns.config.listening import dns_endpoints
 from svcdns.config.sections import Config
 from svcdns.dns.access import Access, Rights
-from svcdns.dns.stats import Tally
+from svcdns.dns.stats import Stats
 from svcdns.dns.view import elsewhere
 from svcdns.forward.bailiwick import Bailiwick
 from svcdns.forward.clients import Clients
@@ -81,15 +81,15 @@ class _Forwarding:
         self._counters = handoff.counters()
         self._row = self._counters.forwarder
         self._slot = self._counters.slot(self._row - 1)
-        self._tally = Tally()
-        self._tally.slots[:] = self._slot.read()
+        self._stats = Stats()
+        self._stats.slots[:] = self._slot.read()
         self._cache = cache
         self._routes = Routes(config.forward, dns_endpoints(config))
         self._zone_changes = ZoneChanges(bailiwick, cache, lambda zones: _source_of(config, zones))
         self._single_flight = SingleFlight(self._routes.pool, cache, config.cache, bailiwick.departure)
         clients = Clients(
             [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
-            self._tally,
+            self._stats,
             Rights(Access.of(config)),
             config.dns.udp_size,
         )
@@ -131,7 +131,7 @@ class _Forwarding:
 
     def _publish(self) -> None:
         """Copy the counters, and write how cache and upstreams are."""
-        self._slot.write(self._tally.slots)
+        self._slot.write(self._stats.slots)
         status = {
             "cache": {"octets": self._cache.octets, "entries": self._cache.entries},
             "outstanding": self._lookups.outstanding,

@@ -15,7 +15,8 @@ from dns_world import World, Z, lines, rrset
 from svcdns.dns import stats
 from svcdns.dns.answer import Answerer
 from svcdns.dns.draft import Draft
-from svcdns.dns.stats import TCP, Tally
+from svcdns.dns.no_reply import SILENCE
+from svcdns.dns.stats import TCP, Stats
 from svcdns.dns.truncation import fit
 from svcdns.wire.key import wire_of
 
@@ -249,14 +250,14 @@ def test_exception_costs_one_servfail(world: World, caplog: pytest.LogCaptureFix
 
 
 def test_without_a_store_everything_is_servfail() -> None:
-    answerer = Answerer(Tally())
+    answerer = Answerer(Stats())
     reply = answerer.answer(PLAIN, None)
     assert rcode_of(reply) == dns.rcode.SERVFAIL
-    assert answerer.answer(b"", None) is None
+    assert answerer.answer(b"", None) is SILENCE
 
 
 def test_udp_size_is_the_configured_one(shared_world: World) -> None:
-    answerer = Answerer(Tally(), udp_size=600)
+    answerer = Answerer(Stats(), udp_size=600)
     snapshot = shared_world.snapshots.begin()
     query = dns.message.make_query(f"huge.default.svc.{Z}", "A", use_edns=0, payload=4096)
     reply = answerer.answer(query.to_wire(), snapshot)
