@@ -15,7 +15,7 @@ from cached_world import SOA, Records, received
 
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig
-from svcdns.forward import single_flight as flights_module
+from svcdns.forward import single_flight as single_flight_module
 from svcdns.forward.pool import Unresolved
 from svcdns.forward.single_flight import SingleFlight
 from svcdns.wire import codes
@@ -110,12 +110,12 @@ class Sky:
         self.cache = Cache(folder, config.octets)
         self.pool: Upstreams | None = self.upstreams
         self.flights = SingleFlight(lambda _: self.pool, self.cache, config)
-        monkeypatch.setattr(flights_module, "now", lambda: self.time)
+        monkeypatch.setattr(single_flight_module, "now", lambda: self.time)
 
     def join(self, ask: Query) -> asyncio.Future[bytes]:
         """Ask; the future is what lands, and fails where something lands twice."""
         landed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.flights.join(ask, landed.set_result)
+        self.flights.resolve(ask, lambda resolution: landed.set_result(resolution.stored))
         return landed
 
     async def asking(self, ask: Query, with_: object = address) -> bytes:

@@ -12,9 +12,8 @@ import pytest
 from expecting import kill_forwarder, to, wait_for_forwarder
 from running import RunningServer, wait_for
 from small_disk import small_disk, take_all_inodes
-from upstreams import Unbound
-
 from svcdns.forward.control import SOCKET
+from upstreams import Unbound
 
 INODES = 100
 OUTSIDE = ["192.0.2.10"]

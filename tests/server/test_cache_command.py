@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from running import SOURCE, RunningServer
+from svcdns.forward.control import SOCKET, Control
 
 from svcdns.cli import cache
 from svcdns.cli.refused import Refused
-from svcdns.forward.control import SOCKET, Control
 
 
 async def svcdns(*arguments: str, cwd: Path) -> tuple[int, str, str]:

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cache_world import reading`
 
-from cache_world import OCTETS, data_file, filled, key, reading
+from cache_world import OCTETS, data_file, filled, flush, key, reading
 
 from svcdns.cache.store import Cache
 
@@ -38,7 +38,7 @@ def test_what_was_removed_is_gone_for_all(tmp_path: Path) -> None:
         cache.commit()
         assert cache.get(key(3)) is reader.get(key(3)) is None
         assert (cache.entries, cache.octets) == (9, octets * 9 // 10)
-    assert cache.flush(b"") == 9
+    assert flush(cache, b"") == 9
     cache.close()
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from svcdns.cache import entry
 from svcdns.dns.draft import answer_name
 from svcdns.dns.view import View, ZoneTable
-from svcdns.forward.cname_chains import continued
+from svcdns.forward.cname_chains import reply_after_chain
 from svcdns.names.packed import DNAME
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of

@@ -20,7 +20,7 @@ from upstream_messages import NAME, READ, ask_for, raw, received, replies, reply
 
 from svcdns.cache import entry
 from svcdns.dns.draft import Draft, Name
-from svcdns.forward.cname_chains import cname_targets, continued
+from svcdns.forward.cname_chains import cname_targets, reply_after_chain
 from svcdns.wire import codes
 from svcdns.wire.edns import Edns
 from svcdns.wire.key import key_of_wire

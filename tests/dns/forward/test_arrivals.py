@@ -1,4 +1,4 @@
-"""DatagramPoller: each socket with something to read is called for, none that has ended, and nothing stays open."""
+"""DatagramPoller: each socket that can be read is called for, none that has ended, and nothing stays open."""
 
 from __future__ import annotations
 

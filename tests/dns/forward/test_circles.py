@@ -18,7 +18,7 @@ from forwarder_world import ALIAS, Office, errors, office_in, run, working
 from svcdns.dns import stats
 from svcdns.forward import partial_loops as partial_loops_module
 from svcdns.forward.health import Health
-from svcdns.forward.partial_loops import LOOP_SECONDS, NO_LOOP_SECONDS, LOG_SECONDS, PartialLoopDetector
+from svcdns.forward.partial_loops import LOG_SECONDS, LOOP_SECONDS, NO_LOOP_SECONDS, PartialLoopDetector
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.names.packed import CUT
 from svcdns.wire.query import Query
@@ -160,7 +160,7 @@ def test_a_proof_is_for_the_names_beside_it(office: Office) -> None:
             await world.finish(first)
             world.resolvers[0].over.set()
             tickets = [await world.under_way(elsewhere), world.back(elsewhere)]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2, "that one doesn't come back"
             assert len(world.resolvers[0].probes) == 2
 
@@ -178,7 +178,7 @@ def test_what_is_known_is_bounded(office: Office, monkeypatch: pytest.MonkeyPatc
             for number in range(5):
                 name = f"9.{number}.0.192.in-addr.arpa"
                 tickets = [await world.under_way(name), world.back(name)]
-                await until(lambda: office.forwarder.outstanding == 2)
+                await until(lambda: office.lookups.outstanding == 2)
                 await world.finish(*tickets)
                 assert len(world.detector._findings) <= most
             assert len(world.resolvers[0].probes) == 5
@@ -216,14 +216,14 @@ def test_without_a_proof_it_is_a_client_like_others(office: Office, caplog: pyte
             for _ in range(3):
                 first = await world.under_way(NAME, "A")
                 tickets = [first, world.back(NAME, "A"), world.back(NAME, "A")]
-                await until(lambda: office.forwarder.outstanding == 3)
+                await until(lambda: office.lookups.outstanding == 3)
                 for reply in (await world.finish(*tickets, with_=address)).values():
                     assert len(reply.answer) == 1
                 office.sky.time += 1000
             assert len(world.resolvers[0].probes) == 1, "nor is it suspected again for a while"
             world.time += NO_LOOP_SECONDS
             tickets = [await world.under_way(NAME, "A"), world.back(NAME, "A")]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             await world.finish(*tickets)
             assert len(world.resolvers[0].probes) == 2
         assert office.count(stats.FORWARD_LOOPS) == 0
@@ -242,7 +242,7 @@ def test_a_probe_that_is_lost_costs_no_more_than_the_time_for_it(
         async with working(office, partial_loops=world.detector):
             tickets = [await world.under_way(), world.back()]
             await until(lambda: world.resolvers[0].probes)
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2
             late = world.back(name_of(world.resolvers[0].probes[0]), "HINFO")
             await office.sky.upstreams.answer(nxdomain)
@@ -268,7 +268,7 @@ def test_who_is_not_suspected(
         world = Round(office, THERE, here=changed.pop("here", ""))
         async with working(office, partial_loops=world.detector):
             tickets = [await world.under_way(asked, rrtype), world.back(name, rrtype, **changed)]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             await world.finish(*tickets)
             assert not world.resolvers[0].probes
 
@@ -379,9 +379,9 @@ def test_no_more_are_held_than_there_is_room_for(office: Office, monkeypatch: py
         world = Round(office, THERE)
         async with working(office, partial_loops=world.detector):
             tickets = [await world.under_way(), *(world.back() for _ in range(5))]
-            await until(lambda: office.forwarder.outstanding == 4)
+            await until(lambda: office.lookups.outstanding == 4)
             world.resolvers[0].over.set()
-            await until(lambda: office.forwarder.outstanding == 6)
+            await until(lambda: office.lookups.outstanding == 6)
             assert set(await world.finish(*tickets)) == set(tickets)
 
     run(test())
@@ -402,7 +402,7 @@ def test_while_there_are_too_many_probes_nobody_is_suspected(
             tickets = [office.hand(other, "PTR")]
             await until(lambda: len(office.sky.upstreams) == 2)
             tickets.append(world.back(other))
-            await until(lambda: office.forwarder.outstanding == 3)
+            await until(lambda: office.lookups.outstanding == 3)
             await world.prove()
             world.assert_answered_by_us(await world.get(held))
             await world.finish(first)
@@ -418,7 +418,7 @@ def test_at_the_end_nobody_is_held(office: Office) -> None:
             tickets = [await world.under_way(), world.back()]
             await until(lambda: world.resolvers[0].probes)
             office.forwarder.stop()
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2
             office.forwarder.start()
         await until(lambda: not world.detector._proving)

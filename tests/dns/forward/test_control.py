@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from svcdns.forward.control import (
     MOST_CONNECTIONS,
     MOST_OCTETS,

@@ -10,7 +10,7 @@ import dns.rdatatype
 import pytest
 from flights_world import CONFIG, Sky, Upstreams, ask_for, name_of, sky_over, until
 
-from svcdns.forward.single_flight import SingleFlight
+from svcdns.forward.single_flight import Resolution, SingleFlight
 from svcdns.wire.key import key_of
 
 CORP = key_of("corp.example")
@@ -42,8 +42,8 @@ def test_ds_is_asked_for_above(sky: Sky, name: str, rrtype: str, of_corp: bool) 
 
     async def test() -> None:
         flights = SingleFlight(lambda key: corp if key.startswith(CORP) else others, sky.cache, CONFIG)
-        landed: list[bytes] = []
-        flights.join(ask_for(name, rrtype), landed.append)
+        landed: list[Resolution] = []
+        flights.resolve(ask_for(name, rrtype), landed.append)
         await until(lambda: corp.asked or others.asked)
         (asked,) = (corp if of_corp else others).asked
         assert (name_of(asked), asked.rrtype) == (name, dns.rdatatype.from_text(rrtype))

@@ -74,7 +74,7 @@ def test_what_has_run_out_stands_in_for_five_seconds_at_a_time(
                 assert reply.rcode() == fresh.rcode()
                 assert data(reply) == data(fresh)
                 assert {rrset.ttl for rrset in reply.answer + reply.authority} == {30}
-                assert sky.flights.fresh(WWW) == stored
+                assert sky.flights.fresh(WWW) == (stored, ())
                 sky.time += 1
         assert len(sky.upstreams.asked) == (1 if down else 4)
         sky.upstreams.is_down = False
