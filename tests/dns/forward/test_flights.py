@@ -1,4 +1,4 @@
-"""SingleFlight: upstreams are asked once for all who ask, the cache has it before anybody hears, and all land."""
+"""SingleFlight: upstreams are asked once for all who ask, the cache has it before anybody hears, all hear."""
 
 from __future__ import annotations
 
