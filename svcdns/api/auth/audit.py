@@ -45,14 +45,18 @@ def record(
         return
     if target is None and not cache_route.is_at(path):
         return
+    if target is None:
+        resource, namespace, name = "cache", "", path.removeprefix(cache_route.PATH).removeprefix("/")
+    else:
+        resource, namespace, name = target.resource, target.namespace, target.name
     user = request.get(USER)
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "user": user.username if user else "",
         "verb": verb,
-        "resource": target.resource if target else path.removeprefix("/")[:_LONGEST],
-        "namespace": target.namespace[:_LONGEST] if target else "",
-        "name": (target.name[:_LONGEST] if target else "") or _created_name(code, answer),
+        "resource": resource,
+        "namespace": namespace[:_LONGEST],
+        "name": name[:_LONGEST] or _created_name(code, answer),
         "code": code,
         "client": request.remote or "",
     }
