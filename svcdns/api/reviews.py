@@ -11,12 +11,13 @@ https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.user import User
 from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
 from svcdns.objects.kinds import KINDS, NAMESPACE, Kind
@@ -41,50 +42,6 @@ _PATHS = (
 """Paths without objects, which whoever is let in may read."""
 _METRICS = "/metrics"
 _READ_VERBS = ("get", "head")
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who sends a request."""
-
-    username: str
-    uid: str = ""
-    groups: tuple[str, ...] = ()
-
-
-ANONYMOUS = User("system:anonymous", "", ("system:unauthenticated",))
-"""Whoever comes without saying who they are, by Kubernetes' name."""
-
-
-class Authority(Protocol):
-    """Knows who sends a request and what they may do."""
-
-    def user(self, request: web.Request) -> User:
-        """Return who sends this request, which has been let in."""
-
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
-        """Return whether a user may do this, and why (not), for people to read.
-
-        `verb` is Kubernetes' ("get", "list", "create" ...), `group` "" for the core group, `resource` a
-        plural ("pods"), `subresource` "" or "status".  `namespace` is "" for cluster-scoped resources, and
-        for all namespaces of the others; `name` is "" for all.  Any may be something that doesn't exist.
-        """
-
-
-class Everyone:
-    """The authority of a server without authentication: all may do everything."""
-
-    def user(self, request: web.Request) -> User:
-        """Return the anonymous user."""
-        return ANONYMOUS
-
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
-        """Return True."""
-        return True, "this server runs without authentication"
 
 
 class Reviews:
@@ -159,7 +116,7 @@ class Reviews:
         return False, ""
 
     def _paths(self, user: User) -> list[str]:
-        """Return the paths that the user may read; metrics tell of all namespaces (see auth.admission)."""
+        """Return the paths that the user may read; metrics say much of all namespaces."""
         allowed = self._authority.allowed(user, "list", NAMESPACE.group, NAMESPACE.plural, "", "", "")[0]
         return [*_PATHS, _METRICS] if allowed else [*_PATHS]
 

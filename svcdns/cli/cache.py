@@ -6,20 +6,30 @@ A request to its API (svcdns.api.cache_route), from wherever that can be reached
 from __future__ import annotations
 
 import json
-import os
-import ssl
-import sys
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import typer
 
+from svcdns.config.listening import is_running
 from svcdns.config.sections import Config, ConfigError
 
-from .kubeconfig import Credentials, checked, server_of
-from .refused import Refused
+from .api_access import (
+    CaFlag,
+    CertsFlag,
+    ClientCertFlag,
+    ClientKeyFlag,
+    Credentials,
+    ServerFlag,
+    TokenFlag,
+    checked,
+    server_of,
+)
+from .flags import ConfigFlag, DataFlag, loaded
+from .outcome import Refused
+
+if TYPE_CHECKING:
+    import ssl
 
 SECONDS = 60.0
 """For a large cache, on a machine that has other things to do."""
@@ -40,29 +50,14 @@ def flush(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="A domain name; everything where left out.")
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option("--server", metavar="URL", help="Where the API is; else as the configuration says."),
-    ] = None,
-    certs: Annotated[
-        Path | None, typer.Option("--certs", metavar="DIR", help="A folder that `svcdns certs init` made.")
-    ] = None,
-    ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="Whom to trust.")] = None,
-    token: Annotated[
-        str,
-        typer.Option(
-            "--token", metavar="TOKEN", envvar="SVCDNS_TOKEN", help="A token; - reads it from stdin."
-        ),
-    ] = "",
-    client_cert: Annotated[Path | None, typer.Option("--client-cert", metavar="FILE")] = None,
-    client_key: Annotated[Path | None, typer.Option("--client-key", metavar="FILE")] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", envvar="SVCDNS_CONFIG", help="The server's configuration."),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="DIR", help="The server's data folder, if not as there.")
-    ] = None,
+    server: ServerFlag = None,
+    certs: CertsFlag = None,
+    ca: CaFlag = None,
+    token: TokenFlag = "",
+    client_cert: ClientCertFlag = None,
+    client_key: ClientKeyFlag = None,
+    config: ConfigFlag = None,
+    data: DataFlag = None,
 ) -> None:
     """Forget the remembered answers of a name and of all names below it, or all of them.
 
@@ -77,26 +72,18 @@ def flush(
 
         svcdns cache flush --server https://dns.example.org:8053 --certs certs
     """
-    from svcdns.config.load import load
-
     path = "/cache" if name is None else _path(name)
-    token = sys.stdin.readline().strip() if token == "-" else token
     credentials = Credentials.given(certs, ca, token, client_cert, client_key)
-    resolved = load(config, os.environ, {"data": data})
+    resolved = loaded(config, {"data": data})
     url, _ = checked(server or server_of(resolved), credentials)
     try:
-        flushed = _flushed(*_delete(url, path, credentials))
+        status, body = _delete(url, path, credentials)
     except ConnectionRefusedError:
-        if server is None:
-            raise Refused(_nobody(resolved)) from None
-        raise Refused(f"{url} can't be reached: connection refused") from None
+        why = _nobody(resolved) if server is None else f"{url} can't be reached: connection refused"
+        raise Refused(why) from None
     except TimeoutError:
         raise Refused(f"{url} did not answer within {SECONDS:g} s") from None
-    except ssl.SSLCertVerificationError as wrong:
-        text = f"its certificate is not to be trusted: {wrong.verify_message}; allowed: --ca or --certs"
-        raise Refused(f"{url} can't be reached: {text}") from None
-    except (OSError, HTTPException) as failed:
-        raise Refused(f"{url} can't be reached: {_why(failed)}") from None
+    flushed = _flushed(status, body)
     typer.echo(f"flushed {flushed} answer{'' if flushed == 1 else 's'}")
 
 
@@ -112,24 +99,41 @@ def _path(name: str) -> str:
 
 
 def _delete(url: str, path: str, credentials: Credentials) -> tuple[int, bytes]:
-    """Send the request; return status and body.  Raises OSError, HTTPException, ConfigError."""
+    """Send the request; return status and body.
+
+    Raises ConfigError for certificates that can't be used, ConnectionRefusedError, TimeoutError and Refused.
+    """
+    # Here: most commands do without.
+    import ssl
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
     parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port
     there: HTTPConnection
     if parts.scheme == "https":
-        there = HTTPSConnection(parts.hostname or "", parts.port, timeout=SECONDS, context=_tls(credentials))
+        there = HTTPSConnection(host, port, timeout=SECONDS, context=_tls(credentials))
     else:
-        there = HTTPConnection(parts.hostname or "", parts.port, timeout=SECONDS)
+        there = HTTPConnection(host, port, timeout=SECONDS)
     headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
     try:
         there.request("DELETE", parts.path + path, headers=headers)
-        answer: HTTPResponse = there.getresponse()
+        answer = there.getresponse()
         return answer.status, answer.read(_MOST_OCTETS)
+    except (ConnectionRefusedError, TimeoutError):
+        raise
+    except ssl.SSLCertVerificationError as wrong:
+        text = f"its certificate is not to be trusted: {wrong.verify_message}; allowed: --ca or --certs"
+        raise Refused(f"{url} can't be reached: {text}") from None
+    except (OSError, HTTPException) as failed:
+        raise Refused(f"{url} can't be reached: {_why(failed)}") from None
     finally:
         there.close()
 
 
 def _tls(credentials: Credentials) -> ssl.SSLContext:
     """Return how to connect.  Raises ConfigError for files that can't be used."""
+    import ssl
+
     try:
         context = ssl.create_default_context(cafile=credentials.ca)
         if credentials.client_cert is not None:
@@ -155,8 +159,6 @@ def _flushed(status: int, body: bytes) -> int:
 
 
 def _nobody(config: Config) -> str:
-    from svcdns.config.listening import is_running
-
     if is_running(config):
         return f"the server on {config.data} can't be reached now: its log says why"
     return f"no server runs on {config.data}; allowed: --data or --config of one that does"

@@ -20,7 +20,7 @@ import typer
 
 from svcdns.config.sections import ConfigError
 
-from .refused import Refused
+from .outcome import Refused
 
 if TYPE_CHECKING:
     from .certificates import Pair

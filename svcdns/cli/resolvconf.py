@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+import typer
 
 from svcdns.api import client_resolv_conf
 from svcdns.config.listening import dns_endpoints, is_running
@@ -10,10 +13,50 @@ from svcdns.config.readers import Wrong, address, each
 from svcdns.config.readers import namespace as namespace_of
 from svcdns.config.sections import Config, ConfigError, Endpoint
 
+from .flags import ConfigFlag, DataFlag, loaded
+from .outcome import say
+
 _SAY_WHICH = "--nameserver ADDRESS or advertise_addresses in [dns]"
 
 
-def text(config: Config, namespace: str, ndots: int, nameservers: Sequence[str]) -> tuple[str, str]:
+def resolvconf(
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NS", help="Whose short names are resolved.")
+    ] = "default",
+    ndots: Annotated[
+        int, typer.Option("--ndots", metavar="N", help="Names with fewer dots try the search list first.")
+    ] = 5,
+    nameserver: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--nameserver", metavar="ADDRESS", help="Ask there; may be repeated. Else the server's own."
+        ),
+    ] = None,
+    config: ConfigFlag = None,
+    data: DataFlag = None,
+) -> None:
+    """Print the resolv.conf with which a container resolves names as a Pod of a namespace does.
+
+    Its addresses are those of the server that runs on the data folder; where none does, those of dns.listen.
+    The API gives the same text: GET /resolv.conf?namespace=NS
+
+    Examples:
+
+        svcdns resolvconf --namespace shop > shop.resolv.conf
+
+        docker run -v $PWD/shop.resolv.conf:/etc/resolv.conf:ro alpine nslookup web
+
+        podman run -v $PWD/shop.resolv.conf:/etc/resolv.conf:ro alpine nslookup web
+
+        svcdns resolvconf --namespace shop --nameserver 192.0.2.53 --ndots 1
+    """
+    file, warning = _text(loaded(config, {"data": data}), namespace, ndots, nameserver or ())
+    typer.echo(file, nl=False)
+    if warning:
+        say(warning)
+
+
+def _text(config: Config, namespace: str, ndots: int, nameservers: Sequence[str]) -> tuple[str, str]:
     """Return the file and a warning, "" for none.  Raises ConfigError.
 
     `nameservers` are addresses that somebody chose, none: those of the server.

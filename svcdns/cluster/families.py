@@ -11,7 +11,7 @@ from typing import Any
 from svcdns.objects.errors import Cause
 from svcdns.objects.service_addresses import family_of, is_headless
 
-SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
+SINGLE, REQUIRE = "SingleStack", "RequireDualStack"
 V4, V6 = "IPv4", "IPv6"
 
 

@@ -155,7 +155,7 @@ class Answerer:
             return HAND_OVER
         protocol_and_type = stats.slot(0, int(frame.tcp), question.rrtype, 0) - stats.REPLIES
         count_cached(self.counters.slots, stored, protocol_and_type)
-        return above_ours(entry.reply(stored, time, frame), view.table, question.key)
+        return above_ours(entry.decode(stored).reply(time, frame), view.table, question.key)
 
     def not_forwarded(self, packet: bytes, begin: Begin, transport: int) -> bytes:
         """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23).

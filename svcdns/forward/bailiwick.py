@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from svcdns.cache import entry
+from svcdns.cache.entry import CacheEntry
 from svcdns.dns import authority
-from svcdns.dns.lookup_result import Case
+from svcdns.dns.lookup_result import State
 from svcdns.dns.view import View, ZoneTable
 from svcdns.store.snapshot import Begin, never_raising
 from svcdns.wire import codes
@@ -62,14 +62,14 @@ class Bailiwick:
         """Say whether a zone (its key) has upstreams of its own."""
         return key in self._elsewhere
 
-    def departure(self, query: Query, stored: bytes) -> list[bytes]:
+    def departure(self, query: Query, entry: CacheEntry) -> list[bytes]:
         """Return where an entry's CNAMEs lead out of bailiwick, [] where they stay in it.
 
         That is their targets on the wire, from the first up to the first that others speak for.
         """
-        if query.rrtype in (codes.CNAME, codes.ANY) or entry.rcode(stored) not in _HAS_RECORDS:
+        if query.rrtype in (codes.CNAME, codes.ANY) or entry.rcode not in _HAS_RECORDS:
             return []
-        targets = [target for target, _ in cname_targets(stored, query.name)]
+        targets = [target for target, _ in cname_targets(entry, query.name)]
         if not targets:
             return []
         with self.view() as view:
@@ -86,7 +86,7 @@ def _is_out_of_bailiwick(view: View, query: Query, key: bytes) -> bool:
     A name of the cluster domain that falls through to upstreams may be registered at any moment.
     """
     found = authority.find(view, key, query.rrtype, True)
-    if found is not None and (found.case is not Case.OUTSIDE or found.zone.kind == "cluster"):
+    if found is not None and (found.state is not State.OUTSIDE or found.zone.kind == "cluster"):
         return True
     there = view.table.route(key)
     return bool(there) and there != view.table.route(query.key)

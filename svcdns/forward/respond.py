@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from svcdns.cache import entry
 from svcdns.cache.store import now
 from svcdns.dns import stats
 from svcdns.dns.answer import above_ours
@@ -40,21 +39,21 @@ class Responder:
 
     def respond(self, question: ForwardedQuestion, resolution: Resolution) -> None:
         """Answer a client with what the cache or upstreams say, or go on where that leads."""
-        frame, draft, stored = question.frame, question.draft, resolution.stored
-        if entry.ede(stored) in _STALE:
+        frame, draft, entry = question.frame, question.draft, resolution.entry
+        if entry.ede in _STALE:
             self._clients.count(stats.STALE_ANSWERS)
-        if frame.tcp and entry.is_truncated(stored):
+        if frame.tcp and entry.is_truncated:
             text = "the answer is too long for UDP, and no upstream gave it over TCP"
             reply = unresolved(frame, draft, codes.EDE_NO_REACHABLE_UPSTREAM, text)
             self._send(question, reply)
         elif resolution.departure:
             self._go_on(question, resolution)
         elif draft.chain:
-            reply = reply_after_chain(frame, draft, question.query, stored, now())
+            reply = reply_after_chain(frame, draft, question.query, entry, now())
             self._send(question, above_ours(reply, question.table, question.query.key))
         else:
-            reply = above_ours(entry.reply(stored, now(), frame), question.table, question.query.key)
-            self._send(question, reply, is_nodata=entry.is_nodata(stored))
+            reply = above_ours(entry.reply(now(), frame), question.table, question.query.key)
+            self._send(question, reply, is_nodata=entry.is_nodata)
 
     def _go_on(self, question: ForwardedQuestion, resolution: Resolution) -> None:
         """Go on at the name to which upstreams' CNAMEs have led out of bailiwick."""
@@ -64,7 +63,7 @@ class Responder:
 
         # The CNAMEs up to that name, then what our zones say about it.
         ours_first = draft.authoritative and bool(draft.chain)
-        ttl = entry.records(resolution.stored, now()).ttl
+        ttl = resolution.entry.records(now()).ttl
         append_cnames(draft, draft.outside, resolution.departure, ttl, frame.end)
         draft.outside = None
         with self._bailiwick.view() as view:

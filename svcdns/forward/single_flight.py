@@ -27,6 +27,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from svcdns.cache import entry
+from svcdns.cache.entry import CacheEntry, decode
 from svcdns.cache.store import Cache, now
 from svcdns.config.sections import CacheConfig
 from svcdns.dns import stats
@@ -44,8 +45,7 @@ log = logging.getLogger(__name__)
 class Resolution(NamedTuple):
     """What the cache or upstreams say to a query."""
 
-    stored: bytes
-    """A stored entry (svcdns.cache.entry)."""
+    entry: CacheEntry
     departure: Sequence[bytes] = ()
     """Where its CNAMEs lead out of bailiwick (`Bailiwick.departure`); empty where they don't."""
 
@@ -87,7 +87,7 @@ class Lookups:
         elif not self._has_room(question.counted_as):
             self._clients.count(stats.FORWARD_REFUSED)
             text = "too many questions wait for upstreams"
-            respond(question, Resolution(entry.failure(codes.EDE_NETWORK_ERROR, now(), text)))
+            respond(question, _failure(codes.EDE_NETWORK_ERROR, text))
         else:
             self._clients.count(stats.CACHE_MISSES)
             self.outstanding += 1
@@ -126,7 +126,7 @@ class SingleFlight:
         pool_of: Callable[[bytes], Pool | None],
         cache: Cache,
         config: CacheConfig,
-        departure: Callable[[Query, bytes], Sequence[bytes]] = lambda *_: (),
+        departure: Callable[[Query, CacheEntry], Sequence[bytes]] = lambda *_: (),
     ) -> None:
         """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it.
 
@@ -159,7 +159,7 @@ class SingleFlight:
         stored = self._cache.get(_key(query))
         if stored is None or not entry.is_fresh(stored, now()):
             return None
-        return Resolution(stored, self._departure(query, stored))
+        return self._resolution(query, stored)
 
     def resolve(self, query: Query, on_resolution: OnResolution) -> None:
         """Have a query answered that is not fresh in the cache; calls back once, later."""
@@ -183,7 +183,7 @@ class SingleFlight:
         self._call_back()
 
     async def _run(self, query: Query) -> None:
-        resolution = Resolution(entry.failure(codes.EDE_NETWORK_ERROR, now()))
+        resolution = _failure(codes.EDE_NETWORK_ERROR)
         try:
             resolution = await self._ask_upstreams(query)
         except Exception:
@@ -208,7 +208,7 @@ class SingleFlight:
         """Return what upstreams or the cache say, and keep it."""
         pool = self._pool_of(asked_at(query.key, query.rrtype))
         if pool is None:
-            return Resolution(entry.failure(codes.EDE_NOT_AUTHORITATIVE, now()))
+            return _failure(codes.EDE_NOT_AUTHORITATIVE)
         if pool.is_down and (stale := self._stale(query)) is not None:
             return self._keep(query, stale)
         try:
@@ -216,21 +216,29 @@ class SingleFlight:
         except Unresolved as failed:
             return self._keep(query, self._stale(query) or entry.failure(failed.ede, now(), str(failed)))
         time = now()
-        stored = entry.pack(response, time, self._config)
-        resolution = Resolution(stored, self._departure(query, stored))
-        if entry.is_fresh(stored, time) and not resolution.departure:
-            self._cache.put(_key(query), stored)
+        resolution = self._resolution(query, entry.pack(response, time, self._config))
+        if resolution.entry.is_fresh(time) and not resolution.departure:
+            self._cache.put(_key(query), resolution.entry.stored)
         elif response.rcode in (codes.NOERROR, codes.NXDOMAIN):
             self._cache.remove(_key(query))
         return resolution
 
     def _stale(self, query: Query) -> bytes | None:
         stored = self._cache.get(_key(query))
-        return entry.stale(stored, now()) if stored is not None else None
+        return decode(stored).stale(now()) if stored is not None else None
 
     def _keep(self, query: Query, stored: bytes) -> Resolution:
         self._cache.put(_key(query), stored)
-        return Resolution(stored, self._departure(query, stored))
+        return self._resolution(query, stored)
+
+    def _resolution(self, query: Query, stored: bytes) -> Resolution:
+        """Decode an entry, and find out where it leads: once for all who wait."""
+        found = decode(stored)
+        return Resolution(found, self._departure(query, found))
+
+
+def _failure(ede: int, text: str = "") -> Resolution:
+    return Resolution(decode(entry.failure(ede, now(), text)))
 
 
 def asked_at(key: bytes, rrtype: int) -> bytes:

@@ -28,8 +28,9 @@ from svcdns.config.listening import ADDRESSES
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 
-from . import child_setup, folder
 from . import counters as counters_file
+from . import folder
+from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
 from .logs import READY
@@ -37,8 +38,8 @@ from .sockets import BindError, Sockets, bind_all
 
 STOP_SECONDS = 5.0
 STUCK_SECONDS = 10.0
-_LOOK_SECONDS = 0.02
-_LOOK_OFTEN_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+_POLL_OFTEN_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +98,13 @@ class Supervisor:
         lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
         shared = [one.fileno() for one in sockets.tcp]
         ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
-        api = child_setup.make(config, lifeline, api=sockets.api.fileno(), flush=ours)
+        api = Handoff(config, lifeline, api=sockets.api.fileno(), flush=ours)
         self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
         self.workers = [
             Child(
                 f"dns worker {number}",
                 [*commands.worker, str(number)],
-                child_setup.make(
+                Handoff(
                     config,
                     lifeline,
                     worker=number,
@@ -120,7 +121,7 @@ class Supervisor:
         self.forwarder: Child | None = None
         if config.forward.forwards:
             links = tuple(end.fileno() for _, end in sockets.links)
-            there = child_setup.make(config, lifeline, links=links, flush=forwarders)
+            there = Handoff(config, lifeline, links=links, flush=forwarders)
             self.forwarder = Child(
                 "forwarder", commands.forwarder, there, counters.forwarder, counters, keep=(lock,)
             )
@@ -141,7 +142,7 @@ class Supervisor:
             while not fatal and not self._signalled(woken):
                 self._end_stuck_forwarder()
                 for child in self._children():
-                    child.look(may_give_up=self._may_give_up(child))
+                    child.check(may_give_up=self._may_give_up(child))
                     self._close_if_given_up(child)
                 fatal = any(child.fatal for child in self._children())
                 self._announce()
@@ -202,8 +203,8 @@ class Supervisor:
         now = time.monotonic()
         waits = [max(0.0, at - now) for at in due]
         if not self.announced:
-            early = now - self._started < _LOOK_OFTEN_SECONDS
-            waits.append(_LOOK_SECONDS if early else 25 * _LOOK_SECONDS)
+            early = now - self._started < _POLL_OFTEN_SECONDS
+            waits.append(_POLL_SECONDS if early else 25 * _POLL_SECONDS)
         if self.forwarder:
             waits.append(STUCK_SECONDS / 5)
         return min(waits, default=None)

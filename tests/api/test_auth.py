@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.auth.token_file import add
 from svcdns.api.auth.token_lines import made, new_token
 from svcdns.config.sections import ApiConfig, Grant
@@ -48,7 +48,7 @@ def config(tokens):
 
 @pytest.fixture
 def options(config):
-    return {"authority": Authority(config)}
+    return {"authority": ConfiguredAuthority(config)}
 
 
 @pytest.fixture

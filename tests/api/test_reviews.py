@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, find_kubectl
+from toolbox.running_kubectl import Kubectl, find_kubectl
+from toolbox.running_server import RunningServer
 
+from svcdns.api.auth.user import User
 from svcdns.api.review_kinds import REVIEWS
-from svcdns.api.reviews import User
 from svcdns.objects.errors import StatusError
 
 AUTHORIZATION = "/apis/authorization.k8s.io/v1"

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
+from toolbox.builders import pod, service
+from toolbox.registry_harness import Running
 
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD, SERVICE
@@ -24,7 +25,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[tuple[str, str,
     found = []
     for _ in range(count):
         event = await asyncio.wait_for(anext(events), 30)
-        obj = decode(event.object)
+        obj = decode(event.object or b'{"metadata":{}}')  # a bookmark has none
         ips = [a["ip"] for subset in obj.get("subsets", []) for a in subset.get("addresses", [])]
         found.append((event.type, obj["metadata"].get("name", ""), ips))
     return found
