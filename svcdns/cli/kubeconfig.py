@@ -6,43 +6,36 @@ Certificates and keys are put into the file itself, so that it can be carried aw
 from __future__ import annotations
 
 import base64
-import json
 import os
-import sys
-from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
-from svcdns.config.listening import ADDRESSES
-from svcdns.config.sections import Config, ConfigError, Endpoint
+from svcdns.config.sections import ConfigError
 
+from .api_access import (
+    CaFlag,
+    CertsFlag,
+    ClientCertFlag,
+    ClientKeyFlag,
+    Credentials,
+    ServerFlag,
+    TokenFlag,
+    checked,
+    server_of,
+)
 from .flags import ConfigFlag, loaded
 from .outcome import Refused, say
 
-KUBECTL_SENDS_NO_TOKEN = "kubectl sends no token over plain http; other clients do"
-
 
 def kubeconfig(
-    server: Annotated[
-        str | None,
-        typer.Option("--server", metavar="URL", help="Where the API is; else as the configuration says."),
-    ] = None,
-    certs: Annotated[
-        Path | None, typer.Option("--certs", metavar="DIR", help="A folder that `svcdns certs init` made.")
-    ] = None,
-    ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="Whom to trust.")] = None,
-    token: Annotated[
-        str,
-        typer.Option(
-            "--token", metavar="TOKEN", envvar="SVCDNS_TOKEN", help="A token; - reads it from stdin."
-        ),
-    ] = "",
-    client_cert: Annotated[Path | None, typer.Option("--client-cert", metavar="FILE")] = None,
-    client_key: Annotated[Path | None, typer.Option("--client-key", metavar="FILE")] = None,
+    server: ServerFlag = None,
+    certs: CertsFlag = None,
+    ca: CaFlag = None,
+    token: TokenFlag = "",
+    client_cert: ClientCertFlag = None,
+    client_key: ClientKeyFlag = None,
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", metavar="NS", help="Where commands go that name none.")
     ] = "",
@@ -62,55 +55,18 @@ def kubeconfig(
 
         svcdns kubeconfig --server https://dns.example.org:8053 --ca certs/ca.crt --token - -o ci.kubeconfig
     """
-    token = sys.stdin.readline().strip() if token == "-" else token
-    if certs is not None and client_cert is None:
-        credentials = Credentials.of_folder(certs, ca, token)
-    else:
-        credentials = Credentials(ca or (certs / "ca.crt" if certs else None), token, client_cert, client_key)
-    text, warning = _made(server or _server_of(loaded(config, {})), credentials, namespace, name)
+    credentials = Credentials.given(certs, ca, token, client_cert, client_key)
+    text, warning = _made(server or server_of(loaded(config, {})), credentials, namespace, name)
     _write(text, output)
     if warning:
         say(warning)
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a client shows, and whom it trusts; all may be missing."""
-
-    ca: Path | None = None
-    token: str = ""
-    client_cert: Path | None = None
-    client_key: Path | None = None
-
-    @classmethod
-    def of_folder(cls, folder: Path, ca: Path | None, token: str) -> Credentials:
-        """Return those of a folder that `svcdns certs init` made; with a token, its client is left out."""
-        found = cls(ca or folder / "ca.crt", token)
-        return found if token else cls(found.ca, "", folder / "client.crt", folder / "client.key")
-
-
-def _server_of(config: Config) -> str:
-    """Return the URL of the server of this configuration, with the port that it really has if it runs."""
-    scheme = "https" if config.api.tls_cert else "http"
-    listen = config.api.listen
-    try:
-        told = json.loads((config.data / ADDRESSES).read_text())["api"]
-        listen = Endpoint(listen.host, int(told.rpartition(":")[2]))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    if not listen.port:
-        raise ConfigError("which server? none of this configuration runs, so say --server URL")
-    host = listen.host
-    if ip_address(host).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
-    return f"{scheme}://{Endpoint(host, listen.port)}"
 
 
 def _made(server: str, credentials: Credentials, namespace: str, name: str) -> tuple[str, str]:
     """Return the file's text, and a warning or "".  Raises ConfigError."""
     import yaml
 
-    url, warning = _checked(server, credentials)
+    url, warning = checked(server, credentials)
     cluster: dict[str, Any] = {"server": url}
     user: dict[str, Any] = {}
     if credentials.ca is not None and url.startswith("https:"):
@@ -146,42 +102,6 @@ def _write(text: str, output: Path | None) -> None:
         raise Refused(f"{output}: {(failed.strerror or str(failed)).lower()}") from None
     with open(descriptor, "w", encoding="utf-8") as out:
         out.write(text)
-
-
-def _checked(server: str, credentials: Credentials) -> tuple[str, str]:
-    """Return the server's URL without a last slash, and a warning or ""."""
-    try:
-        parts = urlsplit(server)
-        is_url = (
-            parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and "@" not in server
-        )
-    except ValueError:
-        is_url = False
-    if not is_url or parts.query or parts.fragment:
-        allowed = "allowed: such as https://dns.example.org:8053"
-        raise ConfigError(f"--server: {server[:80]!r} is no URL of a server; {allowed}")
-    if bool(credentials.client_cert) != bool(credentials.client_key):
-        raise ConfigError("--client-cert and --client-key belong together; allowed: both or none")
-    if credentials.client_cert and credentials.token:
-        raise ConfigError("--token and --client-cert exclude each other; allowed: one of them")
-    if credentials.token and not (credentials.token.isascii() and credentials.token.isprintable()):
-        raise ConfigError("--token: is no token; allowed: what `svcdns token create` printed")
-    url = server.rstrip("/")
-    if parts.scheme == "https":
-        return url, ""
-    if credentials.client_cert:
-        raise ConfigError(f"--server: {url}: a client certificate needs https")
-    if credentials.token and not _is_loopback(parts.hostname or ""):
-        text = f"everybody on the way could read the token, and {KUBECTL_SENDS_NO_TOKEN}; allowed: https"
-        raise ConfigError(f"--server: {url}: {text}")
-    return url, KUBECTL_SENDS_NO_TOKEN if credentials.token else ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _embedded(option: str, file: Path, what: str) -> str:

@@ -38,10 +38,13 @@ class Handoff:
     api: int = -1
     links: tuple[int, ...] = ()
     """A worker's end of its link with the forwarder; the forwarder's ends of all links."""
+    flush: int = -1
+    """The writer's or the forwarder's end of the link by which answers are forgotten."""
 
     def descriptors(self) -> tuple[int, ...]:
         """Return all descriptors."""
-        return tuple(one for one in (self.lifeline, *self.udp, *self.tcp, self.api, *self.links) if one >= 0)
+        every = (self.lifeline, *self.udp, *self.tcp, self.api, *self.links, self.flush)
+        return tuple(one for one in every if one >= 0)
 
     def text(self) -> str:
         """Return it as it stands in the variable."""

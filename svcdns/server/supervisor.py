@@ -97,7 +97,8 @@ class Supervisor:
         self.folder = config.data
         lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
         shared = [one.fileno() for one in sockets.tcp]
-        api = Handoff(config, lifeline, api=sockets.api.fileno())
+        ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
+        api = Handoff(config, lifeline, api=sockets.api.fileno(), flush=ours)
         self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
         self.workers = [
             Child(
@@ -119,7 +120,8 @@ class Supervisor:
         ]
         self.forwarder: Child | None = None
         if config.forward.forwards:
-            there = Handoff(config, lifeline, links=tuple(end.fileno() for _, end in sockets.links))
+            links = tuple(end.fileno() for _, end in sockets.links)
+            there = Handoff(config, lifeline, links=links, flush=forwarders)
             self.forwarder = Child(
                 "forwarder", commands.forwarder, there, counters.forwarder, counters, keep=(lock,)
             )

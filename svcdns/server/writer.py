@@ -44,6 +44,7 @@ from . import folder
 from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
+from .flush_link import FlushClient
 from .metrics import Metrics
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
@@ -155,9 +156,15 @@ async def _api(
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
+        flush=FlushClient(_flush_link(handoff), counters.forwarder_lives).flush,
     )
     async with serving(create_runner(app), socket.socket(fileno=handoff.api), config):
         yield
+
+
+def _flush_link(handoff: Handoff) -> socket.socket | None:
+    """Return our end of the link with the forwarder, None where nothing is forwarded."""
+    return socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
 
 
 def _objects(registry: Registry) -> dict[str, int]:

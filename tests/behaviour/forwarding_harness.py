@@ -24,10 +24,12 @@ from svcdns.dns.forward_link import ForwardLink
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
-from svcdns.forward.bailiwick import Border
-from svcdns.forward.forwarder import Forwarder, Limits
+from svcdns.forward.bailiwick import Bailiwick
+from svcdns.forward.clients import Clients
+from svcdns.forward.intake import Forwarder, Loops
+from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
 from svcdns.server.sockets import link
 
 STRANGER = "127.0.0.9"
@@ -92,18 +94,13 @@ class ForwardingWorld(World):
         workers_end, forwarders_end = link()
         cache = Cache(self.folder, own.cache.octets)
         self.routes = Routes(own.forward, [])
-        border = Border(self.snapshots.begin, elsewhere(own.forward))
-        self.flights = Flights(self.routes.pool, cache, own.cache, crosses=border.crossing)
-        self.forwarder = Forwarder(
-            [udp],
-            [forwarders_end],
-            border,
-            self.flights,
-            self.counters,
-            limits=Limits(own.forward.outstanding, own.forward.outstanding_per_client),
-            udp_size=own.dns.udp_size,
-            is_probe=self.routes.is_probe,
-        )
+        bailiwick = Bailiwick(self.snapshots.begin, elsewhere(own.forward))
+        self.flights = SingleFlight(self.routes.pool, cache, own.cache, bailiwick.departure)
+        clients = Clients([udp], self.counters, udp_size=own.dns.udp_size)
+        limits = Limits(own.forward.outstanding, own.forward.outstanding_per_client)
+        lookups = Lookups(self.flights, clients, limits)
+        loops = Loops(self.routes.is_probe, PartialLoopDetector(lambda key: (), self.flights.is_under_way))
+        self.forwarder = Forwarder([forwarders_end], clients, bailiwick, lookups, loops)
         self.answerer = Answerer(
             self.counters,
             udp_size=own.dns.udp_size,

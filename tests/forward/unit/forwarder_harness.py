@@ -20,10 +20,12 @@ from toolbox.cached_replies import ede_of
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
-from svcdns.forward import forwarder as forwarder_module
-from svcdns.forward.bailiwick import Border
-from svcdns.forward.forwarder import Forwarder, Limits
-from svcdns.forward.partial_loops import Circles
+from svcdns.forward import respond as respond_module
+from svcdns.forward.bailiwick import Bailiwick
+from svcdns.forward.clients import Clients
+from svcdns.forward.intake import Forwarder, Loops
+from svcdns.forward.partial_loops import PartialLoopDetector
+from svcdns.forward.single_flight import Limits, Lookups
 from svcdns.server.sockets import link
 from svcdns.wire.key import key_of
 
@@ -45,22 +47,22 @@ class Office:
         self.workers, self.ends = zip(*(link() for _ in range(2)), strict=True)
         self.forwarder = self.another()
         self._tickets = TICKET
-        monkeypatch.setattr(forwarder_module, "now", lambda: sky.time)
+        monkeypatch.setattr(respond_module, "now", lambda: sky.time)
 
     def another(
-        self, limits: Limits | None = None, begin: Any = None, circles: Circles | None = None
+        self,
+        limits: Limits | None = None,
+        begin: Any = None,
+        partial_loops: PartialLoopDetector | None = None,
     ) -> Forwarder:
-        return Forwarder(
-            self.udp,
-            self.ends,
-            Border(begin or self.world.snapshots.begin),
-            self.sky.flights,
-            self.counters,
-            limits=limits or Limits(100, 50),
-            udp_size=1232,
-            is_probe=lambda key: key == key_of(PROBE),
-            circles=circles,
-        )
+        clients = Clients(self.udp, self.counters)
+        self.lookups = Lookups(self.sky.flights, clients, limits or Limits(100, 50))
+        loops = Loops(lambda key: key == key_of(PROBE), partial_loops or self._no_partial_loops())
+        bailiwick = Bailiwick(begin or self.world.snapshots.begin)
+        return Forwarder(self.ends, clients, bailiwick, self.lookups, loops)
+
+    def _no_partial_loops(self) -> PartialLoopDetector:
+        return PartialLoopDetector(lambda key: (), self.sky.flights.is_under_way)
 
     def close(self) -> None:
         for one in (*self.udp, *self.workers, *self.ends):
@@ -104,8 +106,8 @@ class Office:
         return self.counters.slots[slot]
 
     def assert_idle(self) -> None:
-        assert self.forwarder.outstanding == 0
-        assert not self.forwarder._clients
+        assert self.lookups.outstanding == 0
+        assert not self.lookups._waiting
         assert len(self.sky.flights) == 0
 
 

@@ -31,7 +31,8 @@ from toolbox.cached_replies import SOA, texts
 from svcdns.dns import stats
 from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, send
 from svcdns.dns.udp import ask_for_addresses, from_there
-from svcdns.forward.forwarder import BATCH, Limits
+from svcdns.forward.intake import BATCH
+from svcdns.forward.single_flight import Limits
 from svcdns.store.snapshot import NO_SNAPSHOT
 from svcdns.wire.key import key_of
 

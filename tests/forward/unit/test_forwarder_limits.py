@@ -18,7 +18,7 @@ from toolbox.cached_replies import SOA, texts
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
-from svcdns.forward.forwarder import Limits
+from svcdns.forward.single_flight import Limits
 from svcdns.wire import codes
 from svcdns.wire.query import Query
 
@@ -60,13 +60,13 @@ def test_above_the_limit_of_all_everybody_is_refused_what_the_cache_lacks(office
             await office.reply()
             for number in range(5):
                 office.hand(f"n{number}.example.com", client=(f"192.0.2.{number}", 1), worker=1)
-            await until(lambda: office.forwarder.outstanding == 5)
+            await until(lambda: office.lookups.outstanding == 5)
             assert errors(await office.asking("new.example.com", edns=True)) == ("SERVFAIL", [23])
             assert errors(await office.asking("new.example.com", edns=False)) == ("SERVFAIL", [])
             assert texts((await office.asking("www.example.com")).answer)
             for _ in range(5):
                 await office.sky.upstreams.answer(NO_REPLY)
-            await until(lambda: office.forwarder.outstanding == 0)
+            await until(lambda: office.lookups.outstanding == 0)
 
     run(test())
 
@@ -88,7 +88,7 @@ def test_counters_go_back_in_every_ending(office: Office, ending: str, name: str
     async def test() -> None:
         async with working(office):
             tickets = {office.hand(name, client=(f"192.0.2.{n % 3}", n)) for n in range(10)}
-            await until(lambda: office.forwarder.outstanding == 10)
+            await until(lambda: office.lookups.outstanding == 10)
             await office.sky.upstreams.answer(ENDINGS[ending](office))
             assert {(await office.reply())[0] for _ in tickets} == tickets
             office.assert_idle()
@@ -107,9 +107,9 @@ def test_counters_go_back_where_clients_are_gone(office: Office) -> None:
                     office.workers[0], ForwardRequest(packet, monotonic(), (f"192.0.2.{number}", 0), 0)
                 )
             assert send(office.workers[0], ForwardRequest(packet, monotonic(), ("127.0.0.1", 9), 99))
-            await until(lambda: office.forwarder.outstanding == 4)
+            await until(lambda: office.lookups.outstanding == 4)
             await office.sky.upstreams.answer()
-            await until(lambda: office.forwarder.outstanding == 0)
+            await until(lambda: office.lookups.outstanding == 0)
         assert office.count(stats.DROPPED) == 4
 
     run(test())
@@ -139,7 +139,7 @@ def test_counters_go_back_at_the_end_and_all_are_told(office: Office) -> None:
     async def test() -> None:
         async with working(office):
             tickets = {office.hand(f"n{n}.example.com") for n in range(5)}
-            await until(lambda: office.forwarder.outstanding == 5)
+            await until(lambda: office.lookups.outstanding == 5)
         got = dict([await office.reply() for _ in tickets])
         assert set(got) == tickets
         assert {(*map(str, errors(reply)),) for reply in got.values()} == {("SERVFAIL", "[23]")}
