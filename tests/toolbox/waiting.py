@@ -29,9 +29,9 @@ async def until(
     seconds: float = GUARD_SECONDS,
     pause: float = 0.001,
 ) -> T:
-    """Do the same while the event loop goes on, looking every `pause` seconds; 0: at each of its turns."""
+    """Do the same while the event loop goes on, looking every millisecond."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"gave up waiting for {what}"
-        await asyncio.sleep(pause)
+        await asyncio.sleep(0.001)
     return value

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.forward.control import (
     MOST_CONNECTIONS,
@@ -24,8 +25,6 @@ from svcdns.forward.control import (
     address_in,
     key_of_text,
 )
-
-GUARD_SECONDS = 60.0
 
 
 class Cache:
