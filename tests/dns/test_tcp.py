@@ -13,6 +13,7 @@ import dns.message
 import dns.rcode
 from toolbox.answerer_harness import World, Z, rrset
 from toolbox.tcp_streams import connect, framed, query, reply_from, run
+from toolbox.waiting import until
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
@@ -121,8 +122,7 @@ def test_slow_and_lying_clients_are_closed(shared_world: World) -> None:
             for reader, writer in (nothing, one_octet, promise, silent):
                 assert await reader.read() == b""
                 writer.close()
-            while len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: not len(listener), "the connections to end")
 
     run(test())
 
@@ -169,8 +169,7 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
             before = sum(shared_world.counters.slots[: stats.BATCHES])
             questions = framed(*(query(f"huge.default.svc.{Z}") for _ in range(2000)))
             writer.write(questions)
-            while not len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: len(listener), "the connection")
             most = 0
             while len(listener):
                 waiting = [c._transport.get_write_buffer_size() for c in listener._connections]
@@ -221,8 +220,7 @@ def test_reset_by_the_client_leaves_nothing(shared_world: World) -> None:
             writer.write(framed(query(Z, "SOA")))
             assert (await reply_from(reader)).answer
             writer.close()
-            while len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: not len(listener), "the connections to end")
 
     run(test())
 

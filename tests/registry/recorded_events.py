@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from toolbox.registry_harness import Running
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.objects.kinds import EVENT, POD
 from svcdns.objects.selectors import FieldSelector
@@ -16,7 +17,6 @@ from svcdns.registry import events
 from svcdns.registry.requests import Patch, Selection, WriteOptions
 
 WRITE = WriteOptions()
-GUARD_SECONDS = 60.0
 READY = "nobody has set its Ready condition, so it is taken as ready"
 
 

@@ -14,9 +14,10 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from forward.unit.single_flight_harness import GUARD_SECONDS, Sky, sky_over, until
+from forward.unit.single_flight_harness import Sky, sky_over
 from toolbox.answerer_harness import World, Z, fill
 from toolbox.cached_replies import ede_of
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import ForwardRequest, receive_replies, send

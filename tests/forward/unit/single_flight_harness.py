@@ -12,6 +12,7 @@ from pathlib import Path
 import dns.rdatatype
 import pytest
 from toolbox.cached_replies import SOA, Records, received
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig
@@ -23,7 +24,6 @@ from svcdns.wire.key import key_of, wire_of
 from svcdns.wire.query import Query
 from svcdns.wire.response import Response
 
-GUARD_SECONDS = 30
 CONFIG = CacheConfig(octets=1 << 20, max_ttl=1000, max_negative_ttl=100, stale=500)
 
 
@@ -90,14 +90,6 @@ class Upstreams:
         else:
             assert callable(with_)
             reply.set_result(with_(ask))
-
-
-async def until(condition: object) -> None:
-    """Let the loop turn until something holds."""
-    assert callable(condition)
-    async with asyncio.timeout(GUARD_SECONDS):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 class Sky:

@@ -24,9 +24,10 @@ from forward.unit.forwarder_harness import (
     run,
     working,
 )
-from forward.unit.single_flight_harness import GUARD_SECONDS, ask_for, nxdomain
+from forward.unit.single_flight_harness import ask_for, nxdomain
 from toolbox.answerer_harness import TTL, Z, rrset
 from toolbox.cached_replies import SOA, texts
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, send

@@ -12,9 +12,10 @@ from typing import Any
 import dns.rcode
 import pytest
 from forward.unit.forwarder_harness import ALIAS, Office, errors, office_in, question, run, working
-from forward.unit.single_flight_harness import NO_REPLY, address, nxdomain, says, truncated, until
+from forward.unit.single_flight_harness import NO_REPLY, address, nxdomain, says, truncated
 from toolbox.answerer_harness import Z
 from toolbox.cached_replies import SOA, texts
+from toolbox.waiting import until
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import ForwardRequest, receive_replies, send

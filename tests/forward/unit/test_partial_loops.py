@@ -12,8 +12,9 @@ import dns.flags
 import dns.message
 import pytest
 from forward.unit.forwarder_harness import ALIAS, Office, errors, office_in, run, working
-from forward.unit.single_flight_harness import address, ask_for, name_of, nxdomain, until
+from forward.unit.single_flight_harness import address, ask_for, name_of, nxdomain
 from toolbox.answerer_harness import rrset
+from toolbox.waiting import until
 
 from svcdns.dns import stats
 from svcdns.forward import partial_loops as partial_loops_module

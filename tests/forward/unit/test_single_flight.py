@@ -15,7 +15,6 @@ import dns.rcode
 import pytest
 from forward.unit.single_flight_harness import (
     CONFIG,
-    GUARD_SECONDS,
     NO_REPLY,
     Sky,
     Upstreams,
@@ -26,11 +25,11 @@ from forward.unit.single_flight_harness import (
     says,
     sky_over,
     truncated,
-    until,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toolbox.cached_replies import asking, ede_of
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.cache import entry
 from svcdns.forward.single_flight import Resolution

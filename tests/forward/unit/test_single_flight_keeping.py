@@ -11,7 +11,6 @@ import dns.message
 import dns.rcode
 import pytest
 from forward.unit.single_flight_harness import (
-    GUARD_SECONDS,
     NO_REPLY,
     Sky,
     address,
@@ -22,6 +21,7 @@ from forward.unit.single_flight_harness import (
     truncated,
 )
 from toolbox.cached_replies import asking, ede_of
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.cache import entry
 from svcdns.wire import codes

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import dns.rdatatype
 import pytest
-from forward.unit.single_flight_harness import CONFIG, Sky, Upstreams, ask_for, name_of, sky_over, until
+from forward.unit.single_flight_harness import CONFIG, Sky, Upstreams, ask_for, name_of, sky_over
+from toolbox.waiting import until
 
 from svcdns.forward.single_flight import Resolution, SingleFlight
 from svcdns.wire.key import key_of

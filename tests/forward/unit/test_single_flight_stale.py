@@ -10,17 +10,9 @@ from typing import Any
 import dns.message
 import dns.rcode
 import pytest
-from forward.unit.single_flight_harness import (
-    CONFIG,
-    GUARD_SECONDS,
-    NO_REPLY,
-    Sky,
-    address,
-    ask_for,
-    nxdomain,
-    sky_over,
-)
+from forward.unit.single_flight_harness import CONFIG, NO_REPLY, Sky, address, ask_for, nxdomain, sky_over
 from toolbox.cached_replies import asking, ede_of
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.cache import entry
 from svcdns.forward.pool import Unresolved
