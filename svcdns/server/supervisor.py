@@ -66,7 +66,7 @@ def run(config: Config, commands: Commands | None = None) -> int:
         if config.user and os.geteuid() == 0:
             folder.give_to(config.data, config.user)
         counters = Counters.create(config.data / counters_file.FILE, workers, SLOTS)
-        folder.tell_addresses(config.data, sockets.dns_addresses, sockets.api_address, workers)
+        folder.publish_addresses(config.data, sockets.dns_addresses, sockets.api_address, workers)
         return Supervisor(config, commands, lock, sockets, counters).run()
     except (folder.FolderError, BindError) as refused:
         return _fail(str(refused))
