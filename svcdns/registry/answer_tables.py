@@ -54,7 +54,7 @@ def bring_up_to_date(store: Store, settings: Settings) -> bool:
         current = _serving(store, txn)
         if current is not None and txn.get(_MADE_BY, db=store.tables.meta) == made_by:
             return False
-    target = "b" if current is not None and current.generation == "a" else "a"
+    target = "b" if current is not None and current.table == "a" else "a"
     began = time.monotonic()
     _clear(store, target)
     touched_objects = sum(_fill(store, settings, target))
@@ -86,7 +86,7 @@ def _table(store: Store, letter: str) -> lmdb._Database:
 def current_table(store: Store, txn: lmdb.Transaction) -> lmdb._Database:
     """Return the table that answers now."""
     serving = _serving(store, txn)
-    return _table(store, serving.generation if serving is not None else "a")
+    return _table(store, serving.table if serving is not None else "a")
 
 
 def _clear(store: Store, letter: str) -> None:
@@ -158,7 +158,7 @@ def _next_serving(settings: Settings, letter: str, current: Serving | None) -> S
     zones = [Zone(*zone, fallthrough=may_fall_through(zone[1], onward)) for zone in ours]
     zones += [zone for zone in (current.zones if current else ()) if zone.kind == "file"]
     return Serving(
-        generation=letter,
+        table=letter,
         cluster_key=settings.names.apex,
         short_names=dns.short_names,
         pods=dns.pods,

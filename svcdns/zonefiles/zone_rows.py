@@ -97,7 +97,7 @@ def with_files(zones: Iterable[Zone], records: Mapping[bytes, ZoneRecord]) -> tu
             origin=record.origin,
             key=key,
             kind="file",
-            generation=record.version,
+            version=record.version,
             cuts=record.cuts,
             wildcards=record.wildcards,
         )

@@ -25,7 +25,8 @@ import dns.rrset
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.dns.answer import Answerer
-from svcdns.dns.stats import TCP, UDP, Tally
+from svcdns.dns.no_reply import HAND_OVER, SILENCE
+from svcdns.dns.stats import TCP, UDP, Stats
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.registry.registry import Registry
 from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions, Written
@@ -239,7 +240,7 @@ class World:
     def __init__(self, folder: Path, configuration: Config) -> None:
         self.folder = folder / "data"
         self.config = configuration
-        self.counters = Tally()
+        self.counters = Stats()
         size = configuration.dns.udp_size
         self.answerer = Answerer(self.counters, udp_size=size, identity="worker-0")
         self._stack = AsyncExitStack()
@@ -305,13 +306,11 @@ class World:
     # Asking
 
     def raw(self, packet: bytes, *, tcp: bool = False) -> bytes | None:
-        """Put any octets."""
-        snapshot = self.snapshots.begin()
-        try:
-            return self.answerer.answer(packet, snapshot, TCP if tcp else UDP)
-        finally:
-            snapshot.txn.abort()
-            self.answerer.forget()
+        """Put any octets; None is silence."""
+        with self.snapshots.begin() as snapshot:
+            reply = self.answerer.answer(packet, snapshot, TCP if tcp else UDP)
+        assert reply is not HAND_OVER, "nothing is forwarded"
+        return None if reply is SILENCE else reply
 
     def ask(self, name: str, rrtype: str = "A", *, tcp: bool = False, **more: Any) -> Reply:
         """Put a question; see `question` for what else may be said."""
@@ -329,10 +328,7 @@ class World:
         from listening import listening
 
         networks = tuple(map(ip_network, transfer_to))
-        try:
-            async with listening(
-                self.answerer, self.counters, self.snapshots.begin, self.folder, networks
-            ) as place:
-                yield place
-        finally:
-            self.answerer.forget()
+        async with listening(
+            self.answerer, self.counters, self.snapshots.begin, self.folder, networks
+        ) as place:
+            yield place

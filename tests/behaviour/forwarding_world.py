@@ -20,7 +20,7 @@ from svcdns.cache.store import Cache
 from svcdns.config.sections import AclConfig, CacheConfig, Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
-from svcdns.dns.forward_link import Handover
+from svcdns.dns.forward_link import ForwardLink
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
@@ -111,12 +111,16 @@ class ForwardingWorld(World):
             forwards=own.forward.forwards,
             elsewhere=elsewhere(own.forward),
         )
-        begin, handover = self.snapshots.begin, Handover(workers_end)
-        on_udp = UdpListener(udp, begin, self.answerer, self.counters, rights=rights, handover=handover)
-        on_tcp = TcpListener(tcp, begin, self.answerer, self.counters, rights=rights, handover=handover)
+        begin, forward_link = self.snapshots.begin, ForwardLink(workers_end)
+        on_udp = UdpListener(
+            udp, begin, self.answerer, self.counters, rights=rights, forward_link=forward_link
+        )
+        on_tcp = TcpListener(
+            tcp, begin, self.answerer, self.counters, rights=rights, forward_link=forward_link
+        )
         await self.routes.start()
         self.forwarder.start()
-        handover.start()
+        forward_link.start()
         on_udp.start()
         await on_tcp.start()
         try:
@@ -124,11 +128,10 @@ class ForwardingWorld(World):
         finally:
             on_udp.close()
             await on_tcp.close()
-            handover.stop()
+            forward_link.stop()
             self.forwarder.stop()
             await self.flights.stop(0)
             await self.routes.stop()
             cache.close()
-            self.answerer.forget()
             for one in (udp, tcp, workers_end, forwarders_end):
                 one.close()

@@ -19,7 +19,7 @@ from dns_world import World, Z, fill
 from flights_world import GUARD_SECONDS, Sky, sky_over, until
 
 from svcdns.dns import stats
-from svcdns.dns.forward_link import Errand, replies, send
+from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
 from svcdns.forward import forwarder as forwarder_module
 from svcdns.forward.bailiwick import Border
 from svcdns.forward.forwarder import Forwarder, Limits
@@ -40,7 +40,7 @@ class Office:
     def __init__(self, world: World, sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = world
         self.sky = sky
-        self.counters = stats.Tally()
+        self.counters = stats.Stats()
         self.udp = [bound("127.0.0.1"), bound("127.0.0.1")]
         self.workers, self.ends = zip(*(link() for _ in range(2)), strict=True)
         self.forwarder = self.another()
@@ -81,14 +81,17 @@ class Office:
         """Hand a TCP client's question over; return its ticket."""
         self._tickets += 1
         packet = question(name, rrtype, **asked).to_wire()
-        assert send(self.workers[worker], Errand(packet, came or monotonic(), client, ticket=self._tickets))
+        assert send(
+            self.workers[worker],
+            ForwardRequest(packet, came or monotonic(), client, request_id=self._tickets),
+        )
         return self._tickets
 
     async def reply(self, worker: int = 0) -> tuple[int, dns.message.Message]:
         """Return the next reply to a TCP client: its ticket, and the message."""
         found: list[Any] = []
-        await until(lambda: found or found.extend(replies(self.workers[worker], 1)))
-        return found[0].ticket, dns.message.from_wire(found[0].message, one_rr_per_rrset=True)
+        await until(lambda: found or found.extend(receive_replies(self.workers[worker], 1)))
+        return found[0].request_id, dns.message.from_wire(found[0].message, one_rr_per_rrset=True)
 
     async def asking(self, name: str, rrtype: str = "A", **asked: Any) -> dns.message.Message:
         """Ask and return the reply; upstreams have been or will be told what to say."""

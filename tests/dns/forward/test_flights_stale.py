@@ -34,7 +34,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
     """Return what a client reads in what has landed."""
-    return dns.message.from_wire(entry.reply(stored, now, asking(name=name)), one_rr_per_rrset=True)
+    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name=name)), one_rr_per_rrset=True)
 
 
 def data(reply: dns.message.Message) -> list[str]:

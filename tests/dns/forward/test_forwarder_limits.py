@@ -17,7 +17,7 @@ from flights_world import NO_REPLY, address, nxdomain, says, truncated, until
 from forwarder_world import ALIAS, Office, errors, office_in, question, run, working
 
 from svcdns.dns import stats
-from svcdns.dns.forward_link import Errand, replies, send
+from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
 from svcdns.forward.forwarder import Limits
 from svcdns.wire import codes
 from svcdns.wire.query import Query
@@ -103,8 +103,10 @@ def test_counters_go_back_where_clients_are_gone(office: Office) -> None:
         async with working(office):
             packet = question("www.example.com").to_wire()
             for number in range(3):
-                assert send(office.workers[0], Errand(packet, monotonic(), (f"192.0.2.{number}", 0), 0))
-            assert send(office.workers[0], Errand(packet, monotonic(), ("127.0.0.1", 9), 99))
+                assert send(
+                    office.workers[0], ForwardRequest(packet, monotonic(), (f"192.0.2.{number}", 0), 0)
+                )
+            assert send(office.workers[0], ForwardRequest(packet, monotonic(), ("127.0.0.1", 9), 99))
             await until(lambda: office.forwarder.outstanding == 4)
             await office.sky.upstreams.answer()
             await until(lambda: office.forwarder.outstanding == 0)
@@ -127,7 +129,7 @@ def test_counters_go_back_where_a_link_is_full(office: Office) -> None:
                     await office.sky.upstreams.answer(sixty_kilobytes)
                 await asyncio.sleep(0)
             await until(lambda: office.count(stats.DROPPED))
-            assert len(replies(office.workers[0], 1000)) >= 3
+            assert len(receive_replies(office.workers[0], 1000)) >= 3
             assert texts((await office.asking("www.example.com", "TXT")).answer)
 
     run(test())
