@@ -1,6 +1,6 @@
 """Discovery: which groups, versions, resources and verbs there are, in the aggregated and the legacy form.
 
-The form is told by the Content-Type of the answer, not by its body alone.
+The Content-Type of the answer says the form, not by its body alone.
 https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
 """
 

@@ -1,6 +1,6 @@
 """One YAML document, read as Kubernetes reads it: everything becomes JSON.
 
-Timestamps and binary stay what they look like, strings; keys become strings.  Aliases are refused,
+Timestamps and binary stay strings; keys become strings.  Aliases are refused,
 because a short text of nested aliases stands for gigabytes.  Depth is bounded before the document is
 composed: libyaml's composer recurses on the C stack and takes the process with it, its event stream
 does not.

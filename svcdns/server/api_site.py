@@ -20,6 +20,7 @@ from pathlib import Path
 from aiohttp import web
 
 from svcdns.config.sections import ApiConfig
+from svcdns.system.background import background
 from svcdns.system.watched_file import WatchedFile
 
 from .tls import TlsError, context_of, warnings
@@ -95,13 +96,8 @@ async def serving(
     site = ApiSite(runner, listener, config)
     try:
         await site.start()
-        following = asyncio.create_task(site.follow())
-        try:
+        async with background(site.follow()):
             yield site
-        finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
     finally:
         await runner.cleanup()
         listener.close()

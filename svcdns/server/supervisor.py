@@ -53,7 +53,7 @@ class Commands:
 
 
 def run(config: Config, commands: Commands | None = None) -> int:
-    """Serve until told to end; return the exit code.
+    """Serve until stopped; return the exit code.
 
     Raises ConfigError when `user` can't be had (exit code 2 is the caller's business).
     """
@@ -185,7 +185,7 @@ class Supervisor:
         self.forwarder.handoff = replace(self.forwarder.handoff, udp=udp)
 
     def _signalled(self, woken: socket.socket) -> bool:
-        """Wait for a signal or until there is something to look at; return True to end."""
+        """Wait for a signal or until there may be something to do; return True to end."""
         select([woken], [], [], self._patience())
         try:
             numbers = woken.recv(4096)

@@ -4,7 +4,7 @@ Rules that hold here:
 
 * a file that is refused changes nothing: the zone it gave before stays in service, and one log line
   says file, line and what is wrong;
-* the folder is looked at once an interval; a file is only taken once it looked the same twice, so
+* the folder is checked once an interval; a file is only taken once it was the same twice, so
   one that is still being written, or replaced by way of a rename, is left alone (`refresh` is for
   those who say that all is in place);
 * files are taken in the order of their names; of two with one origin the first is served;
@@ -79,7 +79,7 @@ class FileStatus:
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of a file that was looked into."""
+    """What is known of a file that was read."""
 
     signature: Signature
     error: str = ""
@@ -140,7 +140,7 @@ class ZoneFolder:
             try:
                 await self.poll()
             except Exception:
-                log.exception("zone files in %s: looking for changes failed", self.folder)
+                log.exception("zone files in %s: checking for changes failed", self.folder)
 
     async def refresh(self) -> None:
         """Take every change at once, and try the refused files again."""
@@ -151,7 +151,7 @@ class ZoneFolder:
                 await self._apply(unsettled=(), retry=True)
 
     async def poll(self) -> None:
-        """Take the changes of files that have looked the same twice."""
+        """Take the changes of files that were the same twice."""
         async with self._lock:
             listing = self._list()
             if listing is None:
