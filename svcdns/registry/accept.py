@@ -129,9 +129,7 @@ def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Obje
 
 def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
     """Delete an object; a Pod with a grace period stays, terminating, until that is over."""
-    old = write.load(kind, namespace, name)
-    if old is None:
-        raise not_found(kind.plural, name, kind.group)
+    old = write.existing(kind, namespace, name)
     check_preconditions(kind, old, options)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise _generated(name)

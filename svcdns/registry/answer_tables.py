@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import lmdb
 import msgspec
@@ -22,7 +23,7 @@ from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode
 from . import facts, slices
 from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
 from .settings import RULES, Settings, fallthrough_keys, may_fall_through, own_reverse_prefixes
-from .transaction import Touched, WriteTransaction, collection_prefix
+from .transaction import Touched, WriteTransaction, collection_prefix, scan_keys
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,9 @@ def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
         while True:
             with store.env.begin(write=True) as txn:
                 write = WriteTransaction(txn, store.tables, settings, "")
-                keys = _keys_after(write, kind, after)
+                keys = list(
+                    islice(scan_keys(txn, store.tables.objects, collection_prefix(kind), after), CHUNK)
+                )
                 for key in keys:
                     _, namespace, name = key.decode().split("\0")
                     found = write.load(kind, namespace, name)
@@ -133,19 +136,6 @@ def _name(obj: dict[str, object]) -> str:
     metadata = obj["metadata"]
     assert isinstance(metadata, dict)
     return str(metadata["name"])
-
-
-def _keys_after(write: WriteTransaction, kind: Kind, after: bytes) -> list[bytes]:
-    prefix = collection_prefix(kind)
-    keys: list[bytes] = []
-    with write.txn.cursor(db=write.tables.objects) as cursor:
-        if not cursor.set_range(after + b"\0" if after else prefix):
-            return keys
-        for key in map(bytes, cursor.iternext(values=False)):
-            if not key.startswith(prefix) or len(keys) == CHUNK:
-                break
-            keys.append(key)
-    return keys
 
 
 def _switch(store: Store, settings: Settings, letter: str, current: Serving | None, made_by: bytes) -> None:

@@ -24,9 +24,13 @@ from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
+<<<<<<< HEAD
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
+=======
+from svcdns.objects.service_addresses import cluster_ips
+>>>>>>> registry
 
-from .transaction import WriteTransaction, encode, joined, listed, put_or_delete, scan
+from .transaction import WriteTransaction, encode, joined, listed, present, put_or_delete, scan
 
 TTL_ANNOTATION = "svcdns.io/dns-ttl"
 MAX_LABEL = 63
@@ -63,7 +67,7 @@ def service_facts(write: WriteTransaction, service: Mapping[str, Any]) -> Servic
     """Return what a Service contributes to its names."""
     metadata, spec = service["metadata"], service["spec"]
     external = spec.get("externalName", "") if spec.get("type") == "ExternalName" else ""
-    ips = [ip for ip in spec.get("clusterIPs") or [] if ip != "None"]
+    ips = cluster_ips(spec)
     return ServiceFacts(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -85,9 +89,8 @@ def service_ttl(write: WriteTransaction, service: Mapping[str, Any]) -> int:
 
 def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
     """Bring the cluster IP's PTRs in line; where all endpoints' bytes change with the Service, those too."""
-    present = new if new is not None else old
-    assert present is not None
-    namespace, name = present["metadata"]["namespace"], present["metadata"]["name"]
+    metadata = present(old, new)["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
     visible = is_visible(write, namespace)
     before = _vip_rows(write, old) if old is not None else {}
     after = _vip_rows(write, new) if new is not None and visible else {}
@@ -113,8 +116,7 @@ def _vip_rows(write: WriteTransaction, service: dict[str, Any]) -> dict[bytes, b
         return {}  # too long for DNS below this cluster domain
     rr = ptr_rr(target, service_ttl(write, service))
     who = joined(metadata["namespace"], metadata["name"])
-    ips = [ip for ip in service["spec"].get("clusterIPs") or [] if ip != "None"]
-    return {packed(ip_address(ip)) + VIP + who: rr for ip in ips}
+    return {packed(ip_address(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
 
 
 def refresh_endpoints(
@@ -138,9 +140,7 @@ def refresh_endpoints(
 
 def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
     """Bring endpoint rows in line with a slice; only endpoints that differ are packed."""
-    present = new if new is not None else old
-    assert present is not None
-    namespace = present["metadata"]["namespace"]
+    namespace = present(old, new)["metadata"]["namespace"]
     same_basis = old is not None and new is not None and _slice_basis(old) == _slice_basis(new)
     gone = _endpoints_by_json(old)
     come = _endpoints_by_json(new)

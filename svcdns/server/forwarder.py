@@ -158,7 +158,7 @@ class _StatusFile:
 
     def write(self, text: str) -> None:
         try:
-            folder.tell_forwarder(self._data, text)
+            folder.publish_forwarder(self._data, text)
         except OSError as failed:
             if not self._fails:
                 log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
