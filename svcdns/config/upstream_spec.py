@@ -89,9 +89,8 @@ def parse(text: str) -> Spec:
         return _parse(text)
     except Wrong:
         if meant := _with_colon(text):
-            raise Wrong(
-                f"{text[:80]!r} is no upstream: a port stands behind a colon; did you mean {meant}? {ALLOWED}"
-            ) from None
+            what = f"a port stands behind a colon; did you mean {meant}?"
+            raise Wrong(f"{text[:80]!r} is no upstream: {what} {ALLOWED}") from None
         raise
 
 
@@ -150,9 +149,7 @@ def _https(rest: str, text: str) -> Spec:
 
 
 def _address_and_port(place: str, text: str, kind: Kind) -> tuple[str, int]:
-    """Return an address and its port; an IPv6 address without a port may stand without brackets."""
-    if place.count(":") > 1 and not place.startswith("["):
-        return _address(place, text), PORTS[kind]
+    """Return an address and its port."""
     host, port = _split(place, text, kind)
     return _address(host, text), port
 
@@ -161,16 +158,16 @@ def _host_and_port(place: str, text: str, kind: Kind) -> tuple[str, int]:
     """Return a host (address or name) and its port, as they stand in a URL."""
     if "@" in place and "%" not in place:
         raise Wrong(f"{text[:80]!r} names a user; {ALLOWED}")
-    if place.count(":") > 1 and not place.startswith("["):
-        return _address(place, text), PORTS[kind]
     host, port = _split(place, text, kind)
-    if place.startswith("[") or _is_address(host):
+    if ":" in host or _is_address(host):
         return _address(host, text), port
     return _host_name(host, text), port
 
 
 def _split(place: str, text: str, kind: Kind) -> tuple[str, int]:
-    """Return HOST and PORT of HOST, HOST:PORT, [HOST] or [HOST]:PORT."""
+    """Return HOST and PORT of HOST, HOST:PORT, [HOST], [HOST]:PORT, or an IPv6 address without brackets."""
+    if place.count(":") > 1 and not place.startswith("["):
+        return place, PORTS[kind]
     if place.startswith("["):
         host, bracket, rest = place[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")) or ":" not in host:
@@ -204,9 +201,8 @@ def _check_interface(found: IPv6Address, text: str) -> None:
     if found.is_link_local and interface is None:
         raise Wrong(f"{text[:80]!r} says not on which interface; allowed: such as {found}%eth0")
     if interface is not None and not (found.is_link_local and _INTERFACE.fullmatch(interface)):
-        raise Wrong(
-            f"{text[:80]!r}: %{interface[:40]} can't stand there; allowed: an interface behind fe80::/10"
-        )
+        allowed = "allowed: an interface behind fe80::/10"
+        raise Wrong(f"{text[:80]!r}: %{interface[:40]} can't stand there; {allowed}")
 
 
 def _host_name(host: str, text: str) -> str:
