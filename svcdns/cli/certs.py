@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ALWAYS = ("localhost", "127.0.0.1", "::1")
 """Hosts that each server certificate is for."""
-_USER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_USER = r"[A-Za-z0-9]([A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?"
 _TAKEN = ("ca", "server")
 
 app = typer.Typer(
@@ -107,7 +107,7 @@ def client(
 
         svcdns certs client --name alice --group developers
     """
-    if not _USER.fullmatch(name) or name in _TAKEN:
+    if not re.fullmatch(_USER, name) or name in _TAKEN:
         raise ConfigError(
             f"--name: {name[:80]!r} can't be; allowed: 1 to 64 letters, digits and inner . _ @ -"
         )

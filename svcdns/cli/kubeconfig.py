@@ -5,14 +5,12 @@ Certificates and keys are put into the file itself, so that it can be carried aw
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
@@ -73,8 +71,7 @@ def kubeconfig(
         say(warning)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What a client shows, and whom it trusts; all may be missing."""
 
     ca: Path | None = None
@@ -192,6 +189,8 @@ def _embedded(option: str, file: Path, what: str) -> str:
         raise ConfigError(f"{option}: {file}: can't be read: {text}") from None
     if f"{what}-----".encode() not in octets:
         raise ConfigError(f"{option}: {file}: holds no {what.lower()} in PEM format")
+    import base64
+
     return base64.b64encode(octets).decode()
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from .readers import Wrong, shown
 
@@ -28,8 +28,7 @@ class Table:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """A flag of `svcdns serve`: one that may be repeated where the option holds a list."""
 
     name: str
@@ -39,8 +38,7 @@ class Flag:
     """Where --help lists it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """How TOML and variables spell the options of one type."""
 
     fits: Callable[[Any], bool]
@@ -52,8 +50,7 @@ class Form:
     """Of a form of paths: from what is written, and the folder where relative paths start, to the value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """An option as it is declared, and where."""
 
     name: str
@@ -110,11 +107,10 @@ def option(
 
 def options_of(section: type, name: str = "") -> Iterator[Option]:
     """Yield the options that a section's dataclass declares; `name` is the section's."""
-    types = get_type_hints(section)
     for one in fields(section):
         if declared := one.metadata.get("option"):
             full = f"{name}.{one.name}" if name else one.name
-            yield Option(full, _form_of(types[one.name]), one.default, *declared)
+            yield Option(full, _form_of(one.type), one.default, *declared)
 
 
 def spelt(value: Any) -> Any:
@@ -193,9 +189,9 @@ SWITCH = Form(
 TABLES = Form(
     _is_list(dict), "is no list of tables; write [[{}]] on a line of its own, for each", _tables_of_text
 )
-PATH = replace(TEXT, path=_path)
-PATHS = replace(TEXTS, path=_paths)
-FILE = replace(TEXT, path=_file)
+PATH = TEXT._replace(path=_path)
+PATHS = TEXTS._replace(path=_paths)
+FILE = TEXT._replace(path=_file)
 """A path, or "" for none."""
 
 

@@ -32,12 +32,10 @@ ALLOWED = (
     "https://HOST[:PORT]/PATH[#ADDRESS], or the absolute path of a resolv.conf"
 )
 
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
-_PATH = re.compile(r"/([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_OTHERS_PORT = re.compile(
-    r"(tcp://|tls://)?\[?([0-9A-Fa-f.:]+)\]?[#@]([0-9]{1,5})(#[^#]*)?", re.ASCII | re.IGNORECASE
-)
-_INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}", re.ASCII)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_PATH = r"/([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*"
+_OTHERS_PORT = r"(tcp://|tls://)?\[?([0-9A-Fa-f.:]+)\]?[#@]([0-9]{1,5})(#[^#]*)?"
+_INTERFACE = r"[A-Za-z0-9_.@-]{1,15}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def parse(text: str) -> Spec:
 
 def _with_colon(text: str) -> str:
     """Return what dnsmasq's ADDRESS#PORT and unbound's ADDRESS@PORT[#NAME] mean, "" for another text."""
-    other = _OTHERS_PORT.fullmatch(text)
+    other = re.fullmatch(_OTHERS_PORT, text, re.ASCII | re.IGNORECASE)
     if other is None:
         return ""
     scheme, host, port, rest = other.groups(default="")
@@ -142,7 +140,7 @@ def _https(rest: str, text: str) -> Spec:
     host, port = _host_and_port(place, text, "https")
     if not slash:
         raise Wrong(f"{text[:80]!r} lacks its path; allowed: such as https://{place[:80]}/dns-query")
-    if not _PATH.fullmatch("/" + path):
+    if not re.fullmatch(_PATH, "/" + path):
         raise Wrong(f"{text[:80]!r}: {('/' + path)[:80]!r} is no path of a URL; {ALLOWED}")
     address = _address(connect.removeprefix("[").removesuffix("]"), text) if hash_ else ""
     return Spec("https", host, port, "/" + path, connect=address)
@@ -200,7 +198,7 @@ def _check_interface(found: IPv6Address, text: str) -> None:
     interface = found.scope_id
     if found.is_link_local and interface is None:
         raise Wrong(f"{text[:80]!r} says not on which interface; allowed: such as {found}%eth0")
-    if interface is not None and not (found.is_link_local and _INTERFACE.fullmatch(interface)):
+    if interface is not None and not (found.is_link_local and re.fullmatch(_INTERFACE, interface)):
         allowed = "allowed: an interface behind fe80::/10"
         raise Wrong(f"{text[:80]!r}: %{interface[:40]} can't stand there; {allowed}")
 
@@ -209,7 +207,7 @@ def _host_name(host: str, text: str) -> str:
     """Return a host name in lower case; one that ends in a number is meant as an address."""
     name = host.lower().removesuffix(".")
     labels = name.split(".")
-    if len(name) > 253 or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(name) > 253 or labels[-1].isdigit() or not all(re.fullmatch(_LABEL, label) for label in labels):
         raise Wrong(f"{text[:80]!r}: {host[:80]!r} is neither an address nor a host name; {ALLOWED}")
     return name
 
