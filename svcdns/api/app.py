@@ -65,14 +65,9 @@ def create_app(
     Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
-<<<<<<< HEAD
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
     (None: there is no cache).  Times are in seconds: between two
-=======
-    `config` says what stands in /resolv.conf (None: of the defaults).
-    `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
->>>>>>> registry
     bookmarks of a watch, and until a watcher that does not read is cut off.
     """
     counted = counters or ApiMetrics(CollectorRegistry())

@@ -24,11 +24,8 @@ from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
-<<<<<<< HEAD
-from svcdns.wire.name import MAX_NAME_OCTETS, BadName
-=======
 from svcdns.objects.service_addresses import cluster_ips
->>>>>>> registry
+from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from .transaction import WriteTransaction, encode, joined, listed, present, put_or_delete, scan
 

@@ -3,12 +3,7 @@
     lock            held by the supervisor and its children: flock; holds the supervisor's pid
     counters        see counters.py
     addresses.json  where the running server listens
-<<<<<<< HEAD
     forwarder.json  how the forwarder's upstreams and its cache are, once a second
-=======
-    forwarder.json  how the forwarder's upstreams and its cache are, once a second
-    forwarder       a Unix socket: what `svcdns cache flush` talks to
->>>>>>> registry
     cache/          forwarded answers (see svcdns.cache.store)
     data.mdb, lock.mdb  the store (see svcdns.store)
 

@@ -6,14 +6,9 @@ Rules:
 
 * a refusal says what was asked for and by whom, never what is there: it is decided before anything is
   looked up, so it reads the same for what exists and what doesn't;
-<<<<<<< HEAD
 * liveness and readiness are for anyone; discovery, the schema, /resolv.conf and the reviews about
   oneself to all who said who they are; /metrics to those who may view all namespaces; the cache is emptied
   by administrators of all namespaces;
-=======
-* liveness and readiness are for anyone; discovery, the schema, /resolv.conf and the reviews about
-  oneself to all who said who they are; /metrics to those who may view all namespaces;
->>>>>>> registry
 * an API that asks nobody who they are listens to names it knows only, or a web page whose own name was
   made to point at this machine (DNS rebinding) could talk to it;
 * nobody acts in another's name: a request that wants to is refused, since to ignore it would answer
