@@ -33,6 +33,8 @@ from stub_clients import Clients, Question, serve
 
 from svcdns.server.folder import forwarder_status
 
+pytestmark = pytest.mark.alone
+
 HERE = Path(__file__).parent
 RATE = 1_000
 """Own names asked for a second."""
