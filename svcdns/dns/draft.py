@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from svcdns.names.packed import POINTER, Section
 from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
-from svcdns.wire.key import MAX_NAME_OCTETS, key_of_wire
+from svcdns.wire.key import key_of_wire
+from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import authority
-from .lookup_result import Case, Found
+from .lookup_result import LookupResult, State
 from .view import View
 
 MAX_LINKS = 10
@@ -93,11 +94,11 @@ def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int
     """Let our zones say what they know of a name, and of where it leads."""
     seen: set[bytes] = set()
     while (found := authority.find(view, here.key, rrtype, forwards)) is not None:
-        if len(seen) == MAX_LINKS and found.case in (Case.ALIAS, Case.DNAME):
+        if len(seen) == MAX_LINKS and found.state in (State.CNAME, State.DNAME):
             break
         if draft.zone is None:
             draft.zone = found.zone
-        if found.case is Case.OUTSIDE:
+        if found.state is State.OUTSIDE:
             draft.outside = here
             break
         target = _say(view, draft, found, here, rrtype)
@@ -117,27 +118,27 @@ def _target(draft: Draft, target: bytes, question_end: int) -> Name:
     return Name(target, end - len(target), key_of_wire(target))
 
 
-def _say(view: View, draft: Draft, found: Found, here: Name, rrtype: int) -> bytes | None:
+def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int) -> bytes | None:
     """Put what a zone says about `here` into the draft; return the name to go on with, if any."""
-    case, section = found.case, found.section
-    if rrtype == codes.ANY and case in (Case.ANSWER, Case.ALIAS, Case.NODATA):
+    state, section = found.state, found.section
+    if rrtype == codes.ANY and state in (State.HIT, State.CNAME, State.NODATA):
         draft.chain.append(_any_obsoleted(here))
-    elif case is Case.ANSWER:
+    elif state is State.HIT:
         assert section is not None
         draft.section, draft.owner = section, here.pointer()
         draft.additionals, draft.additional_count = section.additionals, section.additional_count
-    elif case is Case.ALIAS:
+    elif state is State.CNAME:
         assert section is not None
         draft.chain.append(here.pointer() + section.answers[2:])
         return section.answers[_RDATA_AT:]
-    elif case is Case.DNAME:
+    elif state is State.DNAME:
         return _rewrite(draft, found, here, rrtype)
-    elif case is Case.REFERRAL:
+    elif state is State.DELEGATION:
         _refer(draft, found, here)
     else:
         soa, octets = view.negative_soa(found.zone)
         draft.authority.append(here.pointer_to_ancestor(octets) + soa)
-        draft.rcode = codes.NXDOMAIN if case is Case.NXDOMAIN else codes.NOERROR
+        draft.rcode = codes.NXDOMAIN if state is State.NXDOMAIN else codes.NOERROR
     return None
 
 
@@ -147,7 +148,7 @@ def _any_obsoleted(here: Name) -> bytes:
     return here.pointer() + fixed + len(_HINFO_RDATA).to_bytes(2) + _HINFO_RDATA
 
 
-def _rewrite(draft: Draft, found: Found, here: Name, rrtype: int) -> bytes | None:
+def _rewrite(draft: Draft, found: LookupResult, here: Name, rrtype: int) -> bytes | None:
     """Say a DNAME and the CNAME that follows from it (RFC 6672 section 3.1)."""
     assert found.section is not None
     dname = found.section.answers
@@ -161,7 +162,7 @@ def _rewrite(draft: Draft, found: Found, here: Name, rrtype: int) -> bytes | Non
     return None if rrtype in (codes.CNAME, codes.ANY) else target
 
 
-def _refer(draft: Draft, found: Found, here: Name) -> None:
+def _refer(draft: Draft, found: LookupResult, here: Name) -> None:
     """Say that a delegation has the name: its NS set and glue, not authoritative by itself."""
     assert found.section is not None
     owner = here.pointer_to_ancestor(found.owner_octets)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toolbox.builders import service
 
-from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.auth.token_file import add
 from svcdns.api.auth.token_lines import made, new_token
 from svcdns.config.sections import ApiConfig, Grant
@@ -49,7 +49,7 @@ def config(tokens):
 
 @pytest.fixture
 def options(config):
-    return {"authority": Authority(config)}
+    return {"authority": ConfiguredAuthority(config)}
 
 
 @pytest.fixture
@@ -97,6 +97,9 @@ MATRIX = [
     ("PATCH", "/api/v1/namespaces/bank", {"admin"}),
     ("DELETE", "/api/v1/namespaces/shop", {"admin", "shop-admin"}),
     ("GET", "/metrics", WIDE),
+    ("DELETE", "/cache", {"admin"}),
+    ("DELETE", "/cache/www.example.org", {"admin"}),
+    ("GET", "/cache", {"admin"}),
     ("GET", "/version", ALL),
     ("GET", "/resolv.conf", ALL),
     ("GET", "/", ALL),
@@ -171,6 +174,7 @@ async def test_probes_need_no_credentials(client, path):
             'in API group "" at the cluster scope',
         ),
         ("shop-viewer", "GET", "/metrics", 'forbidden: User "shop-viewer" cannot get path "/metrics"'),
+        ("shop-admin", "DELETE", "/cache/x", 'forbidden: User "shop-admin" cannot delete path "/cache/x"'),
     ],
 )
 async def test_a_refusal_is_in_kubernetes_words(ask, user, method, path, message):

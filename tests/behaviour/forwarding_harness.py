@@ -20,14 +20,16 @@ from svcdns.cache.store import Cache
 from svcdns.config.sections import AclConfig, CacheConfig, Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
-from svcdns.dns.forward_link import Handover
+from svcdns.dns.forward_link import ForwardLink
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
-from svcdns.forward.bailiwick import Border
-from svcdns.forward.forwarder import Forwarder, Limits
+from svcdns.forward.bailiwick import Bailiwick
+from svcdns.forward.clients import Clients
+from svcdns.forward.intake import Forwarder, Loops
+from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
 from svcdns.server.sockets import link
 
 STRANGER = "127.0.0.9"
@@ -92,18 +94,13 @@ class ForwardingWorld(World):
         workers_end, forwarders_end = link()
         cache = Cache(self.folder, own.cache.octets)
         self.routes = Routes(own.forward, [])
-        border = Border(self.snapshots.begin, elsewhere(own.forward))
-        self.flights = Flights(self.routes.pool, cache, own.cache, crosses=border.crossing)
-        self.forwarder = Forwarder(
-            [udp],
-            [forwarders_end],
-            border,
-            self.flights,
-            self.counters,
-            limits=Limits(own.forward.outstanding, own.forward.outstanding_per_client),
-            udp_size=own.dns.udp_size,
-            is_probe=self.routes.is_probe,
-        )
+        bailiwick = Bailiwick(self.snapshots.begin, elsewhere(own.forward))
+        self.flights = SingleFlight(self.routes.pool, cache, own.cache, bailiwick.departure)
+        clients = Clients([udp], self.counters, udp_size=own.dns.udp_size)
+        limits = Limits(own.forward.outstanding, own.forward.outstanding_per_client)
+        lookups = Lookups(self.flights, clients, limits)
+        loops = Loops(self.routes.is_probe, PartialLoopDetector(lambda key: (), self.flights.is_under_way))
+        self.forwarder = Forwarder([forwarders_end], clients, bailiwick, lookups, loops)
         self.answerer = Answerer(
             self.counters,
             udp_size=own.dns.udp_size,
@@ -111,12 +108,16 @@ class ForwardingWorld(World):
             forwards=own.forward.forwards,
             elsewhere=elsewhere(own.forward),
         )
-        begin, handover = self.snapshots.begin, Handover(workers_end)
-        on_udp = UdpListener(udp, begin, self.answerer, self.counters, rights=rights, handover=handover)
-        on_tcp = TcpListener(tcp, begin, self.answerer, self.counters, rights=rights, handover=handover)
+        begin, forward_link = self.snapshots.begin, ForwardLink(workers_end)
+        on_udp = UdpListener(
+            udp, begin, self.answerer, self.counters, rights=rights, forward_link=forward_link
+        )
+        on_tcp = TcpListener(
+            tcp, begin, self.answerer, self.counters, rights=rights, forward_link=forward_link
+        )
         await self.routes.start()
         self.forwarder.start()
-        handover.start()
+        forward_link.start()
         on_udp.start()
         await on_tcp.start()
         try:
@@ -124,11 +125,10 @@ class ForwardingWorld(World):
         finally:
             on_udp.close()
             await on_tcp.close()
-            handover.stop()
+            forward_link.stop()
             self.forwarder.stop()
             await self.flights.stop(0)
             await self.routes.stop()
             cache.close()
-            self.answerer.forget()
             for one in (udp, tcp, workers_end, forwarders_end):
                 one.close()

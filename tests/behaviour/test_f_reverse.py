@@ -23,7 +23,7 @@ from behaviour.cluster_harness import (
     service,
 )
 
-from svcdns.config.options import Wrong, reverse_zone
+from svcdns.config.readers import Wrong, reverse_zone
 from svcdns.objects.kinds import SERVICE
 
 FILE = """

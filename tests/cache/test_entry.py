@@ -54,7 +54,7 @@ def test_an_answer_is_said_again_with_its_time_counted_down() -> None:
 def test_header_and_question_are_the_clients() -> None:
     stored = entry.pack(received(answer=A), NOW, CONFIG)
     frame = asking(name="wWw.eXample.COM", flags=dns.flags.RD | dns.flags.CD | dns.flags.AD)
-    octets = entry.reply(stored, NOW, frame)
+    octets = entry.decode(stored).reply(NOW, frame)
     reply = dns.message.from_wire(octets)
     assert octets[:2] == frame.packet[:2]
     assert octets[12 : frame.end] == frame.packet[12:]
@@ -63,7 +63,7 @@ def test_header_and_question_are_the_clients() -> None:
     assert reply.edns == 0
     assert reply.payload == 1232
     refused = replace(frame, ra=False, edns=None)
-    reply = dns.message.from_wire(entry.reply(stored, NOW, refused))
+    reply = dns.message.from_wire(entry.decode(stored).reply(NOW, refused))
     assert reply.flags == dns.flags.QR | dns.flags.RD | dns.flags.CD
     assert reply.edns == -1
 
@@ -123,7 +123,7 @@ def test_what_must_not_be_kept_can_still_be_said() -> None:
     assert reply.rcode() == dns.rcode.SERVFAIL
     assert {rrset.ttl for rrset in reply.answer} == {0}
     assert entry.plain_reply(stored, NOW, asking().packet, asking().end, FLAGS, 1232, b"") is None
-    assert entry.stale(stored, NOW) is None
+    assert entry.decode(stored).stale(NOW) is None
 
 
 def test_an_answer_that_came_truncated_is_passed_on_as_such() -> None:
@@ -155,13 +155,13 @@ def test_a_failure_says_why_for_five_seconds() -> None:
     reply = ask(stored, NOW + 3)
     assert reply.rcode() == dns.rcode.SERVFAIL
     assert ede_of(reply) == [22]
-    assert entry.ede(stored) == 22
+    assert entry.decode(stored).ede == 22
     assert ask(stored, size=None).edns == -1
-    assert entry.stale(stored, NOW) is None
+    assert entry.decode(stored).stale(NOW) is None
     frame = asking()
     assert entry.plain_reply(stored, NOW, frame.packet, frame.end, FLAGS, 512, edns.opt(1232, False)) is None
     plain = entry.plain_reply(stored, NOW, frame.packet, frame.end, FLAGS, 512, b"")
-    assert plain == entry.reply(stored, NOW, replace(frame, edns=None))
+    assert plain == entry.decode(stored).reply(NOW, replace(frame, edns=None))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_stale_answer_stands_in_for_five_seconds_at_a_time(got: Response, ede:
     stale: bytes | None = stored
     for _ in range(2):
         assert stale is not None
-        stale = entry.stale(stale, then)
+        stale = entry.decode(stale).stale(then)
         assert stale is not None
         assert entry.is_fresh(stale, then + 4)
         assert not entry.is_fresh(stale, then + 5)
@@ -198,16 +198,16 @@ def test_a_stale_answer_stands_in_for_five_seconds_at_a_time(got: Response, ede:
             assert {rrset.ttl for rrset in dns.message.from_wire(octets).answer} <= {30}
         then += 100
     assert stale is not None
-    last = entry.stale(stale, end - 1)
+    last = entry.decode(stale).stale(end - 1)
     assert last is not None
     assert not entry.is_fresh(last, end)
-    assert entry.stale(stale, end) is None
-    assert entry.stale(stored, end) is None
+    assert entry.decode(stale).stale(end) is None
+    assert entry.decode(stored).stale(end) is None
 
 
 def test_without_time_for_it_nothing_goes_stale() -> None:
     stored = entry.pack(received(answer=A), NOW, replace(CONFIG, stale=0))
-    assert entry.stale(stored, NOW + 300) is None
+    assert entry.decode(stored).stale(NOW + 300) is None
 
 
 # Rotation
@@ -233,7 +233,7 @@ def test_each_address_comes_first_equally_often(answer: list[str], age: int) -> 
         firsts: Counter[str] = Counter()
         for _ in range(rounds):
             if path == "exact":
-                octets: bytes | None = entry.reply(stored, NOW + age, frame)
+                octets: bytes | None = entry.decode(stored).reply(NOW + age, frame)
             else:
                 octets = entry.plain_reply(stored, NOW + age, frame.packet, frame.end, FLAGS, 1232, b"")
             assert octets is not None

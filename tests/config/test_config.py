@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -9,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.config.load import from_json, load, to_json, variable_of
-from svcdns.config.options import OPTIONS
-from svcdns.config.sections import Config, ConfigError, Endpoint
+from svcdns.config.load import load, of_spelt, spelt_options
+from svcdns.config.sections import OPTIONS, Config, ConfigError, Endpoint
+from svcdns.server.child_setup import VARIABLE, Handoff, take
 
 CONTRACT = """\
 cluster_domain = "cluster.local"
@@ -115,7 +117,7 @@ def test_writing_every_default_into_the_file_changes_nothing(folder: Path) -> No
 
 def test_every_option_stands_in_the_contract() -> None:
     keys = [line.split(" = ")[0] for line in CONTRACT.splitlines() if " = " in line]
-    assert sorted(keys) == sorted(key for options in OPTIONS.values() for key in options)
+    assert sorted(keys) == sorted(option.key for option in OPTIONS.values())
 
 
 def test_flags_win_over_variables_over_the_file_over_defaults(folder: Path) -> None:
@@ -151,7 +153,7 @@ def test_relative_paths_start_at_the_file_or_at_the_working_directory(folder: Pa
     assert config.manifests == (folder / "etc" / "m.yaml",)
     assert config.dns.zones == folder / "etc" / "z"
     assert config.data == folder / "work" / "d"
-    assert of_text(folder, "", manifests=("n.yaml",)).manifests == (folder / "work" / "n.yaml",)
+    assert of_text(folder, "", manifests=["n.yaml"]).manifests == (folder / "work" / "n.yaml",)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_relative_paths_start_at_the_file_or_at_the_working_directory(folder: Pa
     ],
 )
 def test_where_to_listen(text: str, expected: Endpoint) -> None:
-    assert load(None, {}, {"dns.listen": (text,)}).dns.listen == (expected,)
+    assert load(None, {}, {"dns.listen": [text]}).dns.listen == (expected,)
 
 
 def test_an_exposed_api_is_fine_when_it_is_said_to_be(folder: Path) -> None:
@@ -181,7 +183,12 @@ def test_children_get_the_very_same_configuration(folder: Path) -> None:
         'transfer_to = ["192.0.2.1"]\n'
     )
     config = of_text(folder, text)
-    assert from_json(to_json(config)) == config
+    assert of_spelt(json.loads(json.dumps(spelt_options(config)))) == config
+    lifeline, end = os.pipe()
+    environ = {VARIABLE: Handoff(config, lifeline, worker=1).text()}
+    assert take(environ) == Handoff(config, lifeline, worker=1)
+    os.close(lifeline)
+    os.close(end)
 
 
 # Mistakes
@@ -324,7 +331,7 @@ def test_a_mistake_in_a_variable_names_it(variable: str, value: str, expected: s
 def test_a_mistake_in_a_flag_names_it(folder: Path) -> None:
     assert mistake(folder, "", api__listen="x").startswith("--api: 'x' lacks its port; allowed:")
     assert mistake(folder, "", dns__workers=-1).startswith("--workers: -1 is out of range; allowed: 0..256")
-    assert mistake(folder, "", manifests=("nosuch",)).startswith("--manifests: manifests: there is no file")
+    assert mistake(folder, "", manifests=["nosuch"]).startswith("--manifests: manifests: there is no file")
 
 
 def test_files_that_are_none(folder: Path) -> None:
@@ -345,7 +352,7 @@ def test_files_that_are_none(folder: Path) -> None:
     assert line(Path("/dev/zero")) == "/dev/zero: is larger than 1048576 octets, so it is no configuration"
 
 
-NAMES = [variable_of(section, key) for section, options in OPTIONS.items() for key in options]
+NAMES = [option.variable for option in OPTIONS.values()]
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=40) | st.integers().map(str), max_size=3))
@@ -355,4 +362,4 @@ def test_no_variable_does_more_than_be_refused(environ: dict[str, str]) -> None:
     except ConfigError as wrong:
         assert len(str(wrong).splitlines()) == 1, str(wrong)
     else:
-        assert from_json(to_json(config)) == config
+        assert of_spelt(json.loads(json.dumps(spelt_options(config)))) == config

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toolbox.running_server import SOURCE
 
 from svcdns.cli import certificates
-from svcdns.config.load import from_json, load, to_json
+from svcdns.config.load import load, of_spelt, spelt_options
 from svcdns.config.sections import AclConfig, CacheConfig, Config, ConfigError, ForwardConfig, ForwardZone
 
 ALL = """\
@@ -82,7 +82,7 @@ def test_everything_that_there_is(file: Path) -> None:
         forward=("any", "!192.0.2.7/32"),
         transfer=("192.0.2.1/32",),
     )
-    assert from_json(to_json(config)) == config
+    assert of_spelt(spelt_options(config)) == config
 
 
 def test_variables_spell_all_of_it(file: Path) -> None:
@@ -315,7 +315,7 @@ FINE = [
 @pytest.mark.parametrize("text", FINE)
 def test_what_is_no_mistake(file: Path, text: str) -> None:
     config = of_text(file, text)
-    assert from_json(to_json(config)) == config
+    assert of_spelt(spelt_options(config)) == config
 
 
 def test_ten_thousand_networks_and_zones_are_taken(file: Path) -> None:
@@ -324,7 +324,7 @@ def test_ten_thousand_networks_and_zones_are_taken(file: Path) -> None:
     config = of_text(file, zones + f"[acl]\nnames = {['loopback', *networks]}\n")
     assert len(config.acl.names) == 10_001
     assert len(config.forward.zone) == 2_000
-    assert from_json(to_json(config)) == config
+    assert of_spelt(spelt_options(config)) == config
 
 
 Junk = st.recursive(
@@ -351,7 +351,7 @@ def test_no_zone_and_no_acl_does_more_than_be_refused(zones: object, names: list
     except ConfigError as wrong:
         assert len(str(wrong).splitlines()) == 1, str(wrong)
     else:
-        assert from_json(to_json(config)) == config
+        assert of_spelt(spelt_options(config)) == config
 
 
 # check and serve

@@ -25,7 +25,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[tuple[str, str,
     found = []
     for _ in range(count):
         event = await asyncio.wait_for(anext(events), 30)
-        obj = decode(event.object)
+        obj = decode(event.object or b'{"metadata":{}}')  # a bookmark has none
         ips = [a["ip"] for subset in obj.get("subsets", []) for a in subset.get("addresses", [])]
         found.append((event.type, obj["metadata"].get("name", ""), ips))
     return found

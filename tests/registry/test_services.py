@@ -246,3 +246,44 @@ def test_external_ips_can_be_taken_away(run: Any) -> None:
         assert "externalTrafficPolicy" not in json.loads(written.object)["spec"]
 
     run(work)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"), [("name", "other", 400), ("namespace", "other", 400), ("uid", "other", 409)]
+)
+def test_a_patch_changes_neither_name_nor_namespace_nor_uid(
+    run: Any, field: str, value: str, code: int
+) -> None:
+    async def work(running: Running) -> None:
+        await create(running, service("web"))
+        patch = Patch("merge", {"metadata": {field: value}})
+        with pytest.raises(StatusError) as caught:
+            await running.registry.patch(SERVICE, "default", "web", patch, WRITE)
+        assert caught.value.code == code
+
+    run(work)
+
+
+def test_what_only_the_server_says_is_not_taken_from_a_client(run: Any) -> None:
+    """Nor from an exported manifest: what stands there is from another life."""
+    foreign = {
+        "uid": "from-elsewhere",
+        "resourceVersion": "77",
+        "creationTimestamp": "2020-01-01T00:00:00Z",
+        "deletionTimestamp": "2020-01-01T00:00:00Z",
+        "deletionGracePeriodSeconds": 30,
+        "generation": 7,
+        "selfLink": "/api/v1/namespaces/default/services/web",
+        "managedFields": [],
+    }
+
+    async def work(running: Running) -> None:
+        body = service("web")
+        made = await create(running, {**body, "metadata": {**body["metadata"], **foreign}})
+        for field, value in foreign.items():
+            assert made["metadata"].get(field) != value
+        patch = Patch("merge", {"metadata": {"generation": 7, "selfLink": "/x"}})
+        written = await running.registry.patch(SERVICE, "default", "web", patch, WRITE)
+        assert json.loads(written.object) == made
+
+    run(work)

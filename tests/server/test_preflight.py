@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from toolbox.running_server import RunningServer
 
+from svcdns.config import checks
 from svcdns.config.load import load
 from svcdns.server import preflight
 
@@ -22,8 +23,8 @@ def warnings(folder: Path, text: str, *, at_start: bool = False) -> list[str]:
     file = folder / "svcdns.toml"
     file.write_text(text.replace("FOLDER", str(folder)))
     config = load(file, {}, {})
-    assert not preflight.dns_mistakes(config)
-    lines = preflight.dns_warnings(config)
+    assert not preflight.mistakes(config)
+    lines = checks.warnings(config)
     if not at_start:
         lines += preflight.resolv_conf_warnings(config)
     return [line.replace(str(folder), "FOLDER") for line in lines]

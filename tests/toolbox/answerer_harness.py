@@ -21,7 +21,8 @@ import dns.rrset
 import lmdb
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.stats import UDP, Tally
+from svcdns.dns.no_reply import Answer
+from svcdns.dns.stats import UDP, Stats
 from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import SERVING, Serving, Snapshots, Zone, encode_serving
@@ -66,7 +67,7 @@ class World:
         self.folder = folder
         self.store = open_store(folder, role="writer")
         self.snapshots = Snapshots(self.store)
-        self.counters = Tally()
+        self.counters = Stats()
         self.answerer = Answerer(self.counters, identity="worker-0")
         self.zones: list[Zone] = []
         self.settings: dict[str, object] = {"short_names": True, "pods": "verified", "own_reverse": ()}
@@ -97,7 +98,7 @@ class World:
     def put_file(self, zone: Zone, name: str, *rrsets: RRset, flags: int = 0) -> None:
         """Store the row of a name in a zone file's zone."""
         with self.writing() as txn:
-            stored = zone.generation.to_bytes(4) + key_of(name)
+            stored = zone.version.to_bytes(4) + key_of(name)
             txn.put(stored, pack_row(rrsets, flags), db=self.store.tables.zone_rows)
 
     def registry_zone(self, origin: str, kind: str, *, fallthrough: bool = False, serial: int = 7) -> None:
@@ -114,7 +115,7 @@ class World:
             key_of(origin),
             "file",
             False,
-            generation=len(self.zones) + 1,
+            version=len(self.zones) + 1,
             cuts=cuts,
             wildcards=wildcards,
         )
@@ -128,7 +129,7 @@ class World:
         self.settings.update(settings)
         self.epoch += 1
         serving = Serving(
-            generation="a",
+            table="a",
             cluster_key=key_of(Z),
             short_names=bool(self.settings["short_names"]),
             pods=str(self.settings["pods"]),
@@ -141,13 +142,10 @@ class World:
         with self.writing() as txn:
             txn.put(SERVING, encode_serving(serving), db=self.store.tables.meta)
 
-    def raw(self, packet: bytes, transport: int = UDP) -> bytes | None:
+    def raw(self, packet: bytes, transport: int = UDP) -> Answer:
         """Ask with any octets."""
-        snapshot = self.snapshots.begin()
-        try:
+        with self.snapshots.begin() as snapshot:
             return self.answerer.answer(packet, snapshot, transport)
-        finally:
-            snapshot.txn.abort()
 
     def ask(
         self, name: str, rrtype: str = "A", *, edns: int | None = None, transport: int = UDP, **more: object
@@ -157,7 +155,7 @@ class World:
         for word, value in more.items():
             setattr(query, word, value)
         reply = self.raw(query.to_wire(), transport)
-        assert reply is not None
+        assert isinstance(reply, bytes)
         message = dns.message.from_wire(reply)
         assert message.id == query.id
         assert message.flags & dns.flags.QR

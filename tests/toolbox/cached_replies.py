@@ -76,7 +76,7 @@ def asking(
 
 def ask(stored: bytes, now: int = NOW, **asked: object) -> dns.message.Message:
     """Return the reply to a client as dnspython reads it, each RR by itself."""
-    octets = entry.reply(stored, now, asking(**asked))  # type: ignore[arg-type]
+    octets = entry.decode(stored).reply(now, asking(**asked))  # type: ignore[arg-type]
     return dns.message.from_wire(octets, one_rr_per_rrset=True)
 
 

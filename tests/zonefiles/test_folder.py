@@ -306,9 +306,9 @@ def test_an_interrupted_load_is_swept_at_the_next_start(world: World) -> None:
     world.write("example.org.zone", zone_text(1))
     run(world.zones.start())
     with world.store.env.begin(write=True) as txn:
-        for generation in (2, 9):
+        for version in (2, 9):
             rows = [(b"x%d\0" % number, b"\0\0") for number in range(700)]
-            zone_rows.put_rows(txn, world.store.tables, generation, rows)
+            zone_rows.put_rows(txn, world.store.tables, version, rows)
     world.store.close()
     world.open()
     run(world.zones.start())

@@ -20,11 +20,13 @@ from toolbox.cached_replies import ede_of
 from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.dns import stats
-from svcdns.dns.forward_link import Errand, replies, send
-from svcdns.forward import forwarder as forwarder_module
-from svcdns.forward.bailiwick import Border
-from svcdns.forward.forwarder import Forwarder, Limits
-from svcdns.forward.partial_loops import Circles
+from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
+from svcdns.forward import respond as respond_module
+from svcdns.forward.bailiwick import Bailiwick
+from svcdns.forward.clients import Clients
+from svcdns.forward.intake import Forwarder, Loops
+from svcdns.forward.partial_loops import PartialLoopDetector
+from svcdns.forward.single_flight import Limits, Lookups
 from svcdns.server.sockets import link
 from svcdns.wire.key import key_of
 
@@ -41,27 +43,27 @@ class Office:
     def __init__(self, world: World, sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = world
         self.sky = sky
-        self.counters = stats.Tally()
+        self.counters = stats.Stats()
         self.udp = [bound("127.0.0.1"), bound("127.0.0.1")]
         self.workers, self.ends = zip(*(link() for _ in range(2)), strict=True)
         self.forwarder = self.another()
         self._tickets = TICKET
-        monkeypatch.setattr(forwarder_module, "now", lambda: sky.time)
+        monkeypatch.setattr(respond_module, "now", lambda: sky.time)
 
     def another(
-        self, limits: Limits | None = None, begin: Any = None, circles: Circles | None = None
+        self,
+        limits: Limits | None = None,
+        begin: Any = None,
+        partial_loops: PartialLoopDetector | None = None,
     ) -> Forwarder:
-        return Forwarder(
-            self.udp,
-            self.ends,
-            Border(begin or self.world.snapshots.begin),
-            self.sky.flights,
-            self.counters,
-            limits=limits or Limits(100, 50),
-            udp_size=1232,
-            is_probe=lambda key: key == key_of(PROBE),
-            circles=circles,
-        )
+        clients = Clients(self.udp, self.counters)
+        self.lookups = Lookups(self.sky.flights, clients, limits or Limits(100, 50))
+        loops = Loops(lambda key: key == key_of(PROBE), partial_loops or self._no_partial_loops())
+        bailiwick = Bailiwick(begin or self.world.snapshots.begin)
+        return Forwarder(self.ends, clients, bailiwick, self.lookups, loops)
+
+    def _no_partial_loops(self) -> PartialLoopDetector:
+        return PartialLoopDetector(lambda key: (), self.sky.flights.is_under_way)
 
     def close(self) -> None:
         for one in (*self.udp, *self.workers, *self.ends):
@@ -82,14 +84,17 @@ class Office:
         """Hand a TCP client's question over; return its ticket."""
         self._tickets += 1
         packet = question(name, rrtype, **asked).to_wire()
-        assert send(self.workers[worker], Errand(packet, came or monotonic(), client, ticket=self._tickets))
+        assert send(
+            self.workers[worker],
+            ForwardRequest(packet, came or monotonic(), client, request_id=self._tickets),
+        )
         return self._tickets
 
     async def reply(self, worker: int = 0) -> tuple[int, dns.message.Message]:
         """Return the next reply to a TCP client: its ticket, and the message."""
         found: list[Any] = []
-        await until(lambda: found or found.extend(replies(self.workers[worker], 1)))
-        return found[0].ticket, dns.message.from_wire(found[0].message, one_rr_per_rrset=True)
+        await until(lambda: found or found.extend(receive_replies(self.workers[worker], 1)))
+        return found[0].request_id, dns.message.from_wire(found[0].message, one_rr_per_rrset=True)
 
     async def asking(self, name: str, rrtype: str = "A", **asked: Any) -> dns.message.Message:
         """Ask and return the reply; upstreams have been or will be told what to say."""
@@ -102,8 +107,8 @@ class Office:
         return self.counters.slots[slot]
 
     def assert_idle(self) -> None:
-        assert self.forwarder.outstanding == 0
-        assert not self.forwarder._clients
+        assert self.lookups.outstanding == 0
+        assert not self.lookups._waiting
         assert len(self.sky.flights) == 0
 
 

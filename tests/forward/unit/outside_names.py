@@ -70,8 +70,8 @@ def kinds(name: str, now: int = NOW) -> dict[str, bytes]:
     spare = [f"example.com. 300 IN NS ns{n}.example.com." for n in range(9)]
     glue = [f"ns{n}.example.com. 300 IN A 192.0.2.{n}" for n in range(9)]
     chain = [f"{name}. 60 IN CNAME there.example.net.", "there.example.net. 300 IN A 192.0.2.9"]
-    gone = entry.stale(entry.pack(soa, now - 400, CONFIG), then)
-    old = entry.stale(entry.pack(two, now - 400, CONFIG), then)
+    gone = entry.decode(entry.pack(soa, now - 400, CONFIG)).stale(then)
+    old = entry.decode(entry.pack(two, now - 400, CONFIG)).stale(then)
     assert gone is not None
     assert old is not None
     return {

@@ -16,9 +16,9 @@ from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig
-from svcdns.forward import single_flight as flights_module
+from svcdns.forward import single_flight as single_flight_module
 from svcdns.forward.pool import Unresolved
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import SingleFlight
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
 from svcdns.wire.query import Query
@@ -93,7 +93,7 @@ class Upstreams:
 
 
 class Sky:
-    """Flights over upstreams of the test, with a real cache; `time` is what they take the time for."""
+    """SingleFlight over upstreams of the test, with a real cache; `time` is what they take the time for."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> None:
         self.time = 10_000
@@ -101,13 +101,13 @@ class Sky:
         self.upstreams = Upstreams()
         self.cache = Cache(folder, config.octets)
         self.pool: Upstreams | None = self.upstreams
-        self.flights = Flights(lambda _: self.pool, self.cache, config)
-        monkeypatch.setattr(flights_module, "now", lambda: self.time)
+        self.flights = SingleFlight(lambda _: self.pool, self.cache, config)
+        monkeypatch.setattr(single_flight_module, "now", lambda: self.time)
 
     def join(self, ask: Query) -> asyncio.Future[bytes]:
         """Ask; the future is what lands, and fails where something lands twice."""
         landed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.flights.join(ask, landed.set_result)
+        self.flights.resolve(ask, lambda resolution: landed.set_result(resolution.entry.stored))
         return landed
 
     async def asking(self, ask: Query, with_: object = address) -> bytes:

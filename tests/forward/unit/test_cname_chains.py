@@ -22,7 +22,7 @@ from toolbox.cached_replies import CONFIG, NOW, SOA, received, texts
 from svcdns.cache import entry
 from svcdns.dns.draft import answer_name
 from svcdns.dns.view import View, ZoneTable
-from svcdns.forward.cname_chains import continued
+from svcdns.forward.cname_chains import reply_after_chain
 from svcdns.names.packed import DNAME
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
@@ -67,7 +67,7 @@ class Asked:
         assert draft.outside is not None
         frame = Frame(packet, question.end, question.edns, 1232, tcp, True)
         ask = Query(draft.outside.key, question.rrtype, do, name=draft.outside.wire)
-        octets = continued(frame, draft, ask, stored, NOW + age)
+        octets = reply_after_chain(frame, draft, ask, entry.decode(stored), NOW + age)
         assert len(octets) <= frame.limit
         reply = dns.message.from_wire(octets, one_rr_per_rrset=True)
         assert reply.id == query.id
@@ -193,7 +193,7 @@ def test_rcodes_that_say_nothing_about_an_alias_are_servfail(
 def test_what_stands_in_says_so(asked: Asked, rcode: int, why: int) -> None:
     answer = () if rcode else (ADDRESS,)
     soa = (SOA,) if rcode else ()
-    stale = entry.stale(packed(of_target("A", *answer, authority=soa, rcode=rcode)), NOW + 400)
+    stale = entry.decode(packed(of_target("A", *answer, authority=soa, rcode=rcode))).stale(NOW + 400)
     assert stale is not None
     reply = asked(stale, edns=1232, age=402)
     assert [int(error.code) for error in reply.extended_errors()] == [why]

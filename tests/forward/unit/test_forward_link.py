@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from svcdns.dns import forward_link
-from svcdns.dns.forward_link import GIVEN_UP_SECONDS, LIFELESS_SECONDS, Errand, Handover, Reply, errands, send
+from svcdns.dns.forward_link import (
+    GIVEN_UP_SECONDS,
+    LIFELESS_SECONDS,
+    ForwardLink,
+    ForwardReply,
+    ForwardRequest,
+    receive_requests,
+    send,
+)
 from svcdns.server.sockets import link
 
 CLIENT = ("192.0.2.1", 40_000)
@@ -52,9 +60,9 @@ def run(work: Any) -> None:
 
 
 def test_without_a_link_nothing_is_handed_over() -> None:
-    lone = Handover(None)
-    assert not lone.over_udp(QUESTION, CLIENT, 0, [])
-    assert not lone.over_tcp(QUESTION, CLIENT, lambda _: pytest.fail("refused is refused"))
+    lone = ForwardLink(None)
+    assert not lone.forward_udp(QUESTION, CLIENT, 0, [])
+    assert not lone.forward_tcp(QUESTION, CLIENT, lambda _: pytest.fail("refused is refused"))
 
     async def work() -> None:
         lone.start()
@@ -66,30 +74,30 @@ def test_without_a_link_nothing_is_handed_over() -> None:
 @pytest.mark.parametrize("octets", [40, 4000, 65535])
 def test_a_full_link_refuses_at_once_and_takes_more_once_there_is_room(ends: Ends, octets: int) -> None:
     worker, forwarder = ends
-    busy = Handover(worker)
+    busy = ForwardLink(worker)
     taken = 0
-    while send(worker, Errand(bytes(octets), 1.0, CLIENT)):
+    while send(worker, ForwardRequest(bytes(octets), 1.0, CLIENT)):
         taken += 1
         assert taken < 1_000_000
     assert taken >= 3
-    while busy.over_udp(QUESTION, CLIENT, 0, []):  # there may be room for less
+    while busy.forward_udp(QUESTION, CLIENT, 0, []):  # there may be room for less
         taken += 1
-    assert not busy.over_tcp(QUESTION, CLIENT, lambda _: pytest.fail("refused is refused"))
-    assert len(errands(forwarder, 1_000_000)) == taken
-    assert busy.over_udp(QUESTION, CLIENT, 0, [])
+    assert not busy.forward_tcp(QUESTION, CLIENT, lambda _: pytest.fail("refused is refused"))
+    assert len(receive_requests(forwarder, 1_000_000)) == taken
+    assert busy.forward_udp(QUESTION, CLIENT, 0, [])
 
 
 def test_a_link_whose_other_end_is_closed_refuses(ends: Ends) -> None:
     worker, forwarder = ends
-    assert Handover(worker).over_udp(QUESTION, CLIENT, 0, [])
+    assert ForwardLink(worker).forward_udp(QUESTION, CLIENT, 0, [])
     forwarder.close()
-    assert not Handover(worker).over_udp(QUESTION, CLIENT, 0, [])
+    assert not ForwardLink(worker).forward_udp(QUESTION, CLIENT, 0, [])
 
 
 def test_a_forwarder_without_life_gets_nothing(ends: Ends, clock: list[float]) -> None:
     worker, forwarder = ends
     beat = [clock[0]]
-    handing = Handover(worker, lambda: beat[0])
+    handing = ForwardLink(worker, lambda: beat[0])
 
     async def work() -> None:
         for age, taken in [
@@ -99,20 +107,20 @@ def test_a_forwarder_without_life_gets_nothing(ends: Ends, clock: list[float]) -
             (60.0, False),
         ]:
             clock[0] = beat[0] + age
-            assert handing.over_udp(QUESTION, CLIENT, 0, []) is taken
-            assert handing.over_tcp(QUESTION, CLIENT, lambda _: None) is taken
+            assert handing.forward_udp(QUESTION, CLIENT, 0, []) is taken
+            assert handing.forward_tcp(QUESTION, CLIENT, lambda _: None) is taken
         beat[0] = clock[0]
-        assert handing.over_udp(QUESTION, CLIENT, 0, [])
-        assert len(errands(forwarder, 100)) == 5
+        assert handing.forward_udp(QUESTION, CLIENT, 0, [])
+        assert len(receive_requests(forwarder, 100)) == 5
 
     run(work())
 
 
 def test_a_forwarder_that_has_never_shown_life_is_given_some_time(ends: Ends, clock: list[float]) -> None:
-    handing = Handover(ends[0], lambda: 0.0)
-    assert handing.over_udp(QUESTION, CLIENT, 0, [])
+    handing = ForwardLink(ends[0], lambda: 0.0)
+    assert handing.forward_udp(QUESTION, CLIENT, 0, [])
     clock[0] += LIFELESS_SECONDS + 0.01
-    assert not handing.over_udp(QUESTION, CLIENT, 0, [])
+    assert not handing.forward_udp(QUESTION, CLIENT, 0, [])
 
 
 # Tickets
@@ -123,15 +131,15 @@ def test_each_reply_goes_to_who_asked(ends: Ends) -> None:
     got: dict[int, bytes | None] = {}
 
     async def work() -> None:
-        handing = Handover(worker)
+        handing = ForwardLink(worker)
         handing.start()
         for number in range(200):
-            assert handing.over_tcp(
+            assert handing.forward_tcp(
                 b"%d" % number, CLIENT, lambda reply, number=number: got.update({number: reply})
             )
-        for errand in reversed(errands(forwarder, 1000)):
-            assert errand.ticket
-            assert send(forwarder, Reply(errand.ticket, b"re " + errand.packet))
+        for errand in reversed(receive_requests(forwarder, 1000)):
+            assert errand.request_id
+            assert send(forwarder, ForwardReply(errand.request_id, b"re " + errand.packet))
         await given_all(lambda: len(got) == 200)
         handing.stop()
 
@@ -144,20 +152,20 @@ def test_replies_to_a_former_workers_questions_are_nobodys(ends: Ends) -> None:
     got: list[bytes | None] = []
 
     async def work() -> None:
-        former = Handover(worker)
+        former = ForwardLink(worker)
         for _ in range(50):
-            assert former.over_tcp(QUESTION, CLIENT, lambda _: pytest.fail("that worker died"))
-        next_one = Handover(worker)
+            assert former.forward_tcp(QUESTION, CLIENT, lambda _: pytest.fail("that worker died"))
+        next_one = ForwardLink(worker)
         next_one.start()
-        assert next_one.over_tcp(b"mine", CLIENT, got.append)
-        *old, mine = errands(forwarder, 100)
+        assert next_one.forward_tcp(b"mine", CLIENT, got.append)
+        *old, mine = receive_requests(forwarder, 100)
         for errand in old:
-            assert send(forwarder, Reply(errand.ticket, b"old"))
-        assert send(forwarder, Reply(mine.ticket, b"new"))
-        assert send(forwarder, Reply(mine.ticket, b"twice"))
-        assert next_one.over_tcp(b"last", CLIENT, got.append)
-        (last,) = errands(forwarder, 100)
-        assert send(forwarder, Reply(last.ticket, b"last"))
+            assert send(forwarder, ForwardReply(errand.request_id, b"old"))
+        assert send(forwarder, ForwardReply(mine.request_id, b"new"))
+        assert send(forwarder, ForwardReply(mine.request_id, b"twice"))
+        assert next_one.forward_tcp(b"last", CLIENT, got.append)
+        (last,) = receive_requests(forwarder, 100)
+        assert send(forwarder, ForwardReply(last.request_id, b"last"))
         await given_all(lambda: len(got) == 2)
         next_one.stop()
 
@@ -170,16 +178,16 @@ def test_who_has_waited_for_too_long_is_told_so_once(ends: Ends, clock: list[flo
     got: list[tuple[str, bytes | None]] = []
 
     async def work() -> None:
-        handing = Handover(worker)
+        handing = ForwardLink(worker)
         handing.start()
         for name in ("old", "young"):
-            assert handing.over_tcp(QUESTION, CLIENT, lambda reply, name=name: got.append((name, reply)))
+            assert handing.forward_tcp(QUESTION, CLIENT, lambda reply, name=name: got.append((name, reply)))
             clock[0] += 1
         clock[0] += GIVEN_UP_SECONDS - 2
         await given_all(lambda: got)
         assert got == [("old", None)]
-        for errand in errands(forwarder, 10):
-            assert send(forwarder, Reply(errand.ticket, b"late"))
+        for errand in receive_requests(forwarder, 10):
+            assert send(forwarder, ForwardReply(errand.request_id, b"late"))
         await given_all(lambda: len(got) == 2)
         handing.stop()
 
@@ -191,15 +199,15 @@ def test_who_asks_again_when_given_up_is_served_as_any_other(ends: Ends, clock: 
     got: list[bytes | None] = []
 
     async def work() -> None:
-        handing = Handover(ends[0])
+        handing = ForwardLink(ends[0])
 
         def again(reply: bytes | None) -> None:
             got.append(reply)
             if len(got) == 1:
-                assert handing.over_tcp(QUESTION, CLIENT, got.append)
+                assert handing.forward_tcp(QUESTION, CLIENT, got.append)
             clock[0] += GIVEN_UP_SECONDS
 
-        assert handing.over_tcp(QUESTION, CLIENT, again)
+        assert handing.forward_tcp(QUESTION, CLIENT, again)
         clock[0] += GIVEN_UP_SECONDS
         await given_all(lambda: len(got) == 2)
 
@@ -210,10 +218,10 @@ def test_who_asks_again_when_given_up_is_served_as_any_other(ends: Ends, clock: 
 def test_what_waits_in_a_link_is_there_for_the_next_forwarder(ends: Ends) -> None:
     """Its end is a file of the supervisor's too: it outlives who reads it."""
     worker, forwarder = ends
-    assert Handover(worker).over_udp(QUESTION, CLIENT, 0, [])
+    assert ForwardLink(worker).forward_udp(QUESTION, CLIENT, 0, [])
     dying = forwarder.dup()
     dying.close()
-    assert [errand.packet for errand in errands(forwarder, 10)] == [QUESTION]
+    assert [errand.packet for errand in receive_requests(forwarder, 10)] == [QUESTION]
 
 
 # Octets that are no message
@@ -228,14 +236,14 @@ def test_garbage_ends_no_worker(ends: Ends, garbage: bytes) -> None:
 
     async def work() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        handing = Handover(worker)
+        handing = ForwardLink(worker)
         handing.start()
         forwarder.send(garbage)
-        assert handing.over_tcp(QUESTION, CLIENT, got.append)
-        (errand,) = errands(forwarder, 10)
+        assert handing.forward_tcp(QUESTION, CLIENT, got.append)
+        (errand,) = receive_requests(forwarder, 10)
         for _ in range(20):
             await asyncio.sleep(0)
-        assert send(forwarder, Reply(errand.ticket, b"reply"))
+        assert send(forwarder, ForwardReply(errand.request_id, b"reply"))
         await given_all(lambda: got)
         handing.stop()
 
@@ -249,15 +257,15 @@ def test_garbage_costs_the_messages_beside_it_nothing(ends: Ends, garbage: bytes
     got: list[bytes | None] = []
 
     async def work() -> None:
-        handing = Handover(worker)
+        handing = ForwardLink(worker)
         for _ in range(2):
             worker.send(garbage)
-            assert handing.over_tcp(QUESTION, CLIENT, got.append)
-        found = errands(forwarder, 10)
+            assert handing.forward_tcp(QUESTION, CLIENT, got.append)
+        found = receive_requests(forwarder, 10)
         assert [errand.packet for errand in found] == [QUESTION, QUESTION]
         for number, errand in enumerate(found):
             forwarder.send(garbage)
-            assert send(forwarder, Reply(errand.ticket, b"reply %d" % number))
+            assert send(forwarder, ForwardReply(errand.request_id, b"reply %d" % number))
         handing.start()
         await given_all(lambda: len(got) == 2)
         handing.stop()

@@ -15,7 +15,14 @@ from dns.edns import GenericOption
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.dns.forward_link import Errand, Handover, Reply, errands, replies, send
+from svcdns.dns.forward_link import (
+    ForwardLink,
+    ForwardReply,
+    ForwardRequest,
+    receive_replies,
+    receive_requests,
+    send,
+)
 from svcdns.dns.udp import ask_for_addresses, from_there
 from svcdns.server.sockets import link
 from svcdns.wire.question import parse
@@ -53,48 +60,48 @@ V6 = st.tuples(
 )
 ANCILLARY = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.binary(max_size=64)), max_size=3)
 ERRAND = st.builds(
-    Errand,
+    ForwardRequest,
     packet=st.binary(max_size=600),
     came=st.floats(0, 1e9),
     client=V4 | V6,
     listener=st.integers(0, 100),
     ancillary=ANCILLARY,
-    ticket=st.integers(0, (1 << 63) - 1),
+    request_id=st.integers(0, (1 << 63) - 1),
 )
 
 
 @given(st.lists(ERRAND, max_size=5))
-def test_errands_arrive_as_they_were_sent(shared_ends: Ends, sent: list[Errand]) -> None:
+def test_errands_arrive_as_they_were_sent(shared_ends: Ends, sent: list[ForwardRequest]) -> None:
     worker, forwarder = shared_ends
     assert all(send(worker, errand) for errand in sent)
-    assert errands(forwarder, 10) == sent
-    assert errands(forwarder, 10) == []
+    assert receive_requests(forwarder, 10) == sent
+    assert receive_requests(forwarder, 10) == []
 
 
-@given(st.lists(st.builds(Reply, st.integers(0, (1 << 63) - 1), st.binary(max_size=600)), max_size=5))
-def test_replies_arrive_as_they_were_sent(shared_ends: Ends, sent: list[Reply]) -> None:
+@given(st.lists(st.builds(ForwardReply, st.integers(0, (1 << 63) - 1), st.binary(max_size=600)), max_size=5))
+def test_replies_arrive_as_they_were_sent(shared_ends: Ends, sent: list[ForwardReply]) -> None:
     worker, forwarder = shared_ends
     assert all(send(forwarder, reply) for reply in sent)
-    assert replies(worker, 10) == sent
+    assert receive_replies(worker, 10) == sent
 
 
 def test_messages_of_the_largest_size(ends: Ends) -> None:
     worker, forwarder = ends
     longest = bytes(range(256)) * 256
-    errand = Errand(longest[:65535], 1.0, ("f" * 39 + "%" + "e" * 15, 65535, 1 << 20, 1 << 32), 999)
-    answer = Reply((1 << 63) - 1, longest[:65535])
+    errand = ForwardRequest(longest[:65535], 1.0, ("f" * 39 + "%" + "e" * 15, 65535, 1 << 20, 1 << 32), 999)
+    answer = ForwardReply((1 << 63) - 1, longest[:65535])
     assert send(worker, errand)
     assert send(forwarder, answer)
-    assert errands(forwarder, 1) == [errand]
-    assert replies(worker, 1) == [answer]
+    assert receive_requests(forwarder, 1) == [errand]
+    assert receive_replies(worker, 1) == [answer]
 
 
 def test_no_more_than_asked_for_are_taken(ends: Ends) -> None:
     worker, forwarder = ends
-    sent = [Errand(b"%d" % number, 1.0, CLIENT) for number in range(10)]
+    sent = [ForwardRequest(b"%d" % number, 1.0, CLIENT) for number in range(10)]
     assert all(send(worker, errand) for errand in sent)
-    assert errands(forwarder, 4) == sent[:4]
-    assert errands(forwarder, 100) == sent[4:]
+    assert receive_requests(forwarder, 4) == sent[:4]
+    assert receive_requests(forwarder, 100) == sent[4:]
 
 
 @pytest.mark.parametrize(
@@ -117,9 +124,9 @@ def test_a_reply_finds_its_client_by_what_the_errand_says(
         client.connect((host, server.getsockname()[1]))  # a reply from elsewhere is not received
         client.send(QUESTION)
         packet, ancillary, _, address = server.recvmsg(4096, 64)
-        assert Handover(worker).over_udp(packet, address, 3, from_there(ancillary))
-        (errand,) = errands(forwarder, 10)
-        assert (errand.packet, errand.listener, errand.ticket) == (QUESTION, 3, 0)
+        assert ForwardLink(worker).forward_udp(packet, address, 3, from_there(ancillary))
+        (errand,) = receive_requests(forwarder, 10)
+        assert (errand.packet, errand.listener, errand.request_id) == (QUESTION, 3, 0)
         assert tuple(errand.client) == address == client.getsockname()
         server.sendmsg([b"reply"], errand.ancillary, 0, errand.client)
         assert client.recv(100) == b"reply"
@@ -140,8 +147,8 @@ def test_a_question_travels_without_its_padding(ends: Ends) -> None:
             query.flags |= dns.flags.CD
             wire = query.to_wire(max_size=65535)
             assert len(wire) > padding * 0.7
-            assert Handover(worker).over_tcp(wire, CLIENT, lambda _: None)
-            (errand,) = errands(forwarder, 10)
+            assert ForwardLink(worker).forward_tcp(wire, CLIENT, lambda _: None)
+            (errand,) = receive_requests(forwarder, 10)
             assert len(errand.packet) < 300 or len(errand.packet) < padding
             got, sent = parse(errand.packet), parse(wire)
             assert (got.name, got.rrtype, got.edns) == (sent.name, sent.rrtype, sent.edns)

@@ -30,9 +30,11 @@ from toolbox.cached_replies import SOA, texts
 from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.dns import stats
-from svcdns.dns.forward_link import OLDEST_SECONDS, Errand, send
+from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, send
 from svcdns.dns.udp import ask_for_addresses, from_there
-from svcdns.forward.forwarder import BATCH, Limits
+from svcdns.forward.intake import BATCH
+from svcdns.forward.single_flight import Limits
+from svcdns.store.snapshot import NO_SNAPSHOT
 from svcdns.wire.key import key_of
 
 
@@ -52,7 +54,9 @@ def test_a_udp_client_is_answered_from_the_listener_that_was_asked(office: Offic
                 with bound("127.0.0.1") as client:
                     client.connect(listener.getsockname())  # nothing from elsewhere is received
                     packet = question(f"n{number}.example.com").to_wire()
-                    assert send(office.workers[1], Errand(packet, monotonic(), client.getsockname(), number))
+                    assert send(
+                        office.workers[1], ForwardRequest(packet, monotonic(), client.getsockname(), number)
+                    )
                     await office.sky.upstreams.answer()
                     octets = await asyncio.get_running_loop().sock_recv(client, 4096)
                     reply = dns.message.from_wire(octets)
@@ -83,7 +87,9 @@ def test_it_leaves_from_the_address_that_was_asked(
             listener.settimeout(GUARD_SECONDS)
             packet, ancillary, _, place = listener.recvmsg(4096, 64)
             async with working(office):
-                assert send(office.workers[0], Errand(packet, monotonic(), place, 2, from_there(ancillary)))
+                assert send(
+                    office.workers[0], ForwardRequest(packet, monotonic(), place, 2, from_there(ancillary))
+                )
                 await office.sky.upstreams.answer()
                 reply = dns.message.from_wire(await loop.sock_recv(client, 4096))
             assert texts(reply.answer) == ["www.example.com. 300 IN A 192.0.2.1"]
@@ -232,7 +238,7 @@ def test_without_a_store_it_says_that_it_is_not_ready(
         raise OSError("no store")
 
     async def test() -> None:
-        for begin in (lambda: None, failing):
+        for begin in (lambda: NO_SNAPSHOT, failing):
             async with working(office, begin=begin):
                 assert errors(await office.asking("www.example.com")) == ("SERVFAIL", [14])
                 assert errors(await office.asking(f"web.default.svc.{Z}")) == ("SERVFAIL", [14])
@@ -295,7 +301,7 @@ def test_garbage_in_a_link_ends_nothing(office: Office, octets: bytes) -> None:
             for _ in range(10):
                 await asyncio.sleep(0)
             for wrong in (b"", b"short", b"\0" * 12, question("x.example.com").to_wire()[:-5]):
-                assert send(office.workers[0], Errand(wrong, monotonic(), CLIENT, ticket=7))
+                assert send(office.workers[0], ForwardRequest(wrong, monotonic(), CLIENT, request_id=7))
             office.hand("www.example.com")
             await office.sky.upstreams.answer()
             assert (await office.reply())[1].rcode() == dns.rcode.NOERROR

@@ -18,8 +18,8 @@ from toolbox.cached_replies import SOA, texts
 from toolbox.waiting import until
 
 from svcdns.dns import stats
-from svcdns.dns.forward_link import Errand, replies, send
-from svcdns.forward.forwarder import Limits
+from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
+from svcdns.forward.single_flight import Limits
 from svcdns.wire import codes
 from svcdns.wire.query import Query
 
@@ -61,13 +61,13 @@ def test_above_the_limit_of_all_everybody_is_refused_what_the_cache_lacks(office
             await office.reply()
             for number in range(5):
                 office.hand(f"n{number}.example.com", client=(f"192.0.2.{number}", 1), worker=1)
-            await until(lambda: office.forwarder.outstanding == 5)
+            await until(lambda: office.lookups.outstanding == 5)
             assert errors(await office.asking("new.example.com", edns=True)) == ("SERVFAIL", [23])
             assert errors(await office.asking("new.example.com", edns=False)) == ("SERVFAIL", [])
             assert texts((await office.asking("www.example.com")).answer)
             for _ in range(5):
                 await office.sky.upstreams.answer(NO_REPLY)
-            await until(lambda: office.forwarder.outstanding == 0)
+            await until(lambda: office.lookups.outstanding == 0)
 
     run(test())
 
@@ -89,7 +89,7 @@ def test_counters_go_back_in_every_ending(office: Office, ending: str, name: str
     async def test() -> None:
         async with working(office):
             tickets = {office.hand(name, client=(f"192.0.2.{n % 3}", n)) for n in range(10)}
-            await until(lambda: office.forwarder.outstanding == 10)
+            await until(lambda: office.lookups.outstanding == 10)
             await office.sky.upstreams.answer(ENDINGS[ending](office))
             assert {(await office.reply())[0] for _ in tickets} == tickets
             office.assert_idle()
@@ -104,11 +104,13 @@ def test_counters_go_back_where_clients_are_gone(office: Office) -> None:
         async with working(office):
             packet = question("www.example.com").to_wire()
             for number in range(3):
-                assert send(office.workers[0], Errand(packet, monotonic(), (f"192.0.2.{number}", 0), 0))
-            assert send(office.workers[0], Errand(packet, monotonic(), ("127.0.0.1", 9), 99))
-            await until(lambda: office.forwarder.outstanding == 4)
+                assert send(
+                    office.workers[0], ForwardRequest(packet, monotonic(), (f"192.0.2.{number}", 0), 0)
+                )
+            assert send(office.workers[0], ForwardRequest(packet, monotonic(), ("127.0.0.1", 9), 99))
+            await until(lambda: office.lookups.outstanding == 4)
             await office.sky.upstreams.answer()
-            await until(lambda: office.forwarder.outstanding == 0)
+            await until(lambda: office.lookups.outstanding == 0)
         assert office.count(stats.DROPPED) == 4
 
     run(test())
@@ -128,7 +130,7 @@ def test_counters_go_back_where_a_link_is_full(office: Office) -> None:
                     await office.sky.upstreams.answer(sixty_kilobytes)
                 await asyncio.sleep(0)
             await until(lambda: office.count(stats.DROPPED))
-            assert len(replies(office.workers[0], 1000)) >= 3
+            assert len(receive_replies(office.workers[0], 1000)) >= 3
             assert texts((await office.asking("www.example.com", "TXT")).answer)
 
     run(test())
@@ -138,7 +140,7 @@ def test_counters_go_back_at_the_end_and_all_are_told(office: Office) -> None:
     async def test() -> None:
         async with working(office):
             tickets = {office.hand(f"n{n}.example.com") for n in range(5)}
-            await until(lambda: office.forwarder.outstanding == 5)
+            await until(lambda: office.lookups.outstanding == 5)
         got = dict([await office.reply() for _ in tickets])
         assert set(got) == tickets
         assert {(*map(str, errors(reply)),) for reply in got.values()} == {("SERVFAIL", "[23]")}

@@ -26,7 +26,8 @@ from svcdns.forward.loops import LoopWatch, probe
 from svcdns.forward.pool import Unresolved
 from svcdns.forward.routes import Routes
 from svcdns.wire import codes
-from svcdns.wire.key import MAX_NAME_OCTETS, key_of, key_of_wire
+from svcdns.wire.key import key_of, key_of_wire
+from svcdns.wire.name import MAX_NAME_OCTETS
 from svcdns.wire.query import Query
 
 

@@ -34,8 +34,8 @@ from toolbox.cached_replies import NOW
 from svcdns.dns import answer, fast_path, stats
 from svcdns.dns.access import FORWARD, NAMES
 from svcdns.dns.answer import Answerer
-from svcdns.dns.fast_path import PlainPath
-from svcdns.dns.forward_link import HAND_OVER
+from svcdns.dns.fast_path import FastPath
+from svcdns.dns.no_reply import HAND_OVER, NOT_PLAIN, SILENCE
 from svcdns.dns.stats import TCP, UDP
 from svcdns.wire.key import key_of, wire_of
 
@@ -55,10 +55,10 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def exact_only(
-    counters: stats.Tally, cache: dict[bytes, bytes], elsewhere: tuple[bytes, ...] = ()
+    counters: stats.Stats, cache: dict[bytes, bytes], elsewhere: tuple[bytes, ...] = ()
 ) -> Answerer:
     exact = Answerer(counters, cache=cache.get, forwards=True, elsewhere=elsewhere)
-    exact._plain = lambda *_: None  # type: ignore[method-assign,assignment]
+    exact._fast = lambda *_: NOT_PLAIN  # type: ignore[method-assign,assignment]
     return exact
 
 
@@ -100,7 +100,7 @@ def test_plain_path_says_what_the_exact_one_says_with_forwarding(full: World, zo
     known |= dict.fromkeys(zones, "nxdomain") | dict.fromkeys(below[::2], "fresh")
     known |= {f"9.9.9.{FALLS}": "nxdomain", f"8.9.9.{FALLS}": "fresh", f"web.default.svc.{Z}": "fresh"}
     cache = cache_of(known)
-    counters = stats.Tally(), stats.Tally()
+    counters = stats.Stats(), stats.Stats()
     both = Answerer(counters[0], cache=cache.get, forwards=True, elsewhere=elsewhere)
     exact = exact_only(counters[1], cache, elsewhere)
     taken = 0
@@ -121,8 +121,8 @@ def test_plain_path_says_what_the_exact_one_says_with_forwarding(full: World, zo
                 assert one == other, (name, rrtype, opt, flag, transport, rights)
         view = exact._view
         assert view is not None
-        path = PlainPath(stats.Tally(), 1232, cache.get)
-        taken += sum(path.answer(question(name, 1), view, UDP, BOTH) is not None for name in names)
+        path = FastPath(stats.Stats(), 1232, cache.get)
+        taken += sum(path.answer(question(name, 1), view, UDP, BOTH) is not NOT_PLAIN for name in names)
         snapshot.txn.abort()
     assert taken > 40
     assert counters[0].slots == counters[1].slots
@@ -152,13 +152,13 @@ def test_what_is_fresh_is_answered_here(
     full: World, kind: str, rcode: str, answers: int, opt: bytes, transport: int
 ) -> None:
     name = f"{kind}.{OUTSIDE}"
-    answerer = Answerer(stats.Tally(), cache=cache_of({name: kind}).get, forwards=True)
+    answerer = Answerer(stats.Stats(), cache=cache_of({name: kind}).get, forwards=True)
     snapshot = full.snapshots.begin()
     wire = answerer.answer(question(wire_of(name), 1, RD | CD, opt), snapshot, transport, BOTH)
     snapshot.txn.abort()
-    assert wire is not None
+    assert wire is not SILENCE
     if not rcode:
-        assert wire == HAND_OVER
+        assert wire is HAND_OVER
         assert not any(answerer.counters.slots)
         return
     reply = dns.message.from_wire(wire, one_rr_per_rrset=True)
@@ -177,11 +177,11 @@ def test_what_is_fresh_is_answered_here(
 @pytest.mark.parametrize("kind", ["nxdomain", "stale-nxdomain"])
 @pytest.mark.parametrize("name", ABOVE)
 def test_names_above_ours_exist_whatever_the_cache_says(full: World, name: str, kind: str) -> None:
-    answerer = Answerer(stats.Tally(), cache=cache_of({name: kind}).get, forwards=True)
+    answerer = Answerer(stats.Stats(), cache=cache_of({name: kind}).get, forwards=True)
     snapshot = full.snapshots.begin()
     for transport, opt in product((UDP, TCP), OPTS[:3]):
         wire = answerer.answer(question(wire_of(name), 1, RD, opt), snapshot, transport, BOTH)
-        assert wire
+        assert isinstance(wire, bytes)
         assert dns.message.from_wire(wire).rcode() == dns.rcode.NOERROR
     snapshot.txn.abort()
 
@@ -194,11 +194,11 @@ def test_refusals_say_why(full: World, rights: int, flags: int, forwards: bool, 
     def never(_: bytes) -> bytes | None:
         raise AssertionError("the cache is for those who may")
 
-    answerer = Answerer(stats.Tally(), cache=never, forwards=forwards)
+    answerer = Answerer(stats.Stats(), cache=never, forwards=forwards)
     snapshot = full.snapshots.begin()
     for name in [*UNKNOWN, *ABOVE]:
         wire = answerer.answer(question(wire_of(name), 1, flags, OPTS[1]), snapshot, UDP, rights)
-        assert wire
+        assert isinstance(wire, bytes)
         reply = dns.message.from_wire(wire)
         assert reply.rcode() == dns.rcode.REFUSED
         assert [int(error.code) for error in reply.extended_errors()] == [why]
@@ -215,7 +215,7 @@ def test_refusals_say_why(full: World, rights: int, flags: int, forwards: bool, 
 def test_what_cannot_be_handed_over_is_servfail(
     full: World, name: str, links: int, opt: bytes, transport: int
 ) -> None:
-    answerer = Answerer(stats.Tally(), forwards=True)
+    answerer = Answerer(stats.Stats(), forwards=True)
     packet = question(wire_of(name), 28, RD | CD, opt)
     reply = dns.message.from_wire(answerer.not_forwarded(packet, full.snapshots.begin, transport))
     assert reply.rcode() == dns.rcode.SERVFAIL

@@ -17,9 +17,9 @@ from toolbox.answerer_harness import rrset
 from toolbox.waiting import until
 
 from svcdns.dns import stats
-from svcdns.forward import partial_loops as circles_module
+from svcdns.forward import partial_loops as partial_loops_module
 from svcdns.forward.health import Health
-from svcdns.forward.partial_loops import CLOSED_SECONDS, OPEN_SECONDS, TELL_SECONDS, Circles
+from svcdns.forward.partial_loops import LOG_SECONDS, LOOP_SECONDS, NO_LOOP_SECONDS, PartialLoopDetector
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.names.packed import CUT
 from svcdns.wire.query import Query
@@ -65,7 +65,7 @@ class Round:
         self.time = 1000.0
         self.resolvers = [Resolver(host) for host in hosts]
         self.healths = [Health(one, address=one.host) for one in self.resolvers]
-        self.circles = Circles(
+        self.detector = PartialLoopDetector(
             self._upstreams,
             office.sky.flights.is_under_way,
             is_here=lambda host: host == here,
@@ -118,7 +118,7 @@ def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
 def test_it_hears_what_our_zones_say(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await world.prove()
@@ -150,7 +150,7 @@ def test_a_proof_is_for_the_names_beside_it(office: Office) -> None:
 
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await world.prove()
@@ -161,7 +161,7 @@ def test_a_proof_is_for_the_names_beside_it(office: Office) -> None:
             await world.finish(first)
             world.resolvers[0].over.set()
             tickets = [await world.under_way(elsewhere), world.back(elsewhere)]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2, "that one doesn't come back"
             assert len(world.resolvers[0].probes) == 2
 
@@ -170,18 +170,18 @@ def test_a_proof_is_for_the_names_beside_it(office: Office) -> None:
 
 @pytest.mark.parametrize("most", [1, 2])
 def test_what_is_known_is_bounded(office: Office, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(circles_module, "MOST_KNOWN", most)
+    monkeypatch.setattr(partial_loops_module, "MOST_KNOWN", most)
 
     async def test() -> None:
         world = Round(office, THERE)
         world.resolvers[0].over.set()
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             for number in range(5):
                 name = f"9.{number}.0.192.in-addr.arpa"
                 tickets = [await world.under_way(name), world.back(name)]
-                await until(lambda: office.forwarder.outstanding == 2)
+                await until(lambda: office.lookups.outstanding == 2)
                 await world.finish(*tickets)
-                assert len(world.circles._findings) <= most
+                assert len(world.detector._findings) <= most
             assert len(world.resolvers[0].probes) == 5
 
     run(test())
@@ -194,7 +194,7 @@ def test_of_what_a_zone_file_delegates_it_gets_the_referral(office: Office) -> N
 
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             first = await world.under_way(DELEGATED, "A")
             held = world.back(DELEGATED, "A")
             await world.prove()
@@ -213,18 +213,18 @@ def test_without_a_proof_it_is_a_client_like_others(office: Office, caplog: pyte
     async def test() -> None:
         world = Round(office, THERE)
         world.resolvers[0].over.set()
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             for _ in range(3):
                 first = await world.under_way(NAME, "A")
                 tickets = [first, world.back(NAME, "A"), world.back(NAME, "A")]
-                await until(lambda: office.forwarder.outstanding == 3)
+                await until(lambda: office.lookups.outstanding == 3)
                 for reply in (await world.finish(*tickets, with_=address)).values():
                     assert len(reply.answer) == 1
                 office.sky.time += 1000
             assert len(world.resolvers[0].probes) == 1, "nor is it suspected again for a while"
-            world.time += OPEN_SECONDS
+            world.time += NO_LOOP_SECONDS
             tickets = [await world.under_way(NAME, "A"), world.back(NAME, "A")]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             await world.finish(*tickets)
             assert len(world.resolvers[0].probes) == 2
         assert office.count(stats.FORWARD_LOOPS) == 0
@@ -236,14 +236,14 @@ def test_without_a_proof_it_is_a_client_like_others(office: Office, caplog: pyte
 def test_a_probe_that_is_lost_costs_no_more_than_the_time_for_it(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(circles_module, "PROOF_SECONDS", 0.05)
+    monkeypatch.setattr(partial_loops_module, "PROOF_SECONDS", 0.05)
 
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             tickets = [await world.under_way(), world.back()]
             await until(lambda: world.resolvers[0].probes)
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2
             late = world.back(name_of(world.resolvers[0].probes[0]), "HINFO")
             await office.sky.upstreams.answer(nxdomain)
@@ -267,9 +267,9 @@ def test_who_is_not_suspected(
 ) -> None:
     async def test() -> None:
         world = Round(office, THERE, here=changed.pop("here", ""))
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             tickets = [await world.under_way(asked, rrtype), world.back(name, rrtype, **changed)]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             await world.finish(*tickets)
             assert not world.resolvers[0].probes
 
@@ -279,7 +279,7 @@ def test_who_is_not_suspected(
 def test_an_upstream_that_begins_is_not_suspected(office: Office) -> None:
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             ticket = world.back()
             other = world.back(NAME, "A")
             await until(lambda: len(office.sky.upstreams) == 2)
@@ -295,7 +295,7 @@ def test_an_upstream_that_begins_is_not_suspected(office: Office) -> None:
 def test_its_address_is_known_however_it_came(office: Office, host: str) -> None:
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back(host=host)
             await world.prove()
@@ -308,7 +308,7 @@ def test_its_address_is_known_however_it_came(office: Office, host: str) -> None
 def test_ds_is_looked_at_where_it_is_asked_for(office: Office) -> None:
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             first = await world.under_way(NAME, "DS")
             held = world.back(NAME, "DS")
             await world.prove()
@@ -324,7 +324,7 @@ def test_while_another_upstream_may_know_it_is_refused(office: Office) -> None:
 
     async def test() -> None:
         world = Round(office, THERE, OTHER)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await world.prove(0)
@@ -343,7 +343,7 @@ def test_one_that_is_out_of_use_knows_nothing(office: Office) -> None:
     async def test() -> None:
         world = Round(office, THERE, OTHER)
         world.healths[1].looped = True
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await world.prove()
@@ -359,8 +359,8 @@ def test_a_proof_ends_and_is_told_once_an_hour(office: Office, caplog: pytest.Lo
 
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
-            for count, after in enumerate((0.0, CLOSED_SECONDS, TELL_SECONDS)):
+        async with working(office, partial_loops=world.detector):
+            for count, after in enumerate((0.0, LOOP_SECONDS, LOG_SECONDS)):
                 world.time += after
                 first = await world.under_way()
                 held = world.back()
@@ -374,15 +374,15 @@ def test_a_proof_ends_and_is_told_once_an_hour(office: Office, caplog: pytest.Lo
 
 
 def test_no_more_are_held_than_there_is_room_for(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(circles_module, "MOST_HELD", 2)
+    monkeypatch.setattr(partial_loops_module, "MOST_HELD", 2)
 
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             tickets = [await world.under_way(), *(world.back() for _ in range(5))]
-            await until(lambda: office.forwarder.outstanding == 4)
+            await until(lambda: office.lookups.outstanding == 4)
             world.resolvers[0].over.set()
-            await until(lambda: office.forwarder.outstanding == 6)
+            await until(lambda: office.lookups.outstanding == 6)
             assert set(await world.finish(*tickets)) == set(tickets)
 
     run(test())
@@ -391,19 +391,19 @@ def test_no_more_are_held_than_there_is_room_for(office: Office, monkeypatch: py
 def test_while_there_are_too_many_probes_nobody_is_suspected(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(circles_module, "MOST_PROBES", 1)
+    monkeypatch.setattr(partial_loops_module, "MOST_PROBES", 1)
     other = "9.3.0.192.in-addr.arpa"
 
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await until(lambda: world.resolvers[0].probes)
             tickets = [office.hand(other, "PTR")]
             await until(lambda: len(office.sky.upstreams) == 2)
             tickets.append(world.back(other))
-            await until(lambda: office.forwarder.outstanding == 3)
+            await until(lambda: office.lookups.outstanding == 3)
             await world.prove()
             world.assert_answered_by_us(await world.get(held))
             await world.finish(first)
@@ -415,13 +415,13 @@ def test_while_there_are_too_many_probes_nobody_is_suspected(
 def test_at_the_end_nobody_is_held(office: Office) -> None:
     async def test() -> None:
         world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        async with working(office, partial_loops=world.detector):
             tickets = [await world.under_way(), world.back()]
             await until(lambda: world.resolvers[0].probes)
             office.forwarder.stop()
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: office.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2
             office.forwarder.start()
-        await until(lambda: not world.circles._proving)
+        await until(lambda: not world.detector._proving)
 
     run(test())

@@ -1,4 +1,4 @@
-"""Flights: upstreams are asked once for all who ask, the cache has it before anybody hears, and all land."""
+"""SingleFlight: upstreams are asked once for all who ask, the cache has it before anybody hears, all hear."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from toolbox.cached_replies import asking, ede_of
 from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.cache import entry
+from svcdns.forward.single_flight import Resolution
 from svcdns.wire import codes
 from svcdns.wire.query import Query
 
@@ -53,7 +54,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
     """Return what a client reads in what has landed."""
-    return dns.message.from_wire(entry.reply(stored, now, asking(name=name)), one_rr_per_rrset=True)
+    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name=name)), one_rr_per_rrset=True)
 
 
 def data(reply: dns.message.Message) -> list[str]:
@@ -99,7 +100,7 @@ def test_what_changes_an_answer_is_kept_apart(sky: Sky) -> None:
         for landed in crowd.values():
             assert len({await one for one in landed}) == 1
         assert sky.upstreams.asked == asks
-        fresh = [stored for ask in asks if (stored := sky.flights.fresh(ask))]
+        fresh = [found.entry.stored for ask in asks if (found := sky.flights.fresh(ask))]
         assert len(fresh) == len(set(fresh)) == 5, "NODATA without an SOA is not kept"
 
     run(test())
@@ -107,13 +108,13 @@ def test_what_changes_an_answer_is_kept_apart(sky: Sky) -> None:
 
 def test_who_asks_while_an_answer_lands_asks_nobody_twice(sky: Sky) -> None:
     async def test() -> None:
-        late: list[bytes] = []
+        late: list[Resolution] = []
         first = sky.join(WWW)
         await sky.upstreams.answer()
-        sky.flights.join(WWW, late.append)
+        sky.flights.resolve(WWW, late.append)
         await first
         await until(lambda: late)
-        assert late == [first.result()]
+        assert late == [(entry.decode(first.result()), ())]
         assert len(sky.upstreams.asked) == 1
 
     run(test())
@@ -127,13 +128,15 @@ def test_it_is_in_the_cache_before_anybody_hears_of_it(sky: Sky, with_: object) 
     async def test() -> None:
         seen: list[bool] = []
 
-        def land(key: bytes, stored: bytes) -> None:
-            seen.append(sky.cache.get(key) == stored and sky.cache.entries > len(seen))  # written, that is
+        def heard(key: bytes, resolution: Resolution) -> None:
+            seen.append(
+                sky.cache.get(key) == resolution.entry.stored and sky.cache.entries > len(seen)
+            )  # written, that is
 
         asks = [ask_for(f"n{number}.example.com") for number in range(20)]
         for ask in asks:
             key = entry.key(ask.key, ask.rrtype, False, False)
-            sky.flights.join(ask, partial(land, key))
+            sky.flights.resolve(ask, partial(heard, key))
         for _ in asks:
             await sky.upstreams.answer(with_)
         await until(lambda: len(seen) == len(asks))
@@ -202,9 +205,9 @@ def test_who_cannot_take_it_harms_no_other(sky: Sky, caplog: pytest.LogCaptureFi
         raise RuntimeError("unexpected")
 
     async def test() -> None:
-        sky.flights.join(WWW, stumble)
+        sky.flights.resolve(WWW, stumble)
         other = sky.join(WWW)
-        sky.flights.join(ask_for("a.example.com"), stumble)
+        sky.flights.resolve(ask_for("a.example.com"), stumble)
         last = sky.join(ask_for("b.example.com"))
         for _ in range(3):
             await sky.upstreams.answer()
@@ -280,7 +283,7 @@ def test_whatever_happens_each_is_told_once(
             if what == "join":
                 upstreams.is_down = flag
                 ask: Query = ask_for(f"n{number}.example.com", cd=flag)
-                sky.flights.join(ask, lambda _, joined=joined: told.append(joined))
+                sky.flights.resolve(ask, lambda _, joined=joined: told.append(joined))
                 joined += 1
             elif what == "wait":
                 sky.time += number

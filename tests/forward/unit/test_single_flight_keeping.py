@@ -41,7 +41,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def reply_of(stored: bytes, now: int) -> dns.message.Message:
     """Return what a client reads in what has landed."""
-    return dns.message.from_wire(entry.reply(stored, now, asking(name="www.example.com")))
+    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name="www.example.com")))
 
 
 @pytest.mark.parametrize("before", [address, nxdomain])

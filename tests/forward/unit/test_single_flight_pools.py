@@ -11,7 +11,7 @@ import pytest
 from forward.unit.single_flight_harness import CONFIG, Sky, Upstreams, ask_for, name_of, sky_over
 from toolbox.waiting import until
 
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import Resolution, SingleFlight
 from svcdns.wire.key import key_of
 
 CORP = key_of("corp.example")
@@ -42,9 +42,9 @@ def test_ds_is_asked_for_above(sky: Sky, name: str, rrtype: str, of_corp: bool) 
     corp, others = Upstreams(), Upstreams()
 
     async def test() -> None:
-        flights = Flights(lambda key: corp if key.startswith(CORP) else others, sky.cache, CONFIG)
-        landed: list[bytes] = []
-        flights.join(ask_for(name, rrtype), landed.append)
+        flights = SingleFlight(lambda key: corp if key.startswith(CORP) else others, sky.cache, CONFIG)
+        landed: list[Resolution] = []
+        flights.resolve(ask_for(name, rrtype), landed.append)
         await until(lambda: corp.asked or others.asked)
         (asked,) = (corp if of_corp else others).asked
         assert (name_of(asked), asked.rrtype) == (name, dns.rdatatype.from_text(rrtype))
@@ -55,7 +55,7 @@ def test_ds_is_asked_for_above(sky: Sky, name: str, rrtype: str, of_corp: bool) 
 
 
 def test_whether_there_is_a_pool_depends_on_the_type(sky: Sky) -> None:
-    flights = Flights(lambda key: Upstreams() if key.startswith(CORP) else None, sky.cache, CONFIG)
+    flights = SingleFlight(lambda key: Upstreams() if key.startswith(CORP) else None, sky.cache, CONFIG)
     assert flights.has_pool(CORP, 1)
     assert not flights.has_pool(CORP, DS)
     assert flights.has_pool(key_of("x.corp.example"), DS)

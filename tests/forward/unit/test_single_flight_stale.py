@@ -1,4 +1,4 @@
-"""Flights whose upstreams fail: what has run out stands in, else a failure that is kept for a while."""
+"""SingleFlight whose upstreams fail: what has run out stands in, else a failure that is kept for a while."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
     """Return what a client reads in what has landed."""
-    return dns.message.from_wire(entry.reply(stored, now, asking(name=name)), one_rr_per_rrset=True)
+    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name=name)), one_rr_per_rrset=True)
 
 
 def data(reply: dns.message.Message) -> list[str]:
@@ -75,7 +75,7 @@ def test_what_has_run_out_stands_in_for_five_seconds_at_a_time(
                 assert reply.rcode() == fresh.rcode()
                 assert data(reply) == data(fresh)
                 assert {rrset.ttl for rrset in reply.answer + reply.authority} == {30}
-                assert sky.flights.fresh(WWW) == stored
+                assert sky.flights.fresh(WWW) == (entry.decode(stored), ())
                 sky.time += 1
         assert len(sky.upstreams.asked) == (1 if down else 4)
         sky.upstreams.is_down = False
