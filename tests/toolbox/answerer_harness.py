@@ -61,7 +61,7 @@ def soa_sets(zone: str, serial: int = 7, negative_ttl: int = 3) -> list[RRset]:
     return [negative, RRset(6, [rr("SOA", text)])]
 
 
-class World:
+class AnswererHarness:
     """A store being filled, and an Answerer that reads it."""
 
     def __init__(self, folder: Path) -> None:
@@ -175,14 +175,14 @@ def lines(section: list[dns.rrset.RRset]) -> list[str]:
     )
 
 
-def fill(world: World) -> World:
+def fill(world: AnswererHarness) -> AnswererHarness:
     """Register what most tests ask for."""
     with world.writing():
         _fill(world)
     return world
 
 
-def _fill(world: World) -> None:
+def _fill(world: AnswererHarness) -> None:
     world.registry_zone(Z, "cluster")
     for name in (f"svc.{Z}", f"pod.{Z}", f"default.svc.{Z}", f"default.pod.{Z}", f"empty.svc.{Z}"):
         world.put(name)
@@ -211,7 +211,7 @@ def _fill(world: World) -> None:
     world.put("10.0.96.10.in-addr.arpa", rrset("PTR", f"{web}."))
 
 
-def headless(world: World, service: str, endpoints: int, *, a_only: bool = False) -> None:
+def headless(world: AnswererHarness, service: str, endpoints: int, *, a_only: bool = False) -> None:
     """Register a headless Service: labels of two sizes, so that its SRVs need an offset table."""
     addresses = [str(ipaddress.ip_address("10.1.0.0") + n) for n in range(endpoints)]
     base = f"{service}.default.svc.{Z}"
