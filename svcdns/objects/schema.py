@@ -1,8 +1,8 @@
 """Structure: does a body have the fields and types of its kind? Meaning is validation.py's business.
 
-As in Kubernetes' decoder: a null is an absent field; an unknown field is dropped with a warning (or refused, with
-field validation Strict); a wrong type refuses the whole body with 400. That a required field is missing is a
-matter of meaning (422), see missing().
+As in Kubernetes' decoder: a null is an absent field; an unknown field is dropped with a warning (or refused,
+with field validation Strict); a wrong type refuses the whole body with 400. That a required field is missing
+is a matter of meaning (422), see missing().
 
 Two ways through structure(): most bodies are exactly right, which the compiled validator says in
 microseconds; the others are walked beside their schema, cleaned, and checked again.

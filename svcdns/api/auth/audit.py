@@ -59,7 +59,7 @@ def record(
 
 
 def _created_name(code: int, answer: web.StreamResponse | None) -> str:
-    """Return the name that a created object has, which the path doesn't say; "" where the answer doesn't say."""
+    """Return the name of a created object, which only the answer says; "" where it doesn't."""
     if code != 201 or not isinstance(answer, web.Response) or not isinstance(answer.body, bytes):
         return ""
     try:
