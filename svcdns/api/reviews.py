@@ -22,7 +22,7 @@ from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
 from svcdns.objects.kinds import KINDS, NAMESPACE, Kind
 
-from . import bodies, discovery, parameters, responses
+from . import bodies, cache_route, discovery, parameters, responses
 from .review_kinds import ACCESS, METHODS, REVIEWS, SELF, SELF_RULES
 
 Object = dict[str, Any]
@@ -104,8 +104,10 @@ class Reviews:
         return allowed, reason
 
     def _may_read(self, user: User, asked: Object) -> tuple[bool, str]:
-        """Return whether the user may read a path without objects: there is nothing else to do with one."""
+        """Return whether the user may read a path without objects, or have cached answers forgotten."""
         path, verb = asked.get("path", ""), asked.get("verb", "").lower()
+        if cache_route.is_at(path):
+            return verb == "delete" and self._may_flush(user), ""
         if verb not in _READ_VERBS:
             return False, "paths without objects can only be read (get, head)"
         for known in self._paths(user):
@@ -118,12 +120,19 @@ class Reviews:
         allowed = self._authority.allowed(user, "list", NAMESPACE.group, NAMESPACE.plural, "", "", "")[0]
         return [*_PATHS, _METRICS] if allowed else [*_PATHS]
 
+    def _may_flush(self, user: User) -> bool:
+        return self._authority.allowed(user, *cache_route.PERMISSION)[0]
+
     def _rules(self, user: User, namespace: str) -> Object:
         if not namespace:
             raise bad_request("no namespace on request: spec.namespace must name one")
+        paths = [{"verbs": ["get"], "nonResourceURLs": self._paths(user)}]
+        if self._may_flush(user):
+            urls = [cache_route.PATH, cache_route.PATH + "/*"]
+            paths.append({"verbs": ["delete"], "nonResourceURLs": urls})
         return {
             "resourceRules": list(self._resource_rules(user, namespace)),
-            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": self._paths(user)}],
+            "nonResourceRules": paths,
             "incomplete": False,
         }
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from svcdns.names.packed import POINTER, Section
 from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
-from svcdns.wire.key import MAX_NAME_OCTETS, key_of_wire
+from svcdns.wire.key import key_of_wire
+from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import authority
 from .lookup_result import LookupResult, State

@@ -12,7 +12,8 @@ from ipaddress import ip_address
 
 import msgspec
 
-from svcdns.wire.key import BadName, wire_of
+from svcdns.wire.key import wire_of
+from svcdns.wire.name import BadName
 
 from .cluster_names import ClusterNames, port_suffix
 from .packed import RRset, pack_row

@@ -21,7 +21,7 @@ from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD
 from svcdns.objects.managed_fields import Authorship
 from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
-from svcdns.wire.key import MAX_NAME_OCTETS
+from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import addresses
 from .derive import derive

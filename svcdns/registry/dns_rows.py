@@ -19,7 +19,7 @@ from svcdns.names.records import TYPE_PTR, address_rr, rrsets_by_type
 from svcdns.names.service_rows import endpoint_name_row, service_rows
 from svcdns.objects.kinds import SERVICE
 from svcdns.objects.service_addresses import is_headless
-from svcdns.wire.key import MAX_NAME_OCTETS, BadName
+from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import facts
 from .transaction import Touched, WriteTransaction, joined, listed, put_or_delete, scan

@@ -25,7 +25,7 @@ from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
 from svcdns.objects.service_addresses import cluster_ips
-from svcdns.wire.key import MAX_NAME_OCTETS, BadName
+from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from .transaction import WriteTransaction, encode, joined, listed, present, put_or_delete, scan
 

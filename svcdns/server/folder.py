@@ -4,7 +4,6 @@
     counters        see counters.py
     addresses.json  where the running server listens
     forwarder.json  how the forwarder's upstreams and its cache are, once a second
-    forwarder       a Unix socket: what `svcdns cache flush` talks to
     cache/          forwarded answers (see svcdns.cache.store)
     data.mdb, lock.mdb  the store (see svcdns.store)
 

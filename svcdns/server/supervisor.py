@@ -28,8 +28,9 @@ from svcdns.config.listening import ADDRESSES
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 
-from . import child_setup, folder
 from . import counters as counters_file
+from . import folder
+from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
 from .logs import READY
@@ -96,13 +97,14 @@ class Supervisor:
         self.folder = config.data
         lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
         shared = [one.fileno() for one in sockets.tcp]
-        api = child_setup.make(config, lifeline, api=sockets.api.fileno())
+        ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
+        api = Handoff(config, lifeline, api=sockets.api.fileno(), flush=ours)
         self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
         self.workers = [
             Child(
                 f"dns worker {number}",
                 [*commands.worker, str(number)],
-                child_setup.make(
+                Handoff(
                     config,
                     lifeline,
                     worker=number,
@@ -118,7 +120,8 @@ class Supervisor:
         ]
         self.forwarder: Child | None = None
         if config.forward.forwards:
-            there = child_setup.make(config, lifeline, links=tuple(end.fileno() for _, end in sockets.links))
+            links = tuple(end.fileno() for _, end in sockets.links)
+            there = Handoff(config, lifeline, links=links, flush=forwarders)
             self.forwarder = Child(
                 "forwarder", commands.forwarder, there, counters.forwarder, counters, keep=(lock,)
             )

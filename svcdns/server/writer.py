@@ -45,8 +45,9 @@ from . import folder
 from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
+from .flush_link import FlushClient
 from .metrics import Metrics
-from .preflight import mistakes
+from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
 
@@ -140,7 +141,7 @@ async def _api(
     handoff: Handoff, config: ApiConfig, registry: Registry, counters: Counters, metrics: Metrics
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
-    if wrong := next(iter(mistakes(config)), None):
+    if wrong := next(iter(api_mistakes(config)), None):
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
@@ -156,9 +157,15 @@ async def _api(
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
+        flush=FlushClient(_flush_link(handoff), counters.forwarder_lives).flush,
     )
     async with serving(create_runner(app), socket.socket(fileno=handoff.api), config):
         yield
+
+
+def _flush_link(handoff: Handoff) -> socket.socket | None:
+    """Return our end of the link with the forwarder, None where nothing is forwarded."""
+    return socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
 
 
 def _objects(registry: Registry) -> dict[str, int]:

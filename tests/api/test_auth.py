@@ -96,6 +96,9 @@ MATRIX = [
     ("PATCH", "/api/v1/namespaces/bank", {"admin"}),
     ("DELETE", "/api/v1/namespaces/shop", {"admin", "shop-admin"}),
     ("GET", "/metrics", WIDE),
+    ("DELETE", "/cache", {"admin"}),
+    ("DELETE", "/cache/www.example.org", {"admin"}),
+    ("GET", "/cache", {"admin"}),
     ("GET", "/version", ALL),
     ("GET", "/resolv.conf", ALL),
     ("GET", "/", ALL),
@@ -170,6 +173,7 @@ async def test_probes_need_no_credentials(client, path):
             'in API group "" at the cluster scope',
         ),
         ("shop-viewer", "GET", "/metrics", 'forbidden: User "shop-viewer" cannot get path "/metrics"'),
+        ("shop-admin", "DELETE", "/cache/x", 'forbidden: User "shop-admin" cannot delete path "/cache/x"'),
     ],
 )
 async def test_a_refusal_is_in_kubernetes_words(ask, user, method, path, message):

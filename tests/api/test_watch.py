@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError
+from toolbox.waiting import until
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import POD, SERVICE
@@ -18,13 +19,6 @@ async def event(answer):
     """Return the next event of a stream, None at its end."""
     line = await asyncio.wait_for(answer.content.readline(), 20)
     return json.loads(line) if line else None
-
-
-async def until(condition):
-    """Let the server work until a condition holds."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def put(registry, name, kind=SERVICE):

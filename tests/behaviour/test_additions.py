@@ -10,7 +10,7 @@ from typing import Any
 import dns.message
 import dns.rdatatype
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SVC,
     World,
     Z,

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     ALL_TYPES,
     SVC,
     TTL,
@@ -23,7 +23,7 @@ from cluster_world import (
     service,
 )
 
-from svcdns.config.options import Wrong, reverse_zone
+from svcdns.config.readers import Wrong, reverse_zone
 from svcdns.objects.kinds import SERVICE
 
 FILE = """

@@ -14,7 +14,7 @@ import dns.flags
 import dns.message
 import dns.rdatatype
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SVC,
     TTL,
     World,
@@ -29,7 +29,7 @@ from cluster_world import (
     reply_to,
     service,
 )
-from listening import ask_tcp, ask_udp
+from behaviour.listening import ask_tcp, ask_udp
 
 from svcdns.dns import stats
 from svcdns.registry.answer_tables import current_table

@@ -8,10 +8,10 @@ from time import monotonic
 
 import dns.message
 import dns.rcode
-from dns_world import World, Z, rrset
+from forward.unit.outside_names import RIGHTS, cache_of, kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from outside_world import RIGHTS, cache_of, kinds
+from toolbox.answerer_harness import World, Z, rrset
 
 from svcdns.cache.store import now
 from svcdns.dns import access, stats

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import dns.message
 import dns.rcode
-from dns_world import World, Z, rrset
+from toolbox.answerer_harness import World, Z, rrset
+from toolbox.tcp_streams import connect, framed, query, reply_from, run
+from toolbox.waiting import until
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
@@ -19,23 +21,6 @@ from svcdns.dns.tcp import TcpListener
 GUARD_SECONDS = 30
 SHORT = 0.2
 LONG = 60.0
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-def query(name: str, rrtype: str = "A", number: int = 1) -> bytes:
-    message = dns.message.make_query(name, rrtype)
-    message.id = number
-    return message.to_wire()
-
-
-def framed(*packets: bytes) -> bytes:
-    return b"".join(len(packet).to_bytes(2) + packet for packet in packets)
-
-
-async def reply_from(reader: asyncio.StreamReader) -> dns.message.Message:
-    size = int.from_bytes(await reader.readexactly(2))
-    return dns.message.from_wire(await reader.readexactly(size))
 
 
 @asynccontextmanager
@@ -49,17 +34,6 @@ async def serving(world: World, **options: Any) -> AsyncIterator[tuple[TcpListen
             yield listener, sock.getsockname()[1]
         finally:
             await listener.close()
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(test, GUARD_SECONDS)
-
-    asyncio.run(guarded())
-
-
-async def connect(port: int) -> Streams:
-    return await asyncio.open_connection("127.0.0.1", port)
 
 
 def test_pipelined_questions_are_answered_in_order(shared_world: World) -> None:
@@ -148,8 +122,7 @@ def test_slow_and_lying_clients_are_closed(shared_world: World) -> None:
             for reader, writer in (nothing, one_octet, promise, silent):
                 assert await reader.read() == b""
                 writer.close()
-            while len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: not len(listener), "the connections to end")
 
     run(test())
 
@@ -196,8 +169,7 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
             before = sum(shared_world.counters.slots[: stats.BATCHES])
             questions = framed(*(query(f"huge.default.svc.{Z}") for _ in range(2000)))
             writer.write(questions)
-            while not len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: len(listener), "the connection")
             most = 0
             while len(listener):
                 waiting = [c._transport.get_write_buffer_size() for c in listener._connections]
@@ -248,8 +220,7 @@ def test_reset_by_the_client_leaves_nothing(shared_world: World) -> None:
             writer.write(framed(query(Z, "SOA")))
             assert (await reply_from(reader)).answer
             writer.close()
-            while len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: not len(listener), "the connections to end")
 
     run(test())
 

@@ -20,8 +20,9 @@ import dns.rrset
 import dns.xfr
 import dns.zone
 import pytest
-from dns_world import World, Z, glue, rrset
-from test_tcp import connect, framed, query, reply_from, run
+from toolbox.answerer_harness import World, Z, glue, rrset
+from toolbox.tcp_streams import connect, framed, query, reply_from, run
+from toolbox.waiting import until
 
 from svcdns.config.sections import AclConfig
 from svcdns.dns import stats
@@ -257,8 +258,7 @@ def test_one_snapshot_and_given_up_without_progress(world: World) -> None:
             reader, writer = await connect(port)
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(framed(query(Z, "AXFR")))
-            while not world.counters.slots[stats.TRANSFERS_FAILED]:
-                await asyncio.sleep(0.01)
+            await until(lambda: world.counters.slots[stats.TRANSFERS_FAILED], "the transfer to fail")
             # The worker answered others meanwhile and has no transaction left open.
             other_reader, other = await connect(port)
             other.write(framed(query(Z, "SOA")))

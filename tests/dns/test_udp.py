@@ -10,7 +10,7 @@ from typing import TypeVar
 import dns.message
 import dns.rcode
 import pytest
-from dns_world import World, Z, rrset
+from toolbox.answerer_harness import World, Z, rrset
 
 from svcdns.dns import stats
 from svcdns.dns.answer import Answerer

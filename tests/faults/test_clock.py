@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from conftest_registry import Running, service
 from hypothesis import given
 from hypothesis import strategies as st
+from toolbox.builders import service
+from toolbox.registry_harness import Running
 
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry import commit

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from objects import samples
-from objects.apply_world import World, port
+from objects.apply_harness import World, port
 
 from svcdns.objects import field_paths, kinds, managed_fields
 from svcdns.objects.errors import StatusError

@@ -8,17 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
-from registry.telling import (
-    GUARD_SECONDS,
-    READY,
-    WRITE,
-    listed,
-    selected,
-    status,
-    told,
-    until,
-)
+from registry.recorded_events import READY, WRITE, listed, selected, status, told, until
+from toolbox.builders import pod, service
+from toolbox.registry_harness import Running
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.cluster.event_messages import EventMessage, Subject
 from svcdns.objects.errors import StatusError

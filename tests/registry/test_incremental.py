@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest_registry import Running, started
+from toolbox.registry_harness import Running, started
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig

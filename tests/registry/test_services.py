@@ -8,7 +8,8 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
+from toolbox.builders import pod, service
+from toolbox.registry_harness import Running
 
 from svcdns.config.sections import Config, ServicesConfig
 from svcdns.objects.errors import StatusError

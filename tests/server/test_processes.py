@@ -14,7 +14,9 @@ from pathlib import Path
 import lmdb
 import pytest
 from dns.message import from_wire, make_query
-from running import GUARD_SECONDS, RunningServer, wait_for
+from toolbox.builders import service
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 SERVICES = "/api/v1/namespaces/default/services"
 VERSION = "dns-version.cluster.local"
@@ -30,10 +32,6 @@ spec:
   ports:
   - port: 80
 """
-
-
-def service(name: str) -> dict[str, object]:
-    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
 
 
 def create(server: RunningServer, name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import lmdb
 from hypothesis import given
 from hypothesis import strategies as st
-from running import SOURCE
+from toolbox.running_server import SOURCE
 
 from svcdns.server.counters import Counters
 from svcdns.server.readers import LONGEST, LONGEST_TRANSFER, Reader, Readers, parse

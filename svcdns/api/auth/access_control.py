@@ -7,7 +7,8 @@ Rules:
 * a refusal says what was asked for and by whom, never what is there: it is decided before anything is
   looked up, so it reads the same for what exists and what doesn't;
 * liveness and readiness are for anyone; discovery, the schema, /resolv.conf and the reviews about
-  oneself to all who said who they are; /metrics to those who may view all namespaces;
+  oneself to all who said who they are; /metrics to those who may view all namespaces; the cache is emptied
+  by administrators of all namespaces;
 * an API that asks nobody who they are listens to names it knows only, or a web page whose own name was
   made to point at this machine (DNS rebinding) could talk to it;
 * nobody acts in another's name: a request that wants to is refused, since to ignore it would answer
@@ -21,7 +22,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from svcdns.api import paths
+from svcdns.api import cache_route, paths
 from svcdns.objects.errors import StatusError
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import NAMESPACE, Kind
@@ -64,6 +65,9 @@ class AccessControl:
             self._check_allowed(request, user, target, verb)
         elif path == _METRICS and not self._may(user, "list", NAMESPACE):
             text = f'forbidden: User "{user.username}" cannot get path "{_METRICS}"'
+            raise StatusError(403, "Forbidden", text)
+        elif cache_route.is_at(path) and not self._authority.allowed(user, *cache_route.PERMISSION)[0]:
+            text = f'forbidden: User "{user.username}" cannot {verb} path "{path[:_LONGEST]}"'
             raise StatusError(403, "Forbidden", text)
 
     def _check_allowed(self, request: web.Request, user: User, target: paths.Target, verb: str) -> None:
