@@ -1,4 +1,4 @@
-"""Making touched names anew: once for all writes of a commit, from all facts that feed them.
+"""Rebuilding touched names: once for all writes of a commit, from all facts that feed them.
 
 Answers belong to owner names, not to objects: nothing here knows which write touched a name.  A row
 that comes out the same is not written.  A zone's SOA serial moves once a commit, and only when one of
@@ -56,7 +56,7 @@ class AnswerTable:
 
 
 def rebuild(answers: AnswerTable, touched: Touched) -> None:
-    """Make every touched name anew."""
+    """Rebuild every touched name."""
     for namespace in sorted(touched.namespaces):
         _namespace(answers, namespace)
     for namespace, service in sorted(touched.services):
@@ -70,7 +70,7 @@ def rebuild(answers: AnswerTable, touched: Touched) -> None:
 
 
 def _namespace(answers: AnswerTable, namespace: str) -> None:
-    """A8, A9: a namespace that exists is NODATA, also when it holds nothing."""
+    """Rebuild the names of a namespace: one that exists is NODATA, also when it holds nothing (A8, A9)."""
     names = answers.write.settings.names
     row = EMPTY if facts.is_visible(answers.write, namespace) else None
     answers.put(names.namespace(namespace), row)
@@ -125,7 +125,7 @@ def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) ->
 
 
 def _reverse(answers: AnswerTable, address: bytes) -> None:
-    """F1, F2: the cluster IP's PTR hides those of endpoints; an endpoint has one for each Service."""
+    """Rebuild a reverse name: the PTR of a cluster IP hides those of endpoints (F1, F2)."""
     settings = answers.write.settings
     key = reverse_key(facts.unpacked(address))
     if not any(key.startswith(zone) for _, zone in settings.reverse_zones):
