@@ -61,10 +61,11 @@ def kubeconfig(
         svcdns kubeconfig --server https://dns.example.org:8053 --ca certs/ca.crt --token - -o ci.kubeconfig
     """
     token = sys.stdin.readline().strip() if token == "-" else token
-    if certs is not None and client_cert is None:
-        credentials = Credentials.of_folder(certs, ca, token)
-    else:
-        credentials = Credentials(ca or (certs / "ca.crt" if certs else None), token, client_cert, client_key)
+    if certs is not None:
+        ca = ca or certs / "ca.crt"
+        if client_cert is None:  # with a token, the folder's client is left out
+            client_cert, client_key = (None, None) if token else (certs / "client.crt", certs / "client.key")
+    credentials = Credentials(ca, token, client_cert, client_key)
     text, warning = _made(server or _server_of(loaded(config, {})), credentials, namespace, name)
     _write(text, output)
     if warning:
@@ -79,20 +80,14 @@ class Credentials(NamedTuple):
     client_cert: Path | None = None
     client_key: Path | None = None
 
-    @classmethod
-    def of_folder(cls, folder: Path, ca: Path | None, token: str) -> Credentials:
-        """Return those of a folder that `svcdns certs init` made; with a token, its client is left out."""
-        found = cls(ca or folder / "ca.crt", token)
-        return found if token else cls(found.ca, "", folder / "client.crt", folder / "client.key")
-
 
 def _server_of(config: Config) -> str:
     """Return the URL of the server of this configuration, with the port that it really has if it runs."""
     scheme = "https" if config.api.tls_cert else "http"
     listen = config.api.listen
     try:
-        told = json.loads((config.data / ADDRESSES).read_text())["api"]
-        listen = Endpoint(listen.host, int(told.rpartition(":")[2]))
+        really = json.loads((config.data / ADDRESSES).read_text())["api"]
+        listen = Endpoint(listen.host, int(really.rpartition(":")[2]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if not listen.port:
