@@ -66,7 +66,9 @@ def forward_all_to(
     yield from _forwarding_clusters(tmp_path_factory)
 
 
-def _forwarding_clusters(factory: pytest.TempPathFactory) -> Iterator[Callable[..., ForwardingClusterHarness]]:
+def _forwarding_clusters(
+    factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., ForwardingClusterHarness]]:
     made: list[ForwardingClusterHarness] = []
 
     def make(upstreams: Iterable[str], *objects: Object, **options: Any) -> ForwardingClusterHarness:
