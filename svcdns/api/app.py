@@ -2,7 +2,7 @@
 
 Every refusal is answered with a Kubernetes Status object, and every request is counted, whatever
 happens to it.  A request whose path is that of an object goes to `routes`; the few others are
-answered here.  What a client may do is decided by `auth.admission`, before anything is read of the body,
+answered here.  What a client may do is decided by `auth.access_control`, before anything is read of the body,
 and what it wrote is recorded by `auth.audit`.
 """
 
@@ -18,19 +18,20 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from svcdns.api.auth import audit
-from svcdns.api.auth.access_control import Admission
+from svcdns.api.auth.access_control import AccessControl
 from svcdns.api.auth.authentication import CHALLENGE
+from svcdns.api.auth.authority import Authority, Everyone
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, bad_request
 
-from . import bodies, health, paths, resolv_conf_route, review_kinds
+from . import bodies, cache_route, health, paths, resolv_conf_route, review_kinds
 from .access_log import AccessLogger, server_log
 from .documents import Documents
 from .health import Health, Metrics
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
-from .reviews import Authority, Everyone, Reviews
+from .reviews import Reviews
 from .routes import Resources
 from .watches import Watches
 
@@ -53,6 +54,7 @@ def create_app(
     names: frozenset[str] | None = None,
     config: Config | None = None,
     counters: ApiMetrics | None = None,
+    flush: cache_route.Flush | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     send_timeout: float = 10.0,
@@ -63,16 +65,17 @@ def create_app(
     Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
-    `config` says what /resolv.conf tells of (None: of the defaults).
-    `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
+    `config` says what stands in /resolv.conf (None: of the defaults).
+    `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
+    (None: there is no cache).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
-    admission = Admission(authority, names)
+    access = AccessControl(authority, names)
     documents = Documents(version)
-    front = _Front(admission, resources, reviews, documents, health, metrics, config or Config(), counted)
+    front = _Front(access, resources, reviews, documents, health, metrics, config or Config(), counted, flush)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
@@ -124,7 +127,7 @@ class _Front:
 
     def __init__(
         self,
-        admission: Admission,
+        access: AccessControl,
         resources: Resources,
         reviews: Reviews,
         documents: Documents,
@@ -132,8 +135,9 @@ class _Front:
         metrics: Metrics,
         config: Config,
         counters: ApiMetrics,
+        flush: cache_route.Flush | None,
     ) -> None:
-        self._admission = admission
+        self._access = access
         self._resources = resources
         self._reviews = reviews
         self._documents = documents
@@ -141,6 +145,7 @@ class _Front:
         self._metrics = metrics
         self._config = config
         self._counters = counters
+        self._flush = flush
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -161,7 +166,7 @@ class _Front:
         self, request: web.Request, target: paths.Target | None, verb: str
     ) -> web.StreamResponse:
         try:
-            self._admission.admit(request, target, verb)
+            self._access.check(request, target, verb)
             return await self._answer(request, target)
         except StatusError as error:
             return _refusal(request, target, error)
@@ -182,6 +187,8 @@ class _Front:
         path = request.rel_url.raw_path.rstrip("/") or "/"
         if (review := review_kinds.by_path(path)) is not None:
             return await self._reviews.answer(request, review)
+        if cache_route.is_at(path):
+            return await cache_route.answer(request, path, self._flush)
         document = self._documents.find(request, path)
         if document is None and path != resolv_conf_route.PATH and path not in health.QUIET:
             raise no_such_path()
@@ -208,6 +215,7 @@ def _refusal(request: web.Request, target: paths.Target | None, error: StatusErr
     if error.code == 401:
         answer.headers["WWW-Authenticate"] = CHALLENGE
     if error.code == 405:
-        methods = paths.READ if target is None else paths.allowed_methods(target)
+        others = cache_route.METHODS if cache_route.is_at(request.rel_url.raw_path) else paths.READ
+        methods = others if target is None else paths.allowed_methods(target)
         answer.headers["Allow"] = ", ".join(methods)
     return answer

@@ -11,6 +11,8 @@ at most `DEEPEST` levels, so that whoever walks a body may do it recursively.
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,17 +20,18 @@ from typing import Any
 import msgspec
 from aiohttp import ClientError, http_exceptions, web
 
+from svcdns.objects.causes import type_word
 from svcdns.objects.errors import StatusError, bad_request
+from svcdns.objects.patches import check_document
 from svcdns.registry.requests import Patch
+from svcdns.system import bounded_yaml
 
-from . import protobuf, yaml_body
+from . import protobuf
 
 MAX_BODY = 3 * 1024 * 1024
 """Octets of the largest body."""
 DEEPEST = 200
 """Levels of nesting of the deepest body."""
-MOST_PATCH_OPERATIONS = 10_000
-"""Operations in one JSON patch, as in Kubernetes."""
 _THREAD_FROM = 64 * 1024
 """Octets from which YAML and protobuf, which are slow to read, are read outside the event loop."""
 
@@ -55,11 +58,18 @@ def decode_json(octets: bytes) -> Any:
 def decode_yaml(octets: bytes) -> Any:
     """Return the value of a YAML text of one document.  Raises StatusError 400."""
     try:
-        value = yaml_body.load(octets, DEEPEST)
-    except yaml_body.TooDeep:
+        text = octets.decode(json.detect_encoding(octets))
+        found = [*bounded_yaml.documents(text, bounded_yaml.Rules(DEEPEST))]
+    except bounded_yaml.TooDeep:
         raise _too_deep() from None
-    except ValueError as error:
-        raise bad_request(f"the body is not valid YAML: {error}") from None
+    except bounded_yaml.Refused as bad:
+        place = f", at line {bad.line}, column {bad.column}" if bad.line else ""
+        raise bad_request(f"the body is not valid YAML: {bad}{place}") from None
+    except UnicodeDecodeError as bad:
+        raise bad_request(f"the body is not valid YAML: {bad}") from None
+    if len(found) > 1:
+        raise bad_request("the body is not valid YAML: it has more than one document")
+    value = found[0] if found else None
     check_value(value)
     return value
 
@@ -88,6 +98,8 @@ def check_value(value: Any, path: str = "", depth: int = 0) -> None:
             check_value(inner, f"{path}[{index}]", depth + 1)
     elif isinstance(value, int) and value not in _INT64:
         raise bad_request(f"{path[:200] or 'the body'}: the number does not fit into 64 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise bad_request(f"{path[:200] or 'the body'}: {value} is no JSON number")
 
 
 DECODERS: dict[str, Callable[[bytes], Any]] = {
@@ -151,7 +163,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     else:
         value = decode(octets)
     if not isinstance(value, dict):
-        raise bad_request(f"the body is {_kind_of(value)}: an object is expected")
+        raise bad_request(f"the body is {type_word(value)}: an object is expected")
     return value
 
 
@@ -171,10 +183,7 @@ async def read_patch(request: web.Request) -> Patch:
         raise bad_request("the request has no body: a patch is expected")
     kind = PATCH_TYPES[content_type]
     document = await _decode_configuration(octets) if kind == "apply" else decode_json(octets)
-    if kind == "json":
-        _check_json_patch(document)
-    elif not isinstance(document, dict):
-        raise bad_request(f"the patch is {_kind_of(document)}: an object is expected")
+    check_document(kind, document)
     return Patch(kind, document)
 
 
@@ -188,19 +197,3 @@ async def _decode_configuration(octets: bytes) -> Any:
     if len(octets) >= _THREAD_FROM:
         return await asyncio.to_thread(decode_yaml, octets)
     return decode_yaml(octets)
-
-
-def _check_json_patch(document: Any) -> None:
-    if not isinstance(document, list):
-        raise bad_request(f"the JSON patch is {_kind_of(document)}: a list of operations is expected")
-    if len(document) > MOST_PATCH_OPERATIONS:
-        text = f"a JSON patch may have {MOST_PATCH_OPERATIONS} operations, this one has {len(document)}"
-        raise StatusError(413, "RequestEntityTooLarge", text)
-    for index, operation in enumerate(document):
-        if not isinstance(operation, dict):
-            raise bad_request(f"operation {index} of the JSON patch is {_kind_of(operation)}, not an object")
-
-
-def _kind_of(value: Any) -> str:
-    words = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
-    return words.get(type(value), "a number")

@@ -1,6 +1,6 @@
 """Where the cache lies: one folder a generation, of which the one with the highest number is current.
 
-    DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see cache.py)
+    DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see store.py)
     DATA/cache/NUMBER/made-by               layout, boot and size of the map, and what its answers are from
 
 * What is damaged, of another boot, of another layout or from other upstreams is not repaired: a
@@ -92,6 +92,14 @@ def make_generation(home: Path, map_octets: int, source: str) -> lmdb.Environmen
         env.close()
         raise
     return env
+
+
+def set_source(env: lmdb.Environment, source: str) -> None:
+    """Say where the answers of an open generation come from now.  Raises OSError."""
+    file = Path(env.path()) / _MADE_BY
+    fresh = file.with_name(_MADE_BY + ".new")
+    _write(fresh, _made_by(env.info()["map_size"], source))
+    fresh.replace(file)
 
 
 def number_of(env: lmdb.Environment) -> int:

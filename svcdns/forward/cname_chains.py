@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 
 from svcdns.cache.entry import CacheEntry
@@ -25,7 +26,7 @@ from svcdns.wire.reply import Frame, Sections, message
 from svcdns.wire.rr_names import answer_rrs, follow, uncompressed
 
 
-def continued(frame: Frame, draft: Draft, ask: Query, entry: CacheEntry, time: int) -> bytes:
+def reply_after_chain(frame: Frame, draft: Draft, query: Query, entry: CacheEntry, time: int) -> bytes:
     """Return the reply that says our chain and what a packed reply says about its last target.
 
     `draft` is one whose chain ends outside, `entry` belongs to `ask`, the question about that target;
@@ -43,7 +44,7 @@ def continued(frame: Frame, draft: Draft, ask: Query, entry: CacheEntry, time: i
     limit = frame.limit - len(opt)
     chain = _with_room(draft.chain, limit - frame.end)
     end = frame.end + sum(map(len, chain))
-    wire, at = _upstreams_message(ask.name, found.body), header.OCTETS + len(ask.name) + 4
+    wire, at = _upstreams_message(query.name, found.body), header.OCTETS + len(query.name) + 4
     missing = len(chain) < len(draft.chain)
     sections = _Sections(wire, at, draft.outside, end, 0 if missing else limit)
     answers = sections.take(found.answers, found.ttl)
@@ -56,7 +57,7 @@ def continued(frame: Frame, draft: Draft, ask: Query, entry: CacheEntry, time: i
     return message(frame, rcode | (header.AA if draft.authoritative else 0), whole, opt)
 
 
-def lead_back(draft: Draft, here: Name, targets: list[bytes], ttl: bytes, question_end: int) -> None:
+def append_cnames(draft: Draft, here: Name, targets: Sequence[bytes], ttl: bytes, question_end: int) -> None:
     """Put an upstream's CNAMEs behind our chain, from `here` up to the last of these targets.
 
     They are written anew: what else stands among them upstream says nothing about our names.
@@ -70,7 +71,7 @@ def lead_back(draft: Draft, here: Name, targets: list[bytes], ttl: bytes, questi
         here = Name(target, end - len(target), key_of_wire(target))
 
 
-def chain_targets(entry: CacheEntry, name: bytes) -> list[tuple[bytes, int]]:
+def cname_targets(entry: CacheEntry, name: bytes) -> list[tuple[bytes, int]]:
     """Return where the CNAMEs of a packed reply lead from the question's name, in order.
 
     `name` is the question's on the wire.  Each target goes with the number of RRs of the answer section

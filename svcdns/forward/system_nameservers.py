@@ -159,9 +159,9 @@ class ResolvConf:
         self._signature: Signature | None = None
         self._settled = False
         self._broken = False
-        self._told = ""
+        self._logged = ""
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """Read the file if it changed; return whether the nameservers are others now.  Never raises.
 
         After a change it is read once more the next time: two writes within one tick of the file
@@ -188,7 +188,7 @@ class ResolvConf:
         if self._broken:
             log.info("%s: lists nameservers again", self.path)
             self._broken = False
-        self._tell(listed.text)
+        self._log(listed.text)
         if taken == self.nameservers:
             return False
         log.info("%s: the nameservers to ask are %s", self.path, ", ".join(taken))
@@ -199,16 +199,16 @@ class ResolvConf:
         """Go on with the list that is in force."""
         self._broken = True
         if self.nameservers:
-            self._tell(f"{why}; still in use: {', '.join(self.nameservers)}")
+            self._log(f"{why}; still in use: {', '.join(self.nameservers)}")
         else:
-            self._tell(f"{why}; {UNTIL}")
+            self._log(f"{why}; {UNTIL}")
         return False
 
-    def _tell(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         """Log a warning, unless it was the last one."""
-        if text and text != self._told:
+        if text and text != self._logged:
             log.warning("%s: %s", self.path, text)
-        self._told = text
+        self._logged = text
 
 
 def _open(path: str, flags: int) -> int:

@@ -130,7 +130,7 @@ class Worker:
         """Copy them once a second, until cancelled; and see whether the cache was made anew."""
         while True:
             if self._cache is not None:
-                self._cache.look_again()
+                self._cache.refresh()
             await asyncio.sleep(PUBLISH_SECONDS)
             self.publish_counters()
 

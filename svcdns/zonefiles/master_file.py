@@ -171,7 +171,7 @@ class _Lines(dns.tokenizer.Tokenizer):
 
 
 class _Origin(dns.transaction.TransactionManager):
-    """Tells dnspython's reader that any name may come: it would skip those outside a zone silently."""
+    """Lets dnspython's reader take any name: it would skip those outside a zone silently."""
 
     def origin_information(self) -> tuple[dns.name.Name | None, bool, dns.name.Name | None]:
         return dns.name.root, False, dns.name.root

@@ -12,7 +12,7 @@ from typing import Any
 import dns.asyncquery
 import dns.message
 import dns.rdatatype
-from cluster_world import Reply, reply_to
+from behaviour.cluster_harness import Reply, reply_to
 
 from svcdns.config.sections import AclConfig
 from svcdns.dns.access import Access, Rights

@@ -11,12 +11,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from page import block, put
-from resolving import NO_SUCH_NAME, OUTSIDE, OUTSIDE_ADDRESS, SEARCH, Client, Network, Upstream, dns_options
-from running import GUARD_SECONDS, SOURCE, RunningServer
-from running_container import Podman, RunningContainer
+from container.page import block, put
+from container.resolving import (
+    NO_SUCH_NAME,
+    OUTSIDE,
+    OUTSIDE_ADDRESS,
+    SEARCH,
+    Client,
+    Network,
+    Upstream,
+    dns_options,
+)
+from container.running_container import Podman, RunningContainer
+from toolbox.running_server import SOURCE, RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
-pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
+pytestmark = [
+    pytest.mark.timeout(900),  # the first test makes the image, and on a new machine its base
+    pytest.mark.xdist_group("podman"),  # which is made once
+]
 
 WEB = ["10.96.0.10"]
 EXPECTED: dict[str, list[str] | str] = {

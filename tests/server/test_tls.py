@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import GUARD_SECONDS, SOURCE, Reply, RunningServer, wait_for
-from running_kubectl import Kubectl, find_kubectl
+from toolbox.builders import headless
+from toolbox.running_kubectl import Kubectl, find_kubectl
+from toolbox.running_server import SOURCE, Reply, RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.cli.certificates import make_ca, make_client
 
@@ -131,10 +133,6 @@ def api(server: RunningServer, certs: Path) -> Api:
     return Api(server, certs)
 
 
-def service(name: str) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "spec": {"clusterIP": "None"}}
-
-
 # Who it is
 
 
@@ -146,18 +144,18 @@ def test_without_credentials_there_is_nothing_but_health(api: Api) -> None:
 
 
 def test_a_token_opens_its_namespace(api: Api, tokens: dict[str, str]) -> None:
-    assert api.ask("POST", SERVICES, service("by-token"), token=tokens["ci"]).status == 201
+    assert api.ask("POST", SERVICES, headless("by-token"), token=tokens["ci"]).status == 201
     assert api.ask("GET", "/api/v1/services", token=tokens["ci"]).status == 403
     assert api.ask("GET", "/metrics", token=tokens["ci"]).status == 403
     assert api.ask("GET", "/metrics", token=tokens["watcher"]).status == 200
-    assert api.ask("POST", SERVICES, service("x"), token=tokens["watcher"]).status == 403
+    assert api.ask("POST", SERVICES, headless("x"), token=tokens["watcher"]).status == 403
 
 
 def test_a_client_certificate_opens_what_its_groups_are_granted(api: Api) -> None:
     assert (
         api.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}}, client="client").status == 201
     )
-    assert api.ask("POST", SERVICES, service("by-dev"), client="dev").status == 201
+    assert api.ask("POST", SERVICES, headless("by-dev"), client="dev").status == 201
     assert api.ask("GET", "/api/v1/namespaces/shop/services", client="dev").status == 403
     refused = api.ask("GET", SERVICES, client="nobody")
     assert refused.status == 403
@@ -260,7 +258,7 @@ def configured(kubectl: Kubectl, *arguments: object, stdin: str = "", **environ:
 def test_kubectl_with_a_token(kubectl: Kubectl, api: Api, certs: Path, tokens: dict[str, str]) -> None:
     config = ["--server", f"https://{api.address}", "--ca", certs / "ca.crt", "--namespace", "default"]
     configured(kubectl, *config, "--token", "-", stdin=tokens["ci"] + "\n")
-    body = {"apiVersion": "v1", "kind": "Service", **service("by-kubectl")}
+    body = headless("by-kubectl")
     assert kubectl.apply(body) == "service/by-kubectl created\n"
     assert kubectl("get", "svc", "by-kubectl", "-o", "name") == "service/by-kubectl\n"
     assert "Username   ci\n" in kubectl("auth", "whoami").replace("Username    ", "Username   ")
@@ -382,14 +380,14 @@ def test_a_revoked_token_is_refused_at_once_on_an_open_connection(
     assert api.ask("GET", SERVICES, token=token, over=kept).status == 401
     token = done("token", "create", "--file", certs / "tokens", "--name", "ci", "--role", "view")
     assert api.ask("GET", SERVICES, token=token, over=kept).status == 200
-    assert api.ask("POST", SERVICES, service("x"), token=token, over=kept).status == 403
+    assert api.ask("POST", SERVICES, headless("x"), token=token, over=kept).status == 403
 
 
 def test_tokens_work_over_plain_http_on_loopback(tmp_path: Path) -> None:
     token = done("token", "create", "--file", tmp_path / "tokens", "--name", "ci", "--role", "edit")
     with RunningServer(workers=1, config=f'[api]\ntokens = "{tmp_path}/tokens"\n') as server:
         assert server.get(SERVICES).status == 401
-        reply = server.request("POST", SERVICES, service("x"), headers={"Authorization": f"Bearer {token}"})
+        reply = server.request("POST", SERVICES, headless("x"), headers={"Authorization": f"Bearer {token}"})
         assert reply.status == 201
         assert server.request("GET", SERVICES, headers={"Host": "evil.example"}).status == 401
 

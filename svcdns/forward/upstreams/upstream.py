@@ -72,7 +72,7 @@ class Upstream(Protocol):
         """How many messages from it (or in its name) were no reply to what was asked."""
         ...
 
-    async def exchange(self, ask: Query, seconds: float) -> Response:
+    async def exchange(self, query: Query, seconds: float) -> Response:
         """Ask once and return the reply, whatever its rcode.  Raises NoReply, after `seconds` at most."""
         ...
 
@@ -99,13 +99,13 @@ async def connect(
     return reader, writer
 
 
-class EdnsHabit:
+class EdnsFallback:
     """Whether an upstream is asked with EDNS: it is, until it refuses."""
 
     def __init__(self) -> None:
         self._without_until = 0.0
 
-    async def ask(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
+    async def exchange(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
         """Return the reply of `once`, which is told whether to use EDNS and may raise EdnsRefused."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._without_until:
@@ -114,13 +114,13 @@ class EdnsHabit:
             return await once(True)
         except EdnsRefused as refused:
             seconds = DOUBTED_SECONDS if refused.doubted else WITHOUT_EDNS_SECONDS
-            received = await once(False)
-        if received.rcode not in _REFUSALS:
+            response = await once(False)
+        if response.rcode not in _REFUSALS:
             self._without_until = loop.time() + seconds
-        return received
+        return response
 
 
-def edns_refusal(wire: bytes, ask: Query, ident: int) -> EdnsRefused | None:
+def edns_refusal(wire: bytes, query: Query, ident: int) -> EdnsRefused | None:
     """Return what to raise if this is how a server that knows no OPT replies to a query with one.
 
     Such a server may send the header alone; then only the ID, and where it came from, say that it replies
@@ -136,12 +136,12 @@ def edns_refusal(wire: bytes, ask: Query, ident: int) -> EdnsRefused | None:
         return None
     if len(wire) == header.OCTETS:
         return EdnsRefused(doubted=True)
-    name = ask.name or wire_of_key(ask.key)
+    name = query.name or wire_of_key(query.key)
     end = header.OCTETS + len(name)
     is_ours = (
         wire[4:6] == b"\0\1"
         and wire[header.OCTETS : end].lower() == name.lower()
-        and wire[end : end + 4] == ask.rrtype.to_bytes(2) + codes.IN.to_bytes(2)
+        and wire[end : end + 4] == query.rrtype.to_bytes(2) + codes.IN.to_bytes(2)
     )
     return EdnsRefused(doubted=False) if is_ours else None
 

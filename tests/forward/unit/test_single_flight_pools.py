@@ -1,0 +1,84 @@
+"""Which pool a flight goes to: DS is the parent's to say, all else is asked where the name is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import dns.rdatatype
+import pytest
+from forward.unit.single_flight_harness import (
+    CONFIG,
+    SingleFlightHarness,
+    Upstreams,
+    ask_for,
+    name_of,
+    single_flight_over,
+)
+from toolbox.waiting import until
+
+from svcdns.forward.single_flight import Resolution, SingleFlight
+from svcdns.wire.key import key_of
+
+CORP = key_of("corp.example")
+DS = int(dns.rdatatype.DS)
+
+
+@pytest.fixture
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SingleFlightHarness]:
+    with single_flight_over(tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("name", "rrtype", "of_corp"),
+    [
+        ("corp.example", "DS", False),
+        ("CORP.example", "DS", False),
+        ("x.corp.example", "DS", True),
+        ("x.x.corp.example", "DS", True),
+        ("corp.example", "DNSKEY", True),
+        ("corp.example", "A", True),
+        ("x.corp.example", "A", True),
+        ("example", "DS", False),
+        (".", "DS", False),
+    ],
+)
+def test_ds_is_asked_for_above(harness: SingleFlightHarness, name: str, rrtype: str, of_corp: bool) -> None:
+    corp, others = Upstreams(), Upstreams()
+
+    async def test() -> None:
+        flights = SingleFlight(lambda key: corp if key.startswith(CORP) else others, harness.cache, CONFIG)
+        landed: list[Resolution] = []
+        flights.resolve(ask_for(name, rrtype), landed.append)
+        await until(lambda: corp.asked or others.asked)
+        (asked,) = (corp if of_corp else others).asked
+        assert (name_of(asked), asked.rrtype) == (name, dns.rdatatype.from_text(rrtype))
+        await flights.stop(0)
+        assert len(landed) == 1
+
+    asyncio.run(test())
+
+
+def test_whether_there_is_a_pool_depends_on_the_type(harness: SingleFlightHarness) -> None:
+    flights = SingleFlight(lambda key: Upstreams() if key.startswith(CORP) else None, harness.cache, CONFIG)
+    assert flights.has_pool(CORP, 1)
+    assert not flights.has_pool(CORP, DS)
+    assert flights.has_pool(key_of("x.corp.example"), DS)
+    assert not flights.has_pool(b"", DS)
+
+
+def test_a_question_is_under_way_whatever_its_flags(harness: SingleFlightHarness) -> None:
+    async def test() -> None:
+        ask = ask_for("www.example.com", do=True, cd=True)
+        assert not harness.flights.is_under_way(ask.key, ask.rrtype)
+        landed = harness.join(ask)
+        assert harness.flights.is_under_way(ask.key, ask.rrtype)
+        assert not harness.flights.is_under_way(ask.key, DS)
+        assert not harness.flights.is_under_way(key_of("example.com"), ask.rrtype)
+        await harness.upstreams.answer()
+        await landed
+        assert not harness.flights.is_under_way(ask.key, ask.rrtype)
+
+    asyncio.run(test())
