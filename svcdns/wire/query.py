@@ -54,3 +54,10 @@ def encode_query(query: Query, ident: int, *, edns: bool = True, padded: bool = 
         return message + _OPT[query.do]
     least = len(message) + len(_OPT[0]) + len(padding(0))
     return message + opt(UDP_SIZE, query.do, options=padding(-least % _BLOCK))
+
+
+def is_same_question(asked: bytes, ours: bytes) -> bool:
+    """Say whether two questions (name, type, class) are equal but for the letter case of the name."""
+    # Octets of length are below "A" and pointers above "z", so that lower() changes letters only.
+    tail = -header.TYPE_CLASS.size
+    return asked == ours or (asked[:tail].lower() == ours[:tail].lower() and asked[tail:] == ours[tail:])

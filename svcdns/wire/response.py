@@ -29,7 +29,7 @@ from struct import Struct, error
 from . import codes, header
 from .edns import EMPTY_OPT_OCTETS, OPTION, options_well_formed
 from .name import BadName, check_name
-from .query import Query
+from .query import Query, is_same_question
 from .rr_names import NAPTR, REFUSED, SHAPE, TEXTS, answer_rrs, follow
 
 _read_header = Struct(">HHHHHH").unpack_from
@@ -170,7 +170,7 @@ def _check_question(wire: bytes, query: Query, ident: int | None) -> tuple[int, 
         raise Garbage("the ID is another one")
     question = query.question
     end = header.OCTETS + len(question)
-    if questions != 1 or not _is_same(wire[header.OCTETS : end], question):
+    if questions != 1 or not is_same_question(wire[header.OCTETS : end], question):
         raise Garbage("the question is another one")
     return flags, end, answers, authorities, additionals
 
@@ -253,13 +253,6 @@ def _walk(wire: bytes, end: int, counts: tuple[int, int, int], asked: int) -> _W
     if at != size:
         raise Garbage("octets behind the last RR")
     return answered, elsewhere, ttls, ttl_at, not_ttls, soa_end, opt
-
-
-def _is_same(asked: bytes, ours: bytes) -> bool:
-    """Say whether two questions (name, type, class) are equal but for the letter case of the name."""
-    # Octets of length are below "A" and pointers above "z", so that lower() changes letters only.
-    tail = -header.TYPE_CLASS.size
-    return asked == ours or (asked[:tail].lower() == ours[:tail].lower() and asked[tail:] == ours[tail:])
 
 
 def _lifetime(rcode: int, answered: bool, ttls: list[int], minimum: int | None) -> int | None:

@@ -15,8 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from svcdns.wire import codes, header
-from svcdns.wire.key import wire_of_key
-from svcdns.wire.query import Query
+from svcdns.wire.query import Query, is_same_question
 from svcdns.wire.response import Response
 
 WITHOUT_EDNS_SECONDS = 300.0
@@ -126,23 +125,16 @@ def edns_refusal(wire: bytes, query: Query, ident: int) -> EdnsRefused | None:
     Such a server may send the header alone; then only the ID, and where it came from, say that it replies
     to ours, and that is not remembered for long.  Where it has a question, it has to be ours.
     """
-    if (
-        len(wire) < header.OCTETS
-        or wire[3] & 15 not in _REFUSALS
-        or wire[2] & 0xF8 != 0x80
-        or wire[10:12] != b"\0\0"
-        or int.from_bytes(wire[:2]) != ident
-    ):
+    if len(wire) < header.OCTETS:
+        return None
+    got, flags, questions, _, _, additionals = header.HEADER.unpack_from(wire)
+    is_reply = flags & (header.QR | header.OPCODE) == header.QR and int.from_bytes(got) == ident
+    if not is_reply or flags & header.RCODE not in _REFUSALS or additionals:
         return None
     if len(wire) == header.OCTETS:
         return EdnsRefused(doubted=True)
-    name = query.name or wire_of_key(query.key)
-    end = header.OCTETS + len(name)
-    is_ours = (
-        wire[4:6] == b"\0\1"
-        and wire[header.OCTETS : end].lower() == name.lower()
-        and wire[end : end + 4] == query.rrtype.to_bytes(2) + codes.IN.to_bytes(2)
-    )
+    ours = query.question
+    is_ours = questions == 1 and is_same_question(wire[header.OCTETS : header.OCTETS + len(ours)], ours)
     return EdnsRefused(doubted=False) if is_ours else None
 
 
