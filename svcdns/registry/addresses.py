@@ -1,12 +1,11 @@
-"""Giving Services their cluster IPs, node ports and load balancer addresses, never twice.
+"""Allocation: cluster IPs, node ports and load balancer addresses of Services, none of them twice.
 
     "ip" family address -> namespace NUL service      a cluster IP
     "lb" family address -> namespace NUL service      a load balancer's address
     "np" port u16       -> namespace NUL service      a node port (all protocols of one Service)
     "at" what           -> the number given out last  the cursor of each range
 
-Everything happens inside the write's transaction: a write that fails gives nothing out and leaks
-nothing.  https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/
+Everything happens inside the write's transaction: a write that fails allocates nothing.  https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ FULL = 507
 
 
 def allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-    """Fill in all that a Service is to be given and give back what it no longer has.
+    """Allocate what a Service needs and release what it no longer needs.
 
     Raises StatusError: 422 with a cause for each address or port that can't be had, 507 where a
     range is full.
@@ -64,7 +63,7 @@ def _allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str
 
 
 def release(write: WriteTransaction, service: dict[str, Any]) -> None:
-    """Give back all that a Service has."""
+    """Release all that a Service has."""
     for key in _held(service):
         write.txn.delete(key, db=write.tables.allocations)
 

@@ -1,8 +1,9 @@
-"""Stored answers know what made them: building them anew when the rules or the settings have changed.
+"""The two tables of answers, a and b: building the other one when the rules or the settings have changed.
 
-`meta` holds `layout` (binary format), `rules` (see settings.RULES) and `settings` (fingerprint).  On a
-difference at start the other table of answers is filled from the objects in small transactions, and one
-small transaction switches to it; until then the old one answers.  Interrupted, it begins again.
+`meta` holds the layout (binary format) and what made the answers: the rules (settings.RULES) and a
+fingerprint of the settings.  On a difference at start the other table is filled from the objects in small
+transactions, and one small transaction switches to it; until then the old one answers.  Interrupted, it
+begins again.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class NewerLayout(Exception):
 
 
 def check_layout(store: Store) -> None:
-    """Refuse data of a newer layout; note ours where there is none."""
+    """Refuse data of a newer layout; store ours.  Raises NewerLayout."""
     with store.env.begin(write=True) as txn:
         stored = txn.get(_LAYOUT, db=store.tables.meta)
         if stored is not None and int.from_bytes(stored) > LAYOUT:
@@ -66,7 +67,7 @@ def bring_up_to_date(store: Store, settings: Settings) -> bool:
 
 
 def set_loaded(store: Store) -> None:
-    """Note that manifests and zone files are in: from now on unknown names are NXDOMAIN."""
+    """Store that manifests and zone files are in: from now on unknown names are NXDOMAIN."""
     with store.env.begin(write=True) as txn:
         serving = _serving(store, txn)
         if serving is not None and not serving.loaded:

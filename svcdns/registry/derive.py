@@ -1,4 +1,4 @@
-"""The apply half of a write: everything that follows from a changed object.
+"""The derive half of a write: everything that follows from a changed object.
 
 Deterministic: no clock, no randomness, no choice that is not written down in the objects themselves,
 so that any replica that applies the same changes in the same order comes to the same answers.

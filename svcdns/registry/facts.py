@@ -85,13 +85,13 @@ def service_ttl(write: WriteTransaction, service: Mapping[str, Any]) -> int:
 
 
 def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Bring the cluster IP's PTRs in line; where all endpoints' bytes change with the Service, those too."""
+    """Update the PTRs of the cluster IPs; and all endpoint rows where their bytes follow from the change."""
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     visible = is_visible(write, namespace)
     before = _vip_rows(write, old) if old is not None else {}
     after = _vip_rows(write, new) if new is not None and visible else {}
-    _bring(write, "addresses", before, after)
+    _update_rows(write, "addresses", before, after)
     if _endpoint_basis(write, old) != _endpoint_basis(write, new):
         refresh_endpoints(write, namespace, name, new if visible else None)
     write.touched.services.add((namespace, name))
@@ -119,7 +119,7 @@ def _vip_rows(write: WriteTransaction, service: dict[str, Any]) -> dict[bytes, b
 def refresh_endpoints(
     write: WriteTransaction, namespace: str, name: str, service: dict[str, Any] | None
 ) -> None:
-    """Make all endpoint rows of a Service anew; None takes them away."""
+    """Rebuild all endpoint rows of a Service; None removes them."""
     before = dict(listed(write.txn, write.tables.endpoints, joined(namespace, name)))
     stale = {key: b"" for row in before for key in _address_keys(row)}
     after: dict[bytes, bytes] = {}
@@ -130,13 +130,13 @@ def refresh_endpoints(
             found = write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode())
             if found is not None:
                 _rows_of(write, service, found, found.get("endpoints") or [], after, pointers)
-    _bring(write, "addresses", stale, pointers)
-    _bring(write, "endpoints", before, after)
+    _update_rows(write, "addresses", stale, pointers)
+    _update_rows(write, "endpoints", before, after)
     write.touched.services.add((namespace, name))
 
 
 def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Bring endpoint rows in line with a slice; only endpoints that differ are packed."""
+    """Update endpoint rows to a changed slice; only endpoints that differ are packed."""
     namespace = present(old, new)["metadata"]["namespace"]
     same_basis = old is not None and new is not None and _slice_basis(old) == _slice_basis(new)
     gone = _endpoints_by_json(old)
@@ -162,8 +162,8 @@ def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict
             before_rows.pop(key, None)
             for pointer in _address_keys(key):
                 before_pointers.pop(pointer, None)
-    _bring(write, "addresses", before_pointers, after_pointers)
-    if _bring(write, "endpoints", before_rows, after_rows):
+    _update_rows(write, "addresses", before_pointers, after_pointers)
+    if _update_rows(write, "endpoints", before_rows, after_rows):
         for which in (old, new):
             name = _service_name(which)
             if name:
@@ -171,7 +171,7 @@ def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict
 
 
 def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Note which addresses a Pod has, for A-B-C-D.NS.pod (E3)."""
+    """Store which addresses a Pod has, for A-B-C-D.NS.pod (E3)."""
     before = _pod_rows(old)
     after = _pod_rows(new) if new is not None and is_visible(write, new["metadata"]["namespace"]) else {}
     for key, value in _difference(before, after):
@@ -305,10 +305,10 @@ def _difference(
     yield from after.items()
 
 
-def _bring(
+def _update_rows(
     write: WriteTransaction, table: str, before: dict[bytes, bytes], after: dict[bytes, bytes]
 ) -> bool:
-    """Bring rows from one state to another and touch the names that follow from those that changed."""
+    """Change rows from one state to another; touch the names that follow from those that changed."""
     changed = False
     for key, value in _difference(before, after):
         if not put_or_delete(write.txn, getattr(write.tables, table), key, value):

@@ -57,7 +57,7 @@ class Registry:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Bring the stored answers up to date, make the first namespaces, take up what was under way.
+        """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
 
         Raises answer_tables.NewerLayout for data of a newer svcdns.
         """
@@ -72,7 +72,7 @@ class Registry:
         self._resume()
 
     async def set_loaded(self) -> None:
-        """Note that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
+        """Store that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
         await asyncio.to_thread(answer_tables.set_loaded, self.store)
 
     async def stop(self) -> None:
@@ -250,7 +250,7 @@ class Registry:
             return None
 
     def _after_delete(self, kind: Kind, obj: dict[str, Any]) -> None:
-        """See to what a deletion leaves for later: a Pod's grace period, the rest of a namespace."""
+        """Start what a deletion leaves for later: the end of a Pod's grace period, emptying a namespace."""
         metadata = obj["metadata"]
         if kind is POD and metadata.get("deletionTimestamp"):
             self._schedule_removal(metadata)
@@ -258,7 +258,7 @@ class Registry:
             self._run(self._empty(metadata["name"]))
 
     def _resume(self) -> None:
-        """Take up after a restart what had been begun."""
+        """Go on with the deletions that a restart interrupted."""
         for octets in self.page(POD, "", Selection()).items:
             metadata = decode(octets)["metadata"]
             if metadata.get("deletionTimestamp"):

@@ -42,7 +42,7 @@ _decode_row = msgspec.msgpack.Decoder(SliceRow).decode
 
 
 def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Bring the generated slices of a Service in line after it was written or deleted."""
+    """Update the generated slices of a Service that was written or deleted."""
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     _index_selector(write, namespace, name, _selector(old), _selector(new))
@@ -62,7 +62,7 @@ def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: di
 
 
 def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Bring the slices of all Services that select a Pod, or selected it, in line."""
+    """Update the slices of all Services that select a Pod, or selected it before."""
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     before, after = _labels(old), _labels(new)
@@ -80,7 +80,7 @@ def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[s
 
 
 def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Note a slice (generated or a user's own) under its Service, and what its endpoints give."""
+    """Index a slice (generated or a user's own) under its Service, and update the facts of its endpoints."""
     for state in (old, new):
         if state is None:
             continue

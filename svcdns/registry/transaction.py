@@ -1,8 +1,8 @@
-"""One write in progress: its transaction, what it changed, and which names have to be made anew.
+"""One write in progress: its transaction, what it changed, and which names have to be rebuilt.
 
-`WriteTransaction` is handed down the write path.  The accept half (`accept`, `addresses`) puts objects and
-allocations through it; the apply half (`slices`, `facts`) adds what follows from them and notes the
-touched names in `Touched`; `answers` rebuilds those once for all writes of a commit.
+`WriteTransaction` goes down the write path.  The accept half (`accept`, `addresses`) puts objects and
+allocations through it; the derive half (`slices`, `facts`) adds what follows from them and collects the
+touched names in `Touched`; `dns_rows` rebuilds those once for all writes of a commit.
 """
 
 from __future__ import annotations

@@ -23,9 +23,10 @@ import lmdb
 from svcdns.dns.answer import Answerer
 from svcdns.dns.no_reply import Answer
 from svcdns.dns.stats import UDP, Stats
-from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
+from svcdns.names.packed import APEX, NEGATIVE_SOA, RRset, pack_row
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import SERVING, Serving, Snapshots, Zone, encode_serving
+from svcdns.wire.header import QUESTION_NAME
 from svcdns.wire.key import key_of, wire_of
 
 Z = "cluster.local"
@@ -33,7 +34,7 @@ TTL = 5
 
 
 @cache
-def rr(rrtype: str, text: str, ttl: int = TTL, owner: bytes = POINTER) -> bytes:
+def rr(rrtype: str, text: str, ttl: int = TTL, owner: bytes = QUESTION_NAME) -> bytes:
     """Return a stored RR from its RDATA in presentation format."""
     rdtype = dns.rdatatype.from_text(rrtype)
     rdata = dns.rdata.from_text(

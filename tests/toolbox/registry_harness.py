@@ -14,11 +14,11 @@ from dnslib.dns import QTYPE
 from dnslib.label import DNSBuffer
 
 from svcdns.config.sections import Config
-from svcdns.names.packed import find, wire_of_key
+from svcdns.names.packed import find
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import Snapshots
-from svcdns.wire.key import key_of
+from svcdns.wire.key import key_of, wire_of_key
 
 
 class RegistryHarness:
