@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toolbox.running_server import SOURCE
+from toolbox.running_server import SOURCE, svcdns
 
 from svcdns.cli import certificates
 from svcdns.config.load import load, of_spelt, spelt_options
@@ -307,17 +307,6 @@ def test_no_zone_and_no_acl_does_more_than_be_refused(zones: object, names: list
 
 
 # check and serve
-
-
-def svcdns(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "svcdns", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd,
-        env={"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin"},
-    )
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
