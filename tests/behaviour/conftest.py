@@ -55,7 +55,7 @@ def upstream(need: Callable[..., str]) -> Iterator[Unbound]:
 @pytest.fixture
 def forward_to(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ForwardingClusterHarness]]:
     """Return a function that makes a world for one test: `forward_to(["127.0.0.1:5300"], *objects)`."""
-    yield from _forwarding_clusters(tmp_path_factory)
+    yield from _forwarding(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +63,10 @@ def forward_all_to(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., ForwardingClusterHarness]]:
     """Return the same for a world for all tests of a module, which none of them may change."""
-    yield from _forwarding_clusters(tmp_path_factory)
+    yield from _forwarding(tmp_path_factory)
 
 
-def _forwarding_clusters(
+def _forwarding(
     factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., ForwardingClusterHarness]]:
     made: list[ForwardingClusterHarness] = []

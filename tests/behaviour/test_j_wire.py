@@ -1,6 +1,6 @@
 """Rows J: sizes, EDNS, classes, zones, and messages that are no questions.
 
-Everything malformed stands in tests/dns/test_wire.py; here is what a client sees of each row.
+Everything malformed stands in tests/dns/test_headers_and_sizes.py; here is what a client sees of each row.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import Any
 import dns.message
 import dns.rcode
 from toolbox.answerer_harness import AnswererHarness, Z, rrset
-from toolbox.tcp_streams import connect, framed, query, reply_from, run
-from toolbox.waiting import until
+from toolbox.tcp_streams import connect, framed, query, reply_from
+from toolbox.waiting import run, until
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener

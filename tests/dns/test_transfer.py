@@ -21,8 +21,8 @@ import dns.xfr
 import dns.zone
 import pytest
 from toolbox.answerer_harness import AnswererHarness, Z, glue, rrset
-from toolbox.tcp_streams import connect, framed, query, reply_from, run
-from toolbox.waiting import until
+from toolbox.tcp_streams import connect, framed, query, reply_from
+from toolbox.waiting import run, until
 
 from svcdns.config.sections import AclConfig
 from svcdns.dns import stats

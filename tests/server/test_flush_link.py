@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from toolbox.waiting import GUARD_SECONDS, run
 
 from svcdns.objects.errors import StatusError
 from svcdns.server.flush_link import FlushClient, FlushServer
 from svcdns.server.sockets import link
-
-GUARD_SECONDS = 60.0
 
 Link = tuple[socket.socket, socket.socket]
 
@@ -59,13 +58,6 @@ def client_of(ends: Link | None, *, lives: bool = True, seconds: float = GUARD_S
     return FlushClient(ends[0] if ends else None, lambda: lives, seconds)
 
 
-def run(work: Callable[[], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        await asyncio.wait_for(work(), GUARD_SECONDS)
-
-    asyncio.run(whole())
-
-
 async def refused(client: FlushClient) -> tuple[int, str]:
     with pytest.raises(StatusError) as caught:
         await client.flush(b"")
@@ -80,7 +72,7 @@ def test_each_who_asks_hears_of_their_own(ends: Link) -> None:
             assert await asyncio.gather(*map(client.flush, prefixes)) == list(map(len, prefixes))
             assert cache.flushed == prefixes
 
-    run(work)
+    run(work())
 
 
 def test_who_can_be_asked_at_all(ends: Link) -> None:
@@ -96,7 +88,7 @@ def test_who_can_be_asked_at_all(ends: Link) -> None:
             "the forwarder did not answer within 0.05 s",
         )
 
-    run(work)
+    run(work())
 
 
 def test_a_cache_that_fails_is_told_of_and_ends_nothing(ends: Link) -> None:
@@ -108,7 +100,7 @@ def test_a_cache_that_fails_is_told_of_and_ends_nothing(ends: Link) -> None:
             cache.error = None
             assert await client.flush(b"x") == 1
 
-    run(work)
+    run(work())
 
 
 def test_what_was_asked_of_a_forwarder_that_died_is_for_the_next(ends: Link) -> None:
@@ -119,7 +111,7 @@ def test_what_was_asked_of_a_forwarder_that_died_is_for_the_next(ends: Link) -> 
         async with serving(ends, cache):
             assert await asking == 1
 
-    run(work)
+    run(work())
 
 
 def test_what_nobody_waits_for_any_more_is_not_done(ends: Link) -> None:
@@ -130,7 +122,7 @@ def test_what_nobody_waits_for_any_more_is_not_done(ends: Link) -> None:
             assert await client_of(ends).flush(b"new") == 3
         assert cache.flushed == [b"new"]
 
-    run(work)
+    run(work())
 
 
 def test_a_reply_to_a_former_writer_is_left(ends: Link) -> None:
@@ -145,7 +137,7 @@ def test_a_reply_to_a_former_writer_is_left(ends: Link) -> None:
             assert await client_of(ends).flush(b"x") == 1
         assert cache.flushed == [b"former", b"x"]
 
-    run(work)
+    run(work())
 
 
 @pytest.mark.parametrize("octets", [b"\xc1", b"garbage", b"\x90", b"x" * 5000])
@@ -157,7 +149,7 @@ def test_garbage_in_the_link_ends_nothing(ends: Link, octets: bytes) -> None:
             ends[1].send(octets)
             assert await client.flush(b"x") == 1
 
-    run(work)
+    run(work())
 
 
 def test_a_link_that_is_full_is_a_refusal(ends: Link) -> None:
@@ -168,7 +160,7 @@ def test_a_link_that_is_full_is_a_refusal(ends: Link) -> None:
                 ends[0].send(b"x" * 1000)
         assert await refused(client_of(ends)) == (503, "too many others wait for it")
 
-    run(work)
+    run(work())
 
 
 def test_an_end_waits_for_nothing(ends: Link) -> None:
@@ -181,4 +173,4 @@ def test_an_end_waits_for_nothing(ends: Link) -> None:
         assert (await asking)[0] == 503
         assert cache.flushed == []
 
-    run(work)
+    run(work())

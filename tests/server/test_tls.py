@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from typing import Any
 import pytest
 from toolbox.builders import headless
 from toolbox.running_kubectl import Kubectl, find_kubectl
-from toolbox.running_server import SOURCE, Reply, RunningServer
+from toolbox.running_server import Reply, RunningServer, svcdns
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.cli.certificates import make_ca, make_client
@@ -36,18 +33,6 @@ group = "developers"
 role = "edit"
 namespaces = ["default"]
 """
-
-
-def svcdns(*arguments: object, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SVCDNS_")}
-    return subprocess.run(
-        [sys.executable, "-m", "svcdns", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**inherited, "PYTHONPATH": str(SOURCE), **environ},
-    )
 
 
 def done(*arguments: object, stdin: str = "", **environ: str) -> str:

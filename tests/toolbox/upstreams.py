@@ -27,7 +27,6 @@ import ssl
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from toolbox.waiting import wait_for
@@ -145,9 +144,7 @@ class _Daemon:
         self._folder.cleanup()
         raise AssertionError(f"{self.program} doesn't start:\n{text}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         self._folder.cleanup()
 

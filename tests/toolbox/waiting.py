@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 GUARD_SECONDS = 60.0
 """Against hanging only: no test is about how long something takes."""
@@ -29,3 +29,12 @@ async def until(condition: Callable[[], T], what: str = "condition", seconds: fl
         assert time.monotonic() < deadline, f"gave up waiting for {what}"
         await asyncio.sleep(0.001)
     return value
+
+
+def run(work: Coroutine[Any, Any, T], seconds: float = GUARD_SECONDS) -> T:
+    """Run it in a loop of its own."""
+
+    async def guarded() -> T:
+        return await asyncio.wait_for(work, seconds)
+
+    return asyncio.run(guarded())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import socket
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from dns.name import from_text
@@ -119,7 +118,5 @@ class Witness:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

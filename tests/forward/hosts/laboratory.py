@@ -25,7 +25,6 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from toolbox.waiting import wait_for
@@ -126,9 +125,7 @@ class Laboratory:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def host(self, *, ndots: int, nameserver: str = "", options: str = "") -> Host:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -17,7 +16,7 @@ import pytest
 from forward.unit.single_flight_harness import SingleFlightHarness, single_flight_over
 from toolbox.answerer_harness import AnswererHarness, Z, fill
 from toolbox.cached_replies import ede_of
-from toolbox.waiting import GUARD_SECONDS, until
+from toolbox.waiting import until
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
@@ -140,13 +139,6 @@ async def working(harness: ForwarderHarness, **changed: Any) -> AsyncIterator[No
         harness.forwarder.stop()
         await harness.single_flight.flights.stop(0)
     harness.assert_idle()
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(work, GUARD_SECONDS)
-
-    asyncio.run(guarded())
 
 
 def errors(reply: dns.message.Message) -> tuple[str, list[int]]:

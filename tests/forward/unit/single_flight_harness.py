@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import dns.message
 import dns.rdatatype
 import pytest
-from toolbox.cached_replies import SOA, Records, received
+from toolbox.cached_replies import SOA, Records, asking, received
 from toolbox.waiting import GUARD_SECONDS, until
 
+from svcdns.cache import entry
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig
 from svcdns.forward import single_flight as single_flight_module
@@ -29,6 +31,18 @@ CONFIG = CacheConfig(octets=1 << 20, max_ttl=1000, max_negative_ttl=100, stale=5
 
 def ask_for(name: str, rrtype: str = "A", *, do: bool = False, cd: bool = False) -> Query:
     return Query(key_of(name), int(dns.rdatatype.from_text(rrtype)), do, cd, wire_of(name))
+
+
+WWW = ask_for("www.example.com")
+
+
+def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
+    """Return what a client reads in what has landed."""
+    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name=name)), one_rr_per_rrset=True)
+
+
+def data(reply: dns.message.Message) -> list[str]:
+    return [str(rrset[0]) for rrset in reply.answer]
 
 
 def name_of(ask: Query) -> str:

@@ -5,22 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine
 from functools import partial
-from typing import Any
+
+from toolbox.waiting import run
 
 from svcdns.forward.upstreams.datagram_poller import DatagramPoller
 
 HANG = 30.0
 MANY = 600
 """More than are called for at once."""
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(work, HANG)
-
-    asyncio.run(guarded())
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

@@ -35,14 +35,6 @@ Ends = tuple[socket.socket, socket.socket]
 """The worker's and the forwarder's."""
 
 
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    made = link()
-    yield made
-    for end in made:
-        end.close()
-
-
 @pytest.fixture(scope="module")
 def shared_ends() -> Iterator[Ends]:
     made = link()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 from time import monotonic
 
 import dns.flags
@@ -19,15 +17,13 @@ from forward.unit.forwarder_harness import (
     ForwarderHarness,
     bound,
     errors,
-    forwarder_in,
     question,
-    run,
     working,
 )
 from forward.unit.single_flight_harness import ask_for, nxdomain
 from toolbox.answerer_harness import TTL, Z, rrset
 from toolbox.cached_replies import SOA, texts
-from toolbox.waiting import GUARD_SECONDS
+from toolbox.waiting import GUARD_SECONDS, run
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, send
@@ -36,13 +32,6 @@ from svcdns.forward.intake import BATCH
 from svcdns.forward.single_flight import Limits
 from svcdns.store.snapshot import NO_SNAPSHOT
 from svcdns.wire.key import key_of
-
-
-@pytest.fixture
-def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForwarderHarness]:
-    with forwarder_in(tmp_path, monkeypatch) as made:
-        yield made
-
 
 # Ways back
 

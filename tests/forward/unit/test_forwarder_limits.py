@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import dns.rcode
 import pytest
-from forward.unit.forwarder_harness import (
-    ALIAS,
-    ForwarderHarness,
-    errors,
-    forwarder_in,
-    question,
-    run,
-    working,
-)
+from forward.unit.forwarder_harness import ALIAS, ForwarderHarness, errors, question, working
 from forward.unit.single_flight_harness import NO_REPLY, address, nxdomain, says, truncated
 from toolbox.answerer_harness import Z
 from toolbox.cached_replies import SOA, texts
-from toolbox.waiting import until
+from toolbox.waiting import run, until
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
 from svcdns.forward.single_flight import Limits
 from svcdns.wire import codes
 from svcdns.wire.query import Query
-
-
-@pytest.fixture
-def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForwarderHarness]:
-    with forwarder_in(tmp_path, monkeypatch) as made:
-        yield made
 
 
 def test_above_the_limit_of_a_client_it_is_refused_and_others_are_not(harness: ForwarderHarness) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import dns.flags
 import dns.message
 import pytest
-from forward.unit.forwarder_harness import ALIAS, ForwarderHarness, errors, forwarder_in, run, working
+from forward.unit.forwarder_harness import ALIAS, ForwarderHarness, errors, forwarder_in, working
 from forward.unit.single_flight_harness import address, ask_for, name_of, nxdomain
 from toolbox.answerer_harness import rrset
-from toolbox.waiting import until
+from toolbox.waiting import run, until
 
 from svcdns.dns import stats
 from svcdns.forward import partial_loops as partial_loops_module

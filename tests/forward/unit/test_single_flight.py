@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dns.message
 import dns.rcode
@@ -16,71 +14,49 @@ import pytest
 from forward.unit.single_flight_harness import (
     CONFIG,
     NO_REPLY,
+    WWW,
     SingleFlightHarness,
     Upstreams,
     address,
     ask_for,
+    data,
     name_of,
     nxdomain,
+    reply_of,
     says,
     single_flight_over,
     truncated,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toolbox.cached_replies import asking, ede_of
-from toolbox.waiting import GUARD_SECONDS, until
+from toolbox.cached_replies import ede_of
+from toolbox.waiting import run, until
 
 from svcdns.cache import entry
 from svcdns.forward.single_flight import Resolution
 from svcdns.wire import codes
 from svcdns.wire.query import Query
 
-WWW = ask_for("www.example.com")
-
-
-@pytest.fixture
-def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SingleFlightHarness]:
-    with single_flight_over(tmp_path, monkeypatch) as made:
-        yield made
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(work, GUARD_SECONDS)
-
-    asyncio.run(guarded())
-
-
-def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
-    """Return what a client reads in what has landed."""
-    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name=name)), one_rr_per_rrset=True)
-
-
-def data(reply: dns.message.Message) -> list[str]:
-    return [str(rrset[0]) for rrset in reply.answer]
-
-
 # Single flight
 
 
-def test_a_crowd_is_one_question(harness: SingleFlightHarness) -> None:
+def test_a_crowd_is_one_question(single_flight: SingleFlightHarness) -> None:
     async def test() -> None:
-        crowd = [harness.join(WWW) for _ in range(500)]
-        await until(lambda: len(harness.upstreams))
-        crowd += [harness.join(ask_for("wWw.eXample.Com")) for _ in range(500)]
-        assert len(harness.flights) == 1
-        await harness.upstreams.answer()
+        crowd = [single_flight.join(WWW) for _ in range(500)]
+        await until(lambda: len(single_flight.upstreams))
+        crowd += [single_flight.join(ask_for("wWw.eXample.Com")) for _ in range(500)]
+        assert len(single_flight.flights) == 1
+        await single_flight.upstreams.answer()
         landed = await asyncio.gather(*crowd)
         assert len(set(landed)) == 1
-        assert data(reply_of(landed[0], harness.time)) == ["192.0.2.1"]
-        assert [name_of(ask) for ask in harness.upstreams.asked] == ["www.example.com"]
-        assert len(harness.flights) == 0
+        assert data(reply_of(landed[0], single_flight.time)) == ["192.0.2.1"]
+        assert [name_of(ask) for ask in single_flight.upstreams.asked] == ["www.example.com"]
+        assert len(single_flight.flights) == 0
 
     run(test())
 
 
-def test_what_changes_an_answer_is_kept_apart(harness: SingleFlightHarness) -> None:
+def test_what_changes_an_answer_is_kept_apart(single_flight: SingleFlightHarness) -> None:
     asks = [
         ask_for("www.example.com", rrtype, do=do, cd=cd)
         for rrtype in ("A", "AAAA")
@@ -90,32 +66,32 @@ def test_what_changes_an_answer_is_kept_apart(harness: SingleFlightHarness) -> N
     asks.append(ask_for("example.com"))
 
     async def test() -> None:
-        crowd = {ask: [harness.join(ask) for _ in range(3)] for ask in asks}
+        crowd = {ask: [single_flight.join(ask) for _ in range(3)] for ask in asks}
         for number in range(len(asks)):
-            await harness.upstreams.answer(
+            await single_flight.upstreams.answer(
                 lambda ask, number=number: (
                     says(ask, rcode=codes.NOERROR) if ask.rrtype == 28 else address(ask, number, 100 + number)
                 )
             )
         for landed in crowd.values():
             assert len({await one for one in landed}) == 1
-        assert harness.upstreams.asked == asks
-        fresh = [found.entry.stored for ask in asks if (found := harness.flights.fresh(ask))]
+        assert single_flight.upstreams.asked == asks
+        fresh = [found.entry.stored for ask in asks if (found := single_flight.flights.fresh(ask))]
         assert len(fresh) == len(set(fresh)) == 5, "NODATA without an SOA is not kept"
 
     run(test())
 
 
-def test_who_asks_while_an_answer_lands_asks_nobody_twice(harness: SingleFlightHarness) -> None:
+def test_who_asks_while_an_answer_lands_asks_nobody_twice(single_flight: SingleFlightHarness) -> None:
     async def test() -> None:
         late: list[Resolution] = []
-        first = harness.join(WWW)
-        await harness.upstreams.answer()
-        harness.flights.resolve(WWW, late.append)
+        first = single_flight.join(WWW)
+        await single_flight.upstreams.answer()
+        single_flight.flights.resolve(WWW, late.append)
         await first
         await until(lambda: late)
         assert late == [(entry.decode(first.result()), ())]
-        assert len(harness.upstreams.asked) == 1
+        assert len(single_flight.upstreams.asked) == 1
 
     run(test())
 
@@ -124,24 +100,27 @@ def test_who_asks_while_an_answer_lands_asks_nobody_twice(harness: SingleFlightH
 
 
 @pytest.mark.parametrize("with_", [address, nxdomain, NO_REPLY])
-def test_it_is_in_the_cache_before_anybody_hears_of_it(harness: SingleFlightHarness, with_: object) -> None:
+def test_it_is_in_the_cache_before_anybody_hears_of_it(
+    single_flight: SingleFlightHarness, with_: object
+) -> None:
     async def test() -> None:
         seen: list[bool] = []
 
         def heard(key: bytes, resolution: Resolution) -> None:
             seen.append(
-                harness.cache.get(key) == resolution.entry.stored and harness.cache.entries > len(seen)
+                single_flight.cache.get(key) == resolution.entry.stored
+                and single_flight.cache.entries > len(seen)
             )  # written, that is
 
         asks = [ask_for(f"n{number}.example.com") for number in range(20)]
         for ask in asks:
             key = entry.key(ask.key, ask.rrtype, False, False)
-            harness.flights.resolve(ask, partial(heard, key))
+            single_flight.flights.resolve(ask, partial(heard, key))
         for _ in asks:
-            await harness.upstreams.answer(with_)
+            await single_flight.upstreams.answer(with_)
         await until(lambda: len(seen) == len(asks))
         assert all(seen)
-        assert all(harness.flights.fresh(ask) for ask in asks)
+        assert all(single_flight.flights.fresh(ask) for ask in asks)
 
     run(test())
 
@@ -156,15 +135,15 @@ def test_it_is_in_the_cache_before_anybody_hears_of_it(harness: SingleFlightHarn
         truncated,
     ],
 )
-def test_what_must_not_be_kept_lands_all_the_same(harness: SingleFlightHarness, with_: object) -> None:
+def test_what_must_not_be_kept_lands_all_the_same(single_flight: SingleFlightHarness, with_: object) -> None:
     async def test() -> None:
         for _ in range(2):
-            crowd = [harness.join(WWW) for _ in range(3)]
-            await harness.upstreams.answer(with_)
+            crowd = [single_flight.join(WWW) for _ in range(3)]
+            await single_flight.upstreams.answer(with_)
             assert len(set(await asyncio.gather(*crowd))) == 1
-            assert harness.flights.fresh(WWW) is None
-        assert len(harness.upstreams.asked) == 2
-        assert harness.cache.entries == 0
+            assert single_flight.flights.fresh(WWW) is None
+        assert len(single_flight.upstreams.asked) == 2
+        assert single_flight.cache.entries == 0
 
     run(test())
 
@@ -173,13 +152,15 @@ def test_without_room_for_a_cache_all_land(tmp_path: Path, monkeypatch: pytest.M
     async def test() -> None:
         for number in range(3):
             assert data(
-                reply_of(await harness.asking(WWW, lambda ask, n=number: address(ask, n)), harness.time)
+                reply_of(
+                    await single_flight.asking(WWW, lambda ask, n=number: address(ask, n)), single_flight.time
+                )
             ) == [f"192.0.2.{number}"]
-            assert harness.flights.fresh(WWW) is None
-        failed = reply_of(await harness.asking(WWW, NO_REPLY), harness.time)
+            assert single_flight.flights.fresh(WWW) is None
+        failed = reply_of(await single_flight.asking(WWW, NO_REPLY), single_flight.time)
         assert failed.rcode() == dns.rcode.SERVFAIL
 
-    with single_flight_over(tmp_path, monkeypatch, replace(CONFIG, octets=0)) as harness:
+    with single_flight_over(tmp_path, monkeypatch, replace(CONFIG, octets=0)) as single_flight:
         run(test())
 
 
@@ -187,37 +168,37 @@ def test_without_room_for_a_cache_all_land(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_exception_costs_one_servfail(
-    harness: SingleFlightHarness, caplog: pytest.LogCaptureFixture
+    single_flight: SingleFlightHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:
-        crowd = [harness.join(WWW) for _ in range(3)]
-        await harness.upstreams.answer(RuntimeError("unexpected"))
+        crowd = [single_flight.join(WWW) for _ in range(3)]
+        await single_flight.upstreams.answer(RuntimeError("unexpected"))
         for stored in await asyncio.gather(*crowd):
-            assert reply_of(stored, harness.time).rcode() == dns.rcode.SERVFAIL
+            assert reply_of(stored, single_flight.time).rcode() == dns.rcode.SERVFAIL
         assert "unexpected" in caplog.text
-        assert harness.flights.fresh(WWW) is None
-        assert len(harness.flights) == 0
-        assert data(reply_of(await harness.asking(WWW), harness.time)) == ["192.0.2.1"]
+        assert single_flight.flights.fresh(WWW) is None
+        assert len(single_flight.flights) == 0
+        assert data(reply_of(await single_flight.asking(WWW), single_flight.time)) == ["192.0.2.1"]
 
     run(test())
 
 
 def test_who_cannot_take_it_harms_no_other(
-    harness: SingleFlightHarness, caplog: pytest.LogCaptureFixture
+    single_flight: SingleFlightHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     def stumble(_: bytes) -> None:
         raise RuntimeError("unexpected")
 
     async def test() -> None:
-        harness.flights.resolve(WWW, stumble)
-        other = harness.join(WWW)
-        harness.flights.resolve(ask_for("a.example.com"), stumble)
-        last = harness.join(ask_for("b.example.com"))
+        single_flight.flights.resolve(WWW, stumble)
+        other = single_flight.join(WWW)
+        single_flight.flights.resolve(ask_for("a.example.com"), stumble)
+        last = single_flight.join(ask_for("b.example.com"))
         for _ in range(3):
-            await harness.upstreams.answer()
+            await single_flight.upstreams.answer()
         await asyncio.gather(other, last)
         assert caplog.text.count("could not be given") == 2
-        assert len(harness.flights) == 0
+        assert len(single_flight.flights) == 0
 
     run(test())
 
@@ -225,40 +206,47 @@ def test_who_cannot_take_it_harms_no_other(
 # The end
 
 
-def test_at_the_end_flights_land_and_the_rest_is_told(harness: SingleFlightHarness) -> None:
+def test_at_the_end_flights_land_and_the_rest_is_told(single_flight: SingleFlightHarness) -> None:
     async def test() -> None:
-        crowds = [[harness.join(ask_for(f"n{number}.example.com")) for _ in range(3)] for number in range(4)]
-        await until(lambda: len(harness.upstreams) == 4)
-        stopping = asyncio.create_task(harness.flights.stop(0.2))
-        await harness.upstreams.answer()
-        await harness.upstreams.answer(NO_REPLY)
+        crowds = [
+            [single_flight.join(ask_for(f"n{number}.example.com")) for _ in range(3)] for number in range(4)
+        ]
+        await until(lambda: len(single_flight.upstreams) == 4)
+        stopping = asyncio.create_task(single_flight.flights.stop(0.2))
+        await single_flight.upstreams.answer()
+        await single_flight.upstreams.answer(NO_REPLY)
         await stopping
         landed = [{one.result() for one in crowd} for crowd in crowds]
         assert [len(one) for one in landed] == [1] * 4
-        rcodes = [dns.rcode.to_text(reply_of(stored, harness.time).rcode()) for (stored,) in landed]
+        rcodes = [dns.rcode.to_text(reply_of(stored, single_flight.time).rcode()) for (stored,) in landed]
         assert rcodes == ["NOERROR", "SERVFAIL", "SERVFAIL", "SERVFAIL"]
-        assert [ede_of(reply_of(stored, harness.time)) for (stored,) in landed] == [[], [22], [23], [23]]
-        assert len(harness.flights) == 0
-        assert harness.flights.fresh(ask_for("n2.example.com")) is None, "the next forwarder asks again"
+        assert [ede_of(reply_of(stored, single_flight.time)) for (stored,) in landed] == [
+            [],
+            [22],
+            [23],
+            [23],
+        ]
+        assert len(single_flight.flights) == 0
+        assert single_flight.flights.fresh(ask_for("n2.example.com")) is None, "the next forwarder asks again"
 
     run(test())
 
 
 @pytest.mark.parametrize("turns", range(5))
-def test_however_early_the_end_comes_all_land(harness: SingleFlightHarness, turns: int) -> None:
+def test_however_early_the_end_comes_all_land(single_flight: SingleFlightHarness, turns: int) -> None:
     async def test() -> None:
-        crowd = [harness.join(ask_for(f"n{number}.example.com")) for number in range(5)]
+        crowd = [single_flight.join(ask_for(f"n{number}.example.com")) for number in range(5)]
         for _ in range(turns):
             await asyncio.sleep(0)
-        await harness.flights.stop(0)
+        await single_flight.flights.stop(0)
         for one in crowd:
-            assert reply_of(one.result(), harness.time).rcode() == dns.rcode.SERVFAIL
+            assert reply_of(one.result(), single_flight.time).rcode() == dns.rcode.SERVFAIL
 
     run(test())
 
 
-def test_without_flights_the_end_is_at_once(harness: SingleFlightHarness) -> None:
-    run(harness.flights.stop(1000))
+def test_without_flights_the_end_is_at_once(single_flight: SingleFlightHarness) -> None:
+    run(single_flight.flights.stop(1000))
 
 
 # Whatever happens
@@ -280,27 +268,27 @@ def test_whatever_happens_each_is_told_once(
     told: list[int] = []
     joined = 0
 
-    async def test(harness: SingleFlightHarness) -> None:
+    async def test(single_flight: SingleFlightHarness) -> None:
         nonlocal joined
-        upstreams: Upstreams = harness.upstreams
+        upstreams: Upstreams = single_flight.upstreams
         for what, number, flag in steps:
             if what == "join":
                 upstreams.is_down = flag
                 ask: Query = ask_for(f"n{number}.example.com", cd=flag)
-                harness.flights.resolve(ask, lambda _, joined=joined: told.append(joined))
+                single_flight.flights.resolve(ask, lambda _, joined=joined: told.append(joined))
                 joined += 1
             elif what == "wait":
-                harness.time += number
+                single_flight.time += number
             elif len(upstreams):
                 kind = [address, nxdomain, truncated, lambda ask: address(ask, ttl=0)][number]
                 await upstreams.answer({"answer": kind, "fail": NO_REPLY}.get(what, RuntimeError("x")))
             if flag:
                 await asyncio.sleep(0)
-        await harness.flights.stop(0)
+        await single_flight.flights.stop(0)
         assert sorted(told) == list(range(joined))
-        assert len(harness.flights) == 0
+        assert len(single_flight.flights) == 0
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logging.getLogger("svcdns.forward.single_flight"), "disabled", True)
-        with single_flight_over(tmp_path_factory.mktemp("single-flight"), patch) as harness:
-            run(test(harness))
+        with single_flight_over(tmp_path_factory.mktemp("single-flight"), patch) as single_flight:
+            run(test(single_flight))

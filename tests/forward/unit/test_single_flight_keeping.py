@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterator
-from pathlib import Path
-from typing import Any
-
 import dns.message
 import dns.rcode
 import pytest
 from forward.unit.single_flight_harness import (
     NO_REPLY,
+    WWW,
     SingleFlightHarness,
     address,
     ask_for,
     nxdomain,
+    reply_of,
     says,
-    single_flight_over,
     truncated,
 )
-from toolbox.cached_replies import asking, ede_of
-from toolbox.waiting import GUARD_SECONDS
+from toolbox.cached_replies import ede_of
+from toolbox.waiting import run
 
-from svcdns.cache import entry
 from svcdns.wire import codes
-
-WWW = ask_for("www.example.com")
-
-
-@pytest.fixture
-def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SingleFlightHarness]:
-    with single_flight_over(tmp_path, monkeypatch) as made:
-        yield made
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, GUARD_SECONDS))
-
-
-def reply_of(stored: bytes, now: int) -> dns.message.Message:
-    """Return what a client reads in what has landed."""
-    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name="www.example.com")))
 
 
 @pytest.mark.parametrize("before", [address, nxdomain])
@@ -56,48 +34,48 @@ def reply_of(stored: bytes, now: int) -> dns.message.Message:
     ids=["ttl 0", "NXDOMAIN without SOA", "NODATA without SOA", "truncated"],
 )
 def test_it_does_not_come_back_as_a_stale_answer(
-    harness: SingleFlightHarness, before: object, newer: object
+    single_flight: SingleFlightHarness, before: object, newer: object
 ) -> None:
     async def test() -> None:
-        await harness.asking(WWW, before)
+        await single_flight.asking(WWW, before)
         other = ask_for("other.example.com")
-        await harness.asking(other)
-        harness.time += 301
-        assert ede_of(reply_of(await harness.asking(WWW, newer), harness.time)) == []
-        assert harness.cache.entries == 1
+        await single_flight.asking(other)
+        single_flight.time += 301
+        assert ede_of(reply_of(await single_flight.asking(WWW, newer), single_flight.time)) == []
+        assert single_flight.cache.entries == 1
         for down in (False, True):
-            harness.upstreams.is_down = down
-            lost = reply_of(await harness.asking(WWW, NO_REPLY), harness.time)
+            single_flight.upstreams.is_down = down
+            lost = reply_of(await single_flight.asking(WWW, NO_REPLY), single_flight.time)
             assert (lost.rcode(), ede_of(lost)) == (dns.rcode.SERVFAIL, [22])
-            harness.time += 5
-        assert ede_of(reply_of(await harness.join(other), harness.time)) == [3]
+            single_flight.time += 5
+        assert ede_of(reply_of(await single_flight.join(other), single_flight.time)) == [3]
 
     run(test())
 
 
 @pytest.mark.parametrize("code", [codes.YXDOMAIN, codes.NOTAUTH])
-def test_what_says_nothing_about_the_name_leaves_it(harness: SingleFlightHarness, code: int) -> None:
+def test_what_says_nothing_about_the_name_leaves_it(single_flight: SingleFlightHarness, code: int) -> None:
     """RFC 8767 section 4: only NOERROR and NXDOMAIN are answers that refresh."""
 
     async def test() -> None:
-        await harness.asking(WWW)
-        harness.time += 301
-        await harness.asking(WWW, lambda ask: says(ask, rcode=code))
-        assert ede_of(reply_of(await harness.asking(WWW, NO_REPLY), harness.time)) == [3]
+        await single_flight.asking(WWW)
+        single_flight.time += 301
+        await single_flight.asking(WWW, lambda ask: says(ask, rcode=code))
+        assert ede_of(reply_of(await single_flight.asking(WWW, NO_REPLY), single_flight.time)) == [3]
 
     run(test())
 
 
-def test_another_type_of_the_name_is_left_alone(harness: SingleFlightHarness) -> None:
+def test_another_type_of_the_name_is_left_alone(single_flight: SingleFlightHarness) -> None:
     async def test() -> None:
-        await harness.asking(WWW)
-        await harness.asking(ask_for("www.example.com", "TXT"), lambda ask: says(ask))
-        assert harness.flights.fresh(WWW) is not None
+        await single_flight.asking(WWW)
+        await single_flight.asking(ask_for("www.example.com", "TXT"), lambda ask: says(ask))
+        assert single_flight.flights.fresh(WWW) is not None
 
     run(test())
 
 
-def test_it_says_whether_there_is_anybody_to_ask(harness: SingleFlightHarness) -> None:
-    assert harness.flights.has_pool(WWW.key, WWW.rrtype)
-    harness.pool = None
-    assert not harness.flights.has_pool(WWW.key, WWW.rrtype)
+def test_it_says_whether_there_is_anybody_to_ask(single_flight: SingleFlightHarness) -> None:
+    assert single_flight.flights.has_pool(WWW.key, WWW.rrtype)
+    single_flight.pool = None
+    assert not single_flight.flights.has_pool(WWW.key, WWW.rrtype)

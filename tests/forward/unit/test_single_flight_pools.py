@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import dns.rdatatype
 import pytest
@@ -14,7 +12,6 @@ from forward.unit.single_flight_harness import (
     Upstreams,
     ask_for,
     name_of,
-    single_flight_over,
 )
 from toolbox.waiting import until
 
@@ -23,12 +20,6 @@ from svcdns.wire.key import key_of
 
 CORP = key_of("corp.example")
 DS = int(dns.rdatatype.DS)
-
-
-@pytest.fixture
-def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SingleFlightHarness]:
-    with single_flight_over(tmp_path, monkeypatch) as made:
-        yield made
 
 
 @pytest.mark.parametrize(
@@ -45,11 +36,15 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SingleF
         (".", "DS", False),
     ],
 )
-def test_ds_is_asked_for_above(harness: SingleFlightHarness, name: str, rrtype: str, of_corp: bool) -> None:
+def test_ds_is_asked_for_above(
+    single_flight: SingleFlightHarness, name: str, rrtype: str, of_corp: bool
+) -> None:
     corp, others = Upstreams(), Upstreams()
 
     async def test() -> None:
-        flights = SingleFlight(lambda key: corp if key.startswith(CORP) else others, harness.cache, CONFIG)
+        flights = SingleFlight(
+            lambda key: corp if key.startswith(CORP) else others, single_flight.cache, CONFIG
+        )
         landed: list[Resolution] = []
         flights.resolve(ask_for(name, rrtype), landed.append)
         await until(lambda: corp.asked or others.asked)
@@ -61,24 +56,26 @@ def test_ds_is_asked_for_above(harness: SingleFlightHarness, name: str, rrtype: 
     asyncio.run(test())
 
 
-def test_whether_there_is_a_pool_depends_on_the_type(harness: SingleFlightHarness) -> None:
-    flights = SingleFlight(lambda key: Upstreams() if key.startswith(CORP) else None, harness.cache, CONFIG)
+def test_whether_there_is_a_pool_depends_on_the_type(single_flight: SingleFlightHarness) -> None:
+    flights = SingleFlight(
+        lambda key: Upstreams() if key.startswith(CORP) else None, single_flight.cache, CONFIG
+    )
     assert flights.has_pool(CORP, 1)
     assert not flights.has_pool(CORP, DS)
     assert flights.has_pool(key_of("x.corp.example"), DS)
     assert not flights.has_pool(b"", DS)
 
 
-def test_a_question_is_under_way_whatever_its_flags(harness: SingleFlightHarness) -> None:
+def test_a_question_is_under_way_whatever_its_flags(single_flight: SingleFlightHarness) -> None:
     async def test() -> None:
         ask = ask_for("www.example.com", do=True, cd=True)
-        assert not harness.flights.is_under_way(ask.key, ask.rrtype)
-        landed = harness.join(ask)
-        assert harness.flights.is_under_way(ask.key, ask.rrtype)
-        assert not harness.flights.is_under_way(ask.key, DS)
-        assert not harness.flights.is_under_way(key_of("example.com"), ask.rrtype)
-        await harness.upstreams.answer()
+        assert not single_flight.flights.is_under_way(ask.key, ask.rrtype)
+        landed = single_flight.join(ask)
+        assert single_flight.flights.is_under_way(ask.key, ask.rrtype)
+        assert not single_flight.flights.is_under_way(ask.key, DS)
+        assert not single_flight.flights.is_under_way(key_of("example.com"), ask.rrtype)
+        await single_flight.upstreams.answer()
         await landed
-        assert not harness.flights.is_under_way(ask.key, ask.rrtype)
+        assert not single_flight.flights.is_under_way(ask.key, ask.rrtype)
 
     asyncio.run(test())
