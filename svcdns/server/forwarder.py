@@ -17,7 +17,7 @@ import gc
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from svcdns.forward.invalidation import ZoneChanges, Zones
 from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
 from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
+from svcdns.system.background import background
+from svcdns.system.log_on_change import LogOnChange
 
 from . import folder
 from .child_setup import Handoff
@@ -114,10 +116,10 @@ class _Forwarding:
         gc.collect()
         gc.freeze()
         async with (
-            _every(BEAT_SECONDS, lambda: self._counters.beat(self._row)),
-            _every(STATUS_SECONDS, self._publish),
-            _every(ZONES_SECONDS, self._zone_changes.check),
-            _every(CHORES_SECONDS, self._cache.chores),
+            background(_every(BEAT_SECONDS, lambda: self._counters.beat(self._row))),
+            background(_every(STATUS_SECONDS, self._publish)),
+            background(_every(ZONES_SECONDS, self._zone_changes.check)),
+            background(_every(CHORES_SECONDS, self._cache.chores)),
         ):
             self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)
@@ -154,38 +156,26 @@ class _StatusFile:
 
     def __init__(self, data: Path) -> None:
         self._data = data
-        self._fails = False
+        self._failing = LogOnChange(False)
 
     def write(self, text: str) -> None:
         try:
             folder.publish_forwarder(self._data, text)
         except OSError as failed:
-            if not self._fails:
+            if self._failing.is_new(True):
                 log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
-            self._fails = True
         else:
-            self._fails = False
+            self._failing.is_new(False)
 
 
-@contextlib.asynccontextmanager
-async def _every(seconds: float, work: Callable[[], object]) -> AsyncIterator[None]:
-    """Do something beside the body every so many seconds, at once for the first time."""
-
-    async def repeat() -> None:
-        while True:
-            try:
-                work()
-            except Exception:
-                log.exception("a chore of the forwarder failed")
-            await asyncio.sleep(seconds)
-
-    task = asyncio.create_task(repeat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+async def _every(seconds: float, work: Callable[[], object]) -> None:
+    """Do something every so many seconds, at once for the first time, until cancelled."""
+    while True:
+        try:
+            work()
+        except Exception:
+            log.exception("a chore of the forwarder failed")
+        await asyncio.sleep(seconds)
 
 
 if __name__ == "__main__":
