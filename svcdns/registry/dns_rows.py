@@ -15,10 +15,11 @@ import lmdb
 from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
 from svcdns.names.cluster_names import reverse_key
 from svcdns.names.packed import RRset, pack_row
-from svcdns.names.records import TYPE_PTR, address_rr, rrsets_by_type
+from svcdns.names.records import address_rr, rrsets_by_type
 from svcdns.names.service_rows import endpoint_name_row, service_rows
 from svcdns.objects.kinds import SERVICE
 from svcdns.objects.service_addresses import is_headless
+from svcdns.wire import codes
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import facts
@@ -135,7 +136,7 @@ def _reverse(answers: AnswerTable, address: bytes) -> None:
             continue  # a Pod's: registered, and without a name of its own
         by_rank.setdefault(fact[len(address)], []).append(rr)
     pointers = by_rank.get(facts.VIP[0]) or [rr for rank in sorted(by_rank) for rr in by_rank[rank]]
-    row = pack_row([RRset(TYPE_PTR, list(dict.fromkeys(pointers)))]) if pointers else None
+    row = pack_row([RRset(codes.PTR, list(dict.fromkeys(pointers)))]) if pointers else None
     answers.put(key, row)
 
 

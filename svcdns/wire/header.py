@@ -47,8 +47,6 @@ TTL_AT = 4
 RDLENGTH_AT = 8
 """Where they stand in it."""
 TTL_TO_RDATA = RR.size - TTL_AT
-POINTED_RR = 2 + RR.size
-"""Octets before the RDATA of an RR whose owner is a pointer."""
 MAX_TTL = 0x7FFFFFFF
 """Seconds; a TTL above this one is 0 (RFC 2181 section 8)."""
 SOA_NUMBERS = 20
@@ -58,8 +56,11 @@ POINTER = 0xC000
 """The two upper bits that make a pointer of two octets."""
 FARTHEST = 0x3FFF
 """The last offset that a pointer reaches."""
+POINTER_OCTETS = 2
 QUESTION_NAME = b"\xc0\x0c"
 """A pointer to the question's name, which always stands behind the header."""
+POINTED_RR = POINTER_OCTETS + RR.size
+"""Octets before the RDATA of an RR whose owner is a pointer."""
 
 
 def flags_of(packet: bytes) -> int:

@@ -13,9 +13,7 @@ leaves room for a prefix within LMDB's limit of 511.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-from .name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName, label_offsets
+from .name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName, split_name
 
 
 def key_of_labels(labels: list[bytes]) -> bytes:
@@ -28,7 +26,7 @@ def key_of_labels(labels: list[bytes]) -> bytes:
 
 def key_of_wire(name: bytes) -> bytes:
     """Return the key of an uncompressed wire-format name (RFC 1035 section 3.1), root included."""
-    return key_of_labels([bytes(name[start + 1 : end]) for start, end in pairwise(label_offsets(name))])
+    return key_of_labels(split_name(name, 0)[0])
 
 
 def key_of(name: str) -> bytes:

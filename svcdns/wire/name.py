@@ -1,12 +1,12 @@
 """Names on the wire (RFC 1035 sections 3.1 and 4.1.4): all that walks from label to label.
 
 Octets that we trust are walked without a check: stored rows, our own messages, and what `check_name` has
-passed.  `read_name` follows pointers; where there can be none, `label_offsets` says more.
+passed.  `read_name` follows pointers, `name_end` is for names that are spelt in full.
 
 Octets from outside are walked by functions that raise BadName, and IndexError where a name runs over the end:
 
-* `split_name` is for questions, whose names nobody looks up by a pointer: it says whether a pointer goes back
-  and does not follow it.
+* `split_name` is for questions, and for names spelt in full.  It sees that a pointer goes back, and does
+  not follow it: nobody needs what the owners of a question's other RRs are.
 * `check_name` is for replies that are stored and handed to clients as they are.  It follows every pointer to
   its end, as a client's parser will, and it does so in linear time.
 
@@ -34,14 +34,11 @@ class BadName(ValueError):
     """What is no domain name, as text or on the wire; the text says why."""
 
 
-def label_offsets(name: bytes) -> list[int]:
-    """Return the offsets of the labels of a name that is spelt in full, and that of its root."""
-    at = 0
-    offsets = [0]
-    while size := name[at]:
+def name_end(octets: bytes, at: int) -> int:
+    """Return the end of a name that is spelt in full and begins at this offset."""
+    while size := octets[at]:
         at += 1 + size
-        offsets.append(at)
-    return offsets
+    return at + 1
 
 
 def read_name(wire: bytes, at: int, names: dict[int, bytes]) -> tuple[bytes, int]:
@@ -71,11 +68,6 @@ def read_name(wire: bytes, at: int, names: dict[int, bytes]) -> tuple[bytes, int
     for start, before in passed:
         names[start] = name[before:]
     return name, end
-
-
-def ancestors(names: set[bytes]) -> set[bytes]:
-    """Return the names that are above these, which are spelt in full."""
-    return {name[at:] for name in names for at in label_offsets(name)[1:]}
 
 
 def split_name(packet: bytes, at: int, *, pointer: bool = True) -> tuple[list[bytes], int]:

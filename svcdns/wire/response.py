@@ -28,7 +28,7 @@ from struct import Struct, error
 
 from . import codes, header
 from .edns import EMPTY_OPT_OCTETS, OPTION, options_well_formed
-from .name import BadName, ancestors, check_name
+from .name import BadName, check_name
 from .query import Query
 from .rr_names import NAPTR, REFUSED, SHAPE, TEXTS, answer_rrs, follow
 
@@ -286,12 +286,22 @@ def _answered(wire: bytes, at: int, count: int, query: Query) -> bool:
     for owner, _, covers in rrs:
         if owner not in chain:
             if covers == codes.DNAME and above is None:
-                above = ancestors(chain)
+                above = _ancestors(chain)
             if covers != codes.DNAME or above is None or owner not in above:
                 raise Garbage("an answer about another name")
     if rrtype in codes.SEVERAL_TYPES:
         return any(owner == asked for owner, _, _ in rrs)
     return ends and any(owner == last and found == rrtype for owner, found, _ in rrs)
+
+
+def _ancestors(names: set[bytes]) -> set[bytes]:
+    """Return the names that are above these, which are spelt in full."""
+    found = set()
+    for name in names:
+        while size := name[0]:
+            name = name[1 + size :]
+            found.add(name)
+    return found
 
 
 def _check_rdata(

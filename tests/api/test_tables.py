@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from toolbox.builders import namespace
 
 from svcdns.api import humanize, table_cells
 from svcdns.api.negotiation import discovery_version, table_version
@@ -52,9 +53,10 @@ async def test_one_object(client):
 
 async def test_pages(client, registry):
     for name in ("a", "b"):
-        registry.put(NAMESPACE, "", {"metadata": {"name": name}})
+        await registry.put(NAMESPACE, "", namespace(name))
     table = await table_of(client, "/api/v1/namespaces?limit=2")
-    assert (table["metadata"]["continue"], table["metadata"]["remainingItemCount"]) == ("2", 1)
+    assert table["metadata"]["continue"]
+    assert (len(table["rows"]), table["metadata"]["remainingItemCount"]) == (2, 5)
 
 
 async def test_what_stands_beside_the_cells(client):

@@ -185,8 +185,8 @@ def test_children_get_the_very_same_configuration(folder: Path) -> None:
     config = of_text(folder, text)
     assert of_spelt(json.loads(json.dumps(spelt_options(config)))) == config
     lifeline, end = os.pipe()
-    environ = {VARIABLE: Handoff(config, lifeline, worker=1).text()}
-    assert take(environ) == Handoff(config, lifeline, worker=1)
+    with Handoff(config, lifeline, worker=1).in_memory() as handoff:
+        assert take({VARIABLE: str(os.dup(handoff))}) == Handoff(config, lifeline, worker=1)
     os.close(lifeline)
     os.close(end)
 

@@ -123,3 +123,17 @@ def test_an_answer_too_large_for_udp(asked: Asked, client: str) -> None:
 def test_no_name_of_ours_reaches_the_upstream(asked: Asked) -> None:
     assert asked.upstream.queries("www.example.com."), "the upstream's log says nothing"
     assert leaked(asked.upstream) == []
+
+
+def test_each_run_asks_the_corners_and_a_part_of_the_rest(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = []
+    for seed in ("1", "2"):
+        monkeypatch.setenv("SVCDNS_TEST_SEED", seed)
+        parts.append(set(cells(request.config)))
+        assert parts[-1] == set(cells(request.config)), "the same again"
+    for part in parts:
+        assert part >= {cell for cell in MATRIX if cell[2] in KINDS}
+        assert {name for _, _, name in part} == set(NAMES)
+    assert parts[0] != parts[1] or parts[0] == set(MATRIX)

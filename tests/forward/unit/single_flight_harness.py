@@ -1,4 +1,4 @@
-"""What the tests of flights share: upstreams that answer when the test says so, and a clock that it sets."""
+"""A single flight over upstreams that answer when the test says so, and a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Upstreams:
             reply.set_result(with_(ask))
 
 
-class Sky:
+class SingleFlightHarness:
     """SingleFlight over upstreams of the test, with a real cache; `time` is what they take the time for."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> None:
@@ -118,9 +118,11 @@ class Sky:
 
 
 @contextmanager
-def sky_over(folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> Iterator[Sky]:
-    sky = Sky(folder, monkeypatch, config)
+def single_flight_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG
+) -> Iterator[SingleFlightHarness]:
+    harness = SingleFlightHarness(folder, monkeypatch, config)
     try:
-        yield sky
+        yield harness
     finally:
-        sky.cache.close()
+        harness.cache.close()

@@ -229,6 +229,7 @@ def test_while_all_are_down_a_question_fails_after_one_try(number: int) -> None:
         asyncio.run(run())
 
 
+@pytest.mark.alone
 def test_refused_connections_wait_for_the_upstream_to_come_back() -> None:
     """One that restarts on this host refuses for a moment: that moment is waited for."""
 
