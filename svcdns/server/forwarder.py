@@ -1,6 +1,6 @@
 """The forwarder process: asks upstreams what is not ours, and keeps their answers in the cache.
 
-    open the cache -> routes to the upstreams -> requests from the workers -> until told to end
+    open the cache -> routes to the upstreams -> requests from the workers -> until stopped
 
 It is the only one that writes the cache; it reads the store as the workers do.  Ten times a second it shows
 life, once a second it copies its counters and says how its upstreams are (see `forwarder.json`).  When it
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Forward until told to end."""
+    """Forward until stopped."""
     store = StoreReader(config.data)
     bailiwick = Bailiwick(store.begin, elsewhere(config.forward))
     # Which names are ours, and whether upstreams lead in loops, is known only once there is a store.
@@ -109,7 +109,7 @@ class _Forwarding:
         self._status = _StatusFile(config.data)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Forward until told to end; then wait for what is under way."""
+        """Forward until stopped; then wait for what is under way."""
         await self._routes.start()
         self._forwarder.start()
         self._flush_server.start()
