@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -122,30 +123,19 @@ async def _expected(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
 class _Front:
     """Finds who answers, turns errors into answers, counts."""
 
-    def __init__(
-        self,
-        access: AccessControl,
-        resources: Resources,
-        reviews: Reviews,
-        documents: Documents,
-        health: Health,
-        metrics: Metrics,
-        config: Config,
-        counters: ApiMetrics,
-        flush: cache_route.Flush | None,
-    ) -> None:
-        self._access = access
-        self._resources = resources
-        self._reviews = reviews
-        self._documents = documents
-        self._health = health
-        self._metrics = metrics
-        self._config = config
-        self._counters = counters
-        self._flush = flush
+    access: AccessControl
+    resources: Resources
+    reviews: Reviews
+    documents: Documents
+    health: Health
+    metrics: Metrics
+    config: Config
+    counters: ApiMetrics
+    flush: cache_route.Flush | None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -159,14 +149,14 @@ class _Front:
             return answer
         finally:
             resource = target.resource if target else ""
-            self._counters.answered(verb, resource, code, time.monotonic() - begun)
+            self.counters.answered(verb, resource, code, time.monotonic() - begun)
             audit.record(request, target, verb, code, answer)
 
     async def _answer_or_refuse(
         self, request: web.Request, target: paths.Target | None, verb: str
     ) -> web.StreamResponse:
         try:
-            self._access.check(request, target, verb)
+            self.access.check(request, target, verb)
             return await self._answer(request, target)
         except StatusError as error:
             return _refusal(request, target, error)
@@ -183,13 +173,13 @@ class _Front:
         if target is not None:
             if request.method not in paths.allowed_methods(target):
                 raise method_not_allowed()
-            return await self._resources.answer(request, target)
+            return await self.resources.answer(request, target)
         path = request.rel_url.raw_path.rstrip("/") or "/"
         if (review := review_kinds.by_path(path)) is not None:
-            return await self._reviews.answer(request, review)
+            return await self.reviews.answer(request, review)
         if cache_route.is_at(path):
-            return await cache_route.answer(request, path, self._flush)
-        document = self._documents.find(request, path)
+            return await cache_route.answer(request, path, self.flush)
+        document = self.documents.find(request, path)
         if document is None and path != resolv_conf_route.PATH and path not in health.QUIET:
             raise no_such_path()
         if request.method not in paths.READ:
@@ -197,10 +187,10 @@ class _Front:
         if document is not None:
             return document.answer(request)
         if path == resolv_conf_route.PATH:
-            return resolv_conf_route.answer(request, self._config)
+            return resolv_conf_route.answer(request, self.config)
         if path == "/metrics":
-            return health.metrics_answer(self._metrics)
-        return health.health_answer(request, path, self._health)
+            return health.metrics_answer(self.metrics)
+        return health.health_answer(request, path, self.health)
 
 
 def _is_watch(request: web.Request) -> bool:

@@ -71,7 +71,7 @@ def api_versions(address: str) -> Document:
 
 
 def group_document(group: str, version: str) -> Document:
-    """One group, as /apis/GROUP answers and /apis lists it."""
+    """Return one group, as /apis/GROUP answers and /apis lists it."""
     entry = {"groupVersion": f"{group}/{version}", "version": version}
     return {"name": group, "versions": [entry], "preferredVersion": entry}
 

@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 
 def of_event(obj: Object, now: float) -> list[str]:
-    """Last Seen, Type, Reason, Object, Message; wide: Subobject, Source, First Seen, Count, Name."""
+    """Return Last Seen, Type, Reason, Object, Message; wide: Subobject, Source, First Seen, Count, Name."""
     involved, series = obj.get("involvedObject") or {}, obj.get("series") or {}
     first = since(obj.get("firstTimestamp") or obj.get("eventTime"), now)
     last = since(obj["lastTimestamp"], now) if obj.get("lastTimestamp") else first

@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 
 def of_pod(obj: Object, now: float) -> list[str]:
-    """Name, Ready, Status, Restarts, Age; wide: IP, Node, Nominated Node, Readiness Gates."""
+    """Return Name, Ready, Status, Restarts, Age; wide: IP, Node, Nominated Node, Readiness Gates."""
     metadata, spec, status = obj.get("metadata") or {}, obj.get("spec") or {}, obj.get("status") or {}
     return [
         str(metadata.get("name", "")),

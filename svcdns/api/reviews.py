@@ -85,7 +85,7 @@ class Reviews:
         return {"allowed": allowed, **({"reason": reason} if reason else {})}
 
     def _check_may_ask(self, user: User) -> None:
-        """What others may do isn't everybody's business: it takes a permission to ask."""
+        """Raise StatusError 403 unless the user may ask what others may do."""
         allowed, reason = self._authority.allowed(user, "create", ACCESS.group, ACCESS.plural, "", "", "")
         if not allowed:
             text = f"{ACCESS.plural}.{ACCESS.group} is forbidden: {reason or 'not allowed'}"

@@ -10,7 +10,6 @@ rename, so that a running server takes the new files.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from svcdns.config.sections import ConfigError
+from svcdns.system.replacing import atomic_write
 
 from .outcome import Refused
 
@@ -181,15 +181,5 @@ def _ca(folder: Path) -> Pair:
 
 def _write(folder: Path, name: str, pair: Pair) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_private(folder / f"{name}.key", pair.key_pem)
-    write_private(folder / f"{name}.crt", pair.certificate_pem, mode=0o644)
-
-
-def write_private(file: Path, octets: bytes, mode: int = 0o600) -> None:
-    """Write a file beside its place and rename it, so that nobody reads half of it or too much."""
-    fresh = file.with_name(f".{file.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb") as out:
-        os.fchmod(descriptor, mode)
-        out.write(octets)
-    fresh.replace(file)
+    atomic_write(folder / f"{name}.key", pair.key_pem)
+    atomic_write(folder / f"{name}.crt", pair.certificate_pem, mode=0o644)

@@ -56,15 +56,7 @@ def create(
     if kind.namespaced:
         _check_namespace_open(write, namespace)
     if write.load(kind, namespace, name) is not None:
-        full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        raise StatusError(
-            409,
-            "AlreadyExists",
-            f'{full} "{name}" already exists',
-            kind=kind.plural,
-            name=name,
-            group=kind.group,
-        )
+        raise _already_exists(kind, name)
     new["metadata"] = _owned(_new_metadata(write, new["metadata"]), author.settled)
     if author.settled is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
@@ -281,12 +273,14 @@ def _generate_name(write: WriteTransaction, kind: Kind, namespace: str, stem: st
         name = stem[:58] + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
         if write.load(kind, namespace, name) is None:
             return name
-    raise StatusError(
-        409,
-        "AlreadyExists",
-        f'{kind.plural} "{stem}": no free name was found, please try again',
-        kind=kind.plural,
-    )
+    text = f'{kind.plural} "{stem}": no free name was found, please try again'
+    raise StatusError(409, "AlreadyExists", text, kind=kind.plural)
+
+
+def _already_exists(kind: Kind, name: str) -> StatusError:
+    full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    text = f'{full} "{name}" already exists'
+    return StatusError(409, "AlreadyExists", text, kind=kind.plural, name=name, group=kind.group)
 
 
 def _generated(name: str) -> StatusError:

@@ -39,8 +39,8 @@ class Deaths:
     times: deque[float] = field(default_factory=deque)
     pauses: int = 0
 
-    def note(self, now: float) -> int:
-        """Note a death; return how many there were within the last WITHIN_SECONDS."""
+    def add(self, now: float) -> int:
+        """Add a death; return how many there were within the last WITHIN_SECONDS."""
         self.times.append(now)
         while now - self.times[0] > WITHIN_SECONDS:
             self.times.popleft()
@@ -88,7 +88,7 @@ class Child:
         log.debug("%s runs as process %d", self.name, self.process.pid)
 
     def check(self, *, may_give_up: bool) -> None:
-        """See whether it died and start it again when it is time to."""
+        """Check whether it died, and start it again when it is time to."""
         now = time.monotonic()
         if self.process is not None and (code := self.process.poll()) is not None:
             self._died(code, now, may_give_up=may_give_up)
@@ -108,7 +108,7 @@ class Child:
         if code == FATAL:
             self.fatal = True
             return
-        many = self.deaths.note(now)
+        many = self.deaths.add(now)
         if many < MANY_DEATHS:
             self.again_at = now
             log.warning("%s %s; starting it again", self.name, _how(code))

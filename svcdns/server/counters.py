@@ -90,11 +90,11 @@ class Counters:
 
     @property
     def forwarder(self) -> int:
-        """Row of the forwarder; its slot is one lower, behind those of the workers."""
+        """Return the row of the forwarder; its slot is one lower, behind those of the workers."""
         return self.workers + 1
 
     def beat(self, process: int) -> None:
-        """Show life."""
+        """Store that a process lives, now."""
         self.set(process, "beat", int(1000 * monotonic()))
 
     def beat_age(self, process: int) -> float:
@@ -107,11 +107,11 @@ class Counters:
 
     @property
     def stopping(self) -> bool:
-        """Whether the server is on its way down: it is not ready any more."""
+        """Return whether the server is about to end: it is not ready any more."""
         return bool(self._numbers[3])
 
     def set_stopping(self) -> None:
-        """Say that the server is on its way down (the supervisor does)."""
+        """Store that the server is about to end (the supervisor does)."""
         self._numbers[3] = 1
 
     def ready(self) -> bool:

@@ -1,6 +1,6 @@
 """The forwarder process: asks upstreams what is not ours, and keeps their answers in the cache.
 
-    open the cache -> routes to the upstreams -> requests from the workers -> until told to end
+    open the cache -> routes to the upstreams -> requests from the workers -> until stopped
 
 It is the only one that writes the cache; it reads the store as the workers do.  Ten times a second it shows
 life, once a second it copies its counters and says how its upstreams are (see `forwarder.json`).  When it
@@ -17,7 +17,7 @@ import gc
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from svcdns.forward.invalidation import ZoneChanges, Zones
 from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
 from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
+from svcdns.system.background import background
+from svcdns.system.log_on_change import LogOnChange
 
 from . import folder
 from .child_setup import Handoff
@@ -52,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Forward until told to end."""
+    """Forward until stopped."""
     store = StoreReader(config.data)
     bailiwick = Bailiwick(store.begin, elsewhere(config.forward))
     # Which names are ours, and whether upstreams lead in loops, is known only once there is a store.
@@ -107,17 +109,17 @@ class _Forwarding:
         self._status = _StatusFile(config.data)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Forward until told to end; then wait for what is under way."""
+        """Forward until stopped; then wait for what is under way."""
         await self._routes.start()
         self._forwarder.start()
         self._flush_server.start()
         gc.collect()
         gc.freeze()
         async with (
-            _every(BEAT_SECONDS, lambda: self._counters.beat(self._row)),
-            _every(STATUS_SECONDS, self._publish),
-            _every(ZONES_SECONDS, self._zone_changes.check),
-            _every(CHORES_SECONDS, self._cache.chores),
+            background(_every(BEAT_SECONDS, lambda: self._counters.beat(self._row))),
+            background(_every(STATUS_SECONDS, self._publish)),
+            background(_every(ZONES_SECONDS, self._zone_changes.check)),
+            background(_every(CHORES_SECONDS, self._cache.chores)),
         ):
             self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)
@@ -154,38 +156,26 @@ class _StatusFile:
 
     def __init__(self, data: Path) -> None:
         self._data = data
-        self._fails = False
+        self._failing = LogOnChange(False)
 
     def write(self, text: str) -> None:
         try:
             folder.publish_forwarder(self._data, text)
         except OSError as failed:
-            if not self._fails:
+            if self._failing.is_new(True):
                 log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
-            self._fails = True
         else:
-            self._fails = False
+            self._failing.is_new(False)
 
 
-@contextlib.asynccontextmanager
-async def _every(seconds: float, work: Callable[[], object]) -> AsyncIterator[None]:
-    """Do something beside the body every so many seconds, at once for the first time."""
-
-    async def repeat() -> None:
-        while True:
-            try:
-                work()
-            except Exception:
-                log.exception("a chore of the forwarder failed")
-            await asyncio.sleep(seconds)
-
-    task = asyncio.create_task(repeat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+async def _every(seconds: float, work: Callable[[], object]) -> None:
+    """Do something every so many seconds, at once for the first time, until cancelled."""
+    while True:
+        try:
+            work()
+        except Exception:
+            log.exception("a chore of the forwarder failed")
+        await asyncio.sleep(seconds)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Metrics:
         oldest_reader: Callable[[float], float],
         forwarding: Callable[[], dict[str, Any]],
     ) -> None:
-        """Show these too: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
+        """Add these: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
 
         `forwarding` gives what the forwarder has published last (see svcdns.server.folder).
         """

@@ -154,7 +154,7 @@ class Supervisor:
         return [self.writer, *self.workers, *([self.forwarder] if self.forwarder else [])]
 
     def _may_give_up(self, child: Child) -> bool:
-        """Only a worker, and never the last: its questions need somebody to go to."""
+        """Return whether a child may be given up: a worker, and never the last, which others replace."""
         return child not in (self.writer, self.forwarder) and any(
             not other.given_up for other in self.workers if other is not child
         )

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Answer until told to end."""
+    """Answer until stopped."""
     counters = handoff.counters()
     link = socket.socket(fileno=handoff.links[0]) if handoff.links else None
     worker = Worker(handoff.worker, config, counters, link)

@@ -1,4 +1,4 @@
-"""Opening the LMDB environment: the one place that does it, alike in every process.
+"""Opening the LMDB environment of the registry, alike in every process (the cache has one of its own).
 
 House rules (each was measured to go wrong otherwise):
 
