@@ -10,7 +10,7 @@ from pathlib import Path
 BROKEN = """
 import asyncio, sys
 from pathlib import Path
-from svcdns.config import Config
+from svcdns.config.sections import Config
 from svcdns.objects.kinds import NAMESPACE
 from svcdns.registry.commit import Committer
 from svcdns.registry.options import WriteOptions
