@@ -13,7 +13,7 @@ from pathlib import Path
 from svcdns.config.sections import Config
 from svcdns.objects.kinds import NAMESPACE
 from svcdns.registry.commit import Committer
-from svcdns.registry.options import WriteOptions
+from svcdns.registry.requests import WriteOptions
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import open_store
 
