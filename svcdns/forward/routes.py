@@ -20,6 +20,7 @@ from svcdns.config.own_address import own_listener
 from svcdns.config.sections import Endpoint, ForwardConfig, ForwardZone
 from svcdns.config.upstream_spec import Spec, parse
 from svcdns.forward.upstreams.factory import make
+from svcdns.system.log_on_change import LogOnChange
 from svcdns.wire.key import key_of
 
 from .health import Health
@@ -41,14 +42,13 @@ class _Route:
         self.specs = [parse(text) for text in dict.fromkeys(zone.upstreams)]
         self.key = key_of(zone.name)
         self.pool = Pool(zone.name, policy=zone.policy)
-        self._logged: list[str] | None = None
+        self._logged = LogOnChange(None)
 
     def log_upstreams(self) -> None:
         """Log whom the pool asks, when that has changed."""
         names = [health.name for health in self.pool.upstreams]
-        if names == self._logged:
+        if not self._logged.is_new(names):
             return
-        self._logged = names
         which = f"names in {self.pool.zone}" if self.key else "all other names"
         if names:
             log.info("%s are asked for at %s", which, ", ".join(names))

@@ -19,7 +19,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from hashlib import blake2b
-from pathlib import Path
 
 from svcdns.cache.store import Cache
 from svcdns.config.listening import dns_endpoints
@@ -34,6 +33,7 @@ from svcdns.forward.invalidation import ZoneChanges, Zones
 from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
 from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
+from svcdns.system.log_on_change import LogOnChange
 
 from . import folder
 from .child_setup import Handoff
@@ -104,7 +104,9 @@ class _Forwarding:
             Loops(self._routes.is_probe, partial_loops),
         )
         self._flush_server = FlushServer(socket.socket(fileno=handoff.flush), self._flush)
-        self._status = _StatusFile(config.data)
+        self._data = config.data
+        self._failure = LogOnChange()
+        """Why the status can't be written."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until told to end; then wait for what is under way."""
@@ -137,7 +139,13 @@ class _Forwarding:
             "outstanding": self._lookups.outstanding,
             "upstreams": self._routes.status(),
         }
-        self._status.write(json.dumps(status))
+        failure = ""
+        try:
+            folder.tell_forwarder(self._data, json.dumps(status))
+        except OSError as failed:
+            failure = failed.strerror or str(failed)
+        if self._failure.is_new(failure) and failure:
+            log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failure)
 
     async def _flush(self, prefix: bytes) -> int:
         """Forget what is in the cache below a key."""
@@ -147,24 +155,6 @@ class _Forwarding:
             some, is_done = self._cache.flush_some(prefix)
             flushed += some
         return flushed
-
-
-class _StatusFile:
-    """Says how the forwarder is, as long as that can be written; a line when it no longer can."""
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._fails = False
-
-    def write(self, text: str) -> None:
-        try:
-            folder.tell_forwarder(self._data, text)
-        except OSError as failed:
-            if not self._fails:
-                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
-            self._fails = True
-        else:
-            self._fails = False
 
 
 @contextlib.asynccontextmanager
