@@ -65,7 +65,7 @@ def create_app(
     Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
-    `config` says what /resolv.conf tells of (None: of the defaults).
+    `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
     (None: there is no cache).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.

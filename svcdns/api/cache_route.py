@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from svcdns.objects.errors import StatusError, bad_request
-from svcdns.wire.key import BadName
+from svcdns.wire.name import BadName
 from svcdns.wire.presentation import key_of_text
 
 from .responses import json_answer, method_not_allowed, no_such_path

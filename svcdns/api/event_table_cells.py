@@ -1,7 +1,7 @@
 """The cells of an Event's row, as Kubernetes' own printer writes them.
 
 After pkg/printers/internalversion/printers.go: printEvent.  The older form of Events has a count and two
-times, the newer one an eventTime and a series; either may be told by a client.
+times, the newer one an eventTime and a series; a client may write either.
 """
 
 from __future__ import annotations

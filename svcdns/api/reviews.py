@@ -1,7 +1,7 @@
 """Reviews: what a client asks about itself and others, and the authority that knows.
 
 Nothing here decides what somebody may do: an `Authority` does, the same that admits the requests, so that
-`kubectl auth can-i` and `kubectl auth whoami` tell what would really happen.  Here its answers are put into
+`kubectl auth can-i` and `kubectl auth whoami` say what would really happen.  Here its answers are put into
 the objects that clients expect.  Nothing is stored.
 
 A "*" in a question means "each that there is": it is allowed when all of them are.

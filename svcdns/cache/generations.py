@@ -24,6 +24,7 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns
 import lmdb
 
 from svcdns.store.environment import DATA_FILE, FOLDER_MODE, MAX_READERS
+from svcdns.system.replacing import atomic_write
 
 LAYOUT = 2
 """Version of all that is stored, the packed answers (svcdns.cache.entry) included."""
@@ -97,9 +98,7 @@ def make_generation(home: Path, map_octets: int, source: str) -> lmdb.Environmen
 def set_source(env: lmdb.Environment, source: str) -> None:
     """Say where the answers of an open generation come from now.  Raises OSError."""
     file = Path(env.path()) / _MADE_BY
-    fresh = file.with_name(_MADE_BY + ".new")
-    _write(fresh, _made_by(env.info()["map_size"], source))
-    fresh.replace(file)
+    atomic_write(file, _made_by(env.info()["map_size"], source))
 
 
 def number_of(env: lmdb.Environment) -> int:

@@ -89,7 +89,7 @@ def flush(
 
 def _path(name: str) -> str:
     """Return the path at which the answers of a name are.  Raises ConfigError."""
-    from svcdns.wire.key import BadName
+    from svcdns.wire.name import BadName
     from svcdns.wire.presentation import key_of_text
 
     try:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from svcdns.config.sections import OPTIONS, Config
+from svcdns.config.readers import Wrong
+from svcdns.config.sections import OPTIONS, Config, ConfigError
+
+_T = TypeVar("_T")
+_Value = TypeVar("_Value")
 
 ConfigFlag = Annotated[
     Path | None,
@@ -29,33 +33,34 @@ def loaded(file: Path | None, flags: Mapping[str, Any]) -> Config:
     return load(file, os.environ, flags)
 
 
+def flag_value(flag: str, read: Callable[[_T], _Value], given: _T) -> _Value:
+    """Return what a reader of the configuration makes of a flag.  Raises ConfigError."""
+    try:
+        return read(given)
+    except Wrong as wrong:
+        raise ConfigError(f"{flag}: {wrong}") from None
+
+
 def with_option_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the flags of all options that are declared with one.
 
     What they say comes in its `flags`, by the names of the options; None for those not given.
     """
-    declared = [(name, option.flag, option.default) for name, option in OPTIONS.items() if option.flag]
-    declared.sort(key=lambda one: one[1].place)
-    own = [
-        one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "flags"
-    ]
-    names = {flag.name.removeprefix("--"): name for name, flag, _ in declared}
-    flags = [
-        inspect.Parameter(
-            flag.name.removeprefix("--"),
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                list[str] | None if isinstance(default, tuple) else str | None,
-                typer.Option(flag.name, metavar=flag.metavar, help=flag.help),
-            ],
+    declared = [(one.flag, one) for one in OPTIONS.values() if one.flag]
+    declared.sort(key=lambda pair: pair[0].place)
+    names, parameters = {}, []
+    for flag, option in declared:
+        names[flag.name.removeprefix("--")] = option.name
+        kind: Any = list[str] if isinstance(option.default, tuple) else str
+        typed = Annotated[kind | None, typer.Option(flag.name, metavar=flag.metavar, help=flag.help)]
+        parameters.append(
+            Parameter(flag.name.removeprefix("--"), Parameter.KEYWORD_ONLY, default=None, annotation=typed)
         )
-        for _, flag, default in declared
-    ]
 
     @wraps(command)
     def run(**given: Any) -> None:
         command(flags={name: given.pop(flag) or None for flag, name in names.items()}, **given)
 
-    run.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+    own = [one for one in signature(command, eval_str=True).parameters.values() if one.name != "flags"]
+    run.__signature__ = Signature([*own, *parameters])  # type: ignore[attr-defined]
     return run

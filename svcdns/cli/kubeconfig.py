@@ -112,6 +112,7 @@ def _embedded(option: str, file: Path, what: str) -> str:
         raise ConfigError(f"{option}: {file}: can't be read: {text}") from None
     if f"{what}-----".encode() not in octets:
         raise ConfigError(f"{option}: {file}: holds no {what.lower()} in PEM format")
+
     return base64.b64encode(octets).decode()
 
 

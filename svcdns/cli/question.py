@@ -15,9 +15,10 @@ import dns.rcode
 import dns.rdatatype
 import dns.reversename
 
-from svcdns.config.readers import Wrong, endpoint
+from svcdns.config.readers import endpoint
 from svcdns.config.sections import ConfigError, Endpoint
 
+from .flags import flag_value
 from .outcome import Refused
 
 DEFAULT_SERVER = "127.0.0.1:1053"
@@ -77,12 +78,9 @@ def _server(text: str | None, environ: Mapping[str, str]) -> Endpoint:
         listening = environ.get("SVCDNS_DNS_LISTEN", "").split(",")[0].strip()
         source, text = ("SVCDNS_DNS_LISTEN", listening) if listening else ("default", DEFAULT_SERVER)
     try:
-        try:
-            found = Endpoint(str(ip_address(text.removeprefix("[").removesuffix("]"))), _DNS_PORT)
-        except ValueError:
-            found = endpoint(text)
-    except Wrong as wrong:
-        raise ConfigError(f"{source}: {wrong}") from None
+        found = Endpoint(str(ip_address(text.removeprefix("[").removesuffix("]"))), _DNS_PORT)
+    except ValueError:
+        found = flag_value(source, endpoint, text)
     if found.port == 0:
         raise ConfigError(f"{source}: {found} names no port; allowed: 1..65535")
     if ip_address(found.host).is_unspecified:

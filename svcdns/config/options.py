@@ -13,9 +13,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from .readers import Wrong, shown
 
@@ -28,8 +28,7 @@ class Table:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """A flag of `svcdns serve`: one that may be repeated where the option holds a list."""
 
     name: str
@@ -39,8 +38,7 @@ class Flag:
     """Where --help lists it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """How TOML and variables spell the options of one type."""
 
     fits: Callable[[Any], bool]
@@ -52,15 +50,14 @@ class Form:
     """Of a form of paths: from what is written, and the folder where relative paths start, to the value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """An option as it is declared, and where."""
 
     name: str
     """Such as "dns.ttl"; "log" at the top of the file."""
     form: Form
-    read: Callable[[Any], Any]
     default: Any
+    read: Callable[[Any], Any]
     shapes_answers: bool
     """Whether stored answers are made anew where it has changed."""
     flag: Flag | None
@@ -110,12 +107,10 @@ def option(
 
 def options_of(section: type, name: str = "") -> Iterator[Option]:
     """Yield the options that a section's dataclass declares; `name` is the section's."""
-    types = get_type_hints(section)
     for one in fields(section):
-        if one.default is not MISSING and "option" in one.metadata:
+        if declared := one.metadata.get("option"):
             full = f"{name}.{one.name}" if name else one.name
-            read, shapes_answers, flag = one.metadata["option"]
-            yield Option(full, _form_of(types[one.name]), read, one.default, shapes_answers, flag)
+            yield Option(full, _form_of(one.type), one.default, *declared)
 
 
 def spelt(value: Any) -> Any:
@@ -146,10 +141,6 @@ def _file(text: str, base: Path) -> Path | None:
 
 def _paths(texts: list[str], base: Path) -> tuple[Path, ...]:
     return tuple(_path(text, base) for text in texts)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _is_list(kind: type) -> Callable[[Any], bool]:
@@ -183,10 +174,8 @@ def _tables_of_text(text: str) -> Any:
     return tables
 
 
-_NO_TEXT = 'is no text; write it "in quotes"'
-_NO_LIST = 'is no list of texts; write ["one", "two"]'
-
-TEXT = Form(_is_text, _NO_TEXT)
+TEXT = Form(lambda value: isinstance(value, str), 'is no text; write it "in quotes"')
+TEXTS = Form(_is_list(str), 'is no list of texts; write ["one", "two"]', _list_of_text)
 NUMBER = Form(
     lambda value: isinstance(value, int) and not isinstance(value, bool),
     "is no whole number; write digits, without quotes",
@@ -197,14 +186,13 @@ SWITCH = Form(
     "is neither true nor false; write one of them, without quotes",
     _switch_of_text,
 )
-TEXTS = Form(_is_list(str), _NO_LIST, _list_of_text)
-PATH = Form(_is_text, _NO_TEXT, path=_path)
-FILE = Form(_is_text, _NO_TEXT, path=_file)
-"""A path, or "" for none."""
-PATHS = Form(_is_list(str), _NO_LIST, _list_of_text, path=_paths)
 TABLES = Form(
     _is_list(dict), "is no list of tables; write [[{}]] on a line of its own, for each", _tables_of_text
 )
+PATH = TEXT._replace(path=_path)
+PATHS = TEXTS._replace(path=_paths)
+FILE = TEXT._replace(path=_file)
+"""A path, or "" for none."""
 
 
 def _form_of(kind: Any) -> Form:

@@ -5,7 +5,7 @@ is its row in docs/config.md, written by tools/config_tables.py.  `load` says wh
 `checks` which options contradict each other.  Standard library only: the supervisor reads this.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: `options` reads the types, which are text with it.
 
 from dataclasses import dataclass, fields
 from ipaddress import ip_address, ip_network

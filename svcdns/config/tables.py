@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from .options import Table
@@ -58,6 +57,8 @@ def forward_zones(tables: Sequence[dict[str, Any]]) -> tuple[ForwardZone, ...]:
 def _zone(table: dict[str, Any]) -> ForwardZone:
     keys = ("name", "upstreams", "policy")
     if unknown := sorted(set(table) - set(keys)):
+        from difflib import get_close_matches  # here: only who is mistaken pays for it
+
         near = get_close_matches(unknown[0].lower(), keys, n=1, cutoff=0.6)
         remedy = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(keys)}"
         raise Wrong(f"unknown key {unknown[0][:80]!r}; {remedy}")

@@ -32,12 +32,10 @@ ALLOWED = (
     "https://HOST[:PORT]/PATH[#ADDRESS], or the absolute path of a resolv.conf"
 )
 
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
-_PATH = re.compile(r"/([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_OTHERS_PORT = re.compile(
-    r"(tcp://|tls://)?\[?([0-9A-Fa-f.:]+)\]?[#@]([0-9]{1,5})(#[^#]*)?", re.ASCII | re.IGNORECASE
-)
-_INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}", re.ASCII)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_PATH = r"/([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*"
+_OTHERS_PORT = r"(tcp://|tls://)?\[?([0-9A-Fa-f.:]+)\]?[#@]([0-9]{1,5})(#[^#]*)?"
+_INTERFACE = r"[A-Za-z0-9_.@-]{1,15}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +87,14 @@ def parse(text: str) -> Spec:
         return _parse(text)
     except Wrong:
         if meant := _with_colon(text):
-            raise Wrong(
-                f"{text[:80]!r} is no upstream: a port stands behind a colon; did you mean {meant}? {ALLOWED}"
-            ) from None
+            what = f"a port stands behind a colon; did you mean {meant}?"
+            raise Wrong(f"{text[:80]!r} is no upstream: {what} {ALLOWED}") from None
         raise
 
 
 def _with_colon(text: str) -> str:
     """Return what dnsmasq's ADDRESS#PORT and unbound's ADDRESS@PORT[#NAME] mean, "" for another text."""
-    other = _OTHERS_PORT.fullmatch(text)
+    other = re.fullmatch(_OTHERS_PORT, text, re.ASCII | re.IGNORECASE)
     if other is None:
         return ""
     scheme, host, port, rest = other.groups(default="")
@@ -143,16 +140,14 @@ def _https(rest: str, text: str) -> Spec:
     host, port = _host_and_port(place, text, "https")
     if not slash:
         raise Wrong(f"{text[:80]!r} lacks its path; allowed: such as https://{place[:80]}/dns-query")
-    if not _PATH.fullmatch("/" + path):
+    if not re.fullmatch(_PATH, "/" + path):
         raise Wrong(f"{text[:80]!r}: {('/' + path)[:80]!r} is no path of a URL; {ALLOWED}")
     address = _address(connect.removeprefix("[").removesuffix("]"), text) if hash_ else ""
     return Spec("https", host, port, "/" + path, connect=address)
 
 
 def _address_and_port(place: str, text: str, kind: Kind) -> tuple[str, int]:
-    """Return an address and its port; an IPv6 address without a port may stand without brackets."""
-    if place.count(":") > 1 and not place.startswith("["):
-        return _address(place, text), PORTS[kind]
+    """Return an address and its port."""
     host, port = _split(place, text, kind)
     return _address(host, text), port
 
@@ -161,16 +156,16 @@ def _host_and_port(place: str, text: str, kind: Kind) -> tuple[str, int]:
     """Return a host (address or name) and its port, as they stand in a URL."""
     if "@" in place and "%" not in place:
         raise Wrong(f"{text[:80]!r} names a user; {ALLOWED}")
-    if place.count(":") > 1 and not place.startswith("["):
-        return _address(place, text), PORTS[kind]
     host, port = _split(place, text, kind)
-    if place.startswith("[") or _is_address(host):
+    if ":" in host or _is_address(host):
         return _address(host, text), port
     return _host_name(host, text), port
 
 
 def _split(place: str, text: str, kind: Kind) -> tuple[str, int]:
-    """Return HOST and PORT of HOST, HOST:PORT, [HOST] or [HOST]:PORT."""
+    """Return HOST and PORT of HOST, HOST:PORT, [HOST], [HOST]:PORT, or an IPv6 address without brackets."""
+    if place.count(":") > 1 and not place.startswith("["):
+        return place, PORTS[kind]
     if place.startswith("["):
         host, bracket, rest = place[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")) or ":" not in host:
@@ -203,17 +198,16 @@ def _check_interface(found: IPv6Address, text: str) -> None:
     interface = found.scope_id
     if found.is_link_local and interface is None:
         raise Wrong(f"{text[:80]!r} says not on which interface; allowed: such as {found}%eth0")
-    if interface is not None and not (found.is_link_local and _INTERFACE.fullmatch(interface)):
-        raise Wrong(
-            f"{text[:80]!r}: %{interface[:40]} can't stand there; allowed: an interface behind fe80::/10"
-        )
+    if interface is not None and not (found.is_link_local and re.fullmatch(_INTERFACE, interface)):
+        allowed = "allowed: an interface behind fe80::/10"
+        raise Wrong(f"{text[:80]!r}: %{interface[:40]} can't stand there; {allowed}")
 
 
 def _host_name(host: str, text: str) -> str:
     """Return a host name in lower case; one that ends in a number is meant as an address."""
     name = host.lower().removesuffix(".")
     labels = name.split(".")
-    if len(name) > 253 or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(name) > 253 or labels[-1].isdigit() or not all(re.fullmatch(_LABEL, label) for label in labels):
         raise Wrong(f"{text[:80]!r}: {host[:80]!r} is neither an address nor a host name; {ALLOWED}")
     return name
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from svcdns.names import packed
-from svcdns.names.packed import POINTER, Section
+from svcdns.names.packed import Section
 from svcdns.store.snapshot import Zone
-from svcdns.wire import codes
+from svcdns.wire import codes, header
 
 from .lookup_result import LookupResult, State
 from .view import View
@@ -80,6 +80,6 @@ def _pod_answer(view: View, zone: Zone, address: IPv4Address | IPv6Address, rrty
     family = codes.A if address.version == 4 else codes.AAAA
     if rrtype != family:
         return LookupResult(State.NODATA, zone)
-    fixed = family.to_bytes(2) + codes.IN.to_bytes(2) + view.serving.ttl.to_bytes(4)
-    rr = POINTER + fixed + len(address.packed).to_bytes(2) + address.packed
+    head = header.rr_head(family, view.serving.ttl, len(address.packed))
+    rr = header.QUESTION_NAME + head + address.packed
     return LookupResult(State.HIT, zone, Section(family, 1, len(rr), rr, (), 0, b""))

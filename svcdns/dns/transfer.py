@@ -16,11 +16,12 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from svcdns.store.snapshot import Begin, Snapshot, never_raising
-from svcdns.wire import codes
+from svcdns.wire import codes, header
 from svcdns.wire.question import Malformed, Question, parse
 from svcdns.wire.reply import Frame, refusal
 
@@ -36,7 +37,8 @@ AT_ONCE = 2
 STALL_SECONDS = 5.0
 _FILE_MODE = 0o600
 _HALF = 1 << 31
-_MARKS = (b"\0\xfb\0\1", b"\0\xfc\0\1")
+_NO_QUERY = header.QR | header.OPCODE
+_MARKS = tuple(header.TYPE_CLASS.pack(rrtype, codes.IN) for rrtype in (codes.AXFR, codes.IXFR))
 
 
 class Outlet(Protocol):
@@ -55,7 +57,7 @@ class Stalled(Exception):
 
 def transfer_question(packet: bytes) -> Question | None:
     """Return the question of a well-formed AXFR or IXFR, None for every other message."""
-    if not any(mark in packet for mark in _MARKS) or packet[2] & 0xF8:
+    if not any(mark in packet for mark in _MARKS) or header.flags_of(packet) & _NO_QUERY:
         return None
     try:
         question = parse(packet)
@@ -126,7 +128,7 @@ class Transfers:
                 return
             self._count(question, stats.OK, kind)
             rrs = zone_rrs(view, zone)
-            await self._send(messages(frame.packet, frame.end, rrs, frame.opt()), outlet)
+            await self._send(messages(replace(frame, ra=False), rrs), outlet)
 
     async def _send(self, stream: Iterator[bytes], outlet: Outlet) -> None:
         for message in stream:

@@ -20,9 +20,10 @@ from svcdns.dns.draft import Draft, Name
 from svcdns.dns.reply import unresolved, write
 from svcdns.wire import codes, edns, header
 from svcdns.wire.key import key_of_wire
+from svcdns.wire.name import read_name
 from svcdns.wire.query import Query
 from svcdns.wire.reply import Frame, Sections, message
-from svcdns.wire.rr_names import RR, answer_rrs, follow, name_at, uncompressed
+from svcdns.wire.rr_names import answer_rrs, follow, uncompressed
 
 
 def reply_after_chain(frame: Frame, draft: Draft, query: Query, entry: CacheEntry, time: int) -> bytes:
@@ -124,14 +125,14 @@ class _Sections:
         if wire[at : at + 2] == header.QUESTION_NAME:
             owner, at = self._outside, at + 2
         else:
-            name, at = name_at(wire, at, self._names)
+            name, at = read_name(wire, at, self._names)
             place = self._places.get(name)
             owner = name if place is None else header.pointer(place)
-        rrtype, _, _, octets = RR.unpack_from(wire, at)
-        start = at + RR.size
+        rrtype, _, _, octets = header.RR.unpack_from(wire, at)
+        start = at + header.RR.size
         rdata = uncompressed(wire, start, start + octets, rrtype, self._names)
         rr = b"".join((owner, wire[at : at + 4], ttl, len(rdata).to_bytes(2), rdata))
-        rdata_at = self._end + len(owner) + RR.size
+        rdata_at = self._end + len(owner) + header.RR.size
         end = rdata_at + len(rdata)
         if end > self._limit:
             return False

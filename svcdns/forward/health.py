@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable
 
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, Upstream, UselessReply
+from svcdns.system.log_on_change import LogOnChange
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key, wire_of_key
 from svcdns.wire.query import Query
@@ -72,7 +73,7 @@ class Health:
         self._failures = 0
         self._replied = -1.0
         self._down_since = 0.0
-        self._logged_down = False
+        self._logged_down = LogOnChange(False)
         self._local_logged_at = -LOCAL_SECONDS
         self._closed = False
         self._probing: asyncio.Task[None] | None = None
@@ -129,8 +130,7 @@ class Health:
         if self.up:
             return
         self.up = True
-        if self._logged_down:
-            self._logged_down = False
+        if self._logged_down.is_new(False):
             log.info(
                 "upstream %s%s answers again after %.1f s", self.name, self._for(), now - self._down_since
             )
@@ -158,8 +158,7 @@ class Health:
             while not self.up:
                 next_one = self._clock() + self._interval
                 why = await self._probed()
-                if why and not self._logged_down and not self.up:
-                    self._logged_down = True
+                if why and not self.up and self._logged_down.is_new(True):
                     log.warning(
                         "upstream %s%s is down: %s; tried every %g s",
                         self.name,

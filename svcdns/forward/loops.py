@@ -19,7 +19,8 @@ from contextlib import suppress
 
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.wire import codes
-from svcdns.wire.key import MAX_NAME_OCTETS, key_of_wire, text_of_key, wire_of_key
+from svcdns.wire.key import key_of_wire, text_of_key, wire_of_key
+from svcdns.wire.name import MAX_NAME_OCTETS
 from svcdns.wire.query import Query
 
 from .health import Health

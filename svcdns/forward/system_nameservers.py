@@ -81,6 +81,7 @@ class Listed:
 def listed_in(path: Path, own: Sequence[Endpoint] = (), port: int = DNS_PORT) -> Listed:
     """Return what a file gives now; arguments as those of ResolvConf.  Never raises, logs nothing."""
     try:
+        _check_is_file(path)
         return _listed(_octets(path), own, port)
     except _Broken as broken:
         return Listed((), str(broken))
@@ -90,12 +91,19 @@ class _Broken(Exception):
     """A file that can't be read; the text says why."""
 
 
+def _check_is_file(path: Path) -> None:
+    """Raise _Broken for a folder, a pipe and the like: opening one could hold us up."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as failed:
+        raise _unreadable(failed) from None
+    if not stat.S_ISREG(mode):
+        raise _Broken(f"is no file but {_kind(mode)}")
+
+
 def _octets(path: Path) -> bytes:
     """Return what stands in a file, not much more than MAX_OCTETS of it.  Raises _Broken."""
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            raise _Broken(f"is no file but {_kind(mode)}")
         with open(path, "rb", opener=_open) as opened:
             return opened.read(MAX_OCTETS + 1)
     except (OSError, ValueError) as failed:
@@ -148,13 +156,14 @@ class ResolvConf:
         self._port = port
         self._watched = WatchedFile(path)
         self._broken = False
-        self._warned = LogOnChange()
+        self._logged = LogOnChange()
 
     def refresh(self) -> bool:
         """Read the file if it changed; return whether the nameservers are others now.  Never raises."""
         if not self._watched.changed():
             return False
         try:
+            _check_is_file(self.path)
             octets = _octets(self.path)
         except _Broken as broken:
             self._watched.forget()
@@ -187,7 +196,7 @@ class ResolvConf:
 
     def _log(self, text: str) -> None:
         """Log a warning, unless it was the last one."""
-        if self._warned.is_new(text) and text:
+        if self._logged.is_new(text) and text:
             log.warning("%s: %s", self.path, text)
 
 

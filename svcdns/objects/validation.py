@@ -1,4 +1,4 @@
-"""Meaning: is what an object says allowed? All that is wrong is told at once.
+"""Meaning: is what an object says allowed? All that is wrong is said at once.
 
 structure() has been here before, and default(): types are right and defaulted fields are there. Whether an
 address is in our ranges, or free, is a matter of allocation and not asked here.
@@ -19,7 +19,7 @@ from .service_rules import service_causes
 from .slice_rules import slice_causes
 
 MOST_CAUSES = 100
-"""An answer tells at most so many causes, and that there are more."""
+"""Most causes in an answer; one more says that there are others."""
 
 _NAME_RULES: dict[Kind, NameRule] = {
     NAMESPACE: syntax.label_errors,

@@ -1,8 +1,8 @@
 """The accept half of a write: may this object be stored, and as what?
 
 Works inside the write's transaction, on the state that the writes before it left.  Completes the
-metadata, fills in defaults, validates (all causes at once), allocates, stores; then hands over to
-`apply`.  Raises StatusError and leaves no trace of a write that is refused.
+metadata, fills in defaults, validates (all causes at once), allocates and stores; then `derive` does the
+rest.  Raises StatusError and leaves no trace of a write that is refused.
 https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
@@ -21,7 +21,7 @@ from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD
 from svcdns.objects.managed_fields import Authorship
 from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
-from svcdns.wire.key import MAX_NAME_OCTETS
+from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import addresses
 from .derive import derive
@@ -65,7 +65,7 @@ def create(
             name=name,
             group=kind.group,
         )
-    new["metadata"] = _owned(_born(write, new["metadata"]), author.settled)
+    new["metadata"] = _owned(_new_metadata(write, new["metadata"]), author.settled)
     if author.settled is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
         new["metadata"] = _owned(new["metadata"], entries)
@@ -129,9 +129,7 @@ def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Obje
 
 def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
     """Delete an object; a Pod with a grace period stays, terminating, until that is over."""
-    old = write.load(kind, namespace, name)
-    if old is None:
-        raise not_found(kind.plural, name, kind.group)
+    old = write.existing(kind, namespace, name)
     check_preconditions(kind, old, options)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise _generated(name)
@@ -219,18 +217,18 @@ def _check_name_fits(write: WriteTransaction, metadata: Object) -> None:
 
 
 def _ordered(obj: Object) -> Object:
-    """Return the object with its top fields in the order that people expect."""
+    """Return the object with its top fields in the usual order."""
     first = {key: obj[key] for key in _ORDER if key in obj}
     return {**first, **{key: value for key, value in obj.items() if key not in first}}
 
 
-def _born(write: WriteTransaction, metadata: Object) -> Object:
+def _new_metadata(write: WriteTransaction, metadata: Object) -> Object:
     """Return the metadata of a new object, complete but for the revision."""
     return {**metadata, "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
 
 
 def _inherited(old: Object, metadata: Object) -> Object:
-    """Return metadata of an update: what is the server's to say comes from the stored object."""
+    """Return the metadata of an update; fields that only the server sets come from the stored object."""
     kept = {key: old["metadata"][key] for key in SERVERS_OWN if key in old["metadata"]}
     given = {key: value for key, value in metadata.items() if key not in SERVERS_OWN}
     for key in ("name", "namespace", "generateName"):
@@ -300,7 +298,7 @@ def _generated(name: str) -> StatusError:
 
 
 def _warnings(kind: Kind, old: Object | None, new: Object) -> list[str]:
-    """Return what is accepted and yet likely not what was meant."""
+    """Return a warning for each thing that is accepted and likely not what was meant."""
     name, spec = new["metadata"]["name"], new.get("spec") or {}
     out = []
     if kind is NAMESPACE and old is None and name in _NAMES_WITHOUT_SHORT_FORM:

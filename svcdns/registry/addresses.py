@@ -1,12 +1,11 @@
-"""Giving Services their cluster IPs, node ports and load balancer addresses, never twice.
+"""Allocation: cluster IPs, node ports and load balancer addresses of Services, none of them twice.
 
     "ip" family address -> namespace NUL service      a cluster IP
     "lb" family address -> namespace NUL service      a load balancer's address
     "np" port u16       -> namespace NUL service      a node port (all protocols of one Service)
     "at" what           -> the number given out last  the cursor of each range
 
-Everything happens inside the write's transaction: a write that fails gives nothing out and leaks
-nothing.  https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/
+Everything happens inside the write's transaction: a write that fails allocates nothing.  https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from svcdns.cluster.allocation import Network
 from svcdns.cluster.event_messages import range_full, service_messages
 from svcdns.cluster.families import choose_families, has_cluster_ip
 from svcdns.objects.errors import Cause, StatusError, invalid
-from svcdns.objects.service_addresses import family_of, is_headless
+from svcdns.objects.service_addresses import cluster_ips, family_of, ingress_addresses, is_headless
 
 from .transaction import WriteTransaction
 
@@ -28,7 +27,7 @@ FULL = 507
 
 
 def allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-    """Fill in all that a Service is to be given and give back what it no longer has.
+    """Allocate what a Service needs and release what it no longer needs.
 
     Raises StatusError: 422 with a cause for each address or port that can't be had, 507 where a
     range is full.
@@ -64,7 +63,7 @@ def _allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str
 
 
 def release(write: WriteTransaction, service: dict[str, Any]) -> None:
-    """Give back all that a Service has."""
+    """Release all that a Service has."""
     for key in _held(service):
         write.txn.delete(key, db=write.tables.allocations)
 
@@ -84,16 +83,11 @@ def _port_key(port: int) -> bytes:
 
 def _held(service: dict[str, Any]) -> set[bytes]:
     spec = service.get("spec") or {}
-    keys = {_address_key(b"ip", ip) for ip in spec.get("clusterIPs") or [] if ip != "None"}
+    keys = {_address_key(b"ip", ip) for ip in cluster_ips(spec)}
     keys |= {_port_key(port["nodePort"]) for port in spec.get("ports") or [] if port.get("nodePort")}
     if spec.get("healthCheckNodePort"):
         keys.add(_port_key(spec["healthCheckNodePort"]))
-    return keys | {_address_key(b"lb", ip) for ip in _ingress(service)}
-
-
-def _ingress(service: dict[str, Any]) -> list[str]:
-    balancer = (service.get("status") or {}).get("loadBalancer") or {}
-    return [entry["ip"] for entry in balancer.get("ingress") or [] if entry.get("ip")]
+    return keys | {_address_key(b"lb", ip) for ip in ingress_addresses(service)}
 
 
 def _assign_families(write: WriteTransaction, spec: dict[str, Any]) -> list[Cause]:
@@ -249,7 +243,7 @@ def _load_balancer(
     write: WriteTransaction, owner: bytes, old: dict[str, Any] | None, new: dict[str, Any]
 ) -> list[Cause]:
     """Give a LoadBalancer its address from our ranges; without a range it stays pending."""
-    held = _ingress(old) if old else []
+    held = ingress_addresses(old) if old else []
     ranges = write.settings.config.services.load_balancer_ranges
     spec = new["spec"]
     if spec.get("type") != "LoadBalancer":

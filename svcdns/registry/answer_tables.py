@@ -1,8 +1,9 @@
-"""Stored answers know what made them: building them anew when the rules or the settings have changed.
+"""The two tables of answers, a and b: building the other one when the rules or the settings have changed.
 
-`meta` holds `layout` (binary format), `rules` (see settings.RULES) and `settings` (fingerprint).  On a
-difference at start the other table of answers is filled from the objects in small transactions, and one
-small transaction switches to it; until then the old one answers.  Interrupted, it begins again.
+`meta` holds the layout (binary format) and what made the answers: the rules (settings.RULES) and a
+fingerprint of the settings.  On a difference at start the other table is filled from the objects in small
+transactions, and one small transaction switches to it; until then the old one answers.  Interrupted, it
+begins again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import lmdb
 import msgspec
@@ -22,7 +24,7 @@ from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode
 from . import facts, slices
 from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
 from .settings import RULES, Settings, fallthrough_keys, may_fall_through, own_reverse_prefixes
-from .transaction import Touched, WriteTransaction, collection_prefix
+from .transaction import Touched, WriteTransaction, collection_prefix, scan_keys
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class NewerLayout(Exception):
 
 
 def check_layout(store: Store) -> None:
-    """Refuse data of a newer layout; note ours where there is none."""
+    """Refuse data of a newer layout; store ours.  Raises NewerLayout."""
     with store.env.begin(write=True) as txn:
         stored = txn.get(_LAYOUT, db=store.tables.meta)
         if stored is not None and int.from_bytes(stored) > LAYOUT:
@@ -65,7 +67,7 @@ def bring_up_to_date(store: Store, settings: Settings) -> bool:
 
 
 def set_loaded(store: Store) -> None:
-    """Note that manifests and zone files are in: from now on unknown names are NXDOMAIN."""
+    """Store that manifests and zone files are in: from now on unknown names are NXDOMAIN."""
     with store.env.begin(write=True) as txn:
         serving = _serving(store, txn)
         if serving is not None and not serving.loaded:
@@ -109,7 +111,9 @@ def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
         while True:
             with store.env.begin(write=True) as txn:
                 write = WriteTransaction(txn, store.tables, settings, "")
-                keys = _keys_after(write, kind, after)
+                keys = list(
+                    islice(scan_keys(txn, store.tables.objects, collection_prefix(kind), after), CHUNK)
+                )
                 for key in keys:
                     _, namespace, name = key.decode().split("\0")
                     found = write.load(kind, namespace, name)
@@ -133,19 +137,6 @@ def _name(obj: dict[str, object]) -> str:
     metadata = obj["metadata"]
     assert isinstance(metadata, dict)
     return str(metadata["name"])
-
-
-def _keys_after(write: WriteTransaction, kind: Kind, after: bytes) -> list[bytes]:
-    prefix = collection_prefix(kind)
-    keys: list[bytes] = []
-    with write.txn.cursor(db=write.tables.objects) as cursor:
-        if not cursor.set_range(after + b"\0" if after else prefix):
-            return keys
-        for key in map(bytes, cursor.iternext(values=False)):
-            if not key.startswith(prefix) or len(keys) == CHUNK:
-                break
-            keys.append(key)
-    return keys
 
 
 def _switch(store: Store, settings: Settings, letter: str, current: Serving | None, made_by: bytes) -> None:

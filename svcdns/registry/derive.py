@@ -1,4 +1,4 @@
-"""The apply half of a write: everything that follows from a changed object.
+"""The derive half of a write: everything that follows from a changed object.
 
 Deterministic: no clock, no randomness, no choice that is not written down in the objects themselves,
 so that any replica that applies the same changes in the same order comes to the same answers.
@@ -11,7 +11,7 @@ from typing import Any
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 
 from . import facts, slices
-from .transaction import WriteTransaction, joined, scan
+from .transaction import WriteTransaction, joined, present, scan_keys
 
 Object = dict[str, Any]
 
@@ -31,9 +31,7 @@ def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object 
 
 
 def _namespace_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
-    present = new if new is not None else old
-    assert present is not None
-    name = present["metadata"]["name"]
+    name = present(old, new)["metadata"]["name"]
     write.touched.namespaces.add(name)
     selector = write.settings.namespace_selector
     if selector is None or old is None or new is None:
@@ -54,5 +52,5 @@ def _refresh_namespace(write: WriteTransaction, namespace: str, *, visible: bool
 
 def _objects(write: WriteTransaction, kind: Kind, namespace: str) -> list[Object]:
     prefix = joined(kind.name, namespace)
-    names = [key[len(prefix) :].decode() for key, _ in scan(write.txn, write.tables.objects, prefix)]
+    names = [key[len(prefix) :].decode() for key in scan_keys(write.txn, write.tables.objects, prefix)]
     return [found for name in names if (found := write.load(kind, namespace, name)) is not None]

@@ -1,4 +1,4 @@
-"""Making touched names anew: once for all writes of a commit, from all facts that feed them.
+"""Rebuilding touched names: once for all writes of a commit, from all facts that feed them.
 
 Answers belong to owner names, not to objects: nothing here knows which write touched a name.  A row
 that comes out the same is not written.  A zone's SOA serial moves once a commit, and only when one of
@@ -15,11 +15,12 @@ import lmdb
 from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
 from svcdns.names.cluster_names import reverse_key
 from svcdns.names.packed import RRset, pack_row
-from svcdns.names.records import TYPE_PTR, address_rr, rrsets_by_type
+from svcdns.names.records import address_rr, rrsets_by_type
 from svcdns.names.service_rows import endpoint_name_row, service_rows
 from svcdns.objects.kinds import SERVICE
 from svcdns.objects.service_addresses import is_headless
-from svcdns.wire.key import MAX_NAME_OCTETS, BadName
+from svcdns.wire import codes
+from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import facts
 from .transaction import Touched, WriteTransaction, joined, listed, put_or_delete, scan
@@ -55,7 +56,7 @@ class AnswerTable:
 
 
 def rebuild(answers: AnswerTable, touched: Touched) -> None:
-    """Make every touched name anew."""
+    """Rebuild every touched name."""
     for namespace in sorted(touched.namespaces):
         _namespace(answers, namespace)
     for namespace, service in sorted(touched.services):
@@ -69,7 +70,7 @@ def rebuild(answers: AnswerTable, touched: Touched) -> None:
 
 
 def _namespace(answers: AnswerTable, namespace: str) -> None:
-    """A8, A9: a namespace that exists is NODATA, also when it holds nothing."""
+    """Rebuild the names of a namespace: one that exists is NODATA, also when it holds nothing (A8, A9)."""
     names = answers.write.settings.names
     row = EMPTY if facts.is_visible(answers.write, namespace) else None
     answers.put(names.namespace(namespace), row)
@@ -124,7 +125,7 @@ def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) ->
 
 
 def _reverse(answers: AnswerTable, address: bytes) -> None:
-    """F1, F2: the cluster IP's PTR hides those of endpoints; an endpoint has one for each Service."""
+    """Rebuild a reverse name: the PTR of a cluster IP hides those of endpoints (F1, F2)."""
     settings = answers.write.settings
     key = reverse_key(facts.unpacked(address))
     if not any(key.startswith(zone) for _, zone in settings.reverse_zones):
@@ -135,7 +136,7 @@ def _reverse(answers: AnswerTable, address: bytes) -> None:
             continue  # a Pod's: registered, and without a name of its own
         by_rank.setdefault(fact[len(address)], []).append(rr)
     pointers = by_rank.get(facts.VIP[0]) or [rr for rank in sorted(by_rank) for rr in by_rank[rank]]
-    row = pack_row([RRset(TYPE_PTR, list(dict.fromkeys(pointers)))]) if pointers else None
+    row = pack_row([RRset(codes.PTR, list(dict.fromkeys(pointers)))]) if pointers else None
     answers.put(key, row)
 
 

@@ -115,7 +115,7 @@ class Recorder:
         self._soon()
 
     def check_history(self) -> None:
-        """See to the bound of the history: somebody else has written an Event."""
+        """Cut the history soon: a client has written an Event."""
         if self._task is None:
             self._soon()
 
@@ -211,11 +211,11 @@ def _write_all(write: WriteTransaction, batch: list[tuple[EventMessage, _Waiting
             is_open[namespace] = found is not None and not found["metadata"].get("deletionTimestamp")
         if is_open[namespace]:
             old = write.load(EVENT, namespace, name)
-            new = _born(write, namespace, name, message, waiting) if old is None else _again(old, waiting)
+            new = _first(write, namespace, name, message, waiting) if old is None else _again(old, waiting)
             write.save(EVENT, old, new)
 
 
-def _born(
+def _first(
     write: WriteTransaction, namespace: str, name: str, message: EventMessage, waiting: _Waiting
 ) -> Object:
     involved = {
@@ -261,8 +261,8 @@ def _fitting(text: str) -> str:
 def cut_history(write: WriteTransaction, now: float, only_if_over: bool = False) -> bool:
     """Remove what is too old or too much, at most 500 Events; return whether there is more of that.
 
-    `now` is in seconds since 1970.  With `only_if_over`, nothing is looked into unless there are clearly
-    too many.
+    `now` is in seconds since 1970.  With `only_if_over`, nothing is read unless there are clearly too
+    many.
     """
     table, prefix = write.tables.objects, collection_prefix(EVENT)
     if only_if_over and sum(1 for _ in scan(write.txn, table, prefix)) <= KEEP + _SLACK:

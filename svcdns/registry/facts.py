@@ -24,9 +24,10 @@ from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
-from svcdns.wire.key import MAX_NAME_OCTETS, BadName
+from svcdns.objects.service_addresses import cluster_ips
+from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
-from .transaction import WriteTransaction, encode, joined, listed, put_or_delete, scan
+from .transaction import WriteTransaction, encode, joined, listed, present, put_or_delete, scan
 
 TTL_ANNOTATION = "svcdns.io/dns-ttl"
 MAX_LABEL = 63
@@ -63,7 +64,7 @@ def service_facts(write: WriteTransaction, service: Mapping[str, Any]) -> Servic
     """Return what a Service contributes to its names."""
     metadata, spec = service["metadata"], service["spec"]
     external = spec.get("externalName", "") if spec.get("type") == "ExternalName" else ""
-    ips = [ip for ip in spec.get("clusterIPs") or [] if ip != "None"]
+    ips = cluster_ips(spec)
     return ServiceFacts(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -84,14 +85,13 @@ def service_ttl(write: WriteTransaction, service: Mapping[str, Any]) -> int:
 
 
 def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Bring the cluster IP's PTRs in line; where all endpoints' bytes change with the Service, those too."""
-    present = new if new is not None else old
-    assert present is not None
-    namespace, name = present["metadata"]["namespace"], present["metadata"]["name"]
+    """Update the PTRs of the cluster IPs; and all endpoint rows where their bytes follow from the change."""
+    metadata = present(old, new)["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
     visible = is_visible(write, namespace)
     before = _vip_rows(write, old) if old is not None else {}
     after = _vip_rows(write, new) if new is not None and visible else {}
-    _bring(write, "addresses", before, after)
+    _update_rows(write, "addresses", before, after)
     if _endpoint_basis(write, old) != _endpoint_basis(write, new):
         refresh_endpoints(write, namespace, name, new if visible else None)
     write.touched.services.add((namespace, name))
@@ -113,14 +113,13 @@ def _vip_rows(write: WriteTransaction, service: dict[str, Any]) -> dict[bytes, b
         return {}  # too long for DNS below this cluster domain
     rr = ptr_rr(target, service_ttl(write, service))
     who = joined(metadata["namespace"], metadata["name"])
-    ips = [ip for ip in service["spec"].get("clusterIPs") or [] if ip != "None"]
-    return {packed(ip_address(ip)) + VIP + who: rr for ip in ips}
+    return {packed(ip_address(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
 
 
 def refresh_endpoints(
     write: WriteTransaction, namespace: str, name: str, service: dict[str, Any] | None
 ) -> None:
-    """Make all endpoint rows of a Service anew; None takes them away."""
+    """Rebuild all endpoint rows of a Service; None removes them."""
     before = dict(listed(write.txn, write.tables.endpoints, joined(namespace, name)))
     stale = {key: b"" for row in before for key in _address_keys(row)}
     after: dict[bytes, bytes] = {}
@@ -131,16 +130,14 @@ def refresh_endpoints(
             found = write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode())
             if found is not None:
                 _rows_of(write, service, found, found.get("endpoints") or [], after, pointers)
-    _bring(write, "addresses", stale, pointers)
-    _bring(write, "endpoints", before, after)
+    _update_rows(write, "addresses", stale, pointers)
+    _update_rows(write, "endpoints", before, after)
     write.touched.services.add((namespace, name))
 
 
 def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Bring endpoint rows in line with a slice; only endpoints that differ are packed."""
-    present = new if new is not None else old
-    assert present is not None
-    namespace = present["metadata"]["namespace"]
+    """Update endpoint rows to a changed slice; only endpoints that differ are packed."""
+    namespace = present(old, new)["metadata"]["namespace"]
     same_basis = old is not None and new is not None and _slice_basis(old) == _slice_basis(new)
     gone = _endpoints_by_json(old)
     come = _endpoints_by_json(new)
@@ -165,8 +162,8 @@ def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict
             before_rows.pop(key, None)
             for pointer in _address_keys(key):
                 before_pointers.pop(pointer, None)
-    _bring(write, "addresses", before_pointers, after_pointers)
-    if _bring(write, "endpoints", before_rows, after_rows):
+    _update_rows(write, "addresses", before_pointers, after_pointers)
+    if _update_rows(write, "endpoints", before_rows, after_rows):
         for which in (old, new):
             name = _service_name(which)
             if name:
@@ -174,7 +171,7 @@ def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict
 
 
 def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Note which addresses a Pod has, for A-B-C-D.NS.pod (E3)."""
+    """Store which addresses a Pod has, for A-B-C-D.NS.pod (E3)."""
     before = _pod_rows(old)
     after = _pod_rows(new) if new is not None and is_visible(write, new["metadata"]["namespace"]) else {}
     for key, value in _difference(before, after):
@@ -308,10 +305,10 @@ def _difference(
     yield from after.items()
 
 
-def _bring(
+def _update_rows(
     write: WriteTransaction, table: str, before: dict[bytes, bytes], after: dict[bytes, bytes]
 ) -> bool:
-    """Bring rows from one state to another and touch the names that follow from those that changed."""
+    """Change rows from one state to another; touch the names that follow from those that changed."""
     changed = False
     for key, value in _difference(before, after):
         if not put_or_delete(write.txn, getattr(write.tables, table), key, value):

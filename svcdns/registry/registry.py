@@ -17,7 +17,7 @@ import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
-from svcdns.objects.errors import StatusError, not_found
+from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, STORED, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
@@ -57,7 +57,7 @@ class Registry:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Bring the stored answers up to date, make the first namespaces, take up what was under way.
+        """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
 
         Raises answer_tables.NewerLayout for data of a newer svcdns.
         """
@@ -72,7 +72,7 @@ class Registry:
         self._resume()
 
     async def set_loaded(self) -> None:
-        """Note that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
+        """Store that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
         await asyncio.to_thread(answer_tables.set_loaded, self.store)
 
     async def stop(self) -> None:
@@ -109,7 +109,7 @@ class Registry:
         body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
 
         def action(write: WriteTransaction) -> Written:
-            old = _existing(write, kind, namespace, name)
+            old = write.existing(kind, namespace, name)
             author = _author(options, subresource, given, old)
             return accept.update(write, kind, old, body, subresource, author)
 
@@ -131,7 +131,7 @@ class Registry:
             return await self._apply(kind, (namespace, name), patch.document, options, subresource)
 
         def action(write: WriteTransaction) -> Written:
-            old = _existing(write, kind, namespace, name)
+            old = write.existing(kind, namespace, name)
             patched = apply_patch(kind, old, patch.type, patch.document)
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             check_not_renamed(old, body)
@@ -250,7 +250,7 @@ class Registry:
             return None
 
     def _after_delete(self, kind: Kind, obj: dict[str, Any]) -> None:
-        """See to what a deletion leaves for later: a Pod's grace period, the rest of a namespace."""
+        """Start what a deletion leaves for later: the end of a Pod's grace period, emptying a namespace."""
         metadata = obj["metadata"]
         if kind is POD and metadata.get("deletionTimestamp"):
             self._schedule_removal(metadata)
@@ -258,7 +258,7 @@ class Registry:
             self._run(self._empty(metadata["name"]))
 
     def _resume(self) -> None:
-        """Take up after a restart what had been begun."""
+        """Go on with the deletions that a restart interrupted."""
         for octets in self.page(POD, "", Selection()).items:
             metadata = decode(octets)["metadata"]
             if metadata.get("deletionTimestamp"):
@@ -305,13 +305,6 @@ def _check_writable(kind: Kind) -> None:
     if kind not in STORED or kind is ENDPOINTS:
         text = "the server does not allow this method on the requested resource"
         raise StatusError(405, "MethodNotAllowed", text, kind=kind.plural)
-
-
-def _existing(write: WriteTransaction, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
-    found = write.load(kind, namespace, name)
-    if found is None:
-        raise not_found(kind.plural, name, kind.group)
-    return found
 
 
 def _author(options: WriteOptions, subresource: str, body: Any, old: dict[str, Any]) -> Authorship:

@@ -6,12 +6,11 @@ from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
-from svcdns.objects.errors import not_found
 from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 
 from . import accept
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, joined, scan
+from .transaction import WriteTransaction, joined, scan_keys
 
 CHUNK = 500
 _CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)
@@ -20,9 +19,7 @@ _CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)
 
 def begin(write: WriteTransaction, name: str, options: DeleteOptions) -> Written:
     """Delete a namespace: at once where it holds little, else mark it; `empty_some` does the rest."""
-    old = write.load(NAMESPACE, "", name)
-    if old is None:
-        raise not_found("namespaces", name)
+    old = write.existing(NAMESPACE, "", name)
     accept.check_preconditions(NAMESPACE, old, options)
     if len(_content(write, name, CHUNK + 1)) > CHUNK:
         write.messages.append(namespace_emptying(old))
@@ -69,7 +66,7 @@ def _content(write: WriteTransaction, namespace: str, limit: int) -> list[tuple[
     found: list[tuple[Kind, str]] = []
     for kind in _CONTENT:
         prefix = joined(kind.name, namespace)
-        for key, _ in scan(write.txn, write.tables.objects, prefix):
+        for key in scan_keys(write.txn, write.tables.objects, prefix):
             found.append((kind, key[len(prefix) :].decode()))
             if len(found) == limit:
                 return found

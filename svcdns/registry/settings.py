@@ -47,25 +47,27 @@ class Settings:
 
     def fingerprint(self) -> bytes:
         """Return octets that differ whenever the options give other answers."""
-        alone = {
-            OPTIONS[name].key: value
-            for name, value in spelt_options(self.config).items()
-            if OPTIONS[name].shapes_answers and name not in _TOGETHER
-        }
-        together = {
+        derived = {
+            "cluster_domain": self.names.domain,
             "ranges": [str(network) for network in self.own_ranges],
             "servers": [str(address) for address in self.servers],
         }
-        return msgspec.json.encode({"cluster_domain": self.names.domain, **together, **alone})
+        as_they_are = {
+            OPTIONS[name].key: value
+            for name, value in spelt_options(self.config).items()
+            if OPTIONS[name].shapes_answers and name not in _DERIVED_FROM
+        }
+        return msgspec.json.encode(derived | as_they_are)
 
 
-_TOGETHER = (
+_DERIVED_FROM = (
+    "cluster_domain",
     "services.cluster_ip_ranges",
     "services.load_balancer_ranges",
     "dns.listen",
     "dns.advertise_addresses",
 )
-"""Options that count by what they say together: ranges and servers."""
+"""Options that count in the fingerprint by what is derived from them."""
 
 
 def make_settings(config: Config) -> Settings:

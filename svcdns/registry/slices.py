@@ -24,7 +24,7 @@ from svcdns.cluster import event_messages
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
-from .transaction import WriteTransaction, joined, scan
+from .transaction import WriteTransaction, joined, present, scan, scan_keys
 
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
@@ -42,15 +42,14 @@ _decode_row = msgspec.msgpack.Decoder(SliceRow).decode
 
 
 def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Bring the generated slices of a Service in line after it was written or deleted."""
-    present = new if new is not None else old
-    assert present is not None
-    namespace, name = present["metadata"]["namespace"], present["metadata"]["name"]
+    """Update the generated slices of a Service that was written or deleted."""
+    metadata = present(old, new)["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
     _index_selector(write, namespace, name, _selector(old), _selector(new))
     if old is not None and new is not None and _shape(old) == _shape(new):
         return
     kept = _selector(new) is not None
-    editor = SliceEditor(write, present, collect_messages=kept)
+    editor = SliceEditor(write, present(old, new), collect_messages=kept)
     if old is not None:
         for pod_name in editor.members():
             pod = write.load(POD, namespace, pod_name) if kept else None
@@ -63,10 +62,9 @@ def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: di
 
 
 def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Bring the slices of all Services that select a Pod, or selected it, in line."""
-    present = new if new is not None else old
-    assert present is not None
-    namespace, name = present["metadata"]["namespace"], present["metadata"]["name"]
+    """Update the slices of all Services that select a Pod, or selected it before."""
+    metadata = present(old, new)["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
     before, after = _labels(old), _labels(new)
     for pair in before - after:
         write.txn.delete(pair_key(namespace, pair, name), db=write.tables.labels)
@@ -82,21 +80,21 @@ def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[s
 
 
 def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
-    """Note a slice (generated or a user's own) under its Service, and what its endpoints give."""
-    for present in (old, new):
-        if present is None:
+    """Index a slice (generated or a user's own) under its Service, and update the facts of its endpoints."""
+    for state in (old, new):
+        if state is None:
             continue
-        service = (present["metadata"].get("labels") or {}).get(rules.SERVICE_NAME_LABEL)
+        service = (state["metadata"].get("labels") or {}).get(rules.SERVICE_NAME_LABEL)
         if not service:
             continue
-        key = joined(present["metadata"]["namespace"], service, present["metadata"]["name"])
-        if present is old:
+        key = joined(state["metadata"]["namespace"], service, state["metadata"]["name"])
+        if state is old:
             write.txn.delete(key, db=write.tables.slices)
         else:
-            generated = rules.is_generated(present)
-            ports = present.get("ports") or []
-            group = rules.slice_group(present["addressType"], ports) if generated else ""
-            row = SliceRow(group, len(present.get("endpoints") or []))
+            generated = rules.is_generated(state)
+            ports = state.get("ports") or []
+            group = rules.slice_group(state["addressType"], ports) if generated else ""
+            row = SliceRow(group, len(state.get("endpoints") or []))
             write.txn.put(key, _encode_row(row), db=write.tables.slices)
     facts.slice_changed(write, old, new)
 
@@ -121,8 +119,8 @@ class SliceEditor:
     def members(self) -> list[str]:
         """Return the names of all Pods that stand in a generated slice."""
         prefix = joined(self.namespace, self.name)
-        rows = scan(self.write.txn, self.write.tables.members, prefix)
-        return list(dict.fromkeys(key.split(b"\0")[2].decode() for key, _ in rows))
+        keys = scan_keys(self.write.txn, self.write.tables.members, prefix)
+        return list(dict.fromkeys(key.split(b"\0")[2].decode() for key in keys))
 
     def place(self, pod_name: str, pod: dict[str, Any] | None) -> None:
         """Put a Pod's endpoints where they belong; None takes it out."""
@@ -284,14 +282,14 @@ def _services_of(write: WriteTransaction, namespace: str, pairs: Iterable[str]) 
     return {
         _last(key)
         for pair in pairs
-        for key, _ in scan(write.txn, write.tables.selectors, pair_key(namespace, pair))
+        for key in scan_keys(write.txn, write.tables.selectors, pair_key(namespace, pair))
     }
 
 
 def _pods_selected(write: WriteTransaction, namespace: str, selector: Mapping[str, str]) -> list[str]:
     """Return the names of the Pods under one pair of the selector; `endpoint_of` checks the others."""
     pair = _first_pair(selector) or ""
-    return [_last(key) for key, _ in scan(write.txn, write.tables.labels, pair_key(namespace, pair))]
+    return [_last(key) for key in scan_keys(write.txn, write.tables.labels, pair_key(namespace, pair))]
 
 
 def _last(key: bytes) -> str:

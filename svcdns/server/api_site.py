@@ -2,7 +2,7 @@
 
 Rules:
 
-* files that changed are taken for new connections once they have been the same for two looks, so that
+* files that changed are taken for new connections once they have been the same at two checks, so that
   nobody meets a half-copied pair; connections that are open go on with what they have;
 * files that don't fit together change nothing: the old ones stay in use until the new ones do.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -21,18 +20,18 @@ from pathlib import Path
 from aiohttp import web
 
 from svcdns.config.sections import ApiConfig
+from svcdns.system.background import background
+from svcdns.system.watched_file import WatchedFile
 
 from .tls import TlsError, context_of, warnings
 
 BACKLOG = 1_024
 """Connections that may wait: after a restart all watchers come back at once, and one that finds no room
 tries again only after a second."""
-LOOK_SECONDS = 1.0
-"""Between two looks at the files."""
+POLL_SECONDS = 1.0
+"""Between two checks of the files."""
 
 log = logging.getLogger(__name__)
-
-_Version = tuple[tuple[int, int, int], ...]
 
 
 class ApiSite:
@@ -43,7 +42,8 @@ class ApiSite:
         self._runner = runner
         self._listener = listener
         self._config = config
-        self._taken = self._seen = self._look()
+        self._files = WatchedFile(*_files(config))
+        self._files.changed_and_stays()
         self._site: web.SockSite | None = None
 
     async def start(self) -> None:
@@ -64,18 +64,15 @@ class ApiSite:
         self._site = site
 
     async def follow(self) -> None:
-        """Look at the files once a second until cancelled; plain HTTP has none."""
+        """Check the files once a second until cancelled; plain HTTP has none."""
         while self._config.tls_cert is not None:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the files if they have changed, not since the last look, and fit together."""
-        version, before = self._look(), self._seen
-        self._seen = version
-        if version == self._taken or version != before:
+        """Take the files if they have changed, not since the last check, and fit together."""
+        if not self._files.changed_and_stays():
             return
-        self._taken = version
         try:
             await self._serve(context_of(self._config))
         except TlsError as wrong:
@@ -85,20 +82,9 @@ class ApiSite:
         for warning in warnings(self._config):
             log.warning("%s", warning)
 
-    def _look(self) -> _Version:
-        return tuple(_stat(path) for path in _files(self._config))
-
 
 def _files(config: ApiConfig) -> Iterator[Path]:
     yield from (path for path in (config.tls_cert, config.tls_key, config.client_ca) if path is not None)
-
-
-def _stat(path: Path) -> tuple[int, int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 @contextlib.asynccontextmanager
@@ -110,13 +96,8 @@ async def serving(
     site = ApiSite(runner, listener, config)
     try:
         await site.start()
-        following = asyncio.create_task(site.follow())
-        try:
+        async with background(site.follow()):
             yield site
-        finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
     finally:
         await runner.cleanup()
         listener.close()

@@ -1,14 +1,16 @@
-"""What the supervisor hands to a child: the configuration and the descriptors, in one variable.
+"""What the supervisor hands to a child: the configuration and the descriptors, as a file in memory.
 
-A child takes it, and reads its configuration, once at its start; descriptors are closed on exec from then on,
-so nothing that it starts holds a socket open by accident.  Standard library only.
+A variable says which descriptor that is.  A child takes it, and reads its configuration, once at its start;
+descriptors are closed on exec from then on, so nothing that it starts holds a socket open by accident.
+Standard library only.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from svcdns.config.load import of_spelt, spelt_options
@@ -25,7 +27,7 @@ fault, and it has said so in one line."""
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """Descriptors by what they are for; those that a child doesn't need are missing."""
+    """The configuration, and descriptors by what they are for; a child has those that it needs."""
 
     config: Config
     lifeline: int
@@ -46,10 +48,14 @@ class Handoff:
         every = (self.lifeline, *self.udp, *self.tcp, self.api, *self.links, self.flush)
         return tuple(one for one in every if one >= 0)
 
-    def text(self) -> str:
-        """Return it as it stands in the variable."""
+    @contextmanager
+    def in_memory(self) -> Iterator[int]:
+        """Give the descriptor of a file that holds it: a variable takes 128 KiB at most (execve(2))."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return json.dumps({**values, "config": spelt_options(self.config)})
+        with open(os.memfd_create("svcdns-handoff"), "w+", encoding="utf-8") as file:
+            json.dump({**values, "config": spelt_options(self.config)}, file)
+            file.seek(0)  # the child reads on from here
+            yield file.fileno()
 
     def counters(self) -> Counters:
         """Map the counters file."""
@@ -58,7 +64,8 @@ class Handoff:
 
 def take(environ: MutableMapping[str, str]) -> Handoff:
     """Take the handoff out of the environment.  Raises KeyError where there is none."""
-    found = json.loads(environ.pop(VARIABLE))
+    with open(int(environ.pop(VARIABLE)), encoding="utf-8") as file:
+        found = json.load(file)
     found["config"] = of_spelt(found["config"])
     for name in ("udp", "tcp", "links"):
         found[name] = tuple(found[name])

@@ -76,13 +76,14 @@ class Child:
     def start(self) -> None:
         """Start it.  Raises OSError when the system refuses."""
         self.again_at = None
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(*self.handoff.descriptors(), *self.keep),
-            env={**os.environ, VARIABLE: self.handoff.text()},
-            process_group=0,  # Ctrl-C is for the supervisor, which ends its children in order
-        )
+        with self.handoff.in_memory() as handoff:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(*self.handoff.descriptors(), *self.keep, handoff),
+                env={**os.environ, VARIABLE: str(handoff)},
+                process_group=0,  # Ctrl-C is for the supervisor, which ends its children in order
+            )
         self.counters.set(self.row, "pid", self.process.pid)
         log.debug("%s runs as process %d", self.name, self.process.pid)
 

@@ -17,8 +17,9 @@ import gc
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from hashlib import blake2b
+from pathlib import Path
 
 from svcdns.cache.store import Cache
 from svcdns.config.listening import dns_endpoints
@@ -33,6 +34,7 @@ from svcdns.forward.invalidation import ZoneChanges, Zones
 from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
 from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
+from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
 
 from . import folder
@@ -104,9 +106,7 @@ class _Forwarding:
             Loops(self._routes.is_probe, partial_loops),
         )
         self._flush_server = FlushServer(socket.socket(fileno=handoff.flush), self._flush)
-        self._data = config.data
-        self._failure = LogOnChange()
-        """Why the status can't be written."""
+        self._status = _StatusFile(config.data)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until told to end; then wait for what is under way."""
@@ -116,10 +116,10 @@ class _Forwarding:
         gc.collect()
         gc.freeze()
         async with (
-            _every(BEAT_SECONDS, lambda: self._counters.beat(self._row)),
-            _every(STATUS_SECONDS, self._publish),
-            _every(ZONES_SECONDS, self._zone_changes.check),
-            _every(CHORES_SECONDS, self._cache.chores),
+            background(_every(BEAT_SECONDS, lambda: self._counters.beat(self._row))),
+            background(_every(STATUS_SECONDS, self._publish)),
+            background(_every(ZONES_SECONDS, self._zone_changes.check)),
+            background(_every(CHORES_SECONDS, self._cache.chores)),
         ):
             self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)
@@ -139,13 +139,7 @@ class _Forwarding:
             "outstanding": self._lookups.outstanding,
             "upstreams": self._routes.status(),
         }
-        failure = ""
-        try:
-            folder.tell_forwarder(self._data, json.dumps(status))
-        except OSError as failed:
-            failure = failed.strerror or str(failed)
-        if self._failure.is_new(failure) and failure:
-            log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failure)
+        self._status.write(json.dumps(status))
 
     async def _flush(self, prefix: bytes) -> int:
         """Forget what is in the cache below a key."""
@@ -157,25 +151,31 @@ class _Forwarding:
         return flushed
 
 
-@contextlib.asynccontextmanager
-async def _every(seconds: float, work: Callable[[], object]) -> AsyncIterator[None]:
-    """Do something beside the body every so many seconds, at once for the first time."""
+class _StatusFile:
+    """Says how the forwarder is, as long as that can be written; a line when it no longer can."""
 
-    async def repeat() -> None:
-        while True:
-            try:
-                work()
-            except Exception:
-                log.exception("a chore of the forwarder failed")
-            await asyncio.sleep(seconds)
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._failing = LogOnChange(False)
 
-    task = asyncio.create_task(repeat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    def write(self, text: str) -> None:
+        try:
+            folder.publish_forwarder(self._data, text)
+        except OSError as failed:
+            if self._failing.is_new(True):
+                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
+        else:
+            self._failing.is_new(False)
+
+
+async def _every(seconds: float, work: Callable[[], object]) -> None:
+    """Do something every so many seconds, at once for the first time, until cancelled."""
+    while True:
+        try:
+            work()
+        except Exception:
+            log.exception("a chore of the forwarder failed")
+        await asyncio.sleep(seconds)
 
 
 if __name__ == "__main__":

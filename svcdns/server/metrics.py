@@ -48,7 +48,7 @@ class Metrics:
     ) -> None:
         """Show these too: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
 
-        `forwarding` gives what the forwarder has told last (see svcdns.server.folder).
+        `forwarding` gives what the forwarder has published last (see svcdns.server.folder).
         """
         self.registry.register(_Workers(counters))
         self.registry.register(_StoreAndObjects(store, objects, oldest_reader))
@@ -105,22 +105,22 @@ def _batches(totals: list[int]) -> HistogramMetricFamily:
 
 
 class _Forwarding(Collector):
-    """The cache and the upstreams, as the forwarder told last."""
+    """The cache and the upstreams, as the forwarder published them last."""
 
-    def __init__(self, told: Callable[[], dict[str, Any]]) -> None:
-        self._told = told
+    def __init__(self, published: Callable[[], dict[str, Any]]) -> None:
+        self._published = published
 
     def collect(self) -> Iterable[Metric]:
-        told = self._told()
-        if not told:
+        status = self._published()
+        if not status:
             return
-        cache = told["cache"]
+        cache = status["cache"]
         yield GaugeMetricFamily("svcdns_cache_octets", "Octets of the cache.", value=cache["octets"])
         yield GaugeMetricFamily("svcdns_cache_entries", "Answers in the cache.", value=cache["entries"])
         yield GaugeMetricFamily(
-            "svcdns_forward_outstanding", "Questions that wait for upstreams.", value=told["outstanding"]
+            "svcdns_forward_outstanding", "Questions that wait for upstreams.", value=status["outstanding"]
         )
-        yield from self._upstreams(told["upstreams"])
+        yield from self._upstreams(status["upstreams"])
 
     def _upstreams(self, upstreams: list[dict[str, Any]]) -> Iterable[Metric]:
         labels = ("zone", "upstream")

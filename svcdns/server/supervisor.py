@@ -54,7 +54,7 @@ class Commands:
 
 
 def run(config: Config, commands: Commands | None = None) -> int:
-    """Serve until told to end; return the exit code.
+    """Serve until stopped; return the exit code.
 
     Raises ConfigError when `user` can't be had (exit code 2 is the caller's business).
     """
@@ -67,7 +67,7 @@ def run(config: Config, commands: Commands | None = None) -> int:
         if config.user and os.geteuid() == 0:
             folder.give_to(config.data, config.user)
         counters = Counters.create(config.data / counters_file.FILE, workers, SLOTS)
-        folder.tell_addresses(config.data, sockets.dns_addresses, sockets.api_address, workers)
+        folder.publish_addresses(config.data, sockets.dns_addresses, sockets.api_address, workers)
         return Supervisor(config, commands, lock, sockets, counters).run()
     except (folder.FolderError, BindError) as refused:
         return _fail(str(refused))
@@ -188,7 +188,7 @@ class Supervisor:
         self.forwarder.handoff = replace(self.forwarder.handoff, udp=udp)
 
     def _signalled(self, woken: socket.socket) -> bool:
-        """Wait for a signal or until there is something to look at; return True to end."""
+        """Wait for a signal or until there may be something to do; return True to end."""
         select([woken], [], [], self._patience())
         try:
             numbers = woken.recv(4096)

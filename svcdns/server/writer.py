@@ -1,7 +1,7 @@
 """The writer process: registry, manifests, zone files and API; the only one that writes the store.
 
     open the store -> registry -> API on the inherited socket -> manifests -> zone files -> ready
-    -> until told to end: zone files as they change, and an eye on the readers of the store
+    -> until stopped: zone files as they change, and a check of the readers of the store
 
 Run by the supervisor as `python -m svcdns.server.writer`.
 """
@@ -38,6 +38,7 @@ from svcdns.objects.kinds import STORED
 from svcdns.registry.answer_tables import NewerLayout
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import Store, open_store
+from svcdns.system.background import background
 from svcdns.zonefiles.folder import ZoneFolder
 
 from . import folder
@@ -57,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Do the writer's work until told to end.  Raises Fatal."""
+    """Do the writer's work until stopped.  Raises Fatal."""
     counters = handoff.counters()
     metrics = Metrics()
     manifests: list[Manifest] = []
@@ -76,14 +77,14 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         async with (
             _started(registry, config.data),
             _api(handoff, config.api, registry, counters, metrics),
-            _loop_of(watcher.run()),
+            background(watcher.run()),
         ):
             with _mistakes_in_manifests(counters):
                 await apply_manifests(registry, manifests)
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
             await zones.start()
             await registry.set_loaded()
-            async with _loop_of(zones.run()), _on_hangup(zones.refresh):
+            async with background(zones.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
                 await stop.wait()
                 counters.set(WRITER, "ready", 0)
@@ -169,18 +170,6 @@ def _flush_link(handoff: Handoff) -> socket.socket | None:
 
 def _objects(registry: Registry) -> dict[str, int]:
     return {kind.name: registry.count(kind) for kind in STORED}
-
-
-@contextlib.asynccontextmanager
-async def _loop_of(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something beside the body, which ends it."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @contextlib.asynccontextmanager

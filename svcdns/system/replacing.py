@@ -20,9 +20,10 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """
     fresh = path.with_name(f".{path.name}.new")
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(fresh, flags, 0o600)
     try:
-        with open(os.open(fresh, flags, 0o600), "w+b") as out:
-            os.fchmod(out.fileno(), mode)
+        with open(descriptor, "w+b") as out:
+            os.fchmod(descriptor, mode)
             yield out
         fresh.replace(path)
     except BaseException:

@@ -13,8 +13,9 @@ Signature = tuple[int, int, int, int, int]
 """What differs when a file was written or replaced: device, inode, size, mtime and ctime (ns)."""
 
 MISSING: Signature = (0, 0, 0, 0, 0)
-SETTLED_NANOSECONDS = 50_000_000
-"""A file that changed less than this ago may change again under the same time stamp."""
+SETTLED_NANOSECONDS = 2_000_000_000
+"""A file that changed less than this ago may change again under the same time stamp: those of some file
+systems are no finer."""
 
 
 def signature_of(status: os.stat_result) -> Signature:

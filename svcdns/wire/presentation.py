@@ -5,7 +5,8 @@ from __future__ import annotations
 import dns.exception
 import dns.name
 
-from .key import BadName, key_of_labels
+from .key import key_of_labels
+from .name import BadName
 
 
 def key_of_text(name: str) -> bytes:

@@ -4,7 +4,7 @@ Rules that hold here:
 
 * a file that is refused changes nothing: the zone it gave before stays in service, and one log line
   says file, line and what is wrong;
-* the folder is looked at once an interval; a file is only taken once it looked the same twice, so
+* the folder is checked once an interval; a file is only taken once it was the same twice, so
   one that is still being written, or replaced by way of a rename, is left alone (`refresh` is for
   those who say that all is in place);
 * files are taken in the order of their names; of two with one origin the first is served;
@@ -30,6 +30,8 @@ from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Zone
+from svcdns.system.log_on_change import LogOnChange
+from svcdns.system.watched_file import Signature, signature_of
 from svcdns.wire.key import key_of
 
 from .master_file import ZoneFileError, origin_of
@@ -49,8 +51,6 @@ from .zone_rows import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Signature = tuple[int, int, int, int]
-"""What differs when a file was written or replaced: mtime and ctime (ns), size, inode."""
 
 
 class Commit(Protocol):
@@ -79,7 +79,7 @@ class FileStatus:
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of a file that was looked into."""
+    """What is known of a file that was read."""
 
     signature: Signature
     error: str = ""
@@ -102,7 +102,7 @@ class ZoneFolder:
         parser: Sequence[str] = PARSER,
         record: Callable[[Sequence[EventMessage]], None] = lambda messages: None,
     ) -> None:
-        """`store` was opened for writing; `interval` is seconds between looks, waited for by `pause`.
+        """`store` was opened for writing; `interval` is seconds between checks, waited for by `pause`.
 
         `record` is given what becomes of files as Events.
         """
@@ -116,6 +116,7 @@ class ZoneFolder:
         self._limits = limits
         self._parser = parser
         self._record = record
+        self._logged = LogOnChange()
         self._files: dict[str, _Seen] = {}
         self._listing: dict[str, Signature] = {}
         self._lock = asyncio.Lock()
@@ -133,26 +134,26 @@ class ZoneFolder:
         await self.refresh()
 
     async def run(self) -> None:
-        """Look at the folder once an interval, until cancelled."""
+        """Check the folder once an interval, until cancelled."""
         while True:
             await self._pause(self._interval)
             try:
                 await self.poll()
             except Exception:
-                log.exception("zone files in %s: looking for changes failed", self.folder)
+                log.exception("zone files in %s: checking for changes failed", self.folder)
 
     async def refresh(self) -> None:
         """Take every change at once, and try the refused files again."""
         async with self._lock:
-            listing = self._look()
+            listing = self._list()
             if listing is not None:
                 self._listing = listing
                 await self._apply(unsettled=(), retry=True)
 
     async def poll(self) -> None:
-        """Take the changes of files that have looked the same twice."""
+        """Take the changes of files that were the same twice."""
         async with self._lock:
-            listing = self._look()
+            listing = self._list()
             if listing is None:
                 return
             before, self._listing = self._listing, listing
@@ -168,17 +169,18 @@ class ZoneFolder:
         errors = {name: seen.error for name, seen in self._files.items()}
         return [_status(name, served.get(name), errors.get(name, "")) for name in sorted({*served, *errors})]
 
-    def _look(self) -> dict[str, Signature] | None:
+    def _list(self) -> dict[str, Signature] | None:
         """Return the zone files that are there; None where the folder can't be read."""
         try:
             listing = list_zone_files(self.folder)
         except OSError as unreadable:
             error = f"{self.folder} can't be read: {unreadable.strerror}"
-            if error != self.error:
+            if self._logged.is_new(error):
                 log.error("zone files: %s; the zones stay as they are", error)
             self.error = error
             return None
         self.error = ""
+        self._logged.is_new("")
         return listing
 
     async def _apply(self, unsettled: Collection[str], *, retry: bool) -> None:
@@ -234,7 +236,7 @@ class ZoneFolder:
                 return False
             await self._load(name, seen)
         except FileNotFoundError:
-            del self._files[name]  # the next look will not list it
+            del self._files[name]  # the next check will not list it
             return False
         except ZoneFileError as refused:
             self._refuse(name, str(refused))
@@ -337,11 +339,11 @@ def list_zone_files(folder: Path) -> dict[str, Signature]:
         if name.startswith(".") or name.endswith("~") or origin_of(name) is None:
             continue
         try:
-            facts = os.stat(folder / name)
+            status = os.stat(folder / name)
         except OSError:
             continue  # gone again, or a link to nowhere
-        if stat.S_ISREG(facts.st_mode):
-            found[name] = (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino)
+        if stat.S_ISREG(status.st_mode):
+            found[name] = signature_of(status)
     return found
 
 

@@ -9,6 +9,7 @@ import logging
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toolbox.builders import service
 
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.auth.token_file import add
@@ -64,7 +65,7 @@ def ask(client, tokens):
     return send
 
 
-NEW = {"metadata": {"name": "new"}}
+NEW = service("new")
 
 MATRIX = [
     ("GET", SHOP, ALL),
@@ -182,7 +183,7 @@ async def test_a_refusal_is_in_kubernetes_words(ask, user, method, path, message
 
 
 async def test_a_refusal_reads_the_same_for_what_is_there_and_what_is_not(ask, registry):
-    registry.put(SERVICE, "bank", {"metadata": {"name": "there"}})
+    await registry.put(SERVICE, "bank", service("there"))
     answers = [await ask("shop-editor", "GET", f"{BANK}/{name}") for name in ("there", "gone")]
     texts = [json.dumps(answer).replace("there", "NAME").replace("gone", "NAME") for answer in answers]
     assert texts[0] == texts[1]

@@ -234,7 +234,7 @@ def is_nodata(reply: Reply, zone: str = Z + ".") -> bool:
     return soa_owner(reply) == zone
 
 
-class World:
+class ClusterHarness:
     """A started registry, used from synchronous tests; all of it runs in one loop that only runs in `run`."""
 
     def __init__(self, folder: Path, configuration: Config) -> None:

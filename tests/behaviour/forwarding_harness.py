@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dns.message
-from behaviour.cluster_harness import Reply, World, config, question
+from behaviour.cluster_harness import ClusterHarness, Reply, config, question
 from behaviour.listening import ask_tcp, ask_udp, sockets
 from toolbox.misbehaving import Misbehaving
 
@@ -44,7 +44,7 @@ def forwarding_config(
     acl: dict[str, Any] | None = None,
     **options: Any,
 ) -> Config:
-    """Forward for all of the loopback but STRANGER; `options` as in `cluster_world.config`."""
+    """Forward for all of the loopback but STRANGER; `options` as in `cluster_harness.config`."""
     return replace(
         config(**options),
         forward=ForwardConfig(**{"upstreams": tuple(upstreams), **(forward or {})}),
@@ -58,7 +58,7 @@ def asked(upstream: Misbehaving) -> list[dns.message.Message]:
     return [query for query in list(upstream.asked) if "example" in str(query.question[0].name)]
 
 
-class ForwardingWorld(World):
+class ForwardingClusterHarness(ClusterHarness):
     """A registry, and clients that ask over the network."""
 
     def __init__(self, folder: Path, configuration: Config) -> None:
@@ -73,7 +73,7 @@ class ForwardingWorld(World):
     def ask(
         self, name: str, rrtype: str = "A", *, tcp: bool = False, source: str | None = None, **more: Any
     ) -> Reply:
-        """Put a question; see `cluster_world.question` for what else may be said."""
+        """Put a question; see `cluster_harness.question` for what else may be said."""
         query = question(name, rrtype, **more)
 
         async def work() -> Reply:

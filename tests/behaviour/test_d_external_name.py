@@ -8,7 +8,7 @@ import pytest
 from behaviour.cluster_harness import (
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     Z,
     external,
     headless,
@@ -32,8 +32,8 @@ WEB = f"web.{SVC}."
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
-    world: World = make_world(
+def world(make_world: Any) -> ClusterHarness:
+    world: ClusterHarness = make_world(
         service("web", clusterIP="10.96.0.10"),
         headless("idle"),
         headless("db"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from behaviour.cluster_harness import (
-    World,
+    ClusterHarness,
     Z,
     endpoint,
     endpoint_slice,
@@ -108,7 +108,7 @@ def objects() -> list[Any]:
     ]
 
 
-def rows_of(world: World) -> list[tuple[bytes, bytes]]:
+def rows_of(world: ClusterHarness) -> list[tuple[bytes, bytes]]:
     """Every stored row, the serials in SOAs set to zero."""
     store = world.registry.store
     with store.read() as txn, txn.cursor(db=current_table(store, txn)) as cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from svcdns.config.load import load, of_spelt, spelt_options
 from svcdns.config.sections import OPTIONS, Config, ConfigError, Endpoint
+from svcdns.server.child_setup import VARIABLE, Handoff, take
 
 CONTRACT = """\
 cluster_domain = "cluster.local"
@@ -182,6 +184,11 @@ def test_children_get_the_very_same_configuration(folder: Path) -> None:
     )
     config = of_text(folder, text)
     assert of_spelt(json.loads(json.dumps(spelt_options(config)))) == config
+    lifeline, end = os.pipe()
+    with Handoff(config, lifeline, worker=1).in_memory() as handoff:
+        assert take({VARIABLE: str(os.dup(handoff))}) == Handoff(config, lifeline, worker=1)
+    os.close(lifeline)
+    os.close(end)
 
 
 # Mistakes

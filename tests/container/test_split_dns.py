@@ -18,7 +18,10 @@ from toolbox.running_server import RunningServer
 from toolbox.upstreams import HOST, Unbound, free_port
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
-pytestmark = pytest.mark.timeout(900)  # the first test makes what a machine consists of
+pytestmark = [
+    pytest.mark.timeout(900),  # the first test makes what a machine consists of
+    pytest.mark.xdist_group("podman"),  # which is made once
+]
 
 ADDRESS = "10.96.0.10"
 WEB = "web.default.svc.cluster.local"

@@ -63,6 +63,12 @@ def test_a_service_is_answered_by_every_worker_over_udp_and_tcp(server: RunningS
     assert server.answers(name, tcp=True) == [address]
 
 
+def test_a_configuration_larger_than_a_variable_may_be_reaches_the_children() -> None:
+    networks = ["loopback", *(f"10.{n >> 8}.{n & 255}.0/24" for n in range(10_000))]
+    with RunningServer(workers=1, config=f"[acl]\nnames = {networks}\n") as running:
+        assert running.ask(VERSION, "TXT").answer
+
+
 def test_dns_goes_on_while_the_writer_is_dead(own: RunningServer) -> None:
     address = create(own, "web")
     pid = own.writer_pid

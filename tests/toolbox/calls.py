@@ -9,12 +9,12 @@ import socket
 from typing import Any
 
 from toolbox.builders import pod, ready_condition, service
+from toolbox.waiting import GUARD_SECONDS
 
 NAMESPACE = "/api/v1/namespaces/default"
 SERVICES = f"{NAMESPACE}/services"
 PODS = f"{NAMESPACE}/pods"
 DOMAIN = "default.svc.cluster.local"
-GUARD_SECONDS = 60.0
 
 Broken = (OSError, http.client.HTTPException)
 """What a call raises when the server dies under it: whether it was done is not known then."""

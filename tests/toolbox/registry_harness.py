@@ -14,14 +14,14 @@ from dnslib.dns import QTYPE
 from dnslib.label import DNSBuffer
 
 from svcdns.config.sections import Config
-from svcdns.names.packed import find, wire_of_key
+from svcdns.names.packed import find
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import Snapshots
-from svcdns.wire.key import key_of
+from svcdns.wire.key import key_of, wire_of_key
 
 
-class Running:
+class RegistryHarness:
     """A started registry and what its names answer."""
 
     def __init__(self, registry: Registry) -> None:
@@ -47,10 +47,10 @@ class Running:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[[Callable[[Running], Any]], Any]:
+def run(tmp_path: Path) -> Callable[[Callable[[RegistryHarness], Any]], Any]:
     """Run an async function with a started registry; its folder stays for the next call."""
 
-    def call(work: Callable[[Running], Any], config: Config | None = None) -> Any:
+    def call(work: Callable[[RegistryHarness], Any], config: Config | None = None) -> Any:
         async def main() -> Any:
             async with started(tmp_path / "data", config or Config()) as running:
                 return await work(running)
@@ -61,13 +61,13 @@ def run(tmp_path: Path) -> Callable[[Callable[[Running], Any]], Any]:
 
 
 @asynccontextmanager
-async def started(folder: Path, config: Config) -> AsyncIterator[Running]:
+async def started(folder: Path, config: Config) -> AsyncIterator[RegistryHarness]:
     store = open_store(folder, "writer")
     registry = Registry(store, config)
     await registry.start()
     await registry.set_loaded()
     try:
-        yield Running(registry)
+        yield RegistryHarness(registry)
     finally:
         await registry.stop()
         store.close()

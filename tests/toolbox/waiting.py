@@ -22,16 +22,10 @@ def wait_for(condition: Callable[[], T], what: str = "condition", seconds: float
     return value
 
 
-async def until(
-    condition: Callable[[], T],
-    what: str = "condition",
-    *,
-    seconds: float = GUARD_SECONDS,
-    pause: float = 0.001,
-) -> T:
-    """Do the same while the event loop goes on, looking every `pause` seconds; 0: at each of its turns."""
+async def until(condition: Callable[[], T], what: str = "condition", seconds: float = GUARD_SECONDS) -> T:
+    """Do the same while the event loop goes on."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"gave up waiting for {what}"
-        await asyncio.sleep(pause)
+        await asyncio.sleep(0.001)
     return value

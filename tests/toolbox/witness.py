@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from dns.name import from_text
+from toolbox.waiting import GUARD_SECONDS
 
 A, PTR, TXT, AAAA = 1, 12, 16, 28
 IN, CH = 1, 3
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
-GUARD_SECONDS = 60.0
 MANY_SOCKETS = 500
 
 

@@ -1,4 +1,4 @@
-"""Access control: whether a request may go on, decided before its body or any object is looked at.
+"""Access control: whether a request may go on, decided before its body or any object is read.
 
     Host ─▶ Origin ─▶ who? (401) ─▶ may they? (403)
 
@@ -6,7 +6,7 @@ Rules:
 
 * a refusal says what was asked for and by whom, never what is there: it is decided before anything is
   looked up, so it reads the same for what exists and what doesn't;
-* liveness and readiness are told to anyone; discovery, the schema, /resolv.conf and the reviews about
+* liveness and readiness are for anyone; discovery, the schema, /resolv.conf and the reviews about
   oneself to all who said who they are; /metrics to those who may view all namespaces; the cache is emptied
   by administrators of all namespaces;
 * an API that asks nobody who they are listens to names it knows only, or a web page whose own name was

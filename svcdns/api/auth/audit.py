@@ -66,7 +66,7 @@ def record(
 
 
 def _created_name(code: int, answer: web.StreamResponse | None) -> str:
-    """Return the name that a created object has, which the path doesn't say; "" where it can't be told."""
+    """Return the name that a created object has, which the path doesn't say; "" where nothing says it."""
     if code != 201 or not isinstance(answer, web.Response) or not isinstance(answer.body, bytes):
         return ""
     try:

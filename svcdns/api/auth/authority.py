@@ -81,7 +81,7 @@ class ConfiguredAuthority:
         """Return all grants of a user."""
         reads = 0
         if self._tokens is not None:
-            self._tokens.look()
+            self._tokens.refresh()
             reads = self._tokens.reads
         if reads != self._kept_of or len(self._kept) > _MOST_KEPT:
             self._kept.clear()

@@ -34,6 +34,8 @@ from toolbox.waiting import wait_for
 
 from svcdns.server.folder import forwarder_status
 
+pytestmark = pytest.mark.alone
+
 HERE = Path(__file__).parent
 RATE = 1_000
 """Own names asked for a second."""

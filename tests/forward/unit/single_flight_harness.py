@@ -1,4 +1,4 @@
-"""What the tests of flights share: upstreams that answer when the test says so, and a clock that it sets."""
+"""A single flight over upstreams that answer when the test says so, and a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import dns.rdatatype
 import pytest
 from toolbox.cached_replies import SOA, Records, received
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig
@@ -23,7 +24,6 @@ from svcdns.wire.key import key_of, wire_of
 from svcdns.wire.query import Query
 from svcdns.wire.response import Response
 
-GUARD_SECONDS = 30
 CONFIG = CacheConfig(octets=1 << 20, max_ttl=1000, max_negative_ttl=100, stale=500)
 
 
@@ -92,15 +92,7 @@ class Upstreams:
             reply.set_result(with_(ask))
 
 
-async def until(condition: object) -> None:
-    """Let the loop turn until something holds."""
-    assert callable(condition)
-    async with asyncio.timeout(GUARD_SECONDS):
-        while not condition():
-            await asyncio.sleep(0)
-
-
-class Sky:
+class SingleFlightHarness:
     """SingleFlight over upstreams of the test, with a real cache; `time` is what they take the time for."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> None:
@@ -126,9 +118,11 @@ class Sky:
 
 
 @contextmanager
-def sky_over(folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> Iterator[Sky]:
-    sky = Sky(folder, monkeypatch, config)
+def single_flight_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG
+) -> Iterator[SingleFlightHarness]:
+    harness = SingleFlightHarness(folder, monkeypatch, config)
     try:
-        yield sky
+        yield harness
     finally:
-        sky.cache.close()
+        harness.cache.close()

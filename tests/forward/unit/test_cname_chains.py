@@ -16,7 +16,7 @@ import dns.rrset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toolbox.answerer_harness import TTL, World, Z, fill, rrset
+from toolbox.answerer_harness import TTL, AnswererHarness, Z, fill, rrset
 from toolbox.cached_replies import CONFIG, NOW, SOA, received, texts
 
 from svcdns.cache import entry
@@ -80,7 +80,7 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    world = World(tmp_path_factory.mktemp("alias") / "data")
+    world = AnswererHarness(tmp_path_factory.mktemp("alias") / "data")
     with world.writing():
         fill(world)
         world.put(f"two.default.svc.{Z}", rrset("CNAME", f"away.default.svc.{Z}."))

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import dns.rdatatype
 import pytest
-from forward.unit.single_flight_harness import CONFIG, Sky, Upstreams, ask_for, name_of, sky_over, until
+from forward.unit.single_flight_harness import (
+    CONFIG,
+    SingleFlightHarness,
+    Upstreams,
+    ask_for,
+    name_of,
+    single_flight_over,
+)
+from toolbox.waiting import until
 
 from svcdns.forward.single_flight import Resolution, SingleFlight
 from svcdns.wire.key import key_of
@@ -18,8 +26,8 @@ DS = int(dns.rdatatype.DS)
 
 
 @pytest.fixture
-def sky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sky]:
-    with sky_over(tmp_path, monkeypatch) as made:
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SingleFlightHarness]:
+    with single_flight_over(tmp_path, monkeypatch) as made:
         yield made
 
 
@@ -37,11 +45,11 @@ def sky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sky]:
         (".", "DS", False),
     ],
 )
-def test_ds_is_asked_for_above(sky: Sky, name: str, rrtype: str, of_corp: bool) -> None:
+def test_ds_is_asked_for_above(harness: SingleFlightHarness, name: str, rrtype: str, of_corp: bool) -> None:
     corp, others = Upstreams(), Upstreams()
 
     async def test() -> None:
-        flights = SingleFlight(lambda key: corp if key.startswith(CORP) else others, sky.cache, CONFIG)
+        flights = SingleFlight(lambda key: corp if key.startswith(CORP) else others, harness.cache, CONFIG)
         landed: list[Resolution] = []
         flights.resolve(ask_for(name, rrtype), landed.append)
         await until(lambda: corp.asked or others.asked)
@@ -53,24 +61,24 @@ def test_ds_is_asked_for_above(sky: Sky, name: str, rrtype: str, of_corp: bool) 
     asyncio.run(test())
 
 
-def test_whether_there_is_a_pool_depends_on_the_type(sky: Sky) -> None:
-    flights = SingleFlight(lambda key: Upstreams() if key.startswith(CORP) else None, sky.cache, CONFIG)
+def test_whether_there_is_a_pool_depends_on_the_type(harness: SingleFlightHarness) -> None:
+    flights = SingleFlight(lambda key: Upstreams() if key.startswith(CORP) else None, harness.cache, CONFIG)
     assert flights.has_pool(CORP, 1)
     assert not flights.has_pool(CORP, DS)
     assert flights.has_pool(key_of("x.corp.example"), DS)
     assert not flights.has_pool(b"", DS)
 
 
-def test_a_question_is_under_way_whatever_its_flags(sky: Sky) -> None:
+def test_a_question_is_under_way_whatever_its_flags(harness: SingleFlightHarness) -> None:
     async def test() -> None:
         ask = ask_for("www.example.com", do=True, cd=True)
-        assert not sky.flights.is_under_way(ask.key, ask.rrtype)
-        landed = sky.join(ask)
-        assert sky.flights.is_under_way(ask.key, ask.rrtype)
-        assert not sky.flights.is_under_way(ask.key, DS)
-        assert not sky.flights.is_under_way(key_of("example.com"), ask.rrtype)
-        await sky.upstreams.answer()
+        assert not harness.flights.is_under_way(ask.key, ask.rrtype)
+        landed = harness.join(ask)
+        assert harness.flights.is_under_way(ask.key, ask.rrtype)
+        assert not harness.flights.is_under_way(ask.key, DS)
+        assert not harness.flights.is_under_way(key_of("example.com"), ask.rrtype)
+        await harness.upstreams.answer()
         await landed
-        assert not sky.flights.is_under_way(ask.key, ask.rrtype)
+        assert not harness.flights.is_under_way(ask.key, ask.rrtype)
 
     asyncio.run(test())
