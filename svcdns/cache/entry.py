@@ -281,11 +281,6 @@ def key(name_key: bytes, rrtype: int, do: bool, cd: bool) -> bytes:
     return name_key + rrtype.to_bytes(2) + bytes((do | cd << 1,))
 
 
-def name_and_type(key: bytes) -> tuple[bytes, int]:
-    """Return the name's key and the type of a question, of its key in the cache."""
-    return key[:-3], int.from_bytes(key[-3:-1])
-
-
 def pack(received: Response, now: int, config: CacheConfig) -> bytes:
     """Return the stored form of an upstream's reply.
 
