@@ -1,4 +1,4 @@
-"""Aliases that cross a border: ours that lead outside, and upstreams' that lead back to us.
+"""CNAMEs that lead from one who speaks for a name to another: from our zones to upstreams, and back.
 
 * Ours first, then what upstreams say about the last target: our CNAMEs, the target's answer section, and
   the authority section where it is needed.  Additional records give way.
@@ -27,10 +27,10 @@ from svcdns.wire.rr_names import answer_rrs, follow, uncompressed
 
 
 def reply_after_chain(frame: Frame, draft: Draft, query: Query, entry: CacheEntry, time: int) -> bytes:
-    """Return the reply that says our chain and what a packed reply says about its last target.
+    """Return the reply that says our chain and what a cache entry says about its last target.
 
-    `draft` is one whose chain ends outside, `entry` belongs to `ask`, the question about that target;
-    `time` is svcdns.cache.store.now().
+    The chain of `draft` ends outside our zones; `entry` answers `query`, which asks for that target.  `time`
+    is svcdns.cache.store.now().
     """
     rcode, why = entry.rcode, entry.ede
     if rcode not in (codes.NOERROR, codes.NXDOMAIN):
@@ -60,7 +60,7 @@ def reply_after_chain(frame: Frame, draft: Draft, query: Query, entry: CacheEntr
 def append_cnames(draft: Draft, here: Name, targets: Sequence[bytes], ttl: bytes, question_end: int) -> None:
     """Put an upstream's CNAMEs behind our chain, from `here` up to the last of these targets.
 
-    They are written anew: what else stands among them upstream says nothing about our names.
+    They are written anew: what else stands among them in the upstream's answer says nothing about our names.
     """
     end = question_end + sum(map(len, draft.chain))
     for target in targets:
@@ -72,10 +72,10 @@ def append_cnames(draft: Draft, here: Name, targets: Sequence[bytes], ttl: bytes
 
 
 def cname_targets(entry: CacheEntry, name: bytes) -> list[tuple[bytes, int]]:
-    """Return where the CNAMEs of a packed reply lead from the question's name, in order.
+    """Return where the CNAMEs of a cache entry lead from the question's name, in order.
 
     `name` is the question's on the wire.  Each target goes with the number of RRs of the answer section
-    up to and including its CNAME.  No target comes twice, so a chain that leads in a circle ends.
+    up to and including its CNAME.  No target comes twice, so a chain that comes back to itself ends.
     """
     if not entry.has_cname:
         return []

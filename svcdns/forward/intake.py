@@ -112,23 +112,19 @@ class Forwarder:
 
     def _take(self, question: ForwardedQuestion, view: View | None) -> None:
         """Say at once what can be said without upstreams, hold a question, or have it looked up."""
+        if view is None:
+            self._clients.send(question, refusal(question.frame, codes.SERVFAIL, codes.EDE_NOT_READY))
+            return
         reply = self._reply_at_once(question, view)
         if reply is not None:
             self._clients.send(question, reply)
         elif not self._is_loop(question, view):
-            asked = question.question
-            outside = question.draft.outside
-            assert outside is not None
-            do = asked.edns is not None and asked.edns.do
-            cd = bool(header.flags_of(question.request.packet) & header.CD)
-            question.query = Query(outside.key, asked.rrtype, do, cd, outside.wire)
+            question.query = _query_of(question)
             self._lookups.look_up(question, self._respond)
 
-    def _reply_at_once(self, question: ForwardedQuestion, view: View | None) -> bytes | None:
+    def _reply_at_once(self, question: ForwardedQuestion, view: View) -> bytes | None:
         """Return what is said without upstreams; None where they are to be asked."""
         frame, asked = question.frame, question.question
-        if view is None:
-            return refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY)
         if asked.rrtype == codes.HINFO and self._is_probe(asked.key):
             self._clients.count(stats.FORWARD_LOOPS)
             return refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop")
@@ -151,12 +147,12 @@ class Forwarder:
     def _is_probe(self, key: bytes) -> bool:
         return self._loops.is_probe(key) or self._loops.partial.is_probe(key)
 
-    def _is_loop(self, question: ForwardedQuestion, view: View | None) -> bool:
+    def _is_loop(self, question: ForwardedQuestion, view: View) -> bool:
         """Say whether an upstream asks for what it is being asked; if so, hold the question or answer it.
 
         An alias of ours is no loop: an upstream may ask for it while we ask for where it leads.
         """
-        if view is None or question.draft.zone is None or question.draft.chain:
+        if question.draft.zone is None or question.draft.chain:
             return False
         outcome = self._loops.partial.check(question, partial(self._take_again, question))
         if outcome is Outcome.NO_LOOP:
@@ -170,6 +166,15 @@ class Forwarder:
             reply = _from_zones_alone(question, view)
         self._clients.send(question, reply)
         return True
+
+
+def _query_of(question: ForwardedQuestion) -> Query:
+    """Return what upstreams are asked for a client: the name that our zones leave to them."""
+    asked, outside = question.question, question.draft.outside
+    assert outside is not None
+    do = asked.edns is not None and asked.edns.do
+    cd = bool(header.flags_of(question.request.packet) & header.CD)
+    return Query(outside.key, asked.rrtype, do, cd, outside.wire)
 
 
 def _from_zones_alone(question: ForwardedQuestion, view: View) -> bytes:

@@ -141,6 +141,34 @@ def test_flush_of_much_counts_right(tmp_path: Path) -> None:
     cache.close()
 
 
+# Where answers come from
+
+
+def test_from_another_source_all_is_forgotten_and_readers_see_it_at_once(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, OCTETS, "one")
+    cache.put(key(1), b"from one")
+    cache.commit()
+    assert cache.use_source("one") == 0
+    with reading(tmp_path) as reader:
+        assert cache.use_source("two") == 1
+        assert (cache.get(key(1)), reader.get(key(1)), cache.entries) == (None, None, 0)
+        cache.put(key(1), b"from two")
+        cache.commit()
+        cache.chores()
+        assert reader.get(key(1)) == b"from two", "nothing is made anew"
+    cache.close()
+    for source, kept in (("two", b"from two"), ("one", None)):
+        cache = Cache(tmp_path, OCTETS, source)
+        assert cache.get(key(1)) == kept
+        cache.close()
+
+
+def test_without_a_cache_another_source_is_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 0, "one")
+    assert cache.use_source("two") == 0
+    cache.close()
+
+
 # Readers
 
 

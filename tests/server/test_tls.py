@@ -136,6 +136,26 @@ def test_a_token_opens_its_namespace(api: Api, tokens: dict[str, str]) -> None:
     assert api.ask("POST", SERVICES, headless("x"), token=tokens["watcher"]).status == 403
 
 
+def test_cached_answers_are_forgotten_for_administrators(
+    server: RunningServer, certs: Path, tokens: dict[str, str], tmp_path: Path
+) -> None:
+    """The server forwards nothing, which only those hear who may."""
+    done("certs", "init", "--dir", tmp_path / "others")
+    config = ("--data", server.data, "--config", server.folder / "svcdns.toml")
+    remedy = "; allowed: --token or --certs of an administrator"
+    for arguments, said in {
+        ("--certs", certs): "the cache can't be flushed: nothing is forwarded, as upstreams in [forward] is",
+        ("--ca", certs / "ca.crt"): f"Unauthorized{remedy}",
+        ("--ca", certs / "ca.crt", "--token", tokens["ci"]): f'cannot delete path "/cache"{remedy}',
+        ("--certs", tmp_path / "others"): "its certificate is not to be trusted: ",
+    }.items():
+        ran = svcdns("cache", "flush", *config, *arguments)
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+        assert said in ran.stderr
+    ran = svcdns("cache", "flush", *config, "--ca", tmp_path / "none.crt")
+    assert (ran.returncode, "the certificates can't be used: no such file" in ran.stderr) == (2, True)
+
+
 def test_a_client_certificate_opens_what_its_groups_are_granted(api: Api) -> None:
     assert (
         api.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}}, client="client").status == 201

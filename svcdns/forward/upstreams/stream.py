@@ -207,7 +207,7 @@ class _Connection:
             pending.future.set_result(response)
 
     def _check_idle(self) -> None:
-        """Close it if no query has come for long, or look again later."""
+        """Close it if no query has come for long, or check again later."""
         left = IDLE_SECONDS if self._pending else self._last + IDLE_SECONDS - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_idle)

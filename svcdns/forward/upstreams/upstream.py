@@ -105,7 +105,7 @@ class EdnsFallback:
         self._without_until = 0.0
 
     async def exchange(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
-        """Return the reply of `once`, which is told whether to use EDNS and may raise EdnsRefused."""
+        """Return the reply of `once`, whose argument says whether to use EDNS; it may raise EdnsRefused."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._without_until:
             return await once(False)
