@@ -15,10 +15,7 @@ from resolving import NO_SUCH_NAME, Client, Network, Upstream, dns_options
 from running import GUARD_SECONDS, wait_for
 from running_container import Podman, RunningContainer
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes the image, and on a new machine its base
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 NAMESPACE = "/api/v1/namespaces/default"
 ZONE = "default.svc.cluster.local"

@@ -13,10 +13,7 @@ from page import block, put
 from running import GUARD_SECONDS, SOURCE, wait_for
 from running_container import Podman
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes the image, and on a new machine its base
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 
 def test_a_client_beside_svcdns_finds_its_services(

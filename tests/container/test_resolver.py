@@ -16,10 +16,7 @@ from resolving import NO_SUCH_NAME, OUTSIDE, OUTSIDE_ADDRESS, SEARCH, Client, Ne
 from running import GUARD_SECONDS, SOURCE, RunningServer
 from running_container import Podman, RunningContainer
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes the image, and on a new machine its base
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 WEB = ["10.96.0.10"]
 EXPECTED: dict[str, list[str] | str] = {

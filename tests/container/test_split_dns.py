@@ -17,10 +17,7 @@ from running import GUARD_SECONDS, RunningServer, wait_for
 from running_container import Podman, RunningContainer
 from upstreams import HOST, Unbound, free_port
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes what a machine consists of
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes what a machine consists of
 
 ADDRESS = "10.96.0.10"
 WEB = "web.default.svc.cluster.local"
