@@ -22,7 +22,7 @@ COMPILE   = $(TOOL)/uv pip compile --quiet --universal --python-version 3.11 --g
   --no-emit-index-url --custom-compile-command "make lock" $(LOCK) pyproject.toml requirements/build.in
 
 # A file's tests stay in one process; those marked `alone` wait until the others do nothing.
-SUITE     = -m pytest -m "not soak" -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST)
+SUITE     = -m pytest -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 .PHONY: run test test-newest soak coverage lint types format lock clean
 

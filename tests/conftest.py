@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -66,15 +67,31 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several processes of pytest, a file's tests stay together, and so does a group that they name.
+    """Put what takes longest first and what runs alone last, so that no process of pytest waits long.
 
     With `-m soak` matrices are tests of that kind too, and give all of their cells.
     """
     for item in items:
         if item.get_closest_marker("matrix") and config.option.markexpr == "soak":
             item.add_marker(pytest.mark.soak)
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: not _makes_images(item.nodeid))
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+def _makes_images(nodeid: str) -> bool:
+    return "tests/container/" in nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes of pytest a file's tests stay together, and so do all that share the image."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "image" if _makes_images(nodeid) else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

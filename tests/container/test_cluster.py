@@ -15,10 +15,7 @@ from container.resolving import NO_SUCH_NAME, Client, Network, Upstream, dns_opt
 from container.running_container import Podman, RunningContainer
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes the image, and on a new machine its base
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 NAMESPACE = "/api/v1/namespaces/default"
 ZONE = "default.svc.cluster.local"

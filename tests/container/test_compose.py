@@ -14,10 +14,7 @@ from container.running_container import Podman
 from toolbox.running_server import SOURCE
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes the image, and on a new machine its base
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 
 def test_a_client_beside_svcdns_finds_its_services(

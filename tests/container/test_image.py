@@ -14,10 +14,7 @@ from dns.rcode import NOERROR
 from toolbox.builders import service
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes the image, and on a new machine its base
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 SERVICES = "/api/v1/namespaces/default/services"
 SVCDNS_USER = 10053

@@ -26,10 +26,7 @@ from container.running_container import Podman, RunningContainer
 from toolbox.running_server import SOURCE, RunningServer
 from toolbox.waiting import GUARD_SECONDS
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes the image, and on a new machine its base
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 WEB = ["10.96.0.10"]
 EXPECTED: dict[str, list[str] | str] = {

@@ -18,10 +18,7 @@ from toolbox.running_server import RunningServer
 from toolbox.upstreams import HOST, Unbound, free_port
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
-pytestmark = [
-    pytest.mark.timeout(900),  # the first test makes what a machine consists of
-    pytest.mark.xdist_group("podman"),  # which is made once
-]
+pytestmark = pytest.mark.timeout(900)  # the first test makes what a machine consists of
 
 ADDRESS = "10.96.0.10"
 WEB = "web.default.svc.cluster.local"
