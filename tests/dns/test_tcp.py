@@ -7,16 +7,19 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import dns.message
 import dns.rcode
+import pytest
 from toolbox.answerer_harness import AnswererHarness, Z, rrset
 from toolbox.tcp_streams import connect, framed, query, reply_from
 from toolbox.waiting import run, until
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
+from svcdns.dns.tcp_memory import SEND_OCTETS
 
 GUARD_SECONDS = 30
 SHORT = 0.2
@@ -153,7 +156,7 @@ def test_65535_octets_are_one_question(shared_world: AnswererHarness) -> None:
             reader, writer = await connect(port)
             padded = query(Z, "SOA")
             writer.write(framed(padded + bytes(65535 - len(padded))))
-            assert (await reply_from(reader)).rcode() == dns.rcode.FORMERR
+            assert (await reply_from(reader)).answer, "octets behind a question mean nothing"
             writer.write(framed(query(Z, "SOA")))
             assert (await reply_from(reader)).answer
             writer.close()
@@ -250,5 +253,124 @@ def test_listening_socket_stays_the_callers(shared_world: AnswererHarness) -> No
                 assert (await reply_from(reader)).answer
                 writer.close()
                 await listener.close()
+
+    run(test())
+
+
+# Clients that ask and don't read: what they pin is bounded
+
+DEAF = 12
+"""Clients."""
+MOST = 2 * SEND_OCTETS
+"""Octets that the kernel may hold for one of them."""
+
+
+def held(port: int) -> list[int]:
+    """Return the octets that the kernel holds for each connection of a local port, nobody's ones too."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return [
+        int(row[4].partition(":")[0], 16)
+        for row in rows
+        if row[1].endswith(f":{port:04X}") and row[3] not in ("0A", "06")  # LISTEN, TIME_WAIT
+    ]
+
+
+def deaf(port: int) -> socket.socket:
+    """Return a connection that asks for far more than anybody keeps for it, and reads nothing."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    made.connect(("127.0.0.1", port))
+    made.sendall(framed(*[query(f"huge.default.svc.{Z}")] * 200))
+    return made
+
+
+def test_what_clients_that_do_not_read_pin_is_bounded(shared_world: AnswererHarness) -> None:
+    async def test() -> None:
+        async with serving(shared_world, idle_seconds=LONG) as (_, port):
+            clients = [deaf(port) for _ in range(DEAF)]
+            await until(lambda: sum(map(bool, held(port))) == DEAF)
+            most = before = 0
+            for _ in range(20):  # until it grows no more
+                await asyncio.sleep(0.05)
+                before, most = most, max(most, *held(port))
+            assert most <= MOST
+            assert before == most
+            for client in clients:
+                client.close()
+
+    run(test())
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_at_the_idle_limit_nothing_is_left_in_the_kernel(
+    shared_world: AnswererHarness, half_closed: bool
+) -> None:
+    """One that is closed with octets in it would be nobody's, and stay for minutes."""
+
+    async def test() -> None:
+        async with serving(shared_world, idle_seconds=SHORT) as (listener, port):
+            clients = [deaf(port) for _ in range(DEAF)]
+            small = socket.create_connection(("127.0.0.1", port))
+            small.sendall(framed(query(f"huge.default.svc.{Z}")))  # all of it is in the kernel at once
+            for client in (*clients, small):
+                if half_closed:
+                    client.shutdown(socket.SHUT_WR)
+            await until(lambda: any(held(port)))
+            await until(lambda: not len(listener))
+            await until(lambda: not any(held(port)))
+            for client in clients:
+                with pytest.raises(ConnectionError):
+                    while client.recv(1 << 16):
+                        pass
+                client.close()
+            small.close()
+
+    run(test())
+
+
+def test_a_half_closed_client_that_reads_late_gets_all(shared_world: AnswererHarness) -> None:
+    async def test() -> None:
+        async with serving(shared_world, idle_seconds=LONG) as (listener, port):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", port))
+            client.sendall(framed(query(f"huge.default.svc.{Z}")))
+            client.shutdown(socket.SHUT_WR)
+            await until(lambda: any(held(port)))
+            await asyncio.sleep(SHORT)
+            assert len(listener) == 1, "it is still counted"
+            client.setblocking(False)
+            got = b""
+            while part := await asyncio.get_running_loop().sock_recv(client, 1 << 16):
+                got += part
+            assert len(got) == 2 + int.from_bytes(got[:2]) > 60_000
+            client.close()
+            await until(lambda: not len(listener))
+
+    run(test())
+
+
+def test_connections_of_one_client_make_room_for_each_other_only(shared_world: AnswererHarness) -> None:
+    async def test() -> None:
+        async with serving(shared_world, idle_seconds=LONG, per_client=3) as (listener, port):
+            loop = asyncio.get_running_loop()
+            other = socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0))
+            await until(lambda: len(listener) == 1)
+            many = []
+            for number in range(6):
+                many.append(socket.create_connection(("127.0.0.1", port)))
+                await until(lambda number=number: len(listener) == 1 + min(number + 1, 3))
+            for one in (*many, other):
+                one.setblocking(False)
+            for one in many[:3]:
+                assert await loop.sock_recv(one, 1) == b""
+            for one in (*many[3:], other):
+                one.send(framed(query(Z, "SOA")))
+                assert await loop.sock_recv(one, 1 << 16)
+            for one in (*many, other):
+                one.close()
+            await until(lambda: not len(listener))
+            assert not listener._clients
 
     run(test())
