@@ -3,7 +3,8 @@
 An upstream's answer may lead by a CNAME out of its bailiwick (RFC 9499): to a name in our zones, or to one in
 a [[forward.zone]] that has other upstreams.  Such an answer is cut at that CNAME, those who speak for the
 target go on from there, and it is never cached.  For all other names any upstream is believed: a resolver
-that answers for one zone follows its CNAMEs for us.
+that answers for one zone follows its CNAMEs for us.  One that doesn't, as it only has that zone, leaves its
+CNAME without an end: that is followed by whoever speaks for the target, too.
 
 What stands beside an answer (authority and additional section) about names that others speak for is left out.
 """
@@ -88,7 +89,8 @@ class Bailiwick:
     def departure(self, query: Query, entry: CacheEntry) -> list[bytes]:
         """Return where an entry's CNAMEs lead out of bailiwick, [] where they stay in it.
 
-        That is their targets on the wire, from the first up to the first that others speak for.
+        That is their targets on the wire, from the first up to the first that others speak for; all of them
+        where nothing is said about the last, not even that it has no data (RFC 2308 section 2.2).
         """
         if query.rrtype in (codes.CNAME, codes.ANY) or entry.rcode not in _HAS_RECORDS:
             return []
@@ -100,7 +102,7 @@ class Bailiwick:
                 for number, target in enumerate(targets, 1):
                     if _is_out_of_bailiwick(view, query, key_of_wire(target)):
                         return targets[:number]
-        return []
+        return targets if entry.is_nodata and not entry.is_fresh(entry.stored_at) else []
 
 
 def _is_negative_soa(query: Query, key: bytes, rrtype: int) -> bool:

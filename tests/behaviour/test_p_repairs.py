@@ -9,8 +9,10 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
-from behaviour.cluster_harness import SVC, Z, service
+from behaviour.cluster_harness import SVC, Z, external, service
 from toolbox.misbehaving import Misbehaving
+
+from svcdns.config.sections import ForwardZone
 
 
 class Saying(Misbehaving):
@@ -102,3 +104,40 @@ class TestAnswers:
                 assert (reply.rcode, reply.rdata) == ("NOERROR", ["1 m.example.com."])
         with Saying(["m.example.com. A 192.0.2.7"]) as upstream:
             assert forward_to([upstream.address]).ask("y.example.com").rcode == "SERVFAIL"
+
+
+class TestAliasesWithoutAnEnd:
+    """An upstream that only has its own zone says a CNAME and nothing about its target."""
+
+    @pytest.mark.row("P14", "D2")
+    @pytest.mark.parametrize("name", ["x.corp.example", f"ext.{SVC}"])
+    @pytest.mark.parametrize("tcp", [False, True])
+    def test_are_followed_with_the_upstreams_of_the_target(
+        self, forward_to: Any, name: str, tcp: bool
+    ) -> None:
+        site = Saying(["x.corp.example. CNAME www.example.com."])
+        with site, Saying(["www.example.com. A 192.0.2.7"]) as upstream:
+            zone = (ForwardZone("corp.example", (site.address,)),)
+            world = forward_to([upstream.address], external("ext", "x.corp.example"), forward={"zone": zone})
+            for _ in ("once", "again"):
+                reply = world.ask(name, tcp=tcp)
+                assert reply.rcode == "NOERROR"
+                assert [line.split()[-1] for line in reply.answer][-2:] == ["www.example.com.", "192.0.2.7"]
+            assert "www.example.com." not in [str(one.question[0].name) for one in site.asked]
+
+    @pytest.mark.row("P14")
+    def test_where_there_is_nobody_to_ask_are_no_answer(self, forward_to: Any) -> None:
+        with Saying(["x.corp.example. CNAME www.example.com."]) as site:
+            zone = (ForwardZone("corp.example", (site.address,)),)
+            reply = forward_to([], forward={"zone": zone}).ask("x.corp.example", edns=1232)
+            assert reply.rcode == "SERVFAIL"
+
+    @pytest.mark.row("P14")
+    def test_that_end_without_data_are_believed(self, forward_to: Any) -> None:
+        """The SOA says that whoever answered has followed it."""
+        soa = ["example.com. SOA ns.example.com. h.example.com. 1 2 3 4 5"]
+        with Saying(["x.corp.example. CNAME www.example.com."], soa) as site, Saying([]) as upstream:
+            zone = (ForwardZone("corp.example", (site.address,)),)
+            reply = forward_to([upstream.address], forward={"zone": zone}).ask("x.corp.example")
+            assert (reply.rcode, reply.rdata) == ("NOERROR", ["www.example.com."])
+            assert "www.example.com." not in [str(one.question[0].name) for one in upstream.asked]
