@@ -83,14 +83,15 @@ def create_app(
     return app
 
 
-def create_runner(app: web.Application) -> web.AppRunner:
+def create_runner(app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> web.AppRunner:
     """Return the runner: a client that leaves ends its watch, probes leave no access log line."""
     return web.AppRunner(
         app,
         handler_cancellation=True,
         access_log_class=AccessLogger,
+        auto_decompress=False,  # not for those either whose bodies nobody reads (see bodies.check_head)
         logger=server_log,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        shutdown_timeout=shutdown_timeout,
     )
 
 
@@ -104,12 +105,14 @@ async def _refusals_of_aiohttp(request: web.Request, handler: Handler) -> web.St
 
 
 async def _expected(request: web.Request) -> web.StreamResponse | None:
-    """Answer `Expect: 100-continue`: a body that is too large needn't be sent at all."""
+    """Answer `Expect: 100-continue`: a body that is too large or compressed needn't be sent at all."""
     if request.headers["Expect"].lower() != "100-continue":
         error = StatusError(417, "BadRequest", "Expect: the only value understood is 100-continue")
         return status_answer(request, error)
-    if (request.content_length or 0) > bodies.MAX_BODY:
-        answer = status_answer(request, bodies.too_large())
+    try:
+        bodies.check_head(request)
+    except StatusError as refused:
+        answer = status_answer(request, refused)
         answer.force_close()
         return answer
     if request.version < (1, 1):

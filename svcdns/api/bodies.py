@@ -1,6 +1,7 @@
 """Request bodies: from octets and a Content-Type to decoded JSON.
 
-A body has at most 3 MiB (413).  A missing Content-Type means JSON.  What can't be decoded is 400 with
+A body has at most 3 MiB (413), and is never inflated (415): one octet of a compressed body can stand for
+a thousand.  A missing Content-Type means JSON.  What can't be decoded is 400 with
 the position; a type that is not in `DECODERS` or `PATCH_TYPES` is 415 with the list of what is.
 A new format of bodies is one more entry in `DECODERS`.
 
@@ -114,26 +115,32 @@ def _unsupported(given: str, allowed: list[str]) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", text)
 
 
-def too_large() -> StatusError:
-    """413: the body is over `MAX_BODY`."""
+def _too_large() -> StatusError:
     text = f"the body is too large: at most {MAX_BODY} octets are allowed"
     return StatusError(413, "RequestEntityTooLarge", text)
 
 
-async def read(request: web.Request) -> bytes:
-    """Return the body's octets.  Raises StatusError 413, or 400 when its Content-Encoding is broken."""
+def check_head(request: web.Request) -> None:
+    """Refuse what its head says is too large (413) or compressed (415), before anything of it is read."""
+    codings = ",".join(request.headers.getall("Content-Encoding", [])).lower().split(",")
+    if any(coding.strip() not in ("", "identity") for coding in codings):
+        text = f"Content-Encoding {','.join(codings)!r:.80} is not understood here; accepted is: identity"
+        raise StatusError(415, "UnsupportedMediaType", text)
     if (request.content_length or 0) > MAX_BODY:
-        raise too_large()
+        raise _too_large()
+
+
+async def read(request: web.Request) -> bytes:
+    """Return the body's octets.  Raises StatusError 413, 415, or 400 for a body that is cut off."""
+    check_head(request)
     try:
         octets = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise too_large() from None
+        raise _too_large() from None
     except (ClientError, http_exceptions.HttpProcessingError, web.RequestPayloadError):
-        raise bad_request(
-            "the body could not be read: it is cut off, or not of its Content-Encoding"
-        ) from None
+        raise bad_request("the body could not be read: it is cut off") from None
     if len(octets) > MAX_BODY:
-        raise too_large()
+        raise _too_large()
     return octets
 
 

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, generate_latest
 
-from svcdns.api.app import create_app
+from svcdns.api.app import create_app, create_runner
 from svcdns.api.metrics import ApiMetrics
 from svcdns.objects.errors import StatusError, conflict, not_found
 from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, SERVICE, Kind
@@ -152,6 +153,13 @@ class FakeRegistry:
             self.watchers -= 1
 
 
+class ServerAsServed(TestServer):
+    """The application behind the runner that the writer gives it."""
+
+    async def _make_runner(self, **options: Any) -> web.AppRunner:
+        return create_runner(self.app, shutdown_timeout=1)
+
+
 class FlagHealth:
     """Reasons why the server is not ready; tests set them."""
 
@@ -239,7 +247,7 @@ def server(loop, registry, health, collectors, options) -> Iterator[TestServer]:
         clock=lambda: NOW,
         **options,
     )
-    made = TestServer(app)
+    made = ServerAsServed(app)
     loop.run_until_complete(made.start_server(shutdown_timeout=1))
     yield made
     loop.run_until_complete(made.close())
