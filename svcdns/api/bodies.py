@@ -25,7 +25,7 @@ from svcdns.objects.errors import StatusError, bad_request
 from svcdns.registry.requests import Patch
 from svcdns.system import bounded_yaml
 
-from . import protobuf
+from . import protobuf, repeated_keys
 
 MAX_BODY = 3 * 1024 * 1024
 """Octets of the largest body."""
@@ -40,8 +40,12 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 _INT64 = range(-(2**63), 2**63)
 
 
-def decode_json(octets: bytes) -> Any:
-    """Return the value of a JSON text; of duplicate keys the last wins.  Raises StatusError 400."""
+Repeated = list[str] | None
+"""Where a decoder puts what is to be said of keys that stand twice (the last wins); None: nobody asks."""
+
+
+def decode_json(octets: bytes, repeated: Repeated = None) -> Any:
+    """Return the value of a JSON text.  Raises StatusError 400."""
     try:
         value = msgspec.json.decode(octets)
     except RecursionError:
@@ -53,14 +57,17 @@ def decode_json(octets: bytes) -> Any:
         raise bad_request(f"the body is not valid JSON: {error.reason} in a string, not UTF-8") from None
     if octets.count(b"[") + octets.count(b"{") > DEEPEST or _LONG_NUMBER.search(octets):
         check_value(value)
+    if repeated is not None:
+        repeated += repeated_keys.in_json(octets, value)
     return value
 
 
-def decode_yaml(octets: bytes) -> Any:
+def decode_yaml(octets: bytes, repeated: Repeated = None) -> Any:
     """Return the value of a YAML text of one document.  Raises StatusError 400."""
+    twice: list[bounded_yaml.Repeated] = []
     try:
         text = octets.decode(json.detect_encoding(octets))
-        found = [*bounded_yaml.documents(text, bounded_yaml.Rules(DEEPEST))]
+        found = [*bounded_yaml.documents(text, bounded_yaml.Rules(DEEPEST), twice)]
     except bounded_yaml.TooDeep:
         raise _too_deep() from None
     except bounded_yaml.Refused as bad:
@@ -72,11 +79,13 @@ def decode_yaml(octets: bytes) -> Any:
         raise bad_request("the body is not valid YAML: it has more than one document")
     value = found[0] if found else None
     check_value(value)
+    if repeated is not None:
+        repeated += [f'line {one.line}: key "{one.key:.200}" already set in map' for one in twice]
     return value
 
 
-def decode_protobuf(octets: bytes) -> Any:
-    """Return the object of a protobuf message.  Raises StatusError 400."""
+def decode_protobuf(octets: bytes, repeated: Repeated = None) -> Any:
+    """Return the object of a protobuf message, which has no keys.  Raises StatusError 400."""
     value = protobuf.decode(octets)
     if b"{" in octets:  # metadata.managedFields[].fieldsV1 is JSON: all else is only as deep as its schema
         check_value(value)
@@ -103,12 +112,12 @@ def check_value(value: Any, path: str = "", depth: int = 0) -> None:
         raise bad_request(f"{path[:200] or 'the body'}: {value} is no JSON number")
 
 
-DECODERS: dict[str, Callable[[bytes], Any]] = {
+Decoder = Callable[[bytes, Repeated], Any]
+DECODERS: dict[str, Decoder] = {
     "application/json": decode_json,
     "application/yaml": decode_yaml,
     protobuf.CONTENT_TYPE: decode_protobuf,
 }
-_SLOW = (decode_yaml, decode_protobuf)
 PATCH_TYPES = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -156,8 +165,10 @@ async def read(request: web.Request) -> bytes:
     return octets
 
 
-async def read_object(request: web.Request) -> dict[str, Any]:
-    """Return the object in the body.  Raises StatusError 400, 413 or 415."""
+async def read_object(
+    request: web.Request, field_validation: str = "Ignore"
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the object in the body, and warnings.  Raises StatusError 400, 413 or 415."""
     content_type = _content_type(request)
     decode = DECODERS.get(content_type)
     if decode is None:
@@ -165,23 +176,20 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     octets = await read(request)
     if not octets.strip():
         raise bad_request("the request has no body: an object is expected")
-    if decode in _SLOW and len(octets) >= _THREAD_FROM:
-        value = await asyncio.to_thread(decode, octets)
-    else:
-        value = decode(octets)
+    value, warnings = await _decoded(decode, octets, field_validation)
     if not isinstance(value, dict):
         raise bad_request(f"the body is {_kind_of(value)}: an object is expected")
-    return value
+    return value, warnings
 
 
 async def read_optional_object(request: web.Request) -> dict[str, Any] | None:
     """Return the object in the body (DeleteOptions), None without a body."""
     octets = await read(request)
-    return await read_object(request) if octets.strip() else None
+    return (await read_object(request))[0] if octets.strip() else None
 
 
-async def read_patch(request: web.Request) -> Patch:
-    """Return the patch in the body.  Raises StatusError 400, 413 or 415."""
+async def read_patch(request: web.Request, field_validation: str = "Ignore") -> tuple[Patch, tuple[str, ...]]:
+    """Return the patch in the body, and warnings.  Raises StatusError 400, 413 or 415."""
     content_type = _content_type(request)
     if content_type not in PATCH_TYPES:
         raise _unsupported(content_type, list(PATCH_TYPES))
@@ -189,24 +197,36 @@ async def read_patch(request: web.Request) -> Patch:
     if not octets.strip():
         raise bad_request("the request has no body: a patch is expected")
     kind = PATCH_TYPES[content_type]
-    document = await _decode_configuration(octets) if kind == "apply" else decode_json(octets)
+    decode = decode_configuration if kind == "apply" else decode_json
+    document, warnings = await _decoded(decode, octets, field_validation)
     if kind == "json":
         _check_json_patch(document)
     elif not isinstance(document, dict):
         raise bad_request(f"the patch is {_kind_of(document)}: an object is expected")
-    return Patch(kind, document)
+    return Patch(kind, document), warnings
 
 
-async def _decode_configuration(octets: bytes) -> Any:
+def decode_configuration(octets: bytes, repeated: Repeated = None) -> Any:
     """Return the value of a YAML text; most clients send JSON, which is also YAML but quicker as JSON."""
     if octets.lstrip()[:1] == b"{":
         try:
-            return decode_json(octets)
+            return decode_json(octets, repeated)
         except StatusError:
             pass  # YAML has braces too
-    if len(octets) >= _THREAD_FROM:
-        return await asyncio.to_thread(decode_yaml, octets)
-    return decode_yaml(octets)
+    return decode_yaml(octets, repeated)
+
+
+_SLOW = (decode_yaml, decode_configuration, decode_protobuf)
+
+
+async def _decoded(decode: Decoder, octets: bytes, field_validation: str) -> tuple[Any, tuple[str, ...]]:
+    """Return the value of a body and the warnings about it."""
+    repeated: Repeated = None if field_validation == "Ignore" else []
+    if decode in _SLOW and len(octets) >= _THREAD_FROM:
+        value = await asyncio.to_thread(decode, octets, repeated)
+    else:
+        value = decode(octets, repeated)
+    return value, repeated_keys.warnings_of(repeated or [], field_validation)
 
 
 def _check_json_patch(document: Any) -> None:

@@ -76,23 +76,25 @@ class Resources:
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = agreed(target, await bodies.read_object(request))
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        body = agreed(target, given)
         written = await self._finish(self._registry.create(target.kind, target.namespace, body, options))
-        return self._written(request, target, written, 201)
+        return self._written(request, target, written, 201, warnings)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = agreed(target, await bodies.read_object(request))
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        body = agreed(target, given)
         written = await self._finish(
             self._registry.replace(
                 target.kind, target.namespace, target.name, body, options, target.subresource
             )
         )
-        return self._written(request, target, written, 201 if written.created else 200)
+        return self._written(request, target, written, 201 if written.created else 200, warnings)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        patch = await bodies.read_patch(request)
+        patch, warnings = await bodies.read_patch(request, options.field_validation)
         parameters.check_patch(request.query, patch.type)
         if patch.type == "apply":
             patch = Patch(patch.type, agreed(target, patch.document))
@@ -101,7 +103,7 @@ class Resources:
                 target.kind, target.namespace, target.name, patch, options, target.subresource
             )
         )
-        return self._written(request, target, written, 201 if written.created else 200)
+        return self._written(request, target, written, 201 if written.created else 200, warnings)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
@@ -121,9 +123,18 @@ class Resources:
         )
         return responses.list_answer(request, target.kind, page, self._clock)
 
-    def _written(self, request: web.Request, target: Target, written: Written, status: int) -> web.Response:
+    def _written(
+        self,
+        request: web.Request,
+        target: Target,
+        written: Written,
+        status: int,
+        warnings: tuple[str, ...] = (),
+    ) -> web.Response:
+        """Answer with what was written; `warnings` are about the body, `written` has those of its meaning."""
+        told = (*warnings, *written.warnings)
         return responses.object_answer(
-            request, target.kind, written.object, self._clock, status=status, warnings=written.warnings
+            request, target.kind, written.object, self._clock, status=status, warnings=told
         )
 
     async def _finish(self, writing: Coroutine[Any, Any, _T]) -> _T:
