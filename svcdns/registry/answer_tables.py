@@ -16,6 +16,7 @@ import msgspec
 
 from svcdns.names.packed import LAYOUT
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE, Kind
+from svcdns.store import counts
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode_serving
 
@@ -27,23 +28,30 @@ from .transaction import Touched, Writing, collection_prefix
 logger = logging.getLogger(__name__)
 
 CHUNK = 500
-_LAYOUT, _MADE_BY = b"layout", b"made by"
+_MADE_BY = b"made by"
 
 
 class NewerLayout(Exception):
     """The data were written by a newer svcdns whose format this one can't read."""
 
 
+def refuse_newer(store: Store) -> bytes | None:
+    """Raise NewerLayout for data that this svcdns can't read; return the row that names the layout."""
+    with store.read() as txn:
+        stored = txn.get(counts.LAYOUT, db=store.tables.meta)
+    if stored is not None and int.from_bytes(stored) > LAYOUT:
+        raise NewerLayout(
+            f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
+            "start the newer svcdns, or name another data folder"
+        )
+    return None if stored is None else bytes(stored)
+
+
 def check_layout(store: Store) -> None:
     """Refuse data of a newer layout; note ours where there is none."""
-    with store.env.begin(write=True) as txn:
-        stored = txn.get(_LAYOUT, db=store.tables.meta)
-        if stored is not None and int.from_bytes(stored) > LAYOUT:
-            raise NewerLayout(
-                f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
-                "start the newer svcdns, or name another data folder"
-            )
-        txn.put(_LAYOUT, LAYOUT.to_bytes(4), db=store.tables.meta)
+    if refuse_newer(store) != counts.layout_row(LAYOUT):
+        with store.write() as txn:
+            txn.put(counts.LAYOUT, counts.layout_row(LAYOUT), db=store.tables.meta)
 
 
 def bring_up_to_date(store: Store, settings: Settings) -> bool:
@@ -66,11 +74,15 @@ def bring_up_to_date(store: Store, settings: Settings) -> bool:
 
 def set_loaded(store: Store) -> None:
     """Note that manifests and zone files are in: from now on unknown names are NXDOMAIN."""
-    with store.env.begin(write=True) as txn:
+    with store.read() as txn:
         serving = _serving(store, txn)
-        if serving is not None and not serving.loaded:
-            changed = msgspec.structs.replace(serving, loaded=True)
-            txn.put(SERVING, encode_serving(changed), db=store.tables.meta)
+    if serving is None or serving.loaded:
+        return  # nothing is written at a usual start, which a full disk must not hold up
+    with store.write() as txn:
+        serving = _serving(store, txn)
+        assert serving is not None, "it was there before"
+        changed = msgspec.structs.replace(serving, loaded=True)
+        txn.put(SERVING, encode_serving(changed), db=store.tables.meta)
 
 
 def _serving(store: Store, txn: lmdb.Transaction) -> Serving | None:
@@ -85,7 +97,7 @@ def _answers(store: Store, generation: str) -> lmdb._Database:
 def _clear(store: Store, generation: str) -> None:
     """Empty the facts and the table to fill; nothing may be taken for made until the switch."""
     tables = store.tables
-    with store.env.begin(write=True) as txn:
+    with store.write() as txn:
         txn.delete(_MADE_BY, db=tables.meta)
         for table in (tables.endpoints, tables.addresses, tables.pod_ips, _answers(store, generation)):
             txn.drop(table, delete=False)
@@ -101,7 +113,7 @@ def _fill(store: Store, settings: Settings, generation: str) -> Iterator[int]:
     for kind, derive in steps:
         after = b""
         while True:
-            with store.env.begin(write=True) as txn:
+            with store.write() as txn:
                 writing = Writing(txn, store.tables, settings, "")
                 keys = _keys_after(writing, kind, after)
                 for key in keys:
@@ -147,7 +159,7 @@ def _switch(
 ) -> None:
     """Make the new generation the one that answers, in one small transaction."""
     tables = store.tables
-    with store.env.begin(write=True) as txn:
+    with store.write() as txn:
         answers = AnswerTable(Writing(txn, tables, settings, ""), _answers(store, generation))
         put_fixed_rows(answers)
         zones = [settings.names.apex, *(key for _, key in settings.reverse_zones)]

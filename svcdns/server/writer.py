@@ -25,6 +25,7 @@ from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
 from svcdns.api.auth.authority import Authority
 from svcdns.api.metrics import ApiMetrics
+from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.manifests.manifests import (
     Manifest,
@@ -35,8 +36,10 @@ from svcdns.manifests.manifests import (
 )
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
-from svcdns.registry.answer_tables import NewerLayout
+from svcdns.registry.answer_tables import NewerLayout, refuse_newer
 from svcdns.registry.registry import Registry
+from svcdns.store import damage
+from svcdns.store.damage import Damaged
 from svcdns.store.environment import Store, open_store
 from svcdns.zonefiles.folder import ZoneFolder
 
@@ -51,13 +54,33 @@ from .readers import Readers
 
 CHECK_READERS_SECONDS = 10.0
 LOOK_SECONDS = 1.0
+MOST_CRASHES = 3
+"""So often the writer may die of a signal before it is ready: then it is what it reads that is at fault."""
 
 log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Do the writer's work until told to end.  Raises Fatal."""
+    """Do the writer's work until told to end; say so until then where the data are damaged.  Raises Fatal."""
     counters = handoff.counters()
+    try:
+        crashes = counters.get(WRITER, "crashes")
+        if crashes >= MOST_CRASHES:
+            raise Damaged(f"the process that writes them has died of them {crashes} times in a row")
+        await _serve(handoff, config, counters, stop)
+    except damage.ERRORS as found:
+        log.error("%s; DNS goes on from what can be read", damage.line(config.data, found))
+        await _refuse(handoff, config.api, stop)
+
+
+async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> None:
+    """Answer the API with 503 until told to end: another start would find the same."""
+    runner = create_runner(create_refusing_app("the stored data are damaged: restore a backup"))
+    async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
+        await stop.wait()
+
+
+async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
     metrics = Metrics()
     manifests: list[Manifest] = []
     with _mistakes_in_manifests(counters):
@@ -89,10 +112,17 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
 
 
 def _open(config: Config, counters: Counters) -> Store:
+    """Open the store and walk through it; what is not whole ends the server, unless it was good before."""
     try:
         store = open_store(config.data, "writer")
-    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as damaged:
-        raise Fatal(f"the data in {config.data} can't be read: {damaged}") from None
+        refuse_newer(store)
+        store.check()
+    except NewerLayout as newer:
+        raise Fatal(str(newer)) from None
+    except (*damage.OF_LMDB, Damaged) as found:
+        if counters.get(WRITER, "restarts"):
+            raise
+        raise Fatal(damage.line(config.data, found)) from None
     except lmdb.Error as refused:
         if counters.get(WRITER, "restarts"):
             raise  # it was good before: DNS goes on while this is tried again
@@ -124,8 +154,8 @@ def _read_manifests(config: Config) -> list[Manifest]:
 async def _started(registry: Registry, folder: Path) -> AsyncIterator[None]:
     try:
         await registry.start()
-    except NewerLayout as newer:
-        raise Fatal(str(newer)) from None
+    except damage.ERRORS:
+        raise
     except (lmdb.Error, StatusError) as refused:
         raise NotNow(f"the data in {folder} can't be written: {refused}") from None
     try:
@@ -156,7 +186,7 @@ async def _api(
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
     )
-    async with serving(create_runner(app), socket.socket(fileno=handoff.api), config):
+    async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
         yield
 
 

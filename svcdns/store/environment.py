@@ -11,11 +11,15 @@ House rules (each was measured to go wrong otherwise):
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 import lmdb
+
+from . import counts
 
 MAP_OCTETS = 64 << 30
 MAX_READERS = 1024
@@ -62,6 +66,13 @@ class Tables:
     zones: lmdb._Database
     zone_rows: lmdb._Database
 
+    def by_name(self) -> dict[str, lmdb._Database]:
+        """Return all tables."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES = [field.name for field in fields(Tables)]
+
 
 class NotThere(Exception):
     """The environment has not been created yet (a reader came before the writer's first start)."""
@@ -78,6 +89,18 @@ class Store:
         """Begin a read transaction: everything as of the last commit."""
         return self.env.begin()
 
+    @contextmanager
+    def write(self) -> Iterator[lmdb.Transaction]:
+        """Begin a write transaction that is committed with its counts; an exception aborts it."""
+        with self.env.begin(write=True) as txn:
+            yield txn
+            counts.note(txn, self.tables.by_name())
+
+    def check(self) -> None:
+        """Walk through all tables; raise Damaged, or one of damage.OF_LMDB, where they are not whole."""
+        with self.read() as txn:
+            counts.check(txn, self.tables.by_name())
+
     def close(self) -> None:
         """Close the environment; no transaction may be open."""
         self.env.close()
@@ -89,32 +112,40 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
     Raises NotThere for a reader when the writer has never finished creating it, lmdb.Error for
     everything that LMDB refuses (a damaged file, no permission).
     """
-    names = [field.name for field in fields(Tables)]
     if role == "writer":
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        env = _environment(folder, readonly=False, tables=len(names))
+        env = _environment(folder, readonly=False)
         _check_length(env, folder / DATA_FILE)
-        with env.begin(write=True) as txn:
-            handles = {name: env.open_db(name.encode(), txn=txn) for name in names}
+        handles = _make_tables(env)
     else:
         if not (folder / DATA_FILE).exists():
             raise NotThere(f"no data in {folder} yet")
-        env = _environment(folder, readonly=True, tables=len(names))
+        env = _environment(folder, readonly=True)
         try:
             # without a transaction of ours: a handle lives only if the one that opened it commits
-            handles = {name: env.open_db(name.encode(), create=False) for name in names}
+            handles = {name: env.open_db(name.encode(), create=False) for name in _NAMES}
         except lmdb.NotFoundError as missing:
             env.close()
             raise NotThere(f"no tables in {folder} yet") from missing
     return Store(env, Tables(**handles))
 
 
-def _environment(folder: Path, *, readonly: bool, tables: int) -> lmdb.Environment:
+def _make_tables(env: lmdb.Environment) -> dict[str, lmdb._Database]:
+    """Open all tables; those that an older svcdns did not have are made, and counted with the others."""
+    there = env.stat()["entries"]
+    with env.begin(write=True) as txn:
+        handles = {name: env.open_db(name.encode(), txn=txn) for name in _NAMES}
+        if txn.stat()["entries"] > there > 0:
+            counts.note(txn, handles)
+    return handles
+
+
+def _environment(folder: Path, *, readonly: bool) -> lmdb.Environment:
     return lmdb.open(
         str(folder),
         map_size=MAP_OCTETS,
         max_readers=MAX_READERS,
-        max_dbs=tables + 8,
+        max_dbs=len(_NAMES) + 8,
         readonly=readonly,
         mode=0o600,
         max_spare_txns=4,
