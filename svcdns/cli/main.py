@@ -20,7 +20,7 @@ import typer
 
 from svcdns.config.sections import Config, ConfigError
 
-from . import cache
+from . import backup, cache
 from . import certs as cli_certs
 from . import token as cli_token
 from .refused import Refused
@@ -288,6 +288,10 @@ def kubeconfig(
     write(text, output)
     if warning:
         _say(warning)
+
+
+app.command(name="backup")(backup.backup)
+app.command(name="restore")(backup.restore)
 
 
 @app.command()

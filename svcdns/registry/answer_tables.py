@@ -28,7 +28,7 @@ from .transaction import Touched, Writing, collection_prefix
 logger = logging.getLogger(__name__)
 
 CHUNK = 500
-_MADE_BY = b"made by"
+MADE_BY = b"made by"
 
 
 class NewerLayout(Exception):
@@ -59,7 +59,7 @@ def bring_up_to_date(store: Store, settings: Settings) -> bool:
     made_by = b"%d %d " % (LAYOUT, RULES) + settings.fingerprint()
     with store.read() as txn:
         current = _serving(store, txn)
-        if current is not None and txn.get(_MADE_BY, db=store.tables.meta) == made_by:
+        if current is not None and txn.get(MADE_BY, db=store.tables.meta) == made_by:
             return False
     target = "b" if current is not None and current.generation == "a" else "a"
     began = time.monotonic()
@@ -70,6 +70,11 @@ def bring_up_to_date(store: Store, settings: Settings) -> bool:
         seconds = time.monotonic() - began
         logger.info("answers made anew for changed settings: %d objects in %.1f s", touched_objects, seconds)
     return True
+
+
+def have_made_anew(store: Store, txn: lmdb.Transaction) -> None:
+    """Have the next start make all answers anew; until then those that are there answer."""
+    txn.delete(MADE_BY, db=store.tables.meta)
 
 
 def set_loaded(store: Store) -> None:
@@ -98,7 +103,7 @@ def _clear(store: Store, generation: str) -> None:
     """Empty the facts and the table to fill; nothing may be taken for made until the switch."""
     tables = store.tables
     with store.write() as txn:
-        txn.delete(_MADE_BY, db=tables.meta)
+        txn.delete(MADE_BY, db=tables.meta)
         for table in (tables.endpoints, tables.addresses, tables.pod_ips, _answers(store, generation)):
             txn.drop(table, delete=False)
 
@@ -165,7 +170,7 @@ def _switch(
         zones = [settings.names.apex, *(key for _, key in settings.reverse_zones)]
         move_serials(answers, int(time.time()), zones)
         txn.put(SERVING, encode_serving(_next_serving(settings, generation, current)), db=tables.meta)
-        txn.put(_MADE_BY, made_by, db=tables.meta)
+        txn.put(MADE_BY, made_by, db=tables.meta)
 
 
 def _next_serving(settings: Settings, generation: str, current: Serving | None) -> Serving:

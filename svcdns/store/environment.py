@@ -24,7 +24,8 @@ from . import counts
 MAP_OCTETS = 64 << 30
 MAX_READERS = 1024
 FOLDER_MODE = 0o700
-DATA_FILE = "data.mdb"
+FILE_MODE = 0o600
+DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,13 @@ class Store:
             yield txn
             counts.note(txn, self.tables.by_name())
 
-    def check(self) -> None:
-        """Walk through all tables; raise Damaged, or one of damage.OF_LMDB, where they are not whole."""
+    def check(self, *, as_copied: bool = False) -> None:
+        """Walk through all tables; raise Damaged, or one of damage.OF_LMDB, where they are not whole.
+
+        In what LMDB has copied (`as_copied`) transactions are numbered anew.
+        """
         with self.read() as txn:
-            counts.check(txn, self.tables.by_name())
+            counts.check(txn, self.tables.by_name(), as_copied=as_copied)
 
     def close(self) -> None:
         """Close the environment; no transaction may be open."""
@@ -130,6 +134,23 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
     return Store(env, Tables(**handles))
 
 
+def open_file(file: Path) -> Store:
+    """Open a store that is one file and nobody else's, for writing; tables that it lacks are made.
+
+    Raises lmdb.Error.
+    """
+    env = lmdb.open(
+        str(file),
+        subdir=False,
+        lock=False,
+        map_size=MAP_OCTETS,
+        max_dbs=len(_NAMES) + 8,
+        mode=FILE_MODE,
+        create=False,
+    )
+    return Store(env, Tables(**_make_tables(env)))
+
+
 def _make_tables(env: lmdb.Environment) -> dict[str, lmdb._Database]:
     """Open all tables; those that an older svcdns did not have are made, and counted with the others."""
     there = env.stat()["entries"]
@@ -147,7 +168,7 @@ def _environment(folder: Path, *, readonly: bool) -> lmdb.Environment:
         max_readers=MAX_READERS,
         max_dbs=len(_NAMES) + 8,
         readonly=readonly,
-        mode=0o600,
+        mode=FILE_MODE,
         max_spare_txns=4,
     )
 
