@@ -18,12 +18,12 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from svcdns.api.auth import audit
-from svcdns.api.auth.access_control import Admission
+from svcdns.api.auth.access_control import FOR_ANYONE, Admission
 from svcdns.api.auth.authentication import CHALLENGE
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, bad_request
 
-from . import bodies, health, paths, resolv_conf_route, review_kinds
+from . import bodies, body_limits, connections, health, paths, resolv_conf_route, review_kinds
 from .access_log import AccessLogger, server_log
 from .documents import Documents
 from .health import Health, Metrics
@@ -56,6 +56,8 @@ def create_app(
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     send_timeout: float = 10.0,
+    limits: connections.Connections | None = None,
+    bodies_limits: body_limits.BodyLimits | None = None,
 ) -> web.Application:
     """Return the application; run it with `create_runner`.
 
@@ -66,6 +68,7 @@ def create_app(
     `config` says what /resolv.conf tells of (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.
+    `limits` and `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
@@ -74,17 +77,22 @@ def create_app(
     documents = Documents(version)
     front = _Front(admission, resources, reviews, documents, health, metrics, config or Config(), counted)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
+    app[connections.KEY] = limits or connections.Connections()
+    app[body_limits.KEY] = of_bodies = bodies_limits or body_limits.BodyLimits()
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
-    async def end_watches(_: web.Application) -> None:
+    async def end(_: web.Application) -> None:
         watches.close()
+        of_bodies.close()
 
-    app.on_shutdown.append(end_watches)
+    app.on_shutdown.append(end)
     return app
 
 
 def create_runner(app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> web.AppRunner:
     """Return the runner: a client that leaves ends its watch, probes leave no access log line."""
+    if connections.KEY not in app:
+        app[connections.KEY] = connections.Connections()
     return web.AppRunner(
         app,
         handler_cancellation=True,
@@ -148,22 +156,37 @@ class _Front:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
         begun = time.monotonic()
+        connection = request.app[connections.KEY].of(request)
+        if connection is not None:
+            connection.begin()
         target = paths.parse(request.rel_url.raw_path)
         verb = paths.verb_of(target, request.method, _is_watch(request))
         code, answer = 499, None
         try:
-            answer = await self._answer_or_refuse(request, target, verb)
+            refusal = connection.refusal if connection is not None else None
+            answer = await self._answer_or_refuse(request, target, verb, refusal)
             code = answer.status
+            if refusal is not None:
+                answer.force_close()  # there is no room for it to stay
             return answer
         finally:
+            bodies.give_back(request)
+            if connection is not None:
+                connection.finish()
             resource = target.resource if target else ""
             self._counters.answered(verb, resource, code, time.monotonic() - begun)
             audit.record(request, target, verb, code, answer)
 
     async def _answer_or_refuse(
-        self, request: web.Request, target: paths.Target | None, verb: str
+        self,
+        request: web.Request,
+        target: paths.Target | None,
+        verb: str,
+        refusal: StatusError | None,
     ) -> web.StreamResponse:
         try:
+            if refusal is not None and request.rel_url.raw_path.rstrip("/") not in FOR_ANYONE:
+                raise refusal
             self._admission.admit(request, target, verb)
             return await self._answer(request, target)
         except StatusError as error:

@@ -26,6 +26,7 @@ from svcdns.registry.requests import Patch
 from svcdns.system import bounded_yaml
 
 from . import protobuf, repeated_keys
+from .body_limits import FREE_OCTETS, KEY, BodyLimits
 
 MAX_BODY = 3 * 1024 * 1024
 """Octets of the largest body."""
@@ -33,9 +34,12 @@ DEEPEST = 200
 """Levels of nesting of the deepest body."""
 MOST_PATCH_OPERATIONS = 10_000
 """Operations in one JSON patch, as in Kubernetes."""
-_THREAD_FROM = 64 * 1024
-"""Octets from which YAML and protobuf, which are slow to read, are read outside the event loop."""
+MOST_VALUES = 200_000
+"""Values of one JSON body, as of one of YAML: what comes after has to walk them."""
 
+_OCTETS = web.RequestKey("octets", bytes)
+_HELD = web.RequestKey("held", int)
+"""Where a request carries its body, and how many octets of it count as in flight."""
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _INT64 = range(-(2**63), 2**63)
 
@@ -46,6 +50,8 @@ Repeated = list[str] | None
 
 def decode_json(octets: bytes, repeated: Repeated = None) -> Any:
     """Return the value of a JSON text.  Raises StatusError 400."""
+    if octets.count(b",") > MOST_VALUES and repeated_keys.without_strings(octets).count(b",") > MOST_VALUES:
+        raise bad_request(f"the body has more than {MOST_VALUES} values")
     try:
         value = msgspec.json.decode(octets)
     except RecursionError:
@@ -152,17 +158,52 @@ def check_head(request: web.Request) -> None:
 
 
 async def read(request: web.Request) -> bytes:
-    """Return the body's octets.  Raises StatusError 413, 415, or 400 for a body that is cut off."""
+    """Return the body's octets, which count as in flight until `give_back`.
+
+    Raises StatusError 408, 413, 415, 400 for a body that is cut off, 429 or 503 where there are too many.
+    """
+    if _OCTETS in request:
+        return request[_OCTETS]
     check_head(request)
+    limits = request.app[KEY]
+    parts: list[bytes] = []
+    octets = 0
     try:
-        octets = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large() from None
+        async with asyncio.timeout(limits.whole_seconds):
+            while part := await _part(request, limits):
+                octets += len(part)
+                if octets > MAX_BODY:
+                    raise _too_large()
+                _count(request, octets)
+                parts.append(part)
+    except TimeoutError:
+        text = f"the body did not arrive: {limits.silent_seconds:g} s without an octet, or too slowly"
+        raise StatusError(408, "Timeout", text) from None
     except (ClientError, http_exceptions.HttpProcessingError, web.RequestPayloadError):
         raise bad_request("the body could not be read: it is cut off") from None
-    if len(octets) > MAX_BODY:
-        raise _too_large()
-    return octets
+    request[_OCTETS] = b"".join(parts)
+    return request[_OCTETS]
+
+
+async def _part(request: web.Request, limits: BodyLimits) -> bytes:
+    async with asyncio.timeout(limits.silent_seconds):
+        return await request.content.readany()
+
+
+def _count(request: web.Request, octets: int) -> None:
+    """Count what has arrived of a body, but for its first octets."""
+    held = request.get(_HELD, 0)
+    more = octets - FREE_OCTETS - held
+    if more > 0:
+        request.app[KEY].take(request.remote or "", more)
+        request[_HELD] = held + more
+
+
+def give_back(request: web.Request) -> None:
+    """The request has been answered: its body is no longer in flight."""
+    if held := request.get(_HELD, 0):
+        request.app[KEY].give_back(request.remote or "", held)
+        request[_HELD] = 0
 
 
 async def read_object(
@@ -176,7 +217,7 @@ async def read_object(
     octets = await read(request)
     if not octets.strip():
         raise bad_request("the request has no body: an object is expected")
-    value, warnings = await _decoded(decode, octets, field_validation)
+    value, warnings = await _decoded(request, decode, octets, field_validation)
     if not isinstance(value, dict):
         raise bad_request(f"the body is {_kind_of(value)}: an object is expected")
     return value, warnings
@@ -198,7 +239,7 @@ async def read_patch(request: web.Request, field_validation: str = "Ignore") -> 
         raise bad_request("the request has no body: a patch is expected")
     kind = PATCH_TYPES[content_type]
     decode = decode_configuration if kind == "apply" else decode_json
-    document, warnings = await _decoded(decode, octets, field_validation)
+    document, warnings = await _decoded(request, decode, octets, field_validation)
     if kind == "json":
         _check_json_patch(document)
     elif not isinstance(document, dict):
@@ -216,14 +257,22 @@ def decode_configuration(octets: bytes, repeated: Repeated = None) -> Any:
     return decode_yaml(octets, repeated)
 
 
-_SLOW = (decode_yaml, decode_configuration, decode_protobuf)
+_THREAD_FROM: dict[Decoder, int] = {
+    decode_yaml: 4 * 1024,
+    decode_configuration: 4 * 1024,
+    decode_protobuf: 16 * 1024,
+    decode_json: 64 * 1024,
+}
+"""Octets from which a body is read outside the event loop: some milliseconds of work."""
 
 
-async def _decoded(decode: Decoder, octets: bytes, field_validation: str) -> tuple[Any, tuple[str, ...]]:
-    """Return the value of a body and the warnings about it."""
+async def _decoded(
+    request: web.Request, decode: Decoder, octets: bytes, field_validation: str
+) -> tuple[Any, tuple[str, ...]]:
+    """Return the value of a body and the warnings about it; what takes long is read in a thread."""
     repeated: Repeated = None if field_validation == "Ignore" else []
-    if decode in _SLOW and len(octets) >= _THREAD_FROM:
-        value = await asyncio.to_thread(decode, octets, repeated)
+    if len(octets) >= _THREAD_FROM[decode]:
+        value = await request.app[KEY].run(decode, octets, repeated)
     else:
         value = decode(octets, repeated)
     return value, repeated_keys.warnings_of(repeated or [], field_validation)

@@ -38,7 +38,12 @@ def warnings_of(repeated: list[str], field_validation: str) -> tuple[str, ...]:
 
 def _members(octets: bytes) -> int:
     """Return how many members the objects of a JSON text have: each has one colon that is not in a string."""
-    return _STRING.sub(b"", octets).count(b":")
+    return without_strings(octets).count(b":")
+
+
+def without_strings(octets: bytes) -> bytes:
+    """Return a JSON text without its strings: what is left is punctuation, numbers and blanks."""
+    return _STRING.sub(b"", octets)
 
 
 class _Object(dict[str, Any]):

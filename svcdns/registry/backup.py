@@ -29,6 +29,7 @@ from svcdns.store import damage, log
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import DATA_FILE, FILE_MODE, LOCK_FILE, Store, open_file, open_store
 from svcdns.store.meta_pages import missing_octets
+from svcdns.system.in_child import outcome
 
 from . import answer_tables
 from .transaction import REVISION, TIME_FORMAT, collection_prefix, read_revision, scan
@@ -102,6 +103,25 @@ def restore(file: Path, folder: Path, keep: Path | None, progress: Progress) -> 
     return contents
 
 
+def what_is_wrong(place: Path, *, as_copied: bool = False) -> str:
+    """Return how a store (a data folder, or one file) is not whole; "" when it is, or can't be opened at all.
+
+    It may end the process that reads it: for a child.
+    """
+    try:
+        store = open_store(place, "writer") if place.is_dir() else open_file(place)
+        answer_tables.refuse_newer(store)
+    except (*damage.OF_LMDB, Damaged) as found:
+        return str(found)
+    except (lmdb.Error, OSError, answer_tables.NewerLayout):
+        return ""  # for the caller, who meets it too
+    try:
+        store.check(as_copied=as_copied)
+    except (lmdb.Error, Damaged) as found:
+        return str(found)
+    return ""
+
+
 def give_to_owner(folder: Path, name: str) -> None:
     """As root: give a file to the one whose the data folder is, or the server could not open it."""
     if os.geteuid() == 0:
@@ -152,9 +172,10 @@ def _copy(store: Store, fresh: Path, progress: Progress) -> None:
 
 def _finish_backup(folder: Path, fresh: Path) -> Contents:
     """Check a copy, note when it was made, and count it under its own transactions."""
+    if found := outcome(lambda: what_is_wrong(fresh, as_copied=True)):
+        raise BackupError(damage.line(folder, found))
     copy = open_file(fresh)
     try:
-        copy.check(as_copied=True)
         now = datetime.now(UTC).strftime(TIME_FORMAT)
         with copy.write() as txn:
             txn.put(MADE, now.encode(), db=copy.tables.meta)
@@ -181,19 +202,19 @@ def _finish_restore(file: Path, fresh: Path) -> Contents:
     """Check what is to be restored, and make it a store that goes on where no client has been."""
     if missing := missing_octets(fresh):
         raise BackupError(f"{file} was cut: {missing} octets are missing at its end")
-    try:
-        store = open_file(fresh)
-    except damage.OF_LMDB:
-        raise BackupError(f"{file} is no backup of svcdns") from None
+    if found := outcome(lambda: what_is_wrong(fresh)):
+        raise BackupError(f"{file} is no backup of svcdns, or damaged: {found}; nothing was changed")
+    store = open_file(fresh)
     try:
         answer_tables.refuse_newer(store)
-        store.check()
         contents = _contents(store, fresh)
         with store.write() as txn:
             _go_on_ahead(store, txn)
         store.env.sync(True)
     except damage.ERRORS as found:
-        raise BackupError(f"{file} is damaged: {found}; nothing was changed") from None
+        raise BackupError(
+            f"{file} is no backup of svcdns, or damaged: {found}; nothing was changed"
+        ) from None
     finally:
         store.close()
     return contents

@@ -14,14 +14,16 @@ import contextlib
 import logging
 import os
 import socket
-import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
+from svcdns.api import connections
 from svcdns.config.sections import ApiConfig
 
+from .accepting import Acceptor
 from .tls import TlsError, context_of, warnings
 
 BACKLOG = 1_024
@@ -40,31 +42,32 @@ class ApiSite:
 
     def __init__(self, runner: web.AppRunner, listener: socket.socket, config: ApiConfig) -> None:
         """`listener` listens already; `runner` is set up."""
-        self._runner = runner
         self._listener = listener
         self._config = config
         self._taken = self._seen = self._look()
-        self._site: web.SockSite | None = None
+        protocol = cast(Callable[[], asyncio.Protocol], runner.server)
+        self._connections = runner.app[connections.KEY]
+        self._acceptor = Acceptor(listener, self._connections, protocol)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin to answer.  Raises TlsError."""
-        await self._serve(context_of(self._config))
+        self._acceptor.context = context_of(self._config)
+        self._listener.listen(BACKLOG)
+        self._acceptor.start()
         for warning in warnings(self._config):
             log.warning("%s", warning)
 
-    async def _serve(self, context: ssl.SSLContext | None) -> None:
-        """Answer new connections with this context: on a listener that shares the socket of the last one.
-
-        A context of its own has no sessions, so nobody resumes one that an old CA had let in.
-        """
-        site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context, backlog=BACKLOG)
-        await site.start()
-        if self._site is not None:
-            await self._site.stop()
-        self._site = site
+    def stop(self) -> None:
+        """Take no more connections."""
+        self._acceptor.stop()
 
     async def follow(self) -> None:
-        """Look at the files once a second until cancelled; plain HTTP has none."""
+        """Close late connections until cancelled, and look at the files once a second; plain HTTP has none."""
+        async with asyncio.TaskGroup() as together:
+            together.create_task(self._connections.sweep())
+            together.create_task(self._follow_files())
+
+    async def _follow_files(self) -> None:
         while self._config.tls_cert is not None:
             await asyncio.sleep(LOOK_SECONDS)
             await self.refresh()
@@ -77,7 +80,8 @@ class ApiSite:
             return
         self._taken = version
         try:
-            await self._serve(context_of(self._config))
+            # A context of its own has no sessions, so nobody resumes one that an old CA had let in.
+            self._acceptor.context = context_of(self._config)
         except TlsError as wrong:
             log.error("%s; the old certificate stays in use", wrong)
             return
@@ -109,7 +113,7 @@ async def serving(
     await runner.setup()
     site = ApiSite(runner, listener, config)
     try:
-        await site.start()
+        site.start()
         following = asyncio.create_task(site.follow())
         try:
             yield site
@@ -118,5 +122,6 @@ async def serving(
             with contextlib.suppress(asyncio.CancelledError):
                 await following
     finally:
+        site.stop()
         await runner.cleanup()
         listener.close()

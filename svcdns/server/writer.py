@@ -37,10 +37,12 @@ from svcdns.manifests.manifests import (
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
+from svcdns.registry.backup import what_is_wrong
 from svcdns.registry.registry import Registry
 from svcdns.store import damage
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import Store, open_store
+from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
 
 from . import folder
@@ -112,19 +114,22 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
 
 
 def _open(config: Config, counters: Counters) -> Store:
-    """Open the store and walk through it; what is not whole ends the server, unless it was good before."""
+    """Open the store; what is not whole ends the server, unless it was good before."""
+    first = not counters.get(WRITER, "restarts")
+    # In a child: it may end the process that reads it, which would be started again and again.
+    if (first or counters.get(WRITER, "crashes")) and (found := outcome(lambda: what_is_wrong(config.data))):
+        if first:
+            raise Fatal(damage.line(config.data, found))
+        raise Damaged(found)
     try:
         store = open_store(config.data, "writer")
         refuse_newer(store)
-        store.check()
     except NewerLayout as newer:
         raise Fatal(str(newer)) from None
-    except (*damage.OF_LMDB, Damaged) as found:
-        if counters.get(WRITER, "restarts"):
-            raise
-        raise Fatal(damage.line(config.data, found)) from None
+    except damage.ERRORS:
+        raise
     except lmdb.Error as refused:
-        if counters.get(WRITER, "restarts"):
+        if not first:
             raise  # it was good before: DNS goes on while this is tried again
         raise Fatal(f"the data in {config.data} can't be opened: {refused}") from None
     store.env.reader_check()

@@ -65,6 +65,14 @@ def check(txn: lmdb.Transaction, tables: ByName, *, as_copied: bool = False) -> 
         raise Damaged(f"its last commit is number {txn.id()}, its contents are of {transaction}: {text}")
 
 
+def refuse_to_lack(txn: lmdb.Transaction, meta: lmdb._Database, missing: list[str]) -> None:
+    """Raise Damaged when a table is missing that the last commit has counted."""
+    noted = txn.get(COUNTS, db=meta)
+    gone = [name for name in missing if noted and name in _decode(noted)[1]]
+    if gone:
+        raise Damaged(f"it lacks the tables {', '.join(gone)}, which its last commit has counted")
+
+
 def _entries(txn: lmdb.Transaction, tables: ByName) -> dict[str, int]:
     return {name: txn.stat(db=table)["entries"] for name, table in tables.items()}
 

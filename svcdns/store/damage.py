@@ -16,8 +16,9 @@ OF_LMDB = (
     lmdb.InvalidError,
     lmdb.VersionMismatchError,
     lmdb.BadDbiError,
+    lmdb.BadTxnError,
 )
-"""What LMDB raises when pages are not what they should be."""
+"""What LMDB raises when pages are not what they should be; the last one after an assertion of its own."""
 OF_ROWS = (UnicodeDecodeError, msgspec.DecodeError, zlib.error)
 """What reading a stored row raises that is not what was written."""
 

@@ -20,6 +20,7 @@ from typing import Literal
 import lmdb
 
 from . import counts
+from .damage import Damaged
 
 MAP_OCTETS = 64 << 30
 MAX_READERS = 1024
@@ -114,13 +115,13 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
     """Open the environment in `folder`; the writer creates folder and tables where they are missing.
 
     Raises NotThere for a reader when the writer has never finished creating it, lmdb.Error for
-    everything that LMDB refuses (a damaged file, no permission).
+    everything that LMDB refuses (a damaged file, no permission), Damaged where tables are gone.
     """
     if role == "writer":
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         env = _environment(folder, readonly=False)
         _check_length(env, folder / DATA_FILE)
-        handles = _make_tables(env)
+        handles = _tables_or_close(env)
     else:
         if not (folder / DATA_FILE).exists():
             raise NotThere(f"no data in {folder} yet")
@@ -137,7 +138,7 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
 def open_file(file: Path) -> Store:
     """Open a store that is one file and nobody else's, for writing; tables that it lacks are made.
 
-    Raises lmdb.Error.
+    Raises lmdb.Error, Damaged.
     """
     env = lmdb.open(
         str(file),
@@ -148,15 +149,28 @@ def open_file(file: Path) -> Store:
         mode=FILE_MODE,
         create=False,
     )
-    return Store(env, Tables(**_make_tables(env)))
+    return Store(env, Tables(**_tables_or_close(env)))
+
+
+def _tables_or_close(env: lmdb.Environment) -> dict[str, lmdb._Database]:
+    try:
+        return _make_tables(env)
+    except (lmdb.Error, Damaged):
+        env.close()
+        raise
 
 
 def _make_tables(env: lmdb.Environment) -> dict[str, lmdb._Database]:
     """Open all tables; those that an older svcdns did not have are made, and counted with the others."""
-    there = env.stat()["entries"]
+    with env.begin() as txn, txn.cursor() as cursor:
+        there = {bytes(name) for name in cursor.iternext(values=False)}
+    if env.info()["last_txnid"] and b"meta" not in there:
+        raise Damaged("it lacks the table meta, which each store has")
     with env.begin(write=True) as txn:
         handles = {name: env.open_db(name.encode(), txn=txn) for name in _NAMES}
-        if txn.stat()["entries"] > there > 0:
+        missing = [name for name in _NAMES if name.encode() not in there]
+        if there and missing:
+            counts.refuse_to_lack(txn, handles["meta"], missing)
             counts.note(txn, handles)
     return handles
 

@@ -1,8 +1,8 @@
 """Copies of a data folder that were made wrongly, and damage to its pages.
 
-A torn copy (the first 32 KiB, a moment later the rest, under writers) is whole or refused in one line; nothing
-comes up with parts missing.  Damaged pages end in one line, a server that answers DNS from what can be read and
-503 for the API, and no writer that is started again and again.
+A torn copy (the first 32 KiB, a moment later the rest, under writers) is whole or refused in one line;
+nothing comes up with parts missing.  Damaged pages end in one line, a server that answers DNS from what can
+be read and 503 for the API, and no writer that is started again and again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ import pytest
 from calls import SERVICES, Calls, fqdn
 from running import GUARD_SECONDS, RunningServer, wait_for
 
+from svcdns.registry.backup import what_is_wrong
 from svcdns.server.counters import WRITER
-from svcdns.store import damage
 from svcdns.store.environment import MAP_OCTETS, open_store
+from svcdns.store.snapshot import Snapshots
+from svcdns.system.in_child import outcome
+from svcdns.wire.key import key_of
 
 NAMES = [f"web-{number}" for number in range(120)]
 HEAD = 32 * 1024
@@ -64,17 +67,25 @@ def torn(source: Path, target: Path, pause: float) -> None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether the writer would take a store, and then that it lacks nothing.  As in `_open` of the writer."""
-    store = None
-    try:
-        store = open_store(folder, "writer")
-        store.check()
-    except (*damage.OF_LMDB, damage.Damaged):
-        return False
-    finally:
-        if store is not None:
-            store.close()
-    return True
+    """Whether the writer would take a store."""
+    return not outcome(lambda: what_is_wrong(folder))
+
+
+def _assert_complete(folder: Path) -> None:
+    """Each Service of a store has its row and its answers, and the other way round."""
+    store = open_store(folder, "reader")
+    begun = Snapshots(store).begin()
+    with begun.txn as txn:
+        for name in NAMES:
+            assert txn.get(f"Service\0default\0{name}".encode(), db=store.tables.objects), name
+        with txn.cursor(db=store.tables.objects) as cursor:
+            keys = [bytes(key).decode().split("\0") for key in cursor.iternext(values=False)]
+        names = {name for kind, _, name in keys if kind == "Service"}
+        for name in names:
+            assert begun.row(key_of(f"{name}.default.svc.cluster.local."))
+        busy = {f"busy-{writer}-{number}" for writer in range(3) for number in range(1, 3000)}
+        assert not [n for n in busy - names if begun.row(key_of(f"{n}.default.svc.cluster.local."))]
+    store.close()
 
 
 def test_a_torn_copy_is_whole_or_refused(busy: RunningServer, tmp_path: Path) -> None:
@@ -84,11 +95,7 @@ def test_a_torn_copy_is_whole_or_refused(busy: RunningServer, tmp_path: Path) ->
         torn(busy.data / "data.mdb", folder / "data.mdb", 0.3 if number % 2 else 0.02)
         outcomes.append(is_whole(folder))
         if outcomes[-1]:
-            store = open_store(folder, "reader")
-            with store.read() as txn:
-                for name in NAMES:
-                    assert txn.get(f"Service\0default\0{name}".encode(), db=store.tables.objects), number
-            store.close()
+            _assert_complete(folder)
     assert not all(outcomes), "under writers most are torn"
 
 

@@ -179,7 +179,7 @@ def test_what_is_no_backup_changes_nothing(backup: Path, tmp_path: Path) -> None
     wrong.unlink()
     with lmdb.open(str(wrong), subdir=False, lock=False) as env, env.begin(write=True) as txn:
         txn.put(b"some", b"thing")
-    assert "it holds no registry" in restored()
+    assert "it lacks the table meta" in restored()
     for octets in (LAYOUT + 1).to_bytes(4), (LAYOUT + 1).to_bytes(8):
         shutil.copy(backup, wrong)
         store = open_file(wrong)

@@ -43,6 +43,7 @@ class TokenFile:
         self.reads = 0
         """How often it was read; goes up when the tokens may have changed."""
         self._version: _Version | None = None
+        self._told: list[str] = []
 
     def find(self, digest: bytes) -> Token | None:
         """Return the token with this digest.
@@ -69,8 +70,11 @@ class TokenFile:
             tokens, mistakes = read(self.path)
         except TokenError as wrong:
             tokens, mistakes = [], [str(wrong)]
-        for mistake in mistakes:
-            log.error("%s: %s", self.path, mistake)
+            self._version = None  # it may be readable next time: there are no descriptors, the disk fails
+        if mistakes != self._told:
+            for mistake in mistakes:
+                log.error("%s: %s", self.path, mistake)
+        self._told = mistakes
         self.tokens = tuple(tokens)
 
 
