@@ -1,8 +1,8 @@
 """Octets of request bodies in flight, and the work of reading large ones: bounded, for one client and in all.
 
-Counted are the octets of a body behind its first FREE_OCTETS (those are bounded by the number of connections),
-from when they arrive until the request has been answered.  Large bodies are decoded in two threads of their
-own, one after the other, so that neither the event loop nor what else uses threads waits for them.
+Counted are the octets of a body behind its first FREE_OCTETS (those are bounded by the number of
+connections), from when they arrive until the request has been answered.  Large bodies are decoded in two
+threads of their own, so that neither the event loop nor what else uses threads waits for them.
 """
 
 from __future__ import annotations

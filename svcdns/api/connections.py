@@ -4,16 +4,17 @@
 * Where a client has as many connections as it may, or all have, the one that has waited longest with no
   request under way makes room: who only holds connections loses them, nobody else.
 * Where each has a request under way (watches), a few more are taken in all the same.  They are answered
-  /livez, /readyz and /healthz, and for all else which limit it is: 429 for that of one client, 503 for that of
-  all.  So a probe always finds room.
+  /livez, /readyz and /healthz, and for all else which limit it is: 429 for that of one client, 503 for that
+  of all.  So a probe always finds room.
 * As many descriptors as other things need are left to them, whatever the limit of open files is now.
 
-No sockets here: `server.api_site` accepts and asks.  https://datatracker.ietf.org/doc/html/rfc9110#section-15.5.9
+No sockets here: `server.accepting` accepts, and asks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ CONNECTIONS = 8192
 OF_CLIENT = 4096
 SPARE = 64
 """Connections above the limits that are told so."""
+SPARE_SECONDS = 1.0
+"""What one of these has to be answered in, when others wait for its place."""
+GRACE_SECONDS = 1.0
+"""What a connection may wait before it can be made to make room: its request may not have been read yet."""
 FILES_LEFT = 96
 """Descriptors that are left to all else: the store, zone files, tokens, and the spare connections."""
 HEAD_SECONDS = 10.0
@@ -38,8 +43,8 @@ class _Client:
     """The connections of one address."""
 
     all: set[Connection] = field(default_factory=set)
-    waiting: dict[Connection, None] = field(default_factory=dict)
-    """Those without a request under way, in the order in which they began to wait."""
+    waiting: dict[Connection, float] = field(default_factory=dict)
+    """Those without a request under way, and since when, in this order."""
 
 
 class Connections:
@@ -53,15 +58,16 @@ class Connections:
         self._of_client = of_client
         self.head_seconds = head_seconds
         self._clients: dict[str, _Client] = {}
-        self._waiting: dict[Connection, None] = {}
+        self._waiting: dict[Connection, float] = {}
         self._heads: dict[Connection, float] = {}
         """Until when a head has to be there, in the order of these times."""
-        self._spare: set[Connection] = set()
+        self._spare: dict[Connection, float] = {}
+        """Those above a limit, and since when."""
         self._of: dict[object, Connection] = {}
         self._count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self._spare)
 
     def limits(self) -> tuple[int, int]:
         """Return how many connections there may be now, in all and of one client."""
@@ -70,53 +76,67 @@ class Connections:
         limit = max(1, min(self._limit, room))
         return limit, max(1, min(self._of_client, limit * 3 // 4))
 
-    def admit(self, client: str, close: Callable[[], None]) -> Connection | None:
-        """Take in a connection that was accepted; None: there is no room even to say so.
+    def room(self) -> bool:
+        """Return whether one more can be taken in, be it only to be told that there is no room.
 
-        `close` ends it at once, whatever state it is in.
+        Else it had better wait where it is: those who came before it are answered in a moment.
         """
+        late = asyncio.get_running_loop().time() - SPARE_SECONDS
+        while len(self._spare) >= SPARE:
+            first, since = next(iter(self._spare.items()))
+            if since > late:
+                return False
+            first.end()
+        return True
+
+    def admit(self, client: str, close: Callable[[], None]) -> Connection:
+        """Take in a connection that was accepted; `close` ends it at once, while it has no transport yet."""
         limit, of_client = self.limits()
         known = self._clients.get(client)
         refusal: StatusError | None = None
-        if known is not None and len(known.all) >= of_client and not _close_first(known.waiting):
+        late = asyncio.get_running_loop().time() - GRACE_SECONDS
+        if known is not None and len(known.all) >= of_client and not _close_first(known.waiting, late):
             refusal = _refusal(429, "TooManyRequests", f"{of_client} of one client")
-        elif self._count >= limit and not self.make_room():
+        elif self._count >= limit and not self.make_room(late):
             refusal = _refusal(503, "ServiceUnavailable", f"{limit} in all")
-        if refusal is not None and len(self._spare) >= SPARE:
-            waiting = {one: None for one in self._waiting if one in self._spare}
-            if not _close_first(waiting):
-                return None
         connection = Connection(self, client, close, refusal)
-        self._clients.setdefault(client, _Client()).all.add(connection)
-        self._count += 1
         if refusal is not None:
-            self._spare.add(connection)
+            self._spare[connection] = asyncio.get_running_loop().time()
+        else:
+            self._clients.setdefault(client, _Client()).all.add(connection)
+            self._count += 1
         self.wait(connection, for_head=True)
         return connection
 
-    def make_room(self) -> int:
-        """Close what only waits until there are fewer than allowed; return how many were closed."""
+    def make_room(self, late: float = math.inf) -> int:
+        """Close what waits since before `late` until there are fewer than allowed; return how many."""
         limit, _ = self.limits()
         closed = 0
-        while self._count >= limit and _close_first(self._waiting):
+        while self._count >= limit and _close_first(self._waiting, late):
             closed += 1
         return closed
 
     def wait(self, connection: Connection, *, for_head: bool) -> None:
         """Note that a connection has no request under way; its next head has begun, or not."""
-        self._clients[connection.client].waiting.setdefault(connection)
-        self._waiting.setdefault(connection)
+        now = asyncio.get_running_loop().time()
+        if connection.refusal is None:  # others make room for themselves
+            self._clients[connection.client].waiting.setdefault(connection, now)
+            self._waiting.setdefault(connection, now)
         if for_head and connection not in self._heads:
-            self._heads[connection] = asyncio.get_running_loop().time() + self.head_seconds
+            self._heads[connection] = now + self.head_seconds
 
     def work(self, connection: Connection) -> None:
         """Note that a connection has a request under way."""
-        self._clients[connection.client].waiting.pop(connection, None)
-        self._waiting.pop(connection, None)
+        if connection.refusal is None:
+            self._clients[connection.client].waiting.pop(connection, None)
+            self._waiting.pop(connection, None)
         self._heads.pop(connection, None)
 
     def forget(self, connection: Connection) -> None:
         """Let go of a connection that has ended."""
+        self._of.pop(connection.inner, None)
+        self._heads.pop(connection, None)
+        self._spare.pop(connection, None)
         known = self._clients.get(connection.client)
         if known is None or connection not in known.all:
             return
@@ -124,8 +144,6 @@ class Connections:
         known.all.discard(connection)
         if not known.all:
             del self._clients[connection.client]
-        self._spare.discard(connection)
-        self._of.pop(connection.inner, None)
         self._count -= 1
 
     def bind(self, inner: object, connection: Connection) -> None:
@@ -233,14 +251,15 @@ KEY = web.AppKey("connections", Connections)
 """Where an application carries them."""
 
 
-def _close_first(waiting: dict[Connection, None]) -> bool:
-    """Close the connection that has waited longest; return whether there is one."""
+def _close_first(waiting: dict[Connection, float], late: float) -> bool:
+    """Close the connection that has waited longest, if that is since before `late`; return whether so."""
     first = next(iter(waiting), None)
-    if first is not None:
-        first.end()
-    return first is not None
+    if first is None or waiting[first] >= late:
+        return False
+    first.end()
+    return True
 
 
 def _refusal(code: int, reason: str, allowed: str) -> StatusError:
-    text = f"there are too many connections with a request under way: {allowed} are allowed"
+    text = f"there are too many connections: {allowed} are allowed"
     return StatusError(code, reason, text, retry_after=1)

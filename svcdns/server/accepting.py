@@ -1,7 +1,7 @@
-"""Accepting connections of the API, as long as there are descriptors, and within the limits of api.connections.
+"""Accepting connections of the API, while there are descriptors, and within the limits of api.connections.
 
-asyncio's own server has no limits, and where descriptors run out it logs a traceback for each connection that
-waits.  Here that is one line a minute, connections that only wait are closed, and accepting goes on by itself.
+asyncio's own server has no limits, and where descriptors run out it logs a traceback for each connection
+that waits.  Here that is one line a minute, connections that only wait are closed, and it goes on by itself.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from collections.abc import Callable
 
 from svcdns.api.connections import Connection, Connections
 
-_BATCH = 64
+_BATCH = 16
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE_SECONDS = 0.25
+"""Until accepting is tried again where descriptors have run out."""
+WAIT_SECONDS = 0.02
+"""The same where connections above the limits are being told so."""
 LOG_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,9 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(_BATCH):
+            if not self._connections.room():
+                self._pause(WAIT_SECONDS)
+                return
             try:
                 sock, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -67,7 +73,8 @@ class Acceptor:
             except OSError as failed:
                 if failed.errno not in _EXHAUSTED:
                     raise
-                self._pause(failed)
+                self._pause(PAUSE_SECONDS)
+                self._make_room(failed)
                 return
             self._take(sock, str(address[0]))
 
@@ -80,9 +87,6 @@ class Acceptor:
                 task.cancel()
 
         connection = self._connections.admit(client, close)
-        if connection is None:
-            sock.close()
-            return
         task = self._loop.create_task(self._open(sock, connection))
         opening.append(task)
         self._opening.add(task)
@@ -103,15 +107,15 @@ class Acceptor:
             sock.close()
             log.debug("%s did not open a connection: %s", connection.client, failed or "it was closed")
 
-    def _pause(self, failed: OSError) -> None:
-        """Accept again a little later; what only waits makes room."""
+    def _pause(self, seconds: float) -> None:
+        """Accept again a little later; meanwhile connections wait in the socket."""
         self._loop.remove_reader(self._listener.fileno())
-        self._again = self._loop.call_later(PAUSE_SECONDS, self.start)
+        self._again = self._loop.call_later(seconds, self.start)
+
+    def _make_room(self, failed: OSError) -> None:
         closed = self._connections.make_room()
         if time.monotonic() >= self._log_from:
             self._log_from = time.monotonic() + LOG_SECONDS
             files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            text = (
-                "%s: no descriptors for new connections of the API (open files allowed: %d); %d were closed"
-            )
+            text = "%s: no new connection of the API (open files allowed: %d); %d were closed"
             log.error(text, (failed.strerror or str(failed)).lower(), files, closed)

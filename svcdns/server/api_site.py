@@ -62,7 +62,7 @@ class ApiSite:
         self._acceptor.stop()
 
     async def follow(self) -> None:
-        """Close late connections until cancelled, and look at the files once a second; plain HTTP has none."""
+        """Close late connections, and look at the files once a second (HTTP has none), until cancelled."""
         async with asyncio.TaskGroup() as together:
             together.create_task(self._connections.sweep())
             together.create_task(self._follow_files())

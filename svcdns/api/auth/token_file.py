@@ -33,6 +33,10 @@ _Version = tuple[int, int, int, int]
 _MISSING: _Version = (0, 0, 0, 0)
 
 
+class _Unreadable(TokenError):
+    """The system could not read the file just now."""
+
+
 class TokenFile:
     """The tokens that are good now."""
 
@@ -70,7 +74,8 @@ class TokenFile:
             tokens, mistakes = read(self.path)
         except TokenError as wrong:
             tokens, mistakes = [], [str(wrong)]
-            self._version = None  # it may be readable next time: there are no descriptors, the disk fails
+            if isinstance(wrong, _Unreadable) and version != _MISSING:
+                self._version = None  # without a change it may be readable again: EMFILE, EIO
         if mistakes != self._told:
             for mistake in mistakes:
                 log.error("%s: %s", self.path, mistake)
@@ -99,7 +104,7 @@ def _text(path: Path) -> str:
             raise TokenError(f"is larger than {MAX_FILE_OCTETS} octets")
         return octets.decode()
     except OSError as failed:
-        raise TokenError(f"can't be read: {(failed.strerror or str(failed)).lower()}") from None
+        raise _Unreadable(f"can't be read: {(failed.strerror or str(failed)).lower()}") from None
     except UnicodeDecodeError:
         raise TokenError("is not UTF-8 text") from None
 
