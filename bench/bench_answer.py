@@ -19,18 +19,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.stats import Tally
+from svcdns.dns.stats import Stats
 from svcdns.dns.udp import UdpListener
-from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
+from svcdns.names.packed import APEX, NEGATIVE_SOA, RRset, pack_row
 from svcdns.store.environment import Store, open_store
 from svcdns.store.snapshot import SERVING, Serving, Snapshots, Zone, encode_serving
+from svcdns.wire.header import QUESTION_NAME
 from svcdns.wire.key import key_of, wire_of
 
 Z = "cluster.local"
 BATCH = 64
 
 
-def rr(rrtype: int, rdata: bytes, owner: bytes = POINTER) -> bytes:
+def rr(rrtype: int, rdata: bytes, owner: bytes = QUESTION_NAME) -> bytes:
     """Return a stored RR."""
     return owner + rrtype.to_bytes(2) + b"\0\1\0\0\0\5" + len(rdata).to_bytes(2) + rdata
 
@@ -86,7 +87,7 @@ CASES: dict[str, Callable[[], bytes]] = {
 
 def bench_answer(store: Store, packets: list[bytes], batch: int) -> float:
     """Return CPU seconds for each answer, `batch` of them in one snapshot."""
-    snapshots, answer = Snapshots(store), Answerer(Tally()).answer
+    snapshots, answer = Snapshots(store), Answerer(Stats()).answer
     best = 1e9
     for _ in range(5):
         started = time.process_time()
@@ -101,7 +102,7 @@ def bench_answer(store: Store, packets: list[bytes], batch: int) -> float:
 
 async def serve(sock: socket.socket, store: Store, done: int) -> None:
     """Answer on a socket until the pipe `done` is written to."""
-    counters = Tally()
+    counters = Stats()
     listener = UdpListener(sock, Snapshots(store).begin, Answerer(counters), counters)
     listener.start()
     stop = asyncio.get_running_loop().create_future()

@@ -2,7 +2,7 @@
 
 Every refusal is answered with a Kubernetes Status object, and every request is counted, whatever
 happens to it.  A request whose path is that of an object goes to `routes`; the few others are
-answered here.  What a client may do is decided by `auth.admission`, before anything is read of the body,
+answered here.  What a client may do is decided by `auth.access_control`, before anything is read of the body,
 and what it wrote is recorded by `auth.audit`.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -18,19 +19,29 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from svcdns.api.auth import audit
-from svcdns.api.auth.access_control import FOR_ANYONE, Admission
+from svcdns.api.auth.access_control import FOR_ANYONE, AccessControl
 from svcdns.api.auth.authentication import CHALLENGE
+from svcdns.api.auth.authority import Authority, Everyone
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, bad_request
 
-from . import bodies, body_limits, connections, health, paths, resolv_conf_route, review_kinds
+from . import (
+    bodies,
+    body_limits,
+    cache_route,
+    connections,
+    health,
+    paths,
+    resolv_conf_route,
+    review_kinds,
+)
 from .access_log import AccessLogger, server_log
 from .documents import Documents
 from .health import Health, Metrics
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
-from .reviews import Authority, Everyone, Reviews
+from .reviews import Reviews
 from .routes import Resources
 from .watches import Watches
 
@@ -53,6 +64,7 @@ def create_app(
     names: frozenset[str] | None = None,
     config: Config | None = None,
     counters: ApiMetrics | None = None,
+    flush: cache_route.Flush | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     send_timeout: float = 10.0,
@@ -65,17 +77,18 @@ def create_app(
     Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
-    `config` says what /resolv.conf tells of (None: of the defaults).
-    `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
+    `config` says what stands in /resolv.conf (None: of the defaults).
+    `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
+    (None: there is no cache).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.
     `limits` and `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
-    admission = Admission(authority, names)
+    access = AccessControl(authority, names)
     documents = Documents(version)
-    front = _Front(admission, resources, reviews, documents, health, metrics, config or Config(), counted)
+    front = _Front(access, resources, reviews, documents, health, metrics, config or Config(), counted, flush)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
     app[body_limits.KEY] = of_bodies = bodies_limits or body_limits.BodyLimits()
@@ -130,28 +143,19 @@ async def _expected(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
 class _Front:
     """Finds who answers, turns errors into answers, counts."""
 
-    def __init__(
-        self,
-        admission: Admission,
-        resources: Resources,
-        reviews: Reviews,
-        documents: Documents,
-        health: Health,
-        metrics: Metrics,
-        config: Config,
-        counters: ApiMetrics,
-    ) -> None:
-        self._admission = admission
-        self._resources = resources
-        self._reviews = reviews
-        self._documents = documents
-        self._health = health
-        self._metrics = metrics
-        self._config = config
-        self._counters = counters
+    access: AccessControl
+    resources: Resources
+    reviews: Reviews
+    documents: Documents
+    health: Health
+    metrics: Metrics
+    config: Config
+    counters: ApiMetrics
+    flush: cache_route.Flush | None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -174,7 +178,7 @@ class _Front:
             if connection is not None:
                 connection.finish()
             resource = target.resource if target else ""
-            self._counters.answered(verb, resource, code, time.monotonic() - begun)
+            self.counters.answered(verb, resource, code, time.monotonic() - begun)
             audit.record(request, target, verb, code, answer)
 
     async def _answer_or_refuse(
@@ -187,7 +191,7 @@ class _Front:
         try:
             if refusal is not None and request.rel_url.raw_path.rstrip("/") not in FOR_ANYONE:
                 raise refusal
-            self._admission.admit(request, target, verb)
+            self.access.check(request, target, verb)
             return await self._answer(request, target)
         except StatusError as error:
             return _refusal(request, target, error)
@@ -204,11 +208,13 @@ class _Front:
         if target is not None:
             if request.method not in paths.allowed_methods(target):
                 raise method_not_allowed()
-            return await self._resources.answer(request, target)
+            return await self.resources.answer(request, target)
         path = request.rel_url.raw_path.rstrip("/") or "/"
         if (review := review_kinds.by_path(path)) is not None:
-            return await self._reviews.answer(request, review)
-        document = self._documents.find(request, path)
+            return await self.reviews.answer(request, review)
+        if cache_route.is_at(path):
+            return await cache_route.answer(request, path, self.flush)
+        document = self.documents.find(request, path)
         if document is None and path != resolv_conf_route.PATH and path not in health.QUIET:
             raise no_such_path()
         if request.method not in paths.READ:
@@ -216,10 +222,10 @@ class _Front:
         if document is not None:
             return document.answer(request)
         if path == resolv_conf_route.PATH:
-            return resolv_conf_route.answer(request, self._config)
+            return resolv_conf_route.answer(request, self.config)
         if path == "/metrics":
-            return health.metrics_answer(self._metrics)
-        return health.health_answer(request, path, self._health)
+            return health.metrics_answer(self.metrics)
+        return health.health_answer(request, path, self.health)
 
 
 def _is_watch(request: web.Request) -> bool:
@@ -234,6 +240,7 @@ def _refusal(request: web.Request, target: paths.Target | None, error: StatusErr
     if error.code == 401:
         answer.headers["WWW-Authenticate"] = CHALLENGE
     if error.code == 405:
-        methods = paths.READ if target is None else paths.allowed_methods(target)
+        others = cache_route.METHODS if cache_route.is_at(request.rel_url.raw_path) else paths.READ
+        methods = others if target is None else paths.allowed_methods(target)
         answer.headers["Allow"] = ", ".join(methods)
     return answer

@@ -21,7 +21,9 @@ from typing import Any
 import msgspec
 from aiohttp import ClientError, http_exceptions, web
 
+from svcdns.objects.causes import type_word
 from svcdns.objects.errors import StatusError, bad_request
+from svcdns.objects.patches import check_document
 from svcdns.registry.requests import Patch
 from svcdns.system import bounded_yaml
 
@@ -32,8 +34,6 @@ MAX_BODY = 3 * 1024 * 1024
 """Octets of the largest body."""
 DEEPEST = 200
 """Levels of nesting of the deepest body."""
-MOST_PATCH_OPERATIONS = 10_000
-"""Operations in one JSON patch, as in Kubernetes."""
 MOST_VALUES = 200_000
 """Values of one JSON body, as of one of YAML: what comes after has to walk them."""
 
@@ -219,7 +219,7 @@ async def read_object(
         raise bad_request("the request has no body: an object is expected")
     value, warnings = await _decoded(request, decode, octets, field_validation)
     if not isinstance(value, dict):
-        raise bad_request(f"the body is {_kind_of(value)}: an object is expected")
+        raise bad_request(f"the body is {type_word(value)}: an object is expected")
     return value, warnings
 
 
@@ -240,10 +240,7 @@ async def read_patch(request: web.Request, field_validation: str = "Ignore") -> 
     kind = PATCH_TYPES[content_type]
     decode = decode_configuration if kind == "apply" else decode_json
     document, warnings = await _decoded(request, decode, octets, field_validation)
-    if kind == "json":
-        _check_json_patch(document)
-    elif not isinstance(document, dict):
-        raise bad_request(f"the patch is {_kind_of(document)}: an object is expected")
+    check_document(kind, document)
     return Patch(kind, document), warnings
 
 
@@ -276,19 +273,3 @@ async def _decoded(
     else:
         value = decode(octets, repeated)
     return value, repeated_keys.warnings_of(repeated or [], field_validation)
-
-
-def _check_json_patch(document: Any) -> None:
-    if not isinstance(document, list):
-        raise bad_request(f"the JSON patch is {_kind_of(document)}: a list of operations is expected")
-    if len(document) > MOST_PATCH_OPERATIONS:
-        text = f"a JSON patch may have {MOST_PATCH_OPERATIONS} operations, this one has {len(document)}"
-        raise StatusError(413, "RequestEntityTooLarge", text)
-    for index, operation in enumerate(document):
-        if not isinstance(operation, dict):
-            raise bad_request(f"operation {index} of the JSON patch is {_kind_of(operation)}, not an object")
-
-
-def _kind_of(value: Any) -> str:
-    words = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
-    return words.get(type(value), "a number")

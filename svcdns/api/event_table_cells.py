@@ -1,7 +1,7 @@
 """The cells of an Event's row, as Kubernetes' own printer writes them.
 
 After pkg/printers/internalversion/printers.go: printEvent.  The older form of Events has a count and two
-times, the newer one an eventTime and a series; either may be told by a client.
+times, the newer one an eventTime and a series; a client may write either.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 
 def of_event(obj: Object, now: float) -> list[str]:
-    """Last Seen, Type, Reason, Object, Message; wide: Subobject, Source, First Seen, Count, Name."""
+    """Return Last Seen, Type, Reason, Object, Message; wide: Subobject, Source, First Seen, Count, Name."""
     involved, series = obj.get("involvedObject") or {}, obj.get("series") or {}
     first = since(obj.get("firstTimestamp") or obj.get("eventTime"), now)
     last = since(obj["lastTimestamp"], now) if obj.get("lastTimestamp") else first

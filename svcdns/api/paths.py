@@ -35,7 +35,7 @@ class Target:
 
     @property
     def resource(self) -> str:
-        """As metrics and permissions name it: "services" or "services/status"."""
+        """Return the resource as metrics and permissions name it: "services" or "services/status"."""
         return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
 
     def can_exist(self) -> bool:

@@ -150,7 +150,7 @@ def _moment(seconds: int, microseconds: int) -> datetime:
 
 
 def _time(octets: bytes) -> str | None:
-    """Whole seconds, as Kubernetes keeps them; the zero time has no octets and no place in JSON."""
+    """Return whole seconds, as Kubernetes keeps them; the zero time has no octets and no place in JSON."""
     if not octets:
         return None
     return _moment(_TIMESTAMP.read(octets).get("seconds", 0), 0).isoformat() + "Z"
@@ -181,7 +181,7 @@ def _int_or_string(octets: bytes) -> int | str:
 
 
 def _fields(octets: bytes) -> Object | None:
-    """FieldsV1 is a JSON object in octets."""
+    """Return the JSON object that stands in the octets of FieldsV1."""
     raw = _FIELDS.read(octets).get("raw", b"")
     try:
         return msgspec.json.decode(raw, type=dict[str, Any]) if raw else None

@@ -121,7 +121,7 @@ def status_answer(request: web.Request, error: StatusError) -> web.Response:
 
 
 def deleted_status(kind: Kind, last: dict[str, Any]) -> bytes:
-    """Return the Status that tells of a deletion; `last` is the object's last state."""
+    """Return the Status of a deletion; `last` is the object's last state."""
     metadata = last.get("metadata") or {}
     details = {"name": metadata.get("name", "")}
     if kind.group:

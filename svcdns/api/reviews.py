@@ -1,7 +1,7 @@
 """Reviews: what a client asks about itself and others, and the authority that knows.
 
 Nothing here decides what somebody may do: an `Authority` does, the same that admits the requests, so that
-`kubectl auth can-i` and `kubectl auth whoami` tell what would really happen.  Here its answers are put into
+`kubectl auth can-i` and `kubectl auth whoami` say what would really happen.  Here its answers are put into
 the objects that clients expect.  Nothing is stored.
 
 A "*" in a question means "each that there is": it is allowed when all of them are.
@@ -11,17 +11,18 @@ https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.user import User
 from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
 from svcdns.objects.kinds import KINDS, NAMESPACE, Kind
 
-from . import bodies, discovery, parameters, responses
+from . import bodies, cache_route, discovery, parameters, responses
 from .review_kinds import ACCESS, METHODS, REVIEWS, SELF, SELF_RULES
 
 Object = dict[str, Any]
@@ -41,50 +42,6 @@ _PATHS = (
 """Paths without objects, which whoever is let in may read."""
 _METRICS = "/metrics"
 _READ_VERBS = ("get", "head")
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who sends a request."""
-
-    username: str
-    uid: str = ""
-    groups: tuple[str, ...] = ()
-
-
-ANONYMOUS = User("system:anonymous", "", ("system:unauthenticated",))
-"""Whoever comes without saying who they are, by Kubernetes' name."""
-
-
-class Authority(Protocol):
-    """Knows who sends a request and what they may do."""
-
-    def user(self, request: web.Request) -> User:
-        """Return who sends this request, which has been let in."""
-
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
-        """Return whether a user may do this, and why (not), for people to read.
-
-        `verb` is Kubernetes' ("get", "list", "create" ...), `group` "" for the core group, `resource` a
-        plural ("pods"), `subresource` "" or "status".  `namespace` is "" for cluster-scoped resources, and
-        for all namespaces of the others; `name` is "" for all.  Any may be something that doesn't exist.
-        """
-
-
-class Everyone:
-    """The authority of a server without authentication: all may do everything."""
-
-    def user(self, request: web.Request) -> User:
-        """Return the anonymous user."""
-        return ANONYMOUS
-
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
-        """Return True."""
-        return True, "this server runs without authentication"
 
 
 class Reviews:
@@ -128,7 +85,7 @@ class Reviews:
         return {"allowed": allowed, **({"reason": reason} if reason else {})}
 
     def _check_may_ask(self, user: User) -> None:
-        """What others may do isn't everybody's business: it takes a permission to ask."""
+        """Raise StatusError 403 unless the user may ask what others may do."""
         allowed, reason = self._authority.allowed(user, "create", ACCESS.group, ACCESS.plural, "", "", "")
         if not allowed:
             text = f"{ACCESS.plural}.{ACCESS.group} is forbidden: {reason or 'not allowed'}"
@@ -147,8 +104,10 @@ class Reviews:
         return allowed, reason
 
     def _may_read(self, user: User, asked: Object) -> tuple[bool, str]:
-        """Return whether the user may read a path without objects: there is nothing else to do with one."""
+        """Return whether the user may read a path without objects, or have cached answers forgotten."""
         path, verb = asked.get("path", ""), asked.get("verb", "").lower()
+        if cache_route.is_at(path):
+            return verb == "delete" and self._may_flush(user), ""
         if verb not in _READ_VERBS:
             return False, "paths without objects can only be read (get, head)"
         for known in self._paths(user):
@@ -157,16 +116,23 @@ class Reviews:
         return False, ""
 
     def _paths(self, user: User) -> list[str]:
-        """Return the paths that the user may read; metrics tell of all namespaces (see auth.admission)."""
+        """Return the paths that the user may read; metrics say much of all namespaces."""
         allowed = self._authority.allowed(user, "list", NAMESPACE.group, NAMESPACE.plural, "", "", "")[0]
         return [*_PATHS, _METRICS] if allowed else [*_PATHS]
+
+    def _may_flush(self, user: User) -> bool:
+        return self._authority.allowed(user, *cache_route.PERMISSION)[0]
 
     def _rules(self, user: User, namespace: str) -> Object:
         if not namespace:
             raise bad_request("no namespace on request: spec.namespace must name one")
+        paths = [{"verbs": ["get"], "nonResourceURLs": self._paths(user)}]
+        if self._may_flush(user):
+            urls = [cache_route.PATH, cache_route.PATH + "/*"]
+            paths.append({"verbs": ["delete"], "nonResourceURLs": urls})
         return {
             "resourceRules": list(self._resource_rules(user, namespace)),
-            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": self._paths(user)}],
+            "nonResourceRules": paths,
             "incomplete": False,
         }
 

@@ -16,10 +16,10 @@ from aiohttp import web
 
 from svcdns.objects.errors import Cause, StatusError, not_found
 from svcdns.objects.kinds import POD, SERVICE
+from svcdns.registry.identity import agreed
 from svcdns.registry.requests import Page, Patch, WriteOptions, Written
 
 from . import bodies, parameters, responses
-from .identity import agreed
 from .paths import Target
 from .responses import Clock
 from .watches import Watches
@@ -77,14 +77,14 @@ class Resources:
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
         given, warnings = await bodies.read_object(request, options.field_validation)
-        body = agreed(target, given)
+        body = _agreed(target, given)
         written = await self._finish(self._registry.create(target.kind, target.namespace, body, options))
         return self._written(request, target, written, 201, warnings)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
         given, warnings = await bodies.read_object(request, options.field_validation)
-        body = agreed(target, given)
+        body = _agreed(target, given)
         written = await self._finish(
             self._registry.replace(
                 target.kind, target.namespace, target.name, body, options, target.subresource
@@ -97,7 +97,7 @@ class Resources:
         patch, warnings = await bodies.read_patch(request, options.field_validation)
         parameters.check_patch(request.query, patch.type)
         if patch.type == "apply":
-            patch = Patch(patch.type, agreed(target, patch.document))
+            patch = Patch(patch.type, _agreed(target, patch.document))
         written = await self._finish(
             self._registry.patch(
                 target.kind, target.namespace, target.name, patch, options, target.subresource
@@ -137,9 +137,9 @@ class Resources:
             request, target.kind, written.object, self._clock, status=status, warnings=told
         )
 
-    async def _finish(self, writing: Coroutine[Any, Any, _T]) -> _T:
+    async def _finish(self, write: Coroutine[Any, Any, _T]) -> _T:
         """Await a write that goes on to its end even when the client leaves."""
-        task = asyncio.ensure_future(writing)
+        task = asyncio.ensure_future(write)
         self._running.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -148,6 +148,10 @@ class Resources:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has seen it; if nobody did, it needs no log line
+
+
+def _agreed(target: Target, body: dict[str, Any]) -> dict[str, Any]:
+    return agreed(target.kind, target.namespace, target.name, body)
 
 
 def _write_options(request: web.Request) -> WriteOptions:

@@ -20,13 +20,13 @@ _SHOWN = 3
 
 
 def of_namespace(obj: Object, now: float) -> list[str]:
-    """Name, Status, Age."""
+    """Return Name, Status, Age."""
     status = (obj.get("status") or {}).get("phase", "")
     return [_name(obj), status, age_of(obj, now)]
 
 
 def of_service(obj: Object, now: float) -> list[str]:
-    """Name, Type, Cluster-IP, External-IP, Port(s), Age; wide: Selector."""
+    """Return Name, Type, Cluster-IP, External-IP, Port(s), Age; wide: Selector."""
     spec = obj.get("spec") or {}
     cluster_ips = spec.get("clusterIPs") or [spec.get("clusterIP") or "<none>"]
     ports = ",".join(_service_port(port) for port in spec.get("ports") or [])
@@ -60,7 +60,7 @@ def _external(spec: Object, status: Object) -> str:
 
 
 def of_endpointslice(obj: Object, now: float) -> list[str]:
-    """Name, AddressType, Ports, Endpoints, Age."""
+    """Return Name, AddressType, Ports, Endpoints, Age."""
     ports = [str(port.get("port") or port.get("name") or "*") for port in obj.get("ports") or []]
     addresses = [ip for endpoint in obj.get("endpoints") or [] for ip in endpoint.get("addresses") or []]
     return [
@@ -73,7 +73,7 @@ def of_endpointslice(obj: Object, now: float) -> list[str]:
 
 
 def of_endpoints(obj: Object, now: float) -> list[str]:
-    """Name, Endpoints, Age."""
+    """Return Name, Endpoints, Age."""
     subsets = obj.get("subsets") or []
     listed = [text for subset in subsets for text in _subset(subset)]
     return [_name(obj), _shortened(listed) if subsets else "<none>", age_of(obj, now)]

@@ -1,6 +1,6 @@
 """Where the cache lies: one folder a generation, of which the one with the highest number is current.
 
-    DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see cache.py)
+    DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see store.py)
     DATA/cache/NUMBER/made-by               layout, boot and size of the map, and what its answers are from
 
 * What is damaged, of another boot, of another layout or from other upstreams is not repaired: a
@@ -24,6 +24,7 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns
 import lmdb
 
 from svcdns.store.environment import DATA_FILE, FOLDER_MODE, MAX_READERS
+from svcdns.system.replacing import atomic_write
 
 LAYOUT = 2
 """Version of all that is stored, the packed answers (svcdns.cache.entry) included."""
@@ -92,6 +93,12 @@ def make_generation(home: Path, map_octets: int, source: str) -> lmdb.Environmen
         env.close()
         raise
     return env
+
+
+def set_source(env: lmdb.Environment, source: str) -> None:
+    """Say where the answers of an open generation come from now.  Raises OSError."""
+    file = Path(env.path()) / _MADE_BY
+    atomic_write(file, _made_by(env.info()["map_size"], source))
 
 
 def number_of(env: lmdb.Environment) -> int:

@@ -6,7 +6,7 @@ It knows octets and an order, not DNS.  The oldest written goes first; to put a 
     order    turn u64 -> key
 
 * A cache that can't be written or read costs answers some time and never fails one: it is given up and
-  made anew (see cache_folder).
+  made anew (see generations).
 * So is one whose files were removed or replaced while it was open: readers would find none, or another.
 * Killing the writer at any time tears no value: a transaction is seen as a whole or not at all.
 * No transaction outlives a call, so no reader keeps pages from being used again.
@@ -15,7 +15,6 @@ It knows octets and an order, not DNS.  The oldest written goes first; to put a 
 from __future__ import annotations
 
 import logging
-from itertools import islice
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime
 
@@ -76,11 +75,11 @@ class Cache:
         self._env: lmdb.Environment | None = None
         self._stamp: generations.Stamp = ()
         self._lost = False
-        """Whether that it is lost was the last that was told."""
+        """Whether the log says that it is lost."""
         self._held = 0
-        """For so many chores."""
+        """For so many chores it has not been lost."""
         self._patience = 1
-        """For so many it has to hold until it is told that it is kept again."""
+        """For so many it has to hold until the log says that it is kept again."""
         self._octets = 0
         self._entries = 0
         self._turn = 0
@@ -113,19 +112,6 @@ class Cache:
             self._lose(wrong)
             return None
         return None if row is None else row[_TURN:]
-
-    def some_from(self, key: bytes, most: int) -> list[tuple[bytes, bytes]]:
-        """Return the first entries from a key on, in the order of keys: pairs of key and value."""
-        self.commit()
-        if self._env is None:
-            return []
-        try:
-            with self._env.begin(db=self._rows) as txn, txn.cursor() as cursor:
-                found = cursor.iternext() if cursor.set_range(key) else iter(())
-                return [(name, row[_TURN:]) for name, row in islice(found, most)]
-        except lmdb.Error as wrong:
-            self._lose(wrong)
-            return []
 
     def put(self, key: bytes, value: bytes) -> None:
         """Keep a value from the next commit on; one that is too large for the cache ends the one before."""
@@ -176,18 +162,14 @@ class Cache:
         else:
             self._octets, self._entries, self._turn = octets, entries, turn
 
-    def flush(self, prefix: bytes) -> int:
-        """Remove all entries whose keys begin so, b"" for all of them; return how many there were."""
-        removed = 0
-        while some := self.flush_some(prefix):
-            removed += some
-        return removed
+    def flush_some(self, prefix: bytes) -> tuple[int, bool]:
+        """Remove entries whose keys begin so, b"" for all; return how many, and whether none was left.
 
-    def flush_some(self, prefix: bytes) -> int:
-        """Do a part of a flush that takes milliseconds; return how many it removed, 0 when all are gone."""
+        Takes milliseconds: whoever removes many gives questions their turn in between.
+        """
         self.commit()
         if self._env is None or not self._entries:
-            return 0
+            return 0, True
         removed = octets = 0
         try:
             with self._env.begin(write=True) as txn:
@@ -199,9 +181,23 @@ class Cache:
                     removed, octets = self._remove(txn, prefix)
         except lmdb.Error as wrong:
             self._lose(wrong)
-            return 0
+            return 0, True
         self._entries -= removed
         self._octets -= octets
+        return removed, not prefix or removed < _FLUSH_ROWS
+
+    def use_source(self, source: str) -> int:
+        """Say where answers come from now; when that is new, remove all entries and return how many."""
+        if source == self._source:
+            return 0
+        self._source = source
+        removed, _ = self.flush_some(b"")
+        if self._env is not None:
+            try:
+                generations.set_source(self._env, source)
+                self._stamp = generations.stamp(self._env)
+            except OSError as wrong:
+                self._lose(wrong)
         return removed
 
     def chores(self) -> None:
@@ -299,7 +295,7 @@ class Cache:
         generations.remove_generations(self._home)
 
     def _holds(self) -> None:
-        """Tell that it is kept again; after each time that was too early, only after twice as long."""
+        """Log that it is kept again; after each time that was too early, only after twice as long."""
         self._held += 1
         if self._lost and self._held >= self._patience:
             self._lost = False
@@ -323,7 +319,7 @@ class CacheReader:
         self._home = generations.home(folder)
         self._env: lmdb.Environment | None = None
         self._number = 0
-        self.look_again()
+        self.refresh()
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key as of the last commit.  Never raises for what LMDB refuses."""
@@ -340,8 +336,8 @@ class CacheReader:
             return None
         return None if row is None else row[_TURN:]
 
-    def look_again(self) -> None:
-        """To be called once a second: open the cache that has appeared, or the one made in its place."""
+    def refresh(self) -> None:
+        """To be called once a second: open a cache that has appeared, or that was made in its place."""
         numbers = generations.numbers(self._home)
         if self._env is not None and numbers and numbers[-1] == self._number:
             return
@@ -356,7 +352,7 @@ class CacheReader:
             self.close()  # being made, or damaged: the writer sees to it
 
     def close(self) -> None:
-        """Close it; nothing is found until the next look."""
+        """Close it; nothing is found until the next `refresh`."""
         env, self._env = self._env, None
         if env is not None:
             env.close()

@@ -18,24 +18,18 @@ from typing import Annotated
 
 import typer
 
-from .refused import Refused
+from .flags import ConfigFlag, DataFlag, loaded
+from .outcome import Refused
 
 _FIRST_SECONDS, _BETWEEN_SECONDS = 2.0, 1.0
-_Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", envvar="SVCDNS_CONFIG", help="The server's configuration."),
-]
-_Data = Annotated[
-    str | None, typer.Option("--data", metavar="DIR", help="The server's data folder, if not as there.")
-]
 
 
 def backup(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Becomes the backup; replaced if it is there.")
     ],
-    config: _Config = None,
-    data: _Data = None,
+    config: ConfigFlag = None,
+    data: DataFlag = None,
 ) -> None:
     """Copy the registry to one file, while the server runs or not.
 
@@ -48,7 +42,7 @@ def backup(
 
         svcdns backup svcdns-$(date +%F).mdb --config /etc/svcdns/svcdns.toml
     """
-    folder = _folder(config, data)
+    folder = loaded(config, {"data": data}).data
     with _explained(file):
         from svcdns.registry.backup import back_up
 
@@ -58,8 +52,8 @@ def backup(
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `svcdns backup` made.")],
-    config: _Config = None,
-    data: _Data = None,
+    config: ConfigFlag = None,
+    data: DataFlag = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a registry that is there; it is kept beside.")
     ] = False,
@@ -76,7 +70,7 @@ def restore(
 
         svcdns restore svcdns-2026-01-31.mdb --data /var/lib/svcdns --force
     """
-    folder = _folder(config, data)
+    folder = loaded(config, {"data": data}).data
     with _explained(folder), _locked(folder):
         from svcdns.registry.backup import restore
         from svcdns.store.environment import DATA_FILE
@@ -92,12 +86,6 @@ def restore(
     typer.echo(f"{folder}: {_objects(done.objects)} of {file}{made}")
     if keep is not None:
         typer.echo(f"what was there before is {keep}")
-
-
-def _folder(config: Path | None, data: str | None) -> Path:
-    from svcdns.config.load import load
-
-    return load(config, os.environ, {"data": data}).data
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from svcdns.objects.errors import Cause
-from svcdns.objects.service_addresses import family_of, is_headless
+from svcdns.objects.service_addresses import cluster_ips, family_of, is_headless
 
-SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
+SINGLE, REQUIRE = "SingleStack", "RequireDualStack"
 V4, V6 = "IPv4", "IPv6"
 
 
@@ -25,7 +25,7 @@ def choose_families(spec: Mapping[str, Any], configured: Sequence[str]) -> tuple
 
     `configured` are the families of the cluster IP ranges, the primary one first.
     """
-    requested = [ip for ip in spec.get("clusterIPs") or [] if ip and ip != "None"]
+    requested = cluster_ips(spec)
     families = list(spec.get("ipFamilies") or [])
     named = len(families)
     for ip in requested[len(families) :]:

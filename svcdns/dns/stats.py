@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from svcdns.wire import codes
+
 LAYOUT = 2
 """Version of the layout; raised with every change, so that old files are not misread."""
 
@@ -99,9 +101,7 @@ SINGLE = {
 SLOTS = COUNTERS + len(SINGLE)
 _BOUNDS_NS = tuple(int(bound * 1e9) for bound in BATCH_BOUNDS)
 
-_TYPE_NUMBERS = {1: "A", 28: "AAAA", 33: "SRV", 12: "PTR", 5: "CNAME", 16: "TXT", 6: "SOA", 2: "NS", 15: "MX"}
-_TYPE_NUMBERS |= {255: "ANY", 65: "HTTPS"}
-TYPE_SLOT = {number: TYPES.index(name) * len(RCODES) for number, name in _TYPE_NUMBERS.items()}
+TYPE_SLOT: dict[int, int] = {getattr(codes, name): at * len(RCODES) for at, name in enumerate(TYPES[:-1])}
 """What an RR type adds to a slot's index; types that are missing here add OTHER_TYPE."""
 OTHER_TYPE = TYPES.index("other") * len(RCODES)
 
@@ -116,7 +116,7 @@ class ReplyCount(NamedTuple):
     value: int
 
 
-class Tally:
+class Stats:
     """The counters of one worker."""
 
     __slots__ = ("slots",)
@@ -137,7 +137,15 @@ class Tally:
         slots[BATCH_COUNT] += 1
 
 
-RCODE_SLOT = {0: OK, 1: FORMERR, 2: SERVFAIL, 3: NXDOMAIN, 4: NOTIMP, 5: REFUSED, 16: BADVERS}
+RCODE_SLOT = {
+    codes.NOERROR: OK,
+    codes.FORMERR: FORMERR,
+    codes.SERVFAIL: SERVFAIL,
+    codes.NXDOMAIN: NXDOMAIN,
+    codes.NOTIMP: NOTIMP,
+    codes.REFUSED: REFUSED,
+    codes.BADVERS: BADVERS,
+}
 """What an rcode adds to a slot's index; those that are missing here add OTHER_RCODE."""
 
 

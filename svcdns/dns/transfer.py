@@ -16,12 +16,12 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from svcdns.store.reading import Begin, never_raising
-from svcdns.store.snapshot import Snapshot
-from svcdns.wire import codes
+from svcdns.store.snapshot import Begin, Snapshot, never_raising
+from svcdns.wire import codes, header
 from svcdns.wire.question import Malformed, Question, parse
 from svcdns.wire.reply import Frame, refusal
 
@@ -29,15 +29,16 @@ from . import stats
 from .access import FORWARD, TRANSFER
 from .draft import Draft
 from .reply import write
-from .stats import Tally
+from .stats import Stats
 from .transfer_rows import messages, serial, soa, zone_rrs
-from .view import TALLY_ZONE, View, ZoneTable
+from .view import STATS_ZONE, View, ZoneTable
 
 AT_ONCE = 2
 STALL_SECONDS = 5.0
 _FILE_MODE = 0o600
 _HALF = 1 << 31
-_MARKS = (b"\0\xfb\0\1", b"\0\xfc\0\1")
+_NO_QUERY = header.QR | header.OPCODE
+_MARKS = tuple(header.TYPE_CLASS.pack(rrtype, codes.IN) for rrtype in (codes.AXFR, codes.IXFR))
 
 
 class Outlet(Protocol):
@@ -56,7 +57,7 @@ class Stalled(Exception):
 
 def transfer_question(packet: bytes) -> Question | None:
     """Return the question of a well-formed AXFR or IXFR, None for every other message."""
-    if not any(mark in packet for mark in _MARKS) or packet[2] & 0xF8:
+    if not any(mark in packet for mark in _MARKS) or header.flags_of(packet) & _NO_QUERY:
         return None
     try:
         question = parse(packet)
@@ -75,7 +76,7 @@ class Transfers:
         rights: Mapping[str, int],
         folder: Path,
         begin: Begin,
-        counters: Tally,
+        counters: Stats,
         *,
         udp_size: int = 1232,
         stall_seconds: float = STALL_SECONDS,
@@ -96,12 +97,8 @@ class Transfers:
             self._count(question, stats.REFUSED)
             outlet.send(refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
             return
-        snapshot = self._begin()
-        try:
+        with self._begin() as snapshot:
             await self._serve(frame, question, snapshot, outlet)
-        finally:
-            if snapshot is not None:
-                snapshot.txn.abort()
 
     async def _serve(
         self, frame: Frame, question: Question, snapshot: Snapshot | None, outlet: Outlet
@@ -116,7 +113,7 @@ class Transfers:
             self._count(question, stats.OTHER_RCODE)
             outlet.send(refusal(frame, codes.NOTAUTH, codes.EDE_NOT_AUTHORITATIVE))
             return
-        kind = TALLY_ZONE[zone.kind]
+        kind = STATS_ZONE[zone.kind]
         apex = soa(view, zone)
         if question.serial is not None and not is_newer(serial(apex), question.serial):
             self._count(question, stats.OK, kind)
@@ -131,7 +128,7 @@ class Transfers:
                 return
             self._count(question, stats.OK, kind)
             rrs = zone_rrs(view, zone)
-            await self._send(messages(frame.packet, frame.end, rrs, frame.opt()), outlet)
+            await self._send(messages(replace(frame, ra=False), rrs), outlet)
 
     async def _send(self, stream: Iterator[bytes], outlet: Outlet) -> None:
         for message in stream:

@@ -16,16 +16,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import random
 
-from svcdns.names.packed import POINTER, Section
+from svcdns.names.packed import Section
 from svcdns.wire import codes, header
+from svcdns.wire.name import name_end
 from svcdns.wire.reply import Sections
 
 from .draft import Draft
 
 _NAME_IN_RDATA = {codes.NS: 0, codes.MX: 2, codes.SRV: 6}
 """Where the name stands in the RDATA of the types that bring additional RRs."""
-_RDATA_AT = 12
-_SMALLEST_RR = 16
+_RR_OCTETS = header.RR.size
+_SMALLEST_RR = header.POINTED_RR + 4
+"""Octets of an A whose owner is a pointer."""
+_RDATA_AT = header.POINTED_RR
+_LENGTH_AT = _RDATA_AT - 2
+"""Where the size of the RDATA stands in an RR whose owner is a pointer."""
 
 
 def fit(draft: Draft, at: int, room: int) -> Sections:
@@ -55,8 +60,8 @@ def _answers(draft: Draft, sections: Sections, room: int) -> None:
         sections.truncated = True
     elif draft.section is not None:
         count, octets = rotated(draft.section, room - len(sections.answers))
-        if draft.owner != POINTER:
-            octets = b"".join(draft.owner + rr[2:] for rr in short_owner_rrs(octets))
+        if draft.owner != header.QUESTION_NAME:
+            octets = b"".join(draft.owner + rr[header.POINTER_OCTETS :] for rr in short_owner_rrs(octets))
         sections.answers += octets
         sections.answer_count += count
         sections.truncated = count < draft.section.count
@@ -108,7 +113,7 @@ def short_owner_rrs(octets: bytes) -> Iterator[bytes]:
     """Split RRs whose owners are pointers."""
     at = 0
     while at < len(octets):
-        end = at + _RDATA_AT + int.from_bytes(octets[at + 10 : at + 12])
+        end = at + _RDATA_AT + int.from_bytes(octets[at + _LENGTH_AT : at + _RDATA_AT])
         yield octets[at:end]
         at = end
 
@@ -117,11 +122,8 @@ def full_owner_rrs(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Split RRs whose owners are spelt in full; yield each owner and what follows it."""
     at = 0
     while at < len(octets):
-        start = at
-        while size := octets[at]:
-            at += 1 + size
-        at += 1
-        end = at + 10 + int.from_bytes(octets[at + 8 : at + 10])
+        start, at = at, name_end(octets, at)
+        end = at + _RR_OCTETS + int.from_bytes(octets[at + header.RDLENGTH_AT : at + _RR_OCTETS])
         yield octets[start:at], octets[at:end]
         at = end
 

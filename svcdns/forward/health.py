@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable
 
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, Upstream, UselessReply
+from svcdns.system.log_on_change import LogOnChange
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key, wire_of_key
 from svcdns.wire.query import Query
@@ -72,8 +73,8 @@ class Health:
         self._failures = 0
         self._replied = -1.0
         self._down_since = 0.0
-        self._told = False
-        self._local_told = -LOCAL_SECONDS
+        self._logged_down = LogOnChange(False)
+        self._local_logged_at = -LOCAL_SECONDS
         self._closed = False
         self._probing: asyncio.Task[None] | None = None
 
@@ -87,14 +88,14 @@ class Health:
         """Messages that were no reply to our questions."""
         return self.upstream.garbage
 
-    async def ask(self, ask: Query, seconds: float) -> Response:
+    async def ask(self, query: Query, seconds: float) -> Response:
         """Return the upstream's reply.  Raises NoReply."""
         self.asked += 1
         began = self._clock()
         try:
-            received = await self.upstream.exchange(ask, seconds)
+            response = await self.upstream.exchange(query, seconds)
         except LocalFault as wrong:
-            self._tell_local(wrong)
+            self._log_local(wrong)
             raise
         except UselessReply:
             self.failed += 1
@@ -104,16 +105,16 @@ class Health:
             self._missed(began)
             raise
         except Exception as wrong:
-            log.exception("upstream %s: %r could not be asked", self.name, ask)
+            log.exception("upstream %s: %r could not be asked", self.name, query)
             self._missed(began)
             raise NoReply(f"internal error: {wrong}") from None
         now = self._clock()
         self.answered += 1
         self.seconds += (now - began - self.seconds) / (_SMOOTH if self.seconds else 1)
-        if received.rcode == codes.SERVFAIL:
+        if response.rcode == codes.SERVFAIL:
             self.servfail += 1
         self._lives(now)
-        return received
+        return response
 
     async def close(self) -> None:
         """Ask nothing any more."""
@@ -129,8 +130,7 @@ class Health:
         if self.up:
             return
         self.up = True
-        if self._told:
-            self._told = False
+        if self._logged_down.is_new(False):
             log.info(
                 "upstream %s%s answers again after %.1f s", self.name, self._for(), now - self._down_since
             )
@@ -147,10 +147,10 @@ class Health:
             if self._probing is None and not self._closed:
                 self._probing = asyncio.get_running_loop().create_task(self._probe_until_up())
 
-    def _tell_local(self, wrong: LocalFault) -> None:
+    def _log_local(self, wrong: LocalFault) -> None:
         now = self._clock()
-        if now >= self._local_told + LOCAL_SECONDS:
-            self._local_told = now
+        if now >= self._local_logged_at + LOCAL_SECONDS:
+            self._local_logged_at = now
             log.warning("upstream %s%s can't be asked from this host: %s", self.name, self._for(), wrong)
 
     async def _probe_until_up(self) -> None:
@@ -158,8 +158,7 @@ class Health:
             while not self.up:
                 next_one = self._clock() + self._interval
                 why = await self._probed()
-                if why and not self._told and not self.up:
-                    self._told = True
+                if why and not self.up and self._logged_down.is_new(True):
                     log.warning(
                         "upstream %s%s is down: %s; tried every %g s",
                         self.name,
@@ -177,7 +176,7 @@ class Health:
         try:
             await self.upstream.exchange(self._probe, PROBE_SECONDS)
         except LocalFault as wrong:
-            self._tell_local(wrong)
+            self._log_local(wrong)
             return ""
         except UselessReply:
             pass

@@ -19,7 +19,8 @@ from contextlib import suppress
 
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.wire import codes
-from svcdns.wire.key import MAX_NAME_OCTETS, key_of_wire, text_of_key, wire_of_key
+from svcdns.wire.key import key_of_wire, text_of_key, wire_of_key
+from svcdns.wire.name import MAX_NAME_OCTETS
 from svcdns.wire.query import Query
 
 from .health import Health
@@ -62,7 +63,7 @@ class LoopWatch:
         watched = self._watched[health] = _Watched()
         watched.task = asyncio.get_running_loop().create_task(self._run(health, watched))
 
-    def poke(self, health: Health) -> None:
+    def probe_now(self, health: Health) -> None:
         """Probe an upstream now, if it is one that is watched."""
         if health in self._watched:
             self._watched[health].wake.set()
@@ -102,7 +103,7 @@ class LoopWatch:
         return True
 
     async def _run(self, health: Health, watched: _Watched) -> None:
-        """Probe now, whenever poked, and when it is time."""
+        """Probe now, whenever asked to, and when it is time."""
         while True:
             watched.wake.clear()
             try:
@@ -120,16 +121,16 @@ class LoopWatch:
     async def _probe(self, health: Health, watched: _Watched) -> None:
         """Send one probe; a looped upstream is back in use when it doesn't come in."""
         self._sent.pop(watched.key, None)
-        ask = probe(health.zone)
-        if ask is None:
+        query = probe(health.zone)
+        if query is None:
             return
-        watched.key, watched.came, watched.probing = ask.key, False, True
-        self._sent[ask.key] = health
+        watched.key, watched.came, watched.probing = query.key, False, True
+        self._sent[query.key] = health
         clock = asyncio.get_running_loop().time
         over = clock() + self._comes
         try:
             with suppress(NoReply):
-                await health.upstream.exchange(ask, self._comes)
+                await health.upstream.exchange(query, self._comes)
             if health.looped:
                 await asyncio.sleep(over - clock())
         finally:

@@ -98,7 +98,7 @@ class Pool:
         """Whether none of its upstreams is known to answer (or there is none)."""
         return not any(health.up and not health.looped for health in self.upstreams)
 
-    async def resolve(self, ask: Query) -> Response:
+    async def resolve(self, query: Query) -> Response:
         """Return an upstream's answer.  Raises Unresolved, which says why in a few words for clients."""
         clock = asyncio.get_running_loop().time
         begun = clock()
@@ -114,16 +114,16 @@ class Pool:
                 if left < _LEAST_SECONDS or (short is not None and not health.up):
                     break
                 try:
-                    received = await health.ask(ask, left if left < TRY_SECONDS else TRY_SECONDS)
+                    response = await health.ask(query, left if left < TRY_SECONDS else TRY_SECONDS)
                 except NoReply as missed:
                     heard[health] = missed
                     continue
-                if received.rcode not in _ANSWERS:
-                    heard[health] = received
-                elif received.truncated:
-                    heard[health] = short = received
+                if response.rcode not in _ANSWERS:
+                    heard[health] = response
+                elif response.truncated:
+                    heard[health] = short = response
                 else:
-                    return received
+                    return response
             if short is not None:
                 return short
             # Those that are new by now have their turn too.
@@ -137,7 +137,7 @@ class Pool:
             if deadline - clock() < _LEAST_SECONDS:
                 break
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("no answer to %s type %d: %s", text_of_key(ask.key), ask.rrtype, _in_full(heard))
+            log.debug("no answer to %s type %d: %s", text_of_key(query.key), query.rrtype, _in_full(heard))
         raise Unresolved(_ede(heard), self._why(heard, round(deadline - begun)))
 
     def _order(self) -> list[Health]:
@@ -212,15 +212,17 @@ def _in_short(one: Response | UselessReply) -> str:
 
 def _in_full(heard: _Heard) -> str:
     """Return which upstream said what, for the log."""
-    return ", ".join(f"{health.name}: {_said(one)}" for health, one in heard.items()) or "nobody was asked"
+    return (
+        ", ".join(f"{health.name}: {_in_words(one)}" for health, one in heard.items()) or "nobody was asked"
+    )
 
 
-def _said(one: Response | NoReply) -> str:
+def _in_words(one: Response | NoReply) -> str:
     if isinstance(one, NoReply):
         return str(one)
     rcode = _rcode(one)
     return rcode if one.ede is None else f"{rcode} (EDE {one.ede})"
 
 
-def _rcode(received: Response) -> str:
-    return _RCODES.get(received.rcode) or f"RCODE{received.rcode}"
+def _rcode(response: Response) -> str:
+    return _RCODES.get(response.rcode) or f"RCODE{response.rcode}"

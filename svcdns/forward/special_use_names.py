@@ -18,14 +18,14 @@ from svcdns.wire.key import key_of
 _LOCALHOST, _RESOLVER = key_of("localhost"), key_of("resolver.arpa")
 _NOTHING = (key_of("invalid"), key_of("onion"))
 
-SPECIAL = (_LOCALHOST, _RESOLVER, *_NOTHING)
+SPECIAL_USE = (_LOCALHOST, _RESOLVER, *_NOTHING)
 """Keys that names of this kind begin with."""
 
 _TTL = 3600
 _LOOPBACK = {codes.A: bytes((127, 0, 0, 1)), codes.AAAA: bytes(15) + b"\1"}
 
 
-def answer_special(draft: Draft, rrtype: int) -> Draft:
+def answer_special_use(draft: Draft, rrtype: int) -> Draft:
     """Return a draft, whose outside name is special, with what is to be said about it."""
     assert draft.outside is not None
     draft.authoritative = bool(draft.chain)

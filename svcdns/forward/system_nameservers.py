@@ -25,6 +25,8 @@ from pathlib import Path
 from svcdns.config.own_address import own_listener
 from svcdns.config.sections import Endpoint
 from svcdns.config.upstream_spec import parse as parse_upstream
+from svcdns.system.log_on_change import LogOnChange
+from svcdns.system.watched_file import WatchedFile
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +38,6 @@ _THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what a packet to these 
 _SHOWN = 3
 UNTIL = "no name that is to be asked for there is answered until it lists a nameserver"
 """How the line about a file ends that gives none."""
-
-Signature = tuple[int, int, int, int, int]
-"""What differs when a file was written or replaced: device, inode, mtime and ctime (ns), size."""
 
 
 def parse(octets: bytes) -> tuple[list[str], list[str]]:
@@ -82,7 +81,7 @@ class Listed:
 def listed_in(path: Path, own: Sequence[Endpoint] = (), port: int = DNS_PORT) -> Listed:
     """Return what a file gives now; arguments as those of ResolvConf.  Never raises, logs nothing."""
     try:
-        _stat(path)
+        _check_is_file(path)
         return _listed(_octets(path), own, port)
     except _Broken as broken:
         return Listed((), str(broken))
@@ -92,15 +91,14 @@ class _Broken(Exception):
     """A file that can't be read; the text says why."""
 
 
-def _stat(path: Path) -> os.stat_result:
-    """Return what the file system says of a file.  Raises _Broken."""
+def _check_is_file(path: Path) -> None:
+    """Raise _Broken for a folder, a pipe and the like: opening one could hold us up."""
     try:
-        seen = os.stat(path)
+        mode = os.stat(path).st_mode
     except (OSError, ValueError) as failed:
         raise _unreadable(failed) from None
-    if not stat.S_ISREG(seen.st_mode):
-        raise _Broken(f"is no file but {_kind(seen.st_mode)}")
-    return seen
+    if not stat.S_ISREG(mode):
+        raise _Broken(f"is no file but {_kind(mode)}")
 
 
 def _octets(path: Path) -> bytes:
@@ -156,27 +154,19 @@ class ResolvConf:
         self.nameservers: tuple[str, ...] = ()
         self._own = own
         self._port = port
-        self._signature: Signature | None = None
-        self._settled = False
+        self._watched = WatchedFile(path)
         self._broken = False
-        self._told = ""
+        self._logged = LogOnChange()
 
-    def look(self) -> bool:
-        """Read the file if it changed; return whether the nameservers are others now.  Never raises.
-
-        After a change it is read once more the next time: two writes within one tick of the file
-        system's clock look the same.
-        """
+    def refresh(self) -> bool:
+        """Read the file if it changed; return whether the nameservers are others now.  Never raises."""
+        if not self._watched.changed():
+            return False
         try:
-            seen = _stat(self.path)
-            now = (seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size)
-            if now == self._signature and self._settled:
-                return False
-            self._settled = now == self._signature
-            self._signature = now
+            _check_is_file(self.path)
             octets = _octets(self.path)
         except _Broken as broken:
-            self._signature = None
+            self._watched.forget()
             return self._keep(str(broken))
         return self._take(_listed(octets, self._own, self._port))
 
@@ -188,7 +178,7 @@ class ResolvConf:
         if self._broken:
             log.info("%s: lists nameservers again", self.path)
             self._broken = False
-        self._tell(listed.text)
+        self._log(listed.text)
         if taken == self.nameservers:
             return False
         log.info("%s: the nameservers to ask are %s", self.path, ", ".join(taken))
@@ -199,16 +189,15 @@ class ResolvConf:
         """Go on with the list that is in force."""
         self._broken = True
         if self.nameservers:
-            self._tell(f"{why}; still in use: {', '.join(self.nameservers)}")
+            self._log(f"{why}; still in use: {', '.join(self.nameservers)}")
         else:
-            self._tell(f"{why}; {UNTIL}")
+            self._log(f"{why}; {UNTIL}")
         return False
 
-    def _tell(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         """Log a warning, unless it was the last one."""
-        if text and text != self._told:
+        if self._logged.is_new(text) and text:
             log.warning("%s: %s", self.path, text)
-        self._told = text
 
 
 def _open(path: str, flags: int) -> int:

@@ -23,7 +23,17 @@ import msgspec
 
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, STORED, Kind, by_manifest
+from svcdns.objects.kinds import (
+    ENDPOINTSLICE,
+    FIRST_NAMESPACES,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    STORED,
+    Kind,
+    by_manifest,
+)
+from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 from svcdns.registry.requests import Patch, WriteOptions
@@ -39,23 +49,11 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
-FIRST_NAMESPACES = ("default", "kube-system")
 _ORDER = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE)
 _AT_ONCE = 64
 """Writes that wait for one commit."""
 _TRIES = 5
 _STRICT = WriteOptions(field_validation="Strict", field_manager="svcdns-manifests")
-_SERVERS_OWN = (
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-)
-"""Metadata that the server gives; an exported manifest has them from another life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def _manifest(place: Place, obj: Object) -> Manifest:
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
         raise place.error("metadata", "is missing: it must be a mapping with at least a name")
-    metadata = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    metadata = {key: value for key, value in metadata.items() if key not in SERVERS_OWN}
     if not isinstance(metadata.get("name"), str) or not metadata["name"]:
         raise place.error("metadata.name", "must be a text that is not empty")
     if kind.namespaced:

@@ -20,7 +20,17 @@ from svcdns.store import log
 from svcdns.store.environment import Store
 
 from .requests import Page, Selection
-from .transaction import collection_prefix, decode, encode, joined, log_of, object_key, read_revision
+from .transaction import (
+    collection_prefix,
+    decode,
+    encode,
+    joined,
+    log_of,
+    object_key,
+    read_revision,
+    scan,
+    scan_keys,
+)
 
 MAX_PAGE = 10_000
 _LONGEST_KEY = 511
@@ -83,7 +93,7 @@ def page(
 def count(store: Store, kind: Kind) -> int:
     """Return how many objects of a kind there are; walks their keys."""
     with store.read() as txn:
-        return _count_after(txn, store, kind, "", collection_prefix(kind)[:-1])
+        return _count_after(txn, store, kind, "", b"")
 
 
 def _candidates(
@@ -96,7 +106,8 @@ def _candidates(
         namespace = namespace or fields.exact("metadata.namespace") or ""
     if name is None or (kind.namespaced and not namespace):
         ending = b"" if name is None else b"\0" + name.encode()
-        yield from (row for row in _rows(txn, store, kind, namespace, after) if row[0].endswith(ending))
+        rows = scan(txn, store.tables.objects, collection_prefix(kind, namespace), after)
+        yield from (row for row in rows if row[0].endswith(ending))
         return
     key = object_key(kind, namespace, name)
     value = txn.get(key, db=store.tables.objects) if len(key) <= _LONGEST_KEY else None
@@ -104,30 +115,9 @@ def _candidates(
         yield key, bytes(value)
 
 
-def _rows(
-    txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes
-) -> Iterator[tuple[bytes, bytes]]:
-    prefix = collection_prefix(kind, namespace)
-    with txn.cursor(db=store.tables.objects) as cursor:
-        if not cursor.set_range(after + b"\0" if after else prefix):
-            return
-        for key, value in cursor.iternext():
-            if not bytes(key).startswith(prefix):
-                return
-            yield bytes(key), bytes(value)
-
-
 def _count_after(txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes) -> int:
-    prefix = collection_prefix(kind, namespace)
-    with txn.cursor(db=store.tables.objects) as cursor:
-        if not cursor.set_range(after + b"\0"):
-            return 0
-        count = 0
-        for key in cursor.iternext(values=False):
-            if not bytes(key).startswith(prefix):
-                break
-            count += 1
-        return count
+    keys = scan_keys(txn, store.tables.objects, collection_prefix(kind, namespace), after)
+    return sum(1 for _ in keys)
 
 
 def _write_token(token: _Token) -> str:
@@ -153,17 +143,11 @@ def _check_not_expired(txn: lmdb.Transaction, store: Store, kind: Kind, token: _
 def slices_by_service(store: Store, namespace: str, service: str) -> list[dict[str, Any]]:
     """Return every slice of a Service, decoded."""
     prefix = joined(namespace, service)
-    found = []
-    with store.read() as txn, txn.cursor(db=store.tables.slices) as cursor:
-        if cursor.set_range(prefix):
-            for key in cursor.iternext(values=False):
-                if not bytes(key).startswith(prefix):
-                    break
-                name = bytes(key)[len(prefix) : -1].decode()
-                octets = txn.get(object_key(ENDPOINTSLICE, namespace, name), db=store.tables.objects)
-                if octets is not None:
-                    found.append(decode(octets))
-    return found
+    with store.read() as txn:
+        names = [key[len(prefix) : -1].decode() for key in scan_keys(txn, store.tables.slices, prefix)]
+        keys = (object_key(ENDPOINTSLICE, namespace, name) for name in names)
+        found = (txn.get(key, db=store.tables.objects) for key in keys)
+        return [decode(octets) for octets in found if octets is not None]
 
 
 def _endpoints_view(store: Store, namespace: str, name: str) -> bytes:

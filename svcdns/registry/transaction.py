@@ -1,8 +1,8 @@
-"""One write in progress: its transaction, what it changed, and which names have to be made anew.
+"""One write in progress: its transaction, what it changed, and which names have to be rebuilt.
 
-`Writing` is handed down the write path.  The accept half (`accept`, `addresses`) puts objects and
-allocations through it; the apply half (`slices`, `facts`) adds what follows from them and notes the
-touched names in `Touched`; `answers` rebuilds those once for all writes of a commit.
+`WriteTransaction` goes down the write path.  The accept half (`accept`, `addresses`) puts objects and
+allocations through it; the derive half (`slices`, `facts`) adds what follows from them and collects the
+touched names in `Touched`; `dns_rows` rebuilds those once for all writes of a commit.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, cast
 
 import lmdb
 import msgspec
 
-from svcdns.cluster.event_messages import Note
+from svcdns.cluster.event_messages import EventMessage
+from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
 from svcdns.objects.kinds import EVENT, Kind
 from svcdns.store import log
@@ -58,7 +60,7 @@ class Touched:
 
 
 @dataclass(slots=True)
-class Writing:
+class WriteTransaction:
     """One write: everything that it reads and puts goes through here."""
 
     txn: lmdb.Transaction
@@ -68,13 +70,20 @@ class Writing:
     """Wall clock of the accept half, RFC 3339 in UTC, whole seconds."""
     touched: Touched = field(default_factory=Touched)
     changed: bool = False
-    notes: list[Note] = field(default_factory=list)
-    """What happened, to be told as Events when the write has been committed."""
+    messages: list[EventMessage] = field(default_factory=list)
+    """What happened; recorded as Events when the write has been committed."""
 
     def load(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object as this write sees it, or None."""
         octets = self.txn.get(object_key(kind, namespace, name), db=self.tables.objects)
         return None if octets is None else decode(octets)
+
+    def existing(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+        """Return an object as this write sees it.  Raises StatusError 404."""
+        found = self.load(kind, namespace, name)
+        if found is None:
+            raise not_found(kind.plural, name, kind.group)
+        return found
 
     def save(self, kind: Kind, old: dict[str, Any] | None, new: dict[str, Any]) -> bytes:
         """Put an object under a revision of its own and log the event; return its JSON."""
@@ -110,6 +119,13 @@ class Writing:
         self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
         self.changed = True
         return revision
+
+
+def present(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any]:
+    """Return an object as it is, or of a deleted one as it was."""
+    found = new if new is not None else old
+    assert found is not None
+    return found
 
 
 def log_of(tables: Tables, kind: Kind) -> lmdb._Database:
@@ -159,16 +175,29 @@ def joined(*parts: str) -> bytes:
     return "".join(part + "\0" for part in parts).encode()
 
 
-def scan(txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of all keys with a prefix; the table must not be written meanwhile."""
+def scan(
+    txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes, after: bytes = b""
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (key, value) of all keys with a prefix, those behind the key `after` where one is given.
+
+    The table must not be written meanwhile.
+    """
     with txn.cursor(db=table) as cursor:
-        if not cursor.set_range(prefix):
+        if not cursor.set_range(after + b"\0" if after else prefix):
             return
         rows = cast(Iterator[tuple[bytes, bytes]], cursor.iternext())
-        for key, value in rows:
-            if not key.startswith(prefix):
-                return
-            yield key, value
+        yield from takewhile(lambda row: row[0].startswith(prefix), rows)
+
+
+def scan_keys(
+    txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes, after: bytes = b""
+) -> Iterator[bytes]:
+    """Yield the keys that `scan` yields, without reading values."""
+    with txn.cursor(db=table) as cursor:
+        if not cursor.set_range(after + b"\0" if after else prefix):
+            return
+        keys = cast(Iterator[bytes], cursor.iternext(values=False))
+        yield from takewhile(lambda key: key.startswith(prefix), keys)
 
 
 def listed(txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes) -> list[tuple[bytes, bytes]]:

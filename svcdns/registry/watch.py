@@ -20,13 +20,12 @@ from svcdns.store.environment import Store
 
 from . import endpoints_watch, reading
 from .requests import Event, Selection
-from .transaction import decode, encode, log_of, read_revision
+from .transaction import decode, log_of, read_revision
 
 BATCH = 256
 RECENT = 1024
 """Events of one kind that the feed holds in memory."""
 BOOKMARK_SECONDS = 60.0
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class _Channel:
@@ -149,9 +148,10 @@ async def watch(
 ) -> AsyncIterator[Event]:
     """Yield what changes in a collection; `namespace` "" is all.
 
-    `after` None begins with an ADDED for each object there is; with `initial_events` their end is
-    marked by a bookmark with the annotation of Kubernetes' WatchList.  Raises StatusError 410 when the
-    log no longer reaches back to `after`, 400 for a revision that has not been reached yet.
+    `after` None begins with an ADDED for each object there is; with `initial_events` a BOOKMARK marks their
+    end.  A BOOKMARK has no object: it says that all events up to its revision have been seen.  Raises
+    StatusError 410 when the log no longer reaches back to `after`, 400 for a revision that has not been
+    reached yet.
     """
     if after is None or initial_events:
         page = reading.page(store, kind, namespace, selection)
@@ -159,7 +159,7 @@ async def watch(
             yield Event("ADDED", octets, page.revision)
         after = page.revision
         if initial_events:
-            yield _bookmark(kind, after, {INITIAL_EVENTS_END: "true"})
+            yield Event("BOOKMARK", b"", after)
     else:
         _check_position(store, kind, after)
     sources = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind,)
@@ -180,7 +180,7 @@ async def watch(
             done, _ = await asyncio.wait(woken, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 after = max(after, feed.revision)
-                yield _bookmark(kind, after, {})
+                yield Event("BOOKMARK", b"", after)
 
 
 def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
@@ -213,11 +213,3 @@ def _check_position(store: Store, kind: Kind, after: int) -> None:
 
 def _expired(after: int) -> StatusError:
     return StatusError(410, "Expired", f"too old resource version: {after}")
-
-
-def _bookmark(kind: Kind, revision: int, annotations: dict[str, str]) -> Event:
-    metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
-    if annotations:
-        metadata["annotations"] = annotations
-    body = {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}
-    return Event("BOOKMARK", encode(body), revision)

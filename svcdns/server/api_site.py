@@ -2,7 +2,7 @@
 
 Rules:
 
-* files that changed are taken for new connections once they have been the same for two looks, so that
+* files that changed are taken for new connections once they have been the same at two checks, so that
   nobody meets a half-copied pair; connections that are open go on with what they have;
 * files that don't fit together change nothing: the old ones stay in use until the new ones do.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,8 @@ from aiohttp import web
 
 from svcdns.api import connections
 from svcdns.config.sections import ApiConfig
+from svcdns.system.background import background
+from svcdns.system.watched_file import WatchedFile
 
 from .accepting import Acceptor
 from .tls import TlsError, context_of, warnings
@@ -29,12 +30,10 @@ from .tls import TlsError, context_of, warnings
 BACKLOG = 1_024
 """Connections that may wait: after a restart all watchers come back at once, and one that finds no room
 tries again only after a second."""
-LOOK_SECONDS = 1.0
-"""Between two looks at the files."""
+POLL_SECONDS = 1.0
+"""Between two checks of the files."""
 
 log = logging.getLogger(__name__)
-
-_Version = tuple[tuple[int, int, int], ...]
 
 
 class ApiSite:
@@ -44,7 +43,8 @@ class ApiSite:
         """`listener` listens already; `runner` is set up."""
         self._listener = listener
         self._config = config
-        self._taken = self._seen = self._look()
+        self._files = WatchedFile(*_files(config))
+        self._files.changed_and_stays()
         protocol = cast(Callable[[], asyncio.Protocol], runner.server)
         self._connections = runner.app[connections.KEY]
         self._acceptor = Acceptor(listener, self._connections, protocol)
@@ -62,23 +62,20 @@ class ApiSite:
         self._acceptor.stop()
 
     async def follow(self) -> None:
-        """Close late connections, and look at the files once a second (HTTP has none), until cancelled."""
-        async with asyncio.TaskGroup() as together:
-            together.create_task(self._connections.sweep())
-            together.create_task(self._follow_files())
+        """Close late connections, and check the files once a second (HTTP has none), until cancelled."""
+        async with background(self._connections.sweep()):
+            await self._follow_files()
+            await asyncio.Event().wait()
 
     async def _follow_files(self) -> None:
         while self._config.tls_cert is not None:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the files if they have changed, not since the last look, and fit together."""
-        version, before = self._look(), self._seen
-        self._seen = version
-        if version == self._taken or version != before:
+        """Take the files if they have changed, not since the last check, and fit together."""
+        if not self._files.changed_and_stays():
             return
-        self._taken = version
         try:
             # A context of its own has no sessions, so nobody resumes one that an old CA had let in.
             self._acceptor.context = context_of(self._config)
@@ -89,20 +86,9 @@ class ApiSite:
         for warning in warnings(self._config):
             log.warning("%s", warning)
 
-    def _look(self) -> _Version:
-        return tuple(_stat(path) for path in _files(self._config))
-
 
 def _files(config: ApiConfig) -> Iterator[Path]:
     yield from (path for path in (config.tls_cert, config.tls_key, config.client_ca) if path is not None)
-
-
-def _stat(path: Path) -> tuple[int, int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 @contextlib.asynccontextmanager
@@ -114,13 +100,8 @@ async def serving(
     site = ApiSite(runner, listener, config)
     try:
         site.start()
-        following = asyncio.create_task(site.follow())
-        try:
+        async with background(site.follow()):
             yield site
-        finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
     finally:
         site.stop()
         await runner.cleanup()

@@ -1,4 +1,4 @@
-"""The counters file: what the processes of one server tell each other, in shared memory.
+"""The counters file: what the processes of one server say of themselves, in shared memory.
 
     header  = magic | process rows | counters a row                    (u64 each)
     process = PROCESS_FIELDS, one row for the writer, one a worker, one for the forwarder (u64 each)
@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Literal
+
+from svcdns.system.replacing import replacing
 
 FILE = "counters"
 
@@ -73,16 +75,10 @@ class Counters:
     @classmethod
     def create(cls, path: Path, workers: int, width: int) -> Counters:
         """Make the file anew, all numbers 0, and map it."""
-        fresh = path.with_name(path.name + ".new")
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
+        with replacing(path) as fresh:
             # Blocks are taken now: a full disk must show here, not as SIGBUS in a worker.
-            os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))
-            os.pwrite(descriptor, array("Q", (_MAGIC, workers + 2, width)).tobytes(), 0)
-        finally:
-            os.close(descriptor)
-        fresh.replace(path)
+            os.posix_fallocate(fresh.fileno(), 0, 8 * _size(workers, width))
+            fresh.write(array("Q", (_MAGIC, workers + 2, width)).tobytes())
         return cls(path)
 
     def get(self, process: int, field: Field) -> int:
@@ -95,11 +91,11 @@ class Counters:
 
     @property
     def forwarder(self) -> int:
-        """Row of the forwarder; its slot is one lower, behind those of the workers."""
+        """Return the row of the forwarder; its slot is one lower, behind those of the workers."""
         return self.workers + 1
 
     def beat(self, process: int) -> None:
-        """Show life."""
+        """Store that a process lives, now."""
         self.set(process, "beat", int(1000 * monotonic()))
 
     def beat_age(self, process: int) -> float:
@@ -112,11 +108,11 @@ class Counters:
 
     @property
     def stopping(self) -> bool:
-        """Whether the server is on its way down: it is not ready any more."""
+        """Return whether the server is about to end: it is not ready any more."""
         return bool(self._numbers[3])
 
     def set_stopping(self) -> None:
-        """Say that the server is on its way down (the supervisor does)."""
+        """Store that the server is about to end (the supervisor does)."""
         self._numbers[3] = 1
 
     def ready(self) -> bool:

@@ -3,8 +3,7 @@
     lock            held by the supervisor and its children: flock; holds the supervisor's pid
     counters        see counters.py
     addresses.json  where the running server listens
-    forwarder.json  how the forwarder's upstreams and its cache are, told once a second
-    forwarder       a Unix socket: what `svcdns cache flush` talks to
+    forwarder.json  how the forwarder's upstreams and its cache are, once a second
     cache/          forwarded answers (see svcdns.cache.store)
     data.mdb, lock.mdb  the store (see svcdns.store)
 
@@ -26,6 +25,8 @@ from typing import Any
 
 from svcdns.config.listening import ADDRESSES
 from svcdns.config.sections import Endpoint
+from svcdns.system.log_on_change import LogOnChange
+from svcdns.system.replacing import atomic_write
 
 LOCK = "lock"
 FORWARDER = "forwarder.json"
@@ -33,6 +34,8 @@ FOLDER_MODE = 0o700
 ORPHANS_SECONDS = 15.0
 """How long to wait for the processes of a supervisor that was killed."""
 
+_READABLE = 0o644
+"""Mode of what is published; the folder itself is the owner's alone."""
 _OURS = {LOCK, "data.mdb"}
 log = logging.getLogger(__name__)
 
@@ -56,8 +59,8 @@ def take(folder: Path) -> int:
         _lock(folder, descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        for told in (ADDRESSES, FORWARDER):
-            (folder / told).unlink(missing_ok=True)
+        for published in (ADDRESSES, FORWARDER):
+            (folder / published).unlink(missing_ok=True)
     except OSError as failed:
         os.close(descriptor)
         raise FolderError(f"data folder {folder} can't be written: {failed.strerror or failed}") from None
@@ -83,7 +86,7 @@ def _make(folder: Path) -> None:
 
 def _lock(folder: Path, descriptor: int) -> None:
     deadline = time.monotonic() + ORPHANS_SECONDS
-    told = False
+    waiting = LogOnChange(False)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,9 +97,8 @@ def _lock(folder: Path, descriptor: int) -> None:
             who = f" (process {holder})" if holder else ""
             text = f"data folder {folder} is in use by another svcdns{who}"
             raise FolderError(f"{text}; stop that, or choose another with --data") from None
-        if not told:
+        if waiting.is_new(True):
             log.info("waiting for the processes of a server that was killed to end")
-            told = True
         time.sleep(0.02)
 
 
@@ -132,29 +134,25 @@ def give_to(folder: Path, name: str) -> None:
     os.setuid(account.pw_uid)
 
 
-def tell_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: int) -> None:
+def publish_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: int) -> None:
     """Write addresses.json: where the server listens, with the ports that the kernel chose."""
-    told = {"pid": os.getpid(), "dns": [str(one) for one in dns], "api": str(api), "workers": workers}
-    fresh = folder / (ADDRESSES + ".new")
-    fresh.write_text(json.dumps(told) + "\n")
-    fresh.replace(folder / ADDRESSES)
+    here = {"pid": os.getpid(), "dns": [str(one) for one in dns], "api": str(api), "workers": workers}
+    atomic_write(folder / ADDRESSES, f"{json.dumps(here)}\n".encode(), _READABLE)
 
 
-def tell_forwarder(folder: Path, text: str) -> None:
+def publish_forwarder(folder: Path, text: str) -> None:
     """Write forwarder.json unless it says so already."""
     file = folder / FORWARDER
     with contextlib.suppress(OSError):
         if file.read_text() == text:
             return
-    fresh = folder / (FORWARDER + ".new")
-    fresh.write_text(text)
-    fresh.replace(file)
+    atomic_write(file, text.encode(), _READABLE)
 
 
 def forwarder_status(folder: Path) -> dict[str, Any]:
-    """Return what the forwarder has told last; {} where it has told nothing."""
+    """Return what the forwarder has published last; {} where it has published nothing."""
     try:
-        told = json.loads((folder / FORWARDER).read_text())
+        status = json.loads((folder / FORWARDER).read_text())
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return status if isinstance(status, dict) else {}

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from svcdns.dns import stats as tally
+from svcdns.dns import stats
 from svcdns.store.environment import Store
 
 from .counters import WRITER, Counters
@@ -46,9 +46,9 @@ class Metrics:
         oldest_reader: Callable[[float], float],
         forwarding: Callable[[], dict[str, Any]],
     ) -> None:
-        """Show these too: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
+        """Add these: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
 
-        `forwarding` gives what the forwarder has told last (see svcdns.server.folder).
+        `forwarding` gives what the forwarder has published last (see svcdns.server.folder).
         """
         self.registry.register(_Workers(counters))
         self.registry.register(_StoreAndObjects(store, objects, oldest_reader))
@@ -67,11 +67,11 @@ class _Workers(Collector):
         totals = self._counters.totals()
         labels = ("type", "rcode", "protocol", "zone")
         requests = CounterMetricFamily("svcdns_dns_requests", "DNS messages answered.", labels=labels)
-        for count in tally.replies(totals):
+        for count in stats.replies(totals):
             requests.add_metric((count.type, count.rcode, count.protocol, count.zone), count.value)
         yield requests
         yield _batches(totals)
-        for at, (name, text) in enumerate(tally.SINGLE.items(), tally.COUNTERS):
+        for at, (name, text) in enumerate(stats.SINGLE.items(), stats.COUNTERS):
             yield CounterMetricFamily(f"svcdns_dns_{name}", text, value=totals[at])
         yield from self._processes()
 
@@ -93,34 +93,34 @@ class _Workers(Collector):
 
 def _batches(totals: list[int]) -> HistogramMetricFamily:
     buckets, sofar = [], 0
-    for at, bound in enumerate((*tally.BATCH_BOUNDS, float("inf"))):
-        sofar += totals[tally.BATCHES + at]
+    for at, bound in enumerate((*stats.BATCH_BOUNDS, float("inf"))):
+        sofar += totals[stats.BATCHES + at]
         buckets.append(("+Inf" if bound == float("inf") else str(bound), float(sofar)))
     return HistogramMetricFamily(
         "svcdns_dns_batch_duration_seconds",
         "Time from the receipt of a batch of up to 64 UDP questions to its last reply.",
         buckets=buckets,
-        sum_value=totals[tally.BATCH_NANOSECONDS] / 1e9,
+        sum_value=totals[stats.BATCH_NANOSECONDS] / 1e9,
     )
 
 
 class _Forwarding(Collector):
-    """The cache and the upstreams, as the forwarder told last."""
+    """The cache and the upstreams, as the forwarder published them last."""
 
-    def __init__(self, told: Callable[[], dict[str, Any]]) -> None:
-        self._told = told
+    def __init__(self, published: Callable[[], dict[str, Any]]) -> None:
+        self._published = published
 
     def collect(self) -> Iterable[Metric]:
-        told = self._told()
-        if not told:
+        status = self._published()
+        if not status:
             return
-        cache = told["cache"]
+        cache = status["cache"]
         yield GaugeMetricFamily("svcdns_cache_octets", "Octets of the cache.", value=cache["octets"])
         yield GaugeMetricFamily("svcdns_cache_entries", "Answers in the cache.", value=cache["entries"])
         yield GaugeMetricFamily(
-            "svcdns_forward_outstanding", "Questions that wait for upstreams.", value=told["outstanding"]
+            "svcdns_forward_outstanding", "Questions that wait for upstreams.", value=status["outstanding"]
         )
-        yield from self._upstreams(told["upstreams"])
+        yield from self._upstreams(status["upstreams"])
 
     def _upstreams(self, upstreams: list[dict[str, Any]]) -> Iterable[Metric]:
         labels = ("zone", "upstream")

@@ -40,13 +40,15 @@ class Sockets:
     api: socket.socket
     links: list[tuple[socket.socket, socket.socket]]
     """By worker: its end of its link with the forwarder and the forwarder's; [] where none is needed."""
+    flush: tuple[socket.socket, socket.socket] | None
+    """The writer's and the forwarder's end of their link; None where nothing is forwarded."""
     dns_addresses: list[Endpoint]
     """The real addresses, in the order of dns.listen."""
     api_address: Endpoint
 
     def close(self) -> None:
         """Close all of them."""
-        ends = [end for link in self.links for end in link]
+        ends = [end for link in (*self.links, self.flush or ()) for end in link]
         for one in [*(one for row in self.udp for one in row), *self.tcp, self.api, *ends]:
             one.close()
 
@@ -70,7 +72,8 @@ def bind_all(config: Config, workers: int) -> Sockets:
         raise
     # Here, as only root can make them large.
     links = [link() for _ in udp] if config.forward.forwards else []
-    return Sockets(udp, [tcp for _, tcp in pairs], api, links, addresses, api_address)
+    flush = link() if config.forward.forwards else None
+    return Sockets(udp, [tcp for _, tcp in pairs], api, links, flush, addresses, api_address)
 
 
 def _dns_pair(listen: Endpoint, opened: list[socket.socket]) -> tuple[socket.socket, socket.socket]:
@@ -166,7 +169,7 @@ def _refused(failed: OSError, listen: Endpoint, what: str, flag: str) -> BindErr
 
 
 def link() -> tuple[socket.socket, socket.socket]:
-    """Return a link (see svcdns.dns.forward_link): the worker's end and the forwarder's."""
+    """Return a link (see svcdns.dns.forward_link, .flush_link): the forwarder's end is the second."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
         end.setblocking(False)

@@ -8,7 +8,8 @@ from pathlib import Path
 import lmdb
 
 from svcdns.store.environment import NotThere, open_store
-from svcdns.store.snapshot import Snapshot, Snapshots
+from svcdns.store.snapshot import NO_SNAPSHOT, MaybeSnapshot, Snapshots
+from svcdns.system.log_on_change import LogOnChange
 
 OPEN_AGAIN_SECONDS = 0.05
 """How long to wait between two tries."""
@@ -22,12 +23,12 @@ class StoreReader:
     def __init__(self, folder: Path) -> None:
         """Nothing is opened yet."""
         self._folder = folder
-        self._refused = ""
+        self._logged = LogOnChange()
         self._snapshots: Snapshots | None = None
 
-    def begin(self) -> Snapshot | None:
-        """Begin a snapshot; None while there is no store."""
-        return self._snapshots.begin() if self._snapshots is not None else None
+    def begin(self) -> MaybeSnapshot:
+        """Begin a snapshot (a context manager), that of None while there is no store."""
+        return self._snapshots.begin() if self._snapshots is not None else NO_SNAPSHOT
 
     def try_to_open(self) -> bool:
         """Open the store unless it is open; return whether it is now.  Why not is logged once."""
@@ -38,8 +39,7 @@ class StoreReader:
         except NotThere:
             return False
         except lmdb.Error as failed:
-            if str(failed) != self._refused:
+            if self._logged.is_new(str(failed)):
                 log.error("the store can't be opened: %s; trying again", failed)
-            self._refused = str(failed)
             return False
         return True

@@ -28,8 +28,9 @@ from svcdns.config.listening import ADDRESSES
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 
-from . import child_setup, folder
 from . import counters as counters_file
+from . import folder
+from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
 from .cut_data import refuse_cut_data
@@ -38,8 +39,8 @@ from .sockets import BindError, Sockets, bind_all
 
 STOP_SECONDS = 5.0
 STUCK_SECONDS = 10.0
-_LOOK_SECONDS = 0.02
-_LOOK_OFTEN_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+_POLL_OFTEN_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Commands:
 
 
 def run(config: Config, commands: Commands | None = None) -> int:
-    """Serve until told to end; return the exit code.
+    """Serve until stopped; return the exit code.
 
     Raises ConfigError when `user` can't be had (exit code 2 is the caller's business).
     """
@@ -68,7 +69,7 @@ def run(config: Config, commands: Commands | None = None) -> int:
         if config.user and os.geteuid() == 0:
             folder.give_to(config.data, config.user)
         counters = Counters.create(config.data / counters_file.FILE, workers, SLOTS)
-        folder.tell_addresses(config.data, sockets.dns_addresses, sockets.api_address, workers)
+        folder.publish_addresses(config.data, sockets.dns_addresses, sockets.api_address, workers)
         return Supervisor(config, commands, lock, sockets, counters).run()
     except (folder.FolderError, BindError) as refused:
         return _fail(str(refused))
@@ -98,13 +99,14 @@ class Supervisor:
         self.folder = config.data
         lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
         shared = [one.fileno() for one in sockets.tcp]
-        api = child_setup.make(config, lifeline, api=sockets.api.fileno())
+        ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
+        api = Handoff(config, lifeline, api=sockets.api.fileno(), flush=ours)
         self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
         self.workers = [
             Child(
                 f"dns worker {number}",
                 [*commands.worker, str(number)],
-                child_setup.make(
+                Handoff(
                     config,
                     lifeline,
                     worker=number,
@@ -120,7 +122,8 @@ class Supervisor:
         ]
         self.forwarder: Child | None = None
         if config.forward.forwards:
-            there = child_setup.make(config, lifeline, links=tuple(end.fileno() for _, end in sockets.links))
+            links = tuple(end.fileno() for _, end in sockets.links)
+            there = Handoff(config, lifeline, links=links, flush=forwarders)
             self.forwarder = Child(
                 "forwarder", commands.forwarder, there, counters.forwarder, counters, keep=(lock,)
             )
@@ -141,7 +144,7 @@ class Supervisor:
             while not fatal and not self._signalled(woken):
                 self._end_stuck_forwarder()
                 for child in self._children():
-                    child.look(may_give_up=self._may_give_up(child))
+                    child.check(may_give_up=self._may_give_up(child))
                     self._close_if_given_up(child)
                 fatal = any(child.fatal for child in self._children())
                 self._announce()
@@ -153,7 +156,7 @@ class Supervisor:
         return [self.writer, *self.workers, *([self.forwarder] if self.forwarder else [])]
 
     def _may_give_up(self, child: Child) -> bool:
-        """Only a worker, and never the last: its questions need somebody to go to."""
+        """Return whether a child may be given up: a worker, and never the last, which others replace."""
         return child not in (self.writer, self.forwarder) and any(
             not other.given_up for other in self.workers if other is not child
         )
@@ -187,7 +190,7 @@ class Supervisor:
         self.forwarder.handoff = replace(self.forwarder.handoff, udp=udp)
 
     def _signalled(self, woken: socket.socket) -> bool:
-        """Wait for a signal or until there is something to look at; return True to end."""
+        """Wait for a signal or until there may be something to do; return True to end."""
         select([woken], [], [], self._patience())
         try:
             numbers = woken.recv(4096)
@@ -202,8 +205,8 @@ class Supervisor:
         now = time.monotonic()
         waits = [max(0.0, at - now) for at in due]
         if not self.announced:
-            early = now - self._started < _LOOK_OFTEN_SECONDS
-            waits.append(_LOOK_SECONDS if early else 25 * _LOOK_SECONDS)
+            early = now - self._started < _POLL_OFTEN_SECONDS
+            waits.append(_POLL_SECONDS if early else 25 * _POLL_SECONDS)
         if self.forwarder:
             waits.append(STUCK_SECONDS / 5)
         return min(waits, default=None)

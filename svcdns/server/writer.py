@@ -1,7 +1,7 @@
 """The writer process: registry, manifests, zone files and API; the only one that writes the store.
 
     open the store -> registry -> API on the inherited socket -> manifests -> zone files -> ready
-    -> until told to end: zone files as they change, and an eye on the readers of the store
+    -> until stopped: zone files as they change, and a check of the readers of the store
 
 Run by the supervisor as `python -m svcdns.server.writer`.
 """
@@ -23,7 +23,7 @@ import lmdb
 
 from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
-from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
@@ -42,6 +42,7 @@ from svcdns.registry.registry import Registry
 from svcdns.store import damage
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import Store, open_store
+from svcdns.system.background import background
 from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
 
@@ -49,21 +50,22 @@ from . import folder
 from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
+from .flush_link import FlushClient
 from .metrics import Metrics
-from .preflight import mistakes
+from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
 
 CHECK_READERS_SECONDS = 10.0
-LOOK_SECONDS = 1.0
 MOST_CRASHES = 3
 """So often the writer may die of a signal before it is ready: then it is what it reads that is at fault."""
+POLL_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Do the writer's work until told to end; say so until then where the data are damaged.  Raises Fatal."""
+    """Do the writer's work until stopped; say so until then where the data are damaged.  Raises Fatal."""
     counters = handoff.counters()
     try:
         crashes = counters.get(WRITER, "crashes")
@@ -100,14 +102,14 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
         async with (
             _started(registry, config.data),
             _api(handoff, config.api, registry, counters, metrics),
-            _loop_of(watcher.run()),
+            background(watcher.run()),
         ):
             with _mistakes_in_manifests(counters):
                 await apply_manifests(registry, manifests)
-            zones = ZoneFolder(config.dns.zones, store, registry.transact, tell=registry.tell)
+            zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
             await zones.start()
             await registry.set_loaded()
-            async with _loop_of(zones.run()), _on_hangup(zones.refresh):
+            async with background(zones.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
                 await stop.wait()
                 counters.set(WRITER, "ready", 0)
@@ -174,7 +176,7 @@ async def _api(
     handoff: Handoff, config: ApiConfig, registry: Registry, counters: Counters, metrics: Metrics
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
-    if wrong := next(iter(mistakes(config)), None):
+    if wrong := next(iter(api_mistakes(config)), None):
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
@@ -186,29 +188,23 @@ async def _api(
         health=lambda: reasons(counters),
         metrics=metrics.render,
         version=__version__,
-        authority=None if is_open else Authority(config),
+        authority=None if is_open else ConfiguredAuthority(config),
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
+        flush=FlushClient(_flush_link(handoff), counters.forwarder_lives).flush,
     )
     async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
         yield
 
 
+def _flush_link(handoff: Handoff) -> socket.socket | None:
+    """Return our end of the link with the forwarder, None where nothing is forwarded."""
+    return socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
+
+
 def _objects(registry: Registry) -> dict[str, int]:
     return {kind.name: registry.count(kind) for kind in STORED}
-
-
-@contextlib.asynccontextmanager
-async def _loop_of(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something beside the body, which ends it."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @contextlib.asynccontextmanager
@@ -242,16 +238,16 @@ class ReaderWatch:
         self._restarts = 0
 
     async def run(self) -> None:
-        """Look once a second until cancelled."""
+        """Check once a second until cancelled."""
         while True:
             try:
-                self.look(time.monotonic())
+                self.check(time.monotonic())
             except lmdb.Error as failed:
-                log.error("readers of the store can't be looked at: %s", failed)
-            await asyncio.sleep(LOOK_SECONDS)
+                log.error("readers of the store can't be checked: %s", failed)
+            await asyncio.sleep(POLL_SECONDS)
 
-    def look(self, now: float) -> None:
-        """Look once: clear the table when a process died or it is time, end who is stuck."""
+    def check(self, now: float) -> None:
+        """Check once: clear the table when a process died or it is time, end who is stuck."""
         rows = range(1, self._counters.forwarder + 1)
         restarts = sum(self._counters.get(row, "restarts") for row in rows)
         if restarts != self._restarts or now - self._checked >= CHECK_READERS_SECONDS:
@@ -260,7 +256,7 @@ class ReaderWatch:
         workers = {self._counters.get(row, "pid"): bool(self._counters.get(row, "busy")) for row in rows}
         workers.pop(0, None)  # those that are being started
         newest = self._store.env.info()["last_txnid"]
-        for pid in self.readers.look(self._store.env.readers(), newest, now, workers):
+        for pid in self.readers.behind_too_long(self._store.env.readers(), newest, now, workers):
             log.error("process %d has held an old state of the store for too long: it is ended", pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

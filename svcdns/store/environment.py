@@ -1,4 +1,4 @@
-"""Opening the LMDB environment: the one place that does it, alike in every process.
+"""Opening the LMDB environment of the registry, alike in every process (the cache has one of its own).
 
 House rules (each was measured to go wrong otherwise):
 
@@ -45,10 +45,10 @@ class Tables:
     endpoints    namespace NUL service NUL endpoint label NUL address, slice -> packed RRs
     addresses    address, then who has it -> PTR
     pod_ips      namespace NUL address, pod: which live Pods have an address
-    answers_a    key of an owner name -> packed row (generation a)
-    answers_b    the same, generation b; `serving` says which one answers
+    answers_a    key of an owner name -> packed row (table a)
+    answers_b    the same, table b; `serving` says which one answers
     zones        key of an origin -> zone record (zone files)
-    zone_rows    zone generation u32, key -> packed row (zone files)
+    zone_rows    zone version u32, key -> packed row (zone files)
     """
 
     meta: lmdb._Database
@@ -192,21 +192,21 @@ def _check_length(env: lmdb.Environment, file: Path) -> None:
 
     Reading behind the end is not an error but the end of the process (SIGBUS).  A file may also be shorter
     than LMDB counts pages by right, as pages that a transaction took and gave back are never written.
-    So one that is too short is made as long as it should be, and all rows are looked at.
+    So one that is too short is made as long as it should be, and all rows are read.
     """
     has, needs = file.stat().st_size, (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if has >= needs:
         return
     os.truncate(file, needs)
     try:
-        _look_at_every_row(env)
+        _read_every_row(env)
     except lmdb.Error as missing:
         env.close()
         os.truncate(file, has)
         raise lmdb.CorruptedError(f"{file.name} was cut: it has {has} of {needs} octets") from missing
 
 
-def _look_at_every_row(env: lmdb.Environment) -> None:
+def _read_every_row(env: lmdb.Environment) -> None:
     with env.begin(write=True) as txn:
         with txn.cursor() as cursor:
             names = [bytes(name) for name in cursor.iternext(values=False)]

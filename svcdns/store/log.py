@@ -3,11 +3,11 @@
     revision u64 -> msgpack (type, kind, namespace, object after, what selectors saw before)
     0 u64        -> revision u64: events up to this one have been deleted (missing: none has)
 
-There are two such tables.  Objects of kind Event (what svcdns tells about the others) have one of their
-own, so that much telling does not push out of the log what watchers of Services and Pods have yet to see.
+There are two such tables.  Objects of kind Event (what svcdns reports about the others) have one of their
+own, so that many Events do not push out of the log what watchers of Services and Pods have yet to see.
 Revisions are shared: in either table there are gaps where the other has its rows.
 
-`before` holds only what a selector can look at, so that a watcher can tell a transition into or out of
+`before` holds only what a selector can look at, so that a watcher sees a transition into or out of
 its selection; the object itself is stored once.  Large objects are deflated: a slice of 100 endpoints
 changes with each of them, and shrinks to a tenth.
 """

@@ -4,7 +4,7 @@ Rules that hold here:
 
 * a file that is refused changes nothing: the zone it gave before stays in service, and one log line
   says file, line and what is wrong;
-* the folder is looked at once an interval; a file is only taken once it looked the same twice, so
+* the folder is checked once an interval; a file is only taken once it was the same twice, so
   one that is still being written, or replaced by way of a rename, is left alone (`refresh` is for
   those who say that all is in place);
 * files are taken in the order of their names; of two with one origin the first is served;
@@ -26,17 +26,20 @@ from typing import Protocol, TypeVar
 import lmdb
 
 from svcdns.cluster import event_messages
+from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Zone
+from svcdns.system.log_on_change import LogOnChange
+from svcdns.system.watched_file import Signature, signature_of
 from svcdns.wire.key import key_of
 
 from .master_file import ZoneFileError, origin_of
 from .parser import LIMITS, PARSER, Limits, ZoneHead, digest_of_file, parse
 from .zone_rows import (
     ZoneRecord,
-    dead_generations,
-    new_generation,
+    dead_versions,
+    new_version,
     put_rows,
     records_of,
     remove_rows,
@@ -48,8 +51,6 @@ from .zone_rows import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Signature = tuple[int, int, int, int]
-"""What differs when a file was written or replaced: mtime and ctime (ns), size, inode."""
 
 
 class Commit(Protocol):
@@ -78,7 +79,7 @@ class FileStatus:
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of a file that was looked into."""
+    """What is known of a file that was read."""
 
     signature: Signature
     error: str = ""
@@ -99,11 +100,11 @@ class ZoneFolder:
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
         limits: Limits = LIMITS,
         parser: Sequence[str] = PARSER,
-        tell: Callable[[Sequence[event_messages.Note]], None] = lambda told: None,
+        record: Callable[[Sequence[EventMessage]], None] = lambda messages: None,
     ) -> None:
-        """`store` was opened for writing; `interval` is seconds between looks, waited for by `pause`.
+        """`store` was opened for writing; `interval` is seconds between checks, waited for by `pause`.
 
-        `tell` records what becomes of files as Events.
+        `record` is given what becomes of files as Events.
         """
         self.folder = folder
         self.error = ""
@@ -114,7 +115,8 @@ class ZoneFolder:
         self._pause = pause
         self._limits = limits
         self._parser = parser
-        self._tell = tell
+        self._record = record
+        self._logged = LogOnChange()
         self._files: dict[str, _Seen] = {}
         self._listing: dict[str, Signature] = {}
         self._lock = asyncio.Lock()
@@ -132,26 +134,26 @@ class ZoneFolder:
         await self.refresh()
 
     async def run(self) -> None:
-        """Look at the folder once an interval, until cancelled."""
+        """Check the folder once an interval, until cancelled."""
         while True:
             await self._pause(self._interval)
             try:
                 await self.poll()
             except Exception:
-                log.exception("zone files in %s: looking for changes failed", self.folder)
+                log.exception("zone files in %s: checking for changes failed", self.folder)
 
     async def refresh(self) -> None:
         """Take every change at once, and try the refused files again."""
         async with self._lock:
-            listing = self._look()
+            listing = self._list()
             if listing is not None:
                 self._listing = listing
                 await self._apply(unsettled=(), retry=True)
 
     async def poll(self) -> None:
-        """Take the changes of files that have looked the same twice."""
+        """Take the changes of files that were the same twice."""
         async with self._lock:
-            listing = self._look()
+            listing = self._list()
             if listing is None:
                 return
             before, self._listing = self._listing, listing
@@ -167,17 +169,18 @@ class ZoneFolder:
         errors = {name: seen.error for name, seen in self._files.items()}
         return [_status(name, served.get(name), errors.get(name, "")) for name in sorted({*served, *errors})]
 
-    def _look(self) -> dict[str, Signature] | None:
+    def _list(self) -> dict[str, Signature] | None:
         """Return the zone files that are there; None where the folder can't be read."""
         try:
             listing = list_zone_files(self.folder)
         except OSError as unreadable:
             error = f"{self.folder} can't be read: {unreadable.strerror}"
-            if error != self.error:
+            if self._logged.is_new(error):
                 log.error("zone files: %s; the zones stay as they are", error)
             self.error = error
             return None
         self.error = ""
+        self._logged.is_new("")
         return listing
 
     async def _apply(self, unsettled: Collection[str], *, retry: bool) -> None:
@@ -221,7 +224,7 @@ class ZoneFolder:
         await self._commit(lambda txn: switch(txn, self._store.tables, {}, gone.keys()))
         for record in gone.values():
             log.info("zone %s is no longer served: %s is gone", record.origin, record.file)
-            self._tell([event_messages.zone_file_gone(record.file, record.origin)])
+            self._record([event_messages.zone_file_gone(record.file, record.origin)])
         return True
 
     async def _take(self, name: str, signature: Signature) -> bool:
@@ -233,7 +236,7 @@ class ZoneFolder:
                 return False
             await self._load(name, seen)
         except FileNotFoundError:
-            del self._files[name]  # the next look will not list it
+            del self._files[name]  # the next check will not list it
             return False
         except ZoneFileError as refused:
             self._refuse(name, str(refused))
@@ -248,18 +251,18 @@ class ZoneFolder:
             f"{kept.origin} stays as it was, serial {kept.serial}" if kept else "nothing is served from it"
         )
         log.error("zone file refused: %s; %s", error, stays)
-        told = f"{error.removeprefix(f'{self.folder}{os.sep}')}; {stays}"
-        self._tell([event_messages.zone_file_refused(name, told)])
+        text = f"{error.removeprefix(f'{self.folder}{os.sep}')}; {stays}"
+        self._record([event_messages.zone_file_refused(name, text)])
 
     async def _load(self, name: str, seen: _Seen) -> None:
         tables = self._store.tables
         async with parse(self.folder / name, self._limits, self._parser) as zone:
             self._check_origin(name, zone.head, seen)
             with self._store.read() as txn:
-                generation = new_generation(txn, tables)
+                version = new_version(txn, tables)
             async for rows in zone.frames():
-                await self._commit(partial(put_rows, tables=tables, generation=generation, rows=rows))
-        await self._switch_to(name, zone.head, generation)
+                await self._commit(partial(put_rows, tables=tables, version=version, rows=rows))
+        await self._switch_to(name, zone.head, version)
 
     def _check_origin(self, name: str, head: ZoneHead, seen: _Seen) -> None:
         with self._store.read() as txn:
@@ -271,14 +274,14 @@ class ZoneFolder:
             seen.waits_for = head.key
             raise ZoneFileError(path, 0, f"{head.origin} is served from {holder} already")
 
-    async def _switch_to(self, name: str, head: ZoneHead, generation: int) -> None:
+    async def _switch_to(self, name: str, head: ZoneHead, version: int) -> None:
         records = self._records()
         record = ZoneRecord(
             file=name,
             digest=head.digest,
             origin=head.origin,
             serial=head.serial,
-            generation=generation,
+            version=version,
             rows=head.rows,
             cuts=head.cuts,
             wildcards=head.wildcards,
@@ -286,7 +289,7 @@ class ZoneFolder:
         former = [key for key, old in records.items() if old.file == name and key != head.key]
         await self._commit(lambda txn: switch(txn, self._store.tables, {head.key: record}, former))
         log.info("zone %s is served from %s: serial %d, %d names", head.origin, name, head.serial, head.rows)
-        self._tell([event_messages.zone_file_loaded(name, head.origin, head.serial)])
+        self._record([event_messages.zone_file_loaded(name, head.origin, head.serial)])
         replaced = records.get(head.key)
         if replaced is not None and replaced.file != name and replaced.file in self._files:
             self._files[replaced.file].waits_for = head.key
@@ -305,12 +308,12 @@ class ZoneFolder:
             switch(txn, tables, {}, forbidden)
 
     async def _sweep(self) -> None:
-        """Remove the rows of generations that nothing reads any more."""
+        """Remove the rows of versions that nothing reads any more."""
         tables = self._store.tables
         with self._store.read() as txn:
-            dead = dead_generations(txn, tables)
-        for generation in dead:
-            while await self._commit(partial(remove_rows, tables=tables, generation=generation)):
+            dead = dead_versions(txn, tables)
+        for version in dead:
+            while await self._commit(partial(remove_rows, tables=tables, version=version)):
                 pass
 
 
@@ -336,11 +339,11 @@ def list_zone_files(folder: Path) -> dict[str, Signature]:
         if name.startswith(".") or name.endswith("~") or origin_of(name) is None:
             continue
         try:
-            facts = os.stat(folder / name)
+            status = os.stat(folder / name)
         except OSError:
             continue  # gone again, or a link to nowhere
-        if stat.S_ISREG(facts.st_mode):
-            found[name] = (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino)
+        if stat.S_ISREG(status.st_mode):
+            found[name] = signature_of(status)
     return found
 
 

@@ -18,6 +18,7 @@ from svcdns.api.auth import token_file
 from svcdns.api.auth.token_file import TokenFile, add, read, remove
 from svcdns.api.auth.token_lines import TokenError, digest_of, made, new_token, parse
 from svcdns.config.sections import ROLES
+from svcdns.system import watched_file
 
 HASH = "sha256:" + "0" * 64
 
@@ -131,8 +132,8 @@ def test_edits_at_the_same_time_lose_nothing(tmp_path):
 def test_a_change_counts_at_once_even_within_one_tick_of_the_clock(tmp_path, monkeypatch):
     path = tmp_path / "tokens"
     lines = {text: made(text, "n", "view", ()).line() for text in ("one", "two")}
-    tick = (time.time_ns(), 0, 1, 1)
-    monkeypatch.setattr(token_file, "_version", lambda _: tick)  # same inode, same size, same time stamp
+    tick = (1, 1, 1, time.time_ns(), 0)
+    monkeypatch.setattr(watched_file, "signature", lambda _: tick)  # same inode, same size, same time stamp
     tokens = TokenFile(path)
     for shown, hidden in (("one", "two"), ("two", "one")):
         path.write_text(lines[shown])
@@ -200,7 +201,7 @@ def test_a_file_that_could_not_be_read_once_is_read_again(tmp_path, monkeypatch,
     found = tokens.find(digest_of(token.encode()))
     assert found is not None and found.name == "ci"
     reads = tokens.reads
-    tokens.look()
+    tokens.refresh()
     assert tokens.reads == reads, "and from then on only when it changes"
 
 

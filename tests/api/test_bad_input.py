@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toolbox.builders import service
 
 from svcdns.api import bodies, parameters
 from svcdns.objects.errors import StatusError
@@ -93,7 +94,7 @@ def test_yaml_keys_and_values_are_read_as_json():
 
 
 async def test_duplicate_keys_are_tolerated(client, registry):
-    body = b'{"metadata":{"name":"a","name":"b"}}'
+    body = b'{"metadata":{"name":"a","name":"b"},"spec":{"ports":[{"port":80}]}}'
     answer = await client.post(SERVICES, data=body, headers={"Content-Type": "application/json"})
     assert (await answer.json())["metadata"]["name"] == "b"
 
@@ -166,7 +167,7 @@ async def test_a_body_that_is_too_large_need_not_be_sent(client, server):
 
 
 async def test_expect_100_continue(client):
-    answer = await client.post(SERVICES, json={"metadata": {"name": "db"}}, expect100=True)
+    answer = await client.post(SERVICES, json=service("db"), expect100=True)
     assert answer.status == 201
     answer = await client.post(SERVICES, data=b"{}", headers={"Expect": "miracles"})
     await refused(answer, 417)

@@ -85,7 +85,7 @@ async def test_octets_of_one_client_are_bounded_and_given_back(client, limits):
         assert (answer.status, status["reason"]) == (429, "TooManyRequests")
         assert "200000 octets of one client" in status["message"]
         assert answer.headers["Retry-After"] == "1"
-        small = json.dumps({"metadata": {"name": "small"}})
+        small = json.dumps({"metadata": {"name": "small"}, "spec": {"ports": [{"port": 80}]}})
         assert (await client.post(SERVICES, data=small, headers=JSON)).status == 201, "small ones go on"
         assert (await other.status())["code"] == 408
     await until(lambda: limits.held == 0)

@@ -12,7 +12,7 @@ from aiohttp import http_parser
 from svcdns.objects.errors import StatusError
 
 SERVICES = "/api/v1/namespaces/shop/services"
-BODY = b'{"metadata":{"name":"db"}}'
+BODY = b'{"metadata":{"name":"db"},"spec":{"ports":[{"port":80}]}}'
 SWELLING = b" " * (8 * 1024 * 1024)
 
 

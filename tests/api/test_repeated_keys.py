@@ -14,9 +14,9 @@ from svcdns.api import repeated_keys
 
 SERVICES = "/api/v1/namespaces/shop/services"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-JSON = '{"metadata":{"name":"NAME","labels":{"a":"1","a":"2"}}}'
-YAML = "metadata:\n  name: NAME\n  labels:\n    a: '1'\n    a: '2'\n"
-FLOW = '{"metadata": {name: NAME, labels: {a: "1", a: "2"}}}'  # braces, yet no JSON
+JSON = '{"metadata":{"name":"NAME","labels":{"a":"1","a":"2"}},"spec":{"ports":[{"port":80}]}}'
+YAML = "metadata:\n  name: NAME\n  labels:\n    a: '1'\n    a: '2'\nspec: {ports: [{port: 80}]}\n"
+FLOW = '{"metadata": {name: NAME, labels: {a: "1", a: "2"}}, spec: {ports: [{port: 80}]}}'  # yet no JSON
 IN_JSON = 'duplicate field "metadata.labels.a"'
 IN_YAML = 'line 5: key "a" already set in map'
 IN_FLOW = 'line 1: key "a" already set in map'

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, find_kubectl
+from toolbox.running_kubectl import Kubectl, find_kubectl
+from toolbox.running_server import RunningServer
 
+from svcdns.api.auth.user import User
 from svcdns.api.review_kinds import REVIEWS
-from svcdns.api.reviews import User
 from svcdns.objects.errors import StatusError
 
 AUTHORIZATION = "/apis/authorization.k8s.io/v1"
@@ -115,6 +115,10 @@ async def test_what_does_not_exist_is_for_the_authority_to_say(client) -> None:
         ("/metrics", "get", "ann", True),
         ("/healthz", "post", "ann", False),
         ("/nope", "get", "ann", False),
+        ("/cache", "delete", "ann", True),
+        ("/cache/example.com", "delete", "ann", True),
+        ("/cache", "delete", "bob", False),
+        ("/cache", "get", "ann", False),
     ],
 )
 async def test_paths_without_objects(client, path: str, verb: str, user: str, allowed: bool) -> None:

@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     ALL_TYPES,
     SERVER,
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     Z,
     headless,
     is_nodata,
@@ -28,7 +28,7 @@ WEB = f"web.{SVC}"
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         namespace("empty"),
         service("web", clusterIP="10.96.0.10"),
@@ -88,7 +88,7 @@ def test_flags(ask: Any, name: str) -> None:
 
 
 @pytest.mark.row("A2")
-def test_soa_at_the_apex(ask: Any, world: World) -> None:
+def test_soa_at_the_apex(ask: Any, world: ClusterHarness) -> None:
     reply = ask(Z, "SOA")
     rdata = f"ns.dns.{Z}. hostmaster.{Z}. {world.serial()} 7200 1800 86400 5"
     assert reply.answer == [f"{Z}. {TTL} SOA {rdata}"]

@@ -10,9 +10,9 @@ from typing import Any
 import dns.message
 import dns.rdatatype
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SVC,
-    World,
+    ClusterHarness,
     Z,
     config,
     endpoint,
@@ -28,7 +28,7 @@ from cluster_world import (
 )
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.stats import Tally
+from svcdns.dns.stats import Stats
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import open_store
@@ -39,7 +39,7 @@ HOSTS = [f"host-{'y' * n}" for n in range(1, 9)]
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     four = [endpoint(f"10.1.0.{n}", hostname=host) for n, host in enumerate(HOSTS, 1)]
     six = [endpoint(f"2001:db8::{n}", hostname=host) for n, host in enumerate(HOSTS, 1)]
     ports = [port(80, "http")]
@@ -107,7 +107,7 @@ def test_the_ttl_can_be_changed_and_taken_back(new_world: Any) -> None:
         (f"ext.{SVC}", "A", False),
     ],
 )
-def test_each_record_is_first_equally_often(world: World, name: str, rrtype: str, tcp: bool) -> None:
+def test_each_record_is_first_equally_often(world: ClusterHarness, name: str, rrtype: str, tcp: bool) -> None:
     """Chi-square with 7 degrees of freedom is above 50 about once in 10**8 runs."""
     query = question(name, rrtype, edns=1232)
     packet = query.to_wire()
@@ -131,7 +131,7 @@ def test_a_cname_stays_in_front(ask: Any) -> None:
 
 
 @pytest.mark.row("O3")
-def test_id_server_names_the_worker(world: World) -> None:
+def test_id_server_names_the_worker(world: ClusterHarness) -> None:
     query = dns.message.make_query("ID.server", "TXT", rdclass="CH")
     reply = reply_to(query, world.raw(query.to_wire()))
     assert reply.rdata == ['"worker-0"']
@@ -143,15 +143,12 @@ def test_before_the_first_load_has_ended(tmp_path: Path) -> None:
 
     async def work() -> None:
         store = open_store(tmp_path / "data", "writer")
-        snapshots, answerer = Snapshots(store), Answerer(Tally())
+        snapshots, answerer = Snapshots(store), Answerer(Stats())
 
         def ask(name: str) -> Any:
-            query, snapshot = question(name, edns=1232), snapshots.begin()
-            try:
+            query = question(name, edns=1232)
+            with snapshots.begin() as snapshot:
                 return reply_to(query, answerer.answer(query.to_wire(), snapshot))
-            finally:
-                snapshot.txn.abort()
-                answerer.forget()
 
         registry = Registry(store, config())
         for starting in (False, True):

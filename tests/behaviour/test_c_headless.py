@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     ALL_TYPES,
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     endpoint,
     endpoint_slice,
     headless,
@@ -33,7 +33,7 @@ def own(name: str, **more: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         headless("db", ports=[port(5432, "pg"), port(8008, "http")], ipFamilyPolicy="RequireDualStack"),
         pod("db-0", "10.1.0.1", "2001:db8::1", app="db", hostname="db-0", subdomain="db"),

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cluster_world import SVC, TTL, World, Z, external, headless, is_nodata, is_nxdomain, pod, service
+from behaviour.cluster_harness import (
+    SVC,
+    TTL,
+    ClusterHarness,
+    Z,
+    external,
+    headless,
+    is_nodata,
+    is_nxdomain,
+    pod,
+    service,
+)
 
 ZONE = """
 $ORIGIN example.org.
@@ -21,8 +32,8 @@ WEB = f"web.{SVC}."
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
-    world: World = make_world(
+def world(make_world: Any) -> ClusterHarness:
+    world: ClusterHarness = make_world(
         service("web", clusterIP="10.96.0.10"),
         headless("idle"),
         headless("db"),

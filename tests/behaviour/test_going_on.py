@@ -6,11 +6,11 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from cluster_world import SVC, TTL, Z, external, headless, is_nodata, is_nxdomain, pod, service
-from forwarding_world import STRANGER, ForwardingWorld, asked
-from misbehaving import Misbehaving
-from running import wait_for
-from upstreams import Unbound
+from behaviour.cluster_harness import SVC, TTL, Z, external, headless, is_nodata, is_nxdomain, pod, service
+from behaviour.forwarding_harness import STRANGER, ForwardingClusterHarness, asked
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 REVERSE = "10.2.0.192.in-addr.arpa"
 """The upstream knows it."""
@@ -30,8 +30,8 @@ def back(address: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def world(forward_all_to: Any, upstream: Unbound) -> ForwardingWorld:
-    world: ForwardingWorld = forward_all_to(
+def world(forward_all_to: Any, upstream: Unbound) -> ForwardingClusterHarness:
+    world: ForwardingClusterHarness = forward_all_to(
         [upstream.address],
         service("web", clusterIP="10.96.0.10"),
         headless("db"),

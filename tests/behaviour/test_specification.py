@@ -11,9 +11,9 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SVC,
-    World,
+    ClusterHarness,
     Z,
     endpoint,
     endpoint_slice,
@@ -30,7 +30,7 @@ WEB, DB = f"web.{SVC}", f"db.{SVC}"
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         service(
             "web", clusterIPs=["10.96.0.10", "fd00:96::10"], ipFamilyPolicy="RequireDualStack", ports=PORTS

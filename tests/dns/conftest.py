@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from dns_world import World`
-
-from dns_world import World, fill
+from toolbox.answerer_harness import AnswererHarness, fill
 
 
 @pytest.fixture
-def empty_world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path / "data")
+def empty_world(tmp_path: Path) -> Iterator[AnswererHarness]:
+    world = AnswererHarness(tmp_path / "data")
     yield world
     world.store.close()
 
 
 @pytest.fixture
-def world(empty_world: World) -> World:
+def world(empty_world: AnswererHarness) -> AnswererHarness:
     return fill(empty_world)
 
 
 @pytest.fixture(scope="session")
-def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnswererHarness]:
     """A filled world that no test may change."""
-    world = World(tmp_path_factory.mktemp("shared") / "data")
+    world = AnswererHarness(tmp_path_factory.mktemp("shared") / "data")
     yield fill(world)
     world.store.close()

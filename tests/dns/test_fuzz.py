@@ -8,16 +8,16 @@ from time import monotonic
 
 import dns.message
 import dns.rcode
-from dns_world import World, Z, rrset
+from forward.unit.outside_names import RIGHTS, cache_of, kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from outside_world import RIGHTS, cache_of, kinds
+from toolbox.answerer_harness import AnswererHarness, Z, rrset
 
 from svcdns.cache.store import now
 from svcdns.dns import access, stats
 from svcdns.dns.answer import Answerer
-from svcdns.dns.fast_path import PlainPath
-from svcdns.dns.forward_link import HAND_OVER
+from svcdns.dns.fast_path import FastPath
+from svcdns.dns.no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
 from svcdns.dns.stats import TCP, UDP
 from svcdns.wire.key import wire_of
 
@@ -92,13 +92,13 @@ def mutated(rnd: random.Random) -> bytes:
     return bytes(packet)
 
 
-def check(packet: bytes, reply: bytes | None, transport: int, rights: int = access.NAMES) -> None:
+def check(packet: bytes, reply: Answer, transport: int, rights: int = access.NAMES) -> None:
     """Check what holds for every reply."""
     if len(packet) < 12 or packet[2] & 0x80:
-        assert reply is None
+        assert reply is SILENCE
         return
-    assert reply is not None
-    if reply == HAND_OVER:
+    assert reply is not SILENCE
+    if reply is HAND_OVER:
         assert rights & access.FORWARD
         assert packet[2] & 0x79 == 0x01, "a question that wants recursion"
         return
@@ -108,7 +108,7 @@ def check(packet: bytes, reply: bytes | None, transport: int, rights: int = acce
     assert len(reply) <= (1232 if transport == UDP else 65535)
 
 
-def test_a_hundred_thousand_packets(world: World) -> None:
+def test_a_hundred_thousand_packets(world: AnswererHarness) -> None:
     seed = random.randrange(1 << 32)
     rnd = random.Random(seed)
     began = monotonic()
@@ -126,7 +126,7 @@ def test_a_hundred_thousand_packets(world: World) -> None:
             rights = rnd.choice(RIGHTS)
             reply = answer(packet, snapshot, transport, rights)
             check(packet, reply, transport, rights)
-            if reply and rnd.random() < 0.05 and reply[2] & 0x78 != UPDATE:
+            if isinstance(reply, bytes) and rnd.random() < 0.05 and reply[2] & 0x78 != UPDATE:
                 dns.message.from_wire(reply)  # raises for what is no message
         assert (answer(known, snapshot) or b"").endswith(b"\x0a\x60\0\x0a"), f"seed {seed}, batch {start}"
         snapshot.txn.abort()
@@ -136,7 +136,7 @@ def test_a_hundred_thousand_packets(world: World) -> None:
 
 @settings(max_examples=2000)
 @given(st.binary(max_size=600), st.sampled_from([UDP, TCP]))
-def test_any_octets(shared_world: World, packet: bytes, transport: int) -> None:
+def test_any_octets(shared_world: AnswererHarness, packet: bytes, transport: int) -> None:
     panics = shared_world.counters.slots[stats.PANICS]
     check(packet, shared_world.raw(packet, transport), transport)
     assert shared_world.counters.slots[stats.PANICS] == panics
@@ -158,7 +158,13 @@ LABEL = st.one_of(
     st.integers(0, 0xFFFF),
 )
 def test_any_name(
-    shared_world: World, labels: list[bytes], tail: bytes, rrtype: int, rrclass: int, opt: bytes, flags: int
+    shared_world: AnswererHarness,
+    labels: list[bytes],
+    tail: bytes,
+    rrtype: int,
+    rrclass: int,
+    opt: bytes,
+    flags: int,
 ) -> None:
     name = b"".join(bytes((len(label),)) + label for label in labels) + tail + b"\0"
     head = b"\x11\x22" + flags.to_bytes(2) + b"\0\1\0\0\0\0\0" + (b"\1" if opt else b"\0")
@@ -167,14 +173,14 @@ def test_any_name(
     reply = shared_world.raw(packet)
     check(packet, reply, UDP)
     assert shared_world.counters.slots[stats.PANICS] == panics
-    if reply is not None:
+    if isinstance(reply, bytes):
         if reply[2] & 0x78 != UPDATE:  # which dnspython reads in another way
             dns.message.from_wire(reply)
         if len(name) > 255:
             assert reply[3] & 0xF in (dns.rcode.FORMERR, dns.rcode.NOTIMP)
 
 
-def test_plain_path_says_what_the_exact_one_says(world: World) -> None:
+def test_plain_path_says_what_the_exact_one_says(world: AnswererHarness) -> None:
     """Octet for octet, and in every counter, for the same random numbers."""
     zone = world.file_zone("example.org", wildcards=True)
     with world.writing():
@@ -185,8 +191,8 @@ def test_plain_path_says_what_the_exact_one_says(world: World) -> None:
         world.file_zone("168.192.in-addr.arpa")
     more = ["www.example.org", "a.w.example.org", "w.example.org", "alias.example.org", "no.example.org"]
     more += ["1.168.192.in-addr.arpa", "1.192.in-addr.arpa", "192.in-addr.arpa", "x.0.96.10.in-addr.arpa"]
-    exact = Answerer(stats.Tally(), identity="worker-0")
-    exact._plain = lambda *_: None  # type: ignore[method-assign,assignment]
+    exact = Answerer(stats.Stats(), identity="worker-0")
+    exact._fast = lambda *_: NOT_PLAIN  # type: ignore[method-assign,assignment]
     taken = 0
     for pods in ("verified", "insecure"):
         world.serve(pods=pods)
@@ -198,7 +204,7 @@ def test_plain_path_says_what_the_exact_one_says(world: World) -> None:
             random.seed(packet)
             assert one == exact.answer(packet, snapshot, transport), (name, rrtype, opt, transport)
             assert exact._view is not None
-            taken += PlainPath(stats.Tally(), 1232).answer(packet, exact._view, transport) is not None
+            taken += FastPath(stats.Stats(), 1232).answer(packet, exact._view, transport) is not NOT_PLAIN
         snapshot.txn.abort()
     assert taken > 500
     assert exact.counters.slots == world.counters.slots

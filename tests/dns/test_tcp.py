@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import dns.message
 import dns.rcode
-from dns_world import World, Z, rrset
+from toolbox.answerer_harness import AnswererHarness, Z, rrset
+from toolbox.tcp_streams import connect, framed, query, reply_from
+from toolbox.waiting import run, until
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
@@ -20,26 +22,9 @@ GUARD_SECONDS = 30
 SHORT = 0.2
 LONG = 60.0
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-def query(name: str, rrtype: str = "A", number: int = 1) -> bytes:
-    message = dns.message.make_query(name, rrtype)
-    message.id = number
-    return message.to_wire()
-
-
-def framed(*packets: bytes) -> bytes:
-    return b"".join(len(packet).to_bytes(2) + packet for packet in packets)
-
-
-async def reply_from(reader: asyncio.StreamReader) -> dns.message.Message:
-    size = int.from_bytes(await reader.readexactly(2))
-    return dns.message.from_wire(await reader.readexactly(size))
-
 
 @asynccontextmanager
-async def serving(world: World, **options: Any) -> AsyncIterator[tuple[TcpListener, int]]:
+async def serving(world: AnswererHarness, **options: Any) -> AsyncIterator[tuple[TcpListener, int]]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
@@ -51,18 +36,7 @@ async def serving(world: World, **options: Any) -> AsyncIterator[tuple[TcpListen
             await listener.close()
 
 
-def run(test: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(test, GUARD_SECONDS)
-
-    asyncio.run(guarded())
-
-
-async def connect(port: int) -> Streams:
-    return await asyncio.open_connection("127.0.0.1", port)
-
-
-def test_pipelined_questions_are_answered_in_order(shared_world: World) -> None:
+def test_pipelined_questions_are_answered_in_order(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -77,7 +51,7 @@ def test_pipelined_questions_are_answered_in_order(shared_world: World) -> None:
     run(test())
 
 
-def test_octet_by_octet(shared_world: World) -> None:
+def test_octet_by_octet(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -91,7 +65,7 @@ def test_octet_by_octet(shared_world: World) -> None:
     run(test())
 
 
-def test_a_write_between_two_questions_is_seen(world: World) -> None:
+def test_a_write_between_two_questions_is_seen(world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(world) as (_, port):
             reader, writer = await connect(port)
@@ -109,7 +83,7 @@ def test_a_write_between_two_questions_is_seen(world: World) -> None:
     run(test())
 
 
-def test_half_closed_client_gets_its_answers(shared_world: World) -> None:
+def test_half_closed_client_gets_its_answers(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -122,7 +96,7 @@ def test_half_closed_client_gets_its_answers(shared_world: World) -> None:
     run(test())
 
 
-def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: World) -> None:
+def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -135,7 +109,7 @@ def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: W
     run(test())
 
 
-def test_slow_and_lying_clients_are_closed(shared_world: World) -> None:
+def test_slow_and_lying_clients_are_closed(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world, idle_seconds=SHORT) as (listener, port):
             nothing = await connect(port)
@@ -148,13 +122,12 @@ def test_slow_and_lying_clients_are_closed(shared_world: World) -> None:
             for reader, writer in (nothing, one_octet, promise, silent):
                 assert await reader.read() == b""
                 writer.close()
-            while len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: not len(listener), "the connections to end")
 
     run(test())
 
 
-def test_dripping_octets_dont_keep_a_connection(shared_world: World) -> None:
+def test_dripping_octets_dont_keep_a_connection(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world, idle_seconds=SHORT) as (_, port):
             reader, writer = await connect(port)
@@ -174,7 +147,7 @@ def test_dripping_octets_dont_keep_a_connection(shared_world: World) -> None:
     run(test())
 
 
-def test_65535_octets_are_one_question(shared_world: World) -> None:
+def test_65535_octets_are_one_question(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -188,7 +161,7 @@ def test_65535_octets_are_one_question(shared_world: World) -> None:
     run(test())
 
 
-def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) -> None:
+def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world, idle_seconds=1.0) as (listener, port):
             _, writer = await connect(port)
@@ -196,8 +169,7 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
             before = sum(shared_world.counters.slots[: stats.BATCHES])
             questions = framed(*(query(f"huge.default.svc.{Z}") for _ in range(2000)))
             writer.write(questions)
-            while not len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: len(listener), "the connection")
             most = 0
             while len(listener):
                 waiting = [c._transport.get_write_buffer_size() for c in listener._connections]
@@ -211,7 +183,7 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
     run(test())
 
 
-def test_oldest_idle_connection_makes_room(world: World) -> None:
+def test_oldest_idle_connection_makes_room(world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(world, limit=3, idle_seconds=LONG) as (listener, port):
             clients = []
@@ -237,7 +209,7 @@ def test_oldest_idle_connection_makes_room(world: World) -> None:
     run(test())
 
 
-def test_reset_by_the_client_leaves_nothing(shared_world: World) -> None:
+def test_reset_by_the_client_leaves_nothing(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (listener, port):
             for _ in range(20):
@@ -248,13 +220,12 @@ def test_reset_by_the_client_leaves_nothing(shared_world: World) -> None:
             writer.write(framed(query(Z, "SOA")))
             assert (await reply_from(reader)).answer
             writer.close()
-            while len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: not len(listener), "the connections to end")
 
     run(test())
 
 
-def test_transfers_are_refused_without_configuration(shared_world: World) -> None:
+def test_transfers_are_refused_without_configuration(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -265,7 +236,7 @@ def test_transfers_are_refused_without_configuration(shared_world: World) -> Non
     run(test())
 
 
-def test_listening_socket_stays_the_callers(shared_world: World) -> None:
+def test_listening_socket_stays_the_callers(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))

@@ -14,7 +14,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from running import RunningServer, wait_for
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
 
 from svcdns.server import logs
 

@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from conftest_registry import Running, service
 from hypothesis import given
 from hypothesis import strategies as st
+from toolbox.builders import service
+from toolbox.registry_harness import RegistryHarness
 
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry import commit
@@ -70,8 +71,8 @@ def test_writes_go_on_when_the_clock_is_set_back(run: Callable[..., Any], monkey
     """A start with a clock set back: serials move on from the stored one, writes are as always."""
     seen: list[int] = []
 
-    def writes(*names: str) -> Callable[[Running], Any]:
-        async def work(running: Running) -> None:
+    def writes(*names: str) -> Callable[[RegistryHarness], Any]:
+        async def work(running: RegistryHarness) -> None:
             for name in names:
                 await running.registry.create(SERVICE, "default", service(name), WriteOptions())
                 seen.append(serial_of(running))
@@ -86,7 +87,7 @@ def test_writes_go_on_when_the_clock_is_set_back(run: Callable[..., Any], monkey
     assert seen[-2] == NOW + 40 * DAY
 
 
-def serial_of(running: Running) -> int:
+def serial_of(running: RegistryHarness) -> int:
     """Return the SOA serial of the cluster domain."""
     (soa,) = running.rrs("cluster.local", "SOA")
     assert running.row("cluster.local") is not None, key_of("cluster.local")

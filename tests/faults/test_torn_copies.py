@@ -17,8 +17,9 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from calls import SERVICES, Calls, fqdn
-from running import GUARD_SECONDS, RunningServer, wait_for
+from toolbox.calls import SERVICES, Calls, fqdn
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.registry.backup import what_is_wrong
 from svcdns.server.counters import WRITER

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service
+from toolbox.running_server import RunningServer
 
 
 def ports(kubectl: Kubectl) -> list[tuple[str, int]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from running import RunningServer
-from running_kubectl import Kubectl, manifest, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, manifest, service
+from toolbox.running_server import RunningServer
 
 NOT_WAITED = (
     "Warning: Immediate deletion does not wait for confirmation that the running resource has been "

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from running import RunningServer
-from running_kubectl import Kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service
+from toolbox.running_server import RunningServer
 
 
 def names(text: str) -> list[str]:

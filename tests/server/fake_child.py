@@ -23,7 +23,7 @@ CRASH_FILE = "crash-worker"
 def main() -> NoReturn:
     handoff = take(os.environ)
     counters = handoff.counters()
-    folder = handoff.resolved().data
+    folder = handoff.config.data
     row = handoff.worker + 1
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, lambda *_: (folder / "hup").touch())

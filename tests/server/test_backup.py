@@ -15,7 +15,8 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from running import SOURCE, RunningServer, wait_for
+from toolbox.running_server import SOURCE, RunningServer
+from toolbox.waiting import wait_for
 
 from svcdns.names.packed import LAYOUT
 from svcdns.store.environment import open_file, open_store

@@ -14,7 +14,9 @@ from pathlib import Path
 import lmdb
 import pytest
 from dns.message import from_wire, make_query
-from running import GUARD_SECONDS, RunningServer, wait_for
+from toolbox.builders import service
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 SERVICES = "/api/v1/namespaces/default/services"
 VERSION = "dns-version.cluster.local"
@@ -30,10 +32,6 @@ spec:
   ports:
   - port: 80
 """
-
-
-def service(name: str) -> dict[str, object]:
-    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
 
 
 def create(server: RunningServer, name: str) -> str:
@@ -63,6 +61,12 @@ def test_a_service_is_answered_by_every_worker_over_udp_and_tcp(server: RunningS
     for reply in server.ask_every_worker(name).values():
         assert [rdata.to_text() for rrset in reply.answer for rdata in rrset] == [address]
     assert server.answers(name, tcp=True) == [address]
+
+
+def test_a_configuration_larger_than_a_variable_may_be_reaches_the_children() -> None:
+    networks = ["loopback", *(f"10.{n >> 8}.{n & 255}.0/24" for n in range(10_000))]
+    with RunningServer(workers=1, config=f"[acl]\nnames = {networks}\n") as running:
+        assert running.ask(VERSION, "TXT").answer
 
 
 def test_dns_goes_on_while_the_writer_is_dead(own: RunningServer) -> None:

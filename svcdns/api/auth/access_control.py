@@ -1,4 +1,4 @@
-"""Admission: whether a request may go on, decided before its body or any object is looked at.
+"""Access control: whether a request may go on, decided before its body or any object is read.
 
     Host ─▶ Origin ─▶ who? (401) ─▶ may they? (403)
 
@@ -6,8 +6,9 @@ Rules:
 
 * a refusal says what was asked for and by whom, never what is there: it is decided before anything is
   looked up, so it reads the same for what exists and what doesn't;
-* liveness and readiness are told to anyone; discovery, the schema, /resolv.conf and the reviews about
-  oneself to all who said who they are; /metrics to those who may view all namespaces;
+* liveness and readiness are for anyone; discovery, the schema, /resolv.conf and the reviews about
+  oneself to all who said who they are; /metrics to those who may view all namespaces; the cache is emptied
+  by administrators of all namespaces;
 * an API that asks nobody who they are listens to names it knows only, or a web page whose own name was
   made to point at this machine (DNS rebinding) could talk to it;
 * nobody acts in another's name: a request that wants to is refused, since to ignore it would answer
@@ -21,11 +22,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from svcdns.api import paths
-from svcdns.api.reviews import Authority, Everyone, User
+from svcdns.api import cache_route, paths
 from svcdns.objects.errors import StatusError
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import NAMESPACE, Kind
+
+from .authority import Authority, Everyone
+from .user import User
 
 FOR_ANYONE = frozenset({"/livez", "/readyz", "/healthz"})
 USER = web.RequestKey("user", User)
@@ -39,15 +42,15 @@ _LONGEST = 300
 """Characters of a name that a refusal repeats."""
 
 
-class Admission:
-    """Lets requests in."""
+class AccessControl:
+    """Decides which requests may go on."""
 
     def __init__(self, authority: Authority | None, names: frozenset[str] | None = None) -> None:
         """`authority` None: nobody is asked who they are; `names` None: the API goes by any host name."""
         self._authority = authority or Everyone()
         self._names = names
 
-    def admit(self, request: web.Request, target: paths.Target | None, verb: str) -> None:
+    def check(self, request: web.Request, target: paths.Target | None, verb: str) -> None:
         """Return when the request may go on, with its USER set.  Raises StatusError 401 or 403."""
         path = "" if target else request.rel_url.raw_path.rstrip("/")
         if path in FOR_ANYONE:
@@ -62,6 +65,9 @@ class Admission:
             self._check_allowed(request, user, target, verb)
         elif path == _METRICS and not self._may(user, "list", NAMESPACE):
             text = f'forbidden: User "{user.username}" cannot get path "{_METRICS}"'
+            raise StatusError(403, "Forbidden", text)
+        elif cache_route.is_at(path) and not self._authority.allowed(user, *cache_route.PERMISSION)[0]:
+            text = f'forbidden: User "{user.username}" cannot {verb} path "{path[:_LONGEST]}"'
             raise StatusError(403, "Forbidden", text)
 
     def _check_allowed(self, request: web.Request, user: User, target: paths.Target, verb: str) -> None:

@@ -18,11 +18,11 @@ from typing import Any
 
 from aiohttp import web
 
-from svcdns.api.reviews import User
 from svcdns.objects.errors import StatusError
 
 from .token_file import TokenFile
 from .token_lines import digest_of
+from .user import User
 
 AUTHENTICATED = "system:authenticated"
 """The group of all who said who they are."""

@@ -51,7 +51,7 @@ def decide(
     if (group, resource) in _OWN_REVIEWS:
         return verb == "create", "everybody may ask about themselves" if verb == "create" else ""
     if (group, resource) == (NAMESPACE.group, NAMESPACE.plural):
-        namespace = name  # a Namespace is looked upon as if it were inside itself
+        namespace = name  # a Namespace counts as inside itself
     for grant in grants:
         in_scope = not grant.namespaces or namespace in grant.namespaces
         if in_scope and _role_allows(grant.role, verb, (group, resource)):

@@ -1,7 +1,7 @@
 """The transport that a configured upstream is asked by.
 
 upstream = make(parse("tls://9.9.9.9#dns.quad9.net"), None)
-received = await upstream.exchange(ask, 1.0)     # or NoReply
+response = await upstream.exchange(query, 1.0)     # or NoReply
 """
 
 from __future__ import annotations

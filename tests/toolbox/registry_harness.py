@@ -1,0 +1,73 @@
+"""A registry on a fresh folder, and questions put to what it has stored, without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dnslib import RR
+from dnslib.dns import QTYPE
+from dnslib.label import DNSBuffer
+
+from svcdns.config.sections import Config
+from svcdns.names.packed import find
+from svcdns.registry.registry import Registry
+from svcdns.store.environment import open_store
+from svcdns.store.snapshot import Snapshots
+from svcdns.wire.key import key_of, wire_of_key
+
+
+class RegistryHarness:
+    """A started registry and what its names answer."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._snapshots = Snapshots(registry.store)
+
+    def row(self, name: str) -> bytes | None:
+        """Return the stored row of a name; None: it has none of its own."""
+        snapshot = self._snapshots.begin()
+        try:
+            return snapshot.row(key_of(name))
+        finally:
+            snapshot.txn.abort()
+
+    def rrs(self, name: str, rrtype: str) -> list[str]:
+        """Return RDATA in presentation format, sorted."""
+        row = self.row(name)
+        section = None if row is None else find(row, getattr(QTYPE, rrtype))
+        if section is None:
+            return []
+        owner = wire_of_key(key_of(name))
+        return sorted(str(RR.parse(DNSBuffer(owner + rr[2:])).rdata) for rr in section.rrs())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[[Callable[[RegistryHarness], Any]], Any]:
+    """Run an async function with a started registry; its folder stays for the next call."""
+
+    def call(work: Callable[[RegistryHarness], Any], config: Config | None = None) -> Any:
+        async def main() -> Any:
+            async with started(tmp_path / "data", config or Config()) as running:
+                return await work(running)
+
+        return asyncio.run(main())
+
+    return call
+
+
+@asynccontextmanager
+async def started(folder: Path, config: Config) -> AsyncIterator[RegistryHarness]:
+    store = open_store(folder, "writer")
+    registry = Registry(store, config)
+    await registry.start()
+    await registry.set_loaded()
+    try:
+        yield RegistryHarness(registry)
+    finally:
+        await registry.stop()
+        store.close()
