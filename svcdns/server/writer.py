@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -60,6 +61,8 @@ CHECK_READERS_SECONDS = 10.0
 MOST_CRASHES = 3
 """So often the writer may die of a signal before it is ready: then it is what it reads that is at fault."""
 POLL_SECONDS = 1.0
+_CLOSE_TO_FULL = 1 << 20
+"""A disk with fewer octets left is full: a transaction writes many pages at once."""
 
 log = logging.getLogger(__name__)
 
@@ -164,11 +167,19 @@ async def _started(registry: Registry, folder: Path) -> AsyncIterator[None]:
     except damage.ERRORS:
         raise
     except (lmdb.Error, StatusError) as refused:
-        raise NotNow(f"the data in {folder} can't be written: {refused}") from None
+        raise NotNow(f"the data in {folder} can't be written: {_in_words(refused, folder)}") from None
     try:
         yield
     finally:
         await registry.stop()
+
+
+def _in_words(refused: Exception, folder: Path) -> str:
+    """Return what kept a write from its end; LMDB calls one that the disk took a part of an I/O error."""
+    status = os.statvfs(folder)
+    full = status.f_bavail * status.f_frsize < _CLOSE_TO_FULL
+    cut_short = os.strerror(errno.EIO) in str(refused) and full
+    return os.strerror(errno.ENOSPC) if cut_short else str(refused)
 
 
 @contextlib.asynccontextmanager
