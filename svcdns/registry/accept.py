@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
@@ -26,9 +25,7 @@ from svcdns.wire.name import MAX_NAME_OCTETS
 from . import addresses
 from .derive import derive
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, encode
-
-Object = dict[str, Any]
+from .transaction import Object, WriteTransaction, encode
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any
 
 from svcdns.cluster import allocation
 from svcdns.cluster.allocation import Network
@@ -21,12 +20,12 @@ from svcdns.cluster.families import choose_families, has_cluster_ip
 from svcdns.objects.errors import Cause, StatusError, invalid
 from svcdns.objects.service_addresses import cluster_ips, family_of, ingress_addresses, is_headless
 
-from .transaction import WriteTransaction
+from .transaction import Object, WriteTransaction
 
 FULL = 507
 
 
-def allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+def allocate(write: WriteTransaction, old: Object | None, new: Object) -> None:
     """Allocate what a Service needs and release what it no longer needs.
 
     Raises StatusError: 422 with a cause for each address or port that can't be had, 507 where a
@@ -41,7 +40,7 @@ def allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str,
     write.messages += service_messages(old, new)
 
 
-def _allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+def _allocate(write: WriteTransaction, old: Object | None, new: Object) -> None:
     new["spec"] = spec = dict(new["spec"])
     causes: list[Cause] = []
     owner = _owner(new)
@@ -62,13 +61,13 @@ def _allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str
             write.txn.delete(key, db=write.tables.allocations)
 
 
-def release(write: WriteTransaction, service: dict[str, Any]) -> None:
+def release(write: WriteTransaction, service: Object) -> None:
     """Release all that a Service has."""
     for key in _held(service):
         write.txn.delete(key, db=write.tables.allocations)
 
 
-def _owner(service: dict[str, Any]) -> bytes:
+def _owner(service: Object) -> bytes:
     return f"{service['metadata']['namespace']}\0{service['metadata']['name']}".encode()
 
 
@@ -81,7 +80,7 @@ def _port_key(port: int) -> bytes:
     return b"np" + port.to_bytes(2)
 
 
-def _held(service: dict[str, Any]) -> set[bytes]:
+def _held(service: Object) -> set[bytes]:
     spec = service.get("spec") or {}
     keys = {_address_key(b"ip", ip) for ip in cluster_ips(spec)}
     keys |= {_port_key(port["nodePort"]) for port in spec.get("ports") or [] if port.get("nodePort")}
@@ -90,7 +89,7 @@ def _held(service: dict[str, Any]) -> set[bytes]:
     return keys | {_address_key(b"lb", ip) for ip in ingress_addresses(service)}
 
 
-def _assign_families(write: WriteTransaction, spec: dict[str, Any]) -> list[Cause]:
+def _assign_families(write: WriteTransaction, spec: Object) -> list[Cause]:
     ranges = write.settings.config.services.cluster_ip_ranges
     configured = [f"IPv{network.version}" for network in ranges]
     policy, families, causes = choose_families(spec, list(dict.fromkeys(configured)))
@@ -100,7 +99,7 @@ def _assign_families(write: WriteTransaction, spec: dict[str, Any]) -> list[Caus
     return causes
 
 
-def _cluster_ips(write: WriteTransaction, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
+def _cluster_ips(write: WriteTransaction, owner: bytes, spec: Object) -> list[Cause]:
     requested = list(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else []))
     given: list[str] = []
     causes: list[Cause] = []
@@ -191,7 +190,7 @@ def _next(write: WriteTransaction, cursor_key: bytes, prefix: bytes, size: int, 
     return number
 
 
-def _node_ports(write: WriteTransaction, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
+def _node_ports(write: WriteTransaction, owner: bytes, spec: Object) -> list[Cause]:
     """Claim the node ports that are named, hand out those that are wanted and not named."""
     wants = spec.get("type") == "NodePort" or (
         spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
@@ -239,9 +238,7 @@ def _hand_out_port(write: WriteTransaction, owner: bytes) -> int:
     return port
 
 
-def _load_balancer(
-    write: WriteTransaction, owner: bytes, old: dict[str, Any] | None, new: dict[str, Any]
-) -> list[Cause]:
+def _load_balancer(write: WriteTransaction, owner: bytes, old: Object | None, new: Object) -> list[Cause]:
     """Give a LoadBalancer its address from our ranges; without a range it stays pending."""
     held = ingress_addresses(old) if old else []
     ranges = write.settings.config.services.load_balancer_ranges

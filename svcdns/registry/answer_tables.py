@@ -24,7 +24,7 @@ from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode
 from . import facts, slices
 from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
 from .settings import RULES, Settings, fallthrough_keys, may_fall_through, own_reverse_prefixes
-from .transaction import Touched, WriteTransaction, collection_prefix, scan_keys
+from .transaction import Object, Touched, WriteTransaction, collection_prefix, scan_keys
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def _clear(store: Store, letter: str) -> None:
 
 def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
     """Derive facts and answers from all objects, CHUNK objects a transaction; yield how many each."""
-    steps: list[tuple[Kind, Callable[[WriteTransaction, dict[str, object]], None]]] = [
+    steps: list[tuple[Kind, Callable[[WriteTransaction, Object], None]]] = [
         (NAMESPACE, lambda write, obj: write.touched.namespaces.add(_name(obj))),
         (SERVICE, _derive_service),
         (POD, lambda write, obj: facts.pod_changed(write, None, obj)),
@@ -128,12 +128,12 @@ def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
             after = keys[-1]
 
 
-def _derive_service(write: WriteTransaction, service: dict[str, object]) -> None:
+def _derive_service(write: WriteTransaction, service: Object) -> None:
     facts.service_changed(write, None, service)
     slices.service_changed(write, None, service)
 
 
-def _name(obj: dict[str, object]) -> str:
+def _name(obj: Object) -> str:
     metadata = obj["metadata"]
     assert isinstance(metadata, dict)
     return str(metadata["name"])

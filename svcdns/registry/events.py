@@ -35,7 +35,7 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT, NAMESPACE
 
-from .transaction import TIME_FORMAT, WriteTransaction, collection_prefix, decode, listed, scan
+from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, listed, scan
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ _SLACK = 100
 _MOST_REMOVED = 500
 _MOST_COUNT = 2**31 - 1
 
-Object = dict[str, Any]
 Write = Callable[[Callable[[WriteTransaction], Any]], Awaitable[Any]]
 """Runs something as a write of its own; see Committer.write."""
 

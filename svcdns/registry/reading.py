@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Any
 
 import lmdb
 import msgspec
@@ -21,6 +20,7 @@ from svcdns.store.environment import Store
 
 from .requests import Page, Selection
 from .transaction import (
+    Object,
     collection_prefix,
     decode,
     encode,
@@ -140,7 +140,7 @@ def _check_not_expired(txn: lmdb.Transaction, store: Store, kind: Kind, token: _
         raise StatusError(410, "Expired", text)
 
 
-def slices_by_service(store: Store, namespace: str, service: str) -> list[dict[str, Any]]:
+def slices_by_service(store: Store, namespace: str, service: str) -> list[Object]:
     """Return every slice of a Service, decoded."""
     prefix = joined(namespace, service)
     with store.read() as txn:
@@ -159,12 +159,12 @@ def _endpoints_view(store: Store, namespace: str, name: str) -> bytes:
     return encode(endpoints_of(service, slices_by_service(store, namespace, name)))
 
 
-def endpoints_of(service: dict[str, Any], slices: list[dict[str, Any]]) -> dict[str, Any]:
+def endpoints_of(service: Object, slices: list[Object]) -> Object:
     """Return the Endpoints of a Service that has these EndpointSlices."""
     revisions = [int(obj["metadata"]["resourceVersion"]) for obj in (service, *slices)]
     metadata = service["metadata"]
     labels = {**(metadata.get("labels") or {}), SERVICE_NAME_LABEL: metadata["name"]}
-    view: dict[str, Any] = {
+    view: Object = {
         "apiVersion": "v1",
         "kind": "Endpoints",
         "metadata": {
@@ -182,9 +182,9 @@ def endpoints_of(service: dict[str, Any], slices: list[dict[str, Any]]) -> dict[
     return view
 
 
-def _subset(endpoint_slice: dict[str, Any]) -> dict[str, Any]:
-    ready: list[dict[str, Any]] = []
-    not_ready: list[dict[str, Any]] = []
+def _subset(endpoint_slice: Object) -> Object:
+    ready: list[Object] = []
+    not_ready: list[Object] = []
     for endpoint in endpoint_slice.get("endpoints") or []:
         is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
         for address in endpoint["addresses"]:
@@ -195,7 +195,7 @@ def _subset(endpoint_slice: dict[str, Any]) -> dict[str, Any]:
             (ready if is_ready else not_ready).append(entry)
     if not ready and not not_ready:
         return {}
-    subset: dict[str, Any] = {}
+    subset: Object = {}
     if ready:
         subset["addresses"] = ready
     if not_ready:

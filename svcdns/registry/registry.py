@@ -32,7 +32,7 @@ from .identity import check_not_renamed
 from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
-from .transaction import WriteTransaction, decode
+from .transaction import Object, WriteTransaction, decode
 from .watch import Feed, watch
 
 logger = logging.getLogger(__name__)
@@ -84,9 +84,7 @@ class Registry:
         await self._recorder.stop()
         await self._committer.stop()
 
-    async def create(
-        self, kind: Kind, namespace: str, body: dict[str, Any], options: WriteOptions
-    ) -> Written:
+    async def create(self, kind: Kind, namespace: str, body: Object, options: WriteOptions) -> Written:
         """Create an object from its JSON shape."""
         _check_writable(kind)
         body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
@@ -99,7 +97,7 @@ class Registry:
         kind: Kind,
         namespace: str,
         name: str,
-        body: dict[str, Any],
+        body: Object,
         options: WriteOptions,
         subresource: str = "",
     ) -> Written:
@@ -249,7 +247,7 @@ class Registry:
         except StatusError:
             return None
 
-    def _after_delete(self, kind: Kind, obj: dict[str, Any]) -> None:
+    def _after_delete(self, kind: Kind, obj: Object) -> None:
         """Start what a deletion leaves for later: the end of a Pod's grace period, emptying a namespace."""
         metadata = obj["metadata"]
         if kind is POD and metadata.get("deletionTimestamp"):
@@ -268,7 +266,7 @@ class Registry:
             if metadata.get("deletionTimestamp"):
                 self._run(self._empty(metadata["name"]))
 
-    def _schedule_removal(self, metadata: dict[str, Any]) -> None:
+    def _schedule_removal(self, metadata: Object) -> None:
         """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid."""
         until = datetime.fromisoformat(metadata["deletionTimestamp"])
         delay = max((until - datetime.now(UTC)).total_seconds(), 0.0)
@@ -307,7 +305,7 @@ def _check_writable(kind: Kind) -> None:
         raise StatusError(405, "MethodNotAllowed", text, kind=kind.plural)
 
 
-def _author(options: WriteOptions, subresource: str, body: Any, old: dict[str, Any]) -> Authorship:
+def _author(options: WriteOptions, subresource: str, body: Any, old: Object) -> Authorship:
     """Return whose a PUT or a patch is; `body` is the object as the client wants it, owners included."""
     given = None if subresource else given_entries(body, old["metadata"].get("managedFields", []))
     return Authorship(options.field_manager or SERVER, given)

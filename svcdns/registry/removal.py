@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
 from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 
 from . import accept
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, joined, scan_keys
+from .transaction import Object, WriteTransaction, joined, scan_keys
 
 CHUNK = 500
 _CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)
@@ -44,7 +42,7 @@ def empty_some(write: WriteTransaction, namespace: str) -> bool:
 
 
 def delete_each(
-    write: WriteTransaction, kind: Kind, objects: list[dict[str, Any]], options: DeleteOptions
+    write: WriteTransaction, kind: Kind, objects: list[Object], options: DeleteOptions
 ) -> list[Written]:
     """Delete those of the objects that are still there; generated slices are passed over."""
     out = []

@@ -28,6 +28,8 @@ from .settings import Settings
 REVISION = b"revision"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
+Object = dict[str, Any]
+
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
 
@@ -73,19 +75,19 @@ class WriteTransaction:
     messages: list[EventMessage] = field(default_factory=list)
     """What happened; recorded as Events when the write has been committed."""
 
-    def load(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+    def load(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object as this write sees it, or None."""
         octets = self.txn.get(object_key(kind, namespace, name), db=self.tables.objects)
         return None if octets is None else decode(octets)
 
-    def existing(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+    def existing(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object as this write sees it.  Raises StatusError 404."""
         found = self.load(kind, namespace, name)
         if found is None:
             raise not_found(kind.plural, name, kind.group)
         return found
 
-    def save(self, kind: Kind, old: dict[str, Any] | None, new: dict[str, Any]) -> bytes:
+    def save(self, kind: Kind, old: Object | None, new: Object) -> bytes:
         """Put an object under a revision of its own and log the event; return its JSON."""
         metadata = new["metadata"]
         revision = self._next_revision()
@@ -98,7 +100,7 @@ class WriteTransaction:
         log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, before)
         return octets
 
-    def remove(self, kind: Kind, old: dict[str, Any]) -> bytes:
+    def remove(self, kind: Kind, old: Object) -> bytes:
         """Delete an object and log its last state; return that as JSON."""
         revision = self._next_revision()
         metadata = {**old["metadata"], "resourceVersion": str(revision)}
@@ -121,7 +123,7 @@ class WriteTransaction:
         return revision
 
 
-def present(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any]:
+def present(old: Object | None, new: Object | None) -> Object:
     """Return an object as it is, or of a deleted one as it was."""
     found = new if new is not None else old
     assert found is not None
@@ -148,7 +150,7 @@ _SELECTABLE = {
 _SELECTABLE_OF_EVENTS = ("involvedObject", "reason", "reportingComponent", "source", "type")
 
 
-def selectable(obj: dict[str, Any]) -> bytes:
+def selectable(obj: Object) -> bytes:
     """Return, as JSON, what label and field selectors can look at."""
     metadata = obj["metadata"]
     kept = {"metadata": {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata}}
