@@ -17,7 +17,7 @@ import lmdb
 import msgspec
 
 from svcdns.store.environment import Tables
-from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode_serving
+from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
 CHUNK = 500
 """Rows a transaction."""
@@ -46,10 +46,10 @@ class NotServing(RuntimeError):
 
 def serving_of(txn: lmdb.Transaction, tables: Tables) -> Serving:
     """Return `serving`, or raise NotServing."""
-    octets = txn.get(SERVING, db=tables.meta)
-    if octets is None:
+    serving = read_serving(txn, tables)
+    if serving is None:
         raise NotServing("zone files can't be loaded before the registry")
-    return decode_serving(bytes(octets))
+    return serving
 
 
 def records_of(txn: lmdb.Transaction, tables: Tables) -> dict[bytes, ZoneRecord]:
@@ -86,8 +86,7 @@ def switch(
         txn.put(key, _encode(record), db=tables.zones)
     serving = serving_of(txn, tables)
     zones = with_files(serving.zones, records_of(txn, tables))
-    changed = msgspec.structs.replace(serving, zones=zones, epoch=serving.epoch + 1)
-    txn.put(SERVING, encode_serving(changed), db=tables.meta)
+    write_serving(txn, tables, msgspec.structs.replace(serving, zones=zones, epoch=serving.epoch + 1))
 
 
 def with_files(zones: Iterable[Zone], records: Mapping[bytes, ZoneRecord]) -> tuple[Zone, ...]:
