@@ -70,7 +70,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         metrics.watch(
             counters,
             store,
-            lambda: _objects(registry),
+            lambda: {kind.name: registry.count(kind) for kind in STORED},
             watcher.readers.oldest_age,
             lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
         )
@@ -145,6 +145,7 @@ async def _api(
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
+    flush = socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
     is_open = not config.authenticates
     if is_open and not config.is_local:
         log.warning("whoever reaches the API at %s may change everything (api.insecure)", config.listen)
@@ -157,19 +158,10 @@ async def _api(
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
-        flush=FlushClient(_flush_link(handoff), counters.forwarder_lives).flush,
+        flush=FlushClient(flush, counters.forwarder_lives).flush,
     )
     async with serving(create_runner(app), socket.socket(fileno=handoff.api), config):
         yield
-
-
-def _flush_link(handoff: Handoff) -> socket.socket | None:
-    """Return our end of the link with the forwarder, None where nothing is forwarded."""
-    return socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
-
-
-def _objects(registry: Registry) -> dict[str, int]:
-    return {kind.name: registry.count(kind) for kind in STORED}
 
 
 @contextlib.asynccontextmanager
