@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Sequence
 from itertools import pairwise
 from random import random
 from struct import Struct
@@ -29,6 +28,7 @@ from typing import NamedTuple
 
 from svcdns.config.sections import CacheConfig
 from svcdns.wire import codes, edns, header
+from svcdns.wire.header import with_ttl
 from svcdns.wire.reply import Frame, Sections, message, refusal
 from svcdns.wire.response import Response
 
@@ -184,7 +184,7 @@ class CacheEntry(NamedTuple):
             flags=self.flags | _STALE,
         )
         start = self._body_at
-        body = _aged(self.stored[start:], _ttl_offsets(self.stored, self._count), STALE_TTL)
+        body = with_ttl(self.stored[start:], _ttl_offsets(self.stored, self._count), STALE_TTL)
         return _HEADER.pack(*head[:-1]) + self.stored[_OCTETS:start] + body
 
     @property
@@ -218,7 +218,7 @@ class CacheEntry(NamedTuple):
         else:
             body = self.stored[start : start + octets]
         if (ttl := self._new_ttl(now)) is not None:
-            body = _aged(body, _ttl_offsets(self.stored, answers + authority + additional), ttl)
+            body = with_ttl(body, _ttl_offsets(self.stored, answers + authority + additional), ttl)
         return Sections(bytes(body), answers, b"", authority, b"", additional, truncated)
 
     def _new_ttl(self, now: int) -> int | None:
@@ -267,7 +267,7 @@ def plain_reply(
         return None
     body: bytes | bytearray = b"" if marks & _FAILURE else stored[start:]
     if now != at and not marks & (_STALE | _FAILURE):
-        body = _aged(body, _ttl_offsets(stored, count), fresh_until - now)
+        body = with_ttl(body, _ttl_offsets(stored, count), fresh_until - now)
     if stride:
         body = _rotated(body, start_at, octets, stride)
     if our_opt:
@@ -304,7 +304,7 @@ def pack(response: Response, now: int, config: CacheConfig) -> bytes:
     is_negative = response.rcode == codes.NXDOMAIN or bool(flags & _NODATA)
     longest = config.max_negative_ttl if is_negative else config.max_ttl
     lifetime = 0 if response.truncated else min(response.lifetime or 0, longest)
-    body = _aged(wire[end:], [at - end for at in ttl_at], lifetime)
+    body = with_ttl(wire[end:], [at - end for at in ttl_at], lifetime)
 
     fresh_until = now + lifetime
     may_be_stale = lifetime and response.rcode in (codes.NOERROR, codes.NXDOMAIN)
@@ -363,15 +363,6 @@ def _rr_end(octets: bytes, ttl_at: int) -> int:
     """Return the end of the RR whose TTL stands at this offset."""
     rdata_at = ttl_at + header.TTL_TO_RDATA
     return rdata_at + int.from_bytes(octets[rdata_at - 2 : rdata_at])
-
-
-def _aged(body: bytes | bytearray, offsets: Sequence[int], ttl: int) -> bytearray:
-    """Return the body with this TTL at these offsets."""
-    aged = bytearray(body)
-    octets = ttl.to_bytes(4)
-    for offset in offsets:
-        aged[offset : offset + 4] = octets
-    return aged
 
 
 def _rotated(body: bytes | bytearray, start: int, octets: int, stride: int) -> bytes | bytearray:

@@ -139,22 +139,17 @@ class Cache:
         try:
             with self._env.begin(write=True) as txn:
                 for key, value in waiting.items():
-                    if value is None:
-                        if (old := txn.pop(key, db=rows)) is not None:
-                            txn.delete(old[:_TURN], db=order)
-                            entries -= 1
-                            octets -= _cost(key, len(old))
-                        continue
-                    turn += 1
-                    octets_of_turn = turn.to_bytes(_TURN)
-                    old = txn.replace(key, octets_of_turn + value, db=rows)
-                    if old is None:
-                        entries += 1
-                    else:
-                        octets -= _cost(key, len(old))
+                    if (old := txn.pop(key, db=rows)) is not None:
                         txn.delete(old[:_TURN], db=order)
-                    txn.put(octets_of_turn, key, db=order, append=True)
-                    octets += _cost(key, _TURN + len(value))
+                        entries -= 1
+                        octets -= _cost(key, len(old))
+                    if value is not None:
+                        turn += 1
+                        row = turn.to_bytes(_TURN) + value
+                        txn.put(key, row, db=rows)
+                        txn.put(row[:_TURN], key, db=order, append=True)
+                        entries += 1
+                        octets += _cost(key, len(row))
                 if octets > self._bound:
                     octets, entries = self._make_room(txn, octets, entries)
         except lmdb.Error as wrong:
@@ -264,8 +259,7 @@ class Cache:
         numbers = generations.numbers(self._home)
         if not numbers:
             raise NotOurs("no cache yet")
-        env = generations.open_to_write(self._home, numbers[-1], self._map, self._source)
-        self._env = env
+        env = self._env = generations.open_to_write(self._home, numbers[-1], self._map, self._source)
         self._rows, self._order = (env.open_db(name, create=False) for name in (_ENTRIES, _ORDER))
         self._stamp = generations.stamp(env)
         env.reader_check()
@@ -318,7 +312,6 @@ class CacheReader:
         """Open the cache in the data folder `folder` if there is one."""
         self._home = generations.home(folder)
         self._env: lmdb.Environment | None = None
-        self._number = 0
         self.refresh()
 
     def get(self, key: bytes) -> bytes | None:
@@ -339,15 +332,14 @@ class CacheReader:
     def refresh(self) -> None:
         """To be called once a second: open a cache that has appeared, or that was made in its place."""
         numbers = generations.numbers(self._home)
-        if self._env is not None and numbers and numbers[-1] == self._number:
+        if self._env is not None and numbers[-1:] == [generations.number_of(self._env)]:
             return
         self.close()
         if not numbers:
             return
         try:
-            env = self._env = generations.open_to_read(self._home, numbers[-1])
-            self._rows = env.open_db(_ENTRIES, create=False)
-            self._number = numbers[-1]
+            self._env = generations.open_to_read(self._home, numbers[-1])
+            self._rows = self._env.open_db(_ENTRIES, create=False)
         except (NotOurs, lmdb.Error, OSError):
             self.close()  # being made, or damaged: the writer sees to it
 

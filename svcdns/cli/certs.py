@@ -61,11 +61,7 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
     from svcdns.api.auth.authorization import ADMINS
 
     hosts = _hosts(host)
-    _refuse_to_overwrite(
-        [dir / f"{name}{end}" for name in ("ca", "server", "client") for end in _ENDS], force
-    )
-
-    with _one_line_each():
+    with _making(dir, ("ca", "server", "client"), force):
         from . import certificates
 
         ca = certificates.make_ca()
@@ -81,9 +77,7 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
 def server(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _Force = False) -> None:
     """Make a server certificate anew (with --force in the place of the old one), signed by the CA of DIR."""
     hosts = _hosts(host)
-    _refuse_to_overwrite([dir / f"server{end}" for end in _ENDS], force)
-
-    with _one_line_each():
+    with _making(dir, ("server",), force):
         from . import certificates
 
         _write(dir, "server", certificates.make_server(_ca(dir), hosts, days))
@@ -112,9 +106,7 @@ def client(
             f"--name: {name[:80]!r} can't be; allowed: 1 to 64 letters, digits and inner . _ @ -"
         )
     groups = group or []
-    _refuse_to_overwrite([dir / f"{name}{end}" for end in _ENDS], force)
-
-    with _one_line_each():
+    with _making(dir, (name,), force):
         from . import certificates
 
         _write(dir, name, certificates.make_client(_ca(dir), name, groups, days))
@@ -123,12 +115,16 @@ def client(
     )
 
 
-_ENDS = (".crt", ".key")
-
-
 @contextmanager
-def _one_line_each() -> Iterator[None]:
-    """Turn what goes wrong into Refused for what the machine doesn't have or allow, into ConfigError else."""
+def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[None]:
+    """Refuse to write over certificates and keys of these names, and put what goes wrong as one line.
+
+    Raises Refused for what the machine doesn't have or allow, ConfigError for all else.
+    """
+    files = (folder / f"{name}{end}" for name in names for end in (".crt", ".key"))
+    there = next((file for file in files if file.exists()), None)
+    if there is not None and not force:
+        raise ConfigError(f"{there}: is there already; --force writes over it")
     try:
         from .certificates import CertificateError
     except ImportError:
@@ -159,12 +155,6 @@ def _hosts(given: Sequence[str] | None) -> list[str]:
         if host not in hosts:
             hosts.append(host)
     return hosts
-
-
-def _refuse_to_overwrite(files: Sequence[Path], force: bool) -> None:
-    there = next((file for file in files if file.exists()), None)
-    if there is not None and not force:
-        raise ConfigError(f"{there}: is there already; --force writes over it")
 
 
 def _ca(folder: Path) -> Pair:

@@ -137,15 +137,7 @@ class Stats:
         slots[BATCH_COUNT] += 1
 
 
-RCODE_SLOT = {
-    codes.NOERROR: OK,
-    codes.FORMERR: FORMERR,
-    codes.SERVFAIL: SERVFAIL,
-    codes.NXDOMAIN: NXDOMAIN,
-    codes.NOTIMP: NOTIMP,
-    codes.REFUSED: REFUSED,
-    codes.BADVERS: BADVERS,
-}
+RCODE_SLOT = {getattr(codes, name): at for at, name in enumerate(RCODES) if hasattr(codes, name)}
 """What an rcode adds to a slot's index; those that are missing here add OTHER_RCODE."""
 
 

@@ -15,7 +15,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -142,22 +142,18 @@ class Transfers:
     @contextmanager
     def _turn(self) -> Iterator[bool]:
         """Hold one of the lock files, if one is free."""
-        held = None
-        for number in range(AT_ONCE):
-            path = self._folder / f"transfer-{number}.lock"
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-            else:
-                held = handle
-                break
-        try:
-            yield held is not None
-        finally:
-            if held is not None:
-                os.close(held)
+        with ExitStack() as opened:
+            for number in range(AT_ONCE):
+                path = self._folder / f"transfer-{number}.lock"
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+                opened.callback(os.close, handle)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield True
+                return
+            yield False
 
     def _count(self, question: Question, rcode: int, kind: int = stats.NO_ZONE) -> None:
         self._counters.slots[stats.slot(kind, stats.TCP, question.rrtype, rcode)] += 1

@@ -11,13 +11,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 
 from svcdns.cache.entry import CacheEntry
 from svcdns.dns.draft import Draft, Name
 from svcdns.dns.reply import unresolved, write
+from svcdns.dns.truncation import first_rrs
 from svcdns.wire import codes, edns, header
 from svcdns.wire.key import key_of_wire
 from svcdns.wire.name import read_name
@@ -42,9 +41,9 @@ def reply_after_chain(frame: Frame, draft: Draft, query: Query, entry: CacheEntr
     found = entry.records(time)
     opt = frame.opt(rcode, b"" if why is None else edns.error(why))
     limit = frame.limit - len(opt)
-    chain = _with_room(draft.chain, limit - frame.end)
+    chain = first_rrs(draft.chain, limit - frame.end)
     end = frame.end + sum(map(len, chain))
-    wire, at = _upstreams_message(query.name, found.body), header.OCTETS + len(query.name) + 4
+    wire, at = _upstreams_message(query.name, found.body)
     missing = len(chain) < len(draft.chain)
     sections = _Sections(wire, at, draft.outside, end, 0 if missing else limit)
     answers = sections.take(found.answers, found.ttl)
@@ -80,20 +79,18 @@ def cname_targets(entry: CacheEntry, name: bytes) -> list[tuple[bytes, int]]:
     if not entry.has_cname:
         return []
     found = entry.records(0)
-    wire = _upstreams_message(name, found.body)
-    _, aliases = answer_rrs(wire, header.OCTETS + len(name) + 4, found.answers, {})
+    wire, at = _upstreams_message(name, found.body)
+    _, aliases = answer_rrs(wire, at, found.answers, {})
     return follow(name, aliases)[0]
 
 
-def _with_room(rrs: list[bytes], room: int) -> list[bytes]:
-    """Return the RRs from the first on that have room."""
-    ends = list(accumulate(map(len, rrs)))
-    return rrs[: bisect_right(ends, room)]
+def _upstreams_message(name: bytes, body: bytes) -> tuple[bytes, int]:
+    """Return a message in which the pointers of a body are right, and where that begins.
 
-
-def _upstreams_message(name: bytes, body: bytes) -> bytes:
-    """Return a message in which the pointers of a body are right; nothing points to what is 0 here."""
-    return b"".join((bytes(header.OCTETS), name, bytes(4), body))
+    Nothing points to what is 0 here.
+    """
+    before = bytes(header.OCTETS) + name + bytes(header.TYPE_CLASS.size)
+    return before + body, len(before)
 
 
 class _Sections:

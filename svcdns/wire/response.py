@@ -136,7 +136,7 @@ def _read(wire: bytes, query: Query, ident: int | None) -> Response:
 
     # 4. TTLs that are none become 0, in place: no offset moves.
     if not_ttls:
-        wire = _without_ttls(wire, not_ttls)
+        wire = bytes(header.with_ttl(wire, not_ttls, 0))
 
     # 5. The OPT is taken out.  As the last RR it is cut off; elsewhere, offsets behind it would be wrong.
     rcode = flags & header.RCODE
@@ -321,14 +321,6 @@ def _check_rdata(
         at = check_name(wire, at, known, places)
     if at + behind != end:
         raise Garbage("names that don't fill their RDATA")
-
-
-def _without_ttls(wire: bytes, offsets: list[int]) -> bytes:
-    """Return the message with these TTLs set to 0."""
-    changed = bytearray(wire)
-    for at in offsets:
-        changed[at : at + 4] = bytes(4)
-    return bytes(changed)
 
 
 def _ede(wire: bytes, at: int, end: int) -> int | None:
