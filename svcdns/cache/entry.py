@@ -65,21 +65,6 @@ _ADDRESS_OCTETS = {codes.A: header.POINTED_RR + 4, codes.AAAA: header.POINTED_RR
 """Of a whole RR whose owner is a pointer."""
 
 
-class Records(NamedTuple):
-    """What a stored reply says, for a message of another shape than the upstream's."""
-
-    answers: int
-    """RRs of the answer section."""
-    authority: int
-    """RRs of the authority section behind it, 0 for one that nobody needs."""
-    ttl: bytes
-    """Of each of them at this time; those in `body` are void."""
-    truncated: bool
-    """Whether it came incomplete."""
-    body: bytes
-    """What stood behind the upstream's question, as it came, addresses rotated."""
-
-
 class CacheEntry(NamedTuple):
     """A stored reply whose header has been read."""
 
@@ -153,20 +138,24 @@ class CacheEntry(NamedTuple):
         sections = self._sections(now, frame.limit - frame.end - len(opt), frame.tcp)
         return message(frame, self.rcode & header.RCODE, sections, opt)
 
-    def records(self, now: int) -> Records:
-        """Return the records of a stored reply that is no failure."""
+    @property
+    def needed_authority(self) -> int:
+        """RRs of the authority section, 0 for one that nobody needs."""
+        return 0 if self.flags & _SPARE_AUTHORITY else self.authority
+
+    def body(self) -> bytes:
+        """Return what stood behind the upstream's question, addresses rotated; its TTLs are void."""
         body = self.stored[self._body_at :]
         if self.stride:
             body = bytes(_rotated(body, self.rotated_at, self.rotated_octets, self.stride))
-        if (ttl := self._new_ttl(now)) is not None:
-            octets = ttl.to_bytes(4)
-        elif self.answers + self.authority:
-            at = _ttl_offsets(self.stored, 1)[0]
-            octets = body[at : at + 4]
-        else:
-            octets = bytes(4)
-        authority = 0 if self.flags & _SPARE_AUTHORITY else self.authority
-        return Records(self.answers, authority, octets, self.is_truncated, body)
+        return body
+
+    def ttl(self, now: int) -> int:
+        """Return the TTL in seconds that all RRs have at this time; 0 where there are none."""
+        if (ttl := self._new_ttl(now)) is not None or not self._count:
+            return ttl or 0
+        at = self._body_at + _ttl_offsets(self.stored, 1)[0]
+        return int.from_bytes(self.stored[at : at + 4])
 
     def stale(self, now: int) -> bytes | None:
         """Return the stored form of an answer that has run out and stands in for a while (RFC 8767).

@@ -62,7 +62,7 @@ class Responder:
 
         # The CNAMEs up to that name, then what our zones say about it.
         ours_first = draft.authoritative and bool(draft.chain)
-        ttl = resolution.entry.records(now()).ttl
+        ttl = resolution.entry.ttl(now())
         append_cnames(draft, draft.outside, resolution.departure, ttl, frame.end)
         draft.outside = None
         with self._bailiwick.view() as view:

@@ -187,10 +187,8 @@ class _Connection:
         """Give a message to the query that it replies to."""
         ident = int.from_bytes(wire[:2])
         pending = self._pending.get(ident)
-        if pending is None:
+        if pending is None or pending.future.done():
             return  # most often one that came too late
-        if pending.future.done():
-            return
         if pending.edns and (refused := edns_refusal(wire, pending.query, ident)):
             self.replies += 1
             pending.future.set_exception(refused)
