@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from itertools import pairwise
+from itertools import groupby, pairwise
 from random import random
 from struct import Struct
 from typing import NamedTuple
@@ -326,20 +326,19 @@ def _addresses(body: bytes, ends: list[int]) -> tuple[int, int, int]:
 
     Returns where it begins, its octets, and the octets of one RR; zeros where there are no two.
     """
-    first = rrs = 0
-    for number, (start, end) in enumerate(pairwise(ends)):
+
+    def owner_of_address(rr: tuple[int, int]) -> bytes:
+        """Return the owner and the type of an address, b"" for another RR."""
+        start, end = rr
         owner_and_type = body[start : start + 4]
         is_address = end - start == _ADDRESS_OCTETS.get(int.from_bytes(owner_and_type[2:]))
-        if is_address and rrs and owner_and_type == body[ends[first] : ends[first] + 4]:
-            rrs += 1
-        elif rrs > 1:
-            break
-        else:
-            first, rrs = number, int(is_address)
-    if rrs < 2:
-        return 0, 0, 0
-    stride = ends[first + 1] - ends[first]
-    return ends[first], rrs * stride, stride
+        return owner_and_type if is_address else b""
+
+    for is_address, run in groupby(pairwise(ends), owner_of_address):
+        (start, end), *others = run
+        if is_address and others:
+            return start, others[-1][1] - start, end - start
+    return 0, 0, 0
 
 
 def _ttl_offsets(stored: bytes, count: int) -> tuple[int, ...]:

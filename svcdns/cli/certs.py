@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,9 +62,7 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
     from svcdns.api.auth.authorization import ADMINS
 
     hosts = _hosts(host)
-    with _making(dir, ("ca", "server", "client"), force):
-        from . import certificates
-
+    with _making(dir, ("ca", "server", "client"), force) as certificates:
         ca = certificates.make_ca()
         _write(dir, "ca", ca)
         _write(dir, "server", certificates.make_server(ca, hosts, days))
@@ -77,9 +76,7 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
 def server(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _Force = False) -> None:
     """Make a server certificate anew (with --force in the place of the old one), signed by the CA of DIR."""
     hosts = _hosts(host)
-    with _making(dir, ("server",), force):
-        from . import certificates
-
+    with _making(dir, ("server",), force) as certificates:
         _write(dir, "server", certificates.make_server(_ca(dir), hosts, days))
     typer.echo(f"{dir}: server certificate for {', '.join(hosts)}")
 
@@ -106,9 +103,7 @@ def client(
             f"--name: {name[:80]!r} can't be; allowed: 1 to 64 letters, digits and inner . _ @ -"
         )
     groups = group or []
-    with _making(dir, (name,), force):
-        from . import certificates
-
+    with _making(dir, (name,), force) as certificates:
         _write(dir, name, certificates.make_client(_ca(dir), name, groups, days))
     typer.echo(
         f"{dir / name}.crt: client certificate for {name}{' (' + ', '.join(groups) + ')' if groups else ''}"
@@ -116,8 +111,8 @@ def client(
 
 
 @contextmanager
-def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[None]:
-    """Refuse to write over certificates and keys of these names, and put what goes wrong as one line.
+def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[ModuleType]:
+    """Give what makes certificates, if those of these names may be written; mistakes become one line.
 
     Raises Refused for what the machine doesn't have or allow, ConfigError for all else.
     """
@@ -126,12 +121,12 @@ def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[None]:
     if there is not None and not force:
         raise ConfigError(f"{there}: is there already; --force writes over it")
     try:
-        from .certificates import CertificateError
+        from . import certificates
     except ImportError:
         raise Refused("certificates need the package cryptography: pip install 'svcdns[tls]'") from None
     try:
-        yield
-    except CertificateError as wrong:
+        yield certificates
+    except certificates.CertificateError as wrong:
         raise ConfigError(str(wrong)) from None
     except OSError as failed:
         raise Refused(f"{failed.filename}: {(failed.strerror or str(failed)).lower()}") from None
