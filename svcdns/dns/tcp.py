@@ -132,7 +132,6 @@ class Connection(asyncio.Protocol):
         self._half_closed = False
         self._scheduled = False
         self._reading = True
-        self._gone = False
 
     @property
     def is_transferring(self) -> bool:
@@ -153,7 +152,6 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
-        self._gone = True
         self._timer.cancel()
         self._buffer.clear()
         if self._transfer is not None:
@@ -211,7 +209,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Answer at most _BATCH questions, then give others a turn."""
         self._scheduled = False
-        if self._gone or self._transport.is_closing():
+        if self._transport.is_closing():
             return
         if not self._blocked() and self._next_size() is not None:
             self._answer()
@@ -259,7 +257,7 @@ class Connection(asyncio.Protocol):
 
         def on_reply(reply: bytes | None) -> None:
             self._outside -= 1
-            if self._gone or self._transport.is_closing():
+            if self._transport.is_closing():
                 return
             self.send(reply or self._listener.not_forwarded(packet))
             self._touch()

@@ -36,7 +36,6 @@ from .view import STATS_ZONE, View, ZoneTable
 AT_ONCE = 2
 STALL_SECONDS = 5.0
 _FILE_MODE = 0o600
-_HALF = 1 << 31
 _NO_QUERY = header.QR | header.OPCODE
 _MARKS = tuple(header.TYPE_CLASS.pack(rrtype, codes.IN) for rrtype in (codes.AXFR, codes.IXFR))
 
@@ -161,4 +160,4 @@ class Transfers:
 
 def is_newer(ours: int, theirs: int) -> bool:
     """Say whether our serial comes after theirs (RFC 1982 section 3.2)."""
-    return ours != theirs and (ours - theirs) % (1 << 32) < _HALF
+    return 0 < (ours - theirs) % (1 << 32) < 1 << 31

@@ -47,6 +47,8 @@ class Health:
     ) -> None:
         """`zone` is the key of what it is asked for; `came_back` is called when it answers again."""
         self.upstream = upstream
+        self.name = upstream.name
+        """As it is written in the configuration."""
         self.zone = zone
         self.address = address
         """Without a scope; "" where the system resolves a name."""
@@ -73,11 +75,6 @@ class Health:
         self._local_logged_at = -LOCAL_SECONDS
         self._closed = False
         self._probing: asyncio.Task[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """As it is written in the configuration."""
-        return self.upstream.name
 
     def __str__(self) -> str:
         """Return its name and the zone that it is for, if not for all names."""

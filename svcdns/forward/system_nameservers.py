@@ -23,6 +23,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from svcdns.config.own_address import own_listener
+from svcdns.config.readers import few
 from svcdns.config.sections import Endpoint
 from svcdns.config.upstream_spec import parse as parse_upstream
 from svcdns.system.log_on_change import LogOnChange
@@ -35,7 +36,6 @@ MOST = 16
 MAX_OCTETS = 1 << 18
 DNS_PORT = 53
 _THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what a packet to these addresses reaches
-_SHOWN = 3
 _REMEDY = "questions would go round in a loop; list the real nameservers in [forward] upstreams"
 UNTIL = "no name that is to be asked for there is answered until it lists a nameserver"
 """How the line about a file ends that gives none."""
@@ -113,9 +113,9 @@ def _listed(octets: bytes, own: Sequence[Endpoint], port: int) -> Listed:
 
 def _nothing_in(ours: list[str], wrong: list[str]) -> str:
     if ours:
-        return f"lists no server but this one ({_few(ours)}): {_REMEDY}"
+        return f"lists no server but this one ({few(ours)}): {_REMEDY}"
     if wrong:
-        return f"lists no nameserver: {_few(wrong)} is no address that can be asked"
+        return f"lists no nameserver: {few(wrong)} is no address that can be asked"
     return "lists no nameserver"
 
 
@@ -123,9 +123,9 @@ def _left_out(ours: list[str], wrong: list[str], more: Sequence[str]) -> str:
     """Return what of the file is not used and why, "" if all is."""
     texts = []
     if ours:
-        texts.append(f"{_few(ours)} is this server itself and left out: {_REMEDY}")
+        texts.append(f"{few(ours)} is this server itself and left out: {_REMEDY}")
     if wrong:
-        texts.append(f"{_few(wrong)} is no address that can be asked and left out")
+        texts.append(f"{few(wrong)} is no address that can be asked and left out")
     if more:
         texts.append(f"lists more than {MOST} nameservers; {len(more)} are left out")
     return "; ".join(texts)
@@ -176,8 +176,3 @@ class ResolvConf:
 def _open(path: str, flags: int) -> int:
     """Open a file that may have become a pipe meanwhile, which would hold us up."""
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _few(items: Sequence[str]) -> str:
-    text = ", ".join(items[:_SHOWN])
-    return text if len(items) <= _SHOWN else f"{text} and {len(items) - _SHOWN} more"
