@@ -13,7 +13,9 @@ anything is left out, so what is sent of a set is a random part of it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate, groupby
 from random import random
 
 from svcdns.names.packed import Section
@@ -40,7 +42,7 @@ def fit(draft: Draft, at: int, room: int) -> Sections:
     room -= len(sections.answers)
     if sections.truncated:
         return sections
-    authority = _whole_rrs(draft.authority, room)
+    authority = first_rrs(draft.authority, room)
     sections.authority, sections.authority_count = b"".join(authority), len(authority)
     if len(authority) < len(draft.authority):
         sections.truncated = True
@@ -54,7 +56,7 @@ def fit(draft: Draft, at: int, room: int) -> Sections:
 
 
 def _answers(draft: Draft, sections: Sections, room: int) -> None:
-    chain = _whole_rrs(draft.chain, room)
+    chain = first_rrs(draft.chain, room)
     sections.answers, sections.answer_count = b"".join(chain), len(chain)
     if len(chain) < len(draft.chain):
         sections.truncated = True
@@ -67,15 +69,9 @@ def _answers(draft: Draft, sections: Sections, room: int) -> None:
         sections.truncated = count < draft.section.count
 
 
-def _whole_rrs(rrs: list[bytes], room: int) -> list[bytes]:
+def first_rrs(rrs: list[bytes], room: int) -> list[bytes]:
     """Return the RRs from the first on that have room."""
-    taken = []
-    for rr in rrs:
-        room -= len(rr)
-        if room < 0:
-            break
-        taken.append(rr)
-    return taken
+    return rrs[: bisect_right(list(accumulate(map(len, rrs))), room)]
 
 
 def rotated(section: Section, room: int) -> tuple[int, bytes]:
@@ -155,16 +151,8 @@ def _additionals(draft: Draft, sections: Sections, at: int, room: int) -> None:
 
 def _rrsets(additionals: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
     """Group additional RRs that follow each other and have one owner and one type."""
-    owner, tails = b"", list[bytes]()
-    for name, tail in full_owner_rrs(additionals):
-        if tails and name == owner and tail[:2] == tails[0][:2]:
-            tails.append(tail)
-        else:
-            if tails:
-                yield owner, tails
-            owner, tails = name, [tail]
-    if tails:
-        yield owner, tails
+    for (owner, _), rrs in groupby(full_owner_rrs(additionals), key=lambda rr: (rr[0], rr[1][:2])):
+        yield owner, [tail for _, tail in rrs]
 
 
 def _names(rrs: bytes, at: int) -> dict[bytes, int]:

@@ -15,7 +15,6 @@ from svcdns.dns import stats
 from svcdns.dns.answer import above_ours
 from svcdns.dns.draft import go_on
 from svcdns.dns.reply import unresolved, write
-from svcdns.dns.view import View
 from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_wire
 
@@ -63,11 +62,12 @@ class Responder:
 
         # The CNAMEs up to that name, then what our zones say about it.
         ours_first = draft.authoritative and bool(draft.chain)
-        ttl = resolution.entry.records(now()).ttl
+        ttl = resolution.entry.ttl(now())
         append_cnames(draft, draft.outside, resolution.departure, ttl, frame.end)
         draft.outside = None
         with self._bailiwick.view() as view:
-            if view is not None and (question.may_ask_names or _is_not_ours(view, target)):
+            is_ours = view is not None and view.table.place(key_of_wire(target)).zone is not None
+            if view is not None and (question.may_ask_names or not is_ours):
                 go_on(view, draft, target, frame.end, rrtype)
         draft.authoritative = ours_first  # AA speaks of the first owner name (RFC 1035 section 4.1.1)
 
@@ -93,8 +93,3 @@ class Responder:
         slot = stats.RCODE_SLOT.get(rcode, stats.OTHER_RCODE)
         self._clients.count_reply(question, stats.NODATA if is_nodata and rcode == codes.NOERROR else slot)
         self._clients.send(question, reply)
-
-
-def _is_not_ours(view: View, name: bytes) -> bool:
-    """Say whether a name on the wire is in none of our zones."""
-    return view.table.place(key_of_wire(name)).zone is None
