@@ -214,5 +214,6 @@ def test_the_commit_is_on_disk_before_the_client_is_told(
             raise
         pytest.skip(str(refused))
     for written in order_of_writes(tmp_path / "trace", WRITES_BEFORE_KILL):
-        # pages, flushed; then the meta page that makes them count, flushed; only then the answer
-        assert re.fullmatch("(pages )+flush meta answer", written), written
+        # pages, flushed; then the meta page that makes them count, flushed; only then the answer.  On a slow
+        # machine the writer may commit something of its own in between: whole as well.
+        assert re.fullmatch("((pages )+flush meta )+answer", written), written
