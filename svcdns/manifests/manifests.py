@@ -16,6 +16,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,13 +198,10 @@ async def apply_manifests(registry: Registry, manifests: Sequence[Manifest]) -> 
 
 def _batches(manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
     """Yield manifests that may be written together: kinds in order, those that ask for an address first."""
-    for kind in _ORDER:
-        of_kind = [manifest for manifest in manifests if manifest.kind is kind]
-        asking = [manifest for manifest in of_kind if _asks_for_allocation(manifest)]
-        taking = [manifest for manifest in of_kind if not _asks_for_allocation(manifest)]
-        for group in (asking, taking):
-            for at in range(0, len(group), _AT_ONCE):
-                yield group[at : at + _AT_ONCE]
+    for kind, asking in product(_ORDER, (True, False)):
+        group = [one for one in manifests if one.kind is kind and _asks_for_allocation(one) is asking]
+        for at in range(0, len(group), _AT_ONCE):
+            yield group[at : at + _AT_ONCE]
 
 
 def _asks_for_allocation(manifest: Manifest) -> bool:
@@ -260,10 +258,8 @@ def overlay(old: Object, body: Object) -> Object:
     if whole:
         patch["spec"] = {**spec, **whole}
     if "conditions" in status:
-        known = {
-            condition.get("type"): condition
-            for condition in (old.get("status") or {}).get("conditions") or []
-        }
+        stored = (old.get("status") or {}).get("conditions") or []
+        known = {condition.get("type"): condition for condition in stored}
         for condition in status["conditions"]:
             word = condition.get("type")
             known[word] = {**known.get(word, {}), **condition}

@@ -74,13 +74,14 @@ def _as_view(service: Object) -> Object:
 def _events(
     store: Store, namespace: str, service: str, change: _Change, selection: Selection
 ) -> Iterator[Event]:
-    view = _view(store, namespace, service)
     before = change.before
     if change.deleted is not None:
         if before:
             yield _event("DELETED", reading.endpoints_of(change.deleted, []), change.revision)
         before = False
-    if view is None:
+    try:
+        view: Object = decode(reading.get(store, ENDPOINTS, namespace, service))
+    except StatusError:
         return  # deleted meanwhile: the next entries say so
     now = selection.matches(view)
     if before is None:
@@ -89,14 +90,6 @@ def _events(
         yield _event("MODIFIED" if before else "ADDED", view, change.revision)
     elif before:
         yield _event("DELETED", view, change.revision)
-
-
-def _view(store: Store, namespace: str, service: str) -> Object | None:
-    try:
-        view: Object = decode(reading.get(store, ENDPOINTS, namespace, service))
-    except StatusError:
-        return None
-    return view
 
 
 def _event(type_: str, view: Object, revision: int) -> Event:

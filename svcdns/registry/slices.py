@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 import lmdb
@@ -178,6 +179,9 @@ class SliceEditor:
                 self.write.remove(ENDPOINTSLICE, before)
                 slice_changed(self.write, before, None)
 
+    def _exists(self, name: str) -> bool:
+        return self.write.load(ENDPOINTSLICE, self.namespace, name) is not None
+
     def _load(self, name: str) -> Object:
         if name not in self._now:
             before = self.write.load(ENDPOINTSLICE, self.namespace, name)
@@ -221,12 +225,8 @@ class SliceEditor:
 
     def _make(self, family: str, ports: list[Object], group: str) -> str:
         uid = self.service["metadata"]["uid"]
-        ordinal = 0
-        while True:
-            name = f"{self.name}-{rules.digest(uid, group, str(ordinal))[:5]}"
-            if name not in self._now and self.write.load(ENDPOINTSLICE, self.namespace, name) is None:
-                break
-            ordinal += 1
+        names = (f"{self.name}-{rules.digest(uid, group, str(ordinal))[:5]}" for ordinal in count())
+        name = next(name for name in names if name not in self._now and not self._exists(name))
         made = rules.new_slice(self.service, name, family, ports)
         made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{self.write.now}"))
         made["metadata"]["creationTimestamp"] = self.write.now

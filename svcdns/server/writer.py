@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -183,16 +184,16 @@ async def _on_hangup(refresh: Callable[[], Coroutine[Any, Any, None]]) -> AsyncI
             task.cancel()
 
 
+@dataclass(slots=True)
 class ReaderWatch:
     """Clears the store's reader table of the dead, and ends workers that hold an old state."""
 
-    def __init__(self, store: Store, counters: Counters) -> None:
-        """`counters` says which pids are workers and when one has died."""
-        self.readers = Readers()
-        self._store = store
-        self._counters = counters
-        self._checked = 0.0
-        self._restarts = 0
+    _store: Store
+    _counters: Counters
+    """Say which pids are workers and when one has died."""
+    readers: Readers = field(default_factory=Readers)
+    _checked: float = 0.0
+    _restarts: int = 0
 
     async def run(self) -> None:
         """Check once a second until cancelled."""
