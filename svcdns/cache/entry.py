@@ -99,11 +99,6 @@ class CacheEntry(NamedTuple):
         return None if self.info_code == _NO_EDE else self.info_code
 
     @property
-    def is_nodata(self) -> bool:
-        """Whether it is NOERROR without an RR of the type asked for."""
-        return bool(self.flags & _NODATA)
-
-    @property
     def is_truncated(self) -> bool:
         """Whether it is a part of what there was to say, as the upstream did not answer over TCP."""
         return bool(self.flags & _TRUNCATED)
@@ -117,10 +112,6 @@ class CacheEntry(NamedTuple):
     def failure_text(self) -> str:
         """The text of a failure's EDE; empty for anything else."""
         return self.stored[_OCTETS:].decode() if self.flags & _FAILURE else ""
-
-    def is_fresh(self, now: int) -> bool:
-        """Say whether it may still be given as it is."""
-        return now < self.fresh_until
 
     def reply(self, now: int, frame: Frame) -> bytes:
         """Return the reply to any client, as much of it as fits.

@@ -121,7 +121,7 @@ def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[ModuleT
     if there is not None and not force:
         raise ConfigError(f"{there}: is there already; --force writes over it")
     try:
-        from . import certificates
+        import svcdns.cli.certificates as certificates
     except ImportError:
         raise Refused("certificates need the package cryptography: pip install 'svcdns[tls]'") from None
     try:

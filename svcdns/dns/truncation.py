@@ -76,33 +76,30 @@ def first_rrs(rrs: list[bytes], room: int) -> list[bytes]:
 
 def rotated(section: Section, room: int) -> tuple[int, bytes]:
     """Return how many RRs of a set have room, and these, from a random one on."""
-    count, answers = section.count, section.answers
-    if count == 1:
-        return (1, answers) if len(answers) <= room else (0, b"")
-    first = int(random() * count)
-    if section.stride:
-        start = first * section.stride
-        taken = min(count, room // section.stride)
+    answers = section.answers
+    first = int(random() * section.count)
+    start = first * section.stride if section.stride else section.offsets[first]
+    if len(answers) <= room:
+        taken, octets = section.count, len(answers)
+    elif section.stride:
+        taken = room // section.stride
+        octets = taken * section.stride
     else:
-        start = section.offsets[first]
-        taken = count if len(answers) <= room else _taken(section, first, room)
-        if taken < count:
-            end = section.offsets[(first + taken) % count]
-            octets = answers[start:end] if start <= end else answers[start:] + answers[:end]
-            return taken, octets if taken else b""
-    turned = answers[start:] + answers[:start]
-    return taken, turned[: taken * section.stride] if section.stride else turned
+        taken, octets = _taken(section, first, room)
+    return taken, (answers[start:] + answers[:start])[:octets]
 
 
-def _taken(section: Section, first: int, room: int) -> int:
-    """Count the RRs that have room in a set whose RRs differ in size."""
+def _taken(section: Section, first: int, room: int) -> tuple[int, int]:
+    """Return how many RRs of different sizes have room, from one of them on, and their octets."""
     offsets = [*section.offsets, len(section.answers)]
+    octets = 0
     for taken in range(section.count):
         index = (first + taken) % section.count
-        room -= offsets[index + 1] - offsets[index]
-        if room < 0:
-            return taken
-    return section.count
+        size = offsets[index + 1] - offsets[index]
+        if octets + size > room:
+            break
+        octets += size
+    return taken, octets
 
 
 def short_owner_rrs(octets: bytes) -> Iterator[bytes]:

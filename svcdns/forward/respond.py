@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from svcdns.cache.entry import is_nodata
 from svcdns.cache.store import now
 from svcdns.dns import stats
 from svcdns.dns.answer import above_ours
@@ -52,7 +53,7 @@ class Responder:
             self._send(question, above_ours(reply, question.table, question.query.key))
         else:
             reply = above_ours(entry.reply(now(), frame), question.table, question.query.key)
-            self._send(question, reply, is_nodata=entry.is_nodata)
+            self._send(question, reply, is_nodata=is_nodata(entry.stored))
 
     def _go_on(self, question: ForwardedQuestion, resolution: Resolution) -> None:
         """Go on at the name to which upstreams' CNAMEs have led out of bailiwick."""

@@ -201,7 +201,7 @@ class SingleFlight:
             return self._keep(query, self._stale(query) or entry.failure(failed.ede, now(), str(failed)))
         time = now()
         resolution = self._resolution(query, entry.pack(response, time, self._config))
-        if resolution.entry.is_fresh(time) and not resolution.departure:
+        if entry.is_fresh(resolution.entry.stored, time) and not resolution.departure:
             self._cache.put(_key(query), resolution.entry.stored)
         elif response.rcode in (codes.NOERROR, codes.NXDOMAIN):
             self._cache.remove(_key(query))
