@@ -60,13 +60,13 @@ class Reviews:
             refused.headers["Allow"] = ", ".join(METHODS)
             return refused
         options = parameters.write_options(request.query)
-        given = await bodies.read_object(request)
+        given, repeated = await bodies.read_object(request, options.field_validation)
         review, warnings = schema.structure(kind, given, options.field_validation, fill_kind=True)
         if causes := list(schema.missing(kind, review)):
             raise invalid(kind.name, "", causes, kind.group)
         user = self._authority.user(request)
         octets = msgspec.json.encode({"metadata": {}, **review, "status": self._status(user, kind, review)})
-        return responses.json_answer(request, octets, status=201, warnings=warnings)
+        return responses.json_answer(request, octets, status=201, warnings=(*repeated, *warnings))
 
     def _status(self, user: User, kind: Kind, review: Object) -> Object:
         if kind is SELF:

@@ -77,26 +77,26 @@ class Resources:
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = _agreed(target, await bodies.read_object(request))
-        write = self._registry.create(target.kind, target.namespace, body, options)
-        return await self._written(request, target, write)
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        write = self._registry.create(target.kind, target.namespace, _agreed(target, given), options)
+        return await self._written(request, target, write, warnings)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = _agreed(target, await bodies.read_object(request))
+        given, warnings = await bodies.read_object(request, options.field_validation)
         at = (target.kind, target.namespace, target.name)
-        write = self._registry.replace(*at, body, options, target.subresource)
-        return await self._written(request, target, write)
+        write = self._registry.replace(*at, _agreed(target, given), options, target.subresource)
+        return await self._written(request, target, write, warnings)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        patch = await bodies.read_patch(request)
+        patch, warnings = await bodies.read_patch(request, options.field_validation)
         parameters.check_patch(request.query, patch.type)
         if patch.type == "apply":
             patch = Patch(patch.type, _agreed(target, patch.document))
         at = (target.kind, target.namespace, target.name)
         write = self._registry.patch(*at, patch, options, target.subresource)
-        return await self._written(request, target, write)
+        return await self._written(request, target, write, warnings)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
@@ -116,13 +116,18 @@ class Resources:
         return responses.list_answer(request, target.kind, page, self._clock)
 
     async def _written(
-        self, request: web.Request, target: Target, write: Coroutine[Any, Any, Written]
+        self,
+        request: web.Request,
+        target: Target,
+        write: Coroutine[Any, Any, Written],
+        warnings: tuple[str, ...] = (),
     ) -> web.Response:
-        """Answer with the object that a write comes to."""
+        """Answer with the object that a write comes to; `warnings` are about the body."""
         written = await self._finish(write)
         status = 201 if written.created else 200
+        told = (*warnings, *written.warnings)
         return responses.object_answer(
-            request, target.kind, written.object, self._clock, status=status, warnings=written.warnings
+            request, target.kind, written.object, self._clock, status=status, warnings=told
         )
 
     async def _finish(self, write: Coroutine[Any, Any, _T]) -> _T:

@@ -18,6 +18,7 @@ import msgspec
 
 from svcdns.names.packed import LAYOUT
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
+from svcdns.store import counts
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
@@ -30,23 +31,30 @@ from .transaction import WriteTransaction, collection_prefix, decode, scan
 logger = logging.getLogger(__name__)
 
 CHUNK = 500
-_LAYOUT, _MADE_BY = b"layout", b"made by"
+MADE_BY = b"made by"
 
 
 class NewerLayout(Exception):
     """The data were written by a newer svcdns whose format this one can't read."""
 
 
+def refuse_newer(store: Store) -> bytes | None:
+    """Raise NewerLayout for data that this svcdns can't read; return the row that names the layout."""
+    with store.read() as txn:
+        stored = txn.get(counts.LAYOUT, db=store.tables.meta)
+    if stored is not None and int.from_bytes(stored) > LAYOUT:
+        raise NewerLayout(
+            f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
+            "start the newer svcdns, or name another data folder"
+        )
+    return None if stored is None else bytes(stored)
+
+
 def check_layout(store: Store) -> None:
     """Refuse data of a newer layout; store ours.  Raises NewerLayout."""
-    with store.env.begin(write=True) as txn:
-        stored = txn.get(_LAYOUT, db=store.tables.meta)
-        if stored is not None and int.from_bytes(stored) > LAYOUT:
-            raise NewerLayout(
-                f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
-                "start the newer svcdns, or name another data folder"
-            )
-        txn.put(_LAYOUT, LAYOUT.to_bytes(4), db=store.tables.meta)
+    if refuse_newer(store) != counts.layout_row(LAYOUT):
+        with store.write() as txn:
+            txn.put(counts.LAYOUT, counts.layout_row(LAYOUT), db=store.tables.meta)
 
 
 def bring_up_to_date(store: Store, settings: Settings) -> None:
@@ -54,7 +62,7 @@ def bring_up_to_date(store: Store, settings: Settings) -> None:
     made_by = b"%d %d " % (LAYOUT, RULES) + settings.fingerprint()
     with store.read() as txn:
         current = read_serving(txn, store.tables)
-        if current is not None and txn.get(_MADE_BY, db=store.tables.meta) == made_by:
+        if current is not None and txn.get(MADE_BY, db=store.tables.meta) == made_by:
             return
     target = "b" if current is not None and current.table == "a" else "a"
     began = time.monotonic()
@@ -66,12 +74,19 @@ def bring_up_to_date(store: Store, settings: Settings) -> None:
         logger.info("answers made anew for changed settings: %d objects in %.1f s", touched_objects, seconds)
 
 
+def have_made_anew(store: Store, txn: lmdb.Transaction) -> None:
+    """Have the next start make all answers anew; until then those that are there answer."""
+    txn.delete(MADE_BY, db=store.tables.meta)
+
+
 def set_loaded(store: Store) -> None:
     """Store that manifests and zone files are in: from now on unknown names are NXDOMAIN."""
-    with store.env.begin(write=True) as txn:
+    with store.read() as txn:
         serving = read_serving(txn, store.tables)
-        if serving is not None and not serving.loaded:
-            write_serving(txn, store.tables, msgspec.structs.replace(serving, loaded=True))
+    if serving is None or serving.loaded:
+        return  # nothing is written at a usual start, which a full disk must not hold up
+    with store.write() as txn:
+        write_serving(txn, store.tables, msgspec.structs.replace(serving, loaded=True))
 
 
 def _table(store: Store, letter: str) -> lmdb._Database:
@@ -87,8 +102,8 @@ def current_table(store: Store, txn: lmdb.Transaction) -> lmdb._Database:
 def _clear(store: Store, letter: str) -> None:
     """Empty the facts and the table to fill; nothing may be taken for made until the switch."""
     tables = store.tables
-    with store.env.begin(write=True) as txn:
-        txn.delete(_MADE_BY, db=tables.meta)
+    with store.write() as txn:
+        txn.delete(MADE_BY, db=tables.meta)
         for table in (tables.endpoints, tables.addresses, tables.pod_ips, _table(store, letter)):
             txn.drop(table, delete=False)
 
@@ -98,7 +113,7 @@ def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
     for kind in (NAMESPACE, SERVICE, POD):
         keys = [b""]
         while keys:
-            with store.env.begin(write=True) as txn:
+            with store.write() as txn:
                 write = WriteTransaction(txn, store.tables, settings, "")
                 after, table = keys[-1], store.tables.objects
                 objects = dict(islice(scan(txn, table, collection_prefix(kind), after), CHUNK))
@@ -115,13 +130,13 @@ def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
 def _switch(store: Store, settings: Settings, letter: str, current: Serving | None, made_by: bytes) -> None:
     """Make the filled table the one that answers, in one small transaction."""
     tables = store.tables
-    with store.env.begin(write=True) as txn:
+    with store.write() as txn:
         answers = AnswerTable(WriteTransaction(txn, tables, settings, ""), _table(store, letter))
         put_fixed_rows(answers)
         zones = [settings.names.apex, *(key for _, key in settings.reverse_zones)]
         move_serials(answers, int(time.time()), zones)
         write_serving(txn, tables, _next_serving(settings, letter, current))
-        txn.put(_MADE_BY, made_by, db=tables.meta)
+        txn.put(MADE_BY, made_by, db=tables.meta)
 
 
 def _next_serving(settings: Settings, letter: str, current: Serving | None) -> Serving:

@@ -25,7 +25,7 @@ import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
-from svcdns.store import log
+from svcdns.store import counts, damage, log
 from svcdns.store.environment import Store
 
 from .answer_tables import current_table
@@ -166,7 +166,7 @@ class Committer:
         return touched, changed
 
     def _finish(self, txn: lmdb.Transaction, touched: Touched) -> None:
-        """Rebuild the touched names, move the serials, trim the log."""
+        """Rebuild the touched names, move the serials, trim the log, count what there is."""
         tables = self._store.tables
         if touched:
             write = WriteTransaction(txn, tables, self._settings, "")
@@ -175,6 +175,7 @@ class Committer:
             move_serials(answers, int(time.time()))
         log.trim(txn, tables.log, log.KEEP)
         log.trim(txn, tables.event_log, log.KEEP_OF_EVENTS)
+        counts.note(txn, tables.by_name())
 
     def _report(self, group: list[_Waiting], seconds: float | None, messages: list[EventMessage]) -> None:
         assert self._loop is not None
@@ -201,5 +202,8 @@ def _group_failure(failure: Exception) -> StatusError:
     if full or "No space left" in str(failure):
         logger.error("no room for a write: %s", failure)
         return StatusError(507, "InsufficientStorage", "the data folder is full; nothing was changed")
+    if isinstance(failure, damage.OF_LMDB):
+        logger.error("a write met damaged data: %s", failure)
+        return damage.DamagedWrite()
     logger.error("a commit failed", exc_info=failure)
     return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")

@@ -65,11 +65,15 @@ class Registry:
         await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
         self._feed = Feed(self.store)
         self._committer.start()
-        for name in FIRST_NAMESPACES:
-            if self._find(NAMESPACE, "", name) is None:
-                await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
-        self._recorder.start()
-        self._resume()
+        try:
+            for name in FIRST_NAMESPACES:
+                if self._find(NAMESPACE, "", name) is None:
+                    await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
+            self._resume()
+            self._recorder.start()
+        except BaseException:
+            await self.stop()  # or its thread would use the store after it has been closed
+            raise
 
     async def set_loaded(self) -> None:
         """Store that manifests and zone files are in: unknown names are NXDOMAIN from now on."""

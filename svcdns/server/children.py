@@ -29,6 +29,11 @@ WITHIN_SECONDS = 10.0
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 
+CRASHES = tuple(
+    -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+)
+"""Exit codes of a process that did not end itself, nor was ended by another."""
+
 log = logging.getLogger(__name__)
 
 
@@ -102,6 +107,8 @@ class Child:
 
     def _died(self, code: int, now: float, *, may_give_up: bool) -> None:
         self.process = None
+        crashed = code in CRASHES and not self.counters.get(self.row, "ready")
+        self.counters.set(self.row, "crashes", self.counters.get(self.row, "crashes") + 1 if crashed else 0)
         self.counters.set(self.row, "pid", 0)
         self.counters.set(self.row, "ready", 0)
         self.counters.set(self.row, "busy", 0)

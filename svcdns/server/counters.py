@@ -34,11 +34,12 @@ _MAGIC = 0x3230_434E_4456_5353
 _HEADER = 4
 """Numbers in the header; the fourth is `stopping`."""
 
-Field = Literal["pid", "restarts", "given_up", "ready", "busy", "beat"]
+Field = Literal["pid", "restarts", "crashes", "given_up", "ready", "busy", "beat"]
 
-PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "busy", "beat")
-"""pid: 0 while there is none; restarts: after the first start; given_up: 1 once the supervisor has
-closed its sockets (these three are the supervisor's).  ready: 1 once it answers (set by the process,
+PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "crashes", "given_up", "ready", "busy", "beat")
+"""pid: 0 while there is none; restarts: after the first start; crashes: how often in a row it died of a
+signal of its own (SIGSEGV) before it was ready; given_up: 1 once the supervisor has closed its sockets
+(these four are the supervisor's).  ready: 1 once it answers (set by the process,
 taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker); beat:
 when it last showed life (time.monotonic(), milliseconds; set by the forwarder)."""
 

@@ -33,6 +33,7 @@ from . import folder
 from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
+from .cut_data import refuse_cut_data
 from .logs import READY
 from .sockets import BindError, Sockets, bind_all
 
@@ -63,6 +64,7 @@ def run(config: Config, commands: Commands | None = None) -> int:
     workers = config.dns.workers or len(os.sched_getaffinity(0))
     try:
         lock = folder.take(config.data)
+        refuse_cut_data(config.data)
         sockets = bind_all(config, workers)
         if config.user and os.geteuid() == 0:
             folder.give_to(config.data, config.user)

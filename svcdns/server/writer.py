@@ -26,6 +26,7 @@ from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
+from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.manifests.manifests import (
     Manifest,
@@ -36,10 +37,14 @@ from svcdns.manifests.manifests import (
 )
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
-from svcdns.registry.answer_tables import NewerLayout
+from svcdns.registry.answer_tables import NewerLayout, refuse_newer
+from svcdns.registry.backup import what_is_wrong
 from svcdns.registry.registry import Registry
+from svcdns.store import damage
+from svcdns.store.damage import Damaged
 from svcdns.store.environment import Store, open_store
 from svcdns.system.background import background
+from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
 
 from . import folder
@@ -53,14 +58,34 @@ from .process import Fatal, NotNow, run
 from .readers import Readers
 
 CHECK_READERS_SECONDS = 10.0
+MOST_CRASHES = 3
+"""So often the writer may die of a signal before it is ready: then it is what it reads that is at fault."""
 POLL_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Do the writer's work until stopped.  Raises Fatal."""
+    """Do the writer's work until stopped; say so until then where the data are damaged.  Raises Fatal."""
     counters = handoff.counters()
+    try:
+        crashes = counters.get(WRITER, "crashes")
+        if crashes >= MOST_CRASHES:
+            raise Damaged(f"the process that writes them has died of them {crashes} times in a row")
+        await _serve(handoff, config, counters, stop)
+    except damage.ERRORS as found:
+        log.error("%s; DNS goes on from what can be read", damage.line(config.data, found))
+        await _refuse(handoff, config.api, stop)
+
+
+async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> None:
+    """Answer the API with 503 until told to end: another start would find the same."""
+    runner = create_runner(create_refusing_app("the stored data are damaged: restore a backup"))
+    async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
+        await stop.wait()
+
+
+async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
     metrics = Metrics()
     manifests: list[Manifest] = []
     with _mistakes_in_manifests(counters):
@@ -92,12 +117,22 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
 
 
 def _open(config: Config, counters: Counters) -> Store:
+    """Open the store; what is not whole ends the server, unless it was good before."""
+    first = not counters.get(WRITER, "restarts")
+    # In a child: it may end the process that reads it, which would be started again and again.
+    if (first or counters.get(WRITER, "crashes")) and (found := outcome(lambda: what_is_wrong(config.data))):
+        if first:
+            raise Fatal(damage.line(config.data, found))
+        raise Damaged(found)
     try:
         store = open_store(config.data, "writer")
-    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as damaged:
-        raise Fatal(f"the data in {config.data} can't be read: {damaged}") from None
+        refuse_newer(store)
+    except NewerLayout as newer:
+        raise Fatal(str(newer)) from None
+    except damage.ERRORS:
+        raise
     except lmdb.Error as refused:
-        if counters.get(WRITER, "restarts"):
+        if not first:
             raise  # it was good before: DNS goes on while this is tried again
         raise Fatal(f"the data in {config.data} can't be opened: {refused}") from None
     store.env.reader_check()
@@ -127,8 +162,8 @@ def _read_manifests(config: Config) -> list[Manifest]:
 async def _started(registry: Registry, folder: Path) -> AsyncIterator[None]:
     try:
         await registry.start()
-    except NewerLayout as newer:
-        raise Fatal(str(newer)) from None
+    except damage.ERRORS:
+        raise
     except (lmdb.Error, StatusError) as refused:
         raise NotNow(f"the data in {folder} can't be written: {refused}") from None
     try:
@@ -161,7 +196,7 @@ async def _api(
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
     )
-    async with serving(create_runner(app), socket.socket(fileno=handoff.api), config):
+    async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
         yield
 
 

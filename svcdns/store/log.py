@@ -85,6 +85,12 @@ def trim(txn: lmdb.Transaction, table: lmdb._Database, keep: int) -> None:
         txn.put(_FLOOR, last, db=table)
 
 
+def begin_after(txn: lmdb.Transaction, table: lmdb._Database, revision: int) -> None:
+    """Delete all events: a watch that begins before this revision gets 410."""
+    txn.drop(table, delete=False)
+    txn.put(_FLOOR, revision.to_bytes(8), db=table)
+
+
 def floor(txn: lmdb.Transaction, table: lmdb._Database) -> int:
     """Return the revision up to which events have been deleted: a watch may begin there or later."""
     stored = txn.get(_FLOOR, db=table)

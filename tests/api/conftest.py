@@ -15,11 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, generate_latest
 from toolbox.builders import namespace, service
 
-from svcdns.api.app import create_app
+from svcdns.api.app import create_app, create_runner
 from svcdns.api.metrics import ApiMetrics
 from svcdns.config.sections import Config
 from svcdns.objects.kinds import NAMESPACE, SERVICE, Kind
@@ -100,6 +101,13 @@ def _recorded(name: str) -> Callable[..., Awaitable[Any]]:
 
 for _name in ("create", "replace", "patch", "delete", "delete_collection"):
     setattr(RecordedRegistry, _name, _recorded(_name))
+
+
+class ServerAsServed(TestServer):
+    """The application behind the runner that the writer gives it."""
+
+    async def _make_runner(self, **options: Any) -> web.AppRunner:
+        return create_runner(self.app, shutdown_timeout=1)
 
 
 class FlagHealth:
@@ -199,7 +207,7 @@ def server(loop, registry, clock, health, collectors, options) -> Iterator[TestS
         clock=clock,
         **options,
     )
-    made = TestServer(app)
+    made = ServerAsServed(app)
     loop.run_until_complete(made.start_server(shutdown_timeout=1))
     yield made
     loop.run_until_complete(made.close())
