@@ -6,7 +6,7 @@ Rules that hold here:
 * all are read and validated before one is applied (`apply_manifests`);
 * an error is one line that names file, document and field.
 
-Reading the files is `manifest_files`' business.
+Reading the files is the business of `files`.
 """
 
 from __future__ import annotations
@@ -214,12 +214,11 @@ def _asks_for_allocation(manifest: Manifest) -> bool:
 
 def _stored(registry: Registry, kind: Kind, namespace: str, name: str) -> Object | None:
     try:
-        found: Object = msgspec.json.decode(registry.get(kind, namespace, name))
+        return dict(msgspec.json.decode(registry.get(kind, namespace, name)))
     except StatusError as error:
         if error.code != 404:
             raise
         return None
-    return found
 
 
 async def _apply(registry: Registry, manifest: Manifest) -> str:

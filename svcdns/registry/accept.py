@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Iterator
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
@@ -262,20 +263,15 @@ def _generated(name: str) -> StatusError:
     return StatusError(403, "Forbidden", text, kind="endpointslices", name=name, group="discovery.k8s.io")
 
 
-def _warnings(kind: Kind, old: Object | None, new: Object) -> list[str]:
-    """Return a warning for each thing that is accepted and likely not what was meant."""
+def _warnings(kind: Kind, old: Object | None, new: Object) -> Iterator[str]:
+    """Yield a warning for each thing that is accepted and likely not what was meant."""
     name, spec = new["metadata"]["name"], new.get("spec") or {}
-    out = []
     if kind is NAMESPACE and old is None and name in _NAMES_WITHOUT_SHORT_FORM:
-        out.append(f"namespace {name}: its Services have no short name X.{name} below the cluster domain")
+        yield f"namespace {name}: its Services have no short name X.{name} below the cluster domain"
     if kind is POD and any(c.get("readinessProbe") for c in spec.get("containers") or []):
-        out.append(
-            "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
-        )
+        yield "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
     if kind is SERVICE and spec.get("type") == "ExternalName":
         text = spec.get("externalName", "").removesuffix(".")
         if text.replace(".", "").isdigit() or ":" in text:
-            out.append(
-                "spec.externalName is an address: it resolves to nothing; use a headless Service with a slice"
-            )
-    return out
+            remedy = "use a headless Service with a slice"
+            yield f"spec.externalName is an address: it resolves to nothing; {remedy}"

@@ -102,7 +102,9 @@ class Committer:
             began = time.monotonic()
             messages: list[EventMessage] = []
             changed = self._commit(group, messages)
-            self._report(group, time.monotonic() - began if changed else None, messages)
+            seconds = time.monotonic() - began if changed else None
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._report, group, seconds, messages)
 
     def _gather(self, first: _Waiting) -> list[_Waiting]:
         group = [first]
@@ -178,22 +180,18 @@ class Committer:
         counts.note(txn, tables.by_name())
 
     def _report(self, group: list[_Waiting], seconds: float | None, messages: list[EventMessage]) -> None:
-        assert self._loop is not None
-
-        def report() -> None:
-            if seconds is not None:
-                self._on_commit(seconds)
-            for waiting in group:
-                if waiting.future.done():
-                    continue
-                if waiting.error is not None:
-                    waiting.future.set_exception(waiting.error)
-                else:
-                    waiting.future.set_result(waiting.result)
-            if messages:
-                self._on_messages(messages)
-
-        self._loop.call_soon_threadsafe(report)
+        """Say what a group came to, in the event loop."""
+        if seconds is not None:
+            self._on_commit(seconds)
+        for waiting in group:
+            if waiting.future.done():
+                continue
+            if waiting.error is not None:
+                waiting.future.set_exception(waiting.error)
+            else:
+                waiting.future.set_result(waiting.result)
+        if messages:
+            self._on_messages(messages)
 
 
 def _group_failure(failure: Exception) -> StatusError:

@@ -23,7 +23,7 @@ from svcdns.wire import codes
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import facts
-from .transaction import Touched, WriteTransaction, joined, listed, put_or_delete, scan
+from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan, scan_keys
 
 SERIAL = b"serial "
 _SERIAL_SPACE = 1 << 32
@@ -83,7 +83,7 @@ def _service(answers: AnswerTable, namespace: str, name: str) -> None:
     base = write.settings.names.service(namespace, name)
     rows = {base + suffix: row for suffix, row in _service_rows(write, namespace, name).items()}
     # A Service's own names as they stand: SVC and what begins with `_` below it.
-    standing = [base, *(key for key, _ in listed(write.txn, answers.table, base + b"_"))]
+    standing = [base, *scan_keys(write.txn, answers.table, base + b"_")]
     for key in dict.fromkeys((*standing, *rows)):
         answers.put(key, rows.get(key))
 

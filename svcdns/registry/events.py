@@ -35,7 +35,7 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT, NAMESPACE
 
-from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, listed, scan
+from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, scan
 
 logger = logging.getLogger(__name__)
 
@@ -179,9 +179,7 @@ class Similar:
         self._groups[group] = (now, texts)
         if len(self._groups) > KEEP:
             self._groups.popitem(last=False)
-        if message.text in texts:
-            return False
-        if len(texts) >= SIMILAR:
+        if message.text not in texts and len(texts) >= SIMILAR:
             return True
         texts.add(message.text)
         return False
@@ -263,7 +261,7 @@ def cut_history(write: WriteTransaction, now: float, only_if_over: bool = False)
     table, prefix = write.tables.objects, collection_prefix(EVENT)
     if only_if_over and sum(1 for _ in scan(write.txn, table, prefix)) <= KEEP + _SLACK:
         return False
-    events = [decode(octets) for _, octets in listed(write.txn, table, prefix)]
+    events = [decode(octets) for _, octets in scan(write.txn, table, prefix)]
     events.sort(key=lambda event: -int(event["metadata"]["resourceVersion"]))
     too_old = [event for event in events[:KEEP] if not now - KEEP_SECONDS <= _last_seen(event, now)]
     gone = [*too_old, *events[KEEP:]]

@@ -29,7 +29,7 @@ from svcdns.objects.service_addresses import cluster_ips
 from svcdns.objects.service_rules import TTL_ANNOTATION
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
-from .transaction import Object, WriteTransaction, encode, joined, listed, present, put_or_delete, scan
+from .transaction import Object, WriteTransaction, encode, joined, present, put_or_delete, scan, scan_keys
 
 VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", b"\3"
 
@@ -137,12 +137,12 @@ def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
 def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> None:
     """Rebuild all endpoint rows of a Service as it is stored now; none where it has no names."""
     prefix = joined(namespace, name)
-    before = dict(listed(write.txn, write.tables.endpoints, prefix))
+    before = dict(scan(write.txn, write.tables.endpoints, prefix))
     stale = {key: b"" for row in before for key in _address_keys(row)}
     after = _Rows({}, {})
     service = _service_of(write, namespace, name)
     if service is not None:
-        for key, _ in listed(write.txn, write.tables.slices, prefix):
+        for key in list(scan_keys(write.txn, write.tables.slices, prefix)):
             found = write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode())
             if found is not None:
                 _pack(write, service, found, found.get("endpoints") or [], after)

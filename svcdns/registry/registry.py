@@ -7,10 +7,10 @@ reads and watches see only what is committed.  All methods raise StatusError.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import lmdb
@@ -176,7 +176,7 @@ class Registry:
         gone: list[bytes] = []
         for start in range(0, len(page.items), removal.CHUNK):
             objects = [decode(octets) for octets in page.items[start : start + removal.CHUNK]]
-            action = functools.partial(removal.delete_each, kind=kind, objects=objects, options=options)
+            action = partial(removal.delete_each, kind=kind, objects=objects, options=options)
             for item in await self._committer.write(action, dry_run=options.dry_run):
                 gone.append(item.object)
                 if not options.dry_run:

@@ -164,7 +164,7 @@ def object_key(kind: Kind, namespace: str, name: str) -> bytes:
 
 def collection_prefix(kind: Kind, namespace: str = "") -> bytes:
     """Prefix in `objects` of a kind, or of a kind in one namespace."""
-    return f"{kind.name}\0{namespace}\0".encode() if namespace else f"{kind.name}\0".encode()
+    return joined(kind.name, namespace) if namespace else joined(kind.name)
 
 
 def joined(*parts: str) -> bytes:
@@ -195,11 +195,6 @@ def scan_keys(
             return
         keys = cast(Iterator[bytes], cursor.iternext(values=False))
         yield from takewhile(lambda key: key.startswith(prefix), keys)
-
-
-def listed(txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes) -> list[tuple[bytes, bytes]]:
-    """Return what `scan` yields, for those who write the same table next."""
-    return list(scan(txn, table, prefix))
 
 
 def put_or_delete(txn: lmdb.Transaction, table: lmdb._Database, key: bytes, value: bytes | None) -> bool:
