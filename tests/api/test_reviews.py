@@ -1,7 +1,5 @@
 """Reviews: what clients are told about themselves and others is what the authority says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

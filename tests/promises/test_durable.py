@@ -6,8 +6,6 @@ says.  A write whose answer never came may have happened or not, but wholly: its
 agree.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import random
