@@ -44,6 +44,7 @@ class Zone(msgspec.Struct, frozen=True):
     cuts: bool = False
     """Of a file: it holds delegations or DNAMEs, so a name's ancestors must be looked at first."""
     wildcards: bool = False
+    """Of a file: it has a label `*`, be it at the left end of an owner name or in its middle."""
 
 
 class Serving(msgspec.Struct, frozen=True):

@@ -31,8 +31,8 @@ from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, labels_of_key, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-RULES = 1
-"""Raised when the same text gives other rows, so that stored zones are loaded again."""
+RULES = 2
+"""Raised when the same text gives other rows or flags, so that stored zones are loaded again."""
 
 _BESIDE_CNAME = frozenset({codes.KEY, codes.RRSIG, codes.NSEC})
 """These may stand beside a CNAME (RFC 4034 section 2.5)."""
@@ -85,6 +85,7 @@ class CompiledZone:
     cuts: bool
     """There are delegations or DNAMEs."""
     wildcards: bool
+    """There are wildcards, empty non-terminals (`x.*.w`) among them (RFC 4592 section 4.9)."""
     _nodes: dict[bytes, _Node] = field(repr=False)
 
     def __len__(self) -> int:
@@ -139,7 +140,7 @@ def compile_zone(text: str, origin: str | None, source: str) -> CompiledZone:
         key=apex,
         serial=int.from_bytes(soa[-20:-16]),
         cuts=cuts or any(codes.DNAME in node.sets for node in nodes.values()),
-        wildcards=any(key.endswith(b"\0*\0") and not node.occluded for key, node in nodes.items()),
+        wildcards=any(b"\0*\0" in key and not node.occluded for key, node in nodes.items()),
         _nodes=nodes,
     )
 
