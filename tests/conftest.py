@@ -1,7 +1,5 @@
 """What all tests share: external programs that may be missing, and a running server."""
 
-from __future__ import annotations
-
 import fcntl
 import importlib.util
 import os

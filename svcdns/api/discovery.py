@@ -113,16 +113,9 @@ def _legacy(kind: Kind) -> Iterable[Document]:
         "kind": kind.name,
         "verbs": verbs_of(kind),
     }
-    entry |= _other_names(kind)
-    yield entry
+    yield entry | _other_names(kind)
     if kind.has_status:
-        yield {
-            "name": f"{kind.plural}/status",
-            "singularName": "",
-            "namespaced": kind.namespaced,
-            "kind": kind.name,
-            "verbs": STATUS_VERBS,
-        }
+        yield entry | {"name": f"{kind.plural}/status", "singularName": "", "verbs": STATUS_VERBS}
 
 
 def aggregated(version: str, *, core: bool) -> Document:

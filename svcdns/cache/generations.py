@@ -84,11 +84,11 @@ def make_generation(home: Path, map_octets: int, source: str) -> lmdb.Environmen
     home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     folder = home / str(max(*numbers(home), 0, clock_gettime_ns(CLOCK_BOOTTIME)) + 1)
     folder.mkdir(mode=FOLDER_MODE)
-    _write(folder / _LOCK_FILE, bytes(_LOCK_OCTETS))
+    atomic_write(folder / _LOCK_FILE, bytes(_LOCK_OCTETS))
     env = _environment(folder, map_octets, readonly=False)
     try:
         os.truncate(folder / DATA_FILE, map_octets)
-        _write(folder / _MADE_BY, _made_by(map_octets, source))
+        atomic_write(folder / _MADE_BY, _made_by(map_octets, source))
     except OSError:
         env.close()
         raise
@@ -131,11 +131,6 @@ def remove_generations(home: Path, all_but: int = 0) -> None:
     for number in numbers(home):
         if number != all_but:
             shutil.rmtree(home / str(number), ignore_errors=True)
-
-
-def _write(file: Path, octets: bytes) -> None:
-    file.touch(mode=0o600)
-    file.write_bytes(octets)
 
 
 def _made_by(map_octets: int, source: str | None = None) -> bytes:

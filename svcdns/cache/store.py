@@ -80,23 +80,15 @@ class Cache:
         """For so many chores it has not been lost."""
         self._patience = 1
         """For so many it has to hold until the log says that it is kept again."""
-        self._octets = 0
-        self._entries = 0
+        self.octets = 0
+        """What is kept takes about so many."""
+        self.entries = 0
+        """How many values are kept."""
         self._turn = 0
         if octets:
             self._open()
         else:
             generations.remove_generations(self._home)
-
-    @property
-    def octets(self) -> int:
-        """What is kept takes about so many octets."""
-        return self._octets
-
-    @property
-    def entries(self) -> int:
-        """How many values are kept."""
-        return self._entries
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, also one that waits to be written."""
@@ -134,33 +126,20 @@ class Cache:
         waiting, self._waiting = self._waiting, {}
         if self._env is None:
             return
-        octets, entries, turn = self._octets, self._entries, self._turn
-        rows, order = self._rows, self._order
         try:
             with self._env.begin(write=True) as txn:
                 for key, value in waiting.items():
-                    if value is None:
-                        if (old := txn.pop(key, db=rows)) is not None:
-                            txn.delete(old[:_TURN], db=order)
-                            entries -= 1
-                            octets -= _cost(key, len(old))
-                        continue
-                    turn += 1
-                    octets_of_turn = turn.to_bytes(_TURN)
-                    old = txn.replace(key, octets_of_turn + value, db=rows)
-                    if old is None:
-                        entries += 1
-                    else:
-                        octets -= _cost(key, len(old))
-                        txn.delete(old[:_TURN], db=order)
-                    txn.put(octets_of_turn, key, db=order, append=True)
-                    octets += _cost(key, _TURN + len(value))
-                if octets > self._bound:
-                    octets, entries = self._make_room(txn, octets, entries)
+                    self._remove(txn, key)
+                    if value is not None:
+                        self._turn += 1
+                        row = self._turn.to_bytes(_TURN) + value
+                        txn.put(key, row, db=self._rows)
+                        txn.put(row[:_TURN], key, db=self._order, append=True)
+                        self.entries += 1
+                        self.octets += _cost(key, len(row))
+                self._make_room(txn)
         except lmdb.Error as wrong:
             self._lose(wrong)
-        else:
-            self._octets, self._entries, self._turn = octets, entries, turn
 
     def flush_some(self, prefix: bytes) -> tuple[int, bool]:
         """Remove entries whose keys begin so, b"" for all; return how many, and whether none was left.
@@ -168,22 +147,21 @@ class Cache:
         Takes milliseconds: whoever removes many gives questions their turn in between.
         """
         self.commit()
-        if self._env is None or not self._entries:
+        if self._env is None or not self.entries:
             return 0, True
-        removed = octets = 0
+        before = self.entries
         try:
             with self._env.begin(write=True) as txn:
-                if not prefix:
+                if prefix:
+                    self._remove_some(txn, prefix)
+                else:
                     txn.drop(self._rows, delete=False)
                     txn.drop(self._order, delete=False)
-                    removed, octets = self._entries, self._octets
-                else:
-                    removed, octets = self._remove(txn, prefix)
+                    self.entries = self.octets = 0
         except lmdb.Error as wrong:
             self._lose(wrong)
             return 0, True
-        self._entries -= removed
-        self._octets -= octets
+        removed = before - self.entries
         return removed, not prefix or removed < _FLUSH_ROWS
 
     def use_source(self, source: str) -> int:
@@ -222,32 +200,31 @@ class Cache:
             self._env.close()
             self._env = None
 
-    def _make_room(self, txn: lmdb.Transaction, octets: int, entries: int) -> tuple[int, int]:
-        """Remove the oldest entries; return what remains."""
-        with txn.cursor(db=self._order) as oldest:
-            while octets > self._bound and oldest.first():
-                key: bytes = oldest.value()  # type: ignore[assignment]
-                row = txn.pop(key, db=self._rows)
-                oldest.delete()
-                octets -= _cost(key, len(row or b""))
-                entries -= 1
-        return octets, entries
+    def _remove(self, txn: lmdb.Transaction, key: bytes) -> None:
+        """Remove an entry, if there is one."""
+        if (row := txn.pop(key, db=self._rows)) is not None:
+            txn.delete(row[:_TURN], db=self._order)
+            self.entries -= 1
+            self.octets -= _cost(key, len(row))
 
-    def _remove(self, txn: lmdb.Transaction, prefix: bytes) -> tuple[int, int]:
-        """Remove the first entries with a prefix; return how many, and their octets."""
-        removed = octets = 0
+    def _make_room(self, txn: lmdb.Transaction) -> None:
+        """Remove the oldest entries."""
+        with txn.cursor(db=self._order) as oldest:
+            while self.octets > self._bound and oldest.first():
+                key: bytes = oldest.value()  # type: ignore[assignment]
+                oldest.delete()
+                self._remove(txn, key)
+
+    def _remove_some(self, txn: lmdb.Transaction, prefix: bytes) -> None:
+        """Remove the first entries with a prefix."""
         with txn.cursor(db=self._rows) as cursor:
-            found = cursor.set_range(prefix)
-            while found and removed < _FLUSH_ROWS:
+            for _ in range(_FLUSH_ROWS):
+                if not cursor.set_range(prefix):
+                    return
                 key: bytes = cursor.key()  # type: ignore[assignment]
                 if not key.startswith(prefix):
-                    break
-                row: bytes = cursor.value()  # type: ignore[assignment]
-                txn.delete(row[:_TURN], db=self._order)
-                removed += 1
-                octets += _cost(key, len(row))
-                found = cursor.delete() and bool(cursor.key())
-        return removed, octets
+                    return
+                self._remove(txn, key)
 
     def _open(self) -> None:
         """Go on with the current generation, or make one."""
@@ -264,16 +241,15 @@ class Cache:
         numbers = generations.numbers(self._home)
         if not numbers:
             raise NotOurs("no cache yet")
-        env = generations.open_to_write(self._home, numbers[-1], self._map, self._source)
-        self._env = env
+        env = self._env = generations.open_to_write(self._home, numbers[-1], self._map, self._source)
         self._rows, self._order = (env.open_db(name, create=False) for name in (_ENTRIES, _ORDER))
         self._stamp = generations.stamp(env)
         env.reader_check()
         with env.begin() as txn:
             with txn.cursor(db=self._rows) as cursor:
                 for key, row in cursor:
-                    self._entries += 1
-                    self._octets += _cost(key, len(row))
+                    self.entries += 1
+                    self.octets += _cost(key, len(row))
             with txn.cursor(db=self._order) as cursor:
                 if cursor.last():
                     self._turn = int.from_bytes(cursor.key())
@@ -306,7 +282,7 @@ class Cache:
 
     def _close(self) -> None:
         env, self._env = self._env, None
-        self._octets = self._entries = 0
+        self.octets = self.entries = 0
         if env is not None:
             env.close()
 
@@ -318,7 +294,6 @@ class CacheReader:
         """Open the cache in the data folder `folder` if there is one."""
         self._home = generations.home(folder)
         self._env: lmdb.Environment | None = None
-        self._number = 0
         self.refresh()
 
     def get(self, key: bytes) -> bytes | None:
@@ -339,15 +314,14 @@ class CacheReader:
     def refresh(self) -> None:
         """To be called once a second: open a cache that has appeared, or that was made in its place."""
         numbers = generations.numbers(self._home)
-        if self._env is not None and numbers and numbers[-1] == self._number:
+        if self._env is not None and numbers[-1:] == [generations.number_of(self._env)]:
             return
         self.close()
         if not numbers:
             return
         try:
-            env = self._env = generations.open_to_read(self._home, numbers[-1])
-            self._rows = env.open_db(_ENTRIES, create=False)
-            self._number = numbers[-1]
+            self._env = generations.open_to_read(self._home, numbers[-1])
+            self._rows = self._env.open_db(_ENTRIES, create=False)
         except (NotOurs, lmdb.Error, OSError):
             self.close()  # being made, or damaged: the writer sees to it
 

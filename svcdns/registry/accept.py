@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from typing import Any
+from collections.abc import Iterator
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
@@ -26,19 +26,14 @@ from svcdns.wire.name import MAX_NAME_OCTETS
 from . import addresses
 from .derive import derive
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, encode
-
-Object = dict[str, Any]
+from .transaction import Object, WriteTransaction, encode
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
-_THE_SERVER = Authorship()
 
 
-def create(
-    write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
-) -> Written:
+def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship) -> Written:
     """Store a new object; `body` has passed `identity.agreed` and the schema."""
     metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in SERVERS_OWN}
     if kind.namespaced:
@@ -57,20 +52,16 @@ def create(
         _check_namespace_open(write, namespace)
     if write.load(kind, namespace, name) is not None:
         raise _already_exists(kind, name)
-    new["metadata"] = _owned(_new_metadata(write, new["metadata"]), author.settled)
-    if author.settled is None:
+    new["metadata"] = {**new["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
+    entries = author.settled
+    if entries is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
-        new["metadata"] = _owned(new["metadata"], entries)
+    new["metadata"] = _owned(new["metadata"], entries)
     return _store(write, kind, None, new)
 
 
 def update(
-    write: WriteTransaction,
-    kind: Kind,
-    old: Object,
-    body: Object,
-    subresource: str,
-    author: Authorship = _THE_SERVER,
+    write: WriteTransaction, kind: Kind, old: Object, body: Object, subresource: str, author: Authorship
 ) -> Written:
     """Store a changed object; a write that changes nothing keeps the revision."""
     metadata = dict(body.get("metadata") or {})
@@ -144,27 +135,19 @@ def _begin_termination(write: WriteTransaction, old: Object, seconds: int) -> Wr
     until, already = write.later(seconds), old["metadata"].get("deletionTimestamp")
     if already and already <= until:
         return Written(encode(old))  # a grace period can be cut short, not drawn out
-    metadata = {
-        **old["metadata"],
-        "deletionTimestamp": until,
-        "deletionGracePeriodSeconds": seconds,
-    }
-    return _store(write, POD, old, {**old, "metadata": metadata})
+    marks = {"deletionTimestamp": until, "deletionGracePeriodSeconds": seconds}
+    return _store(write, POD, old, {**old, "metadata": {**old["metadata"], **marks}})
 
 
 def mark_terminating(write: WriteTransaction, old: Object) -> Written:
     """Mark a Namespace as terminating: nothing can be created in it any more."""
     if old["metadata"].get("deletionTimestamp"):
         return Written(encode(old))
-    return _store(write, NAMESPACE, old, _terminating(write, old))
+    return _store(write, NAMESPACE, old, terminating(write, old))
 
 
-def terminating(write: WriteTransaction, old: Object) -> bytes:
+def terminating(write: WriteTransaction, old: Object) -> Object:
     """Return a Namespace as its deletion is answered, whether or not it is stored like that."""
-    return encode(_terminating(write, old))
-
-
-def _terminating(write: WriteTransaction, old: Object) -> Object:
     metadata = {**old["metadata"], "deletionTimestamp": write.now}
     return {**old, "metadata": metadata, "status": {**(old.get("status") or {}), "phase": "Terminating"}}
 
@@ -192,12 +175,9 @@ def _store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object)
 
 
 def _check(kind: Kind, new: Object, old: Object | None) -> None:
-    causes = validate(kind, new, old)
-    if causes:
-        metadata = new["metadata"]
-        raise invalid(
-            kind.name, metadata.get("name") or metadata.get("generateName") or "", causes, kind.group
-        )
+    if causes := validate(kind, new, old):
+        name = new["metadata"].get("name") or new["metadata"].get("generateName") or ""
+        raise invalid(kind.name, name, causes, kind.group)
 
 
 def _check_name_fits(write: WriteTransaction, metadata: Object) -> None:
@@ -212,11 +192,6 @@ def _ordered(obj: Object) -> Object:
     """Return the object with its top fields in the usual order."""
     first = {key: obj[key] for key in _ORDER if key in obj}
     return {**first, **{key: value for key, value in obj.items() if key not in first}}
-
-
-def _new_metadata(write: WriteTransaction, metadata: Object) -> Object:
-    """Return the metadata of a new object, complete but for the revision."""
-    return {**metadata, "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
 
 
 def _inherited(old: Object, metadata: Object) -> Object:
@@ -234,10 +209,8 @@ def _check_not_overtaken(kind: Kind, old: Object, metadata: Object) -> None:
     name, stored = old["metadata"]["name"], old["metadata"]
     given = metadata.get("resourceVersion")
     if given and given != stored["resourceVersion"]:
-        message = (
-            "the object has been modified; please apply your changes to the latest version and try again"
-        )
-        raise conflict(kind.plural, name, message, kind.group)
+        message = "the object has been modified; please apply your changes to the latest version"
+        raise conflict(kind.plural, name, f"{message} and try again", kind.group)
     if metadata.get("uid") and metadata["uid"] != stored["uid"]:
         message = f"Precondition failed: UID in object: {metadata['uid']}, UID stored: {stored['uid']}"
         raise conflict(kind.plural, name, message, kind.group)
@@ -262,9 +235,8 @@ def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
         raise not_found("namespaces", namespace)
     if found["metadata"].get("deletionTimestamp"):
         text = f"unable to create new content in namespace {namespace} because it is being terminated"
-        cause = Cause(
-            "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
-        )
+        why = f"namespace {namespace} is being terminated"
+        cause = Cause("NamespaceTerminating", why, "metadata.namespace")
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=namespace, causes=[cause])
 
 
@@ -291,20 +263,15 @@ def _generated(name: str) -> StatusError:
     return StatusError(403, "Forbidden", text, kind="endpointslices", name=name, group="discovery.k8s.io")
 
 
-def _warnings(kind: Kind, old: Object | None, new: Object) -> list[str]:
-    """Return a warning for each thing that is accepted and likely not what was meant."""
+def _warnings(kind: Kind, old: Object | None, new: Object) -> Iterator[str]:
+    """Yield a warning for each thing that is accepted and likely not what was meant."""
     name, spec = new["metadata"]["name"], new.get("spec") or {}
-    out = []
     if kind is NAMESPACE and old is None and name in _NAMES_WITHOUT_SHORT_FORM:
-        out.append(f"namespace {name}: its Services have no short name X.{name} below the cluster domain")
+        yield f"namespace {name}: its Services have no short name X.{name} below the cluster domain"
     if kind is POD and any(c.get("readinessProbe") for c in spec.get("containers") or []):
-        out.append(
-            "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
-        )
+        yield "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
     if kind is SERVICE and spec.get("type") == "ExternalName":
         text = spec.get("externalName", "").removesuffix(".")
         if text.replace(".", "").isdigit() or ":" in text:
-            out.append(
-                "spec.externalName is an address: it resolves to nothing; use a headless Service with a slice"
-            )
-    return out
+            remedy = "use a headless Service with a slice"
+            yield f"spec.externalName is an address: it resolves to nothing; {remedy}"

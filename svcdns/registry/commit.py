@@ -16,9 +16,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import lmdb
 
@@ -35,19 +36,16 @@ from .transaction import TIME_FORMAT, Touched, WriteTransaction
 logger = logging.getLogger(__name__)
 
 MAX_GROUP = 128
-Action = Callable[[WriteTransaction], Any]
+T = TypeVar("T")
 
 
 class _DryRun(Exception):
-    """Ends the child transaction of a dry run; carries what the write would have come to."""
-
-    def __init__(self, result: Any) -> None:
-        self.result = result
+    """Ends the child transaction of a dry run."""
 
 
 @dataclass(slots=True)
 class _Waiting:
-    action: Action
+    action: Callable[[WriteTransaction], Any]
     dry_run: bool
     future: asyncio.Future[Any]
     result: Any = None
@@ -62,7 +60,7 @@ class Committer:
         store: Store,
         settings: Settings,
         on_commit: Callable[[float], None],
-        on_messages: Callable[[list[EventMessage]], None] = lambda messages: None,
+        on_messages: Callable[[list[EventMessage]], None],
     ) -> None:
         """`on_commit` is given the duration of the group in seconds, `on_messages` what happened in it."""
         self._store = store
@@ -83,10 +81,10 @@ class Committer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def write(self, action: Action, *, dry_run: bool = False) -> Any:
+    async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once it is durable; raise what it raised."""
         assert self._loop is not None, "the committer has not been started"
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Waiting(action, dry_run, future))
         return await asyncio.shield(future)
 
@@ -99,29 +97,25 @@ class Committer:
             os._exit(os.EX_SOFTWARE)
 
     def _commit_until_stopped(self) -> None:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            group, ended = self._gather(first)
+        while (first := self._queue.get()) is not None:
+            group = self._gather(first)
             began = time.monotonic()
             messages: list[EventMessage] = []
             changed = self._commit(group, messages)
-            self._report(group, time.monotonic() - began if changed else None, messages)
-            if ended:
-                return
+            seconds = time.monotonic() - began if changed else None
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._report, group, seconds, messages)
 
-    def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+    def _gather(self, first: _Waiting) -> list[_Waiting]:
         group = [first]
-        while len(group) < MAX_GROUP:
-            try:
+        with suppress(queue.Empty):
+            while len(group) < MAX_GROUP:
                 following = self._queue.get_nowait()
-            except queue.Empty:
-                return group, False
-            if following is None:
-                return group, True
-            group.append(following)
-        return group, False
+                if following is None:
+                    self._queue.put(None)  # the end: to be found again when this group is done
+                    break
+                group.append(following)
+        return group
 
     def _commit(self, group: list[_Waiting], messages: list[EventMessage]) -> bool:
         """Run a group; add what happened to `messages`; return whether anything was committed."""
@@ -153,12 +147,10 @@ class Committer:
             collected: list[EventMessage] = []
             try:
                 with self._store.env.begin(write=True, parent=txn) as child:
-                    write = WriteTransaction(
-                        child, self._store.tables, self._settings, now, messages=collected
-                    )
+                    write = WriteTransaction(child, self._store.tables, self._settings, now, collected)
                     waiting.result = waiting.action(write)
                     if waiting.dry_run:
-                        raise _DryRun(waiting.result)
+                        raise _DryRun
                 touched.merge(write.touched)
                 changed = changed or write.changed
                 messages += collected
@@ -171,9 +163,8 @@ class Committer:
                 raise
             except Exception as bug:
                 logger.exception("a write failed unexpectedly")
-                waiting.error = StatusError(
-                    500, "InternalError", f"Internal error occurred: {type(bug).__name__}"
-                )
+                text = f"Internal error occurred: {type(bug).__name__}"
+                waiting.error = StatusError(500, "InternalError", text)
         return touched, changed
 
     def _finish(self, txn: lmdb.Transaction, touched: Touched) -> None:
@@ -189,22 +180,18 @@ class Committer:
         counts.note(txn, tables.by_name())
 
     def _report(self, group: list[_Waiting], seconds: float | None, messages: list[EventMessage]) -> None:
-        assert self._loop is not None
-
-        def report() -> None:
-            if seconds is not None:
-                self._on_commit(seconds)
-            for waiting in group:
-                if waiting.future.done():
-                    continue
-                if waiting.error is not None:
-                    waiting.future.set_exception(waiting.error)
-                else:
-                    waiting.future.set_result(waiting.result)
-            if messages:
-                self._on_messages(messages)
-
-        self._loop.call_soon_threadsafe(report)
+        """Say what a group came to, in the event loop."""
+        if seconds is not None:
+            self._on_commit(seconds)
+        for waiting in group:
+            if waiting.future.done():
+                continue
+            if waiting.error is not None:
+                waiting.future.set_exception(waiting.error)
+            else:
+                waiting.future.set_result(waiting.result)
+        if messages:
+            self._on_messages(messages)
 
 
 def _group_failure(failure: Exception) -> StatusError:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
 from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 
 from . import accept
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, joined, scan_keys
+from .transaction import Object, WriteTransaction, encode, joined, scan_keys
 
 CHUNK = 500
 _CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)
 """In the order of removal: with its Service gone, a Pod's going changes no slice."""
 
 
-def begin(write: WriteTransaction, name: str, options: DeleteOptions) -> Written:
-    """Delete a namespace: at once where it holds little, else mark it; `empty_some` does the rest."""
+def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
+    """Delete an object; a Namespace at once where it holds little, else `empty_some` does the rest."""
+    if kind is not NAMESPACE:
+        return accept.delete(write, kind, namespace, name, options)
     old = write.existing(NAMESPACE, "", name)
     accept.check_preconditions(NAMESPACE, old, options)
     if len(_content(write, name, CHUNK + 1)) > CHUNK:
         write.messages.append(namespace_emptying(old))
         return accept.mark_terminating(write, old)
-    marked = accept.terminating(write, old)
     empty_some(write, name)
-    return Written(marked)
+    return Written(encode(accept.terminating(write, old)))
 
 
 def empty_some(write: WriteTransaction, namespace: str) -> bool:
@@ -44,7 +43,7 @@ def empty_some(write: WriteTransaction, namespace: str) -> bool:
 
 
 def delete_each(
-    write: WriteTransaction, kind: Kind, objects: list[dict[str, Any]], options: DeleteOptions
+    write: WriteTransaction, kind: Kind, objects: list[Object], options: DeleteOptions
 ) -> list[Written]:
     """Delete those of the objects that are still there; generated slices are passed over."""
     out = []
@@ -53,12 +52,8 @@ def delete_each(
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if write.load(kind, namespace, name) is None or (kind is ENDPOINTSLICE and is_generated(obj)):
             continue
-        if kind is NAMESPACE and name in FIRST_NAMESPACES:
-            continue
-        if kind is NAMESPACE:
-            out.append(begin(write, name, options))
-        else:
-            out.append(accept.delete(write, kind, namespace, name, options))
+        if kind is not NAMESPACE or name not in FIRST_NAMESPACES:
+            out.append(delete(write, kind, namespace, name, options))
     return out
 
 

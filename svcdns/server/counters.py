@@ -21,6 +21,7 @@ import mmap
 import os
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Literal
@@ -138,12 +139,11 @@ class Counters:
         return _HEADER + len(PROCESS_FIELDS) * process + PROCESS_FIELDS.index(field)
 
 
+@dataclass(frozen=True, slots=True)
 class Slot:
-    """The counters of one worker."""
+    """The counters of one worker: its part of the map."""
 
-    def __init__(self, numbers: memoryview) -> None:
-        """`numbers` is the worker's part of the map."""
-        self._numbers = numbers
+    _numbers: memoryview
 
     def read(self) -> list[int]:
         """Return all counters."""

@@ -19,7 +19,6 @@ import logging
 import socket
 from collections.abc import Callable
 from hashlib import blake2b
-from pathlib import Path
 
 from svcdns.cache.store import Cache
 from svcdns.config.listening import dns_endpoints
@@ -106,7 +105,8 @@ class _Forwarding:
             Loops(self._routes.is_probe, partial_loops),
         )
         self._flush_server = FlushServer(socket.socket(fileno=handoff.flush), self._flush)
-        self._status = _StatusFile(config.data)
+        self._data = config.data
+        self._unwritten = LogOnChange(False)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until stopped; then wait for what is under way."""
@@ -139,7 +139,12 @@ class _Forwarding:
             "outstanding": self._lookups.outstanding,
             "upstreams": self._routes.status(),
         }
-        self._status.write(json.dumps(status))
+        try:
+            folder.publish_forwarder(self._data, json.dumps(status))
+            self._unwritten.is_new(False)
+        except OSError as failed:
+            if self._unwritten.is_new(True):
+                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
 
     async def _flush(self, prefix: bytes) -> int:
         """Forget what is in the cache below a key."""
@@ -149,23 +154,6 @@ class _Forwarding:
             some, is_done = self._cache.flush_some(prefix)
             flushed += some
         return flushed
-
-
-class _StatusFile:
-    """Says how the forwarder is, as long as that can be written; a line when it no longer can."""
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._failing = LogOnChange(False)
-
-    def write(self, text: str) -> None:
-        try:
-            folder.publish_forwarder(self._data, text)
-        except OSError as failed:
-            if self._failing.is_new(True):
-                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
-        else:
-            self._failing.is_new(False)
 
 
 async def _every(seconds: float, work: Callable[[], object]) -> None:

@@ -21,7 +21,6 @@ class StoreReader:
     """Begins snapshots of the store in a data folder, as soon as there is one."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is opened yet."""
         self._folder = folder
         self._logged = LogOnChange()
         self._snapshots: Snapshots | None = None

@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
         metrics.watch(
             counters,
             store,
-            lambda: _objects(registry),
+            lambda: {kind.name: registry.count(kind) for kind in STORED},
             watcher.readers.oldest_age,
             lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
         )
@@ -191,6 +192,7 @@ async def _api(
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
+    flush = socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
     is_open = not config.authenticates
     if is_open and not config.is_local:
         log.warning("whoever reaches the API at %s may change everything (api.insecure)", config.listen)
@@ -203,19 +205,10 @@ async def _api(
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
-        flush=FlushClient(_flush_link(handoff), counters.forwarder_lives).flush,
+        flush=FlushClient(flush, counters.forwarder_lives).flush,
     )
     async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
         yield
-
-
-def _flush_link(handoff: Handoff) -> socket.socket | None:
-    """Return our end of the link with the forwarder, None where nothing is forwarded."""
-    return socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
-
-
-def _objects(registry: Registry) -> dict[str, int]:
-    return {kind.name: registry.count(kind) for kind in STORED}
 
 
 @contextlib.asynccontextmanager
@@ -237,16 +230,16 @@ async def _on_hangup(refresh: Callable[[], Coroutine[Any, Any, None]]) -> AsyncI
             task.cancel()
 
 
+@dataclass(slots=True)
 class ReaderWatch:
     """Clears the store's reader table of the dead, and ends workers that hold an old state."""
 
-    def __init__(self, store: Store, counters: Counters) -> None:
-        """`counters` says which pids are workers and when one has died."""
-        self.readers = Readers()
-        self._store = store
-        self._counters = counters
-        self._checked = 0.0
-        self._restarts = 0
+    _store: Store
+    _counters: Counters
+    """Say which pids are workers and when one has died."""
+    readers: Readers = field(default_factory=Readers)
+    _checked: float = 0.0
+    _restarts: int = 0
 
     async def run(self) -> None:
         """Check once a second until cancelled."""

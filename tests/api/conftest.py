@@ -1,7 +1,5 @@
 """The real registry, the API in front of it, and a client; coroutine tests run in one loop."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import json

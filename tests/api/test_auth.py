@@ -1,7 +1,5 @@
 """Who may do what over HTTP: 401 and 403 by credentials, role and namespace, and what is told to whom."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """Tokens: the lines of the file, how it is edited, and that a running server follows it."""
 
-from __future__ import annotations
-
 import errno
 import hmac
 import os

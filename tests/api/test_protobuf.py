@@ -4,8 +4,6 @@ go_bodies.jsonl holds what Go's own encoder makes of objects of each kind (tests
 with every field set, with every pointer and list set to zeros, and with nothing.
 """
 
-from __future__ import annotations
-
 import base64
 import importlib.util
 import json

@@ -5,8 +5,6 @@ Objects take the real write path (`Registry.create`), questions are octets that 
 No process is started; sockets only where a test is about them.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager

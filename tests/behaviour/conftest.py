@@ -1,7 +1,5 @@
 """Fixtures of the behaviour tests: worlds to ask, and the marker that names the rows of docs/dns.md."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 

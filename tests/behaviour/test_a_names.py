@@ -1,7 +1,5 @@
 """Rows A: names, the apex, and everything that is not there."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

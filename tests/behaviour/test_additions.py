@@ -1,7 +1,5 @@
 """Rows O: what svcdns adds: TTLs of Services, shuffled answers, id.server, the first start."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows B: Services with a cluster IP (ClusterIP, NodePort, LoadBalancer)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows C: headless Services and the names of endpoints."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Rows D: ExternalName Services, and aliases from name to name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Rows E: names of Pods, A-B-C-D.NAMESPACE.pod.ZONE."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Rows F: PTR records and the reverse zones."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 

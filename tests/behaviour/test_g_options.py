@@ -1,7 +1,5 @@
 """Rows G: options that say what is served. (B3, C7 and E are options too.)"""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows D2, D5, F4 and G4 where our zones say all they know and upstreams know more."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 

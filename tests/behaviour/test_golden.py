@@ -4,8 +4,6 @@ The rows of a fixed set of objects are hashed, once for each set of options that
 are clock time and left out.  See svcdns/registry/answer_tables.py for what RULES does at a start.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows H: zone transfer over TCP, by listeners on real sockets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

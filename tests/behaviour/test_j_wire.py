@@ -3,8 +3,6 @@
 Everything malformed stands in tests/dns/test_headers_and_sizes.py; here is what a client sees of each row.
 """
 
-from __future__ import annotations
-
 import struct
 from ipaddress import ip_address
 from typing import Any

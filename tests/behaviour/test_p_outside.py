@@ -1,7 +1,5 @@
 """Rows P: names that are not ours; and what forwarding adds to rows A1 and J5."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

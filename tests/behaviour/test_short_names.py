@@ -1,7 +1,5 @@
 """Rows N: short names, X.NAMESPACE.ZONE for X.NAMESPACE.svc.ZONE."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

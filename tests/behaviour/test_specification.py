@@ -5,8 +5,6 @@ that knows only the specification would.  "Must be served" means: is among the a
 https://github.com/kubernetes/dns/blob/master/docs/specification.md
 """
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Questions over real TCP connections: framing, order, limits, clients that misbehave."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import struct

@@ -1,7 +1,5 @@
 """Zone transfer over real connections, read by dnspython."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import socket

@@ -3,8 +3,6 @@
 The data folder lies on a small file system of the test's own (tmpfs), which needs the right to mount.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -2,8 +2,6 @@
 that is in its way goes on undisturbed.
 """
 
-from __future__ import annotations
-
 import lmdb
 import pytest
 from toolbox.calls import Calls, fqdn

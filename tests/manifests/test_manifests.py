@@ -1,7 +1,5 @@
 """Manifests: read safely, refused with file, document and field, applied without taking anything away."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

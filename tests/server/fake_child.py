@@ -4,8 +4,6 @@ b"crash" ends it with code 1, b"fatal" with the exit code that is never tried ag
 b"deaf" makes it ignore SIGTERM; all else is answered "ROLE PID" (and sets the first counter).
 """
 
-from __future__ import annotations
-
 import os
 import select
 import signal

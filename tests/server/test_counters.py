@@ -1,7 +1,5 @@
 """The counters file: what one process writes, all others read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The link by which the writer has the forwarder forget answers: what is asked, answered, and lost."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Iterator

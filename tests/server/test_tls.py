@@ -1,7 +1,5 @@
 """TLS, client certificates and tokens of a running server, and what becomes of files that change."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import socket

@@ -1,7 +1,5 @@
 """Work beside a block."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """YAML with bounds of our own: the same with any PyYAML, whatever it bounds or merges itself."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A registry on a fresh folder, and questions put to what it has stored, without sockets."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

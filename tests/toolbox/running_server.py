@@ -8,8 +8,6 @@ Rules: nothing here waits for a fixed time, each wait has a condition and a gene
 hanging; the server's log is kept and shown when something goes wrong.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json

@@ -1,7 +1,5 @@
 """Zone files in the store: taken over when they parse, refused without harm when they don't."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """The forwarder: errands in, replies out by the way they came; our zones first; what is no errand."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from time import monotonic

@@ -1,7 +1,5 @@
 """The forwarder's limits, its counters, and that whatever is counted while it waits goes back to 0."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace

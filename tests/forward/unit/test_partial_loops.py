@@ -1,7 +1,5 @@
 """Partial loops: an upstream that asks us what we ask it hears what our zones say, once that is proved."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
