@@ -39,8 +39,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SHUTDOWN_TIMEOUT = 5.0
-"""Seconds that requests under way get at a shutdown."""
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds that requests under way get at a shutdown, less than the supervisor gives this process."""
+LINGERING_SECONDS = 0.5
+"""For so long the rest of a body that nobody wants is read and thrown away, so that the client finds the
+answer and not a reset connection.  As Go's net/http does it (rstAvoidanceDelay)."""
 
 
 def create_app(
@@ -76,10 +79,13 @@ def create_app(
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
-    async def end_watches(_: web.Application) -> None:
-        watches.close()
+    app[bodies.UNFINISHED] = unfinished = bodies.Unfinished()
 
-    app.on_shutdown.append(end_watches)
+    async def wait_for_nobody(_: web.Application) -> None:
+        watches.close()
+        unfinished.end()
+
+    app.on_shutdown.append(wait_for_nobody)
     return app
 
 
@@ -91,6 +97,7 @@ def create_runner(app: web.Application) -> web.AppRunner:
         access_log_class=AccessLogger,
         logger=server_log,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
+        lingering_time=LINGERING_SECONDS,
     )
 
 

@@ -120,12 +120,47 @@ def too_large() -> StatusError:
     return StatusError(413, "RequestEntityTooLarge", text)
 
 
+class Unfinished:
+    """The requests whose bodies are on their way: a stop of the server waits for none of them."""
+
+    def __init__(self) -> None:
+        """There are none."""
+        self._stopping = False
+        self._deadlines: set[asyncio.Timeout] = set()
+
+    def end(self) -> None:
+        """End them all, and those that come later, unless all of the body is there already."""
+        self._stopping = True
+        for deadline in self._deadlines:
+            deadline.reschedule(asyncio.get_running_loop().time())
+
+    async def read(self, request: web.Request) -> bytes:
+        """Return the body's octets.  Raises StatusError 503 for one that a stop has ended."""
+        deadline = asyncio.timeout(0 if self._stopping else None)
+        try:
+            async with deadline:
+                self._deadlines.add(deadline)
+                return await request.read()
+        except TimeoutError:
+            text = "the server is stopping, and the request was not complete; nothing was changed"
+            raise StatusError(503, "ServiceUnavailable", text) from None
+        finally:
+            self._deadlines.discard(deadline)
+
+
+UNFINISHED = web.AppKey("unfinished", Unfinished)
+
+
 async def read(request: web.Request) -> bytes:
-    """Return the body's octets.  Raises StatusError 413, or 400 when its Content-Encoding is broken."""
+    """Return the body's octets.
+
+    Raises StatusError 413, 400 when its Content-Encoding is broken, 503 when the server stops before all of
+    it is there.
+    """
     if (request.content_length or 0) > MAX_BODY:
         raise too_large()
     try:
-        octets = await request.read()
+        octets = await request.app[UNFINISHED].read(request)
     except web.HTTPRequestEntityTooLarge:
         raise too_large() from None
     except (ClientError, http_exceptions.HttpProcessingError, web.RequestPayloadError):

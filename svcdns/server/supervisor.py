@@ -36,6 +36,8 @@ from .logs import READY
 from .sockets import BindError, Sockets, bind_all
 
 STOP_SECONDS = 5.0
+WORKERS_STOP_SECONDS = 3.0
+"""All together less than the 10 s after which podman and docker kill."""
 STUCK_SECONDS = 10.0
 _LOOK_SECONDS = 0.02
 _LOOK_OFTEN_SECONDS = 30.0
@@ -219,7 +221,10 @@ class Supervisor:
     def _stop(self, woken: socket.socket) -> None:
         self.counters.set_stopping()
         log.info("stopping")
-        stop_all(self._children(), STOP_SECONDS)
+        # Own names are answered for as long as any of the others takes to end.
+        others = [child for child in self._children() if child not in self.workers]
+        stop_all(others, STOP_SECONDS)
+        stop_all(self.workers, WORKERS_STOP_SECONDS)
         self.sockets.close()
         os.close(self._lifeline)
         woken.close()

@@ -2,6 +2,7 @@
 
 b"crash" ends it with code 1, b"fatal" with the exit code that is never tried again,
 b"deaf" makes it ignore SIGTERM; all else is answered "ROLE PID" (and sets the first counter).
+Where there is a file "slow-writer" in the data folder, the writer ends only once there is one called "go".
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import select
 import signal
 import socket
 import sys
+import time
+from pathlib import Path
 from typing import NoReturn
 
 from svcdns.server.child_setup import FATAL, take
@@ -25,7 +28,7 @@ def main() -> NoReturn:
     counters = handoff.counters()
     folder = handoff.resolved().data
     row = handoff.worker + 1
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: end(folder, is_writer=row == WRITER))
     signal.signal(signal.SIGHUP, lambda *_: (folder / "hup").touch())
     cursed = folder / CRASH_FILE
     if cursed.exists() and cursed.read_text() == str(handoff.worker):
@@ -42,6 +45,14 @@ def main() -> NoReturn:
         for one in ready:
             if answer(one, row, handoff.worker) == b"linger":
                 lifelines.clear()
+
+
+def end(folder: Path, *, is_writer: bool) -> NoReturn:
+    if is_writer and (folder / "slow-writer").exists():
+        (folder / "told").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+    os._exit(0)
 
 
 def answer(one: socket.socket, row: int, worker: int) -> bytes:
