@@ -15,9 +15,12 @@ RUN command -v setcap >/dev/null \
 RUN python3 -m venv /opt/svcdns \
  && cp --remove-destination "$(readlink -f /opt/svcdns/bin/python3)" /opt/svcdns/bin/python3
 WORKDIR /src
+# Versions and hashes first: this layer stays as long as they do.
+COPY requirements/image.txt requirements/
+RUN /opt/svcdns/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/image.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY svcdns svcdns
-RUN /opt/svcdns/bin/pip install --no-cache-dir --disable-pip-version-check '.[fast,tls]' \
+RUN /opt/svcdns/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
  && /opt/svcdns/bin/pip uninstall --yes --quiet setuptools pip \
  && setcap cap_net_bind_service=+ep /opt/svcdns/bin/python3
 

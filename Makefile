@@ -1,18 +1,32 @@
 # Everything happens in .venv, which the first target makes; the stamp makes a second run instant.
-# PYTHON: any Python from 3.11 on.   SERVE: more flags for `svcdns serve`.
+# What is installed there stands in requirements/, versions and hashes; `make lock` writes those files anew,
+# and `make test-newest` runs the suite on the newest versions that pyproject.toml allows, in a venv of its own.
+# PYTHON: any Python from 3.11 on.   SERVE: more flags for `svcdns serve`.   PYTEST: more flags for pytest.
+# LOCK: `make lock LOCK=` keeps the versions that still fit, for a dependency more or less.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SERVE  ?=
+LOCK   ?= --upgrade
+NEWEST := .venv-newest/bin/python
+TOOL   := .venv-lock/bin
 
-.PHONY: run test soak coverage lint types format clean
+PIP      := -m pip --disable-pip-version-check install --quiet
+COMPILE   = $(TOOL)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --custom-compile-command "make lock" $(LOCK) pyproject.toml requirements/build.in
+
+.PHONY: run test test-newest soak coverage lint types format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/svcdns serve --manifests examples --data svcdns-data $(SERVE)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not soak" $(PYTEST)
+
+test-newest: .venv-newest
+	$(NEWEST) $(PIP) --upgrade --upgrade-strategy eager -e '.[dev]'
+	$(NEWEST) -m pytest -m "not soak" $(PYTEST)
 
 coverage: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not soak" --cov=svcdns --cov-report=term-missing:skip-covered $(PYTEST)
@@ -31,8 +45,14 @@ types: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format svcdns tests bench tools
 
+lock: .venv-lock
+	$(TOOL)/python $(PIP) --upgrade uv
+	$(COMPILE) --extra dev -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt -o requirements/run.txt
+	$(COMPILE) -c requirements/dev.txt --extra fast --extra tls -o requirements/image.txt
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-newest .venv-lock build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -40,10 +60,15 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.run: $(VENV)/.python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+$(VENV)/.run: $(VENV)/.python pyproject.toml requirements/run.txt
+	$(BIN)/python $(PIP) --require-hashes -r requirements/run.txt
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(VENV)/.dev: $(VENV)/.python pyproject.toml requirements/dev.txt
+	$(BIN)/python $(PIP) --require-hashes -r requirements/dev.txt
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run
+
+.venv-newest .venv-lock:
+	$(PYTHON) -m venv $@

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.stats import Tally
+from svcdns.dns.stats import Stats
 from svcdns.dns.udp import UdpListener
 from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
 from svcdns.store.environment import Store, open_store
@@ -86,7 +86,7 @@ CASES: dict[str, Callable[[], bytes]] = {
 
 def bench_answer(store: Store, packets: list[bytes], batch: int) -> float:
     """Return CPU seconds for each answer, `batch` of them in one snapshot."""
-    snapshots, answer = Snapshots(store), Answerer(Tally()).answer
+    snapshots, answer = Snapshots(store), Answerer(Stats()).answer
     best = 1e9
     for _ in range(5):
         started = time.process_time()
@@ -101,7 +101,7 @@ def bench_answer(store: Store, packets: list[bytes], batch: int) -> float:
 
 async def serve(sock: socket.socket, store: Store, done: int) -> None:
     """Answer on a socket until the pipe `done` is written to."""
-    counters = Tally()
+    counters = Stats()
     listener = UdpListener(sock, Snapshots(store).begin, Answerer(counters), counters)
     listener.start()
     stop = asyncio.get_running_loop().create_future()

@@ -38,7 +38,7 @@ from measuring import (
     table,
     wait_for,
 )
-from upstreams import Knot, free_port
+from toolbox.upstreams import Knot, free_port
 
 NAMES = 1_000
 SERVER_CORE, CLIENT_CORE = 0, 1

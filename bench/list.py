@@ -16,7 +16,7 @@ import threading
 import time
 
 from measuring import PODS, RunningServer, pod, register, table
-from watching import cpu_seconds, rss
+from toolbox.watching import cpu_seconds, rss
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 ROUNDS = 5

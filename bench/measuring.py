@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-for folder in (HERE.parent / "tests" / "promises", HERE.parent / "tests", HERE.parent):
-    sys.path.insert(0, str(folder))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
-from calls import PODS, SERVICES, Calls, fqdn, pod, service  # noqa: E402
-from running import RunningServer, wait_for  # noqa: E402
-from witness import Witness, connected, make_question, read_answer  # noqa: E402
+from toolbox.calls import PODS, SERVICES, Calls, fqdn, pod, service  # noqa: E402
+from toolbox.running_server import RunningServer  # noqa: E402
+from toolbox.waiting import wait_for  # noqa: E402
+from toolbox.witness import Witness, connected, make_question, read_answer  # noqa: E402
 
 __all__ = [
     "PODS",

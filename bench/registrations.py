@@ -31,7 +31,7 @@ from measuring import (
     service,
     table,
 )
-from query_load import query_load
+from promises.query_load import query_load
 
 WORKERS = 2
 _CLUSTER_IP = re.compile(rb'"clusterIP":"([0-9.]+)"')

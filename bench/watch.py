@@ -14,7 +14,7 @@ import sys
 import time
 
 from measuring import RunningServer, table
-from watching import Watchers, cpu_seconds, rss
+from toolbox.watching import Watchers, cpu_seconds, rss
 
 SERVICES = "/api/v1/namespaces/default/services"
 IDLE_SECONDS = 20.0

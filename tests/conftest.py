@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from running import RunningServer`
+sys.path.insert(0, str(Path(__file__).parent))  # so that all import `from toolbox... import ...`
 
-from running import RunningServer
+from toolbox.running_server import RunningServer
+
+pytest_plugins = ["toolbox.registry_harness"]
 
 IN_CI = os.environ.get("CI") == "true"
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from running import RunningServer
+from toolbox.running_server import RunningServer
 
 ROOT = Path(__file__).parent.parent
 

@@ -2,7 +2,7 @@
 
 Every refusal is answered with a Kubernetes Status object, and every request is counted, whatever
 happens to it.  A request whose path is that of an object goes to `routes`; the few others are
-answered here.  What a client may do is decided by `auth.admission`, before anything is read of the body,
+answered here.  What a client may do is decided by `auth.access_control`, before anything is read of the body,
 and what it wrote is recorded by `auth.audit`.
 """
 
@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from svcdns.api.auth import audit
-from svcdns.api.auth.access_control import Admission
+from svcdns.api.auth.access_control import AccessControl
 from svcdns.api.auth.authentication import CHALLENGE
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, bad_request
@@ -73,9 +73,9 @@ def create_app(
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
-    admission = Admission(authority, names)
+    access = AccessControl(authority, names)
     documents = Documents(version)
-    front = _Front(admission, resources, reviews, documents, health, metrics, config or Config(), counted)
+    front = _Front(access, resources, reviews, documents, health, metrics, config or Config(), counted)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
@@ -131,7 +131,7 @@ class _Front:
 
     def __init__(
         self,
-        admission: Admission,
+        access: AccessControl,
         resources: Resources,
         reviews: Reviews,
         documents: Documents,
@@ -140,7 +140,7 @@ class _Front:
         config: Config,
         counters: ApiMetrics,
     ) -> None:
-        self._admission = admission
+        self._access = access
         self._resources = resources
         self._reviews = reviews
         self._documents = documents
@@ -168,7 +168,7 @@ class _Front:
         self, request: web.Request, target: paths.Target | None, verb: str
     ) -> web.StreamResponse:
         try:
-            self._admission.admit(request, target, verb)
+            self._access.check(request, target, verb)
             return await self._answer(request, target)
         except StatusError as error:
             return _refusal(request, target, error)

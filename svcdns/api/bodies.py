@@ -11,6 +11,8 @@ at most `DEEPEST` levels, so that whoever walks a body may do it recursively.
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +22,9 @@ from aiohttp import ClientError, http_exceptions, web
 
 from svcdns.objects.errors import StatusError, bad_request
 from svcdns.registry.requests import Patch
+from svcdns.system import bounded_yaml
 
-from . import protobuf, yaml_body
+from . import protobuf
 
 MAX_BODY = 3 * 1024 * 1024
 """Octets of the largest body."""
@@ -55,11 +58,18 @@ def decode_json(octets: bytes) -> Any:
 def decode_yaml(octets: bytes) -> Any:
     """Return the value of a YAML text of one document.  Raises StatusError 400."""
     try:
-        value = yaml_body.load(octets, DEEPEST)
-    except yaml_body.TooDeep:
+        text = octets.decode(json.detect_encoding(octets))
+        found = [*bounded_yaml.documents(text, bounded_yaml.Rules(DEEPEST))]
+    except bounded_yaml.TooDeep:
         raise _too_deep() from None
-    except ValueError as error:
-        raise bad_request(f"the body is not valid YAML: {error}") from None
+    except bounded_yaml.Refused as bad:
+        place = f", at line {bad.line}, column {bad.column}" if bad.line else ""
+        raise bad_request(f"the body is not valid YAML: {bad}{place}") from None
+    except UnicodeDecodeError as bad:
+        raise bad_request(f"the body is not valid YAML: {bad}") from None
+    if len(found) > 1:
+        raise bad_request("the body is not valid YAML: it has more than one document")
+    value = found[0] if found else None
     check_value(value)
     return value
 
@@ -88,6 +98,8 @@ def check_value(value: Any, path: str = "", depth: int = 0) -> None:
             check_value(inner, f"{path}[{index}]", depth + 1)
     elif isinstance(value, int) and value not in _INT64:
         raise bad_request(f"{path[:200] or 'the body'}: the number does not fit into 64 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise bad_request(f"{path[:200] or 'the body'}: {value} is no JSON number")
 
 
 DECODERS: dict[str, Callable[[bytes], Any]] = {

@@ -157,7 +157,7 @@ class Reviews:
         return False, ""
 
     def _paths(self, user: User) -> list[str]:
-        """Return the paths that the user may read; metrics tell of all namespaces (see auth.admission)."""
+        """Return the paths that the user may read; metrics say much of all namespaces."""
         allowed = self._authority.allowed(user, "list", NAMESPACE.group, NAMESPACE.plural, "", "", "")[0]
         return [*_PATHS, _METRICS] if allowed else [*_PATHS]
 

@@ -6,9 +6,11 @@ The body is what stands behind the question of the upstream's reply, as it came:
 pointers stay right, because a client's question for the same name has the same size.  Owners that point
 to the question so repeat the client's letter case.  Offsets count from the start of the body.
 
+* `decode` reads the header once and gives a CacheEntry, which answers whatever is asked about the reply.  The
+  fast path makes no objects: `is_fresh`, `rcode`, `is_nodata` and `plain_reply` read the octets in place.
 * TTLs are cut down to the answer's lifetime when it is stored, which is no more than any of them.  So all
   have one TTL, which counts down from there.
-* Addresses are turned by a random offset in every reply; nothing else moves, and no boundary of an RR does.
+* Addresses are rotated by a random offset in every reply; nothing else moves, and no boundary of an RR does.
 * Octets that are left out stand at the end, so no pointer ever loses what it points to.
 
 Pure: the time comes from the caller, in whole seconds since boot (svcdns.cache.store.now).  The form is
@@ -38,17 +40,15 @@ STALE_TTL = 30
 """Of the records of a stale answer (RFC 8767 section 4)."""
 
 _HEADER = Struct(">IIIHHHHHHHHHBB")
-"""Stored at, fresh until, stale until; rcode; EDE; RRs of the three sections; octets up to the end of the
-answer section and of the authority section; where addresses begin that are turned, how many octets they
-have in all; octets of one of them, 0 for none; flags."""
+"""The fields of CacheEntry, in their order, but for the last one."""
 _read = _HEADER.unpack_from
 _message_header = header.HEADER.pack
 _OCTETS = _HEADER.size
 _FLAGS_AT = _OCTETS - 1
-_FRESH_AT, _RCODE_AT, _EDE_AT = 4, 12, 14
+_FRESH_AT, _RCODE_AT = 4, 12
 
 _NODATA = 1
-_HAS_ALIAS = 2
+_HAS_CNAME = 2
 """Its answer section has a CNAME."""
 _STALE = 4
 """Its TTLs don't count down."""
@@ -56,14 +56,224 @@ _TRUNCATED = 8
 """It came incomplete."""
 _SPARE_AUTHORITY = 16
 """Its authority section names the servers of what was found: nobody needs that."""
-
 _FAILURE = 32
 """Its body is the text of its EDE."""
 
 _NO_EDE = 0xFFFF
 _OFFSETS = [Struct(f">{count}H") for count in range(64)]
-_ADDRESS_OCTETS = {codes.A: 16, codes.AAAA: 28}
+_ADDRESS_OCTETS = {codes.A: header.POINTED_RR + 4, codes.AAAA: header.POINTED_RR + 16}
 """Of a whole RR whose owner is a pointer."""
+
+
+class Records(NamedTuple):
+    """What a stored reply says, for a message of another shape than the upstream's."""
+
+    answers: int
+    """RRs of the answer section."""
+    authority: int
+    """RRs of the authority section behind it, 0 for one that nobody needs."""
+    ttl: bytes
+    """Of each of them at this time; those in `body` are void."""
+    truncated: bool
+    """Whether it came incomplete."""
+    body: bytes
+    """What stood behind the upstream's question, as it came, addresses rotated."""
+
+
+class CacheEntry(NamedTuple):
+    """A stored reply whose header has been read."""
+
+    stored_at: int
+    fresh_until: int
+    stale_until: int
+    rcode: int
+    """With its upper bits."""
+    info_code: int
+    """Of its Extended DNS Error, _NO_EDE for none; see `ede`."""
+    answers: int
+    authority: int
+    additional: int
+    """RRs of the three sections."""
+    answer_end: int
+    """Octets of the body up to the end of the answer section."""
+    authority_end: int
+    """The same for the authority section."""
+    rotated_at: int
+    """Where in the body the addresses begin that are rotated."""
+    rotated_octets: int
+    """Octets of them all."""
+    stride: int
+    """Octets of one of them, 0 where none are rotated."""
+    flags: int
+    stored: bytes
+    """The whole stored form."""
+
+    @property
+    def ede(self) -> int | None:
+        """The info code of the Extended DNS Error (RFC 8914) that goes with it."""
+        return None if self.info_code == _NO_EDE else self.info_code
+
+    @property
+    def is_nodata(self) -> bool:
+        """Whether it is NOERROR without an RR of the type asked for."""
+        return bool(self.flags & _NODATA)
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether it is a part of what there was to say, as the upstream did not answer over TCP."""
+        return bool(self.flags & _TRUNCATED)
+
+    @property
+    def has_cname(self) -> bool:
+        """Whether its answer section has a CNAME."""
+        return bool(self.flags & _HAS_CNAME)
+
+    @property
+    def failure_text(self) -> str:
+        """The text of a failure's EDE; empty for anything else."""
+        return self.stored[_OCTETS:].decode() if self.flags & _FAILURE else ""
+
+    def is_fresh(self, now: int) -> bool:
+        """Say whether it may still be given as it is."""
+        return now < self.fresh_until
+
+    def reply(self, now: int, frame: Frame) -> bytes:
+        """Return the reply to any client, as much of it as fits.
+
+        What gives way, in this order: the additional section; an authority section that nobody needs;
+        answer RRs, and with them everything behind.  TC says that something else than the first two is
+        missing.  Over TCP there is nothing better to try, so TC is never set for want of room.
+        An rcode above 15 is SERVFAIL for a client without OPT.  TTLs of an answer that has run out are 0.
+        """
+        if self.flags & _FAILURE:
+            return refusal(frame, self.rcode, self.info_code, self.failure_text)
+        if self.rcode > header.RCODE and frame.edns is None:
+            return refusal(frame, codes.SERVFAIL)
+        opt = frame.opt(self.rcode, b"" if self.ede is None else edns.error(self.ede))
+        sections = self._sections(now, frame.limit - frame.end - len(opt), frame.tcp)
+        return message(frame, self.rcode & header.RCODE, sections, opt)
+
+    def records(self, now: int) -> Records:
+        """Return the records of a stored reply that is no failure."""
+        body = self.stored[self._body_at :]
+        if self.stride:
+            body = bytes(_rotated(body, self.rotated_at, self.rotated_octets, self.stride))
+        if (ttl := self._new_ttl(now)) is not None:
+            octets = ttl.to_bytes(4)
+        elif self.answers + self.authority:
+            at = _ttl_offsets(self.stored, 1)[0]
+            octets = body[at : at + 4]
+        else:
+            octets = bytes(4)
+        authority = 0 if self.flags & _SPARE_AUTHORITY else self.authority
+        return Records(self.answers, authority, octets, self.is_truncated, body)
+
+    def stale(self, now: int) -> bytes | None:
+        """Return the stored form of an answer that has run out and stands in for a while (RFC 8767).
+
+        None for a failure, and for an answer that ran out too long ago.  What it returns can be made stale
+        again, until the time up to which the first could.
+        """
+        if now >= self.stale_until or self.rcode not in (codes.NOERROR, codes.NXDOMAIN):
+            return None
+        is_nxdomain = self.rcode == codes.NXDOMAIN
+        head = self._replace(
+            stored_at=now,
+            fresh_until=min(now + STALE_SECONDS, self.stale_until),
+            info_code=codes.EDE_STALE_NXDOMAIN if is_nxdomain else codes.EDE_STALE_ANSWER,
+            flags=self.flags | _STALE,
+        )
+        start = self._body_at
+        body = _aged(self.stored[start:], _ttl_offsets(self.stored, self._count), STALE_TTL)
+        return _HEADER.pack(*head[:-1]) + self.stored[_OCTETS:start] + body
+
+    @property
+    def _count(self) -> int:
+        return self.answers + self.authority + self.additional
+
+    @property
+    def _body_at(self) -> int:
+        return _OCTETS + 2 * self._count
+
+    def _sections(self, now: int, room: int, tcp: bool) -> Sections:
+        """Return what is sent of the body in so many octets of room: its beginning, as RRs of one section."""
+        start = self._body_at
+        answers, authority, additional = self.answers, self.authority, self.additional
+        truncated = self.is_truncated
+        octets = len(self.stored) - start
+        if octets > room:
+            additional = 0
+            if self.authority_end <= room:
+                octets = self.authority_end
+            elif self.answer_end <= room and self.flags & _SPARE_AUTHORITY:
+                octets, authority = self.answer_end, 0
+            else:
+                answers, octets = _whole_rrs(self.stored, start, answers, room)
+                authority = 0
+                truncated = truncated or not tcp
+        body: bytes | bytearray
+        if self.stride and octets > self.rotated_at:
+            rotated = _rotated(self.stored[start:], self.rotated_at, self.rotated_octets, self.stride)
+            body = rotated[:octets]
+        else:
+            body = self.stored[start : start + octets]
+        if (ttl := self._new_ttl(now)) is not None:
+            body = _aged(body, _ttl_offsets(self.stored, answers + authority + additional), ttl)
+        return Sections(bytes(body), answers, b"", authority, b"", additional, truncated)
+
+    def _new_ttl(self, now: int) -> int | None:
+        """Return the TTL, in seconds, that all RRs have at this time; None where it is the one they have."""
+        keeps = now == self.stored_at or self.flags & _STALE
+        return None if keeps else max(self.fresh_until - now, 0)
+
+
+def decode(stored: bytes) -> CacheEntry:
+    """Read the header of a stored reply."""
+    return CacheEntry._make((*_read(stored), stored))
+
+
+def is_fresh(stored: bytes, now: int) -> bool:
+    """Say whether a stored answer may still be given as it is."""
+    return now < int.from_bytes(stored[_FRESH_AT : _FRESH_AT + 4])
+
+
+def rcode(stored: bytes) -> int:
+    """Return the rcode of a stored answer, its upper bits included."""
+    return stored[_RCODE_AT] << 8 | stored[_RCODE_AT + 1]
+
+
+def is_nodata(stored: bytes) -> bool:
+    """Say whether a stored answer is NOERROR without an RR of the type asked for."""
+    return bool(stored[_FLAGS_AT] & _NODATA)
+
+
+def plain_reply(
+    stored: bytes, now: int, packet: bytes, end: int, flags: int, limit: int, our_opt: bytes
+) -> bytes | None:
+    """Return the reply to a plain question whose question ends at `end`; None where it takes more.
+
+    `flags` are those of the reply, without the rcode; `limit` in octets; `our_opt` is b"" for a client
+    without.  It says what CacheEntry.reply says, and is None for what isn't fresh, for what has no room, and
+    for what needs an OPT of its own.
+    """
+    at, fresh_until, _, code, why, answers, others, more, _, _, rotated_at, rotated, stride, marks = _read(
+        stored
+    )
+    count = answers + others + more
+    start = _OCTETS + 2 * count
+    if end + len(stored) - start + len(our_opt) > limit or now >= fresh_until:
+        return None
+    if code > header.RCODE or marks & _TRUNCATED or (our_opt and why != _NO_EDE):
+        return None
+    body: bytes | bytearray = b"" if marks & _FAILURE else stored[start:]
+    if now != at and not marks & (_STALE | _FAILURE):
+        body = _aged(body, _ttl_offsets(stored, count), fresh_until - now)
+    if stride:
+        body = _rotated(body, rotated_at, rotated, stride)
+    if our_opt:
+        more += 1
+    head = _message_header(packet[:2], flags | code, 1, answers, others, more)
+    return head + packet[header.OCTETS : end] + body + our_opt
 
 
 def key(name_key: bytes, rrtype: int, do: bool, cd: bool) -> bytes:
@@ -92,7 +302,7 @@ def pack(received: Response, now: int, config: CacheConfig) -> bytes:
     if received.rcode == codes.NOERROR and not received.answered:
         flags |= _NODATA
     if codes.CNAME in types[:answers]:
-        flags |= _HAS_ALIAS
+        flags |= _HAS_CNAME
     if received.answered and set(types[answers:authority]) == {codes.NS}:
         flags |= _SPARE_AUTHORITY
 
@@ -127,160 +337,6 @@ def failure(ede: int, now: int, text: str = "") -> bytes:
     return head + text.encode()
 
 
-def stale(stored: bytes, now: int) -> bytes | None:
-    """Return an answer as one that has run out and stands in for a while (RFC 8767).
-
-    None for a failure, and for an answer that ran out too long ago.  What it returns can be made stale
-    again, until the time up to which the first could.
-    """
-    head = list(_read(stored))
-    stale_until, code = head[2], head[3]
-    if now >= stale_until or code not in (codes.NOERROR, codes.NXDOMAIN):
-        return None
-    head[:2] = now, min(now + STALE_SECONDS, stale_until)
-    head[4] = codes.EDE_STALE_NXDOMAIN if code == codes.NXDOMAIN else codes.EDE_STALE_ANSWER
-    head[-1] |= _STALE
-    count = sum(head[5:8])
-    start = _OCTETS + 2 * count
-    body = _aged(stored[start:], _ttl_offsets(stored, count), STALE_TTL)
-    return _HEADER.pack(*head) + stored[_OCTETS:start] + body
-
-
-def is_fresh(stored: bytes, now: int) -> bool:
-    """Say whether an answer may still be given as it is."""
-    return now < int.from_bytes(stored[_FRESH_AT : _FRESH_AT + 4])
-
-
-def rcode(stored: bytes) -> int:
-    """Return the rcode, its upper bits included."""
-    return stored[_RCODE_AT] << 8 | stored[_RCODE_AT + 1]
-
-
-def ede(stored: bytes) -> int | None:
-    """Return the Extended DNS Error (RFC 8914) that goes with it."""
-    code = int.from_bytes(stored[_EDE_AT : _EDE_AT + 2])
-    return None if code == _NO_EDE else code
-
-
-def is_nodata(stored: bytes) -> bool:
-    """Say whether it is NOERROR without an RR of the type asked for."""
-    return bool(stored[_FLAGS_AT] & _NODATA)
-
-
-def is_truncated(stored: bytes) -> bool:
-    """Say whether it is a part of what there was to say, as the upstream did not answer over TCP."""
-    return bool(stored[_FLAGS_AT] & _TRUNCATED)
-
-
-def plain_reply(
-    stored: bytes, now: int, packet: bytes, end: int, flags: int, limit: int, our_opt: bytes
-) -> bytes | None:
-    """Return the reply to a plain question whose question ends at `end`; None where it takes more.
-
-    `flags` are those of the reply, without the rcode; `limit` in octets; `our_opt` is b"" for a client
-    without.  It says what `reply` says, and is None for what isn't fresh, for what has no room, and for
-    what needs an OPT of its own.
-    """
-    at, fresh_until, _, code, why, answers, others, more, _, _, turn_at, turned, stride, marks = _read(stored)
-    count = answers + others + more
-    start = _OCTETS + 2 * count
-    if end + len(stored) - start + len(our_opt) > limit or now >= fresh_until:
-        return None
-    if code > 15 or marks & _TRUNCATED or (our_opt and why != _NO_EDE):
-        return None
-    body: bytes | bytearray = b"" if marks & _FAILURE else stored[start:]
-    if now != at and not marks & (_STALE | _FAILURE):
-        body = _aged(body, _ttl_offsets(stored, count), fresh_until - now)
-    if stride:
-        body = _turned(body, turn_at, turned, stride)
-    if our_opt:
-        more += 1
-    head = _message_header(packet[:2], flags | code, 1, answers, others, more)
-    return head + packet[12:end] + body + our_opt
-
-
-def reply(stored: bytes, now: int, frame: Frame) -> bytes:
-    """Return the reply to any client, as much of it as fits.
-
-    What gives way, in this order: the additional section; an authority section that nobody needs;
-    answer RRs, and with them everything behind.  TC says that something else than the first two is
-    missing.  Over TCP there is nothing better to try, so TC is never set for want of room.
-    An rcode above 15 is SERVFAIL for a client without OPT.  TTLs of an answer that has run out are 0.
-    """
-    _, _, _, code, why, answers, others, more, answer_end, others_end, *turn, marks = _read(stored)
-    if marks & _FAILURE:
-        return refusal(frame, code, why, stored[_OCTETS:].decode())
-    if code > 15 and frame.edns is None:
-        return refusal(frame, codes.SERVFAIL)
-    opt = frame.opt(code, b"" if why == _NO_EDE else edns.error(why))
-    room = frame.limit - frame.end - len(opt)
-    truncated = bool(marks & _TRUNCATED)
-    start = _OCTETS + 2 * (answers + others + more)
-    octets = len(stored) - start
-    if octets > room:
-        more = 0
-        if others_end <= room:
-            octets = others_end
-        elif answer_end <= room and marks & _SPARE_AUTHORITY:
-            octets, others = answer_end, 0
-        else:
-            answers, octets = _whole_rrs(stored, start, answers, room)
-            others = 0
-            truncated = truncated or not frame.tcp
-    body: bytes | bytearray
-    if turn[2] and octets > turn[0]:
-        body = _turned(stored[start:], *turn)[:octets]
-    else:
-        body = stored[start : start + octets]
-    if (ttl := _new_ttl(stored, now)) is not None:
-        body = _aged(body, _ttl_offsets(stored, answers + others + more), ttl)
-    sections = Sections(bytes(body), answers, b"", others, b"", more, truncated)
-    return message(frame, code & header.RCODE, sections, opt)
-
-
-class Records(NamedTuple):
-    """What a stored reply says, for a message of another shape than the upstream's."""
-
-    answers: int
-    """RRs of the answer section."""
-    authority: int
-    """RRs of the authority section behind it, 0 for one that nobody needs."""
-    ttl: bytes
-    """Of each of them at this time; those in `body` are void."""
-    truncated: bool
-    """Whether it came incomplete."""
-    body: bytes
-    """What stood behind the upstream's question, as it came, addresses turned."""
-
-
-def records(stored: bytes, now: int) -> Records:
-    """Return the records of a stored reply that is no failure."""
-    _, _, _, _, _, answers, others, more, _, _, *turn, marks = _read(stored)
-    start = _OCTETS + 2 * (answers + others + more)
-    body = stored[start:]
-    if turn[2]:
-        body = bytes(_turned(body, *turn))
-    if (ttl := _new_ttl(stored, now)) is not None:
-        octets = ttl.to_bytes(4)
-    elif answers + others:
-        at = _ttl_offsets(stored, 1)[0]
-        octets = body[at : at + 4]
-    else:
-        octets = bytes(4)
-    spare = marks & _SPARE_AUTHORITY
-    return Records(answers, 0 if spare else others, octets, bool(marks & _TRUNCATED), body)
-
-
-def has_alias(stored: bytes) -> bool:
-    """Say whether its answer section has a CNAME."""
-    return bool(stored[_FLAGS_AT] & _HAS_ALIAS)
-
-
-def failure_text(stored: bytes) -> str:
-    """Return the text of a failure's EDE; empty for anything else."""
-    return stored[_OCTETS:].decode() if stored[_FLAGS_AT] & _FAILURE else ""
-
-
 def _addresses(body: bytes, ends: list[int]) -> tuple[int, int, int]:
     """Find the first run of addresses of one owner in the answer section.
 
@@ -308,12 +364,6 @@ def _ttl_offsets(stored: bytes, count: int) -> tuple[int, ...]:
     return struct.unpack_from(f">{count}H", stored, _OCTETS)
 
 
-def _new_ttl(stored: bytes, now: int) -> int | None:
-    """Return the TTL, in seconds, that all RRs have at this time; None where it is the one they have."""
-    at, fresh_until = _read(stored)[:2]
-    return None if now == at or stored[_FLAGS_AT] & _STALE else max(fresh_until - now, 0)
-
-
 def _aged(body: bytes | bytearray, offsets: Sequence[int], ttl: int) -> bytearray:
     """Return the body with this TTL at these offsets."""
     aged = bytearray(body)
@@ -323,7 +373,7 @@ def _aged(body: bytes | bytearray, offsets: Sequence[int], ttl: int) -> bytearra
     return aged
 
 
-def _turned(body: bytes | bytearray, start: int, octets: int, stride: int) -> bytes | bytearray:
+def _rotated(body: bytes | bytearray, start: int, octets: int, stride: int) -> bytes | bytearray:
     """Return the body with its addresses in the same order, from a random one on."""
     end = start + octets
     turn = start + int(random() * (octets // stride)) * stride
@@ -333,7 +383,7 @@ def _turned(body: bytes | bytearray, start: int, octets: int, stride: int) -> by
 def _whole_rrs(stored: bytes, start: int, count: int, room: int) -> tuple[int, int]:
     """Return how many of the first RRs, of so many, have room, and their octets.
 
-    Addresses that are turned have one size, so it is the same for all turns.
+    Addresses that are rotated have one size, so it is the same for all rotations.
     """
 
     def end(number: int) -> int:

@@ -1,9 +1,9 @@
-"""What is told as Events: what svcdns does and decides, in words that `kubectl describe` shows.
+"""Messages of Events: what svcdns does and decides, in words that `kubectl describe` shows.
 
-A note is one thing that happened to one object.  The write path collects them; the registry counts equal
-ones and writes Events (see registry/events.py).  Reasons are single words, for selectors; messages are for
-people, say what is and why, and never hold what differs each time (a time, a number that grows), so that
-what happens again is counted instead of told again.
+An event message says one thing that happened to one object.  The write path collects messages; the registry
+counts equal ones and writes Events (see registry/events.py).  Reasons are single words, for selectors; texts
+are for people and say what is and why.  They never hold what differs each time (a time, a number that grows),
+so that what happens again is counted instead of written again.
 https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 """
 
@@ -34,7 +34,7 @@ Object = Mapping[str, Any]
 
 
 class Subject(NamedTuple):
-    """The object that a note is about; `namespace` and `uid` may be empty."""
+    """The object that a message is about; `namespace` and `uid` may be empty."""
 
     kind: str
     api_version: str
@@ -43,20 +43,20 @@ class Subject(NamedTuple):
     uid: str
 
 
-class Note(NamedTuple):
-    """One thing that happened; equal notes are one Event that is counted."""
+class EventMessage(NamedTuple):
+    """One thing that happened; equal messages are one Event that is counted."""
 
     subject: Subject
     type: str
     """NORMAL or WARNING."""
     reason: str
-    message: str
+    text: str
     of_refusal: bool = False
     """It happened although the write was refused, and because of it."""
 
 
 def subject_of(obj: Object) -> Subject:
-    """Return a stored object as the subject of notes."""
+    """Return a stored object as the subject of messages."""
     metadata = obj["metadata"]
     return Subject(
         obj["kind"],
@@ -68,72 +68,74 @@ def subject_of(obj: Object) -> Subject:
 
 
 def zone_file(name: str) -> Subject:
-    """Return a zone file as the subject of notes; as files are the server's, its namespace is kube-system."""
+    """Return a zone file as the subject of messages; files are the server's: namespace kube-system."""
     return Subject("ZoneFile", "", "kube-system", name, "")
 
 
 # Addresses and names of a Service
 
 
-def service_notes(old: Object | None, new: Object) -> Iterator[Note]:
+def service_messages(old: Object | None, new: Object) -> Iterator[EventMessage]:
     """Yield what a Service was given, and what it waits for; `old` is it as before, None for a new one."""
     before, after = (old or {}).get("spec") or {}, new["spec"]
     subject = subject_of(new)
-    yield from _cluster_ip_notes(subject, before, after)
+    yield from _cluster_ip_messages(subject, before, after)
     ports = [number for number in _node_ports(after) if number not in _node_ports(before)]
     if ports:
-        yield Note(subject, NORMAL, "NodePortAllocated", f"{_counted('Node port', ports)} allocated")
-    yield from _balancer_notes(subject, old, new)
+        yield EventMessage(subject, NORMAL, "NodePortAllocated", f"{_counted('Node port', ports)} allocated")
+    yield from _balancer_messages(subject, old, new)
     target = after.get("externalName", "") if after.get("type") == "ExternalName" else ""
     if target and target != before.get("externalName") and _is_address(target):
         text = (
             f"spec.externalName {target} is an address, and a CNAME can't point at one: the name has no "
             "records; use a headless Service with an EndpointSlice"
         )
-        yield Note(subject, WARNING, "ExternalNameIsAddress", text)
+        yield EventMessage(subject, WARNING, "ExternalNameIsAddress", text)
 
 
-def _cluster_ip_notes(subject: Subject, before: Object, after: Object) -> Iterator[Note]:
+def _cluster_ip_messages(subject: Subject, before: Object, after: Object) -> Iterator[EventMessage]:
     had, has = _cluster_ips(before), _cluster_ips(after)
     if had == has:
         return
     if given := [ip for ip in has if ip not in had]:
-        yield Note(subject, NORMAL, "ClusterIPAllocated", f"{_counted('Cluster IP', given)} allocated")
+        yield EventMessage(
+            subject, NORMAL, "ClusterIPAllocated", f"{_counted('Cluster IP', given)} allocated"
+        )
     if taken := [ip for ip in had if ip not in has]:
         now = "headless" if is_headless(after) else str(after.get("type"))
         text = f"{_counted('Cluster IP', taken)} given back: the Service is {now} now"
-        yield Note(subject, NORMAL, "ClusterIPReleased", text)
+        yield EventMessage(subject, NORMAL, "ClusterIPReleased", text)
 
 
-def _balancer_notes(subject: Subject, old: Object | None, new: Object) -> Iterator[Note]:
+def _balancer_messages(subject: Subject, old: Object | None, new: Object) -> Iterator[EventMessage]:
     if new["spec"].get("type") != "LoadBalancer":
         return
     had, has = _ingress(old or {}), _ingress(new)
     if given := [ip for ip in has if ip not in had]:
         text = f"Load balancer address {given[0]} allocated"
-        yield Note(subject, NORMAL, "LoadBalancerAllocated", text)
+        yield EventMessage(subject, NORMAL, "LoadBalancerAllocated", text)
     was_waiting = ((old or {}).get("spec") or {}).get("type") == "LoadBalancer" and not had
     if not has and not was_waiting:
         family = new["spec"]["ipFamilies"][0]
         text = f"The load balancer address is pending: services.load_balancer_ranges has no {family} range"
-        yield Note(subject, WARNING, "LoadBalancerPending", text)
+        yield EventMessage(subject, WARNING, "LoadBalancerPending", text)
 
 
-def range_full(service: Object, message: str) -> Note:
-    """A Service was refused because there is nothing left to give; `message` is what the client was told."""
-    return Note(subject_of(service), WARNING, "RangeFull", message, of_refusal=True)
+def range_full(service: Object, text: str) -> EventMessage:
+    """A Service was refused because there is nothing left to give; `text` is the client's error."""
+    return EventMessage(subject_of(service), WARNING, "RangeFull", text, of_refusal=True)
 
 
-def name_too_long(service: Object, name: str) -> Note:
+def name_too_long(service: Object, name: str) -> EventMessage:
     """One of a Service's names is longer than DNS allows."""
     text = f"{name} is too long for DNS (255 octets, 63 a label): it has no records"
-    return Note(subject_of(service), WARNING, "NameTooLong", text)
+    return EventMessage(subject_of(service), WARNING, "NameTooLong", text)
 
 
-def not_served(service: Object) -> Note:
+def not_served(service: Object) -> EventMessage:
     """A Service was created in a namespace that the configuration hides from DNS."""
     text = "Its namespace is not served (dns.namespaces, dns.namespace_labels): the Service has no records"
-    return Note(subject_of(service), WARNING, "NotServed", text)
+    return EventMessage(subject_of(service), WARNING, "NotServed", text)
 
 
 def _cluster_ips(spec: Object) -> list[str]:
@@ -165,10 +167,10 @@ def _counted(what: str, values: list[str] | list[int]) -> str:
 # Endpoints
 
 
-def endpoint_notes(
+def endpoint_messages(
     service: Object, pod_name: str, pod: Object | None, before: Object | None, after: Object | None
-) -> Iterator[Note]:
-    """Yield that a Pod's endpoint in a Service came, went, became ready or not; two notes, one for each.
+) -> Iterator[EventMessage]:
+    """Yield that a Pod's endpoint in a Service came, went, became ready or not; two messages, one for each.
 
     `before` and `after` are the endpoint as it stands in a slice (of one family), None where there is
     none; `pod` is None when it has been deleted.
@@ -190,9 +192,11 @@ def endpoint_notes(
             reason, kind, state = "EndpointTerminating", NORMAL, "not ready"
         else:
             reason, kind, state = "EndpointNotReady", WARNING, "not ready"
-    yield Note(subject_of(service), kind, reason, f"Pod {pod_name} ({address}) is {state}: {why}")
+    yield EventMessage(subject_of(service), kind, reason, f"Pod {pod_name} ({address}) is {state}: {why}")
     if pod is not None:
-        yield Note(subject_of(pod), kind, reason, f"Address {address} in Service {name} is {state}: {why}")
+        yield EventMessage(
+            subject_of(pod), kind, reason, f"Address {address} in Service {name} is {state}: {why}"
+        )
 
 
 def _state(endpoint: Object | None) -> tuple[Any, ...]:
@@ -216,8 +220,8 @@ def _why(pod: Object, conditions: Object) -> str:
     override = (pod["metadata"].get("annotations") or {}).get(READY_ANNOTATION)
     if override is not None:
         return f"annotation {READY_ANNOTATION} is {override[:_MOST_DETAIL]!r}"
-    told = (pod.get("status") or {}).get("conditions") or []
-    ready: Object = next((c for c in told if c.get("type") == "Ready"), {})
+    given = (pod.get("status") or {}).get("conditions") or []
+    ready: Object = next((c for c in given if c.get("type") == "Ready"), {})
     reason = ready.get("reason", "")
     if reason in _OURS:
         return _OURS[reason]
@@ -233,7 +237,7 @@ _OURS = {
 }
 
 
-def missing_port_notes(service: Object, pod: Object) -> Iterator[Note]:
+def missing_port_messages(service: Object, pod: Object) -> Iterator[EventMessage]:
     """Yield each port of a Service whose named targetPort a Pod does not have."""
     name = pod["metadata"]["name"]
     for port in service["spec"].get("ports") or []:
@@ -245,29 +249,33 @@ def missing_port_notes(service: Object, pod: Object) -> Iterator[Note]:
             f"Port {which}: Pod {name} has no container port {port['targetPort']!r} ({protocol}): "
             "the port is left out there"
         )
-        yield Note(subject_of(service), WARNING, "TargetPortNotFound", text)
-        yield Note(subject_of(pod), WARNING, "TargetPortNotFound", text)
+        yield EventMessage(subject_of(service), WARNING, "TargetPortNotFound", text)
+        yield EventMessage(subject_of(pod), WARNING, "TargetPortNotFound", text)
 
 
 # Namespaces and zone files
 
 
-def namespace_emptying(namespace: Object) -> Note:
+def namespace_emptying(namespace: Object) -> EventMessage:
     """A namespace holds so much that it is emptied in steps."""
     text = "The namespace is being emptied in steps; nothing can be created in it any more"
-    return Note(subject_of(namespace), NORMAL, "NamespaceEmptying", text)
+    return EventMessage(subject_of(namespace), NORMAL, "NamespaceEmptying", text)
 
 
-def zone_file_refused(name: str, error: str) -> Note:
+def zone_file_refused(name: str, error: str) -> EventMessage:
     """A zone file can't be served as it is; `error` says where and why, and what is served instead."""
-    return Note(zone_file(name), WARNING, "ZoneFileRefused", error)
+    return EventMessage(zone_file(name), WARNING, "ZoneFileRefused", error)
 
 
-def zone_file_loaded(name: str, origin: str, serial: int) -> Note:
+def zone_file_loaded(name: str, origin: str, serial: int) -> EventMessage:
     """A zone file's zone is served."""
-    return Note(zone_file(name), NORMAL, "ZoneFileLoaded", f"Zone {origin} is served, serial {serial}")
+    return EventMessage(
+        zone_file(name), NORMAL, "ZoneFileLoaded", f"Zone {origin} is served, serial {serial}"
+    )
 
 
-def zone_file_gone(name: str, origin: str) -> Note:
+def zone_file_gone(name: str, origin: str) -> EventMessage:
     """A zone file has gone, and its zone with it."""
-    return Note(zone_file(name), NORMAL, "ZoneFileGone", f"The file is gone: zone {origin} is not served")
+    return EventMessage(
+        zone_file(name), NORMAL, "ZoneFileGone", f"The file is gone: zone {origin} is not served"
+    )

@@ -1,6 +1,6 @@
 """Answering one message: octets and a snapshot in, octets, silence or a hand-over out.
 
-No I/O but reading the snapshot, no clock, no await.  A plain question takes `plain`; every other one
+No I/O but reading the snapshot, no clock, no await.  A plain question takes `fast_path`; every other one
 is read exactly and decided here, in this order (the first that applies wins):
 
     shorter than a header, or a reply     silence
@@ -30,8 +30,7 @@ from collections.abc import Callable, Collection
 
 from svcdns.cache import entry
 from svcdns.cache.store import now
-from svcdns.store.reading import Begin
-from svcdns.store.snapshot import Snapshot
+from svcdns.store.snapshot import Begin, Snapshot
 from svcdns.wire import codes, header
 from svcdns.wire.edns import Edns
 from svcdns.wire.question import Malformed, Question, parse, question_end
@@ -40,11 +39,11 @@ from svcdns.wire.reply import Frame, refusal
 from . import stats
 from .access import FORWARD, NAMES
 from .draft import Draft, answer_name
-from .fast_path import PlainPath, count_cached, no_cache
-from .forward_link import HAND_OVER
+from .fast_path import FastPath, count_cached, no_cache
+from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
 from .reply import unresolved, write
-from .stats import TCP, UDP, Tally
-from .view import TALLY_ZONE, View, ZoneTable
+from .stats import TCP, UDP, Stats
+from .view import STATS_ZONE, View, ZoneTable
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Answerer:
 
     def __init__(
         self,
-        counters: Tally,
+        counters: Stats,
         *,
         udp_size: int = 1232,
         identity: str = "",
@@ -76,50 +75,44 @@ class Answerer:
         self._cache = cache
         self._forwards = forwards
         self._elsewhere = elsewhere
-        self._plain = PlainPath(counters, udp_size, cache).answer
+        self._fast = FastPath(counters, udp_size, cache).answer
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
         self._table: ZoneTable | None = None
 
     def answer(
         self, packet: bytes, snapshot: Snapshot | None, transport: int = UDP, rights: int = NAMES
-    ) -> bytes | None:
-        """Return the reply to a message, None for silence, HAND_OVER (empty) for the forwarder's.
+    ) -> Answer:
+        """Return the reply to a message, SILENCE, or HAND_OVER for a question to the forwarder.
 
-        `snapshot` is None while there is no store to read; `transport` is tally.UDP or tally.TCP, `rights`
+        `snapshot` is None while there is no store to read; `transport` is stats.UDP or stats.TCP, `rights`
         are the client's (svcdns.dns.access).  Never raises.
         """
         try:
             if snapshot is not self._snapshot:
-                self._look_at(snapshot)
+                self._snapshot, self._view = snapshot, self._view_of(snapshot)
             view = self._view
             if view is not None:
-                reply = self._plain(packet, view, transport, rights)
-                if reply is not None:
+                reply = self._fast(packet, view, transport, rights)
+                if reply is not NOT_PLAIN:
                     return reply
             return self._exact(packet, view, transport, rights)
         except Exception:
             return self._panic(packet, transport, rights)
 
-    def forget(self) -> None:
-        """Let go of the last snapshot; to be called when its transaction has ended and none follows soon."""
-        self._look_at(None)
-
-    def _look_at(self, snapshot: Snapshot | None) -> None:
-        self._snapshot = snapshot
+    def _view_of(self, snapshot: Snapshot | None) -> View | None:
         serving = snapshot.serving if snapshot is not None else None
         if snapshot is None or serving is None:
-            self._view = None
-            return
+            return None
         if self._table is None or self._table.serving is not serving:
             self._table = ZoneTable(serving, self._elsewhere)
-        self._view = View(snapshot, self._table)
+        return View(snapshot, self._table)
 
-    def _exact(self, packet: bytes, view: View | None, transport: int, rights: int) -> bytes | None:
+    def _exact(self, packet: bytes, view: View | None, transport: int, rights: int) -> Answer:
         """Answer any message, step by step."""
         if len(packet) < header.OCTETS or packet[2] & 0x80:
             self.counters.slots[stats.SILENT] += 1
-            return None
+            return SILENCE
         if packet[2] & 0x78:
             return self._not_query(packet, transport, rights)
         try:
@@ -151,7 +144,7 @@ class Answerer:
         self._count_draft(draft, question, transport)
         return write(frame, draft)
 
-    def _outside(self, frame: Frame, draft: Draft, question: Question, view: View) -> bytes:
+    def _outside(self, frame: Frame, draft: Draft, question: Question, view: View) -> Answer:
         """Answer from the cache what is fresh there; targets of aliases are the forwarder's."""
         if draft.chain:
             return HAND_OVER
@@ -162,7 +155,7 @@ class Answerer:
             return HAND_OVER
         protocol_and_type = stats.slot(0, int(frame.tcp), question.rrtype, 0) - stats.REPLIES
         count_cached(self.counters.slots, stored, protocol_and_type)
-        return above_ours(entry.reply(stored, time, frame), view.table, question.key)
+        return above_ours(entry.decode(stored).reply(time, frame), view.table, question.key)
 
     def not_forwarded(self, packet: bytes, begin: Begin, transport: int) -> bytes:
         """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23).
@@ -173,17 +166,12 @@ class Answerer:
         question = parse(packet)
         frame = self._frame(packet, question.end, question.edns, transport, FORWARD)
         self._count(stats.FORWARD, transport, question.rrtype, stats.SERVFAIL)
-        snapshot = begin()
-        try:
-            self._look_at(snapshot)
-            if self._view is None:
+        with begin() as snapshot:
+            view = self._view_of(snapshot)
+            if view is None:
                 return refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY)
-            draft = answer_name(self._view, question.name, question.key, question.rrtype, True)
+            draft = answer_name(view, question.name, question.key, question.rrtype, True)
             return unresolved(frame, draft, codes.EDE_NETWORK_ERROR, "the forwarder does not answer")
-        finally:
-            self.forget()
-            if snapshot is not None:
-                snapshot.txn.abort()
 
     def _not_query(self, packet: bytes, transport: int, rights: int) -> bytes:
         """Other opcodes lay their sections out in other ways; only the question may be repeated."""
@@ -205,11 +193,11 @@ class Answerer:
         self._count(stats.NO_ZONE, int(frame.tcp), question.rrtype, stats.OK)
         return write(frame, Draft(chain=[b"\xc0\x0c" + fixed + text]))
 
-    def _panic(self, packet: bytes, transport: int, rights: int) -> bytes | None:
+    def _panic(self, packet: bytes, transport: int, rights: int) -> Answer:
         log.exception("no answer to a message of %d octets: %s", len(packet), packet[:64].hex())
         self.counters.slots[stats.PANICS] += 1
         if len(packet) < header.OCTETS or packet[2] & 0x80:
-            return None
+            return SILENCE
         self._count(stats.NO_ZONE, transport, 0, stats.SERVFAIL)
         return refusal(self._frame(packet, question_end(packet), None, transport, rights), codes.SERVFAIL)
 
@@ -221,7 +209,7 @@ class Answerer:
         return refusal(frame, rcode, ede)
 
     def _count_draft(self, draft: Draft, question: Question, transport: int) -> None:
-        zone = stats.NO_ZONE if draft.zone is None else TALLY_ZONE[draft.zone.kind]
+        zone = stats.NO_ZONE if draft.zone is None else STATS_ZONE[draft.zone.kind]
         rcode = stats.NODATA if draft.is_nodata else stats.RCODE_SLOT.get(draft.rcode, stats.OTHER_RCODE)
         self._count(zone, transport, question.rrtype, rcode)
 

@@ -4,7 +4,7 @@ A name in none of our zones is looked up in the cache of forwarded answers; one 
 handed over.
 
 Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT without
-options, and a name whose answer stands in one row.  `PlainPath.answer` returns None for everything
+options, and a name whose answer stands in one row.  `FastPath.answer` returns NOT_PLAIN for everything
 else and for everything that is wrong; then the exact path decides.  It must never answer what the
 exact path would answer differently (a test asks both).
 
@@ -25,9 +25,9 @@ from svcdns.wire.edns import MIN_UDP, opt
 
 from . import stats
 from .access import FORWARD, NAMES
-from .forward_link import HAND_OVER
-from .stats import Tally
-from .view import TALLY_ZONE, View
+from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
+from .stats import Stats
+from .view import STATS_ZONE, View
 
 _ONE_QUESTION = b"\0\1\0\0\0\0\0"
 _CLASS_IN = b"\0\1"
@@ -57,11 +57,11 @@ def no_cache(_: bytes) -> None:
     return
 
 
-class PlainPath:
+class FastPath:
     """Answers plain questions; one a worker."""
 
     def __init__(
-        self, counters: Tally, udp_size: int, cache: Callable[[bytes], bytes | None] = no_cache
+        self, counters: Stats, udp_size: int, cache: Callable[[bytes], bytes | None] = no_cache
     ) -> None:
         """`udp_size` caps UDP replies, in octets, and is what our OPT says; `cache` reads the cache."""
         self._slots = counters.slots
@@ -70,34 +70,34 @@ class PlainPath:
         self._no_opt = (min(MIN_UDP, udp_size), b"", False)
         self._tails: dict[bytes, tuple[int, bytes, bool]] = {}
 
-    def answer(self, packet: bytes, view: View, transport: int, rights: int = NAMES) -> bytes | None:
-        """Return the reply to a plain question, HAND_OVER, or None if this isn't one.
+    def answer(self, packet: bytes, view: View, transport: int, rights: int = NAMES) -> FastReply:
+        """Return the reply to a plain question, HAND_OVER, or NOT_PLAIN if this isn't one.
 
         `rights` are the client's (svcdns.dns.access).
         """
         # RA, Z, AD and the rcode of a question mean nothing; QR, opcode, AA and TC must be 0.
         if packet[4:11] != _ONE_QUESTION or packet[2] > 1 or not rights & NAMES:
-            return None
+            return NOT_PLAIN
         labels = [b""]
         at = 12
         try:
             while size := packet[at]:
                 if size > 63:
-                    return None
+                    return NOT_PLAIN
                 start = at + 1
                 at = start + size
                 labels.append(packet[start:at])
         except IndexError:
-            return None
+            return NOT_PLAIN
         end = at + 5
         type_slot = _USUAL.get(packet[at + 1 : at + 3])
         if type_slot is None or packet[at + 3 : end] != _CLASS_IN or at > _MAX_NAME_END:
-            return None
+            return NOT_PLAIN
         limit, our_opt, do = self._no_opt
         if packet[11] or len(packet) != end:
             known = self._tails.get(packet[end:]) or self._learn(packet[end:])
             if known is None or packet[11] != 1:
-                return None
+                return NOT_PLAIN
             limit, our_opt, do = known
         if transport:
             limit = header.MAX_MESSAGE
@@ -105,7 +105,7 @@ class PlainPath:
         labels.reverse()
         key = b"\0".join(labels)
         if key.count(0) != len(labels) - 1 or 1 in key:
-            return None
+            return NOT_PLAIN
         key = key.lower()
 
         table = view.table
@@ -118,7 +118,7 @@ class PlainPath:
         else:
             if table.is_outside(key):
                 if not rights & FORWARD or not packet[2]:
-                    return None
+                    return NOT_PLAIN
                 asked = packet[2] << 8 | packet[3] & 0x10 | _FORWARDED
                 stored_at = entry.key(key, int.from_bytes(packet[at + 1 : at + 3]), do, bool(asked & 0x10))
                 place_slot = transport * stats.PROTOCOL_STRIDE + type_slot
@@ -127,16 +127,16 @@ class PlainPath:
             zone = place.zone
             # Zones that lie over each other and names that a delegation may hide take the exact path.
             if zone is None or zone.cuts or (place.registry and place.file) or table.is_elsewhere(zone, key):
-                return None
+                return NOT_PLAIN
             stored = key
             row = view.row(zone, key)
         if zone is None:
-            return None
+            return NOT_PLAIN
 
         asked = (
             packet[2] << 8 | packet[3] & 0x10 | _AUTHORITATIVE | (rights & FORWARD) << _RECURSION_AVAILABLE
         )
-        place_slot = transport * stats.PROTOCOL_STRIDE + TALLY_ZONE[zone.kind] * stats.ZONE_STRIDE
+        place_slot = transport * stats.PROTOCOL_STRIDE + STATS_ZONE[zone.kind] * stats.ZONE_STRIDE
         if row is not None:
             count = row[1]
             entries = 2 + 2 * count
@@ -144,7 +144,7 @@ class PlainPath:
             if found > 0 and not found & 1:
                 rrs, stride, more, start, octets, more_octets = _unpack_entry(row, entries + 10 * (found - 2))
                 if end + octets + more_octets + len(our_opt) > limit:
-                    return None
+                    return NOT_PLAIN
                 finish = start + octets
                 if rrs == 1:
                     body = row[start : finish + more_octets]
@@ -162,22 +162,22 @@ class PlainPath:
                 head = _pack_header(packet[:2], asked, 1, rrs, 0, more)
                 return head + packet[12:end] + body + our_opt
             if found > 0 or row.find(_CNAME, 2, entries) > 0:
-                return None
+                return NOT_PLAIN
             rcode = stats.NODATA
         elif view.has_below(zone, stored):
             rcode = stats.NODATA
         else:
             if zone.kind == "cluster":
                 if zone.fallthrough or (table.pods_insecure and stored.startswith(table.pod_key)):
-                    return None
+                    return NOT_PLAIN
             elif zone.wildcards or (zone.fallthrough and rights & FORWARD) or table.has_origin_below(key):
-                return None
+                return NOT_PLAIN
             rcode = stats.NXDOMAIN
             asked |= _NXDOMAIN
 
         soa, origin_octets = view.negative_soa(zone)
         if end + 2 + len(soa) + len(our_opt) > limit:
-            return None
+            return NOT_PLAIN
         self._slots[place_slot + type_slot + rcode] += 1
         head = _pack_header(packet[:2], asked, 1, 0, 1, 1 if our_opt else 0)
         owner = _POINTER.pack(0xC001 + at - origin_octets)
@@ -185,14 +185,15 @@ class PlainPath:
 
     def _outside(
         self, packet: bytes, end: int, key: bytes, flags: int, limit: int, our_opt: bytes, slot: int
-    ) -> bytes | None:
-        """Answer from the cache or hand over; None for what takes more than copying."""
+    ) -> FastReply:
+        """Answer from the cache or hand over; NOT_PLAIN for what takes more than copying."""
         stored, time = self._cache(key), now()
         if stored is None or not entry.is_fresh(stored, time):
             return HAND_OVER
         reply = entry.plain_reply(stored, time, packet, end, flags, limit, our_opt)
-        if reply is not None:
-            count_cached(self._slots, stored, slot)
+        if reply is None:
+            return NOT_PLAIN
+        count_cached(self._slots, stored, slot)
         return reply
 
     def _learn(self, tail: bytes) -> tuple[int, bytes, bool] | None:

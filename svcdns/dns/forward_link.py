@@ -1,10 +1,10 @@
-"""The link between a worker and the forwarder: what is handed over, and what is handed back.
+"""The link between a worker and the forwarder: requests go one way, replies to TCP clients the other.
 
 Each worker has one end of a link, a socket pair that the supervisor made (svcdns.server.sockets), the
 forwarder has the other ends.  Neither end closes when a process dies: the next one serves what waits.
 
 * A worker never waits for the forwarder: a link that is full is a refusal (SERVFAIL, EDE 23).
-* An `Errand` says how the reply is to get back; UDP clients are answered by the forwarder itself,
+* A `ForwardRequest` says how the reply is to get back; UDP clients are answered by the forwarder itself,
   from the socket of the listener that was asked, TCP clients by the worker that has the connection.
 * Only the question travels, not what a client put around it: 60 KB of padding are nobody's business.
 * Both ends are processes of one server of one version, so the form of the octets is nobody else's
@@ -26,16 +26,13 @@ import msgspec
 
 from svcdns.wire.question import bare
 
-HAND_OVER = b""
-"""In place of a reply: upstreams know, so the forwarder has to be asked."""
-
 OLDEST_SECONDS = 3.0
 """A question that has waited for longer has been given up by whoever asked."""
 LIFELESS_SECONDS = 1.0
 """A forwarder that has shown no life for so long gets no more questions."""
 GIVEN_UP_SECONDS = 3.2
 """After this time no reply will come any more."""
-_LOOK_SECONDS = 0.2
+_CHECK_SECONDS = 0.2
 _BATCH = 64
 _LARGEST = 80_000
 """More than any message of either kind has."""
@@ -47,7 +44,7 @@ Address = tuple[str | int, ...]
 Ancillary = list[tuple[int, int, bytes]]
 
 
-class Errand(msgspec.Struct, frozen=True, array_like=True):
+class ForwardRequest(msgspec.Struct, frozen=True, array_like=True):
     """A question on its way to the forwarder."""
 
     packet: bytes
@@ -59,23 +56,23 @@ class Errand(msgspec.Struct, frozen=True, array_like=True):
     """Over UDP: which entry of dns.listen was asked."""
     ancillary: list[tuple[int, int, bytes]] = []
     """Over UDP: what makes the reply leave from the address that was asked."""
-    ticket: int = 0
+    request_id: int = 0
     """Over TCP: by which the worker knows who waits; 0 over UDP."""
 
 
-class Reply(msgspec.Struct, frozen=True, array_like=True):
+class ForwardReply(msgspec.Struct, frozen=True, array_like=True):
     """A reply on its way back to a TCP client."""
 
-    ticket: int
+    request_id: int
     message: bytes
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_errand = msgspec.msgpack.Decoder(Errand).decode
-_decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_decode_request = msgspec.msgpack.Decoder(ForwardRequest).decode
+_decode_reply = msgspec.msgpack.Decoder(ForwardReply).decode
 
 
-def send(link: socket.socket, message: Errand | Reply) -> bool:
+def send(link: socket.socket, message: ForwardRequest | ForwardReply) -> bool:
     """Put a message into a link; False where it has no room."""
     try:
         link.send(_encode(message))
@@ -84,12 +81,12 @@ def send(link: socket.socket, message: Errand | Reply) -> bool:
     return True
 
 
-def errands(link: socket.socket, most: int) -> list[Errand]:
-    """Take the errands that wait in the forwarder's end, at most so many."""
-    return list(_readable(_waiting(link, most), _decode_errand))
+def receive_requests(link: socket.socket, most: int) -> list[ForwardRequest]:
+    """Take the requests that wait in the forwarder's end, at most so many."""
+    return list(_readable(_waiting(link, most), _decode_request))
 
 
-def replies(link: socket.socket, most: int) -> list[Reply]:
+def receive_replies(link: socket.socket, most: int) -> list[ForwardReply]:
     """Take the replies that wait in a worker's end, at most so many."""
     return list(_readable(_waiting(link, most), _decode_reply))
 
@@ -113,12 +110,12 @@ def _waiting(link: socket.socket, most: int) -> list[bytes]:
     return found
 
 
-Take = Callable[[bytes | None], None]
+OnReply = Callable[[bytes | None], None]
 """Is given the reply to a TCP client, or None where there will be none."""
 
 
-class Handover:
-    """A worker's end of its link, for those who answer: hands over, or says that it can't."""
+class ForwardLink:
+    """A worker's end of its link, for those who answer: hands questions over, or says that it can't."""
 
     def __init__(
         self, link: socket.socket | None, last_beat: Callable[[], float] = lambda: float("inf")
@@ -132,28 +129,28 @@ class Handover:
         self._last_beat = last_beat
         self._begun = monotonic()
         # Not from 0: replies to a former worker's questions may still come.
-        self._ticket = int.from_bytes(os.urandom(6)) << 8
-        self._takers: dict[int, tuple[float, Take]] = {}
+        self._last_id = int.from_bytes(os.urandom(6)) << 8
+        self._waiting: dict[int, tuple[float, OnReply]] = {}
 
-    def over_udp(self, packet: bytes, client: Any, listener: int, ancillary: Ancillary) -> bool:
+    def forward_udp(self, packet: bytes, client: Any, listener: int, ancillary: Ancillary) -> bool:
         """Hand a datagram over; False if nobody will answer it."""
-        return self._send(Errand(bare(packet), monotonic(), client, listener, ancillary))
+        return self._send(ForwardRequest(bare(packet), monotonic(), client, listener, ancillary))
 
-    def over_tcp(self, packet: bytes, client: Any, take: Take) -> bool:
+    def forward_tcp(self, packet: bytes, client: Any, on_reply: OnReply) -> bool:
         """Hand a message of a TCP client over; False if nobody will answer it."""
-        self._ticket += 1
+        self._last_id += 1
         came = monotonic()
-        if not self._send(Errand(bare(packet), came, client, ticket=self._ticket)):
+        if not self._send(ForwardRequest(bare(packet), came, client, request_id=self._last_id)):
             return False
-        if not self._takers:
-            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._give_up_old)
-        self._takers[self._ticket] = came, take
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._give_up_old)
+        self._waiting[self._last_id] = came, on_reply
         return True
 
     def start(self) -> None:
         """Begin to give replies to those who wait for them, in the running loop."""
         if self._link is not None:
-            asyncio.get_running_loop().add_reader(self._link.fileno(), self._give)
+            asyncio.get_running_loop().add_reader(self._link.fileno(), self._deliver)
 
     def stop(self) -> None:
         """Give no more replies."""
@@ -161,23 +158,23 @@ class Handover:
             asyncio.get_running_loop().remove_reader(self._link.fileno())
 
     def _give_up_old(self) -> None:
-        """Tell those who have waited for too long that no reply will come (the forwarder died)."""
+        """Say to those who have waited for too long that no reply will come (the forwarder died)."""
         oldest = monotonic() - GIVEN_UP_SECONDS
-        late = list(takewhile(lambda waiting: waiting[1][0] <= oldest, self._takers.items()))
-        for ticket, (_, take) in late:
-            del self._takers[ticket]
-            take(None)
-        if self._takers:
-            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._give_up_old)
+        late = list(takewhile(lambda waiting: waiting[1][0] <= oldest, self._waiting.items()))
+        for request_id, (_, on_reply) in late:
+            del self._waiting[request_id]
+            on_reply(None)
+        if self._waiting:
+            asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._give_up_old)
 
-    def _give(self) -> None:
+    def _deliver(self) -> None:
         assert self._link is not None
-        for reply in replies(self._link, _BATCH):
-            _, take = self._takers.pop(reply.ticket, (0.0, None))
-            if take is not None:
-                take(reply.message)
+        for reply in receive_replies(self._link, _BATCH):
+            _, on_reply = self._waiting.pop(reply.request_id, (0.0, None))
+            if on_reply is not None:
+                on_reply(reply.message)
 
-    def _send(self, errand: Errand) -> bool:
-        if self._link is None or errand.came - max(self._begun, self._last_beat()) > LIFELESS_SECONDS:
+    def _send(self, request: ForwardRequest) -> bool:
+        if self._link is None or request.came - max(self._begun, self._last_beat()) > LIFELESS_SECONDS:
             return False
-        return send(self._link, errand)
+        return send(self._link, request)

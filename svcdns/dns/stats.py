@@ -116,7 +116,7 @@ class ReplyCount(NamedTuple):
     value: int
 
 
-class Tally:
+class Stats:
     """The counters of one worker."""
 
     __slots__ = ("slots",)

@@ -19,13 +19,14 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from svcdns.store.reading import Begin, never_raising
+from svcdns.store.snapshot import Begin, never_raising
 from svcdns.wire.question import Question
 
 from .access import EVERYBODY
 from .answer import Answerer
-from .forward_link import HAND_OVER, Handover
-from .stats import TCP, TCP_CONNECTIONS, TCP_REFUSED, Tally
+from .forward_link import ForwardLink
+from .no_reply import HAND_OVER, SILENCE
+from .stats import TCP, TCP_CONNECTIONS, TCP_REFUSED, Stats
 from .transfer import Stalled, Transfers, transfer_question
 
 log = logging.getLogger(__name__)
@@ -47,15 +48,15 @@ class TcpListener:
         sock: socket.socket,
         begin: Begin,
         answerer: Answerer,
-        counters: Tally,
+        counters: Stats,
         *,
         transfers: Transfers | None = None,
         rights: Mapping[str, int] = EVERYBODY,
-        handover: Handover | None = None,
+        forward_link: ForwardLink | None = None,
         idle_seconds: float = IDLE_SECONDS,
         limit: int = CONNECTIONS,
     ) -> None:
-        """`begin`, `rights` and `handover` are as in UdpListener; without `transfers` all are REFUSED.
+        """`begin`, `rights` and `forward_link` are as in UdpListener; without `transfers` all are REFUSED.
 
         The socket stays the caller's: `close` doesn't close it.
         """
@@ -64,7 +65,7 @@ class TcpListener:
         self.counters = counters
         self.transfers = transfers
         self.rights = rights
-        self.handover = handover or Handover(None)
+        self.forward_link = forward_link or ForwardLink(None)
         self.idle_seconds = idle_seconds
         self._sock = sock
         self._limit = limit
@@ -237,22 +238,18 @@ class Connection(asyncio.Protocol):
         replies: list[bytes] = []
         outside: list[bytes] = []
         octets = 0
-        snapshot = listener.begin()
-        try:
+        with listener.begin() as snapshot:
             for packet in self._questions():
                 reply = listener.answerer.answer(packet, snapshot, TCP, self._rights)
-                if reply == HAND_OVER:
+                if reply is HAND_OVER:
                     outside.append(packet)
                     if self._outside + len(outside) >= OUTSIDE:
                         break
-                elif reply is not None:
+                elif reply is not SILENCE:
                     replies.append(len(reply).to_bytes(2) + reply)
                     octets += len(reply)
                     if octets > _WRITE_HIGH:
                         break
-        finally:
-            if snapshot is not None:
-                snapshot.txn.abort()
         if replies:
             self._transport.write(b"".join(replies))
             self._touch()
@@ -262,7 +259,7 @@ class Connection(asyncio.Protocol):
     def _hand_over(self, packet: bytes) -> None:
         self._outside += 1
 
-        def take(reply: bytes | None) -> None:
+        def on_reply(reply: bytes | None) -> None:
             self._outside -= 1
             if self._gone or self._transport.is_closing():
                 return
@@ -270,7 +267,7 @@ class Connection(asyncio.Protocol):
             self._touch()
             self._go_on()
 
-        if not self._listener.handover.over_tcp(packet, self._peer, take):
+        if not self._listener.forward_link.forward_tcp(packet, self._peer, on_reply):
             self._outside -= 1
             self.send(self._listener.not_forwarded(packet))
 

@@ -19,8 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from svcdns.store.reading import Begin, never_raising
-from svcdns.store.snapshot import Snapshot
+from svcdns.store.snapshot import Begin, Snapshot, never_raising
 from svcdns.wire import codes
 from svcdns.wire.question import Malformed, Question, parse
 from svcdns.wire.reply import Frame, refusal
@@ -29,9 +28,9 @@ from . import stats
 from .access import FORWARD, TRANSFER
 from .draft import Draft
 from .reply import write
-from .stats import Tally
+from .stats import Stats
 from .transfer_rows import messages, serial, soa, zone_rrs
-from .view import TALLY_ZONE, View, ZoneTable
+from .view import STATS_ZONE, View, ZoneTable
 
 AT_ONCE = 2
 STALL_SECONDS = 5.0
@@ -75,7 +74,7 @@ class Transfers:
         rights: Mapping[str, int],
         folder: Path,
         begin: Begin,
-        counters: Tally,
+        counters: Stats,
         *,
         udp_size: int = 1232,
         stall_seconds: float = STALL_SECONDS,
@@ -96,12 +95,8 @@ class Transfers:
             self._count(question, stats.REFUSED)
             outlet.send(refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
             return
-        snapshot = self._begin()
-        try:
+        with self._begin() as snapshot:
             await self._serve(frame, question, snapshot, outlet)
-        finally:
-            if snapshot is not None:
-                snapshot.txn.abort()
 
     async def _serve(
         self, frame: Frame, question: Question, snapshot: Snapshot | None, outlet: Outlet
@@ -116,7 +111,7 @@ class Transfers:
             self._count(question, stats.OTHER_RCODE)
             outlet.send(refusal(frame, codes.NOTAUTH, codes.EDE_NOT_AUTHORITATIVE))
             return
-        kind = TALLY_ZONE[zone.kind]
+        kind = STATS_ZONE[zone.kind]
         apex = soa(view, zone)
         if question.serial is not None and not is_newer(serial(apex), question.serial):
             self._count(question, stats.OK, kind)

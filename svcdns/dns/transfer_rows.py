@@ -60,7 +60,7 @@ def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
 def _rows(view: View, zone: Zone) -> Iterator[tuple[bytes, bytes, bool]]:
     """Yield the key and row of each name, and whether another zone of the registry begins there."""
     of_file = zone.kind == "file"
-    prefix = zone.generation.to_bytes(4) if of_file else b""
+    prefix = zone.version.to_bytes(4) if of_file else b""
     db = view.snapshot.store.tables.zone_rows if of_file else view.snapshot.answers
     cursor = view.snapshot.txn.cursor(db)
     more = cursor.set_range(prefix + zone.key)

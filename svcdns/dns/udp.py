@@ -20,12 +20,13 @@ from struct import Struct
 from time import perf_counter_ns
 from typing import Any
 
-from svcdns.store.reading import Begin, never_raising
+from svcdns.store.snapshot import Begin, never_raising
 
 from .access import EVERYBODY
 from .answer import Answerer
-from .forward_link import Ancillary, Handover
-from .stats import DROPPED, UDP, Tally
+from .forward_link import Ancillary, ForwardLink
+from .no_reply import HAND_OVER, SILENCE
+from .stats import DROPPED, UDP, Stats
 
 BATCH = 64
 _OCTETS = 4096
@@ -51,19 +52,19 @@ class UdpListener:
         sock: socket.socket,
         begin: Begin,
         answerer: Answerer,
-        counters: Tally,
+        counters: Stats,
         *,
         rights: Mapping[str, int] = EVERYBODY,
-        handover: Handover | None = None,
+        forward_link: ForwardLink | None = None,
         number: int = 0,
     ) -> None:
         """`begin` begins a snapshot, or returns None while there is no store to read.
 
-        `rights` gives those of a client's address, `handover` leads to the forwarder, which knows this
+        `rights` gives those of a client's address, `forward_link` leads to the forwarder, which knows this
         listener by its `number`.  The socket stays the caller's: `close` doesn't close it.
         """
         self._rights = rights
-        self._handover = handover or Handover(None)
+        self._forward_link = forward_link or ForwardLink(None)
         self._number = number
         self._sock = sock
         self._begin = never_raising(begin)
@@ -103,7 +104,7 @@ class UdpListener:
             except OSError:
                 self._counters.slots[DROPPED] += 1
         for packet, client in outside:
-            if not self._handover.over_udp(packet, client, self._number, []):
+            if not self._forward_link.forward_udp(packet, client, self._number, []):
                 self._refuse(packet, [], client)
         self._counters.batch(perf_counter_ns() - started)
 
@@ -112,17 +113,13 @@ class UdpListener:
         answer, rights = self._answerer.answer, self._rights
         replies: _Batch = []
         outside: _Batch = []
-        snapshot = self._begin()
-        try:
+        with self._begin() as snapshot:
             for packet, client in batch:
                 reply = answer(packet, snapshot, UDP, rights[client[0]])
-                if reply:
-                    replies.append((reply, client))
-                elif reply is not None:
+                if reply is HAND_OVER:
                     outside.append((packet, client))
-        finally:
-            if snapshot is not None:
-                snapshot.txn.abort()
+                elif reply is not SILENCE:
+                    replies.append((reply, client))
         return replies, outside
 
     def _refuse(self, packet: bytes, ancillary: Ancillary, client: Address) -> None:
@@ -151,7 +148,7 @@ class UdpListener:
                 self._counters.slots[DROPPED] += 1
         for packet, (_, client, ancillary) in outside:
             there = from_there(ancillary)
-            if not self._handover.over_udp(packet, client, self._number, there):
+            if not self._forward_link.forward_udp(packet, client, self._number, there):
                 self._refuse(packet, there, client)
         self._counters.batch(perf_counter_ns() - started)
 

@@ -21,7 +21,7 @@ from svcdns.wire.key import key_of, parent_keys, wire_of_key
 
 from . import stats
 
-TALLY_ZONE = {"cluster": stats.CLUSTER, "reverse": stats.REVERSE, "file": stats.FILE}
+STATS_ZONE = {"cluster": stats.CLUSTER, "reverse": stats.REVERSE, "file": stats.FILE}
 
 # Labels next to the cluster domain that are no namespaces, see short_form.
 _STANDARD = frozenset({b"svc", b"pod", b"dns", b"dns-version"})
@@ -160,7 +160,7 @@ class View:
         if cursor is None:
             db = self.snapshot.store.tables.zone_rows if of_file else self.snapshot.answers
             cursor = self._cursors[of_file] = self.snapshot.txn.cursor(db)
-        stored = zone.generation.to_bytes(4) + key if of_file else key
+        stored = zone.version.to_bytes(4) + key if of_file else key
         if not cursor.set_range(stored):
             return False
         found: bytes = cursor.key()  # type: ignore[assignment]  # no buffers

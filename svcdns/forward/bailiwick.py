@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from svcdns.cache import entry
+from svcdns.cache.entry import CacheEntry
 from svcdns.dns import authority
 from svcdns.dns.lookup_result import Case
 from svcdns.dns.view import View, ZoneTable
-from svcdns.store.reading import Begin, never_raising
+from svcdns.store.snapshot import Begin, never_raising
 from svcdns.wire import codes
 from svcdns.wire.key import key_of_wire
 from svcdns.wire.query import Query
@@ -40,33 +40,29 @@ class Border:
     @contextmanager
     def view(self) -> Iterator[View | None]:
         """Give a view of the newest snapshot, None if there is none; nothing may be awaited meanwhile."""
-        snapshot = self._begin()
-        try:
+        with self._begin() as snapshot:
             if snapshot is None or snapshot.serving is None:
                 yield None
                 return
             if self._table is None or self._table.serving is not snapshot.serving:
                 self._table = ZoneTable(snapshot.serving, self._elsewhere)
             yield View(snapshot, self._table)
-        finally:
-            if snapshot is not None:
-                snapshot.txn.abort()
 
     def zones(self) -> frozenset[tuple[str, bytes, int]]:
-        """Return kind, key and generation of each zone of ours, nothing while there is no store to read."""
+        """Return kind, key and version of each zone of ours, nothing while there is no store to read."""
         with self.view() as view:
             zones = () if view is None else view.serving.zones
-            return frozenset((zone.kind, zone.key, zone.generation) for zone in zones)
+            return frozenset((zone.kind, zone.key, zone.version) for zone in zones)
 
     def has_route(self, key: bytes) -> bool:
         """Say whether a zone (its key) has upstreams of its own."""
         return key in self._elsewhere
 
-    def crossing(self, ask: Query, stored: bytes) -> list[bytes]:
+    def crossing(self, ask: Query, entry: CacheEntry) -> list[bytes]:
         """Return the targets of a packed reply's CNAMEs up to the first across the border, [] if none is."""
-        if ask.rrtype in (codes.CNAME, codes.ANY) or entry.rcode(stored) not in _SAYS_SOMETHING:
+        if ask.rrtype in (codes.CNAME, codes.ANY) or entry.rcode not in _SAYS_SOMETHING:
             return []
-        targets = [target for target, _ in chain_targets(stored, ask.name)]
+        targets = [target for target, _ in chain_targets(entry, ask.name)]
         if not targets:
             return []
         with self.view() as view:

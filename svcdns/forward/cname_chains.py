@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
-from svcdns.cache import entry
+from svcdns.cache.entry import CacheEntry
 from svcdns.dns.draft import Draft, Name
 from svcdns.dns.reply import unresolved, write
 from svcdns.wire import codes, edns, header
@@ -24,20 +24,20 @@ from svcdns.wire.reply import Frame, Sections, message
 from svcdns.wire.rr_names import RR, answer_rrs, follow, name_at, uncompressed
 
 
-def continued(frame: Frame, draft: Draft, ask: Query, stored: bytes, time: int) -> bytes:
+def continued(frame: Frame, draft: Draft, ask: Query, entry: CacheEntry, time: int) -> bytes:
     """Return the reply that says our chain and what a packed reply says about its last target.
 
-    `draft` is one whose chain ends outside, `stored` belongs to `ask`, the question about that target;
+    `draft` is one whose chain ends outside, `entry` belongs to `ask`, the question about that target;
     `time` is svcdns.cache.store.now().
     """
-    rcode, why = entry.rcode(stored), entry.ede(stored)
+    rcode, why = entry.rcode, entry.ede
     if rcode not in (codes.NOERROR, codes.NXDOMAIN):
         if why is not None:
-            return unresolved(frame, draft, why, entry.failure_text(stored))
+            return unresolved(frame, draft, why, entry.failure_text)
         draft.rcode = codes.SERVFAIL
         return write(frame, draft)
     assert draft.outside is not None
-    found = entry.records(stored, time)
+    found = entry.records(time)
     opt = frame.opt(rcode, b"" if why is None else edns.error(why))
     limit = frame.limit - len(opt)
     chain = _with_room(draft.chain, limit - frame.end)
@@ -69,15 +69,15 @@ def lead_back(draft: Draft, here: Name, targets: list[bytes], ttl: bytes, questi
         here = Name(target, end - len(target), key_of_wire(target))
 
 
-def chain_targets(stored: bytes, name: bytes) -> list[tuple[bytes, int]]:
+def chain_targets(entry: CacheEntry, name: bytes) -> list[tuple[bytes, int]]:
     """Return where the CNAMEs of a packed reply lead from the question's name, in order.
 
     `name` is the question's on the wire.  Each target goes with the number of RRs of the answer section
     up to and including its CNAME.  No target comes twice, so a chain that leads in a circle ends.
     """
-    if not entry.has_alias(stored):
+    if not entry.has_cname:
         return []
-    found = entry.records(stored, 0)
+    found = entry.records(0)
     wire = _upstreams_message(name, found.body)
     _, aliases = answer_rrs(wire, header.OCTETS + len(name) + 4, found.answers, {})
     return follow(name, aliases)[0]

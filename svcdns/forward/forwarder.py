@@ -26,15 +26,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 
-from svcdns.cache import entry
+from svcdns.cache.entry import CacheEntry, decode
 from svcdns.cache.store import now
 from svcdns.dns import stats
 from svcdns.dns.access import EVERYBODY, NAMES
 from svcdns.dns.answer import above_ours
 from svcdns.dns.draft import Draft, answer_name, go_on
-from svcdns.dns.forward_link import OLDEST_SECONDS, Errand, Reply, errands, send
+from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardReply, ForwardRequest, receive_requests, send
 from svcdns.dns.reply import unresolved, write
-from svcdns.dns.stats import Tally
+from svcdns.dns.stats import Stats
 from svcdns.dns.view import View, ZoneTable
 from svcdns.wire import codes
 from svcdns.wire.key import key_of_wire
@@ -67,7 +67,7 @@ class Limits:
 class _Waiting:
     """A client's question while upstreams are asked."""
 
-    errand: Errand
+    errand: ForwardRequest
     link: socket.socket
     client: str
     """Whose it is, as limits count."""
@@ -89,7 +89,7 @@ class Forwarder:
         links: Sequence[socket.socket],
         border: Border,
         flights: Flights,
-        counters: Tally,
+        counters: Stats,
         *,
         limits: Limits,
         udp_size: int,
@@ -126,9 +126,9 @@ class Forwarder:
 
     def _take(self, link: socket.socket) -> None:
         oldest = monotonic() - OLDEST_SECONDS
-        self._serve_all([errand for errand in errands(link, BATCH) if errand.came > oldest], link)
+        self._serve_all([errand for errand in receive_requests(link, BATCH) if errand.came > oldest], link)
 
-    def _serve_all(self, batch: Sequence[Errand], link: socket.socket) -> None:
+    def _serve_all(self, batch: Sequence[ForwardRequest], link: socket.socket) -> None:
         with self._border.view() as view:
             for errand in batch:
                 try:
@@ -137,13 +137,13 @@ class Forwarder:
                     log.exception("a question could not be forwarded: %s", errand.packet[:64].hex())
                     self._counters.slots[stats.PANICS] += 1
 
-    def _serve(self, errand: Errand, link: socket.socket, view: View | None) -> None:
+    def _serve(self, errand: ForwardRequest, link: socket.socket, view: View | None) -> None:
         """Answer a question, or have it answered later."""
         try:
             question = parse(errand.packet)
         except Malformed:
             return  # a worker has read it before: it can't be
-        frame = Frame(errand.packet, question.end, question.edns, self._udp_size, errand.ticket > 0, True)
+        frame = Frame(errand.packet, question.end, question.edns, self._udp_size, errand.request_id > 0, True)
         reply: bytes | None
         if view is None:
             reply = refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY)
@@ -159,7 +159,7 @@ class Forwarder:
         return self._is_probe(key) or self._circles.is_probe(key)
 
     def _ask_zones(
-        self, errand: Errand, link: socket.socket, view: View, question: Question, frame: Frame
+        self, errand: ForwardRequest, link: socket.socket, view: View, question: Question, frame: Frame
     ) -> bytes | None:
         """Return what can be said without upstreams; None where they are asked, and answer later."""
         draft = answer_name(view, question.name, question.key, question.rrtype, True)
@@ -180,7 +180,13 @@ class Forwarder:
         return None
 
     def _goes_round(
-        self, errand: Errand, link: socket.socket, view: View, question: Question, frame: Frame, draft: Draft
+        self,
+        errand: ForwardRequest,
+        link: socket.socket,
+        view: View,
+        question: Question,
+        frame: Frame,
+        draft: Draft,
     ) -> bool:
         """Say whether an upstream asks for what it is being asked; answer it, once that is proved.
 
@@ -221,7 +227,7 @@ class Forwarder:
             self._clients[waiting.client] += 1
             self._flights.join(waiting.ask, partial(self._land, waiting))
 
-    def _may_ask_names(self, errand: Errand) -> bool:
+    def _may_ask_names(self, errand: ForwardRequest) -> bool:
         """Say whether a client may ask for our own names, by whatever way it comes to them."""
         return bool(self._rights[str(errand.client[0])] & NAMES)
 
@@ -239,30 +245,30 @@ class Forwarder:
 
     def _reply(self, waiting: _Waiting, stored: bytes) -> None:
         frame, draft = waiting.frame, waiting.draft
-        ede = entry.ede(stored)
-        if ede in (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN):
+        entry = decode(stored)
+        if entry.ede in (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN):
             self._counters.slots[stats.STALE_ANSWERS] += 1
-        if frame.tcp and entry.is_truncated(stored):
+        if frame.tcp and entry.is_truncated:
             # Over TCP there is nothing left to try, so a part would be taken for the whole.
             text = "the answer is too long for UDP, and no upstream gave it over TCP"
             reply = unresolved(frame, draft, codes.EDE_NO_REACHABLE_UPSTREAM, text)
-        elif targets := self._border.crossing(waiting.ask, stored):
-            self._go_on(waiting, stored, targets)
+        elif targets := self._border.crossing(waiting.ask, entry):
+            self._go_on(waiting, entry, targets)
             return
         elif draft.chain:
-            reply = continued(frame, draft, waiting.ask, stored, now())
+            reply = continued(frame, draft, waiting.ask, entry, now())
             reply = above_ours(reply, waiting.view_table, waiting.ask.key)
         else:
-            reply = entry.reply(stored, now(), frame)
+            reply = entry.reply(now(), frame)
             reply = above_ours(reply, waiting.view_table, waiting.ask.key)
-        self._give(waiting, reply, is_nodata=not draft.chain and entry.is_nodata(stored))
+        self._give(waiting, reply, is_nodata=not draft.chain and entry.is_nodata)
 
-    def _go_on(self, waiting: _Waiting, stored: bytes, targets: list[bytes]) -> None:
+    def _go_on(self, waiting: _Waiting, entry: CacheEntry, targets: list[bytes]) -> None:
         """Go on where upstreams lead across the border, to the last of these targets."""
         frame, draft = waiting.frame, waiting.draft
         assert draft.outside is not None
         ours_first = draft.authoritative and bool(draft.chain)
-        lead_back(draft, draft.outside, targets, entry.records(stored, now()).ttl, frame.end)
+        lead_back(draft, draft.outside, targets, entry.records(now()).ttl, frame.end)
         draft.outside = None
         with self._border.view() as view:
             if view is not None and self._may_have(waiting.errand, view, targets[-1]):
@@ -282,7 +288,7 @@ class Forwarder:
             ask = replace(waiting.ask, key=outside.key, name=outside.wire)
             self._look_up(replace(waiting, ask=ask, crossings=waiting.crossings + 1))
 
-    def _may_have(self, errand: Errand, view: View, target: bytes) -> bool:
+    def _may_have(self, errand: ForwardRequest, view: View, target: bytes) -> bool:
         """Say whether a client may hear of a name: of ours, who may ask for our names."""
         return self._may_ask_names(errand) or view.table.place(key_of_wire(target)).zone is None
 
@@ -297,15 +303,15 @@ class Forwarder:
         transport = int(waiting.frame.tcp)
         self._counters.slots[stats.slot(stats.FORWARD, transport, waiting.question.rrtype, rcode)] += 1
 
-    def _send(self, errand: Errand, link: socket.socket, reply: bytes) -> None:
-        if errand.ticket:
-            sent = send(link, Reply(errand.ticket, reply))
+    def _send(self, errand: ForwardRequest, link: socket.socket, reply: bytes) -> None:
+        if errand.request_id:
+            sent = send(link, ForwardReply(errand.request_id, reply))
         else:
             sent = self._send_over_udp(errand, reply)
         if not sent:
             self._counters.slots[stats.DROPPED] += 1
 
-    def _send_over_udp(self, errand: Errand, reply: bytes) -> bool:
+    def _send_over_udp(self, errand: ForwardRequest, reply: bytes) -> bool:
         try:
             self._udp[errand.listener].sendmsg([reply], errand.ancillary, 0, tuple(errand.client))
         except (OSError, IndexError):
@@ -313,7 +319,7 @@ class Forwarder:
         return True
 
 
-def _counted(errand: Errand) -> str:
+def _counted(errand: ForwardRequest) -> str:
     """Return whose question it is: an address, or the 64 bits of an IPv6 one that one customer has."""
     address = str(errand.client[0])
     if ":" not in address:

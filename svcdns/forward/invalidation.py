@@ -62,7 +62,8 @@ class GainedZones:
         return forgotten
 
     def _crosses(self, key: bytes, stored: bytes) -> bool:
-        if not entry.has_alias(stored):
+        found = entry.decode(stored)
+        if not found.has_cname:
             return False
         name, rrtype = entry.name_and_type(key)
-        return bool(self._border.crossing(Query(name, rrtype, name=wire_of_key(name)), stored))
+        return bool(self._border.crossing(Query(name, rrtype, name=wire_of_key(name)), found))

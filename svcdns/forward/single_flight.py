@@ -55,7 +55,7 @@ class Flights:
         cache: Cache,
         config: CacheConfig,
         *,
-        crosses: Callable[[Query, bytes], object] = lambda *_: None,
+        crosses: Callable[[Query, entry.CacheEntry], object] = lambda *_: None,
     ) -> None:
         """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it.
 
@@ -145,7 +145,7 @@ class Flights:
             return self._keep(key, self._stale(key) or entry.failure(failed.ede, now(), str(failed)))
         time = now()
         reply = entry.pack(received, time, self._config)
-        if entry.is_fresh(reply, time) and not self._crosses(ask, reply):
+        if entry.is_fresh(reply, time) and not self._crosses(ask, entry.decode(reply)):
             return self._keep(key, reply)
         if received.rcode in (codes.NOERROR, codes.NXDOMAIN):
             self._cache.remove(key)
@@ -153,7 +153,7 @@ class Flights:
 
     def _stale(self, key: bytes) -> bytes | None:
         stored = self._cache.get(key)
-        return entry.stale(stored, now()) if stored is not None else None
+        return entry.decode(stored).stale(now()) if stored is not None else None
 
     def _keep(self, key: bytes, reply: bytes) -> bytes:
         self._cache.put(key, reply)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
+from svcdns.system import bounded_yaml
 
 MAX_OCTETS = 3 << 20
 MAX_DEPTH = 100
@@ -173,88 +173,17 @@ def _json_documents(path: Path, text: str) -> Iterator[Any]:
 
 
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_MERGE = "tag:yaml.org,2002:merge"
-
-
-class _Loader(_Base):  # type: ignore[misc]
-    """Safe YAML as Kubernetes reads it: a key stands once, a date is a text, merge keys are bounded."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._looked_at: set[int] = set()
-
-    def flatten_mapping(self, node: Any) -> None:
-        """Called once a mapping before its merge keys are written out, and again where it is merged."""
-        if id(node) not in self._looked_at:
-            self._looked_at.add(id(node))
-            _check_keys(node)
-        super().flatten_mapping(node)
-        if len(node.value) > MAX_KEYS:
-            _refuse(node, f"a mapping has more than {MAX_KEYS} keys")
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Base.yaml_implicit_resolvers.items()
-}
-
-
-def _check_keys(mapping: Any) -> None:
-    seen = set()
-    for key, _ in mapping.value:
-        if not isinstance(key, yaml.ScalarNode):
-            _refuse(key, "a key must be a text")
-        if key.tag == _MERGE:
-            continue
-        if key.value in seen:
-            _refuse(key, f"the key {key.value!r} stands there twice")
-        seen.add(key.value)
-
-
-def _refuse(node: Any, text: str) -> NoReturn:
-    raise yaml.constructor.ConstructorError(problem=text, problem_mark=node.start_mark)
+_RULES = bounded_yaml.Rules(MAX_DEPTH, MAX_ALIASES, MAX_KEYS, strict=True)
 
 
 def _yaml_documents(path: Path, text: str) -> Iterator[Any]:
-    _check_events(path, text)
-    loader = _Loader(text)
-    number = 1
     try:
-        while loader.check_data():
-            yield loader.get_data()
-            number += 1
-    except (yaml.YAMLError, ValueError, RecursionError) as bad:  # ValueError: such as an impossible number
-        raise ManifestError(path, number, "", _yaml_fault(bad)) from None
-    finally:
-        loader.dispose()
-
-
-def _check_events(path: Path, text: str) -> None:
-    """Bound depth and aliases, and find what is no YAML, before the composer recurses into the text."""
-    documents = depth = aliases = 0
-    try:
-        for event in yaml.parse(text, Loader=_Base):
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-                depth += 1
-            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                depth -= 1
-            elif isinstance(event, yaml.AliasEvent):
-                aliases += 1
-            if depth > MAX_DEPTH:
-                raise ManifestError(path, documents, "", _TOO_DEEP)
-            if aliases > MAX_ALIASES:
-                raise ManifestError(path, documents, "", f"there are more than {MAX_ALIASES} aliases")
-    except yaml.YAMLError as bad:
-        raise ManifestError(path, max(documents, 1), "", _yaml_fault(bad)) from None
-
-
-def _yaml_fault(bad: Exception) -> str:
-    mark = getattr(bad, "problem_mark", None) or getattr(bad, "context_mark", None)
-    problem = getattr(bad, "problem", None) or getattr(bad, "reason", None) or str(bad)
-    return f"line {mark.line + 1}: {problem}" if mark is not None else str(problem)
+        yield from bounded_yaml.documents(text, _RULES)
+    except bounded_yaml.TooDeep as bad:
+        raise ManifestError(path, bad.document, "", _TOO_DEEP) from None
+    except bounded_yaml.Refused as bad:
+        line = f"line {bad.line}: " if bad.line else ""
+        raise ManifestError(path, bad.document, "", f"{line}{bad}") from None
 
 
 class _Bounds:

@@ -1,13 +1,9 @@
 """Which fields an object has, and in which two objects differ, as sets of field_paths.
 
-Walks run beside the shape of the kind: a list of type "map" or "set" is walked by its elements' keys, what is
-atomic is one field.  Two sets can be taken of an object: `everything` holds the containers too (what someone
-who wrote the object has made), `configured` only what an apply configuration asserts; the difference shows in
-Kubernetes' managedFields as the `.` of a map or a list.
-
-Every write goes through `everything` or `compare`, so these are quick: what follows from the names of the
-fields alone is kept (`_plan`).
-https://github.com/kubernetes-sigs/structured-merge-diff
+Walks run beside the schema of the kind: a list of type "map" or "set" is walked by its elements' keys, what
+is atomic is one field.  Two sets can be taken of an object: `everything` holds the containers too (what
+someone who wrote the object has made), `configured` only what an apply configuration asserts; the difference
+shows in Kubernetes' managedFields as the `.` of a map or a list.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ from typing import Any
 import msgspec
 
 from .field_paths import LEAF, SELF, Fields, is_member
-from .schema_tree import Shape
+from .schema_tree import SchemaNode
 
 _KEY_DEFAULTS = {"protocol": "TCP"}
 """Of the fields that name elements; the published schema doesn't tell it."""
@@ -46,9 +42,9 @@ class Comparison:
         return {key}.issuperset((*self.added, *self.modified, *self.removed))
 
 
-def element_key(shape: Shape, element: Any) -> str:
+def element_key(schema: SchemaNode, element: Any) -> str:
     """Return the key of an element of a list of type "map" or "set", such as `v:"a"`."""
-    names = shape.list_keys
+    names = schema.list_keys
     if not names:
         return "v:" + _encode(element).decode()
     values = [element.get(name, _KEY_DEFAULTS.get(name)) for name in names]
@@ -64,22 +60,22 @@ def _key(names: tuple[str, ...], *values: Any) -> str:
 _kept_key = functools.lru_cache(maxsize=1024, typed=True)(_key)
 
 
-def missing_keys(shape: Shape, element: Any) -> list[str]:
+def missing_keys(schema: SchemaNode, element: Any) -> list[str]:
     """Return the key fields that an element of a list of type "map" lacks."""
-    return [name for name in shape.list_keys if name not in element and name not in _KEY_DEFAULTS]
+    return [name for name in schema.list_keys if name not in element and name not in _KEY_DEFAULTS]
 
 
-def child_of(shape: Shape, name: str) -> Shape | None:
-    """Return the shape of a field or of a map's value; None where the schema says nothing."""
-    return shape.fields.get(name) if shape.has_fields else shape.values
+def child_of(schema: SchemaNode, name: str) -> SchemaNode | None:
+    """Return the schema of a field or of a map's value; None where the schema says nothing."""
+    return schema.fields.get(name) if schema.has_fields else schema.values
 
 
-def everything(shape: Shape | None, value: Any) -> Fields:
+def everything(schema: SchemaNode | None, value: Any) -> Fields:
     """Return the node of a value with all that it holds, containers included."""
-    if shape is None or not value or not shape.is_divisible:
+    if schema is None or not value or not schema.is_divisible:
         return LEAF
     if isinstance(value, dict):
-        template, divisible = (_kept_plan if len(value) <= _FEW else _plan)(shape, tuple(value))
+        template, divisible = (_kept_plan if len(value) <= _FEW else _plan)(schema, tuple(value))
         if not divisible:
             return template
         out = template.copy()
@@ -87,18 +83,20 @@ def everything(shape: Shape | None, value: Any) -> Fields:
             out[key] = everything(inner, value[name])
         return out
     if isinstance(value, list):
-        items = shape.items
+        items = schema.items
         out = {SELF: LEAF}
         for element in value:
-            out[element_key(shape, element)] = everything(items, element)
+            out[element_key(schema, element)] = everything(items, element)
         return out
     return LEAF
 
 
-def _plan(shape: Shape, names: tuple[str, ...]) -> tuple[Fields, tuple[tuple[str, str, Shape], ...]]:
+def _plan(
+    schema: SchemaNode, names: tuple[str, ...]
+) -> tuple[Fields, tuple[tuple[str, str, SchemaNode], ...]]:
     """Return the node of an object with these fields, and those of them whose nodes depend on the values."""
     template: Fields = {SELF: LEAF, **{"f:" + name: LEAF for name in sorted(names)}}
-    found = [(name, "f:" + name, child_of(shape, name)) for name in names]
+    found = [(name, "f:" + name, child_of(schema, name)) for name in names]
     divisible = tuple((name, key, inner) for name, key, inner in found if inner and inner.is_divisible)
     return template, divisible
 
@@ -106,26 +104,26 @@ def _plan(shape: Shape, names: tuple[str, ...]) -> tuple[Fields, tuple[tuple[str
 _kept_plan = functools.lru_cache(maxsize=1024)(_plan)
 
 
-def configured(shape: Shape | None, value: Any) -> Fields | None:
+def configured(schema: SchemaNode | None, value: Any) -> Fields | None:
     """Return the node of what a configuration asserts, None for nothing (a list without elements)."""
-    if shape is None or not shape.is_divisible:
+    if schema is None or not schema.is_divisible:
         return LEAF
     if isinstance(value, dict):
-        return _configured_object(shape, value)
+        return _configured_object(schema, value)
     if isinstance(value, list):
         nodes = {
-            element_key(shape, element): _as_member(configured(shape.items, element)) for element in value
+            element_key(schema, element): _as_member(configured(schema.items, element)) for element in value
         }
         return {key: nodes[key] for key in sorted(nodes)} or None
     return LEAF
 
 
-def _configured_object(shape: Shape, value: dict[str, Any]) -> Fields | None:
+def _configured_object(schema: SchemaNode, value: dict[str, Any]) -> Fields | None:
     if not value:
         return LEAF
     out = {}
     for name in sorted(value):
-        node = configured(child_of(shape, name), value[name])
+        node = configured(child_of(schema, name), value[name])
         if node is not None:
             out["f:" + name] = node
     return out or None
@@ -137,36 +135,36 @@ def _as_member(node: Fields | None) -> Fields:
     return node if is_member(node) else {SELF: LEAF, **node}
 
 
-def compare(shape: Shape, old: dict[str, Any], new: dict[str, Any]) -> Comparison:
+def compare(schema: SchemaNode, old: dict[str, Any], new: dict[str, Any]) -> Comparison:
     """Return how two objects differ, field by field; the order of lists that are merged is no difference."""
     out = Comparison({}, {}, {})
-    _compare_fields(shape, old, new, out)
+    _compare_fields(schema, old, new, out)
     return out
 
 
-def _compare_fields(shape: Shape, old: dict[str, Any], new: dict[str, Any], out: Comparison) -> None:
+def _compare_fields(schema: SchemaNode, old: dict[str, Any], new: dict[str, Any], out: Comparison) -> None:
     for name, value in new.items():
         if name not in old:
-            out.added["f:" + name] = everything(child_of(shape, name), value)
+            out.added["f:" + name] = everything(child_of(schema, name), value)
             continue
         before = old[name]
         if value is not before and value != before:
-            _compare_values(child_of(shape, name), "f:" + name, before, value, out)
+            _compare_values(child_of(schema, name), "f:" + name, before, value, out)
     for name, value in old.items():
         if name not in new:
-            out.removed["f:" + name] = everything(child_of(shape, name), value)
+            out.removed["f:" + name] = everything(child_of(schema, name), value)
 
 
-def _compare_values(shape: Shape | None, key: str, old: Any, new: Any, out: Comparison) -> None:
+def _compare_values(schema: SchemaNode | None, key: str, old: Any, new: Any, out: Comparison) -> None:
     """Note under `key` how two unequal values differ."""
     below = Comparison({}, {}, {})
-    if shape is None or not shape.is_divisible:
+    if schema is None or not schema.is_divisible:
         out.modified[key] = LEAF
         return
     if isinstance(old, dict) and isinstance(new, dict):
-        _compare_fields(shape, old, new, below)
+        _compare_fields(schema, old, new, below)
     elif isinstance(old, list) and isinstance(new, list):
-        _compare_lists(shape, old, new, below)
+        _compare_lists(schema, old, new, below)
     else:
         out.modified[key] = LEAF
         return
@@ -178,10 +176,10 @@ def _compare_values(shape: Shape | None, key: str, old: Any, new: Any, out: Comp
         out.removed[key] = below.removed
 
 
-def _compare_lists(shape: Shape, old: list[Any], new: list[Any], out: Comparison) -> None:
-    items = shape.items
-    before = {element_key(shape, element): element for element in old}
-    after = {element_key(shape, element): element for element in new}
+def _compare_lists(schema: SchemaNode, old: list[Any], new: list[Any], out: Comparison) -> None:
+    items = schema.items
+    before = {element_key(schema, element): element for element in old}
+    after = {element_key(schema, element): element for element in new}
     for key, element in after.items():
         if key not in before:
             out.added[key] = everything(items, element)

@@ -31,7 +31,7 @@ from . import field_paths
 from .field_paths import LEAF, SELF, Fields
 from .field_sets import compare, everything
 from .kinds import POD, Kind
-from .schema_tree import shape_of
+from .schema_tree import schema_of
 
 Object = dict[str, Any]
 Entry = dict[str, Any]
@@ -128,9 +128,9 @@ def written_out(kind: Kind, obj: Object, entries: list[Entry]) -> list[Entry]:
 def _all_of(kind: Kind, obj: Object) -> Fields:
     part = owned_part(kind, obj)
     part.pop("status", None)
-    shapes, out = shape_of(kind).fields, {}
+    fields_of, out = schema_of(kind).fields, {}
     for key in sorted(part):
-        node = everything(shapes.get(key), part[key])
+        node = everything(fields_of.get(key), part[key])
         if key in ALWAYS_THERE:  # as if there from the start, so nobody's
             node = {inner: below for inner, below in node.items() if inner != SELF}
             if not node:
@@ -149,7 +149,7 @@ def updated(
     for key in ALWAYS_THERE:
         if key in after:
             before.setdefault(key, {})
-    change = compare(shape_of(kind), before, after)
+    change = compare(schema_of(kind), before, after)
     if not change or (change.only_in("f:status") and _is_unwritten(kind, entries)):
         return entries
     entries = written_out(kind, old, entries)

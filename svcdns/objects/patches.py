@@ -16,7 +16,7 @@ import jsonpointer
 from .causes import shown
 from .errors import StatusError, bad_request
 from .kinds import Kind
-from .schema_tree import shape_of
+from .schema_tree import schema_of
 from .strategic import merge_object
 
 PATCH_TYPES = ("json", "merge", "strategic")
@@ -52,7 +52,7 @@ def apply_patch(kind: Kind, obj: dict[str, Any], patch_type: str, document: Any)
             raise bad_request(f"a {patch_type} patch must be a JSON object, not {shown(document)}")
         if patch_type == "merge":
             return _merge_patch(obj, document)
-        return merge_object(shape_of(kind), obj, document)
+        return merge_object(schema_of(kind), obj, document)
     except RecursionError:
         raise bad_request("the patch is nested too deeply") from None
 

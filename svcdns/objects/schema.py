@@ -5,7 +5,7 @@ field validation Strict); a wrong type refuses the whole body with 400. That a r
 matter of meaning (422), see missing().
 
 Two ways through structure(): most bodies are exactly right, which the compiled validator says in
-microseconds; the others are walked beside their shape, cleaned, and checked again.
+microseconds; the others are walked beside their schema, cleaned, and checked again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jsonschema_rs import Draft4Validator, ValidationError, ValidationErrorKind
 from . import causes, openapi
 from .errors import Cause, StatusError, bad_request
 from .kinds import Kind
-from .schema_tree import Shape, shape_of
+from .schema_tree import SchemaNode, schema_of
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 
@@ -56,7 +56,7 @@ def structure(
     if _fits(kind, body):
         return body, ()
     unknown: list[str] = []
-    cleaned: dict[str, Any] = _clean(shape_of(kind), body, "", unknown)
+    cleaned: dict[str, Any] = _clean(schema_of(kind), body, "", unknown)
     if not _fits(kind, cleaned):
         raise _cannot_be_handled(kind, ", ".join(_wrong_types(kind, cleaned)))
     if unknown and field_validation == "Strict":
@@ -154,21 +154,21 @@ def _unreadable(kind: Kind, error: ValueError) -> StatusError:
     return _cannot_be_handled(kind, str(error)[:200])
 
 
-def _clean(shape: Shape, value: Any, path: str, unknown: list[str]) -> Any:
+def _clean(schema: SchemaNode, value: Any, path: str, unknown: list[str]) -> Any:
     """Return the value without nulls and unknown fields; tell the latter, at most 100 of them."""
     if isinstance(value, dict):
-        if shape.has_fields:
-            return _clean_fields(shape, value, path, unknown)
-        if (inner := shape.values) is not None:
+        if schema.has_fields:
+            return _clean_fields(schema, value, path, unknown)
+        if (inner := schema.values) is not None:
             return _clean_map(inner, value, path, unknown)
-    elif isinstance(value, list) and (inner := shape.items) is not None:
+    elif isinstance(value, list) and (inner := schema.items) is not None:
         return [_clean(inner, element, f"{path}[{i}]", unknown) for i, element in enumerate(value)]
     return value
 
 
-def _clean_fields(shape: Shape, value: dict[str, Any], path: str, unknown: list[str]) -> dict[str, Any]:
+def _clean_fields(schema: SchemaNode, value: dict[str, Any], path: str, unknown: list[str]) -> dict[str, Any]:
     out = {}
-    fields = shape.fields
+    fields = schema.fields
     for key, inner in value.items():
         field = fields.get(key)
         if field is None:
@@ -179,7 +179,7 @@ def _clean_fields(shape: Shape, value: dict[str, Any], path: str, unknown: list[
     return out
 
 
-def _clean_map(inner: Shape, value: dict[str, Any], path: str, unknown: list[str]) -> dict[str, Any]:
+def _clean_map(inner: SchemaNode, value: dict[str, Any], path: str, unknown: list[str]) -> dict[str, Any]:
     """A null in a map of strings is the empty string (so Go decodes `labels: {a: null}`), else absent."""
     out = {}
     for key, element in value.items():

@@ -1,6 +1,6 @@
 """The schema as a tree to walk beside an object: which fields there are, and how patches merge them.
 
-A shape is one place in an object (spec, spec.ports, an element of spec.ports, ...). Shapes are built when a
+A node is one place in an object (spec, spec.ports, an element of spec.ports, ...). Nodes are built when a
 walk first comes to them and kept, so a walk costs dictionary look-ups only.
 """
 
@@ -13,7 +13,7 @@ from . import openapi
 from .kinds import Kind
 
 
-class Shape:
+class SchemaNode:
     """One place in an object. The attributes are read only."""
 
     def __init__(self, node: dict[str, Any]) -> None:
@@ -40,24 +40,24 @@ class Shape:
         """Whether what is in here can have several owners; else it has one as a whole."""
 
     @functools.cached_property
-    def fields(self) -> dict[str, Shape]:
+    def fields(self) -> dict[str, SchemaNode]:
         """The named fields of an object; {} for anything else."""
-        return {name: Shape(node) for name, node in self._target.get("properties", {}).items()}
+        return {name: SchemaNode(node) for name, node in self._target.get("properties", {}).items()}
 
     @functools.cached_property
-    def items(self) -> Shape | None:
+    def items(self) -> SchemaNode | None:
         """The elements of a list, or None."""
         node = self._target.get("items")
-        return None if node is None else Shape(node)
+        return None if node is None else SchemaNode(node)
 
     @functools.cached_property
-    def values(self) -> Shape | None:
+    def values(self) -> SchemaNode | None:
         """The values of a map, or None."""
         node = self._target.get("additionalProperties")
-        return Shape(node) if isinstance(node, dict) else None
+        return SchemaNode(node) if isinstance(node, dict) else None
 
 
 @functools.cache
-def shape_of(kind: Kind) -> Shape:
-    """Return the shape of a kind's objects."""
-    return Shape({"$ref": openapi.reference(openapi.component(kind))})
+def schema_of(kind: Kind) -> SchemaNode:
+    """Return the root of a kind's schema."""
+    return SchemaNode({"$ref": openapi.reference(openapi.component(kind))})

@@ -38,7 +38,7 @@ from .managed_fields import (
 )
 from .metadata_rules import ANNOTATION_OCTETS
 from .schema import structure
-from .schema_tree import Shape, shape_of
+from .schema_tree import SchemaNode, schema_of
 
 Object = dict[str, Any]
 
@@ -88,15 +88,15 @@ def apply(
     if kind is POD and not subresource and not part.get("status") and "f:status" in previous:
         # A write without a status leaves the status of a Pod as it is, and so whose it is.
         fields = field_paths.union(fields, {"f:status": previous["f:status"]})
-    merged = merge(shape_of(kind), live, part)
+    merged = merge(schema_of(kind), live, part)
     if previous:
         owned = fields
         for each in entries:
             if owner_of(each) != owner:
                 owned = field_paths.union(owned, each.get("fieldsV1") or {})
-        merged = _pruned(shape_of(kind), merged, previous, owned)
+        merged = _pruned(schema_of(kind), merged, previous, owned)
     change = compare(
-        shape_of(kind), owned_part(kind, live, subresource), owned_part(kind, merged, subresource)
+        schema_of(kind), owned_part(kind, live, subresource), owned_part(kind, merged, subresource)
     )
     written = field_paths.union(change.added, change.modified)
     conflicts = [] if force else _conflicts(entries, owner, written)
@@ -113,8 +113,8 @@ def apply(
 
 
 def _fields_of(kind: Kind, part: Object) -> Fields:
-    _check_lists(shape_of(kind), part, "")
-    return configured(shape_of(kind), part) or LEAF
+    _check_lists(schema_of(kind), part, "")
+    return configured(schema_of(kind), part) or LEAF
 
 
 def _fields_held(entries: list[Entry], owner: Owner) -> Fields:
@@ -125,52 +125,52 @@ def _fields_held(entries: list[Entry], owner: Owner) -> Fields:
     return held
 
 
-def _check_lists(shape: Shape | None, value: Any, path: str) -> None:
+def _check_lists(schema: SchemaNode | None, value: Any, path: str) -> None:
     """Raise StatusError 400 for elements of a merged list that have the same key, or none."""
-    if shape is None or not shape.is_divisible:
+    if schema is None or not schema.is_divisible:
         return
     if isinstance(value, dict):
         for name, inner in value.items():
-            _check_lists(child_of(shape, name), inner, f"{path}.{name}")
+            _check_lists(child_of(schema, name), inner, f"{path}.{name}")
     elif isinstance(value, list):
         seen = set()
         for element in value:
-            if lacking := missing_keys(shape, element):
+            if lacking := missing_keys(schema, element):
                 text = f'{path}: element has no "{lacking[0]}", the field by which elements are merged'
                 raise bad_request(f"the configuration can't be applied: {text}")
-            key = element_key(shape, element)
+            key = element_key(schema, element)
             at = next(field_paths.paths({key: LEAF}))
             if key in seen:
                 text = f"{path}: duplicate entries for key {at}"
                 raise bad_request(f"the configuration can't be applied: {text}")
             seen.add(key)
-            _check_lists(shape.items, element, path + at)
+            _check_lists(schema.items, element, path + at)
 
 
-def merge(shape: Shape | None, live: Any, given: Any) -> Any:
+def merge(schema: SchemaNode | None, live: Any, given: Any) -> Any:
     """Return the live value with a configuration's merged in; neither is changed."""
-    if shape is None or not shape.is_divisible:
+    if schema is None or not schema.is_divisible:
         return given
     if isinstance(live, dict) and isinstance(given, dict):
         out = dict(live)
         for name, value in given.items():
-            inner = child_of(shape, name)
+            inner = child_of(schema, name)
             if name in live:
                 out[name] = merge(inner, live[name], value)
             elif configured(inner, value) is not None:
                 out[name] = value
         return out
     if isinstance(live, list) and isinstance(given, list):
-        return _merged_list(shape, live, given)
+        return _merged_list(schema, live, given)
     return given
 
 
-def _merged_list(shape: Shape, live: list[Any], given: list[Any]) -> list[Any]:
+def _merged_list(schema: SchemaNode, live: list[Any], given: list[Any]) -> list[Any]:
     """Elements that only the live list has stay where they were, the others come in the given order."""
     before: dict[str, Any] = {}
     for element in live:
-        before.setdefault(element_key(shape, element), element)
-    wanted = {element_key(shape, element): element for element in given}
+        before.setdefault(element_key(schema, element), element)
+    wanted = {element_key(schema, element): element for element in given}
     waiting = iter(wanted.items())
     taken: set[str] = set()
     out: list[Any] = []
@@ -178,12 +178,12 @@ def _merged_list(shape: Shape, live: list[Any], given: list[Any]) -> list[Any]:
     def take_up_to(key: str) -> None:
         for each, element in waiting:
             taken.add(each)
-            out.append(merge(shape.items, before[each], element) if each in before else element)
+            out.append(merge(schema.items, before[each], element) if each in before else element)
             if each == key:
                 return
 
     for element in live:
-        key = element_key(shape, element)
+        key = element_key(schema, element)
         if key not in wanted:
             out.append(element)
         elif key not in taken:
@@ -192,33 +192,33 @@ def _merged_list(shape: Shape, live: list[Any], given: list[Any]) -> list[Any]:
     return out
 
 
-def _pruned(shape: Shape, value: Any, previous: Fields, owned: Fields) -> Any:
+def _pruned(schema: SchemaNode, value: Any, previous: Fields, owned: Fields) -> Any:
     """Return a value without what the manager has owned and now nobody owns.
 
     A named field counts as owned while anything in it is; a key of a map or an element of a list goes with
     all that is in it, when nobody owns the key or the element itself.
     """
     if isinstance(value, list):
-        pairs = [(element_key(shape, element), shape.items, element) for element in value]
+        pairs = [(element_key(schema, element), schema.items, element) for element in value]
         return [left for *_, left in _kept(pairs, False, previous, owned)]
-    pairs = [("f:" + name, child_of(shape, name), inner) for name, inner in value.items()]
-    return {key[2:]: left for key, _, left in _kept(pairs, shape.has_fields, previous, owned)}
+    pairs = [("f:" + name, child_of(schema, name), inner) for name, inner in value.items()]
+    return {key[2:]: left for key, _, left in _kept(pairs, schema.has_fields, previous, owned)}
 
 
-_Pair = tuple[str, Shape | None, Any]
+_Pair = tuple[str, SchemaNode | None, Any]
 
 
 def _kept(pairs: list[_Pair], named: bool, previous: Fields, owned: Fields) -> list[_Pair]:
     out = []
-    for key, shape, value in pairs:
+    for key, schema, value in pairs:
         had, has = previous.get(key), owned.get(key)
         if had is not None:
             goes = has is None or not (named or is_member(has))
             if goes and (named or is_member(had)) and key not in _STAYS:
                 continue
-            if shape is not None and shape.is_divisible and isinstance(value, dict | list):
-                value = _pruned(shape, value, had, has or LEAF)
-        out.append((key, shape, value))
+            if schema is not None and schema.is_divisible and isinstance(value, dict | list):
+                value = _pruned(schema, value, had, has or LEAF)
+        out.append((key, schema, value))
     return out
 
 
@@ -245,8 +245,8 @@ def _not_its_own(kind: Kind, live: Object, conflicts: Conflicts) -> Conflicts:
     except (ValueError, StatusError, RecursionError):
         return conflicts
     part = owned_part(kind, applied)
-    change = compare(shape_of(kind), owned_part(kind, live), part)
-    own = configured(shape_of(kind), part) or LEAF
+    change = compare(schema_of(kind), owned_part(kind, live), part)
+    own = configured(schema_of(kind), part) or LEAF
     own = field_paths.difference(own, field_paths.union(change.added, change.modified))
     left = [(each, field_paths.difference(fields, own)) for each, fields in conflicts]
     return [(each, fields) for each, fields in left if fields]

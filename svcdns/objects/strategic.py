@@ -19,7 +19,7 @@ from typing import Any
 
 from .causes import shown
 from .errors import bad_request
-from .schema_tree import Shape
+from .schema_tree import SchemaNode
 
 _PATCH = "$patch"
 _RETAIN = "$retainKeys"
@@ -30,10 +30,10 @@ Object = dict[str, Any]
 KeyOf = Callable[[Any], Hashable]
 
 
-def merge_object(shape: Shape | None, original: Object, patch: Object) -> Object:
+def merge_object(schema: SchemaNode | None, original: Object, patch: Object) -> Object:
     """Return the original with the patch merged in; neither is changed. Raises StatusError 400.
 
-    `shape` is where in the schema the object stands; None where the schema says nothing.
+    `schema` is where in the schema the object stands; None where the schema says nothing.
     """
     directive = patch.get(_PATCH, "merge")
     if directive == "replace":
@@ -45,34 +45,34 @@ def merge_object(shape: Shape | None, original: Object, patch: Object) -> Object
     out = _retained(original, patch)
     for key, value in patch.items():
         if key.startswith(_ORDER):
-            _order_field(shape, out, patch, key)
+            _order_field(schema, out, patch, key)
         elif value is None:
             out.pop(key, None)
         elif not key.startswith("$"):
             order = _list_at(patch, _ORDER + key)
-            out[key] = _merged(_child(shape, key), key, out.get(key), value, order)
+            out[key] = _merged(_child(schema, key), key, out.get(key), value, order)
     for key, value in patch.items():
         if key.startswith(_DELETE):
             _delete_values(out, key, value)
     return out
 
 
-def _order_field(shape: Shape | None, out: Object, patch: Object, key: str) -> None:
+def _order_field(schema: SchemaNode | None, out: Object, patch: Object, key: str) -> None:
     """Carry out a $setElementOrder of a list that the patch doesn't change otherwise."""
     field, order = key.removeprefix(_ORDER), _list_at(patch, key)
     if order is not None and field not in patch and isinstance(out.get(field), list):
-        child = _child(shape, field)
+        child = _child(schema, field)
         key_of = (
             _element_key(child.merge_key, field) if child is not None and child.merge_key else _scalar_key
         )
         out[field] = _ordered(out[field], order, out[field], key_of)
 
 
-def _child(shape: Shape | None, key: str) -> Shape | None:
+def _child(schema: SchemaNode | None, key: str) -> SchemaNode | None:
     """The schema of a field, or of a map's value."""
-    if shape is None:
+    if schema is None:
         return None
-    return shape.fields.get(key) if shape.has_fields else shape.values
+    return schema.fields.get(key) if schema.has_fields else schema.values
 
 
 def _list_at(patch: Object, key: str) -> list[Any] | None:
@@ -104,29 +104,29 @@ def _delete_values(out: Object, key: str, unwanted: Any) -> None:
         out[field] = [value for value in out[field] if _scalar_key(value) not in gone]
 
 
-def _merged(shape: Shape | None, key: str, current: Any, patch: Any, order: list[Any] | None) -> Any:
+def _merged(schema: SchemaNode | None, key: str, current: Any, patch: Any, order: list[Any] | None) -> Any:
     """Return one field's value after the patch."""
-    strategies = shape.strategies if shape is not None else ()
+    strategies = schema.strategies if schema is not None else ()
     if isinstance(patch, dict):
         if "replace" in strategies or not isinstance(current, dict):
             return _plain(patch)
-        return merge_object(shape, current, patch)
+        return merge_object(schema, current, patch)
     if isinstance(patch, list) and "merge" in strategies:
-        assert shape is not None
-        return _merge_list(shape, key, current if isinstance(current, list) else [], patch, order)
+        assert schema is not None
+        return _merge_list(schema, key, current if isinstance(current, list) else [], patch, order)
     return _plain(patch)
 
 
 def _merge_list(
-    shape: Shape, field: str, original: list[Any], patch: list[Any], order: list[Any] | None
+    schema: SchemaNode, field: str, original: list[Any], patch: list[Any], order: list[Any] | None
 ) -> list[Any]:
-    if not shape.merge_key:
+    if not schema.merge_key:
         if any(isinstance(value, dict | list) for value in patch):
             raise bad_request(f"invalid patch: {field} is a list of plain values")
         merged = _unique([*original, *patch])
         return _ordered(merged, patch if order is None else order, original, _scalar_key)
-    by_key = _element_key(shape.merge_key, field)
-    original, patch, replaced = _special_elements(shape.merge_key, original, patch, by_key)
+    by_key = _element_key(schema.merge_key, field)
+    original, patch, replaced = _special_elements(schema.merge_key, original, patch, by_key)
     if replaced:
         return patch
     merged = list(original)
@@ -139,7 +139,7 @@ def _merge_list(
             places[by_key(element)] = len(merged)
             merged.append(_plain(element))
         else:
-            merged[place] = merge_object(shape.items, merged[place], element)
+            merged[place] = merge_object(schema.items, merged[place], element)
     return _ordered(merged, patch if order is None else order, original, by_key)
 
 

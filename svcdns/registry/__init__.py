@@ -1,1 +1,1 @@
-"""The one write path: admit, allocate, derive endpoints and answers, commit, tell the watchers."""
+"""The one write path: accept, allocate, derive endpoints and answers, commit, wake the watchers."""

@@ -23,9 +23,9 @@ from svcdns.objects.validation import validate
 from svcdns.wire.key import MAX_NAME_OCTETS
 
 from . import addresses
-from .derive import apply
+from .derive import derive
 from .requests import DeleteOptions, Written
-from .transaction import Writing, encode
+from .transaction import WriteTransaction, encode
 
 Object = dict[str, Any]
 
@@ -45,24 +45,24 @@ _THE_SERVER = Authorship()
 
 
 def create(
-    writing: Writing, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
+    write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
 ) -> Written:
     """Store a new object; `body` has passed the schema."""
     metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _SERVERS_OWN}
     _check_namespace_field(kind, namespace, metadata)
     if not metadata.get("name") and metadata.get("generateName"):
-        metadata["name"] = _generate_name(writing, kind, namespace, metadata["generateName"])
+        metadata["name"] = _generate_name(write, kind, namespace, metadata["generateName"])
     new = _completed(kind, {**body, "metadata": metadata})
     if kind is not POD:
         new.pop("status", None)
     new = default(kind, new)
     _check(kind, new, None)
     if kind is SERVICE:
-        _check_name_fits(writing, new["metadata"])
+        _check_name_fits(write, new["metadata"])
     name = metadata["name"]
     if kind.namespaced:
-        _check_namespace_open(writing, namespace)
-    if writing.load(kind, namespace, name) is not None:
+        _check_namespace_open(write, namespace)
+    if write.load(kind, namespace, name) is not None:
         full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         raise StatusError(
             409,
@@ -72,15 +72,15 @@ def create(
             name=name,
             group=kind.group,
         )
-    new["metadata"] = _owned(_born(writing, new["metadata"]), author.settled)
+    new["metadata"] = _owned(_born(write, new["metadata"]), author.settled)
     if author.settled is None:
-        entries = managed_fields.created(kind, new, author.manager, writing.now)
+        entries = managed_fields.created(kind, new, author.manager, write.now)
         new["metadata"] = _owned(new["metadata"], entries)
-    return _store(writing, kind, None, new)
+    return _store(write, kind, None, new)
 
 
 def update(
-    writing: Writing,
+    write: WriteTransaction,
     kind: Kind,
     old: Object,
     body: Object,
@@ -103,12 +103,12 @@ def update(
     _check(kind, new, old)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise _generated(name)
-    new["metadata"] = _owned(new["metadata"], _owners_after(writing, kind, old, new, subresource, author))
-    return _store(writing, kind, old, new)
+    new["metadata"] = _owned(new["metadata"], _owners_after(write, kind, old, new, subresource, author))
+    return _store(write, kind, old, new)
 
 
 def _owners_after(
-    writing: Writing, kind: Kind, old: Object, new: Object, subresource: str, author: Authorship
+    write: WriteTransaction, kind: Kind, old: Object, new: Object, subresource: str, author: Authorship
 ) -> list[managed_fields.Entry]:
     """Return the managedFields of a changed object; the stored ones if nothing but times would change."""
     stored: list[managed_fields.Entry] = old["metadata"].get("managedFields") or []
@@ -116,7 +116,7 @@ def _owners_after(
     if entries is None:
         owner = (author.manager, managed_fields.UPDATE, subresource)
         before = stored if author.given is None else author.given
-        entries = managed_fields.updated(kind, old, new, before, owner, writing.now)
+        entries = managed_fields.updated(kind, old, new, before, owner, write.now)
         if entries is stored or author.given is None:
             return entries
     same = (
@@ -134,31 +134,31 @@ def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Obje
     return {**kept, "managedFields": entries} if entries else kept
 
 
-def delete(writing: Writing, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
+def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
     """Delete an object; a Pod with a grace period stays, terminating, until that is over."""
-    old = writing.load(kind, namespace, name)
+    old = write.load(kind, namespace, name)
     if old is None:
         raise not_found(kind.plural, name, kind.group)
     check_preconditions(kind, old, options)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise _generated(name)
     if kind is POD and options.grace_period_seconds:
-        return _begin_termination(writing, old, options.grace_period_seconds)
-    return remove(writing, kind, old)
+        return _begin_termination(write, old, options.grace_period_seconds)
+    return remove(write, kind, old)
 
 
-def remove(writing: Writing, kind: Kind, old: Object) -> Written:
+def remove(write: WriteTransaction, kind: Kind, old: Object) -> Written:
     """Take an object away with all that followed from it."""
-    octets = writing.remove(kind, old)
+    octets = write.remove(kind, old)
     if kind is SERVICE:
-        addresses.release(writing, old)
-    apply(writing, kind, old, None)
+        addresses.release(write, old)
+    derive(write, kind, old, None)
     return Written(octets)
 
 
-def _begin_termination(writing: Writing, old: Object, seconds: int) -> Written:
+def _begin_termination(write: WriteTransaction, old: Object, seconds: int) -> Written:
     """Mark a Pod as terminating: it leaves the answers at once; the object goes after its grace period."""
-    until, already = writing.later(seconds), old["metadata"].get("deletionTimestamp")
+    until, already = write.later(seconds), old["metadata"].get("deletionTimestamp")
     if already and already <= until:
         return Written(encode(old))  # a grace period can be cut short, not drawn out
     metadata = {
@@ -166,23 +166,23 @@ def _begin_termination(writing: Writing, old: Object, seconds: int) -> Written:
         "deletionTimestamp": until,
         "deletionGracePeriodSeconds": seconds,
     }
-    return _store(writing, POD, old, {**old, "metadata": metadata})
+    return _store(write, POD, old, {**old, "metadata": metadata})
 
 
-def mark_terminating(writing: Writing, old: Object) -> Written:
+def mark_terminating(write: WriteTransaction, old: Object) -> Written:
     """Mark a Namespace as terminating: nothing can be created in it any more."""
     if old["metadata"].get("deletionTimestamp"):
         return Written(encode(old))
-    return _store(writing, NAMESPACE, old, _terminating(writing, old))
+    return _store(write, NAMESPACE, old, _terminating(write, old))
 
 
-def terminating(writing: Writing, old: Object) -> bytes:
+def terminating(write: WriteTransaction, old: Object) -> bytes:
     """Return a Namespace as its deletion is answered, whether or not it is stored like that."""
-    return encode(_terminating(writing, old))
+    return encode(_terminating(write, old))
 
 
-def _terminating(writing: Writing, old: Object) -> Object:
-    metadata = {**old["metadata"], "deletionTimestamp": writing.now}
+def _terminating(write: WriteTransaction, old: Object) -> Object:
+    metadata = {**old["metadata"], "deletionTimestamp": write.now}
     return {**old, "metadata": metadata, "status": {**(old.get("status") or {}), "phase": "Terminating"}}
 
 
@@ -193,18 +193,18 @@ def check_deletable(kind: Kind, name: str) -> None:
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=name)
 
 
-def _store(writing: Writing, kind: Kind, old: Object | None, new: Object) -> Written:
+def _store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) -> Written:
     if kind is ENDPOINTSLICE and is_generated(new):
         raise _generated(new["metadata"]["name"])
     if kind is SERVICE:
-        addresses.allocate(writing, old, new)
+        addresses.allocate(write, old, new)
     elif kind is POD:
-        new = with_ready_condition(new, writing.now)
+        new = with_ready_condition(new, write.now)
     new = _ordered(new)
     if old is not None and new == old:
         return Written(encode(old))
-    octets = writing.save(kind, old, new)
-    apply(writing, kind, old, new)
+    octets = write.save(kind, old, new)
+    derive(write, kind, old, new)
     return Written(octets, created=old is None, warnings=tuple(_warnings(kind, old, new)))
 
 
@@ -217,9 +217,9 @@ def _check(kind: Kind, new: Object, old: Object | None) -> None:
         )
 
 
-def _check_name_fits(writing: Writing, metadata: Object) -> None:
+def _check_name_fits(write: WriteTransaction, metadata: Object) -> None:
     """Refuse a Service whose own name would be too long for DNS (RFC 1035 section 2.3.4)."""
-    name = writing.settings.names.service_text(metadata["namespace"], metadata["name"])
+    name = write.settings.names.service_text(metadata["namespace"], metadata["name"])
     if len(name) >= MAX_NAME_OCTETS:
         text = f"Too long: {name} would have {len(name) + 1} octets, DNS allows {MAX_NAME_OCTETS}"
         raise invalid("Service", metadata["name"], [Cause("FieldValueTooLong", text, "metadata.name")])
@@ -235,9 +235,9 @@ def _ordered(obj: Object) -> Object:
     return {**first, **{key: value for key, value in obj.items() if key not in first}}
 
 
-def _born(writing: Writing, metadata: Object) -> Object:
+def _born(write: WriteTransaction, metadata: Object) -> Object:
     """Return the metadata of a new object, complete but for the revision."""
-    return {**metadata, "uid": str(uuid.uuid4()), "creationTimestamp": writing.now}
+    return {**metadata, "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
 
 
 def _inherited(old: Object, metadata: Object) -> Object:
@@ -293,8 +293,8 @@ def check_preconditions(kind: Kind, old: Object, options: DeleteOptions) -> None
             raise conflict(kind.plural, metadata["name"], message, kind.group)
 
 
-def _check_namespace_open(writing: Writing, namespace: str) -> None:
-    found = writing.load(NAMESPACE, "", namespace)
+def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
+    found = write.load(NAMESPACE, "", namespace)
     if found is None:
         raise not_found("namespaces", namespace)
     if found["metadata"].get("deletionTimestamp"):
@@ -305,10 +305,10 @@ def _check_namespace_open(writing: Writing, namespace: str) -> None:
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=namespace, causes=[cause])
 
 
-def _generate_name(writing: Writing, kind: Kind, namespace: str, stem: str) -> str:
+def _generate_name(write: WriteTransaction, kind: Kind, namespace: str, stem: str) -> str:
     for _ in range(8):
         name = stem[:58] + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
-        if writing.load(kind, namespace, name) is None:
+        if write.load(kind, namespace, name) is None:
             return name
     raise StatusError(
         409,

@@ -17,32 +17,32 @@ from typing import Any
 
 from svcdns.cluster import allocation
 from svcdns.cluster.allocation import Network
-from svcdns.cluster.event_messages import range_full, service_notes
+from svcdns.cluster.event_messages import range_full, service_messages
 from svcdns.cluster.families import choose_families, has_cluster_ip
 from svcdns.objects.errors import Cause, StatusError, invalid
 from svcdns.objects.service_addresses import family_of, is_headless
 
-from .transaction import Writing
+from .transaction import WriteTransaction
 
 FULL = 507
 
 
-def allocate(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+def allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
     """Fill in all that a Service is to be given and give back what it no longer has.
 
     Raises StatusError: 422 with a cause for each address or port that can't be had, 507 where a
     range is full.
     """
     try:
-        _allocate(writing, old, new)
+        _allocate(write, old, new)
     except StatusError as refused:
         if refused.code == FULL:
-            writing.notes.append(range_full(new, refused.message))
+            write.messages.append(range_full(new, refused.message))
         raise
-    writing.notes += service_notes(old, new)
+    write.messages += service_messages(old, new)
 
 
-def _allocate(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+def _allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
     new["spec"] = spec = dict(new["spec"])
     causes: list[Cause] = []
     owner = _owner(new)
@@ -50,23 +50,23 @@ def _allocate(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any])
         for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             spec.pop(name, None)
     else:
-        causes += _assign_families(writing, spec)
+        causes += _assign_families(write, spec)
         if has_cluster_ip(spec) and not causes:
-            causes += _cluster_ips(writing, owner, spec)
+            causes += _cluster_ips(write, owner, spec)
     if not causes:
-        causes += _node_ports(writing, owner, spec)
-        causes += _load_balancer(writing, owner, old, new)
+        causes += _node_ports(write, owner, spec)
+        causes += _load_balancer(write, owner, old, new)
     if causes:
         raise invalid("Service", new["metadata"]["name"], causes)
     if old is not None:
         for key in _held(old) - _held(new):
-            writing.txn.delete(key, db=writing.tables.allocations)
+            write.txn.delete(key, db=write.tables.allocations)
 
 
-def release(writing: Writing, service: dict[str, Any]) -> None:
+def release(write: WriteTransaction, service: dict[str, Any]) -> None:
     """Give back all that a Service has."""
     for key in _held(service):
-        writing.txn.delete(key, db=writing.tables.allocations)
+        write.txn.delete(key, db=write.tables.allocations)
 
 
 def _owner(service: dict[str, Any]) -> bytes:
@@ -96,8 +96,8 @@ def _ingress(service: dict[str, Any]) -> list[str]:
     return [entry["ip"] for entry in balancer.get("ingress") or [] if entry.get("ip")]
 
 
-def _assign_families(writing: Writing, spec: dict[str, Any]) -> list[Cause]:
-    ranges = writing.settings.config.services.cluster_ip_ranges
+def _assign_families(write: WriteTransaction, spec: dict[str, Any]) -> list[Cause]:
+    ranges = write.settings.config.services.cluster_ip_ranges
     configured = [f"IPv{network.version}" for network in ranges]
     policy, families, causes = choose_families(spec, list(dict.fromkeys(configured)))
     spec["ipFamilyPolicy"], spec["ipFamilies"] = policy, families
@@ -106,19 +106,19 @@ def _assign_families(writing: Writing, spec: dict[str, Any]) -> list[Cause]:
     return causes
 
 
-def _cluster_ips(writing: Writing, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
+def _cluster_ips(write: WriteTransaction, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
     requested = list(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else []))
     given: list[str] = []
     causes: list[Cause] = []
     del requested[len(spec["ipFamilies"]) :]
     for index, family in enumerate(spec["ipFamilies"]):
-        networks = _of_family(writing.settings.config.services.cluster_ip_ranges, family)
+        networks = _of_family(write.settings.config.services.cluster_ip_ranges, family)
         wanted = requested[index] if index < len(requested) else ""
         if wanted:
-            causes += _claim(writing, b"ip", owner, wanted, networks, f"spec.clusterIPs[{index}]", family)
+            causes += _claim(write, b"ip", owner, wanted, networks, f"spec.clusterIPs[{index}]", family)
             given.append(wanted)
         else:
-            given.append(_hand_out(writing, b"ip", owner, networks, f"spec.clusterIPs[{index}]"))
+            given.append(_hand_out(write, b"ip", owner, networks, f"spec.clusterIPs[{index}]"))
     spec["clusterIPs"], spec["clusterIP"] = given, given[0]
     return causes
 
@@ -128,7 +128,7 @@ def _of_family(networks: Sequence[Network], family: str) -> list[Network]:
 
 
 def _claim(
-    writing: Writing,
+    write: WriteTransaction,
     word: bytes,
     owner: bytes,
     address: str,
@@ -138,7 +138,7 @@ def _claim(
 ) -> list[Cause]:
     """Take the address that a Service asks for; a cause where it can't be had."""
     key = _address_key(word, address)
-    holder = writing.txn.get(key, db=writing.tables.allocations)
+    holder = write.txn.get(key, db=write.tables.allocations)
     if holder == owner:
         return []
     if family and family_of(address) != family:
@@ -153,7 +153,7 @@ def _claim(
         return [_refused(path, address, f"is not within the range of valid IPs ({ranges})")]
     if holder is not None:
         return [_refused(path, address, "provided IP is already allocated")]
-    writing.txn.put(key, owner, db=writing.tables.allocations)
+    write.txn.put(key, owner, db=write.tables.allocations)
     return []
 
 
@@ -161,27 +161,29 @@ def _refused(path: str, value: object, why: str) -> Cause:
     return Cause("FieldValueInvalid", f'Invalid value: "{value}": failed to allocate {value}: {why}', path)
 
 
-def _hand_out(writing: Writing, word: bytes, owner: bytes, networks: Sequence[Network], path: str) -> str:
+def _hand_out(
+    write: WriteTransaction, word: bytes, owner: bytes, networks: Sequence[Network], path: str
+) -> str:
     """Take the next free address of the first range that has one."""
     for network in networks:
         cursor_key = b"at" + word + str(network).encode()
         size = 4 if network.version == 4 else 16
         prefix = word + bytes((network.version,))
-        number = _next(writing, cursor_key, prefix, size, allocation.usable(network))
+        number = _next(write, cursor_key, prefix, size, allocation.usable(network))
         if number is not None:
             address = allocation.address(number, network)
-            writing.txn.put(prefix + address.packed, owner, db=writing.tables.allocations)
+            write.txn.put(prefix + address.packed, owner, db=write.tables.allocations)
             return str(address)
     full = ", ".join(map(str, networks))
     raise StatusError(FULL, "InsufficientStorage", f"{path}: no address is free: the range {full} is full")
 
 
-def _next(writing: Writing, cursor_key: bytes, prefix: bytes, size: int, numbers: range) -> int | None:
-    table = writing.tables.allocations
-    last = writing.txn.get(cursor_key, db=table)
+def _next(write: WriteTransaction, cursor_key: bytes, prefix: bytes, size: int, numbers: range) -> int | None:
+    table = write.tables.allocations
+    last = write.txn.get(cursor_key, db=table)
 
     def in_use(start: int) -> Iterator[int]:
-        with writing.txn.cursor(db=table) as cursor:
+        with write.txn.cursor(db=table) as cursor:
             if not cursor.set_range(prefix + start.to_bytes(size)):
                 return
             for key in map(bytes, cursor.iternext(values=False)):
@@ -191,11 +193,11 @@ def _next(writing: Writing, cursor_key: bytes, prefix: bytes, size: int, numbers
 
     number = allocation.next_free(numbers, None if last is None else int.from_bytes(last), in_use)
     if number is not None:
-        writing.txn.put(cursor_key, number.to_bytes(size), db=table)
+        write.txn.put(cursor_key, number.to_bytes(size), db=table)
     return number
 
 
-def _node_ports(writing: Writing, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
+def _node_ports(write: WriteTransaction, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
     """Claim the node ports that are named, hand out those that are wanted and not named."""
     wants = spec.get("type") == "NodePort" or (
         spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
@@ -206,35 +208,35 @@ def _node_ports(writing: Writing, owner: bytes, spec: dict[str, Any]) -> list[Ca
     causes: list[Cause] = []
     for index, port in enumerate(spec["ports"]):
         if port.get("nodePort"):
-            causes += _claim_port(writing, owner, port["nodePort"], f"spec.ports[{index}].nodePort")
+            causes += _claim_port(write, owner, port["nodePort"], f"spec.ports[{index}].nodePort")
         elif wants:
-            port["nodePort"] = _hand_out_port(writing, owner)
-            writing.txn.put(_port_key(port["nodePort"]), owner, db=writing.tables.allocations)
+            port["nodePort"] = _hand_out_port(write, owner)
+            write.txn.put(_port_key(port["nodePort"]), owner, db=write.tables.allocations)
     return causes
 
 
-def _is_free(writing: Writing, owner: bytes, port: int) -> bool:
-    return writing.txn.get(_port_key(port), db=writing.tables.allocations) in (None, owner)
+def _is_free(write: WriteTransaction, owner: bytes, port: int) -> bool:
+    return write.txn.get(_port_key(port), db=write.tables.allocations) in (None, owner)
 
 
-def _claim_port(writing: Writing, owner: bytes, port: int, path: str) -> list[Cause]:
-    numbers = writing.settings.config.services.node_port_range
+def _claim_port(write: WriteTransaction, owner: bytes, port: int, path: str) -> list[Cause]:
+    numbers = write.settings.config.services.node_port_range
     if port not in numbers:
         why = (
             f"provided port is not in the valid range. The range of valid ports is {numbers[0]}-{numbers[-1]}"
         )
         return [Cause("FieldValueInvalid", f"Invalid value: {port}: {why}", path)]
-    if not _is_free(writing, owner, port):
+    if not _is_free(write, owner, port):
         return [
             Cause("FieldValueInvalid", f"Invalid value: {port}: provided port is already allocated", path)
         ]
-    writing.txn.put(_port_key(port), owner, db=writing.tables.allocations)
+    write.txn.put(_port_key(port), owner, db=write.tables.allocations)
     return []
 
 
-def _hand_out_port(writing: Writing, owner: bytes) -> int:
-    numbers = writing.settings.config.services.node_port_range
-    port = _next(writing, b"atnp", b"np", 2, numbers)
+def _hand_out_port(write: WriteTransaction, owner: bytes) -> int:
+    numbers = write.settings.config.services.node_port_range
+    port = _next(write, b"atnp", b"np", 2, numbers)
     if port is None:
         span = f"{numbers[0]}-{numbers[-1]}"
         raise StatusError(
@@ -244,11 +246,11 @@ def _hand_out_port(writing: Writing, owner: bytes) -> int:
 
 
 def _load_balancer(
-    writing: Writing, owner: bytes, old: dict[str, Any] | None, new: dict[str, Any]
+    write: WriteTransaction, owner: bytes, old: dict[str, Any] | None, new: dict[str, Any]
 ) -> list[Cause]:
     """Give a LoadBalancer its address from our ranges; without a range it stays pending."""
     held = _ingress(old) if old else []
-    ranges = writing.settings.config.services.load_balancer_ranges
+    ranges = write.settings.config.services.load_balancer_ranges
     spec = new["spec"]
     if spec.get("type") != "LoadBalancer":
         if held:
@@ -263,9 +265,9 @@ def _load_balancer(
         return []
     causes = []
     if wanted:
-        causes = _claim(writing, b"lb", owner, wanted, networks, "spec.loadBalancerIP")
+        causes = _claim(write, b"lb", owner, wanted, networks, "spec.loadBalancerIP")
     else:
-        wanted = _hand_out(writing, b"lb", owner, networks, "status.loadBalancer")
+        wanted = _hand_out(write, b"lb", owner, networks, "status.loadBalancer")
     ingress = [{"ip": wanted, "ipMode": "VIP"}]
     new["status"] = {**(new.get("status") or {}), "loadBalancer": {"ingress": ingress}}
     return causes

@@ -22,7 +22,7 @@ from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode
 from . import facts, slices
 from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
 from .settings import RULES, Settings, fallthrough_keys, may_fall_through, own_reverse_prefixes
-from .transaction import Touched, Writing, collection_prefix
+from .transaction import Touched, WriteTransaction, collection_prefix
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +47,13 @@ def check_layout(store: Store) -> None:
 
 
 def bring_up_to_date(store: Store, settings: Settings) -> bool:
-    """Build a new generation if the stored one was made otherwise; return whether that was so."""
+    """Fill the other answer table if the current one was made otherwise; return whether that was so."""
     made_by = b"%d %d " % (LAYOUT, RULES) + settings.fingerprint()
     with store.read() as txn:
         current = _serving(store, txn)
         if current is not None and txn.get(_MADE_BY, db=store.tables.meta) == made_by:
             return False
-    target = "b" if current is not None and current.generation == "a" else "a"
+    target = "b" if current is not None and current.table == "a" else "a"
     began = time.monotonic()
     _clear(store, target)
     touched_objects = sum(_fill(store, settings, target))
@@ -78,49 +78,55 @@ def _serving(store: Store, txn: lmdb.Transaction) -> Serving | None:
     return None if octets is None else decode_serving(bytes(octets))
 
 
-def _answers(store: Store, generation: str) -> lmdb._Database:
-    return store.tables.answers_b if generation == "b" else store.tables.answers_a
+def _table(store: Store, letter: str) -> lmdb._Database:
+    return store.tables.answers_b if letter == "b" else store.tables.answers_a
 
 
-def _clear(store: Store, generation: str) -> None:
+def current_table(store: Store, txn: lmdb.Transaction) -> lmdb._Database:
+    """Return the table that answers now."""
+    serving = _serving(store, txn)
+    return _table(store, serving.table if serving is not None else "a")
+
+
+def _clear(store: Store, letter: str) -> None:
     """Empty the facts and the table to fill; nothing may be taken for made until the switch."""
     tables = store.tables
     with store.env.begin(write=True) as txn:
         txn.delete(_MADE_BY, db=tables.meta)
-        for table in (tables.endpoints, tables.addresses, tables.pod_ips, _answers(store, generation)):
+        for table in (tables.endpoints, tables.addresses, tables.pod_ips, _table(store, letter)):
             txn.drop(table, delete=False)
 
 
-def _fill(store: Store, settings: Settings, generation: str) -> Iterator[int]:
+def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
     """Derive facts and answers from all objects, CHUNK objects a transaction; yield how many each."""
-    steps: list[tuple[Kind, Callable[[Writing, dict[str, object]], None]]] = [
-        (NAMESPACE, lambda writing, obj: writing.touched.namespaces.add(_name(obj))),
+    steps: list[tuple[Kind, Callable[[WriteTransaction, dict[str, object]], None]]] = [
+        (NAMESPACE, lambda write, obj: write.touched.namespaces.add(_name(obj))),
         (SERVICE, _derive_service),
-        (POD, lambda writing, obj: facts.pod_changed(writing, None, obj)),
+        (POD, lambda write, obj: facts.pod_changed(write, None, obj)),
     ]
     for kind, derive in steps:
         after = b""
         while True:
             with store.env.begin(write=True) as txn:
-                writing = Writing(txn, store.tables, settings, "")
-                keys = _keys_after(writing, kind, after)
+                write = WriteTransaction(txn, store.tables, settings, "")
+                keys = _keys_after(write, kind, after)
                 for key in keys:
                     _, namespace, name = key.decode().split("\0")
-                    found = writing.load(kind, namespace, name)
+                    found = write.load(kind, namespace, name)
                     if found is not None:
-                        derive(writing, found)
-                answers = AnswerTable(writing, _answers(store, generation))
-                rebuild(answers, writing.touched)
-                writing.touched = Touched()
+                        derive(write, found)
+                answers = AnswerTable(write, _table(store, letter))
+                rebuild(answers, write.touched)
+                write.touched = Touched()
             yield len(keys)
             if len(keys) < CHUNK:
                 break
             after = keys[-1]
 
 
-def _derive_service(writing: Writing, service: dict[str, object]) -> None:
-    facts.service_changed(writing, None, service)
-    slices.service_changed(writing, None, service)
+def _derive_service(write: WriteTransaction, service: dict[str, object]) -> None:
+    facts.service_changed(write, None, service)
+    slices.service_changed(write, None, service)
 
 
 def _name(obj: dict[str, object]) -> str:
@@ -129,10 +135,10 @@ def _name(obj: dict[str, object]) -> str:
     return str(metadata["name"])
 
 
-def _keys_after(writing: Writing, kind: Kind, after: bytes) -> list[bytes]:
+def _keys_after(write: WriteTransaction, kind: Kind, after: bytes) -> list[bytes]:
     prefix = collection_prefix(kind)
     keys: list[bytes] = []
-    with writing.txn.cursor(db=writing.tables.objects) as cursor:
+    with write.txn.cursor(db=write.tables.objects) as cursor:
         if not cursor.set_range(after + b"\0" if after else prefix):
             return keys
         for key in map(bytes, cursor.iternext(values=False)):
@@ -142,21 +148,19 @@ def _keys_after(writing: Writing, kind: Kind, after: bytes) -> list[bytes]:
     return keys
 
 
-def _switch(
-    store: Store, settings: Settings, generation: str, current: Serving | None, made_by: bytes
-) -> None:
-    """Make the new generation the one that answers, in one small transaction."""
+def _switch(store: Store, settings: Settings, letter: str, current: Serving | None, made_by: bytes) -> None:
+    """Make the filled table the one that answers, in one small transaction."""
     tables = store.tables
     with store.env.begin(write=True) as txn:
-        answers = AnswerTable(Writing(txn, tables, settings, ""), _answers(store, generation))
+        answers = AnswerTable(WriteTransaction(txn, tables, settings, ""), _table(store, letter))
         put_fixed_rows(answers)
         zones = [settings.names.apex, *(key for _, key in settings.reverse_zones)]
         move_serials(answers, int(time.time()), zones)
-        txn.put(SERVING, encode_serving(_next_serving(settings, generation, current)), db=tables.meta)
+        txn.put(SERVING, encode_serving(_next_serving(settings, letter, current)), db=tables.meta)
         txn.put(_MADE_BY, made_by, db=tables.meta)
 
 
-def _next_serving(settings: Settings, generation: str, current: Serving | None) -> Serving:
+def _next_serving(settings: Settings, letter: str, current: Serving | None) -> Serving:
     dns = settings.config.dns
     onward = fallthrough_keys(dns.fallthrough)
     ours = [(settings.names.domain, settings.names.apex, "cluster")]
@@ -164,7 +168,7 @@ def _next_serving(settings: Settings, generation: str, current: Serving | None) 
     zones = [Zone(*zone, fallthrough=may_fall_through(zone[1], onward)) for zone in ours]
     zones += [zone for zone in (current.zones if current else ()) if zone.kind == "file"]
     return Serving(
-        generation=generation,
+        table=letter,
         cluster_key=settings.names.apex,
         short_names=dns.short_names,
         pods=dns.pods,

@@ -2,8 +2,8 @@
 
 Each write runs in a child transaction on the state that those before it left; one that is refused
 aborts alone.  When all have run, the touched names are rebuilt once, and one commit (one fsync) makes
-the group durable and visible at the same moment.  Only then are the clients told.  A client that leaves
-does not undo its write.
+the group durable and visible at the same moment.  Only then do the clients get their answers.  A client
+that leaves does not undo its write.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from typing import Any
 
 import lmdb
 
-from svcdns.cluster.event_messages import Note
+from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
 from svcdns.store import log
 from svcdns.store.environment import Store
-from svcdns.store.snapshot import SERVING, Serving, decode_serving
 
+from .answer_tables import current_table
 from .dns_rows import AnswerTable, move_serials, rebuild
 from .settings import Settings
-from .transaction import TIME_FORMAT, Touched, Writing
+from .transaction import TIME_FORMAT, Touched, WriteTransaction
 
 logger = logging.getLogger(__name__)
 
 MAX_GROUP = 128
-Action = Callable[[Writing], Any]
+Action = Callable[[WriteTransaction], Any]
 
 
 class _DryRun(Exception):
@@ -62,13 +62,13 @@ class Committer:
         store: Store,
         settings: Settings,
         on_commit: Callable[[float], None],
-        on_notes: Callable[[list[Note]], None] = lambda notes: None,
+        on_messages: Callable[[list[EventMessage]], None] = lambda messages: None,
     ) -> None:
-        """`on_commit` is given the duration of the group, in seconds, `on_notes` what is to be told of it."""
+        """`on_commit` is given the duration of the group in seconds, `on_messages` what happened in it."""
         self._store = store
         self._settings = settings
         self._on_commit = on_commit
-        self._on_notes = on_notes
+        self._on_messages = on_messages
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -105,9 +105,9 @@ class Committer:
                 return
             group, ended = self._gather(first)
             began = time.monotonic()
-            notes: list[Note] = []
-            changed = self._commit(group, notes)
-            self._tell(group, time.monotonic() - began if changed else None, notes)
+            messages: list[EventMessage] = []
+            changed = self._commit(group, messages)
+            self._report(group, time.monotonic() - began if changed else None, messages)
             if ended:
                 return
 
@@ -123,12 +123,12 @@ class Committer:
             group.append(following)
         return group, False
 
-    def _commit(self, group: list[_Waiting], notes: list[Note]) -> bool:
-        """Run a group; return whether anything was committed.  What is to be told is added to `notes`."""
+    def _commit(self, group: list[_Waiting], messages: list[EventMessage]) -> bool:
+        """Run a group; add what happened to `messages`; return whether anything was committed."""
         txn = None
         try:
             txn = self._store.env.begin(write=True)
-            touched, changed = self._run_all(txn, group, notes)
+            touched, changed = self._run_all(txn, group, messages)
             if changed:
                 self._finish(txn, touched)
                 txn.commit()
@@ -138,33 +138,35 @@ class Committer:
         except Exception as failure:
             if txn is not None:
                 txn.abort()
-            notes.clear()
+            messages.clear()
             error = _group_failure(failure)
             for waiting in group:
                 waiting.error = waiting.error or error
             return False
 
     def _run_all(
-        self, txn: lmdb.Transaction, group: list[_Waiting], notes: list[Note]
+        self, txn: lmdb.Transaction, group: list[_Waiting], messages: list[EventMessage]
     ) -> tuple[Touched, bool]:
         touched, changed = Touched(), False
         now = datetime.now(UTC).strftime(TIME_FORMAT)
         for waiting in group:
-            told: list[Note] = []
+            collected: list[EventMessage] = []
             try:
                 with self._store.env.begin(write=True, parent=txn) as child:
-                    writing = Writing(child, self._store.tables, self._settings, now, notes=told)
-                    waiting.result = waiting.action(writing)
+                    write = WriteTransaction(
+                        child, self._store.tables, self._settings, now, messages=collected
+                    )
+                    waiting.result = waiting.action(write)
                     if waiting.dry_run:
                         raise _DryRun(waiting.result)
-                touched.merge(writing.touched)
-                changed = changed or writing.changed
-                notes += told
+                touched.merge(write.touched)
+                changed = changed or write.changed
+                messages += collected
             except _DryRun:
                 pass
             except StatusError as refused:
                 waiting.error = refused
-                notes += [note for note in told if note.of_refusal and not waiting.dry_run]
+                messages += [one for one in collected if one.of_refusal and not waiting.dry_run]
             except lmdb.Error:
                 raise
             except Exception as bug:
@@ -178,17 +180,17 @@ class Committer:
         """Rebuild the touched names, move the serials, trim the log."""
         tables = self._store.tables
         if touched:
-            writing = Writing(txn, tables, self._settings, "")
-            answers = AnswerTable(writing, answers_table(self._store, txn))
+            write = WriteTransaction(txn, tables, self._settings, "")
+            answers = AnswerTable(write, current_table(self._store, txn))
             rebuild(answers, touched)
             move_serials(answers, int(time.time()))
         log.trim(txn, tables.log, log.KEEP)
         log.trim(txn, tables.event_log, log.KEEP_OF_EVENTS)
 
-    def _tell(self, group: list[_Waiting], seconds: float | None, notes: list[Note]) -> None:
+    def _report(self, group: list[_Waiting], seconds: float | None, messages: list[EventMessage]) -> None:
         assert self._loop is not None
 
-        def tell() -> None:
+        def report() -> None:
             if seconds is not None:
                 self._on_commit(seconds)
             for waiting in group:
@@ -198,18 +200,10 @@ class Committer:
                     waiting.future.set_exception(waiting.error)
                 else:
                     waiting.future.set_result(waiting.result)
-            if notes:
-                self._on_notes(notes)
+            if messages:
+                self._on_messages(messages)
 
-        self._loop.call_soon_threadsafe(tell)
-
-
-def answers_table(store: Store, txn: lmdb.Transaction) -> lmdb._Database:
-    """Return the table of the generation that answers now."""
-    octets = txn.get(SERVING, db=store.tables.meta)
-    serving: Serving | None = decode_serving(bytes(octets)) if octets is not None else None
-    second = serving is not None and serving.generation == "b"
-    return store.tables.answers_b if second else store.tables.answers_a
+        self._loop.call_soon_threadsafe(report)
 
 
 def _group_failure(failure: Exception) -> StatusError:

@@ -11,48 +11,48 @@ from typing import Any
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 
 from . import facts, slices
-from .transaction import Writing, joined, scan
+from .transaction import WriteTransaction, joined, scan
 
 Object = dict[str, Any]
 
 
-def apply(writing: Writing, kind: Kind, old: Object | None, new: Object | None) -> None:
+def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object | None) -> None:
     """Derive slices and facts from one object that was created, changed or deleted (already saved)."""
     if kind is SERVICE:
-        facts.service_changed(writing, old, new)
-        slices.service_changed(writing, old, new)
+        facts.service_changed(write, old, new)
+        slices.service_changed(write, old, new)
     elif kind is POD:
-        facts.pod_changed(writing, old, new)
-        slices.pod_changed(writing, old, new)
+        facts.pod_changed(write, old, new)
+        slices.pod_changed(write, old, new)
     elif kind is ENDPOINTSLICE:
-        slices.slice_changed(writing, old, new)
+        slices.slice_changed(write, old, new)
     elif kind is NAMESPACE:
-        _namespace_changed(writing, old, new)
+        _namespace_changed(write, old, new)
 
 
-def _namespace_changed(writing: Writing, old: Object | None, new: Object | None) -> None:
+def _namespace_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     present = new if new is not None else old
     assert present is not None
     name = present["metadata"]["name"]
-    writing.touched.namespaces.add(name)
-    selector = writing.settings.namespace_selector
+    write.touched.namespaces.add(name)
+    selector = write.settings.namespace_selector
     if selector is None or old is None or new is None:
         return
     was, now = (selector.matches(o["metadata"].get("labels") or {}) for o in (old, new))
     if was != now:
-        _refresh_namespace(writing, name, visible=now)
+        _refresh_namespace(write, name, visible=now)
 
 
-def _refresh_namespace(writing: Writing, namespace: str, *, visible: bool) -> None:
+def _refresh_namespace(write: WriteTransaction, namespace: str, *, visible: bool) -> None:
     """Make all facts of a namespace anew because it came into view or left it."""
-    for service in _objects(writing, SERVICE, namespace):
-        facts.service_changed(writing, service, service)
-        facts.refresh_endpoints(writing, namespace, service["metadata"]["name"], service if visible else None)
-    for pod in _objects(writing, POD, namespace):
-        facts.pod_changed(writing, pod, pod)
+    for service in _objects(write, SERVICE, namespace):
+        facts.service_changed(write, service, service)
+        facts.refresh_endpoints(write, namespace, service["metadata"]["name"], service if visible else None)
+    for pod in _objects(write, POD, namespace):
+        facts.pod_changed(write, pod, pod)
 
 
-def _objects(writing: Writing, kind: Kind, namespace: str) -> list[Object]:
+def _objects(write: WriteTransaction, kind: Kind, namespace: str) -> list[Object]:
     prefix = joined(kind.name, namespace)
-    names = [key[len(prefix) :].decode() for key, _ in scan(writing.txn, writing.tables.objects, prefix)]
-    return [found for name in names if (found := writing.load(kind, namespace, name)) is not None]
+    names = [key[len(prefix) :].decode() for key, _ in scan(write.txn, write.tables.objects, prefix)]
+    return [found for name in names if (found := write.load(kind, namespace, name)) is not None]

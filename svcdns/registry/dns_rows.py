@@ -22,7 +22,7 @@ from svcdns.objects.service_addresses import is_headless
 from svcdns.wire.key import MAX_NAME_OCTETS, BadName
 
 from . import facts
-from .transaction import Touched, Writing, joined, listed, put_or_delete, scan
+from .transaction import Touched, WriteTransaction, joined, listed, put_or_delete, scan
 
 SERIAL = b"serial "
 _SERIAL_SPACE = 1 << 32
@@ -30,9 +30,9 @@ _SERIAL_SPACE = 1 << 32
 
 @dataclass(slots=True)
 class AnswerTable:
-    """One generation of answers, and which zones changed in it during this commit."""
+    """One table of answers (a or b), and which zones changed in it during this commit."""
 
-    writing: Writing
+    write: WriteTransaction
     table: lmdb._Database
     changed_zones: set[bytes] = field(default_factory=set)
 
@@ -43,11 +43,11 @@ class AnswerTable:
         """
         if len(key) + 1 > MAX_NAME_OCTETS:
             return
-        if put_or_delete(self.writing.txn, self.table, key, row):
+        if put_or_delete(self.write.txn, self.table, key, row):
             self.changed_zones.add(self._zone_of(key))
 
     def _zone_of(self, key: bytes) -> bytes:
-        settings = self.writing.settings
+        settings = self.write.settings
         if key.startswith(settings.names.apex):
             return settings.names.apex
         within = [zone for _, zone in settings.reverse_zones if key.startswith(zone)]
@@ -70,17 +70,17 @@ def rebuild(answers: AnswerTable, touched: Touched) -> None:
 
 def _namespace(answers: AnswerTable, namespace: str) -> None:
     """A8, A9: a namespace that exists is NODATA, also when it holds nothing."""
-    names = answers.writing.settings.names
-    row = EMPTY if facts.is_visible(answers.writing, namespace) else None
+    names = answers.write.settings.names
+    row = EMPTY if facts.is_visible(answers.write, namespace) else None
     answers.put(names.namespace(namespace), row)
-    pods = answers.writing.settings.config.dns.pods
+    pods = answers.write.settings.config.dns.pods
     answers.put(names.pod_namespace(namespace), None if pods == "disabled" else row)
 
 
 def _service(answers: AnswerTable, namespace: str, name: str) -> None:
-    writing = answers.writing
-    base = writing.settings.names.service(namespace, name)
-    rows = {base + suffix: row for suffix, row in _service_rows(writing, namespace, name).items()}
+    write = answers.write
+    base = write.settings.names.service(namespace, name)
+    rows = {base + suffix: row for suffix, row in _service_rows(write, namespace, name).items()}
     for key in _standing_rows(answers, base):
         if key not in rows:
             answers.put(key, None)
@@ -88,49 +88,49 @@ def _service(answers: AnswerTable, namespace: str, name: str) -> None:
         answers.put(key, row)
 
 
-def _service_rows(writing: Writing, namespace: str, name: str) -> dict[bytes, bytes]:
-    service = writing.load(SERVICE, namespace, name)
-    if service is None or not facts.is_visible(writing, namespace):
+def _service_rows(write: WriteTransaction, namespace: str, name: str) -> dict[bytes, bytes]:
+    service = write.load(SERVICE, namespace, name)
+    if service is None or not facts.is_visible(write, namespace):
         return {}
-    basis = facts.service_facts(writing, service)
+    basis = facts.service_facts(write, service)
     if is_headless(service["spec"]):
-        endpoints = facts.endpoints_of(writing, namespace, name)
+        endpoints = facts.endpoints_of(write, namespace, name)
     else:
         endpoints = []
-        hidden_when_empty = writing.settings.config.dns.ignore_empty_service and not basis.external_name
-        if hidden_when_empty and not _has_endpoint(writing, namespace, name):
+        hidden_when_empty = write.settings.config.dns.ignore_empty_service and not basis.external_name
+        if hidden_when_empty and not _has_endpoint(write, namespace, name):
             return {}  # B3
     try:
-        return service_rows(writing.settings.names, basis, endpoints)
+        return service_rows(write.settings.names, basis, endpoints)
     except BadName:
         return {}  # its own name is too long
 
 
-def _has_endpoint(writing: Writing, namespace: str, name: str) -> bool:
-    return next(scan(writing.txn, writing.tables.endpoints, joined(namespace, name)), None) is not None
+def _has_endpoint(write: WriteTransaction, namespace: str, name: str) -> bool:
+    return next(scan(write.txn, write.tables.endpoints, joined(namespace, name)), None) is not None
 
 
 def _standing_rows(answers: AnswerTable, base: bytes) -> list[bytes]:
     """Return the keys of a Service's own names as they stand: SVC and what begins with `_` below it."""
-    txn = answers.writing.txn
+    txn = answers.write.txn
     keys = [key for key, _ in listed(txn, answers.table, base + b"_")]
     return [base, *keys]
 
 
 def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) -> None:
-    rows = facts.endpoints_of(answers.writing, namespace, service, label)
-    key = answers.writing.settings.names.endpoint(namespace, service, label)
+    rows = facts.endpoints_of(answers.write, namespace, service, label)
+    key = answers.write.settings.names.endpoint(namespace, service, label)
     answers.put(key, endpoint_name_row(rows))
 
 
 def _reverse(answers: AnswerTable, address: bytes) -> None:
     """F1, F2: the cluster IP's PTR hides those of endpoints; an endpoint has one for each Service."""
-    settings = answers.writing.settings
+    settings = answers.write.settings
     key = reverse_key(facts.unpacked(address))
     if not any(key.startswith(zone) for _, zone in settings.reverse_zones):
         return
     by_rank: dict[int, list[bytes]] = {}
-    for fact, rr in scan(answers.writing.txn, answers.writing.tables.addresses, address):
+    for fact, rr in scan(answers.write.txn, answers.write.tables.addresses, address):
         if not rr:
             continue  # a Pod's: registered, and without a name of its own
         by_rank.setdefault(fact[len(address)], []).append(rr)
@@ -140,11 +140,11 @@ def _reverse(answers: AnswerTable, address: bytes) -> None:
 
 
 def _pod(answers: AnswerTable, namespace: str, address: bytes) -> None:
-    settings = answers.writing.settings
+    settings = answers.write.settings
     if settings.config.dns.pods != "verified":
         return
     prefix = joined(namespace) + address
-    lives = next(scan(answers.writing.txn, answers.writing.tables.pod_ips, prefix), None) is not None
+    lives = next(scan(answers.write.txn, answers.write.tables.pod_ips, prefix), None) is not None
     ip = facts.unpacked(address)
     row = pack_row(rrsets_by_type([address_rr(ip, settings.ttl)])) if lives else None
     answers.put(settings.names.pod(namespace, ip), row)
@@ -152,21 +152,21 @@ def _pod(answers: AnswerTable, namespace: str, address: bytes) -> None:
 
 def put_fixed_rows(answers: AnswerTable) -> None:
     """Put the rows that do not follow from objects; the apexes come with `move_serials`."""
-    settings = answers.writing.settings
+    settings = answers.write.settings
     for key, row in fixed_rows(settings.names, settings.ttl, settings.servers).items():
         answers.put(key, row)
 
 
 def move_serials(answers: AnswerTable, clock: int, zones: Iterable[bytes] | None = None) -> None:
     """Give each zone that changed its next serial and write its apex; `clock` is unix time in seconds."""
-    writing, settings = answers.writing, answers.writing.settings
+    write, settings = answers.write, answers.write.settings
     for zone in sorted(answers.changed_zones if zones is None else zones):
-        stored = writing.txn.get(SERIAL + zone, db=writing.tables.meta)
+        stored = write.txn.get(SERIAL + zone, db=write.tables.meta)
         serial = next_serial(int.from_bytes(stored) if stored is not None else None, clock)
-        writing.txn.put(SERIAL + zone, serial.to_bytes(4), db=writing.tables.meta)
+        write.txn.put(SERIAL + zone, serial.to_bytes(4), db=write.tables.meta)
         dns = settings.config.dns
         row = apex_row(settings.names, serial, dns.ttl, dns.negative_ttl, settings.servers)
-        writing.txn.put(zone, row, db=answers.table)
+        write.txn.put(zone, row, db=answers.table)
 
 
 def next_serial(serial: int | None, clock: int) -> int:

@@ -2,7 +2,7 @@
 
 Whatever happens to a Service, or to an EndpointSlice of it, is a change of its Endpoints.  An event shows
 the view as it stands now, under the revision of the change; changes of one Service that are read together
-are one event.  A watcher ends up with what a list shows, though it may be told of a state twice.
+are one event.  A watcher ends up with what a list shows, though it may see a state twice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def changes(store: Store, entries: Iterable[tuple[int, log.Entry]], selection: S
             change = touched.setdefault((entry.namespace, service), _Change())
             change.revision = revision
             if entry.kind == SERVICE.name:
-                _note(change, entry, selection)
+                _add(change, entry, selection)
     for (namespace, service), change in sorted(touched.items(), key=lambda item: item[1].revision):
         yield from _events(store, namespace, service, change, selection)
 
@@ -58,7 +58,7 @@ def _services(entry: log.Entry) -> Iterable[str]:
     return sorted({label for label in labels if label})
 
 
-def _note(change: _Change, entry: log.Entry, selection: Selection) -> None:
+def _add(change: _Change, entry: log.Entry, selection: Selection) -> None:
     if change.before is None:
         change.before = entry.before is not None and selection.matches(_as_view(decode(entry.before)))
     if entry.type == "DELETED":
@@ -82,7 +82,7 @@ def _events(
             yield _event("DELETED", reading.endpoints_of(change.deleted, []), change.revision)
         before = False
     if view is None:
-        return  # deleted meanwhile, which the next entries tell
+        return  # deleted meanwhile: the next entries say so
     now = selection.matches(view)
     if before is None:
         before = now

@@ -1,9 +1,9 @@
-"""Events: what the write path notes, counted in memory, written beside the writes that it is about.
+"""Events: what happened, counted in memory, written in transactions of their own.
 
-Nobody's write waits for an Event.  Notes come in when a group has been committed; equal ones are counted;
+Nobody's write waits for an Event.  Messages come in when a group has been committed; equal ones are counted;
 what has gathered is written as a write of its own, at most once a second and at most BATCH Events each
 time.  A crash loses what had not been written yet (a second's worth, more after a burst), and no more
-notes wait than the history would keep.  So flapping costs a few counters, and no object grows:
+messages wait than the history would keep.  So flapping costs a few counters, and no object grows:
 
 * one Event for each object, type, reason and message; again means count + 1 and a new lastTimestamp;
 * of one object and reason at most SIMILAR messages within SIMILAR_SECONDS; the others share one Event,
@@ -11,7 +11,7 @@ notes wait than the history would keep.  So flapping costs a few counters, and n
 * the history is the newest KEEP Events of the server, none older than KEEP_SECONDS (Kubernetes' TTL).
   Clients' own Events are in it.
 
-Events are named by what they tell, so the store itself knows which have been told before a restart.
+Events are named by what they say, so the store itself knows which were written before a restart.
 https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 """
 
@@ -29,13 +29,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from svcdns.cluster.event_messages import Note
+from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects import syntax
 from svcdns.objects.errors import StatusError
 from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT, NAMESPACE
 
-from .transaction import TIME_FORMAT, Writing, collection_prefix, decode, listed, scan
+from .transaction import TIME_FORMAT, WriteTransaction, collection_prefix, decode, listed, scan
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ _MOST_REMOVED = 500
 _MOST_COUNT = 2**31 - 1
 
 Object = dict[str, Any]
-Write = Callable[[Callable[[Writing], Any]], Awaitable[Any]]
+Write = Callable[[Callable[[WriteTransaction], Any]], Awaitable[Any]]
 """Runs something as a write of its own; see Committer.write."""
 
 
@@ -63,18 +63,18 @@ class _Waiting:
 
     first: str
     last: str = ""
-    message: str = ""
+    text: str = ""
     count: int = 0
 
 
 class Recorder:
-    """Counts notes and writes them as Events; belongs to one event loop."""
+    """Counts messages and writes them as Events; belongs to one event loop."""
 
     def __init__(self, write: Write, clock: Callable[[], float] = time.time) -> None:
         """`clock` is the wall clock, in seconds since 1970."""
         self._write = write
         self._clock = clock
-        self._waiting: OrderedDict[Note, _Waiting] = OrderedDict()
+        self._waiting: OrderedDict[EventMessage, _Waiting] = OrderedDict()
         self._similar = Similar()
         self._timer: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -97,24 +97,24 @@ class Recorder:
         while self._waiting:
             await self._write_some()
 
-    def take(self, notes: Iterable[Note]) -> None:
+    def record(self, messages: Iterable[EventMessage]) -> None:
         """Count what happened; it will be written soon."""
         seconds = self._clock()
         now = datetime.fromtimestamp(seconds, UTC).strftime(TIME_FORMAT)
-        for note in notes:
-            combined = self._similar.is_too_much(note, seconds)
-            told = note._replace(message=COMBINED) if combined else note
-            waiting = self._waiting.get(told)
+        for message in messages:
+            combined = self._similar.is_too_much(message, seconds)
+            counted = message._replace(text=COMBINED) if combined else message
+            waiting = self._waiting.get(counted)
             if waiting is None:
                 if len(self._waiting) >= KEEP:
                     self._waiting.popitem(last=False)  # it would be the first to leave the history
-                waiting = self._waiting[told] = _Waiting(now)
+                waiting = self._waiting[counted] = _Waiting(now)
             waiting.last = now
-            waiting.message = COMBINED + note.message if combined else note.message
+            waiting.text = COMBINED + message.text if combined else message.text
             waiting.count += 1
         self._soon()
 
-    def look(self) -> None:
+    def check_history(self) -> None:
         """See to the bound of the history: somebody else has written an Event."""
         if self._task is None:
             self._soon()
@@ -148,16 +148,16 @@ class Recorder:
     async def _write_some(self) -> None:
         batch = [self._waiting.popitem(last=False) for _ in range(min(BATCH, len(self._waiting)))]
         if batch:
-            await self._do(lambda writing: _write_all(writing, batch))
+            await self._do(lambda write: _write_all(write, batch))
         await self._cut(only_if_over=True)
 
     async def _cut(self, *, only_if_over: bool = False) -> None:
         now = self._clock()
-        while await self._do(lambda writing: cut_history(writing, now, only_if_over)):
+        while await self._do(lambda write: cut_history(write, now, only_if_over)):
             pass
 
-    async def _do(self, action: Callable[[Writing], Any]) -> Any:
-        """Run a write; what can't be told is lost, for Events must not trouble anybody."""
+    async def _do(self, action: Callable[[WriteTransaction], Any]) -> Any:
+        """Run a write; log what fails: an Event that is lost must not trouble anybody."""
         try:
             return await self._write(action)
         except StatusError as failed:
@@ -171,28 +171,28 @@ class Similar:
     def __init__(self) -> None:
         self._groups: OrderedDict[tuple[object, ...], tuple[float, set[str]]] = OrderedDict()
 
-    def is_too_much(self, note: Note, now: float) -> bool:
-        """Return whether this note is to be combined with others; `now` is in seconds."""
-        group = (note.subject, note.type, note.reason)
-        last, messages = self._groups.pop(group, (now, set()))
+    def is_too_much(self, message: EventMessage, now: float) -> bool:
+        """Return whether this message is to be combined with others; `now` is in seconds."""
+        group = (message.subject, message.type, message.reason)
+        last, texts = self._groups.pop(group, (now, set()))
         if abs(now - last) > SIMILAR_SECONDS:
-            messages = set()
-        self._groups[group] = (now, messages)
+            texts = set()
+        self._groups[group] = (now, texts)
         if len(self._groups) > KEEP:
             self._groups.popitem(last=False)
-        if note.message in messages:
+        if message.text in texts:
             return False
-        if len(messages) >= SIMILAR:
+        if len(texts) >= SIMILAR:
             return True
-        messages.add(note.message)
+        texts.add(message.text)
         return False
 
 
-def event_name(note: Note) -> str:
-    """Return the name of the Event that tells a note: the object's, and a digest of all that is told."""
-    told = (*note.subject, note.type, note.reason, note.message)
-    digest = hashlib.blake2b("\0".join(told).encode(), digest_size=8).hexdigest()
-    stem = note.subject.name
+def event_name(message: EventMessage) -> str:
+    """Return the name of the Event of a message: the name of its object, and a digest of what it says."""
+    said = (*message.subject, message.type, message.reason, message.text)
+    digest = hashlib.blake2b("\0".join(said).encode(), digest_size=8).hexdigest()
+    stem = message.subject.name
     if syntax.subdomain_errors(stem):  # a file's name may be any
         stem = _ODD.sub("-", stem.lower())
     return f"{stem[:_LONGEST_STEM].strip('-.') or 'event'}.{digest}"
@@ -202,26 +202,28 @@ _ODD = re.compile(r"[^a-z0-9-]+")
 _LONGEST_STEM = 253 - 17
 
 
-def _write_all(writing: Writing, batch: list[tuple[Note, _Waiting]]) -> None:
+def _write_all(write: WriteTransaction, batch: list[tuple[EventMessage, _Waiting]]) -> None:
     is_open: dict[str, bool] = {}
-    for note, waiting in batch:
-        name, namespace = event_name(note), note.subject.namespace or CLUSTER_SCOPED
+    for message, waiting in batch:
+        name, namespace = event_name(message), message.subject.namespace or CLUSTER_SCOPED
         if namespace not in is_open:
-            found = writing.load(NAMESPACE, "", namespace)
+            found = write.load(NAMESPACE, "", namespace)
             is_open[namespace] = found is not None and not found["metadata"].get("deletionTimestamp")
         if is_open[namespace]:
-            old = writing.load(EVENT, namespace, name)
-            new = _born(writing, namespace, name, note, waiting) if old is None else _again(old, waiting)
-            writing.save(EVENT, old, new)
+            old = write.load(EVENT, namespace, name)
+            new = _born(write, namespace, name, message, waiting) if old is None else _again(old, waiting)
+            write.save(EVENT, old, new)
 
 
-def _born(writing: Writing, namespace: str, name: str, note: Note, waiting: _Waiting) -> Object:
+def _born(
+    write: WriteTransaction, namespace: str, name: str, message: EventMessage, waiting: _Waiting
+) -> Object:
     involved = {
-        "kind": note.subject.kind,
-        "namespace": note.subject.namespace,
-        "name": note.subject.name,
-        "uid": note.subject.uid,
-        "apiVersion": note.subject.api_version,
+        "kind": message.subject.kind,
+        "namespace": message.subject.namespace,
+        "name": message.subject.name,
+        "uid": message.subject.uid,
+        "apiVersion": message.subject.api_version,
     }
     return {
         "apiVersion": EVENT.api_version,
@@ -230,24 +232,24 @@ def _born(writing: Writing, namespace: str, name: str, note: Note, waiting: _Wai
             "name": name,
             "namespace": namespace,
             "uid": str(uuid.uuid4()),
-            "creationTimestamp": writing.now,
+            "creationTimestamp": write.now,
         },
         "involvedObject": {key: value for key, value in involved.items() if value},
-        "reason": note.reason,
-        "message": _fitting(waiting.message),
+        "reason": message.reason,
+        "message": _fitting(waiting.text),
         "source": {"component": COMPONENT},
         "firstTimestamp": waiting.first,
         "lastTimestamp": waiting.last,
         "count": min(waiting.count, _MOST_COUNT),
-        "type": note.type,
+        "type": message.type,
         "reportingComponent": COMPONENT,
     }
 
 
 def _again(old: Object, waiting: _Waiting) -> Object:
     count = min((old.get("count") or 1) + waiting.count, _MOST_COUNT)
-    told = {"message": _fitting(waiting.message), "lastTimestamp": waiting.last, "count": count}
-    return {**old, "metadata": dict(old["metadata"]), **told}
+    changed = {"message": _fitting(waiting.text), "lastTimestamp": waiting.last, "count": count}
+    return {**old, "metadata": dict(old["metadata"]), **changed}
 
 
 def _fitting(text: str) -> str:
@@ -256,20 +258,20 @@ def _fitting(text: str) -> str:
     return text.encode()[: MOST_MESSAGE - 3].decode(errors="ignore") + "..."
 
 
-def cut_history(writing: Writing, now: float, only_if_over: bool = False) -> bool:
+def cut_history(write: WriteTransaction, now: float, only_if_over: bool = False) -> bool:
     """Remove what is too old or too much, at most 500 Events; return whether there is more of that.
 
     `now` is in seconds since 1970.  With `only_if_over`, nothing is looked into unless there are clearly
     too many.
     """
-    table, prefix = writing.tables.objects, collection_prefix(EVENT)
-    if only_if_over and sum(1 for _ in scan(writing.txn, table, prefix)) <= KEEP + _SLACK:
+    table, prefix = write.tables.objects, collection_prefix(EVENT)
+    if only_if_over and sum(1 for _ in scan(write.txn, table, prefix)) <= KEEP + _SLACK:
         return False
-    events = [decode(octets) for _, octets in listed(writing.txn, table, prefix)]
+    events = [decode(octets) for _, octets in listed(write.txn, table, prefix)]
     events.sort(key=lambda event: -int(event["metadata"]["resourceVersion"]))
     gone = [*_too_old(events[:KEEP], now), *events[KEEP:]]
     for event in gone[:_MOST_REMOVED]:
-        writing.remove(EVENT, event)
+        write.remove(EVENT, event)
     return len(gone) > _MOST_REMOVED
 
 
@@ -282,9 +284,9 @@ def _too_old(events: list[Object], now: float) -> Iterator[Object]:
 def _last_seen(event: Object, now: float) -> float:
     """Return when an Event happened last, in seconds since 1970; a client's time may be any."""
     series = event.get("series") or {}
-    told = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
+    last = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
     born = event["metadata"]["creationTimestamp"]
-    for text in (told, born):
+    for text in (last, born):
         try:
             seconds = datetime.fromisoformat(str(text)).timestamp()
         except (ValueError, OverflowError):

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from svcdns.cluster.event_messages import Note
+from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, not_found
 from svcdns.objects.kinds import ENDPOINTS, EVENT, NAMESPACE, POD, STORED, Kind
@@ -31,7 +31,7 @@ from .events import Recorder
 from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
-from .transaction import Writing, decode
+from .transaction import WriteTransaction, decode
 from .watch import Feed, watch
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Registry:
         self.settings: Settings = make_settings(config)
         self._observe_commit = observe_commit
         self._feed: Feed | None = None
-        self._committer = Committer(store, self.settings, self._committed, self.tell)
+        self._committer = Committer(store, self.settings, self._committed, self.record)
         self._recorder = Recorder(self._committer.write)
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -59,7 +59,7 @@ class Registry:
     async def start(self) -> None:
         """Bring the stored answers up to date, make the first namespaces, take up what was under way.
 
-        Raises generation.NewerLayout for data of a newer svcdns.
+        Raises answer_tables.NewerLayout for data of a newer svcdns.
         """
         answer_tables.check_layout(self.store)
         await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
@@ -108,10 +108,10 @@ class Registry:
         given = body
         body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
 
-        def action(writing: Writing) -> Written:
-            old = _existing(writing, kind, namespace, name)
+        def action(write: WriteTransaction) -> Written:
+            old = _existing(write, kind, namespace, name)
             author = _author(options, subresource, given, old)
-            return accept.update(writing, kind, old, body, subresource, author)
+            return accept.update(write, kind, old, body, subresource, author)
 
         written = await self._write(action, options)
         return _with_warnings(written, warnings)
@@ -130,14 +130,14 @@ class Registry:
         if patch.type == "apply":
             return await self._apply(kind, (namespace, name), patch.document, options, subresource)
 
-        def action(writing: Writing) -> Written:
-            old = _existing(writing, kind, namespace, name)
+        def action(write: WriteTransaction) -> Written:
+            old = _existing(write, kind, namespace, name)
             patched = apply_patch(kind, old, patch.type, patch.document)
             if not isinstance(patched, dict):
                 raise StatusError(422, "Invalid", "the patch leaves no object")
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             author = _author(options, subresource, patched, old)
-            return _with_warnings(accept.update(writing, kind, old, body, subresource, author), warnings)
+            return _with_warnings(accept.update(write, kind, old, body, subresource, author), warnings)
 
         return await self._write(action, options)
 
@@ -157,7 +157,7 @@ class Registry:
         _check_writable(kind)
         accept.check_deletable(kind, name)
         if kind is NAMESPACE:
-            action: Callable[[Writing], Written] = lambda w: removal.begin(w, name, options)  # noqa: E731
+            action: Callable[[WriteTransaction], Written] = lambda w: removal.begin(w, name, options)  # noqa: E731
         else:
             action = lambda w: accept.delete(w, kind, namespace, name, options)  # noqa: E731
         written: Written = await self._committer.write(action, dry_run=options.dry_run)
@@ -222,15 +222,15 @@ class Registry:
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
         """Run something in the one writer's transaction (zone files); durable when this returns."""
 
-        def run(writing: Writing) -> T:
-            result = action(writing.txn)
-            writing.changed = True
+        def run(write: WriteTransaction) -> T:
+            result = action(write.txn)
+            write.changed = True
             return result
 
         result: T = await self._committer.write(run)
         return result
 
-    async def _write(self, action: Callable[[Writing], Written], options: WriteOptions) -> Written:
+    async def _write(self, action: Callable[[WriteTransaction], Written], options: WriteOptions) -> Written:
         written: Written = await self._committer.write(action, dry_run=options.dry_run)
         return written
 
@@ -238,11 +238,11 @@ class Registry:
         self._observe_commit(seconds)
         assert self._feed is not None
         if EVENT.name in self._feed.advance():
-            self._recorder.look()
+            self._recorder.check_history()
 
-    def tell(self, notes: Iterable[Note]) -> None:
+    def record(self, messages: Iterable[EventMessage]) -> None:
         """Record what happened as Events, soon; of the registry's own writes this is done already."""
-        self._recorder.take(notes)
+        self._recorder.record(messages)
 
     def _find(self, kind: Kind, namespace: str, name: str) -> bytes | None:
         try:
@@ -308,8 +308,8 @@ def _check_writable(kind: Kind) -> None:
         raise StatusError(405, "MethodNotAllowed", text, kind=kind.plural)
 
 
-def _existing(writing: Writing, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
-    found = writing.load(kind, namespace, name)
+def _existing(write: WriteTransaction, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+    found = write.load(kind, namespace, name)
     if found is None:
         raise not_found(kind.plural, name, kind.group)
     return found

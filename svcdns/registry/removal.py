@@ -11,65 +11,65 @@ from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, 
 
 from . import accept
 from .requests import DeleteOptions, Written
-from .transaction import Writing, joined, scan
+from .transaction import WriteTransaction, joined, scan
 
 CHUNK = 500
 _CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)
 """In the order of removal: with its Service gone, a Pod's going changes no slice."""
 
 
-def begin(writing: Writing, name: str, options: DeleteOptions) -> Written:
+def begin(write: WriteTransaction, name: str, options: DeleteOptions) -> Written:
     """Delete a namespace: at once where it holds little, else mark it; `empty_some` does the rest."""
-    old = writing.load(NAMESPACE, "", name)
+    old = write.load(NAMESPACE, "", name)
     if old is None:
         raise not_found("namespaces", name)
     accept.check_preconditions(NAMESPACE, old, options)
-    if len(_content(writing, name, CHUNK + 1)) > CHUNK:
-        writing.notes.append(namespace_emptying(old))
-        return accept.mark_terminating(writing, old)
-    marked = accept.terminating(writing, old)
-    empty_some(writing, name)
+    if len(_content(write, name, CHUNK + 1)) > CHUNK:
+        write.messages.append(namespace_emptying(old))
+        return accept.mark_terminating(write, old)
+    marked = accept.terminating(write, old)
+    empty_some(write, name)
     return Written(marked)
 
 
-def empty_some(writing: Writing, namespace: str) -> bool:
+def empty_some(write: WriteTransaction, namespace: str) -> bool:
     """Remove up to CHUNK objects of a namespace; return whether the namespace itself has gone."""
-    for kind, name in _content(writing, namespace, CHUNK):
-        found = writing.load(kind, namespace, name)
+    for kind, name in _content(write, namespace, CHUNK):
+        found = write.load(kind, namespace, name)
         if found is not None:  # a generated slice goes with its Service
-            accept.remove(writing, kind, found)
-    if _content(writing, namespace, 1):
+            accept.remove(write, kind, found)
+    if _content(write, namespace, 1):
         return False
-    old = writing.load(NAMESPACE, "", namespace)
+    old = write.load(NAMESPACE, "", namespace)
     if old is not None:
-        accept.remove(writing, NAMESPACE, old)
+        accept.remove(write, NAMESPACE, old)
     return True
 
 
 def delete_each(
-    writing: Writing, kind: Kind, objects: list[dict[str, Any]], options: DeleteOptions
+    write: WriteTransaction, kind: Kind, objects: list[dict[str, Any]], options: DeleteOptions
 ) -> list[Written]:
     """Delete those of the objects that are still there; generated slices are passed over."""
     out = []
     for obj in objects:
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
-        if writing.load(kind, namespace, name) is None or (kind is ENDPOINTSLICE and is_generated(obj)):
+        if write.load(kind, namespace, name) is None or (kind is ENDPOINTSLICE and is_generated(obj)):
             continue
         if kind is NAMESPACE and name in accept.PROTECTED_NAMESPACES:
             continue
         if kind is NAMESPACE:
-            out.append(begin(writing, name, options))
+            out.append(begin(write, name, options))
         else:
-            out.append(accept.delete(writing, kind, namespace, name, options))
+            out.append(accept.delete(write, kind, namespace, name, options))
     return out
 
 
-def _content(writing: Writing, namespace: str, limit: int) -> list[tuple[Kind, str]]:
+def _content(write: WriteTransaction, namespace: str, limit: int) -> list[tuple[Kind, str]]:
     found: list[tuple[Kind, str]] = []
     for kind in _CONTENT:
         prefix = joined(kind.name, namespace)
-        for key, _ in scan(writing.txn, writing.tables.objects, prefix):
+        for key, _ in scan(write.txn, write.tables.objects, prefix):
             found.append((kind, key[len(prefix) :].decode()))
             if len(found) == limit:
                 return found

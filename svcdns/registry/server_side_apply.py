@@ -16,13 +16,13 @@ from svcdns.objects.managed_fields import APPLY, SERVER, Authorship
 
 from . import accept
 from .requests import WriteOptions, Written
-from .transaction import Writing
+from .transaction import WriteTransaction
 
 Object = dict[str, Any]
 
 
 def apply_configuration(
-    writing: Writing,
+    write: WriteTransaction,
     kind: Kind,
     name: tuple[str, str],
     configuration: Object,
@@ -33,17 +33,17 @@ def apply_configuration(
 
     Raises StatusError: 409 for conflicts, 404 for the status of what is missing, and as every write does.
     """
-    old = writing.load(kind, *name)
+    old = write.load(kind, *name)
     manager = options.field_manager or SERVER
     if old is None:
         _check_may_be_missing(kind, name[1], configuration, subresource)
-        entries = server_side_apply.first_applied(kind, configuration, manager, writing.now)
-        return accept.create(writing, kind, name[0], configuration, Authorship(settled=entries))
+        entries = server_side_apply.first_applied(kind, configuration, manager, write.now)
+        return accept.create(write, kind, name[0], configuration, Authorship(settled=entries))
     owner = (manager, APPLY, subresource)
     body, entries = server_side_apply.apply(
-        kind, old, configuration, owner, force=options.force, time=writing.now
+        kind, old, configuration, owner, force=options.force, time=write.now
     )
-    return accept.update(writing, kind, old, body, subresource, Authorship(settled=entries))
+    return accept.update(write, kind, old, body, subresource, Authorship(settled=entries))
 
 
 def _check_may_be_missing(kind: Kind, name: str, configuration: Object, subresource: str) -> None:

@@ -24,7 +24,7 @@ from svcdns.cluster import event_messages
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
-from .transaction import Writing, joined, scan
+from .transaction import WriteTransaction, joined, scan
 
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
@@ -41,47 +41,47 @@ _encode_row = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(SliceRow).decode
 
 
-def service_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
     """Bring the generated slices of a Service in line after it was written or deleted."""
     present = new if new is not None else old
     assert present is not None
     namespace, name = present["metadata"]["namespace"], present["metadata"]["name"]
-    _index_selector(writing, namespace, name, _selector(old), _selector(new))
+    _index_selector(write, namespace, name, _selector(old), _selector(new))
     if old is not None and new is not None and _shape(old) == _shape(new):
         return
     kept = _selector(new) is not None
-    editor = SliceEditor(writing, present, told=kept)
+    editor = SliceEditor(write, present, collect_messages=kept)
     if old is not None:
         for pod_name in editor.members():
-            pod = writing.load(POD, namespace, pod_name) if kept else None
+            pod = write.load(POD, namespace, pod_name) if kept else None
             editor.place(pod_name, pod if new is not None else None)
     if new is not None and kept:
-        for pod_name in _pods_selected(writing, namespace, _selector(new) or {}):
-            pod = writing.load(POD, namespace, pod_name)
+        for pod_name in _pods_selected(write, namespace, _selector(new) or {}):
+            pod = write.load(POD, namespace, pod_name)
             editor.place(pod_name, pod)
     editor.flush()
 
 
-def pod_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
     """Bring the slices of all Services that select a Pod, or selected it, in line."""
     present = new if new is not None else old
     assert present is not None
     namespace, name = present["metadata"]["namespace"], present["metadata"]["name"]
     before, after = _labels(old), _labels(new)
     for pair in before - after:
-        writing.txn.delete(pair_key(namespace, pair, name), db=writing.tables.labels)
+        write.txn.delete(pair_key(namespace, pair, name), db=write.tables.labels)
     for pair in after - before:
-        writing.txn.put(pair_key(namespace, pair, name), b"", db=writing.tables.labels)
-    for service_name in sorted(_services_of(writing, namespace, before | after)):
-        service = writing.load(SERVICE, namespace, service_name)
+        write.txn.put(pair_key(namespace, pair, name), b"", db=write.tables.labels)
+    for service_name in sorted(_services_of(write, namespace, before | after)):
+        service = write.load(SERVICE, namespace, service_name)
         if service is None or not any(p is not None and rules.selects(service, p) for p in (old, new)):
             continue
-        editor = SliceEditor(writing, service)
+        editor = SliceEditor(write, service)
         editor.place(name, new)
         editor.flush()
 
 
-def slice_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
     """Note a slice (generated or a user's own) under its Service, and what its endpoints give."""
     for present in (old, new):
         if present is None:
@@ -91,26 +91,28 @@ def slice_changed(writing: Writing, old: dict[str, Any] | None, new: dict[str, A
             continue
         key = joined(present["metadata"]["namespace"], service, present["metadata"]["name"])
         if present is old:
-            writing.txn.delete(key, db=writing.tables.slices)
+            write.txn.delete(key, db=write.tables.slices)
         else:
             generated = rules.is_generated(present)
             ports = present.get("ports") or []
             group = rules.slice_group(present["addressType"], ports) if generated else ""
             row = SliceRow(group, len(present.get("endpoints") or []))
-            writing.txn.put(key, _encode_row(row), db=writing.tables.slices)
-    facts.slice_changed(writing, old, new)
+            write.txn.put(key, _encode_row(row), db=write.tables.slices)
+    facts.slice_changed(write, old, new)
 
 
 class SliceEditor:
     """The generated slices of one Service during one write: loaded when needed, each saved once."""
 
-    def __init__(self, writing: Writing, service: dict[str, Any], *, told: bool = True) -> None:
-        """`service` as the slices are to follow it; `told`: what happens to endpoints is noted."""
-        self.writing = writing
+    def __init__(
+        self, write: WriteTransaction, service: dict[str, Any], *, collect_messages: bool = True
+    ) -> None:
+        """`service` as the slices are to follow it; `collect_messages`: say what happens to endpoints."""
+        self.write = write
         self.service = service
         self.namespace = service["metadata"]["namespace"]
         self.name = service["metadata"]["name"]
-        self._told = told
+        self._collect_messages = collect_messages
         self._before: dict[str, dict[str, Any] | None] = {}
         self._now: dict[str, dict[str, Any]] = {}
         self._positions: dict[str, dict[str, int]] = {}
@@ -119,7 +121,7 @@ class SliceEditor:
     def members(self) -> list[str]:
         """Return the names of all Pods that stand in a generated slice."""
         prefix = joined(self.namespace, self.name)
-        rows = scan(self.writing.txn, self.writing.tables.members, prefix)
+        rows = scan(self.write.txn, self.write.tables.members, prefix)
         return list(dict.fromkeys(key.split(b"\0")[2].decode() for key, _ in rows))
 
     def place(self, pod_name: str, pod: dict[str, Any] | None) -> None:
@@ -131,19 +133,19 @@ class SliceEditor:
                 endpoint = rules.endpoint_of(self.service, pod, family)
             ports = rules.ports_of(self.service, pod) if endpoint is not None and pod is not None else []
             before, moved = self._place(pod_name, family, endpoint, ports)
-            if self._told and before != endpoint:
-                self.writing.notes += event_messages.endpoint_notes(
+            if self._collect_messages and before != endpoint:
+                self.write.messages += event_messages.endpoint_messages(
                     self.service, pod_name, pod, before, endpoint
                 )
             if moved and pod is not None and len(ports) < len(self.service["spec"].get("ports") or []):
-                self.writing.notes += event_messages.missing_port_notes(self.service, pod)
+                self.write.messages += event_messages.missing_port_messages(self.service, pod)
 
     def _place(
         self, pod_name: str, family: str, endpoint: dict[str, Any] | None, ports: list[dict[str, Any]]
     ) -> tuple[dict[str, Any] | None, bool]:
         """Put one endpoint where it belongs; return what was there before, and whether it came to a slice."""
         member = joined(self.namespace, self.name, pod_name, family)
-        stored = self.writing.txn.get(member, db=self.writing.tables.members)
+        stored = self.write.txn.get(member, db=self.write.tables.members)
         current = bytes(stored).decode() if stored is not None else None
         group = rules.slice_group(family, ports) if endpoint is not None else ""
         before = None
@@ -155,12 +157,12 @@ class SliceEditor:
                 held["endpoints"][at] = endpoint
                 return before, False
             self._take_out(current, pod_name)
-            self.writing.txn.delete(member, db=self.writing.tables.members)
+            self.write.txn.delete(member, db=self.write.tables.members)
         if endpoint is not None:
             chosen = self._with_room(family, ports, group)
             self._positions[chosen][pod_name] = len(self._now[chosen]["endpoints"])
             self._now[chosen]["endpoints"].append(endpoint)
-            self.writing.txn.put(member, chosen.encode(), db=self.writing.tables.members)
+            self.write.txn.put(member, chosen.encode(), db=self.write.tables.members)
         return before, endpoint is not None
 
     def flush(self) -> None:
@@ -169,15 +171,15 @@ class SliceEditor:
             before = self._before[name]
             if now["endpoints"]:
                 if before is None or before["endpoints"] != now["endpoints"]:
-                    self.writing.save(ENDPOINTSLICE, before, now)
-                    slice_changed(self.writing, before, now)
+                    self.write.save(ENDPOINTSLICE, before, now)
+                    slice_changed(self.write, before, now)
             elif before is not None:
-                self.writing.remove(ENDPOINTSLICE, before)
-                slice_changed(self.writing, before, None)
+                self.write.remove(ENDPOINTSLICE, before)
+                slice_changed(self.write, before, None)
 
     def _load(self, name: str) -> dict[str, Any]:
         if name not in self._now:
-            before = self.writing.load(ENDPOINTSLICE, self.namespace, name)
+            before = self.write.load(ENDPOINTSLICE, self.namespace, name)
             assert before is not None, f"slice {name} is in the index and not among the objects"
             now = {**before, "metadata": dict(before["metadata"]), "endpoints": list(before["endpoints"])}
             self._before[name], self._now[name] = before, now
@@ -210,7 +212,7 @@ class SliceEditor:
         if self._open is None:
             self._open = {}
             prefix = joined(self.namespace, self.name)
-            for key, value in scan(self.writing.txn, self.writing.tables.slices, prefix):
+            for key, value in scan(self.write.txn, self.write.tables.slices, prefix):
                 row = _decode_row(value)
                 if row.group and row.count < rules.MAX_ENDPOINTS:
                     self._open.setdefault(row.group, set()).add(_last(key))
@@ -221,12 +223,12 @@ class SliceEditor:
         ordinal = 0
         while True:
             name = f"{self.name}-{rules.digest(uid, group, str(ordinal))[:5]}"
-            if name not in self._now and self.writing.load(ENDPOINTSLICE, self.namespace, name) is None:
+            if name not in self._now and self.write.load(ENDPOINTSLICE, self.namespace, name) is None:
                 break
             ordinal += 1
         made = rules.new_slice(self.service, name, family, ports)
-        made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{self.writing.now}"))
-        made["metadata"]["creationTimestamp"] = self.writing.now
+        made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{self.write.now}"))
+        made["metadata"]["creationTimestamp"] = self.write.now
         self._before[name], self._now[name], self._positions[name] = None, made, {}
         self._candidates(group).add(name)
         return name
@@ -259,14 +261,18 @@ def _first_pair(selector: Mapping[str, str] | None) -> str | None:
 
 
 def _index_selector(
-    writing: Writing, namespace: str, name: str, old: Mapping[str, str] | None, new: Mapping[str, str] | None
+    write: WriteTransaction,
+    namespace: str,
+    name: str,
+    old: Mapping[str, str] | None,
+    new: Mapping[str, str] | None,
 ) -> None:
     before, after = _first_pair(old), _first_pair(new)
     if before != after:
         if before is not None:
-            writing.txn.delete(pair_key(namespace, before, name), db=writing.tables.selectors)
+            write.txn.delete(pair_key(namespace, before, name), db=write.tables.selectors)
         if after is not None:
-            writing.txn.put(pair_key(namespace, after, name), b"", db=writing.tables.selectors)
+            write.txn.put(pair_key(namespace, after, name), b"", db=write.tables.selectors)
 
 
 def _labels(pod: dict[str, Any] | None) -> set[str]:
@@ -274,18 +280,18 @@ def _labels(pod: dict[str, Any] | None) -> set[str]:
     return {f"{key}={value}" for key, value in labels.items()}
 
 
-def _services_of(writing: Writing, namespace: str, pairs: Iterable[str]) -> set[str]:
+def _services_of(write: WriteTransaction, namespace: str, pairs: Iterable[str]) -> set[str]:
     return {
         _last(key)
         for pair in pairs
-        for key, _ in scan(writing.txn, writing.tables.selectors, pair_key(namespace, pair))
+        for key, _ in scan(write.txn, write.tables.selectors, pair_key(namespace, pair))
     }
 
 
-def _pods_selected(writing: Writing, namespace: str, selector: Mapping[str, str]) -> list[str]:
+def _pods_selected(write: WriteTransaction, namespace: str, selector: Mapping[str, str]) -> list[str]:
     """Return the names of the Pods under one pair of the selector; `endpoint_of` checks the others."""
     pair = _first_pair(selector) or ""
-    return [_last(key) for key, _ in scan(writing.txn, writing.tables.labels, pair_key(namespace, pair))]
+    return [_last(key) for key, _ in scan(write.txn, write.tables.labels, pair_key(namespace, pair))]
 
 
 def _last(key: bytes) -> str:

@@ -1,6 +1,6 @@
 """One write in progress: its transaction, what it changed, and which names have to be made anew.
 
-`Writing` is handed down the write path.  The accept half (`accept`, `addresses`) puts objects and
+`WriteTransaction` is handed down the write path.  The accept half (`accept`, `addresses`) puts objects and
 allocations through it; the apply half (`slices`, `facts`) adds what follows from them and notes the
 touched names in `Touched`; `answers` rebuilds those once for all writes of a commit.
 """
@@ -15,7 +15,7 @@ from typing import Any, cast
 import lmdb
 import msgspec
 
-from svcdns.cluster.event_messages import Note
+from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.field_selectors import SELECTABLE
 from svcdns.objects.kinds import EVENT, Kind
 from svcdns.store import log
@@ -58,7 +58,7 @@ class Touched:
 
 
 @dataclass(slots=True)
-class Writing:
+class WriteTransaction:
     """One write: everything that it reads and puts goes through here."""
 
     txn: lmdb.Transaction
@@ -68,8 +68,8 @@ class Writing:
     """Wall clock of the accept half, RFC 3339 in UTC, whole seconds."""
     touched: Touched = field(default_factory=Touched)
     changed: bool = False
-    notes: list[Note] = field(default_factory=list)
-    """What happened, to be told as Events when the write has been committed."""
+    messages: list[EventMessage] = field(default_factory=list)
+    """What happened; recorded as Events when the write has been committed."""
 
     def load(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object as this write sees it, or None."""

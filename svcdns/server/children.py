@@ -86,7 +86,7 @@ class Child:
         self.counters.set(self.row, "pid", self.process.pid)
         log.debug("%s runs as process %d", self.name, self.process.pid)
 
-    def look(self, *, may_give_up: bool) -> None:
+    def check(self, *, may_give_up: bool) -> None:
         """See whether it died and start it again when it is time to."""
         now = time.monotonic()
         if self.process is not None and (code := self.process.poll()) is not None:

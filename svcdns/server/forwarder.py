@@ -1,6 +1,6 @@
 """The forwarder process: asks upstreams what is not ours, and keeps their answers in the cache.
 
-    open the cache -> routes to the upstreams -> errands from the workers -> until told to end
+    open the cache -> routes to the upstreams -> requests from the workers -> until told to end
 
 It is the only one that writes the cache; it reads the store as the workers do.  Ten times a second it
 shows life, once a second it copies its counters and says how its upstreams are (see `forwarder.json`).
@@ -24,7 +24,7 @@ from svcdns.cache.store import Cache
 from svcdns.config.listening import dns_endpoints
 from svcdns.config.sections import Config, ForwardConfig
 from svcdns.dns.access import Access, Rights
-from svcdns.dns.stats import Tally
+from svcdns.dns.stats import Stats
 from svcdns.dns.view import elsewhere
 from svcdns.forward.bailiwick import Border
 from svcdns.forward.control import AGAIN_SECONDS, Control
@@ -68,11 +68,9 @@ def _source(forward: ForwardConfig) -> str:
 
 def _is_loaded(store: StoreReader) -> bool:
     """Say whether the store says which names are ours: all others are not known before, nor are loops."""
-    snapshot = store.begin() if store.try_to_open() else None
-    if snapshot is None:
-        return False
-    snapshot.txn.abort()
-    return snapshot.serving is not None
+    store.try_to_open()
+    with store.begin() as snapshot:
+        return snapshot is not None and snapshot.serving is not None
 
 
 class _Forwarding:
@@ -82,8 +80,8 @@ class _Forwarding:
         self._counters = handoff.counters()
         self._row = self._counters.forwarder
         self._slot = self._counters.slot(self._row - 1)
-        self._tally = Tally()
-        self._tally.slots[:] = self._slot.read()
+        self._stats = Stats()
+        self._stats.slots[:] = self._slot.read()
         self._folder = config.data
         self._cache = cache
         self._routes = Routes(config.forward, dns_endpoints(config))
@@ -95,7 +93,7 @@ class _Forwarding:
             [socket.socket(fileno=descriptor) for descriptor in handoff.links],
             border,
             self._flights,
-            self._tally,
+            self._stats,
             limits=Limits(config.forward.outstanding, config.forward.outstanding_per_client),
             udp_size=config.dns.udp_size,
             is_probe=self._routes.is_probe,
@@ -130,7 +128,7 @@ class _Forwarding:
         self._tell()
 
     def _tell(self) -> None:
-        self._slot.write(self._tally.slots)
+        self._slot.write(self._stats.slots)
         cached = {"octets": self._cache.octets, "entries": self._cache.entries}
         told = {
             "cache": cached,

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from svcdns.dns import stats as tally
+from svcdns.dns import stats
 from svcdns.store.environment import Store
 
 from .counters import WRITER, Counters
@@ -67,11 +67,11 @@ class _Workers(Collector):
         totals = self._counters.totals()
         labels = ("type", "rcode", "protocol", "zone")
         requests = CounterMetricFamily("svcdns_dns_requests", "DNS messages answered.", labels=labels)
-        for count in tally.replies(totals):
+        for count in stats.replies(totals):
             requests.add_metric((count.type, count.rcode, count.protocol, count.zone), count.value)
         yield requests
         yield _batches(totals)
-        for at, (name, text) in enumerate(tally.SINGLE.items(), tally.COUNTERS):
+        for at, (name, text) in enumerate(stats.SINGLE.items(), stats.COUNTERS):
             yield CounterMetricFamily(f"svcdns_dns_{name}", text, value=totals[at])
         yield from self._processes()
 
@@ -93,14 +93,14 @@ class _Workers(Collector):
 
 def _batches(totals: list[int]) -> HistogramMetricFamily:
     buckets, sofar = [], 0
-    for at, bound in enumerate((*tally.BATCH_BOUNDS, float("inf"))):
-        sofar += totals[tally.BATCHES + at]
+    for at, bound in enumerate((*stats.BATCH_BOUNDS, float("inf"))):
+        sofar += totals[stats.BATCHES + at]
         buckets.append(("+Inf" if bound == float("inf") else str(bound), float(sofar)))
     return HistogramMetricFamily(
         "svcdns_dns_batch_duration_seconds",
         "Time from the receipt of a batch of up to 64 UDP questions to its last reply.",
         buckets=buckets,
-        sum_value=totals[tally.BATCH_NANOSECONDS] / 1e9,
+        sum_value=totals[stats.BATCH_NANOSECONDS] / 1e9,
     )
 
 

@@ -4,7 +4,7 @@ LMDB can't reuse a page while a reader may still see it.  So a worker whose read
 older than the newest commit for LONGEST seconds is ended; its successor begins afresh.  A worker with a
 zone transfer under way gets LONGEST_TRANSFER (a transfer ends itself after 5 s without progress).
 
-No I/O and no clock: `Readers.look` is given what LMDB says and the time.
+No I/O and no clock: `Readers.behind_too_long` is given what LMDB says and the time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Readers:
         """Nothing has been seen yet."""
         self._since: dict[Reader, float] = {}
 
-    def look(self, table: str, newest: int, now: float, workers: Mapping[int, bool]) -> list[int]:
+    def behind_too_long(self, table: str, newest: int, now: float, workers: Mapping[int, bool]) -> list[int]:
         """Return the pids of workers to end.
 
         `newest` is the last commit, `now` in seconds, `workers` says of each worker's pid whether it has a

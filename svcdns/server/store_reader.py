@@ -8,7 +8,7 @@ from pathlib import Path
 import lmdb
 
 from svcdns.store.environment import NotThere, open_store
-from svcdns.store.snapshot import Snapshot, Snapshots
+from svcdns.store.snapshot import NO_SNAPSHOT, MaybeSnapshot, Snapshots
 
 OPEN_AGAIN_SECONDS = 0.05
 """How long to wait between two tries."""
@@ -25,9 +25,9 @@ class StoreReader:
         self._refused = ""
         self._snapshots: Snapshots | None = None
 
-    def begin(self) -> Snapshot | None:
-        """Begin a snapshot; None while there is no store."""
-        return self._snapshots.begin() if self._snapshots is not None else None
+    def begin(self) -> MaybeSnapshot:
+        """Begin a snapshot (a context manager), that of None while there is no store."""
+        return self._snapshots.begin() if self._snapshots is not None else NO_SNAPSHOT
 
     def try_to_open(self) -> bool:
         """Open the store unless it is open; return whether it is now.  Why not is logged once."""

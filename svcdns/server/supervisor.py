@@ -39,8 +39,8 @@ STOP_SECONDS = 5.0
 WORKERS_STOP_SECONDS = 3.0
 """All together less than the 10 s after which podman and docker kill."""
 STUCK_SECONDS = 10.0
-_LOOK_SECONDS = 0.02
-_LOOK_OFTEN_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+_POLL_OFTEN_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class Supervisor:
             while not fatal and not self._signalled(woken):
                 self._end_stuck_forwarder()
                 for child in self._children():
-                    child.look(may_give_up=self._may_give_up(child))
+                    child.check(may_give_up=self._may_give_up(child))
                     self._close_if_given_up(child)
                 fatal = any(child.fatal for child in self._children())
                 self._announce()
@@ -202,8 +202,8 @@ class Supervisor:
         now = time.monotonic()
         waits = [max(0.0, at - now) for at in due]
         if not self.announced:
-            early = now - self._started < _LOOK_OFTEN_SECONDS
-            waits.append(_LOOK_SECONDS if early else 25 * _LOOK_SECONDS)
+            early = now - self._started < _POLL_OFTEN_SECONDS
+            waits.append(_POLL_SECONDS if early else 25 * _POLL_SECONDS)
         if self.forwarder:
             waits.append(STUCK_SECONDS / 5)
         return min(waits, default=None)

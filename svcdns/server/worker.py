@@ -23,8 +23,8 @@ from svcdns.cache.store import CacheReader
 from svcdns.config.sections import Config
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
-from svcdns.dns.forward_link import Handover
-from svcdns.dns.stats import Tally
+from svcdns.dns.forward_link import ForwardLink
+from svcdns.dns.stats import Stats
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
@@ -35,7 +35,7 @@ from .counters import Counters
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 
-HAND_OVER_SECONDS = 1.0
+PUBLISH_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]
     worker.store.try_to_open()
     listeners = await worker.listen(udp, tcp)
-    chores = [asyncio.create_task(work) for work in (worker.open(), worker.hand_over_again_and_again())]
+    chores = [asyncio.create_task(work) for work in (worker.open(), worker.publish_again_and_again())]
     await stop.wait()
     counters.set(handoff.worker + 1, "ready", 0)
     await _drain(udp)
@@ -61,7 +61,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             listener.close()
     for chore in chores:
         chore.cancel()
-    worker.hand_over()
+    worker.publish_counters()
 
 
 class Worker:
@@ -78,13 +78,13 @@ class Worker:
         self._slot = counters.slot(number)
         self.store = StoreReader(config.data)
         self._refused = ""
-        self.tally = Tally()
-        self.tally.slots[:] = self._slot.read()
+        self.stats = Stats()
+        self.stats.slots[:] = self._slot.read()
         self.rights = Rights(Access.of(config))
-        self.handover = Handover(link, lambda: counters.get(counters.forwarder, "beat") / 1000)
+        self.forward_link = ForwardLink(link, lambda: counters.get(counters.forwarder, "beat") / 1000)
         self._cache = CacheReader(config.data) if link is not None else None
         self.answerer = Answerer(
-            self.tally,
+            self.stats,
             udp_size=config.dns.udp_size,
             identity=f"worker-{number}",
             forwards=config.forward.forwards,
@@ -97,18 +97,18 @@ class Worker:
     ) -> list[UdpListener | TcpListener]:
         """Begin to answer on these sockets."""
         transfers = _ShownTransfers(
-            self.rights, self._config, self.store.begin, self.tally, self._counters, self._row
+            self.rights, self._config, self.store.begin, self.stats, self._counters, self._row
         )
         listeners: list[UdpListener | TcpListener] = []
-        shared: dict[str, Any] = {"rights": self.rights, "handover": self.handover}
-        self.handover.start()
+        shared: dict[str, Any] = {"rights": self.rights, "forward_link": self.forward_link}
+        self.forward_link.start()
         for number, one in enumerate(udp):
-            listener = UdpListener(one, self.store.begin, self.answerer, self.tally, number=number, **shared)
+            listener = UdpListener(one, self.store.begin, self.answerer, self.stats, number=number, **shared)
             listener.start()
             listeners.append(listener)
         for one in tcp:
             accepting = TcpListener(
-                one, self.store.begin, self.answerer, self.tally, transfers=transfers, **shared
+                one, self.store.begin, self.answerer, self.stats, transfers=transfers, **shared
             )
             await accepting.start()
             listeners.append(accepting)
@@ -122,26 +122,26 @@ class Worker:
         gc.freeze()  # what is there now stays: no need to look at it again and again
         self._counters.set(self._row, "ready", 1)
 
-    def hand_over(self) -> None:
+    def publish_counters(self) -> None:
         """Copy the counters to where they outlive this process."""
-        self._slot.write(self.tally.slots)
+        self._slot.write(self.stats.slots)
 
-    async def hand_over_again_and_again(self) -> None:
+    async def publish_again_and_again(self) -> None:
         """Copy them once a second, until cancelled; and see whether the cache was made anew."""
         while True:
             if self._cache is not None:
                 self._cache.look_again()
-            await asyncio.sleep(HAND_OVER_SECONDS)
-            self.hand_over()
+            await asyncio.sleep(PUBLISH_SECONDS)
+            self.publish_counters()
 
 
 class _ShownTransfers(Transfers):
     """Transfers that the writer knows of: it has more patience with their readers."""
 
     def __init__(
-        self, rights: Rights, config: Config, begin: Any, tally: Tally, counters: Counters, row: int
+        self, rights: Rights, config: Config, begin: Any, stats: Stats, counters: Counters, row: int
     ) -> None:
-        super().__init__(rights, config.data, begin, tally, udp_size=config.dns.udp_size)
+        super().__init__(rights, config.data, begin, stats, udp_size=config.dns.udp_size)
         self._shown = counters
         self._row = row
         self._running = 0

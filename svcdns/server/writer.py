@@ -50,7 +50,7 @@ from .process import Fatal, NotNow, run
 from .readers import Readers
 
 CHECK_READERS_SECONDS = 10.0
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         ):
             with _mistakes_in_manifests(counters):
                 await apply_manifests(registry, manifests)
-            zones = ZoneFolder(config.dns.zones, store, registry.transact, tell=registry.tell)
+            zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
             await zones.start()
             await registry.set_loaded()
             async with _loop_of(zones.run()), _on_hangup(zones.refresh):
@@ -207,16 +207,16 @@ class ReaderWatch:
         self._restarts = 0
 
     async def run(self) -> None:
-        """Look once a second until cancelled."""
+        """Check once a second until cancelled."""
         while True:
             try:
-                self.look(time.monotonic())
+                self.check(time.monotonic())
             except lmdb.Error as failed:
-                log.error("readers of the store can't be looked at: %s", failed)
-            await asyncio.sleep(LOOK_SECONDS)
+                log.error("readers of the store can't be checked: %s", failed)
+            await asyncio.sleep(POLL_SECONDS)
 
-    def look(self, now: float) -> None:
-        """Look once: clear the table when a process died or it is time, end who is stuck."""
+    def check(self, now: float) -> None:
+        """Check once: clear the table when a process died or it is time, end who is stuck."""
         rows = range(1, self._counters.forwarder + 1)
         restarts = sum(self._counters.get(row, "restarts") for row in rows)
         if restarts != self._restarts or now - self._checked >= CHECK_READERS_SECONDS:
@@ -225,7 +225,7 @@ class ReaderWatch:
         workers = {self._counters.get(row, "pid"): bool(self._counters.get(row, "busy")) for row in rows}
         workers.pop(0, None)  # those that are being started
         newest = self._store.env.info()["last_txnid"]
-        for pid in self.readers.look(self._store.env.readers(), newest, now, workers):
+        for pid in self.readers.behind_too_long(self._store.env.readers(), newest, now, workers):
             log.error("process %d has held an old state of the store for too long: it is ended", pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -1,19 +1,31 @@
 """What one read transaction shows to those who answer questions.
 
-`serving` (one small value in `meta`, written in the same transaction as what it describes) tells a
-reader how to read the rest: which generation of answers is the current one, which zones there are
-and the few settings that shape an answer at question time.  A reader decodes it again only when its
-octets have changed, which is one comparison a transaction.
+    with snapshots.begin() as snapshot: ...
+
+A Snapshot ends its transaction when its block ends; nothing may be awaited in the block.
+
+`serving` (one small value in `meta`, written in the same transaction as what it describes) says how to
+read the rest: which table of answers is current, which zones there are and the few settings that shape an
+answer at question time.  It is decoded again only when its octets have changed: one comparison a
+transaction.
+
+A store that can't be read (not created yet, reader table full, damaged) must not cost a transport its
+life: `never_raising` gives None in place of a snapshot, so that the answer is SERVFAIL and not silence.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import lmdb
 import msgspec
 
 from .environment import Store
+
+log = logging.getLogger(__name__)
 
 SERVING = b"serving"
 
@@ -27,8 +39,8 @@ class Zone(msgspec.Struct, frozen=True):
     """"cluster", "reverse" or "file"."""
     fallthrough: bool = False
     """Some unknown names of the zone go on to zone files and upstreams; `Serving.fallthrough` says which."""
-    generation: int = 0
-    """Of a file: the prefix (u32) of its rows in `zone_rows`."""
+    version: int = msgspec.field(default=0, name="generation")
+    """Of a file: the prefix (u32) of its rows in `zone_rows`; another one each time the file is loaded."""
     cuts: bool = False
     """Of a file: it holds delegations or DNAMEs, so a name's ancestors must be looked at first."""
     wildcards: bool = False
@@ -37,7 +49,7 @@ class Zone(msgspec.Struct, frozen=True):
 class Serving(msgspec.Struct, frozen=True):
     """How to read the answers of this snapshot."""
 
-    generation: str
+    table: str = msgspec.field(name="generation")
     """"a" or "b": which table of answers is current."""
     cluster_key: bytes
     """Key of the cluster domain."""
@@ -68,12 +80,21 @@ def encode_serving(serving: Serving) -> bytes:
 
 @dataclass(slots=True)
 class Snapshot:
-    """One read transaction and how to read it; `serving` is None before the first load has ended."""
+    """One read transaction and how to read it; `serving` is None before the first load has ended.
+
+    A context manager: the end of its block ends the transaction.
+    """
 
     txn: lmdb.Transaction
     store: Store
     serving: Serving | None
     answers: lmdb._Database
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.txn.abort()
 
     def row(self, key: bytes) -> bytes | None:
         """Return the row of a name in the registry's zones (cluster domain and reverse zones)."""
@@ -87,7 +108,7 @@ class Snapshot:
 
     def zone_row(self, zone: Zone, key: bytes) -> bytes | None:
         """Return the row of a name in a zone file's zone."""
-        stored = zone.generation.to_bytes(4) + key
+        stored = zone.version.to_bytes(4) + key
         row: bytes | None = self.txn.get(stored, db=self.store.tables.zone_rows)  # type: ignore[assignment]
         return row
 
@@ -102,7 +123,7 @@ class Snapshots:
         self._serving: Serving | None = None
 
     def begin(self) -> Snapshot:
-        """Begin a read transaction; the caller ends it with `snapshot.txn.abort()` before any await."""
+        """Begin a read transaction; the end of the snapshot's block ends it."""
         txn = self.store.env.begin()
         octets = txn.get(SERVING, db=self.store.tables.meta)
         if octets != self._octets:
@@ -111,5 +132,34 @@ class Snapshots:
             self._serving = decoded if decoded is not None and decoded.loaded else None
         tables = self.store.tables
         serving = self._serving
-        answers = tables.answers_b if serving is not None and serving.generation == "b" else tables.answers_a
+        answers = tables.answers_b if serving is not None and serving.table == "b" else tables.answers_a
         return Snapshot(txn, self.store, serving, answers)
+
+
+MaybeSnapshot = AbstractContextManager[Snapshot | None]
+"""A snapshot, or None while there is no store to read."""
+Begin = Callable[[], MaybeSnapshot]
+"""Begins a snapshot: `with begin() as snapshot`."""
+NO_SNAPSHOT: MaybeSnapshot = nullcontext()
+"""What begins while there is no store to read."""
+
+
+def never_raising(begin: Begin) -> Begin:
+    """Return a `begin` that gives None where the given one raises; the log says when that begins and ends."""
+    failing = False
+
+    def begin_or_none() -> MaybeSnapshot:
+        nonlocal failing
+        try:
+            snapshot = begin()
+        except Exception:
+            if not failing:
+                log.exception("the store can't be read; answering SERVFAIL")
+            failing = True
+            return NO_SNAPSHOT
+        if failing:
+            log.warning("the store can be read again")
+            failing = False
+        return snapshot
+
+    return begin_or_none

@@ -5,6 +5,10 @@ from __future__ import annotations
 from struct import Struct
 
 OCTETS = 12
+RR_FIXED = 10
+"""Octets of an RR between its owner and its RDATA: type, class, TTL, size of the RDATA."""
+POINTED_RR = 2 + RR_FIXED
+"""Octets before the RDATA of an RR whose owner is a pointer."""
 MAX_MESSAGE = 65535
 """Octets of the largest message over TCP."""
 

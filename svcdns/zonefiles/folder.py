@@ -26,6 +26,7 @@ from typing import Protocol, TypeVar
 import lmdb
 
 from svcdns.cluster import event_messages
+from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Zone
@@ -35,8 +36,8 @@ from .master_file import ZoneFileError, origin_of
 from .parser import LIMITS, PARSER, Limits, ZoneHead, digest_of_file, parse
 from .zone_rows import (
     ZoneRecord,
-    dead_generations,
-    new_generation,
+    dead_versions,
+    new_version,
     put_rows,
     records_of,
     remove_rows,
@@ -99,11 +100,11 @@ class ZoneFolder:
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
         limits: Limits = LIMITS,
         parser: Sequence[str] = PARSER,
-        tell: Callable[[Sequence[event_messages.Note]], None] = lambda told: None,
+        record: Callable[[Sequence[EventMessage]], None] = lambda messages: None,
     ) -> None:
         """`store` was opened for writing; `interval` is seconds between looks, waited for by `pause`.
 
-        `tell` records what becomes of files as Events.
+        `record` is given what becomes of files as Events.
         """
         self.folder = folder
         self.error = ""
@@ -114,7 +115,7 @@ class ZoneFolder:
         self._pause = pause
         self._limits = limits
         self._parser = parser
-        self._tell = tell
+        self._record = record
         self._files: dict[str, _Seen] = {}
         self._listing: dict[str, Signature] = {}
         self._lock = asyncio.Lock()
@@ -221,7 +222,7 @@ class ZoneFolder:
         await self._commit(lambda txn: switch(txn, self._store.tables, {}, gone.keys()))
         for record in gone.values():
             log.info("zone %s is no longer served: %s is gone", record.origin, record.file)
-            self._tell([event_messages.zone_file_gone(record.file, record.origin)])
+            self._record([event_messages.zone_file_gone(record.file, record.origin)])
         return True
 
     async def _take(self, name: str, signature: Signature) -> bool:
@@ -248,18 +249,18 @@ class ZoneFolder:
             f"{kept.origin} stays as it was, serial {kept.serial}" if kept else "nothing is served from it"
         )
         log.error("zone file refused: %s; %s", error, stays)
-        told = f"{error.removeprefix(f'{self.folder}{os.sep}')}; {stays}"
-        self._tell([event_messages.zone_file_refused(name, told)])
+        text = f"{error.removeprefix(f'{self.folder}{os.sep}')}; {stays}"
+        self._record([event_messages.zone_file_refused(name, text)])
 
     async def _load(self, name: str, seen: _Seen) -> None:
         tables = self._store.tables
         async with parse(self.folder / name, self._limits, self._parser) as zone:
             self._check_origin(name, zone.head, seen)
             with self._store.read() as txn:
-                generation = new_generation(txn, tables)
+                version = new_version(txn, tables)
             async for rows in zone.frames():
-                await self._commit(partial(put_rows, tables=tables, generation=generation, rows=rows))
-        await self._switch_to(name, zone.head, generation)
+                await self._commit(partial(put_rows, tables=tables, version=version, rows=rows))
+        await self._switch_to(name, zone.head, version)
 
     def _check_origin(self, name: str, head: ZoneHead, seen: _Seen) -> None:
         with self._store.read() as txn:
@@ -271,14 +272,14 @@ class ZoneFolder:
             seen.waits_for = head.key
             raise ZoneFileError(path, 0, f"{head.origin} is served from {holder} already")
 
-    async def _switch_to(self, name: str, head: ZoneHead, generation: int) -> None:
+    async def _switch_to(self, name: str, head: ZoneHead, version: int) -> None:
         records = self._records()
         record = ZoneRecord(
             file=name,
             digest=head.digest,
             origin=head.origin,
             serial=head.serial,
-            generation=generation,
+            version=version,
             rows=head.rows,
             cuts=head.cuts,
             wildcards=head.wildcards,
@@ -286,7 +287,7 @@ class ZoneFolder:
         former = [key for key, old in records.items() if old.file == name and key != head.key]
         await self._commit(lambda txn: switch(txn, self._store.tables, {head.key: record}, former))
         log.info("zone %s is served from %s: serial %d, %d names", head.origin, name, head.serial, head.rows)
-        self._tell([event_messages.zone_file_loaded(name, head.origin, head.serial)])
+        self._record([event_messages.zone_file_loaded(name, head.origin, head.serial)])
         replaced = records.get(head.key)
         if replaced is not None and replaced.file != name and replaced.file in self._files:
             self._files[replaced.file].waits_for = head.key
@@ -305,12 +306,12 @@ class ZoneFolder:
             switch(txn, tables, {}, forbidden)
 
     async def _sweep(self) -> None:
-        """Remove the rows of generations that nothing reads any more."""
+        """Remove the rows of versions that nothing reads any more."""
         tables = self._store.tables
         with self._store.read() as txn:
-            dead = dead_generations(txn, tables)
-        for generation in dead:
-            while await self._commit(partial(remove_rows, tables=tables, generation=generation)):
+            dead = dead_versions(txn, tables)
+        for version in dead:
+            while await self._commit(partial(remove_rows, tables=tables, version=version)):
                 pass
 
 

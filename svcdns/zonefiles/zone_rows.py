@@ -1,9 +1,9 @@
 """Zone files in the store: which zones there are, their rows, and switching from old rows to new ones.
 
     zones      key of an origin -> ZoneRecord
-    zone_rows  generation u32, key -> packed row
+    zone_rows  version u32, key -> packed row
 
-A zone is loaded under a generation that nobody reads yet, in transactions of at most CHUNK rows; one
+A zone is loaded under a version that nobody reads yet, in transactions of at most CHUNK rows; one
 small transaction (`switch`) then changes the records and `serving` together, and the rows that no
 record names any more are removed in chunks.  A load that was interrupted leaves only such rows.
 Each function runs inside a transaction that the caller began.
@@ -30,7 +30,7 @@ class ZoneRecord(msgspec.Struct, array_like=True, frozen=True):
     digest: bytes
     origin: str
     serial: int
-    generation: int
+    version: int
     rows: int
     cuts: bool
     wildcards: bool
@@ -58,9 +58,9 @@ def records_of(txn: lmdb.Transaction, tables: Tables) -> dict[bytes, ZoneRecord]
         return {bytes(key): _decode(value) for key, value in cursor}
 
 
-def new_generation(txn: lmdb.Transaction, tables: Tables) -> int:
-    """Return a generation that no row and no record has."""
-    used = [record.generation for record in records_of(txn, tables).values()]
+def new_version(txn: lmdb.Transaction, tables: Tables) -> int:
+    """Return a version that no row and no record has."""
+    used = [record.version for record in records_of(txn, tables).values()]
     with txn.cursor(db=tables.zone_rows) as cursor:
         if cursor.last():
             used.append(int.from_bytes(cursor.key()[:4]))
@@ -68,10 +68,10 @@ def new_generation(txn: lmdb.Transaction, tables: Tables) -> int:
 
 
 def put_rows(
-    txn: lmdb.Transaction, tables: Tables, generation: int, rows: Iterable[tuple[bytes, bytes]]
+    txn: lmdb.Transaction, tables: Tables, version: int, rows: Iterable[tuple[bytes, bytes]]
 ) -> None:
-    """Write rows of a generation."""
-    prefix = generation.to_bytes(4)
+    """Write rows of a version."""
+    prefix = version.to_bytes(4)
     for key, row in rows:
         txn.put(prefix + key, row, db=tables.zone_rows)
 
@@ -97,7 +97,7 @@ def with_files(zones: Iterable[Zone], records: Mapping[bytes, ZoneRecord]) -> tu
             origin=record.origin,
             key=key,
             kind="file",
-            generation=record.generation,
+            version=record.version,
             cuts=record.cuts,
             wildcards=record.wildcards,
         )
@@ -111,24 +111,24 @@ def _longest_first(zone: Zone) -> tuple[int, int, bytes]:
     return -zone.key.count(0), -len(zone.key), zone.key
 
 
-def dead_generations(txn: lmdb.Transaction, tables: Tables) -> list[int]:
-    """Return the generations that have rows and that no record names."""
-    live = {record.generation for record in records_of(txn, tables).values()}
-    return [generation for generation in _generations(txn, tables) if generation not in live]
+def dead_versions(txn: lmdb.Transaction, tables: Tables) -> list[int]:
+    """Return the versions that have rows and that no record names."""
+    live = {record.version for record in records_of(txn, tables).values()}
+    return [version for version in _versions(txn, tables) if version not in live]
 
 
-def _generations(txn: lmdb.Transaction, tables: Tables) -> Iterator[int]:
+def _versions(txn: lmdb.Transaction, tables: Tables) -> Iterator[int]:
     with txn.cursor(db=tables.zone_rows) as cursor:
         found = cursor.first()
         while found:
-            generation = int.from_bytes(cursor.key()[:4])
-            yield generation
-            found = cursor.set_range((generation + 1).to_bytes(4))
+            version = int.from_bytes(cursor.key()[:4])
+            yield version
+            found = cursor.set_range((version + 1).to_bytes(4))
 
 
-def remove_rows(txn: lmdb.Transaction, tables: Tables, generation: int) -> bool:
-    """Remove up to CHUNK rows of a generation; return whether there may be more."""
-    prefix = generation.to_bytes(4)
+def remove_rows(txn: lmdb.Transaction, tables: Tables, version: int) -> bool:
+    """Remove up to CHUNK rows of a version; return whether there may be more."""
+    prefix = version.to_bytes(4)
     with txn.cursor(db=tables.zone_rows) as cursor:
         found = cursor.set_range(prefix)
         for _ in range(CHUNK):

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running import Reply, RunningServer
-from schema_values import NAMES, anything, fragments_of, json_patches, objects_of, texts
+from toolbox.running_server import Reply, RunningServer
+from toolbox.schema_values import NAMES, anything, fragments_of, json_patches, objects_of, texts
 
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, find_kubectl
+from toolbox.running_kubectl import Kubectl, find_kubectl
+from toolbox.running_server import RunningServer
 
 from svcdns.api.review_kinds import REVIEWS
 from svcdns.api.reviews import User

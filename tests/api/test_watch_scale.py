@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from running import RunningServer, wait_for
-from watching import Watchers, cpu_seconds, rss
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
+from toolbox.watching import Watchers, cpu_seconds, rss
 
 SERVICES = "/api/v1/namespaces/default/services"
 IDLE = 1_000

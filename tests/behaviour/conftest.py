@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from cluster_world import ...`
-
-from cluster_world import Object, Reply, World, config
-from forwarding_world import ForwardingWorld, forwarding_config
-from upstreams import Unbound
+from behaviour.cluster_harness import Object, Reply, World, config
+from behaviour.forwarding_harness import ForwardingWorld, forwarding_config
+from toolbox.upstreams import Unbound
 
 MakeWorld = Callable[..., World]
 

@@ -12,12 +12,12 @@ from typing import Any
 import dns.asyncquery
 import dns.message
 import dns.rdatatype
-from cluster_world import Reply, reply_to
+from behaviour.cluster_harness import Reply, reply_to
 
 from svcdns.config.sections import AclConfig
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
-from svcdns.dns.stats import Tally
+from svcdns.dns.stats import Stats
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
@@ -31,7 +31,7 @@ HANG = 30.0
 @asynccontextmanager
 async def listening(
     answerer: Answerer,
-    counters: Tally,
+    counters: Stats,
     begin: Callable[[], Snapshot],
     folder: Path,
     transfer_to: Sequence[Any],

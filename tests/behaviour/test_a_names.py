@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     ALL_TYPES,
     SERVER,
     SVC,

@@ -10,7 +10,7 @@ from typing import Any
 import dns.message
 import dns.rdatatype
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SVC,
     World,
     Z,
@@ -28,7 +28,7 @@ from cluster_world import (
 )
 
 from svcdns.dns.answer import Answerer
-from svcdns.dns.stats import Tally
+from svcdns.dns.stats import Stats
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import open_store
@@ -143,15 +143,12 @@ def test_before_the_first_load_has_ended(tmp_path: Path) -> None:
 
     async def work() -> None:
         store = open_store(tmp_path / "data", "writer")
-        snapshots, answerer = Snapshots(store), Answerer(Tally())
+        snapshots, answerer = Snapshots(store), Answerer(Stats())
 
         def ask(name: str) -> Any:
-            query, snapshot = question(name, edns=1232), snapshots.begin()
-            try:
+            query = question(name, edns=1232)
+            with snapshots.begin() as snapshot:
                 return reply_to(query, answerer.answer(query.to_wire(), snapshot))
-            finally:
-                snapshot.txn.abort()
-                answerer.forget()
 
         registry = Registry(store, config())
         for starting in (False, True):

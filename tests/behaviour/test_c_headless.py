@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     ALL_TYPES,
     SVC,
     TTL,

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cluster_world import SVC, TTL, World, Z, external, headless, is_nodata, is_nxdomain, pod, service
+from behaviour.cluster_harness import (
+    SVC,
+    TTL,
+    World,
+    Z,
+    external,
+    headless,
+    is_nodata,
+    is_nxdomain,
+    pod,
+    service,
+)
 
 ZONE = """
 $ORIGIN example.org.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cluster_world import ALL_TYPES, TTL, World, Z, is_nodata, is_nxdomain, namespace, pod
+from behaviour.cluster_harness import ALL_TYPES, TTL, World, Z, is_nodata, is_nxdomain, namespace, pod
 
 from svcdns.objects.kinds import NAMESPACE, POD
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SVC,
     World,
     Z,

@@ -6,11 +6,11 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from cluster_world import SVC, TTL, Z, external, headless, is_nodata, is_nxdomain, pod, service
-from forwarding_world import STRANGER, ForwardingWorld, asked
-from misbehaving import Misbehaving
-from running import wait_for
-from upstreams import Unbound
+from behaviour.cluster_harness import SVC, TTL, Z, external, headless, is_nodata, is_nxdomain, pod, service
+from behaviour.forwarding_harness import STRANGER, ForwardingWorld, asked
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 REVERSE = "10.2.0.192.in-addr.arpa"
 """The upstream knows it."""

@@ -1,7 +1,7 @@
 """Stored answers know which rules made them: the same objects give the same rows for as long as RULES stands.
 
 The rows of a fixed set of objects are hashed, once for each set of options that shapes rows.  SOA serials
-are clock time and left out.  See svcdns/registry/generation.py for what RULES does at a start.
+are clock time and left out.  See svcdns/registry/answer_tables.py for what RULES does at a start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     World,
     Z,
     endpoint,
@@ -25,7 +25,7 @@ from cluster_world import (
 )
 
 from svcdns.names.packed import LAYOUT, sections
-from svcdns.registry.commit import answers_table
+from svcdns.registry.answer_tables import current_table
 from svcdns.registry.settings import RULES
 from svcdns.wire.key import text_of_key
 
@@ -111,7 +111,7 @@ def objects() -> list[Any]:
 def rows_of(world: World) -> list[tuple[bytes, bytes]]:
     """Every stored row, the serials in SOAs set to zero."""
     store = world.registry.store
-    with store.read() as txn, txn.cursor(db=answers_table(store, txn)) as cursor:
+    with store.read() as txn, txn.cursor(db=current_table(store, txn)) as cursor:
         return [(bytes(key), without_serial(bytes(row))) for key, row in cursor]
 
 

@@ -12,7 +12,7 @@ import dns.rdatatype
 import dns.rrset
 import dns.versioned
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SERVER,
     SVC,
     TTL,
@@ -28,7 +28,7 @@ from cluster_world import (
     port,
     service,
 )
-from listening import HANG, ask_udp, transfer
+from behaviour.listening import HANG, ask_udp, transfer
 
 HERE = "127.0.0.0/8"
 ELSEWHERE = "192.0.2.0/24"

@@ -14,7 +14,7 @@ import dns.flags
 import dns.message
 import dns.rdatatype
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SVC,
     TTL,
     World,
@@ -29,10 +29,10 @@ from cluster_world import (
     reply_to,
     service,
 )
-from listening import ask_tcp, ask_udp
+from behaviour.listening import ask_tcp, ask_udp
 
 from svcdns.dns import stats
-from svcdns.registry.commit import answers_table
+from svcdns.registry.answer_tables import current_table
 from svcdns.wire.key import key_of, wire_of
 
 WEB = f"web.{SVC}"
@@ -267,7 +267,7 @@ def test_an_exception_costs_one_servfail(new_world: Any, caplog: pytest.LogCaptu
     damaged = b"\0\1\0\1"  # says that there is an A, and ends
 
     def damage(txn: Any) -> None:
-        txn.put(key_of(f"bad.{SVC}"), damaged, db=answers_table(world.registry.store, txn))
+        txn.put(key_of(f"bad.{SVC}"), damaged, db=current_table(world.registry.store, txn))
 
     world.run(world.registry.transact(damage))
     assert world.ask(f"bad.{SVC}").rcode == "SERVFAIL"

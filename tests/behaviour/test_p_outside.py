@@ -8,12 +8,22 @@ from typing import Any
 import dns.flags
 import dns.message
 import pytest
-from cluster_world import SVC, Z, external, headless, is_nxdomain, pod, question, reply_to, service
-from forwarding_world import STRANGER, ForwardingWorld, asked
-from listening import ask_udp
-from misbehaving import Misbehaving
-from running import wait_for
-from upstreams import Unbound
+from behaviour.cluster_harness import (
+    SVC,
+    Z,
+    external,
+    headless,
+    is_nxdomain,
+    pod,
+    question,
+    reply_to,
+    service,
+)
+from behaviour.forwarding_harness import STRANGER, ForwardingWorld, asked
+from behaviour.listening import ask_udp
+from toolbox.misbehaving import Misbehaving
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 from svcdns.config.sections import ForwardZone
 from svcdns.dns import stats

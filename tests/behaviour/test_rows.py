@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import rows
+from behaviour import rows
 
 
 def test_every_row_in_scope_has_a_test() -> None:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from cluster_world import (
+from behaviour.cluster_harness import (
     SVC,
     World,
     Z,

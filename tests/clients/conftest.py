@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from running import RunningServer
+from toolbox.running_server import RunningServer
 
 _numbers = itertools.count(1)
 

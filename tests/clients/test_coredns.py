@@ -23,7 +23,8 @@ import dns.query
 import dns.rcode
 import dns.reversename
 import pytest
-from running import RunningServer, wait_for
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PROGRAM = shutil.which("coredns")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from running import RunningServer
+from toolbox.running_server import RunningServer
 
 SOURCE = Path(__file__).parent / "go"
 BUILD_SECONDS = 1800

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import RunningServer
+from toolbox.running_server import RunningServer
 
 SOURCE = Path(__file__).parent / "js"
 pytestmark = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import RunningServer
+from toolbox.running_server import RunningServer
 
 kr8s = pytest.importorskip("kr8s")
 

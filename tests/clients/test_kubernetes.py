@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from running import RunningServer
+from toolbox.running_server import RunningServer
 
 kubernetes = pytest.importorskip("kubernetes")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from running import RunningServer
+from toolbox.running_server import RunningServer
 
 lightkube = pytest.importorskip("lightkube")
 

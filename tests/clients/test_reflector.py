@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from conftest_registry import pod, service, started
-from reflecting import Object, Reflector, cancelled
+from toolbox.reflecting import Object, Reflector, cancelled
+from toolbox.registry_harness import pod, service, started
 
 from svcdns.api.app import create_app, create_runner
 from svcdns.config.sections import Config

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from running_container import Podman
+from container.running_container import Podman
 
 _SUITE = "bookworm"
 PYTHON = ("python3", "python3-venv", "ca-certificates", "libcap2-bin")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from running_container import ...`
-
-import resolving
-from base_image import WHOLE_SYSTEM, NotMade, base_image, pip_mounts
-from running import SOURCE
-from running_container import Podman, RunningContainer, Serve
+from container import resolving
+from container.base_image import WHOLE_SYSTEM, NotMade, base_image, pip_mounts
+from container.running_container import Podman, RunningContainer, Serve
+from toolbox.running_server import SOURCE
 
 _BUILD_SECONDS = 600.0
 

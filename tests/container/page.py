@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from running import SOURCE
+from toolbox.running_server import SOURCE
 
 PAGE = SOURCE / "docs" / "containers.md"
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from running_container import Podman
-from upstreams import HOST, Unbound
+from container.running_container import Podman
+from toolbox.upstreams import HOST, Unbound
 
 OUTSIDE = "www.example.org"
 OUTSIDE_ADDRESS = "192.0.2.10"

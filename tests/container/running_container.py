@@ -19,7 +19,7 @@ from typing import Any
 
 from dns import query as dns_query
 from dns.message import Message, make_query
-from running import GUARD_SECONDS, wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 _RUNC = """\
 # crun, podman's first choice, refuses machines with hybrid cgroups, and podman's own limits may be

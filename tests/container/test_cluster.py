@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from page import block
-from resolving import NO_SUCH_NAME, Client, Network, Upstream, dns_options
-from running import GUARD_SECONDS, wait_for
-from running_container import Podman, RunningContainer
+from container.page import block
+from container.resolving import NO_SUCH_NAME, Client, Network, Upstream, dns_options
+from container.running_container import Podman, RunningContainer
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 

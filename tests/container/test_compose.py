@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from page import block, put
-from running import GUARD_SECONDS, SOURCE, wait_for
-from running_container import Podman
+from container.page import block, put
+from container.running_container import Podman
+from toolbox.running_server import SOURCE
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 

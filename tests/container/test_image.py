@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from container.running_container import Podman, RunningContainer, Serve, ask
 from dns.message import Message
 from dns.rcode import NOERROR
-from running import GUARD_SECONDS, wait_for
-from running_container import Podman, RunningContainer, Serve, ask
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 

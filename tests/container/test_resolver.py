@@ -11,10 +11,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from page import block, put
-from resolving import NO_SUCH_NAME, OUTSIDE, OUTSIDE_ADDRESS, SEARCH, Client, Network, Upstream, dns_options
-from running import GUARD_SECONDS, SOURCE, RunningServer
-from running_container import Podman, RunningContainer
+from container.page import block, put
+from container.resolving import (
+    NO_SUCH_NAME,
+    OUTSIDE,
+    OUTSIDE_ADDRESS,
+    SEARCH,
+    Client,
+    Network,
+    Upstream,
+    dns_options,
+)
+from container.running_container import Podman, RunningContainer
+from toolbox.running_server import SOURCE, RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 

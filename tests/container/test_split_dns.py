@@ -10,12 +10,13 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-import resolving
-from page import block, path_of, put
-from resolving import NO_SUCH_NAME, OUTSIDE, OUTSIDE_ADDRESS, Inside, Network, Upstream
-from running import GUARD_SECONDS, RunningServer, wait_for
-from running_container import Podman, RunningContainer
-from upstreams import HOST, Unbound, free_port
+from container import resolving
+from container.page import block, path_of, put
+from container.resolving import NO_SUCH_NAME, OUTSIDE, OUTSIDE_ADDRESS, Inside, Network, Upstream
+from container.running_container import Podman, RunningContainer
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import HOST, Unbound, free_port
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 pytestmark = pytest.mark.timeout(900)  # the first test makes what a machine consists of
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can `from dns_world import World`
-
-from dns_world import World, fill
+from toolbox.answerer_harness import World, fill
 
 
 @pytest.fixture

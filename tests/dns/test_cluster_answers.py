@@ -5,7 +5,7 @@ from __future__ import annotations
 import dns.flags
 import dns.rcode
 import pytest
-from dns_world import TTL, World, Z, lines, rrset
+from toolbox.answerer_harness import TTL, World, Z, lines, rrset
 
 from svcdns.dns import stats
 

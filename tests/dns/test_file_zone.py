@@ -5,7 +5,7 @@ from __future__ import annotations
 import dns.flags
 import dns.rcode
 import pytest
-from dns_world import TTL, World, Z, glue, lines, rrset, soa_sets
+from toolbox.answerer_harness import TTL, World, Z, glue, lines, rrset, soa_sets
 
 from svcdns.names.packed import APEX, CUT, DNAME
 from svcdns.store.snapshot import Zone

@@ -8,16 +8,16 @@ from time import monotonic
 
 import dns.message
 import dns.rcode
-from dns_world import World, Z, rrset
+from forward.unit.outside_names import RIGHTS, cache_of, kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from outside_world import RIGHTS, cache_of, kinds
+from toolbox.answerer_harness import World, Z, rrset
 
 from svcdns.cache.store import now
 from svcdns.dns import access, stats
 from svcdns.dns.answer import Answerer
-from svcdns.dns.fast_path import PlainPath
-from svcdns.dns.forward_link import HAND_OVER
+from svcdns.dns.fast_path import FastPath
+from svcdns.dns.no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
 from svcdns.dns.stats import TCP, UDP
 from svcdns.wire.key import wire_of
 
@@ -92,13 +92,13 @@ def mutated(rnd: random.Random) -> bytes:
     return bytes(packet)
 
 
-def check(packet: bytes, reply: bytes | None, transport: int, rights: int = access.NAMES) -> None:
+def check(packet: bytes, reply: Answer, transport: int, rights: int = access.NAMES) -> None:
     """Check what holds for every reply."""
     if len(packet) < 12 or packet[2] & 0x80:
-        assert reply is None
+        assert reply is SILENCE
         return
-    assert reply is not None
-    if reply == HAND_OVER:
+    assert reply is not SILENCE
+    if reply is HAND_OVER:
         assert rights & access.FORWARD
         assert packet[2] & 0x79 == 0x01, "a question that wants recursion"
         return
@@ -126,7 +126,7 @@ def test_a_hundred_thousand_packets(world: World) -> None:
             rights = rnd.choice(RIGHTS)
             reply = answer(packet, snapshot, transport, rights)
             check(packet, reply, transport, rights)
-            if reply and rnd.random() < 0.05 and reply[2] & 0x78 != UPDATE:
+            if isinstance(reply, bytes) and rnd.random() < 0.05 and reply[2] & 0x78 != UPDATE:
                 dns.message.from_wire(reply)  # raises for what is no message
         assert (answer(known, snapshot) or b"").endswith(b"\x0a\x60\0\x0a"), f"seed {seed}, batch {start}"
         snapshot.txn.abort()
@@ -167,7 +167,7 @@ def test_any_name(
     reply = shared_world.raw(packet)
     check(packet, reply, UDP)
     assert shared_world.counters.slots[stats.PANICS] == panics
-    if reply is not None:
+    if isinstance(reply, bytes):
         if reply[2] & 0x78 != UPDATE:  # which dnspython reads in another way
             dns.message.from_wire(reply)
         if len(name) > 255:
@@ -185,8 +185,8 @@ def test_plain_path_says_what_the_exact_one_says(world: World) -> None:
         world.file_zone("168.192.in-addr.arpa")
     more = ["www.example.org", "a.w.example.org", "w.example.org", "alias.example.org", "no.example.org"]
     more += ["1.168.192.in-addr.arpa", "1.192.in-addr.arpa", "192.in-addr.arpa", "x.0.96.10.in-addr.arpa"]
-    exact = Answerer(stats.Tally(), identity="worker-0")
-    exact._plain = lambda *_: None  # type: ignore[method-assign,assignment]
+    exact = Answerer(stats.Stats(), identity="worker-0")
+    exact._fast = lambda *_: NOT_PLAIN  # type: ignore[method-assign,assignment]
     taken = 0
     for pods in ("verified", "insecure"):
         world.serve(pods=pods)
@@ -198,7 +198,7 @@ def test_plain_path_says_what_the_exact_one_says(world: World) -> None:
             random.seed(packet)
             assert one == exact.answer(packet, snapshot, transport), (name, rrtype, opt, transport)
             assert exact._view is not None
-            taken += PlainPath(stats.Tally(), 1232).answer(packet, exact._view, transport) is not None
+            taken += FastPath(stats.Stats(), 1232).answer(packet, exact._view, transport) is not NOT_PLAIN
         snapshot.txn.abort()
     assert taken > 500
     assert exact.counters.slots == world.counters.slots

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from dns_world import World, Z
+from toolbox.answerer_harness import World, Z
 
 from svcdns.dns.stats import TCP, UDP
 
@@ -25,7 +25,7 @@ ROUNDS = 1500
 def test_first_rr_is_fair(world: World, service: str, rrtype: str, edns: int | None, transport: int) -> None:
     name = f"{service}.default.svc.{Z}"
     if rrtype == "CNAME":
-        from dns_world import rrset
+        from toolbox.answerer_harness import rrset
 
         world.put(f"alias.default.svc.{Z}", rrset("CNAME", name + "."))
         name, rrtype = f"alias.default.svc.{Z}", "A"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import dns.message
 import dns.rcode
-from dns_world import World, Z, rrset
+from toolbox.answerer_harness import World, Z, rrset
+from toolbox.tcp_streams import connect, framed, query, reply_from, run
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
@@ -19,23 +20,6 @@ from svcdns.dns.tcp import TcpListener
 GUARD_SECONDS = 30
 SHORT = 0.2
 LONG = 60.0
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-def query(name: str, rrtype: str = "A", number: int = 1) -> bytes:
-    message = dns.message.make_query(name, rrtype)
-    message.id = number
-    return message.to_wire()
-
-
-def framed(*packets: bytes) -> bytes:
-    return b"".join(len(packet).to_bytes(2) + packet for packet in packets)
-
-
-async def reply_from(reader: asyncio.StreamReader) -> dns.message.Message:
-    size = int.from_bytes(await reader.readexactly(2))
-    return dns.message.from_wire(await reader.readexactly(size))
 
 
 @asynccontextmanager
@@ -49,17 +33,6 @@ async def serving(world: World, **options: Any) -> AsyncIterator[tuple[TcpListen
             yield listener, sock.getsockname()[1]
         finally:
             await listener.close()
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(test, GUARD_SECONDS)
-
-    asyncio.run(guarded())
-
-
-async def connect(port: int) -> Streams:
-    return await asyncio.open_connection("127.0.0.1", port)
 
 
 def test_pipelined_questions_are_answered_in_order(shared_world: World) -> None:

@@ -20,8 +20,8 @@ import dns.rrset
 import dns.xfr
 import dns.zone
 import pytest
-from dns_world import World, Z, glue, rrset
-from test_tcp import connect, framed, query, reply_from, run
+from toolbox.answerer_harness import World, Z, glue, rrset
+from toolbox.tcp_streams import connect, framed, query, reply_from, run
 
 from svcdns.config.sections import AclConfig
 from svcdns.dns import stats

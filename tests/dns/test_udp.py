@@ -10,12 +10,12 @@ from typing import TypeVar
 import dns.message
 import dns.rcode
 import pytest
-from dns_world import World, Z, rrset
+from toolbox.answerer_harness import World, Z, rrset
 
 from svcdns.dns import stats
 from svcdns.dns.answer import Answerer
 from svcdns.dns.udp import UdpListener
-from svcdns.store.snapshot import Snapshot
+from svcdns.store.snapshot import NO_SNAPSHOT, Begin, Snapshot
 
 GUARD_SECONDS = 20
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def while_serving(
     world: World,
     sock: socket.socket,
     client: Callable[[], T],
-    begin: Callable[[], Snapshot | None] | None = None,
+    begin: Begin | None = None,
 ) -> T:
     """Run a blocking client in a thread while the listener answers in the loop."""
 
@@ -132,7 +132,7 @@ def test_snapshot_begins_after_receipt(world: World) -> None:
 def test_no_store_yet_is_servfail(world: World) -> None:
     with bound("127.0.0.1") as sock:
         address = sock.getsockname()
-        reply, _ = while_serving(world, sock, lambda: ask(address, query(Z)), lambda: None)
+        reply, _ = while_serving(world, sock, lambda: ask(address, query(Z)), lambda: NO_SNAPSHOT)
     assert dns.message.from_wire(reply).rcode() == dns.rcode.SERVFAIL
 
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from conftest_registry import Running, service
 from hypothesis import given
 from hypothesis import strategies as st
+from toolbox.registry_harness import Running, service
 
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry import commit

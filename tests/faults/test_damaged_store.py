@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from calls import Calls
-from running import GUARD_SECONDS, RunningServer
+from toolbox.calls import Calls
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 PAGE = 4096
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from calls import SERVICES, Calls, fqdn, service
-from running import GUARD_SECONDS, RunningServer, wait_for
-from small_disk import Ballast, small_disk
-from witness import Answer, Witness, address, there
+from toolbox.calls import SERVICES, Calls, fqdn, service
+from toolbox.running_server import RunningServer
+from toolbox.small_disk import Ballast, small_disk
+from toolbox.waiting import GUARD_SECONDS, wait_for
+from toolbox.witness import Answer, Witness, address, there
 
 from svcdns.server.counters import WRITER
 

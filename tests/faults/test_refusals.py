@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import lmdb
 import pytest
-from calls import Calls, fqdn
-from running import GUARD_SECONDS, RunningServer
-from witness import Witness, address, there
+from toolbox.calls import Calls, fqdn
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
+from toolbox.witness import Witness, address, there
 
 from svcdns.store.environment import MAP_OCTETS
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
-from calls import Calls, fqdn
-from running import RunningServer, wait_for
-from witness import address, connected, identity, make_question, read_answer, there
+from toolbox.calls import Calls, fqdn
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
+from toolbox.witness import address, connected, identity, make_question, read_answer, there
 
 MANY = 100
 DEATHS = 5

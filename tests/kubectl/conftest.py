@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, find_kubectl, pod, service
+from toolbox.running_kubectl import Kubectl, find_kubectl, pod, service
+from toolbox.running_server import RunningServer
 
 _numbers = itertools.count(1)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import SOURCE, RunningServer
-from running_kubectl import Kubectl, manifest, pod, service
+from toolbox.running_kubectl import Kubectl, manifest, pod, service
+from toolbox.running_server import SOURCE, RunningServer
 
 EXAMPLES = SOURCE / "examples"
 

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, pod, service
+from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.running_server import RunningServer
 
 
 def ports(kubectl: Kubectl) -> list[tuple[str, int]]:

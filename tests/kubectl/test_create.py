@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, manifest, service
+from toolbox.running_kubectl import Kubectl, manifest, service
+from toolbox.running_server import RunningServer
 
 
 def test_create_from_a_file_only_once(kubectl: Kubectl) -> None:

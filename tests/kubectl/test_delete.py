@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from running import RunningServer
-from running_kubectl import Kubectl, manifest, pod, service
+from toolbox.running_kubectl import Kubectl, manifest, pod, service
+from toolbox.running_server import RunningServer
 
 NOT_WAITED = (
     "Warning: Immediate deletion does not wait for confirmation that the running resource has been "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from running import RunningServer
-from running_kubectl import Kubectl, pod, service
+from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.running_server import RunningServer
 
 
 def without_events(text: str) -> str:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, table
+from toolbox.running_kubectl import Kubectl, table
+from toolbox.running_server import RunningServer
 
 from svcdns.objects.kinds import KINDS
 

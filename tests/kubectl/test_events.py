@@ -7,8 +7,9 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from running import RunningServer, wait_for
-from running_kubectl import Kubectl, manifest, pod, service
+from toolbox.running_kubectl import Kubectl, manifest, pod, service
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
 
 AGE = r"(?:(?:\d+[smh])+|<invalid>)(?: \(x\d+ over .+\))?"
 READY = "nobody has set its Ready condition, so it is taken as ready"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from running import RunningServer
-from running_kubectl import Kubectl, pod, service
+from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.running_server import RunningServer
 
 
 def names(text: str) -> list[str]:

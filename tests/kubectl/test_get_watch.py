@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from running import RunningServer
-from running_kubectl import Kubectl, pod, service
+from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.running_server import RunningServer
 
 
 def test_a_table_that_grows(kubectl: Kubectl, web: object) -> None:

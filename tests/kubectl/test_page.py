@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from running import SOURCE, RunningServer
-from running_kubectl import find_kubectl
+from toolbox.running_kubectl import find_kubectl
+from toolbox.running_server import SOURCE, RunningServer
 
 PAGE = SOURCE / "docs" / "kubectl.md"
 

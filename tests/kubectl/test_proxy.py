@@ -6,8 +6,8 @@ import json
 import re
 import urllib.request
 
-from running import GUARD_SECONDS
-from running_kubectl import Kubectl
+from toolbox.running_kubectl import Kubectl
+from toolbox.waiting import GUARD_SECONDS
 
 
 def test_proxy(kubectl: Kubectl, web: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from running_kubectl import Kubectl
+from toolbox.running_kubectl import Kubectl
 
 
 def test_who_am_i(kubectl: Kubectl) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from running import RunningServer
-from running_kubectl import Kubectl, manifest, pod, service
+from toolbox.running_kubectl import Kubectl, manifest, pod, service
+from toolbox.running_server import RunningServer
 
 SERVER_SIDE = ("apply", "--server-side", "-f", "-")
 PORT_80 = 'k:{"port":80,"protocol":"TCP"}'

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, pod, service, tables
+from toolbox.running_kubectl import Kubectl, pod, service, tables
+from toolbox.running_server import RunningServer
 
 SERVICE = ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR"]
 POD = [

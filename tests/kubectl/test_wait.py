@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from running import RunningServer
-from running_kubectl import Kubectl, pod, service
+from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.running_server import RunningServer
 
 READY = '{"status":{"podIP":"10.1.0.8","conditions":[{"type":"Ready","status":"True"}]}}'
 LISTS = {"KUBE_FEATURE_WatchListClient": "false"}

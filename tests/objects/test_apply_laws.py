@@ -7,13 +7,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from objects import samples
-from objects.apply_world import World, port
+from objects.apply_harness import World, port
 
 from svcdns.objects import field_paths, kinds, managed_fields
 from svcdns.objects.errors import StatusError
 from svcdns.objects.field_sets import everything
 from svcdns.objects.schema import structure
-from svcdns.objects.schema_tree import shape_of
+from svcdns.objects.schema_tree import schema_of
 
 TEXTS = st.sampled_from(["1", "2"])
 PORTS = st.lists(
@@ -121,8 +121,8 @@ def test_who_lets_go_of_all_leaves_what_others_own(
     assert {key: value for key, value in world.owners.items() if key != "guest"} == others
     world.apply("guest", {**config, "metadata": {"name": "web", "namespace": "shop"}, "spec": {}})
     for fields in others.values():
-        held = field_paths.intersection(fields, everything(shape_of(kinds.SERVICE), before))
-        assert not field_paths.difference(held, everything(shape_of(kinds.SERVICE), world.obj))
+        held = field_paths.intersection(fields, everything(schema_of(kinds.SERVICE), before))
+        assert not field_paths.difference(held, everything(schema_of(kinds.SERVICE), world.obj))
 
 
 @given(STEPS)
@@ -130,7 +130,7 @@ def test_who_owns_a_field_finds_it_in_the_object(steps: list[tuple[str, dict[str
     world = World()
     for manager, config in steps:
         world.apply(manager, config, force=True)
-        held = everything(shape_of(kinds.SERVICE), without_entries(world.obj))
+        held = everything(schema_of(kinds.SERVICE), without_entries(world.obj))
         for fields in world.owners.values():
             assert not list(field_paths.paths(field_paths.difference(fields, held)))
 

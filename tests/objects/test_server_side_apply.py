@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from objects.apply_world import PORT_80, TIME, World, port, service
+from objects.apply_harness import PORT_80, TIME, World, port, service
 
 from svcdns.objects import kinds, server_side_apply
 from svcdns.objects.errors import StatusError

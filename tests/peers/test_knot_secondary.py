@@ -14,7 +14,8 @@ import dns.query
 import dns.rcode
 import pytest
 from dns.message import Message
-from running import RunningServer, wait_for
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
 
 ZONES = ("cluster.local.", "in-addr.arpa.", "ip6.arpa.", "example.org.")
 CONFIG = """

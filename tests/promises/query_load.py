@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from witness import A, connected, make_question
+from toolbox.witness import A, connected, make_question
 
 RATE = 100_000
 """Questions a second: more than the workers can answer, so each always has a batch in hand."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from calls import NAMESPACE, PODS, SERVICES, Calls, pod, service
-from running import RunningServer
+from toolbox.calls import NAMESPACE, PODS, SERVICES, Calls, pod, service
+from toolbox.running_server import RunningServer
 
 MIB = 1 << 20
 TAKEN = "10.99.0.1"

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from calls import Calls, fqdn
 from dns import message, rcode
-from running import GUARD_SECONDS, RunningServer, wait_for
-from witness import Answer, Witness, address, make_question, read_answer, there, wire_name
+from toolbox.calls import Calls, fqdn
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
+from toolbox.witness import Answer, Witness, address, make_question, read_answer, there, wire_name
 
 WORKERS = 2
 KNOWN = 0xBEEF

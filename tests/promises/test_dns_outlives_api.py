@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from calls import Calls, fqdn
-from running import RunningServer, wait_for
-from witness import Answer, Witness, address, connected, make_question, read_answer, there
+from toolbox.calls import Calls, fqdn
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
+from toolbox.witness import Answer, Witness, address, connected, make_question, read_answer, there
 
 from svcdns.server.counters import WRITER
 from svcdns.server.folder import ADDRESSES

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from calls import SERVICES, Broken, Calls, fqdn, listens, service
-from running import RunningServer, wait_for
-from tracing import CannotTrace, order_of_writes, traced
-from witness import GONE, A, Witness, address, there
+from promises.tracing import CannotTrace, order_of_writes, traced
+from toolbox.calls import SERVICES, Broken, Calls, fqdn, listens, service
+from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
+from toolbox.witness import GONE, A, Witness, address, there
 
 CLIENTS = 4
 WORKERS = 2

@@ -15,12 +15,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
-from calls import PODS, SERVICES, Calls, fqdn, reverse
 from dns import message as dns_message
 from dns import query as dns_query
-from query_load import query_load
-from running import RunningServer
-from witness import GONE, PTR, A, Answer, Witness, address, make_question, read_answer, there, wire_name
+from promises.query_load import query_load
+from toolbox.calls import PODS, SERVICES, Calls, fqdn, reverse
+from toolbox.running_server import RunningServer
+from toolbox.witness import (
+    GONE,
+    PTR,
+    A,
+    Answer,
+    Witness,
+    address,
+    make_question,
+    read_answer,
+    there,
+    wire_name,
+)
 
 CLIENTS = 16
 WORKERS = 2

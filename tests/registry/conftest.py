@@ -1,6 +1,5 @@
-"""Fixtures of the registry's tests; see conftest_registry."""
+"""Fixtures of the registry's tests; `run` is one of toolbox/registry_harness.py."""
 
-from conftest_registry import run
-from registry.telling import at_once
+from registry.recorded_events import at_once
 
-__all__ = ["at_once", "run"]
+__all__ = ["at_once"]

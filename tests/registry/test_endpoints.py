@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
+from toolbox.registry_harness import Running, pod, service
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
+from toolbox.registry_harness import Running, pod, service
 
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD, SERVICE

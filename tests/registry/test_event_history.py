@@ -8,19 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
-from registry.telling import (
-    GUARD_SECONDS,
-    READY,
-    WRITE,
-    listed,
-    selected,
-    status,
-    told,
-    until,
-)
+from registry.recorded_events import GUARD_SECONDS, READY, WRITE, listed, selected, status, told, until
+from toolbox.registry_harness import Running, pod, service
 
-from svcdns.cluster.event_messages import Note, Subject
+from svcdns.cluster.event_messages import EventMessage, Subject
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import EVENT, NAMESPACE, POD, SERVICE
 from svcdns.registry import events
@@ -264,7 +255,7 @@ def test_zone_files(run: Any, tmp_path: Path) -> None:
         folder = tmp_path / "zones"
         folder.mkdir()
         registry = running.registry
-        zones = ZoneFolder(folder, registry.store, registry.transact, tell=registry.tell)
+        zones = ZoneFolder(folder, registry.store, registry.transact, record=registry.record)
         (folder / "Corp_example.zone").write_text("what is this\n")
         await zones.start()
         [event] = await until(running, lambda: listed(running, "reason=ZoneFileRefused"))
@@ -326,8 +317,8 @@ def test_no_more_waits_than_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         recorder = events.Recorder(write)
         for number in range(100):
             subject = Subject("Service", "v1", "default", f"s{number}", "")
-            recorder.take([Note(subject, "Normal", "Tested", "x")])
-        assert [note.subject.name for note in recorder._waiting] == [f"s{n}" for n in range(95, 100)]
+            recorder.record([EventMessage(subject, "Normal", "Tested", "x")])
+        assert [message.subject.name for message in recorder._waiting] == [f"s{n}" for n in range(95, 100)]
         await recorder.stop()
 
     asyncio.run(main())

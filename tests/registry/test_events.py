@@ -7,16 +7,8 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
-from registry.telling import (
-    READY,
-    WRITE,
-    listed,
-    status,
-    told,
-    told_of,
-    until,
-)
+from registry.recorded_events import READY, WRITE, listed, status, told, told_of, until
+from toolbox.registry_harness import Running, pod, service
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.objects.errors import StatusError

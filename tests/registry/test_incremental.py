@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest_registry import Running, started
+from toolbox.registry_harness import Running, started
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
@@ -145,7 +145,7 @@ def answers(folder: Path) -> tuple[str, dict[bytes, bytes]]:
         with snapshot.txn as txn:
             rows = {bytes(k): bytes(v) for k, v in txn.cursor(db=snapshot.answers) if not v[0] & APEX}
         assert snapshot.serving is not None
-        return snapshot.serving.generation, rows
+        return snapshot.serving.table, rows
     finally:
         store.close()
 

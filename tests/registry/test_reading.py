@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
+from toolbox.registry_harness import Running, pod, service
 
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from conftest_registry import Running, pod, service
+from toolbox.registry_harness import Running, pod, service
 
 from svcdns.config.sections import Config, ServicesConfig
 from svcdns.objects.errors import StatusError

@@ -9,8 +9,9 @@ import dns.query
 import dns.rcode
 import pytest
 from dns.message import Message, make_query
-from running import RunningServer, wait_for
-from upstreams import Unbound
+from toolbox.running_server import RunningServer
+from toolbox.upstreams import Unbound
+from toolbox.waiting import wait_for
 
 OURS = "dns-version.cluster.local"
 OTHERS = "www.example.org"

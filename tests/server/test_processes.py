@@ -14,7 +14,8 @@ from pathlib import Path
 import lmdb
 import pytest
 from dns.message import from_wire, make_query
-from running import GUARD_SECONDS, RunningServer, wait_for
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 SERVICES = "/api/v1/namespaces/default/services"
 VERSION = "dns-version.cluster.local"

@@ -11,7 +11,7 @@ from pathlib import Path
 import lmdb
 from hypothesis import given
 from hypothesis import strategies as st
-from running import SOURCE
+from toolbox.running_server import SOURCE
 
 from svcdns.server.counters import Counters
 from svcdns.server.readers import LONGEST, LONGEST_TRANSFER, Reader, Readers, parse
@@ -37,35 +37,35 @@ def test_lmdbs_own_table_is_understood(tmp_path: Path) -> None:
 
 def test_a_worker_that_stays_behind_is_ended_after_five_seconds() -> None:
     readers = Readers()
-    assert readers.look(table((10, 7)), 8, 100.0, {10: False}) == []
-    assert readers.look(table((10, 7)), 9, 100.0 + LONGEST, {10: False}) == []
+    assert readers.behind_too_long(table((10, 7)), 8, 100.0, {10: False}) == []
+    assert readers.behind_too_long(table((10, 7)), 9, 100.0 + LONGEST, {10: False}) == []
     assert readers.oldest_age(100.0 + LONGEST) == LONGEST
-    assert readers.look(table((10, 7)), 9, 100.1 + LONGEST, {10: False}) == [10]
+    assert readers.behind_too_long(table((10, 7)), 9, 100.1 + LONGEST, {10: False}) == [10]
 
 
 def test_a_transfer_gets_more_time() -> None:
     readers = Readers()
-    readers.look(table((10, 7)), 8, 0.0, {10: True})
-    assert readers.look(table((10, 7)), 9, LONGEST + 1, {10: True}) == []
-    assert readers.look(table((10, 7)), 9, LONGEST_TRANSFER + 1, {10: True}) == [10]
+    readers.behind_too_long(table((10, 7)), 8, 0.0, {10: True})
+    assert readers.behind_too_long(table((10, 7)), 9, LONGEST + 1, {10: True}) == []
+    assert readers.behind_too_long(table((10, 7)), 9, LONGEST_TRANSFER + 1, {10: True}) == [10]
 
 
 def test_a_busy_worker_is_left_alone() -> None:
     readers = Readers()
     for second in range(100):  # each look finds it reading, but never the same old state
-        assert readers.look(table((10, second)), second + 1, float(second), {10: False}) == []
+        assert readers.behind_too_long(table((10, second)), second + 1, float(second), {10: False}) == []
 
 
 def test_reading_the_newest_state_is_fine_for_ever() -> None:
     readers = Readers()
     for second in range(100):
-        assert readers.look(table((10, 7)), 7, float(second), {10: False}) == []
+        assert readers.behind_too_long(table((10, 7)), 7, float(second), {10: False}) == []
 
 
 def test_what_is_no_worker_is_left_alone() -> None:
     readers = Readers()
-    readers.look(table((99, 7)), 8, 0.0, {10: False})
-    assert readers.look(table((99, 7)), 8, 1000.0, {10: False}) == []
+    readers.behind_too_long(table((99, 7)), 8, 0.0, {10: False})
+    assert readers.behind_too_long(table((99, 7)), 8, 1000.0, {10: False}) == []
 
 
 def test_idle_slots_are_no_readers() -> None:
@@ -97,14 +97,14 @@ def test_a_stuck_worker_is_killed_and_its_slot_is_cleared(tmp_path: Path) -> Non
         counters.set(1, "pid", process.pid)
         with store.env.begin(write=True) as txn:
             txn.put(b"a", b"b", db=store.tables.meta)
-        watch.look(1000.0)
-        watch.look(1000.0 + LONGEST)
+        watch.check(1000.0)
+        watch.check(1000.0 + LONGEST)
         assert process.poll() is None
-        watch.look(1000.1 + LONGEST)
+        watch.check(1000.1 + LONGEST)
         assert process.wait(60) == -signal.SIGKILL
     assert str(process.pid) in store.env.readers()
     counters.set(1, "restarts", 1)
-    watch.look(1000.2 + LONGEST)
+    watch.check(1000.2 + LONGEST)
     assert str(process.pid) not in store.env.readers()
     store.close()
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import GUARD_SECONDS, RunningServer, wait_for
+from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.server.counters import WRITER
 

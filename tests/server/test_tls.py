@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import GUARD_SECONDS, SOURCE, Reply, RunningServer, wait_for
-from running_kubectl import Kubectl, find_kubectl
+from toolbox.running_kubectl import Kubectl, find_kubectl
+from toolbox.running_server import SOURCE, Reply, RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.cli.certificates import make_ca, make_client
 

@@ -1,4 +1,4 @@
-"""Admission: whether a request may go on, decided before its body or any object is looked at.
+"""Access control: whether a request may go on, decided before its body or any object is looked at.
 
     Host ─▶ Origin ─▶ who? (401) ─▶ may they? (403)
 
@@ -39,15 +39,15 @@ _LONGEST = 300
 """Characters of a name that a refusal repeats."""
 
 
-class Admission:
-    """Lets requests in."""
+class AccessControl:
+    """Decides which requests may go on."""
 
     def __init__(self, authority: Authority | None, names: frozenset[str] | None = None) -> None:
         """`authority` None: nobody is asked who they are; `names` None: the API goes by any host name."""
         self._authority = authority or Everyone()
         self._names = names
 
-    def admit(self, request: web.Request, target: paths.Target | None, verb: str) -> None:
+    def check(self, request: web.Request, target: paths.Target | None, verb: str) -> None:
         """Return when the request may go on, with its USER set.  Raises StatusError 401 or 403."""
         path = "" if target else request.rel_url.raw_path.rstrip("/")
         if path in FOR_ANYONE:

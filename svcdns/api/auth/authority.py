@@ -1,7 +1,7 @@
 """The authority: who sends a request and what they may do, from the configuration and the file of tokens.
 
-It is what `svcdns.api.reviews` calls an Authority, so that reviews tell what admission does.  All answers
-come at once, in the event loop; what a user was granted is looked up once and kept until the tokens change.
+Access control and reviews ask it, so that reviews say what access control does.  All answers come at once,
+in the event loop; what a user was granted is looked up once and kept until the tokens change.
 """
 
 from __future__ import annotations

@@ -1,0 +1,334 @@
+"""A registry with objects in it, and a client's view of what their names answer.
+
+Objects take the real write path (`Registry.create`), questions are octets that take the real answer path
+(`Answerer.answer`), replies are read by dnspython, an implementation that shares nothing with ours.
+No process is started; sockets only where a test is about them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+from toolbox import registry_harness
+
+from svcdns.config.sections import Config, DnsConfig, ServicesConfig
+from svcdns.dns.answer import Answerer
+from svcdns.dns.no_reply import HAND_OVER, SILENCE
+from svcdns.dns.stats import TCP, UDP, Stats
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.registry.registry import Registry
+from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions, Written
+from svcdns.store.snapshot import Snapshots
+from svcdns.zonefiles.master_file import compile_zone
+from svcdns.zonefiles.zone_rows import ZoneRecord, new_version, put_rows, switch
+
+Z = "cluster.local"
+SVC = f"default.svc.{Z}"
+TTL = 5
+SERVER = "192.0.2.53"
+V4, V6 = "10.96.0.0/16", "fd00:96::/112"
+ALL_TYPES = (
+    "A",
+    "AAAA",
+    "SRV",
+    "PTR",
+    "CNAME",
+    "TXT",
+    "SOA",
+    "NS",
+    "MX",
+    "CAA",
+    "HTTPS",
+    "SVCB",
+    "NAPTR",
+    "HINFO",
+)
+
+Object = tuple[Kind, str, dict[str, Any]]
+"""What is registered: kind, namespace ("" for a Namespace), JSON shape."""
+
+
+# What can be registered
+
+
+def namespace(name: str, **labels: str) -> Object:
+    return NAMESPACE, "", {"metadata": {"name": name, "labels": labels}}
+
+
+def service(
+    name: str = "web", *, ns: str = "default", notes: dict[str, str] | None = None, **spec: Any
+) -> Object:
+    """A Service that selects `app=NAME`; without `ports` it has http, 80 -> 8080; `notes` are annotations."""
+    body = registry_harness.service(name, **spec)
+    body["metadata"]["annotations"] = notes or {}
+    return SERVICE, ns, body
+
+
+def headless(name: str = "db", **more: Any) -> Object:
+    return service(name, clusterIP="None", **more)
+
+
+def external(name: str, target: str, *, ns: str = "default") -> Object:
+    return SERVICE, ns, {"metadata": {"name": name}, "spec": {"type": "ExternalName", "externalName": target}}
+
+
+def pod(
+    name: str,
+    *ips: str,
+    app: str = "web",
+    ns: str = "default",
+    ready: bool | None = None,
+    phase: str = "",
+    **spec: Any,
+) -> Object:
+    body = registry_harness.pod(name, ips[0], app, ready, **spec)
+    body["status"]["podIPs"] = [{"ip": ip} for ip in ips]
+    if phase:
+        body["status"]["phase"] = phase
+    return POD, ns, body
+
+
+def endpoint(*addresses: str, hostname: str = "", ready: bool | None = None, pod: str = "") -> dict[str, Any]:
+    """One endpoint of a slice; `ready` None leaves its readiness unknown."""
+    made: dict[str, Any] = {"addresses": list(addresses)}
+    if hostname:
+        made["hostname"] = hostname
+    if ready is not None:
+        made["conditions"] = {"ready": ready}
+    if pod:
+        made["targetRef"] = {"kind": "Pod", "name": pod, "namespace": "default"}
+    return made
+
+
+def port(number: int, name: str = "", protocol: str = "TCP") -> dict[str, Any]:
+    return {"name": name, "port": number, "protocol": protocol}
+
+
+def endpoint_slice(
+    name: str,
+    service: str,
+    *endpoints: dict[str, Any],
+    ports: Iterable[dict[str, Any]] = (),
+    ns: str = "default",
+) -> Object:
+    """A slice of the user's own; its family is that of the first address."""
+    family = "IPv6" if ":" in endpoints[0]["addresses"][0] else "IPv4"
+    labels = {"kubernetes.io/service-name": service}
+    body = {"addressType": family, "endpoints": list(endpoints), "ports": list(ports)}
+    return ENDPOINTSLICE, ns, {"metadata": {"name": name, "labels": labels}, **body}
+
+
+def config(ranges: Iterable[str] = (V4, V6), balancers: Iterable[str] = (), **dns_options: Any) -> Config:
+    """A configuration: dual stack and a server at SERVER unless said otherwise."""
+    services = ServicesConfig(
+        cluster_ip_ranges=tuple(map(ip_network, ranges)),
+        load_balancer_ranges=tuple(map(ip_network, balancers)),
+    )
+    return Config(services=services, dns=DnsConfig(**{"advertise_addresses": (SERVER,), **dns_options}))
+
+
+# What a client sees
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply, its RRs as text `OWNER TTL TYPE RDATA` with every letter as it was sent."""
+
+    wire: bytes
+    message: dns.message.Message
+
+    @property
+    def rcode(self) -> str:
+        return dns.rcode.to_text(self.message.rcode())
+
+    @property
+    def flags(self) -> set[str]:
+        return set(dns.flags.to_text(self.message.flags).split())
+
+    @property
+    def answer(self) -> list[str]:
+        """In the order of the reply."""
+        return texts(self.message.answer)
+
+    @property
+    def sorted(self) -> list[str]:
+        """The answer section without the order that was shuffled."""
+        return sorted(self.answer)
+
+    @property
+    def authority(self) -> list[str]:
+        return texts(self.message.authority)
+
+    @property
+    def additional(self) -> list[str]:
+        return sorted(texts(self.message.additional))
+
+    @property
+    def rdata(self) -> list[str]:
+        """RDATA of the answer section, sorted."""
+        return sorted(str(rr[0]) for rr in self.message.answer)
+
+    @property
+    def extended_errors(self) -> list[tuple[int, str]]:
+        return [(int(error.code), error.text or "") for error in self.message.extended_errors()]
+
+
+def texts(section: list[dns.rrset.RRset]) -> list[str]:
+    return [f"{rr.name} {rr.ttl} {dns.rdatatype.to_text(rr.rdtype)} {rr[0]}" for rr in section]
+
+
+def reply_to(query: dns.message.Message, wire: bytes | None) -> Reply:
+    """Read a reply and check what holds for every one."""
+    assert wire is not None
+    message = dns.message.from_wire(wire, one_rr_per_rrset=True)
+    assert message.id == query.id
+    assert message.flags & dns.flags.QR
+    assert [q.name.labels for q in message.question] == [q.name.labels for q in query.question]
+    assert (message.edns == 0) == (query.edns == 0)
+    return Reply(wire, message)
+
+
+def question(
+    name: str, rrtype: str = "A", *, edns: int | None = None, flags: int = dns.flags.RD
+) -> dns.message.QueryMessage:
+    """`edns` is the UDP size that the client says, in octets; None: no OPT."""
+    query = dns.message.make_query(name, rrtype, use_edns=-1 if edns is None else 0, payload=edns or 0)
+    query.flags = dns.flags.Flag(flags)
+    return query
+
+
+def soa_owner(reply: Reply) -> str:
+    """The owner of the one SOA that a negative answer has; nothing else may stand in it."""
+    assert not reply.answer
+    assert not reply.additional
+    (soa,) = reply.message.authority
+    assert soa.rdtype == dns.rdatatype.SOA
+    return str(soa.name)
+
+
+def is_nxdomain(reply: Reply, zone: str = Z + ".") -> bool:
+    """Whether the name does not exist; checks the rest of the reply."""
+    if reply.rcode != "NXDOMAIN":
+        return False
+    assert "AA" in reply.flags
+    return soa_owner(reply) == zone
+
+
+def is_nodata(reply: Reply, zone: str = Z + ".") -> bool:
+    """Whether the name exists without the type (RFC 2308 section 2.2); checks the rest of the reply."""
+    if reply.rcode != "NOERROR" or reply.answer:
+        return False
+    assert "AA" in reply.flags
+    return soa_owner(reply) == zone
+
+
+class World:
+    """A started registry, used from synchronous tests; all of it runs in one loop that only runs in `run`."""
+
+    def __init__(self, folder: Path, configuration: Config) -> None:
+        self.folder = folder / "data"
+        self.config = configuration
+        self.counters = Stats()
+        size = configuration.dns.udp_size
+        self.answerer = Answerer(self.counters, udp_size=size, identity="worker-0")
+        self._stack = AsyncExitStack()
+        self._runner = asyncio.Runner()
+        started = registry_harness.started(self.folder, configuration)
+        self.registry: Registry = self.run(self._stack.enter_async_context(started)).registry
+        self.snapshots = Snapshots(self.registry.store)
+
+    def close(self) -> None:
+        self.run(self._stack.aclose())
+        self._runner.close()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._runner.run(work)
+
+    # WriteTransaction
+
+    def add(self, *objects: Object) -> list[Written]:
+        """Create objects, in this order, in as few commits as can be."""
+
+        async def create() -> list[Written]:
+            return await asyncio.gather(*(self.registry.create(*one, WriteOptions()) for one in objects))
+
+        return self.run(create())
+
+    def change(
+        self, kind: Kind, name: str, patch: dict[str, Any], *, ns: str = "default", status: bool = False
+    ) -> None:
+        """Merge-patch an object, or its status."""
+        merge = Patch("merge", patch)
+        subresource = "status" if status else ""
+        self.run(self.registry.patch(kind, ns, name, merge, WriteOptions(), subresource))
+
+    def set_ready(self, name: str, ready: bool) -> None:
+        conditions = [{"type": "Ready", "status": str(ready)}]
+        self.change(POD, name, {"status": {"conditions": conditions}}, status=True)
+
+    def remove(self, kind: Kind, name: str, *, ns: str = "default", grace: int | None = None) -> None:
+        self.run(self.registry.delete(kind, ns, name, DeleteOptions(grace_period_seconds=grace)))
+
+    def zone_file(self, text: str) -> None:
+        """Serve a zone file."""
+        zone = compile_zone(text, None, "test.zone")
+        tables = self.registry.store.tables
+
+        def write(txn: Any) -> None:
+            version = new_version(txn, tables)
+            put_rows(txn, tables, version, zone.rows())
+            record = ZoneRecord(
+                file=f"{zone.origin}zone",
+                digest=b"",
+                origin=zone.origin,
+                serial=zone.serial,
+                version=version,
+                rows=len(zone),
+                cuts=zone.cuts,
+                wildcards=zone.wildcards,
+            )
+            switch(txn, tables, {zone.key: record}, ())
+
+        self.run(self.registry.transact(write))
+
+    # Asking
+
+    def raw(self, packet: bytes, *, tcp: bool = False) -> bytes | None:
+        """Put any octets; None is silence."""
+        with self.snapshots.begin() as snapshot:
+            reply = self.answerer.answer(packet, snapshot, TCP if tcp else UDP)
+        assert reply is not HAND_OVER, "nothing is forwarded"
+        return None if reply is SILENCE else reply
+
+    def ask(self, name: str, rrtype: str = "A", *, tcp: bool = False, **more: Any) -> Reply:
+        """Put a question; see `question` for what else may be said."""
+        query = question(name, rrtype, **more)
+        reply = reply_to(query, self.raw(query.to_wire(), tcp=tcp))
+        assert "RA" not in reply.flags, "nothing is forwarded"
+        return reply
+
+    def serial(self, zone: str = Z) -> int:
+        return int(self.ask(zone, "SOA").message.answer[0][0].serial)
+
+    @asynccontextmanager
+    async def listening(self, *transfer_to: str) -> AsyncIterator[tuple[str, int]]:
+        """Answer on a UDP and a TCP socket of one port of the loopback; yield (host, port)."""
+        from behaviour.listening import listening
+
+        networks = tuple(map(ip_network, transfer_to))
+        async with listening(
+            self.answerer, self.counters, self.snapshots.begin, self.folder, networks
+        ) as place:
+            yield place

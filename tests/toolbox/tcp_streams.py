@@ -1,0 +1,39 @@
+"""Questions and replies over TCP in one loop; each stands behind its length (RFC 1035, section 4.2.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import dns.message
+
+GUARD_SECONDS = 30
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def query(name: str, rrtype: str = "A", number: int = 1) -> bytes:
+    message = dns.message.make_query(name, rrtype)
+    message.id = number
+    return message.to_wire()
+
+
+def framed(*packets: bytes) -> bytes:
+    return b"".join(len(packet).to_bytes(2) + packet for packet in packets)
+
+
+async def reply_from(reader: asyncio.StreamReader) -> dns.message.Message:
+    size = int.from_bytes(await reader.readexactly(2))
+    return dns.message.from_wire(await reader.readexactly(size))
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def guarded() -> None:
+        await asyncio.wait_for(test, GUARD_SECONDS)
+
+    asyncio.run(guarded())
+
+
+async def connect(port: int) -> Streams:
+    return await asyncio.open_connection("127.0.0.1", port)

@@ -1,0 +1,161 @@
+"""Replies of upstreams: whom an answer may speak of, and where the pointers of names may lead."""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import dns.rdatatype
+import pytest
+from toolbox.upstream_messages import NAME, agree, ask_for, pointer, raw, received, reply, rr, rrset
+
+from svcdns.wire.response import Garbage
+
+END = 12 + len(ask_for().name) + 4
+
+# Whom an answer speaks of
+
+W, T, U = "www.example.net.", "t.example.net.", "u.example.com."
+TO_T, T_TO_U = f"{NAME} 100 IN CNAME {T}", f"{T} 100 IN CNAME {U}"
+DNAME, TO_W = "org. 9 IN DNAME net.", f"{NAME} 9 IN CNAME {W}"
+A_OF_W, A_OF_T, A_OF_U = f"{W} 9 IN A 192.0.2.1", f"{T} 300 IN A 192.0.2.1", f"{U} 300 IN A 192.0.2.1"
+SIGNATURE = "8 3 300 20300101000000 20200101000000 1 example.net. AAAA"
+
+
+@pytest.mark.parametrize(
+    ("answers", "rrtype", "answered"),
+    [
+        ((TO_T, A_OF_T), "A", True),
+        ((A_OF_T, TO_T), "A", True),
+        ((TO_T, T_TO_U, A_OF_U), "A", True),
+        ((A_OF_U, T_TO_U, TO_T), "A", True),
+        ((TO_T.upper(), A_OF_T), "A", True),
+        ((f"{NAME} 9 IN RRSIG CNAME {SIGNATURE}", TO_T, A_OF_T, f"{T} 9 IN RRSIG A {SIGNATURE}"), "A", True),
+        ((DNAME, TO_W, A_OF_W), "A", True),
+        ((DNAME, f"org. 9 IN RRSIG DNAME {SIGNATURE}", TO_T, A_OF_T), "A", True),
+        ((TO_T, "net. 9 IN DNAME com.", T_TO_U, A_OF_U), "A", True),
+        ((f"{NAME} 9 IN RRSIG CNAME {SIGNATURE}", f"{NAME} 9 IN NSEC a. CNAME"), "RRSIG", True),
+        ((TO_T, f"{T} 9 IN TXT a"), "ANY", True),
+        ((TO_T,), "CNAME", True),
+        ((DNAME,), "ANY", False),
+        # not where the chain ends
+        ((TO_T,), "A", False),
+        ((TO_T, f"{NAME} 300 IN A 192.0.2.1"), "A", False),
+        ((TO_T, T_TO_U, A_OF_T), "A", False),
+        ((TO_T, f"{T} 9 IN TXT a"), "A", False),
+        # in a circle
+        ((f"{NAME} 100 IN CNAME {NAME}", f"{NAME} 9 IN A 192.0.2.1"), "A", False),
+        ((TO_T, f"{T} 100 IN CNAME {NAME}", f"{T} 9 IN A 192.0.2.1"), "A", False),
+        ((TO_T, T_TO_U, f"{U} 100 IN CNAME {T}"), "A", False),
+    ],
+)
+def test_an_answer_is_what_stands_where_the_cnames_end(
+    answers: tuple[str, ...], rrtype: str, answered: bool
+) -> None:
+    found = received(reply(*answers, rrtype=rrtype), rrtype)
+    assert found.answered is answered and found.counts[0] == len(answers)
+    assert (found.lifetime is not None) is answered
+    assert found == replace(
+        received(packed_as_is(answers, rrtype), rrtype), wire=found.wire, ttl_at=found.ttl_at
+    )
+
+
+def packed_as_is(answers: tuple[str, ...], rrtype: str) -> bytes:
+    """Return the same reply without a compressed name."""
+    rrs = []
+    for answer in map(rrset, answers):
+        owner, data = answer.name.to_wire(), answer[0].to_wire()
+        assert owner is not None and data is not None
+        rrs.append(owner + struct.pack(">HHIH", answer.rdtype, 1, answer.ttl, len(data)) + data)
+    return raw(*rrs, question=ask_for().name + struct.pack(">HH", dns.rdatatype.from_text(rrtype), 1))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ("other.example. 300 IN A 192.0.2.1",),
+        ("example.org. 300 IN A 192.0.2.1",),
+        (f"a.{NAME} 300 IN A 192.0.2.1",),
+        (f"{NAME} 300 IN A 192.0.2.1", A_OF_T),
+        (T_TO_U, A_OF_U),
+        (TO_T, A_OF_U),
+        (TO_T, A_OF_T, f"{U} 9 IN RRSIG A {SIGNATURE}"),
+        (TO_T, f"{NAME} 100 IN CNAME {U}", A_OF_U),  # two CNAMEs: the first counts
+        (f"www.{NAME} 9 IN DNAME net.", TO_T, A_OF_T),
+        ("example.com. 9 IN DNAME net.", TO_T, A_OF_T),
+        ("ple.org. 9 IN DNAME net.", TO_T, A_OF_T),
+        ("org. 9 IN TXT a", TO_T, A_OF_T),
+        (f"org. 9 IN RRSIG TXT {SIGNATURE}", TO_T, A_OF_T),
+    ],
+)
+def test_an_answer_about_another_name_is_refused(answers: tuple[str, ...]) -> None:
+    for wire in (reply(*answers), packed_as_is(answers, "A"), reply(*answers, rcode="NXDOMAIN")):
+        with pytest.raises(Garbage, match="another name"):
+            received(wire)
+
+
+def test_a_cname_that_was_asked_for_leads_nowhere() -> None:
+    with pytest.raises(Garbage, match="another name"):
+        received(reply(TO_T, A_OF_T, rrtype="CNAME"), "CNAME")
+
+
+def test_other_sections_may_speak_of_others() -> None:
+    wire = reply(f"{NAME} 300 IN A 192.0.2.1", authority=(f"{U} 9 IN NS {T}",), additional=(A_OF_T,))
+    assert received(wire).counts == (1, 1, 1)
+
+
+def test_a_chain_of_any_length_is_read_in_linear_time() -> None:
+    """The CNAMEs of 3,000 names, each of which leads to the next."""
+    name = b"\x01%c\x01%c"
+    names = [ask_for().name, *(name % (97 + n // 60, 97 + n % 26) + b"\0" for n in range(1500))]
+    rrs = [rr(5, target, owner) for owner, target in pairwise(names)]
+    start = time.process_time()
+    with pytest.raises(Garbage, match="another name"):
+        received(raw(*rrs))
+    assert received(raw(*rrs[:32])).counts == (32, 0, 0)
+    assert time.process_time() - start < 1.0  # a hundred times what it takes
+
+
+# Where pointers may lead
+
+
+@pytest.mark.parametrize(
+    ("what", "to", "first"),
+    [
+        ("the question's type", len(ask_for().name) + 12, rr(1, b"1234")),
+        ("a type", 2, rr(1, b"1234")),
+        ("a TTL", 6, rr(1, b"1234")),
+        ("the length of RDATA", 10, rr(1, b"1234")),
+        ("an address", 12, rr(1, b"\1a\0\0")),
+        ("a text", 12, rr(16, b"\1a\1\0")),
+        ("the number of an SOA", 14, rr(6, b"\0\0" + bytes(20))),
+        ("opaque RDATA that goes on behind its end", 12, rr(65280, b"\2a")),
+        ("opaque RDATA that ends in half a pointer", 12, rr(65280, b"\1a\xc0")),
+    ],
+)
+def test_no_pointer_leads_to_octets_that_are_no_name(what: str, to: int, first: bytes) -> None:
+    """Some of them change while a reply is kept (TTLs, the order of addresses), and with them the name."""
+    to += 0 if what == "the question's type" else END
+    with pytest.raises(Garbage, match=r"pointer|runs over"):
+        received(raw(first, rr(2, pointer(to)), rr(1, b"1234"), counts=(0, 3, 0)))
+
+
+@pytest.mark.parametrize(
+    ("to", "first"),
+    [
+        (12 + 4, rr(1, b"1234")),  # an ancestor of the question's name
+        (12 + len(ask_for().name) - 1, rr(1, b"1234")),  # its root
+        (END + 12, rr(5, b"\1a\1b\0")),
+        (END + 14, rr(5, b"\1a\1b\0")),
+        (END + 16, rr(5, b"\1a\1b\0")),  # the root of another name
+        (END + 18, rr(33, b"\0\0\0\0\0\0\1a\0")),
+        (END + 14, rr(65, b"\0\1\1a\0")),  # a name in opaque RDATA
+        (END + 14, rr(65, b"\0\1\1a\xc0\x0c")),
+    ],
+)
+def test_pointers_lead_to_names(to: int, first: bytes) -> None:
+    wire = raw(first, rr(2, pointer(to)), rr(2, b"\1x" + pointer(to)), counts=(0, 3, 0))
+    assert received(wire).counts == (0, 3, 0)
+    agree(received(wire))
