@@ -9,12 +9,14 @@ It knows octets and an order, not DNS.  The oldest written goes first; to put a 
   made anew (see cache_folder).
 * So is one whose files were removed or replaced while it was open: readers would find none, or another.
 * Killing the writer at any time tears no value: a transaction is seen as a whole or not at all.
+* The folder is locked, so that there is one writer also while an upgrade has two forwarders.
 * No transaction outlives a call, so no reader keeps pages from being used again.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from itertools import islice
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime
@@ -84,6 +86,8 @@ class Cache:
         self._octets = 0
         self._entries = 0
         self._turn = 0
+        self._lock = -1
+        """Descriptor of the lock on the folder, -1 while another process has it."""
         if octets:
             self._open()
         else:
@@ -220,11 +224,10 @@ class Cache:
             self._holds()
 
     def close(self) -> None:
-        """Write what waits and close."""
+        """Write what waits and close; another process may have it then, `chores` opens it again."""
         self.commit()
-        if self._env is not None:
-            self._env.close()
-            self._env = None
+        self._close()
+        self._unlock()
 
     def _make_room(self, txn: lmdb.Transaction, octets: int, entries: int) -> tuple[int, int]:
         """Remove the oldest entries; return what remains."""
@@ -254,7 +257,15 @@ class Cache:
         return removed, octets
 
     def _open(self) -> None:
-        """Go on with the current generation, or make one."""
+        """Go on with the current generation, or make one; neither while another process has the cache."""
+        try:
+            if self._lock < 0:
+                self._lock = generations.lock(self._home)
+        except BlockingIOError:
+            return
+        except OSError as wrong:
+            self._lose(wrong)
+            return
         try:
             self._open_current()
         except (NotOurs, lmdb.Error, OSError):
@@ -296,6 +307,7 @@ class Cache:
             self._lost = True
         self._held = 0
         self._close()
+        self._unlock()  # the folder itself may be another one by now
         generations.remove_generations(self._home)
 
     def _holds(self) -> None:
@@ -307,6 +319,11 @@ class Cache:
             log.info("forwarded answers are kept in the cache again")
         elif not self._lost and self._held > _MOST_PATIENCE:
             self._patience = 1
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _close(self) -> None:
         env, self._env = self._env, None

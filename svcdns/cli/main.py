@@ -1,5 +1,5 @@
-"""The command line: serve, check, query, resolvconf, kubeconfig, version; the groups of commands (certs,
-token, cache) have files of their own.
+"""The command line: serve, check, upgrade, query, resolvconf, kubeconfig, version; the groups of commands
+(certs, token, cache) have files of their own.
 
 Rules:
 
@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -108,6 +108,11 @@ def serve(
         "dns.workers": _number(workers),
         "log": log,
     }
+    from svcdns.server import succession
+
+    legacy = succession.take(os.environ)
+    if legacy is not None and legacy.successor:
+        _succeed(legacy)
     resolved = _load(config, flags)
 
     from svcdns.server import preflight
@@ -115,12 +120,39 @@ def serve(
     for mistake in [*preflight.mistakes(resolved.api), *preflight.dns_mistakes(resolved)]:
         raise ConfigError(mistake)
 
+    if legacy is not None:
+        _rehearse(legacy, resolved)
+
     from svcdns.server import logs, supervisor
 
     logs.set_up(resolved.log)
     for warning in preflight.dns_warnings(resolved):
         logging.getLogger(__name__).warning("%s", warning)
     raise typer.Exit(supervisor.run(resolved))
+
+
+def _succeed(legacy: Any) -> NoReturn:
+    """Go on from a running server's former program, with the configuration that was read in the rehearsal."""
+    from svcdns.config.load import from_json
+    from svcdns.server import logs, supervisor
+
+    resolved = from_json(legacy.successor)
+    logs.set_up(resolved.log)
+    raise typer.Exit(supervisor.run(resolved, legacy=legacy))
+
+
+def _rehearse(legacy: Any, resolved: Config) -> NoReturn:
+    """Say whether this code could take over a running server; print the configuration if so."""
+    from svcdns.config.load import to_json
+
+    from .rehearse import mistakes
+
+    found = mistakes(legacy, resolved)
+    for line in found:
+        _say(line)
+    if not found:
+        typer.echo(to_json(resolved))
+    raise typer.Exit(MISTAKE if found else OK)
 
 
 @app.command()
@@ -151,6 +183,31 @@ def check(config: _ConfigFlag = None) -> None:
     if mistakes:
         raise typer.Exit(MISTAKE)
     typer.echo(f"{config or 'defaults'}: no mistakes; {there}")
+
+
+@app.command()
+def upgrade(
+    config: _ConfigFlag = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DIR", help="The server's data folder, if not as there.")
+    ] = None,
+) -> None:
+    """Have a running server become the version, and take the configuration, that are there now.
+
+    No question is lost: the new version checks its configuration first, then starts beside the old one on the
+    same sockets. The process stays the same. Exit code 0 when the new version answers; 1 when not, and then
+    the old one goes on and the last line says why. SIGUSR2 to the server does the same.
+
+    Examples:
+
+        pip install --upgrade svcdns && svcdns upgrade --data /var/lib/svcdns
+
+        svcdns upgrade --config /etc/svcdns/svcdns.toml
+    """
+    from .upgrade import upgrade as upgraded
+
+    folder = Path(data) if data is not None else _load(config, {}).data
+    upgraded(folder.absolute(), typer.echo)
 
 
 @app.command()

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 10.0
 CONNECTIONS = 1000
 OUTSIDE = 100
+_QUIET_SECONDS = 0.2
 _BATCH = 64
 _BACKLOG = 1024
 _WRITE_HIGH = 64 << 10
@@ -80,10 +81,15 @@ class TcpListener:
         own.setblocking(False)
         self._server = await loop.create_server(lambda: Connection(self), sock=own, backlog=_BACKLOG)
 
-    async def close(self) -> None:
-        """Stop accepting and close all connections."""
+    async def close(self, seconds: float = 0.0) -> None:
+        """Stop accepting and close all connections, those that are in use only after `seconds`."""
         if self._server is not None:
             self._server.close()
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._connections and asyncio.get_running_loop().time() < deadline:
+            for connection in list(self._connections):
+                connection.close_if_quiet()
+            await asyncio.sleep(_QUIET_SECONDS / 4)
         for connection in list(self._connections):
             connection.close()
 
@@ -198,6 +204,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+    def close_if_quiet(self) -> None:
+        """Close where no answer is due and nothing has been asked lately."""
+        if not self._waits() and not self._buffer and self._loop.time() - self._last > _QUIET_SECONDS:
+            self.close()
 
     def abort(self) -> None:
         """Close at once."""

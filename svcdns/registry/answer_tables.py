@@ -34,6 +34,13 @@ class NewerLayout(Exception):
     """The data were written by a newer svcdns whose format this one can't read."""
 
 
+def stored_layout(store: Store) -> int | None:
+    """Return the layout of the data, None where they have none yet."""
+    with store.read() as txn:
+        stored = txn.get(_LAYOUT, db=store.tables.meta)
+    return None if stored is None else int.from_bytes(stored)
+
+
 def check_layout(store: Store) -> None:
     """Refuse data of a newer layout; note ours where there is none."""
     with store.env.begin(write=True) as txn:

@@ -10,12 +10,11 @@ import json
 import os
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from svcdns.config.load import from_json, to_json
 from svcdns.config.sections import Config
 
-from .counters import FILE, Counters
+from .counters import Counters
 
 VARIABLE = "SVCDNS_HANDOFF"
 
@@ -32,18 +31,24 @@ class Handoff:
     """The configuration (see config_load.to_json)."""
     lifeline: int
     """A pipe's read end: at its EOF the supervisor is gone."""
+    counting: int
+    """The counters file."""
     worker: int = -1
     """Which DNS worker this is, from 0; -1 is the writer or the forwarder."""
     udp: tuple[int, ...] = ()
+    """In the order of dns.listen, that order again where a worker has several sockets of an address."""
     tcp: tuple[int, ...] = ()
-    """In the order of dns.listen, as udp."""
+    """In the order of dns.listen."""
     api: int = -1
     links: tuple[int, ...] = ()
     """A worker's end of its link with the forwarder; the forwarder's ends of all links."""
+    predecessor: int = -1
+    """A descriptor of the process whose work this one takes over in an upgrade (see takeover.py)."""
 
     def descriptors(self) -> tuple[int, ...]:
         """Return all descriptors."""
-        return tuple(one for one in (self.lifeline, *self.udp, *self.tcp, self.api, *self.links) if one >= 0)
+        others = (self.lifeline, self.counting, self.api, self.predecessor)
+        return tuple(one for one in (*others, *self.udp, *self.tcp, *self.links) if one >= 0)
 
     def text(self) -> str:
         """Return it as it stands in the variable."""
@@ -55,12 +60,12 @@ class Handoff:
 
     def counters(self) -> Counters:
         """Map the counters file."""
-        return Counters(Path(self.resolved().data) / FILE)
+        return Counters(self.counting)
 
 
-def make(config: Config, lifeline: int, **rest: int | tuple[int, ...]) -> Handoff:
+def make(config: Config, lifeline: int, counters: Counters, **rest: int | tuple[int, ...]) -> Handoff:
     """Return a handoff of this configuration."""
-    return Handoff(to_json(config), lifeline, **rest)  # type: ignore[arg-type]
+    return Handoff(to_json(config), lifeline, counters.descriptor, **rest)  # type: ignore[arg-type]
 
 
 def take(environ: MutableMapping[str, str]) -> Handoff:

@@ -2,11 +2,13 @@
 
     header  = magic | process rows | counters a row                    (u64 each)
     process = PROCESS_FIELDS, one row for the writer, one a worker, one for the forwarder (u64 each)
-    slots   = one array of counters a worker, and one of the forwarder (u64 each)
+    slots   = one array of counters a worker, one of the forwarder, and one of those who were there before
+              an upgrade (u64 each)
 
 Rules:
 
-* the supervisor makes the file anew at each start; others only map it;
+* the supervisor makes the file anew at each start and hands its descriptor to its children, who only map
+  it; where the disk has no room for it, or can't be written, it lies in anonymous memory instead;
 * each number has one process that writes it (see PROCESS_FIELDS) and is set as one aligned store of
   eight octets, so no reader ever sees half of one;
 * a slot outlives its worker: the next one takes the numbers up where the last one left them, so
@@ -17,6 +19,8 @@ What the counters of a slot mean is said in `svcdns.dns.stats`; here they are on
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import mmap
 import os
 from array import array
@@ -42,6 +46,8 @@ when it last showed life (time.monotonic(), milliseconds; set by the forwarder).
 LIFELESS_SECONDS = 3.0
 """Without a beat for so long a process doesn't live."""
 
+log = logging.getLogger(__name__)
+
 WRITER = 0
 """Row of the writer; worker n has row n + 1, the forwarder the row behind them."""
 
@@ -53,36 +59,39 @@ class CountersError(Exception):
 class Counters:
     """The mapped file; for each of `workers` and the forwarder `width` counters, behind a row a process."""
 
-    def __init__(self, path: Path) -> None:
-        """Map an existing file.  Raises CountersError, or OSError when it can't be opened."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size < 8 * _HEADER:
-                raise CountersError(f"{path} is too short")
-            self._map = mmap.mmap(descriptor, size)
-        finally:
-            os.close(descriptor)
+    def __init__(self, descriptor: int, name: str = FILE) -> None:
+        """Map an open file, which this object closes at its end.  Raises CountersError."""
+        self.descriptor = descriptor
+        size = os.fstat(descriptor).st_size
+        if size < 8 * _HEADER:
+            raise CountersError(f"{name} is too short")
+        self._map = mmap.mmap(descriptor, size)
         self._numbers = memoryview(self._map).cast("Q")
         magic, rows, self.width = self._numbers[0], self._numbers[1], self._numbers[2]
         if magic != _MAGIC or size != 8 * _size(rows - 2, self.width):
-            raise CountersError(f"{path} has another shape")
+            raise CountersError(f"{name} has another shape")
         self.workers = rows - 2
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
+
+    @classmethod
+    def open(cls, path: Path) -> Counters:
+        """Map an existing file.  Raises CountersError, or OSError when it can't be opened."""
+        return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), str(path))
 
     @classmethod
     def create(cls, path: Path, workers: int, width: int) -> Counters:
-        """Make the file anew, all numbers 0, and map it."""
-        fresh = path.with_name(path.name + ".new")
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        """Make the file anew, all numbers 0, and map it.  Raises OSError when not even memory is left."""
         try:
-            # Blocks are taken now: a full disk must show here, not as SIGBUS in a worker.
-            os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))
-            os.pwrite(descriptor, array("Q", (_MAGIC, workers + 2, width)).tobytes(), 0)
-        finally:
-            os.close(descriptor)
-        fresh.replace(path)
-        return cls(path)
+            return cls(_file(path, workers, width))
+        except OSError as failed:
+            log.warning("%s: %s; the counters are kept in memory", path, failed.strerror or failed)
+            # One of a former server would say what is no longer so.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            return cls(_filled(os.memfd_create(FILE), workers, width))
 
     def get(self, process: int, field: Field) -> int:
         """Return a number of a process row (WRITER, or worker + 1)."""
@@ -133,9 +142,14 @@ class Counters:
         return Slot(self._numbers[start : start + self.width])
 
     def totals(self) -> list[int]:
-        """Return each counter summed over all workers and the forwarder."""
-        slots = [self.slot(worker).read() for worker in range(self.workers + 1)]
+        """Return each counter summed over all workers, the forwarder and those before an upgrade."""
+        slots = [self.slot(worker).read() for worker in range(self.workers + 2)]
         return [sum(numbers) for numbers in zip(*slots, strict=True)]
+
+    def go_on_from(self, before: Counters) -> None:
+        """Count on from where the processes before an upgrade are; once more when they have ended."""
+        if before.width == self.width:
+            self.slot(self.workers + 1).write(before.totals())
 
     def _at(self, process: int, field: Field) -> int:
         return _HEADER + len(PROCESS_FIELDS) * process + PROCESS_FIELDS.index(field)
@@ -158,7 +172,33 @@ class Slot:
 
 
 def _size(workers: int, width: int) -> int:
-    return _HEADER + len(PROCESS_FIELDS) * (workers + 2) + width * (workers + 1)
+    return _HEADER + len(PROCESS_FIELDS) * (workers + 2) + width * (workers + 2)
+
+
+def _file(path: Path, workers: int, width: int) -> int:
+    """Make the file in place of one that is there; return its descriptor.  Raises OSError."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.unlink(missing_ok=True)
+        made = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = _filled(made, workers, width)
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+def _filled(descriptor: int, workers: int, width: int) -> int:
+    try:
+        # Blocks are taken now: a full disk must show here, not as SIGBUS in a worker.
+        os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))
+        os.pwrite(descriptor, array("Q", (_MAGIC, workers + 2, width)).tobytes(), 0)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 _HAS_LIVED: tuple[Field, ...] = ("ready", "beat", "given_up")

@@ -3,6 +3,7 @@
     lock            held by the supervisor and its children: flock; holds the supervisor's pid
     counters        see counters.py
     addresses.json  where the running server listens
+    upgrade.json    how an upgrade goes (see progress.py)
     forwarder.json  how the forwarder's upstreams and its cache are, told once a second
     forwarder       a Unix socket: what `svcdns cache flush` talks to
     cache/          forwarded answers (see svcdns.cache.store)
@@ -26,6 +27,8 @@ from typing import Any
 
 from svcdns.config.listening import ADDRESSES
 from svcdns.config.sections import Endpoint
+
+from .progress import UPGRADE
 
 LOCK = "lock"
 FORWARDER = "forwarder.json"
@@ -56,7 +59,7 @@ def take(folder: Path) -> int:
         _lock(folder, descriptor)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        for told in (ADDRESSES, FORWARDER):
+        for told in (ADDRESSES, FORWARDER, UPGRADE):
             (folder / told).unlink(missing_ok=True)
     except OSError as failed:
         os.close(descriptor)
@@ -138,6 +141,13 @@ def tell_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: in
     fresh = folder / (ADDRESSES + ".new")
     fresh.write_text(json.dumps(told) + "\n")
     fresh.replace(folder / ADDRESSES)
+
+
+def forget(folder: Path) -> None:
+    """Take away what is only told while a server runs."""
+    for told in (ADDRESSES, UPGRADE):
+        with contextlib.suppress(OSError):
+            (folder / told).unlink(missing_ok=True)
 
 
 def tell_forwarder(folder: Path, text: str) -> None:

@@ -20,6 +20,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+from svcdns.cache import generations
 from svcdns.cache.store import Cache
 from svcdns.config.listening import dns_endpoints
 from svcdns.config.sections import Config, ForwardConfig
@@ -38,6 +39,7 @@ from . import folder
 from .child_setup import Handoff
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
+from .takeover import LEAVE, STAY, tell
 
 BEAT_SECONDS = 0.1
 TELL_SECONDS = 1.0
@@ -45,6 +47,8 @@ GAINED_SECONDS = 1.0
 CHORES_SECONDS = 10.0
 LAND_SECONDS = 3.5
 """Longest time that flights get to land when the server ends."""
+
+_TRIES_FOR_THE_CACHE = 40
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +60,18 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
+    await _have_the_cache_left(handoff, config)
     with contextlib.closing(Cache(config.data, config.cache.octets, _source(config.forward))) as cache:
         await _Forwarding(handoff, config, store, cache).run(stop)
+
+
+async def _have_the_cache_left(handoff: Handoff, config: Config) -> None:
+    """In an upgrade: have the forwarder before forward on without the cache, which only one may write."""
+    tell(handoff, LEAVE)
+    for _ in range(_TRIES_FOR_THE_CACHE if handoff.predecessor >= 0 else 0):
+        if generations.is_free(config.data):
+            return
+        await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
 def _source(forward: ForwardConfig) -> str:
@@ -101,6 +115,8 @@ class _Forwarding:
             rights=Rights(Access.of(config)),
         )
         self._control = Control()
+        self._left = False
+        """Whether another forwarder has the cache now."""
         self._telling = _Telling(config.data)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -110,12 +126,15 @@ class _Forwarding:
         self._forwarder.start()
         gc.collect()
         gc.freeze()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(LEAVE, lambda: loop.create_task(self._leave()))
+        loop.add_signal_handler(STAY, lambda: loop.create_task(self._stay()))
         async with (
             _again_and_again(BEAT_SECONDS, lambda: self._counters.beat(self._row)),
             _again_and_again(TELL_SECONDS, self._tell),
             _again_and_again(GAINED_SECONDS, self._gained.look),
-            _again_and_again(CHORES_SECONDS, self._cache.chores),
-            _again_and_again(AGAIN_SECONDS, self._control.keep),
+            _again_and_again(CHORES_SECONDS, self._see_to_the_cache),
+            _again_and_again(AGAIN_SECONDS, lambda: self._control.keep()),
         ):
             self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)
@@ -127,7 +146,26 @@ class _Forwarding:
         await self._routes.stop()
         self._tell()
 
+    def _see_to_the_cache(self) -> None:
+        if not self._left:
+            self._cache.chores()
+
+    async def _leave(self) -> None:
+        """Leave to a successor of which there can be only one; the links go on being served."""
+        self._left = True
+        self._cache.close()
+        await self._control.stop()
+
+    async def _stay(self) -> None:
+        """Take up what was left: there will be no successor."""
+        self._left = False
+        self._cache.chores()
+        self._control = Control()
+        await self._control.start(self._folder, self._flush)
+
     def _tell(self) -> None:
+        if self._left:
+            return
         self._slot.write(self._stats.slots)
         cached = {"octets": self._cache.octets, "entries": self._cache.entries}
         told = {

@@ -13,8 +13,10 @@ Standard library only.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from svcdns.config.sections import Config, Endpoint
 
@@ -35,7 +37,7 @@ class Sockets:
     """What the supervisor holds: UDP sockets of each worker, and the listeners that all share."""
 
     udp: list[list[socket.socket]]
-    """By worker, then in the order of dns.listen."""
+    """Rows, at least one a worker, each in the order of dns.listen."""
     tcp: list[socket.socket]
     api: socket.socket
     links: list[tuple[socket.socket, socket.socket]]
@@ -44,25 +46,69 @@ class Sockets:
     """The real addresses, in the order of dns.listen."""
     api_address: Endpoint
 
+    def udp_of(self, worker: int, workers: int) -> list[socket.socket]:
+        """Return the sockets that a worker reads: several rows after an upgrade to fewer workers."""
+        return [one for row in self.udp[worker::workers] for one in row]
+
+    def all(self) -> list[socket.socket]:
+        """Return all of them."""
+        ends = [end for link in self.links for end in link]
+        return [*(one for row in self.udp for one in row), *self.tcp, self.api, *ends]
+
     def close(self) -> None:
         """Close all of them."""
-        ends = [end for link in self.links for end in link]
-        for one in [*(one for row in self.udp for one in row), *self.tcp, self.api, *ends]:
+        for one in self.all():
             one.close()
+
+    def numbers(self) -> dict[str, Any]:
+        """Return their descriptors and addresses, for a successor (see succession.py); -1 is a closed one."""
+        return {
+            "udp": [[one.fileno() for one in row] for row in self.udp],
+            "tcp": [one.fileno() for one in self.tcp],
+            "api": self.api.fileno(),
+            "links": [[end.fileno() for end in ends] for ends in self.links],
+            "dns_addresses": [[one.host, one.port] for one in self.dns_addresses],
+            "api_address": [self.api_address.host, self.api_address.port],
+        }
+
+    @classmethod
+    def of(cls, numbers: dict[str, Any]) -> Sockets:
+        """Return the sockets of a predecessor."""
+        known: dict[int, socket.socket] = {}  # what several workers read is one socket here too
+        return cls(
+            [[_of_number(one, known) for one in row] for row in numbers["udp"]],
+            [_of_number(one, known) for one in numbers["tcp"]],
+            _of_number(numbers["api"], known),
+            [(_of_number(one, known), _of_number(other, known)) for one, other in numbers["links"]],
+            [Endpoint(*one) for one in numbers["dns_addresses"]],
+            Endpoint(*numbers["api_address"]),
+        )
+
+
+def _of_number(number: int, known: dict[int, socket.socket]) -> socket.socket:
+    if number in known:
+        return known[number]
+    if number < 0:
+        made = socket.socket()
+        made.close()
+        return made
+    known[number] = made = socket.socket(fileno=number)
+    os.set_inheritable(number, False)
+    return made
 
 
 def bind_all(config: Config, workers: int) -> Sockets:
     """Bind every socket of the server.  Raises BindError; nothing stays open then."""
     opened: list[socket.socket] = []
     try:
-        pairs = [_dns_pair(listen, opened) for listen in config.dns.listen]
+        pairs = [dns_pair(listen, opened) for listen in config.dns.listen]
         addresses = [
             Endpoint(listen.host, udp.getsockname()[1])
             for listen, (udp, _) in zip(config.dns.listen, pairs, strict=True)
         ]
         udp = [[first for first, _ in pairs]]
-        udp += [[_more_udp(address, opened) for address in addresses] for _ in range(1, workers)]
-        api = _tcp(config.api.listen, opened, "API, TCP", "--api")
+        udp += [[more_udp(address, opened) for address in addresses] for _ in range(1, workers)]
+        api = tcp_listener(config.api.listen, opened, "API, TCP", "--api")
         api_address = Endpoint(config.api.listen.host, api.getsockname()[1])
     except BaseException:
         for one in opened:
@@ -73,12 +119,12 @@ def bind_all(config: Config, workers: int) -> Sockets:
     return Sockets(udp, [tcp for _, tcp in pairs], api, links, addresses, api_address)
 
 
-def _dns_pair(listen: Endpoint, opened: list[socket.socket]) -> tuple[socket.socket, socket.socket]:
-    """Return the first UDP socket and the TCP listener of an entry, on one port."""
+def dns_pair(listen: Endpoint, opened: list[socket.socket]) -> tuple[socket.socket, socket.socket]:
+    """Return the first UDP socket and the TCP listener of an entry, on one port.  Raises BindError."""
     for _ in range(_TRIES_FOR_A_PORT):
         udp = _first_udp(listen)
         try:
-            tcp = _tcp(Endpoint(listen.host, udp.getsockname()[1]), opened, "DNS, TCP", "--dns")
+            tcp = tcp_listener(Endpoint(listen.host, udp.getsockname()[1]), opened, "DNS, TCP", "--dns")
         except BindError:
             udp.close()
             if listen.port:
@@ -101,7 +147,8 @@ def _first_udp(listen: Endpoint) -> socket.socket:
     return udp
 
 
-def _more_udp(address: Endpoint, opened: list[socket.socket]) -> socket.socket:
+def more_udp(address: Endpoint, opened: list[socket.socket]) -> socket.socket:
+    """Return one more UDP socket of an address.  Raises BindError."""
     udp = _socket(address, socket.SOCK_DGRAM)
     opened.append(udp)
     udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -110,7 +157,8 @@ def _more_udp(address: Endpoint, opened: list[socket.socket]) -> socket.socket:
     return udp
 
 
-def _tcp(listen: Endpoint, opened: list[socket.socket], what: str, flag: str) -> socket.socket:
+def tcp_listener(listen: Endpoint, opened: list[socket.socket], what: str, flag: str) -> socket.socket:
+    """Return a TCP listener; errors name what it is for and the flag that chooses it.  Raises BindError."""
     tcp = _socket(listen, socket.SOCK_STREAM)
     try:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

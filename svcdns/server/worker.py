@@ -34,9 +34,12 @@ from .child_setup import Handoff
 from .counters import Counters
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
+from .takeover import LEAVE
 
 PUBLISH_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
+LEAVE_SECONDS = 5.0
+"""For so long TCP clients are served on when another worker has taken over the sockets."""
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +54,22 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     worker.store.try_to_open()
     listeners = await worker.listen(udp, tcp)
     chores = [asyncio.create_task(work) for work in (worker.open(), worker.publish_again_and_again())]
+    leaving = asyncio.Event()
+
+    def leave() -> None:
+        leaving.set()
+        stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(LEAVE, leave)
     await stop.wait()
     counters.set(handoff.worker + 1, "ready", 0)
     await _drain(udp)
     for listener in listeners:
-        if isinstance(listener, TcpListener):
-            await listener.close()
-        else:
+        if isinstance(listener, UdpListener):
             listener.close()
+    over_tcp = [listener for listener in listeners if isinstance(listener, TcpListener)]
+    seconds = LEAVE_SECONDS if leaving.is_set() else 0.0
+    await asyncio.gather(*(listener.close(seconds) for listener in over_tcp))
     for chore in chores:
         chore.cancel()
     worker.publish_counters()
@@ -102,8 +113,11 @@ class Worker:
         listeners: list[UdpListener | TcpListener] = []
         shared: dict[str, Any] = {"rights": self.rights, "forward_link": self.forward_link}
         self.forward_link.start()
+        addresses = len(self._config.dns.listen)
         for number, one in enumerate(udp):
-            listener = UdpListener(one, self.store.begin, self.answerer, self.stats, number=number, **shared)
+            listener = UdpListener(
+                one, self.store.begin, self.answerer, self.stats, number=number % addresses, **shared
+            )
             listener.start()
             listeners.append(listener)
         for one in tcp:

@@ -1,6 +1,7 @@
 """The writer process: registry, manifests, zone files and API; the only one that writes the store.
 
-    open the store -> registry -> API on the inherited socket -> manifests -> zone files -> ready
+    open the store (in an upgrade, once the writer before has ended) -> registry
+    -> API on the inherited socket -> manifests -> zone files -> ready
     -> until told to end: zone files as they change, and an eye on the readers of the store
 
 Run by the supervisor as `python -m svcdns.server.writer`.
@@ -48,6 +49,7 @@ from .metrics import Metrics
 from .preflight import mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
+from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
 POLL_SECONDS = 1.0
@@ -62,6 +64,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     manifests: list[Manifest] = []
     with _mistakes_in_manifests(counters):
         manifests = _read_manifests(config)
+    await take_over(handoff)
     with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)

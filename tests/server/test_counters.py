@@ -24,7 +24,7 @@ def test_all_numbers_begin_at_0(path: Path) -> None:
 
 def test_another_process_sees_what_is_written(path: Path) -> None:
     one = Counters.create(path, 2, 5)
-    other = Counters(path)
+    other = Counters.open(path)
     one.slot(1).write([1, 2, 3, 4, 2**64 - 1])
     one.set(2, "restarts", 7)
     one.set(WRITER, "pid", 99)
@@ -51,7 +51,7 @@ def test_a_new_file_leaves_those_who_hold_the_old_one_alone(path: Path) -> None:
 def test_what_is_no_counters_file_is_refused(path: Path, octets: bytes) -> None:
     path.write_bytes(octets)
     with pytest.raises(CountersError):
-        Counters(path)
+        Counters.open(path)
 
 
 def test_a_file_of_another_shape_is_refused(path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_file_of_another_shape_is_refused(path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"\0" * 8)
     with pytest.raises(CountersError):
-        Counters(path)
+        Counters.open(path)
 
 
 def test_reasons_say_what_is_missing(path: Path) -> None:

@@ -183,7 +183,7 @@ class RunningServer:
 
     def counters(self) -> Counters:
         """Map the counters file of the running server."""
-        return Counters(self.data / FILE)
+        return Counters.open(self.data / FILE)
 
     @property
     def writer_pid(self) -> int:
