@@ -30,9 +30,8 @@ def upgrade(folder: Path, say: Callable[[str], None]) -> None:
     if before.code is None:
         raise Refused(f"an upgrade of the server on {folder} is under way already")
     if not _understands(pid):
-        raise Refused(
-            f"the server on {folder} (process {pid}) is of a version that can't: restart it instead"
-        )
+        who = f"the server on {folder} (process {pid})"
+        raise Refused(f"{who} is of a version that can't be upgraded: restart it instead")
     try:
         os.kill(pid, signal.SIGUSR2)
     except OSError as failed:

@@ -2,11 +2,15 @@
 
 b"crash" ends it with code 1, b"fatal" with the exit code that is never tried again,
 b"deaf" makes it ignore SIGTERM; all else is answered "ROLE PID" (and sets the first counter).
-Where there is a file "slow-writer" in the data folder, the writer ends only once there is one called "go".
+Files in the data folder change what it does: with "slow-writer" the writer ends only once there is "go",
+with "never-ready" (which holds "writer" or "worker") such a child is never ready, nor does it answer.
+
+In an upgrade the writer ends its predecessor, unless it is never ready, and SIGUSR1 ends a worker.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -35,7 +39,14 @@ def main() -> NoReturn:
         sys.exit(3)
     lifelines = [handoff.lifeline]
     sockets = [socket.socket(fileno=one) for one in handoff.udp]
-    counters.set(row, "ready", 1)
+    signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
+    never = folder / "never-ready"
+    if never.exists() and never.read_text() == ("writer" if row == WRITER else "worker"):
+        sockets.clear()
+    else:
+        if handoff.predecessor >= 0:
+            take_over(handoff.predecessor)
+        counters.set(row, "ready", 1)
     while True:
         ready, _, _ = select.select([*lifelines, *sockets], [], [], 0.05)
         if handoff.lifeline in ready:
@@ -53,6 +64,12 @@ def end(folder: Path, *, is_writer: bool) -> NoReturn:
         while not (folder / "go").exists():
             time.sleep(0.01)
     os._exit(0)
+
+
+def take_over(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    select.select([pidfd], [], [])
 
 
 def answer(one: socket.socket, row: int, worker: int) -> bytes:
