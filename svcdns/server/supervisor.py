@@ -131,13 +131,18 @@ class Supervisor:
                 for child in self.crew.children():
                     child.start()
             while not fatal and not self._signalled(woken):
-                crews = self._replacement or self.crew
-                fatal = crews.check() if isinstance(crews, Replacement) else crews.check(crews.children())
+                fatal = self._check()
                 self._go_on()
                 self._announce()
         finally:
             self._stop(woken)
         return 1 if fatal else 0
+
+    def _check(self) -> bool:
+        """Start again what died; return whether something can't be cured."""
+        if self._replacement is not None:
+            return self._replacement.check()
+        return self.crew.check(self.crew.children())
 
     def _signalled(self, woken: socket.socket) -> bool:
         """Wait for a signal or until there is something to look at; return True to end."""

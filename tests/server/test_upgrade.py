@@ -38,7 +38,11 @@ def command(folder: Path) -> tuple[int, str, str]:
     """Run `svcdns upgrade`; return its exit code, stdout and stderr."""
     environ = {**os.environ, "PYTHONPATH": str(SOURCE)}
     done = subprocess.run(
-        [*UPGRADE, "--data", str(folder)], capture_output=True, text=True, env=environ, timeout=3 * GUARD_SECONDS
+        [*UPGRADE, "--data", str(folder)],
+        capture_output=True,
+        text=True,
+        env=environ,
+        timeout=3 * GUARD_SECONDS,
     )
     return done.returncode, done.stdout, done.stderr
 
