@@ -26,7 +26,7 @@ from svcdns.objects.errors import StatusError, bad_request
 from . import bodies, health, paths, resolv_conf_route, review_kinds
 from .access_log import AccessLogger, server_log
 from .documents import Documents
-from .health import Health, Metrics
+from .health import Health, Metrics, ServerHealth
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
@@ -52,6 +52,7 @@ def create_app(
     health: Health,
     metrics: Metrics,
     version: str,
+    warnings: Health = list,
     authority: Authority | None = None,
     names: frozenset[str] | None = None,
     config: Config | None = None,
@@ -62,8 +63,9 @@ def create_app(
 ) -> web.Application:
     """Return the application; run it with `create_runner`.
 
-    `health` returns the reasons why the server is not ready, `metrics` the octets of /metrics and their
-    Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
+    `health` returns the reasons why the server is not ready, `warnings` what is not as it should be although
+    it is, `metrics` the octets of /metrics and their Content-Type; all are called in the event loop and must
+    be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
     `config` says what /resolv.conf tells of (None: of the defaults).
@@ -75,7 +77,16 @@ def create_app(
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
     access = AccessControl(authority, names)
     documents = Documents(version)
-    front = _Front(access, resources, reviews, documents, health, metrics, config or Config(), counted)
+    front = _Front(
+        access,
+        resources,
+        reviews,
+        documents,
+        ServerHealth(health, warnings),
+        metrics,
+        config or Config(),
+        counted,
+    )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
@@ -135,7 +146,7 @@ class _Front:
         resources: Resources,
         reviews: Reviews,
         documents: Documents,
-        health: Health,
+        health: ServerHealth,
         metrics: Metrics,
         config: Config,
         counters: ApiMetrics,

@@ -41,16 +41,26 @@ def stored_layout(store: Store) -> int | None:
     return None if stored is None else int.from_bytes(stored)
 
 
-def check_layout(store: Store) -> None:
-    """Refuse data of a newer layout; note ours where there is none."""
-    with store.env.begin(write=True) as txn:
-        stored = txn.get(_LAYOUT, db=store.tables.meta)
-        if stored is not None and int.from_bytes(stored) > LAYOUT:
-            raise NewerLayout(
-                f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
-                "start the newer svcdns, or name another data folder"
-            )
-        txn.put(_LAYOUT, LAYOUT.to_bytes(4), db=store.tables.meta)
+def refuse_newer(store: Store) -> None:
+    """Raise NewerLayout for data of a newer layout."""
+    stored = stored_layout(store)
+    if stored is not None and stored > LAYOUT:
+        raise NewerLayout(
+            f"the data have layout {stored}, this svcdns reads up to {LAYOUT}: "
+            "start the newer svcdns, or name another data folder"
+        )
+
+
+def note_layout(txn: lmdb.Transaction, store: Store) -> None:
+    """Note that the data have our layout.  A small write, by which is seen whether any succeeds."""
+    txn.put(_LAYOUT, LAYOUT.to_bytes(4), db=store.tables.meta)
+
+
+def has_answers(store: Store) -> bool:
+    """Return whether there is something to answer from: manifests and zone files have been in once."""
+    with store.read() as txn:
+        serving = _serving(store, txn)
+    return serving is not None and serving.loaded
 
 
 def bring_up_to_date(store: Store, settings: Settings) -> bool:

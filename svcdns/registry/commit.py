@@ -9,7 +9,6 @@ that leaves does not undo its write.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import queue
@@ -18,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import lmdb
@@ -26,6 +26,7 @@ from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
 from svcdns.store import log
 from svcdns.store.environment import Store
+from svcdns.store.writable import NO_SPACE, why_not
 
 from .answer_tables import current_table
 from .dns_rows import AnswerTable, move_serials, rebuild
@@ -69,6 +70,10 @@ class Committer:
         self._settings = settings
         self._on_commit = on_commit
         self._on_messages = on_messages
+        self.trouble = ""
+        """Why the last group could not be written, in words; "" when it could."""
+        self.refuses = False
+        """Whether nothing is tried to be written."""
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -82,6 +87,16 @@ class Committer:
         """Let the writes that wait finish, then end the thread."""
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def refuse(self, trouble: str) -> None:
+        """Refuse all writes from now on, for this reason."""
+        self._note(trouble)
+        self.refuses = True
+
+    def allow(self) -> None:
+        """Try to write again."""
+        self.refuses = False
+        self._wrote()
 
     async def write(self, action: Action, *, dry_run: bool = False) -> Any:
         """Run one write and return its result once it is durable; raise what it raised."""
@@ -125,6 +140,10 @@ class Committer:
 
     def _commit(self, group: list[_Waiting], messages: list[EventMessage]) -> bool:
         """Run a group; add what happened to `messages`; return whether anything was committed."""
+        if self.refuses:
+            for waiting in group:
+                waiting.error = _no_room(self.trouble)
+            return False
         txn = None
         try:
             txn = self._store.env.begin(write=True)
@@ -132,6 +151,7 @@ class Committer:
             if changed:
                 self._finish(txn, touched)
                 txn.commit()
+                self._wrote()
             else:
                 txn.abort()
             return changed
@@ -139,10 +159,28 @@ class Committer:
             if txn is not None:
                 txn.abort()
             messages.clear()
-            error = _group_failure(failure)
+            error = self._failed(failure)
             for waiting in group:
                 waiting.error = waiting.error or error
             return False
+
+    def _wrote(self) -> None:
+        if self.trouble:
+            logger.warning("the data can be written again")
+        self.trouble = ""
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            logger.error("the data can't be written: %s; writes are refused, DNS goes on", trouble)
+        self.trouble = trouble
+
+    def _failed(self, failure: Exception) -> StatusError:
+        """Say what happened to a whole group; its state is as before."""
+        if trouble := why_not(failure, Path(self._store.env.path())):
+            self._note(trouble)
+            return _no_room(trouble)
+        logger.error("a commit failed", exc_info=failure)
+        return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")
 
     def _run_all(
         self, txn: lmdb.Transaction, group: list[_Waiting], messages: list[EventMessage]
@@ -206,11 +244,6 @@ class Committer:
         self._loop.call_soon_threadsafe(report)
 
 
-def _group_failure(failure: Exception) -> StatusError:
-    """Say what happened to a whole group; its state is as before."""
-    full = isinstance(failure, lmdb.MapFullError) or getattr(failure, "errno", None) == errno.ENOSPC
-    if full or "No space left" in str(failure):
-        logger.error("no room for a write: %s", failure)
-        return StatusError(507, "InsufficientStorage", "the data folder is full; nothing was changed")
-    logger.error("a commit failed", exc_info=failure)
-    return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")
+def _no_room(trouble: str) -> StatusError:
+    full = "is full" if trouble == NO_SPACE else "can't be written"
+    return StatusError(507, "InsufficientStorage", f"the data folder {full}: {trouble}; nothing was changed")

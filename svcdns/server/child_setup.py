@@ -32,7 +32,7 @@ class Handoff:
     lifeline: int
     """A pipe's read end: at its EOF the supervisor is gone."""
     counting: int
-    """The counters file."""
+    """The counters."""
     worker: int = -1
     """Which DNS worker this is, from 0; -1 is the writer or the forwarder."""
     udp: tuple[int, ...] = ()
@@ -59,7 +59,7 @@ class Handoff:
         return from_json(self.config)
 
     def counters(self) -> Counters:
-        """Map the counters file."""
+        """Map the counters."""
         return Counters(self.counting)
 
 

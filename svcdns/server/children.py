@@ -135,6 +135,7 @@ class Child:
         self.counters.set(self.row, "pid", 0)
         self.counters.set(self.row, "ready", 0)
         self.counters.set(self.row, "busy", 0)
+        self.counters.set(self.row, "unlocked", 0)
         if code == FATAL and not self.outlives_mistakes:
             self.fatal = True
             return

@@ -1,4 +1,4 @@
-"""The counters file: what the processes of one server tell each other, in shared memory.
+"""The counters: what the processes of one server tell each other, in shared memory.
 
     header  = magic | process rows | counters a row                    (u64 each)
     process = PROCESS_FIELDS, one row for the writer, one a worker, one for the forwarder (u64 each)
@@ -7,8 +7,8 @@
 
 Rules:
 
-* the supervisor makes the file anew at each start and hands its descriptor to its children, who only map
-  it; where the disk has no room for it, or can't be written, it lies in anonymous memory instead;
+* the supervisor makes the memory at each start, as a file without a name (memfd) whose descriptor its
+  children inherit: what a disk does, full or read-only, is no matter;
 * each number has one process that writes it (see PROCESS_FIELDS) and is set as one aligned store of
   eight octets, so no reader ever sees half of one;
 * a slot outlives its worker: the next one takes the numbers up where the last one left them, so
@@ -20,56 +20,54 @@ What the counters of a slot mean is said in `svcdns.dns.stats`; here they are on
 from __future__ import annotations
 
 import contextlib
-import logging
 import mmap
 import os
 from array import array
 from collections.abc import Sequence
-from pathlib import Path
 from time import monotonic
 from typing import Literal
 
-FILE = "counters"
+NAME = "svcdns-counters"
+"""Of the memory, as /proc shows it."""
 
 _MAGIC = 0x3230_434E_4456_5353
 _HEADER = 4
 """Numbers in the header; the fourth is `stopping`."""
 
-Field = Literal["pid", "restarts", "given_up", "ready", "busy", "beat"]
+Field = Literal["pid", "restarts", "given_up", "ready", "busy", "unlocked", "beat"]
 
-PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "busy", "beat")
+PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "busy", "unlocked", "beat")
 """pid: 0 while there is none; restarts: after the first start; given_up: 1 once the supervisor has
 closed its sockets (these three are the supervisor's).  ready: 1 once it answers (set by the process,
-taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker); beat:
-when it last showed life (time.monotonic(), milliseconds; set by the forwarder)."""
+taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker); unlocked:
+1 while it reads the store without a lock, on a read-only file system (set by the process); beat: when it
+last showed life (time.monotonic(), milliseconds; set by the forwarder)."""
 
 LIFELESS_SECONDS = 3.0
 """Without a beat for so long a process doesn't live."""
-
-log = logging.getLogger(__name__)
 
 WRITER = 0
 """Row of the writer; worker n has row n + 1, the forwarder the row behind them."""
 
 
 class CountersError(Exception):
-    """The file is not one of ours or has another shape."""
+    """They are not ours or have another shape."""
 
 
 class Counters:
-    """The mapped file; for each of `workers` and the forwarder `width` counters, behind a row a process."""
+    """The mapped memory; for each of `workers` and the forwarder `width` counters, behind a row a process."""
 
-    def __init__(self, descriptor: int, name: str = FILE) -> None:
-        """Map an open file, which this object closes at its end.  Raises CountersError."""
+    def __init__(self, descriptor: int) -> None:
+        """Map them; the descriptor is closed with this object.  Raises CountersError."""
         self.descriptor = descriptor
         size = os.fstat(descriptor).st_size
         if size < 8 * _HEADER:
-            raise CountersError(f"{name} is too short")
+            raise CountersError("the counters are too short")
         self._map = mmap.mmap(descriptor, size)
         self._numbers = memoryview(self._map).cast("Q")
         magic, rows, self.width = self._numbers[0], self._numbers[1], self._numbers[2]
         if magic != _MAGIC or size != 8 * _size(rows - 2, self.width):
-            raise CountersError(f"{name} has another shape")
+            raise CountersError("the counters have another shape")
         self.workers = rows - 2
 
     def __del__(self) -> None:
@@ -77,21 +75,17 @@ class Counters:
             os.close(self.descriptor)
 
     @classmethod
-    def open(cls, path: Path) -> Counters:
-        """Map an existing file.  Raises CountersError, or OSError when it can't be opened."""
-        return cls(os.open(path, os.O_RDWR | os.O_CLOEXEC), str(path))
-
-    @classmethod
-    def create(cls, path: Path, workers: int, width: int) -> Counters:
-        """Make the file anew, all numbers 0, and map it.  Raises OSError when not even memory is left."""
+    def create(cls, workers: int, width: int) -> Counters:
+        """Make them, all numbers 0.  Raises OSError when there is no memory left."""
+        descriptor = os.memfd_create(NAME)
         try:
-            return cls(_file(path, workers, width))
-        except OSError as failed:
-            log.warning("%s: %s; the counters are kept in memory", path, failed.strerror or failed)
-            # One of a former server would say what is no longer so.
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-            return cls(_filled(os.memfd_create(FILE), workers, width))
+            # Taken now: what is missing must show here, not as SIGBUS in a worker.
+            os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))
+            os.pwrite(descriptor, array("Q", (_MAGIC, workers + 2, width)).tobytes(), 0)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
 
     def get(self, process: int, field: Field) -> int:
         """Return a number of a process row (WRITER, or worker + 1)."""
@@ -173,32 +167,6 @@ class Slot:
 
 def _size(workers: int, width: int) -> int:
     return _HEADER + len(PROCESS_FIELDS) * (workers + 2) + width * (workers + 2)
-
-
-def _file(path: Path, workers: int, width: int) -> int:
-    """Make the file in place of one that is there; return its descriptor.  Raises OSError."""
-    fresh = path.with_name(path.name + ".new")
-    try:
-        fresh.unlink(missing_ok=True)
-        made = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        descriptor = _filled(made, workers, width)
-        fresh.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink(missing_ok=True)
-        raise
-    return descriptor
-
-
-def _filled(descriptor: int, workers: int, width: int) -> int:
-    try:
-        # Blocks are taken now: a full disk must show here, not as SIGBUS in a worker.
-        os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))
-        os.pwrite(descriptor, array("Q", (_MAGIC, workers + 2, width)).tobytes(), 0)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 _HAS_LIVED: tuple[Field, ...] = ("ready", "beat", "given_up")

@@ -1,7 +1,6 @@
 """The data folder as a place: made, locked by one supervisor, and given to the right user.
 
     lock            held by the supervisor and its children: flock; holds the supervisor's pid
-    counters        see counters.py
     addresses.json  where the running server listens
     upgrade.json    how an upgrade goes (see progress.py)
     forwarder.json  how the forwarder's upstreams and its cache are, told once a second
@@ -16,6 +15,7 @@ the old processes to end instead of running beside them.  Standard library only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -36,7 +36,12 @@ FOLDER_MODE = 0o700
 ORPHANS_SECONDS = 15.0
 """How long to wait for the processes of a supervisor that was killed."""
 
+CANT_WRITE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What a disk says that takes nothing more; what is on it can be read all the same."""
+
 _OURS = {LOCK, "data.mdb"}
+_FORMER_COUNTERS = "counters"
+"""A file of versions before this one."""
 log = logging.getLogger(__name__)
 
 
@@ -47,27 +52,45 @@ class FolderError(Exception):
 def take(folder: Path) -> int:
     """Make the data folder where it is missing and lock it; return the lock's descriptor.
 
-    Raises FolderError when another server has it, when it is somebody else's, or can't be written.
+    A disk that is full or read-only is no reason to refuse a folder that is there.
+    Raises FolderError when another server has it, when it is somebody else's, or can't be read.
     """
     try:
         _make(folder)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _open_lock(folder)
     except OSError as failed:
         text = f"data folder {folder} can't be used: {(failed.strerror or str(failed)).lower()}"
         raise FolderError(f"{text}; choose another with --data") from None
     try:
         _lock(folder, descriptor)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        for told in (ADDRESSES, FORWARDER, UPGRADE):
-            (folder / told).unlink(missing_ok=True)
     except OSError as failed:
         os.close(descriptor)
-        raise FolderError(f"data folder {folder} can't be written: {failed.strerror or failed}") from None
+        raise FolderError(f"data folder {folder} can't be locked: {failed.strerror or failed}") from None
     except BaseException:
         os.close(descriptor)
         raise
+    with contextlib.suppress(OSError):
+        # Over what is there: a full disk has room for that.  Only a message of `_lock` misses it.
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(descriptor, len(f"{os.getpid()}\n"))
+    for former in (ADDRESSES, FORWARDER, UPGRADE, _FORMER_COUNTERS):
+        with contextlib.suppress(OSError):
+            (folder / former).unlink(missing_ok=True)
     return descriptor
+
+
+def _open_lock(folder: Path) -> int:
+    """Open the lock file; on a read-only file system to read, which is enough to lock it."""
+    try:
+        return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as failed:
+        if failed.errno not in CANT_WRITE:
+            raise
+    try:
+        return os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # Nobody can make one either, for as long as this lasts; a folder can be locked as well.
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _make(folder: Path) -> None:
@@ -81,7 +104,11 @@ def _make(folder: Path) -> None:
         )
     status = folder.stat()
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():
-        folder.chmod(FOLDER_MODE)
+        try:
+            folder.chmod(FOLDER_MODE)
+        except OSError as failed:
+            if failed.errno not in CANT_WRITE:
+                raise
 
 
 def _lock(folder: Path, descriptor: int) -> None:
@@ -126,17 +153,23 @@ def give_to(folder: Path, name: str) -> None:
     Raises KeyError for a user that does not exist, OSError when the system refuses.
     """
     account = pwd.getpwnam(name)
-    os.chown(folder, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    _give(folder, account)
     for inside, folders, files in os.walk(folder):  # follows no links
         for entry in (*folders, *files):
-            os.chown(Path(inside, entry), account.pw_uid, account.pw_gid, follow_symlinks=False)
+            _give(Path(inside, entry), account)
     os.initgroups(name, account.pw_gid)
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
 
 
+def _give(there: Path, account: pwd.struct_passwd) -> None:
+    status = there.lstat()
+    if (status.st_uid, status.st_gid) != (account.pw_uid, account.pw_gid):
+        os.chown(there, account.pw_uid, account.pw_gid, follow_symlinks=False)
+
+
 def tell_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: int) -> None:
-    """Write addresses.json: where the server listens, with the ports that the kernel chose."""
+    """Write addresses.json: where we listen, with the ports that the kernel chose.  Raises OSError."""
     told = {"pid": os.getpid(), "dns": [str(one) for one in dns], "api": str(api), "workers": workers}
     fresh = folder / (ADDRESSES + ".new")
     fresh.write_text(json.dumps(told) + "\n")

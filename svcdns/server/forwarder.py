@@ -98,6 +98,7 @@ class _Forwarding:
         self._stats.slots[:] = self._slot.read()
         self._folder = config.data
         self._cache = cache
+        self._store = store
         self._routes = Routes(config.forward, dns_endpoints(config))
         border = Border(store.begin, elsewhere(config.forward))
         self._gained = GainedZones(border, cache)
@@ -132,6 +133,7 @@ class _Forwarding:
         async with (
             _again_and_again(BEAT_SECONDS, lambda: self._counters.beat(self._row)),
             _again_and_again(TELL_SECONDS, self._tell),
+            _again_and_again(TELL_SECONDS, self._look_at_the_lock),
             _again_and_again(GAINED_SECONDS, self._gained.look),
             _again_and_again(CHORES_SECONDS, self._see_to_the_cache),
             _again_and_again(AGAIN_SECONDS, lambda: self._control.keep()),
@@ -145,6 +147,11 @@ class _Forwarding:
         await self._control.stop()
         await self._routes.stop()
         self._tell()
+
+    def _look_at_the_lock(self) -> None:
+        """Take a lock on what is read where that has become possible, and say whether there is one."""
+        self._store.look_again()
+        self._counters.set(self._row, "unlocked", int(not self._store.has_lock))
 
     def _see_to_the_cache(self) -> None:
         if not self._left:

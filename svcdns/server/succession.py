@@ -40,7 +40,7 @@ class Legacy:
     lock: int
     lifeline: tuple[int, int]
     counting: int
-    """The counters file of the children that run."""
+    """The counters of the children that run."""
     sockets: dict[str, Any]
     """See sockets.Sockets.numbers."""
     pids: tuple[int, ...]

@@ -27,11 +27,11 @@ from collections.abc import Iterator
 from select import select
 
 from svcdns import __version__
+from svcdns.config.listening import ADDRESSES
 from svcdns.config.load import from_json, to_json
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 
-from . import counters as counters_file
 from . import folder, inherited_sockets, succession
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
@@ -42,7 +42,7 @@ from .replacement import Replacement
 from .sockets import BindError, Sockets, bind_all
 from .succession import SIGNALS, Legacy
 
-_NEXT_COUNTERS = counters_file.FILE + ".next"
+_TELL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _POLL_OFTEN_SECONDS = 30.0
 
@@ -65,7 +65,7 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
         sockets = bind_all(config, workers)
         if config.user and os.geteuid() == 0:
             folder.give_to(config.data, config.user)
-        counters = Counters.create(config.data / counters_file.FILE, workers, SLOTS)
+        counters = Counters.create(workers, SLOTS)
         crew = Crew(config, commands, sockets, counters, Held(lock, os.pipe()))
         return Supervisor(crew, commands).run()
     except (folder.FolderError, BindError) as refused:
@@ -117,6 +117,8 @@ class Supervisor:
         self._replacement: Replacement | None = None
         self._under_way: Iterator[None] | None = self._replace(successor) if successor else None
         self._announced = successor is not None
+        self._tell_again_at: float | None = None
+        """When to write addresses.json, which could not be written."""
         self._started = time.monotonic()
 
     def run(self) -> int:
@@ -134,6 +136,8 @@ class Supervisor:
                 fatal = self._check()
                 self._go_on()
                 self._announce()
+                if self._tell_again_at is not None and time.monotonic() >= self._tell_again_at:
+                    self._tell_addresses()
         finally:
             self._stop(woken)
         return 1 if fatal else 0
@@ -166,6 +170,8 @@ class Supervisor:
             return _POLL_SECONDS
         now = time.monotonic()
         waits = [self.crew.patience(now)]
+        if self._tell_again_at is not None:
+            waits.append(max(0.0, self._tell_again_at - now))
         if not self._announced:
             early = now - self._started < _POLL_OFTEN_SECONDS
             waits.append(_POLL_SECONDS if early else 25 * _POLL_SECONDS)
@@ -182,10 +188,19 @@ class Supervisor:
         return f"dns={dns} api={sockets.api_address} workers={len(self.crew.workers)}"
 
     def _tell_addresses(self) -> None:
-        sockets = self.crew.sockets
-        folder.tell_addresses(
-            self.crew.config.data, sockets.dns_addresses, sockets.api_address, len(self.crew.workers)
-        )
+        """Write where we listen; where the disk takes nothing, try again later."""
+        sockets, data = self.crew.sockets, self.crew.config.data
+        try:
+            folder.tell_addresses(data, sockets.dns_addresses, sockets.api_address, len(self.crew.workers))
+        except OSError as failed:
+            if self._tell_again_at is None:
+                text = failed.strerror or failed
+                log.warning(
+                    "%s can't be written: %s; tried again every %g s", data / ADDRESSES, text, _TELL_SECONDS
+                )
+            self._tell_again_at = time.monotonic() + _TELL_SECONDS
+        else:
+            self._tell_again_at = None
 
     # An upgrade: the first half is the old code's, the second the new code's.
 
@@ -263,7 +278,6 @@ class Supervisor:
             if replacement.in_charge is new:
                 self.crew = new
                 self._tell_addresses()
-            _keep_counters_file(config, is_new=replacement.in_charge is new)
         text = f"svcdns {__version__}: {self._where()}"
         logging.getLogger(READY).info("svcdns upgraded: %s", text)
         self._progress.end(0, f"upgraded to {text}")
@@ -282,16 +296,6 @@ class Supervisor:
         folder.forget(self.crew.config.data)
 
 
-def _keep_counters_file(config: Config, *, is_new: bool) -> None:
-    """Name the counters file of a crew that has come so, or take the name of one that has not."""
-    there = config.data / _NEXT_COUNTERS
-    with contextlib.suppress(OSError):
-        if is_new:
-            there.replace(config.data / counters_file.FILE)
-        else:
-            there.unlink(missing_ok=True)
-
-
 def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
     """Return the crew that is to follow; nothing of it is started yet.  Raises Failed."""
     workers = _workers(config)
@@ -299,7 +303,7 @@ def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
         sockets = inherited_sockets.follow(old.sockets, old.config, config, workers)
     except BindError as refused:
         raise Failed(f"{refused}; or restart svcdns instead of upgrading it") from None
-    counters = Counters.create(config.data / _NEXT_COUNTERS, workers, SLOTS)
+    counters = Counters.create(workers, SLOTS)
     counters.go_on_from(old.counters)
     crew = Crew(config, commands, sockets, counters, old.held)
     for child in crew.children():  # none is at its first start

@@ -4,7 +4,7 @@ What upstreams have to be asked for it hands over to the forwarder, as long as t
 
 It opens the store first, so that its first answer is already from the last state; where there is no
 store yet, it answers SERVFAIL (EDE 14) until there is one.  Once a second, and at its end, it copies
-its counters into its slot of the counters file.
+its counters into its slot of the shared ones.
 
 Run by the supervisor as `python -m svcdns.server.worker NUMBER` (the number is for `ps`).
 """
@@ -132,9 +132,15 @@ class Worker:
         """Open the store as soon as the writer has made it; from then on this worker is ready."""
         while not self.store.try_to_open():
             await asyncio.sleep(OPEN_AGAIN_SECONDS)
+        self._look_at_the_lock()
         gc.collect()
         gc.freeze()  # what is there now stays: no need to look at it again and again
         self._counters.set(self._row, "ready", 1)
+
+    def _look_at_the_lock(self) -> None:
+        """Take a lock on what is read where that has become possible, and say whether there is one."""
+        self.store.look_again()
+        self._counters.set(self._row, "unlocked", int(not self.store.has_lock))
 
     def publish_counters(self) -> None:
         """Copy the counters to where they outlive this process."""
@@ -145,6 +151,7 @@ class Worker:
         while True:
             if self._cache is not None:
                 self._cache.look_again()
+            self._look_at_the_lock()
             await asyncio.sleep(PUBLISH_SECONDS)
             self.publish_counters()
 

@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,6 @@ from svcdns.api.metrics import ApiMetrics
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.manifests.manifests import (
     Manifest,
-    ManifestError,
-    apply_manifests,
     check_manifests,
     read_manifests,
 )
@@ -38,17 +36,19 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
 from svcdns.registry.answer_tables import NewerLayout
 from svcdns.registry.registry import Registry
-from svcdns.store.environment import Store, open_store
+from svcdns.store.environment import NotThere, Store, is_read_only, open_store
 from svcdns.zonefiles.folder import ZoneFolder
 
 from . import folder
 from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
+from .loading import Loading, mistakes_in_manifests
 from .metrics import Metrics
 from .preflight import mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
+from .store_reader import OPEN_AGAIN_SECONDS
 from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
@@ -62,9 +62,10 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     counters = handoff.counters()
     metrics = Metrics()
     manifests: list[Manifest] = []
-    with _mistakes_in_manifests(counters):
+    with mistakes_in_manifests(is_first=not counters.get(WRITER, "restarts")):
         manifests = _read_manifests(config)
     await take_over(handoff)
+    await _until_readers_have_locks(config.data, counters)
     with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
@@ -80,20 +81,37 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             _api(handoff, config.api, registry, counters, metrics),
             _loop_of(watcher.run()),
         ):
-            with _mistakes_in_manifests(counters):
-                await apply_manifests(registry, manifests)
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
-            await zones.start()
-            await registry.set_loaded()
-            async with _loop_of(zones.run()), _on_hangup(zones.refresh):
+            loading = Loading(registry, manifests, zones, counters)
+            await loading.load()
+            async with _loop_of(loading.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
-                await stop.wait()
+                await _until_told(stop, store, config.data)
                 counters.set(WRITER, "ready", 0)
 
 
+async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
+    """Wait until who writes the store can see all who read it: not those of a read-only file system."""
+    rows = range(1, counters.forwarder + 1)
+    while not is_read_only(data) and any(counters.get(row, "unlocked") for row in rows):
+        await asyncio.sleep(OPEN_AGAIN_SECONDS)
+
+
+async def _until_told(stop: asyncio.Event, store: Store, data: Path) -> None:
+    """Wait for the event.  Raises NotNow when what was opened on a read-only file system could be written."""
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        if not store.has_lock and not is_read_only(data):
+            raise NotNow(f"{data} is no longer read-only: it is opened again, to be written")
+
+
 def _open(config: Config, counters: Counters) -> Store:
+    """Open the store for writing; on a read-only file system to read, for what is answered from it."""
     try:
-        store = open_store(config.data, "writer")
+        store = open_store(config.data, "reader" if is_read_only(config.data) else "writer")
+    except NotThere as missing:
+        raise NotNow(f"{missing}, and it is on a read-only file system") from None
     except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as damaged:
         raise Fatal(f"the data in {config.data} can't be read: {damaged}") from None
     except lmdb.Error as refused:
@@ -102,17 +120,6 @@ def _open(config: Config, counters: Counters) -> Store:
         raise Fatal(f"the data in {config.data} can't be opened: {refused}") from None
     store.env.reader_check()
     return store
-
-
-@contextlib.contextmanager
-def _mistakes_in_manifests(counters: Counters) -> Iterator[None]:
-    """At the first start they end the server; later, DNS is worth more than a manifest changed since."""
-    try:
-        yield
-    except ManifestError as wrong:
-        if counters.get(WRITER, "restarts") == 0:
-            raise Fatal(str(wrong)) from None
-        log.error("manifests are not applied again: %s", wrong)
 
 
 def _read_manifests(config: Config) -> list[Manifest]:
@@ -152,6 +159,7 @@ async def _api(
     app = create_app(
         registry,
         health=lambda: reasons(counters),
+        warnings=lambda: [f"writes are refused: {text}" for text in [registry.trouble] if text],
         metrics=metrics.render,
         version=__version__,
         authority=None if is_open else Authority(config),

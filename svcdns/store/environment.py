@@ -73,6 +73,8 @@ class Store:
 
     env: lmdb.Environment
     tables: Tables
+    has_lock: bool = True
+    """False on a read-only file system, where readers can't say what they read: nobody writes there."""
 
     def read(self) -> lmdb.Transaction:
         """Begin a read transaction: everything as of the last commit."""
@@ -83,12 +85,28 @@ class Store:
         self.env.close()
 
 
+def is_read_only(folder: Path) -> bool:
+    """Return whether a folder lies on a file system that is mounted read-only.
+
+    Never found out by opening a file of the store: to close it would end LMDB's locks on it.
+    """
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
     """Open the environment in `folder`; the writer creates folder and tables where they are missing.
+
+    On a read-only file system LMDB does without its lock file, which could not be written: readers have no
+    slots in it.  That is safe for as long as nobody can write the data.  When the file system has become
+    writable, all readers open the store again before the writer does (server.store_reader, server.writer).
 
     Raises NotThere for a reader when the writer has never finished creating it, lmdb.Error for
     everything that LMDB refuses (a damaged file, no permission).
     """
+    has_lock = not is_read_only(folder)
     names = [field.name for field in fields(Tables)]
     if role == "writer":
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -106,7 +124,7 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
         except lmdb.NotFoundError as missing:
             env.close()
             raise NotThere(f"no tables in {folder} yet") from missing
-    return Store(env, Tables(**handles))
+    return Store(env, Tables(**handles), has_lock)
 
 
 def _environment(folder: Path, *, readonly: bool, tables: int) -> lmdb.Environment:
