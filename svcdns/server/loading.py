@@ -51,7 +51,8 @@ class Loading:
             await self._registry.set_loaded()
         except (lmdb.Error, StatusError) as refused:
             if not self._registry.trouble or not self._registry.has_answers():
-                raise NotNow(f"the data can't be written: {refused}") from None
+                folder = self._registry.store.env.path()
+                raise NotNow(f"the data in {folder} can't be written: {refused}") from None
         else:
             self._loaded = True
 

@@ -32,7 +32,7 @@ from svcdns.config.load import from_json, to_json
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 
-from . import folder, inherited_sockets, succession
+from . import folder, inherited_sockets, succession, surroundings
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
 from .logs import READY
@@ -41,6 +41,7 @@ from .rehearsal import Failed, Rehearsal
 from .replacement import Replacement
 from .sockets import BindError, Sockets, bind_all
 from .succession import SIGNALS, Legacy
+from .surroundings import NotHere
 
 _TELL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
@@ -61,6 +62,7 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
     _check_user(config)
     workers = _workers(config)
     try:
+        surroundings.check(config)
         lock = folder.take(config.data)
         sockets = bind_all(config, workers)
         if config.user and os.geteuid() == 0:
@@ -68,7 +70,7 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
         counters = Counters.create(workers, SLOTS)
         crew = Crew(config, commands, sockets, counters, Held(lock, os.pipe()))
         return Supervisor(crew, commands).run()
-    except (folder.FolderError, BindError) as refused:
+    except (folder.FolderError, BindError, NotHere) as refused:
         return _fail(str(refused))
     except OSError as failed:
         return _fail(f"{failed.filename or config.data}: {failed.strerror or failed}")

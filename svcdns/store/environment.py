@@ -17,7 +17,8 @@ from typing import Literal
 
 import lmdb
 
-MAP_OCTETS = 64 << 30
+from .map_size import MAP_OCTETS
+
 MAX_READERS = 1024
 FOLDER_MODE = 0o700
 DATA_FILE = "data.mdb"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import lmdb
 
-from .environment import DATA_FILE, MAP_OCTETS, is_read_only
+from .environment import DATA_FILE, is_read_only
+from .map_size import MAP_OCTETS
 
 _CLOSE_OCTETS = 1 << 20
 """A disk, or a limit, with less room than this is full: a transaction writes many pages at once."""

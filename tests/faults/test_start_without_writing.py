@@ -185,7 +185,7 @@ def test_a_manifest_on_a_full_disk_waits_for_room(server: FixedServer, disk: Pat
     }
     big["metadata"]["annotations"] = {"much": "x" * 200_000}  # type: ignore[index]
     big["spec"]["ports"] = [{"port": 80}]  # type: ignore[index]
-    manifest.write_text(json.dumps(big))
+    manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "Service", **big}))
     ballast = Ballast(disk)
     ballast.fill()
     server._environ["SVCDNS_MANIFESTS"] = str(manifest)
