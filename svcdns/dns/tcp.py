@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from svcdns.store.snapshot import Begin, never_raising
@@ -72,6 +72,7 @@ class TcpListener:
         self._limit = limit
         self._connections: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Begin to accept."""
@@ -81,14 +82,29 @@ class TcpListener:
         own.setblocking(False)
         self._server = await loop.create_server(lambda: Connection(self), sock=own, backlog=_BACKLOG)
 
-    async def close(self, seconds: float = 0.0) -> None:
-        """Stop accepting and close all connections, those that are in use only after `seconds`."""
+    def adopt(self, connection: socket.socket, octets: bytes) -> None:
+        """Go on with a connection of another worker, which has read `octets` of its next question."""
+        self._tasks.add(task := asyncio.ensure_future(self._adopt(connection, octets)))
+        task.add_done_callback(self._tasks.discard)
+
+    async def _adopt(self, sock: socket.socket, octets: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        try:
+            await loop.connect_accepted_socket(lambda: Connection(self, octets), sock)
+        except OSError:
+            sock.close()  # the client has gone meanwhile
+
+    async def close(
+        self, seconds: float = 0.0, pass_on: Callable[[int, bytes], bool] = lambda *_: False
+    ) -> None:
+        """Stop accepting; pass connections on, or close them: those that are in use only after `seconds`."""
         if self._server is not None:
             self._server.close()
         deadline = asyncio.get_running_loop().time() + seconds
         while self._connections and asyncio.get_running_loop().time() < deadline:
             for connection in list(self._connections):
-                connection.close_if_quiet()
+                connection.leave(pass_on)
             await asyncio.sleep(_QUIET_SECONDS / 4)
         for connection in list(self._connections):
             connection.close()
@@ -126,10 +142,11 @@ class TcpListener:
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, listener: TcpListener) -> None:
+    def __init__(self, listener: TcpListener, octets: bytes = b"") -> None:
+        """`octets` have been read already, by another worker."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray()
+        self._buffer = bytearray(octets)
         self._writable = asyncio.Event()
         self._writable.set()
         self._transfer: asyncio.Task[None] | None = None
@@ -205,9 +222,14 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
-    def close_if_quiet(self) -> None:
-        """Close where no answer is due and nothing has been asked lately."""
-        if not self._waits() and not self._buffer and self._loop.time() - self._last > _QUIET_SECONDS:
+    def leave(self, pass_on: Callable[[int, bytes], bool]) -> None:
+        """Where no answer is due: be passed on, else close unless something has been asked lately."""
+        transport = self._transport
+        if self._waits() or self._half_closed or transport.is_closing() or transport.get_write_buffer_size():
+            return
+        if pass_on(transport.get_extra_info("socket").fileno(), bytes(self._buffer)):
+            transport.abort()  # only our descriptor of it
+        elif not self._buffer and self._loop.time() - self._last > _QUIET_SECONDS:
             self.close()
 
     def abort(self) -> None:

@@ -42,12 +42,16 @@ class Handoff:
     api: int = -1
     links: tuple[int, ...] = ()
     """A worker's end of its link with the forwarder; the forwarder's ends of all links."""
+    passing_on: int = -1
+    """Where a worker that leaves puts its TCP connections (svcdns.dns.tcp_passing)."""
+    passed_on: int = -1
+    """Where a worker finds those of the workers before an upgrade."""
     predecessor: int = -1
     """A descriptor of the process whose work this one takes over in an upgrade (see takeover.py)."""
 
     def descriptors(self) -> tuple[int, ...]:
         """Return all descriptors."""
-        others = (self.lifeline, self.counting, self.api, self.predecessor)
+        others = (self.lifeline, self.counting, self.api, self.predecessor, self.passing_on, self.passed_on)
         return tuple(one for one in (*others, *self.udp, *self.tcp, *self.links) if one >= 0)
 
     def text(self) -> str:

@@ -52,9 +52,20 @@ class Crew:
     """The children of one configuration."""
 
     def __init__(
-        self, config: Config, commands: Commands, sockets: Sockets, counters: Counters, held: Held
+        self,
+        config: Config,
+        commands: Commands,
+        sockets: Sockets,
+        counters: Counters,
+        held: Held,
+        *,
+        before: Sockets | None = None,
     ) -> None:
-        """Nothing is started yet; there is a worker for each of those that `counters` has room for."""
+        """Nothing is started yet; there is a worker for each of those that `counters` has room for.
+
+        `before` are the sockets of the crew that this one is to follow.
+        """
+        self._passed_on = before.passing[1].fileno() if before is not None else -1
         self.config = config
         self.sockets = sockets
         self.counters = counters
@@ -79,6 +90,8 @@ class Crew:
             udp=tuple(one.fileno() for one in self.sockets.udp_of(number, self.counters.workers)),
             tcp=tuple(one.fileno() for one in self.sockets.tcp),
             links=tuple(end.fileno() for end, _ in self.sockets.links[number : number + 1]),
+            passing_on=self.sockets.passing[0].fileno(),
+            passed_on=self._passed_on,
         )
         name, command = f"dns worker {number}", [*commands.worker, str(number)]
         return Child(name, command, handoff, number + 1, self.counters, self._keep)
@@ -88,13 +101,14 @@ class Crew:
 
     def children(self) -> list[Child]:
         """Return all of them."""
-        return [self.writer, *self.workers, *self._forwarders()]
+        return [self.writer, *self.workers, *self.forwarders()]
 
     def all_but_writer(self) -> list[Child]:
         """Return those who answer questions."""
-        return [*self.workers, *self._forwarders()]
+        return [*self.workers, *self.forwarders()]
 
-    def _forwarders(self) -> list[Child]:
+    def forwarders(self) -> list[Child]:
+        """Return the forwarder, if there is one."""
         return [self.forwarder] if self.forwarder else []
 
     def adopt(self, pids: Sequence[int], given_up: Sequence[int]) -> None:
@@ -103,6 +117,11 @@ class Crew:
             child.given_up = child.row - 1 in given_up
             if not child.given_up:
                 child.adopt(pid)
+
+    def forget_those_before(self) -> None:
+        """To be called when the crew before has ended: nothing more comes from there."""
+        for worker in self.workers:
+            worker.handoff = replace(worker.handoff, passed_on=-1)
 
     def outlive_mistakes(self) -> None:
         """Start again also who says that it can't be cured: DNS is worth more than a mistake made since."""
@@ -165,5 +184,5 @@ class Crew:
     def stop(self) -> None:
         """End all: the workers last, so that own names are answered while the others end."""
         self.counters.set_stopping()
-        stop_all([self.writer, *self._forwarders()], STOP_SECONDS)
+        stop_all([self.writer, *self.forwarders()], STOP_SECONDS)
         stop_all(self.workers, WORKERS_STOP_SECONDS)

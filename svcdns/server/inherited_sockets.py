@@ -15,7 +15,7 @@ import socket
 
 from svcdns.config.sections import Config, Endpoint
 
-from .sockets import BindError, Sockets, dns_pair, link, more_udp, tcp_listener
+from .sockets import BindError, Sockets, dns_pair, link, more_udp, passing, tcp_listener
 
 
 def follow(old: Sockets, before: Config, config: Config, workers: int) -> Sockets:
@@ -38,7 +38,8 @@ def follow(old: Sockets, before: Config, config: Config, workers: int) -> Socket
     udp = [list(row) for row in zip(*(column[0] for column in columns), strict=True)]
     links = [link() for _ in range(workers)] if config.forward.forwards else []
     address = Endpoint(config.api.listen.host, api.getsockname()[1])
-    return Sockets(udp, [tcp for _, tcp, _ in columns], api, links, [there for *_, there in columns], address)
+    tcp = [tcp for _, tcp, _ in columns]
+    return Sockets(udp, tcp, api, links, passing(), [there for *_, there in columns], address)
 
 
 def _places(old: Sockets, before: Config, config: Config) -> list[int]:

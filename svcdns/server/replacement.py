@@ -1,6 +1,6 @@
 """How one crew follows another without a question lost: the second half of an upgrade.
 
-    new workers and forwarder start, beside the old ones, on the same sockets
+    the new forwarder starts, then the new workers, beside the old ones and on the same sockets
     -> all are ready: the new writer starts, reads what it needs, ends the old one and opens the API
     -> the old workers end when their TCP clients are served, then the old forwarder
 
@@ -19,6 +19,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from .children import Child, stop_all
 from .crew import Crew
@@ -58,8 +59,10 @@ class Replacement:
             try:
                 if new.forwarder and old.forwarder:
                     pidfds.enter_context(_succeeding(new.forwarder, old.forwarder))
-                yield from self._start(new.all_but_writer())
-                yield from self._until(self._answers)
+                # First the forwarder: a worker has nobody to hand over to before, and would say SERVFAIL.
+                for children in (new.forwarders(), new.workers):
+                    yield from self._start(children)
+                    yield from self._until(partial(_all_ready, children))
                 pidfds.enter_context(_succeeding(new.writer, old.writer))
                 yield from self._start([new.writer])
                 yield from self._until(lambda: not old.writer.runs or new.counters.ready())
@@ -99,9 +102,6 @@ class Replacement:
                 raise Failed(f"not ready within {READY_SECONDS:g} s: {names}")
             yield
 
-    def _answers(self) -> bool:
-        return all(child.is_ready for child in self.new.all_but_writer())
-
     def _give_up(self) -> None:
         """End the new crew and leave all as it was."""
         self.new.stop()
@@ -120,6 +120,7 @@ class Replacement:
             yield from self._gone([old.forwarder], FORWARDER_SECONDS)
         stop_all([old.writer], 0.0)
         self.new.counters.go_on_from(old.counters)
+        self.new.forget_those_before()
         close_others(old.sockets, self.new.sockets)
 
     def _gone(self, children: list[Child], seconds: float) -> Iterator[None]:
@@ -127,6 +128,10 @@ class Replacement:
         while any(child.runs for child in children) and time.monotonic() < deadline:
             yield
         stop_all(children, 0.0)
+
+
+def _all_ready(children: list[Child]) -> bool:
+    return all(child.is_ready for child in children)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,8 @@ class Sockets:
     api: socket.socket
     links: list[tuple[socket.socket, socket.socket]]
     """By worker: its end of its link with the forwarder and the forwarder's; [] where none is needed."""
+    passing: tuple[socket.socket, socket.socket]
+    """Where workers that leave put their TCP connections, and where those who stay find them."""
     dns_addresses: list[Endpoint]
     """The real addresses, in the order of dns.listen."""
     api_address: Endpoint
@@ -52,7 +54,7 @@ class Sockets:
 
     def all(self) -> list[socket.socket]:
         """Return all of them."""
-        ends = [end for link in self.links for end in link]
+        ends = [end for pair in (*self.links, self.passing) for end in pair]
         return [*(one for row in self.udp for one in row), *self.tcp, self.api, *ends]
 
     def close(self) -> None:
@@ -67,6 +69,7 @@ class Sockets:
             "tcp": [one.fileno() for one in self.tcp],
             "api": self.api.fileno(),
             "links": [[end.fileno() for end in ends] for ends in self.links],
+            "passing": [end.fileno() for end in self.passing],
             "dns_addresses": [[one.host, one.port] for one in self.dns_addresses],
             "api_address": [self.api_address.host, self.api_address.port],
         }
@@ -80,6 +83,7 @@ class Sockets:
             [_of_number(one, known) for one in numbers["tcp"]],
             _of_number(numbers["api"], known),
             [(_of_number(one, known), _of_number(other, known)) for one, other in numbers["links"]],
+            (_of_number(numbers["passing"][0], known), _of_number(numbers["passing"][1], known)),
             [Endpoint(*one) for one in numbers["dns_addresses"]],
             Endpoint(*numbers["api_address"]),
         )
@@ -116,7 +120,7 @@ def bind_all(config: Config, workers: int) -> Sockets:
         raise
     # Here, as only root can make them large.
     links = [link() for _ in udp] if config.forward.forwards else []
-    return Sockets(udp, [tcp for _, tcp in pairs], api, links, addresses, api_address)
+    return Sockets(udp, [tcp for _, tcp in pairs], api, links, passing(), addresses, api_address)
 
 
 def dns_pair(listen: Endpoint, opened: list[socket.socket]) -> tuple[socket.socket, socket.socket]:
@@ -222,6 +226,14 @@ def link() -> tuple[socket.socket, socket.socket]:
             end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, LINK_OCTETS)
         except OSError:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_OCTETS)
+    return ends
+
+
+def passing() -> tuple[socket.socket, socket.socket]:
+    """Return what TCP connections are passed on through."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
     return ends
 
 

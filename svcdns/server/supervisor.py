@@ -307,7 +307,7 @@ def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
         raise Failed(f"{refused}; or restart svcdns instead of upgrading it") from None
     counters = Counters.create(workers, SLOTS)
     counters.go_on_from(old.counters)
-    crew = Crew(config, commands, sockets, counters, old.held)
+    crew = Crew(config, commands, sockets, counters, old.held, before=old.sockets)
     for child in crew.children():  # none is at its first start
         row = min(child.row, old.counters.forwarder)
         counters.set(child.row, "restarts", old.counters.get(row, "restarts") + 1)

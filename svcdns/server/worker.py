@@ -17,6 +17,7 @@ import logging
 import select
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from svcdns.cache.store import CacheReader
@@ -26,6 +27,7 @@ from svcdns.dns.answer import Answerer
 from svcdns.dns.forward_link import ForwardLink
 from svcdns.dns.stats import Stats
 from svcdns.dns.tcp import TcpListener
+from svcdns.dns.tcp_passing import pass_on, take_all
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
@@ -39,7 +41,7 @@ from .takeover import LEAVE
 PUBLISH_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
 LEAVE_SECONDS = 5.0
-"""For so long TCP clients are served on when another worker has taken over the sockets."""
+"""For so long TCP clients that wait for an answer are served on when another worker has the sockets."""
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,9 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     worker.store.try_to_open()
     listeners = await worker.listen(udp, tcp)
     chores = [asyncio.create_task(work) for work in (worker.open(), worker.publish_again_and_again())]
+    over_tcp = [listener for listener in listeners if isinstance(listener, TcpListener)]
+    if handoff.passed_on >= 0 and over_tcp:
+        take_all(socket.socket(fileno=handoff.passed_on), over_tcp[0].adopt)
     leaving = asyncio.Event()
 
     def leave() -> None:
@@ -67,9 +72,11 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     for listener in listeners:
         if isinstance(listener, UdpListener):
             listener.close()
-    over_tcp = [listener for listener in listeners if isinstance(listener, TcpListener)]
-    seconds = LEAVE_SECONDS if leaving.is_set() else 0.0
-    await asyncio.gather(*(listener.close(seconds) for listener in over_tcp))
+    if leaving.is_set() and handoff.passing_on >= 0:
+        there = partial(pass_on, socket.socket(fileno=handoff.passing_on))
+        await asyncio.gather(*(listener.close(LEAVE_SECONDS, there) for listener in over_tcp))
+    else:
+        await asyncio.gather(*(listener.close() for listener in over_tcp))
     for chore in chores:
         chore.cancel()
     worker.publish_counters()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dns.message import from_wire, make_response
+from dns.message import from_wire, make_query, make_response
 from dns.rrset import from_text
 from toolbox.calls import SERVICES, Broken, Calls, fqdn, service
 from toolbox.running_server import SOURCE, RunningServer
@@ -165,6 +165,42 @@ def test_workers_that_are_killed_between_upgrades_lose_what_they_have_in_hand(
     tmp_path: Path, need: Callable[..., str]
 ) -> None:
     ask_through(tmp_path, need, UPGRADES, RATE, kills=UPGRADES)
+
+
+def test_a_tcp_connection_outlives_an_upgrade(tmp_path: Path) -> None:
+    """Also in the middle of a question."""
+    with RunningServer(workers=1) as server:
+        Calls(server.api).create_service("web")
+        question = make_query(fqdn("web"), "A").to_wire()
+        message = len(question).to_bytes(2) + question
+        with contextlib.ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection(server.dns, 2 * GUARD_SECONDS))
+                for _ in range(20)
+            ]
+            for at, client in enumerate(clients):
+                client.sendall(message)
+                assert len(from_wire(read_message(client)).answer) == 1
+                client.sendall(message[: at * 2])
+            for _ in range(2):
+                upgrade(server)
+            for at, client in enumerate(clients):
+                client.sendall(message[at * 2 :])
+                assert len(from_wire(read_message(client)).answer) == 1
+
+
+def read_message(client: socket.socket) -> bytes:
+    size = int.from_bytes(read_exactly(client, 2))
+    return read_exactly(client, size)
+
+
+def read_exactly(client: socket.socket, size: int) -> bytes:
+    octets = b""
+    while len(octets) < size:
+        more = client.recv(size - len(octets))
+        assert more, "the connection was closed"
+        octets += more
+    return octets
 
 
 @pytest.mark.soak

@@ -14,7 +14,7 @@ import pytest
 from toolbox.running_server import RunningServer
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
-from svcdns.server.supervisor import STOP_SECONDS
+from svcdns.server.crew import STOP_SECONDS
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_server.py")))
 SERVICES = "/api/v1/namespaces/default/services"
