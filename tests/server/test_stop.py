@@ -18,6 +18,8 @@ from svcdns.server.crew import STOP_SECONDS
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_server.py")))
 SERVICES = "/api/v1/namespaces/default/services"
+LONGEST = 0.8 * STOP_SECONDS
+"""Seconds: on a busy machine the end of all processes alone takes some, and who waited took all of them."""
 HEAD = "Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 UNFINISHED = {
@@ -56,7 +58,7 @@ def test_a_stop_waits_for_nobody_who_does_not_send(case: str) -> None:
     with RunningServer(workers=1) as server:
         clients = [connected(server, UNFINISHED[case]) for _ in range(3)]
         server.get("/readyz")  # by now the server has taken in what came before
-        assert seconds_of_a_stop(server) < STOP_SECONDS / 2
+        assert seconds_of_a_stop(server) < LONGEST
         for client in clients:
             client.close()
 
@@ -83,7 +85,7 @@ def test_a_stop_waits_for_no_watcher_that_does_not_read() -> None:
             for number in range(60):
                 patch = {"metadata": {"labels": {"n": str(number)}}}
                 assert server.patch(f"{SERVICES}/big", patch).status == 200
-            assert seconds_of_a_stop(server) < STOP_SECONDS / 2
+            assert seconds_of_a_stop(server) < LONGEST
 
 
 # With stand-ins for the children
