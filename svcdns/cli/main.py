@@ -110,7 +110,10 @@ def serve(
     }
     from svcdns.server import succession
 
-    legacy = succession.take(os.environ)
+    try:
+        legacy = succession.take(os.environ)
+    except succession.UnknownVersion as unknown:
+        raise Refused(str(unknown)) from None
     if legacy is not None and legacy.successor:
         _succeed(legacy)
     resolved = _load(config, flags)

@@ -42,8 +42,8 @@ class Commands:
 class Held:
     """Descriptors that a supervisor holds all its life, and leaves to its successor."""
 
-    lock: int
-    """Of the data folder (see folder.py); -1 where that can't be locked."""
+    locks: tuple[int, ...]
+    """Of the data folder (see folder.take)."""
     lifeline: tuple[int, int]
     """A pipe: what the children have, and our end, which closes with us, however we end."""
 
@@ -70,7 +70,7 @@ class Crew:
         self.sockets = sockets
         self.counters = counters
         self.held = held
-        self._keep = (held.lock,) if held.lock >= 0 else ()
+        self._keep = held.locks
         api = self._handoff(api=sockets.api.fileno())
         self.writer = Child("writer", commands.writer, api, WRITER, counters, self._keep)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]

@@ -49,37 +49,49 @@ class FolderError(Exception):
     """The data folder can't be used; the text is one line for the user."""
 
 
-def take(folder: Path) -> int:
-    """Make the data folder where it is missing and lock it; return the lock's descriptor.
+def take(folder: Path) -> tuple[int, ...]:
+    """Make the data folder where it is missing and lock it; return the descriptors that hold the locks.
 
-    A disk that is full or read-only is no reason to refuse a folder that is there.
+    Locked are the lock file, where there is one, and the folder itself: on a read-only file system no lock
+    file can be made, and it may be writable later.  A disk that is full or read-only is no reason to refuse a
+    folder that is there.
     Raises FolderError when another server has it, when it is somebody else's, or can't be read.
     """
+    opened: list[int] = []
     try:
         _make(folder)
-        descriptor = _open_lock(folder)
+        opened += filter(None, [_open_lock(folder)])
+        opened.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for descriptor in opened:
+            _lock(folder, descriptor, opened[0])
     except OSError as failed:
+        _close(opened)
         text = f"data folder {folder} can't be used: {(failed.strerror or str(failed)).lower()}"
         raise FolderError(f"{text}; choose another with --data") from None
-    try:
-        _lock(folder, descriptor)
-    except OSError as failed:
-        os.close(descriptor)
-        raise FolderError(f"data folder {folder} can't be locked: {failed.strerror or failed}") from None
     except BaseException:
-        os.close(descriptor)
+        _close(opened)
         raise
-    with contextlib.suppress(OSError):
-        # Over what is there: a full disk has room for that.  Only a message of `_lock` misses it.
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        os.ftruncate(descriptor, len(f"{os.getpid()}\n"))
+    _tell_pid(opened[0])
     for former in (ADDRESSES, FORWARDER, UPGRADE, _FORMER_COUNTERS):
         with contextlib.suppress(OSError):
             (folder / former).unlink(missing_ok=True)
-    return descriptor
+    return tuple(opened)
 
 
-def _open_lock(folder: Path) -> int:
+def _close(opened: list[int]) -> None:
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+def _tell_pid(descriptor: int) -> None:
+    """Write our pid over another, for which a full disk has room; `svcdns upgrade` and `_lock` read it."""
+    text = f"{os.getpid()}\n".encode()
+    with contextlib.suppress(OSError):
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
+
+
+def _open_lock(folder: Path) -> int | None:
     """Open the lock file; on a read-only file system to read, which is enough to lock it."""
     try:
         return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -89,8 +101,7 @@ def _open_lock(folder: Path) -> int:
     try:
         return os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        # Nobody can make one either, for as long as this lasts; a folder can be locked as well.
-        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return None
 
 
 def _make(folder: Path) -> None:
@@ -111,7 +122,8 @@ def _make(folder: Path) -> None:
                 raise
 
 
-def _lock(folder: Path, descriptor: int) -> None:
+def _lock(folder: Path, descriptor: int, pid_file: int) -> None:
+    """Lock a descriptor; `pid_file` says who may have it.  Raises FolderError."""
     deadline = time.monotonic() + ORPHANS_SECONDS
     told = False
     while True:
@@ -119,7 +131,7 @@ def _lock(folder: Path, descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            holder = _holder(descriptor)
+            holder = _holder(pid_file)
         if _lives(holder) or time.monotonic() > deadline:
             who = f" (process {holder})" if holder else ""
             text = f"data folder {folder} is in use by another svcdns{who}"
@@ -131,7 +143,11 @@ def _lock(folder: Path, descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> int:
-    text = os.pread(descriptor, 32, 0).strip()
+    """Return the pid in the lock file, 0 where it says none, or the descriptor is the folder's."""
+    try:
+        text = os.pread(descriptor, 32, 0).strip()
+    except IsADirectoryError:
+        return 0
     return int(text) if text.isdigit() else 0
 
 

@@ -66,7 +66,7 @@ class Replacement:
                 pidfds.enter_context(_succeeding(new.writer, old.writer))
                 yield from self._start([new.writer])
                 yield from self._until(lambda: not old.writer.runs or new.counters.ready())
-            except Failed:
+            except Exception:
                 self._give_up()
                 raise
         self.in_charge = new

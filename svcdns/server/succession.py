@@ -37,7 +37,7 @@ class Legacy:
 
     config: str
     """The configuration of the children that run (see config.load.to_json)."""
-    lock: int
+    locks: tuple[int, ...]
     lifeline: tuple[int, int]
     counting: int
     """The counters of the children that run."""
@@ -66,12 +66,15 @@ def take(environ: MutableMapping[str, str]) -> Legacy | None:
     text = environ.pop(VARIABLE, None)
     if text is None:
         return None
-    found = json.loads(text)
-    if (version := found.pop("version", None)) != VERSION:
-        raise UnknownVersion(f"a server of another version runs (succession {version}): restart it instead")
-    for name in ("lifeline", "pids", "given_up"):
-        found[name] = tuple(found[name])
-    return Legacy(**found)
+    try:
+        found = json.loads(text)
+        if (version := found.pop("version", None)) != VERSION:
+            raise UnknownVersion(f"a server of another version runs (succession {version}): restart it")
+        for name in ("locks", "lifeline", "pids", "given_up"):
+            found[name] = tuple(found[name])
+        return Legacy(**found)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UnknownVersion(f"{VARIABLE} is for svcdns itself, and says nothing here") from None
 
 
 def command() -> list[str]:

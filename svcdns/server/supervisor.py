@@ -63,12 +63,12 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
     workers = _workers(config)
     try:
         surroundings.check(config)
-        lock = folder.take(config.data)
+        locks = folder.take(config.data)
         sockets = bind_all(config, workers)
         if config.user and os.geteuid() == 0:
             folder.give_to(config.data, config.user)
         counters = Counters.create(workers, SLOTS)
-        crew = Crew(config, commands, sockets, counters, Held(lock, os.pipe()))
+        crew = Crew(config, commands, sockets, counters, Held(locks, os.pipe()))
         return Supervisor(crew, commands).run()
     except (folder.FolderError, BindError, NotHere) as refused:
         return _fail(str(refused))
@@ -78,10 +78,9 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
 
 def _successor(config: Config, commands: Commands, legacy: Legacy) -> Supervisor:
     """Return the supervisor of a server that runs already, which is about to replace its children."""
-    for number in (*legacy.lifeline, *([legacy.lock] if legacy.lock >= 0 else [])):
+    for number in (*legacy.lifeline, *legacy.locks, legacy.counting):
         os.set_inheritable(number, False)
-    os.set_inheritable(legacy.counting, False)
-    held = Held(legacy.lock, legacy.lifeline)
+    held = Held(legacy.locks, legacy.lifeline)
     counters = Counters(legacy.counting)
     crew = Crew(from_json(legacy.config), commands, Sockets.of(legacy.sockets), counters, held)
     crew.adopt(legacy.pids, legacy.given_up)
@@ -219,9 +218,9 @@ class Supervisor:
             for line in failed.lines():
                 log.error("the upgrade has failed: %s", line)
             self._progress.end(1, *failed.lines())
-        except OSError as failed:
+        except Exception as bug:  # an upgrade never ends the server
             log.exception("the upgrade has failed")
-            self._progress.end(1, f"{failed.strerror or failed}")
+            self._progress.end(1, f"the upgrade has failed ({bug}): the log says more")
         self._under_way = self._replacement = None
 
     def _rehearse(self) -> Iterator[None]:
@@ -248,7 +247,7 @@ class Supervisor:
         crew = self.crew
         return Legacy(
             config=to_json(crew.config),
-            lock=crew.held.lock,
+            locks=crew.held.locks,
             lifeline=crew.held.lifeline,
             counting=crew.counters.descriptor,
             sockets=crew.sockets.numbers(),
@@ -260,7 +259,7 @@ class Supervisor:
     def _descriptors(self) -> list[int]:
         held = self.crew.held
         sockets = [one.fileno() for one in self.crew.sockets.all()]
-        numbers = {held.lock, *held.lifeline, self.crew.counters.descriptor, *sockets}
+        numbers = {*held.locks, *held.lifeline, self.crew.counters.descriptor, *sockets}
         return [number for number in numbers if number >= 0]
 
     def _replace(self, config: Config) -> Iterator[None]:
@@ -301,12 +300,12 @@ class Supervisor:
 def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
     """Return the crew that is to follow; nothing of it is started yet.  Raises Failed."""
     workers = _workers(config)
+    counters = Counters.create(workers, SLOTS)
+    counters.go_on_from(old.counters)
     try:
         sockets = inherited_sockets.follow(old.sockets, old.config, config, workers)
     except BindError as refused:
         raise Failed(f"{refused}; or restart svcdns instead of upgrading it") from None
-    counters = Counters.create(workers, SLOTS)
-    counters.go_on_from(old.counters)
     crew = Crew(config, commands, sockets, counters, old.held, before=old.sockets)
     for child in crew.children():  # none is at its first start
         row = min(child.row, old.counters.forwarder)
