@@ -2,12 +2,17 @@
 # What is installed there stands in requirements/, versions and hashes; `make lock` writes those files anew,
 # and `make test-newest` runs the suite on the newest versions that pyproject.toml allows, in a venv of its own.
 # PYTHON: any Python from 3.11 on.   SERVE: more flags for `svcdns serve`.   PYTEST: more flags for pytest.
+# JOBS: processes of pytest, one more than cores as many tests wait; 0: one that also shows what `-s` prints.
 # LOCK: `make lock LOCK=` keeps the versions that still fit, for a dependency more or less.
+
+# So that the many servers that tests start read their code compiled, on any machine.
+export PYTHONDONTWRITEBYTECODE :=
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SERVE  ?=
+JOBS   ?= 3
 LOCK   ?= --upgrade
 NEWEST := .venv-newest/bin/python
 TOOL   := .venv-lock/bin
@@ -16,20 +21,23 @@ PIP      := -m pip --disable-pip-version-check install --quiet
 COMPILE   = $(TOOL)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --custom-compile-command "make lock" $(LOCK) pyproject.toml requirements/build.in
 
+# A file's tests stay in one process; those marked `alone` wait until the others do nothing.
+SUITE     = -m pytest -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
+
 .PHONY: run test test-newest soak coverage lint types format lock clean
 
 run: $(VENV)/.run
 	$(BIN)/svcdns serve --manifests examples --data svcdns-data $(SERVE)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not soak" $(PYTEST)
+	$(BIN)/python $(SUITE)
 
 test-newest: .venv-newest
 	$(NEWEST) $(PIP) --upgrade --upgrade-strategy eager -e '.[dev]'
-	$(NEWEST) -m pytest -m "not soak" $(PYTEST)
+	$(NEWEST) $(SUITE)
 
 coverage: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not soak" --cov=svcdns --cov-report=term-missing:skip-covered $(PYTEST)
+	$(BIN)/python $(SUITE) --cov=svcdns --cov-report=term-missing:skip-covered
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak $(PYTEST)

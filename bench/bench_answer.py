@@ -21,16 +21,17 @@ from pathlib import Path
 from svcdns.dns.answer import Answerer
 from svcdns.dns.stats import Stats
 from svcdns.dns.udp import UdpListener
-from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
+from svcdns.names.packed import APEX, NEGATIVE_SOA, RRset, pack_row
 from svcdns.store.environment import Store, open_store
 from svcdns.store.snapshot import SERVING, Serving, Snapshots, Zone, encode_serving
+from svcdns.wire.header import QUESTION_NAME
 from svcdns.wire.key import key_of, wire_of
 
 Z = "cluster.local"
 BATCH = 64
 
 
-def rr(rrtype: int, rdata: bytes, owner: bytes = POINTER) -> bytes:
+def rr(rrtype: int, rdata: bytes, owner: bytes = QUESTION_NAME) -> bytes:
     """Return a stored RR."""
     return owner + rrtype.to_bytes(2) + b"\0\1\0\0\0\5" + len(rdata).to_bytes(2) + rdata
 

@@ -16,7 +16,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
-from toolbox.calls import PODS, SERVICES, Calls, fqdn, pod, service  # noqa: E402
+from toolbox.builders import pod, service  # noqa: E402
+from toolbox.calls import PODS, SERVICES, Calls, fqdn  # noqa: E402
 from toolbox.running_server import RunningServer  # noqa: E402
 from toolbox.waiting import wait_for  # noqa: E402
 from toolbox.witness import Witness, connected, make_question, read_answer  # noqa: E402

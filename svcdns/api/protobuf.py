@@ -128,12 +128,8 @@ def _small(**fields: tuple[int, str]) -> Message:
 
 
 _UNKNOWN = _small(raw=(2, "bytes"), contentEncoding=(3, "string"), contentType=(4, "string"))
-_UNKNOWN.add(
-    1,
-    "typeMeta",
-    (OCTETS,),
-    wire.nested("typeMeta", _small(apiVersion=(1, "string"), kind=(2, "string")), True),
-)
+_TYPE_META = _small(apiVersion=(1, "string"), kind=(2, "string"))
+_UNKNOWN.add(1, "typeMeta", (OCTETS,), wire.nested("typeMeta", _TYPE_META, True))
 _TIMESTAMP = _small(seconds=(1, "int64"), nanos=(2, "int32"))
 _QUANTITY = _small(string=(1, "string"))
 _INT_OR_STRING = _small(type=(1, "int64"), intVal=(2, "int32"), strVal=(3, "string"))
@@ -150,7 +146,7 @@ def _moment(seconds: int, microseconds: int) -> datetime:
 
 
 def _time(octets: bytes) -> str | None:
-    """Whole seconds, as Kubernetes keeps them; the zero time has no octets and no place in JSON."""
+    """Return whole seconds, as Kubernetes keeps them; the zero time has no octets and no place in JSON."""
     if not octets:
         return None
     return _moment(_TIMESTAMP.read(octets).get("seconds", 0), 0).isoformat() + "Z"
@@ -167,8 +163,7 @@ def _micro_time(octets: bytes) -> str | None:
 
 
 def _quantity(octets: bytes) -> str:
-    found: str = _QUANTITY.read(octets).get("string", "0")
-    return found
+    return str(_QUANTITY.read(octets).get("string", "0"))
 
 
 def _int_or_string(octets: bytes) -> int | str:
@@ -181,7 +176,7 @@ def _int_or_string(octets: bytes) -> int | str:
 
 
 def _fields(octets: bytes) -> Object | None:
-    """FieldsV1 is a JSON object in octets."""
+    """Return the JSON object that stands in the octets of FieldsV1."""
     raw = _FIELDS.read(octets).get("raw", b"")
     try:
         return msgspec.json.decode(raw, type=dict[str, Any]) if raw else None
@@ -192,8 +187,7 @@ def _fields(octets: bytes) -> Object | None:
 
 
 def _extra_value(octets: bytes) -> list[str]:
-    found: list[str] = _EXTRA_VALUE.read(octets).get("items", [])
-    return found
+    return list(_EXTRA_VALUE.read(octets).get("items", []))
 
 
 _FORMS: dict[str, Read] = {

@@ -51,7 +51,6 @@ class Message:
     __slots__ = ("_numbers", "_put")
 
     def __init__(self) -> None:
-        """Make a message without fields."""
         self._put: dict[int, tuple[str, Put]] = {}
         self._numbers: dict[int, str] = {}
 
@@ -158,7 +157,7 @@ def text(value: bytes) -> str:
 
 
 def single(name: str, read: Read, kept: bool) -> Put:
-    """A field that stands once; a zero is left out unless it is `kept`."""
+    """Read a field that stands once; a zero is left out unless it is `kept`."""
 
     def put(into: Object, value: Any) -> None:
         found = read(value)
@@ -171,7 +170,7 @@ def single(name: str, read: Read, kept: bool) -> Put:
 
 
 def nested(name: str, message: Message, kept: bool) -> Put:
-    """A message in a message; an empty one is left out unless it is `kept`."""
+    """Read a message in a message; an empty one is left out unless it is `kept`."""
 
     def put(into: Object, value: bytes) -> None:
         found = message.read(value, into.get(name))
@@ -182,7 +181,7 @@ def nested(name: str, message: Message, kept: bool) -> Put:
 
 
 def inline(message: Message) -> Put:
-    """A message whose fields stand among those of the message that it is in."""
+    """Read a message whose fields stand among those of the message that it is in."""
 
     def put(into: Object, value: bytes) -> None:
         message.read(value, into)
@@ -191,7 +190,7 @@ def inline(message: Message) -> Put:
 
 
 def several(name: str, read: Read) -> Put:
-    """A list."""
+    """Read a list."""
 
     def put(into: Object, value: Any) -> None:
         found = into.setdefault(name, [])
@@ -204,7 +203,7 @@ def several(name: str, read: Read) -> Put:
 
 
 def numbers(name: str, read: Read) -> Put:
-    """A list of numbers, one a field or packed."""
+    """Read a list of numbers, one a field or packed."""
     one = several(name, read)
 
     def put(into: Object, value: Any) -> None:
@@ -220,7 +219,7 @@ def numbers(name: str, read: Read) -> Put:
 
 
 def mapping(name: str, read: Read) -> Put:
-    """An object from strings to values that are octets: a list of messages with a key and a value each.
+    """Read an object from strings to values that are octets: a list of messages with a key and a value each.
 
     The last of a key wins.
     """

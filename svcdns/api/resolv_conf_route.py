@@ -1,6 +1,6 @@
 """GET /resolv.conf?namespace=NS&ndots=N: the file for a container, see svcdns.api.client_resolv_conf.
 
-It is for everyone who may see /version: it tells the cluster domain and where DNS answers, and nothing of
+It is for everyone who may see /version: it says the cluster domain and where DNS answers, and nothing of
 what is registered.
 """
 

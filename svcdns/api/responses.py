@@ -94,21 +94,10 @@ def _included(request: web.Request) -> str:
     return request.query.get("includeObject", "") or "Metadata"
 
 
-def list_metadata(page: Page) -> dict[str, Any]:
-    """Return the metadata of a list."""
-    metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
-    if page.continue_:
-        metadata["continue"] = page.continue_
-    if page.remaining is not None:
-        metadata["remainingItemCount"] = page.remaining
-    return metadata
-
-
 def list_octets(kind: Kind, page: Page) -> bytes:
     """Return a list object, such as a ServiceList, around the stored octets of its items."""
-    head = encode(
-        {"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": list_metadata(page)}
-    )
+    metadata = tables.list_metadata(page)
+    head = encode({"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": metadata})
     return b"".join((head[:-1], b',"items":[', b",".join(page.items), b"]}"))
 
 
@@ -121,7 +110,7 @@ def status_answer(request: web.Request, error: StatusError) -> web.Response:
 
 
 def deleted_status(kind: Kind, last: dict[str, Any]) -> bytes:
-    """Return the Status that tells of a deletion; `last` is the object's last state."""
+    """Return the Status of a deletion; `last` is the object's last state."""
     metadata = last.get("metadata") or {}
     details = {"name": metadata.get("name", "")}
     if kind.group:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -16,10 +17,10 @@ from aiohttp import web
 
 from svcdns.objects.errors import Cause, StatusError, not_found
 from svcdns.objects.kinds import POD, SERVICE
+from svcdns.registry.identity import agreed
 from svcdns.registry.requests import Page, Patch, WriteOptions, Written
 
 from . import bodies, parameters, responses
-from .identity import agreed
 from .paths import Target
 from .responses import Clock
 from .watches import Watches
@@ -33,15 +34,15 @@ _ANSWERED_WITH_OBJECT = frozenset({SERVICE, POD})
 """Kinds whose deletion is answered with the object; the others are answered with a Status."""
 
 
+@dataclass(slots=True)
 class Resources:
     """Handlers of everything below /api/v1 and /apis/GROUP/VERSION."""
 
-    def __init__(self, registry: Registry, watches: Watches, clock: Clock) -> None:
-        """`clock` is the wall clock, for ages in tables."""
-        self._registry = registry
-        self._watches = watches
-        self._clock = clock
-        self._running: set[asyncio.Future[Any]] = set()
+    _registry: Registry
+    _watches: Watches
+    _clock: Clock
+    """For ages in tables."""
+    _running: set[asyncio.Future[Any]] = field(default_factory=set)
 
     async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Answer a request whose method is allowed there.  Raises StatusError."""
@@ -76,40 +77,33 @@ class Resources:
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = agreed(target, await bodies.read_object(request))
-        written = await self._finish(self._registry.create(target.kind, target.namespace, body, options))
-        return self._written(request, target, written, 201)
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        write = self._registry.create(target.kind, target.namespace, _agreed(target, given), options)
+        return await self._written(request, target, write, warnings)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = agreed(target, await bodies.read_object(request))
-        written = await self._finish(
-            self._registry.replace(
-                target.kind, target.namespace, target.name, body, options, target.subresource
-            )
-        )
-        return self._written(request, target, written, 201 if written.created else 200)
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        at = (target.kind, target.namespace, target.name)
+        write = self._registry.replace(*at, _agreed(target, given), options, target.subresource)
+        return await self._written(request, target, write, warnings)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        patch = await bodies.read_patch(request)
+        patch, warnings = await bodies.read_patch(request, options.field_validation)
         parameters.check_patch(request.query, patch.type)
         if patch.type == "apply":
-            patch = Patch(patch.type, agreed(target, patch.document))
-        written = await self._finish(
-            self._registry.patch(
-                target.kind, target.namespace, target.name, patch, options, target.subresource
-            )
-        )
-        return self._written(request, target, written, 201 if written.created else 200)
+            patch = Patch(patch.type, _agreed(target, patch.document))
+        at = (target.kind, target.namespace, target.name)
+        write = self._registry.patch(*at, patch, options, target.subresource)
+        return await self._written(request, target, write, warnings)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
-        written = await self._finish(
-            self._registry.delete(target.kind, target.namespace, target.name, options)
-        )
+        write = self._registry.delete(target.kind, target.namespace, target.name, options)
         if target.kind in _ANSWERED_WITH_OBJECT:
-            return self._written(request, target, written, 200)
+            return await self._written(request, target, write)
+        written = await self._finish(write)
         octets = responses.deleted_status(target.kind, msgspec.json.decode(written.object))
         return responses.json_answer(request, octets, warnings=written.warnings)
 
@@ -121,14 +115,24 @@ class Resources:
         )
         return responses.list_answer(request, target.kind, page, self._clock)
 
-    def _written(self, request: web.Request, target: Target, written: Written, status: int) -> web.Response:
+    async def _written(
+        self,
+        request: web.Request,
+        target: Target,
+        write: Coroutine[Any, Any, Written],
+        warnings: tuple[str, ...] = (),
+    ) -> web.Response:
+        """Answer with the object that a write comes to; `warnings` are about the body."""
+        written = await self._finish(write)
+        status = 201 if written.created else 200
+        told = (*warnings, *written.warnings)
         return responses.object_answer(
-            request, target.kind, written.object, self._clock, status=status, warnings=written.warnings
+            request, target.kind, written.object, self._clock, status=status, warnings=told
         )
 
-    async def _finish(self, writing: Coroutine[Any, Any, _T]) -> _T:
+    async def _finish(self, write: Coroutine[Any, Any, _T]) -> _T:
         """Await a write that goes on to its end even when the client leaves."""
-        task = asyncio.ensure_future(writing)
+        task = asyncio.ensure_future(write)
         self._running.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -137,6 +141,10 @@ class Resources:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has seen it; if nobody did, it needs no log line
+
+
+def _agreed(target: Target, body: dict[str, Any]) -> dict[str, Any]:
+    return agreed(target.kind, target.namespace, target.name, body)
 
 
 def _write_options(request: web.Request) -> WriteOptions:

@@ -1,6 +1,6 @@
 """Where the cache lies: one folder a generation, of which the one with the highest number is current.
 
-    DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see cache.py)
+    DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see store.py)
     DATA/cache/NUMBER/made-by               layout, boot and size of the map, and what its answers are from
 
 * What is damaged, of another boot, of another layout or from other upstreams is not repaired: a
@@ -25,6 +25,7 @@ from time import CLOCK_BOOTTIME, clock_gettime_ns
 import lmdb
 
 from svcdns.store.environment import DATA_FILE, FOLDER_MODE, MAX_READERS
+from svcdns.system.replacing import atomic_write
 
 LAYOUT = 2
 """Version of all that is stored, the packed answers (svcdns.cache.entry) included."""
@@ -108,15 +109,21 @@ def make_generation(home: Path, map_octets: int, source: str) -> lmdb.Environmen
     home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     folder = home / str(max(*numbers(home), 0, clock_gettime_ns(CLOCK_BOOTTIME)) + 1)
     folder.mkdir(mode=FOLDER_MODE)
-    _write(folder / _LOCK_FILE, bytes(_LOCK_OCTETS))
+    atomic_write(folder / _LOCK_FILE, bytes(_LOCK_OCTETS))
     env = _environment(folder, map_octets, readonly=False)
     try:
         os.truncate(folder / DATA_FILE, map_octets)
-        _write(folder / _MADE_BY, _made_by(map_octets, source))
+        atomic_write(folder / _MADE_BY, _made_by(map_octets, source))
     except OSError:
         env.close()
         raise
     return env
+
+
+def set_source(env: lmdb.Environment, source: str) -> None:
+    """Say where the answers of an open generation come from now.  Raises OSError."""
+    file = Path(env.path()) / _MADE_BY
+    atomic_write(file, _made_by(env.info()["map_size"], source))
 
 
 def number_of(env: lmdb.Environment) -> int:
@@ -149,11 +156,6 @@ def remove_generations(home: Path, all_but: int = 0) -> None:
     for number in numbers(home):
         if number != all_but:
             shutil.rmtree(home / str(number), ignore_errors=True)
-
-
-def _write(file: Path, octets: bytes) -> None:
-    file.touch(mode=0o600)
-    file.write_bytes(octets)
 
 
 def _made_by(map_octets: int, source: str | None = None) -> bytes:

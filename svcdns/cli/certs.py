@@ -10,27 +10,27 @@ rename, so that a running server takes the new files.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from svcdns.config.sections import ConfigError
+from svcdns.system.replacing import atomic_write
 
-from .refused import Refused
+from .outcome import Refused
 
 if TYPE_CHECKING:
     from .certificates import Pair
 
 ALWAYS = ("localhost", "127.0.0.1", "::1")
 """Hosts that each server certificate is for."""
-_USER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_USER = r"[A-Za-z0-9]([A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?"
 _TAKEN = ("ca", "server")
-
-_T = TypeVar("_T")
 
 app = typer.Typer(
     help="A private CA for the API, with server and client certificates (needs the extra `tls`)."
@@ -62,19 +62,11 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
     from svcdns.api.auth.authorization import ADMINS
 
     hosts = _hosts(host)
-    _refuse_to_overwrite(
-        [dir / f"{name}{end}" for name in ("ca", "server", "client") for end in _ENDS], force
-    )
-
-    def make() -> None:
-        from . import certificates
-
+    with _making(dir, ("ca", "server", "client"), force) as certificates:
         ca = certificates.make_ca()
         _write(dir, "ca", ca)
         _write(dir, "server", certificates.make_server(ca, hosts, days))
         _write(dir, "client", certificates.make_client(ca, "admin", [ADMINS], days))
-
-    _made(make)
     typer.echo(
         f"{dir}: CA, server certificate for {', '.join(hosts)}, client certificate for admin ({ADMINS})"
     )
@@ -84,14 +76,8 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
 def server(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _Force = False) -> None:
     """Make a server certificate anew (with --force in the place of the old one), signed by the CA of DIR."""
     hosts = _hosts(host)
-    _refuse_to_overwrite([dir / f"server{end}" for end in _ENDS], force)
-
-    def make() -> None:
-        from . import certificates
-
+    with _making(dir, ("server",), force) as certificates:
         _write(dir, "server", certificates.make_server(_ca(dir), hosts, days))
-
-    _made(make)
     typer.echo(f"{dir}: server certificate for {', '.join(hosts)}")
 
 
@@ -112,40 +98,38 @@ def client(
 
         svcdns certs client --name alice --group developers
     """
-    if not _USER.fullmatch(name) or name in _TAKEN:
+    if not re.fullmatch(_USER, name) or name in _TAKEN:
         raise ConfigError(
             f"--name: {name[:80]!r} can't be; allowed: 1 to 64 letters, digits and inner . _ @ -"
         )
     groups = group or []
-    _refuse_to_overwrite([dir / f"{name}{end}" for end in _ENDS], force)
-
-    def make() -> None:
-        from . import certificates
-
+    with _making(dir, (name,), force) as certificates:
         _write(dir, name, certificates.make_client(_ca(dir), name, groups, days))
-
-    _made(make)
     typer.echo(
         f"{dir / name}.crt: client certificate for {name}{' (' + ', '.join(groups) + ')' if groups else ''}"
     )
 
 
-_ENDS = (".crt", ".key")
+@contextmanager
+def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[ModuleType]:
+    """Give what makes certificates, if those of these names may be written; mistakes become one line.
 
-
-def _made(make: Callable[[], _T]) -> _T:
-    """Return what is made.  Raises Refused for what the machine doesn't have or allow, ConfigError else."""
+    Raises Refused for what the machine doesn't have or allow, ConfigError for all else.
+    """
+    files = (folder / f"{name}{end}" for name in names for end in (".crt", ".key"))
+    there = next((file for file in files if file.exists()), None)
+    if there is not None and not force:
+        raise ConfigError(f"{there}: is there already; --force writes over it")
     try:
-        from .certificates import CertificateError
+        import svcdns.cli.certificates as certificates
     except ImportError:
         raise Refused("certificates need the package cryptography: pip install 'svcdns[tls]'") from None
     try:
-        return make()
-    except CertificateError as wrong:
+        yield certificates
+    except certificates.CertificateError as wrong:
         raise ConfigError(str(wrong)) from None
     except OSError as failed:
-        text = f"{failed.filename}: {(failed.strerror or str(failed)).lower()}"
-        raise Refused(text) from None
+        raise Refused(f"{failed.filename}: {(failed.strerror or str(failed)).lower()}") from None
 
 
 def _hosts(given: Sequence[str] | None) -> list[str]:
@@ -168,12 +152,6 @@ def _hosts(given: Sequence[str] | None) -> list[str]:
     return hosts
 
 
-def _refuse_to_overwrite(files: Sequence[Path], force: bool) -> None:
-    there = next((file for file in files if file.exists()), None)
-    if there is not None and not force:
-        raise ConfigError(f"{there}: is there already; --force writes over it")
-
-
 def _ca(folder: Path) -> Pair:
     from .certificates import CertificateError, read_pair
 
@@ -188,15 +166,5 @@ def _ca(folder: Path) -> Pair:
 
 def _write(folder: Path, name: str, pair: Pair) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_private(folder / f"{name}.key", pair.key_pem)
-    write_private(folder / f"{name}.crt", pair.certificate_pem, mode=0o644)
-
-
-def write_private(file: Path, octets: bytes, mode: int = 0o600) -> None:
-    """Write a file beside its place and rename it, so that nobody reads half of it or too much."""
-    fresh = file.with_name(f".{file.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb") as out:
-        os.fchmod(descriptor, mode)
-        out.write(octets)
-    fresh.replace(file)
+    atomic_write(folder / f"{name}.key", pair.key_pem)
+    atomic_write(folder / f"{name}.crt", pair.certificate_pem, mode=0o644)

@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
-import asyncio
+import typer
 
 from svcdns.config.sections import Config
-from svcdns.manifests.manifests import ManifestError, check_manifests, read_manifests
-from svcdns.zonefiles.folder import FileStatus, check_zone_files
+
+from .flags import ConfigFlag, loaded
+from .outcome import MISTAKE, say
 
 
-def check(config: Config) -> tuple[list[str], str]:
-    """Return the mistakes in zone files and manifests, a line each, and what there is in one line."""
-    zones = asyncio.run(check_zone_files(config.dns.zones, config.cluster_domain, config.dns.reverse_zones))
-    documents, wrong = _manifests(config)
-    found = [*(status.error for status in zones if status.error), *wrong]
-    return found, f"{_count(_loaded(zones), 'zone')}, {_count(documents, 'manifest')}"
+def check(config: ConfigFlag = None) -> None:
+    """Check the configuration, its zone files and its manifests, without starting anything.
+
+    Every mistake is one line that says where it stands. Exit code 0 when there is none, 2 otherwise.
+
+    Example:
+
+        svcdns check --config svcdns.toml
+    """
+    resolved = loaded(config, {})
+
+    from svcdns.config import checks
+    from svcdns.server import preflight
+
+    zones, wrong_zones = _zones(resolved)
+    manifests, wrong_manifests = _manifests(resolved)
+    mistakes = [*preflight.mistakes(resolved), *wrong_zones, *wrong_manifests]
+    for line in mistakes or [
+        *preflight.warnings(resolved.api),
+        *checks.warnings(resolved),
+        *preflight.resolv_conf_warnings(resolved),
+    ]:
+        say(line)
+    if mistakes:
+        raise typer.Exit(MISTAKE)
+    typer.echo(
+        f"{config or 'defaults'}: no mistakes; {_count(zones, 'zone')}, {_count(manifests, 'manifest')}"
+    )
+
+
+def mistakes_in_files(config: Config) -> list[str]:
+    """Return the mistakes in zone files and manifests, a line each."""
+    return [*_zones(config)[1], *_manifests(config)[1]]
+
+
+def _zones(config: Config) -> tuple[int, list[str]]:
+    """Return how many zone files can be loaded, and the mistakes in the others, a line each."""
+    import asyncio
+
+    from svcdns.zonefiles.folder import check_zone_files
+
+    dns = config.dns
+    files = asyncio.run(check_zone_files(dns.zones, config.cluster_domain, dns.reverse_zones))
+    mistakes = [status.error for status in files if status.error]
+    return len(files) - len(mistakes), mistakes
 
 
 def _manifests(config: Config) -> tuple[int, list[str]]:
+    """Return how many manifests there are, and the mistakes in them, a line each."""
+    from svcdns.manifests.manifests import ManifestError, check_manifests, read_manifests
+
     try:
         manifests = read_manifests(config.manifests)
     except ManifestError as wrong:
         return 0, [str(wrong)]
     return len(manifests), [str(wrong) for wrong in check_manifests(manifests)]
-
-
-def _loaded(zones: list[FileStatus]) -> int:
-    return sum(not status.error for status in zones)
 
 
 def _count(number: int, word: str) -> str:

@@ -1,115 +1,46 @@
-"""`svcdns query`: one question to one server, shown as dig would."""
+"""`svcdns query`: one question to one server."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from ipaddress import ip_address
+import os
+from typing import Annotated
 
-import dns.exception
-import dns.flags
-import dns.message
-import dns.name
-import dns.query
-import dns.rcode
-import dns.rdatatype
-import dns.reversename
+import typer
 
-from svcdns.config.readers import Wrong, endpoint
-from svcdns.config.sections import Endpoint
-
-DEFAULT_SERVER = "127.0.0.1:1053"
-_DNS_PORT = 53
-_UDP_OCTETS = 1232
+from .outcome import OK, REFUSED
 
 
-class Mistake(Exception):
-    """The question can't be asked as it was given."""
+def query(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A domain name; an address asks for its name.")],
+    type: Annotated[
+        str | None, typer.Argument(metavar="TYPE", help="A, AAAA, SRV, PTR, TXT ...; A where left out.")
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="HOST:PORT", help="Whom to ask; the local svcdns where left out."),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=0.01, max=3600.0, help="For each of UDP and TCP."),
+    ] = 5.0,
+) -> None:
+    """Ask a DNS server: a dig for places that have none.
 
+    Asks over UDP, and over TCP where the answer was cut. Exit code 0 when there is an answer, 1 when
+    there is none, 2 for a mistake in the question.
 
-class NoAnswer(Exception):
-    """The server did not answer."""
+    Examples:
 
+        svcdns query web.default.svc.cluster.local
 
-def ask(
-    name: str, rrtype: str | None, server: str | None, timeout: float, environ: Mapping[str, str]
-) -> tuple[str, bool]:
-    """Return the reply as text, and whether it is NOERROR with an answer.
+        svcdns query _http._tcp.web.default.svc.cluster.local SRV
 
-    `timeout` is in seconds, for each of UDP and TCP.  Raises Mistake and NoAnswer.
+        svcdns query 10.96.0.1
+
+        svcdns query dns-version.cluster.local TXT --server 127.0.0.1:1053
     """
-    question = _question(name, rrtype)
-    where = _server(server, environ)
-    try:
-        began = time.monotonic()
-        reply, over_tcp = dns.query.udp_with_fallback(
-            question, where.host, timeout=timeout, port=where.port, ignore_unexpected=True
-        )
-        took = time.monotonic() - began
-    except dns.exception.Timeout:
-        raise NoAnswer(f"{where} did not answer within {timeout:g} s") from None
-    except (OSError, EOFError) as failed:
-        said = getattr(failed, "strerror", None) or str(failed) or "connection closed"
-        raise NoAnswer(f"{where} did not answer: {said.lower()}") from None
-    except dns.exception.DNSException as failed:
-        raise NoAnswer(f"{where} sent what is no DNS reply: {failed}") from None
-    transport = "TCP" if over_tcp else "UDP"
-    text = f";; {_status(reply)}, {1000 * took:.1f} ms over {transport} from {where}\n{_sections(reply)}"
-    return text, reply.rcode() == dns.rcode.NOERROR and bool(reply.answer)
+    from .question import ask
 
-
-def _question(name: str, rrtype: str | None) -> dns.message.QueryMessage:
-    try:
-        reverse = dns.reversename.from_address(str(ip_address(name)))
-    except ValueError:
-        reverse = None
-    try:
-        kind = dns.rdatatype.from_text(rrtype or ("PTR" if reverse else "A"))
-    except (dns.exception.DNSException, ValueError):
-        raise Mistake(f"{rrtype!r} is no record type; allowed: such as A, AAAA, SRV, PTR, TXT") from None
-    try:
-        asked = reverse or dns.name.from_text(name)
-    except (dns.exception.DNSException, UnicodeError) as wrong:
-        why = str(wrong).rstrip(".").lower().replace("dns", "DNS")
-        raise Mistake(f"{name[:80]!r} is no domain name: {why}; allowed: such as example.com") from None
-    return dns.message.make_query(asked, kind, use_edns=0, payload=_UDP_OCTETS)
-
-
-def _server(text: str | None, environ: Mapping[str, str]) -> Endpoint:
-    """Return whom to ask: the flag, else where this machine's svcdns listens."""
-    source = "--server"
-    if text is None:
-        listening = environ.get("SVCDNS_DNS_LISTEN", "").split(",")[0].strip()
-        source, text = ("SVCDNS_DNS_LISTEN", listening) if listening else ("default", DEFAULT_SERVER)
-    try:
-        try:
-            found = Endpoint(str(ip_address(text.removeprefix("[").removesuffix("]"))), _DNS_PORT)
-        except ValueError:
-            found = endpoint(text)
-    except Wrong as wrong:
-        raise Mistake(f"{source}: {wrong}") from None
-    if found.port == 0:
-        raise Mistake(f"{source}: {found} names no port; allowed: 1..65535")
-    if ip_address(found.host).is_unspecified:
-        return Endpoint("::1" if ":" in found.host else "127.0.0.1", found.port)
-    return found
-
-
-def _status(reply: dns.message.Message) -> str:
-    flags = dns.flags.to_text(reply.flags).lower() or "none"
-    answers = sum(len(rrset) for rrset in reply.answer)
-    errors = "".join(f", {option.to_text()}" for option in reply.options)
-    count = "1 answer" if answers == 1 else f"{answers} answers"
-    return f"{dns.rcode.to_text(reply.rcode())}, flags {flags}, {count}{errors}"
-
-
-def _sections(reply: dns.message.Message) -> str:
-    parts = [";; QUESTION", *(f"; {rrset.to_text()}" for rrset in reply.question)]
-    for title, rrsets in (
-        ("ANSWER", reply.answer),
-        ("AUTHORITY", reply.authority),
-        ("ADDITIONAL", reply.additional),
-    ):
-        if rrsets:
-            parts += ["", f";; {title}", *(rrset.to_text() for rrset in rrsets)]
-    return "\n".join(parts)
+    text, answered = ask(name, type, server, timeout, os.environ)
+    typer.echo(text)
+    raise typer.Exit(OK if answered else REFUSED)

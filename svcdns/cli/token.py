@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import pwd
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from svcdns.config.sections import ConfigError
+
+from .flags import loaded
+from .outcome import say
 
 app = typer.Typer(
     help="""Bearer tokens for the API: a file of their hashes, which a running server reads as it changes.""",
@@ -62,7 +64,7 @@ def create(
     except token_lines.TokenError as wrong:
         raise ConfigError(f"{path}: {wrong}") from None
     typer.echo(token)
-    _tell(f"{path}: its hash is there now; the token itself is shown only this once")
+    say(f"{path}: its hash is there now; the token itself is shown only this once")
 
 
 @app.command(name="list")
@@ -94,20 +96,14 @@ def revoke(name: _Name, file: _File = None, config: _Config = None) -> None:
         token_file.remove(path, name)
     except token_lines.TokenError as wrong:
         raise ConfigError(f"{path}: {wrong}") from None
-    _tell(f"{path}: token {name!r} is revoked")
+    say(f"{path}: token {name!r} is revoked")
 
 
 def _path(file: Path | None, config: Path | None) -> tuple[Path, str]:
     """Return the file of tokens, and the user that the server runs as ("" for whoever starts it)."""
-    from svcdns.config.load import load
-
     if file is not None:
         return file, ""
-    resolved = load(config, os.environ, {})
+    resolved = loaded(config, {})
     if resolved.api.tokens is None:
         raise ConfigError("which file? say --file FILE, or set tokens in [api] of the configuration")
     return resolved.api.tokens, resolved.user
-
-
-def _tell(text: str) -> None:
-    print(f"svcdns: {text}", file=sys.stderr)

@@ -9,22 +9,45 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from svcdns.server.folder import LOCK
-from svcdns.server.progress import State, read
+import typer
 
-from .refused import Refused
+from .flags import ConfigFlag, DataFlag, loaded
+from .outcome import Refused
+
+if TYPE_CHECKING:
+    from svcdns.server.progress import State
 
 SECONDS = 120.0
 """More than all that a server waits for in an upgrade."""
 _POLL_SECONDS = 0.05
 
 
-def upgrade(folder: Path, say: Callable[[str], None]) -> None:
+def upgrade(config: ConfigFlag = None, data: DataFlag = None) -> None:
+    """Have a running server become the version, and take the configuration, that are there now.
+
+    No question is lost: the new version checks its configuration first, then starts beside the old one on the
+    same sockets. The process stays the same. Exit code 0 when the new version answers; 1 when not, and then
+    the old one goes on and the last line says why. SIGUSR2 to the server does the same.
+
+    Examples:
+
+        pip install --upgrade svcdns && svcdns upgrade --data /var/lib/svcdns
+
+        svcdns upgrade --config /etc/svcdns/svcdns.toml
+    """
+    folder = Path(data) if data is not None else loaded(config, {}).data
+    _upgrade(folder.absolute(), typer.echo)
+
+
+def _upgrade(folder: Path, say: Callable[[str], None]) -> None:
     """Tell the server on a data folder to, and follow it; `say` is given a line for each step.
 
     Raises Refused where there is none, where it can't, and where the upgrade fails: the old processes stay.
     """
+    from svcdns.server.progress import read
+
     pid = _running(folder)
     before = read(folder)
     if before.code is None:
@@ -42,6 +65,8 @@ def upgrade(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def _follow(folder: Path, before: State, say: Callable[[str], None]) -> None:
+    from svcdns.server.progress import read
+
     said = 0
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
@@ -67,6 +92,8 @@ def _follow(folder: Path, before: State, say: Callable[[str], None]) -> None:
 
 def _running(folder: Path) -> int:
     """Return the pid of the server on a data folder.  Raises Refused."""
+    from svcdns.server.folder import LOCK
+
     try:
         text = (folder / LOCK).read_text().strip()
         held = _is_held(folder)
@@ -82,6 +109,8 @@ def _running(folder: Path) -> int:
 
 def _is_held(folder: Path) -> bool:
     """Return whether a server has the folder's lock; a pid alone could be another process' by now."""
+    from svcdns.server.folder import LOCK
+
     descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

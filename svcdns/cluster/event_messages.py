@@ -10,10 +10,10 @@ https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from svcdns.objects.service_addresses import is_headless
+from svcdns.objects.service_addresses import cluster_ips, ingress_addresses, is_headless
+from svcdns.objects.syntax import parse_address
 
 from .endpoints import selects, target_number
 from .readiness import (
@@ -85,7 +85,7 @@ def service_messages(old: Object | None, new: Object) -> Iterator[EventMessage]:
         yield EventMessage(subject, NORMAL, "NodePortAllocated", f"{_counted('Node port', ports)} allocated")
     yield from _balancer_messages(subject, old, new)
     target = after.get("externalName", "") if after.get("type") == "ExternalName" else ""
-    if target and target != before.get("externalName") and _is_address(target):
+    if target and target != before.get("externalName") and parse_address(target.removesuffix(".")):
         text = (
             f"spec.externalName {target} is an address, and a CNAME can't point at one: the name has no "
             "records; use a headless Service with an EndpointSlice"
@@ -94,7 +94,7 @@ def service_messages(old: Object | None, new: Object) -> Iterator[EventMessage]:
 
 
 def _cluster_ip_messages(subject: Subject, before: Object, after: Object) -> Iterator[EventMessage]:
-    had, has = _cluster_ips(before), _cluster_ips(after)
+    had, has = cluster_ips(before), cluster_ips(after)
     if had == has:
         return
     if given := [ip for ip in has if ip not in had]:
@@ -110,7 +110,7 @@ def _cluster_ip_messages(subject: Subject, before: Object, after: Object) -> Ite
 def _balancer_messages(subject: Subject, old: Object | None, new: Object) -> Iterator[EventMessage]:
     if new["spec"].get("type") != "LoadBalancer":
         return
-    had, has = _ingress(old or {}), _ingress(new)
+    had, has = ingress_addresses(old or {}), ingress_addresses(new)
     if given := [ip for ip in has if ip not in had]:
         text = f"Load balancer address {given[0]} allocated"
         yield EventMessage(subject, NORMAL, "LoadBalancerAllocated", text)
@@ -138,26 +138,9 @@ def not_served(service: Object) -> EventMessage:
     return EventMessage(subject_of(service), WARNING, "NotServed", text)
 
 
-def _cluster_ips(spec: Object) -> list[str]:
-    return [ip for ip in spec.get("clusterIPs") or [] if ip != "None"]
-
-
 def _node_ports(spec: Object) -> list[int]:
     numbers = [port.get("nodePort") for port in spec.get("ports") or []] + [spec.get("healthCheckNodePort")]
     return [number for number in dict.fromkeys(numbers) if number]
-
-
-def _ingress(service: Object) -> list[str]:
-    balancer = (service.get("status") or {}).get("loadBalancer") or {}
-    return [entry["ip"] for entry in balancer.get("ingress") or [] if entry.get("ip")]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text.removesuffix("."))
-    except ValueError:
-        return False
-    return True
 
 
 def _counted(what: str, values: list[str] | list[int]) -> str:

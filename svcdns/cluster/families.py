@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from svcdns.objects.errors import Cause
-from svcdns.objects.service_addresses import family_of, is_headless
+from svcdns.objects.service_addresses import cluster_ips, family_of, is_headless
 
-SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
+SINGLE, REQUIRE = "SingleStack", "RequireDualStack"
 V4, V6 = "IPv4", "IPv6"
 
 
@@ -25,38 +25,26 @@ def choose_families(spec: Mapping[str, Any], configured: Sequence[str]) -> tuple
 
     `configured` are the families of the cluster IP ranges, the primary one first.
     """
-    requested = [ip for ip in spec.get("clusterIPs") or [] if ip and ip != "None"]
+    requested = cluster_ips(spec)
     families = list(spec.get("ipFamilies") or [])
     named = len(families)
     for ip in requested[len(families) :]:
         families.append(family_of(ip))
     policy = spec.get("ipFamilyPolicy")
     if is_headless(spec) and not spec.get("selector"):
-        return _selectorless_headless(policy, families, configured)
-    if policy is None:
-        policy = REQUIRE if len(families) == 2 else SINGLE
-    causes = _unsupported(policy, families, requested, named, configured)
-    if not families:
-        families = [configured[0]]
+        # Its endpoints are the user's own, of any family, whatever our ranges are.
+        policy = policy or (SINGLE if len(families) == 1 else REQUIRE)
+        causes, possible = [], [V4, V6]
+    else:
+        if policy is None:
+            policy = REQUIRE if len(families) == 2 else SINGLE
+        causes, possible = _unsupported(policy, families, requested, named, configured), list(configured)
+    families = families or [configured[0]]
     if policy == SINGLE:
         del families[1:]
     elif len(families) == 1:
-        families += [family for family in configured if family != families[0]]
+        families += [family for family in possible if family != families[0]]
     return policy, families, causes
-
-
-def _selectorless_headless(
-    policy: str | None, families: list[str], configured: Sequence[str]
-) -> tuple[str, list[str], list[Cause]]:
-    """Its endpoints are the user's own, of any family, whatever our ranges are."""
-    policy = policy or (REQUIRE if len(families) != 1 else SINGLE)
-    if not families:
-        families = [configured[0]]
-    if policy == SINGLE:
-        del families[1:]
-    elif len(families) == 1:
-        families.append(V6 if families[0] == V4 else V4)
-    return policy, families, []
 
 
 def _unsupported(

@@ -69,7 +69,7 @@ def _given_condition(pod: Mapping[str, Any]) -> str | None:
 
 
 def _is_ours(condition: Mapping[str, Any]) -> bool:
-    """Tell our condition from one that keeps our reason because a patch changed the status alone."""
+    """Return whether a condition is ours, also not one with our reason whose status a patch changed."""
     reason = condition.get("reason")
     return reason in _OURS and condition.get("status") == _OURS[reason]
 

@@ -7,11 +7,10 @@ this into what a worker looks up.  Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
-from .readers import Problem, Wrong, each, network
-from .sections import Config, Endpoint, Network
+from .readers import Network, Wrong, each, network
 
 Rules = dict[Network, bool]
 """Networks, and whether those in them are allowed."""
@@ -36,8 +35,6 @@ _ALLOWED = (
     'each with "!" in front to refuse it'
 )
 _MAPPED = IPv6Network("::ffff:0:0/96")
-_OURSELVES = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
-_SHOWN = 3
 
 
 def entries(texts: Sequence[str]) -> tuple[str, ...]:
@@ -58,13 +55,10 @@ def _entry(text: str) -> str:
                 raise
             raise Wrong(f"{text[:80]!r} is no network; {_ALLOWED}") from None
         if one.version == 6 and one.subnet_of(_MAPPED):
-            raise Wrong(f"{text[:80]!r} is an IPv4 network in IPv6; meant: {_unmapped(one)}")
+            meant = f"{one.network_address.ipv4_mapped}/{one.prefixlen - 96}"
+            raise Wrong(f"{text[:80]!r} is an IPv4 network in IPv6; meant: {meant}")
         what = str(one)
     return f"!{what}" if refuses else what
-
-
-def _unmapped(mapped: IPv6Network) -> str:
-    return f"{mapped.network_address.ipv4_mapped}/{mapped.prefixlen - 96}"
 
 
 def rules_of(texts: Iterable[str], also: Iterable[Network] = ()) -> Rules:
@@ -88,72 +82,3 @@ def allows(rules: Rules, address: IPv4Address | IPv6Address) -> bool:
     """Return whether an address is allowed: what rules mean, in the plainest way."""
     holding = [one for one in rules if address in one]
     return bool(holding) and rules[max(holding, key=lambda one: one.prefixlen)]
-
-
-def acl_problems(config: Config) -> Iterator[Problem]:
-    """Yield what keeps this machine itself from asking, and what contradicts dns.transfer_to."""
-    acl = config.acl
-    if refused := _refused(acl.names):
-        yield Problem(
-            "acl",
-            "names",
-            f"refuses {refused}, from where health checks, svcdns query and this machine itself ask; "
-            'add "loopback"',
-        )
-    if config.forward.forwards and (refused := _refused(acl.forward)):
-        yield Problem(
-            "acl",
-            "forward",
-            f'refuses {refused}, from where this machine itself asks; add "loopback" '
-            "(forward.upstreams = [] switches forwarding off)",
-        )
-    try:
-        rules_of(acl.transfer, config.dns.transfer_to)
-    except Wrong as wrong:
-        yield Problem("acl", "transfer", str(wrong))
-
-
-def _refused(texts: Iterable[str]) -> str:
-    rules = rules_of(texts)
-    return " and ".join(str(address) for address in _OURSELVES if not allows(rules, address))
-
-
-def warnings(config: Config) -> list[str]:
-    """Return a line each for what [acl] forward allows to strangers, and refuses to this machine."""
-    if not config.forward.forwards:
-        return []
-    rules = rules_of(config.acl.forward)
-    return [*_open_resolver(rules), *_refused_here(rules, config.dns.listen)]
-
-
-def _open_resolver(rules: Rules) -> Iterator[str]:
-    private = (*WORDS["loopback"], *WORDS["private"])
-    strange = [
-        str(one)
-        for one, allowed in rules.items()
-        if allowed and not any(one.version == safe.version and one.subnet_of(safe) for safe in private)  # type: ignore[arg-type]
-    ]
-    if strange:
-        more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
-        yield (
-            f"acl.forward: allows {', '.join(strange[:_SHOWN])}{more}, beyond private networks: "
-            "whoever reaches it can use this server as an open resolver"
-        )
-
-
-def _refused_here(rules: Rules, listen: Sequence[Endpoint]) -> Iterator[str]:
-    """Yield a line for each address of this machine from which it asks itself and is refused.
-
-    Who asks a server on the same machine comes from the address that is asked.  Loopback is required
-    already; an address that is refused by itself is meant to be.
-    """
-    for text in dict.fromkeys(one.host.partition("%")[0] for one in listen):
-        address = ip_address(text)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        is_own = not address.is_loopback and not address.is_unspecified
-        if is_own and not allows(rules, address) and ip_network(address) not in rules:
-            yield (
-                f"acl.forward: programs of this machine that ask at {address} for names that are not ours "
-                f'are refused; add "{address}" to forward in [acl]'
-            )

@@ -1,77 +1,115 @@
-"""What no option of the configuration can say alone: options that contradict each other or the machine."""
+"""What no option can say alone: what contradicts other options or the machine, and what deserves a warning.
+
+`problems` keep a server from starting, `warnings` do not.
+"""
 
 from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
+from typing import Any
 
-from .acl import acl_problems
-from .forwarding import forward_problems
-from .readers import Problem, same_place
+from .acl import WORDS, Rules, allows, rules_of
+from .own_address import own_listener
+from .readers import Endpoint, Network, Wrong, few, is_within, reverse_network, same_place
 from .sections import ApiConfig, Config
+from .upstream_spec import parse
 
 _EXPOSED = (
     "can be reached from other machines, and takes tls_cert and tls_key together with tokens or client_ca in "
     "[api] (`svcdns certs init` and `svcdns token create` make them); allowed without these: a loopback "
     "address, or any with insecure = true (SVCDNS_API_INSECURE=true) where only trusted machines get there"
 )
+_THIS_MACHINE = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What an option can't hold beside others: the name of the option to change, and the text."""
+
+    option: str
+    text: str
+    table: int = 0
+    """As that of Wrong."""
 
 
 def problems(config: Config) -> Iterator[Problem]:
-    """Yield what is wrong, each with the option to change."""
-    dns, services, api = config.dns, config.services, config.api
+    """Yield what keeps a server from starting, each with the option to change."""
+    dns, api = config.dns, config.api
     if dns.namespaces and dns.namespace_labels:
         text = "namespaces is set too, and the two exclude each other; allowed: one of them"
-        yield Problem("dns", "namespace_labels", text)
+        yield Problem("dns.namespace_labels", text)
+    yield from _overlaps(config)
+    yield from _api_problems(api)
+    for one in dns.listen:
+        if one.port and one.port == api.listen.port and same_place(one.host, api.listen.host):
+            yield Problem("api.listen", f"{api.listen} is where DNS listens; allowed: another port")
+    yield from _forward_problems(config)
+    yield from _acl_problems(config)
+    yield from _path_problems(config)
+    if config.user and not _is_user(config.user):
+        yield Problem("user", f"this machine has no user {config.user!r}")
+
+
+def warnings(config: Config) -> list[str]:
+    """Return what DNS does that an administrator should know of, a line each."""
+    forward = config.forward
+    if not forward.forwards:
+        return []
+    found = []
+    if forward.outstanding_per_client > forward.outstanding:
+        found.append(
+            f"forward.outstanding_per_client: {forward.outstanding_per_client} is more than outstanding, "
+            f"{forward.outstanding}: one client can keep all others from asking; "
+            "set it to less than outstanding"
+        )
+    rules = rules_of(config.acl.forward)
+    return [*found, *_open_resolver(rules), *_refused_here(rules, config.dns.listen)]
+
+
+# Services, the API, paths
+
+
+def _overlaps(config: Config) -> Iterator[Problem]:
+    services = config.services
     ranges = [("cluster_ip_ranges", one) for one in services.cluster_ip_ranges]
     ranges += [("load_balancer_ranges", one) for one in services.load_balancer_ranges]
     for at, (key, one) in enumerate(ranges):
         for other_key, other in ranges[:at]:
             if one.version == other.version and one.overlaps(other):
-                yield Problem(
-                    "services",
-                    key,
-                    f"{one} overlaps {other} of {other_key}; allowed: ranges that share no address",
-                )
-    yield from _api_problems(api)
-    for one_dns in dns.listen:
-        if one_dns.port and one_dns.port == api.listen.port and same_place(one_dns.host, api.listen.host):
-            yield Problem("api", "listen", f"{api.listen} is where DNS listens; allowed: another port")
-    yield from forward_problems(config)
-    yield from acl_problems(config)
-    yield from _path_problems(config)
-    if config.user and not _is_user(config.user):
-        yield Problem("", "user", f"this machine has no user {config.user!r}")
+                text = f"{one} overlaps {other} of {other_key}; allowed: ranges that share no address"
+                yield Problem(f"services.{key}", text)
 
 
 def _api_problems(api: ApiConfig) -> Iterator[Problem]:
     """Yield what is wrong about who may reach the API; what is in the files is read elsewhere."""
     for one, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if getattr(api, one) and not getattr(api, other):
-            yield Problem("api", one, f"needs {other} beside it; allowed: both or none")
+            yield Problem(f"api.{one}", f"needs {other} beside it; allowed: both or none")
     if api.client_ca and not api.tls_cert:
-        yield Problem(
-            "api", "client_ca", "clients show certificates over TLS only; set tls_cert and tls_key too"
-        )
+        text = "clients show certificates over TLS only; set tls_cert and tls_key too"
+        yield Problem("api.client_ca", text)
     if api.grant and not api.authenticates:
         text = "grants say who may do what, but nobody is asked who they are; set tokens or client_ca too"
-        yield Problem("api", "grant", text)
+        yield Problem("api.grant", text)
     is_safe = api.tls_cert and api.authenticates
     if not (api.is_local or is_safe or api.insecure):
-        yield Problem("api", "listen", f"{api.listen} {_EXPOSED}")
+        yield Problem("api.listen", f"{api.listen} {_EXPOSED}")
 
 
 def _path_problems(config: Config) -> Iterator[Problem]:
     for path in config.manifests:
         if not os.path.exists(path):  # never raises, as Path's own does
-            yield Problem("", "manifests", f"there is no file or folder {path}")
-    if os.path.exists(config.data) and not os.path.isdir(config.data):
-        yield Problem(
-            "", "data", f"{config.data} is a file; allowed: a folder, which is made where it is missing"
-        )
-    if os.path.exists(config.dns.zones) and not os.path.isdir(config.dns.zones):
-        yield Problem("dns", "zones", f"{config.dns.zones} is a file; allowed: a folder of zone files")
+            yield Problem("manifests", f"there is no file or folder {path}")
+    for option, path, allowed in (
+        ("data", config.data, "a folder, which is made where it is missing"),
+        ("dns.zones", config.dns.zones, "a folder of zone files"),
+    ):
+        if os.path.exists(path) and not os.path.isdir(path):
+            yield Problem(option, f"{path} is a file; allowed: {allowed}")
 
 
 def _is_user(name: str) -> bool:
@@ -79,3 +117,103 @@ def _is_user(name: str) -> bool:
         return bool(pwd.getpwnam(name))
     except KeyError:
         return False
+
+
+# Forwarding: zones that are ours, and loops
+
+
+def _forward_problems(config: Config) -> Iterator[Problem]:
+    listening, domain = config.dns.listen, config.cluster_domain
+    for number, one in enumerate(config.forward.zone, 1):
+        found = []
+        if is_within(one.name, domain):
+            found.append(f"{one.name} is ours and never asked elsewhere; allowed: zones outside {domain}")
+        elif own := _own_range(one.name, config):
+            found.append(
+                f"{one.name} lies within {own}, whose names are ours and never asked elsewhere; "
+                "allowed: zones outside cluster_ip_ranges and load_balancer_ranges of [services]"
+            )
+        found += [f"upstreams: {text}" for text in _loops(one.upstreams, listening)]
+        yield from (Problem("forward.zone", f"zone {number}: {text}", number) for text in found)
+    yield from (Problem("forward.upstreams", text) for text in _loops(config.forward.upstreams, listening))
+
+
+def _own_range(zone: str, config: Config) -> Network | None:
+    """Return the range of ours that a reverse zone lies in with all its names, None where there is none.
+
+    Where no zone of ours holds the reverse names of a range, they are asked for like all others.
+    """
+    if not is_within(zone, *config.dns.reverse_zones) or (network := reverse_network(zone)) is None:
+        return None
+    services = config.services
+    ranges = (*services.cluster_ip_ranges, *services.load_balancer_ranges)
+    same: list[Any] = [one for one in ranges if one.version == network.version]
+    return next((one for one in (*same, *collapse_addresses(same)) if network.subnet_of(one)), None)
+
+
+def _loops(upstreams: Sequence[str], listening: Sequence[Endpoint]) -> Iterator[str]:
+    """Yield what is wrong about upstreams that are this server itself."""
+    for text in upstreams:
+        there = parse(text)
+        if there.kind in ("udp", "tcp") and (listen := own_listener(there.address, there.port, listening)):
+            yield (
+                f"{text!r} is this server itself, which listens on {listen}: "
+                "questions would go round in a loop; allowed: other servers"
+            )
+
+
+# Who may ask
+
+
+def _acl_problems(config: Config) -> Iterator[Problem]:
+    """Yield what keeps this machine itself from asking, and what contradicts dns.transfer_to."""
+    acl = config.acl
+    if refused := _refused(acl.names):
+        text = "from where health checks, svcdns query and this machine itself ask"
+        yield Problem("acl.names", f'refuses {refused}, {text}; add "loopback"')
+    if config.forward.forwards and (refused := _refused(acl.forward)):
+        text = 'from where this machine itself asks; add "loopback"'
+        off = "(forward.upstreams = [] switches forwarding off)"
+        yield Problem("acl.forward", f"refuses {refused}, {text} {off}")
+    try:
+        rules_of(acl.transfer, config.dns.transfer_to)
+    except Wrong as wrong:
+        yield Problem("acl.transfer", str(wrong))
+
+
+def _refused(texts: Iterable[str]) -> str:
+    rules = rules_of(texts)
+    return " and ".join(str(address) for address in _THIS_MACHINE if not allows(rules, address))
+
+
+def _open_resolver(rules: Rules) -> Iterator[str]:
+    """Yield a line for what [acl] forward allows to strangers."""
+    private = (*WORDS["loopback"], *WORDS["private"])
+    strange = [
+        str(one)
+        for one, allowed in rules.items()
+        if allowed and not any(one.version == safe.version and one.subnet_of(safe) for safe in private)  # type: ignore[arg-type]
+    ]
+    if strange:
+        yield (
+            f"acl.forward: allows {few(strange)}, beyond private networks: "
+            "whoever reaches it can use this server as an open resolver"
+        )
+
+
+def _refused_here(rules: Rules, listen: Sequence[Endpoint]) -> Iterator[str]:
+    """Yield a line for each address of this machine from which it asks itself and is refused.
+
+    Who asks a server on the same machine comes from the address that is asked.  Loopback is required
+    already; an address that is refused by itself is meant to be.
+    """
+    for text in dict.fromkeys(one.host.partition("%")[0] for one in listen):
+        address = ip_address(text)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        is_own = not address.is_loopback and not address.is_unspecified
+        if is_own and not allows(rules, address) and ip_network(address) not in rules:
+            yield (
+                f"acl.forward: programs of this machine that ask at {address} for names that are not ours "
+                f'are refused; add "{address}" to forward in [acl]'
+            )

@@ -1,13 +1,14 @@
 """Where the server of a configuration answers DNS: as configured, or as it really does while it runs.
 
 The two differ where the kernel chose the port, and where flags of `svcdns serve` said otherwise; a running
-server tells it in addresses.json in its data folder.
+server writes it to addresses.json in its data folder.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from .readers import endpoint
@@ -18,30 +19,23 @@ ADDRESSES = "addresses.json"
 
 def dns_endpoints(config: Config) -> tuple[Endpoint, ...]:
     """Return where DNS is answered, at least one place."""
-    return _told(config.data / ADDRESSES) or config.dns.listen
+    return _running(config.data / ADDRESSES) or config.dns.listen
 
 
 def is_running(config: Config) -> bool:
     """Return whether a server runs on the data folder, as far as this user may see."""
-    return bool(_told(config.data / ADDRESSES))
+    return bool(_running(config.data / ADDRESSES))
 
 
-def _told(file: Path) -> tuple[Endpoint, ...]:
-    """Return what a server that runs says; () for none, and for a file that says something else."""
+def _running(file: Path) -> tuple[Endpoint, ...]:
+    """Return where a server that runs answers; () for none, and for a file that says something else."""
     try:
-        told = json.loads(file.read_text())
-        return tuple(map(endpoint, told["dns"])) if _lives(int(told["pid"])) else ()
+        written = json.loads(file.read_text())
+        pid = int(written["pid"])
+        if not 0 < pid < 1 << 31:
+            return ()
+        with suppress(PermissionError):  # it lives, and is another user's
+            os.kill(pid, 0)
+        return tuple(map(endpoint, written["dns"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()
-
-
-def _lives(pid: int) -> bool:
-    if not 0 < pid < 1 << 31:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True

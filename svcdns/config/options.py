@@ -1,213 +1,193 @@
-"""What each option of the configuration may hold: one entry in OPTIONS for each.
+"""What an option of the configuration is: one field of a section, with all that is known of it.
 
-An option has a form (how TOML and a variable spell it) and a reader, which turns the spelt value
-into the one that Config holds.  A reader raises Wrong with what is wrong and what is allowed; it
-knows nothing of files, variables or flags, so `config_load` puts the place in front.
+    ttl: int = option(5, between(0, 3600, "seconds"), shapes_answers=True)
+    '''TTL of records in seconds ...'''
 
-Every value that a reader returns has one spelling, given by `spelt`, that the reader takes again.
+The type says how TOML and a variable spell it (its form), the reader what it may hold, the text below what
+docs/config.md says.  Its place in the file, its variable, its flag and its part in the fingerprint of stored
+answers follow from this.  Every value has one spelling, given by `spelt`, that the reader takes again.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple, TypeVar, get_args
 
-from . import acl, forwarding
-from .readers import (
-    Wrong,
-    address,
-    cluster_domain,
-    each,
-    endpoint,
-    host_name,
-    listen_addresses,
-    namespace,
-    network,
-    port_range,
-    reverse_zone,
-    service_network,
-    zone,
-)
-from .sections import POLICIES, ROLES, ForwardZone, Grant
+from .readers import Wrong, shown
 
-Form = Literal["text", "number", "switch", "texts", "path", "paths", "file", "tables"]
-"""A file is a path, or "" for none; tables are written [[section.key]], one for each."""
-
-MAX_TTL = 3600
-MAX_WORKERS = 256
-MAX_OUTSTANDING = 1_000_000
-MAX_CACHE_OCTETS = 64 << 30
-LEAST_CACHE_OCTETS = 1 << 20
-DAY = 86_400
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """How an option is spelt, and the reader that gives what Config holds."""
+class Table:
+    """The base of what is written as a table of its own, [[section.key]]."""
 
+    __slots__ = ()
+
+
+class Flag(NamedTuple):
+    """A flag of `svcdns serve`: one that may be repeated where the option holds a list."""
+
+    name: str
+    metavar: str
+    help: str
+    place: int
+    """Where --help lists it."""
+
+
+class Form(NamedTuple):
+    """How TOML and variables spell the options of one type."""
+
+    fits: Callable[[Any], bool]
+    remedy: str
+    """What is wrong with a value that does not fit, and what to write; {} stands for the option's name."""
+    of_text: Callable[[str], Any] = str
+    """From a variable's text to what TOML would have given.  Raises Wrong."""
+    path: Callable[[Any, Path], Any] | None = None
+    """Of a form of paths: from what is written, and the folder where relative paths start, to the value."""
+
+
+class Option(NamedTuple):
+    """An option as it is declared, and where."""
+
+    name: str
+    """Such as "dns.ttl"; "log" at the top of the file."""
     form: Form
+    default: Any
     read: Callable[[Any], Any]
+    shapes_answers: bool
+    """Whether stored answers are made anew where it has changed."""
+    flag: Flag | None
+
+    @property
+    def section(self) -> str:
+        """The section of the file that it stands in, "" for the top."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """Its name within its section."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def variable(self) -> str:
+        """The environment's variable for it, such as SVCDNS_DNS_TTL."""
+        return "SVCDNS_" + self.name.replace(".", "_").upper()
+
+    def value_of(self, written: Any, base: Path) -> Any:
+        """Return the value that is meant; relative paths start at `base`.  Raises Wrong."""
+        if not self.form.fits(written):
+            raise Wrong(f"{shown(written)} {self.form.remedy.format(self.name)}")
+        return self.form.path(written, base) if self.form.path else self.read(written)
+
+    def default_in(self, base: Path) -> Any:
+        """Return the default, a path in the folder `base`."""
+        return base / self.default if isinstance(self.default, Path) else self.default
 
 
-def label_selector(text: str) -> str:
-    """Return a label selector as Kubernetes writes it, "" for none."""
-    from svcdns.objects.errors import StatusError
-    from svcdns.objects.selectors import LabelSelector
-
-    try:
-        LabelSelector.parse(text)
-    except StatusError as wrong:
-        raise Wrong(f"{wrong.message}; allowed: such as team=web,tier!=test") from None
-    return text.strip()
-
-
-def user(text: str) -> str:
-    """Return the name of a user of this machine, or "" for none."""
-    if text and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}", text, re.ASCII):
-        raise Wrong(f"{text[:80]!r} is no user name; allowed: a name of /etc/passwd")
-    return text
+def option(
+    default: _T,
+    read: Callable[[Any], _T] = lambda written: written,
+    *,
+    shapes_answers: bool = False,
+    flag: Flag | None = None,
+) -> _T:
+    """Declare an option as a field of a section's dataclass: its default, and the reader of its values."""
+    declared: Any = field(default=default, metadata={"option": (read, shapes_answers, flag)})
+    return declared  # type: ignore[no-any-return]
 
 
-def grants(tables: Sequence[dict[str, Any]]) -> tuple[Grant, ...]:
-    """Return who may do what, from [[api.grant]]."""
-    return tuple(_grant(table, f"grant {number}") for number, table in enumerate(tables, 1))
-
-
-def _grant(table: dict[str, Any], what: str) -> Grant:
-    if unknown := sorted(set(table) - {"user", "group", "role", "namespaces"}):
-        raise Wrong(f"{what}: unknown key {unknown[0][:80]!r}; allowed: user, group, role, namespaces")
-    who = [table.get("user", ""), table.get("group", "")]
-    if not all(isinstance(word, str) and word.isprintable() for word in who) or bool(who[0]) == bool(who[1]):
-        raise Wrong(f'{what}: says not whom it is for; allowed: either user = "NAME" or group = "NAME"')
-    role = table.get("role")
-    if role not in ROLES:
-        raise Wrong(f"{what}: role {str(role)[:80]!r} is not known; allowed: {', '.join(ROLES)}")
-    among = table.get("namespaces", [])
-    if among == "*" or among == ["*"]:
-        among = []
-    if not isinstance(among, list) or not all(isinstance(name, str) for name in among):
-        raise Wrong(f'{what}: namespaces is no list of texts; allowed: such as ["shop"], or [] for all')
-    try:
-        return Grant(who[0], who[1], role, each(namespace)(among))
-    except Wrong as wrong:
-        raise Wrong(f"{what}: namespaces: {wrong}") from None
-
-
-def _between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
-    def read(number: int) -> int:
-        if not low <= number <= high:
-            raise Wrong(f"{_digits(number)} is out of range; allowed: {low}..{high}{unit}")
-        return number
-
-    return read
-
-
-def _digits(number: int) -> str:
-    """Return a number as text; Python refuses to write out one with thousands of digits."""
-    return str(number)[:40] if abs(number) < 1 << 1024 else "this number"
-
-
-def _cache_octets(number: int) -> int:
-    """Return the size of the cache: 0, or what is worth having."""
-    if number and not LEAST_CACHE_OCTETS <= number <= MAX_CACHE_OCTETS:
-        least, most = LEAST_CACHE_OCTETS, MAX_CACHE_OCTETS
-        text = f"allowed: 0 for no cache, or {least} (1 MiB) to {most} (64 GiB) octets"
-        raise Wrong(f"{_digits(number)} is out of range; {text}")
-    return number
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise Wrong(f"{text[:80]!r} is not known; allowed: {', '.join(words)}")
-        return text
-
-    return read
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-OPTIONS: dict[str, dict[str, Option]] = {
-    "": {
-        "cluster_domain": Option("text", cluster_domain),
-        "data": Option("path", _as_it_is),
-        "manifests": Option("paths", tuple),
-        "user": Option("text", user),
-        "log": Option("text", _one_of("debug", "info", "warning", "error")),
-    },
-    "services": {
-        "cluster_ip_ranges": Option("texts", each(service_network, least=1)),
-        "node_port_range": Option("text", port_range),
-        "load_balancer_ranges": Option("texts", each(service_network)),
-    },
-    "dns": {
-        "listen": Option("texts", listen_addresses),
-        "workers": Option("number", _between(0, MAX_WORKERS, " (0 = one for each core)")),
-        "ttl": Option("number", _between(0, MAX_TTL, " seconds")),
-        "negative_ttl": Option("number", _between(0, MAX_TTL, " seconds")),
-        "udp_size": Option("number", _between(512, 4096, " octets")),
-        "short_names": Option("switch", _as_it_is),
-        "pods": Option("text", _one_of("verified", "insecure", "disabled")),
-        "endpoint_pod_names": Option("switch", _as_it_is),
-        "ignore_empty_service": Option("switch", _as_it_is),
-        "namespaces": Option("texts", each(namespace)),
-        "namespace_labels": Option("text", label_selector),
-        "reverse_zones": Option("texts", each(reverse_zone)),
-        "advertise_addresses": Option("texts", each(address)),
-        "fallthrough": Option("texts", each(zone)),
-        "zones": Option("path", _as_it_is),
-        "transfer_to": Option("texts", each(network)),
-    },
-    "forward": {
-        "upstreams": Option("texts", each(forwarding.upstream)),
-        "policy": Option("text", _one_of(*POLICIES)),
-        "ca": Option("file", _as_it_is),
-        "outstanding": Option("number", _between(1, MAX_OUTSTANDING, " questions")),
-        "outstanding_per_client": Option("number", _between(1, MAX_OUTSTANDING, " questions")),
-        "zone": Option("tables", forwarding.zones),
-    },
-    "cache": {
-        "octets": Option("number", _cache_octets),
-        "max_ttl": Option("number", _between(1, 7 * DAY, " seconds")),
-        "max_negative_ttl": Option("number", _between(1, DAY, " seconds")),
-        "stale": Option("number", _between(0, 7 * DAY, " seconds")),
-    },
-    "acl": {
-        "names": Option("texts", acl.entries),
-        "forward": Option("texts", acl.entries),
-        "transfer": Option("texts", acl.entries),
-    },
-    "api": {
-        "listen": Option("text", endpoint),
-        "insecure": Option("switch", _as_it_is),
-        "names": Option("texts", each(host_name)),
-        "tls_cert": Option("file", _as_it_is),
-        "tls_key": Option("file", _as_it_is),
-        "client_ca": Option("file", _as_it_is),
-        "tokens": Option("file", _as_it_is),
-        "grant": Option("tables", grants),
-    },
-}
-"""Section ("" for the top of the file) to key to Option: every option that there is."""
+def options_of(section: type, name: str = "") -> Iterator[Option]:
+    """Yield the options that a section's dataclass declares; `name` is the section's."""
+    for one in fields(section):
+        if declared := one.metadata.get("option"):
+            full = f"{name}.{one.name}" if name else one.name
+            yield Option(full, _form_of(one.type), one.default, *declared)
 
 
 def spelt(value: Any) -> Any:
-    """Return how a value of Config is spelt in TOML or JSON."""
+    """Return how a value of an option is spelt in TOML or JSON."""
     if isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, tuple):
         return [spelt(item) for item in value]
-    if value is None:
-        return ""
-    if isinstance(value, (Grant, ForwardZone)):
-        return {field: spelt(each) for field, each in asdict(value).items() if each}
+    if isinstance(value, Table):
+        return {key: spelt(each) for key, each in asdict(value).items() if each}  # type: ignore[call-overload]
     if isinstance(value, range):
         return f"{value.start}-{value.stop - 1}"
-    if isinstance(value, Path):
-        return str(value)
-    return str(value)
+    return "" if value is None else str(value)
+
+
+# Forms
+
+
+def _path(text: str, base: Path) -> Path:
+    if text.splitlines() != [text] or "\0" in text:  # empty, or more than a line of a log holds
+        raise Wrong(f"{text[:200]!r} is no path; allowed: the path of a file or folder")
+    return base / text
+
+
+def _is_list(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+def _list_of_text(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")] if text else []
+
+
+def _number_of_text(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,15}", text):
+        raise Wrong(f"{text[:80]!r} is no whole number; allowed: digits")
+    return int(text)
+
+
+def _switch_of_text(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise Wrong(f"{text[:80]!r} is neither; allowed: true, false")
+    return words[text.lower()]
+
+
+def _tables_of_text(text: str) -> Any:
+    try:
+        tables = json.loads(text or "[]")
+    except (ValueError, RecursionError):
+        raise Wrong("is no JSON; allowed: a list of objects") from None
+    if not TABLES.fits(tables):
+        raise Wrong(f"{shown(tables)} is no list of tables; write [{{...}}, {{...}}]")
+    return tables
+
+
+TEXT = Form(lambda value: isinstance(value, str), 'is no text; write it "in quotes"')
+TEXTS = Form(_is_list(str), 'is no list of texts; write ["one", "two"]', _list_of_text)
+NUMBER = Form(
+    lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "is no whole number; write digits, without quotes",
+    _number_of_text,
+)
+SWITCH = Form(
+    lambda value: isinstance(value, bool),
+    "is neither true nor false; write one of them, without quotes",
+    _switch_of_text,
+)
+TABLES = Form(
+    _is_list(dict), "is no list of tables; write [[{}]] on a line of its own, for each", _tables_of_text
+)
+PATH = TEXT._replace(path=_path)
+PATHS = TEXTS._replace(path=lambda texts, base: tuple(_path(text, base) for text in texts))
+FILE = TEXT._replace(path=lambda text, base: _path(text, base) if text else None)
+"""A path, or "" for none."""
+
+
+def _form_of(kind: Any) -> Form:
+    """Return the form of the options that hold values of a type; text where the type says nothing else."""
+    plain = {bool: SWITCH, int: NUMBER, Path: PATH, Path | None: FILE, tuple[Path, ...]: PATHS}
+    if kind in plain:
+        return plain[kind]
+    items = get_args(kind)
+    if not (items and items[-1] is ...):
+        return TEXT
+    return TABLES if isinstance(items[0], type) and issubclass(items[0], Table) else TEXTS

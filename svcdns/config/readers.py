@@ -1,7 +1,7 @@
-"""Readers of the names, addresses and networks that options of the configuration hold, and what they raise.
+"""Readers of what options of the configuration hold: names, addresses, networks, numbers and words.
 
-A reader takes text as somebody spelt it and returns the one value it means; it raises Wrong with what is
-wrong and what is allowed.  Standard library only.
+A reader takes what somebody wrote and returns the one value that it means; it raises Wrong with what is wrong
+and what is allowed.  It knows nothing of files, variables or flags.  Standard library only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import takewhile
 from typing import Any
 
-from .sections import Endpoint, Network
+Network = IPv4Network | IPv6Network
 
 MAX_DOMAIN_LETTERS = 180
 """Longest cluster domain: leaves room for `_port._tcp.endpoint.service.namespace.svc` most of the time."""
@@ -39,14 +39,15 @@ class Wrong(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """What an option can't hold beside others: the option to change, and the text."""
+class Endpoint:
+    """An address to listen on; port 0 lets the kernel choose."""
 
-    section: str
-    key: str
-    text: str
-    table: int = 0
-    """As that of Wrong."""
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return it as it is written: HOST:PORT, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def shown(value: Any) -> str:
@@ -56,6 +57,72 @@ def shown(value: Any) -> str:
     except ValueError:  # a number with thousands of digits
         return "this"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def few(items: Sequence[str]) -> str:
+    """Return the first three of some items, and how many more there are."""
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return ", ".join(items[:3]) + more
+
+
+def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
+    """Return the reader of a whole number within these bounds, both allowed."""
+
+    def read(number: int) -> int:
+        if not low <= number <= high:
+            raise Wrong(f"{_digits(number)} is out of range; allowed: {low}..{high} {unit}".rstrip())
+        return number
+
+    return read
+
+
+def _digits(number: int) -> str:
+    """Return a number as text; Python refuses to write out one with thousands of digits."""
+    return str(number)[:40] if abs(number) < 1 << 1024 else "this number"
+
+
+def cache_octets(number: int) -> int:
+    """Return the size of the cache: 0, or what is worth having."""
+    least, most = 1 << 20, 64 << 30
+    if number and not least <= number <= most:
+        allowed = f"allowed: 0 for no cache, or {least} (1 MiB) to {most} (64 GiB) octets"
+        raise Wrong(f"{_digits(number)} is out of range; {allowed}")
+    return number
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return the reader of one of these words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise Wrong(f"{text[:80]!r} is not known; allowed: {', '.join(words)}")
+        return text
+
+    return read
+
+
+def user(text: str) -> str:
+    """Return the name of a user of this machine, or "" for none."""
+    if text and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}", text, re.ASCII):
+        raise Wrong(f"{text[:80]!r} is no user name; allowed: a name of /etc/passwd")
+    return text
+
+
+def label_selector(text: str) -> str:
+    """Return a label selector as Kubernetes writes it, "" for none."""
+    from svcdns.objects.errors import StatusError
+    from svcdns.objects.selectors import LabelSelector
+
+    try:
+        LabelSelector.parse(text)
+    except StatusError as wrong:
+        raise Wrong(f"{wrong.message}; allowed: such as team=web,tier!=test") from None
+    return text.strip()
+
+
+def is_within(name: str, *zones: str) -> bool:
+    """Return whether a name is one of these zones, or below one."""
+    return any(name == zone or name.endswith("." + zone) for zone in zones)
 
 
 def domain(text: str) -> str:
@@ -75,7 +142,7 @@ def domain(text: str) -> str:
 def cluster_domain(text: str) -> str:
     """Return the cluster domain: a domain name outside the reverse trees."""
     name = domain(text)
-    if any(name == zone or name.endswith("." + zone) for zone in (*_REVERSE, "arpa")):
+    if is_within(name, "arpa"):
         raise Wrong(f"{text!r} belongs to the reverse tree; allowed: a forward zone such as cluster.local")
     return name
 
@@ -83,7 +150,7 @@ def cluster_domain(text: str) -> str:
 def reverse_zone(text: str) -> str:
     """Return a reverse zone: in-addr.arpa, ip6.arpa or a name below them."""
     name = zone(text)
-    if not any(name == top or name.endswith("." + top) for top in _REVERSE):
+    if not is_within(name, *_REVERSE):
         raise Wrong(f"{text!r} is no reverse zone; allowed: in-addr.arpa, ip6.arpa and names below them")
     return name
 

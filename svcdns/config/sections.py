@@ -1,17 +1,31 @@
-"""The configuration: what each option means, its default, and where a value may come from.
+"""The configuration: every option that there is, declared once.
 
-One frozen dataclass a section of the TOML file, fields named as there.  `config_values` says what
-each option may hold, `config_load` where a value comes from (flags over SVCDNS_* variables over the
-file over the defaults below).  Standard library only: the supervisor reads this.
+One frozen dataclass a section of the TOML file, one field an option (see `options`).  The text below a field
+is its row in docs/config.md, written by tools/config_tables.py.  `load` says where a value may come from,
+`checks` which options contradict each other.  Standard library only: the supervisor reads this.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: `options` reads the types, which are text with it.
 
-from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from dataclasses import dataclass, fields
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-Network = IPv4Network | IPv6Network
+from . import readers as read
+from .acl import entries
+from .options import Flag, Option, option, options_of
+from .readers import Endpoint as Endpoint
+from .readers import Network as Network
+from .tables import POLICIES as POLICIES
+from .tables import ROLES as ROLES
+from .tables import ForwardZone as ForwardZone
+from .tables import Grant as Grant
+from .tables import forward_zones, grants
+from .upstream_spec import upstream
+
+_SECONDS = "seconds"
+_DAY = 86_400
+_REVERSE = ("in-addr.arpa", "ip6.arpa")
 
 
 class ConfigError(Exception):
@@ -19,74 +33,95 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An address to listen on; port 0 lets the kernel choose."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """Return it as it is written: HOST:PORT, IPv6 in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
 class ServicesConfig:
     """[services]: what Services are given."""
 
-    cluster_ip_ranges: tuple[Network, ...] = (ip_network("10.96.0.0/12"),)
-    node_port_range: range = range(30000, 32768)
-    load_balancer_ranges: tuple[Network, ...] = ()
+    cluster_ip_ranges: tuple[Network, ...] = option(
+        (ip_network("10.96.0.0/12"),), read.each(read.service_network, least=1), shapes_answers=True
+    )
+    """Where cluster IPs come from; the first range's family is the primary one. Add a range of the other
+    family for dual stack."""
+    node_port_range: range = option(range(30000, 32768), read.port_range)
+    """Where node ports come from."""
+    load_balancer_ranges: tuple[Network, ...] = option(
+        (), read.each(read.service_network), shapes_answers=True
+    )
+    """Where LoadBalancer Services get an address from; without one they stay pending."""
 
 
 @dataclass(frozen=True, slots=True)
 class DnsConfig:
     """[dns]: what is answered, where, and how."""
 
-    listen: tuple[Endpoint, ...] = (Endpoint("127.0.0.1", 1053),)
-    workers: int = 0
-    ttl: int = 5
-    negative_ttl: int = 5
-    udp_size: int = 1232
-    short_names: bool = True
-    pods: str = "verified"
-    endpoint_pod_names: bool = False
-    ignore_empty_service: bool = False
-    namespaces: tuple[str, ...] = ()
-    namespace_labels: str = ""
-    reverse_zones: tuple[str, ...] = ("in-addr.arpa", "ip6.arpa")
-    advertise_addresses: tuple[str, ...] = ()
-    fallthrough: tuple[str, ...] = ("in-addr.arpa", "ip6.arpa")
-    zones: Path = Path("zones")
-    transfer_to: tuple[Network, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardZone:
-    """[[forward.zone]]: a zone whose names are asked for elsewhere than all others."""
-
-    name: str
-    """Its origin, in lower case without the last dot."""
-    upstreams: tuple[str, ...]
-    policy: str = "sequential"
-
-
-POLICIES = ("sequential", "random", "round_robin")
-"""In which order upstreams that answer are tried."""
+    listen: tuple[Endpoint, ...] = option(
+        (Endpoint("127.0.0.1", 1053),),
+        read.listen_addresses,
+        shapes_answers=True,  # where no addresses are advertised
+        flag=Flag("--dns", "HOST:PORT", "Answer DNS here, UDP and TCP; may be repeated.", place=1),
+    )
+    """Addresses for UDP and TCP. `0.0.0.0:53` and `[::]:53` are fine: answers come from the address that was
+    asked."""
+    workers: int = option(
+        0,
+        read.between(0, 256, "(0 = one for each core)"),
+        flag=Flag("--workers", "N", "DNS processes; 0 is one for each core.", place=5),
+    )
+    """DNS worker processes; 0 is one for each core."""
+    ttl: int = option(5, read.between(0, 3600, _SECONDS), shapes_answers=True)
+    """TTL of records in seconds, 0 to 3600. The annotation `svcdns.io/dns-ttl` on a Service overrides it."""
+    negative_ttl: int = option(5, read.between(0, 3600, _SECONDS), shapes_answers=True)
+    """How long a resolver may remember that there is no such name, in seconds."""
+    udp_size: int = option(1232, read.between(512, 4096, "octets"))
+    """Largest UDP answer in octets, and what our OPT says."""
+    short_names: bool = option(True, shapes_answers=True)
+    """`SVC.NS.cluster.local` answers like `SVC.NS.svc.cluster.local`."""
+    pods: str = option("verified", read.one_of("verified", "insecure", "disabled"), shapes_answers=True)
+    """`A-B-C-D.NS.pod.cluster.local`: of registered Pods (`verified`), of any address (`insecure`), or not at
+    all (`disabled`)."""
+    endpoint_pod_names: bool = option(False, shapes_answers=True)
+    """An endpoint without a hostname is called after its Pod instead of its address."""
+    ignore_empty_service: bool = option(False, shapes_answers=True)
+    """A ClusterIP Service without a ready endpoint does not exist."""
+    namespaces: tuple[str, ...] = option((), read.each(read.namespace), shapes_answers=True)
+    """Serve only these namespaces; `[]` is all."""
+    namespace_labels: str = option("", read.label_selector, shapes_answers=True)
+    """Serve only namespaces whose labels this selector matches. Not together with `namespaces`."""
+    reverse_zones: tuple[str, ...] = option(_REVERSE, read.each(read.reverse_zone), shapes_answers=True)
+    """Zones in which PTRs are served."""
+    advertise_addresses: tuple[str, ...] = option((), read.each(read.address), shapes_answers=True)
+    """Addresses of `ns.dns.cluster.local`; `[]` is those listened on (never a wildcard, no loopback while
+    there is another)."""
+    fallthrough: tuple[str, ...] = option(_REVERSE, read.each(read.zone), shapes_answers=True)
+    """Zones whose unknown names go on to zone files and upstreams; `["."]` is all. Addresses of our own
+    ranges never do."""
+    zones: Path = option(Path("zones"))
+    """Folder of zone files (`*.zone`, `*.db`, `db.*`; RFC 1035). A changed file is taken over when it parses,
+    and refused with file and line when it does not."""
+    transfer_to: tuple[Network, ...] = option((), read.each(read.network))
+    """Networks that may transfer zones (AXFR): a short form of `transfer` in `[acl]`; both count."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardConfig:
     """[forward]: where names that are not ours are asked for."""
 
-    upstreams: tuple[str, ...] = ("/etc/resolv.conf",)
-    policy: str = "sequential"
-    ca: Path | None = None
-    """Certificates to trust for tls:// and https:// upstreams; None trusts what the system does."""
-    outstanding: int = 10_000
-    """Clients' questions that may wait for upstreams at one time."""
-    outstanding_per_client: int = 1_000
-    zone: tuple[ForwardZone, ...] = ()
+    upstreams: tuple[str, ...] = option(("/etc/resolv.conf",), read.each(upstream))
+    """Whom to ask (see below); `[]` forwards nothing but the zones of `zone`."""
+    policy: str = option(POLICIES[0], read.one_of(*POLICIES))
+    """In which order upstreams that answer are tried: `sequential` (as listed), `random`, or
+    `round_robin`."""
+    ca: Path | None = option(None)
+    """File of certificates (PEM) to trust for `tls://` and `https://` upstreams, instead of those that the
+    system trusts."""
+    outstanding: int = option(10_000, read.between(1, 1_000_000, "questions"))
+    """Clients' questions that may wait for upstreams at one time; above that the answer is SERVFAIL (EDE 23)
+    at once."""
+    outstanding_per_client: int = option(1_000, read.between(1, 1_000_000, "questions"))
+    """The same for one client's address; more than `outstanding` is no limit, and warned of."""
+    zone: tuple[ForwardZone, ...] = option((), forward_zones)
+    """Zones with upstreams of their own, one `[[forward.zone]]` each: `name`, `upstreams`, `policy`. The
+    longest zone that holds a name decides, zone files and reverse zones of ours included (but not our own
+    ranges). As a variable: JSON."""
 
     @property
     def forwards(self) -> bool:
@@ -98,12 +133,15 @@ class ForwardConfig:
 class CacheConfig:
     """[cache]: what is remembered of forwarded answers."""
 
-    octets: int = 64 << 20
-    """0: nothing is remembered."""
-    max_ttl: int = 86_400
-    max_negative_ttl: int = 3_600
-    stale: int = 86_400
-    """Seconds for which an answer that has run out may stand in while no upstream answers."""
+    octets: int = option(64 << 20, read.cache_octets)
+    """Size of the cache (64 MiB): 0, or 1048576 (1 MiB) and more. `0` remembers nothing."""
+    max_ttl: int = option(_DAY, read.between(1, 7 * _DAY, _SECONDS))
+    """Longest time for which an answer is remembered, in seconds, up to 604800."""
+    max_negative_ttl: int = option(3_600, read.between(1, _DAY, _SECONDS))
+    """The same for "there is no such name" and "none of this type", up to 86400."""
+    stale: int = option(_DAY, read.between(0, 7 * _DAY, _SECONDS))
+    """For how many seconds an answer that has run out may stand in while no upstream answers, with a TTL of
+    30 (RFC 8767); 0 is never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,43 +151,41 @@ class AclConfig:
     Of several that hold an address the longest prefix decides; an address in none is refused.
     """
 
-    names: tuple[str, ...] = ("any",)
+    names: tuple[str, ...] = option(("any",), entries)
     """Our own names."""
-    forward: tuple[str, ...] = ("loopback", "private")
+    forward: tuple[str, ...] = option(("loopback", "private"), entries)
     """All other names."""
-    transfer: tuple[str, ...] = ()
-    """Whole zones, beside dns.transfer_to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """[[api.grant]]: what a user, or a group of users, may do; one of the two is ""."""
-
-    user: str = ""
-    group: str = ""
-    role: str = "view"
-    """Of ROLES."""
-    namespaces: tuple[str, ...] = ()
-    """Empty: in all namespaces."""
-
-
-ROLES = ("view", "edit", "admin")
-"""What one may be granted; each includes those before it (see svcdns.api.auth.authorization)."""
+    transfer: tuple[str, ...] = option((), entries)
+    """Whole zones (AXFR), beside `transfer_to` in `[dns]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
     """[api]: where the admin API listens, and who may do what there."""
 
-    listen: Endpoint = Endpoint("127.0.0.1", 8053)
-    insecure: bool = False
-    names: tuple[str, ...] = ()
-    """Host names, beside localhost, under which clients address an API that asks nobody who they are."""
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    client_ca: Path | None = None
-    tokens: Path | None = None
-    grant: tuple[Grant, ...] = ()
+    listen: Endpoint = option(
+        Endpoint("127.0.0.1", 8053),
+        read.endpoint,
+        flag=Flag("--api", "HOST:PORT", "Serve the REST API here.", place=2),
+    )
+    """Where the API listens."""
+    insecure: bool = option(False)
+    """`true`: serve without TLS and credentials away from loopback. Whoever reaches the port may then change
+    everything."""
+    names: tuple[str, ...] = option((), read.each(read.host_name))
+    """Host names, beside `localhost`, by which an API on loopback that asks nobody who they are may be
+    addressed; IP addresses always may."""
+    tls_cert: Path | None = option(None)
+    """Certificate of the server (PEM, the chain behind it); it is read again when it changes."""
+    tls_key: Path | None = option(None)
+    """Its key, without a password."""
+    client_ca: Path | None = option(None)
+    """CA whose client certificates say who somebody is."""
+    tokens: Path | None = option(None)
+    """File of token hashes, see `svcdns token`; read again when it changes."""
+    grant: tuple[Grant, ...] = option((), grants)
+    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `edit`, `admin`),
+    `namespaces`. As a variable: JSON."""
 
     @property
     def is_local(self) -> bool:
@@ -166,16 +202,44 @@ class ApiConfig:
 class Config:
     """The whole configuration; `load` gives it with every path absolute."""
 
-    cluster_domain: str = "cluster.local"
-    data: Path = Path("svcdns-data")
-    manifests: tuple[Path, ...] = ()
-    user: str = ""
-    """Started as root: the user to become once the ports are bound; "" stays root."""
-    log: str = "info"
-    """Least level that is logged: "debug", "info", "warning" or "error"."""
-    services: ServicesConfig = field(default_factory=ServicesConfig)
-    dns: DnsConfig = field(default_factory=DnsConfig)
-    forward: ForwardConfig = field(default_factory=ForwardConfig)
-    cache: CacheConfig = field(default_factory=CacheConfig)
-    acl: AclConfig = field(default_factory=AclConfig)
-    api: ApiConfig = field(default_factory=ApiConfig)
+    cluster_domain: str = option("cluster.local", read.cluster_domain, shapes_answers=True)
+    """The zone below which Services and Pods have their names."""
+    data: Path = option(
+        Path("svcdns-data"), flag=Flag("--data", "DIR", "Keep the state here; made where missing.", place=3)
+    )
+    """The folder of the store. It is made with mode 0700 and locked while a server runs on it; a local file
+    system is needed."""
+    manifests: tuple[Path, ...] = option(
+        (),
+        flag=Flag(
+            "--manifests",
+            "PATH",
+            "Apply this YAML or JSON file, or a folder of them, at start; may be repeated.",
+            place=4,
+        ),
+    )
+    """Files or folders of YAML or JSON that are applied at each start. They win for the fields that they
+    name, bring back what was deleted, and never delete."""
+    user: str = option("", read.user)
+    """Started as root: become this user once all sockets are bound."""
+    log: str = option(
+        "info",
+        read.one_of("debug", "info", "warning", "error"),
+        flag=Flag("--log", "LEVEL", "debug, info, warning or error.", place=6),
+    )
+    """`debug`, `info`, `warning` or `error`."""
+    services: ServicesConfig = ServicesConfig()
+    dns: DnsConfig = DnsConfig()
+    forward: ForwardConfig = ForwardConfig()
+    cache: CacheConfig = CacheConfig()
+    acl: AclConfig = AclConfig()
+    api: ApiConfig = ApiConfig()
+
+
+SECTIONS: dict[str, type] = {one.name: type(one.default) for one in fields(Config) if not one.metadata}
+"""The sections of the file, each with the class that declares its options."""
+
+OPTIONS: dict[str, Option] = {
+    one.name: one for name, section in {"": Config, **SECTIONS}.items() for one in options_of(section, name)
+}
+"""Every option by its name ("dns.ttl"), in the order of docs/config.md."""

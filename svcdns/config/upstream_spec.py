@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
+from .readers import Wrong
+
 Kind = Literal["file", "udp", "tcp", "tls", "https"]
 
 PORTS: dict[str, int] = {"udp": 53, "tcp": 53, "tls": 853, "https": 443}
@@ -30,12 +32,10 @@ ALLOWED = (
     "https://HOST[:PORT]/PATH[#ADDRESS], or the absolute path of a resolv.conf"
 )
 
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
-_PATH = re.compile(r"/([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_OTHERS_PORT = re.compile(
-    r"(tcp://|tls://)?\[?([0-9A-Fa-f.:]+)\]?[#@]([0-9]{1,5})(#[^#]*)?", re.ASCII | re.IGNORECASE
-)
-_INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}", re.ASCII)
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_PATH = r"/([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*"
+_OTHERS_PORT = r"(tcp://|tls://)?\[?([0-9A-Fa-f.:]+)\]?[#@]([0-9]{1,5})(#[^#]*)?"
+_INTERFACE = r"[A-Za-z0-9_.@-]{1,15}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +76,25 @@ class Spec:
         return f"{self.kind}://{place}" + (f"#{self.server_name}" if self.server_name else "")
 
 
+def upstream(text: str) -> str:
+    """Return an upstream in its one spelling."""
+    return str(parse(text))
+
+
 def parse(text: str) -> Spec:
-    """Return what an upstream's text says.  Raises ValueError: what is wrong and what is allowed."""
+    """Return what an upstream's text says.  Raises Wrong: what is wrong and what is allowed."""
     try:
         return _parse(text)
-    except ValueError:
+    except Wrong:
         if meant := _with_colon(text):
-            raise ValueError(
-                f"{text[:80]!r} is no upstream: a port stands behind a colon; did you mean {meant}? {ALLOWED}"
-            ) from None
+            what = f"a port stands behind a colon; did you mean {meant}?"
+            raise Wrong(f"{text[:80]!r} is no upstream: {what} {ALLOWED}") from None
         raise
 
 
 def _with_colon(text: str) -> str:
     """Return what dnsmasq's ADDRESS#PORT and unbound's ADDRESS@PORT[#NAME] mean, "" for another text."""
-    other = _OTHERS_PORT.fullmatch(text)
+    other = re.fullmatch(_OTHERS_PORT, text, re.ASCII | re.IGNORECASE)
     if other is None:
         return ""
     scheme, host, port, rest = other.groups(default="")
@@ -98,14 +102,14 @@ def _with_colon(text: str) -> str:
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         return str(_parse(scheme + place + rest))
-    except ValueError:
+    except Wrong:
         return ""
 
 
 def _parse(text: str) -> Spec:
     if text.startswith("/"):
         if not text.isprintable() or text.endswith("/"):
-            raise ValueError(f"{text[:80]!r} is no path of a resolv.conf; {ALLOWED}")
+            raise Wrong(f"{text[:80]!r} is no path of a resolv.conf; {ALLOWED}")
         return Spec("file", path=text)
     scheme, there, rest = text.partition("://")
     scheme = scheme.lower() if there else "udp"
@@ -117,7 +121,7 @@ def _parse(text: str) -> Spec:
         return _tls(rest, text)
     if scheme == "https":
         return _https(rest, text)
-    raise ValueError(f"{text[:80]!r} is no upstream: {scheme[:20]!r} is not known; {ALLOWED}")
+    raise Wrong(f"{text[:80]!r} is no upstream: {scheme[:20]!r} is not known; {ALLOWED}")
 
 
 def _tls(rest: str, text: str) -> Spec:
@@ -126,7 +130,7 @@ def _tls(rest: str, text: str) -> Spec:
     if not hash_:
         return Spec("tls", host, port)
     if not _is_address(host):
-        raise ValueError(f"{text[:80]!r}: a name stands in front of # already; {ALLOWED}")
+        raise Wrong(f"{text[:80]!r}: a name stands in front of # already; {ALLOWED}")
     return Spec("tls", host, port, server_name=_host_name(name, text))
 
 
@@ -135,17 +139,15 @@ def _https(rest: str, text: str) -> Spec:
     place, slash, path = rest.partition("/")
     host, port = _host_and_port(place, text, "https")
     if not slash:
-        raise ValueError(f"{text[:80]!r} lacks its path; allowed: such as https://{place[:80]}/dns-query")
-    if not _PATH.fullmatch("/" + path):
-        raise ValueError(f"{text[:80]!r}: {('/' + path)[:80]!r} is no path of a URL; {ALLOWED}")
+        raise Wrong(f"{text[:80]!r} lacks its path; allowed: such as https://{place[:80]}/dns-query")
+    if not re.fullmatch(_PATH, "/" + path):
+        raise Wrong(f"{text[:80]!r}: {('/' + path)[:80]!r} is no path of a URL; {ALLOWED}")
     address = _address(connect.removeprefix("[").removesuffix("]"), text) if hash_ else ""
     return Spec("https", host, port, "/" + path, connect=address)
 
 
 def _address_and_port(place: str, text: str, kind: Kind) -> tuple[str, int]:
-    """Return an address and its port; an IPv6 address without a port may stand without brackets."""
-    if place.count(":") > 1 and not place.startswith("["):
-        return _address(place, text), PORTS[kind]
+    """Return an address and its port."""
     host, port = _split(place, text, kind)
     return _address(host, text), port
 
@@ -153,28 +155,28 @@ def _address_and_port(place: str, text: str, kind: Kind) -> tuple[str, int]:
 def _host_and_port(place: str, text: str, kind: Kind) -> tuple[str, int]:
     """Return a host (address or name) and its port, as they stand in a URL."""
     if "@" in place and "%" not in place:
-        raise ValueError(f"{text[:80]!r} names a user; {ALLOWED}")
-    if place.count(":") > 1 and not place.startswith("["):
-        return _address(place, text), PORTS[kind]
+        raise Wrong(f"{text[:80]!r} names a user; {ALLOWED}")
     host, port = _split(place, text, kind)
-    if place.startswith("[") or _is_address(host):
+    if ":" in host or _is_address(host):
         return _address(host, text), port
     return _host_name(host, text), port
 
 
 def _split(place: str, text: str, kind: Kind) -> tuple[str, int]:
-    """Return HOST and PORT of HOST, HOST:PORT, [HOST] or [HOST]:PORT."""
+    """Return HOST and PORT of HOST, HOST:PORT, [HOST], [HOST]:PORT, or an IPv6 address without brackets."""
+    if place.count(":") > 1 and not place.startswith("["):
+        return place, PORTS[kind]
     if place.startswith("["):
         host, bracket, rest = place[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")) or ":" not in host:
-            raise ValueError(f"{text[:80]!r} is no upstream: brackets hold an IPv6 address; {ALLOWED}")
+            raise Wrong(f"{text[:80]!r} is no upstream: brackets hold an IPv6 address; {ALLOWED}")
         colon, port = rest[:1], rest[1:]
     else:
         host, colon, port = place.partition(":")
     if not colon:
         return host, PORTS[kind]
     if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 1 <= int(port) <= 65535:
-        raise ValueError(f"port {port[:40]!r} in {text[:80]!r} is none; allowed: 1..65535")
+        raise Wrong(f"port {port[:40]!r} in {text[:80]!r} is none; allowed: 1..65535")
     return host, int(port)
 
 
@@ -183,31 +185,30 @@ def _address(host: str, text: str) -> str:
     try:
         found = ip_address(host)
     except ValueError:
-        raise ValueError(f"{text[:80]!r} is no upstream: {host[:80]!r} is no address; {ALLOWED}") from None
+        raise Wrong(f"{text[:80]!r} is no upstream: {host[:80]!r} is no address; {ALLOWED}") from None
     if isinstance(found, IPv6Address):
         _check_interface(found, text)
         found = found.ipv4_mapped or found
     if found.is_unspecified or found.is_multicast or str(found) == "255.255.255.255":
-        raise ValueError(f"{text[:80]!r} can't be reached as a server; allowed: unicast addresses")
+        raise Wrong(f"{text[:80]!r} can't be reached as a server; allowed: unicast addresses")
     return str(found)
 
 
 def _check_interface(found: IPv6Address, text: str) -> None:
     interface = found.scope_id
     if found.is_link_local and interface is None:
-        raise ValueError(f"{text[:80]!r} says not on which interface; allowed: such as {found}%eth0")
-    if interface is not None and not (found.is_link_local and _INTERFACE.fullmatch(interface)):
-        raise ValueError(
-            f"{text[:80]!r}: %{interface[:40]} can't stand there; allowed: an interface behind fe80::/10"
-        )
+        raise Wrong(f"{text[:80]!r} says not on which interface; allowed: such as {found}%eth0")
+    if interface is not None and not (found.is_link_local and re.fullmatch(_INTERFACE, interface)):
+        allowed = "allowed: an interface behind fe80::/10"
+        raise Wrong(f"{text[:80]!r}: %{interface[:40]} can't stand there; {allowed}")
 
 
 def _host_name(host: str, text: str) -> str:
     """Return a host name in lower case; one that ends in a number is meant as an address."""
     name = host.lower().removesuffix(".")
     labels = name.split(".")
-    if len(name) > 253 or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError(f"{text[:80]!r}: {host[:80]!r} is neither an address nor a host name; {ALLOWED}")
+    if len(name) > 253 or labels[-1].isdigit() or not all(re.fullmatch(_LABEL, label) for label in labels):
+        raise Wrong(f"{text[:80]!r}: {host[:80]!r} is neither an address nor a host name; {ALLOWED}")
     return name
 
 

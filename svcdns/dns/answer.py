@@ -48,7 +48,6 @@ from .view import STATS_ZONE, View, ZoneTable
 log = logging.getLogger(__name__)
 
 _ID_SERVER = b"server\0id\0"
-_RD = 0x01
 
 
 class Answerer:
@@ -110,10 +109,10 @@ class Answerer:
 
     def _exact(self, packet: bytes, view: View | None, transport: int, rights: int) -> Answer:
         """Answer any message, step by step."""
-        if len(packet) < header.OCTETS or packet[2] & 0x80:
+        if len(packet) < header.OCTETS or packet[header.FLAGS_AT] & header.QR_OCTET:
             self.counters.slots[stats.SILENT] += 1
             return SILENCE
-        if packet[2] & 0x78:
+        if packet[header.FLAGS_AT] & header.OPCODE_OCTET:
             return self._not_query(packet, transport, rights)
         try:
             question = parse(packet)
@@ -131,7 +130,7 @@ class Answerer:
             return self._refuse(frame, question, codes.REFUSED, codes.EDE_PROHIBITED)
         if view is None:
             return self._refuse(frame, question, codes.SERVFAIL, codes.EDE_NOT_READY)
-        forwards = bool(rights & FORWARD and packet[2] & _RD)
+        forwards = bool(rights & FORWARD and packet[header.FLAGS_AT] & header.RD_OCTET)
         draft = answer_name(view, question.name, question.key, question.rrtype, forwards)
         if draft.zone is None and draft.outside is None:
             refused = self._forwards and not rights & FORWARD
@@ -149,7 +148,8 @@ class Answerer:
         if draft.chain:
             return HAND_OVER
         do = question.edns is not None and question.edns.do
-        stored = self._cache(entry.key(question.key, question.rrtype, do, bool(frame.packet[3] & 0x10)))
+        cd = bool(header.flags_of(frame.packet) & header.CD)
+        stored = self._cache(entry.key(question.key, question.rrtype, do, cd))
         time = now()
         if stored is None or not entry.is_fresh(stored, time):
             return HAND_OVER
@@ -189,14 +189,14 @@ class Answerer:
         if not self._identity or (question.rrclass, question.rrtype, question.key) != wanted:
             return self._refuse(frame, question, codes.REFUSED)
         text = bytes((len(self._identity),)) + self._identity
-        fixed = codes.TXT.to_bytes(2) + codes.CH.to_bytes(2) + bytes(4) + len(text).to_bytes(2)
+        rr = header.QUESTION_NAME + header.rr_head(codes.TXT, 0, len(text), codes.CH) + text
         self._count(stats.NO_ZONE, int(frame.tcp), question.rrtype, stats.OK)
-        return write(frame, Draft(chain=[b"\xc0\x0c" + fixed + text]))
+        return write(frame, Draft(chain=[rr]))
 
     def _panic(self, packet: bytes, transport: int, rights: int) -> Answer:
         log.exception("no answer to a message of %d octets: %s", len(packet), packet[:64].hex())
         self.counters.slots[stats.PANICS] += 1
-        if len(packet) < header.OCTETS or packet[2] & 0x80:
+        if len(packet) < header.OCTETS or packet[header.FLAGS_AT] & header.QR_OCTET:
             return SILENCE
         self._count(stats.NO_ZONE, transport, 0, stats.SERVFAIL)
         return refusal(self._frame(packet, question_end(packet), None, transport, rights), codes.SERVFAIL)
@@ -219,6 +219,8 @@ class Answerer:
 
 def above_ours(reply: bytes, table: ZoneTable, key: bytes) -> bytes:
     """Return an upstream's reply without a NXDOMAIN for a name above a zone of ours (RFC 8020): it exists."""
-    if reply[3] & 0xF == codes.NXDOMAIN and table.has_origin_below(key):
-        return reply[:3] + bytes((reply[3] & 0xF0,)) + reply[4:]
+    flags = header.flags_of(reply)
+    if flags & header.RCODE == codes.NXDOMAIN and table.has_origin_below(key):
+        noerror = (flags & ~header.RCODE).to_bytes(2)
+        return reply[: header.FLAGS_AT] + noerror + reply[header.COUNTS_AT :]
     return reply

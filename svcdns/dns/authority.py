@@ -22,15 +22,15 @@ from svcdns.wire import codes
 from svcdns.wire.key import above
 
 from . import file_zone, registry_zone
-from .lookup_result import Case, Found
+from .lookup_result import LookupResult, State
 from .view import Place, View
 
 
-def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> Found | None:
+def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> LookupResult | None:
     """Return what our zones say about a name, None for a name in none of them.
 
     With `forwards`, what upstreams have to know is OUTSIDE: unknown names of zones that fall through,
-    instead of NXDOMAIN, delegated ones, instead of a REFERRAL, and those of longer zones that have
+    instead of NXDOMAIN, delegated ones, instead of DELEGATION, and those of longer zones that have
     upstreams of their own; without, these are in none of our zones.
     """
     place = view.table.place(key)
@@ -41,14 +41,14 @@ def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> Found |
         return None
     if _is_elsewhere(view, place, above(key) if rrtype == codes.DS else key):
         if forwards:
-            return Found(Case.OUTSIDE, place.zone)
+            return LookupResult(State.OUTSIDE, place.zone)
         found = _find(view, place, key, rrtype, False)
-        return found if found.case is Case.REFERRAL else None
+        return found if found.state is State.DELEGATION else None
     found = _find(view, place, key, rrtype, forwards and parents is None)
-    if forwards and found.case is Case.REFERRAL:
-        return replace(found, case=Case.OUTSIDE)
-    if parents is not None and found.case is Case.NXDOMAIN:
-        return replace(found, case=Case.NODATA)
+    if forwards and found.state is State.DELEGATION:
+        return replace(found, state=State.OUTSIDE)
+    if parents is not None and found.state is State.NXDOMAIN:
+        return replace(found, state=State.NODATA)
     return found
 
 
@@ -66,30 +66,30 @@ def _is_elsewhere(view: View, place: Place, key: bytes) -> bool:
     return place.registry is None or not _is_ours(view, place.registry, key)
 
 
-def _find(view: View, place: Place, key: bytes, rrtype: int, forwards: bool) -> Found:
+def _find(view: View, place: Place, key: bytes, rrtype: int, forwards: bool) -> LookupResult:
     if place.registry is None:
         assert place.file is not None
         found = file_zone.look_up(view, place.file, key, rrtype)
     else:
         found = _with_registry(view, place.registry, place.file, key, rrtype)
-    if found.case is not Case.NXDOMAIN:
+    if found.state is not State.NXDOMAIN:
         return found
     if forwards and place.file is None and _falls_through(view, found.zone, key):
-        return replace(found, case=Case.OUTSIDE)
-    return replace(found, case=Case.NODATA) if view.table.has_origin_below(key) else found
+        return replace(found, state=State.OUTSIDE)
+    return replace(found, state=State.NODATA) if view.table.has_origin_below(key) else found
 
 
-def _with_registry(view: View, zone: Zone, file: Zone | None, key: bytes, rrtype: int) -> Found:
+def _with_registry(view: View, zone: Zone, file: Zone | None, key: bytes, rrtype: int) -> LookupResult:
     """Ask the registry, then the zone file that may know more."""
     found = registry_zone.look_up(view, zone, key, rrtype)
-    if file is None or found.case in (Case.ANSWER, Case.ALIAS):
+    if file is None or found.state in (State.HIT, State.CNAME):
         return found
-    if found.case is Case.NODATA and (zone.kind == "cluster" or registry_zone.has_rrsets(view, zone, key)):
+    if found.state is State.NODATA and (zone.kind == "cluster" or registry_zone.has_rrsets(view, zone, key)):
         return found
     if not _falls_through(view, zone, key) and (_is_ours(view, zone, key) or len(file.key) <= len(zone.key)):
         return found
     other = file_zone.look_up(view, file, key, rrtype)
-    return found if other.case is Case.NXDOMAIN and found.case is Case.NODATA else other
+    return found if other.state is State.NXDOMAIN and found.state is State.NODATA else other
 
 
 def _falls_through(view: View, zone: Zone, key: bytes) -> bool:

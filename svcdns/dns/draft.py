@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from svcdns.names.packed import POINTER, Section
+from svcdns.names.packed import Section
 from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
-from svcdns.wire.key import MAX_NAME_OCTETS, key_of_wire
+from svcdns.wire.key import key_of_wire
+from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import authority
-from .lookup_result import Case, Found
+from .lookup_result import LookupResult, State
 from .view import View
 
 MAX_LINKS = 10
 """CNAMEs that are followed for one question."""
 
-_RDATA_AT = 12
-"""Octets of an RR before its RDATA, where its owner is a pointer."""
-_TYPE_FIELDS = 4
-_HINFO_TTL = 8482
 _HINFO_RDATA = b"\x0dANY obsoleted\x0cSee RFC 8482"
+_ANY_OBSOLETED = header.rr_head(codes.HINFO, 8482, len(_HINFO_RDATA)) + _HINFO_RDATA
+"""The one RR, but for its owner, that answers ANY at a name that exists (RFC 8482 section 4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +37,11 @@ class Name:
 
     def pointer(self) -> bytes:
         """Return a pointer to it."""
-        return (0xC000 | self.at).to_bytes(2)
+        return header.pointer(self.at)
 
     def pointer_to_ancestor(self, octets: int) -> bytes:
         """Point to the ancestor whose size on the wire is `octets`."""
-        return (0xC000 | self.at + len(self.wire) - octets).to_bytes(2)
+        return header.pointer(self.at + len(self.wire) - octets)
 
 
 @dataclass(slots=True)
@@ -56,7 +55,7 @@ class Draft:
     authoritative: bool = True
     chain: list[bytes] = field(default_factory=list)
     section: Section | None = None
-    owner: bytes = POINTER
+    owner: bytes = header.QUESTION_NAME
     authority: list[bytes] = field(default_factory=list)
     additionals: bytes = b""
     additional_count: int = 0
@@ -73,12 +72,12 @@ class Draft:
 
 
 def answer_name(view: View, name: bytes, key: bytes, rrtype: int, forwards: bool = False) -> Draft:
-    """Look a question of class IN up; `name` is its name on the wire, which stands at octet 12.
+    """Look a question of class IN up; `name` is its name on the wire, which stands behind the header.
 
     With `forwards`, the draft says which name upstreams are to be asked for, if any.
     """
     draft = Draft()
-    question_end = header.OCTETS + len(name) + _TYPE_FIELDS
+    question_end = header.OCTETS + len(name) + header.TYPE_CLASS.size
     _follow(view, draft, Name(name, header.OCTETS, key), question_end, rrtype, forwards)
     return draft
 
@@ -93,11 +92,11 @@ def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int
     """Let our zones say what they know of a name, and of where it leads."""
     seen: set[bytes] = set()
     while (found := authority.find(view, here.key, rrtype, forwards)) is not None:
-        if len(seen) == MAX_LINKS and found.case in (Case.ALIAS, Case.DNAME):
+        if len(seen) == MAX_LINKS and found.state in (State.CNAME, State.DNAME):
             break
         if draft.zone is None:
             draft.zone = found.zone
-        if found.case is Case.OUTSIDE:
+        if found.state is State.OUTSIDE:
             draft.outside = here
             break
         target = _say(view, draft, found, here, rrtype)
@@ -117,55 +116,49 @@ def _target(draft: Draft, target: bytes, question_end: int) -> Name:
     return Name(target, end - len(target), key_of_wire(target))
 
 
-def _say(view: View, draft: Draft, found: Found, here: Name, rrtype: int) -> bytes | None:
+def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int) -> bytes | None:
     """Put what a zone says about `here` into the draft; return the name to go on with, if any."""
-    case, section = found.case, found.section
-    if rrtype == codes.ANY and case in (Case.ANSWER, Case.ALIAS, Case.NODATA):
-        draft.chain.append(_any_obsoleted(here))
-    elif case is Case.ANSWER:
+    state, section = found.state, found.section
+    if rrtype == codes.ANY and state in (State.HIT, State.CNAME, State.NODATA):
+        draft.chain.append(here.pointer() + _ANY_OBSOLETED)
+    elif state is State.HIT:
         assert section is not None
         draft.section, draft.owner = section, here.pointer()
         draft.additionals, draft.additional_count = section.additionals, section.additional_count
-    elif case is Case.ALIAS:
+    elif state is State.CNAME:
         assert section is not None
-        draft.chain.append(here.pointer() + section.answers[2:])
-        return section.answers[_RDATA_AT:]
-    elif case is Case.DNAME:
+        draft.chain.append(here.pointer() + section.answers[header.POINTER_OCTETS :])
+        return section.answers[header.POINTED_RR :]
+    elif state is State.DNAME:
         return _rewrite(draft, found, here, rrtype)
-    elif case is Case.REFERRAL:
+    elif state is State.DELEGATION:
         _refer(draft, found, here)
     else:
         soa, octets = view.negative_soa(found.zone)
         draft.authority.append(here.pointer_to_ancestor(octets) + soa)
-        draft.rcode = codes.NXDOMAIN if case is Case.NXDOMAIN else codes.NOERROR
+        draft.rcode = codes.NXDOMAIN if state is State.NXDOMAIN else codes.NOERROR
     return None
 
 
-def _any_obsoleted(here: Name) -> bytes:
-    """The one HINFO that answers ANY at a name that exists (RFC 8482 section 4.2)."""
-    fixed = codes.HINFO.to_bytes(2) + codes.IN.to_bytes(2) + _HINFO_TTL.to_bytes(4)
-    return here.pointer() + fixed + len(_HINFO_RDATA).to_bytes(2) + _HINFO_RDATA
-
-
-def _rewrite(draft: Draft, found: Found, here: Name, rrtype: int) -> bytes | None:
+def _rewrite(draft: Draft, found: LookupResult, here: Name, rrtype: int) -> bytes | None:
     """Say a DNAME and the CNAME that follows from it (RFC 6672 section 3.1)."""
     assert found.section is not None
     dname = found.section.answers
-    draft.chain.append(here.pointer_to_ancestor(found.owner_octets) + dname[2:])
-    target = here.wire[: len(here.wire) - found.owner_octets] + dname[_RDATA_AT:]
+    draft.chain.append(here.pointer_to_ancestor(found.owner_octets) + dname[header.POINTER_OCTETS :])
+    target = here.wire[: len(here.wire) - found.owner_octets] + dname[header.POINTED_RR :]
     if len(target) > MAX_NAME_OCTETS:
         draft.rcode = codes.YXDOMAIN
         return None
-    fixed = codes.CNAME.to_bytes(2) + dname[4:10]  # class and TTL are the DNAME's
-    draft.chain.append(here.pointer() + fixed + len(target).to_bytes(2) + target)
+    _, _, ttl, _ = header.RR.unpack_from(dname, header.POINTER_OCTETS)
+    draft.chain.append(here.pointer() + header.rr_head(codes.CNAME, ttl, len(target)) + target)
     return None if rrtype in (codes.CNAME, codes.ANY) else target
 
 
-def _refer(draft: Draft, found: Found, here: Name) -> None:
+def _refer(draft: Draft, found: LookupResult, here: Name) -> None:
     """Say that a delegation has the name: its NS set and glue, not authoritative by itself."""
     assert found.section is not None
     owner = here.pointer_to_ancestor(found.owner_octets)
-    draft.authority += [owner + rr[2:] for rr in found.section.rrs()]
+    draft.authority += [owner + rr[header.POINTER_OCTETS :] for rr in found.section.rrs()]
     draft.additionals = found.section.additionals
     draft.additional_count = found.section.additional_count
     draft.is_referral = True

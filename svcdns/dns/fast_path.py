@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import random
-from struct import Struct
 
 from svcdns.cache import entry
 from svcdns.cache.store import now
-from svcdns.names.packed import ENTRY
+from svcdns.names.packed import ENTRY, TYPES_AT
 from svcdns.wire import codes, header
-from svcdns.wire.edns import MIN_UDP, opt
+from svcdns.wire.edns import EMPTY_OPT_OCTETS, MIN_UDP, opt, read_opt
+from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS
 
 from . import stats
 from .access import FORWARD, NAMES
@@ -29,26 +29,46 @@ from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
 from .stats import Stats
 from .view import STATS_ZONE, View
 
+# What is looked up for each question are integers and octets of this module: attributes cost more.
+
+_HEADER_OCTETS = header.OCTETS
+_MAX_LABEL = MAX_LABEL_OCTETS
+_MAX_ROOT_AT = header.OCTETS + MAX_NAME_OCTETS - 1
+"""Where the root of the longest name stands."""
+_ROOT_TYPE_CLASS = 1 + header.TYPE_CLASS.size
 _ONE_QUESTION = b"\0\1\0\0\0\0\0"
-_CLASS_IN = b"\0\1"
-_OPT_TYPE = b"\0\0\x29"
-_OPT_TAIL_OCTETS = 11
-_CNAME = b"\0\5"
-_MAX_NAME_END = 12 + 254
+"""One question, no answer, no authority, at most 255 additional RRs."""
+_ADDITIONALS_LOW_AT = header.ADDITIONALS_AT + 1
+"""Where the number of additional RRs stands, up to 255."""
+_CLASS_IN = codes.IN.to_bytes(2)
+_OPT_BEGINS = b"\0" + codes.OPT.to_bytes(2)
+"""The root as owner, and the type."""
+_CNAME = codes.CNAME.to_bytes(2)
 _MAX_TAILS = 256
+
+_QR_AA = header.QR | header.AA
+_QR_RA = header.QR | header.RA
+_RD_OCTET = header.RD_OCTET
+_CD = header.CD
+_NXDOMAIN = codes.NXDOMAIN
+_RA_SHIFT = header.RA.bit_length() - FORWARD.bit_length()
+"""How far the right to forward stands from the RA bit."""
+
+_TYPES_AT = TYPES_AT
+_ENTRY_PER_OCTET = ENTRY.size // 2
+"""Octets of entries for each octet of types: a type has two octets."""
+_OFFSET_OCTETS = 4
+"""Octets of an offset in a row's table of offsets."""
+_POINTER_OCTETS = header.POINTER_OCTETS
+_POINTER_BEHIND = header.POINTER + 1
+"""A pointer to the octet behind an offset."""
 
 _unpack_entry = ENTRY.unpack_from
 _pack_header = header.HEADER.pack
-_POINTER = Struct(">H")
-_AUTHORITATIVE = 0x8400
-_RECURSION_AVAILABLE = 6
-"""How far the right to forward stands from the RA bit."""
-_FORWARDED = 0x8080
-_NXDOMAIN = 3
 
 _FORWARD_ZONE = stats.FORWARD * stats.ZONE_STRIDE
 
-_USUAL = {number.to_bytes(2): slot for number, slot in stats.TYPE_SLOT.items() if number != 255}
+_USUAL = {number.to_bytes(2): slot for number, slot in stats.TYPE_SLOT.items() if number != codes.ANY}
 """Slots of the types that take this path, by their two octets on the wire."""
 
 
@@ -75,39 +95,45 @@ class FastPath:
 
         `rights` are the client's (svcdns.dns.access).
         """
-        # RA, Z, AD and the rcode of a question mean nothing; QR, opcode, AA and TC must be 0.
-        if packet[4:11] != _ONE_QUESTION or packet[2] > 1 or not rights & NAMES:
+        # 1. The header.  QR, opcode, AA and TC must be 0; RA, Z, AD and the rcode of a question mean nothing.
+        if packet[4:11] != _ONE_QUESTION or packet[2] > _RD_OCTET or not rights & NAMES:
             return NOT_PLAIN
+
+        # 2. The name: labels up to the root, at `at`.  Pointers and longer labels are somebody else's.
         labels = [b""]
-        at = 12
+        at = _HEADER_OCTETS
         try:
             while size := packet[at]:
-                if size > 63:
+                if size > _MAX_LABEL:
                     return NOT_PLAIN
                 start = at + 1
                 at = start + size
                 labels.append(packet[start:at])
         except IndexError:
             return NOT_PLAIN
-        end = at + 5
+
+        # 3. Type and class, and behind them nothing, or an OPT that was seen before.
+        end = at + _ROOT_TYPE_CLASS
         type_slot = _USUAL.get(packet[at + 1 : at + 3])
-        if type_slot is None or packet[at + 3 : end] != _CLASS_IN or at > _MAX_NAME_END:
+        if type_slot is None or packet[at + 3 : end] != _CLASS_IN or at > _MAX_ROOT_AT:
             return NOT_PLAIN
         limit, our_opt, do = self._no_opt
-        if packet[11] or len(packet) != end:
+        if packet[_ADDITIONALS_LOW_AT] or len(packet) != end:
             known = self._tails.get(packet[end:]) or self._learn(packet[end:])
-            if known is None or packet[11] != 1:
+            if known is None or packet[_ADDITIONALS_LOW_AT] != 1:
                 return NOT_PLAIN
             limit, our_opt, do = known
         if transport:
             limit = header.MAX_MESSAGE
 
+        # 4. The key (svcdns.wire.key).  A label that holds an octet which keys escape is not plain.
         labels.reverse()
         key = b"\0".join(labels)
         if key.count(0) != len(labels) - 1 or 1 in key:
             return NOT_PLAIN
         key = key.lower()
 
+        # 5. The zone, and the row of the name.
         table = view.table
         snapshot = view.snapshot
         cluster = table.cluster_key
@@ -119,8 +145,8 @@ class FastPath:
             if table.is_outside(key):
                 if not rights & FORWARD or not packet[2]:
                     return NOT_PLAIN
-                asked = packet[2] << 8 | packet[3] & 0x10 | _FORWARDED
-                stored_at = entry.key(key, int.from_bytes(packet[at + 1 : at + 3]), do, bool(asked & 0x10))
+                asked = packet[2] << 8 | packet[3] & _CD | _QR_RA
+                stored_at = entry.key(key, int.from_bytes(packet[at + 1 : at + 3]), do, bool(asked & _CD))
                 place_slot = transport * stats.PROTOCOL_STRIDE + type_slot
                 return self._outside(packet, end, stored_at, asked, limit, our_opt, place_slot)
             place = table.place(key)
@@ -133,18 +159,20 @@ class FastPath:
         if zone is None:
             return NOT_PLAIN
 
-        asked = (
-            packet[2] << 8 | packet[3] & 0x10 | _AUTHORITATIVE | (rights & FORWARD) << _RECURSION_AVAILABLE
-        )
+        # The flags of the reply: RD and CD as asked (the opcode is 0), RA as the client's rights say.
+        asked = packet[2] << 8 | packet[3] & _CD | _QR_AA | (rights & FORWARD) << _RA_SHIFT
         place_slot = transport * stats.PROTOCOL_STRIDE + STATS_ZONE[zone.kind] * stats.ZONE_STRIDE
         if row is not None:
-            count = row[1]
-            entries = 2 + 2 * count
-            found = row.find(packet[at + 1 : at + 3], 2, entries)
+            # 6. The RRset: where its type stands among the row's types says which entry is its own.  Types
+            # begin at even offsets: at an odd one stand the end of one type and the beginning of the next.
+            entries = _TYPES_AT + 2 * row[1]
+            found = row.find(packet[at + 1 : at + 3], _TYPES_AT, entries)
             if found > 0 and not found & 1:
-                rrs, stride, more, start, octets, more_octets = _unpack_entry(row, entries + 10 * (found - 2))
+                entry_at = entries + _ENTRY_PER_OCTET * (found - _TYPES_AT)
+                rrs, stride, more, start, octets, more_octets = _unpack_entry(row, entry_at)
                 if end + octets + more_octets + len(our_opt) > limit:
                     return NOT_PLAIN
+                # Rotated at the boundary of a random RR: by their common size, or by the table of offsets.
                 finish = start + octets
                 if rrs == 1:
                     body = row[start : finish + more_octets]
@@ -152,21 +180,23 @@ class FastPath:
                     turn = start + int(random() * rrs) * stride
                     body = row[turn:finish] + row[start:turn] + row[finish : finish + more_octets]
                 else:
-                    turn_at = finish + 4 * int(random() * rrs)
-                    turn = start + int.from_bytes(row[turn_at : turn_at + 4])
-                    more_at = finish + 4 * rrs
+                    turn_at = finish + _OFFSET_OCTETS * int(random() * rrs)
+                    turn = start + int.from_bytes(row[turn_at : turn_at + _OFFSET_OCTETS])
+                    more_at = finish + _OFFSET_OCTETS * rrs
                     body = row[turn:finish] + row[start:turn] + row[more_at : more_at + more_octets]
                 self._slots[place_slot + type_slot] += 1
                 if our_opt:
                     more += 1
                 head = _pack_header(packet[:2], asked, 1, rrs, 0, more)
-                return head + packet[12:end] + body + our_opt
-            if found > 0 or row.find(_CNAME, 2, entries) > 0:
+                return head + packet[_HEADER_OCTETS:end] + body + our_opt
+            # 7. No such RRset (or an odd offset, behind which it may be).  Where a CNAME leads is not plain.
+            if found > 0 or row.find(_CNAME, _TYPES_AT, entries) > 0:
                 return NOT_PLAIN
             rcode = stats.NODATA
         elif view.has_below(zone, stored):
             rcode = stats.NODATA
         else:
+            # 8. No such name, unless it is made at question time, or somebody else may know it.
             if zone.kind == "cluster":
                 if zone.fallthrough or (table.pods_insecure and stored.startswith(table.pod_key)):
                     return NOT_PLAIN
@@ -175,13 +205,14 @@ class FastPath:
             rcode = stats.NXDOMAIN
             asked |= _NXDOMAIN
 
+        # 9. The zone's SOA; its owner is a pointer to where the origin begins within the question's name.
         soa, origin_octets = view.negative_soa(zone)
-        if end + 2 + len(soa) + len(our_opt) > limit:
+        if end + _POINTER_OCTETS + len(soa) + len(our_opt) > limit:
             return NOT_PLAIN
         self._slots[place_slot + type_slot + rcode] += 1
         head = _pack_header(packet[:2], asked, 1, 0, 1, 1 if our_opt else 0)
-        owner = _POINTER.pack(0xC001 + at - origin_octets)
-        return head + packet[12:end] + owner + soa + our_opt
+        owner = (_POINTER_BEHIND + at - origin_octets).to_bytes(2)
+        return head + packet[_HEADER_OCTETS:end] + owner + soa + our_opt
 
     def _outside(
         self, packet: bytes, end: int, key: bytes, flags: int, limit: int, our_opt: bytes, slot: int
@@ -198,13 +229,15 @@ class FastPath:
 
     def _learn(self, tail: bytes) -> tuple[int, bytes, bool] | None:
         """Remember what an OPT without options asks for: few different ones come."""
-        if len(tail) != _OPT_TAIL_OCTETS or tail[:3] != _OPT_TYPE or tail[6] or tail[9:] != b"\0\0":
+        if len(tail) != EMPTY_OPT_OCTETS or tail[:3] != _OPT_BEGINS or tail[-2:] != b"\0\0":
             return None
-        size = min(max(int.from_bytes(tail[3:5]), MIN_UDP), self._udp_size)
+        asked = read_opt(tail, 1)
+        if asked.version:
+            return None
+        size = min(max(asked.size, MIN_UDP), self._udp_size)
         if len(self._tails) >= _MAX_TAILS:
             self._tails.clear()
-        do = bool(tail[7] & 0x80)
-        known = self._tails[tail] = (size, opt(self._udp_size, do), do)
+        known = self._tails[tail] = (size, opt(self._udp_size, asked.do), asked.do)
         return known
 
 

@@ -13,12 +13,12 @@ from svcdns.store.snapshot import Zone
 from svcdns.wire import codes
 from svcdns.wire.key import parent_keys, wire_of_key
 
-from .lookup_result import Case, Found
+from .lookup_result import LookupResult, State
 from .registry_zone import in_row
 from .view import View
 
 
-def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
+def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
     """Return what a zone file says about a name at or below its origin."""
     if zone.cuts and (above := _cut_or_dname(view, zone, key, rrtype)) is not None:
         return above
@@ -26,13 +26,14 @@ def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
     if row is not None:
         return in_row(row, zone, rrtype)
     if view.has_below(zone, key):
-        return Found(Case.NODATA, zone)
-    return _wildcard(view, zone, key, rrtype) if zone.wildcards else Found(Case.NXDOMAIN, zone)
+        return LookupResult(State.NODATA, zone)
+    return _wildcard(view, zone, key, rrtype) if zone.wildcards else LookupResult(State.NXDOMAIN, zone)
 
 
-def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> Found | None:
+def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult | None:
     """Return the topmost delegation or DNAME that the name is under."""
-    for ancestor in _down_from(zone.key, key):
+    below_apex = [ancestor for ancestor in parent_keys(key) if len(ancestor) > len(zone.key)]
+    for ancestor in (zone.key, *reversed(below_apex)):
         row = view.row(zone, ancestor)
         if row is None or not row[0] & (CUT | DNAME):
             continue
@@ -42,14 +43,14 @@ def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> Found | No
             if itself and rrtype == codes.DS:
                 return in_row(row, zone, rrtype)
             section = packed.find(row, codes.NS)
-            return Found(Case.REFERRAL, zone, section, len(wire_of_key(ancestor)))
+            return LookupResult(State.DELEGATION, zone, section, len(wire_of_key(ancestor)))
         if row[0] & DNAME and not itself:
             section = packed.find(row, codes.DNAME)
-            return Found(Case.DNAME, zone, section, len(wire_of_key(ancestor)))
+            return LookupResult(State.DNAME, zone, section, len(wire_of_key(ancestor)))
     return None
 
 
-def _wildcard(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
+def _wildcard(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
     """Return the answer of the wildcard below the closest encloser of a name that doesn't exist."""
     for encloser in [*parent_keys(key)[1:], b""]:
         if view.has_below(zone, encloser):
@@ -58,10 +59,5 @@ def _wildcard(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
             if row is not None:
                 return in_row(row, zone, rrtype)
             exists = view.has_below(zone, source)
-            return Found(Case.NODATA if exists else Case.NXDOMAIN, zone)
-    return Found(Case.NXDOMAIN, zone)
-
-
-def _down_from(apex: bytes, key: bytes) -> list[bytes]:
-    """Return the keys from a zone's apex down to a name, both included."""
-    return [apex, *(ancestor for ancestor in reversed(parent_keys(key)) if len(ancestor) > len(apex))]
+            return LookupResult(State.NODATA if exists else State.NXDOMAIN, zone)
+    return LookupResult(State.NXDOMAIN, zone)

@@ -1,4 +1,4 @@
-"""What a zone says about a name and a type: the cases of RFC 1034 section 4.3.2."""
+"""What a zone says about a name and a type: the states of RFC 1034 section 4.3.2."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from svcdns.names.packed import Section
 from svcdns.store.snapshot import Zone
 
 
-class Case(Enum):
-    """Which of the answers it is."""
+class State(Enum):
+    """Where the lookup of a name and a type has ended."""
 
-    ANSWER = auto()
-    ALIAS = auto()
-    """A CNAME: look on at its target."""
+    HIT = auto()
+    """The name has RRs of this type."""
+    CNAME = auto()
+    """The name has a CNAME: follow it to its target."""
     DNAME = auto()
-    """A DNAME above the name: rewrite the name and look on (RFC 6672)."""
-    REFERRAL = auto()
-    """A delegation at or above the name."""
+    """A name above has a DNAME: rewrite the name and follow it (RFC 6672)."""
+    DELEGATION = auto()
+    """The name, or one above it, is delegated."""
     NODATA = auto()
     NXDOMAIN = auto()
     OUTSIDE = auto()
@@ -26,14 +27,14 @@ class Case(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A case, the zone that says so, and the RRset that belongs to it.
+class LookupResult:
+    """A state, the zone that says so, and the RRset that belongs to it.
 
     `section` is the answer, the CNAME, the DNAME or the NS set of the delegation; `owner_octets` is
     the size of the owner on the wire where that is an ancestor of the name asked for.
     """
 
-    case: Case
+    state: State
     zone: Zone
     section: Section | None = None
     owner_octets: int = 0

@@ -12,17 +12,17 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from svcdns.names import packed
-from svcdns.names.packed import POINTER, Section
+from svcdns.names.packed import Section
 from svcdns.store.snapshot import Zone
-from svcdns.wire import codes
+from svcdns.wire import codes, header
 
-from .lookup_result import Case, Found
+from .lookup_result import LookupResult, State
 from .view import View
 
 _ADDRESS_OCTETS = frozenset(b"0123456789abcdef-")
 
 
-def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
+def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
     """Return what the registry alone says about a name in one of its zones."""
     if zone.kind == "cluster":
         key = view.table.standard_key(key)
@@ -32,18 +32,18 @@ def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> Found:
     pod = _insecure_pod(view, key)
     if pod is not None:
         return _pod_answer(view, zone, pod, rrtype)
-    return Found(Case.NODATA if view.has_below(zone, key) else Case.NXDOMAIN, zone)
+    return LookupResult(State.NODATA if view.has_below(zone, key) else State.NXDOMAIN, zone)
 
 
-def in_row(row: bytes, zone: Zone, rrtype: int) -> Found:
+def in_row(row: bytes, zone: Zone, rrtype: int) -> LookupResult:
     """Return what a row that exists says about a type."""
     section = packed.find(row, rrtype) if rrtype else None
     if section is not None:
-        return Found(Case.ANSWER, zone, section)
+        return LookupResult(State.HIT, zone, section)
     alias = packed.find(row, codes.CNAME)
     if alias is not None and not (rrtype == codes.SRV and zone.kind == "cluster"):
-        return Found(Case.ALIAS, zone, alias)
-    return Found(Case.NODATA, zone)
+        return LookupResult(State.CNAME, zone, alias)
+    return LookupResult(State.NODATA, zone)
 
 
 def has_rrsets(view: View, zone: Zone, key: bytes) -> bool:
@@ -76,10 +76,10 @@ def address_of_label(label: bytes) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _pod_answer(view: View, zone: Zone, address: IPv4Address | IPv6Address, rrtype: int) -> Found:
+def _pod_answer(view: View, zone: Zone, address: IPv4Address | IPv6Address, rrtype: int) -> LookupResult:
     family = codes.A if address.version == 4 else codes.AAAA
     if rrtype != family:
-        return Found(Case.NODATA, zone)
-    fixed = family.to_bytes(2) + codes.IN.to_bytes(2) + view.serving.ttl.to_bytes(4)
-    rr = POINTER + fixed + len(address.packed).to_bytes(2) + address.packed
-    return Found(Case.ANSWER, zone, Section(family, 1, len(rr), rr, (), 0, b""))
+        return LookupResult(State.NODATA, zone)
+    head = header.rr_head(family, view.serving.ttl, len(address.packed))
+    rr = header.QUESTION_NAME + head + address.packed
+    return LookupResult(State.HIT, zone, Section(family, 1, len(rr), rr, (), 0, b""))

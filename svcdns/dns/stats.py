@@ -12,8 +12,11 @@ for everything above), its sum in nanoseconds, its count, and the single counter
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from svcdns.wire import codes
 
 LAYOUT = 2
 """Version of the layout; raised with every change, so that old files are not misread."""
@@ -99,9 +102,7 @@ SINGLE = {
 SLOTS = COUNTERS + len(SINGLE)
 _BOUNDS_NS = tuple(int(bound * 1e9) for bound in BATCH_BOUNDS)
 
-_TYPE_NUMBERS = {1: "A", 28: "AAAA", 33: "SRV", 12: "PTR", 5: "CNAME", 16: "TXT", 6: "SOA", 2: "NS", 15: "MX"}
-_TYPE_NUMBERS |= {255: "ANY", 65: "HTTPS"}
-TYPE_SLOT = {number: TYPES.index(name) * len(RCODES) for number, name in _TYPE_NUMBERS.items()}
+TYPE_SLOT: dict[int, int] = {getattr(codes, name): at * len(RCODES) for at, name in enumerate(TYPES[:-1])}
 """What an RR type adds to a slot's index; types that are missing here add OTHER_TYPE."""
 OTHER_TYPE = TYPES.index("other") * len(RCODES)
 
@@ -127,17 +128,12 @@ class Stats:
     def batch(self, nanoseconds: int) -> None:
         """Count one batch of datagrams and the time from its receipt to its last reply."""
         slots = self.slots
-        bucket = BATCHES
-        for bound in _BOUNDS_NS:
-            if nanoseconds <= bound:
-                break
-            bucket += 1
-        slots[bucket] += 1
+        slots[BATCHES + bisect_left(_BOUNDS_NS, nanoseconds)] += 1
         slots[BATCH_NANOSECONDS] += nanoseconds
         slots[BATCH_COUNT] += 1
 
 
-RCODE_SLOT = {0: OK, 1: FORMERR, 2: SERVFAIL, 3: NXDOMAIN, 4: NOTIMP, 5: REFUSED, 16: BADVERS}
+RCODE_SLOT = {getattr(codes, name): at for at, name in enumerate(RCODES) if hasattr(codes, name)}
 """What an rcode adds to a slot's index; those that are missing here add OTHER_RCODE."""
 
 

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import cast
 
 from svcdns.store.snapshot import Begin, never_raising
@@ -154,7 +155,6 @@ class Connection(asyncio.Protocol):
         self._half_closed = False
         self._scheduled = False
         self._reading = True
-        self._gone = False
 
     @property
     def is_transferring(self) -> bool:
@@ -175,7 +175,6 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
-        self._gone = True
         self._timer.cancel()
         self._buffer.clear()
         if self._transfer is not None:
@@ -207,13 +206,10 @@ class Connection(asyncio.Protocol):
 
     async def drained(self, seconds: float) -> bool:
         """Wait until there is room for more; False if that takes longer than `seconds`."""
-        if self._writable.is_set():
-            return True
-        try:
-            await asyncio.wait_for(self._writable.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+        if not self._writable.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._writable.wait(), seconds)
+        return self._writable.is_set()
 
     def close(self) -> None:
         """Close after what has been said, or at once if the client doesn't take it."""
@@ -246,7 +242,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Answer at most _BATCH questions, then give others a turn."""
         self._scheduled = False
-        if self._gone or self._transport.is_closing():
+        if self._transport.is_closing():
             return
         if not self._blocked() and self._next_size() is not None:
             self._answer()
@@ -294,7 +290,7 @@ class Connection(asyncio.Protocol):
 
         def on_reply(reply: bytes | None) -> None:
             self._outside -= 1
-            if self._gone or self._transport.is_closing():
+            if self._transport.is_closing():
                 return
             self.send(reply or self._listener.not_forwarded(packet))
             self._touch()
@@ -315,7 +311,7 @@ class Connection(asyncio.Protocol):
             transfer = transfer_question(packet) if self._listener.transfers is not None else None
             if transfer is not None:
                 # Its task first runs after what stands before it has been written.
-                self._begin_transfer(packet, transfer)
+                self._transfer = self._loop.create_task(self._run_transfer(packet, transfer))
                 return
             yield packet
 
@@ -332,9 +328,6 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-
-    def _begin_transfer(self, packet: bytes, question: Question) -> None:
-        self._transfer = self._loop.create_task(self._run_transfer(packet, question))
 
     async def _run_transfer(self, packet: bytes, question: Question) -> None:
         transfers = self._listener.transfers

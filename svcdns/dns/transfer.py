@@ -15,12 +15,13 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from svcdns.store.snapshot import Begin, Snapshot, never_raising
-from svcdns.wire import codes
+from svcdns.wire import codes, header
 from svcdns.wire.question import Malformed, Question, parse
 from svcdns.wire.reply import Frame, refusal
 
@@ -35,8 +36,8 @@ from .view import STATS_ZONE, View, ZoneTable
 AT_ONCE = 2
 STALL_SECONDS = 5.0
 _FILE_MODE = 0o600
-_HALF = 1 << 31
-_MARKS = (b"\0\xfb\0\1", b"\0\xfc\0\1")
+_NO_QUERY = header.QR | header.OPCODE
+_MARKS = tuple(header.TYPE_CLASS.pack(rrtype, codes.IN) for rrtype in (codes.AXFR, codes.IXFR))
 
 
 class Outlet(Protocol):
@@ -55,7 +56,7 @@ class Stalled(Exception):
 
 def transfer_question(packet: bytes) -> Question | None:
     """Return the question of a well-formed AXFR or IXFR, None for every other message."""
-    if not any(mark in packet for mark in _MARKS) or packet[2] & 0xF8:
+    if not any(mark in packet for mark in _MARKS) or header.flags_of(packet) & _NO_QUERY:
         return None
     try:
         question = parse(packet)
@@ -126,7 +127,7 @@ class Transfers:
                 return
             self._count(question, stats.OK, kind)
             rrs = zone_rrs(view, zone)
-            await self._send(messages(frame.packet, frame.end, rrs, frame.opt()), outlet)
+            await self._send(messages(replace(frame, ra=False), rrs), outlet)
 
     async def _send(self, stream: Iterator[bytes], outlet: Outlet) -> None:
         for message in stream:
@@ -140,22 +141,18 @@ class Transfers:
     @contextmanager
     def _turn(self) -> Iterator[bool]:
         """Hold one of the lock files, if one is free."""
-        held = None
-        for number in range(AT_ONCE):
-            path = self._folder / f"transfer-{number}.lock"
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-            else:
-                held = handle
-                break
-        try:
-            yield held is not None
-        finally:
-            if held is not None:
-                os.close(held)
+        with ExitStack() as opened:
+            for number in range(AT_ONCE):
+                path = self._folder / f"transfer-{number}.lock"
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+                opened.callback(os.close, handle)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield True
+                return
+            yield False
 
     def _count(self, question: Question, rcode: int, kind: int = stats.NO_ZONE) -> None:
         self._counters.slots[stats.slot(kind, stats.TCP, question.rrtype, rcode)] += 1
@@ -163,4 +160,4 @@ class Transfers:
 
 def is_newer(ours: int, theirs: int) -> bool:
     """Say whether our serial comes after theirs (RFC 1982 section 3.2)."""
-    return ours != theirs and (ours - theirs) % (1 << 32) < _HALF
+    return 0 < (ours - theirs) % (1 << 32) < 1 << 31

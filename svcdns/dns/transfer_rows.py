@@ -9,43 +9,40 @@ spelt once in a message and pointed to from there on.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from svcdns.names import packed
 from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of_key
+from svcdns.wire.reply import Frame, Sections, message
 
 from .view import View
 
 MESSAGE_OCTETS = 16_000
-_QR_AA = 0x8400
-_RD = 0x0100
 
 OwnedRR = tuple[bytes, bytes]
 """The key of an owner, and the RR from its type on."""
 
 
-class NoSoa(Exception):
-    """The zone's apex row is missing or has no SOA."""
-
-
 def soa(view: View, zone: Zone) -> bytes:
-    """Return the zone's SOA as stored; raise NoSoa."""
+    """Return the zone's SOA as stored.  Raises LookupError for a zone without."""
     row = view.row(zone, zone.key)
     section = packed.find(row, codes.SOA) if row is not None else None
     if section is None:
-        raise NoSoa(zone.origin)
+        raise LookupError(f"the zone {zone.origin} has no SOA")
     return section.answers
 
 
 def serial(soa_rr: bytes) -> int:
-    """Return the serial of a stored SOA, whose last 20 octets are its numbers."""
-    return int.from_bytes(soa_rr[-20:-16])
+    """Return the serial of a stored SOA: the first of the numbers at its end."""
+    at = len(soa_rr) - header.SOA_NUMBERS
+    return int.from_bytes(soa_rr[at : at + 4])
 
 
 def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
     """Yield every RR of a transfer."""
-    first = soa(view, zone)[2:]
+    first = soa(view, zone)[header.POINTER_OCTETS :]
     yield zone.key, first
     for key, row, delegated in _rows(view, zone):
         for section in packed.sections(row):
@@ -53,7 +50,7 @@ def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
                 continue
             if not delegated or section.type == codes.NS:
                 for rr in section.rrs():
-                    yield key, rr[2:]
+                    yield key, rr[header.POINTER_OCTETS :]
     yield zone.key, first
 
 
@@ -76,29 +73,28 @@ def _rows(view: View, zone: Zone) -> Iterator[tuple[bytes, bytes, bool]]:
         more = cursor.set_range(key[:-1] + b"\1") if inner else cursor.next()
 
 
-def messages(packet: bytes, question_end: int, rrs: Iterator[OwnedRR], opt: bytes) -> Iterator[bytes]:
+def messages(frame: Frame, rrs: Iterator[OwnedRR]) -> Iterator[bytes]:
     """Pack RRs into messages; the question and the OPT stand in the first one only."""
-    message = _Message(packet, question_end, opt)
+    filling = _Message(frame)
     for key, rest in rrs:
-        if message.count and message.octets + len(rest) > MESSAGE_OCTETS:
-            yield message.finished()
-            message = _Message(packet, 0, b"")
-        message.add(key, rest)
-    yield message.finished()
+        if filling.count and filling.octets + len(rest) > MESSAGE_OCTETS:
+            yield filling.finished()
+            filling = _Message(replace(frame, end=0, edns=None))
+        filling.add(key, rest)
+    yield filling.finished()
 
 
 class _Message:
     """One message being filled."""
 
-    def __init__(self, packet: bytes, question_end: int, opt: bytes) -> None:
+    def __init__(self, frame: Frame) -> None:
         self.count = 0
-        self._packet = packet
-        self._question = packet[header.OCTETS : question_end] if question_end else b""
-        self._opt = opt
+        self._frame = frame
+        self._opt = frame.opt()
         self._parts: list[bytes] = []
         self._owners: dict[bytes, int] = {}
-        self.octets = header.OCTETS + len(self._question) + len(opt)
-        self._at = header.OCTETS + len(self._question)
+        self._at = max(frame.end, header.OCTETS)
+        self.octets = self._at + len(self._opt)
 
     def add(self, key: bytes, rest: bytes) -> None:
         place = self._owners.get(key)
@@ -111,7 +107,5 @@ class _Message:
         self.count += 1
 
     def finished(self) -> bytes:
-        flags = _QR_AA | (self._packet[2] << 8 & _RD)
-        questions, additionals = (1 if self._question else 0), (1 if self._opt else 0)
-        head = header.HEADER.pack(self._packet[:2], flags, questions, self.count, 0, additionals)
-        return b"".join((head, self._question, *self._parts, self._opt))
+        sections = Sections(b"".join(self._parts), self.count)
+        return message(self._frame, header.AA, sections, self._opt)

@@ -17,11 +17,15 @@ import lmdb
 from svcdns.config.sections import ForwardConfig
 from svcdns.names import packed
 from svcdns.store.snapshot import Serving, Snapshot, Zone
+from svcdns.wire import header
 from svcdns.wire.key import key_of, parent_keys, wire_of_key
 
 from . import stats
 
 STATS_ZONE = {"cluster": stats.CLUSTER, "reverse": stats.REVERSE, "file": stats.FILE}
+
+_NEGATIVE_SOA = packed.NEGATIVE_SOA.to_bytes(2)
+"""Where a row has this type, it is its first."""
 
 # Labels next to the cluster domain that are no namespaces, see short_form.
 _STANDARD = frozenset({b"svc", b"pod", b"dns", b"dns-version"})
@@ -176,10 +180,9 @@ class View:
         known = self._soas.get(name)
         if known is None:
             row = self.row(zone, zone.key)
-            # The pseudo-type 0 is the first of a row.
-            if row is None or not row[1] or row[2:4] != b"\0\0":
+            if row is None or not row[1] or row[2:4] != _NEGATIVE_SOA:
                 raise LookupError(f"the zone {zone.origin} has no SOA")
-            _, _, _, start, octets, _ = packed.ENTRY.unpack_from(row, 2 + 2 * row[1])
-            soa = row[start + 2 : start + octets]
+            _, _, _, start, octets, _ = packed.ENTRY.unpack_from(row, packed.entries_at(row))
+            soa = row[start + header.POINTER_OCTETS : start + octets]
             known = self._soas[name] = (soa, self.table.origin_octets[zone.key])
         return known

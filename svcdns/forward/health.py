@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable
 
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, Upstream, UselessReply
+from svcdns.system.log_on_change import LogOnChange
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key, wire_of_key
 from svcdns.wire.query import Query
@@ -30,11 +31,6 @@ PROBE_SECONDS = 1.0
 LOCAL_SECONDS = 60.0
 """From one log line about this host's own faults to the next."""
 _SMOOTH = 8
-
-
-def probe_for(zone: bytes) -> Query:
-    """Return the question by which upstreams for a zone (its key) are tried: what any of them knows."""
-    return Query(zone, codes.SOA if zone else codes.NS, name=wire_of_key(zone))
 
 
 class Health:
@@ -51,6 +47,8 @@ class Health:
     ) -> None:
         """`zone` is the key of what it is asked for; `came_back` is called when it answers again."""
         self.upstream = upstream
+        self.name = upstream.name
+        """As it is written in the configuration."""
         self.zone = zone
         self.address = address
         """Without a scope; "" where the system resolves a name."""
@@ -65,36 +63,36 @@ class Health:
         self.servfail = 0
         self.seconds = 0.0
         """Time to a reply, smoothed; 0 before the first."""
-        self._probe = probe_for(zone)
+        # What any upstream of the zone knows.
+        self._probe = Query(zone, codes.SOA if zone else codes.NS, name=wire_of_key(zone))
         self._came_back = came_back
         self._interval = interval
         self._clock = asyncio.get_running_loop().time
         self._failures = 0
         self._replied = -1.0
         self._down_since = 0.0
-        self._told = False
-        self._local_told = -LOCAL_SECONDS
+        self._logged_down = LogOnChange(False)
+        self._local_logged_at = -LOCAL_SECONDS
         self._closed = False
         self._probing: asyncio.Task[None] | None = None
 
-    @property
-    def name(self) -> str:
-        """As it is written in the configuration."""
-        return self.upstream.name
+    def __str__(self) -> str:
+        """Return its name and the zone that it is for, if not for all names."""
+        return f"{self.name} for {text_of_key(self.zone)}" if self.zone else self.name
 
     @property
     def garbage(self) -> int:
         """Messages that were no reply to our questions."""
         return self.upstream.garbage
 
-    async def ask(self, ask: Query, seconds: float) -> Response:
+    async def ask(self, query: Query, seconds: float) -> Response:
         """Return the upstream's reply.  Raises NoReply."""
         self.asked += 1
         began = self._clock()
         try:
-            received = await self.upstream.exchange(ask, seconds)
+            response = await self.upstream.exchange(query, seconds)
         except LocalFault as wrong:
-            self._tell_local(wrong)
+            self._log_local(wrong)
             raise
         except UselessReply:
             self.failed += 1
@@ -104,16 +102,16 @@ class Health:
             self._missed(began)
             raise
         except Exception as wrong:
-            log.exception("upstream %s: %r could not be asked", self.name, ask)
+            log.exception("upstream %s: %r could not be asked", self.name, query)
             self._missed(began)
             raise NoReply(f"internal error: {wrong}") from None
         now = self._clock()
         self.answered += 1
         self.seconds += (now - began - self.seconds) / (_SMOOTH if self.seconds else 1)
-        if received.rcode == codes.SERVFAIL:
+        if response.rcode == codes.SERVFAIL:
             self.servfail += 1
         self._lives(now)
-        return received
+        return response
 
     async def close(self) -> None:
         """Ask nothing any more."""
@@ -129,11 +127,8 @@ class Health:
         if self.up:
             return
         self.up = True
-        if self._told:
-            self._told = False
-            log.info(
-                "upstream %s%s answers again after %.1f s", self.name, self._for(), now - self._down_since
-            )
+        if self._logged_down.is_new(False):
+            log.info("upstream %s answers again after %.1f s", self, now - self._down_since)
         self._came_back(self)
 
     def _missed(self, began: float) -> None:
@@ -147,26 +142,19 @@ class Health:
             if self._probing is None and not self._closed:
                 self._probing = asyncio.get_running_loop().create_task(self._probe_until_up())
 
-    def _tell_local(self, wrong: LocalFault) -> None:
+    def _log_local(self, wrong: LocalFault) -> None:
         now = self._clock()
-        if now >= self._local_told + LOCAL_SECONDS:
-            self._local_told = now
-            log.warning("upstream %s%s can't be asked from this host: %s", self.name, self._for(), wrong)
+        if now >= self._local_logged_at + LOCAL_SECONDS:
+            self._local_logged_at = now
+            log.warning("upstream %s can't be asked from this host: %s", self, wrong)
 
     async def _probe_until_up(self) -> None:
         try:
             while not self.up:
                 next_one = self._clock() + self._interval
                 why = await self._probed()
-                if why and not self._told and not self.up:
-                    self._told = True
-                    log.warning(
-                        "upstream %s%s is down: %s; tried every %g s",
-                        self.name,
-                        self._for(),
-                        why,
-                        self._interval,
-                    )
+                if why and not self.up and self._logged_down.is_new(True):
+                    log.warning("upstream %s is down: %s; tried every %g s", self, why, self._interval)
                 if not self.up:
                     await asyncio.sleep(next_one - self._clock())
         finally:
@@ -177,7 +165,7 @@ class Health:
         try:
             await self.upstream.exchange(self._probe, PROBE_SECONDS)
         except LocalFault as wrong:
-            self._tell_local(wrong)
+            self._log_local(wrong)
             return ""
         except UselessReply:
             pass
@@ -188,6 +176,3 @@ class Health:
             return str(wrong) or type(wrong).__name__
         self._lives(self._clock())
         return ""
-
-    def _for(self) -> str:
-        return f" for {text_of_key(self.zone)}" if self.zone else ""

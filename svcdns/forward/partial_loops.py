@@ -7,15 +7,15 @@ they lack and send on (zones that fall through, delegated names) would go round 
 
 * Suspected is a question for a name of our zones from the address of one of its own upstreams, while the
   same question is under way there.  It is held until there is a proof, for PROOF_SECONDS at most.
-* The proof is a probe (see `loops`) below the name asked for: when that comes in, the circle is closed.  It
-  holds for this upstream and the names beside that one, not for a whole zone of ours: such a one may be all
-  of in-addr.arpa.  After CLOSED_SECONDS the next suspicion is proved anew.
+* The proof is a probe (`loops`) below the name asked for: when it comes in, there is a loop.  That holds for
+  this upstream and the names beside that one, not for a whole zone of ours: such a zone may be all of
+  in-addr.arpa.  After LOOP_SECONDS the next suspicion is proved anew.
 * Without it whoever asks is innocent: somebody on the upstream's host, or behind one NAT with it.  It is
-  answered like all others, and there is no suspicion for OPEN_SECONDS.
+  answered like all others, and there is no suspicion for NO_LOOP_SECONDS.
 * An upstream on this host is never suspected, as whoever asks from here has its address.
-* Where other upstreams of the name close no circle, the one that does is refused, so that they are asked.
-  Where all do, nobody knows more than our zones: these answer.
-* One log line for each upstream's address in TELL_SECONDS.
+* Where other upstreams of the name are in no loop, the one that is gets REFUSED, so that they are asked.
+  Where all are, nobody knows more than our zones: these answer.
+* One log line for each upstream's address in LOG_SECONDS.
 
 A question that no upstream asks costs a comparison with each upstream's address.
 """
@@ -36,6 +36,7 @@ from svcdns.store.snapshot import Zone
 from svcdns.wire.key import above, text_of_key
 from svcdns.wire.query import Query
 
+from .clients import ForwardedQuestion
 from .health import Health
 from .loops import probe
 from .single_flight import asked_at
@@ -43,9 +44,9 @@ from .single_flight import asked_at
 log = logging.getLogger(__name__)
 
 PROOF_SECONDS = 0.5
-CLOSED_SECONDS = 300.0
-OPEN_SECONDS = 10.0
-TELL_SECONDS = 3600.0
+LOOP_SECONDS = 300.0
+NO_LOOP_SECONDS = 10.0
+LOG_SECONDS = 3600.0
 MOST_KNOWN = 1024
 """Findings that are remembered; beyond it all is found out anew."""
 MOST_PROBES = 64
@@ -54,17 +55,17 @@ MOST_HELD = 64
 """Questions that are held for one proof; those beyond are answered like all others."""
 
 
-class Verdict(Enum):
+class Outcome(Enum):
     """What is to be done with a question."""
 
-    GO_ON = auto()
-    """It goes round in no circle that is known."""
+    NO_LOOP = auto()
+    """No loop is known."""
     HELD = auto()
-    """It is to be looked at again when it is called for."""
+    """Nothing is to be done before the detector calls back."""
     REFUSE = auto()
-    """It has come full circle, and other upstreams may know."""
-    NOBODY = auto()
-    """It has come full circle, and so it would by way of all others."""
+    """It is in a loop, and other upstreams may know."""
+    NO_OTHER_UPSTREAM = auto()
+    """It is in a loop, and would be by way of all others."""
 
 
 @dataclass(slots=True)
@@ -74,11 +75,11 @@ class _Finding:
     until: float
     known: bool = False
     """Whether it has been found out; until then, questions are held."""
-    closed: bool = False
+    is_loop: bool = False
     held: list[Callable[[], object]] = field(default_factory=list)
 
 
-class Circles:
+class PartialLoopDetector:
     """Knows which upstreams send our questions for a zone back to us; used in one event loop."""
 
     def __init__(
@@ -97,37 +98,40 @@ class Circles:
         self._findings: dict[tuple[str, bytes], _Finding] = {}
         self._sent: dict[bytes, _Finding] = {}
         self._proving: set[asyncio.Task[None]] = set()
-        self._told: dict[str, float] = {}
+        self._silent_until: dict[str, float] = {}
+        """By an upstream's address: no log line before."""
 
-    def look(self, client: str, key: bytes, rrtype: int, zone: Zone, again: Callable[[], object]) -> Verdict:
-        """Say what is to be done with a client's question for a name of a zone of ours that is sent on.
+    def check(self, question: ForwardedQuestion, call_back: Callable[[], object]) -> Outcome:
+        """Say what is to be done with a question for a name in a zone of ours that goes to upstreams.
 
-        `again` is called once, later, where the verdict is HELD.
+        `call_back` is called once, later, where the outcome is HELD.
         """
+        key, rrtype, zone = question.question.key, question.question.rrtype, question.draft.zone
         where = asked_at(key, rrtype)
         upstreams = self._upstreams(where)
-        address = _plain(client)
+        address = _plain(question.client)
         suspect = next((health for health in upstreams if health.address == address), None)
         if suspect is None or not self._is_under_way(key, rrtype):
-            return Verdict.GO_ON
+            return Outcome.NO_LOOP
         finding = self._finding(suspect, where)
         if not finding.known:
             if len(finding.held) >= MOST_HELD:
-                return Verdict.GO_ON
-            finding.held.append(again)
-            return Verdict.HELD
-        if not finding.closed:
-            return Verdict.GO_ON
-        self._tell(suspect, key, zone)
-        is_last = all(health.looped or self._is_closed(health, where) for health in upstreams)
-        return Verdict.NOBODY if is_last else Verdict.REFUSE
+                return Outcome.NO_LOOP
+            finding.held.append(call_back)
+            return Outcome.HELD
+        if not finding.is_loop:
+            return Outcome.NO_LOOP
+        assert zone is not None
+        self._log(suspect, key, zone)
+        is_last = all(health.looped or self._is_in_loop(health, where) for health in upstreams)
+        return Outcome.NO_OTHER_UPSTREAM if is_last else Outcome.REFUSE
 
     def is_probe(self, key: bytes) -> bool:
-        """Return whether a question of type HINFO is a probe of ours: the circle is closed."""
+        """Return whether a question of type HINFO is a probe of ours that has come back."""
         finding = self._sent.get(key)
         if finding is None:
             return False
-        self._settle(finding, closed=True)
+        self._settle(finding, is_loop=True)
         return True
 
     def stop(self) -> None:
@@ -135,7 +139,7 @@ class Circles:
         for task in self._proving:
             task.cancel()
         for finding in self._sent.values():
-            self._settle(finding, closed=False)
+            self._settle(finding, is_loop=False)
 
     def _finding(self, suspect: Health, where: bytes) -> _Finding:
         """Return what is known, or begin to find out."""
@@ -146,47 +150,47 @@ class Circles:
             return found
         if len(self._findings) >= MOST_KNOWN:
             self._findings = {at: other for at, other in self._findings.items() if not other.known}
-        found = self._findings[place] = _Finding(now + OPEN_SECONDS)
+        found = self._findings[place] = _Finding(now + NO_LOOP_SECONDS)
         may_prove = len(self._sent) < MOST_PROBES and not self._is_here(suspect.address)
-        ask = probe(where) if may_prove else None
-        if ask is None:
+        query = probe(where) if may_prove else None
+        if query is None:
             found.known = True
             return found
-        self._sent[ask.key] = found
-        task = asyncio.get_running_loop().create_task(self._prove(suspect, ask, found))
+        self._sent[query.key] = found
+        task = asyncio.get_running_loop().create_task(self._prove(suspect, query, found))
         self._proving.add(task)
         task.add_done_callback(self._proving.discard)
         return found
 
-    async def _prove(self, suspect: Health, ask: Query, finding: _Finding) -> None:
+    async def _prove(self, suspect: Health, query: Query, finding: _Finding) -> None:
         try:
             with suppress(NoReply):
-                await suspect.upstream.exchange(ask, PROOF_SECONDS)
+                await suspect.upstream.exchange(query, PROOF_SECONDS)
         except Exception:
             log.exception("upstream %s could not be probed for loops", suspect.name)
         finally:
-            del self._sent[ask.key]
-            self._settle(finding, closed=False)
+            del self._sent[query.key]
+            self._settle(finding, is_loop=False)
 
-    def _settle(self, finding: _Finding, *, closed: bool) -> None:
-        """Remember what was found out, once, and have those who were held looked at again."""
+    def _settle(self, finding: _Finding, *, is_loop: bool) -> None:
+        """Remember what was found out, once, and call those who were held."""
         if finding.known:
             return
-        finding.known, finding.closed = True, closed
-        finding.until = self._clock() + (CLOSED_SECONDS if closed else OPEN_SECONDS)
+        finding.known, finding.is_loop = True, is_loop
+        finding.until = self._clock() + (LOOP_SECONDS if is_loop else NO_LOOP_SECONDS)
         held, finding.held = finding.held, []
-        for again in held:
-            asyncio.get_running_loop().call_soon(again)
+        for call_back in held:
+            asyncio.get_running_loop().call_soon(call_back)
 
-    def _is_closed(self, health: Health, where: bytes) -> bool:
+    def _is_in_loop(self, health: Health, where: bytes) -> bool:
         found = self._findings.get((health.address, above(where)))
-        return found is not None and found.closed and self._clock() < found.until
+        return found is not None and found.is_loop and self._clock() < found.until
 
-    def _tell(self, suspect: Health, key: bytes, zone: Zone) -> None:
+    def _log(self, suspect: Health, key: bytes, zone: Zone) -> None:
         now = self._clock()
-        if now < self._told.get(suspect.address, now):
+        if now < self._silent_until.get(suspect.address, now):
             return
-        self._told[suspect.address] = now + TELL_SECONDS
+        self._silent_until[suspect.address] = now + LOG_SECONDS
         log.warning(
             "upstream %s sends questions for names in our zone %s that we don't know back to us, such as %s "
             "(a partial forwarding loop), so nobody knows them: have it send us questions only for what is "

@@ -27,6 +27,8 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+import dns.rcode
+
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, UselessReply
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key
@@ -43,26 +45,6 @@ _LEAST_SECONDS = 0.05
 """No reply comes in less: not worth a try."""
 _MOST_TEXT = 100
 _ANSWERS = frozenset({codes.NOERROR, codes.NXDOMAIN, codes.YXDOMAIN})
-_RCODES = {
-    codes.FORMERR: "FORMERR",
-    codes.SERVFAIL: "SERVFAIL",
-    codes.NOTIMP: "NOTIMP",
-    codes.REFUSED: "REFUSED",
-    7: "YXRRSET",
-    8: "NXRRSET",
-    codes.NOTAUTH: "NOTAUTH",
-    10: "NOTZONE",
-    11: "DSOTYPENI",
-    codes.BADVERS: "BADVERS",
-    17: "BADKEY",
-    18: "BADTIME",
-    19: "BADMODE",
-    20: "BADNAME",
-    21: "BADALG",
-    22: "BADTRUNC",
-    23: "BADCOOKIE",
-}
-"""Those that are no answers, by their IANA names."""
 _OURS_TO_SAY = frozenset({codes.EDE_STALE_ANSWER, 4, codes.EDE_STALE_NXDOMAIN, 29})
 """EDEs of answers, not of failures: stale, forged, synthesized."""
 _PRIVATE_EDE = 49152
@@ -98,7 +80,7 @@ class Pool:
         """Whether none of its upstreams is known to answer (or there is none)."""
         return not any(health.up and not health.looped for health in self.upstreams)
 
-    async def resolve(self, ask: Query) -> Response:
+    async def resolve(self, query: Query) -> Response:
         """Return an upstream's answer.  Raises Unresolved, which says why in a few words for clients."""
         clock = asyncio.get_running_loop().time
         begun = clock()
@@ -114,16 +96,16 @@ class Pool:
                 if left < _LEAST_SECONDS or (short is not None and not health.up):
                     break
                 try:
-                    received = await health.ask(ask, left if left < TRY_SECONDS else TRY_SECONDS)
+                    response = await health.ask(query, left if left < TRY_SECONDS else TRY_SECONDS)
                 except NoReply as missed:
                     heard[health] = missed
                     continue
-                if received.rcode not in _ANSWERS:
-                    heard[health] = received
-                elif received.truncated:
-                    heard[health] = short = received
+                if response.rcode not in _ANSWERS:
+                    heard[health] = response
+                elif response.truncated:
+                    heard[health] = short = response
                 else:
-                    return received
+                    return response
             if short is not None:
                 return short
             # Those that are new by now have their turn too.
@@ -137,7 +119,7 @@ class Pool:
             if deadline - clock() < _LEAST_SECONDS:
                 break
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("no answer to %s type %d: %s", text_of_key(ask.key), ask.rrtype, _in_full(heard))
+            log.debug("no answer to %s type %d: %s", text_of_key(query.key), query.rrtype, _in_full(heard))
         raise Unresolved(_ede(heard), self._why(heard, round(deadline - begun)))
 
     def _order(self) -> list[Health]:
@@ -206,21 +188,21 @@ def _ede(heard: _Heard) -> int:
     return codes.EDE_NO_REACHABLE_UPSTREAM
 
 
-def _in_short(one: Response | UselessReply) -> str:
-    return _rcode(one) if isinstance(one, Response) else "what can't be passed on"
-
-
 def _in_full(heard: _Heard) -> str:
     """Return which upstream said what, for the log."""
-    return ", ".join(f"{health.name}: {_said(one)}" for health, one in heard.items()) or "nobody was asked"
+    said = (f"{health.name}: {_in_words(one)}" for health, one in heard.items())
+    return ", ".join(said) or "nobody was asked"
 
 
-def _said(one: Response | NoReply) -> str:
+def _in_words(one: Response | NoReply) -> str:
     if isinstance(one, NoReply):
         return str(one)
-    rcode = _rcode(one)
-    return rcode if one.ede is None else f"{rcode} (EDE {one.ede})"
+    return _in_short(one) if one.ede is None else f"{_in_short(one)} (EDE {one.ede})"
 
 
-def _rcode(received: Response) -> str:
-    return _RCODES.get(received.rcode) or f"RCODE{received.rcode}"
+def _in_short(one: Response | UselessReply) -> str:
+    """Return an rcode by its IANA name, or by its number where it has none."""
+    if isinstance(one, UselessReply):
+        return "what can't be passed on"
+    name = dns.rcode.to_text(dns.rcode.Rcode.make(one.rcode))
+    return f"RCODE{name}" if name.isdecimal() else name

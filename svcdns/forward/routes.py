@@ -1,7 +1,7 @@
 """Which upstreams a name is asked for at: one pool for each [[forward.zone]], one for all other names.
 
 * The longest zone that holds the name decides.
-* An upstream's text may name a resolv.conf; each is looked at once a second, and a change takes effect
+* An upstream's text may name a resolv.conf; each is checked once a second, and a change takes effect
   on the next question.  Upstreams that stay keep their connections and what is known of them.
 * An upstream that is one of our own listeners is left out, whoever lists it.
 * One log line for each pool says whom it asks, at the start and whenever these become others.
@@ -20,7 +20,8 @@ from svcdns.config.own_address import own_listener
 from svcdns.config.sections import Endpoint, ForwardConfig, ForwardZone
 from svcdns.config.upstream_spec import Spec, parse
 from svcdns.forward.upstreams.factory import make
-from svcdns.wire.key import key_of
+from svcdns.system.log_on_change import LogOnChange
+from svcdns.wire.key import key_of, parent_keys
 
 from .health import Health
 from .loops import LoopWatch
@@ -29,7 +30,7 @@ from .system_nameservers import DNS_PORT, ResolvConf
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 _LINGER_SECONDS = TOTAL_SECONDS + 1.0
 """For which an upstream that was taken out lives on: questions are still under way there."""
 
@@ -41,14 +42,13 @@ class _Route:
         self.specs = [parse(text) for text in dict.fromkeys(zone.upstreams)]
         self.key = key_of(zone.name)
         self.pool = Pool(zone.name, policy=zone.policy)
-        self._told: list[str] | None = None
+        self._logged = LogOnChange(None)
 
-    def tell(self) -> None:
-        """Log whom the pool asks, unless that was told."""
+    def log_upstreams(self) -> None:
+        """Log whom the pool asks, when that has changed."""
         names = [health.name for health in self.pool.upstreams]
-        if names == self._told:
+        if not self._logged.is_new(names):
             return
-        self._told = names
         which = f"names in {self.pool.zone}" if self.key else "all other names"
         if names:
             log.info("%s are asked for at %s", which, ", ".join(names))
@@ -65,12 +65,12 @@ class Routes:
         own: Sequence[Endpoint],
         *,
         loops: LoopWatch | None = None,
-        interval: float = LOOK_SECONDS,
+        interval: float = REFRESH_SECONDS,
         port: int = DNS_PORT,
     ) -> None:
         """`own` are the real places where we listen.
 
-        `interval` is seconds between looks at files, `port` is where their nameservers are asked.
+        `interval` is the seconds between checks of files, `port` is where their nameservers are asked.
         Raises ValueError for an upstream that is none.
         """
         zones = list(config.zone)
@@ -92,14 +92,8 @@ class Routes:
 
     def pool(self, key: bytes) -> Pool | None:
         """Return where a name (its key) is asked for, None where nothing is."""
-        pools = self._pools
-        if len(pools) > (self._default is not None):
-            end = len(key)
-            while end > 0:
-                if (found := pools.get(key[:end])) is not None:
-                    return found
-                end = key.rfind(b"\0", 0, end - 1) + 1
-        return self._default
+        found = (self._pools[zone] for zone in parent_keys(key) if zone in self._pools)
+        return next(found, self._default)
 
     def upstreams(self, key: bytes) -> Sequence[Health]:
         """Return the upstreams at which a name (its key) is asked for."""
@@ -113,7 +107,7 @@ class Routes:
     async def start(self) -> None:
         """Read all files and make all upstreams; then keep to the files until `stop`.  Never raises."""
         for file in self._files.values():
-            file.look()
+            file.refresh()
         self._rebuild()
         if self._pools and self._default is None:
             log.info("nothing else is forwarded: upstreams in [forward] is empty")
@@ -135,7 +129,7 @@ class Routes:
             await self._close(health)
 
     def status(self) -> list[dict[str, Any]]:
-        """Return each upstream's state, as metrics and the status file tell it (`seconds` to a reply)."""
+        """Return each upstream's state, as metrics and the status file show it (`seconds` to a reply)."""
         return [
             {
                 "zone": route.pool.zone,
@@ -157,7 +151,7 @@ class Routes:
         while True:
             await asyncio.sleep(self._interval)
             try:
-                if [file for file in self._files.values() if file.look()]:
+                if [file for file in self._files.values() if file.refresh()]:
                     self._rebuild()
             except Exception:
                 log.exception("the upstreams could not be brought up to date")
@@ -172,7 +166,7 @@ class Routes:
                 if name not in now and (health := before.get(name) or self._make(spec, route)):
                     now[name] = health
             route.pool.upstreams = tuple(now.values())
-            route.tell()
+            route.log_upstreams()
             if list(now) == list(before):
                 continue
             for name, health in before.items():
@@ -180,7 +174,7 @@ class Routes:
                     self._let_go(health)
             for name, health in now.items():
                 if name in before:
-                    self.loops.poke(health)
+                    self.loops.probe_now(health)
                 else:
                     self.loops.watch(health)
 
@@ -207,7 +201,7 @@ class Routes:
                 log.error("upstream %s is left out: %s", spec, wrong)
             return None
         address = spec.address.partition("%")[0]
-        return Health(made, route.key, address=address, came_back=self.loops.poke)
+        return Health(made, route.key, address=address, came_back=self.loops.probe_now)
 
     def _let_go(self, health: Health) -> None:
         """Close an upstream once nothing is under way there any more."""

@@ -1,76 +1,132 @@
-"""Single flight: however many clients ask the same thing, upstreams are asked once.
+"""Looking a question up: in the cache, else upstream, once for all clients who ask the same.
 
-    join(ask, land) -> fresh in the cache: land at once
-                    -> under way: land with the others
-                    -> else a flight: the pool resolves, the cache keeps, all land
+    Lookups.look_up -> fresh in the cache: respond at once
+                    -> too many wait:      respond with SERVFAIL (EDE 23)
+                    -> else SingleFlight.resolve: join those who wait for the same query, or ask the pool
 
-* What lands is always a packed reply (svcdns.cache.entry): an answer, a stale one, or a SERVFAIL that
-  says why.  A flight never fails to land, whatever happens in it.
+* What comes back is always a stored entry (svcdns.cache.entry): an answer, a stale one, or a SERVFAIL that
+  says why.  Every client is answered, whatever happens on the way.
+* Whether its CNAMEs lead out of bailiwick is found out once, and goes to all who wait.  Such an entry is not
+  cached.
 * Stale answers stand in when upstreams fail (RFC 8767), at once while all of them are known to be down:
   probes, not clients, find out when they are back.
-* What a flight brings is in the cache before anybody hears of it, so that nobody asks again.
-* Who knows the DS of a name is who has the name above it (RFC 4035 section 3.1.4.1): its pool is asked.
+* An entry is in the cache before anybody is answered, so that nobody asks again.
+* The DS of a name is known to those who know the name above it (RFC 4035 section 3.1.4.1): its pool is asked.
 * An answer that must not be kept ends what was kept before: it would come back as a stale answer.
+* Questions that wait for upstreams are counted, for each client and in all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from svcdns.cache import entry
+from svcdns.cache.entry import CacheEntry, decode
 from svcdns.cache.store import Cache, now
 from svcdns.config.sections import CacheConfig
-from svcdns.forward.pool import Unresolved
+from svcdns.dns import stats
 from svcdns.wire import codes
 from svcdns.wire.key import above
 from svcdns.wire.query import Query
-from svcdns.wire.response import Response
+
+from .clients import Clients, ForwardedQuestion
+from .pool import Pool, Unresolved
 
 log = logging.getLogger(__name__)
 
-Land = Callable[[bytes], None]
-"""Is given a packed reply."""
+
+class Resolution(NamedTuple):
+    """What the cache or upstreams say to a query."""
+
+    entry: CacheEntry
+    departure: Sequence[bytes] = ()
+    """Where its CNAMEs lead out of bailiwick (`Bailiwick.departure`); empty where they don't."""
 
 
-class Pool(Protocol):
-    """Where flights go (svcdns.forward.pool)."""
-
-    @property
-    def is_down(self) -> bool:
-        """Whether none of its upstreams shows life."""
-
-    async def resolve(self, ask: Query) -> Response:
-        """Return an upstream's answer; raises Unresolved."""
+OnResolution = Callable[[Resolution], None]
+Respond = Callable[[ForwardedQuestion, Resolution], None]
 
 
-class Flights:
-    """The questions that upstreams are being asked."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Questions that may wait for upstreams at one time."""
+
+    outstanding: int
+    per_client: int
+    """Of one address, or one network of 64 bits (IPv6)."""
+
+
+class Lookups:
+    """Looks clients' questions up, within limits."""
+
+    def __init__(self, single_flight: SingleFlight, clients: Clients, limits: Limits) -> None:
+        self._single_flight = single_flight
+        self._clients = clients
+        self._limits = limits
+        self._waiting: Counter[str] = Counter()
+        self.outstanding = 0
+        """Questions that wait now."""
+
+    def has_pool(self, key: bytes, rrtype: int) -> bool:
+        """Say whether there is anybody to be asked for a name (its key) and type."""
+        return self._single_flight.has_pool(key, rrtype)
+
+    def look_up(self, question: ForwardedQuestion, respond: Respond) -> None:
+        """Call `respond` with what there is to say to the question's query, once, now or later."""
+        client, limits = question.counted_as, self._limits
+        fresh = self._single_flight.fresh(question.query)
+        if fresh is not None:
+            self._clients.count(stats.CACHE_HITS)
+            respond(question, fresh)
+        elif self.outstanding >= limits.outstanding or self._waiting[client] >= limits.per_client:
+            self._clients.count(stats.FORWARD_REFUSED)
+            text = "too many questions wait for upstreams"
+            respond(question, _failure(codes.EDE_NETWORK_ERROR, text))
+        else:
+            self._clients.count(stats.CACHE_MISSES)
+            self.outstanding += 1
+            self._waiting[client] += 1
+            self._single_flight.resolve(question.query, partial(self._resolved, question, respond))
+
+    def _resolved(self, question: ForwardedQuestion, respond: Respond, resolution: Resolution) -> None:
+        client = question.counted_as
+        self.outstanding -= 1
+        self._waiting[client] -= 1
+        if not self._waiting[client]:
+            del self._waiting[client]
+        respond(question, resolution)
+
+
+class SingleFlight:
+    """The queries that upstreams are being asked, each once."""
 
     def __init__(
         self,
         pool_of: Callable[[bytes], Pool | None],
         cache: Cache,
         config: CacheConfig,
-        *,
-        crosses: Callable[[Query, entry.CacheEntry], object] = lambda *_: None,
+        departure: Callable[[Query, CacheEntry], Sequence[bytes]] = lambda *_: (),
     ) -> None:
         """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it.
 
-        `crosses` says of a packed reply whether it leads to a name that others speak for: these are not kept.
+        `departure` says where an entry leads out of bailiwick (`Bailiwick.departure`).
         """
-        self._crosses = crosses
+        self._departure = departure
         self._pool_of = pool_of
         self._cache = cache
         self._config = config
-        self._waiting: dict[Query, list[Land]] = {}
+        self._waiting: dict[Query, list[OnResolution]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._landing: list[tuple[Query, bytes]] = []
+        self._resolved: list[tuple[Query, Resolution]] = []
 
     def __len__(self) -> int:
-        """Return how many flights there are."""
+        """Return how many queries are under way."""
         return len(self._waiting)
 
     def has_pool(self, key: bytes, rrtype: int) -> bool:
@@ -83,81 +139,90 @@ class Flights:
             Query(key, rrtype, do, cd) in self._waiting for do in (False, True) for cd in (False, True)
         )
 
-    def fresh(self, ask: Query) -> bytes | None:
-        """Return what the cache holds for a question, if it hasn't run out."""
-        stored = self._cache.get(_key(ask))
-        return stored if stored is not None and entry.is_fresh(stored, now()) else None
+    def fresh(self, query: Query) -> Resolution | None:
+        """Return what the cache holds for a query, if it hasn't run out."""
+        stored = self._cache.get(_key(query))
+        if stored is None or not entry.is_fresh(stored, now()):
+            return None
+        return self._resolution(query, stored)
 
-    def join(self, ask: Query, land: Land) -> None:
-        """Have a question answered that is not fresh in the cache; `land` is called later, once."""
-        waiting = self._waiting.get(ask)
-        if waiting is not None:
-            waiting.append(land)
+    def resolve(self, query: Query, on_resolution: OnResolution) -> None:
+        """Have a query answered that is not fresh in the cache; calls back once, later."""
+        if (waiting := self._waiting.get(query)) is not None:
+            waiting.append(on_resolution)
             return
-        self._waiting[ask] = [land]
-        task = asyncio.get_running_loop().create_task(self._fly(ask))
+        self._waiting[query] = [on_resolution]
+        task = asyncio.create_task(self._run(query))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self, seconds: float) -> None:
-        """Let flights land for so long, then end those that are left."""
+        """Wait so long for those under way, then end those that are left."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=seconds)
         for task in set(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
-        self._land()
+        self._call_back()
 
-    async def _fly(self, ask: Query) -> None:
-        reply = entry.failure(codes.EDE_NETWORK_ERROR, now())
+    async def _run(self, query: Query) -> None:
+        resolution = _failure(codes.EDE_NETWORK_ERROR)
         try:
-            reply = await self._resolve(ask)
+            resolution = await self._ask_upstreams(query)
         except Exception:
-            log.exception("a question could not be forwarded: %r", ask)
+            log.exception("a question could not be forwarded: %r", query)
         finally:
-            if not self._landing:
-                asyncio.get_running_loop().call_soon(self._land)
-            self._landing.append((ask, reply))
+            if not self._resolved:
+                asyncio.get_running_loop().call_soon(self._call_back)
+            self._resolved.append((query, resolution))
 
-    def _land(self) -> None:
-        """Write what came in this turn of the loop, in one transaction, then tell all who wait for it."""
-        landing, self._landing = self._landing, []
+    def _call_back(self) -> None:
+        """Write what came in this turn of the loop, in one transaction, then call all who wait for it."""
+        resolved, self._resolved = self._resolved, []
         self._cache.commit()
-        for ask, reply in landing:
-            for land in self._waiting.pop(ask):
+        for query, resolution in resolved:
+            for on_resolution in self._waiting.pop(query):
                 try:
-                    land(reply)
+                    on_resolution(resolution)
                 except Exception:
-                    log.exception("a forwarded answer could not be given: %r", ask)
+                    log.exception("a forwarded answer could not be given: %r", query)
 
-    async def _resolve(self, ask: Query) -> bytes:
+    async def _ask_upstreams(self, query: Query) -> Resolution:
         """Return what upstreams or the cache say, and keep it."""
-        pool = self._pool_of(asked_at(ask.key, ask.rrtype))
+        pool = self._pool_of(asked_at(query.key, query.rrtype))
         if pool is None:
-            return entry.failure(codes.EDE_NOT_AUTHORITATIVE, now())
-        key = _key(ask)
-        if pool.is_down and (stale := self._stale(key)) is not None:
-            return self._keep(key, stale)
+            return _failure(codes.EDE_NOT_AUTHORITATIVE)
+        if pool.is_down and (stale := self._stale(query)) is not None:
+            return self._keep(query, stale)
         try:
-            received = await pool.resolve(ask)
+            response = await pool.resolve(query)
         except Unresolved as failed:
-            return self._keep(key, self._stale(key) or entry.failure(failed.ede, now(), str(failed)))
+            return self._keep(query, self._stale(query) or entry.failure(failed.ede, now(), str(failed)))
         time = now()
-        reply = entry.pack(received, time, self._config)
-        if entry.is_fresh(reply, time) and not self._crosses(ask, entry.decode(reply)):
-            return self._keep(key, reply)
-        if received.rcode in (codes.NOERROR, codes.NXDOMAIN):
-            self._cache.remove(key)
-        return reply
+        resolution = self._resolution(query, entry.pack(response, time, self._config))
+        if entry.is_fresh(resolution.entry.stored, time) and not resolution.departure:
+            self._cache.put(_key(query), resolution.entry.stored)
+        elif response.rcode in (codes.NOERROR, codes.NXDOMAIN):
+            self._cache.remove(_key(query))
+        return resolution
 
-    def _stale(self, key: bytes) -> bytes | None:
-        stored = self._cache.get(key)
-        return entry.decode(stored).stale(now()) if stored is not None else None
+    def _stale(self, query: Query) -> bytes | None:
+        stored = self._cache.get(_key(query))
+        return decode(stored).stale(now()) if stored is not None else None
 
-    def _keep(self, key: bytes, reply: bytes) -> bytes:
-        self._cache.put(key, reply)
-        return reply
+    def _keep(self, query: Query, stored: bytes) -> Resolution:
+        self._cache.put(_key(query), stored)
+        return self._resolution(query, stored)
+
+    def _resolution(self, query: Query, stored: bytes) -> Resolution:
+        """Decode an entry, and find out where it leads: once for all who wait."""
+        found = decode(stored)
+        return Resolution(found, self._departure(query, found))
+
+
+def _failure(ede: int, text: str = "") -> Resolution:
+    return Resolution(decode(entry.failure(ede, now(), text)))
 
 
 def asked_at(key: bytes, rrtype: int) -> bytes:
@@ -165,5 +230,5 @@ def asked_at(key: bytes, rrtype: int) -> bytes:
     return above(key) if rrtype == codes.DS else key
 
 
-def _key(ask: Query) -> bytes:
-    return entry.key(ask.key, ask.rrtype, ask.do, ask.cd)
+def _key(query: Query) -> bytes:
+    return entry.key(query.key, query.rrtype, query.do, query.cd)

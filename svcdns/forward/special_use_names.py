@@ -12,20 +12,20 @@ What is below them is treated the same.  A zone of ours of such a name comes fir
 from __future__ import annotations
 
 from svcdns.dns.draft import Draft
-from svcdns.wire import codes
+from svcdns.wire import codes, header
 from svcdns.wire.key import key_of
 
 _LOCALHOST, _RESOLVER = key_of("localhost"), key_of("resolver.arpa")
 _NOTHING = (key_of("invalid"), key_of("onion"))
 
-SPECIAL = (_LOCALHOST, _RESOLVER, *_NOTHING)
+SPECIAL_USE = (_LOCALHOST, _RESOLVER, *_NOTHING)
 """Keys that names of this kind begin with."""
 
 _TTL = 3600
 _LOOPBACK = {codes.A: bytes((127, 0, 0, 1)), codes.AAAA: bytes(15) + b"\1"}
 
 
-def answer_special(draft: Draft, rrtype: int) -> Draft:
+def answer_special_use(draft: Draft, rrtype: int) -> Draft:
     """Return a draft, whose outside name is special, with what is to be said about it."""
     assert draft.outside is not None
     draft.authoritative = bool(draft.chain)
@@ -33,6 +33,6 @@ def answer_special(draft: Draft, rrtype: int) -> Draft:
     if key.startswith(_NOTHING):
         draft.rcode = codes.NXDOMAIN
     elif key.startswith(_LOCALHOST) and address is not None:
-        fixed = rrtype.to_bytes(2) + codes.IN.to_bytes(2) + _TTL.to_bytes(4)
-        draft.chain.append(draft.outside.pointer() + fixed + len(address).to_bytes(2) + address)
+        head = header.rr_head(rrtype, _TTL, len(address))
+        draft.chain.append(draft.outside.pointer() + head + address)
     return draft

@@ -6,7 +6,7 @@ Rules that hold here:
 * all are read and validated before one is applied (`apply_manifests`);
 * an error is one line that names file, document and field.
 
-Reading the files is `manifest_files`' business.
+Reading the files is the business of `files`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,17 @@ import msgspec
 
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, STORED, Kind, by_manifest
+from svcdns.objects.kinds import (
+    ENDPOINTSLICE,
+    FIRST_NAMESPACES,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    STORED,
+    Kind,
+    by_manifest,
+)
+from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 from svcdns.registry.requests import Patch, WriteOptions
@@ -39,23 +50,11 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
-FIRST_NAMESPACES = ("default", "kube-system")
 _ORDER = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE)
 _AT_ONCE = 64
 """Writes that wait for one commit."""
 _TRIES = 5
 _STRICT = WriteOptions(field_validation="Strict", field_manager="svcdns-manifests")
-_SERVERS_OWN = (
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-)
-"""Metadata that the server gives; an exported manifest has them from another life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _manifest(place: Place, obj: Object) -> Manifest:
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
         raise place.error("metadata", "is missing: it must be a mapping with at least a name")
-    metadata = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    metadata = {key: value for key, value in metadata.items() if key not in SERVERS_OWN}
     if not isinstance(metadata.get("name"), str) or not metadata["name"]:
         raise place.error("metadata.name", "must be a text that is not empty")
     if kind.namespaced:
@@ -199,13 +198,10 @@ async def apply_manifests(registry: Registry, manifests: Sequence[Manifest]) -> 
 
 def _batches(manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
     """Yield manifests that may be written together: kinds in order, those that ask for an address first."""
-    for kind in _ORDER:
-        of_kind = [manifest for manifest in manifests if manifest.kind is kind]
-        asking = [manifest for manifest in of_kind if _asks_for_allocation(manifest)]
-        taking = [manifest for manifest in of_kind if not _asks_for_allocation(manifest)]
-        for group in (asking, taking):
-            for at in range(0, len(group), _AT_ONCE):
-                yield group[at : at + _AT_ONCE]
+    for kind, asking in product(_ORDER, (True, False)):
+        group = [one for one in manifests if one.kind is kind and _asks_for_allocation(one) is asking]
+        for at in range(0, len(group), _AT_ONCE):
+            yield group[at : at + _AT_ONCE]
 
 
 def _asks_for_allocation(manifest: Manifest) -> bool:
@@ -218,12 +214,11 @@ def _asks_for_allocation(manifest: Manifest) -> bool:
 
 def _stored(registry: Registry, kind: Kind, namespace: str, name: str) -> Object | None:
     try:
-        found: Object = msgspec.json.decode(registry.get(kind, namespace, name))
+        return dict(msgspec.json.decode(registry.get(kind, namespace, name)))
     except StatusError as error:
         if error.code != 404:
             raise
         return None
-    return found
 
 
 async def _apply(registry: Registry, manifest: Manifest) -> str:
@@ -264,10 +259,8 @@ def overlay(old: Object, body: Object) -> Object:
     if whole:
         patch["spec"] = {**spec, **whole}
     if "conditions" in status:
-        known = {
-            condition.get("type"): condition
-            for condition in (old.get("status") or {}).get("conditions") or []
-        }
+        stored = (old.get("status") or {}).get("conditions") or []
+        known = {condition.get("type"): condition for condition in stored}
         for condition in status["conditions"]:
             word = condition.get("type")
             known[word] = {**known.get(word, {}), **condition}

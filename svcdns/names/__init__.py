@@ -1,5 +1,5 @@
 """What names answer: cluster state and zone files become RRsets, RRsets become packed rows.
 
-Pure functions; no sockets, no database. `key` and `packed` are the two formats that the rooms
-`registry` (which writes them) and `dns` (which reads them) agree on.
+Pure functions: no sockets, no database.  `packed` is the form of a row: `registry` and `zonefiles` write it,
+`dns` reads it.
 """

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of
 
 from .cluster_names import ClusterNames
 from .packed import APEX, NEGATIVE_SOA, RRset, pack_row
-from .records import (
-    SOA_TTL_LIMIT,
-    TYPE_NS,
-    TYPE_SOA,
-    TYPE_TXT,
-    Address,
-    address_rr,
-    ns_rr,
-    rrsets_by_type,
-    soa_rr,
-    txt_rr,
-)
+from .records import SOA_TTL_LIMIT, Address, address_rr, ns_rr, rrsets_by_type, soa_rr, txt_rr
 
 SCHEMA_VERSION = "1.1.0"
 SCHEMA_VERSION_TTL = 28800
@@ -37,18 +27,18 @@ def apex_row(
     """
     server = f"ns.dns.{names.domain}"
     fields = (server, f"hostmaster.{names.domain}", serial, negative_ttl)
-    glue = [wire_of(server) + address_rr(address, ttl)[2:] for address in servers]
+    glue = [wire_of(server) + address_rr(address, ttl)[header.POINTER_OCTETS :] for address in servers]
     rrsets = [
         RRset(NEGATIVE_SOA, [soa_rr(*fields, min(ttl, negative_ttl, SOA_TTL_LIMIT))]),
-        RRset(TYPE_NS, [ns_rr(server, ttl)], glue),
-        RRset(TYPE_SOA, [soa_rr(*fields, min(ttl, SOA_TTL_LIMIT))]),
+        RRset(codes.NS, [ns_rr(server, ttl)], glue),
+        RRset(codes.SOA, [soa_rr(*fields, min(ttl, SOA_TTL_LIMIT))]),
     ]
     return pack_row(rrsets, APEX)
 
 
 def fixed_rows(names: ClusterNames, ttl: int, servers: Sequence[Address]) -> dict[bytes, bytes]:
     """Return the rows that every cluster domain has whatever is registered (A5, A7, A14)."""
-    version = RRset(TYPE_TXT, [txt_rr(SCHEMA_VERSION, SCHEMA_VERSION_TTL)])
+    version = RRset(codes.TXT, [txt_rr(SCHEMA_VERSION, SCHEMA_VERSION_TTL)])
     return {
         names.services: EMPTY,
         names.pods: EMPTY,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-from svcdns.wire.key import MAX_LABEL_OCTETS, key_of
+from svcdns.wire.key import key_of
+from svcdns.wire.name import MAX_LABEL_OCTETS
 
 from .records import Address, dashed
 

@@ -6,8 +6,8 @@
 
 Numbers are big-endian; `offset` counts from the start of the row.  Rules of an RR in a row:
 
-* its owner is a pointer to the question, 0xC00C, which repeats the question's letter case; the
-  RRs of the additional part spell their owner in full;
+* its owner is a pointer to the question (header.QUESTION_NAME), which repeats the question's letter case;
+  the RRs of the additional part spell their owner in full;
 * RDATA holds no compression pointer, so the octets serve in any message once the two octets of
   the owner are replaced;
 * `stride` is the size of each answer RR where all have one size.  It, or the offset table, lets
@@ -23,14 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from struct import Struct
-
-from svcdns.wire.key import wire_of_key
+from itertools import accumulate
+from struct import Struct, pack
 
 LAYOUT = 1
 """Version of this format; raised when stored rows can no longer be read."""
 
-POINTER = b"\xc0\x0c"
 NEGATIVE_SOA = 0
 
 APEX = 1
@@ -40,6 +38,8 @@ CUT = 2
 DNAME = 4
 """Row flag: the row has a DNAME record (RFC 6672)."""
 
+TYPES_AT = 2
+"""Where the types of a row begin."""
 ENTRY = Struct(">IHHIII")
 
 
@@ -80,15 +80,16 @@ class Section:
 def pack_row(rrsets: Iterable[RRset], flags: int = 0) -> bytes:
     """Return the row of these RRsets (each with at least one RR, no type twice)."""
     sets = sorted(rrsets, key=lambda rrset: rrset.type)
-    head = 2 + (2 + ENTRY.size) * len(sets)
-    types, entries, bodies, at = bytearray(), bytearray(), [], head
+    at = TYPES_AT + (2 + ENTRY.size) * len(sets)
+    types, entries, bodies = bytearray(), bytearray(), []
     for rrset in sets:
         answers = b"".join(rrset.rrs)
         additional = b"".join(rrset.additionals)
         count = len(rrset.rrs)
         first = len(rrset.rrs[0])
         stride = first if first * count == len(answers) and all(len(rr) == first for rr in rrset.rrs) else 0
-        table = _offset_table(rrset.rrs) if not stride and count > 1 else b""
+        starts = accumulate(map(len, rrset.rrs[:-1]), initial=0)
+        table = pack(f">{count}I", *starts) if not stride and count > 1 else b""
         types += rrset.type.to_bytes(2)
         entries += ENTRY.pack(count, stride, len(rrset.additionals), at, len(answers), len(additional))
         bodies += [answers, table, additional]
@@ -96,24 +97,21 @@ def pack_row(rrsets: Iterable[RRset], flags: int = 0) -> bytes:
     return b"".join((bytes((flags, len(sets))), types, entries, *bodies))
 
 
-def _offset_table(rrs: Sequence[bytes]) -> bytes:
-    offsets, at = [], 0
-    for rr in rrs:
-        offsets.append(at)
-        at += len(rr)
-    return Struct(f">{len(offsets)}I").pack(*offsets)
+def entries_at(row: bytes) -> int:
+    """Return where the entries of a row begin: behind its types."""
+    return TYPES_AT + 2 * row[1]
 
 
 def sections(row: bytes) -> Iterator[Section]:
     """Yield each RRset of a row, the pseudo-type NEGATIVE_SOA included."""
-    count = row[1]
-    for index in range(count):
-        at = 2 + 2 * index
-        yield section(row, int.from_bytes(row[at : at + 2]), 2 + 2 * count + ENTRY.size * index)
+    entry_at = entries_at(row)
+    for type_at in range(TYPES_AT, entry_at, 2):
+        yield section(row, int.from_bytes(row[type_at : type_at + 2]), entry_at)
+        entry_at += ENTRY.size
 
 
 def find(row: bytes, rrtype: int) -> Section | None:
-    """Return the RRset of a type, or None.  (The plain path of `dns` has its own, faster form.)"""
+    """Return the RRset of a type, or None.  (The fast path of `dns` has its own form.)"""
     return next((found for found in sections(row) if found.type == rrtype), None)
 
 
@@ -129,8 +127,3 @@ def section(row: bytes, rrtype: int, entry_at: int) -> Section:
         additional_at = end
     additional = row[additional_at : additional_at + additional_octets]
     return Section(rrtype, rrs, stride, row[start:end], offsets, additional_rrs, additional)
-
-
-def with_owner(rr: bytes, key: bytes) -> bytes:
-    """Return a stored answer RR with the owner of this key spelt in full (glue, chains, transfers)."""
-    return wire_of_key(key) + rr[2:]

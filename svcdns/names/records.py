@@ -1,36 +1,26 @@
 """Single RRs in their stored form (see `packed`), their RDATA made by dnslib.
 
-Each function returns the octets of one RR whose owner is the pointer 0xC00C.  TTLs are seconds.
+Each function returns the octets of one RR whose owner is a pointer to the question.  TTLs are seconds.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from struct import Struct
 
-from dnslib import AAAA, CNAME, NS, PTR, QTYPE, RD, SOA, SRV, TXT, A
+from dnslib import AAAA, CNAME, NS, PTR, RD, SOA, SRV, TXT, A
 from dnslib.label import DNSBuffer
 
-from .packed import POINTER, RRset
+from svcdns.wire import codes, header
+
+from .packed import RRset
 
 Address = IPv4Address | IPv6Address
-
-TYPE_A = QTYPE.A
-TYPE_NS = QTYPE.NS
-TYPE_CNAME = QTYPE.CNAME
-TYPE_SOA = QTYPE.SOA
-TYPE_PTR = QTYPE.PTR
-TYPE_TXT = QTYPE.TXT
-TYPE_AAAA = QTYPE.AAAA
-TYPE_SRV = QTYPE.SRV
 
 SOA_REFRESH, SOA_RETRY, SOA_EXPIRE = 7200, 1800, 86400
 SOA_TTL_LIMIT = 300
 
-_HEAD = Struct(">2sHHIH")
-_CLASS_IN = 1
-_WEIGHT_AT = _HEAD.size + 2
+_WEIGHT_AT = header.POINTED_RR + 2
 """Where the weight stands in a stored SRV: behind the fixed part of the RR and the priority."""
 
 
@@ -44,12 +34,12 @@ def _rr(rrtype: int, ttl: int, rdata: RD) -> bytes:
     buffer = _PlainBuffer()
     rdata.pack(buffer)
     octets = bytes(buffer.data)
-    return _HEAD.pack(POINTER, rrtype, _CLASS_IN, ttl, len(octets)) + octets
+    return header.QUESTION_NAME + header.rr_head(rrtype, ttl, len(octets)) + octets
 
 
 def address_type(address: Address) -> int:
-    """Return TYPE_A or TYPE_AAAA."""
-    return int(TYPE_A if address.version == 4 else TYPE_AAAA)
+    """Return the type of an address's RR: A or AAAA."""
+    return codes.A if address.version == 4 else codes.AAAA
 
 
 def address_rr(address: Address, ttl: int) -> bytes:
@@ -60,7 +50,7 @@ def address_rr(address: Address, ttl: int) -> bytes:
 
 def srv_rr(target: str, port: int, ttl: int) -> bytes:
     """Return an SRV (RFC 2782) of priority 0; its weight is set with `weighted` once the RRset is known."""
-    return _rr(TYPE_SRV, ttl, SRV(0, 0, port, target))
+    return _rr(codes.SRV, ttl, SRV(0, 0, port, target))
 
 
 def weighted(rrs: list[bytes], pairs: int) -> list[bytes]:
@@ -74,28 +64,28 @@ def weighted(rrs: list[bytes], pairs: int) -> list[bytes]:
 
 def ptr_rr(target: str, ttl: int) -> bytes:
     """Return a PTR (RFC 1035)."""
-    return _rr(TYPE_PTR, ttl, PTR(target))
+    return _rr(codes.PTR, ttl, PTR(target))
 
 
 def cname_rr(target: str, ttl: int) -> bytes:
     """Return a CNAME (RFC 1035)."""
-    return _rr(TYPE_CNAME, ttl, CNAME(target))
+    return _rr(codes.CNAME, ttl, CNAME(target))
 
 
 def ns_rr(target: str, ttl: int) -> bytes:
     """Return an NS (RFC 1035)."""
-    return _rr(TYPE_NS, ttl, NS(target))
+    return _rr(codes.NS, ttl, NS(target))
 
 
 def txt_rr(text: str, ttl: int) -> bytes:
     """Return a TXT of one character-string (RFC 1035)."""
-    return _rr(TYPE_TXT, ttl, TXT(text))
+    return _rr(codes.TXT, ttl, TXT(text))
 
 
 def soa_rr(mname: str, rname: str, serial: int, minimum: int, ttl: int) -> bytes:
     """Return an SOA (RFC 1035) with our fixed timers."""
     times = (serial, SOA_REFRESH, SOA_RETRY, SOA_EXPIRE, minimum)
-    return _rr(TYPE_SOA, ttl, SOA(mname, rname, times))
+    return _rr(codes.SOA, ttl, SOA(mname, rname, times))
 
 
 def rrsets_by_type(rrs: list[bytes]) -> list[RRset]:

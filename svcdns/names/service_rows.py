@@ -12,13 +12,13 @@ from ipaddress import ip_address
 
 import msgspec
 
-from svcdns.wire.key import BadName, wire_of
+from svcdns.objects.syntax import parse_address
+from svcdns.wire import codes, header
+from svcdns.wire.key import wire_of
 
 from .cluster_names import ClusterNames, port_suffix
 from .packed import RRset, pack_row
-from .records import TYPE_SRV, Address, address_rr, cname_rr, ptr_rr, rrsets_by_type, srv_rr, weighted
-
-MESSAGE_OCTETS = 65_535
+from .records import Address, address_rr, cname_rr, ptr_rr, rrsets_by_type, srv_rr, weighted
 
 
 class EndpointRow(msgspec.Struct, array_like=True, frozen=True):
@@ -73,7 +73,7 @@ def endpoint_row(
         for port in ports
         if port.number
     ]
-    return EndpointRow(rr, owner + rr[2:], srvs)
+    return EndpointRow(rr, owner + rr[header.POINTER_OCTETS :], srvs)
 
 
 def endpoint_ptr(names: ClusterNames, service: tuple[str, str], label: str, ttl: int) -> bytes:
@@ -102,14 +102,11 @@ def endpoint_name_row(endpoints: Sequence[EndpointRow]) -> bytes | None:
 
 def _external_name_rows(facts: ServiceFacts) -> dict[bytes, bytes]:
     target = facts.external_name.removesuffix(".")
+    if parse_address(target) is not None:  # D7: an address is no name
+        return {}
     try:
-        ip_address(target)
-        return {}  # D7: an address is no name
+        return {b"": pack_row([RRset(codes.CNAME, [cname_rr(target, facts.ttl)])])}
     except ValueError:
-        pass
-    try:
-        return {b"": pack_row([RRset(5, [cname_rr(target, facts.ttl)])])}
-    except (BadName, ValueError):
         return {}
 
 
@@ -117,7 +114,7 @@ def _cluster_ip_rows(names: ClusterNames, facts: ServiceFacts) -> dict[bytes, by
     target = names.service_text(facts.namespace, facts.name)
     owner = wire_of(target)
     addresses = [address_rr(ip_address(text), facts.ttl) for text in facts.addresses]
-    glue = [owner + rr[2:] for rr in addresses]
+    glue = [owner + rr[header.POINTER_OCTETS :] for rr in addresses]
     sets = rrsets_by_type(addresses)
     ports = [(port, srv_rr(target, port.number, facts.ttl)) for port in facts.ports]
     rows = {}
@@ -163,6 +160,6 @@ def _srv_set(srvs: list[bytes], pairs: int, glue: Iterable[bytes]) -> RRset:
     """
     rrs = weighted(list(dict.fromkeys(srvs)), pairs)
     additionals = list(dict.fromkeys(glue))
-    if sum(map(len, rrs)) + sum(map(len, additionals)) > MESSAGE_OCTETS:
+    if sum(map(len, rrs)) + sum(map(len, additionals)) > header.MAX_MESSAGE:
         additionals = []
-    return RRset(TYPE_SRV, rrs, additionals)
+    return RRset(codes.SRV, rrs, additionals)

@@ -33,6 +33,12 @@ def shown(value: Any) -> str:
         return "(nested too deeply)"
 
 
+def type_word(value: Any) -> str:
+    """Return the type of a JSON value as a message names it: "a list", "a number"."""
+    words = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
+    return words.get(type(value), "a number")
+
+
 def required(field: str, detail: str = "") -> Cause:
     """A value that must be there and isn't."""
     return Cause("FieldValueRequired", f"Required value: {detail}" if detail else "Required value", field)

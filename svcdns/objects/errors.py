@@ -1,4 +1,4 @@
-"""The one kind of failure that a client is told about: a Kubernetes Status object.
+"""The one kind of failure that a client sees: a Kubernetes Status object.
 
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
 """

@@ -1,4 +1,4 @@
-"""What an Event means: something that happened to an object, told by a component.
+"""What an Event means: something that happened to an object, as a component reports it.
 
 As in Kubernetes, events of core/v1 are taken with few questions; those with an eventTime (the newer form)
 must say who reports.  One rule is ours: an Event is small, so that the history of events is bounded in

@@ -1,4 +1,4 @@
-"""Sets of fields in the form of FieldsV1, the form in which managedFields tells who owns what.
+"""Sets of fields in the form of FieldsV1, the form in which managedFields says who owns what.
 
 A set is a tree of dictionaries: `f:NAME` is a field or a key of a map, `k:{"port":80,"protocol":"TCP"}` the
 element of a list that these fields name, `v:VALUE` an element of a list that is a set.  A node is a member

@@ -18,7 +18,7 @@ from .field_paths import LEAF, SELF, Fields, is_member
 from .schema_tree import SchemaNode
 
 _KEY_DEFAULTS = {"protocol": "TCP"}
-"""Of the fields that name elements; the published schema doesn't tell it."""
+"""Of the fields that name elements; the published schema doesn't say it."""
 
 _SHORT, _FEW = 64, 32
 """Letters of a key and fields of an object up to which what follows from them is kept in memory."""

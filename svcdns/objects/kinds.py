@@ -37,6 +37,9 @@ EVENT = Kind("Event", "events", "event", "", "v1", True, ("ev",))
 KINDS: tuple[Kind, ...] = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE, ENDPOINTS, EVENT)
 STORED: tuple[Kind, ...] = tuple(kind for kind in KINDS if not kind.read_only)
 
+FIRST_NAMESPACES = ("default", "kube-system")
+"""Namespaces that exist from the start and can't be deleted."""
+
 _BY_MANIFEST = {(kind.api_version, kind.name): kind for kind in KINDS}
 _BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 

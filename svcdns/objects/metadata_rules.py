@@ -1,4 +1,4 @@
-"""What metadata means, for every kind: names, labels, annotations, and what may not change."""
+"""What metadata means, for every kind: names, labels, annotations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,18 @@ from .kinds import Kind
 
 ANNOTATION_OCTETS = 256 * 1024
 """The most that all annotations of an object may hold, keys and values together."""
+
+SERVERS_OWN = (
+    "uid",
+    "creationTimestamp",
+    "resourceVersion",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "generation",
+    "selfLink",
+)
+"""Fields that only the server sets; what a client or an exported manifest says there is dropped."""
 
 NameRule = Callable[[str], list[str]]
 
@@ -70,12 +82,3 @@ def _annotation_causes(annotations: dict[str, str]) -> Iterator[Cause]:
     for key in annotations:
         for text in syntax.key_errors(key.lower()):
             yield invalid_value("metadata.annotations", key, text)
-
-
-def update_causes(new: dict[str, Any], old: dict[str, Any]) -> Iterator[Cause]:
-    """Yield which of name, namespace and uid an update tries to change (an absent uid is no change)."""
-    before, after = old.get("metadata", {}), new.get("metadata", {})
-    for word in ("name", "namespace", "uid"):
-        value = after.get(word, "")
-        if value != before.get(word, "") and (value or word != "uid"):
-            yield invalid_value(f"metadata.{word}", value, "field is immutable")

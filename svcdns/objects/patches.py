@@ -13,7 +13,7 @@ from typing import Any
 import jsonpatch
 import jsonpointer
 
-from .causes import shown
+from .causes import shown, type_word
 from .errors import StatusError, bad_request
 from .kinds import Kind
 from .schema_tree import schema_of
@@ -21,6 +21,7 @@ from .strategic import merge_object
 
 PATCH_TYPES = ("json", "merge", "strategic")
 MOST_OPERATIONS = 10_000
+"""Operations in one JSON patch, as in Kubernetes."""
 MOST_COPIED = 100_000
 """JSON values that the copy operations of one JSON patch may make, all together."""
 
@@ -36,20 +37,34 @@ _NOT_APPLICABLE = (
 )
 
 
+def check_document(patch_type: str, document: Any) -> None:
+    """Raise StatusError 400 for what is no patch of this type, 413 for too many operations."""
+    if patch_type != "json":
+        if not isinstance(document, dict):
+            raise bad_request(f"the patch is {type_word(document)}: an object is expected")
+        return
+    if not isinstance(document, list):
+        raise bad_request(f"the JSON patch is {type_word(document)}: a list of operations is expected")
+    if len(document) > MOST_OPERATIONS:
+        text = f"a JSON patch may have {MOST_OPERATIONS} operations, this one has {len(document)}"
+        raise StatusError(413, "RequestEntityTooLarge", text)
+    for index, operation in enumerate(document):
+        if not isinstance(operation, dict):
+            raise bad_request(f"operation {index} of the JSON patch is {type_word(operation)}, not an object")
+
+
 def apply_patch(kind: Kind, obj: dict[str, Any], patch_type: str, document: Any) -> dict[str, Any]:
     """Return the patched object; `patch_type` is "json", "merge" or "strategic".
 
-    The result may share parts with `obj` and `document`; neither is changed. Raises StatusError: 400 for a
-    malformed patch, 413 for a huge one, 422 for a JSON patch that doesn't fit the object (a failed test, a
-    path that isn't there).
+    `document` has passed check_document(). The result may share parts with `obj` and `document`; neither is
+    changed. Raises StatusError: 400 for a malformed patch, 413 for one that copies too much, 422 for a JSON
+    patch that doesn't fit the object (a failed test, a path that isn't there).
     """
     if patch_type not in PATCH_TYPES:
         raise bad_request(f"unknown patch type {shown(patch_type)}: use one of {', '.join(PATCH_TYPES)}")
     try:
         if patch_type == "json":
             return _json_patch(obj, document)
-        if not isinstance(document, dict):
-            raise bad_request(f"a {patch_type} patch must be a JSON object, not {shown(document)}")
         if patch_type == "merge":
             return _merge_patch(obj, document)
         return merge_object(schema_of(kind), obj, document)
@@ -70,13 +85,8 @@ def _merge_patch(target: Any, patch: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _json_patch(obj: dict[str, Any], document: Any) -> dict[str, Any]:
+def _json_patch(obj: dict[str, Any], document: list[dict[str, Any]]) -> dict[str, Any]:
     """RFC 6902, one operation after the other."""
-    if not isinstance(document, list):
-        raise bad_request(f"a JSON patch must be a list of operations, not {shown(document)}")
-    if len(document) > MOST_OPERATIONS:
-        message = f"the JSON patch has {len(document)} operations: at most {MOST_OPERATIONS} are allowed"
-        raise StatusError(413, "RequestEntityTooLarge", message)
     for place, operation in enumerate(document):
         _check_operation(operation, place)
     patched, document = copy.deepcopy((obj, document))  # operations change in place what they are given
@@ -95,11 +105,9 @@ def _json_patch(obj: dict[str, Any], document: Any) -> dict[str, Any]:
     return patched
 
 
-def _check_operation(operation: Any, place: int) -> None:
+def _check_operation(operation: dict[str, Any], place: int) -> None:
     """Raise StatusError 400 for what RFC 6902 section 4 doesn't know as an operation."""
     where = f"operation {place} of the JSON patch"
-    if not isinstance(operation, dict):
-        raise bad_request(f"{where} must be an object, not {shown(operation)}")
     op = operation.get("op")
     if op not in _OPERATIONS:
         raise bad_request(f"{where}: op must be one of {', '.join(_OPERATIONS)}, not {shown(op)}")

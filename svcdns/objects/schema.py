@@ -1,8 +1,8 @@
 """Structure: does a body have the fields and types of its kind? Meaning is validation.py's business.
 
-As in Kubernetes' decoder: a null is an absent field; an unknown field is dropped and told (or refused, with
-field validation Strict); a wrong type refuses the whole body with 400. That a required field is missing is a
-matter of meaning (422), see missing().
+As in Kubernetes' decoder: a null is an absent field; an unknown field is dropped with a warning (or refused,
+with field validation Strict); a wrong type refuses the whole body with 400. That a required field is missing
+is a matter of meaning (422), see missing().
 
 Two ways through structure(): most bodies are exactly right, which the compiled validator says in
 microseconds; the others are walked beside their schema, cleaned, and checked again.
@@ -137,7 +137,7 @@ def _cannot_be_handled(kind: Kind, reason: str) -> StatusError:
 
 
 def _fits(kind: Kind, body: dict[str, Any]) -> bool:
-    """Whether the body needs no cleaning. Encoding it tells what the validator doesn't: lone surrogates."""
+    """Whether the body needs no cleaning. Encoding it finds what the validator doesn't: lone surrogates."""
     try:
         if not _validator(kind, False).is_valid(body):
             return False
@@ -155,7 +155,7 @@ def _unreadable(kind: Kind, error: ValueError) -> StatusError:
 
 
 def _clean(schema: SchemaNode, value: Any, path: str, unknown: list[str]) -> Any:
-    """Return the value without nulls and unknown fields; tell the latter, at most 100 of them."""
+    """Return the value without nulls and unknown fields; add the latter to `unknown`, at most 100."""
     if isinstance(value, dict):
         if schema.has_fields:
             return _clean_fields(schema, value, path, unknown)

@@ -44,7 +44,7 @@ Object = dict[str, Any]
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KUBECTL = "kubectl"
-_MOST_TOLD = 100
+_MOST_NAMED = 100
 """Conflicts of one apply that are named."""
 
 _STAYS = frozenset("f:" + name for name in ALWAYS_THERE)
@@ -52,7 +52,7 @@ Conflicts = list[tuple[Entry, Fields]]
 
 
 def check_configuration(configuration: Any) -> None:
-    """Raise StatusError 400 for a configuration, as it came, that tells of owners."""
+    """Raise StatusError 400 for a configuration, as it came, that names owners."""
     metadata = configuration.get("metadata") if isinstance(configuration, dict) else None
     if isinstance(metadata, dict) and metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
@@ -77,7 +77,7 @@ def apply(
     """Return the live object with the configuration applied, without defaults, and its new managedFields.
 
     `configuration` has passed structure(); `owner` is (manager, "Apply", subresource); `time` is RFC 3339.
-    Raises StatusError 409 with a cause for each conflict, 400 for a list whose elements can't be told apart.
+    Raises StatusError 409 with a cause for each conflict, 400 for a list whose elements lack their keys.
     """
     manager, _, subresource = owner
     entries = live["metadata"].get("managedFields") or before_first_apply(kind, live, time)
@@ -260,7 +260,7 @@ def _refusal(conflicts: Conflicts) -> StatusError:
     for each, fields in conflicts:
         who, paths = _described(each), list(field_paths.paths(fields))
         count += len(paths)
-        paths = paths[: max(_MOST_TOLD - len(causes), 0)]
+        paths = paths[: max(_MOST_NAMED - len(causes), 0)]
         causes += [Cause("FieldManagerConflict", f"conflict with {who}", path) for path in paths]
         by_owner[who] = paths
     if count == 1:

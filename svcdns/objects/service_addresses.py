@@ -17,6 +17,17 @@ _FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 _FIELD = "spec.clusterIPs"
 
 
+def cluster_ips(spec: Mapping[str, Any]) -> list[str]:
+    """Return the cluster IPs that a Service has or asks for; none of a headless one."""
+    return [ip for ip in spec.get("clusterIPs") or [] if ip and ip != "None"]
+
+
+def ingress_addresses(service: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of a Service's load balancer."""
+    balancer = (service.get("status") or {}).get("loadBalancer") or {}
+    return [entry["ip"] for entry in balancer.get("ingress") or [] if entry.get("ip")]
+
+
 def is_headless(spec: Mapping[str, Any]) -> bool:
     """Whether the spec asks for no address: clusterIP (or the first of clusterIPs) is "None"."""
     addresses = spec.get("clusterIPs") or [spec.get("clusterIP", "")]

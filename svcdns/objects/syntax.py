@@ -169,12 +169,6 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return None if isinstance(address, IPv6Address) and address.ipv4_mapped else address
 
 
-def canonical_address(text: str) -> str | None:
-    """Return the one spelling of an address (RFC 5952 for IPv6), or None if it is none."""
-    address = parse_address(text)
-    return None if address is None else str(address)
-
-
 def address_errors(text: str) -> list[str]:
     """IPv4 or IPv6 address without leading zeros, zone ("%eth0") or IPv4-mapped form."""
     if parse_address(text) is not None:

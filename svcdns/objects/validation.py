@@ -1,4 +1,4 @@
-"""Meaning: is what an object says allowed? All that is wrong is told at once.
+"""Meaning: is what an object says allowed? All that is wrong is said at once.
 
 structure() has been here before, and default(): types are right and defaulted fields are there. Whether an
 address is in our ranges, or free, is a matter of allocation and not asked here.
@@ -13,13 +13,13 @@ from . import schema, syntax
 from .errors import Cause
 from .event_rules import event_causes
 from .kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
-from .metadata_rules import NameRule, metadata_causes, update_causes
+from .metadata_rules import NameRule, metadata_causes
 from .pod_rules import pod_causes
 from .service_rules import service_causes
 from .slice_rules import slice_causes
 
 MOST_CAUSES = 100
-"""An answer tells at most so many causes, and that there are more."""
+"""Most causes in an answer; one more says that there are others."""
 
 _NAME_RULES: dict[Kind, NameRule] = {
     NAMESPACE: syntax.label_errors,
@@ -48,8 +48,6 @@ def validate(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None = None)
 def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:
     yield from schema.missing(kind, new)
     yield from metadata_causes(kind, new, _NAME_RULES[kind])
-    if old is not None:
-        yield from update_causes(new, old)
     if kind is SERVICE:
         yield from service_causes(new, old)
     elif kind is POD:

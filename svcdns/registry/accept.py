@@ -1,8 +1,8 @@
 """The accept half of a write: may this object be stored, and as what?
 
 Works inside the write's transaction, on the state that the writes before it left.  Completes the
-metadata, fills in defaults, validates (all causes at once), allocates, stores; then hands over to
-`apply`.  Raises StatusError and leaves no trace of a write that is refused.
+metadata, fills in defaults, validates (all causes at once), allocates and stores; then `derive` does the
+rest.  Raises StatusError and leaves no trace of a write that is refused.
 https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
@@ -10,49 +10,37 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from typing import Any
+from collections.abc import Iterator
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
-from svcdns.objects.errors import Cause, StatusError, bad_request, conflict, invalid, not_found
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.errors import Cause, StatusError, conflict, invalid, not_found
+from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.managed_fields import Authorship
+from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
-from svcdns.wire.key import MAX_NAME_OCTETS
+from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import addresses
 from .derive import derive
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, encode
-
-Object = dict[str, Any]
+from .transaction import Object, WriteTransaction, encode
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_SERVERS_OWN = (
-    "uid",
-    "creationTimestamp",
-    "resourceVersion",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "managedFields",
-)
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
-PROTECTED_NAMESPACES = frozenset({"default", "kube-system"})
-_THE_SERVER = Authorship()
 
 
-def create(
-    write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
-) -> Written:
-    """Store a new object; `body` has passed the schema."""
-    metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in _SERVERS_OWN}
-    _check_namespace_field(kind, namespace, metadata)
+def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship) -> Written:
+    """Store a new object; `body` has passed `identity.agreed` and the schema."""
+    metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in SERVERS_OWN}
+    if kind.namespaced:
+        metadata["namespace"] = namespace
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = _generate_name(write, kind, namespace, metadata["generateName"])
-    new = _completed(kind, {**body, "metadata": metadata})
+    new = {**body, "metadata": metadata}
     if kind is not POD:
         new.pop("status", None)
     new = default(kind, new)
@@ -63,38 +51,26 @@ def create(
     if kind.namespaced:
         _check_namespace_open(write, namespace)
     if write.load(kind, namespace, name) is not None:
-        full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        raise StatusError(
-            409,
-            "AlreadyExists",
-            f'{full} "{name}" already exists',
-            kind=kind.plural,
-            name=name,
-            group=kind.group,
-        )
-    new["metadata"] = _owned(_born(write, new["metadata"]), author.settled)
-    if author.settled is None:
+        raise _already_exists(kind, name)
+    new["metadata"] = {**new["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
+    entries = author.settled
+    if entries is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
-        new["metadata"] = _owned(new["metadata"], entries)
+    new["metadata"] = _owned(new["metadata"], entries)
     return _store(write, kind, None, new)
 
 
 def update(
-    write: WriteTransaction,
-    kind: Kind,
-    old: Object,
-    body: Object,
-    subresource: str,
-    author: Authorship = _THE_SERVER,
+    write: WriteTransaction, kind: Kind, old: Object, body: Object, subresource: str, author: Authorship
 ) -> Written:
     """Store a changed object; a write that changes nothing keeps the revision."""
     metadata = dict(body.get("metadata") or {})
     name = old["metadata"]["name"]
-    _check_same_object(kind, old, metadata)
+    _check_not_overtaken(kind, old, metadata)
     if subresource == "status":
         new = {**old, "status": body.get("status") or {}}
     else:
-        new = _completed(kind, {**body, "metadata": _inherited(old, metadata)})
+        new = {**body, "metadata": _inherited(old, metadata)}
         if kind is not POD or not new.get("status"):
             new.pop("status", None)
             if "status" in old:
@@ -136,9 +112,7 @@ def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Obje
 
 def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
     """Delete an object; a Pod with a grace period stays, terminating, until that is over."""
-    old = write.load(kind, namespace, name)
-    if old is None:
-        raise not_found(kind.plural, name, kind.group)
+    old = write.existing(kind, namespace, name)
     check_preconditions(kind, old, options)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise _generated(name)
@@ -161,34 +135,26 @@ def _begin_termination(write: WriteTransaction, old: Object, seconds: int) -> Wr
     until, already = write.later(seconds), old["metadata"].get("deletionTimestamp")
     if already and already <= until:
         return Written(encode(old))  # a grace period can be cut short, not drawn out
-    metadata = {
-        **old["metadata"],
-        "deletionTimestamp": until,
-        "deletionGracePeriodSeconds": seconds,
-    }
-    return _store(write, POD, old, {**old, "metadata": metadata})
+    marks = {"deletionTimestamp": until, "deletionGracePeriodSeconds": seconds}
+    return _store(write, POD, old, {**old, "metadata": {**old["metadata"], **marks}})
 
 
 def mark_terminating(write: WriteTransaction, old: Object) -> Written:
     """Mark a Namespace as terminating: nothing can be created in it any more."""
     if old["metadata"].get("deletionTimestamp"):
         return Written(encode(old))
-    return _store(write, NAMESPACE, old, _terminating(write, old))
+    return _store(write, NAMESPACE, old, terminating(write, old))
 
 
-def terminating(write: WriteTransaction, old: Object) -> bytes:
+def terminating(write: WriteTransaction, old: Object) -> Object:
     """Return a Namespace as its deletion is answered, whether or not it is stored like that."""
-    return encode(_terminating(write, old))
-
-
-def _terminating(write: WriteTransaction, old: Object) -> Object:
     metadata = {**old["metadata"], "deletionTimestamp": write.now}
     return {**old, "metadata": metadata, "status": {**(old.get("status") or {}), "phase": "Terminating"}}
 
 
 def check_deletable(kind: Kind, name: str) -> None:
     """Refuse to delete the namespaces that exist from the start (403, as Kubernetes does)."""
-    if kind is NAMESPACE and name in PROTECTED_NAMESPACES:
+    if kind is NAMESPACE and name in FIRST_NAMESPACES:
         text = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=name)
 
@@ -209,12 +175,9 @@ def _store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object)
 
 
 def _check(kind: Kind, new: Object, old: Object | None) -> None:
-    causes = validate(kind, new, old)
-    if causes:
-        metadata = new["metadata"]
-        raise invalid(
-            kind.name, metadata.get("name") or metadata.get("generateName") or "", causes, kind.group
-        )
+    if causes := validate(kind, new, old):
+        name = new["metadata"].get("name") or new["metadata"].get("generateName") or ""
+        raise invalid(kind.name, name, causes, kind.group)
 
 
 def _check_name_fits(write: WriteTransaction, metadata: Object) -> None:
@@ -225,56 +188,29 @@ def _check_name_fits(write: WriteTransaction, metadata: Object) -> None:
         raise invalid("Service", metadata["name"], [Cause("FieldValueTooLong", text, "metadata.name")])
 
 
-def _completed(kind: Kind, body: Object) -> Object:
-    return {**body, "apiVersion": kind.api_version, "kind": kind.name}
-
-
 def _ordered(obj: Object) -> Object:
-    """Return the object with its top fields in the order that people expect."""
+    """Return the object with its top fields in the usual order."""
     first = {key: obj[key] for key in _ORDER if key in obj}
     return {**first, **{key: value for key, value in obj.items() if key not in first}}
 
 
-def _born(write: WriteTransaction, metadata: Object) -> Object:
-    """Return the metadata of a new object, complete but for the revision."""
-    return {**metadata, "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
-
-
 def _inherited(old: Object, metadata: Object) -> Object:
-    """Return metadata of an update: what is the server's to say comes from the stored object."""
-    kept = {key: old["metadata"][key] for key in _SERVERS_OWN if key in old["metadata"]}
-    given = {key: value for key, value in metadata.items() if key not in _SERVERS_OWN}
+    """Return the metadata of an update; fields that only the server sets come from the stored object."""
+    kept = {key: old["metadata"][key] for key in SERVERS_OWN if key in old["metadata"]}
+    given = {key: value for key, value in metadata.items() if key not in SERVERS_OWN}
     for key in ("name", "namespace", "generateName"):
         if key in old["metadata"]:
             given.setdefault(key, old["metadata"][key])
     return {**given, **kept}
 
 
-def _check_namespace_field(kind: Kind, namespace: str, metadata: Object) -> None:
-    given = metadata.get("namespace") or ""
-    if given and given != namespace:
-        message = "the namespace of the provided object does not match the namespace sent on the request"
-        raise bad_request(message)
-    if kind.namespaced:
-        metadata["namespace"] = namespace
-    else:
-        metadata.pop("namespace", None)
-
-
-def _check_same_object(kind: Kind, old: Object, metadata: Object) -> None:
+def _check_not_overtaken(kind: Kind, old: Object, metadata: Object) -> None:
+    """Raise StatusError 409 where the client has seen another revision, or another object of this name."""
     name, stored = old["metadata"]["name"], old["metadata"]
-    if metadata.get("name", name) != name:
-        message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-        raise bad_request(message)
-    if metadata.get("namespace") and metadata["namespace"] != stored.get("namespace", ""):
-        message = "the namespace of the provided object does not match the namespace sent on the request"
-        raise bad_request(message)
     given = metadata.get("resourceVersion")
     if given and given != stored["resourceVersion"]:
-        message = (
-            "the object has been modified; please apply your changes to the latest version and try again"
-        )
-        raise conflict(kind.plural, name, message, kind.group)
+        message = "the object has been modified; please apply your changes to the latest version"
+        raise conflict(kind.plural, name, f"{message} and try again", kind.group)
     if metadata.get("uid") and metadata["uid"] != stored["uid"]:
         message = f"Precondition failed: UID in object: {metadata['uid']}, UID stored: {stored['uid']}"
         raise conflict(kind.plural, name, message, kind.group)
@@ -299,9 +235,8 @@ def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
         raise not_found("namespaces", namespace)
     if found["metadata"].get("deletionTimestamp"):
         text = f"unable to create new content in namespace {namespace} because it is being terminated"
-        cause = Cause(
-            "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
-        )
+        why = f"namespace {namespace} is being terminated"
+        cause = Cause("NamespaceTerminating", why, "metadata.namespace")
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=namespace, causes=[cause])
 
 
@@ -310,12 +245,14 @@ def _generate_name(write: WriteTransaction, kind: Kind, namespace: str, stem: st
         name = stem[:58] + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
         if write.load(kind, namespace, name) is None:
             return name
-    raise StatusError(
-        409,
-        "AlreadyExists",
-        f'{kind.plural} "{stem}": no free name was found, please try again',
-        kind=kind.plural,
-    )
+    text = f'{kind.plural} "{stem}": no free name was found, please try again'
+    raise StatusError(409, "AlreadyExists", text, kind=kind.plural)
+
+
+def _already_exists(kind: Kind, name: str) -> StatusError:
+    full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+    text = f'{full} "{name}" already exists'
+    return StatusError(409, "AlreadyExists", text, kind=kind.plural, name=name, group=kind.group)
 
 
 def _generated(name: str) -> StatusError:
@@ -326,20 +263,15 @@ def _generated(name: str) -> StatusError:
     return StatusError(403, "Forbidden", text, kind="endpointslices", name=name, group="discovery.k8s.io")
 
 
-def _warnings(kind: Kind, old: Object | None, new: Object) -> list[str]:
-    """Return what is accepted and yet likely not what was meant."""
+def _warnings(kind: Kind, old: Object | None, new: Object) -> Iterator[str]:
+    """Yield a warning for each thing that is accepted and likely not what was meant."""
     name, spec = new["metadata"]["name"], new.get("spec") or {}
-    out = []
     if kind is NAMESPACE and old is None and name in _NAMES_WITHOUT_SHORT_FORM:
-        out.append(f"namespace {name}: its Services have no short name X.{name} below the cluster domain")
+        yield f"namespace {name}: its Services have no short name X.{name} below the cluster domain"
     if kind is POD and any(c.get("readinessProbe") for c in spec.get("containers") or []):
-        out.append(
-            "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
-        )
+        yield "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
     if kind is SERVICE and spec.get("type") == "ExternalName":
         text = spec.get("externalName", "").removesuffix(".")
         if text.replace(".", "").isdigit() or ":" in text:
-            out.append(
-                "spec.externalName is an address: it resolves to nothing; use a headless Service with a slice"
-            )
-    return out
+            remedy = "use a headless Service with a slice"
+            yield f"spec.externalName is an address: it resolves to nothing; {remedy}"

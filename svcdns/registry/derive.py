@@ -1,4 +1,4 @@
-"""The apply half of a write: everything that follows from a changed object.
+"""The derive half of a write: everything that follows from a changed object.
 
 Deterministic: no clock, no randomness, no choice that is not written down in the objects themselves,
 so that any replica that applies the same changes in the same order comes to the same answers.
@@ -6,14 +6,10 @@ so that any replica that applies the same changes in the same order comes to the
 
 from __future__ import annotations
 
-from typing import Any
-
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 
 from . import facts, slices
-from .transaction import WriteTransaction, joined, scan
-
-Object = dict[str, Any]
+from .transaction import Object, WriteTransaction, joined, present, scan_keys
 
 
 def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object | None) -> None:
@@ -31,28 +27,22 @@ def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object 
 
 
 def _namespace_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
-    present = new if new is not None else old
-    assert present is not None
-    name = present["metadata"]["name"]
+    name = present(old, new)["metadata"]["name"]
     write.touched.namespaces.add(name)
     selector = write.settings.namespace_selector
     if selector is None or old is None or new is None:
         return
     was, now = (selector.matches(o["metadata"].get("labels") or {}) for o in (old, new))
-    if was != now:
-        _refresh_namespace(write, name, visible=now)
-
-
-def _refresh_namespace(write: WriteTransaction, namespace: str, *, visible: bool) -> None:
-    """Make all facts of a namespace anew because it came into view or left it."""
-    for service in _objects(write, SERVICE, namespace):
+    if was == now:
+        return
+    for service in _objects(write, SERVICE, name):  # it came into view or left it
         facts.service_changed(write, service, service)
-        facts.refresh_endpoints(write, namespace, service["metadata"]["name"], service if visible else None)
-    for pod in _objects(write, POD, namespace):
+        facts.refresh_endpoints(write, name, service["metadata"]["name"])
+    for pod in _objects(write, POD, name):
         facts.pod_changed(write, pod, pod)
 
 
 def _objects(write: WriteTransaction, kind: Kind, namespace: str) -> list[Object]:
     prefix = joined(kind.name, namespace)
-    names = [key[len(prefix) :].decode() for key, _ in scan(write.txn, write.tables.objects, prefix)]
+    names = [key[len(prefix) :].decode() for key in scan_keys(write.txn, write.tables.objects, prefix)]
     return [found for name in names if (found := write.load(kind, namespace, name)) is not None]

@@ -1,4 +1,4 @@
-"""Making touched names anew: once for all writes of a commit, from all facts that feed them.
+"""Rebuilding touched names: once for all writes of a commit, from all facts that feed them.
 
 Answers belong to owner names, not to objects: nothing here knows which write touched a name.  A row
 that comes out the same is not written.  A zone's SOA serial moves once a commit, and only when one of
@@ -15,14 +15,15 @@ import lmdb
 from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
 from svcdns.names.cluster_names import reverse_key
 from svcdns.names.packed import RRset, pack_row
-from svcdns.names.records import TYPE_PTR, address_rr, rrsets_by_type
+from svcdns.names.records import address_rr, rrsets_by_type
 from svcdns.names.service_rows import endpoint_name_row, service_rows
 from svcdns.objects.kinds import SERVICE
 from svcdns.objects.service_addresses import is_headless
-from svcdns.wire.key import MAX_NAME_OCTETS, BadName
+from svcdns.wire import codes
+from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import facts
-from .transaction import Touched, WriteTransaction, joined, listed, put_or_delete, scan
+from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan, scan_keys
 
 SERIAL = b"serial "
 _SERIAL_SPACE = 1 << 32
@@ -55,7 +56,7 @@ class AnswerTable:
 
 
 def rebuild(answers: AnswerTable, touched: Touched) -> None:
-    """Make every touched name anew."""
+    """Rebuild every touched name."""
     for namespace in sorted(touched.namespaces):
         _namespace(answers, namespace)
     for namespace, service in sorted(touched.services):
@@ -69,7 +70,7 @@ def rebuild(answers: AnswerTable, touched: Touched) -> None:
 
 
 def _namespace(answers: AnswerTable, namespace: str) -> None:
-    """A8, A9: a namespace that exists is NODATA, also when it holds nothing."""
+    """Rebuild the names of a namespace: one that exists is NODATA, also when it holds nothing (A8, A9)."""
     names = answers.write.settings.names
     row = EMPTY if facts.is_visible(answers.write, namespace) else None
     answers.put(names.namespace(namespace), row)
@@ -81,11 +82,10 @@ def _service(answers: AnswerTable, namespace: str, name: str) -> None:
     write = answers.write
     base = write.settings.names.service(namespace, name)
     rows = {base + suffix: row for suffix, row in _service_rows(write, namespace, name).items()}
-    for key in _standing_rows(answers, base):
-        if key not in rows:
-            answers.put(key, None)
-    for key, row in rows.items():
-        answers.put(key, row)
+    # A Service's own names as they stand: SVC and what begins with `_` below it.
+    standing = [base, *scan_keys(write.txn, answers.table, base + b"_")]
+    for key in dict.fromkeys((*standing, *rows)):
+        answers.put(key, rows.get(key))
 
 
 def _service_rows(write: WriteTransaction, namespace: str, name: str) -> dict[bytes, bytes]:
@@ -93,28 +93,19 @@ def _service_rows(write: WriteTransaction, namespace: str, name: str) -> dict[by
     if service is None or not facts.is_visible(write, namespace):
         return {}
     basis = facts.service_facts(write, service)
-    if is_headless(service["spec"]):
-        endpoints = facts.endpoints_of(write, namespace, name)
-    else:
-        endpoints = []
-        hidden_when_empty = write.settings.config.dns.ignore_empty_service and not basis.external_name
-        if hidden_when_empty and not _has_endpoint(write, namespace, name):
-            return {}  # B3
+    headless = is_headless(service["spec"])
+    may_hide = write.settings.config.dns.ignore_empty_service and not headless and not basis.external_name
+    if may_hide and not _has_rows(write, write.tables.endpoints, joined(namespace, name)):
+        return {}  # B3
+    endpoints = facts.endpoints_of(write, namespace, name) if headless else []
     try:
         return service_rows(write.settings.names, basis, endpoints)
     except BadName:
         return {}  # its own name is too long
 
 
-def _has_endpoint(write: WriteTransaction, namespace: str, name: str) -> bool:
-    return next(scan(write.txn, write.tables.endpoints, joined(namespace, name)), None) is not None
-
-
-def _standing_rows(answers: AnswerTable, base: bytes) -> list[bytes]:
-    """Return the keys of a Service's own names as they stand: SVC and what begins with `_` below it."""
-    txn = answers.write.txn
-    keys = [key for key, _ in listed(txn, answers.table, base + b"_")]
-    return [base, *keys]
+def _has_rows(write: WriteTransaction, table: lmdb._Database, prefix: bytes) -> bool:
+    return next(scan(write.txn, table, prefix), None) is not None
 
 
 def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) -> None:
@@ -124,7 +115,7 @@ def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) ->
 
 
 def _reverse(answers: AnswerTable, address: bytes) -> None:
-    """F1, F2: the cluster IP's PTR hides those of endpoints; an endpoint has one for each Service."""
+    """Rebuild a reverse name: the PTR of a cluster IP hides those of endpoints (F1, F2)."""
     settings = answers.write.settings
     key = reverse_key(facts.unpacked(address))
     if not any(key.startswith(zone) for _, zone in settings.reverse_zones):
@@ -135,7 +126,7 @@ def _reverse(answers: AnswerTable, address: bytes) -> None:
             continue  # a Pod's: registered, and without a name of its own
         by_rank.setdefault(fact[len(address)], []).append(rr)
     pointers = by_rank.get(facts.VIP[0]) or [rr for rank in sorted(by_rank) for rr in by_rank[rank]]
-    row = pack_row([RRset(TYPE_PTR, list(dict.fromkeys(pointers)))]) if pointers else None
+    row = pack_row([RRset(codes.PTR, list(dict.fromkeys(pointers)))]) if pointers else None
     answers.put(key, row)
 
 
@@ -143,8 +134,7 @@ def _pod(answers: AnswerTable, namespace: str, address: bytes) -> None:
     settings = answers.write.settings
     if settings.config.dns.pods != "verified":
         return
-    prefix = joined(namespace) + address
-    lives = next(scan(answers.write.txn, answers.write.tables.pod_ips, prefix), None) is not None
+    lives = _has_rows(answers.write, answers.write.tables.pod_ips, joined(namespace) + address)
     ip = facts.unpacked(address)
     row = pack_row(rrsets_by_type([address_rr(ip, settings.ttl)])) if lives else None
     answers.put(settings.names.pod(namespace, ip), row)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Any
 
 import lmdb
 import msgspec
@@ -20,11 +19,23 @@ from svcdns.store import log
 from svcdns.store.environment import Store
 
 from .requests import Page, Selection
-from .transaction import collection_prefix, decode, encode, joined, log_of, object_key, read_revision
+from .transaction import (
+    Object,
+    collection_prefix,
+    decode,
+    encode,
+    joined,
+    log_of,
+    object_key,
+    read_revision,
+    scan,
+    scan_keys,
+)
 
 MAX_PAGE = 10_000
 _LONGEST_KEY = 511
 """Octets; LMDB's own limit."""
+_TOO_OLD = "The provided continue parameter is too old to display a consistent list; start the list again"
 
 
 class _Token(msgspec.Struct, array_like=True, frozen=True):
@@ -62,8 +73,9 @@ def page(
     with store.read() as txn:
         revision = read_revision(txn, store.tables)
         if token is not None:
-            _check_not_expired(txn, store, kind, token)
             revision = token.revision
+            if revision < log.floor(txn, log_of(store.tables, kind)):
+                raise StatusError(410, "Expired", _TOO_OLD)
         items: list[bytes] = []
         last, more = b"", False
         for key, value in _candidates(txn, store, kind, namespace, selection, token.after if token else b""):
@@ -83,7 +95,7 @@ def page(
 def count(store: Store, kind: Kind) -> int:
     """Return how many objects of a kind there are; walks their keys."""
     with store.read() as txn:
-        return _count_after(txn, store, kind, "", collection_prefix(kind)[:-1])
+        return _count_after(txn, store, kind, "", b"")
 
 
 def _candidates(
@@ -96,7 +108,8 @@ def _candidates(
         namespace = namespace or fields.exact("metadata.namespace") or ""
     if name is None or (kind.namespaced and not namespace):
         ending = b"" if name is None else b"\0" + name.encode()
-        yield from (row for row in _rows(txn, store, kind, namespace, after) if row[0].endswith(ending))
+        rows = scan(txn, store.tables.objects, collection_prefix(kind, namespace), after)
+        yield from (row for row in rows if row[0].endswith(ending))
         return
     key = object_key(kind, namespace, name)
     value = txn.get(key, db=store.tables.objects) if len(key) <= _LONGEST_KEY else None
@@ -104,30 +117,9 @@ def _candidates(
         yield key, bytes(value)
 
 
-def _rows(
-    txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes
-) -> Iterator[tuple[bytes, bytes]]:
-    prefix = collection_prefix(kind, namespace)
-    with txn.cursor(db=store.tables.objects) as cursor:
-        if not cursor.set_range(after + b"\0" if after else prefix):
-            return
-        for key, value in cursor.iternext():
-            if not bytes(key).startswith(prefix):
-                return
-            yield bytes(key), bytes(value)
-
-
 def _count_after(txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes) -> int:
-    prefix = collection_prefix(kind, namespace)
-    with txn.cursor(db=store.tables.objects) as cursor:
-        if not cursor.set_range(after + b"\0"):
-            return 0
-        count = 0
-        for key in cursor.iternext(values=False):
-            if not bytes(key).startswith(prefix):
-                break
-            count += 1
-        return count
+    keys = scan_keys(txn, store.tables.objects, collection_prefix(kind, namespace), after)
+    return sum(1 for _ in keys)
 
 
 def _write_token(token: _Token) -> str:
@@ -144,26 +136,14 @@ def _read_token(text: str, kind: Kind, namespace: str) -> _Token:
     return token
 
 
-def _check_not_expired(txn: lmdb.Transaction, store: Store, kind: Kind, token: _Token) -> None:
-    if token.revision < log.floor(txn, log_of(store.tables, kind)):
-        text = "The provided continue parameter is too old to display a consistent list; start the list again"
-        raise StatusError(410, "Expired", text)
-
-
-def slices_by_service(store: Store, namespace: str, service: str) -> list[dict[str, Any]]:
+def slices_by_service(store: Store, namespace: str, service: str) -> list[Object]:
     """Return every slice of a Service, decoded."""
     prefix = joined(namespace, service)
-    found = []
-    with store.read() as txn, txn.cursor(db=store.tables.slices) as cursor:
-        if cursor.set_range(prefix):
-            for key in cursor.iternext(values=False):
-                if not bytes(key).startswith(prefix):
-                    break
-                name = bytes(key)[len(prefix) : -1].decode()
-                octets = txn.get(object_key(ENDPOINTSLICE, namespace, name), db=store.tables.objects)
-                if octets is not None:
-                    found.append(decode(octets))
-    return found
+    with store.read() as txn:
+        names = [key[len(prefix) : -1].decode() for key in scan_keys(txn, store.tables.slices, prefix)]
+        keys = (object_key(ENDPOINTSLICE, namespace, name) for name in names)
+        found = (txn.get(key, db=store.tables.objects) for key in keys)
+        return [decode(octets) for octets in found if octets is not None]
 
 
 def _endpoints_view(store: Store, namespace: str, name: str) -> bytes:
@@ -175,48 +155,32 @@ def _endpoints_view(store: Store, namespace: str, name: str) -> bytes:
     return encode(endpoints_of(service, slices_by_service(store, namespace, name)))
 
 
-def endpoints_of(service: dict[str, Any], slices: list[dict[str, Any]]) -> dict[str, Any]:
+def endpoints_of(service: Object, slices: list[Object]) -> Object:
     """Return the Endpoints of a Service that has these EndpointSlices."""
     revisions = [int(obj["metadata"]["resourceVersion"]) for obj in (service, *slices)]
-    metadata = service["metadata"]
-    labels = {**(metadata.get("labels") or {}), SERVICE_NAME_LABEL: metadata["name"]}
-    view: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
-            "resourceVersion": str(max(revisions)),
-            "creationTimestamp": metadata["creationTimestamp"],
-            "labels": labels,
-        },
+    given = service["metadata"]
+    metadata = {
+        **{field: given[field] for field in ("name", "namespace", "uid")},
+        "resourceVersion": str(max(revisions)),
+        "creationTimestamp": given["creationTimestamp"],
+        "labels": {**(given.get("labels") or {}), SERVICE_NAME_LABEL: given["name"]},
     }
+    view: Object = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
     subsets = [subset for obj in slices if (subset := _subset(obj))]
     if subsets:
         view["subsets"] = subsets
     return view
 
 
-def _subset(endpoint_slice: dict[str, Any]) -> dict[str, Any]:
-    ready: list[dict[str, Any]] = []
-    not_ready: list[dict[str, Any]] = []
+def _subset(endpoint_slice: Object) -> Object:
+    entries: dict[str, list[Object]] = {"addresses": [], "notReadyAddresses": []}
     for endpoint in endpoint_slice.get("endpoints") or []:
         is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
-        for address in endpoint["addresses"]:
-            entry = {
-                "ip": address,
-                **{k: endpoint[k] for k in ("hostname", "nodeName", "targetRef") if k in endpoint},
-            }
-            (ready if is_ready else not_ready).append(entry)
-    if not ready and not not_ready:
-        return {}
-    subset: dict[str, Any] = {}
-    if ready:
-        subset["addresses"] = ready
-    if not_ready:
-        subset["notReadyAddresses"] = not_ready
-    if endpoint_slice.get("ports"):
+        more = {k: endpoint[k] for k in ("hostname", "nodeName", "targetRef") if k in endpoint}
+        listed = entries["addresses" if is_ready else "notReadyAddresses"]
+        listed += [{"ip": address, **more} for address in endpoint["addresses"]]
+    subset: Object = {field: found for field, found in entries.items() if found}
+    if subset and endpoint_slice.get("ports"):
         subset["ports"] = endpoint_slice["ports"]
     return subset
 
@@ -224,9 +188,9 @@ def _subset(endpoint_slice: dict[str, Any]) -> dict[str, Any]:
 def _endpoints_page(store: Store, namespace: str, selection: Selection) -> Page:
     services = page(store, SERVICE, namespace, Selection())
     items = []
-    for octets in services.items:
-        metadata = decode(octets)["metadata"]
-        view = endpoints_of(decode(octets), slices_by_service(store, metadata["namespace"], metadata["name"]))
+    for service in map(decode, services.items):
+        metadata = service["metadata"]
+        view = endpoints_of(service, slices_by_service(store, metadata["namespace"], metadata["name"]))
         if selection.matches(view):
             items.append(encode(view))
     return Page(items, services.revision)

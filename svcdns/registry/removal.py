@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
-from svcdns.objects.errors import not_found
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 
 from . import accept
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, joined, scan
+from .transaction import Object, WriteTransaction, encode, joined, scan_keys
 
 CHUNK = 500
 _CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)
 """In the order of removal: with its Service gone, a Pod's going changes no slice."""
 
 
-def begin(write: WriteTransaction, name: str, options: DeleteOptions) -> Written:
-    """Delete a namespace: at once where it holds little, else mark it; `empty_some` does the rest."""
-    old = write.load(NAMESPACE, "", name)
-    if old is None:
-        raise not_found("namespaces", name)
+def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
+    """Delete an object; a Namespace at once where it holds little, else `empty_some` does the rest."""
+    if kind is not NAMESPACE:
+        return accept.delete(write, kind, namespace, name, options)
+    old = write.existing(NAMESPACE, "", name)
     accept.check_preconditions(NAMESPACE, old, options)
     if len(_content(write, name, CHUNK + 1)) > CHUNK:
         write.messages.append(namespace_emptying(old))
         return accept.mark_terminating(write, old)
-    marked = accept.terminating(write, old)
     empty_some(write, name)
-    return Written(marked)
+    return Written(encode(accept.terminating(write, old)))
 
 
 def empty_some(write: WriteTransaction, namespace: str) -> bool:
@@ -47,7 +43,7 @@ def empty_some(write: WriteTransaction, namespace: str) -> bool:
 
 
 def delete_each(
-    write: WriteTransaction, kind: Kind, objects: list[dict[str, Any]], options: DeleteOptions
+    write: WriteTransaction, kind: Kind, objects: list[Object], options: DeleteOptions
 ) -> list[Written]:
     """Delete those of the objects that are still there; generated slices are passed over."""
     out = []
@@ -56,12 +52,8 @@ def delete_each(
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if write.load(kind, namespace, name) is None or (kind is ENDPOINTSLICE and is_generated(obj)):
             continue
-        if kind is NAMESPACE and name in accept.PROTECTED_NAMESPACES:
-            continue
-        if kind is NAMESPACE:
-            out.append(begin(write, name, options))
-        else:
-            out.append(accept.delete(write, kind, namespace, name, options))
+        if kind is not NAMESPACE or name not in FIRST_NAMESPACES:
+            out.append(delete(write, kind, namespace, name, options))
     return out
 
 
@@ -69,7 +61,7 @@ def _content(write: WriteTransaction, namespace: str, limit: int) -> list[tuple[
     found: list[tuple[Kind, str]] = []
     for kind in _CONTENT:
         prefix = joined(kind.name, namespace)
-        for key, _ in scan(write.txn, write.tables.objects, prefix):
+        for key in scan_keys(write.txn, write.tables.objects, prefix):
             found.append((kind, key[len(prefix) :].decode()))
             if len(found) == limit:
                 return found

@@ -29,7 +29,6 @@ class DeleteOptions:
     grace_period_seconds: int | None = None
     uid: str = ""
     resource_version: str = ""
-    propagation_policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of a watch: ADDED, MODIFIED, DELETED or BOOKMARK."""
+    """One event of a watch: ADDED, MODIFIED, DELETED, or BOOKMARK (whose object is empty)."""
 
     type: str
     object: bytes

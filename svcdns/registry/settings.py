@@ -10,7 +10,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import msgspec
 
-from svcdns.config.sections import Config
+from svcdns.config.load import spelt_options
+from svcdns.config.sections import OPTIONS, Config
 from svcdns.names.cluster_names import ClusterNames
 from svcdns.names.records import Address
 from svcdns.objects.selectors import LabelSelector
@@ -44,30 +45,38 @@ class Settings:
         services = self.config.services
         return (*services.cluster_ip_ranges, *services.load_balancer_ranges)
 
+    @property
+    def fallthrough(self) -> tuple[bytes, ...]:
+        """Keys of the zones whose unknown names go on; "." is all names."""
+        return tuple(key_of(zone) for zone in self.config.dns.fallthrough)
+
+    def may_fall_through(self, zone: bytes) -> bool:
+        """Return whether some name of a zone lies in one of those zones."""
+        return any(zone.startswith(key) or key.startswith(zone) for key in self.fallthrough)
+
     def fingerprint(self) -> bytes:
         """Return octets that differ whenever the options give other answers."""
-        dns = self.config.dns
-        shaping = {
+        derived = {
             "cluster_domain": self.names.domain,
             "ranges": [str(network) for network in self.own_ranges],
             "servers": [str(address) for address in self.servers],
-            **{name: getattr(dns, name) for name in _SHAPING},
         }
-        return msgspec.json.encode(shaping)
+        as_they_are = {
+            OPTIONS[name].key: value
+            for name, value in spelt_options(self.config).items()
+            if OPTIONS[name].shapes_answers and name not in _DERIVED_FROM
+        }
+        return msgspec.json.encode(derived | as_they_are)
 
 
-_SHAPING = (
-    "ttl",
-    "negative_ttl",
-    "short_names",
-    "pods",
-    "endpoint_pod_names",
-    "ignore_empty_service",
-    "namespaces",
-    "namespace_labels",
-    "reverse_zones",
-    "fallthrough",
+_DERIVED_FROM = (
+    "cluster_domain",
+    "services.cluster_ip_ranges",
+    "services.load_balancer_ranges",
+    "dns.listen",
+    "dns.advertise_addresses",
 )
+"""Options that count in the fingerprint by what is derived from them."""
 
 
 def make_settings(config: Config) -> Settings:
@@ -103,13 +112,3 @@ def own_reverse_prefixes(networks: tuple[Network, ...]) -> tuple[bytes, ...]:
             host_labels = (network.max_prefixlen - prefix) // step
             keys.append(key_of(".".join(labels[host_labels:])))
     return tuple(keys)
-
-
-def fallthrough_keys(fallthrough: tuple[str, ...]) -> tuple[bytes, ...]:
-    """Return the keys of the zones whose unknown names go on; "." is all names."""
-    return tuple(key_of(zone) for zone in fallthrough)
-
-
-def may_fall_through(zone: bytes, keys: tuple[bytes, ...]) -> bool:
-    """Return whether some name of a zone lies in one of these zones."""
-    return any(zone.startswith(key) or key.startswith(zone) for key in keys)

@@ -1,8 +1,8 @@
-"""One write in progress: its transaction, what it changed, and which names have to be made anew.
+"""One write in progress: its transaction, what it changed, and which names have to be rebuilt.
 
-`WriteTransaction` is handed down the write path.  The accept half (`accept`, `addresses`) puts objects and
-allocations through it; the apply half (`slices`, `facts`) adds what follows from them and notes the
-touched names in `Touched`; `answers` rebuilds those once for all writes of a commit.
+`WriteTransaction` goes down the write path.  The accept half (`accept`, `addresses`) puts objects and
+allocations through it; the derive half (`slices`, `facts`) adds what follows from them and collects the
+touched names in `Touched`; `dns_rows` rebuilds those once for all writes of a commit.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, cast
 
 import lmdb
 import msgspec
 
 from svcdns.cluster.event_messages import EventMessage
+from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
 from svcdns.objects.kinds import EVENT, Kind
 from svcdns.store import log
@@ -25,6 +27,8 @@ from .settings import Settings
 
 REVISION = b"revision"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+Object = dict[str, Any]
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
@@ -66,50 +70,59 @@ class WriteTransaction:
     settings: Settings
     now: str
     """Wall clock of the accept half, RFC 3339 in UTC, whole seconds."""
-    touched: Touched = field(default_factory=Touched)
-    changed: bool = False
     messages: list[EventMessage] = field(default_factory=list)
     """What happened; recorded as Events when the write has been committed."""
+    touched: Touched = field(default_factory=Touched)
+    changed: bool = False
 
-    def load(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+    def load(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object as this write sees it, or None."""
         octets = self.txn.get(object_key(kind, namespace, name), db=self.tables.objects)
         return None if octets is None else decode(octets)
 
-    def save(self, kind: Kind, old: dict[str, Any] | None, new: dict[str, Any]) -> bytes:
+    def existing(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Return an object as this write sees it.  Raises StatusError 404."""
+        found = self.load(kind, namespace, name)
+        if found is None:
+            raise not_found(kind.plural, name, kind.group)
+        return found
+
+    def save(self, kind: Kind, old: Object | None, new: Object) -> bytes:
         """Put an object under a revision of its own and log the event; return its JSON."""
-        metadata = new["metadata"]
-        revision = self._next_revision()
-        metadata["resourceVersion"] = str(revision)
-        octets = encode(new)
-        namespace = metadata.get("namespace", "")
-        self.txn.put(object_key(kind, namespace, metadata["name"]), octets, db=self.tables.objects)
-        entry = ("ADDED" if old is None else "MODIFIED", kind.name, namespace)
-        before = None if old is None else selectable(old)
-        log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, before)
+        key, octets = self._log("ADDED" if old is None else "MODIFIED", kind, old, new)
+        self.txn.put(key, octets, db=self.tables.objects)
         return octets
 
-    def remove(self, kind: Kind, old: dict[str, Any]) -> bytes:
+    def remove(self, kind: Kind, old: Object) -> bytes:
         """Delete an object and log its last state; return that as JSON."""
-        revision = self._next_revision()
-        metadata = {**old["metadata"], "resourceVersion": str(revision)}
-        octets = encode({**old, "metadata": metadata})
-        namespace = metadata.get("namespace", "")
-        self.txn.delete(object_key(kind, namespace, metadata["name"]), db=self.tables.objects)
-        entry = ("DELETED", kind.name, namespace)
-        log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, selectable(old))
+        key, octets = self._log("DELETED", kind, old, {**old, "metadata": dict(old["metadata"])})
+        self.txn.delete(key, db=self.tables.objects)
         return octets
+
+    def _log(self, what: str, kind: Kind, old: Object | None, new: Object) -> tuple[bytes, bytes]:
+        """Give an object the next revision and log it; return its key and its JSON."""
+        revision = read_revision(self.txn, self.tables) + 1
+        self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
+        self.changed = True
+        metadata = new["metadata"]
+        metadata["resourceVersion"] = str(revision)
+        octets, namespace = encode(new), metadata.get("namespace", "")
+        before = None if old is None else selectable(old)
+        table = log_of(self.tables, kind)
+        log.append(self.txn, table, revision, (what, kind.name, namespace), octets, before)
+        return object_key(kind, namespace, metadata["name"]), octets
 
     def later(self, seconds: int) -> str:
         """Return the time of this write plus some seconds, RFC 3339."""
         moment = datetime.fromisoformat(self.now) + timedelta(seconds=seconds)
         return moment.strftime(TIME_FORMAT)
 
-    def _next_revision(self) -> int:
-        revision = read_revision(self.txn, self.tables) + 1
-        self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
-        self.changed = True
-        return revision
+
+def present(old: Object | None, new: Object | None) -> Object:
+    """Return an object as it is, or of a deleted one as it was."""
+    found = new if new is not None else old
+    assert found is not None
+    return found
 
 
 def log_of(tables: Tables, kind: Kind) -> lmdb._Database:
@@ -132,7 +145,7 @@ _SELECTABLE = {
 _SELECTABLE_OF_EVENTS = ("involvedObject", "reason", "reportingComponent", "source", "type")
 
 
-def selectable(obj: dict[str, Any]) -> bytes:
+def selectable(obj: Object) -> bytes:
     """Return, as JSON, what label and field selectors can look at."""
     metadata = obj["metadata"]
     kept = {"metadata": {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata}}
@@ -151,7 +164,7 @@ def object_key(kind: Kind, namespace: str, name: str) -> bytes:
 
 def collection_prefix(kind: Kind, namespace: str = "") -> bytes:
     """Prefix in `objects` of a kind, or of a kind in one namespace."""
-    return f"{kind.name}\0{namespace}\0".encode() if namespace else f"{kind.name}\0".encode()
+    return joined(kind.name, namespace) if namespace else joined(kind.name)
 
 
 def joined(*parts: str) -> bytes:
@@ -159,21 +172,29 @@ def joined(*parts: str) -> bytes:
     return "".join(part + "\0" for part in parts).encode()
 
 
-def scan(txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of all keys with a prefix; the table must not be written meanwhile."""
+def scan(
+    txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes, after: bytes = b""
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (key, value) of all keys with a prefix, those behind the key `after` where one is given.
+
+    The table must not be written meanwhile.
+    """
     with txn.cursor(db=table) as cursor:
-        if not cursor.set_range(prefix):
+        if not cursor.set_range(after + b"\0" if after else prefix):
             return
         rows = cast(Iterator[tuple[bytes, bytes]], cursor.iternext())
-        for key, value in rows:
-            if not key.startswith(prefix):
-                return
-            yield key, value
+        yield from takewhile(lambda row: row[0].startswith(prefix), rows)
 
 
-def listed(txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes) -> list[tuple[bytes, bytes]]:
-    """Return what `scan` yields, for those who write the same table next."""
-    return list(scan(txn, table, prefix))
+def scan_keys(
+    txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes, after: bytes = b""
+) -> Iterator[bytes]:
+    """Yield the keys that `scan` yields, without reading values."""
+    with txn.cursor(db=table) as cursor:
+        if not cursor.set_range(after + b"\0" if after else prefix):
+            return
+        keys = cast(Iterator[bytes], cursor.iternext(values=False))
+        yield from takewhile(lambda key: key.startswith(prefix), keys)
 
 
 def put_or_delete(txn: lmdb.Transaction, table: lmdb._Database, key: bytes, value: bytes | None) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import lmdb
 
@@ -20,23 +21,22 @@ from svcdns.store.environment import Store
 
 from . import endpoints_watch, reading
 from .requests import Event, Selection
-from .transaction import decode, encode, log_of, read_revision
+from .transaction import decode, log_of, read_revision
 
 BATCH = 256
 RECENT = 1024
 """Events of one kind that the feed holds in memory."""
 BOOKMARK_SECONDS = 60.0
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
+@dataclass(slots=True)
 class _Channel:
     """The latest events of one kind, and those who wait for the next."""
 
-    def __init__(self) -> None:
-        self.recent: deque[tuple[int, log.Entry]] = deque()
-        self.floor = 0
-        """Events up to this revision are no longer held."""
-        self._next: asyncio.Future[None] | None = None
+    floor: int
+    """Events up to this revision are no longer held."""
+    recent: deque[tuple[int, log.Entry]] = field(default_factory=deque)
+    _next: asyncio.Future[None] | None = None
 
     def add(self, revision: int, entry: log.Entry) -> None:
         if len(self.recent) == RECENT:
@@ -66,9 +66,7 @@ class Feed:
         self._store = store
         with store.read() as txn:
             self.revision = read_revision(txn, store.tables)
-        self._channels = {kind.name: _Channel() for kind in STORED}
-        for channel in self._channels.values():
-            channel.floor = self.revision
+        self._channels = {kind.name: _Channel(self.revision) for kind in STORED}
 
     def advance(self) -> set[str]:
         """Read what has been committed since the last time and wake those who wait; return its kinds."""
@@ -149,9 +147,10 @@ async def watch(
 ) -> AsyncIterator[Event]:
     """Yield what changes in a collection; `namespace` "" is all.
 
-    `after` None begins with an ADDED for each object there is; with `initial_events` their end is
-    marked by a bookmark with the annotation of Kubernetes' WatchList.  Raises StatusError 410 when the
-    log no longer reaches back to `after`, 400 for a revision that has not been reached yet.
+    `after` None begins with an ADDED for each object there is; with `initial_events` a BOOKMARK marks their
+    end.  A BOOKMARK has no object: it says that all events up to its revision have been seen.  Raises
+    StatusError 410 when the log no longer reaches back to `after`, 400 for a revision that has not been
+    reached yet.
     """
     if after is None or initial_events:
         page = reading.page(store, kind, namespace, selection)
@@ -159,7 +158,7 @@ async def watch(
             yield Event("ADDED", octets, page.revision)
         after = page.revision
         if initial_events:
-            yield _bookmark(kind, after, {INITIAL_EVENTS_END: "true"})
+            yield Event("BOOKMARK", b"", after)
     else:
         _check_position(store, kind, after)
     sources = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind,)
@@ -180,25 +179,20 @@ async def watch(
             done, _ = await asyncio.wait(woken, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 after = max(after, feed.revision)
-                yield _bookmark(kind, after, {})
+                yield Event("BOOKMARK", b"", after)
 
 
 def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
+    """Yield the events as seen through a selection: entering it is ADDED, leaving it is DELETED."""
     for revision, entry in entries:
-        if (event := _transition(entry, selection, revision)) is not None:
-            yield event
-
-
-def _transition(entry: log.Entry, selection: Selection, revision: int) -> Event | None:
-    """Return the event as seen through a selection: entering it is ADDED, leaving it is DELETED."""
-    octets = entry.object()
-    if not selection:
-        return Event(entry.type, octets, revision)
-    before = entry.before is not None and selection.matches(decode(entry.before))
-    now = entry.type != "DELETED" and selection.matches(decode(octets))
-    if now:
-        return Event("MODIFIED" if before else "ADDED", octets, revision)
-    return Event("DELETED", octets, revision) if before else None
+        type_, octets = entry.type, entry.object()
+        if selection:
+            before = entry.before is not None and selection.matches(decode(entry.before))
+            now = type_ != "DELETED" and selection.matches(decode(octets))
+            if not before and not now:
+                continue
+            type_ = ("MODIFIED" if before else "ADDED") if now else "DELETED"
+        yield Event(type_, octets, revision)
 
 
 def _check_position(store: Store, kind: Kind, after: int) -> None:
@@ -213,11 +207,3 @@ def _check_position(store: Store, kind: Kind, after: int) -> None:
 
 def _expired(after: int) -> StatusError:
     return StatusError(410, "Expired", f"too old resource version: {after}")
-
-
-def _bookmark(kind: Kind, revision: int, annotations: dict[str, str]) -> Event:
-    metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
-    if annotations:
-        metadata["annotations"] = annotations
-    body = {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}
-    return Event("BOOKMARK", encode(body), revision)

@@ -2,7 +2,7 @@
 
 Rules:
 
-* files that changed are taken for new connections once they have been the same for two looks, so that
+* files that changed are taken for new connections once they have been the same at two checks, so that
   nobody meets a half-copied pair; connections that are open go on with what they have;
 * files that don't fit together change nothing: the old ones stay in use until the new ones do.
 """
@@ -12,27 +12,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
-import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
+from svcdns.api import connections
 from svcdns.config.sections import ApiConfig
+from svcdns.system.background import background
+from svcdns.system.watched_file import WatchedFile
 
+from .accepting import Acceptor
 from .tls import TlsError, context_of, warnings
 
 BACKLOG = 1_024
 """Connections that may wait: after a restart all watchers come back at once, and one that finds no room
 tries again only after a second."""
-LOOK_SECONDS = 1.0
-"""Between two looks at the files."""
+POLL_SECONDS = 1.0
+"""Between two checks of the files."""
 
 log = logging.getLogger(__name__)
-
-_Version = tuple[tuple[int, int, int], ...]
 
 
 class ApiSite:
@@ -40,44 +41,44 @@ class ApiSite:
 
     def __init__(self, runner: web.AppRunner, listener: socket.socket, config: ApiConfig) -> None:
         """`listener` listens already; `runner` is set up."""
-        self._runner = runner
         self._listener = listener
         self._config = config
-        self._taken = self._seen = self._look()
-        self._site: web.SockSite | None = None
+        self._files = WatchedFile(*_files(config))
+        self._files.changed_and_stays()
+        protocol = cast(Callable[[], asyncio.Protocol], runner.server)
+        self._connections = runner.app[connections.KEY]
+        self._acceptor = Acceptor(listener, self._connections, protocol)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin to answer.  Raises TlsError."""
-        await self._serve(context_of(self._config))
+        self._acceptor.context = context_of(self._config)
+        self._listener.listen(BACKLOG)
+        self._acceptor.start()
         for warning in warnings(self._config):
             log.warning("%s", warning)
 
-    async def _serve(self, context: ssl.SSLContext | None) -> None:
-        """Answer new connections with this context: on a listener that shares the socket of the last one.
-
-        A context of its own has no sessions, so nobody resumes one that an old CA had let in.
-        """
-        site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context, backlog=BACKLOG)
-        await site.start()
-        if self._site is not None:
-            await self._site.stop()
-        self._site = site
+    def stop(self) -> None:
+        """Take no more connections."""
+        self._acceptor.stop()
 
     async def follow(self) -> None:
-        """Look at the files once a second until cancelled; plain HTTP has none."""
+        """Close late connections, and check the files once a second (HTTP has none), until cancelled."""
+        async with background(self._connections.sweep()):
+            await self._follow_files()
+            await asyncio.Event().wait()
+
+    async def _follow_files(self) -> None:
         while self._config.tls_cert is not None:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the files if they have changed, not since the last look, and fit together."""
-        version, before = self._look(), self._seen
-        self._seen = version
-        if version == self._taken or version != before:
+        """Take the files if they have changed, not since the last check, and fit together."""
+        if not self._files.changed_and_stays():
             return
-        self._taken = version
         try:
-            await self._serve(context_of(self._config))
+            # A context of its own has no sessions, so nobody resumes one that an old CA had let in.
+            self._acceptor.context = context_of(self._config)
         except TlsError as wrong:
             log.error("%s; the old certificate stays in use", wrong)
             return
@@ -85,20 +86,9 @@ class ApiSite:
         for warning in warnings(self._config):
             log.warning("%s", warning)
 
-    def _look(self) -> _Version:
-        return tuple(_stat(path) for path in _files(self._config))
-
 
 def _files(config: ApiConfig) -> Iterator[Path]:
     yield from (path for path in (config.tls_cert, config.tls_key, config.client_ca) if path is not None)
-
-
-def _stat(path: Path) -> tuple[int, int, int]:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 @contextlib.asynccontextmanager
@@ -109,14 +99,10 @@ async def serving(
     await runner.setup()
     site = ApiSite(runner, listener, config)
     try:
-        await site.start()
-        following = asyncio.create_task(site.follow())
-        try:
+        site.start()
+        async with background(site.follow()):
             yield site
-        finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
     finally:
+        site.stop()
         await runner.cleanup()
         listener.close()

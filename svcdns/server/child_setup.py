@@ -1,17 +1,19 @@
-"""What the supervisor hands to a child: the configuration and the descriptors, in one variable.
+"""What the supervisor hands to a child: the configuration and the descriptors, as a file in memory.
 
-A child takes it once at its start; descriptors are closed on exec from then on, so nothing that it
-starts holds a socket open by accident.  Standard library only.
+A variable says which descriptor that is.  A child takes it, and reads its configuration, once at its start;
+descriptors are closed on exec from then on, so nothing that it starts holds a socket open by accident.
+Standard library only.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import MutableMapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 
-from svcdns.config.load import from_json, to_json
+from svcdns.config.load import of_spelt, spelt_options
 from svcdns.config.sections import Config
 
 from .counters import Counters
@@ -25,10 +27,9 @@ fault, and it has said so in one line."""
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """Descriptors by what they are for; those that a child doesn't need are missing."""
+    """The configuration, and descriptors by what they are for; a child has those that it needs."""
 
-    config: str
-    """The configuration (see config_load.to_json)."""
+    config: Config
     lifeline: int
     """A pipe's read end: at its EOF the supervisor is gone."""
     counting: int
@@ -42,6 +43,8 @@ class Handoff:
     api: int = -1
     links: tuple[int, ...] = ()
     """A worker's end of its link with the forwarder; the forwarder's ends of all links."""
+    flush: int = -1
+    """The writer's or the forwarder's end of the link by which answers are forgotten."""
     passing_on: int = -1
     """Where a worker that leaves puts its TCP connections (svcdns.dns.tcp_passing)."""
     passed_on: int = -1
@@ -51,30 +54,29 @@ class Handoff:
 
     def descriptors(self) -> tuple[int, ...]:
         """Return all descriptors."""
-        others = (self.lifeline, self.counting, self.api, self.predecessor, self.passing_on, self.passed_on)
-        return tuple(one for one in (*others, *self.udp, *self.tcp, *self.links) if one >= 0)
+        of_upgrade = (self.passing_on, self.passed_on, self.predecessor)
+        single = (self.lifeline, self.counting, self.api, self.flush, *of_upgrade)
+        return tuple(one for one in (*single, *self.udp, *self.tcp, *self.links) if one >= 0)
 
-    def text(self) -> str:
-        """Return it as it stands in the variable."""
-        return json.dumps(asdict(self))
-
-    def resolved(self) -> Config:
-        """Return the configuration."""
-        return from_json(self.config)
+    @contextmanager
+    def in_memory(self) -> Iterator[int]:
+        """Give the descriptor of a file that holds it: a variable takes 128 KiB at most (execve(2))."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        with open(os.memfd_create("svcdns-handoff"), "w+", encoding="utf-8") as file:
+            json.dump({**values, "config": spelt_options(self.config)}, file)
+            file.seek(0)  # the child reads on from here
+            yield file.fileno()
 
     def counters(self) -> Counters:
         """Map the counters."""
         return Counters(self.counting)
 
 
-def make(config: Config, lifeline: int, counters: Counters, **rest: int | tuple[int, ...]) -> Handoff:
-    """Return a handoff of this configuration."""
-    return Handoff(to_json(config), lifeline, counters.descriptor, **rest)  # type: ignore[arg-type]
-
-
 def take(environ: MutableMapping[str, str]) -> Handoff:
     """Take the handoff out of the environment.  Raises KeyError where there is none."""
-    found = json.loads(environ.pop(VARIABLE))
+    with open(int(environ.pop(VARIABLE)), encoding="utf-8") as file:
+        found = json.load(file)
+    found["config"] = of_spelt(found["config"])
     for name in ("udp", "tcp", "links"):
         found[name] = tuple(found[name])
     handoff = Handoff(**found)

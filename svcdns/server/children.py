@@ -30,6 +30,11 @@ WITHIN_SECONDS = 10.0
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 
+CRASHES = tuple(
+    -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+)
+"""Exit codes of a process that did not end itself, nor was ended by another."""
+
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +45,8 @@ class Deaths:
     times: deque[float] = field(default_factory=deque)
     pauses: int = 0
 
-    def note(self, now: float) -> int:
-        """Note a death; return how many there were within the last WITHIN_SECONDS."""
+    def add(self, now: float) -> int:
+        """Add a death; return how many there were within the last WITHIN_SECONDS."""
         self.times.append(now)
         while now - self.times[0] > WITHIN_SECONDS:
             self.times.popleft()
@@ -107,18 +112,19 @@ class Child:
     def start(self) -> None:
         """Start it.  Raises OSError when the system refuses."""
         self.again_at = None
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(*self.handoff.descriptors(), *self.keep),
-            env={**os.environ, VARIABLE: self.handoff.text()},
-            process_group=0,  # Ctrl-C is for the supervisor, which ends its children in order
-        )
+        with self.handoff.in_memory() as handoff:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(*self.handoff.descriptors(), *self.keep, handoff),
+                env={**os.environ, VARIABLE: str(handoff)},
+                process_group=0,  # Ctrl-C is for the supervisor, which ends its children in order
+            )
         self.counters.set(self.row, "pid", self.process.pid)
         log.debug("%s runs as process %d", self.name, self.process.pid)
 
     def check(self, *, may_give_up: bool) -> None:
-        """See whether it died and start it again when it is time to."""
+        """Check whether it died, and start it again when it is time to."""
         now = time.monotonic()
         if self.process is not None and (code := self.process.poll()) is not None:
             self._died(code, now, may_give_up=may_give_up)
@@ -132,6 +138,8 @@ class Child:
 
     def _died(self, code: int, now: float, *, may_give_up: bool) -> None:
         self.process, self.code = None, code
+        crashed = code in CRASHES and not self.counters.get(self.row, "ready")
+        self.counters.set(self.row, "crashes", self.counters.get(self.row, "crashes") + 1 if crashed else 0)
         self.counters.set(self.row, "pid", 0)
         self.counters.set(self.row, "ready", 0)
         self.counters.set(self.row, "busy", 0)
@@ -139,7 +147,7 @@ class Child:
         if code == FATAL and not self.outlives_mistakes:
             self.fatal = True
             return
-        many = self.deaths.note(now)
+        many = self.deaths.add(now)
         if many < MANY_DEATHS and code != FATAL:
             self.again_at = now
             log.warning("%s %s; starting it again", self.name, _how(code))

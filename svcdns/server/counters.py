@@ -1,4 +1,4 @@
-"""The counters: what the processes of one server tell each other, in shared memory.
+"""The counters: what the processes of one server say of themselves, in shared memory.
 
     header  = magic | process rows | counters a row                    (u64 each)
     process = PROCESS_FIELDS, one row for the writer, one a worker, one for the forwarder (u64 each)
@@ -24,6 +24,7 @@ import mmap
 import os
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
@@ -34,14 +35,24 @@ _MAGIC = 0x3230_434E_4456_5353
 _HEADER = 4
 """Numbers in the header; the fourth is `stopping`."""
 
-Field = Literal["pid", "restarts", "given_up", "ready", "busy", "unlocked", "beat"]
+Field = Literal["pid", "restarts", "crashes", "given_up", "ready", "busy", "unlocked", "beat"]
 
-PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "busy", "unlocked", "beat")
-"""pid: 0 while there is none; restarts: after the first start; given_up: 1 once the supervisor has
-closed its sockets (these three are the supervisor's).  ready: 1 once it answers (set by the process,
-taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker); unlocked:
-1 while it reads the store without a lock, on a read-only file system (set by the process); beat: when it
-last showed life (time.monotonic(), milliseconds; set by the forwarder)."""
+PROCESS_FIELDS: tuple[Field, ...] = (
+    "pid",
+    "restarts",
+    "crashes",
+    "given_up",
+    "ready",
+    "busy",
+    "unlocked",
+    "beat",
+)
+"""pid: 0 while there is none; restarts: after the first start; crashes: how often in a row it died of a
+signal of its own (SIGSEGV) before it was ready; given_up: 1 once the supervisor has closed its sockets
+(these four are the supervisor's).  ready: 1 once it answers (set by the process, taken back by the
+supervisor when it dies); busy: zone transfers under way (set by the worker); unlocked: 1 while it reads the
+store without a lock, on a read-only file system (set by the process); beat: when it last showed life
+(time.monotonic(), milliseconds; set by the forwarder)."""
 
 LIFELESS_SECONDS = 3.0
 """Without a beat for so long a process doesn't live."""
@@ -97,11 +108,11 @@ class Counters:
 
     @property
     def forwarder(self) -> int:
-        """Row of the forwarder; its slot is one lower, behind those of the workers."""
+        """Return the row of the forwarder; its slot is one lower, behind those of the workers."""
         return self.workers + 1
 
     def beat(self, process: int) -> None:
-        """Show life."""
+        """Store that a process lives, now."""
         self.set(process, "beat", int(1000 * monotonic()))
 
     def beat_age(self, process: int) -> float:
@@ -114,11 +125,11 @@ class Counters:
 
     @property
     def stopping(self) -> bool:
-        """Whether the server is on its way down: it is not ready any more."""
+        """Return whether the server is about to end: it is not ready any more."""
         return bool(self._numbers[3])
 
     def set_stopping(self) -> None:
-        """Say that the server is on its way down (the supervisor does)."""
+        """Store that the server is about to end (the supervisor does)."""
         self._numbers[3] = 1
 
     def ready(self) -> bool:
@@ -149,12 +160,11 @@ class Counters:
         return _HEADER + len(PROCESS_FIELDS) * process + PROCESS_FIELDS.index(field)
 
 
+@dataclass(frozen=True, slots=True)
 class Slot:
-    """The counters of one worker."""
+    """The counters of one worker: its part of the map."""
 
-    def __init__(self, numbers: memoryview) -> None:
-        """`numbers` is the worker's part of the map."""
-        self._numbers = numbers
+    _numbers: memoryview
 
     def read(self) -> list[int]:
         """Return all counters."""

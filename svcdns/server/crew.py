@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from svcdns.config.sections import Config
 
-from . import child_setup
+from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
 from .sockets import Sockets
@@ -71,12 +71,14 @@ class Crew:
         self.counters = counters
         self.held = held
         self._keep = held.locks
-        api = self._handoff(api=sockets.api.fileno())
+        ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
+        api = self._handoff(api=sockets.api.fileno(), flush=ours)
         self.writer = Child("writer", commands.writer, api, WRITER, counters, self._keep)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]
         self.forwarder: Child | None = None
         if config.forward.forwards:
-            there = self._handoff(links=tuple(end.fileno() for _, end in sockets.links))
+            links = tuple(end.fileno() for _, end in sockets.links)
+            there = self._handoff(links=links, flush=forwarders)
             self.forwarder = Child(
                 "forwarder", commands.forwarder, there, counters.forwarder, counters, self._keep
             )
@@ -96,8 +98,8 @@ class Crew:
         name, command = f"dns worker {number}", [*commands.worker, str(number)]
         return Child(name, command, handoff, number + 1, self.counters, self._keep)
 
-    def _handoff(self, **rest: int | tuple[int, ...]) -> child_setup.Handoff:
-        return child_setup.make(self.config, self.held.lifeline[0], self.counters, **rest)
+    def _handoff(self, **rest: int | tuple[int, ...]) -> Handoff:
+        return Handoff(self.config, self.held.lifeline[0], self.counters.descriptor, **rest)  # type: ignore[arg-type]
 
     def children(self) -> list[Child]:
         """Return all of them."""

@@ -3,8 +3,7 @@
     lock            held by the supervisor and its children: flock; holds the supervisor's pid
     addresses.json  where the running server listens
     upgrade.json    how an upgrade goes (see progress.py)
-    forwarder.json  how the forwarder's upstreams and its cache are, told once a second
-    forwarder       a Unix socket: what `svcdns cache flush` talks to
+    forwarder.json  how the forwarder's upstreams and its cache are, once a second
     cache/          forwarded answers (see svcdns.cache.store)
     data.mdb, lock.mdb  the store (see svcdns.store)
 
@@ -27,6 +26,8 @@ from typing import Any
 
 from svcdns.config.listening import ADDRESSES
 from svcdns.config.sections import Endpoint
+from svcdns.system.log_on_change import LogOnChange
+from svcdns.system.replacing import atomic_write
 
 from .progress import UPGRADE
 
@@ -39,6 +40,8 @@ ORPHANS_SECONDS = 15.0
 CANT_WRITE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """What a disk says that takes nothing more; what is on it can be read all the same."""
 
+_READABLE = 0o644
+"""Mode of what is published; the folder itself is the owner's alone."""
 _OURS = {LOCK, "data.mdb"}
 _FORMER_COUNTERS = "counters"
 """A file of versions before this one."""
@@ -125,7 +128,7 @@ def _make(folder: Path) -> None:
 def _lock(folder: Path, descriptor: int, pid_file: int) -> None:
     """Lock a descriptor; `pid_file` says who may have it.  Raises FolderError."""
     deadline = time.monotonic() + ORPHANS_SECONDS
-    told = False
+    waiting = LogOnChange(False)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,9 +139,8 @@ def _lock(folder: Path, descriptor: int, pid_file: int) -> None:
             who = f" (process {holder})" if holder else ""
             text = f"data folder {folder} is in use by another svcdns{who}"
             raise FolderError(f"{text}; stop that, or choose another with --data") from None
-        if not told:
+        if waiting.is_new(True):
             log.info("waiting for the processes of a server that was killed to end")
-            told = True
         time.sleep(0.02)
 
 
@@ -184,36 +186,32 @@ def _give(there: Path, account: pwd.struct_passwd) -> None:
         os.chown(there, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
-def tell_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: int) -> None:
+def publish_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: int) -> None:
     """Write addresses.json: where we listen, with the ports that the kernel chose.  Raises OSError."""
-    told = {"pid": os.getpid(), "dns": [str(one) for one in dns], "api": str(api), "workers": workers}
-    fresh = folder / (ADDRESSES + ".new")
-    fresh.write_text(json.dumps(told) + "\n")
-    fresh.replace(folder / ADDRESSES)
+    here = {"pid": os.getpid(), "dns": [str(one) for one in dns], "api": str(api), "workers": workers}
+    atomic_write(folder / ADDRESSES, f"{json.dumps(here)}\n".encode(), _READABLE)
 
 
-def forget(folder: Path) -> None:
-    """Take away what is only told while a server runs."""
-    for told in (ADDRESSES, UPGRADE):
+def withdraw(folder: Path) -> None:
+    """Take away what is only published while a server runs."""
+    for published in (ADDRESSES, UPGRADE):
         with contextlib.suppress(OSError):
-            (folder / told).unlink(missing_ok=True)
+            (folder / published).unlink(missing_ok=True)
 
 
-def tell_forwarder(folder: Path, text: str) -> None:
+def publish_forwarder(folder: Path, text: str) -> None:
     """Write forwarder.json unless it says so already."""
     file = folder / FORWARDER
     with contextlib.suppress(OSError):
         if file.read_text() == text:
             return
-    fresh = folder / (FORWARDER + ".new")
-    fresh.write_text(text)
-    fresh.replace(file)
+    atomic_write(file, text.encode(), _READABLE)
 
 
 def forwarder_status(folder: Path) -> dict[str, Any]:
-    """Return what the forwarder has told last; {} where it has told nothing."""
+    """Return what the forwarder has published last; {} where it has published nothing."""
     try:
-        told = json.loads((folder / FORWARDER).read_text())
+        status = json.loads((folder / FORWARDER).read_text())
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return status if isinstance(status, dict) else {}

@@ -1,10 +1,10 @@
 """The forwarder process: asks upstreams what is not ours, and keeps their answers in the cache.
 
-    open the cache -> routes to the upstreams -> requests from the workers -> until told to end
+    open the cache -> routes to the upstreams -> requests from the workers -> until stopped
 
-It is the only one that writes the cache; it reads the store as the workers do.  Ten times a second it
-shows life, once a second it copies its counters and says how its upstreams are (see `forwarder.json`).
-When it dies, own names are answered as ever; what waits in the links is answered by the next one.
+It is the only one that writes the cache; it reads the store as the workers do.  Ten times a second it shows
+life, once a second it copies its counters and says how its upstreams are (see `forwarder.json`).  When it
+dies, own names are answered as ever; what waits in the links is answered by the next one.
 
 Run by the supervisor as `python -m svcdns.server.forwarder`.
 """
@@ -17,36 +17,39 @@ import gc
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
+from hashlib import blake2b
 
 from svcdns.cache import generations
 from svcdns.cache.store import Cache
 from svcdns.config.listening import dns_endpoints
-from svcdns.config.sections import Config, ForwardConfig
+from svcdns.config.sections import Config
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.stats import Stats
 from svcdns.dns.view import elsewhere
-from svcdns.forward.bailiwick import Border
-from svcdns.forward.control import AGAIN_SECONDS, Control
-from svcdns.forward.forwarder import Forwarder, Limits
-from svcdns.forward.invalidation import GainedZones
-from svcdns.forward.partial_loops import Circles
+from svcdns.forward.bailiwick import Bailiwick
+from svcdns.forward.clients import Clients
+from svcdns.forward.intake import Forwarder, Loops
+from svcdns.forward.invalidation import ZoneChanges, Zones
+from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
+from svcdns.system.background import background
+from svcdns.system.log_on_change import LogOnChange
 
 from . import folder
 from .child_setup import Handoff
+from .flush_link import FlushServer
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 from .takeover import LEAVE, STAY, tell
 
 BEAT_SECONDS = 0.1
-TELL_SECONDS = 1.0
-GAINED_SECONDS = 1.0
+STATUS_SECONDS = 1.0
+ZONES_SECONDS = 1.0
 CHORES_SECONDS = 10.0
-LAND_SECONDS = 3.5
-"""Longest time that flights get to land when the server ends."""
+DRAIN_SECONDS = 3.5
+"""Longest time that questions under way get when the server ends."""
 
 _TRIES_FOR_THE_CACHE = 40
 
@@ -54,15 +57,18 @@ log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Forward until told to end."""
+    """Forward until stopped."""
     store = StoreReader(config.data)
-    while not _is_loaded(store):
+    bailiwick = Bailiwick(store.begin, elsewhere(config.forward))
+    # Which names are ours, and whether upstreams lead in loops, is known only once there is a store.
+    while not store.try_to_open() or (zones := bailiwick.zones()) is None:
         if stop.is_set():
             return
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
     await _have_the_cache_left(handoff, config)
-    with contextlib.closing(Cache(config.data, config.cache.octets, _source(config.forward))) as cache:
-        await _Forwarding(handoff, config, store, cache).run(stop)
+    source = _source_of(config, zones)
+    with contextlib.closing(Cache(config.data, config.cache.octets, source)) as cache:
+        await _Forwarding(handoff, config, store, bailiwick, cache).run(stop)
 
 
 async def _have_the_cache_left(handoff: Handoff, config: Config) -> None:
@@ -74,79 +80,79 @@ async def _have_the_cache_left(handoff: Handoff, config: Config) -> None:
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
-def _source(forward: ForwardConfig) -> str:
-    """Return where answers come from, as the configuration says: those of others are forgotten."""
-    zones = {".": forward.upstreams} | {zone.name: zone.upstreams for zone in forward.zone}
-    return json.dumps({name: sorted(upstreams) for name, upstreams in zones.items()}, sort_keys=True)
-
-
-def _is_loaded(store: StoreReader) -> bool:
-    """Say whether the store says which names are ours: all others are not known before, nor are loops."""
-    store.try_to_open()
-    with store.begin() as snapshot:
-        return snapshot is not None and snapshot.serving is not None
+def _source_of(config: Config, zones: Zones) -> str:
+    """Return where answers come from, as upstreams and our zones say: those from elsewhere are forgotten."""
+    forward = config.forward
+    routes = {".": forward.upstreams} | {zone.name: zone.upstreams for zone in forward.zone}
+    asked = sorted((name, sorted(upstreams)) for name, upstreams in routes.items())
+    ours = sorted((kind, key.hex(), version) for kind, key, version in zones)
+    return blake2b(json.dumps([asked, ours]).encode(), digest_size=16).hexdigest()
 
 
 class _Forwarding:
     """What this process is made of."""
 
-    def __init__(self, handoff: Handoff, config: Config, store: StoreReader, cache: Cache) -> None:
+    def __init__(
+        self, handoff: Handoff, config: Config, store: StoreReader, bailiwick: Bailiwick, cache: Cache
+    ) -> None:
         self._counters = handoff.counters()
         self._row = self._counters.forwarder
         self._slot = self._counters.slot(self._row - 1)
         self._stats = Stats()
         self._stats.slots[:] = self._slot.read()
-        self._folder = config.data
         self._cache = cache
-        self._store = store
-        self._routes = Routes(config.forward, dns_endpoints(config))
-        border = Border(store.begin, elsewhere(config.forward))
-        self._gained = GainedZones(border, cache)
-        self._flights = Flights(self._routes.pool, cache, config.cache, crosses=border.crossing)
-        self._forwarder = Forwarder(
-            [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
-            [socket.socket(fileno=descriptor) for descriptor in handoff.links],
-            border,
-            self._flights,
-            self._stats,
-            limits=Limits(config.forward.outstanding, config.forward.outstanding_per_client),
-            udp_size=config.dns.udp_size,
-            is_probe=self._routes.is_probe,
-            circles=Circles(self._routes.upstreams, self._flights.is_under_way),
-            rights=Rights(Access.of(config)),
-        )
-        self._control = Control()
         self._left = False
         """Whether another forwarder has the cache now."""
-        self._telling = _Telling(config.data)
+        self._store = store
+        self._routes = Routes(config.forward, dns_endpoints(config))
+        self._zone_changes = ZoneChanges(bailiwick, cache, lambda zones: _source_of(config, zones))
+        self._single_flight = SingleFlight(self._routes.pool, cache, config.cache, bailiwick.departure)
+        clients = Clients(
+            [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
+            self._stats,
+            Rights(Access.of(config)),
+            config.dns.udp_size,
+        )
+        limits = Limits(config.forward.outstanding, config.forward.outstanding_per_client)
+        self._lookups = Lookups(self._single_flight, clients, limits)
+        partial_loops = PartialLoopDetector(self._routes.upstreams, self._single_flight.is_under_way)
+        self._forwarder = Forwarder(
+            [socket.socket(fileno=descriptor) for descriptor in handoff.links],
+            clients,
+            bailiwick,
+            self._lookups,
+            Loops(self._routes.is_probe, partial_loops),
+        )
+        self._flush_server = FlushServer(socket.socket(fileno=handoff.flush), self._flush)
+        self._data = config.data
+        self._unwritten = LogOnChange(False)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Forward until told to end; then let those land who are under way."""
+        """Forward until stopped; then wait for what is under way."""
         await self._routes.start()
-        await self._control.start(self._folder, self._flush)
         self._forwarder.start()
+        self._flush_server.start()
         gc.collect()
         gc.freeze()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(LEAVE, lambda: loop.create_task(self._leave()))
-        loop.add_signal_handler(STAY, lambda: loop.create_task(self._stay()))
+        loop.add_signal_handler(LEAVE, self._leave)
+        loop.add_signal_handler(STAY, self._stay)
         async with (
-            _again_and_again(BEAT_SECONDS, lambda: self._counters.beat(self._row)),
-            _again_and_again(TELL_SECONDS, self._tell),
-            _again_and_again(TELL_SECONDS, self._look_at_the_lock),
-            _again_and_again(GAINED_SECONDS, self._gained.look),
-            _again_and_again(CHORES_SECONDS, self._see_to_the_cache),
-            _again_and_again(AGAIN_SECONDS, lambda: self._control.keep()),
+            background(_every(BEAT_SECONDS, lambda: self._counters.beat(self._row))),
+            background(_every(STATUS_SECONDS, self._publish)),
+            background(_every(ZONES_SECONDS, self._zone_changes.check)),
+            background(_every(STATUS_SECONDS, self._look_at_the_lock)),
+            background(_every(CHORES_SECONDS, self._see_to_the_cache)),
         ):
             self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)
             await stop.wait()
             self._counters.set(self._row, "ready", 0)
             self._forwarder.stop()
-            await self._flights.stop(LAND_SECONDS)
-        await self._control.stop()
+            await self._single_flight.stop(DRAIN_SECONDS)
+        await self._flush_server.stop()
         await self._routes.stop()
-        self._tell()
+        self._publish()
 
     def _look_at_the_lock(self) -> None:
         """Take a lock on what is read where that has become possible, and say whether there is one."""
@@ -157,80 +163,51 @@ class _Forwarding:
         if not self._left:
             self._cache.chores()
 
-    async def _leave(self) -> None:
-        """Leave to a successor of which there can be only one; the links go on being served."""
+    def _leave(self) -> None:
+        """Leave the cache to a successor, as only one may write it; the links go on being served."""
         self._left = True
         self._cache.close()
-        await self._control.stop()
 
-    async def _stay(self) -> None:
+    def _stay(self) -> None:
         """Take up what was left: there will be no successor."""
         self._left = False
         self._cache.chores()
-        self._control = Control()
-        await self._control.start(self._folder, self._flush)
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
+        """Copy the counters, and write how cache and upstreams are."""
+        self._slot.write(self._stats.slots)
         if self._left:
             return
-        self._slot.write(self._stats.slots)
-        cached = {"octets": self._cache.octets, "entries": self._cache.entries}
-        told = {
-            "cache": cached,
-            "outstanding": self._forwarder.outstanding,
+        status = {
+            "cache": {"octets": self._cache.octets, "entries": self._cache.entries},
+            "outstanding": self._lookups.outstanding,
             "upstreams": self._routes.status(),
         }
-        self._telling.tell(json.dumps(told))
+        try:
+            folder.publish_forwarder(self._data, json.dumps(status))
+            self._unwritten.is_new(False)
+        except OSError as failed:
+            if self._unwritten.is_new(True):
+                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
 
     async def _flush(self, prefix: bytes) -> int:
-        """Forget what is in the cache below a key; what comes meanwhile is new."""
-        flushed, most = 0, self._cache.entries
-        while flushed < most and (some := self._cache.flush_some(prefix)):
-            flushed += some
+        """Forget what is in the cache below a key."""
+        flushed, is_done = self._cache.flush_some(prefix)
+        while not is_done:
             await asyncio.sleep(0)  # questions come first
+            some, is_done = self._cache.flush_some(prefix)
+            flushed += some
         return flushed
 
 
-class _Telling:
-    """Says how the forwarder is, as long as that can be written; a line when it no longer can."""
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._fails = False
-
-    def tell(self, text: str) -> None:
+async def _every(seconds: float, work: Callable[[], object]) -> None:
+    """Do something every so many seconds, at once for the first time, until cancelled."""
+    while True:
         try:
-            folder.tell_forwarder(self._data, text)
-        except OSError as failed:
-            if not self._fails:
-                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
-            self._fails = True
-        else:
-            self._fails = False
-
-
-@contextlib.asynccontextmanager
-async def _again_and_again(
-    seconds: float, work: Callable[[], Awaitable[object] | object]
-) -> AsyncIterator[None]:
-    """Do something beside the body every so many seconds, at once for the first time."""
-
-    async def repeat() -> None:
-        while True:
-            try:
-                if isinstance(doing := work(), Awaitable):
-                    await doing
-            except Exception:
-                log.exception("a chore of the forwarder failed")
-            await asyncio.sleep(seconds)
-
-    task = asyncio.create_task(repeat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+            work()
+        except Exception:
+            log.exception("a chore of the forwarder failed")
+        await asyncio.sleep(seconds)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,10 @@ def follow(old: Sockets, before: Config, config: Config, workers: int) -> Socket
         raise
     udp = [list(row) for row in zip(*(column[0] for column in columns), strict=True)]
     links = [link() for _ in range(workers)] if config.forward.forwards else []
+    flush = link() if config.forward.forwards else None
     address = Endpoint(config.api.listen.host, api.getsockname()[1])
     tcp = [tcp for _, tcp, _ in columns]
-    return Sockets(udp, tcp, api, links, passing(), [there for *_, there in columns], address)
+    return Sockets(udp, tcp, api, links, passing(), flush, [there for *_, there in columns], address)
 
 
 def _places(old: Sockets, before: Config, config: Config) -> list[int]:

@@ -1,22 +1,28 @@
-"""What stands in the files that the configuration names (certificates, tokens), and what deserves a warning.
+"""What stands in the files that the configuration names: certificates, tokens, resolv.confs.
 
-Looked at by `svcdns check`, and at a start before anything runs.  Standard library only: the supervisor's
-process does this.
+`svcdns check` reads them, and a start before anything runs.  Standard library only: the supervisor's process
+does this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from svcdns.config import acl, forwarding
-from svcdns.config.sections import ApiConfig, Config
+from svcdns.config.sections import ApiConfig, Config, Endpoint
 from svcdns.config.upstream_spec import parse
 
-MAX_FILE_OCTETS = 4 << 20
+
+def mistakes(config: Config) -> list[str]:
+    """Return what keeps the server from starting, a line each."""
+    found = api_mistakes(config.api)
+    ca = config.forward.ca
+    if ca is not None and (text := _no_certificates(ca)):
+        found.append(f"forward.ca: {ca}: {text}")
+    return found
 
 
-def mistakes(api: ApiConfig) -> list[str]:
+def api_mistakes(api: ApiConfig) -> list[str]:
     """Return what keeps the API from starting, a line each."""
     found = []
     if api.tls_cert is not None:
@@ -47,50 +53,43 @@ def warnings(api: ApiConfig) -> list[str]:
     return tls.warnings(api)
 
 
-def dns_mistakes(config: Config) -> list[str]:
-    """Return what keeps DNS from starting, a line each."""
-    found = []
-    ca = config.forward.ca
-    if ca is not None and (text := _no_certificates(ca)):
-        found.append(f"forward.ca: {ca}: {text}")
-    return found
-
-
 def _no_certificates(file: Path) -> str:
     """Return why a file is none of certificates to trust, "" where it is one."""
-    try:
-        with file.open("rb") as opened:
-            text = opened.read(MAX_FILE_OCTETS).decode("ascii", "replace").replace("\ufffd", "?")
-    except OSError as failed:
-        return f"can't be read: {(failed.strerror or str(failed)).lower()}"
     import ssl  # here: only who forwards over TLS pays for it
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    from .tls import pem_text
+
     try:
-        context.load_verify_locations(cadata=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem_text(file))
     except (ssl.SSLError, ValueError):
         return "holds no certificates in PEM format; allowed: one or more of them, or no forward.ca at all"
+    except OSError as failed:
+        return f"can't be read: {(failed.strerror or str(failed)).lower()}"
     return ""
-
-
-def dns_warnings(config: Config) -> list[str]:
-    """Return what DNS does that an administrator should know of, a line each."""
-    return [*forwarding.warnings(config), *acl.warnings(config)]
 
 
 def resolv_conf_warnings(config: Config) -> list[str]:
     """Return what of resolv.confs gives no upstreams, a line each; a running forwarder logs that itself."""
-    return [line for pool in forwarding.pools(config.forward) for line in _of_files(pool, config)]
+    forward = config.forward
+    lists = {"forward.upstreams": forward.upstreams}
+    lists |= {
+        f"forward.zone: zone {number}: upstreams": one.upstreams for number, one in enumerate(forward.zone, 1)
+    }
+    return [
+        line
+        for option, upstreams in lists.items()
+        for line in _of_files(option, upstreams, config.dns.listen)
+    ]
 
 
-def _of_files(pool: forwarding.Pool, config: Config) -> Iterator[str]:
+def _of_files(option: str, upstreams: Sequence[str], listening: Sequence[Endpoint]) -> Iterator[str]:
     from svcdns.forward.system_nameservers import UNTIL, listed_in
 
-    specs = [parse(text) for text in pool.upstreams]
+    specs = [parse(text) for text in upstreams]
     paths = [spec.path for spec in specs if spec.kind == "file"]
-    files = {path: listed_in(Path(path), config.dns.listen) for path in paths}
+    files = {path: listed_in(Path(path), listening) for path in paths}
     has_others = len(paths) < len(specs) or any(listed.nameservers for listed in files.values())
     without = "; the other upstreams are asked" if has_others else f"; {UNTIL}"
     for path, listed in files.items():
         if listed.text:
-            yield f"{pool.option}: {path}: {listed.text}{'' if listed.nameservers else without}"
+            yield f"{option}: {path}: {listed.text}{'' if listed.nameservers else without}"

@@ -1,4 +1,4 @@
-"""What the writer and the workers have in common: their loop, and how they are told to end."""
+"""What the children have in common: how they start, their loop, and how they end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPEN_FILES = 65_536
 """Most files we ask for: each watch and each TCP client holds one; the usual soft limit is 1,024."""
 
 Main = Callable[[Handoff, Config, asyncio.Event], Coroutine[Any, Any, None]]
-"""A process' work: is given what was handed over and the event that tells it to end."""
+"""A process' work: is given the handoff, its configuration, and an event that is set when it is to end."""
 
 
 class Fatal(Exception):
@@ -39,12 +39,11 @@ def run(main: Main, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
         handoff = take(os.environ)
     except KeyError:
         sys.exit("svcdns: this process is started by `svcdns serve`, not by hand")
-    config = handoff.resolved()
-    logs.set_up(config.log)
+    logs.set_up(handoff.config.log)
     _raise_limit_of_open_files()
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_until_told(main, handoff, config))
+            runner.run(_until_stopped(main, handoff))
     except Fatal as fatal:
         print(f"svcdns: {fatal}", file=sys.stderr, flush=True)
         sys.exit(FATAL)
@@ -61,13 +60,13 @@ def _raise_limit_of_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _until_told(main: Main, handoff: Handoff, config: Config) -> None:
+async def _until_stopped(main: Main, handoff: Handoff) -> None:
     """Run `main` with an event that SIGTERM, or the end of the supervisor, sets."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_reader(handoff.lifeline, _lifeline_ended, handoff.lifeline, stop)
-    await main(handoff, config, stop)
+    await main(handoff, handoff.config, stop)
 
 
 def _lifeline_ended(lifeline: int, stop: asyncio.Event) -> None:

@@ -14,7 +14,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from svcdns.system.replacing import atomic_write
+
 UPGRADE = "upgrade.json"
+_READABLE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,8 @@ class Progress:
     def _write(self, code: int | None, *lines: str) -> None:
         self._state = State(self._state.number, code, (*self._state.lines, *lines))
         text = json.dumps({"number": self._state.number, "code": code, "lines": self._state.lines})
-        fresh = self._folder / (UPGRADE + ".new")
         with contextlib.suppress(OSError):
-            fresh.write_text(text + "\n")
-            fresh.replace(self._folder / UPGRADE)
+            atomic_write(self._folder / UPGRADE, f"{text}\n".encode(), _READABLE)
 
 
 def read(folder: Path) -> State:

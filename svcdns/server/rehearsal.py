@@ -9,10 +9,12 @@ Standard library only.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from .succession import VARIABLE, Legacy
 
@@ -36,20 +38,22 @@ class Rehearsal:
         """Start it.  Raises Failed."""
         self._out, self._err = os.memfd_create("out"), os.memfd_create("err")
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=self._out,
-                stderr=self._err,
-                env={**os.environ, VARIABLE: legacy.text()},
-                process_group=0,
-            )
+            with legacy.in_memory() as memory:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._out,
+                    stderr=self._err,
+                    pass_fds=(memory,),
+                    env={**os.environ, VARIABLE: str(memory)},
+                    process_group=0,
+                )
         except OSError as failed:
             self._close()
             raise Failed(f"{command[0]} can't be run: {failed.strerror or failed}") from None
         self._deadline = time.monotonic() + SECONDS
 
-    def result(self) -> str | None:
+    def result(self) -> dict[str, Any] | None:
         """Return the configuration for the successor, None while it runs.  Raises Failed."""
         code = self._process.poll()
         if code is None:
@@ -59,9 +63,10 @@ class Rehearsal:
             raise Failed(f"the new code did not check the configuration within {SECONDS:g} s")
         out, err = _text(self._out), _text(self._err)
         self._close()
-        if code != 0 or not out:
+        if code != 0 or not out.startswith("{"):
             raise Failed(*(err.splitlines()[-_MOST_LINES:] or [f"the new code ended with code {code}"]))
-        return out
+        found: dict[str, Any] = json.loads(out)
+        return found
 
     def end(self) -> None:
         """End it now."""

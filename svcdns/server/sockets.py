@@ -44,6 +44,8 @@ class Sockets:
     """By worker: its end of its link with the forwarder and the forwarder's; [] where none is needed."""
     passing: tuple[socket.socket, socket.socket]
     """Where workers that leave put their TCP connections, and where those who stay find them."""
+    flush: tuple[socket.socket, socket.socket] | None
+    """The writer's and the forwarder's end of their link; None where nothing is forwarded."""
     dns_addresses: list[Endpoint]
     """The real addresses, in the order of dns.listen."""
     api_address: Endpoint
@@ -54,7 +56,7 @@ class Sockets:
 
     def all(self) -> list[socket.socket]:
         """Return all of them."""
-        ends = [end for pair in (*self.links, self.passing) for end in pair]
+        ends = [end for pair in (*self.links, self.passing, self.flush or ()) for end in pair]
         return [*(one for row in self.udp for one in row), *self.tcp, self.api, *ends]
 
     def close(self) -> None:
@@ -70,6 +72,7 @@ class Sockets:
             "api": self.api.fileno(),
             "links": [[end.fileno() for end in ends] for ends in self.links],
             "passing": [end.fileno() for end in self.passing],
+            "flush": [end.fileno() for end in self.flush or ()],
             "dns_addresses": [[one.host, one.port] for one in self.dns_addresses],
             "api_address": [self.api_address.host, self.api_address.port],
         }
@@ -82,8 +85,9 @@ class Sockets:
             [[_of_number(one, known) for one in row] for row in numbers["udp"]],
             [_of_number(one, known) for one in numbers["tcp"]],
             _of_number(numbers["api"], known),
-            [(_of_number(one, known), _of_number(other, known)) for one, other in numbers["links"]],
-            (_of_number(numbers["passing"][0], known), _of_number(numbers["passing"][1], known)),
+            [_pair(ends, known) for ends in numbers["links"]],
+            _pair(numbers["passing"], known),
+            _pair(numbers["flush"], known) if numbers["flush"] else None,
             [Endpoint(*one) for one in numbers["dns_addresses"]],
             Endpoint(*numbers["api_address"]),
         )
@@ -99,6 +103,11 @@ def _of_number(number: int, known: dict[int, socket.socket]) -> socket.socket:
     known[number] = made = socket.socket(fileno=number)
     os.set_inheritable(number, False)
     return made
+
+
+def _pair(numbers: list[int], known: dict[int, socket.socket]) -> tuple[socket.socket, socket.socket]:
+    one, other = numbers
+    return _of_number(one, known), _of_number(other, known)
 
 
 def bind_all(config: Config, workers: int) -> Sockets:
@@ -120,7 +129,9 @@ def bind_all(config: Config, workers: int) -> Sockets:
         raise
     # Here, as only root can make them large.
     links = [link() for _ in udp] if config.forward.forwards else []
-    return Sockets(udp, [tcp for _, tcp in pairs], api, links, passing(), addresses, api_address)
+    flush = link() if config.forward.forwards else None
+    tcp = [tcp for _, tcp in pairs]
+    return Sockets(udp, tcp, api, links, passing(), flush, addresses, api_address)
 
 
 def dns_pair(listen: Endpoint, opened: list[socket.socket]) -> tuple[socket.socket, socket.socket]:
@@ -218,7 +229,7 @@ def _refused(failed: OSError, listen: Endpoint, what: str, flag: str) -> BindErr
 
 
 def link() -> tuple[socket.socket, socket.socket]:
-    """Return a link (see svcdns.dns.forward_link): the worker's end and the forwarder's."""
+    """Return a link (see svcdns.dns.forward_link, .flush_link): the forwarder's end is the second."""
     ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in ends:
         end.setblocking(False)

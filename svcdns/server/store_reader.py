@@ -9,6 +9,7 @@ import lmdb
 
 from svcdns.store.environment import NotThere, is_read_only, open_store
 from svcdns.store.snapshot import NO_SNAPSHOT, MaybeSnapshot, Snapshots
+from svcdns.system.log_on_change import LogOnChange
 
 OPEN_AGAIN_SECONDS = 0.05
 """How long to wait between two tries."""
@@ -20,9 +21,8 @@ class StoreReader:
     """Begins snapshots of the store in a data folder, as soon as there is one."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is opened yet."""
         self._folder = folder
-        self._refused = ""
+        self._logged = LogOnChange()
         self._snapshots: Snapshots | None = None
 
     def begin(self) -> MaybeSnapshot:
@@ -51,8 +51,7 @@ class StoreReader:
         except NotThere:
             return False
         except lmdb.Error as failed:
-            if str(failed) != self._refused:
+            if self._logged.is_new(str(failed)):
                 log.error("the store can't be opened: %s; trying again", failed)
-            self._refused = str(failed)
             return False
         return True

@@ -28,13 +28,14 @@ from select import select
 
 from svcdns import __version__
 from svcdns.config.listening import ADDRESSES
-from svcdns.config.load import from_json, to_json
+from svcdns.config.load import of_spelt, spelt_options
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 
 from . import folder, inherited_sockets, succession, surroundings
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
+from .cut_data import refuse_cut_data
 from .logs import READY
 from .progress import Progress
 from .rehearsal import Failed, Rehearsal
@@ -43,7 +44,7 @@ from .sockets import BindError, Sockets, bind_all
 from .succession import SIGNALS, Legacy
 from .surroundings import NotHere
 
-_TELL_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _POLL_OFTEN_SECONDS = 30.0
 
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config, commands: Commands | None = None, legacy: Legacy | None = None) -> int:
-    """Serve until told to end; return the exit code.
+    """Serve until stopped; return the exit code.
 
     With a `legacy`, go on from a running server's instead of beginning afresh.
     Raises ConfigError when `user` can't be had (exit code 2 is the caller's business).
@@ -64,6 +65,7 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
     try:
         surroundings.check(config)
         locks = folder.take(config.data)
+        refuse_cut_data(config.data)
         sockets = bind_all(config, workers)
         if config.user and os.geteuid() == 0:
             folder.give_to(config.data, config.user)
@@ -82,7 +84,7 @@ def _successor(config: Config, commands: Commands, legacy: Legacy) -> Supervisor
         os.set_inheritable(number, False)
     held = Held(legacy.locks, legacy.lifeline)
     counters = Counters(legacy.counting)
-    crew = Crew(from_json(legacy.config), commands, Sockets.of(legacy.sockets), counters, held)
+    crew = Crew(of_spelt(legacy.config), commands, Sockets.of(legacy.sockets), counters, held)
     crew.adopt(legacy.pids, legacy.given_up)
     return Supervisor(crew, commands, config, legacy.upgrades)
 
@@ -118,7 +120,7 @@ class Supervisor:
         self._replacement: Replacement | None = None
         self._under_way: Iterator[None] | None = self._replace(successor) if successor else None
         self._announced = successor is not None
-        self._tell_again_at: float | None = None
+        self._publish_again_at: float | None = None
         """When to write addresses.json, which could not be written."""
         self._started = time.monotonic()
 
@@ -128,7 +130,7 @@ class Supervisor:
         fatal = False
         try:
             if self._under_way is None:
-                self._tell_addresses()
+                self._publish_addresses()
                 if self.crew.forwarder is None:
                     log.info("nothing is forwarded: upstreams in [forward] is empty")
                 for child in self.crew.children():
@@ -137,8 +139,8 @@ class Supervisor:
                 fatal = self._check()
                 self._go_on()
                 self._announce()
-                if self._tell_again_at is not None and time.monotonic() >= self._tell_again_at:
-                    self._tell_addresses()
+                if self._publish_again_at is not None and time.monotonic() >= self._publish_again_at:
+                    self._publish_addresses()
         finally:
             self._stop(woken)
         return 1 if fatal else 0
@@ -171,8 +173,8 @@ class Supervisor:
             return _POLL_SECONDS
         now = time.monotonic()
         waits = [self.crew.patience(now)]
-        if self._tell_again_at is not None:
-            waits.append(max(0.0, self._tell_again_at - now))
+        if self._publish_again_at is not None:
+            waits.append(max(0.0, self._publish_again_at - now))
         if not self._announced:
             early = now - self._started < _POLL_OFTEN_SECONDS
             waits.append(_POLL_SECONDS if early else 25 * _POLL_SECONDS)
@@ -188,20 +190,23 @@ class Supervisor:
         dns = ",".join(map(str, sockets.dns_addresses))
         return f"dns={dns} api={sockets.api_address} workers={len(self.crew.workers)}"
 
-    def _tell_addresses(self) -> None:
+    def _publish_addresses(self) -> None:
         """Write where we listen; where the disk takes nothing, try again later."""
         sockets, data = self.crew.sockets, self.crew.config.data
         try:
-            folder.tell_addresses(data, sockets.dns_addresses, sockets.api_address, len(self.crew.workers))
+            folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, len(self.crew.workers))
         except OSError as failed:
-            if self._tell_again_at is None:
+            if self._publish_again_at is None:
                 text = failed.strerror or failed
                 log.warning(
-                    "%s can't be written: %s; tried again every %g s", data / ADDRESSES, text, _TELL_SECONDS
+                    "%s can't be written: %s; tried again every %g s",
+                    data / ADDRESSES,
+                    text,
+                    _RETRY_SECONDS,
                 )
-            self._tell_again_at = time.monotonic() + _TELL_SECONDS
+            self._publish_again_at = time.monotonic() + _RETRY_SECONDS
         else:
-            self._tell_again_at = None
+            self._publish_again_at = None
 
     # An upgrade: the first half is the old code's, the second the new code's.
 
@@ -246,7 +251,7 @@ class Supervisor:
     def _legacy(self) -> Legacy:
         crew = self.crew
         return Legacy(
-            config=to_json(crew.config),
+            config=spelt_options(crew.config),
             locks=crew.held.locks,
             lifeline=crew.held.lifeline,
             counting=crew.counters.descriptor,
@@ -278,7 +283,7 @@ class Supervisor:
         finally:
             if replacement.in_charge is new:
                 self.crew = new
-                self._tell_addresses()
+                self._publish_addresses()
         text = f"svcdns {__version__}: {self._where()}"
         logging.getLogger(READY).info("svcdns upgraded: %s", text)
         self._progress.end(0, f"upgraded to {text}")
@@ -294,7 +299,7 @@ class Supervisor:
             crew.sockets.close()
         os.close(self.crew.held.lifeline[1])
         woken.close()
-        folder.forget(self.crew.config.data)
+        folder.withdraw(self.crew.config.data)
 
 
 def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:

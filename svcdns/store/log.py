@@ -3,11 +3,11 @@
     revision u64 -> msgpack (type, kind, namespace, object after, what selectors saw before)
     0 u64        -> revision u64: events up to this one have been deleted (missing: none has)
 
-There are two such tables.  Objects of kind Event (what svcdns tells about the others) have one of their
-own, so that much telling does not push out of the log what watchers of Services and Pods have yet to see.
+There are two such tables.  Objects of kind Event (what svcdns reports about the others) have one of their
+own, so that many Events do not push out of the log what watchers of Services and Pods have yet to see.
 Revisions are shared: in either table there are gaps where the other has its rows.
 
-`before` holds only what a selector can look at, so that a watcher can tell a transition into or out of
+`before` holds only what a selector can look at, so that a watcher sees a transition into or out of
 its selection; the object itself is stored once.  Large objects are deflated: a slice of 100 endpoints
 changes with each of them, and shrinks to a tenth.
 """
@@ -15,7 +15,7 @@ changes with each of them, and shrinks to a tenth.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from itertools import islice
 
 import lmdb
 import msgspec
@@ -85,6 +85,12 @@ def trim(txn: lmdb.Transaction, table: lmdb._Database, keep: int) -> None:
         txn.put(_FLOOR, last, db=table)
 
 
+def begin_after(txn: lmdb.Transaction, table: lmdb._Database, revision: int) -> None:
+    """Delete all events: a watch that begins before this revision gets 410."""
+    txn.drop(table, delete=False)
+    txn.put(_FLOOR, revision.to_bytes(8), db=table)
+
+
 def floor(txn: lmdb.Transaction, table: lmdb._Database) -> int:
     """Return the revision up to which events have been deleted: a watch may begin there or later."""
     stored = txn.get(_FLOOR, db=table)
@@ -99,9 +105,5 @@ def after(
         complete = floor(txn, table) <= revision
         if not cursor.set_range((revision + 1).to_bytes(8)):
             return [], complete
-        return list(_take(cursor, limit)), complete
-
-
-def _take(cursor: lmdb.Cursor, limit: int) -> Iterator[tuple[int, Entry]]:
-    for (key, value), _ in zip(cursor.iternext(), range(limit), strict=False):
-        yield int.from_bytes(key), _decode(value)
+        rows = islice(cursor.iternext(), limit)
+        return [(int.from_bytes(key), _decode(value)) for key, value in rows], complete

@@ -18,10 +18,11 @@ MIN_UDP = 512
 
 _FIXED = Struct(">HHBBHH")
 """Type, requestor's UDP size, upper bits of the rcode, version, flags, octets of options."""
-_OPTION = Struct(">HH")
+OPTION = Struct(">HH")
+"""Code, octets of data: what stands in front of the data of an option."""
+EMPTY_OPT_OCTETS = 1 + _FIXED.size
+"""Of an OPT without options; its owner is the root."""
 _DO = 0x8000
-_PADDING = 12
-_EDE = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class Edns:
 
 def options_well_formed(packet: bytes, at: int, end: int) -> bool:
     """Say whether the octets from `at` to `end` are whole options (RFC 6891 section 6.1.2)."""
-    while end - at >= _OPTION.size:
-        _, octets = _OPTION.unpack_from(packet, at)
-        at += _OPTION.size + octets
+    while end - at >= OPTION.size:
+        _, octets = OPTION.unpack_from(packet, at)
+        at += OPTION.size + octets
     return at == end
 
 
@@ -55,9 +56,9 @@ def opt(udp_size: int, do: bool, rcode: int = 0, options: bytes = b"") -> bytes:
 def error(code: int, text: str = "") -> bytes:
     """Return an Extended DNS Error option (RFC 8914 section 2)."""
     data = code.to_bytes(2) + text.encode()
-    return _OPTION.pack(_EDE, len(data)) + data
+    return OPTION.pack(codes.EDE, len(data)) + data
 
 
 def padding(octets: int) -> bytes:
     """Return a Padding option with so many octets of nothing (RFC 7830 section 3)."""
-    return _OPTION.pack(_PADDING, octets) + bytes(octets)
+    return OPTION.pack(codes.PADDING, octets) + bytes(octets)

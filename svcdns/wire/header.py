@@ -1,19 +1,26 @@
-"""The header of a message (RFC 1035 section 4.1.1): its layout and the masks of its flags."""
+"""The fixed parts of a message: its header, the fields of a question and of an RR, pointers.
+
+RFC 1035 sections 4.1.1 to 4.1.4.  Layouts, sizes and masks stand here and nowhere else.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct
 
+from . import codes
+
 OCTETS = 12
-RR_FIXED = 10
-"""Octets of an RR between its owner and its RDATA: type, class, TTL, size of the RDATA."""
-POINTED_RR = 2 + RR_FIXED
-"""Octets before the RDATA of an RR whose owner is a pointer."""
 MAX_MESSAGE = 65535
 """Octets of the largest message over TCP."""
 
 HEADER = Struct(">2sHHHHH")
-"""ID (as it came), flags and rcode, and the RRs of the four sections."""
+"""ID (as it came), flags and rcode, and the entries of the four sections."""
+COUNTS = Struct(">HHHH")
+"""The entries of the four sections."""
+COUNTS_AT = 4
+ADDITIONALS_AT = 10
+"""Where the number of additional RRs stands."""
 
 QR = 0x8000
 OPCODE = 0x7800
@@ -27,12 +34,34 @@ RCODE = 0x000F
 REPEATED = OPCODE | RD | CD
 """What a reply repeats of the question's flags."""
 
+QR_OCTET = QR >> 8
+OPCODE_OCTET = OPCODE >> 8
+RD_OCTET = RD >> 8
+"""Masks of the first octet of the flags, at FLAGS_AT."""
+FLAGS_AT = 2
+
+TYPE_CLASS = Struct(">HH")
+"""What stands behind the name of a question."""
+RR = Struct(">HHIH")
+"""Type, class, TTL, octets of RDATA: what stands behind the owner of an RR."""
+TTL_AT = 4
+RDLENGTH_AT = 8
+"""Where they stand in it."""
+TTL_TO_RDATA = RR.size - TTL_AT
+MAX_TTL = 0x7FFFFFFF
+"""Seconds; a TTL above this one is 0 (RFC 2181 section 8)."""
+SOA_NUMBERS = 20
+"""Octets at the end of an SOA: serial, refresh, retry, expire, minimum."""
+
 POINTER = 0xC000
-"""The two upper bits that make a pointer of two octets (RFC 1035 section 4.1.4)."""
+"""The two upper bits that make a pointer of two octets."""
 FARTHEST = 0x3FFF
 """The last offset that a pointer reaches."""
+POINTER_OCTETS = 2
 QUESTION_NAME = b"\xc0\x0c"
 """A pointer to the question's name, which always stands behind the header."""
+POINTED_RR = POINTER_OCTETS + RR.size
+"""Octets before the RDATA of an RR whose owner is a pointer."""
 
 
 def flags_of(packet: bytes) -> int:
@@ -43,3 +72,17 @@ def flags_of(packet: bytes) -> int:
 def pointer(at: int) -> bytes:
     """Return a pointer to the name at this offset, of at most FARTHEST."""
     return (POINTER | at).to_bytes(2)
+
+
+def with_ttl(octets: bytes | bytearray, offsets: Iterable[int], ttl: int) -> bytearray:
+    """Return octets of a message with this TTL (seconds) at these offsets."""
+    changed = bytearray(octets)
+    written = ttl.to_bytes(4)
+    for at in offsets:
+        changed[at : at + 4] = written
+    return changed
+
+
+def rr_head(rrtype: int, ttl: int, octets: int, rrclass: int = codes.IN) -> bytes:
+    """Return what stands between the owner of an RR and so many octets of RDATA."""
+    return RR.pack(rrtype, rrclass, ttl, octets)

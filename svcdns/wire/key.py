@@ -13,12 +13,7 @@ leaves room for a prefix within LMDB's limit of 511.
 
 from __future__ import annotations
 
-MAX_NAME_OCTETS = 255
-MAX_LABEL_OCTETS = 63
-
-
-class BadName(ValueError):
-    """A presentation-format name that is no domain name; the text says why."""
+from .name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName, split_name
 
 
 def key_of_labels(labels: list[bytes]) -> bytes:
@@ -31,12 +26,7 @@ def key_of_labels(labels: list[bytes]) -> bytes:
 
 def key_of_wire(name: bytes) -> bytes:
     """Return the key of an uncompressed wire-format name (RFC 1035 section 3.1), root included."""
-    labels = []
-    at = 0
-    while octets := name[at]:
-        labels.append(bytes(name[at + 1 : at + 1 + octets]))
-        at += 1 + octets
-    return key_of_labels(labels)
+    return key_of_labels(split_name(name, 0)[0])
 
 
 def key_of(name: str) -> bytes:

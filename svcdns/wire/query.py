@@ -12,18 +12,15 @@ asked can't be told from how much is sent (RFC 7830, RFC 8467 section 4.1).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from struct import Struct
 
+from . import codes, header
 from .edns import opt, padding
 from .key import wire_of_key
 
 UDP_SIZE = 1232
 """Octets that we take over UDP: what passes everywhere without fragments."""
 
-_HEADER = Struct(">HHHHHH")
-_TYPE_IN = Struct(">HH")
-_RD = 0x0100
-_CD = 0x0010
+_type_class = header.TYPE_CLASS.pack
 _OPT = (opt(UDP_SIZE, False), opt(UDP_SIZE, True))
 _BLOCK = 128
 """Octets; a padded query has a multiple of it."""
@@ -39,19 +36,28 @@ class Query:
     do: bool = False
     cd: bool = False
     name: bytes = field(default=b"", compare=False)
-    """The name on the wire, in the letter case of whoever asked first."""
+    """The name on the wire, in the letter case of whoever asked first; empty: that of the key."""
+
+    @property
+    def question(self) -> bytes:
+        """The question as it stands in a message: name, type, class IN."""
+        return (self.name or wire_of_key(self.key)) + _type_class(self.rrtype, codes.IN)
 
 
-def encode_query(ask: Query, ident: int, *, edns: bool = True, padded: bool = False) -> bytes:
-    """Return the query for a question, with this ID; without `edns` no OPT, so no DO and no padding."""
-    query = (
-        _HEADER.pack(ident, _RD | _CD if ask.cd else _RD, 1, 0, 0, edns)
-        + (ask.name or wire_of_key(ask.key))
-        + _TYPE_IN.pack(ask.rrtype, 1)
-    )
+def encode_query(query: Query, ident: int, *, edns: bool = True, padded: bool = False) -> bytes:
+    """Return the message that asks a query, with this ID; without `edns` no OPT, so no DO and no padding."""
+    flags = header.RD | header.CD if query.cd else header.RD
+    message = header.HEADER.pack(ident.to_bytes(2), flags, 1, 0, 0, edns) + query.question
     if not edns:
-        return query
+        return message
     if not padded:
-        return query + _OPT[ask.do]
-    least = len(query) + len(_OPT[0]) + len(padding(0))
-    return query + opt(UDP_SIZE, ask.do, options=padding(-least % _BLOCK))
+        return message + _OPT[query.do]
+    least = len(message) + len(_OPT[0]) + len(padding(0))
+    return message + opt(UDP_SIZE, query.do, options=padding(-least % _BLOCK))
+
+
+def is_same_question(asked: bytes, ours: bytes) -> bool:
+    """Say whether two questions (name, type, class) are equal but for the letter case of the name."""
+    # Octets of length are below "A" and pointers above "z", so that lower() changes letters only.
+    tail = -header.TYPE_CLASS.size
+    return asked == ours or (asked[:tail].lower() == ours[:tail].lower() and asked[tail:] == ours[tail:])

@@ -1,7 +1,7 @@
 """Reading an upstream's reply: is it one to our question, is it whole, how long may it be kept.
 
-What is accepted will be stored and handed to clients as it is, so `read` looks at every octet that a
-client's parser will follow:
+What is accepted will be stored and handed to clients as it is, so `read` checks every octet that a client's
+parser will follow:
 
 * QR, opcode, ID, and one question that equals ours (RFC 5452 section 9.1);
 * every name ends within the message, has at most 255 octets, and its pointers go strictly back to what
@@ -17,36 +17,32 @@ not, pointers behind it would shift, and dnspython packs the message anew.
 
 A truncated reply is not read behind its question: it may end anywhere, and is asked for again over TCP.
 
-Everything else raises Garbage.  One pass, no objects: this runs once for each forwarded question.
+Everything else raises Garbage.  One pass over the RRs: this runs once for each forwarded question.
 Only an answer section with other owners than the question, or with aliases, is gone through again.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from struct import Struct, error
 
 from . import codes, header
-from .edns import options_well_formed
-from .key import wire_of_key
-from .query import Query
-from .rr_names import NAPTR, REFUSED, RR, SHAPE, TEXTS, ancestors, answer_rrs, follow
+from .edns import EMPTY_OPT_OCTETS, OPTION, options_well_formed
+from .name import BadName, check_name
+from .query import Query, is_same_question
+from .rr_names import NAPTR, REFUSED, SHAPE, TEXTS, answer_rrs, follow
 
-_HEADER = Struct(">HHHHHH")
-_TYPE_IN = Struct(">HH")
+_read_header = Struct(">HHHHHH").unpack_from
+"""As header.HEADER, with the ID as a number."""
+_QR_OPCODE = header.QR | header.OPCODE
+_COUNTS_OF_A_QUESTION = header.COUNTS.pack(1, 0, 0, 0)
 _MINIMUM = Struct(">I")
-_read_rr = RR.unpack_from
+_read_rr = header.RR.unpack_from
 
-_QR_OPCODE = 0xF800
-_QR = 0x8000
-_TC = 0x0200
-_ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
-_QUESTION = b"\xc0\x0c"
-_NO_TTL = 0x80000000
-_ANY_TYPES = frozenset({253, 254, codes.ANY})
-"""QTYPEs that several types answer."""
-_LARGEST = 1 << 16
+_A_OCTETS, _AAAA_OCTETS = 4, 16
+_INFO_CODE_OCTETS = 2
+_OPT_RCODE_AT = 5
+"""Where the upper bits of the rcode stand in an OPT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class Unusable(Garbage):
     """A reply to the question, by its ID and question, with which nothing can be done."""
 
 
-def read(wire: bytes, ask: Query, ident: int | None) -> Response:
+def read(wire: bytes, query: Query, ident: int | None) -> Response:
     """Return what an upstream's message says.  Raises Garbage, nothing else.
 
     `ident` is the ID of the query (0 over HTTPS), None takes any.
@@ -97,83 +93,150 @@ def read(wire: bytes, ask: Query, ident: int | None) -> Response:
     TTL down from min(TTL, lifetime).  A TTL whose top bit is set is 0, in `wire` too (RFC 2181 section 8).
     """
     try:
-        return _read(wire, ask, ident)
+        return _read(wire, query, ident)
     except (IndexError, error):
-        raise _worse(wire, ask, ident, "it runs over its end") from None
-    except Garbage as wrong:
-        raise _worse(wire, ask, ident, str(wrong)) from None
+        raise _worse(wire, query, ident, "it runs over its end") from None
+    except (Garbage, BadName) as wrong:
+        raise _worse(wire, query, ident, str(wrong)) from None
 
 
-def _worse(wire: bytes, ask: Query, ident: int | None, text: str) -> Garbage:
+def _worse(wire: bytes, query: Query, ident: int | None, text: str) -> Garbage:
     """Return the error for what can't be read: whether its beginning is that of a reply to the question."""
-    name = ask.name or wire_of_key(ask.key)
-    question = name.lower() + _TYPE_IN.pack(ask.rrtype, codes.IN)
-    begins = wire[2:3] >= b"\x80" and wire[4:6] == b"\0\1" and wire[12 : 12 + len(question)].lower()
-    if begins == question.lower() and (ident is None or wire[:2] == ident.to_bytes(2)):
+    question = query.question
+    begins = wire[header.OCTETS : header.OCTETS + len(question)]
+    is_reply = wire[2:3] >= b"\x80" and wire[4:6] == b"\0\1" and begins.lower() == question.lower()
+    if is_reply and (ident is None or wire[:2] == ident.to_bytes(2)):
         return Unusable(text)
     return Garbage(text)
 
 
-def _read(wire: bytes, ask: Query, ident: int | None) -> Response:
-    got, flags, questions, *counts = _HEADER.unpack_from(wire)
-    if flags & _QR_OPCODE != _QR:
+def _read(wire: bytes, query: Query, ident: int | None) -> Response:
+    # 1. Whose reply it is.  Nothing behind the question of a truncated one is looked at.
+    flags, end, answers, authorities, additionals = _check_question(wire, query, ident)
+    if flags & header.TC:
+        question = wire[: header.COUNTS_AT] + _COUNTS_OF_A_QUESTION + wire[header.OCTETS : end]
+        return Response(question, end, flags & header.RCODE, True, (0, 0, 0), (), None)
+
+    # 2. Every RR.
+    answered, elsewhere, ttls, ttl_at, not_ttls, soa_end, opt = _walk(
+        wire, end, (answers, authorities, additionals), query.rrtype
+    )
+
+    # 3. Whether it answers.  Most replies speak of the question's name alone, and have no CNAME.
+    if elsewhere:
+        answered = _answered(wire, end, answers, query)
+    elif query.rrtype in codes.SEVERAL_TYPES:
+        answered = answers > 0
+
+    # 4. TTLs that are none become 0, in place: no offset moves.
+    if not_ttls:
+        wire = bytes(header.with_ttl(wire, not_ttls, 0))
+
+    # 5. The OPT is taken out.  As the last RR it is cut off; elsewhere, offsets behind it would be wrong.
+    rcode = flags & header.RCODE
+    ede = None
+    if opt is not None:
+        opt_from, opt_to = opt
+        rcode |= wire[opt_from + _OPT_RCODE_AT] << 4
+        ede = _ede(wire, opt_from + EMPTY_OPT_OCTETS, opt_to)
+        if opt_to != len(wire):
+            return _repacked(wire, query, rcode, ede)
+        additionals -= 1
+        counted = wire[: header.ADDITIONALS_AT] + additionals.to_bytes(2)
+        wire = counted + wire[header.OCTETS : opt_from]
+
+    # 6. For how long it may be kept.
+    minimum = _MINIMUM.unpack_from(wire, soa_end - _MINIMUM.size)[0] if soa_end else None
+    lifetime = _lifetime(rcode, answered, ttls, minimum)
+    rrs = answers, authorities, additionals
+    return Response(wire, end, rcode, False, rrs, tuple(ttl_at), lifetime, ede, answered)
+
+
+def _check_question(wire: bytes, query: Query, ident: int | None) -> tuple[int, int, int, int, int]:
+    """Refuse what is no reply to the question.
+
+    Returns the flags, the end of the question, and the RRs of answer, authority and additional section.
+    """
+    got, flags, questions, answers, authorities, additionals = _read_header(wire)
+    if flags & _QR_OPCODE != header.QR:
         raise Garbage("no reply to a query")
     if ident is not None and got != ident:
         raise Garbage("the ID is another one")
-    name = ask.name or wire_of_key(ask.key)
-    end = 16 + len(name)
-    if questions != 1 or not _is_same(wire[12:end], name + _TYPE_IN.pack(ask.rrtype, codes.IN)):
+    question = query.question
+    end = header.OCTETS + len(question)
+    if questions != 1 or not is_same_question(wire[header.OCTETS : end], question):
         raise Garbage("the question is another one")
-    if flags & _TC:
-        question = wire[:4] + _ONE_QUESTION + wire[12:end]
-        return Response(question, end, flags & 15, True, (0, 0, 0), (), None)
+    return flags, end, answers, authorities, additionals
 
+
+_Walked = tuple[bool, bool, list[int], list[int], list[int], int, tuple[int, int] | None]
+"""What a walk over all RRs has found, in this order:
+
+* whether the answer section has an RR of the type asked for, of whatever owner;
+* whether it has another owner than the question's name, or a CNAME: then the former says too little;
+* the TTLs of all RRs but the OPT, their offsets, and those of them whose top bit is set;
+* the end of the SOA in the authority section, 0 if there is none;
+* where the OPT begins and ends.
+"""
+
+
+def _walk(wire: bytes, end: int, counts: tuple[int, int, int], asked: int) -> _Walked:
+    """Go through all RRs, which begin at `end`; `asked` is the type asked for.  Raises Garbage, BadName."""
     answers, authorities, additionals = counts
     others = answers + authorities
-    every = others + additionals
     size = len(wire)
     at = end
-    known = {12: len(name)}
-    places = [(12, 12 + len(name))]
+    # Where names stand that pointers may lead to, see `check_name`.  The question's name is one of them.
+    name_octets = end - header.OCTETS - header.TYPE_CLASS.size
+    known = {header.OCTETS: name_octets}
+    places = [(header.OCTETS, header.OCTETS + name_octets)]
     ttls: list[int] = []
     ttl_at: list[int] = []
     not_ttls: list[int] = []
     answered = elsewhere = False
-    opt_from = opt_to = soa_end = 0
-    for number in range(every):
+    opt = None
+    soa_end = 0
+    for number in range(others + additionals):
+        # The owner: nearly always a pointer to the question's name.
         owner = at
-        if wire[at : at + 2] == _QUESTION:
+        if wire[at : at + 2] == header.QUESTION_NAME:
             at += 2
         else:
-            at = _skip_name(wire, at, known, places)
+            at = check_name(wire, at, known, places)
             elsewhere = elsewhere or number < answers
+        # The fixed part.  It raises struct.error where the message ends in it.
         rrtype, rrclass, ttl, octets = _read_rr(wire, at)
-        start = at + 10
+        start = at + header.RR.size
         at = start + octets
         if at > size:
             raise Garbage("RDATA runs over the end")
+        # An OPT: one, in the additional section, owned by the root (RFC 6891 section 6.1.1).  Its class and
+        # TTL are something else than that.
         if rrtype == codes.OPT:
-            if opt_to or number < others or start != owner + 11:
+            if opt or number < others or start != owner + EMPTY_OPT_OCTETS:
                 raise Garbage("an OPT where none may be")
-            opt_from, opt_to = owner, at
+            opt = owner, at
             continue
         if rrclass != codes.IN:
             raise Garbage("an RR of another class")
-        if ttl >= _NO_TTL:
-            not_ttls.append(start - 6)
+        # TTL: its place is kept, as it is rewritten in the cache.
+        if ttl > header.MAX_TTL:
+            not_ttls.append(start - header.TTL_TO_RDATA)
             ttl = 0
         ttls.append(ttl)
-        ttl_at.append(start - 6)
+        ttl_at.append(start - header.TTL_TO_RDATA)
+        # What it means for the question.
         if number < answers:
-            if rrtype == ask.rrtype:
+            if rrtype == asked:
                 answered = True
             elif rrtype == codes.CNAME:
                 elsewhere = True
+        # RDATA: exactly filled where a parser looks into it.  All other is opaque: pointers may lead there.
         if rrtype == codes.A:
-            if octets != 4:
+            if octets != _A_OCTETS:
                 raise Garbage("an A that is no address")
         elif rrtype == codes.AAAA:
-            if octets != 16:
+            if octets != _AAAA_OCTETS:
                 raise Garbage("an AAAA that is no address")
         elif rrtype in SHAPE:
             _check_rdata(wire, start, at, rrtype, known, places)
@@ -183,33 +246,7 @@ def _read(wire: bytes, ask: Query, ident: int | None) -> Response:
             places.append((start, at))
     if at != size:
         raise Garbage("octets behind the last RR")
-
-    if elsewhere:
-        answered = _answered(wire, end, answers, name, ask.rrtype)
-    elif ask.rrtype in _ANY_TYPES:
-        answered = answers > 0
-    rcode = flags & 15
-    ede = None
-    minimum = _MINIMUM.unpack_from(wire, soa_end - 4)[0] if soa_end else None
-    if not_ttls:
-        wire = _without_ttls(wire, not_ttls)
-    if opt_to:
-        rcode |= wire[opt_from + 5] << 4
-        ede = _ede(wire, opt_from + 11, opt_to)
-        if opt_to != size:
-            return _repacked(wire, ask, rcode, ede)
-        additionals -= 1
-        wire = wire[:10] + additionals.to_bytes(2) + wire[12:opt_from]
-
-    lifetime = _lifetime(rcode, answered, ttls, minimum)
-    rrs = answers, authorities, additionals
-    return Response(wire, end, rcode, False, rrs, tuple(ttl_at), lifetime, ede, answered)
-
-
-def _is_same(asked: bytes, ours: bytes) -> bool:
-    """Say whether two questions (name, type, class) are equal but for the letter case of the name."""
-    # Octets of length are below "A" and pointers above "z", so that lower() changes letters only.
-    return asked == ours or (asked[:-4].lower() == ours[:-4].lower() and asked[-4:] == ours[-4:])
+    return answered, elsewhere, ttls, ttl_at, not_ttls, soa_end, opt
 
 
 def _lifetime(rcode: int, answered: bool, ttls: list[int], minimum: int | None) -> int | None:
@@ -217,16 +254,17 @@ def _lifetime(rcode: int, answered: bool, ttls: list[int], minimum: int | None) 
     if rcode == codes.NOERROR and answered:
         return min(ttls)
     if rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
-        return min(min(ttls), minimum if minimum < _NO_TTL else 0)
+        return min(min(ttls), minimum if minimum <= header.MAX_TTL else 0)
     return None
 
 
-def _answered(wire: bytes, at: int, count: int, name: bytes, rrtype: int) -> bool:
+def _answered(wire: bytes, at: int, count: int, query: Query) -> bool:
     """Say whether an answer section has RRs of the type asked for, where its CNAMEs lead from the question.
 
     Raises Garbage for an RR of a name that they don't lead to.
     """
-    rrs, aliases = answer_rrs(wire, at, count, {12: name})
+    name, rrtype = query.question[: -header.TYPE_CLASS.size], query.rrtype
+    rrs, aliases = answer_rrs(wire, at, count, {header.OCTETS: name})
     asked = name.lower()
     links, ends = follow(name, aliases if rrtype != codes.CNAME else {})
     last = links[-1][0].lower() if links else asked
@@ -235,53 +273,22 @@ def _answered(wire: bytes, at: int, count: int, name: bytes, rrtype: int) -> boo
     for owner, _, covers in rrs:
         if owner not in chain:
             if covers == codes.DNAME and above is None:
-                above = ancestors(chain)
+                above = _ancestors(chain)
             if covers != codes.DNAME or above is None or owner not in above:
                 raise Garbage("an answer about another name")
-    if rrtype in _ANY_TYPES:
+    if rrtype in codes.SEVERAL_TYPES:
         return any(owner == asked for owner, _, _ in rrs)
     return ends and any(owner == last and found == rrtype for owner, found, _ in rrs)
 
 
-def _skip_name(wire: bytes, at: int, known: dict[int, int], places: list[tuple[int, int]]) -> int:
-    """Return the end of the name at this offset.
-
-    `known` holds the octets (uncompressed) of the names that stand at an offset, and learns: no octet
-    is walked twice as a pointer's target, however many pointers there are.  `places` are where else names
-    may stand that are pointed to, from which offset to which: the question's name and opaque RDATA.
-    """
-    end = octets = 0
-    lowest = at
-    limit = len(wire)
-    passed = []
-    while size := wire[at]:
-        passed.append((at, octets))
-        if size < 64:
-            octets += size + 1
-            at += size + 1
-        elif size >= 192:
-            target = (size & 63) << 8 | wire[at + 1]
-            end = end or at + 2
-            if at + 2 > limit or not 12 <= target < lowest:
-                raise Garbage("a pointer that doesn't go back")
-            if target in known:
-                octets += known[target]
-                break
-            limit = places[bisect_right(places, (target, _LARGEST)) - 1][1]
-            lowest = at = target
-        else:
-            raise Garbage("a label of an unknown kind")
-        if at >= limit:
-            raise Garbage("a pointer to what is no name")
-    else:
-        passed.append((at, octets))
-        octets += 1
-        end = end or at + 1
-    if octets > 255:
-        raise Garbage("a name over 255 octets")
-    for start, before in passed:
-        known[start] = octets - before
-    return end
+def _ancestors(names: set[bytes]) -> set[bytes]:
+    """Return the names that are above these, which are spelt in full."""
+    found = set()
+    for name in names:
+        while size := name[0]:
+            name = name[1 + size :]
+            found.add(name)
+    return found
 
 
 def _check_rdata(
@@ -305,17 +312,9 @@ def _check_rdata(
             at += 1 + wire[at]
         names = 1
     for _ in range(names):
-        at = _skip_name(wire, at, known, places)
+        at = check_name(wire, at, known, places)
     if at + behind != end:
         raise Garbage("names that don't fill their RDATA")
-
-
-def _without_ttls(wire: bytes, offsets: list[int]) -> bytes:
-    """Return the message with these TTLs set to 0."""
-    changed = bytearray(wire)
-    for at in offsets:
-        changed[at : at + 4] = bytes(4)
-    return bytes(changed)
 
 
 def _ede(wire: bytes, at: int, end: int) -> int | None:
@@ -325,14 +324,15 @@ def _ede(wire: bytes, at: int, end: int) -> int | None:
     if not options_well_formed(wire, at, end):
         raise Garbage("an option runs over the end of the OPT")
     while at < end:
-        octets = wire[at + 2] << 8 | wire[at + 3]
-        if wire[at : at + 2] == b"\0\x0f" and octets >= 2:
-            return wire[at + 4] << 8 | wire[at + 5]
-        at += 4 + octets
+        code, octets = OPTION.unpack_from(wire, at)
+        at += OPTION.size
+        if code == codes.EDE and octets >= _INFO_CODE_OCTETS:
+            return int.from_bytes(wire[at : at + _INFO_CODE_OCTETS])
+        at += octets
     return None
 
 
-def _repacked(wire: bytes, ask: Query, rcode: int, ede: int | None) -> Response:
+def _repacked(wire: bytes, query: Query, rcode: int, ede: int | None) -> Response:
     """Return the reply packed anew without its OPT, behind which RRs stand."""
     import dns.message  # rarely needed, and large
 
@@ -342,6 +342,6 @@ def _repacked(wire: bytes, ask: Query, rcode: int, ede: int | None) -> Response:
         packed = message.to_wire(max_size=header.MAX_MESSAGE)
     except Exception as wrong:  # whatever a parser raises on octets from outside
         raise Garbage(f"it can't be packed without its OPT: {wrong}") from None
-    found = _read(packed, ask, None)
+    found = _read(packed, query, None)
     lifetime = found.lifetime if rcode == found.rcode else None
     return replace(found, rcode=rcode, lifetime=lifetime, ede=ede)

@@ -26,18 +26,16 @@ import dns.tokenizer
 import dns.transaction
 import dns.zonefile
 
-from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, POINTER, RRset, pack_row
+from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, RRset, pack_row
+from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, labels_of_key, text_of_key
+from svcdns.wire.name import MAX_NAME_OCTETS
 
-RULES = 1
-"""Raised when the same text gives other rows, so that stored zones are loaded again."""
-MAX_TTL = 2**31 - 1
-"""Seconds (RFC 2181 section 8)."""
+RULES = 2
+"""Raised when the same text gives other rows or flags, so that stored zones are loaded again."""
 
-_A, _NS, _CNAME, _SOA, _MX, _AAAA, _SRV, _DNAME = 1, 2, 5, 6, 15, 28, 33, 39
-_BESIDE_CNAME = frozenset({25, 46, 47})
-"""KEY, RRSIG and NSEC may stand beside a CNAME (RFC 4034 section 2.5)."""
-_MESSAGE_OCTETS = 65_535
+_BESIDE_CNAME = frozenset({codes.KEY, codes.RRSIG, codes.NSEC})
+"""These may stand beside a CNAME (RFC 4034 section 2.5)."""
 _MAX_TYPES = 254
 _SHOWN = 80
 """Characters of a line that an error quotes."""
@@ -62,7 +60,7 @@ class _RRs:
     rdatas: dict[bytes, bytes] = field(default_factory=dict)
     targets: list[dns.name.Name] = field(default_factory=list)
 
-    def packed(self, rrtype: int, owner: bytes = POINTER) -> list[bytes]:
+    def packed(self, rrtype: int, owner: bytes = header.QUESTION_NAME) -> list[bytes]:
         head = owner + rrtype.to_bytes(2) + b"\0\1" + self.ttl.to_bytes(4)
         return [head + len(rdata).to_bytes(2) + rdata for rdata in self.rdatas.values()]
 
@@ -87,6 +85,7 @@ class CompiledZone:
     cuts: bool
     """There are delegations or DNAMEs."""
     wildcards: bool
+    """There are wildcards, empty non-terminals (`x.*.w`) among them (RFC 4592 section 4.9)."""
     _nodes: dict[bytes, _Node] = field(repr=False)
 
     def __len__(self) -> int:
@@ -105,12 +104,8 @@ class CompiledZone:
             return []
         owner = name.to_wire()
         assert owner is not None
-        return [
-            rr
-            for rrtype in (_A, _AAAA)
-            if rrtype in node.sets
-            for rr in node.sets[rrtype].packed(rrtype, owner)
-        ]
+        types = [rrtype for rrtype in (codes.A, codes.AAAA) if rrtype in node.sets]
+        return [rr for rrtype in types for rr in node.sets[rrtype].packed(rrtype, owner)]
 
 
 def origin_of(file_name: str) -> str | None:
@@ -138,14 +133,14 @@ def compile_zone(text: str, origin: str | None, source: str) -> CompiledZone:
         raise reading.error(reading.soa_line, f"the SOA stands at {text_of_key(apex)}, not at {origin}")
     nodes = reading.nodes
     _check_tree(reading, apex)
-    (soa,) = nodes[apex].sets[_SOA].rdatas.values()
-    cuts = any(_NS in node.sets for key, node in nodes.items() if key != apex)
+    (soa,) = nodes[apex].sets[codes.SOA].rdatas.values()
+    cuts = any(codes.NS in node.sets for key, node in nodes.items() if key != apex)
     return CompiledZone(
         origin=text_of_key(apex),
         key=apex,
         serial=int.from_bytes(soa[-20:-16]),
-        cuts=cuts or any(_DNAME in node.sets for node in nodes.values()),
-        wildcards=any(key.endswith(b"\0*\0") and not node.occluded for key, node in nodes.items()),
+        cuts=cuts or any(codes.DNAME in node.sets for node in nodes.values()),
+        wildcards=any(b"\0*\0" in key and not node.occluded for key, node in nodes.items()),
         _nodes=nodes,
     )
 
@@ -173,7 +168,7 @@ class _Lines(dns.tokenizer.Tokenizer):
 
 
 class _Origin(dns.transaction.TransactionManager):
-    """Tells dnspython's reader that any name may come: it would skip those outside a zone silently."""
+    """Lets dnspython's reader take any name: it would skip those outside a zone silently."""
 
     def origin_information(self) -> tuple[dns.name.Name | None, bool, dns.name.Name | None]:
         return dns.name.root, False, dns.name.root
@@ -209,8 +204,8 @@ class _Reading(dns.transaction.Transaction):
 
     def _reworded(self, text: str) -> str:
         """dnspython's words with a remedy where there is one, and the line they are about."""
-        for pattern, words in _WORDS:
-            text = pattern.sub(words, text)
+        for pattern, words in _WORDS.items():
+            text = re.sub(pattern, words, text)
         line = self._text.split("\n")[self._lines.began - 1 :][:1]
         about = " ".join("".join(line).split())[:_SHOWN]
         return " ".join(text.split()) + (f" (in: {about})" if about else "")
@@ -231,7 +226,7 @@ class _Reading(dns.transaction.Transaction):
         node = self.nodes.setdefault(key, _Node(line))
         if text := _clash(node, rdata):
             raise self.error(line, f"{text_of_key(key)} {text}")
-        if rdata.rdtype == _SOA:
+        if rdata.rdtype == codes.SOA:
             if self.soa_line:
                 raise self.error(line, f"a second SOA; the first is in line {self.soa_line}")
             self.soa_line, self.soa_key = line, key
@@ -245,22 +240,23 @@ class _Reading(dns.transaction.Transaction):
 
 def _targets(rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
     """The name whose addresses belong into the additional section (RFC 1035 section 3.3, RFC 2782)."""
-    if rdata.rdtype == _MX:
+    if rdata.rdtype == codes.MX:
         return [rdata.exchange]  # type: ignore[attr-defined]
-    return [rdata.target] if rdata.rdtype in (_NS, _SRV) else []  # type: ignore[attr-defined]
+    return [rdata.target] if rdata.rdtype in (codes.NS, codes.SRV) else []  # type: ignore[attr-defined]
 
 
 def _fault(name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> str:
     """What is wrong with a record by itself, or an empty text."""
-    if not 0 <= ttl <= MAX_TTL:
-        return f"the TTL {ttl} is not in 0..{MAX_TTL} seconds"
+    if not 0 <= ttl <= header.MAX_TTL:
+        return f"the TTL {ttl} is not in 0..{header.MAX_TTL} seconds"
     if rdata.rdtype == 0 or dns.rdatatype.is_metatype(rdata.rdtype):
         return f"{dns.rdatatype.to_text(rdata.rdtype)} is no type that a zone can hold"
-    if name.labels[0] == b"*" and rdata.rdtype in (_NS, _DNAME):
+    if name.labels[0] == b"*" and rdata.rdtype in (codes.NS, codes.DNAME):
         return f"a wildcard can't have {dns.rdatatype.to_text(rdata.rdtype)} records (RFC 4592 section 4)"
     wire = rdata.to_wire()
     assert wire is not None and name.labels[-1] == b""
-    if 12 + 4 + 10 + len(wire) + 2 * 255 > _MESSAGE_OCTETS:
+    fixed = header.OCTETS + header.TYPE_CLASS.size + header.RR.size
+    if fixed + len(wire) + 2 * MAX_NAME_OCTETS > header.MAX_MESSAGE:
         return f"the record is too large for any DNS message ({len(wire)} octets)"
     return ""
 
@@ -269,11 +265,11 @@ def _clash(node: _Node, rdata: dns.rdata.Rdata) -> str:
     """Why a record can't stand beside those that its name already has, or an empty text."""
     here, new = node.sets, rdata.rdtype
     others = [rrtype for rrtype in here if rrtype not in _BESIDE_CNAME]
-    if new in (_CNAME, _DNAME) and new in here:
+    if new in (codes.CNAME, codes.DNAME) and new in here:
         same = rdata.to_digestable() in here[new].rdatas
         return "" if same else f"has a second {dns.rdatatype.to_text(new)}"
-    if new not in _BESIDE_CNAME and others and (new == _CNAME or _CNAME in here):
-        other = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(others[0] if new == _CNAME else new))
+    if new not in _BESIDE_CNAME and others and (new == codes.CNAME or codes.CNAME in here):
+        other = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(others[0] if new == codes.CNAME else new))
         return f"has a CNAME, so it can't have {other} records too (RFC 1034 section 3.6.2)"
     if new not in here and len(here) >= _MAX_TYPES:
         return f"has more than {_MAX_TYPES} types"
@@ -288,10 +284,9 @@ def _apex(reading: _Reading) -> bytes:
     if not apex:
         raise reading.error(line, "the SOA stands at the root; write $ORIGIN with the zone's name above it")
     if labels_of_key(apex)[-1].isdigit():
-        raise reading.error(
-            line, f"{text_of_key(apex)} is no zone's name; write $ORIGIN with it above the SOA"
-        )
-    if _NS not in reading.nodes[apex].sets:
+        text = f"{text_of_key(apex)} is no zone's name; write $ORIGIN with it above the SOA"
+        raise reading.error(line, text)
+    if codes.NS not in reading.nodes[apex].sets:
         raise reading.error(line, f"{text_of_key(apex)} has no NS")
     return apex
 
@@ -309,14 +304,13 @@ def _check_tree(reading: _Reading, apex: bytes) -> None:
         if node.occluded:
             continue
         if alias and key.startswith(alias):
-            text = (
-                f"{text_of_key(key)} is below {text_of_key(alias)}, which has a DNAME (RFC 6672 section 2.4)"
-            )
+            above = text_of_key(alias)
+            text = f"{text_of_key(key)} is below {above}, which has a DNAME (RFC 6672 section 2.4)"
             raise reading.error(node.line, text)
-        if _DNAME in node.sets:
+        if codes.DNAME in node.sets:
             alias = key
-        if _NS in node.sets and key != apex:
-            if _DNAME in node.sets:
+        if codes.NS in node.sets and key != apex:
+            if codes.DNAME in node.sets:
                 text = f"{text_of_key(key)} has a DNAME and is delegated too (RFC 6672 section 2.3)"
                 raise reading.error(node.line, text)
             cut = key
@@ -326,14 +320,14 @@ def _pack(zone: CompiledZone, key: bytes, node: _Node) -> bytes:
     apex = key == zone.key
     flags = APEX if apex else 0
     if not node.occluded:
-        flags |= CUT if _NS in node.sets and not apex else 0
-        flags |= DNAME if _DNAME in node.sets else 0
+        flags |= CUT if codes.NS in node.sets and not apex else 0
+        flags |= DNAME if codes.DNAME in node.sets else 0
     rrsets = [_rrset(zone, rrtype, rrs) for rrtype, rrs in node.sets.items()]
     if apex:
-        soa = node.sets[_SOA]
+        soa = node.sets[codes.SOA]
         (rdata,) = soa.rdatas.values()
         negative = _RRs(min(soa.ttl, int.from_bytes(rdata[-4:])), soa.rdatas)
-        rrsets.append(RRset(NEGATIVE_SOA, negative.packed(_SOA)))
+        rrsets.append(RRset(NEGATIVE_SOA, negative.packed(codes.SOA)))
     return pack_row(rrsets, flags)
 
 
@@ -341,23 +335,22 @@ def _rrset(zone: CompiledZone, rrtype: int, rrs: _RRs) -> RRset:
     """Pack one RRset with the addresses that belong into its additional section, if all have room."""
     answers = rrs.packed(rrtype)
     targets = {_key(target): target for target in rrs.targets}
-    glue = [rr for name in targets.values() for rr in zone.addresses(name, occluded=rrtype == _NS)]
-    fits = sum(map(len, answers)) + sum(map(len, glue)) <= _MESSAGE_OCTETS
+    glue = [rr for name in targets.values() for rr in zone.addresses(name, occluded=rrtype == codes.NS)]
+    fits = sum(map(len, answers)) + sum(map(len, glue)) <= header.MAX_MESSAGE
     return RRset(rrtype, answers, glue if fits else ())
 
 
-_WORDS = (
-    (re.compile(r"^zone:\d+: "), ""),
-    (re.compile(r"caught exception <class '[^']*'>: "), ""),
-    (re.compile(r"^unknown rdatatype '(\d+)'$"), rf"\1 is no TTL in 0..{MAX_TTL} seconds and no record type"),
-    (re.compile(r"^unknown rdatatype '(.*)'$"), r"'\1' is no record type"),
-    (re.compile(r"^(Text input is malformed\.|)$"), "the record can't be read"),
-    (re.compile(r'^expected EOL or EOF, got \d+ "(.*)"$'), r"\1 stands behind the end of the record"),
-    (re.compile(r"^RR class is not zone's class$"), "the class is not IN"),
-    (re.compile(r"^Missing default TTL value$"), "the record has no TTL; write $TTL at the top of the file"),
-    (
-        re.compile(r"^zone file directive '\$INCLUDE' is not allowed$"),
-        "$INCLUDE is not supported; write the records into this file",
+_WORDS = {
+    r"^zone:\d+: ": "",
+    r"caught exception <class '[^']*'>: ": "",
+    r"^unknown rdatatype '(\d+)'$": rf"\1 is no TTL in 0..{header.MAX_TTL} seconds and no record type",
+    r"^unknown rdatatype '(.*)'$": r"'\1' is no record type",
+    r"^(Text input is malformed\.|)$": "the record can't be read",
+    r'^expected EOL or EOF, got \d+ "(.*)"$': r"\1 stands behind the end of the record",
+    r"^RR class is not zone's class$": "the class is not IN",
+    r"^Missing default TTL value$": "the record has no TTL; write $TTL at the top of the file",
+    r"^zone file directive '\$INCLUDE' is not allowed$": (
+        "$INCLUDE is not supported; write the records into this file"
     ),
-)
-"""dnspython's words, and the same with a remedy."""
+}
+"""dnspython's words (patterns), and the same with a remedy."""

@@ -1,7 +1,5 @@
 """Who may do what over HTTP: 401 and 403 by credentials, role and namespace, and what is told to whom."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
@@ -9,8 +7,9 @@ import logging
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from toolbox.builders import service
 
-from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.auth.token_file import add
 from svcdns.api.auth.token_lines import made, new_token
 from svcdns.config.sections import ApiConfig, Grant
@@ -48,7 +47,7 @@ def config(tokens):
 
 @pytest.fixture
 def options(config):
-    return {"authority": Authority(config)}
+    return {"authority": ConfiguredAuthority(config)}
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def ask(client, tokens):
     return send
 
 
-NEW = {"metadata": {"name": "new"}}
+NEW = service("new")
 
 MATRIX = [
     ("GET", SHOP, ALL),
@@ -96,6 +95,9 @@ MATRIX = [
     ("PATCH", "/api/v1/namespaces/bank", {"admin"}),
     ("DELETE", "/api/v1/namespaces/shop", {"admin", "shop-admin"}),
     ("GET", "/metrics", WIDE),
+    ("DELETE", "/cache", {"admin"}),
+    ("DELETE", "/cache/www.example.org", {"admin"}),
+    ("GET", "/cache", {"admin"}),
     ("GET", "/version", ALL),
     ("GET", "/resolv.conf", ALL),
     ("GET", "/", ALL),
@@ -170,6 +172,7 @@ async def test_probes_need_no_credentials(client, path):
             'in API group "" at the cluster scope',
         ),
         ("shop-viewer", "GET", "/metrics", 'forbidden: User "shop-viewer" cannot get path "/metrics"'),
+        ("shop-admin", "DELETE", "/cache/x", 'forbidden: User "shop-admin" cannot delete path "/cache/x"'),
     ],
 )
 async def test_a_refusal_is_in_kubernetes_words(ask, user, method, path, message):
@@ -178,7 +181,7 @@ async def test_a_refusal_is_in_kubernetes_words(ask, user, method, path, message
 
 
 async def test_a_refusal_reads_the_same_for_what_is_there_and_what_is_not(ask, registry):
-    registry.put(SERVICE, "bank", {"metadata": {"name": "there"}})
+    await registry.put(SERVICE, "bank", service("there"))
     answers = [await ask("shop-editor", "GET", f"{BANK}/{name}") for name in ("there", "gone")]
     texts = [json.dumps(answer).replace("there", "NAME").replace("gone", "NAME") for answer in answers]
     assert texts[0] == texts[1]

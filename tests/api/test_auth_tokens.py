@@ -1,7 +1,6 @@
 """Tokens: the lines of the file, how it is edited, and that a running server follows it."""
 
-from __future__ import annotations
-
+import errno
 import hmac
 import os
 import stat
@@ -17,6 +16,7 @@ from svcdns.api.auth import token_file
 from svcdns.api.auth.token_file import TokenFile, add, read, remove
 from svcdns.api.auth.token_lines import TokenError, digest_of, made, new_token, parse
 from svcdns.config.sections import ROLES
+from svcdns.system import watched_file
 
 HASH = "sha256:" + "0" * 64
 
@@ -130,8 +130,8 @@ def test_edits_at_the_same_time_lose_nothing(tmp_path):
 def test_a_change_counts_at_once_even_within_one_tick_of_the_clock(tmp_path, monkeypatch):
     path = tmp_path / "tokens"
     lines = {text: made(text, "n", "view", ()).line() for text in ("one", "two")}
-    tick = (time.time_ns(), 0, 1, 1)
-    monkeypatch.setattr(token_file, "_version", lambda _: tick)  # same inode, same size, same time stamp
+    tick = (1, 1, 1, time.time_ns(), 0)
+    monkeypatch.setattr(watched_file, "signature", lambda _: tick)  # same inode, same size, same time stamp
     tokens = TokenFile(path)
     for shown, hidden in (("one", "two"), ("two", "one")):
         path.write_text(lines[shown])
@@ -178,3 +178,32 @@ def test_every_token_is_compared_in_constant_time_wherever_the_match_is(tmp_path
         compared.clear()
         tokens.find(digest_of(text.encode()))
         assert len(compared) == 5
+
+
+@pytest.mark.parametrize("failure", [errno.EMFILE, errno.EIO, errno.ENOMEM], ids=errno.errorcode.get)
+def test_a_file_that_could_not_be_read_once_is_read_again(tmp_path, monkeypatch, caplog, failure):
+    path = tmp_path / "tokens"
+    token = token_in(path, "ci")
+    settle(path)
+    tokens = TokenFile(path)
+    opened = Path.open
+
+    def fail(*arguments, **options):
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr(Path, "open", fail)
+    for _ in range(3):
+        assert tokens.find(digest_of(token.encode())) is None
+    assert len(caplog.records) == 1, "it is logged once"
+    monkeypatch.setattr(Path, "open", opened)
+    found = tokens.find(digest_of(token.encode()))
+    assert found is not None and found.name == "ci"
+    reads = tokens.reads
+    tokens.refresh()
+    assert tokens.reads == reads, "and from then on only when it changes"
+
+
+def settle(path):
+    """Make a file look as if it had changed a while ago."""
+    long_ago = time.time() - 60
+    os.utime(path, (long_ago, long_ago))

@@ -1,8 +1,10 @@
 """Reading and writing objects over HTTP."""
 
 import asyncio
+import json
 
 import pytest
+from toolbox.builders import endpoint_slice, pod, service
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE
@@ -40,8 +42,8 @@ async def test_head_is_a_get_without_body(client):
 
 
 async def test_a_list_is_the_stored_octets_joined(client, registry):
-    registry.put(SERVICE, "shop", {"metadata": {"name": "api"}})
-    registry.put(SERVICE, "other", {"metadata": {"name": "web"}})
+    await registry.put(SERVICE, "shop", service("api"))
+    await registry.put(SERVICE, "other", service("web"))
     found = await (await client.get(SERVICES)).json()
     assert (found["kind"], found["apiVersion"]) == ("ServiceList", "v1")
     assert found["metadata"] == {"resourceVersion": str(registry.revision)}
@@ -61,16 +63,16 @@ async def test_an_empty_list_has_items(client):
 
 async def test_pages_carry_continue_and_what_remains(client, registry):
     for index in range(3):
-        registry.put(SERVICE, "shop", {"metadata": {"name": f"a{index}"}})
+        await registry.put(SERVICE, "shop", service(f"a{index}"))
     first = await (await client.get(f"{SERVICES}?limit=3")).json()
-    assert (first["metadata"]["continue"], first["metadata"]["remainingItemCount"]) == ("3", 1)
-    last = await (await client.get(f"{SERVICES}?limit=3&continue=3")).json()
+    assert (len(first["items"]), first["metadata"]["remainingItemCount"]) == (3, 1)
+    last = await (await client.get(f"{SERVICES}?limit=3&continue={first['metadata']['continue']}")).json()
     assert "continue" not in last["metadata"]
     assert [item["metadata"]["name"] for item in last["items"]] == ["web"]
 
 
 async def test_selectors_reach_the_registry(client, registry):
-    registry.put(SERVICE, "shop", {"metadata": {"name": "db", "labels": {"app": "db"}}})
+    await registry.put(SERVICE, "shop", service("db", labels={"app": "db"}))
     found = await (await client.get(f"{SERVICES}?labelSelector=app in (db,x)")).json()
     assert [item["metadata"]["name"] for item in found["items"]] == ["db"]
     found = await (await client.get(f"{SERVICES}?fieldSelector=metadata.name%3Dweb")).json()
@@ -78,15 +80,15 @@ async def test_selectors_reach_the_registry(client, registry):
 
 
 async def test_create_fills_in_what_the_path_says(client, registry):
-    answer = await client.post(SERVICES, json={"metadata": {"name": "db"}, "spec": {}})
+    answer = await client.post(SERVICES, json=service("db"))
     assert answer.status == 201
     created = await answer.json()
     assert (created["kind"], created["metadata"]["namespace"]) == ("Service", "shop")
-    assert (SERVICE, "shop", "db") in registry.objects
+    assert registry.stored(SERVICE, "shop", "db")
 
 
 async def test_a_body_without_content_type_is_json(client):
-    body = b'{"metadata":{"name":"db"}}'
+    body = json.dumps(service("db")).encode()
     answer = await client.post(SERVICES, data=body, skip_auto_headers=["Content-Type"])
     assert answer.status == 201
 
@@ -95,26 +97,26 @@ async def test_a_body_may_be_yaml(client, registry):
     body = "metadata:\n  name: db\n  annotations: {when: 2024-01-01T00:00:00Z}\nspec: {ports: [{port: 80}]}\n"
     answer = await client.post(SERVICES, data=body, headers={"Content-Type": "application/yaml"})
     assert answer.status == 201
-    stored = registry.objects[SERVICE, "shop", "db"]
+    stored = registry.stored(SERVICE, "shop", "db")
     assert stored["metadata"]["annotations"] == {"when": "2024-01-01T00:00:00Z"}
-    assert stored["spec"]["ports"] == [{"port": 80}]
+    assert [port["port"] for port in stored["spec"]["ports"]] == [80]
 
 
 async def test_options_of_a_write_reach_the_registry(client, registry):
     query = "?dryRun=All&fieldValidation=Strict&fieldManager=kubectl-create"
-    assert (await client.post(SERVICES + query, json={"metadata": {"name": "db"}})).status == 201
+    assert (await client.post(SERVICES + query, json=service("db"))).status == 201
     *_, options = registry.calls[-1]
     assert (options.dry_run, options.field_validation, options.field_manager) == (
         True,
         "Strict",
         "kubectl-create",
     )
-    assert (SERVICE, "shop", "db") not in registry.objects
+    assert not registry.stored(SERVICE, "shop", "db")
 
 
 async def test_warnings_become_headers(client, registry):
     registry.warnings = ('unknown field "spec.x"', "back\\slash\nnewline")
-    answer = await client.post(SERVICES, json={"metadata": {"name": "db"}})
+    answer = await client.post(SERVICES, json=service("db"))
     assert answer.headers.getall("Warning") == [
         '299 - "unknown field \\"spec.x\\""',
         '299 - "back\\\\slash newline"',
@@ -125,7 +127,7 @@ async def test_replace_and_its_conflict(client, registry):
     web = await (await client.get(f"{SERVICES}/web")).json()
     web["spec"]["ports"] = [{"port": 81}]
     answer = await client.put(f"{SERVICES}/web", json=web)
-    assert (answer.status, (await answer.json())["spec"]["ports"]) == (200, [{"port": 81}])
+    assert (answer.status, [port["port"] for port in (await answer.json())["spec"]["ports"]]) == (200, [81])
     status = await status_of(await client.put(f"{SERVICES}/web", json=web), 409, "Conflict")
     assert status["details"] == {"name": "web", "kind": "services"}
 
@@ -156,14 +158,14 @@ async def test_the_status_subresource(client, registry, path):
 
 
 async def test_deleting_a_service_or_pod_answers_with_the_object(client, registry):
-    registry.put(POD, "shop", {"metadata": {"name": "p"}})
+    await registry.put(POD, "shop", pod("p"))
     for path, kind in ((f"{SERVICES}/web", "Service"), ("/api/v1/namespaces/shop/pods/p", "Pod")):
         answer = await client.delete(path)
         assert (answer.status, (await answer.json())["kind"]) == (200, kind)
 
 
 async def test_deleting_other_kinds_answers_with_a_status(client, registry):
-    registry.put(ENDPOINTSLICE, "shop", {"metadata": {"name": "s", "uid": "u"}})
+    slice_ = await registry.put(ENDPOINTSLICE, "shop", endpoint_slice("s", "web"))
     answer = await client.delete(f"{SLICES}/s")
     status = await answer.json()
     assert (answer.status, status["status"]) == (200, "Success")
@@ -171,32 +173,33 @@ async def test_deleting_other_kinds_answers_with_a_status(client, registry):
         "name": "s",
         "group": "discovery.k8s.io",
         "kind": "endpointslices",
-        "uid": "u",
+        "uid": slice_["metadata"]["uid"],
     }
     assert (await (await client.delete("/api/v1/namespaces/shop")).json())["status"] == "Success"
 
 
 async def test_delete_options_from_query_and_body(client, registry):
-    registry.put(POD, "shop", {"metadata": {"name": "p"}})
+    made = (await registry.put(POD, "shop", pod("p")))["metadata"]
     body = {
         "kind": "DeleteOptions",
         "gracePeriodSeconds": 0,
-        "preconditions": {"uid": "u", "resourceVersion": "7"},
+        "preconditions": {"uid": made["uid"], "resourceVersion": made["resourceVersion"]},
         "dryRun": ["All"],
     }
     query = "?gracePeriodSeconds=30&propagationPolicy=Background"
     assert (await client.delete(f"/api/v1/namespaces/shop/pods/p{query}", json=body)).status == 200
     options = registry.calls[-1][-1]
-    assert (options.grace_period_seconds, options.propagation_policy) == (0, "Background")
-    assert (options.uid, options.resource_version, options.dry_run) == ("u", "7", True)
+    assert options.grace_period_seconds == 0
+    assert (options.uid, options.resource_version) == (made["uid"], made["resourceVersion"])
+    assert options.dry_run is True
 
 
 async def test_deleting_a_collection_answers_with_the_list(client, registry):
-    registry.put(SERVICE, "shop", {"metadata": {"name": "db", "labels": {"app": "db"}}})
+    await registry.put(SERVICE, "shop", service("db", labels={"app": "db"}))
     answer = await client.delete(f"{SERVICES}?labelSelector=app=db")
     found = await answer.json()
     assert (found["kind"], len(found["items"])) == ("ServiceList", 1)
-    assert (SERVICE, "shop", "web") in registry.objects
+    assert registry.stored(SERVICE, "shop", "web")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +262,7 @@ async def test_names_that_no_object_can_have_never_reach_the_registry(client, re
 
 async def test_what_the_registry_refuses_passes_through(client, registry):
     registry.fail = StatusError(507, "InsufficientStorage", "the disk is full", retry_after=7)
-    answer = await client.post(SERVICES, json={"metadata": {"name": "db"}})
+    answer = await client.post(SERVICES, json=service("db"))
     status = await status_of(answer, 507, "InsufficientStorage")
     assert status["details"] == {"retryAfterSeconds": 7}
     assert answer.headers["Retry-After"] == "7"
@@ -274,14 +277,14 @@ async def test_a_failure_of_ours_leaks_nothing_and_is_logged(client, registry, c
 
 async def test_a_client_that_leaves_does_not_undo_its_write(client, registry):
     registry.gate = asyncio.Event()
-    request = asyncio.ensure_future(client.post(SERVICES, json={"metadata": {"name": "db"}}))
+    request = asyncio.ensure_future(client.post(SERVICES, json=service("db")))
     while not registry.calls:
         await asyncio.sleep(0)
     request.cancel()
     await asyncio.wait([request])
     async with client.get("/livez"):  # the server has had its turn to notice
         registry.gate.set()
-    while (SERVICE, "shop", "db") not in registry.objects:
+    while not registry.stored(SERVICE, "shop", "db"):
         await asyncio.sleep(0)
 
 
@@ -291,7 +294,7 @@ async def test_web_pages_of_other_origins_may_not_write(client, registry):
     await status_of(answer, 403, "Forbidden")
     assert not registry.calls
     own = f"http://{client.host}:{client.port}"
-    answer = await client.post(SERVICES, json={"metadata": {"name": "db"}}, headers={"Origin": own})
+    answer = await client.post(SERVICES, json=service("db"), headers={"Origin": own})
     assert answer.status == 201
 
 
@@ -318,5 +321,7 @@ async def test_people_get_indented_json_and_programs_do_not(client):
 
 async def test_namespaces_are_created_and_listed(client, registry):
     assert (await client.post("/api/v1/namespaces", json={"metadata": {"name": "x"}})).status == 201
-    assert (NAMESPACE, "", "x") in registry.objects
-    assert len((await (await client.get("/api/v1/namespaces")).json())["items"]) == 2
+    assert registry.stored(NAMESPACE, "", "x")
+    found = (await (await client.get("/api/v1/namespaces")).json())["items"]
+    names = [item["metadata"]["name"] for item in found]
+    assert names == ["bank", "default", "kube-system", "other", "shop", "x"]

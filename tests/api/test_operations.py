@@ -3,6 +3,7 @@
 import logging
 
 from aiohttp.test_utils import make_mocked_request
+from toolbox.builders import service
 
 from svcdns.api.access_log import AccessLogger
 from svcdns.api.app import create_runner
@@ -36,7 +37,7 @@ async def test_requests_are_counted_by_verb_resource_and_code(client):
     await client.get(f"{SERVICES}/web")
     await client.get(f"{SERVICES}/nope")
     await client.get(SERVICES)
-    await client.post(SERVICES, json={"metadata": {"name": "db"}})
+    await client.post(SERVICES, json=service("db"))
     await client.delete(SERVICES)
     await client.put(f"{SERVICES}/web/status", data=b"{")
     await client.get("/nothing/at/all")

@@ -1,7 +1,5 @@
 """Reviews: what clients are told about themselves and others is what the authority says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +7,9 @@ import pytest
 from toolbox.running_kubectl import Kubectl, find_kubectl
 from toolbox.running_server import RunningServer
 
+from svcdns.api.auth.user import User
+from svcdns.api.paths import Action
 from svcdns.api.review_kinds import REVIEWS
-from svcdns.api.reviews import User
 from svcdns.objects.errors import StatusError
 
 AUTHORIZATION = "/apis/authorization.k8s.io/v1"
@@ -27,9 +26,8 @@ class Shopkeepers:
             raise StatusError(401, "Unauthorized", "Unauthorized")
         return User(name, f"uid-of-{name}", ("system:authenticated", "keepers"))
 
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
+    def allowed(self, user: User, action: Action) -> tuple[bool, str]:
+        verb, group, resource, subresource, namespace, name = action
         if user.username == "ann" or "owners" in user.groups:
             return True, "ann owns the shop"
         if group == "authorization.k8s.io" and resource.startswith("self"):
@@ -115,6 +113,10 @@ async def test_what_does_not_exist_is_for_the_authority_to_say(client) -> None:
         ("/metrics", "get", "ann", True),
         ("/healthz", "post", "ann", False),
         ("/nope", "get", "ann", False),
+        ("/cache", "delete", "ann", True),
+        ("/cache/example.com", "delete", "ann", True),
+        ("/cache", "delete", "bob", False),
+        ("/cache", "get", "ann", False),
     ],
 )
 async def test_paths_without_objects(client, path: str, verb: str, user: str, allowed: bool) -> None:

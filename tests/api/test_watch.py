@@ -6,9 +6,12 @@ import socket
 
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError
+from toolbox.builders import pod, service
+from toolbox.waiting import until
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import POD, SERVICE
+from svcdns.store import log
 
 SERVICES = "/api/v1/namespaces/shop/services"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -20,15 +23,8 @@ async def event(answer):
     return json.loads(line) if line else None
 
 
-async def until(condition):
-    """Let the server work until a condition holds."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-def put(registry, name, kind=SERVICE):
-    return registry.put(kind, "shop", {"metadata": {"name": name, "labels": {"app": name}}})
+async def put(registry, name):
+    await registry.put(SERVICE, "shop", service(name, labels={"app": name}))
 
 
 @pytest.mark.parametrize("spelling", ["true", "True", "1", "t", "T", "TRUE"])
@@ -37,7 +33,7 @@ async def test_the_present_state_then_changes(client, registry, spelling):
         assert answer.headers["Transfer-Encoding"] == "chunked"
         first = await event(answer)
         assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "web")
-        put(registry, "db")
+        await put(registry, "db")
         second = await event(answer)
         assert (second["type"], second["object"]["metadata"]["name"]) == ("ADDED", "db")
         await client.delete(f"{SERVICES}/web")
@@ -47,7 +43,7 @@ async def test_the_present_state_then_changes(client, registry, spelling):
 
 async def test_a_watch_goes_on_after_a_revision(client, registry):
     begun = registry.revision
-    put(registry, "db")
+    await put(registry, "db")
     async with client.get(f"{SERVICES}?watch=1&resourceVersion={begun}") as answer:
         assert (await event(answer))["object"]["metadata"]["name"] == "db"
     assert registry.calls[-1][-1] == begun
@@ -61,8 +57,8 @@ async def test_the_headers_of_an_idle_watch_come_at_once(client, registry):
 async def test_selectors_of_a_watch(client, registry):
     url = f"{SERVICES}?watch=1&labelSelector=app=db&fieldSelector=metadata.name=db"
     async with client.get(url) as answer:
-        put(registry, "x")
-        put(registry, "db")
+        await put(registry, "x")
+        await put(registry, "db")
         assert (await event(answer))["object"]["metadata"]["name"] == "db"
 
 
@@ -78,21 +74,21 @@ async def test_initial_events_end_with_an_annotated_bookmark(client, registry):
             "creationTimestamp": None,
             "annotations": {"k8s.io/initial-events-end": "true"},
         }
-        put(registry, "db")
+        await put(registry, "db")
         assert (await event(answer))["object"]["metadata"]["name"] == "db"
 
 
 async def test_no_initial_events_when_declined(client, registry):
     url = f"{SERVICES}?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
     async with client.get(url) as answer:
-        put(registry, "db")
+        await put(registry, "db")
         assert (await event(answer))["object"]["metadata"]["name"] == "db"
 
 
 async def test_the_mark_is_not_shown_to_those_who_did_not_ask(client, registry):
     async with client.get(f"{SERVICES}?watch=1") as answer:
         assert (await event(answer))["type"] == "ADDED"
-        put(registry, "db")
+        await put(registry, "db")
         assert (await event(answer))["type"] == "ADDED"
 
 
@@ -102,9 +98,13 @@ async def test_a_watch_ends_properly_at_its_timeout(client):
         assert await event(answer) is None  # and no error of a connection cut off
 
 
-async def test_a_revision_too_old_is_http_410(client, registry):
-    registry.oldest = 9
-    answer = await client.get(f"{SERVICES}?watch=1&resourceVersion=3")
+async def test_a_revision_too_old_is_http_410(client, registry, monkeypatch):
+    monkeypatch.setattr(log, "KEEP", 3)
+    monkeypatch.setattr(log, "_TRIM_SLACK", 0)
+    begun = registry.revision
+    for number in range(5):
+        await put(registry, f"s{number}")
+    answer = await client.get(f"{SERVICES}?watch=1&resourceVersion={begun}")
     status = await answer.json()
     assert (answer.status, status["reason"], status["kind"]) == (410, "Expired", "Status")
 
@@ -113,7 +113,7 @@ async def test_a_refusal_in_the_middle_is_an_error_event(client, registry):
     async with client.get(f"{SERVICES}?watch=1") as answer:
         await event(answer)
         registry.fail = StatusError(410, "Expired", "too old resource version: 1 (5)")
-        put(registry, "db")
+        await put(registry, "db")
         assert (await event(answer))["type"] == "ADDED"
         error = await event(answer)
         assert (error["type"], error["object"]["code"]) == ("ERROR", 410)
@@ -124,7 +124,7 @@ async def test_a_failure_in_the_middle_is_an_error_event_that_leaks_nothing(clie
     async with client.get(f"{SERVICES}?watch=1") as answer:
         await event(answer)
         registry.fail = ZeroDivisionError("secret")
-        put(registry, "db")
+        await put(registry, "db")
         await event(answer)
         error = await event(answer)
         assert (error["object"]["code"], "secret" in str(error)) == (500, False)
@@ -152,7 +152,7 @@ async def test_tables_of_a_watch_carry_columns_once(client, registry):
         first = (await event(answer))["object"]
         assert (first["kind"], first["rows"][0]["cells"][0]) == ("Table", "web")
         assert first["columnDefinitions"][0]["name"] == "Name"
-        put(registry, "db")
+        await put(registry, "db")
         second = (await event(answer))["object"]
         assert (second["columnDefinitions"], second["rows"][0]["cells"][0]) == ([], "db")
 
@@ -190,7 +190,7 @@ class TestBookmarks:
                 str(registry.revision),
             )
             assert "annotations" not in mark["object"]["metadata"]
-            put(registry, "db")
+            await put(registry, "db")
             while (found := await event(answer))["type"] == "BOOKMARK":
                 pass
             assert found["object"]["metadata"]["name"] == "db"
@@ -224,9 +224,10 @@ class TestSlowWatchers:
             await loop.sock_connect(slow, ("127.0.0.1", server.port))
             await loop.sock_sendall(slow, f"GET {SERVICES}?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             await until(lambda: registry.watchers == 1)
-            large = {"metadata": {"name": "large"}, "data": "x" * 1_000_000}
-            for _ in range(20):
-                registry.put(SERVICE, "shop", large, "MODIFIED")
+            for number in range(100):
+                large = service(f"s{number}")
+                large["metadata"]["annotations"] = {"x": "x" * 200_000}
+                await registry.put(SERVICE, "shop", large)
             await until(lambda: registry.watchers == 0)
             tail = b""
             while received := await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), 20):
@@ -238,8 +239,8 @@ class TestSlowWatchers:
     async def test_do_not_hold_up_others(self, client, registry):
         async with client.get(f"{SERVICES}?watch=1") as answer:
             await event(answer)
-            put(registry, "p", POD)
-            put(registry, "db")
+            await registry.put(POD, "shop", pod("p"))
+            await put(registry, "db")
             assert (await event(answer))["object"]["metadata"]["name"] == "db"
 
 
@@ -247,7 +248,7 @@ async def test_a_hundred_watchers_see_one_change(client, registry):
     client.session.connector._limit = 0
     url = f"{SERVICES}?watch=1&resourceVersion={registry.revision}"
     answers = await asyncio.gather(*(client.get(url) for _ in range(100)))
-    put(registry, "db")
+    await put(registry, "db")
     seen = await asyncio.gather(*(event(answer) for answer in answers))
     assert {found["object"]["metadata"]["name"] for found in seen} == {"db"}
     for answer in answers:

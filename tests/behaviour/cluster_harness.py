@@ -5,8 +5,6 @@ Objects take the real write path (`Registry.create`), questions are octets that 
 No process is started; sockets only where a test is about them.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,7 +19,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-from toolbox import registry_harness
+from toolbox import builders, registry_harness
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.dns.answer import Answerer
@@ -71,7 +69,7 @@ def service(
     name: str = "web", *, ns: str = "default", notes: dict[str, str] | None = None, **spec: Any
 ) -> Object:
     """A Service that selects `app=NAME`; without `ports` it has http, 80 -> 8080; `notes` are annotations."""
-    body = registry_harness.service(name, **spec)
+    body = builders.service(name, **spec)
     body["metadata"]["annotations"] = notes or {}
     return SERVICE, ns, body
 
@@ -93,7 +91,7 @@ def pod(
     phase: str = "",
     **spec: Any,
 ) -> Object:
-    body = registry_harness.pod(name, ips[0], app, ready, **spec)
+    body = builders.pod(name, ips[0], app, ready, **spec)
     body["status"]["podIPs"] = [{"ip": ip} for ip in ips]
     if phase:
         body["status"]["phase"] = phase
@@ -234,7 +232,7 @@ def is_nodata(reply: Reply, zone: str = Z + ".") -> bool:
     return soa_owner(reply) == zone
 
 
-class World:
+class ClusterHarness:
     """A started registry, used from synchronous tests; all of it runs in one loop that only runs in `run`."""
 
     def __init__(self, folder: Path, configuration: Config) -> None:

@@ -3,8 +3,6 @@
 Its upstreams are servers of their own (toolbox/upstreams.py), its cache is a real one.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dns.message
-from behaviour.cluster_harness import Reply, World, config, question
+from behaviour.cluster_harness import ClusterHarness, Reply, config, question
 from behaviour.listening import ask_tcp, ask_udp, sockets
 from toolbox.misbehaving import Misbehaving
 
@@ -24,10 +22,12 @@ from svcdns.dns.forward_link import ForwardLink
 from svcdns.dns.tcp import TcpListener
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
-from svcdns.forward.bailiwick import Border
-from svcdns.forward.forwarder import Forwarder, Limits
+from svcdns.forward.bailiwick import Bailiwick
+from svcdns.forward.clients import Clients
+from svcdns.forward.intake import Forwarder, Loops
+from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
 from svcdns.server.sockets import link
 
 STRANGER = "127.0.0.9"
@@ -42,7 +42,7 @@ def forwarding_config(
     acl: dict[str, Any] | None = None,
     **options: Any,
 ) -> Config:
-    """Forward for all of the loopback but STRANGER; `options` as in `cluster_world.config`."""
+    """Forward for all of the loopback but STRANGER; `options` as in `cluster_harness.config`."""
     return replace(
         config(**options),
         forward=ForwardConfig(**{"upstreams": tuple(upstreams), **(forward or {})}),
@@ -56,7 +56,7 @@ def asked(upstream: Misbehaving) -> list[dns.message.Message]:
     return [query for query in list(upstream.asked) if "example" in str(query.question[0].name)]
 
 
-class ForwardingWorld(World):
+class ForwardingClusterHarness(ClusterHarness):
     """A registry, and clients that ask over the network."""
 
     def __init__(self, folder: Path, configuration: Config) -> None:
@@ -71,7 +71,7 @@ class ForwardingWorld(World):
     def ask(
         self, name: str, rrtype: str = "A", *, tcp: bool = False, source: str | None = None, **more: Any
     ) -> Reply:
-        """Put a question; see `cluster_world.question` for what else may be said."""
+        """Put a question; see `cluster_harness.question` for what else may be said."""
         query = question(name, rrtype, **more)
 
         async def work() -> Reply:
@@ -92,18 +92,13 @@ class ForwardingWorld(World):
         workers_end, forwarders_end = link()
         cache = Cache(self.folder, own.cache.octets)
         self.routes = Routes(own.forward, [])
-        border = Border(self.snapshots.begin, elsewhere(own.forward))
-        self.flights = Flights(self.routes.pool, cache, own.cache, crosses=border.crossing)
-        self.forwarder = Forwarder(
-            [udp],
-            [forwarders_end],
-            border,
-            self.flights,
-            self.counters,
-            limits=Limits(own.forward.outstanding, own.forward.outstanding_per_client),
-            udp_size=own.dns.udp_size,
-            is_probe=self.routes.is_probe,
-        )
+        bailiwick = Bailiwick(self.snapshots.begin, elsewhere(own.forward))
+        self.flights = SingleFlight(self.routes.pool, cache, own.cache, bailiwick.departure)
+        clients = Clients([udp], self.counters, udp_size=own.dns.udp_size)
+        limits = Limits(own.forward.outstanding, own.forward.outstanding_per_client)
+        lookups = Lookups(self.flights, clients, limits)
+        loops = Loops(self.routes.is_probe, PartialLoopDetector(lambda key: (), self.flights.is_under_way))
+        self.forwarder = Forwarder([forwarders_end], clients, bailiwick, lookups, loops)
         self.answerer = Answerer(
             self.counters,
             udp_size=own.dns.udp_size,

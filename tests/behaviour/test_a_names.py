@@ -1,7 +1,5 @@
 """Rows A: names, the apex, and everything that is not there."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 
@@ -11,7 +9,7 @@ from behaviour.cluster_harness import (
     SERVER,
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     Z,
     headless,
     is_nodata,
@@ -28,7 +26,7 @@ WEB = f"web.{SVC}"
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         namespace("empty"),
         service("web", clusterIP="10.96.0.10"),
@@ -88,7 +86,7 @@ def test_flags(ask: Any, name: str) -> None:
 
 
 @pytest.mark.row("A2")
-def test_soa_at_the_apex(ask: Any, world: World) -> None:
+def test_soa_at_the_apex(ask: Any, world: ClusterHarness) -> None:
     reply = ask(Z, "SOA")
     rdata = f"ns.dns.{Z}. hostmaster.{Z}. {world.serial()} 7200 1800 86400 5"
     assert reply.answer == [f"{Z}. {TTL} SOA {rdata}"]

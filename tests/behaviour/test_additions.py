@@ -1,7 +1,5 @@
 """Rows O: what svcdns adds: TTLs of Services, shuffled answers, id.server, the first start."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from pathlib import Path
@@ -12,7 +10,7 @@ import dns.rdatatype
 import pytest
 from behaviour.cluster_harness import (
     SVC,
-    World,
+    ClusterHarness,
     Z,
     config,
     endpoint,
@@ -39,7 +37,7 @@ HOSTS = [f"host-{'y' * n}" for n in range(1, 9)]
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     four = [endpoint(f"10.1.0.{n}", hostname=host) for n, host in enumerate(HOSTS, 1)]
     six = [endpoint(f"2001:db8::{n}", hostname=host) for n, host in enumerate(HOSTS, 1)]
     ports = [port(80, "http")]
@@ -107,7 +105,7 @@ def test_the_ttl_can_be_changed_and_taken_back(new_world: Any) -> None:
         (f"ext.{SVC}", "A", False),
     ],
 )
-def test_each_record_is_first_equally_often(world: World, name: str, rrtype: str, tcp: bool) -> None:
+def test_each_record_is_first_equally_often(world: ClusterHarness, name: str, rrtype: str, tcp: bool) -> None:
     """Chi-square with 7 degrees of freedom is above 50 about once in 10**8 runs."""
     query = question(name, rrtype, edns=1232)
     packet = query.to_wire()
@@ -131,7 +129,7 @@ def test_a_cname_stays_in_front(ask: Any) -> None:
 
 
 @pytest.mark.row("O3")
-def test_id_server_names_the_worker(world: World) -> None:
+def test_id_server_names_the_worker(world: ClusterHarness) -> None:
     query = dns.message.make_query("ID.server", "TXT", rdclass="CH")
     reply = reply_to(query, world.raw(query.to_wire()))
     assert reply.rdata == ['"worker-0"']

@@ -1,7 +1,5 @@
 """Rows B: Services with a cluster IP (ClusterIP, NodePort, LoadBalancer)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from behaviour.cluster_harness import (
     ALL_TYPES,
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     config,
     endpoint,
     endpoint_slice,
@@ -36,7 +34,7 @@ DNS_PORTS = [port(53, "dns", "UDP"), port(53, "dns-tcp"), port(9153, "metrics")]
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         service("web", clusterIP="10.96.0.10"),
         service("dual", **DUAL),
@@ -212,7 +210,7 @@ def test_endpoints_of_a_cluster_ip_service(ask: Any) -> None:
 @pytest.mark.row("B1", "F1")
 def test_names_too_long_for_dns(tmp_path: Path) -> None:
     """A Service that could have no name is refused; an endpoint that could have none is left out."""
-    world = World(tmp_path, replace(config(), cluster_domain=".".join(["d" * 59] * 3)))
+    world = ClusterHarness(tmp_path, replace(config(), cluster_domain=".".join(["d" * 59] * 3)))
     domain = world.config.cluster_domain
     try:
         world.add(namespace("n" * 63))

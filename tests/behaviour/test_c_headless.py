@@ -1,7 +1,5 @@
 """Rows C: headless Services and the names of endpoints."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -9,7 +7,7 @@ from behaviour.cluster_harness import (
     ALL_TYPES,
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     endpoint,
     endpoint_slice,
     headless,
@@ -33,7 +31,7 @@ def own(name: str, **more: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         headless("db", ports=[port(5432, "pg"), port(8008, "http")], ipFamilyPolicy="RequireDualStack"),
         pod("db-0", "10.1.0.1", "2001:db8::1", app="db", hostname="db-0", subdomain="db"),

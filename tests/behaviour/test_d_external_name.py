@@ -1,14 +1,12 @@
 """Rows D: ExternalName Services, and aliases from name to name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
 from behaviour.cluster_harness import (
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     Z,
     external,
     headless,
@@ -32,8 +30,8 @@ WEB = f"web.{SVC}."
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
-    world: World = make_world(
+def world(make_world: Any) -> ClusterHarness:
+    world: ClusterHarness = make_world(
         service("web", clusterIP="10.96.0.10"),
         headless("idle"),
         headless("db"),

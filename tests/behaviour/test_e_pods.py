@@ -1,11 +1,18 @@
 """Rows E: names of Pods, A-B-C-D.NAMESPACE.pod.ZONE."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import ALL_TYPES, TTL, World, Z, is_nodata, is_nxdomain, namespace, pod
+from behaviour.cluster_harness import (
+    ALL_TYPES,
+    TTL,
+    ClusterHarness,
+    Z,
+    is_nodata,
+    is_nxdomain,
+    namespace,
+    pod,
+)
 
 from svcdns.objects.kinds import NAMESPACE, POD
 
@@ -26,12 +33,12 @@ OBJECTS = (
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(*OBJECTS)
 
 
 @pytest.fixture(scope="module")
-def insecure(make_world: Any) -> World:
+def insecure(make_world: Any) -> ClusterHarness:
     return make_world(*OBJECTS, pods="insecure")
 
 
@@ -57,7 +64,9 @@ def test_disabled(make_world: Any, rrtype: str) -> None:
         ("--1", "AAAA", "::1"),
     ],
 )
-def test_insecure_answers_any_address(insecure: World, label: str, rrtype: str, address: str) -> None:
+def test_insecure_answers_any_address(
+    insecure: ClusterHarness, label: str, rrtype: str, address: str
+) -> None:
     name = f"{label}.{PODS}"
     assert insecure.ask(name, rrtype).answer == [f"{name}. {TTL} {rrtype} {address}"]
     for other in set(ALL_TYPES) - {rrtype}:
@@ -70,13 +79,13 @@ def test_insecure_answers_any_address(insecure: World, label: str, rrtype: str, 
     "label",
     ["1-2-3", "1-2-3-256", "1-2-3-4-5", "web", "01-2-3-4", "1.2.3.4", "1-2-3-4x", "-", "2001-db8-1", "g--1"],
 )
-def test_insecure_knows_what_is_no_address(insecure: World, label: str) -> None:
+def test_insecure_knows_what_is_no_address(insecure: ClusterHarness, label: str) -> None:
     assert is_nxdomain(insecure.ask(f"{label}.{PODS}"))
     assert is_nxdomain(insecure.ask(f"{label}.{PODS}", "AAAA"))
 
 
 @pytest.mark.row("E2")
-def test_insecure_needs_the_namespace(insecure: World) -> None:
+def test_insecure_needs_the_namespace(insecure: ClusterHarness) -> None:
     assert insecure.ask(f"1-2-3-4.team.pod.{Z}").rdata == ["1.2.3.4"]
     assert is_nxdomain(insecure.ask(f"1-2-3-4.nowhere.pod.{Z}"))
 
@@ -133,7 +142,7 @@ def test_verified_follows_the_pod(new_world: Any) -> None:
 
 
 @pytest.mark.row("E4")
-def test_nothing_stands_below_a_pod_and_it_has_no_srv(ask: Any, insecure: World) -> None:
+def test_nothing_stands_below_a_pod_and_it_has_no_srv(ask: Any, insecure: ClusterHarness) -> None:
     name = f"10-1-0-1.{PODS}"
     for one in (ask, insecure.ask):
         assert is_nxdomain(one(f"x.{name}"))

@@ -1,7 +1,5 @@
 """Rows F: PTR records and the reverse zones."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 
@@ -10,7 +8,7 @@ from behaviour.cluster_harness import (
     ALL_TYPES,
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     Z,
     endpoint,
     endpoint_slice,
@@ -23,7 +21,7 @@ from behaviour.cluster_harness import (
     service,
 )
 
-from svcdns.config.options import Wrong, reverse_zone
+from svcdns.config.readers import Wrong, reverse_zone
 from svcdns.objects.kinds import SERVICE
 
 FILE = """
@@ -39,7 +37,7 @@ def back(address: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         namespace("team"),
         service("web", clusterIPs=["10.96.0.10", "fd00:96::10"], ipFamilyPolicy="RequireDualStack"),
@@ -141,7 +139,7 @@ def test_hidden_namespaces(new_world: Any) -> None:
     assert is_nxdomain(world.ask(back("10.1.0.1"), "PTR"), "in-addr.arpa.")
 
 
-def with_files(world: World) -> World:
+def with_files(world: ClusterHarness) -> ClusterHarness:
     """Zone files that know 10.96.x.x, 10.112.x.x and 192.168.1.x."""
     ten = ["9.9.96.10", "9.9.111.10", "9.9.112.10", "1.0.1.10"]
     world.zone_file(

@@ -1,7 +1,5 @@
 """Rows G: options that say what is served. (B3, C7 and E are options too.)"""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import pytest
 from behaviour.cluster_harness import (
     SVC,
-    World,
+    ClusterHarness,
     Z,
     external,
     headless,
@@ -32,7 +30,7 @@ $ORIGIN {origin}.
 """
 
 
-def two_namespaces(make: Any, **options: Any) -> World:
+def two_namespaces(make: Any, **options: Any) -> ClusterHarness:
     return make(
         namespace("open", team="web"),
         namespace("closed", team="db"),
@@ -156,9 +154,9 @@ def test_ttl_bounds(tmp_path: Path, ttl: int, is_allowed: bool) -> None:
             load(file, {}, {})
 
 
-def reverse_world(make: Any, **options: Any) -> World:
+def reverse_world(make: Any, **options: Any) -> ClusterHarness:
     """A reverse zone of ours, 168.192, and a zone file above it that knows addresses in it."""
-    world: World = make(
+    world: ClusterHarness = make(
         headless(), pod("db-0", "192.168.1.1", app="db"), reverse_zones=("168.192.in-addr.arpa",), **options
     )
     records = "1.1.168.192.in-addr.arpa. 60 TXT file\n9.1.168.192.in-addr.arpa. 60 PTR file.\n"

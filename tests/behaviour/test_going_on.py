@@ -1,13 +1,11 @@
 """Rows D2, D5, F4 and G4 where our zones say all they know and upstreams know more."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from behaviour.cluster_harness import SVC, TTL, Z, external, headless, is_nodata, is_nxdomain, pod, service
-from behaviour.forwarding_harness import STRANGER, ForwardingWorld, asked
+from behaviour.forwarding_harness import STRANGER, ForwardingClusterHarness, asked
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
@@ -30,8 +28,8 @@ def back(address: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def world(forward_all_to: Any, upstream: Unbound) -> ForwardingWorld:
-    world: ForwardingWorld = forward_all_to(
+def world(forward_all_to: Any, upstream: Unbound) -> ForwardingClusterHarness:
+    world: ForwardingClusterHarness = forward_all_to(
         [upstream.address],
         service("web", clusterIP="10.96.0.10"),
         headless("db"),

@@ -4,15 +4,13 @@ The rows of a fixed set of objects are hashed, once for each set of options that
 are clock time and left out.  See svcdns/registry/answer_tables.py for what RULES does at a start.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from behaviour.cluster_harness import (
-    World,
+    ClusterHarness,
     Z,
     endpoint,
     endpoint_slice,
@@ -108,7 +106,7 @@ def objects() -> list[Any]:
     ]
 
 
-def rows_of(world: World) -> list[tuple[bytes, bytes]]:
+def rows_of(world: ClusterHarness) -> list[tuple[bytes, bytes]]:
     """Every stored row, the serials in SOAs set to zero."""
     store = world.registry.store
     with store.read() as txn, txn.cursor(db=current_table(store, txn)) as cursor:

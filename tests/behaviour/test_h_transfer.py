@@ -1,7 +1,5 @@
 """Rows H: zone transfer over TCP, by listeners on real sockets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +14,8 @@ from behaviour.cluster_harness import (
     SERVER,
     SVC,
     TTL,
+    ClusterHarness,
     Reply,
-    World,
     Z,
     endpoint,
     endpoint_slice,
@@ -35,7 +33,7 @@ ELSEWHERE = "192.0.2.0/24"
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         namespace("empty"),
         namespace("hidden"),
@@ -57,7 +55,7 @@ def world(make_world: Any) -> World:
 
 
 @pytest.fixture(scope="module")
-def axfr(world: World) -> Callable[..., list[Reply]]:
+def axfr(world: ClusterHarness) -> Callable[..., list[Reply]]:
     """Transfer a zone; `axfr(zone, networks that may, serial of an IXFR)`."""
 
     def ask(zone: str = Z, *allowed: str, serial: int | None = None, edns: bool = False) -> list[Reply]:
@@ -95,7 +93,7 @@ def test_others_are_refused(axfr: Any, allowed: tuple[str, ...], serial: int | N
 
 @pytest.mark.row("H2")
 @pytest.mark.parametrize("serial", [None, 1])
-def test_refused_over_udp(world: World, serial: int | None) -> None:
+def test_refused_over_udp(world: ClusterHarness, serial: int | None) -> None:
     async def work() -> Reply:
         async with world.listening(HERE) as place:
             return await ask_udp(place, transfer_query(Z, serial))
@@ -104,7 +102,7 @@ def test_refused_over_udp(world: World, serial: int | None) -> None:
 
 
 @pytest.mark.row("H2", "H3", "H5")
-def test_all_of_the_cluster_domain(axfr: Any, world: World) -> None:
+def test_all_of_the_cluster_domain(axfr: Any, world: ClusterHarness) -> None:
     """With dns-version, ns.dns and verified Pods; nothing of a namespace that is not served."""
     soa = f"{Z}. {TTL} SOA ns.dns.{Z}. hostmaster.{Z}. {world.serial()} 7200 1800 86400 5"
     found = lines(axfr(Z, ELSEWHERE, HERE))
@@ -157,7 +155,7 @@ def test_reverse_zones_have_their_ptrs(axfr: Any, zone: str, expected: list[str]
 
 @pytest.mark.row("H3")
 @pytest.mark.parametrize("zone", [Z, "in-addr.arpa", "ip6.arpa"])
-def test_a_secondary_answers_as_we_do(world: World, zone: str) -> None:
+def test_a_secondary_answers_as_we_do(world: ClusterHarness, zone: str) -> None:
     """Weights included: every RRset of the transferred zone is what a question gives."""
     copy = dns.versioned.Zone(zone + ".", relativize=False)
 
@@ -195,7 +193,7 @@ def test_a_large_zone_comes_in_several_messages(new_world: Any) -> None:
 
 
 @pytest.mark.row("H4")
-def test_ixfr(axfr: Any, world: World) -> None:
+def test_ixfr(axfr: Any, world: ClusterHarness) -> None:
     serial = world.serial()
     soa = world.ask(Z, "SOA").answer
     (same,) = axfr(Z, HERE, serial=serial)

@@ -1,9 +1,7 @@
 """Rows J: sizes, EDNS, classes, zones, and messages that are no questions.
 
-Everything malformed stands in tests/dns/test_wire.py; here is what a client sees of each row.
+Everything malformed stands in tests/dns/test_headers_and_sizes.py; here is what a client sees of each row.
 """
-
-from __future__ import annotations
 
 import struct
 from ipaddress import ip_address
@@ -17,7 +15,7 @@ import pytest
 from behaviour.cluster_harness import (
     SVC,
     TTL,
-    World,
+    ClusterHarness,
     Z,
     endpoint,
     endpoint_slice,
@@ -60,8 +58,8 @@ def many(name: str, count: int, first: str = "10.1.0.0", ports: Any = (), hostna
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
-    world: World = make_world(
+def world(make_world: Any) -> ClusterHarness:
+    world: ClusterHarness = make_world(
         service("web", clusterIP="10.96.0.10"),
         *many("few", 5, ports=[port(80, "http")], hostname="a-name-that-is-rather-long"),
         *many("some", 100, "10.2.0.0", [port(80, "http")]),
@@ -137,7 +135,7 @@ def test_tcp_past_65535_octets_is_a_random_part_without_tc(
 
 
 @pytest.mark.row("J1")
-def test_udp_says_tc_and_tcp_has_all(world: World) -> None:
+def test_udp_says_tc_and_tcp_has_all(world: ClusterHarness) -> None:
     async def work() -> None:
         async with world.listening() as place:
             query = question(f"some.{SVC}")
@@ -152,7 +150,7 @@ def test_udp_says_tc_and_tcp_has_all(world: World) -> None:
 
 
 @pytest.mark.row("J1")
-def test_tcp_answers_several_questions_of_one_connection_in_order(world: World) -> None:
+def test_tcp_answers_several_questions_of_one_connection_in_order(world: ClusterHarness) -> None:
     async def work() -> None:
         async with world.listening() as place:
             queries = [
@@ -170,7 +168,7 @@ def test_tcp_answers_several_questions_of_one_connection_in_order(world: World) 
 @pytest.mark.row("J2")
 @pytest.mark.parametrize("name", [WEB, f"nothing.{SVC}", f"some.{SVC}", "elsewhere.test"])
 @pytest.mark.parametrize("tcp", [False, True])
-def test_one_opt_for_one(world: World, name: str, tcp: bool) -> None:
+def test_one_opt_for_one(world: ClusterHarness, name: str, tcp: bool) -> None:
     """Version 0, our own size, DO copied, unknown options dropped."""
     for do in (False, True):
         options = [dns.edns.GenericOption(10, b"12345678"), dns.edns.GenericOption(65001, b"")]
@@ -189,7 +187,7 @@ def test_no_opt_for_none(ask: Any, name: str) -> None:
 
 
 @pytest.mark.row("J3")
-def test_other_edns_versions(world: World) -> None:
+def test_other_edns_versions(world: ClusterHarness) -> None:
     wire = world.raw(PLAIN[:11] + b"\1" + PLAIN[12:] + EDNS1)
     assert wire is not None
     message = dns.message.from_wire(wire)
@@ -200,7 +198,7 @@ def test_other_edns_versions(world: World) -> None:
 
 @pytest.mark.row("J4")
 @pytest.mark.parametrize("rrclass", ["CH", "HS", "ANY", "NONE"])
-def test_other_classes(world: World, rrclass: str) -> None:
+def test_other_classes(world: ClusterHarness, rrclass: str) -> None:
     query = dns.message.make_query(WEB, "A", rdclass=rrclass)
     reply = reply_to(query, world.raw(query.to_wire()))
     assert reply.rcode == "REFUSED"
@@ -229,7 +227,7 @@ def test_names_in_no_zone(ask: Any, name: str, rrtype: str) -> None:
         PLAIN[:12] + b"\xc0\x0c\0\1\0\1",
     ],
 )
-def test_malformed_is_formerr(world: World, packet: bytes) -> None:
+def test_malformed_is_formerr(world: ClusterHarness, packet: bytes) -> None:
     wire = world.raw(packet)
     assert wire is not None
     assert wire[:2] == packet[:2]
@@ -238,12 +236,12 @@ def test_malformed_is_formerr(world: World, packet: bytes) -> None:
 
 @pytest.mark.row("J6")
 @pytest.mark.parametrize("packet", [b"", PLAIN[:11], PLAIN[:2] + b"\x81" + PLAIN[3:]])
-def test_replies_and_less_than_a_header_are_silence(world: World, packet: bytes) -> None:
+def test_replies_and_less_than_a_header_are_silence(world: ClusterHarness, packet: bytes) -> None:
     assert world.raw(packet) is None
 
 
 @pytest.mark.row("J6")
-def test_other_opcodes(world: World) -> None:
+def test_other_opcodes(world: ClusterHarness) -> None:
     wire = world.raw(PLAIN[:2] + b"\x21" + PLAIN[3:])
     assert wire is not None
     assert wire[3] & 0xF == 4

@@ -1,7 +1,5 @@
 """Rows P: names that are not ours; and what forwarding adds to rows A1 and J5."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 
@@ -19,7 +17,7 @@ from behaviour.cluster_harness import (
     reply_to,
     service,
 )
-from behaviour.forwarding_harness import STRANGER, ForwardingWorld, asked
+from behaviour.forwarding_harness import STRANGER, ForwardingClusterHarness, asked
 from behaviour.listening import ask_udp
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Unbound
@@ -32,8 +30,10 @@ WEB = f"web.{SVC}"
 
 
 @pytest.fixture(scope="module")
-def world(forward_all_to: Any, upstream: Unbound) -> ForwardingWorld:
-    world: ForwardingWorld = forward_all_to([upstream.address], service("web", clusterIP="10.96.0.10"))
+def world(forward_all_to: Any, upstream: Unbound) -> ForwardingClusterHarness:
+    world: ForwardingClusterHarness = forward_all_to(
+        [upstream.address], service("web", clusterIP="10.96.0.10")
+    )
     return world
 
 

@@ -1,14 +1,12 @@
 """Rows N: short names, X.NAMESPACE.ZONE for X.NAMESPACE.svc.ZONE."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
 from behaviour.cluster_harness import (
     ALL_TYPES,
     SVC,
-    World,
+    ClusterHarness,
     Z,
     external,
     headless,
@@ -33,7 +31,7 @@ OBJECTS = (
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(*OBJECTS)
 
 
@@ -89,7 +87,7 @@ def test_a_namespace_that_exists_is_nodata(ask: Any) -> None:
 
 @pytest.mark.row("N3")
 @pytest.mark.parametrize("ns", NO_SHORT_FORM)
-def test_namespaces_without_a_short_form(ask: Any, world: World, ns: str) -> None:
+def test_namespaces_without_a_short_form(ask: Any, world: ClusterHarness, ns: str) -> None:
     """The label next to the zone is taken: by the tree of Services, of Pods, and by two names of ours."""
     assert len(ask(f"web.{ns}.svc.{Z}").answer) == 1
     assert is_nxdomain(ask(f"web.{ns}.{Z}"))

@@ -5,15 +5,13 @@ that knows only the specification would.  "Must be served" means: is among the a
 https://github.com/kubernetes/dns/blob/master/docs/specification.md
 """
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from behaviour.cluster_harness import (
     SVC,
-    World,
+    ClusterHarness,
     Z,
     endpoint,
     endpoint_slice,
@@ -30,7 +28,7 @@ WEB, DB = f"web.{SVC}", f"db.{SVC}"
 
 
 @pytest.fixture(scope="module")
-def world(make_world: Any) -> World:
+def world(make_world: Any) -> ClusterHarness:
     return make_world(
         service(
             "web", clusterIPs=["10.96.0.10", "fd00:96::10"], ipFamilyPolicy="RequireDualStack", ports=PORTS

@@ -3,8 +3,6 @@
 A process must not open one LMDB environment twice, so whoever reads beside a Cache is a process of its own.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import subprocess
@@ -32,12 +30,21 @@ def is_whole(octets: bytes) -> bool:
     return blake2b(octets[:-16], digest_size=16).digest() == octets[-16:]
 
 
+def flush(cache: Cache, prefix: bytes) -> int:
+    """Remove all entries whose keys begin so; return how many there were."""
+    flushed, is_done = cache.flush_some(prefix)
+    while not is_done:
+        some, is_done = cache.flush_some(prefix)
+        flushed += some
+    return flushed
+
+
 def read(folder: Path) -> None:
     """Answer lines of orders: "look", or the key to get in hex."""
     reader = CacheReader(folder)
     for line in sys.stdin:
         if line == "look\n":
-            reader.look_again()
+            reader.refresh()
             print("looked", flush=True)
         else:
             found = reader.get(bytes.fromhex(line))
@@ -53,7 +60,7 @@ def write(folder: Path) -> None:
         for _ in range(rnd.choice([1, 3, 64])):
             cache.put(key(rnd.randrange(KEYS)), value(rnd))
         if rnd.random() < 0.01:
-            cache.flush(key(rnd.randrange(KEYS))[:-4])
+            flush(cache, key(rnd.randrange(KEYS))[:-4])
         cache.commit()
 
 
@@ -70,7 +77,7 @@ class Reader:
         found = self._order(key.hex())
         return None if found == "none" else bytes.fromhex(found)
 
-    def look_again(self) -> None:
+    def refresh(self) -> None:
         assert self._order("look") == "looked"
 
     def _order(self, order: str) -> str:

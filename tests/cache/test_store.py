@@ -1,12 +1,10 @@
 """The cache keeps what it is given, within its bound, and readers see what was committed."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 
 import pytest
-from cache.store_processes import OCTETS, data_file, filled, key, reading
+from cache.store_processes import OCTETS, data_file, filled, flush, key, reading
 
 from svcdns.cache.store import Cache, CacheReader
 
@@ -84,7 +82,7 @@ def test_without_octets_nothing_is_kept(tmp_path: Path) -> None:
     cache.commit()
     cache.chores()
     assert cache.get(key(1)) is None
-    assert (cache.entries, cache.octets, cache.flush(b"")) == (0, 0, 0)
+    assert (cache.entries, cache.octets, flush(cache, b"")) == (0, 0, 0)
     assert CacheReader(tmp_path).get(key(1)) is None
     assert not list(tmp_path.glob("cache/*"))
     cache.close()
@@ -118,12 +116,12 @@ def test_flush_removes_a_name_and_all_below_it(tmp_path: Path) -> None:
     for name in gone + kept:
         cache.put(name, b"x")
     with reading(tmp_path) as reader:
-        assert cache.flush(b"com\0example\0") == 3  # also those that were not yet committed
+        assert flush(cache, b"com\0example\0") == 3  # also those that were not yet committed
         assert [reader.get(name) for name in gone + kept] == [None] * 3 + [b"x"] * 3
     assert cache.entries == 3
-    assert cache.flush(b"com\0example\0") == 0
-    assert cache.flush(b"net\0") == 0
-    assert cache.flush(b"") == 3
+    assert flush(cache, b"com\0example\0") == 0
+    assert flush(cache, b"net\0") == 0
+    assert flush(cache, b"") == 3
     assert (cache.entries, cache.octets, cache.get(kept[0])) == (0, 0, None)
     cache.put(gone[0], b"again")
     cache.commit()
@@ -133,11 +131,39 @@ def test_flush_removes_a_name_and_all_below_it(tmp_path: Path) -> None:
 
 def test_flush_of_much_counts_right(tmp_path: Path) -> None:
     cache = filled(tmp_path, 3500)
-    assert cache.flush(b"com\0example1") == 1111  # 1, 10 to 19, 100 to 199, 1000 to 1999
+    assert flush(cache, b"com\0example1") == 1111  # 1, 10 to 19, 100 to 199, 1000 to 1999
     assert cache.entries == 3500 - 1111
     assert cache.get(key(2000)) == b"value 2000"
-    assert cache.flush(b"com\0") == 3500 - 1111
+    assert flush(cache, b"com\0") == 3500 - 1111
     assert (cache.entries, cache.octets) == (0, 0)
+    cache.close()
+
+
+# Where answers come from
+
+
+def test_from_another_source_all_is_forgotten_and_readers_see_it_at_once(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, OCTETS, "one")
+    cache.put(key(1), b"from one")
+    cache.commit()
+    assert cache.use_source("one") == 0
+    with reading(tmp_path) as reader:
+        assert cache.use_source("two") == 1
+        assert (cache.get(key(1)), reader.get(key(1)), cache.entries) == (None, None, 0)
+        cache.put(key(1), b"from two")
+        cache.commit()
+        cache.chores()
+        assert reader.get(key(1)) == b"from two", "nothing is made anew"
+    cache.close()
+    for source, kept in (("two", b"from two"), ("one", None)):
+        cache = Cache(tmp_path, OCTETS, source)
+        assert cache.get(key(1)) == kept
+        cache.close()
+
+
+def test_without_a_cache_another_source_is_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 0, "one")
+    assert cache.use_source("two") == 0
     cache.close()
 
 
@@ -146,7 +172,7 @@ def test_flush_of_much_counts_right(tmp_path: Path) -> None:
 
 def test_reader_without_a_cache(tmp_path: Path) -> None:
     reader = CacheReader(tmp_path / "nowhere")
-    reader.look_again()
+    reader.refresh()
     assert reader.get(key(1)) is None
     assert reader.get(b"") is None
     reader.close()
@@ -157,10 +183,10 @@ def test_reader_sees_the_cache_that_appears(tmp_path: Path) -> None:
     with reading(tmp_path) as reader:
         assert reader.get(key(1)) is None
         cache = filled(tmp_path)
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) == b"value 1"
         assert reader.get(b"") is None  # which LMDB refuses
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) == b"value 1"
     cache.close()
 
@@ -174,11 +200,11 @@ def test_reader_follows_to_the_cache_that_was_made_anew(tmp_path: Path) -> None:
         cache.put(key(1), b"new")
         cache.commit()
         assert reader.get(key(1)) == b"value 1"  # until it looks again
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) == b"new"
         cache.close()
         Cache(tmp_path, 0).close()
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) is None
 
 

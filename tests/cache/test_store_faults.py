@@ -1,7 +1,5 @@
 """The cache with damaged files, a full disk or a killed writer: no answer is wrong, none is missing."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import subprocess
@@ -9,7 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cache.store_processes import KEYS, OCTETS, data_file, filled, is_whole, key, program, reading, value
+from cache.store_processes import (
+    KEYS,
+    OCTETS,
+    data_file,
+    filled,
+    flush,
+    is_whole,
+    key,
+    program,
+    reading,
+    value,
+)
 
 from svcdns.cache import generations
 from svcdns.cache import store as cache_module
@@ -69,7 +78,7 @@ def test_a_reader_waits_until_damage_is_gone(tmp_path: Path, damage: Callable[[P
     with reading(tmp_path) as reader:
         assert reader.get(key(1)) is None
         filled(tmp_path).close()
-        reader.look_again()
+        reader.refresh()
         assert reader.get(key(1)) == b"value 1"
 
 
@@ -101,7 +110,7 @@ def test_what_cannot_be_made_costs_no_answer(tmp_path: Path, caplog: pytest.LogC
     cache.put(key(1), b"one")
     cache.commit()
     cache.chores()
-    assert (cache.get(key(1)), cache.entries, cache.flush(b"")) == (None, 0, 0)
+    assert (cache.get(key(1)), cache.entries, flush(cache, b"")) == (None, 0, 0)
     assert len(caplog.records) == 1
     (tmp_path / "cache").unlink()
     cache.chores()
@@ -131,7 +140,7 @@ def test_a_full_map_drops_all_and_goes_on(
             cache.chores()
             cache.put(key(1), b"round %d" % round_)
             cache.commit()
-            reader.look_again()
+            reader.refresh()
             assert cache.get(key(1)) == reader.get(key(1)) == b"round %d" % round_
     assert len(caplog.records) == 1
     cache.close()
@@ -168,13 +177,13 @@ def test_a_full_disk_costs_no_answer(small_disk: Path, caplog: pytest.LogCapture
             cache.chores()
             cache.put(key(1), b"no room")
             cache.commit()
-            reader.look_again()
+            reader.refresh()
             assert cache.get(key(1)) is reader.get(key(1)) is None
         ballast.unlink()
         cache.chores()
         cache.put(key(1), b"room")
         cache.commit()
-        reader.look_again()
+        reader.refresh()
         assert cache.get(key(1)) == reader.get(key(1)) == b"room"
     assert len(caplog.records) == 1
     cache.close()
@@ -188,7 +197,7 @@ def test_a_killed_writer_tears_nothing_and_stops_no_reader(tmp_path: Path) -> No
         with program("write", tmp_path) as writer:
             assert writer.stdout is not None
             kept += int(writer.stdout.readline()) > 0
-            reader.look_again()
+            reader.refresh()
             for _ in range(rnd.randrange(2000, 6000)):
                 found = reader.get(key(rnd.randrange(KEYS)))
                 reads += 1

@@ -1,7 +1,5 @@
 """Entries that are removed, and a cache whose files are removed or replaced while it is in use."""
 
-from __future__ import annotations
-
 import logging
 import random
 import shutil
@@ -9,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cache.store_processes import OCTETS, data_file, filled, key, reading
+from cache.store_processes import OCTETS, data_file, filled, flush, key, reading
 
 from svcdns.cache.store import Cache
 
@@ -34,7 +32,7 @@ def test_what_was_removed_is_gone_for_all(tmp_path: Path) -> None:
         cache.commit()
         assert cache.get(key(3)) is reader.get(key(3)) is None
         assert (cache.entries, cache.octets) == (9, octets * 9 // 10)
-    assert cache.flush(b"") == 9
+    assert flush(cache, b"") == 9
     cache.close()
 
 
@@ -171,7 +169,7 @@ def test_a_cache_that_is_removed_in_use_is_made_anew(
         cache.chores()
         cache.put(key(1), b"new")
         cache.commit()
-        reader.look_again()
+        reader.refresh()
         assert cache.get(key(1)) == reader.get(key(1)) == b"new"
         with reading(tmp_path) as other:
             assert other.get(key(1)) == b"new"
@@ -190,7 +188,7 @@ def test_nothing_is_told_of_a_cache_that_stays(tmp_path: Path, caplog: pytest.Lo
             cache.put(key(number), bytes(2000))
             cache.commit()
             cache.chores()
-            reader.look_again()
+            reader.refresh()
         assert cache.entries == 200
     assert told(caplog) == []
     cache.close()

@@ -1,166 +1,148 @@
-"""`svcdns cache flush`: what it sends to a forwarder, and what it says when there is none."""
+"""`svcdns cache flush`: what it asks of an API, and what it says when there is none or it refuses."""
 
-from __future__ import annotations
-
-import asyncio
-import errno
+import json
 import os
-import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toolbox.running_server import SOURCE, RunningServer
-
-from svcdns.cli import cache
-from svcdns.cli.refused import Refused
-from svcdns.forward.control import SOCKET, Control
+from toolbox.upstreams import free_port
 
 
-async def svcdns(*arguments: str, cwd: Path) -> tuple[int, str, str]:
+def svcdns(*arguments: str, cwd: Path, token: str = "") -> tuple[int, str, str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SVCDNS_")}
-    ran = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "svcdns", "cache", "flush", *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")
+    ran = subprocess.run(
+        [sys.executable, "-m", "svcdns", "cache", "flush", *arguments],
+        capture_output=True,
+        text=True,
         cwd=cwd,
-        env={**inherited, "PYTHONPATH": str(SOURCE)},
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(ran.communicate(), 60)
-    assert ran.returncode is not None
-    return ran.returncode, out.decode(), err.decode()
+        input=token,
+        timeout=60,
+        env={**inherited, **proxies, "PYTHONPATH": str(SOURCE)},
+    )
+    return ran.returncode, ran.stdout, ran.stderr
 
 
-def flush(
-    *arguments: str, cwd: Path, data: Path | None = None, count: int = 12
-) -> tuple[int, str, list[bytes]]:
-    """Run the command against a Control; return its exit code, what it printed, what was to be flushed."""
-    flushed: list[bytes] = []
+class Api(ThreadingHTTPServer):
+    """Something that answers each request the same; `asked` are the requests, `url` is where it is."""
 
-    async def forget(prefix: bytes) -> int:
-        flushed.append(prefix)
-        return count
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status = status
+        self.body = body
+        self.asked: list[tuple[str, str, str | None]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
-    async def whole() -> tuple[int, str, str]:
-        control = Control()
-        await control.start(data or cwd, forget)
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Api
+
+    def do_DELETE(self) -> None:
+        self.server.asked.append((self.command, self.path, self.headers["Authorization"]))
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def api(status: int = 200, body: Any = None) -> Iterator[Api]:
+    octets = body if isinstance(body, bytes) else json.dumps(body or {"flushed": 12}).encode()
+    with Api(status, octets) as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
         try:
-            return await svcdns(*arguments, "--data", str(data or cwd), cwd=cwd)
+            yield made
         finally:
-            await control.stop()
-
-    code, out, err = asyncio.run(whole())
-    return code, out + err, flushed
+            made.shutdown()
+            thread.join(60)
 
 
-def test_a_name_and_all_below_it(tmp_path: Path) -> None:
-    said = (0, "flushed 12 answers\n", [b"com\0example\0"])
-    assert flush("example.com", cwd=tmp_path) == said
-    assert flush("EXAMPLE.com.", cwd=tmp_path) == said
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("example.com", "/cache/example.com"),
+        ("EXAMPLE.com.", "/cache/EXAMPLE.com."),
+        (r"a\.b.example", "/cache/a%5C.b.example"),
+        ("0/25.2.0.192.in-addr.arpa", "/cache/0%2F25.2.0.192.in-addr.arpa"),
+        (".", "/cache"),
+        ("", "/cache"),
+    ],
+)
+def test_a_name_and_all_below_it_or_everything(tmp_path: Path, name: str, path: str) -> None:
+    with api() as made:
+        names = [name] if name else []
+        said = svcdns(*names, "--server", made.url, cwd=tmp_path)
+        assert said == (0, "flushed 12 answers\n", "")
+        assert made.asked == [("DELETE", path, None)]
+    with api(body={"flushed": 1}) as made:
+        assert svcdns(*names, "--server", made.url + "/", cwd=tmp_path)[1] == "flushed 1 answer\n"
 
 
-def test_everything(tmp_path: Path) -> None:
-    assert flush(cwd=tmp_path, count=1) == (0, "flushed 1 answer\n", [b""])
-    assert flush(".", cwd=tmp_path, count=0) == (0, "flushed 0 answers\n", [b""])
+def test_a_token_goes_along(tmp_path: Path) -> None:
+    with api() as made:
+        assert svcdns("--server", made.url, "--token", "-", cwd=tmp_path, token="secret\n")[0] == 0
+        assert made.asked == [("DELETE", "/cache", "Bearer secret")]
 
 
-def test_a_data_folder_with_a_long_path(tmp_path: Path) -> None:
-    data = tmp_path / ("x" * 200)
-    data.mkdir()
-    assert flush("a.example", cwd=tmp_path, data=data)[:2] == (0, "flushed 12 answers\n")
-
-
-@pytest.mark.parametrize("name", ["", "@", "a..b", "x" * 64])
+@pytest.mark.parametrize("name", ["@", "a..b", "x" * 64])
 def test_a_bad_name_is_a_mistake(tmp_path: Path, name: str) -> None:
-    code, said, flushed = flush(name, cwd=tmp_path)
-    assert (code, flushed) == (2, [])
-    assert said.startswith("svcdns: ") and said.count("\n") == 1
-    assert "is no domain name" in said and "; allowed: such as example.com" in said
+    with api() as made:
+        code, out, err = svcdns(name, "--server", made.url, cwd=tmp_path)
+        assert (code, out, made.asked) == (2, "", [])
+    assert err.startswith("svcdns: ") and err.count("\n") == 1
+    assert "is no domain name" in err and "; allowed: such as example.com" in err
+
+
+def test_an_empty_name_is_a_mistake(tmp_path: Path) -> None:
+    code, _, err = svcdns("", cwd=tmp_path)
+    assert (code, "'' is no domain name" in err) == (2, True)
 
 
 def refused(cwd: Path, *arguments: str) -> str:
-    code, out, err = asyncio.run(svcdns(*arguments, cwd=cwd))
+    code, out, err = svcdns(*arguments, cwd=cwd)
     assert (code, out) == (1, "")
     assert err.startswith("svcdns: ") and err.count("\n") == 1
     return err.removeprefix("svcdns: ").strip()
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:
+    (tmp_path / "svcdns.toml").write_text(f'[api]\nlisten = "127.0.0.1:{free_port()}"\n')
     text = "no server runs on {}; allowed: --data or --config of one that does"
-    assert refused(tmp_path) == text.format(tmp_path / "svcdns-data")
-    assert refused(tmp_path, "--data", "nosuch") == text.format(tmp_path / "nosuch")
-    (tmp_path / "file").touch()
-    assert refused(tmp_path, "--data", "svcdns-data") == text.format(tmp_path / "svcdns-data")
-
-
-def test_a_forwarder_that_was_killed(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as stale:
-        stale.bind(str(tmp_path / SOCKET))
-    assert refused(tmp_path, "--data", ".").startswith("no server runs on ")
+    with_file = ("--config", "svcdns.toml")
+    assert refused(tmp_path, *with_file) == text.format(tmp_path / "svcdns-data")
+    assert refused(tmp_path, *with_file, "--data", "nosuch") == text.format(tmp_path / "nosuch")
+    url = f"http://127.0.0.1:{free_port()}"
+    assert refused(tmp_path, "--server", url) == f"{url} can't be reached: connection refused"
 
 
 @pytest.mark.parametrize(
-    ("failure", "expected"),
+    ("status", "body", "expected"),
     [
-        (
-            errno.EACCES,
-            "can't be reached: permission denied; run it as root or as the user whose the folder is",
-        ),
-        (errno.ECONNRESET, "ended before it answered; try again"),
-        (errno.EMFILE, "can't be reached: too many open files"),
+        (503, {"message": "the cache can't be flushed: why"}, "the cache can't be flushed: why"),
+        (401, {"message": "Unauthorized"}, "Unauthorized; allowed: --token or --certs of an administrator"),
+        (200, b"", "the server answered with HTTP status 200 and nothing that says why"),
+        (200, b"[]", "the server answered with HTTP status 200 and nothing that says why"),
+        (200, b'{"flushed": "many"}', "the server answered with HTTP status 200 and nothing that says why"),
+        (502, b"x" * 100_000, "the server answered with HTTP status 502 and nothing that says why"),
     ],
 )
-def test_what_the_machine_refuses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: int, expected: str
-) -> None:
-    def fails(folder: Path) -> None:
-        raise OSError(failure, os.strerror(failure))
-
-    monkeypatch.setattr("svcdns.forward.control.address_in", fails)
-    with pytest.raises(Refused) as caught:
-        cache.flush(data=str(tmp_path))
-    assert str(caught.value) == f"the server on {tmp_path} {expected}"
-
-
-@contextmanager
-def saying(folder: Path, octets: bytes) -> Iterator[None]:
-    """Something that is no forwarder: says this to whoever connects, and hangs up."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(folder / SOCKET))
-        listener.listen()
-
-        def serve() -> None:
-            there, _ = listener.accept()
-            with there:
-                there.recv(4096)
-                there.sendall(octets)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield
-        thread.join(60)
-
-
-@pytest.mark.parametrize(
-    ("octets", "expected"),
-    [
-        (b'{"error": "busy"}\n', "busy"),
-        (b"", "ended before it answered; try again"),
-        (b"{\n", "ended before it answered; try again"),
-        (b"[]\n", "ended before it answered; try again"),
-        (b'{"flushed": "many"}\n', "ended before it answered; try again"),
-        (b"x" * 100_000, "ended before it answered; try again"),
-    ],
-)
-def test_what_else_may_come_back(tmp_path: Path, octets: bytes, expected: str) -> None:
-    with saying(tmp_path, octets):
-        assert refused(tmp_path, "--data", ".").endswith(expected)
+def test_what_else_may_come_back(tmp_path: Path, status: int, body: Any, expected: str) -> None:
+    with api(status, body) as made:
+        assert refused(tmp_path, "--server", made.url) == expected
 
 
 def test_a_server_that_forwards_nothing(tmp_path: Path) -> None:
     with RunningServer(workers=1, config="[forward]\nupstreams = []\n") as server:
-        text = f"the server on {server.data} can forget nothing now: its log says why"
+        text = "the cache can't be flushed: nothing is forwarded, as upstreams in [forward] is empty"
         assert refused(tmp_path, "--data", str(server.data)) == text

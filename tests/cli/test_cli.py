@@ -1,27 +1,10 @@
 """The command line as a user meets it: exit codes, one line a mistake, no traceback."""
 
-from __future__ import annotations
-
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from toolbox.running_server import SOURCE, RunningServer
-
-
-def svcdns(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SVCDNS_")}
-    return subprocess.run(
-        [sys.executable, "-m", "svcdns", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd,
-        env={**inherited, "PYTHONPATH": str(SOURCE), **environ},
-    )
+from toolbox.running_server import RunningServer, svcdns
 
 
 @pytest.mark.parametrize(

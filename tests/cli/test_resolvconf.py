@@ -1,15 +1,10 @@
 """The resolv.conf for containers: its text, whose addresses stand in it, and `svcdns resolvconf`."""
 
-from __future__ import annotations
-
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from toolbox.running_server import SOURCE, RunningServer
+from toolbox.running_server import RunningServer, svcdns
 
 from svcdns.api.client_resolv_conf import addresses_for, listens_on_all, text
 from svcdns.config.sections import Endpoint
@@ -98,18 +93,6 @@ def test_whose_addresses(
 # The command
 
 
-def svcdns(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SVCDNS_")}
-    return subprocess.run(
-        [sys.executable, "-m", "svcdns", "resolvconf", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd,
-        env={**inherited, "PYTHONPATH": str(SOURCE)},
-    )
-
-
 def nobody(folder: Path) -> str:
     return f"svcdns: no server runs on {folder}; these are the addresses of the configuration\n"
 
@@ -118,7 +101,7 @@ def test_the_command_reads_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
         "cluster_domain = 'corp.example'\n[dns]\nlisten = ['192.0.2.53:53', '[::1]:53']\n"
     )
-    ran = svcdns("--config", "c.toml", "--namespace", "shop", "--ndots", "2", cwd=tmp_path)
+    ran = svcdns("resolvconf", "--config", "c.toml", "--namespace", "shop", "--ndots", "2", cwd=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, nobody(tmp_path / "svcdns-data"))
     assert ran.stdout == text([V4], "shop", "corp.example", 2)
 
@@ -126,22 +109,26 @@ def test_the_command_reads_the_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize("listen", ["0.0.0.0:53", "[::]:53"])
 def test_of_a_wildcard_the_command_says_by_what_an_address_is_named(tmp_path: Path, listen: str) -> None:
     (tmp_path / "c.toml").write_text(f"[dns]\nlisten = ['{listen}']\n")
-    said = svcdns("--config", "c.toml", cwd=tmp_path).stdout
+    said = svcdns("resolvconf", "--config", "c.toml", cwd=tmp_path).stdout
     remedy = "say which one containers reach, by --nameserver ADDRESS or advertise_addresses in [dns]."
     assert f"# svcdns listens on all addresses: {remedy}\n" in said
     (tmp_path / "c.toml").write_text(f"[dns]\nlisten = ['{listen}']\nadvertise_addresses = ['192.0.2.53']\n")
-    assert svcdns("--config", "c.toml", cwd=tmp_path).stdout == text([V4], "default", "cluster.local")
-    ran = svcdns("--config", "c.toml", "--nameserver", "192.0.2.53", cwd=tmp_path)
+    assert svcdns("resolvconf", "--config", "c.toml", cwd=tmp_path).stdout == text(
+        [V4], "default", "cluster.local"
+    )
+    ran = svcdns("resolvconf", "--config", "c.toml", "--nameserver", "192.0.2.53", cwd=tmp_path)
     assert (ran.stderr, ran.stdout) == ("", text([V4], "default", "cluster.local"))
 
 
 def test_a_folder_on_which_no_server_runs(tmp_path: Path) -> None:
     for arguments, folder in (([], "svcdns-data"), (["--data", "other"], "other")):
-        assert svcdns(*arguments, cwd=tmp_path).stderr == nobody(tmp_path / folder)
+        assert svcdns("resolvconf", *arguments, cwd=tmp_path).stderr == nobody(tmp_path / folder)
 
 
 def test_the_command_takes_other_nameservers(tmp_path: Path) -> None:
-    ran = svcdns("-n", "shop", "--nameserver", "192.0.2.53", "--nameserver", "2001:DB8::53", cwd=tmp_path)
+    ran = svcdns(
+        "resolvconf", "-n", "shop", "--nameserver", "192.0.2.53", "--nameserver", "2001:DB8::53", cwd=tmp_path
+    )
     assert (ran.returncode, ran.stdout) == (0, text([V4, V6], "shop", "cluster.local"))
 
 
@@ -149,14 +136,16 @@ def test_the_command_knows_where_a_running_server_answers(tmp_path: Path) -> Non
     with RunningServer(workers=1) as server:
         (tmp_path / "c.toml").write_text(f"data = '{server.data}'\n")
         port = server.dns[1]
-        ran = svcdns("--config", "c.toml", cwd=tmp_path)
+        ran = svcdns("resolvconf", "--config", "c.toml", cwd=tmp_path)
         assert f"svcdns answers on port {port}," in ran.stdout
         assert ran.stderr == ""
         assert server.get("/resolv.conf").text == ran.stdout
-        assert svcdns("--data", str(server.data), cwd=tmp_path).stdout == ran.stdout
+        assert svcdns("resolvconf", "--data", str(server.data), cwd=tmp_path).stdout == ran.stdout
         assert "search default.svc.cluster.local svc.cluster.local cluster.local\n" in ran.stdout
         server.stop()
-        assert "svcdns answers on port 1053," in svcdns("--config", "c.toml", cwd=tmp_path).stdout
+        assert (
+            "svcdns answers on port 1053," in svcdns("resolvconf", "--config", "c.toml", cwd=tmp_path).stdout
+        )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +165,7 @@ def test_a_file_of_addresses_that_is_none_is_not_believed(tmp_path: Path, told: 
     (tmp_path / "svcdns-data").mkdir()
     (tmp_path / "svcdns-data" / "addresses.json").write_text(told)
     (tmp_path / "c.toml").write_text("[dns]\nlisten = ['192.0.2.53:53']\n")
-    ran = svcdns("--config", "c.toml", "-n", "shop", cwd=tmp_path)
+    ran = svcdns("resolvconf", "--config", "c.toml", "-n", "shop", cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (0, text([V4], "shop", "cluster.local"))
 
 
@@ -200,7 +189,7 @@ def test_a_file_of_addresses_that_is_none_is_not_believed(tmp_path: Path, told: 
     ],
 )
 def test_a_mistake_gives_one_line_and_code_2(tmp_path: Path, arguments: list[str], expected: str) -> None:
-    ran = svcdns(*arguments, cwd=tmp_path)
+    ran = svcdns("resolvconf", *arguments, cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("svcdns: ")
     assert ran.stderr.count("\n") == 1
@@ -208,7 +197,7 @@ def test_a_mistake_gives_one_line_and_code_2(tmp_path: Path, arguments: list[str
 
 
 def test_help_shows_how_to_use_it(tmp_path: Path) -> None:
-    ran = svcdns("--help", cwd=tmp_path)
+    ran = svcdns("resolvconf", "--help", cwd=tmp_path)
     assert ran.returncode == 0
     for words in ("svcdns resolvconf --namespace shop", "docker run", "podman run"):
         assert words in ran.stdout

@@ -1,7 +1,5 @@
 """`svcdns certs`, `token` and `kubeconfig`, and what `check` and `serve` say about the files of [api]."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import io

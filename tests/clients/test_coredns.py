@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ import dns.rcode
 import dns.reversename
 import pytest
 from toolbox.running_server import RunningServer
+from toolbox.upstreams import free_port
 from toolbox.waiting import wait_for
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -75,14 +75,6 @@ def coredns(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> 
         finally:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago: CoreDNS can't say which one it was given for 0."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def ask(address: tuple[str, int], name: str, rrtype: str) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from toolbox.builders import pod, service
 from toolbox.reflecting import Object, Reflector, cancelled
-from toolbox.registry_harness import pod, service, started
+from toolbox.registry_harness import started
 
 from svcdns.api.app import create_app, create_runner
 from svcdns.config.sections import Config

@@ -1,7 +1,5 @@
 """IP families of a Service, as in Kubernetes' dual-stack rules."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,8 @@
 """The configuration as a user meets it: where values come from, and the line each mistake gives."""
 
-from __future__ import annotations
-
+import json
+import os
+import re
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.config.load import from_json, load, to_json, variable_of
-from svcdns.config.options import OPTIONS
-from svcdns.config.sections import Config, ConfigError, Endpoint
+from svcdns.config.load import load, of_spelt, spelt_options
+from svcdns.config.sections import OPTIONS, Config, ConfigError, Endpoint
+from svcdns.server.child_setup import VARIABLE, Handoff, take
 
 CONTRACT = """\
 cluster_domain = "cluster.local"
@@ -115,7 +116,7 @@ def test_writing_every_default_into_the_file_changes_nothing(folder: Path) -> No
 
 def test_every_option_stands_in_the_contract() -> None:
     keys = [line.split(" = ")[0] for line in CONTRACT.splitlines() if " = " in line]
-    assert sorted(keys) == sorted(key for options in OPTIONS.values() for key in options)
+    assert sorted(keys) == sorted(option.key for option in OPTIONS.values())
 
 
 def test_flags_win_over_variables_over_the_file_over_defaults(folder: Path) -> None:
@@ -151,7 +152,7 @@ def test_relative_paths_start_at_the_file_or_at_the_working_directory(folder: Pa
     assert config.manifests == (folder / "etc" / "m.yaml",)
     assert config.dns.zones == folder / "etc" / "z"
     assert config.data == folder / "work" / "d"
-    assert of_text(folder, "", manifests=("n.yaml",)).manifests == (folder / "work" / "n.yaml",)
+    assert of_text(folder, "", manifests=["n.yaml"]).manifests == (folder / "work" / "n.yaml",)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_relative_paths_start_at_the_file_or_at_the_working_directory(folder: Pa
     ],
 )
 def test_where_to_listen(text: str, expected: Endpoint) -> None:
-    assert load(None, {}, {"dns.listen": (text,)}).dns.listen == (expected,)
+    assert load(None, {}, {"dns.listen": [text]}).dns.listen == (expected,)
 
 
 def test_an_exposed_api_is_fine_when_it_is_said_to_be(folder: Path) -> None:
@@ -181,112 +182,89 @@ def test_children_get_the_very_same_configuration(folder: Path) -> None:
         'transfer_to = ["192.0.2.1"]\n'
     )
     config = of_text(folder, text)
-    assert from_json(to_json(config)) == config
+    assert of_spelt(json.loads(json.dumps(spelt_options(config)))) == config
+    lifeline, end = os.pipe()
+    with Handoff(config, lifeline, worker=1).in_memory() as handoff:
+        assert take({VARIABLE: str(os.dup(handoff))}) == Handoff(config, lifeline, worker=1)
+    os.close(lifeline)
+    os.close(end)
 
 
-# Mistakes
+# Mistakes: where they are, of which option, and what of it; how it is said belongs to the message
+
+SAYS_MORE = re.compile(
+    r"; (allowed|write|meant|did you mean|and takes)\b|TOML: |there is no (file|user)|has no user"
+)
+"""After what is wrong a message says what helps."""
 
 IN_FILE = [
-    ("x = 1", "svcdns.toml:1: unknown key 'x'; allowed: cluster_domain, data, manifests, user, log"),
-    ("\n[dns]\nttls = 1", "svcdns.toml:3: unknown key 'ttls' in [dns]; did you mean ttl?"),
-    ("ttl = 1", "svcdns.toml:1: unknown key 'ttl'; did you mean ttl in [dns]?"),
-    ("[dsn]\nttl = 1", "svcdns.toml:1: unknown section [dsn]; did you mean [dns]?"),
+    ("x = 1", "1: unknown key 'x'"),
+    ("\n[dns]\nttls = 1", "3: unknown key 'ttls' in [dns]; did you mean ttl?"),
+    ("ttl = 1", "1: unknown key 'ttl'; did you mean ttl in [dns]?"),
+    ("[dsn]\nttl = 1", "1: unknown section [dsn]; did you mean [dns]?"),
+    ("[dns]\ndata = 'x'", "2: unknown key 'data' in [dns]; did you mean data at the top of the file?"),
+    ("dns = 5", "1: dns is a section"),
+    ("a = ", "1: is no TOML"),
+    ("[dns]\nttl = 1\nttl = 2", "3: is no TOML"),
+    ("[dns]\n# why\nttl = 3601", "3: dns.ttl: 3601"),
+    ("dns.ttl = -1", "1: dns.ttl: -1"),
+    ('[dns]\nttl = "5"', '2: dns.ttl: "5"'),
+    ("[dns]\nttl = true", "2: dns.ttl: true"),
+    (f"[dns]\nttl = 0x{'f' * 5000}", "2: dns.ttl: this number is out of range"),
+    (f"[dns]\npods = 0x{'f' * 5000}", "2: dns.pods: this is no text"),
+    ("[dns]\nudp_size = 511", "2: dns.udp_size: 511"),
+    ("[dns]\nshort_names = 1", "2: dns.short_names: 1"),
+    ("[dns]\npods = 'yes'", "2: dns.pods: 'yes'"),
+    ("[dns]\nlisten = '127.0.0.1:53'", '2: dns.listen: "127.0.0.1:53"'),
+    ("[dns]\nlisten = []", "2: dns.listen: the list is empty"),
+    ("[dns]\nlisten = ['127.0.0.1']", "2: dns.listen: '127.0.0.1'"),
+    ("[dns]\nlisten = ['53']", "2: dns.listen: '53'"),
+    ("[dns]\nlisten = [':53']", "2: dns.listen: ':53'"),
+    ("[dns]\nlisten = ['::1:53']", "2: dns.listen: '::1:53'"),
+    ("[dns]\nlisten = ['ns.example:53']", "2: dns.listen: 'ns.example'"),
+    ("[dns]\nlisten = ['127.0.0.1:65536']", "2: dns.listen: port '65536' in '127.0.0.1:65536'"),
     (
-        "[dns]\ndata = 'x'",
-        "svcdns.toml:2: unknown key 'data' in [dns]; did you mean data at the top of the file?",
+        "[dns]\nlisten = ['0.0.0.0:53', '127.0.0.1:53']",
+        "2: dns.listen: 0.0.0.0:53 and 127.0.0.1:53 are one place",
     ),
-    ("dns = 5", "svcdns.toml:1: dns is a section; write [dns] on a line of its own"),
-    ("a = ", "svcdns.toml:1: is no TOML: Invalid value"),
-    ("[dns]\nttl = 1\nttl = 2", "svcdns.toml:3: is no TOML: Cannot overwrite a value"),
-    ("[dns]\n# why\nttl = 3601", "svcdns.toml:3: dns.ttl: 3601 is out of range; allowed: 0..3600 seconds"),
-    ("dns.ttl = -1", "svcdns.toml:1: dns.ttl: -1 is out of range; allowed: 0..3600 seconds"),
-    ('[dns]\nttl = "5"', 'svcdns.toml:2: dns.ttl: "5" is no whole number; write digits, without quotes'),
-    ("[dns]\nttl = true", "svcdns.toml:2: dns.ttl: true is no whole number; write digits, without quotes"),
-    (f"[dns]\nttl = 0x{'f' * 5000}", "svcdns.toml:2: dns.ttl: this number is out of range; allowed: 0..3600"),
-    (f"[dns]\npods = 0x{'f' * 5000}", 'svcdns.toml:2: dns.pods: this is no text; write it "in quotes"'),
-    ("[dns]\nudp_size = 511", "svcdns.toml:2: dns.udp_size: 511 is out of range; allowed: 512..4096 octets"),
-    ("[dns]\nshort_names = 1", "dns.short_names: 1 is neither true nor false; write one of them, without"),
-    ("[dns]\npods = 'yes'", "dns.pods: 'yes' is not known; allowed: verified, insecure, disabled"),
+    ("[dns]\nreverse_zones = ['example.org']", "2: dns.reverse_zones: 'example.org'"),
+    ("[dns]\nadvertise_addresses = ['0.0.0.0']", "2: dns.advertise_addresses: '0.0.0.0'"),
+    ("[dns]\nadvertise_addresses = ['x']", "2: dns.advertise_addresses: 'x'"),
+    ("[dns]\nfallthrough = ['a..b']", "2: dns.fallthrough: 'a..b'"),
     (
-        "[dns]\nlisten = '127.0.0.1:53'",
-        'dns.listen: "127.0.0.1:53" is no list of texts; write ["one", "two"]',
+        "[dns]\ntransfer_to = ['10.0.0.1/8']",
+        "2: dns.transfer_to: '10.0.0.1/8' has bits set behind its prefix; meant: 10.0.0.0/8",
     ),
-    ("[dns]\nlisten = []", "dns.listen: the list is empty; allowed: one or more of ADDRESS:PORT"),
-    ("[dns]\nlisten = ['127.0.0.1']", "dns.listen: '127.0.0.1' lacks its port; allowed: ADDRESS:PORT or"),
-    ("[dns]\nlisten = ['53']", "dns.listen: '53' lacks its address; allowed: ADDRESS:PORT or"),
-    ("[dns]\nlisten = [':53']", "dns.listen: ':53' lacks its address; allowed: ADDRESS:PORT or"),
-    (
-        "[dns]\nlisten = ['::1:53']",
-        "dns.listen: '::1:53' is no place to listen; allowed: ADDRESS:PORT or [IPv6",
-    ),
-    ("[dns]\nlisten = ['ns.example:53']", "dns.listen: 'ns.example' is no address of this machine; allowed:"),
-    ("[dns]\nlisten = ['127.0.0.1:65536']", "port '65536' in '127.0.0.1:65536' is none; allowed: 0..65535"),
-    ("[dns]\nlisten = ['0.0.0.0:53', '127.0.0.1:53']", "0.0.0.0:53 and 127.0.0.1:53 are one place; allowed:"),
-    (
-        "[dns]\nreverse_zones = ['example.org']",
-        "'example.org' is no reverse zone; allowed: in-addr.arpa, ip6",
-    ),
-    ("[dns]\nadvertise_addresses = ['0.0.0.0']", "'0.0.0.0' can't be reached as a server; allowed: unicast"),
-    ("[dns]\nadvertise_addresses = ['x']", "dns.advertise_addresses: 'x' is no IP address; allowed: such as"),
-    ("[dns]\nfallthrough = ['a..b']", "dns.fallthrough: 'a..b' is no zone name; allowed: names such as in-"),
-    ("[dns]\ntransfer_to = ['10.0.0.1/8']", "'10.0.0.1/8' has bits set behind its prefix; meant: 10.0.0.0/8"),
-    ("[dns]\nnamespaces = ['A']", "dns.namespaces: 'A' is no namespace; allowed: 1 to 63 lower-case letters"),
-    ("[dns]\nnamespaces = ['a', 'a']", "dns.namespaces: 'a' stands in the list twice; allowed: once"),
+    ("[dns]\nnamespaces = ['A']", "2: dns.namespaces: 'A'"),
+    ("[dns]\nnamespaces = ['a', 'a']", "2: dns.namespaces: 'a'"),
     (
         "[dns]\nnamespaces = ['a']\nnamespace_labels = 'x=y'",
-        "svcdns.toml:3: dns.namespace_labels: namespaces is",
+        "3: dns.namespace_labels: namespaces is set too, and the",
     ),
-    ("[dns]\nworkers = 257", "dns.workers: 257 is out of range; allowed: 0..256 (0 = one for each core)"),
-    ("cluster_domain = 'a b'", "cluster_domain: 'a b' is no domain name: label 'a b'; allowed in a label:"),
-    ("cluster_domain = ''", "cluster_domain: '' is no domain name: label ''; allowed in a label: 1 to 63"),
-    (
-        "cluster_domain = '10.in-addr.arpa'",
-        "'10.in-addr.arpa' belongs to the reverse tree; allowed: a forward",
-    ),
-    ("log = 'loud'", "svcdns.toml:1: log: 'loud' is not known; allowed: debug, info, warning, error"),
-    ("user = 'no such'", "user: 'no such' is no user name; allowed: a name of /etc/passwd"),
-    ("user = 'nosuchuser'", "user: this machine has no user 'nosuchuser'"),
-    ("data = ''", "svcdns.toml:1: data: '' is no path; allowed: the path of a file or folder"),
-    ("data = 'svcdns.toml'", "svcdns.toml is a file; allowed: a folder, which is made where it is missing"),
-    ("manifests = ['nosuch']", "etc/nosuch"),
-    ("[dns]\nzones = 'svcdns.toml'", "svcdns.toml is a file; allowed: a folder of zone files"),
-    (
-        "[services]\ncluster_ip_ranges = []",
-        "services.cluster_ip_ranges: the list is empty; allowed: 1 or more",
-    ),
-    (
-        "[services]\ncluster_ip_ranges = ['x']",
-        "'x' is no network; allowed: such as 10.96.0.0/12 or fd00:1::/",
-    ),
-    (
-        "[services]\ncluster_ip_ranges = ['224.0.0.0/8']",
-        "can't be given to Services; allowed: unicast networks",
-    ),
-    (
-        "[services]\ncluster_ip_ranges = ['10.0.0.0/31']",
-        "can't be given to Services; allowed: unicast networks",
-    ),
+    ("[dns]\nworkers = 257", "2: dns.workers: 257"),
+    ("cluster_domain = 'a b'", "1: cluster_domain: 'a b'"),
+    ("cluster_domain = ''", "1: cluster_domain: ''"),
+    ("cluster_domain = '10.in-addr.arpa'", "1: cluster_domain: '10.in-addr.arpa'"),
+    ("log = 'loud'", "1: log: 'loud'"),
+    ("user = 'no such'", "1: user: 'no such'"),
+    ("user = 'nosuchuser'", "1: user: this machine has no user 'nosuchuser'"),
+    ("data = ''", "1: data: ''"),
+    ("data = 'svcdns.toml'", "1: data: "),
+    ("manifests = ['nosuch']", "1: manifests: there is no file or folder"),
+    ("[dns]\nzones = 'svcdns.toml'", "2: dns.zones: "),
+    ("[services]\ncluster_ip_ranges = []", "2: services.cluster_ip_ranges: the list is empty"),
+    ("[services]\ncluster_ip_ranges = ['x']", "2: services.cluster_ip_ranges: 'x'"),
+    ("[services]\ncluster_ip_ranges = ['224.0.0.0/8']", "2: services.cluster_ip_ranges: '224.0.0.0/8'"),
+    ("[services]\ncluster_ip_ranges = ['10.0.0.0/31']", "2: services.cluster_ip_ranges: '10.0.0.0/31'"),
     (
         "[services]\ncluster_ip_ranges = ['10.0.0.0/8']\nload_balancer_ranges = ['10.1.0.0/16']",
-        "svcdns.toml:3: services.load_balancer_ranges: 10.1.0.0/16 overlaps 10.0.0.0/8 of cluster_ip_ranges;",
+        "3: services.load_balancer_ranges: 10.1.0.0/16",
     ),
-    (
-        "[services]\nnode_port_range = '3-2'",
-        "'3-2' is no range of ports; allowed: \"LOW-HIGH\" within 1-65535",
-    ),
-    (
-        "[services]\nnode_port_range = '0-5'",
-        "'0-5' is no range of ports; allowed: \"LOW-HIGH\" within 1-65535",
-    ),
-    (
-        "[forward]\nupstreams = ['example.org']",
-        "'example.org' is no upstream: 'example.org' is no address; allowed: ADDRESS[:PORT], tcp://",
-    ),
-    (
-        "[api]\nlisten = '0.0.0.0:8053'",
-        "api.listen: 0.0.0.0:8053 can be reached from other machines, and takes",
-    ),
-    ("[api]\nlisten = '127.0.0.1:1053'", "api.listen: 127.0.0.1:1053 is where DNS listens; allowed: another"),
+    ("[services]\nnode_port_range = '3-2'", "2: services.node_port_range: '3-2'"),
+    ("[services]\nnode_port_range = '0-5'", "2: services.node_port_range: '0-5'"),
+    ("[forward]\nupstreams = ['example.org']", "2: forward.upstreams: 'example.org'"),
+    ("[api]\nlisten = '0.0.0.0:8053'", "2: api.listen: 0.0.0.0:8053"),
+    ("[api]\nlisten = '127.0.0.1:1053'", "2: api.listen: 127.0.0.1:1053"),
 ]
 
 
@@ -295,36 +273,37 @@ def test_a_mistake_in_the_file_names_its_line_and_what_is_allowed(
     folder: Path, text: str, expected: str
 ) -> None:
     line = mistake(folder, text)
-    assert expected in line
-    assert line.startswith("svcdns.toml:")
+    assert line.startswith(f"svcdns.toml:{expected}")
+    assert SAYS_MORE.search(line)
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
-        ("SVCDNS_DNS_TTL", "x", "SVCDNS_DNS_TTL: 'x' is no whole number; allowed: digits"),
-        ("SVCDNS_DNS_TTL", "", "SVCDNS_DNS_TTL: '' is no whole number; allowed: digits"),
-        ("SVCDNS_DNS_TTL", "4000", "SVCDNS_DNS_TTL: 4000 is out of range; allowed: 0..3600 seconds"),
+        ("SVCDNS_DNS_TTL", "x", "SVCDNS_DNS_TTL: 'x'"),
+        ("SVCDNS_DNS_TTL", "", "SVCDNS_DNS_TTL: ''"),
+        ("SVCDNS_DNS_TTL", "4000", "SVCDNS_DNS_TTL: 4000"),
         (
             "SVCDNS_DNS_SHORT_NAMES",
             "maybe",
-            "SVCDNS_DNS_SHORT_NAMES: 'maybe' is neither; allowed: true, false",
+            "SVCDNS_DNS_SHORT_NAMES: 'maybe'",
         ),
-        ("SVCDNS_API_LISTEN", "[::]:80", "SVCDNS_API_LISTEN: api.listen: [::]:80 can be reached from other"),
-        ("SVCDNS_MANIFESTS", "a\rb", "SVCDNS_MANIFESTS: 'a\\rb' is no path; allowed: the path of a file or"),
-        ("SVCDNS_DNS_LISTEN", "127.0.0.1:53,", "SVCDNS_DNS_LISTEN: '' lacks its port; allowed: ADDRESS:PORT"),
+        ("SVCDNS_API_LISTEN", "[::]:80", "SVCDNS_API_LISTEN: api.listen: [::]:80"),
+        ("SVCDNS_MANIFESTS", "a\rb", "SVCDNS_MANIFESTS: 'a\\rb'"),
+        ("SVCDNS_DNS_LISTEN", "127.0.0.1:53,", "SVCDNS_DNS_LISTEN: ''"),
     ],
 )
 def test_a_mistake_in_a_variable_names_it(variable: str, value: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, {variable: value}, {})
     assert str(caught.value).startswith(expected)
+    assert SAYS_MORE.search(str(caught.value))
 
 
 def test_a_mistake_in_a_flag_names_it(folder: Path) -> None:
-    assert mistake(folder, "", api__listen="x").startswith("--api: 'x' lacks its port; allowed:")
-    assert mistake(folder, "", dns__workers=-1).startswith("--workers: -1 is out of range; allowed: 0..256")
-    assert mistake(folder, "", manifests=("nosuch",)).startswith("--manifests: manifests: there is no file")
+    assert mistake(folder, "", api__listen="x").startswith("--api: 'x' ")
+    assert mistake(folder, "", dns__workers=-1).startswith("--workers: -1 ")
+    assert mistake(folder, "", manifests=["nosuch"]).startswith("--manifests: manifests: ")
 
 
 def test_files_that_are_none(folder: Path) -> None:
@@ -345,7 +324,7 @@ def test_files_that_are_none(folder: Path) -> None:
     assert line(Path("/dev/zero")) == "/dev/zero: is larger than 1048576 octets, so it is no configuration"
 
 
-NAMES = [variable_of(section, key) for section, options in OPTIONS.items() for key in options]
+NAMES = [option.variable for option in OPTIONS.values()]
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=40) | st.integers().map(str), max_size=3))
@@ -355,4 +334,4 @@ def test_no_variable_does_more_than_be_refused(environ: dict[str, str]) -> None:
     except ConfigError as wrong:
         assert len(str(wrong).splitlines()) == 1, str(wrong)
     else:
-        assert from_json(to_json(config)) == config
+        assert of_spelt(json.loads(json.dumps(spelt_options(config)))) == config

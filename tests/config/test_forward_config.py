@@ -1,7 +1,6 @@
 """[forward], [cache] and [acl] as a user meets them: what each takes, and the line each mistake gives."""
 
-from __future__ import annotations
-
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toolbox.running_server import SOURCE
+from toolbox.running_server import SOURCE, svcdns
 
 from svcdns.cli import certificates
-from svcdns.config.load import from_json, load, to_json
+from svcdns.config.load import load, of_spelt, spelt_options
 from svcdns.config.sections import AclConfig, CacheConfig, Config, ConfigError, ForwardConfig, ForwardZone
 
 ALL = """\
@@ -82,7 +81,7 @@ def test_everything_that_there_is(file: Path) -> None:
         forward=("any", "!192.0.2.7/32"),
         transfer=("192.0.2.1/32",),
     )
-    assert from_json(to_json(config)) == config
+    assert of_spelt(spelt_options(config)) == config
 
 
 def test_variables_spell_all_of_it(file: Path) -> None:
@@ -109,182 +108,133 @@ cluster_ip_ranges = ["10.96.0.0/16", "10.0.0.0/14", "10.4.0.0/14", "fd00:1::/32"
 load_balancer_ranges = ["192.0.2.0/25", "192.0.2.128/25"]
 """
 LISTEN = "[dns]\nlisten = ['{}']\n[forward]\nupstreams = ['{}']"
-LOOP = "is this server itself, which listens on"
 
 MISTAKES = [
     # upstreams and their options
-    ("[forward]\nupstreams = ['300.1.1.1']", "svcdns.toml:2: forward.upstreams: '300.1.1.1' is no upstream"),
-    ("[forward]\nupstreams = ['ftp://x']", "svcdns.toml:2: forward.upstreams: 'ftp://x' is no upstream"),
-    ("[forward]\nupstreams = ['9.9.9.9:0']", "svcdns.toml:2: forward.upstreams: port '0' in '9.9.9.9:0' is"),
-    ("[forward]\nupstreams = ['9.9.9.9', '9.9.9.9:53']", "'9.9.9.9' stands in the list twice; allowed: once"),
-    ("[forward]\npolicy = 'fastest'", "forward.policy: 'fastest' is not known; allowed: sequential, random,"),
-    ("[forward]\noutstanding = 0", "svcdns.toml:2: forward.outstanding: 0 is out of range; allowed: 1..1000"),
-    ("[forward]\npolcy = 'random'", "svcdns.toml:2: unknown key 'polcy' in [forward]; did you mean policy?"),
-    ("[forwards]\npolicy = 'random'", "svcdns.toml:1: unknown section [forwards]; did you mean [forward]?"),
+    ("[forward]\nupstreams = ['300.1.1.1']", "2: forward.upstreams: '300.1.1.1'"),
+    ("[forward]\nupstreams = ['ftp://x']", "2: forward.upstreams: 'ftp://x'"),
+    ("[forward]\nupstreams = ['9.9.9.9:0']", "2: forward.upstreams: port '0' in '9.9.9.9:0'"),
+    ("[forward]\nupstreams = ['9.9.9.9', '9.9.9.9:53']", "2: forward.upstreams: '9.9.9.9'"),
+    ("[forward]\npolicy = 'fastest'", "2: forward.policy: 'fastest'"),
+    ("[forward]\noutstanding = 0", "2: forward.outstanding: 0"),
+    ("[forward]\npolcy = 'random'", "2: unknown key 'polcy' in [forward]; did you mean policy?"),
+    ("[forwards]\npolicy = 'random'", "1: unknown section [forwards]; did you mean [forward]?"),
     # loops
-    (LISTEN.format("127.0.0.1:53", "127.0.0.1"), f"svcdns.toml:4: forward.upstreams: '127.0.0.1' {LOOP} 127"),
-    (LISTEN.format("[::1]:1053", "[::1]:1053"), f"'[::1]:1053' {LOOP} [::1]:1053: questions would go round"),
-    (LISTEN.format("192.0.2.1:53", "tcp://192.0.2.1"), f"'tcp://192.0.2.1' {LOOP} 192.0.2.1:53"),
-    (LISTEN.format("0.0.0.0:53", "127.0.0.53"), f"'127.0.0.53' {LOOP} 0.0.0.0:53: questions would go round"),
-    (LISTEN.format("[::]:5353", "[::1]:5353"), f"'[::1]:5353' {LOOP} [::]:5353: questions would go round"),
+    (LISTEN.format("127.0.0.1:53", "127.0.0.1"), "4: forward.upstreams: '127.0.0.1' is this server itself"),
+    (LISTEN.format("[::1]:1053", "[::1]:1053"), "4: forward.upstreams: '[::1]:1053' is this server itself"),
+    (
+        LISTEN.format("192.0.2.1:53", "tcp://192.0.2.1"),
+        "4: forward.upstreams: 'tcp://192.0.2.1' is this server itself",
+    ),
+    (LISTEN.format("0.0.0.0:53", "127.0.0.53"), "4: forward.upstreams: '127.0.0.53' is this server itself"),
+    (LISTEN.format("[::]:5353", "[::1]:5353"), "4: forward.upstreams: '[::1]:5353' is this server itself"),
     (
         "[forward]\nupstreams = ['127.0.0.1:1053']",
-        f"svcdns.toml:2: forward.upstreams: '127.0.0.1:1053' {LOOP}",
+        "2: forward.upstreams: '127.0.0.1:1053' is this server itself",
     ),
     (
         ZONE + "[[forward.zone]]\nname = 'b.example'\nupstreams = ['127.0.0.1:1053']",
-        f"svcdns.toml:4: forward.zone: zone 2: upstreams: '127.0.0.1:1053' {LOOP} 127.0.0.1:1053",
+        "4: forward.zone: zone 2: upstreams: '127.0.0.1:1053' is this server itself",
     ),
     # zones
+    ("[[forward.zone]]\nname = 'a'", "1: forward.zone: zone 1: has no upstreams"),
+    ("[[forward.zone]]\nname = 'a'\nupstreams = []", "1: forward.zone: zone 1: upstreams: the list is empty"),
+    ("[[forward.zone]]\nname = 'a'\nupstreams = '::1'", '1: forward.zone: zone 1: upstreams: "::1"'),
+    ("[[forward.zone]]\nname = 'a'\nupstreams = ['x']", "1: forward.zone: zone 1: upstreams: 'x'"),
+    ("[[forward.zone]]\nupstreams = ['9.9.9.9']", "1: forward.zone: zone 1: has no name"),
+    ("[[forward.zone]]\nname = 7", "1: forward.zone: zone 1: name: 7"),
+    ("[[forward.zone]]\nname = 'a b'", "1: forward.zone: zone 1: name: 'a b'"),
+    ("[[forward.zone]]\nname = ''", "1: forward.zone: zone 1: name: ''"),
+    ("[[forward.zone]]\nname = '.'", '1: forward.zone: zone 1: name: "."'),
+    (ZONE + "policy = 'best'", '1: forward.zone: zone 1: policy: "best"'),
+    (ZONE + "policy = ['random']", '1: forward.zone: zone 1: policy: ["random"]'),
     (
-        "[[forward.zone]]\nname = 'a'",
-        "svcdns.toml:1: forward.zone: zone 1: has no upstreams; allowed: one or",
+        ZONE + "upstream = ['9.9.9.9']",
+        "1: forward.zone: zone 1: unknown key 'upstream'; did you mean upstreams?",
     ),
-    ("[[forward.zone]]\nname = 'a'\nupstreams = []", "zone 1: upstreams: the list is empty; allowed: one or"),
-    ("[[forward.zone]]\nname = 'a'\nupstreams = '::1'", 'upstreams: "::1" is no list of texts; allowed: one'),
-    ("[[forward.zone]]\nname = 'a'\nupstreams = ['x']", "zone 1: upstreams: 'x' is no upstream"),
-    (
-        "[[forward.zone]]\nupstreams = ['9.9.9.9']",
-        "zone 1: has no name; allowed: the name of a zone, such as",
-    ),
-    ("[[forward.zone]]\nname = 7", "zone 1: name: 7 is no text; allowed: the name of a zone"),
-    ("[[forward.zone]]\nname = 'a b'", "zone 1: name: 'a b' is no zone name; allowed: such as corp.example"),
-    ("[[forward.zone]]\nname = ''", "zone 1: name: '' is no zone name; allowed: such as corp.example"),
-    (
-        "[[forward.zone]]\nname = '.'",
-        'zone 1: name: "." is every name; allowed: a zone here, and upstreams in',
-    ),
-    (
-        ZONE + "policy = 'best'",
-        'zone 1: policy: "best" is not known; allowed: sequential, random, round_robin',
-    ),
-    (ZONE + "policy = ['random']", 'zone 1: policy: ["random"] is not known; allowed: sequential, random'),
-    (ZONE + "upstream = ['9.9.9.9']", "zone 1: unknown key 'upstream'; did you mean upstreams?"),
-    (ZONE + "x = 1", "zone 1: unknown key 'x'; allowed: name, upstreams, policy"),
-    (
-        ZONE + "\n" + ZONE,
-        "svcdns.toml:5: forward.zone: zone 2: a.example is listed before; allowed: each zone",
-    ),
-    (
-        ZONE + ZONE.replace("a.example", "A.EXAMPLE."),
-        "svcdns.toml:4: forward.zone: zone 2: a.example is listed",
-    ),
-    (ZONE.replace("a.example", "cluster.local"), "zone 1: cluster.local is ours and never asked elsewhere;"),
-    (
-        ZONE.replace("a.example", "X.Cluster.Local."),
-        "zone 1: x.cluster.local is ours and never asked elsewhere",
-    ),
-    (
-        "[forward.zone]\nname = 'a'",
-        'svcdns.toml:1: forward.zone: {"name": "a"} is no list of tables; write [[forward.zone]] on',
-    ),
-    ("[forward]\nzone = ['a']", 'forward.zone: ["a"] is no list of tables; write [[forward.zone]] on a line'),
+    (ZONE + "x = 1", "1: forward.zone: zone 1: unknown key 'x'"),
+    (ZONE + "\n" + ZONE, "5: forward.zone: zone 2: a.example is listed before"),
+    (ZONE + ZONE.replace("a.example", "A.EXAMPLE."), "4: forward.zone: zone 2: a.example is listed before"),
+    (ZONE.replace("a.example", "cluster.local"), "1: forward.zone: zone 1: cluster.local"),
+    (ZONE.replace("a.example", "X.Cluster.Local."), "1: forward.zone: zone 1: x.cluster.local"),
+    ("[forward.zone]\nname = 'a'", '1: forward.zone: {"name": "a"}'),
+    ("[forward]\nzone = ['a']", '2: forward.zone: ["a"]'),
     (
         ZONE + ZONE.replace("a.example", "96.10.in-addr.arpa"),
-        "svcdns.toml:4: forward.zone: zone 2: 96.10.in-addr.arpa lies within 10.96.0.0/12, whose",
+        "4: forward.zone: zone 2: 96.10.in-addr.arpa lies within 10.96.0.0/12",
     ),
     (
         OWN + ZONE.replace("a.example", "9.96.10.in-addr.arpa"),
-        "lies within 10.96.0.0/16, whose names are ours",
+        "4: forward.zone: zone 1: 9.96.10.in-addr.arpa lies within 10.96.0.0/16",
     ),
-    (OWN + ZONE.replace("a.example", "x.1.2.96.10.in-addr.arpa"), "lies within 10.96.0.0/16, whose names"),
-    (OWN + ZONE.replace("a.example", "7.7.0.10.in-addr.arpa"), "lies within 10.0.0.0/14, whose names"),
+    (
+        OWN + ZONE.replace("a.example", "x.1.2.96.10.in-addr.arpa"),
+        "4: forward.zone: zone 1: x.1.2.96.10.in-addr.arpa lies within 10.96.0.0/16",
+    ),
+    (
+        OWN + ZONE.replace("a.example", "7.7.0.10.in-addr.arpa"),
+        "4: forward.zone: zone 1: 7.7.0.10.in-addr.arpa lies within 10.0.0.0/14",
+    ),
     (
         OWN + ZONE.replace("a.example", "2.0.192.in-addr.arpa"),
-        "lies within 192.0.2.0/24, whose names are ours",
+        "4: forward.zone: zone 1: 2.0.192.in-addr.arpa lies within 192.0.2.0/24",
     ),
-    (OWN + ZONE.replace("a.example", "1.0.0.0.1.0.0.0.0.0.D.F.ip6.arpa"), "lies within fd00:1::/32, whose"),
+    (
+        OWN + ZONE.replace("a.example", "1.0.0.0.1.0.0.0.0.0.D.F.ip6.arpa"),
+        "4: forward.zone: zone 1: 1.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa lies within fd00:1::/32",
+    ),
     # cache
-    (
-        "[cache]\noctets = 1",
-        "svcdns.toml:2: cache.octets: 1 is out of range; allowed: 0 for no cache, or 1048576",
-    ),
-    ("[cache]\noctets = -1", "cache.octets: -1 is out of range; allowed: 0 for no cache, or 1048576 (1 MiB)"),
-    ("[cache]\nmax_ttl = 0", "svcdns.toml:2: cache.max_ttl: 0 is out of range; allowed: 1..604800 seconds"),
-    ("[cache]\nmax_negative_ttl = 86401", "cache.max_negative_ttl: 86401 is out of range; allowed: 1..86400"),
-    ("[cache]\nstale = -1", "svcdns.toml:2: cache.stale: -1 is out of range; allowed: 0..604800 seconds"),
-    (
-        "[cache]\nsize = 5",
-        "svcdns.toml:2: unknown key 'size' in [cache]; allowed: octets, max_ttl, max_negative_ttl, stale",
-    ),
-    ("[cache]\nttl = 5", "unknown key 'ttl' in [cache]; did you mean max_ttl?"),
-    ("[cache]\nWorkers = 5", "unknown key 'Workers' in [cache]; did you mean workers in [dns]?"),
+    ("[cache]\noctets = 1", "2: cache.octets: 1"),
+    ("[cache]\noctets = -1", "2: cache.octets: -1"),
+    ("[cache]\nmax_ttl = 0", "2: cache.max_ttl: 0"),
+    ("[cache]\nmax_negative_ttl = 86401", "2: cache.max_negative_ttl: 86401"),
+    ("[cache]\nstale = -1", "2: cache.stale: -1"),
+    ("[cache]\nsize = 5", "2: unknown key 'size' in [cache]"),
+    ("[cache]\nttl = 5", "2: unknown key 'ttl' in [cache]; did you mean max_ttl?"),
+    ("[cache]\nWorkers = 5", "2: unknown key 'Workers' in [cache]; did you mean workers in [dns]?"),
     # who may ask
-    (
-        "[acl]\nnames = ['lan']",
-        "svcdns.toml:2: acl.names: 'lan' is no network; allowed: a network such as 192",
-    ),
-    (
-        "[acl]\nnames = ['']",
-        "acl.names: '' is no network; allowed: a network such as 192.0.2.0/24, an address,",
-    ),
-    (
-        "[acl]\nnames = ['!']",
-        "acl.names: '!' is no network; allowed: a network such as 192.0.2.0/24, an addre",
-    ),
-    ("[acl]\nnames = ['!!any']", "acl.names: '!!any' is no network; allowed: a network such as 192.0.2.0/24"),
+    ("[acl]\nnames = ['lan']", "2: acl.names: 'lan'"),
+    ("[acl]\nnames = ['']", "2: acl.names: ''"),
+    ("[acl]\nnames = ['!']", "2: acl.names: '!'"),
+    ("[acl]\nnames = ['!!any']", "2: acl.names: '!!any'"),
     (
         "[acl]\nnames = ['10.0.0.1/8']",
-        "acl.names: '10.0.0.1/8' has bits set behind its prefix; meant: 10.0.0.0/8",
+        "2: acl.names: '10.0.0.1/8' has bits set behind its prefix; meant: 10.0.0.0/8",
     ),
-    (
-        "[acl]\nnames = ['10.0.0.0/33']",
-        "acl.names: '10.0.0.0/33' is no network; allowed: a network such as 192",
-    ),
-    (
-        "[acl]\nnames = ['fe80::1%eth0']",
-        "acl.names: 'fe80::1%eth0' is no network; allowed: a network such as",
-    ),
+    ("[acl]\nnames = ['10.0.0.0/33']", "2: acl.names: '10.0.0.0/33'"),
+    ("[acl]\nnames = ['fe80::1%eth0']", "2: acl.names: 'fe80::1%eth0'"),
     (
         "[acl]\nnames = ['::ffff:10.0.0.0/104']",
-        "'::ffff:10.0.0.0/104' is an IPv4 network in IPv6; meant: 10.0.0",
+        "2: acl.names: '::ffff:10.0.0.0/104' is an IPv4 network in IPv6; meant: 10.0.0.0/8",
     ),
-    ("[acl]\nnames = ['any', 'ANY']", "acl.names: 'any' stands in the list twice; allowed: once"),
-    (
-        "[acl]\nnames = ['any', '::1', '::1/128']",
-        "acl.names: '::1/128' stands in the list twice; allowed: once",
-    ),
+    ("[acl]\nnames = ['any', 'ANY']", "2: acl.names: 'any'"),
+    ("[acl]\nnames = ['any', '::1', '::1/128']", "2: acl.names: '::1/128'"),
     (
         "[acl]\nforward = ['loopback', '10.0.0.0/8', '!10.0.0.0/8']",
-        "svcdns.toml:2: acl.forward: 10.0.0.0/8 is allowed by 10.0.0.0/8 and refused by !10.0.0.0/8;",
+        "2: acl.forward: 10.0.0.0/8 is allowed by 10.0.0.0/8 and refused by !10.0.0.0/8",
     ),
     (
         "[acl]\nforward = ['!10.0.0.0/8', 'loopback', 'private']",
-        "svcdns.toml:2: acl.forward: 10.0.0.0/8 is allowed by private and refused by !10.0.0.0/8",
+        "2: acl.forward: 10.0.0.0/8 is allowed by private and refused by !10.0.0.0/8",
     ),
     (
         "[dns]\ntransfer_to = ['192.0.2.1']\n[acl]\ntransfer = ['!192.0.2.1']",
-        "svcdns.toml:4: acl.transfer: 192.0.2.1/32 is allowed by transfer_to of [dns] and refused",
+        "4: acl.transfer: 192.0.2.1/32 is allowed by transfer_to of [dns] and refused by !192.0.2.1/32",
     ),
-    (
-        "[acl]\nnames = ['10.0.0.0/8']",
-        "svcdns.toml:2: acl.names: refuses 127.0.0.1 and ::1, from where health checks, svcdns query",
-    ),
-    (
-        "[acl]\nnames = ['any', '!loopback']",
-        "svcdns.toml:2: acl.names: refuses 127.0.0.1 and ::1, from where",
-    ),
-    (
-        "[acl]\nnames = ['any', '!::1']",
-        "svcdns.toml:2: acl.names: refuses ::1, from where health checks, svcdns",
-    ),
-    (
-        "[acl]\nnames = []",
-        "svcdns.toml:2: acl.names: refuses 127.0.0.1 and ::1, from where health checks, svcdns",
-    ),
-    (
-        "[acl]\nforward = ['private']",
-        "svcdns.toml:2: acl.forward: refuses 127.0.0.1 and ::1, from where this machine itself asks; add ",
-    ),
-    ("[acl]\nforward = []", "(forward.upstreams = [] switches forwarding off)"),
+    ("[acl]\nnames = ['10.0.0.0/8']", "2: acl.names: refuses 127.0.0.1 and ::1"),
+    ("[acl]\nnames = ['any', '!loopback']", "2: acl.names: refuses 127.0.0.1 and ::1"),
+    ("[acl]\nnames = ['any', '!::1']", "2: acl.names: refuses ::1"),
+    ("[acl]\nnames = []", "2: acl.names: refuses 127.0.0.1 and ::1"),
+    ("[acl]\nforward = ['private']", "2: acl.forward: refuses 127.0.0.1 and ::1"),
+    ("[acl]\nforward = []", "2: acl.forward: refuses 127.0.0.1 and ::1"),
 ]
 
 
 @pytest.mark.parametrize(("text", "expected"), MISTAKES)
 def test_a_mistake_names_its_line_and_what_is_allowed(file: Path, text: str, expected: str) -> None:
     line = mistake(file, text)
-    assert expected in line
-    assert line.startswith("svcdns.toml:")
+    assert line.startswith(f"svcdns.toml:{expected}")
+    assert re.search(r"; (allowed|write|meant|did you mean|add)\b", line), "what helps"
 
 
 FINE = [
@@ -315,7 +265,7 @@ FINE = [
 @pytest.mark.parametrize("text", FINE)
 def test_what_is_no_mistake(file: Path, text: str) -> None:
     config = of_text(file, text)
-    assert from_json(to_json(config)) == config
+    assert of_spelt(spelt_options(config)) == config
 
 
 def test_ten_thousand_networks_and_zones_are_taken(file: Path) -> None:
@@ -324,7 +274,7 @@ def test_ten_thousand_networks_and_zones_are_taken(file: Path) -> None:
     config = of_text(file, zones + f"[acl]\nnames = {['loopback', *networks]}\n")
     assert len(config.acl.names) == 10_001
     assert len(config.forward.zone) == 2_000
-    assert from_json(to_json(config)) == config
+    assert of_spelt(spelt_options(config)) == config
 
 
 Junk = st.recursive(
@@ -351,21 +301,10 @@ def test_no_zone_and_no_acl_does_more_than_be_refused(zones: object, names: list
     except ConfigError as wrong:
         assert len(str(wrong).splitlines()) == 1, str(wrong)
     else:
-        assert from_json(to_json(config)) == config
+        assert of_spelt(spelt_options(config)) == config
 
 
 # check and serve
-
-
-def svcdns(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "svcdns", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd,
-        env={"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin"},
-    )
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])

@@ -1,7 +1,5 @@
 """The image: what a user of docs/containers.md meets, with podman."""
 
-from __future__ import annotations
-
 import http.client
 import json
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 from container.running_container import Podman, RunningContainer, Serve, ask
 from dns.message import Message
 from dns.rcode import NOERROR
+from toolbox.builders import service
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
@@ -56,11 +55,6 @@ print(json.dumps([path for path in paths if os.path.lexists(path) and has(path)]
 """
 
 
-def service(name: str, address: str) -> dict[str, Any]:
-    ports = [{"name": "http", "port": 80}]
-    return {"metadata": {"name": name}, "spec": {"clusterIP": address, "ports": ports}}
-
-
 def post(where: tuple[str, int], path: str, body: dict[str, Any]) -> int:
     connection = http.client.HTTPConnection(*where, timeout=GUARD_SECONDS)
     try:
@@ -81,7 +75,7 @@ def shared(podman: Podman, image: str) -> RunningContainer:
 
 
 def test_a_service_registered_on_this_machine_is_answered_to_this_machine(shared: RunningContainer) -> None:
-    assert post(shared.published("8053/tcp"), SERVICES, service("web", "10.96.0.80")) == 201
+    assert post(shared.published("8053/tcp"), SERVICES, service("web", clusterIP="10.96.0.80")) == 201
     for tcp in (False, True):
         reply = shared.ask("web.default.svc.cluster.local", tcp=tcp)
         assert addresses(reply) == ["10.96.0.80"]
@@ -91,10 +85,10 @@ def test_the_api_stays_inside_where_nothing_else_is_said(serve: Serve) -> None:
     container = serve(*PUBLISHED_DNS, "--publish", "127.0.0.1::8053")
     assert container.said_addresses() == (("0.0.0.0", 53), ("127.0.0.1", 8053))
     with pytest.raises((OSError, http.client.HTTPException)):
-        post(container.published("8053/tcp"), SERVICES, service("web", "10.96.0.80"))
+        post(container.published("8053/tcp"), SERVICES, service("web", clusterIP="10.96.0.80"))
 
     url = f"http://127.0.0.1:8053{SERVICES}"
-    assert container.python(POST_FROM_INSIDE, url, json.dumps(service("web", "10.96.0.81"))) == 201
+    assert container.python(POST_FROM_INSIDE, url, json.dumps(service("web", clusterIP="10.96.0.81"))) == 201
     assert "10.96.0.81" in container.execute("svcdns", "query", "web.default.svc.cluster.local")
     assert addresses(container.ask("web.default.svc.cluster.local")) == ["10.96.0.81"]
 
@@ -110,7 +104,7 @@ def test_an_api_away_from_loopback_is_refused_unless_asked_for(podman: Podman, i
 def test_the_state_outlives_the_container(podman: Podman, serve: Serve) -> None:
     volume = ("--volume", f"{podman.volume()}:/var/lib/svcdns")
     first = serve(*volume, *PUBLISHED_API)
-    assert post(first.published("8053/tcp"), SERVICES, service("web", "10.96.0.80")) == 201
+    assert post(first.published("8053/tcp"), SERVICES, service("web", clusterIP="10.96.0.80")) == 201
     podman.run("kill", first.name)
     podman.run("rm", "--force", first.name)
 
@@ -175,7 +169,7 @@ def test_mounted_manifests_and_zones_are_served_on_the_network_of_the_host(
     manifests, zones = tmp_path / "manifests", tmp_path / "zones"
     manifests.mkdir()
     zones.mkdir()
-    web = {"apiVersion": "v1", "kind": "Service", **service("web", "10.96.0.80")}
+    web = service("web", clusterIP="10.96.0.80")
     (manifests / "web.json").write_text(json.dumps(web))
     soa = "@ 60 IN SOA ns hostmaster 1 3600 600 86400 60\n@ 60 IN NS ns\nns 60 IN A 192.0.2.53\n"
     (zones / "site.test.zone").write_text(f"$ORIGIN site.test.\n{soa}www 60 IN A 192.0.2.80\n")
@@ -200,13 +194,13 @@ def test_mounted_manifests_and_zones_are_served_on_the_network_of_the_host(
     dns, api = container.said_addresses()
     assert addresses(ask(*dns, "web.default.svc.cluster.local")) == ["10.96.0.80"]
     assert addresses(ask(*dns, "www.site.test")) == ["192.0.2.80"]
-    assert post(api, SERVICES, service("more", "10.96.0.81")) == 201
+    assert post(api, SERVICES, service("more", clusterIP="10.96.0.81")) == 201
 
 
 def test_another_container_resolves_short_names_through_it(podman: Podman, serve: Serve, base: str) -> None:
     network = podman.network()
     server = serve("--network", network, *PUBLISHED_API)
-    assert post(server.published("8053/tcp"), SERVICES, service("web", "10.96.0.80")) == 201
+    assert post(server.published("8053/tcp"), SERVICES, service("web", clusterIP="10.96.0.80")) == 201
     address = server.inspect()["NetworkSettings"]["Networks"][network]["IPAddress"]
     found = podman.run(
         *("run", "--rm", "--network", network, "--dns", address),

@@ -1,11 +1,9 @@
 """Zone files: RFC 1034 section 4.3.2, wildcards, delegations, DNAME."""
 
-from __future__ import annotations
-
 import dns.flags
 import dns.rcode
 import pytest
-from toolbox.answerer_harness import TTL, World, Z, glue, lines, rrset, soa_sets
+from toolbox.answerer_harness import TTL, AnswererHarness, Z, glue, lines, rrset, soa_sets
 
 from svcdns.names.packed import APEX, CUT, DNAME
 from svcdns.store.snapshot import Zone
@@ -14,7 +12,7 @@ LONG = "l" * 60
 
 
 @pytest.fixture
-def zones(world: World) -> World:
+def zones(world: AnswererHarness) -> AnswererHarness:
     zone = world.file_zone("example.org", cuts=True, wildcards=True)
 
     def put(name: str, *sets: object, flags: int = 0) -> None:
@@ -46,7 +44,7 @@ def zones(world: World) -> World:
     return world
 
 
-def test_answer_and_nodata(zones: World) -> None:
+def test_answer_and_nodata(zones: AnswererHarness) -> None:
     assert lines(zones.ask("www.example.org").answer) == [f"www.example.org. {TTL} A 192.0.2.80"]
     nodata = zones.ask("www.example.org", "AAAA")
     assert nodata.rcode() == dns.rcode.NOERROR
@@ -57,14 +55,14 @@ def test_answer_and_nodata(zones: World) -> None:
         assert not empty.answer
 
 
-def test_nxdomain(zones: World) -> None:
+def test_nxdomain(zones: AnswererHarness) -> None:
     for name in ("nothing", "x.www", "y.b.c"):
         reply = zones.ask(f"{name}.example.org")
         assert reply.rcode() == dns.rcode.NXDOMAIN
         assert reply.authority[0].ttl == 3
 
 
-def test_cname_chains_lead_into_the_cluster(zones: World) -> None:
+def test_cname_chains_lead_into_the_cluster(zones: AnswererHarness) -> None:
     chain = zones.ask("far.example.org", "AAAA")
     assert [str(rrset[0]) for rrset in chain.answer] == [f"web.default.svc.{Z}.", "fd00::10"]
     assert lines(zones.ask("alias.example.org", "CNAME").answer) == [
@@ -73,34 +71,34 @@ def test_cname_chains_lead_into_the_cluster(zones: World) -> None:
 
 
 class TestWildcard:
-    def test_owner_is_the_question(self, zones: World) -> None:
+    def test_owner_is_the_question(self, zones: AnswererHarness) -> None:
         for name in ("any.wild.example.org.", "A.B.wild.example.org."):
             assert lines(zones.ask(name).answer) == [f"{name} {TTL} A 192.0.2.1"]
 
-    def test_lacks_the_type(self, zones: World) -> None:
+    def test_lacks_the_type(self, zones: AnswererHarness) -> None:
         reply = zones.ask("any.wild.example.org", "TXT")
         assert reply.rcode() == dns.rcode.NOERROR
         assert not reply.answer
         assert reply.authority
 
-    def test_existing_names_block_it(self, zones: World) -> None:
+    def test_existing_names_block_it(self, zones: AnswererHarness) -> None:
         for name in ("here.wild", "ent.wild", "wild"):
             reply = zones.ask(f"{name}.example.org")
             assert (reply.rcode(), reply.answer) == (dns.rcode.NOERROR, []), name
         for name in ("x.here.wild", "y.ent.wild"):
             assert zones.ask(f"{name}.example.org").rcode() == dns.rcode.NXDOMAIN, name
 
-    def test_with_a_cname(self, zones: World) -> None:
+    def test_with_a_cname(self, zones: AnswererHarness) -> None:
         reply = zones.ask("foo.aliases.example.org")
         assert lines(reply.answer) == [
             f"foo.aliases.example.org. {TTL} CNAME www.example.org.",
             f"www.example.org. {TTL} A 192.0.2.80",
         ]
 
-    def test_asked_for_by_its_own_name(self, zones: World) -> None:
+    def test_asked_for_by_its_own_name(self, zones: AnswererHarness) -> None:
         assert zones.ask("*.wild.example.org").answer
 
-    def test_empty_star_is_nodata(self, zones: World) -> None:
+    def test_empty_star_is_nodata(self, zones: AnswererHarness) -> None:
         reply = zones.ask("foo.starred.example.org")
         assert (reply.rcode(), reply.answer) == (dns.rcode.NOERROR, [])
 
@@ -108,7 +106,7 @@ class TestWildcard:
 class TestDelegation:
     @pytest.mark.parametrize("name", ["sub", "www.sub", "ns1.sub", "a.b.c.sub"])
     @pytest.mark.parametrize("rrtype", ["A", "NS", "TXT", "ANY"])
-    def test_referral(self, zones: World, name: str, rrtype: str) -> None:
+    def test_referral(self, zones: AnswererHarness, name: str, rrtype: str) -> None:
         reply = zones.ask(f"{name}.example.org", rrtype)
         assert reply.rcode() == dns.rcode.NOERROR
         assert not reply.flags & dns.flags.AA
@@ -122,7 +120,7 @@ class TestDelegation:
             f"ns1.sub.example.org. {TTL} AAAA ::2",
         ]
 
-    def test_ds_is_the_parents(self, zones: World) -> None:
+    def test_ds_is_the_parents(self, zones: AnswererHarness) -> None:
         reply = zones.ask("sub.example.org", "DS")
         assert reply.flags & dns.flags.AA
         assert len(reply.answer) == 1
@@ -131,13 +129,13 @@ class TestDelegation:
         assert missing.authority[0].rdtype == dns.rdatatype.SOA
         assert not zones.ask("www.sub.example.org", "DS").flags & dns.flags.AA
 
-    def test_behind_an_alias(self, zones: World) -> None:
+    def test_behind_an_alias(self, zones: AnswererHarness) -> None:
         reply = zones.ask("to-sub.example.org")
         assert reply.flags & dns.flags.AA
         assert len(reply.answer) == 1
         assert reply.authority[0].name.to_text() == "sub.example.org."
 
-    def test_glue_that_has_no_room_sets_tc(self, world: World) -> None:
+    def test_glue_that_has_no_room_sets_tc(self, world: AnswererHarness) -> None:
         zone = world.file_zone("example.net", cuts=True)
         servers = [f"server-{n}.of-the-sub-domain.sub.example.net" for n in range(12)]
         extra = tuple(glue(name, "A", f"192.0.2.{n}") for n, name in enumerate(servers))
@@ -148,7 +146,7 @@ class TestDelegation:
 
 
 class TestDname:
-    def test_rewrites_names_below(self, zones: World) -> None:
+    def test_rewrites_names_below(self, zones: AnswererHarness) -> None:
         reply = zones.ask("Any.Moved.example.org")
         assert [rrset.to_text() for rrset in reply.answer] == [
             f"Moved.example.org. {TTL} IN DNAME wild.example.org.",
@@ -156,21 +154,21 @@ class TestDname:
             f"Any.wild.example.org. {TTL} IN A 192.0.2.1",
         ]
 
-    def test_cname_question_gets_the_made_one(self, zones: World) -> None:
+    def test_cname_question_gets_the_made_one(self, zones: AnswererHarness) -> None:
         reply = zones.ask("any.moved.example.org", "CNAME")
         assert [rrset.rdtype.name for rrset in reply.answer] == ["DNAME", "CNAME"]
 
-    def test_its_owner_is_not_rewritten(self, zones: World) -> None:
+    def test_its_owner_is_not_rewritten(self, zones: AnswererHarness) -> None:
         assert [rrset.rdtype.name for rrset in zones.ask("moved.example.org", "TXT").answer] == ["TXT"]
         assert [rrset.rdtype.name for rrset in zones.ask("moved.example.org", "DNAME").answer] == ["DNAME"]
         assert zones.ask("moved.example.org", "A").rcode() == dns.rcode.NOERROR
 
-    def test_too_long_is_yxdomain(self, zones: World) -> None:
+    def test_too_long_is_yxdomain(self, zones: AnswererHarness) -> None:
         reply = zones.ask(f"{LONG}.{LONG}.long.example.org")
         assert reply.rcode() == dns.rcode.YXDOMAIN
         assert [rrset.rdtype.name for rrset in reply.answer] == ["DNAME"]
 
-    def test_into_itself_ends(self, zones: World) -> None:
+    def test_into_itself_ends(self, zones: AnswererHarness) -> None:
         reply = zones.ask("x.circle.example.org")
         assert reply.rcode() == dns.rcode.NOERROR
         assert [rrset.rdtype.name for rrset in reply.answer] == ["DNAME", "CNAME"]
@@ -179,7 +177,7 @@ class TestDname:
 class TestZonesOverEachOther:
     """Which zone answers where several could."""
 
-    def test_longest_origin_wins_and_ds_goes_to_the_parent(self, zones: World) -> None:
+    def test_longest_origin_wins_and_ds_goes_to_the_parent(self, zones: AnswererHarness) -> None:
         inner = zones.file_zone("inner.example.org")
         zones.put_file(inner, "www.inner.example.org", rrset("A", "192.0.2.9"))
         assert zones.ask("www.inner.example.org").answer
@@ -189,20 +187,20 @@ class TestZonesOverEachOther:
         assert ds.authority[0].name.to_text() == "example.org."
         assert zones.ask("example.org", "DS").authority[0].name.to_text() == "example.org."
 
-    def test_ds_of_the_cluster_domain(self, world: World) -> None:
+    def test_ds_of_the_cluster_domain(self, world: AnswererHarness) -> None:
         assert world.ask(Z, "DS").authority[0].name.to_text() == f"{Z}."
         world.file_zone("local")
         ds = world.ask(Z, "DS")
         assert ds.rcode() == dns.rcode.NOERROR
         assert ds.authority[0].name.to_text() == "local."
 
-    def test_name_above_an_origin_exists(self, world: World) -> None:
+    def test_name_above_an_origin_exists(self, world: AnswererHarness) -> None:
         world.file_zone("example.org")
         world.file_zone("a.b.example.org")
         assert world.ask("b.example.org").rcode() == dns.rcode.NOERROR
         assert world.ask("x.b.example.org").rcode() == dns.rcode.NXDOMAIN
 
-    def reverse(self, world: World, *, fallthrough: bool, origin: str) -> Zone:
+    def reverse(self, world: AnswererHarness, *, fallthrough: bool, origin: str) -> Zone:
         world.registry_zone("192.in-addr.arpa", "reverse", fallthrough=fallthrough)
         world.put("1.2.168.192.in-addr.arpa", rrset("PTR", f"web.default.svc.{Z}."))
         world.put("1.9.168.192.in-addr.arpa", rrset("PTR", f"web.default.svc.{Z}."))
@@ -223,7 +221,9 @@ class TestZonesOverEachOther:
             (True, "192.in-addr.arpa", True),
         ],
     )
-    def test_reverse_names(self, world: World, fallthrough: bool, origin: str, goes_on: bool) -> None:
+    def test_reverse_names(
+        self, world: AnswererHarness, fallthrough: bool, origin: str, goes_on: bool
+    ) -> None:
         self.reverse(world, fallthrough=fallthrough, origin=origin)
         registered = world.ask("1.2.168.192.in-addr.arpa", "PTR")
         assert str(registered.answer[0][0]) == f"web.default.svc.{Z}."
@@ -240,7 +240,7 @@ class TestZonesOverEachOther:
         assert own.rcode() == dns.rcode.NXDOMAIN
         assert own.authority[0].name.to_text() == "192.in-addr.arpa."
 
-    def test_registry_keeps_a_name_from_nxdomain(self, world: World) -> None:
+    def test_registry_keeps_a_name_from_nxdomain(self, world: AnswererHarness) -> None:
         world.registry_zone("192.in-addr.arpa", "reverse", fallthrough=True)
         world.put("1.2.168.192.in-addr.arpa", rrset("PTR", f"web.default.svc.{Z}."))
         world.file_zone("168.192.in-addr.arpa")
@@ -248,7 +248,7 @@ class TestZonesOverEachOther:
         assert reply.rcode() == dns.rcode.NOERROR
         assert not reply.answer
 
-    def test_cluster_domain_falls_through_only_if_told(self, world: World) -> None:
+    def test_cluster_domain_falls_through_only_if_told(self, world: AnswererHarness) -> None:
         zone = world.file_zone("local")
         world.put_file(zone, f"extra.default.svc.{Z}", rrset("A", "192.0.2.99"))
         world.put_file(zone, f"web.default.svc.{Z}", rrset("A", "192.0.2.98"), rrset("TXT", '"no"'))
@@ -260,13 +260,13 @@ class TestZonesOverEachOther:
         assert not world.ask(f"web.default.svc.{Z}", "TXT").answer
 
 
-def test_zone_without_soa_is_servfail(world: World) -> None:
+def test_zone_without_soa_is_servfail(world: AnswererHarness) -> None:
     zone = world.file_zone("example.org")
     world.put_file(zone, "example.org", *soa_sets("example.org")[1:], flags=APEX)
     assert world.ask("nothing.example.org").rcode() == dns.rcode.SERVFAIL
 
 
-def test_type_numbers_are_not_mixed_up_in_a_row(world: World) -> None:
+def test_type_numbers_are_not_mixed_up_in_a_row(world: AnswererHarness) -> None:
     """URI and CAA are 256 and 257: side by side their octets hold those of A."""
     zone = world.file_zone("example.org")
     sets = (rrset("URI", '1 1 "https://example.org"'), rrset("CAA", '0 issue "ca.example"'))

@@ -1,7 +1,5 @@
 """Octets that nobody wrote: the answerer never raises, never hangs, and answers the next question."""
 
-from __future__ import annotations
-
 import random
 from itertools import product
 from time import monotonic
@@ -11,7 +9,7 @@ import dns.rcode
 from forward.unit.outside_names import RIGHTS, cache_of, kinds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toolbox.answerer_harness import World, Z, rrset
+from toolbox.answerer_harness import AnswererHarness, Z, rrset
 
 from svcdns.cache.store import now
 from svcdns.dns import access, stats
@@ -108,7 +106,7 @@ def check(packet: bytes, reply: Answer, transport: int, rights: int = access.NAM
     assert len(reply) <= (1232 if transport == UDP else 65535)
 
 
-def test_a_hundred_thousand_packets(world: World) -> None:
+def test_a_hundred_thousand_packets(world: AnswererHarness) -> None:
     seed = random.randrange(1 << 32)
     rnd = random.Random(seed)
     began = monotonic()
@@ -136,7 +134,7 @@ def test_a_hundred_thousand_packets(world: World) -> None:
 
 @settings(max_examples=2000)
 @given(st.binary(max_size=600), st.sampled_from([UDP, TCP]))
-def test_any_octets(shared_world: World, packet: bytes, transport: int) -> None:
+def test_any_octets(shared_world: AnswererHarness, packet: bytes, transport: int) -> None:
     panics = shared_world.counters.slots[stats.PANICS]
     check(packet, shared_world.raw(packet, transport), transport)
     assert shared_world.counters.slots[stats.PANICS] == panics
@@ -158,7 +156,13 @@ LABEL = st.one_of(
     st.integers(0, 0xFFFF),
 )
 def test_any_name(
-    shared_world: World, labels: list[bytes], tail: bytes, rrtype: int, rrclass: int, opt: bytes, flags: int
+    shared_world: AnswererHarness,
+    labels: list[bytes],
+    tail: bytes,
+    rrtype: int,
+    rrclass: int,
+    opt: bytes,
+    flags: int,
 ) -> None:
     name = b"".join(bytes((len(label),)) + label for label in labels) + tail + b"\0"
     head = b"\x11\x22" + flags.to_bytes(2) + b"\0\1\0\0\0\0\0" + (b"\1" if opt else b"\0")
@@ -174,7 +178,7 @@ def test_any_name(
             assert reply[3] & 0xF in (dns.rcode.FORMERR, dns.rcode.NOTIMP)
 
 
-def test_plain_path_says_what_the_exact_one_says(world: World) -> None:
+def test_plain_path_says_what_the_exact_one_says(world: AnswererHarness) -> None:
     """Octet for octet, and in every counter, for the same random numbers."""
     zone = world.file_zone("example.org", wildcards=True)
     with world.writing():

@@ -1,7 +1,5 @@
 """Header, EDNS, sizes and everything malformed (rows J of docs/dns.md)."""
 
-from __future__ import annotations
-
 import struct
 
 import dns.edns
@@ -10,7 +8,7 @@ import dns.message
 import dns.rcode
 import dns.rdataclass
 import pytest
-from toolbox.answerer_harness import World, Z, lines, rrset
+from toolbox.answerer_harness import AnswererHarness, Z, lines, rrset
 
 from svcdns.dns import stats
 from svcdns.dns.answer import Answerer
@@ -36,17 +34,17 @@ def rcode_of(reply: bytes | None) -> int:
 
 
 @pytest.mark.parametrize("octets", range(12))
-def test_shorter_than_a_header_is_silence(shared_world: World, octets: int) -> None:
+def test_shorter_than_a_header_is_silence(shared_world: AnswererHarness, octets: int) -> None:
     assert shared_world.raw(PLAIN[:octets]) is SILENCE
 
 
-def test_replies_are_not_answered(shared_world: World) -> None:
+def test_replies_are_not_answered(shared_world: AnswererHarness) -> None:
     assert shared_world.raw(PLAIN[:2] + b"\x81" + PLAIN[3:]) is SILENCE
     assert shared_world.raw(PLAIN[:2] + b"\xa9" + PLAIN[3:]) is SILENCE
 
 
 @pytest.mark.parametrize("opcode", range(1, 16))
-def test_other_opcodes_are_not_implemented(shared_world: World, opcode: int) -> None:
+def test_other_opcodes_are_not_implemented(shared_world: AnswererHarness, opcode: int) -> None:
     reply = shared_world.raw(PLAIN[:2] + bytes((opcode << 3 | 1,)) + PLAIN[3:])
     assert rcode_of(reply) == dns.rcode.NOTIMP
     assert isinstance(reply, bytes)
@@ -89,7 +87,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_malformed_is_formerr(shared_world: World, what: str) -> None:
+def test_malformed_is_formerr(shared_world: AnswererHarness, what: str) -> None:
     reply = shared_world.raw(MALFORMED[what])
     assert isinstance(reply, bytes)
     message = dns.message.from_wire(reply)
@@ -98,7 +96,7 @@ def test_malformed_is_formerr(shared_world: World, what: str) -> None:
     assert not message.answer
 
 
-def test_longest_name_is_answered(shared_world: World) -> None:
+def test_longest_name_is_answered(shared_world: AnswererHarness) -> None:
     prefix = (b"\x3f" + b"a" * 63) * 3
     rest = 255 - len(prefix) - len(NAME)
     packet = PLAIN[:12] + prefix + bytes((rest - 1,)) + b"b" * (rest - 1) + NAME + b"\0\1\0\1"
@@ -108,20 +106,20 @@ def test_longest_name_is_answered(shared_world: World) -> None:
     assert rcode_of(shared_world.raw(nuls)) == dns.rcode.NXDOMAIN
 
 
-def test_a_hundred_and_more_labels(shared_world: World) -> None:
+def test_a_hundred_and_more_labels(shared_world: AnswererHarness) -> None:
     labels = (255 - len(NAME)) // 2
     assert rcode_of(shared_world.raw(PLAIN[:12] + b"\1x" * labels + PLAIN[12:])) == dns.rcode.NXDOMAIN
 
 
 @pytest.mark.parametrize("rrtype", [0, 41, 128, 249, 250, 65535])
 @pytest.mark.parametrize("name", [WEB, Z, "nothing." + Z])
-def test_types_that_cant_be_asked_for(shared_world: World, rrtype: int, name: str) -> None:
+def test_types_that_cant_be_asked_for(shared_world: AnswererHarness, rrtype: int, name: str) -> None:
     reply = shared_world.raw(PLAIN[:12] + wire_of(name) + rrtype.to_bytes(2) + b"\0\1")
     assert rcode_of(reply) == dns.rcode.FORMERR
 
 
 @pytest.mark.parametrize("rrtype", ["AXFR", "IXFR"])
-def test_no_transfer_without_tcp(shared_world: World, rrtype: str) -> None:
+def test_no_transfer_without_tcp(shared_world: AnswererHarness, rrtype: str) -> None:
     reply = shared_world.raw(
         PLAIN[:12] + wire_of(Z) + {"AXFR": b"\0\xfc", "IXFR": b"\0\xfb"}[rrtype] + b"\0\1"
     )
@@ -129,11 +127,11 @@ def test_no_transfer_without_tcp(shared_world: World, rrtype: str) -> None:
 
 
 @pytest.mark.parametrize("rrclass", [2, 3, 4, 254, 255, 0])
-def test_other_classes_are_refused(shared_world: World, rrclass: int) -> None:
+def test_other_classes_are_refused(shared_world: AnswererHarness, rrclass: int) -> None:
     assert rcode_of(shared_world.raw(PLAIN[:-2] + rrclass.to_bytes(2))) == dns.rcode.REFUSED
 
 
-def test_id_server_names_the_worker(shared_world: World) -> None:
+def test_id_server_names_the_worker(shared_world: AnswererHarness) -> None:
     query = dns.message.make_query("ID.Server", "TXT", rdclass="CH", use_edns=0)
     reply = dns.message.from_wire(shared_world.raw(query.to_wire()) or b"")
     assert str(reply.answer[0][0]) == '"worker-0"'
@@ -144,17 +142,17 @@ def test_id_server_names_the_worker(shared_world: World) -> None:
 
 
 class TestEdns:
-    def test_one_opt_for_one(self, shared_world: World) -> None:
+    def test_one_opt_for_one(self, shared_world: AnswererHarness) -> None:
         reply = shared_world.ask(WEB, edns=4096)
         assert reply.edns == 0
         assert reply.payload == 1232
         assert not reply.ednsflags & dns.flags.DO
 
     @pytest.mark.parametrize("name", [WEB, "nothing." + WEB, "example.com", f"inner.default.svc.{Z}"])
-    def test_do_is_copied(self, shared_world: World, name: str) -> None:
+    def test_do_is_copied(self, shared_world: AnswererHarness, name: str) -> None:
         assert shared_world.ask(name, edns=1232, ednsflags=dns.flags.DO | 1).ednsflags == dns.flags.DO
 
-    def test_unknown_options_are_dropped(self, shared_world: World) -> None:
+    def test_unknown_options_are_dropped(self, shared_world: AnswererHarness) -> None:
         options = [dns.edns.GenericOption(10, b"12345678"), dns.edns.GenericOption(65001, b"")]
         query = dns.message.make_query(WEB, "A", use_edns=0, options=options)
         reply = dns.message.from_wire(shared_world.raw(query.to_wire()) or b"")
@@ -163,14 +161,14 @@ class TestEdns:
         assert not reply.options
 
     @pytest.mark.parametrize("version", [1, 2, 255])
-    def test_other_versions(self, shared_world: World, version: int) -> None:
+    def test_other_versions(self, shared_world: AnswererHarness, version: int) -> None:
         packet = with_counts(PLAIN + OPT[:6] + bytes((version,)) + OPT[7:], 1, 0, 0, 1)
         reply = dns.message.from_wire(shared_world.raw(packet) or b"")
         assert reply.rcode() == dns.rcode.BADVERS
         assert reply.edns == 0
         assert not reply.answer
 
-    def test_opt_beside_other_additionals(self, shared_world: World) -> None:
+    def test_opt_beside_other_additionals(self, shared_world: AnswererHarness) -> None:
         extra = b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4\1\2\3\4"
         reply = shared_world.raw(with_counts(PLAIN + extra + OPT, 1, 0, 0, 2))
         assert rcode_of(reply) == dns.rcode.NOERROR
@@ -181,7 +179,7 @@ class TestSize:
     @pytest.mark.parametrize(
         ("edns", "limit"), [(None, 512), (0, 512), (700, 700), (1232, 1232), (65535, 1232)]
     )
-    def test_udp_limit(self, shared_world: World, edns: int | None, limit: int) -> None:
+    def test_udp_limit(self, shared_world: AnswererHarness, edns: int | None, limit: int) -> None:
         query = dns.message.make_query(
             f"huge.default.svc.{Z}", "A", use_edns=-1 if edns is None else 0, payload=edns or 0
         )
@@ -192,13 +190,13 @@ class TestSize:
         assert message.flags & dns.flags.TC
         assert len(message.answer[0]) == (limit - len(query.to_wire())) // 16
 
-    def test_additionals_are_compressed_before_any_is_left_out(self, shared_world: World) -> None:
+    def test_additionals_are_compressed_before_any_is_left_out(self, shared_world: AnswererHarness) -> None:
         reply = shared_world.ask(f"db.default.svc.{Z}", "SRV", edns=512)
         assert not reply.flags & dns.flags.TC
         assert len(reply.answer[0]) == 5
         assert len(reply.additional) == 5
 
-    def test_additionals_go_before_answers(self, shared_world: World) -> None:
+    def test_additionals_go_before_answers(self, shared_world: AnswererHarness) -> None:
         reply = shared_world.ask(f"many.default.svc.{Z}", "SRV", edns=1232)
         assert not reply.flags & dns.flags.TC
         assert len(reply.answer[0]) == 20
@@ -206,18 +204,20 @@ class TestSize:
         targets = {rdata.target for rdata in reply.answer[0]}
         assert {rrset.name for rrset in reply.additional} <= targets
 
-    def test_tc_when_answers_are_missing(self, shared_world: World) -> None:
+    def test_tc_when_answers_are_missing(self, shared_world: AnswererHarness) -> None:
         reply = shared_world.ask(f"many.default.svc.{Z}", "SRV", edns=600)
         assert reply.flags & dns.flags.TC
         assert 0 < len(reply.answer[0]) < 20
         assert not reply.additional
 
-    def test_tcp_has_all(self, shared_world: World) -> None:
+    def test_tcp_has_all(self, shared_world: AnswererHarness) -> None:
         reply = shared_world.ask(f"many.default.svc.{Z}", "SRV", transport=TCP)
         assert len(reply.answer[0]) == len(reply.additional) == 20
 
     @pytest.mark.parametrize("edns", [None, 1232])
-    def test_tcp_past_its_limit_is_a_random_subset(self, shared_world: World, edns: int | None) -> None:
+    def test_tcp_past_its_limit_is_a_random_subset(
+        self, shared_world: AnswererHarness, edns: int | None
+    ) -> None:
         seen: set[str] = set()
         for _ in range(20):
             reply = shared_world.ask(f"huge.default.svc.{Z}", edns=edns, transport=TCP)
@@ -230,7 +230,7 @@ class TestSize:
                 assert (error.code, error.text) == (0, f"{count} of 5000")
         assert len(seen) == 5000
 
-    def test_negative_answers_may_be_too_large(self, world: World) -> None:
+    def test_negative_answers_may_be_too_large(self, world: AnswererHarness) -> None:
         origin = ".".join(["o" * 60] * 3 + ["o" * 40])
         world.file_zone(origin)
         reply = world.ask(f"x.{origin}")
@@ -239,7 +239,7 @@ class TestSize:
         assert len(world.ask(f"x.{origin}", edns=1232).authority) == 1
 
 
-def test_exception_costs_one_servfail(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_exception_costs_one_servfail(world: AnswererHarness, caplog: pytest.LogCaptureFixture) -> None:
     with world.store.env.begin(write=True) as txn:
         txn.put(b"local\0cluster\0svc\0default\0bad\0", b"\0\1\0\1", db=world.store.tables.answers_a)
     reply = world.ask(f"bad.default.svc.{Z}")
@@ -256,7 +256,7 @@ def test_without_a_store_everything_is_servfail() -> None:
     assert answerer.answer(b"", None) is SILENCE
 
 
-def test_udp_size_is_the_configured_one(shared_world: World) -> None:
+def test_udp_size_is_the_configured_one(shared_world: AnswererHarness) -> None:
     answerer = Answerer(Stats(), udp_size=600)
     snapshot = shared_world.snapshots.begin()
     query = dns.message.make_query(f"huge.default.svc.{Z}", "A", use_edns=0, payload=4096)
@@ -267,7 +267,7 @@ def test_udp_size_is_the_configured_one(shared_world: World) -> None:
     assert dns.message.from_wire(reply).payload == 600
 
 
-def test_mx_target_names_compress_too(world: World) -> None:
+def test_mx_target_names_compress_too(world: AnswererHarness) -> None:
     zone = world.file_zone("example.org")
     from toolbox.answerer_harness import glue
 

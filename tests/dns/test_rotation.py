@@ -1,11 +1,9 @@
 """Each RR of a set comes first equally often, in every way that a set is sent."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest
-from toolbox.answerer_harness import World, Z
+from toolbox.answerer_harness import AnswererHarness, Z
 
 from svcdns.dns.stats import TCP, UDP
 
@@ -22,7 +20,9 @@ ROUNDS = 1500
         ("many", "CNAME", 1232, UDP),  # through an alias
     ],
 )
-def test_first_rr_is_fair(world: World, service: str, rrtype: str, edns: int | None, transport: int) -> None:
+def test_first_rr_is_fair(
+    world: AnswererHarness, service: str, rrtype: str, edns: int | None, transport: int
+) -> None:
     name = f"{service}.default.svc.{Z}"
     if rrtype == "CNAME":
         from toolbox.answerer_harness import rrset
@@ -40,7 +40,7 @@ def test_first_rr_is_fair(world: World, service: str, rrtype: str, edns: int | N
     assert all(abs(count - expected) < slack for count in firsts.values())
 
 
-def test_all_rrs_are_there_once(shared_world: World) -> None:
+def test_all_rrs_are_there_once(shared_world: AnswererHarness) -> None:
     for _ in range(100):
         reply = shared_world.ask(f"many.default.svc.{Z}", "SRV", edns=1232)
         assert len({rdata.target for rdata in reply.answer[0]}) == 20

@@ -1,7 +1,5 @@
 """Questions over real TCP connections: framing, order, limits, clients that misbehave."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import struct
@@ -11,8 +9,9 @@ from typing import Any
 
 import dns.message
 import dns.rcode
-from toolbox.answerer_harness import World, Z, rrset
-from toolbox.tcp_streams import connect, framed, query, reply_from, run
+from toolbox.answerer_harness import AnswererHarness, Z, rrset
+from toolbox.tcp_streams import connect, framed, query, reply_from
+from toolbox.waiting import run, until
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
@@ -23,7 +22,7 @@ LONG = 60.0
 
 
 @asynccontextmanager
-async def serving(world: World, **options: Any) -> AsyncIterator[tuple[TcpListener, int]]:
+async def serving(world: AnswererHarness, **options: Any) -> AsyncIterator[tuple[TcpListener, int]]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
@@ -35,7 +34,7 @@ async def serving(world: World, **options: Any) -> AsyncIterator[tuple[TcpListen
             await listener.close()
 
 
-def test_pipelined_questions_are_answered_in_order(shared_world: World) -> None:
+def test_pipelined_questions_are_answered_in_order(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -50,7 +49,7 @@ def test_pipelined_questions_are_answered_in_order(shared_world: World) -> None:
     run(test())
 
 
-def test_octet_by_octet(shared_world: World) -> None:
+def test_octet_by_octet(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -64,7 +63,7 @@ def test_octet_by_octet(shared_world: World) -> None:
     run(test())
 
 
-def test_a_write_between_two_questions_is_seen(world: World) -> None:
+def test_a_write_between_two_questions_is_seen(world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(world) as (_, port):
             reader, writer = await connect(port)
@@ -82,7 +81,7 @@ def test_a_write_between_two_questions_is_seen(world: World) -> None:
     run(test())
 
 
-def test_half_closed_client_gets_its_answers(shared_world: World) -> None:
+def test_half_closed_client_gets_its_answers(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -95,7 +94,7 @@ def test_half_closed_client_gets_its_answers(shared_world: World) -> None:
     run(test())
 
 
-def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: World) -> None:
+def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -108,7 +107,7 @@ def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: W
     run(test())
 
 
-def test_slow_and_lying_clients_are_closed(shared_world: World) -> None:
+def test_slow_and_lying_clients_are_closed(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world, idle_seconds=SHORT) as (listener, port):
             nothing = await connect(port)
@@ -121,13 +120,12 @@ def test_slow_and_lying_clients_are_closed(shared_world: World) -> None:
             for reader, writer in (nothing, one_octet, promise, silent):
                 assert await reader.read() == b""
                 writer.close()
-            while len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: not len(listener), "the connections to end")
 
     run(test())
 
 
-def test_dripping_octets_dont_keep_a_connection(shared_world: World) -> None:
+def test_dripping_octets_dont_keep_a_connection(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world, idle_seconds=SHORT) as (_, port):
             reader, writer = await connect(port)
@@ -147,7 +145,7 @@ def test_dripping_octets_dont_keep_a_connection(shared_world: World) -> None:
     run(test())
 
 
-def test_65535_octets_are_one_question(shared_world: World) -> None:
+def test_65535_octets_are_one_question(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -161,7 +159,7 @@ def test_65535_octets_are_one_question(shared_world: World) -> None:
     run(test())
 
 
-def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) -> None:
+def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world, idle_seconds=1.0) as (listener, port):
             _, writer = await connect(port)
@@ -169,8 +167,7 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
             before = sum(shared_world.counters.slots[: stats.BATCHES])
             questions = framed(*(query(f"huge.default.svc.{Z}") for _ in range(2000)))
             writer.write(questions)
-            while not len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: len(listener), "the connection")
             most = 0
             while len(listener):
                 waiting = [c._transport.get_write_buffer_size() for c in listener._connections]
@@ -184,7 +181,7 @@ def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: World) ->
     run(test())
 
 
-def test_oldest_idle_connection_makes_room(world: World) -> None:
+def test_oldest_idle_connection_makes_room(world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(world, limit=3, idle_seconds=LONG) as (listener, port):
             clients = []
@@ -210,7 +207,7 @@ def test_oldest_idle_connection_makes_room(world: World) -> None:
     run(test())
 
 
-def test_reset_by_the_client_leaves_nothing(shared_world: World) -> None:
+def test_reset_by_the_client_leaves_nothing(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (listener, port):
             for _ in range(20):
@@ -221,13 +218,12 @@ def test_reset_by_the_client_leaves_nothing(shared_world: World) -> None:
             writer.write(framed(query(Z, "SOA")))
             assert (await reply_from(reader)).answer
             writer.close()
-            while len(listener):
-                await asyncio.sleep(0.01)
+            await until(lambda: not len(listener), "the connections to end")
 
     run(test())
 
 
-def test_transfers_are_refused_without_configuration(shared_world: World) -> None:
+def test_transfers_are_refused_without_configuration(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         async with serving(shared_world) as (_, port):
             reader, writer = await connect(port)
@@ -238,7 +234,7 @@ def test_transfers_are_refused_without_configuration(shared_world: World) -> Non
     run(test())
 
 
-def test_listening_socket_stays_the_callers(shared_world: World) -> None:
+def test_listening_socket_stays_the_callers(shared_world: AnswererHarness) -> None:
     async def test() -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))

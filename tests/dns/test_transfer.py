@@ -1,7 +1,5 @@
 """Zone transfer over real connections, read by dnspython."""
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import socket
@@ -20,8 +18,9 @@ import dns.rrset
 import dns.xfr
 import dns.zone
 import pytest
-from toolbox.answerer_harness import World, Z, glue, rrset
-from toolbox.tcp_streams import connect, framed, query, reply_from, run
+from toolbox.answerer_harness import AnswererHarness, Z, glue, rrset
+from toolbox.tcp_streams import connect, framed, query, reply_from
+from toolbox.waiting import run, until
 
 from svcdns.config.sections import AclConfig
 from svcdns.dns import stats
@@ -34,7 +33,7 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
 @asynccontextmanager
-async def serving(world: World, **options: Any) -> AsyncIterator[int]:
+async def serving(world: AnswererHarness, **options: Any) -> AsyncIterator[int]:
     networks = options.pop("networks", LOOPBACK)
     transfers = Transfers(
         Rights(Access(AclConfig(), forwards=False, transfer_to=networks)),
@@ -66,7 +65,7 @@ async def messages_of(reader: asyncio.StreamReader) -> list[dns.message.Message]
     return found
 
 
-def transfer(world: World, zone: str, **options: Any) -> list[dns.message.Message]:
+def transfer(world: AnswererHarness, zone: str, **options: Any) -> list[dns.message.Message]:
     found: list[dns.message.Message] = []
 
     async def test() -> None:
@@ -85,7 +84,7 @@ def as_text(messages: list[dns.message.Message]) -> list[str]:
     return [rrset.to_text() for message in messages for rrset in message.answer]
 
 
-def test_cluster_zone_is_complete(world: World) -> None:
+def test_cluster_zone_is_complete(world: AnswererHarness) -> None:
     messages = transfer(world, Z)
     assert all(message.id == 77 and message.flags & dns.flags.AA for message in messages)
     assert [len(message.question) for message in messages] == [1] + [0] * (len(messages) - 1)
@@ -113,7 +112,7 @@ def test_cluster_zone_is_complete(world: World) -> None:
     assert world.counters.slots[stats.TRANSFERS] == 1
 
 
-def test_a_secondary_answers_as_we_do(world: World) -> None:
+def test_a_secondary_answers_as_we_do(world: AnswererHarness) -> None:
     """What dnspython's own transfer client builds holds the RRset of every name that we answer."""
     zone = dns.zone.Zone(f"{Z}.", relativize=False)
 
@@ -131,7 +130,7 @@ def test_a_secondary_answers_as_we_do(world: World) -> None:
             assert (set(there) if there else set()) == (set(here[0]) if here else set()), (name, rrtype)
 
 
-def test_reverse_zone_without_others_inside(world: World) -> None:
+def test_reverse_zone_without_others_inside(world: AnswererHarness) -> None:
     world.registry_zone("0.96.10.in-addr.arpa", "reverse")
     world.put("7.0.96.10.in-addr.arpa", rrset("PTR", "inner."))
     world.put("7.1.96.10.in-addr.arpa", rrset("PTR", "outer."))
@@ -151,7 +150,7 @@ def test_reverse_zone_without_others_inside(world: World) -> None:
     assert "1.1.99.10.in-addr.arpa. 5 IN PTR file." in as_text(transfer(world, "99.10.in-addr.arpa"))
 
 
-def test_file_zone_with_glue_and_large_rrs(world: World) -> None:
+def test_file_zone_with_glue_and_large_rrs(world: AnswererHarness) -> None:
     zone = world.file_zone("example.org", cuts=True)
     other = world.file_zone("example.net")
     world.put_file(other, "www.example.net", rrset("A", "192.0.2.1"))
@@ -170,7 +169,7 @@ def test_file_zone_with_glue_and_large_rrs(world: World) -> None:
         assert line in rrs
 
 
-def single_reply(world: World, packet: bytes, **options: Any) -> dns.message.Message:
+def single_reply(world: AnswererHarness, packet: bytes, **options: Any) -> dns.message.Message:
     found: list[dns.message.Message] = []
 
     async def test() -> None:
@@ -185,19 +184,19 @@ def single_reply(world: World, packet: bytes, **options: Any) -> dns.message.Mes
 
 
 @pytest.mark.parametrize("networks", [(), (ip_network("192.0.2.0/24"), ip_network("::1/128"))])
-def test_others_are_refused(world: World, networks: tuple[Any, ...]) -> None:
+def test_others_are_refused(world: AnswererHarness, networks: tuple[Any, ...]) -> None:
     for rrtype in ("AXFR", "IXFR"):
         reply = single_reply(world, query(Z, rrtype), networks=networks)
         assert reply.rcode() == dns.rcode.REFUSED
         assert not reply.answer
 
 
-def test_names_that_are_no_zone(world: World) -> None:
+def test_names_that_are_no_zone(world: AnswererHarness) -> None:
     for name in (f"svc.{Z}", "example.com", "local", "."):
         assert single_reply(world, query(name, "AXFR")).rcode() == dns.rcode.NOTAUTH
 
 
-def test_nothing_loaded_is_servfail(empty_world: World) -> None:
+def test_nothing_loaded_is_servfail(empty_world: AnswererHarness) -> None:
     assert single_reply(empty_world, query(Z, "AXFR")).rcode() == dns.rcode.SERVFAIL
 
 
@@ -209,14 +208,14 @@ def ixfr(serial: int) -> bytes:
 
 
 @pytest.mark.parametrize("serial", [7, 8, 7 + (1 << 30)])
-def test_ixfr_with_our_serial_is_one_soa(world: World, serial: int) -> None:
+def test_ixfr_with_our_serial_is_one_soa(world: AnswererHarness, serial: int) -> None:
     reply = single_reply(world, ixfr(serial))
     assert [r.rdtype for r in reply.answer] == [dns.rdatatype.SOA]
     assert reply.answer[0][0].serial == 7
 
 
 @pytest.mark.parametrize("serial", [6, 0, (1 << 32) - 1])
-def test_ixfr_with_an_older_serial_is_the_whole_zone(world: World, serial: int) -> None:
+def test_ixfr_with_an_older_serial_is_the_whole_zone(world: AnswererHarness, serial: int) -> None:
     async def test() -> None:
         async with serving(world) as port:
             reader, writer = await connect(port)
@@ -234,7 +233,7 @@ def test_serial_arithmetic() -> None:
     assert not is_newer(4, 5)
 
 
-def test_two_at_once_over_all_processes(world: World) -> None:
+def test_two_at_once_over_all_processes(world: AnswererHarness) -> None:
     """Locks are those of other open files, as another process would hold them."""
     files = [(world.folder / f"transfer-{n}.lock").open("w") for n in range(2)]
     for file in files:
@@ -248,7 +247,7 @@ def test_two_at_once_over_all_processes(world: World) -> None:
     files[1].close()
 
 
-def test_one_snapshot_and_given_up_without_progress(world: World) -> None:
+def test_one_snapshot_and_given_up_without_progress(world: AnswererHarness) -> None:
     for n in range(6):
         world.put(f"bulk{n}.default.svc.{Z}", rrset("TXT", *(f'"{n} {i} {"x" * 200}"' for i in range(5000))))
 
@@ -257,8 +256,7 @@ def test_one_snapshot_and_given_up_without_progress(world: World) -> None:
             reader, writer = await connect(port)
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(framed(query(Z, "AXFR")))
-            while not world.counters.slots[stats.TRANSFERS_FAILED]:
-                await asyncio.sleep(0.01)
+            await until(lambda: world.counters.slots[stats.TRANSFERS_FAILED], "the transfer to fail")
             # The worker answered others meanwhile and has no transaction left open.
             other_reader, other = await connect(port)
             other.write(framed(query(Z, "SOA")))
@@ -273,7 +271,7 @@ def test_one_snapshot_and_given_up_without_progress(world: World) -> None:
     assert world.counters.slots[stats.TRANSFERS] == 0
 
 
-def test_writes_during_a_transfer_arent_in_it(world: World) -> None:
+def test_writes_during_a_transfer_arent_in_it(world: AnswererHarness) -> None:
     world.put(f"bulk.default.svc.{Z}", rrset("TXT", *(f'"{i} {"x" * 200}"' for i in range(9000))))
 
     async def test() -> None:

@@ -1,7 +1,5 @@
 """Questions through a real UDP socket."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Callable
@@ -10,7 +8,7 @@ from typing import TypeVar
 import dns.message
 import dns.rcode
 import pytest
-from toolbox.answerer_harness import World, Z, rrset
+from toolbox.answerer_harness import AnswererHarness, Z, rrset
 
 from svcdns.dns import stats
 from svcdns.dns.answer import Answerer
@@ -34,7 +32,7 @@ def query(name: str) -> bytes:
 
 
 def while_serving(
-    world: World,
+    world: AnswererHarness,
     sock: socket.socket,
     client: Callable[[], T],
     begin: Begin | None = None,
@@ -61,7 +59,7 @@ def ask(address: tuple[str, int], packet: bytes, family: int = socket.AF_INET) -
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_answers_come_from_the_address_that_was_asked(world: World, host: str) -> None:
+def test_answers_come_from_the_address_that_was_asked(world: AnswererHarness, host: str) -> None:
     with bound(host) as sock:
         port = sock.getsockname()[1]
         asked = ["127.0.0.1"] if host == "127.0.0.1" else ["127.0.0.1", "127.0.0.2", "127.1.2.3"]
@@ -74,7 +72,7 @@ def test_answers_come_from_the_address_that_was_asked(world: World, host: str) -
     assert all(dns.message.from_wire(reply).answer for reply, _ in replies)
 
 
-def test_ipv6_and_mapped_ipv4_on_one_wildcard_socket(world: World) -> None:
+def test_ipv6_and_mapped_ipv4_on_one_wildcard_socket(world: AnswererHarness) -> None:
     try:
         sock = bound("::", socket.AF_INET6)
     except OSError:
@@ -92,7 +90,7 @@ def test_ipv6_and_mapped_ipv4_on_one_wildcard_socket(world: World) -> None:
         assert while_serving(world, sock, client) == ["::1", "127.0.0.3"]
 
 
-def test_many_at_once_and_silence_between(world: World) -> None:
+def test_many_at_once_and_silence_between(world: AnswererHarness) -> None:
     with bound("127.0.0.1") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(sock.getsockname())
         client.settimeout(GUARD_SECONDS)
@@ -111,7 +109,7 @@ def test_many_at_once_and_silence_between(world: World) -> None:
     assert sum(slots[stats.BATCHES : stats.BATCH_NANOSECONDS]) == slots[stats.BATCH_COUNT]
 
 
-def test_snapshot_begins_after_receipt(world: World) -> None:
+def test_snapshot_begins_after_receipt(world: AnswererHarness) -> None:
     """A write that is committed while a question waits is seen by its answer."""
     with bound("127.0.0.1") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(sock.getsockname())
@@ -129,14 +127,14 @@ def test_snapshot_begins_after_receipt(world: World) -> None:
     assert dns.message.from_wire(reply).answer
 
 
-def test_no_store_yet_is_servfail(world: World) -> None:
+def test_no_store_yet_is_servfail(world: AnswererHarness) -> None:
     with bound("127.0.0.1") as sock:
         address = sock.getsockname()
         reply, _ = while_serving(world, sock, lambda: ask(address, query(Z)), lambda: NO_SNAPSHOT)
     assert dns.message.from_wire(reply).rcode() == dns.rcode.SERVFAIL
 
 
-def test_what_cant_be_sent_is_counted(world: World) -> None:
+def test_what_cant_be_sent_is_counted(world: AnswererHarness) -> None:
     class Full:
         """A socket whose send buffer is full."""
 
@@ -162,7 +160,7 @@ def test_what_cant_be_sent_is_counted(world: World) -> None:
     assert world.counters.slots[stats.DROPPED] == 2
 
 
-def test_a_failing_begin_costs_no_listener(world: World) -> None:
+def test_a_failing_begin_costs_no_listener(world: AnswererHarness) -> None:
     """An error of the store makes SERVFAILs, and the next batch is answered again."""
     failures = [True]
 
@@ -181,7 +179,7 @@ def test_a_failing_begin_costs_no_listener(world: World) -> None:
     assert rcodes == [dns.rcode.SERVFAIL, dns.rcode.NOERROR]
 
 
-def test_identity_of_each_answerer(world: World) -> None:
+def test_identity_of_each_answerer(world: AnswererHarness) -> None:
     world.answerer = Answerer(world.counters, identity="worker-7")
     packet = dns.message.make_query("id.server", "TXT", rdclass="CH").to_wire()
     assert b"worker-7" in (world.raw(packet) or b"")

@@ -3,8 +3,6 @@
 The machine's clock is left alone: it is the registry that is given another one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -12,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toolbox.registry_harness import Running, service
+from toolbox.builders import service
+from toolbox.registry_harness import RegistryHarness
 
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry import commit
@@ -70,8 +69,8 @@ def test_writes_go_on_when_the_clock_is_set_back(run: Callable[..., Any], monkey
     """A start with a clock set back: serials move on from the stored one, writes are as always."""
     seen: list[int] = []
 
-    def writes(*names: str) -> Callable[[Running], Any]:
-        async def work(running: Running) -> None:
+    def writes(*names: str) -> Callable[[RegistryHarness], Any]:
+        async def work(running: RegistryHarness) -> None:
             for name in names:
                 await running.registry.create(SERVICE, "default", service(name), WriteOptions())
                 seen.append(serial_of(running))
@@ -86,7 +85,7 @@ def test_writes_go_on_when_the_clock_is_set_back(run: Callable[..., Any], monkey
     assert seen[-2] == NOW + 40 * DAY
 
 
-def serial_of(running: Running) -> int:
+def serial_of(running: RegistryHarness) -> int:
     """Return the SOA serial of the cluster domain."""
     (soa,) = running.rrs("cluster.local", "SOA")
     assert running.row("cluster.local") is not None, key_of("cluster.local")

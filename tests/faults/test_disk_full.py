@@ -3,8 +3,6 @@
 The data folder lies on a small file system of the test's own (tmpfs), which needs the right to mount.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -12,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toolbox.calls import SERVICES, Calls, fqdn, service
+from toolbox.builders import service
+from toolbox.calls import SERVICES, Calls, fqdn
 from toolbox.running_server import RunningServer
 from toolbox.small_disk import Ballast, small_disk
 from toolbox.waiting import wait_for

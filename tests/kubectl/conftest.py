@@ -1,7 +1,5 @@
 """One server and one cache for all tests with kubectl; each test has a namespace of its own."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -9,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toolbox.running_kubectl import Kubectl, find_kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, find_kubectl, service
 from toolbox.running_server import RunningServer
 
 _numbers = itertools.count(1)

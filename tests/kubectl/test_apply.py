@@ -1,13 +1,12 @@
 """apply, diff, edit and replace: manifests and what becomes of them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from toolbox.running_kubectl import Kubectl, manifest, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, manifest, service
 from toolbox.running_server import SOURCE, RunningServer
 
 EXAMPLES = SOURCE / "examples"

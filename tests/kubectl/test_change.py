@@ -1,12 +1,11 @@
 """patch in its three types, label, annotate, set selector."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
 import pytest
-from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service
 from toolbox.running_server import RunningServer
 
 

@@ -1,11 +1,10 @@
 """delete, in every form, and what is gone with it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
-from toolbox.running_kubectl import Kubectl, manifest, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, manifest, service
 from toolbox.running_server import RunningServer
 
 NOT_WAITED = (

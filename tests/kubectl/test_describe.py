@@ -1,11 +1,10 @@
 """describe: what kubectl makes of an object and of what belongs to it."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
-from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service
 from toolbox.running_server import RunningServer
 
 

@@ -1,13 +1,12 @@
 """events, get events and what describe shows below "Events:"."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import UTC, datetime
 from typing import Any
 
-from toolbox.running_kubectl import Kubectl, manifest, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, manifest, service
 from toolbox.running_server import RunningServer
 from toolbox.waiting import wait_for
 

@@ -1,13 +1,12 @@
 """get in every output but tables (test_tables.py) and watches (test_get_watch.py)."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
 import pytest
 import yaml
-from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service
 from toolbox.running_server import RunningServer
 
 

@@ -1,10 +1,9 @@
 """get -w: a table that grows."""
 
-from __future__ import annotations
-
 import json
 
-from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service
 from toolbox.running_server import RunningServer
 
 

@@ -1,11 +1,10 @@
 """apply --server-side: owners of fields, conflicts, and the way there from client-side apply."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
-from toolbox.running_kubectl import Kubectl, manifest, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, manifest, service
 from toolbox.running_server import RunningServer
 
 SERVER_SIDE = ("apply", "--server-side", "-f", "-")

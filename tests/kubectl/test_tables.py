@@ -3,12 +3,11 @@
 The heads are those of pkg/printers/internalversion/printers.go in Kubernetes 1.37.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
-from toolbox.running_kubectl import Kubectl, pod, service, tables
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service, tables
 from toolbox.running_server import RunningServer
 
 SERVICE = ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR"]

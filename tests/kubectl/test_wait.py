@@ -1,11 +1,10 @@
 """wait: client-go's own list and watch."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest
-from toolbox.running_kubectl import Kubectl, pod, service
+from toolbox.builders import pod
+from toolbox.running_kubectl import Kubectl, service
 from toolbox.running_server import RunningServer
 
 READY = '{"status":{"podIP":"10.1.0.8","conditions":[{"type":"Ready","status":"True"}]}}'

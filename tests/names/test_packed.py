@@ -1,15 +1,13 @@
 """Rows: what was packed comes out again, RR by RR, whatever the sizes."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.names.packed import APEX, CUT, NEGATIVE_SOA, POINTER, RRset, find, pack_row, sections, with_owner
-from svcdns.wire.key import key_of, wire_of
+from svcdns.names.packed import APEX, CUT, NEGATIVE_SOA, RRset, find, pack_row, sections
+from svcdns.wire.header import QUESTION_NAME
 
 RRS = st.lists(
-    st.binary(min_size=12, max_size=40).map(lambda octets: POINTER + octets), min_size=1, max_size=6
+    st.binary(min_size=12, max_size=40).map(lambda octets: QUESTION_NAME + octets), min_size=1, max_size=6
 )
 ADDITIONALS = st.lists(st.binary(min_size=1, max_size=30), max_size=3)
 ROWS = st.dictionaries(st.integers(0, 0xFFFF), st.tuples(RRS, ADDITIONALS), max_size=8)
@@ -55,13 +53,13 @@ def test_an_rrset_can_be_cut_at_each_rr_without_parsing_it(rrs: list[bytes]) -> 
 
 
 def test_rrs_of_one_size_need_no_table() -> None:
-    rr = POINTER + bytes(14)
+    rr = QUESTION_NAME + bytes(14)
     (section,) = sections(pack_row([RRset(1, [rr] * 1000)]))
     assert (section.stride, section.offsets, section.count) == (16, (), 1000)
 
 
 def test_sizes_whose_mean_is_the_first_are_no_stride() -> None:
-    rrs = [POINTER + bytes(octets) for octets in (14, 13, 15)]
+    rrs = [QUESTION_NAME + bytes(octets) for octets in (14, 13, 15)]
     (section,) = sections(pack_row([RRset(16, rrs)]))
     assert section.stride == 0 and list(section.rrs()) == rrs
 
@@ -72,12 +70,7 @@ def test_a_name_without_data_is_a_row() -> None:
 
 
 def test_the_negative_soa_stands_beside_the_soa() -> None:
-    row = pack_row([RRset(6, [POINTER + b"soa"]), RRset(NEGATIVE_SOA, [POINTER + b"cut"])], APEX)
+    row = pack_row([RRset(6, [QUESTION_NAME + b"soa"]), RRset(NEGATIVE_SOA, [QUESTION_NAME + b"cut"])], APEX)
     soa, negative = find(row, 6), find(row, NEGATIVE_SOA)
     assert soa is not None and negative is not None
-    assert (soa.answers, negative.answers) == (POINTER + b"soa", POINTER + b"cut")
-
-
-@given(st.binary(max_size=30))
-def test_the_owner_of_a_stored_rr_can_be_spelt_out(rest: bytes) -> None:
-    assert with_owner(POINTER + rest, key_of("WWW.Example")) == wire_of("www.example") + rest
+    assert (soa.answers, negative.answers) == (QUESTION_NAME + b"soa", QUESTION_NAME + b"cut")

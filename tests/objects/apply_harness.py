@@ -18,7 +18,7 @@ PORT_81 = 'k:{"port":81,"protocol":"TCP"}'
 TIME = "2026-01-02T03:04:05Z"
 
 
-class World:
+class ApplyHarness:
     """One object, written to as the registry does: merged, defaulted, its owners kept."""
 
     def __init__(self, kind: Kind = kinds.SERVICE) -> None:
@@ -32,7 +32,7 @@ class World:
 
     def apply(
         self, manager: str, config: dict[str, Any], *, force: bool = False, subresource: str = ""
-    ) -> World:
+    ) -> ApplyHarness:
         before = copy.deepcopy((self.obj, config))
         if self.obj is None:
             entries = server_side_apply.first_applied(self.kind, config, manager, self.time())
@@ -45,12 +45,12 @@ class World:
         self.obj = self._with(default(self.kind, new, self.obj), entries)
         return self
 
-    def create(self, manager: str, obj: dict[str, Any]) -> World:
+    def create(self, manager: str, obj: dict[str, Any]) -> ApplyHarness:
         new = default(self.kind, obj)
         self.obj = self._with(new, managed_fields.created(self.kind, new, manager, self.time()))
         return self
 
-    def update(self, manager: str, subresource: str = "", **parts: dict[str, Any]) -> World:
+    def update(self, manager: str, subresource: str = "", **parts: dict[str, Any]) -> ApplyHarness:
         """Write parts of the object: `update("x", spec={"type": "NodePort"})`."""
         assert self.obj is not None
         new = {**self.obj, **{word: {**self.obj.get(word, {}), **part} for word, part in parts.items()}}

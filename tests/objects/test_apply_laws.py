@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from objects import samples
-from objects.apply_harness import World, port
+from objects.apply_harness import ApplyHarness, port
 
 from svcdns.objects import field_paths, kinds, managed_fields
 from svcdns.objects.errors import StatusError
@@ -62,8 +62,8 @@ CONFIGS = st.builds(
 STEPS = st.lists(st.tuples(st.sampled_from("abc"), CONFIGS), min_size=1, max_size=5)
 
 
-def after(steps: list[tuple[str, dict[str, Any]]]) -> World:
-    world = World()
+def after(steps: list[tuple[str, dict[str, Any]]]) -> ApplyHarness:
+    world = ApplyHarness()
     for manager, config in steps:
         world.apply(manager, config, force=True)
     return world
@@ -101,7 +101,7 @@ def test_of_one_manager_only_its_last_configuration_is_left(a: dict[str, Any], b
             return {key: sorted_lists(value[key]) for key in sorted(value) if value[key] not in ({}, [])}
         return sorted(map(sorted_lists, value), key=repr) if isinstance(value, list) else value
 
-    left, fresh = World().apply("a", a).apply("a", b), World().apply("a", b)
+    left, fresh = ApplyHarness().apply("a", a).apply("a", b), ApplyHarness().apply("a", b)
     assert sorted_lists(without_entries(left.obj)) == sorted_lists(without_entries(fresh.obj))
     assert left.owners == fresh.owners
 
@@ -127,7 +127,7 @@ def test_who_lets_go_of_all_leaves_what_others_own(
 
 @given(STEPS)
 def test_who_owns_a_field_finds_it_in_the_object(steps: list[tuple[str, dict[str, Any]]]) -> None:
-    world = World()
+    world = ApplyHarness()
     for manager, config in steps:
         world.apply(manager, config, force=True)
         held = everything(schema_of(kinds.SERVICE), without_entries(world.obj))
@@ -144,7 +144,7 @@ def test_any_body_is_applied_or_refused(body: dict[str, Any], force: bool) -> No
     try:
         config, _ = structure(kind, body, "Ignore")
         config = {**config, "metadata": {**config.get("metadata", {}), "name": "x"}}  # as the API does
-        World(kind).apply("a", config).apply("a", whole)
-        World(kind).create("a", whole).apply("b", config, force=force).apply("b", config)
+        ApplyHarness(kind).apply("a", config).apply("a", whole)
+        ApplyHarness(kind).create("a", whole).apply("b", config, force=force).apply("b", config)
     except StatusError as error:
         assert error.code in (400, 409)

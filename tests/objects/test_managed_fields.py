@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from objects.apply_harness import PORT_80, PORT_81, World, port, service
+from objects.apply_harness import PORT_80, PORT_81, ApplyHarness, port, service
 
 from svcdns.objects import kinds, managed_fields
 
 
 class TestOwnership:
     def test_an_apply_owns_what_it_says_and_no_default(self) -> None:
-        world = World().apply("a", service(port(80), labels={"x": "1"}, selector={"app": "web"}))
+        world = ApplyHarness().apply("a", service(port(80), labels={"x": "1"}, selector={"app": "web"}))
         assert world.entries == [
             {
                 "manager": "a",
@@ -31,7 +31,7 @@ class TestOwnership:
         ]
 
     def test_a_creator_owns_defaults_too_and_the_containers(self) -> None:
-        world = World().create("c", service(port(80), labels={"x": "1"}))
+        world = ApplyHarness().create("c", service(port(80), labels={"x": "1"}))
         (entry,) = world.entries
         assert (entry["manager"], entry["operation"]) == ("c", "Update")
         assert entry["fieldsV1"]["f:metadata"] == {"f:labels": {".": {}, "f:x": {}}}
@@ -40,14 +40,14 @@ class TestOwnership:
         assert set(spec["f:ports"][PORT_80]) == {".", "f:name", "f:port", "f:protocol", "f:targetPort"}
 
     def test_a_changed_value_changes_its_owner(self) -> None:
-        world = World().apply("a", service(port(80), type="ClusterIP"))
+        world = ApplyHarness().apply("a", service(port(80), type="ClusterIP"))
         world.update("b", spec={"type": "NodePort"})
         assert "f:type" not in world.owners["a"]["f:spec"]
         assert world.owners["b"]["f:spec"]["f:type"] == {}
         assert [entry["operation"] for entry in world.entries] == ["Apply", "Update"]
 
     def test_what_a_write_removes_nobody_owns(self) -> None:
-        world = World().create("c", service(port(80), port(81)))
+        world = ApplyHarness().create("c", service(port(80), port(81)))
         world.update("d", spec={"ports": [world.spec["ports"][0]]})
         assert set(world.owners) == {"c"}
         assert PORT_81 not in world.owners["c"]["f:spec"]["f:ports"]
@@ -55,19 +55,19 @@ class TestOwnership:
         assert "f:ports" not in world.owners["c"]["f:spec"] or not world.owners["c"]["f:spec"]["f:ports"]
 
     def test_a_write_that_changes_nothing_leaves_the_entries(self) -> None:
-        world = World().create("c", service(port(80)))
+        world = ApplyHarness().create("c", service(port(80)))
         before = world.entries
         assert world.update("d", spec={}).entries is before
 
     def test_status_is_an_entry_of_its_own(self) -> None:
-        world = World().create("c", service(port(80)))
+        world = ApplyHarness().create("c", service(port(80)))
         world.update("lb", "status", status={"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}})
         entry = world.entries[-1]
         assert (entry["manager"], entry["subresource"]) == ("lb", "status")
         assert entry["fieldsV1"] == {"f:status": {"f:loadBalancer": {"f:ingress": {}}}}
 
     def test_at_most_ten_updaters_are_told_apart(self) -> None:
-        world = World().create("c", service(port(80)))
+        world = ApplyHarness().create("c", service(port(80)))
         for number in range(30):
             world.update(f"m{number}", metadata={"labels": {f"l{n}": "x" for n in range(number + 1)}})
         assert len(world.entries) <= 10
@@ -76,7 +76,7 @@ class TestOwnership:
         assert {"f:l0", "f:l1"} < set(labels)
 
     def test_an_object_without_entries_is_not_tracked_until_it_is_applied(self) -> None:
-        world = World().create("c", service(port(80), type="ClusterIP"))
+        world = ApplyHarness().create("c", service(port(80), type="ClusterIP"))
         world.obj = {**world.obj, "metadata": {"name": "web", "namespace": "shop"}}  # type: ignore[dict-item]
         assert world.update("d", spec={"type": "NodePort"}).entries == []
         error = world.refused("a", service(type="ClusterIP"))
@@ -95,7 +95,7 @@ class TestPods:
     }
 
     def test_the_fields_of_a_new_one_are_not_written_down(self) -> None:
-        world = World(kinds.POD).create("c", self.POD)
+        world = ApplyHarness(kinds.POD).create("c", self.POD)
         assert world.owners == {"c": {}}
         ready = {"conditions": [{"type": "Ready", "status": "False"}]}
         assert world.update("prober", "status", status=ready).owners == {"c": {}}
@@ -103,7 +103,7 @@ class TestPods:
         assert world.update("prober", spec={}, status={"conditions": []}).owners == {"c": {}}
 
     def test_they_are_once_someone_else_writes(self) -> None:
-        world = World(kinds.POD).create("c", self.POD)
+        world = ApplyHarness(kinds.POD).create("c", self.POD)
         world.update("d", metadata={"labels": {"app": "web", "added": "x"}})
         assert world.owners["d"] == {"f:metadata": {"f:labels": {"f:added": {}}}}
         assert world.owners["c"]["f:metadata"]["f:labels"] == {".": {}, "f:app": {}}
@@ -112,20 +112,20 @@ class TestPods:
         assert "f:status" not in world.owners["c"]
 
     def test_whoever_applies_a_status_first_has_it(self) -> None:
-        world = World(kinds.POD).create("c", self.POD)
+        world = ApplyHarness(kinds.POD).create("c", self.POD)
         ready = {"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "False"}]}}
         world.apply("prober", ready, subresource="status")
         assert set(world.owners) == {"c", "prober"}
 
     def test_a_conflict_names_the_creator(self) -> None:
-        world = World(kinds.POD).create("c", self.POD)
+        world = ApplyHarness(kinds.POD).create("c", self.POD)
         other = {**self.POD, "metadata": {**self.POD["metadata"], "labels": {"app": "other"}}}  # type: ignore[dict-item]
         error = world.refused("a", other)
         assert error.causes[0].message == 'conflict with "c" using v1 at 2026-01-02T03:00:01Z'
         assert error.causes[0].field == ".metadata.labels.app"
 
     def test_without_a_status_the_status_stays_and_so_do_its_owners(self) -> None:
-        world = World(kinds.POD).apply("a", self.POD)
+        world = ApplyHarness(kinds.POD).apply("a", self.POD)
         plain = {key: value for key, value in self.POD.items() if key != "status"}
         before = world.owners["a"]["f:status"]
         world.apply("a", plain)
@@ -133,7 +133,7 @@ class TestPods:
         assert world.owners["a"]["f:status"] == before
 
     def test_status_applied_by_itself(self) -> None:
-        world = World(kinds.POD).apply("a", {k: v for k, v in self.POD.items() if k != "status"})
+        world = ApplyHarness(kinds.POD).apply("a", {k: v for k, v in self.POD.items() if k != "status"})
         status = {"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.1.0.1"}
         world.apply(
             "prober", {"metadata": {}, "spec": {"nodeName": "no"}, "status": status}, subresource="status"

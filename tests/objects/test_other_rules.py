@@ -202,14 +202,3 @@ def test_annotations_may_hold_256_kib() -> None:
 def test_generate_name_stands_for_a_name() -> None:
     obj = changed(changed(SERVICE, "metadata.name", ...), "metadata.generateName", "web-")
     assert found(kinds.SERVICE, obj) == []
-
-
-def test_name_namespace_and_uid_are_immutable() -> None:
-    old = changed(POD, "metadata.uid", "1")
-    new = changed(changed(changed(old, "metadata.uid", "2"), "metadata.name", "x"), "metadata.namespace", "y")
-    assert found(kinds.POD, new, old) == [
-        ("metadata.name", "Invalid"),
-        ("metadata.namespace", "Invalid"),
-        ("metadata.uid", "Invalid"),
-    ]
-    assert found(kinds.POD, POD, old) == []

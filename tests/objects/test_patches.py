@@ -12,7 +12,7 @@ from objects.samples import ANY_JSON, POD, SERVICE, changed
 
 from svcdns.objects import kinds
 from svcdns.objects.errors import StatusError
-from svcdns.objects.patches import MOST_OPERATIONS, PATCH_TYPES, apply_patch
+from svcdns.objects.patches import MOST_OPERATIONS, PATCH_TYPES, apply_patch, check_document
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=4)
 OBJECTS = st.recursive(
@@ -26,6 +26,7 @@ def patched(patch_type: str, obj: dict[str, Any], document: Any, kind: kinds.Kin
     """Apply a patch; neither the object nor the patch may be changed by it."""
     before = copy.deepcopy((obj, document))
     try:
+        check_document(patch_type, document)
         return apply_patch(kind, obj, patch_type, document)
     finally:
         assert (obj, document) == before
@@ -341,7 +342,7 @@ PATCHES = st.recursive(
 def test_any_json_as_a_patch_gives_an_object_or_a_status(patch_type: str, document: Any) -> None:
     obj = changed(SERVICE, "metadata.finalizers", ["x/a"])
     try:
-        assert isinstance(apply_patch(kinds.SERVICE, obj, patch_type, document), dict)
+        assert isinstance(patched(patch_type, obj, document), dict)
     except StatusError as error:
         assert error.code in (400, 413, 422)
 

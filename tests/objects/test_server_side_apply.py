@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from objects.apply_harness import PORT_80, TIME, World, port, service
+from objects.apply_harness import PORT_80, TIME, ApplyHarness, port, service
 
 from svcdns.objects import kinds, server_side_apply
 from svcdns.objects.errors import StatusError
@@ -15,20 +15,22 @@ from svcdns.objects.managed_fields import APPLY
 
 class TestApply:
     def test_what_is_no_longer_applied_goes(self) -> None:
-        world = World().apply("a", service(port(80), port(81), labels={"x": "1", "y": "2"}, type="NodePort"))
+        world = ApplyHarness().apply(
+            "a", service(port(80), port(81), labels={"x": "1", "y": "2"}, type="NodePort")
+        )
         world.apply("a", service(port(81), labels={"y": "2"}))
         assert world.ports == {81: 81}
         assert world.obj is not None and world.obj["metadata"]["labels"] == {"y": "2"}
         assert world.spec["type"] == "ClusterIP"
 
     def test_the_last_element_takes_the_list_along(self) -> None:
-        world = World().apply("a", service(port(80), labels={"x": "1"})).apply("a", service())
+        world = ApplyHarness().apply("a", service(port(80), labels={"x": "1"})).apply("a", service())
         assert "ports" not in world.spec
         assert world.obj is not None and "labels" not in world.obj["metadata"]
         assert world.entries == []
 
     def test_an_element_goes_with_what_others_set_in_it(self) -> None:
-        world = World().apply("a", service(port(80), port(81)))
+        world = ApplyHarness().apply("a", service(port(80), port(81)))
         ports = [{**each, "appProtocol": "http"} for each in world.spec["ports"]]
         world.update("b", spec={"ports": ports})
         assert set(world.owners["b"]["f:spec"]["f:ports"][PORT_80]) == {"f:appProtocol"}
@@ -40,13 +42,13 @@ class TestApply:
             obj = service(port(80))
             return {**obj, "metadata": {**obj["metadata"], "finalizers": list(names)}}
 
-        world = World().apply("a", finalizers("a.example/x")).apply("a", finalizers())
+        world = ApplyHarness().apply("a", finalizers("a.example/x")).apply("a", finalizers())
         for _ in range(2):
             assert world.obj is not None and "finalizers" not in world.obj["metadata"]
             world.apply("a", finalizers())
 
     def test_what_the_server_gave_stays(self) -> None:
-        world = World().apply("a", service(port(80), type="ClusterIP"))
+        world = ApplyHarness().apply("a", service(port(80), type="ClusterIP"))
         world.obj = {
             **world.obj,
             "spec": {**world.spec, "clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"]},
@@ -58,7 +60,7 @@ class TestApply:
         assert "f:clusterIP" not in world.owners["a"]["f:spec"]
 
     def test_two_managers_with_ports_of_their_own(self) -> None:
-        world = World().apply("a", service(port(80))).apply("b", service(port(81)))
+        world = ApplyHarness().apply("a", service(port(80))).apply("b", service(port(81)))
         assert world.ports == {80: 80, 81: 81}
         world.apply("a", service(port(80, targetPort=8080)))
         assert world.ports == {80: 8080, 81: 81}
@@ -67,7 +69,7 @@ class TestApply:
         assert set(world.owners) == {"a"}
 
     def test_the_same_value_is_shared_and_stays_until_both_let_go(self) -> None:
-        world = World().apply("a", service(port(80), type="NodePort"))
+        world = ApplyHarness().apply("a", service(port(80), type="NodePort"))
         world.apply("b", service(type="NodePort"))
         world.apply("a", service(port(80)))
         assert world.spec["type"] == "NodePort"
@@ -75,7 +77,7 @@ class TestApply:
         assert world.spec["type"] == "ClusterIP"
 
     def test_a_conflict(self) -> None:
-        world = World().apply("a", service(port(80), type="NodePort"))
+        world = ApplyHarness().apply("a", service(port(80), type="NodePort"))
         before = world.obj
         error = world.refused("b", service(type="LoadBalancer"))
         assert (error.code, error.reason) == (409, "Conflict")
@@ -88,7 +90,7 @@ class TestApply:
         assert world.obj is before
 
     def test_several_conflicts(self) -> None:
-        world = World().apply("a", service(port(80, targetPort=1), type="NodePort"))
+        world = ApplyHarness().apply("a", service(port(80, targetPort=1), type="NodePort"))
         world.update("c", spec={"sessionAffinity": "ClientIP"})
         error = world.refused(
             "b", service(port(80, targetPort=2), type="LoadBalancer", sessionAffinity="None")
@@ -106,20 +108,20 @@ class TestApply:
         ]
 
     def test_not_all_of_very_many_conflicts_are_told(self) -> None:
-        world = World().apply("a", service(port(80), labels={f"l{n}": "1" for n in range(5000)}))
+        world = ApplyHarness().apply("a", service(port(80), labels={f"l{n}": "1" for n in range(5000)}))
         error = world.refused("b", service(port(80), labels={f"l{n}": "2" for n in range(5000)}))
         assert error.message.startswith('Apply failed with 5000 conflicts: conflicts with "a":\n- .metadata.')
         assert error.message.endswith("\nand more") and len(error.causes) == 100
 
     def test_force_takes_the_field(self) -> None:
-        world = World().apply("a", service(port(80), type="NodePort"))
+        world = ApplyHarness().apply("a", service(port(80), type="NodePort"))
         world.apply("b", service(type="LoadBalancer"), force=True)
         assert world.spec["type"] == "LoadBalancer"
         assert "f:type" not in world.owners["a"]["f:spec"]
         assert world.refused("a", service(port(80), type="NodePort")).code == 409
 
     def test_an_atomic_field_has_one_owner_as_a_whole(self) -> None:
-        world = World().apply("a", service(port(80), selector={"app": "web"}))
+        world = ApplyHarness().apply("a", service(port(80), selector={"app": "web"}))
         error = world.refused("b", service(selector={"tier": "x"}))
         assert error.causes[0].field == ".spec.selector"
         world.apply("b", service(selector={"tier": "x"}), force=True)
@@ -130,7 +132,7 @@ class TestApply:
             obj = service(port(80))
             return {**obj, "metadata": {**obj["metadata"], "finalizers": list(names)}}
 
-        world = World().apply("a", finalizers("a.example/x", "a.example/y"))
+        world = ApplyHarness().apply("a", finalizers("a.example/x", "a.example/y"))
         world.apply("b", finalizers("a.example/z", "a.example/y"))
         assert world.obj is not None
         assert world.obj["metadata"]["finalizers"] == ["a.example/x", "a.example/z", "a.example/y"]
@@ -140,12 +142,12 @@ class TestApply:
         assert world.obj["metadata"]["finalizers"] == ["a.example/x"]
 
     def test_elements_come_in_the_order_of_the_configuration(self) -> None:
-        world = World().apply("a", service(port(80), port(81), port(82)))
+        world = ApplyHarness().apply("a", service(port(80), port(81), port(82)))
         world.apply("a", service(port(82), port(83), port(80), port(81)))
         assert list(world.ports) == [82, 83, 80, 81]
 
     def test_elements_of_others_stay_where_they_were(self) -> None:
-        world = World().apply("a", service(port(80), port(81))).apply("b", service(port(82)))
+        world = ApplyHarness().apply("a", service(port(80), port(81))).apply("b", service(port(82)))
         world.apply("a", service(port(81), port(80), port(83)))
         assert list(world.ports) == [81, 80, 82, 83]
 
@@ -158,18 +160,18 @@ class TestApply:
         ],
     )
     def test_elements_that_cannot_be_told_apart(self, ports: list[dict[str, Any]], words: str) -> None:
-        for world in (World(), World().apply("a", service(port(80)))):
+        for world in (ApplyHarness(), ApplyHarness().apply("a", service(port(80)))):
             error = world.refused("b", service(*ports))
             assert error.code == 400 and words in error.message
 
     def test_ports_of_two_protocols_are_two(self) -> None:
-        world = World().apply("a", service(port(53, protocol="UDP"), {"name": "t", "port": 53}))
+        world = ApplyHarness().apply("a", service(port(53, protocol="UDP"), {"name": "t", "port": 53}))
         assert len(world.spec["ports"]) == 2
         world.apply("a", service({"name": "t", "port": 53}))
         assert [entry["protocol"] for entry in world.spec["ports"]] == ["TCP"]
 
     def test_an_empty_configuration_of_a_new_object_owns_nothing(self) -> None:
-        assert World(kinds.NAMESPACE).apply("a", {"metadata": {"name": "x"}}).entries == []
+        assert ApplyHarness(kinds.NAMESPACE).apply("a", {"metadata": {"name": "x"}}).entries == []
 
     def test_managed_fields_in_a_configuration(self) -> None:
         config = service(port(80))
@@ -180,7 +182,7 @@ class TestApply:
         server_side_apply.check_configuration({**config, "metadata": {"managedFields": []}})
 
     def test_expected_revision_and_uid_are_handed_on(self) -> None:
-        world = World().apply("a", service(port(80)))
+        world = ApplyHarness().apply("a", service(port(80)))
         config = service(port(80))
         config["metadata"]["resourceVersion"] = "7"
         assert world.obj is not None
@@ -192,10 +194,10 @@ class TestApply:
 
 class TestAfterClientSideApply:
     @staticmethod
-    def applied(*ports: dict[str, Any], **spec: Any) -> World:
+    def applied(*ports: dict[str, Any], **spec: Any) -> ApplyHarness:
         obj = service(*ports, **spec)
         obj["metadata"]["annotations"] = {server_side_apply.LAST_APPLIED: json.dumps(obj) + "\n"}
-        return World().create("kubectl-client-side-apply", obj)
+        return ApplyHarness().create("kubectl-client-side-apply", obj)
 
     def test_kubectl_has_no_conflict_with_itself(self) -> None:
         world = self.applied(port(80, targetPort=1))

@@ -6,15 +6,14 @@ error says must name the field and what is wrong.
 What bad DNS messages do is in test_bad_questions.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from toolbox.calls import NAMESPACE, PODS, SERVICES, Calls, pod, service
+from toolbox.builders import pod, service
+from toolbox.calls import NAMESPACE, PODS, SERVICES, Calls
 from toolbox.running_server import RunningServer
 
 MIB = 1 << 20
@@ -85,7 +84,7 @@ BAD = [
     Bad("port a text", 400, ("spec.ports[0].port",), ports({"port": "http"})),
     Bad("spec a number", 400, ("spec",), with_(WEB, "spec", 5)),
     Bad("metadata a list", 400, ("metadata",), with_(WEB, "metadata", [])),
-    Bad("a Pod as Service", 400, ("kind",), {"kind": "Pod", **WEB}),
+    Bad("a Pod as Service", 400, ("kind",), {**WEB, "kind": "Pod"}),
     Bad("another namespace", 400, ("namespace",), with_(WEB, "metadata.namespace", "other")),
     # Names
     Bad("no name", 422, ("metadata.name",), with_(WEB, "metadata.name", None)),

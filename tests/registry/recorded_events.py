@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from toolbox.registry_harness import Running
+from toolbox.registry_harness import RegistryHarness
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.objects.kinds import EVENT, POD
 from svcdns.objects.selectors import FieldSelector
@@ -16,7 +17,6 @@ from svcdns.registry import events
 from svcdns.registry.requests import Patch, Selection, WriteOptions
 
 WRITE = WriteOptions()
-GUARD_SECONDS = 60.0
 READY = "nobody has set its Ready condition, so it is taken as ready"
 
 
@@ -31,17 +31,17 @@ def selected(text: str = "") -> Selection:
     return Selection(fields=FieldSelector.parse(text, EVENT)) if text else Selection()
 
 
-def listed(running: Running, text: str = "", namespace: str = "") -> list[dict[str, Any]]:
+def listed(running: RegistryHarness, text: str = "", namespace: str = "") -> list[dict[str, Any]]:
     page = running.registry.page(EVENT, namespace, selected(text))
     return [json.loads(octets) for octets in page.items]
 
 
-def told(running: Running, text: str = "", namespace: str = "") -> set[tuple[str, str, int]]:
+def told(running: RegistryHarness, text: str = "", namespace: str = "") -> set[tuple[str, str, int]]:
     """Reason, message and count of all Events that a field selector selects."""
     return {(e["reason"], e["message"], e["count"]) for e in listed(running, text, namespace)}
 
 
-async def until(running: Running, condition: Callable[[], Any]) -> Any:
+async def until(running: RegistryHarness, condition: Callable[[], Any]) -> Any:
     """Return the condition's first true value, looked at after each change of an Event."""
 
     async def look() -> Any:
@@ -54,7 +54,7 @@ async def until(running: Running, condition: Callable[[], Any]) -> Any:
     return await asyncio.wait_for(look(), GUARD_SECONDS)
 
 
-async def told_of(running: Running, text: str, *reasons: str) -> set[tuple[str, str, int]]:
+async def told_of(running: RegistryHarness, text: str, *reasons: str) -> set[tuple[str, str, int]]:
     """Return what is told when it has these reasons."""
 
     def look() -> set[tuple[str, str, int]]:
@@ -65,6 +65,6 @@ async def told_of(running: Running, text: str, *reasons: str) -> set[tuple[str, 
     return found
 
 
-async def status(running: Running, name: str, ready: str, **words: str) -> None:
+async def status(running: RegistryHarness, name: str, ready: str, **words: str) -> None:
     change = {"status": {"conditions": [{"type": "Ready", "status": ready, **words}]}}
     await running.registry.patch(POD, "default", name, Patch("merge", change), WRITE, "status")

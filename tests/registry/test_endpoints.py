@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from toolbox.registry_harness import Running, pod, service
+from toolbox.builders import pod, service
+from toolbox.registry_harness import RegistryHarness
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE
@@ -18,21 +19,21 @@ DELETE = DeleteOptions()
 NAME = "web.default.svc.cluster.local"
 
 
-def slices(running: Running) -> list[dict[str, Any]]:
+def slices(running: RegistryHarness) -> list[dict[str, Any]]:
     return [json.loads(o) for o in running.registry.page(ENDPOINTSLICE, "default", Selection()).items]
 
 
-async def put(running: Running, kind: Any, body: dict[str, Any]) -> None:
+async def put(running: RegistryHarness, kind: Any, body: dict[str, Any]) -> None:
     await running.registry.create(kind, "default", body, WRITE)
 
 
-async def set_ready(running: Running, name: str, ready: bool) -> None:
+async def set_ready(running: RegistryHarness, name: str, ready: bool) -> None:
     status = {"status": {"conditions": [{"type": "Ready", "status": str(ready)}]}}
     await running.registry.patch(POD, "default", name, Patch("merge", status), WRITE, "status")
 
 
 def test_readiness_decides_at_once(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service(clusterIP="None"))
         await put(running, POD, pod("a", "10.0.0.1"))
         await put(running, POD, pod("b", "10.0.0.2", ready=False))
@@ -53,7 +54,7 @@ def test_readiness_decides_at_once(run: Any) -> None:
 
 
 def test_publish_not_ready_addresses(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service(clusterIP="None", publishNotReadyAddresses=True))
         await put(running, POD, pod("a", "10.0.0.1", ready=False))
         assert running.rrs(NAME, "A") == ["10.0.0.1"]
@@ -62,7 +63,7 @@ def test_publish_not_ready_addresses(run: Any) -> None:
 
 
 def test_a_hostname_counts_where_the_subdomain_is_the_service(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service(clusterIP="None"))
         await put(running, POD, pod("web-0", "10.0.0.1", hostname="web-0", subdomain="web"))
         await put(running, POD, pod("web-1", "10.0.0.2", hostname="web-1", subdomain="other"))
@@ -76,7 +77,7 @@ def test_a_hostname_counts_where_the_subdomain_is_the_service(run: Any) -> None:
 
 
 def test_a_named_target_port_is_looked_up_in_each_pod(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         ports = [{"name": "http", "port": 80, "targetPort": "web"}]
         await put(running, SERVICE, service(clusterIP="None", ports=ports))
         for name, ip, number in (("a", "10.0.0.1", 8080), ("b", "10.0.0.2", 9090)):
@@ -95,7 +96,7 @@ def test_a_named_target_port_is_looked_up_in_each_pod(run: Any) -> None:
 
 
 def test_a_pod_stays_in_its_slice_while_others_come_and_go(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service())
         await asyncio.gather(*(put(running, POD, pod(f"p{i:03}", f"10.0.1.{i}")) for i in range(250)))
 
@@ -120,7 +121,7 @@ def test_a_pod_stays_in_its_slice_while_others_come_and_go(run: Any) -> None:
 
 
 def test_a_service_made_after_its_pods_finds_them(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await asyncio.gather(*(put(running, POD, pod(f"p{i}", f"10.0.1.{i}")) for i in range(120)))
         await put(running, SERVICE, service(clusterIP="None"))
         assert len(running.rrs(NAME, "A")) == 120
@@ -133,7 +134,7 @@ def test_a_service_made_after_its_pods_finds_them(run: Any) -> None:
 
 
 def test_changed_labels_and_selectors_move_pods(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service(clusterIP="None"))
         await put(running, POD, pod("a", "10.0.0.1", app="other"))
         assert running.row(NAME) is None
@@ -148,7 +149,7 @@ def test_changed_labels_and_selectors_move_pods(run: Any) -> None:
 
 
 def test_two_pods_on_one_loopback_address(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service(clusterIP="None"))
         await put(running, POD, pod("a", "127.0.0.1"))
         await put(running, POD, pod("b", "127.0.0.1"))
@@ -164,7 +165,7 @@ def test_two_pods_on_one_loopback_address(run: Any) -> None:
 
 
 def test_a_users_own_slice_is_united_with_the_generated_ones(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         own = {
             "metadata": {"name": "own", "labels": {"kubernetes.io/service-name": "web"}},
             "addressType": "IPv4",
@@ -184,7 +185,7 @@ def test_a_users_own_slice_is_united_with_the_generated_ones(run: Any) -> None:
 
 
 def test_generated_slices_are_read_only(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service())
         await put(running, POD, pod("a", "10.0.0.1"))
         made = slices(running)[0]
@@ -206,7 +207,7 @@ def test_generated_slices_are_read_only(run: Any) -> None:
 
 
 def test_termination_takes_a_pod_out_at_once_and_the_object_after_its_grace(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service(clusterIP="None"))
         await put(running, POD, pod("a", "10.0.0.1"))
         events = running.registry.watch(POD, "default", Selection(), None)
@@ -223,7 +224,7 @@ def test_termination_takes_a_pod_out_at_once_and_the_object_after_its_grace(run:
 
 
 def test_deleting_a_namespace_deletes_what_is_in_it(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(NAMESPACE, "", {"metadata": {"name": "shop"}}, WRITE)
         await running.registry.create(SERVICE, "shop", service(clusterIP="None"), WRITE)
         many = [pod(f"p{i}", f"10.0.{i // 250}.{i % 250}") for i in range(700)]
@@ -246,7 +247,7 @@ def test_deleting_a_namespace_deletes_what_is_in_it(run: Any) -> None:
 
 
 def test_the_first_namespaces_stay(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         with pytest.raises(StatusError) as caught:
             await running.registry.delete(NAMESPACE, "", "default", DELETE)
         assert caught.value.code == 403
@@ -255,7 +256,7 @@ def test_the_first_namespaces_stay(run: Any) -> None:
 
 
 def test_endpoints_are_a_view_of_the_slices(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service())
         await put(running, POD, pod("a", "10.0.0.1"))
         await put(running, POD, pod("b", "10.0.0.2", ready=False))
@@ -269,7 +270,7 @@ def test_endpoints_are_a_view_of_the_slices(run: Any) -> None:
 
 
 def test_a_grace_period_can_be_cut_short_and_not_drawn_out(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await put(running, POD, pod("a", "10.0.0.1"))
         for seconds, expected in ((3600, 3600), (7200, 3600), (1800, 1800)):
             deleted = await running.registry.delete(

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from toolbox.registry_harness import Running, pod, service
+from toolbox.builders import pod, service
+from toolbox.registry_harness import RegistryHarness
 
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD, SERVICE
@@ -24,7 +25,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[tuple[str, str,
     found = []
     for _ in range(count):
         event = await asyncio.wait_for(anext(events), 30)
-        obj = decode(event.object)
+        obj = decode(event.object or b'{"metadata":{}}')  # a bookmark has none
         ips = [a["ip"] for subset in obj.get("subsets", []) for a in subset.get("addresses", [])]
         found.append((event.type, obj["metadata"].get("name", ""), ips))
     return found
@@ -41,7 +42,7 @@ async def label(registry: Registry, **labels: str | None) -> None:
 
 
 def test_the_life_of_endpoints(run: Any) -> None:
-    async def work(running: Running) -> list[list[tuple[str, str, list[str]]]]:
+    async def work(running: RegistryHarness) -> list[list[tuple[str, str, list[str]]]]:
         registry = running.registry
         events = following(registry)
         seen = []
@@ -64,7 +65,7 @@ def test_the_life_of_endpoints(run: Any) -> None:
 
 
 def test_revisions_go_up_though_slices_go(run: Any) -> None:
-    async def work(running: Running) -> list[int]:
+    async def work(running: RegistryHarness) -> list[int]:
         registry = running.registry
         await registry.create(SERVICE, "default", service(), OPTIONS)
         events = following(registry)
@@ -83,7 +84,7 @@ def test_revisions_go_up_though_slices_go(run: Any) -> None:
 def test_a_service_that_comes_again_is_another(run: Any) -> None:
     """Deleted and created before the watcher looks: both are told, of the right uids."""
 
-    async def work(running: Running) -> tuple[list[str], list[str], list[str]]:
+    async def work(running: RegistryHarness) -> tuple[list[str], list[str], list[str]]:
         registry = running.registry
         first = await registry.create(SERVICE, "default", service(), OPTIONS)
         events = following(registry)
@@ -103,7 +104,7 @@ def test_a_service_that_comes_again_is_another(run: Any) -> None:
 
 @pytest.mark.parametrize("text", ["tier=front", "tier in (front,side),kubernetes.io/service-name=web"])
 def test_entering_and_leaving_a_selection(run: Any, text: str) -> None:
-    async def work(running: Running) -> list[tuple[str, str, list[str]]]:
+    async def work(running: RegistryHarness) -> list[tuple[str, str, list[str]]]:
         registry = running.registry
         await registry.create(SERVICE, "default", service(), OPTIONS)
         events = following(registry, Selection(LabelSelector.parse(text)))
@@ -117,7 +118,7 @@ def test_entering_and_leaving_a_selection(run: Any, text: str) -> None:
 
 
 def test_one_by_name(run: Any) -> None:
-    async def work(running: Running) -> list[tuple[str, str, list[str]]]:
+    async def work(running: RegistryHarness) -> list[tuple[str, str, list[str]]]:
         registry = running.registry
         events = following(registry, Selection(None, FieldSelector.parse("metadata.name=db", ENDPOINTS)))
         for name in ("web", "db"):
@@ -128,7 +129,7 @@ def test_one_by_name(run: Any) -> None:
 
 
 def test_other_namespaces_are_not_seen(run: Any) -> None:
-    async def work(running: Running) -> list[tuple[str, str, list[str]]]:
+    async def work(running: RegistryHarness) -> list[tuple[str, str, list[str]]]:
         registry = running.registry
         await registry.create(NAMESPACE, "", {"metadata": {"name": "other"}}, OPTIONS)
         events = following(registry)
@@ -140,7 +141,7 @@ def test_other_namespaces_are_not_seen(run: Any) -> None:
 
 
 def test_what_is_there_comes_first_as_a_stream(run: Any) -> None:
-    async def work(running: Running) -> list[tuple[str, str, list[str]]]:
+    async def work(running: RegistryHarness) -> list[tuple[str, str, list[str]]]:
         registry = running.registry
         await registry.create(SERVICE, "default", service(), OPTIONS)
         events = following(registry, initial_events=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from registry.recorded_events import GUARD_SECONDS, READY, WRITE, listed, selected, status, told, until
-from toolbox.registry_harness import Running, pod, service
+from registry.recorded_events import READY, WRITE, listed, selected, status, told, until
+from toolbox.builders import pod, service
+from toolbox.registry_harness import RegistryHarness
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.cluster.event_messages import EventMessage, Subject
 from svcdns.objects.errors import StatusError
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("at_once")
 
 
 def test_too_many_similar_ones_share_an_event(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
         for number in range(25):
             await running.registry.create(POD, "default", pod(f"web-{number}", f"10.1.0.{number}"), WRITE)
@@ -46,7 +48,7 @@ def test_the_history_is_bounded(run: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(events, "KEEP", 5)
     monkeypatch.setattr(events, "_SLACK", 0)
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         start = running.registry.page(EVENT, "", Selection()).revision
         for number in range(12):
             await running.registry.create(SERVICE, "default", service(f"s{number}"), WRITE)
@@ -69,7 +71,7 @@ def test_clients_events_have_the_same_bound(run: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(events, "KEEP", 5)
     monkeypatch.setattr(events, "_SLACK", 0)
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await asyncio.gather(
             *(running.registry.create(EVENT, "default", an_event(f"e{i:02}"), WRITE) for i in range(30))
         )
@@ -80,18 +82,18 @@ def test_clients_events_have_the_same_bound(run: Any, monkeypatch: pytest.Monkey
 
 
 def test_what_is_old_goes(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def first(running: Running) -> None:
+    async def first(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(), WRITE)
         old = an_event("old", lastTimestamp="2020-01-01T00:00:00Z")
         await running.registry.create(EVENT, "default", old, WRITE)
         future = an_event("future", lastTimestamp="2999-01-01T00:00:00Z")
         await running.registry.create(EVENT, "default", future, WRITE)
 
-    async def second(running: Running) -> None:
+    async def second(running: RegistryHarness) -> None:
         await until(running, lambda: not listed(running, "metadata.name=old"))
         assert {e["metadata"]["name"].split(".")[0] for e in listed(running)} == {"web", "future"}
 
-    async def third(running: Running) -> None:
+    async def third(running: RegistryHarness) -> None:
         await until(running, lambda: not listed(running))
 
     run(first)
@@ -127,7 +129,7 @@ def an_event(name: str, namespace: str = "default", **fields: Any) -> dict[str, 
     ids=["another namespace", "about nothing", "name", "huge", "newer form", "newer form, long word"],
 )
 def test_what_clients_tell_is_checked(run: Any, event: dict[str, Any], words: str) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         with pytest.raises(StatusError) as refused:
             await running.registry.create(EVENT, "default", event, WRITE)
         assert refused.value.code == 422
@@ -138,7 +140,7 @@ def test_what_clients_tell_is_checked(run: Any, event: dict[str, Any], words: st
 
 
 def test_clients_events_about_what_is_in_no_namespace_stand_in_default(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         node = {**an_event("e"), "involvedObject": {"kind": "Node", "name": "n1"}}
         await running.registry.create(EVENT, "default", node, WRITE)
         with pytest.raises(StatusError):
@@ -148,7 +150,7 @@ def test_clients_events_about_what_is_in_no_namespace_stand_in_default(run: Any)
 
 
 def test_a_namespace_goes_with_its_events(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(NAMESPACE, "", {"metadata": {"name": "shop"}}, WRITE)
         await running.registry.create(SERVICE, "shop", service(), WRITE)
         await until(running, lambda: listed(running, namespace="shop"))
@@ -162,7 +164,7 @@ def test_a_namespace_goes_with_its_events(run: Any) -> None:
 
 
 def test_a_namespace_that_is_emptied_in_steps(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(NAMESPACE, "", {"metadata": {"name": "shop"}}, WRITE)
         bodies = [pod(f"p{i}", f"10.1.{i // 250}.{i % 250}") for i in range(501)]
         await asyncio.gather(*(running.registry.create(POD, "shop", body, WRITE) for body in bodies))
@@ -176,7 +178,7 @@ def test_a_namespace_that_is_emptied_in_steps(run: Any) -> None:
 def test_watching_with_a_field_selector(run: Any) -> None:
     """A transition is told by the fields that Events have."""
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         stream = running.registry.watch(EVENT, "", selected("type=Warning,source=svcdns"), None)
         await running.registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
         await running.registry.create(POD, "default", pod("web-1", "10.1.0.1"), WRITE)
@@ -197,7 +199,7 @@ def test_telling_pushes_nothing_out_of_the_log(run: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(log, "KEEP_OF_EVENTS", 10)
     monkeypatch.setattr(log, "_TRIM_SLACK", 0)
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(POD, "default", pod("first", "10.1.0.1"), WRITE)
         start = running.registry.page(POD, "", Selection()).revision
         await running.registry.create(POD, "default", pod("second", "10.1.0.2"), WRITE)
@@ -219,7 +221,7 @@ def test_telling_pushes_nothing_out_of_the_log(run: Any, monkeypatch: pytest.Mon
 def test_a_watch_of_events_on_a_server_that_has_told_nothing_yet(run: Any) -> None:
     """Revisions before the first Event are no gap."""
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         for number in range(5):
             await running.registry.create(POD, "default", pod(f"p{number}", f"10.1.0.{number}"), WRITE)
         stream = running.registry.watch(EVENT, "", Selection(), 2)
@@ -236,7 +238,7 @@ def test_a_feed_that_stood_still_too_long_sends_its_watchers_back(
     monkeypatch.setattr(log, "KEEP", 5)
     monkeypatch.setattr(log, "_TRIM_SLACK", 0)
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         feed = Feed(running.registry.store)
         start = feed.revision
         for number in range(10):
@@ -251,7 +253,7 @@ def test_a_feed_that_stood_still_too_long_sends_its_watchers_back(
 
 
 def test_zone_files(run: Any, tmp_path: Path) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         folder = tmp_path / "zones"
         folder.mkdir()
         registry = running.registry
@@ -293,7 +295,7 @@ def test_what_cannot_be_written_is_lost_and_no_more(run: Any, monkeypatch: pytes
 
     monkeypatch.setattr(events, "_write_all", write_all)
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service("a"), WRITE)
         while failing:
             await asyncio.sleep(0)

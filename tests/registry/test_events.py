@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from registry.recorded_events import READY, WRITE, listed, status, told, told_of, until
-from toolbox.registry_harness import Running, pod, service
+from toolbox.builders import pod, service
+from toolbox.registry_harness import RegistryHarness
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.objects.errors import StatusError
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("at_once")
 
 
 def test_what_a_service_is_given(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         written = await running.registry.create(SERVICE, "default", service(type="LoadBalancer"), WRITE)
         made = json.loads(written.object)
         uid, spec = made["metadata"]["uid"], made["spec"]
@@ -49,7 +50,7 @@ def test_what_a_service_is_given(run: Any) -> None:
 
 
 def test_the_shape_is_that_of_kubernetes(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         made = json.loads((await running.registry.create(SERVICE, "default", service(), WRITE)).object)
         [event] = await until(running, lambda: listed(running))
         name, first = event["metadata"]["name"], event["firstTimestamp"]
@@ -79,7 +80,7 @@ def test_the_shape_is_that_of_kubernetes(run: Any) -> None:
 
 
 def test_a_load_balancer_gets_its_address(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(type="LoadBalancer"), WRITE)
         found = await told_of(running, "", "LoadBalancerAllocated")
         assert ("LoadBalancerAllocated", "Load balancer address 192.0.2.1 allocated", 1) in found
@@ -89,7 +90,7 @@ def test_a_load_balancer_gets_its_address(run: Any) -> None:
 
 
 def test_a_full_range_is_told_of_a_service_that_was_refused(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         for name in ("a", "b"):
             await running.registry.create(SERVICE, "default", service(name), WRITE)
         for name, options in (("dry", WriteOptions(dry_run=True)), ("c", WRITE)):
@@ -107,7 +108,7 @@ def test_a_full_range_is_told_of_a_service_that_was_refused(run: Any) -> None:
 def test_what_is_not_done_is_not_told(run: Any) -> None:
     """A dry run, and a write that is refused for what it says."""
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service("dry"), WriteOptions(dry_run=True))
         with pytest.raises(StatusError):
             await running.registry.create(SERVICE, "default", service("Wrong"), WRITE)
@@ -119,7 +120,7 @@ def test_what_is_not_done_is_not_told(run: Any) -> None:
 
 
 def test_flapping_is_counted(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
         await running.registry.create(POD, "default", pod("web-1", "10.1.0.1"), WRITE)
         for _ in range(10):
@@ -142,12 +143,12 @@ def test_flapping_is_counted(run: Any) -> None:
 
 
 def test_counting_goes_on_after_a_restart(run: Any) -> None:
-    async def first(running: Running) -> None:
+    async def first(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
         await running.registry.create(POD, "default", pod("web-1", "10.1.0.1", ready=False), WRITE)
         await status(running, "web-1", "True")
 
-    async def second(running: Running) -> None:
+    async def second(running: RegistryHarness) -> None:
         before = {event["metadata"]["uid"] for event in listed(running)}
         await status(running, "web-1", "False")
         await until(running, lambda: len(told(running, "reason=EndpointNotReady")) == 2)
@@ -160,7 +161,7 @@ def test_counting_goes_on_after_a_restart(run: Any) -> None:
     run(second)
 
 
-async def _why(running: Running, changes: list[dict[str, Any]]) -> str:
+async def _why(running: RegistryHarness, changes: list[dict[str, Any]]) -> str:
     """Return what is told of a Pod after changes to it."""
     registry = running.registry
     await registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
@@ -202,14 +203,14 @@ async def _why(running: Running, changes: list[dict[str, Any]]) -> str:
     ],
 )
 def test_why(run: Any, change: dict[str, Any], text: str) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         assert await _why(running, [change]) == text
 
     run(work)
 
 
 def test_a_pod_that_goes(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
         await running.registry.create(POD, "default", pod("web-1", "10.1.0.1"), WRITE)
         await running.registry.delete(POD, "default", "web-1", DeleteOptions(grace_period_seconds=3600))
@@ -225,7 +226,7 @@ def test_a_pod_that_goes(run: Any) -> None:
 
 
 def test_a_service_that_goes_tells_nothing_of_its_pods(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
         await running.registry.create(POD, "default", pod("web-1", "10.1.0.1"), WRITE)
         await running.registry.delete(SERVICE, "default", "web", DeleteOptions())
@@ -237,7 +238,7 @@ def test_a_service_that_goes_tells_nothing_of_its_pods(run: Any) -> None:
 
 
 def test_a_target_port_that_a_pod_does_not_have(run: Any) -> None:
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         ports = [{"name": "http", "port": 80, "targetPort": "web"}, {"name": "x", "port": 81}]
         await running.registry.create(SERVICE, "default", service(ports=ports, clusterIP="None"), WRITE)
         await running.registry.create(POD, "default", pod("web-1", "10.1.0.1"), WRITE)
@@ -255,7 +256,7 @@ def test_a_target_port_that_a_pod_does_not_have(run: Any) -> None:
 def test_names_that_are_too_long_and_namespaces_that_are_not_served(run: Any) -> None:
     long = ".".join(["a" * 60] * 3) + ".example"
 
-    async def work(running: Running) -> None:
+    async def work(running: RegistryHarness) -> None:
         await running.registry.create(NAMESPACE, "", {"metadata": {"name": "hidden"}}, WRITE)
         await running.registry.create(SERVICE, "hidden", service(), WRITE)
         await running.registry.create(SERVICE, "default", service("b" * 40, clusterIP="None"), WRITE)

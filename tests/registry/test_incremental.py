@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toolbox.registry_harness import Running, started
+from toolbox.registry_harness import RegistryHarness, started
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
@@ -198,7 +198,7 @@ def test_answers_kept_in_step_equal_those_made_from_nothing(tmp_path: Path, whic
     assert len(kept) >= 6
 
 
-def check_slices(running: Running) -> None:
+def check_slices(running: RegistryHarness) -> None:
     """The `slices` and `members` indexes say what the objects say."""
     store = running.registry.store
     objects = [json.loads(o) for o in running.registry.page(ENDPOINTSLICE, "", Selection()).items]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from toolbox.registry_harness import Running, pod, service
+from toolbox.builders import pod, service
+from toolbox.registry_harness import RegistryHarness
 
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
@@ -32,7 +33,7 @@ from svcdns.registry.transaction import decode
     ],
 )
 def test_by_name(run: Any, namespace: str, fields: str, labels: str, found: list[str]) -> None:
-    async def work(running: Running) -> list[str]:
+    async def work(running: RegistryHarness) -> list[str]:
         registry = running.registry
         await registry.create(NAMESPACE, "", {"metadata": {"name": "other"}}, WriteOptions())
         for where, name in (("default", "p1"), ("default", "p2"), ("other", "p1"), ("other", "p3")):
@@ -46,7 +47,7 @@ def test_by_name(run: Any, namespace: str, fields: str, labels: str, found: list
 
 
 def test_by_name_in_pages(run: Any) -> None:
-    async def work(running: Running) -> tuple[int, str]:
+    async def work(running: RegistryHarness) -> tuple[int, str]:
         registry = running.registry
         await registry.create(SERVICE, "default", service("web"), WriteOptions())
         selection = Selection(None, FieldSelector.parse("metadata.name=web", SERVICE))
@@ -57,7 +58,7 @@ def test_by_name_in_pages(run: Any) -> None:
 
 
 def test_a_cluster_scoped_kind_by_name(run: Any) -> None:
-    async def work(running: Running) -> list[str]:
+    async def work(running: RegistryHarness) -> list[str]:
         selection = Selection(None, FieldSelector.parse("metadata.name=default", NAMESPACE))
         return [decode(o)["metadata"]["name"] for o in running.registry.page(NAMESPACE, "", selection).items]
 

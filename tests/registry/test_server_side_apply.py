@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toolbox.registry_harness import pod, service
+from toolbox.builders import pod, service
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE

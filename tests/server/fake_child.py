@@ -8,8 +8,6 @@ with "never-ready" (which holds "writer" or "worker") such a child is never read
 In an upgrade the writer ends its predecessor, unless it is never ready, and SIGUSR1 ends a worker.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import select
@@ -30,7 +28,7 @@ CRASH_FILE = "crash-worker"
 def main() -> NoReturn:
     handoff = take(os.environ)
     counters = handoff.counters()
-    folder = handoff.resolved().data
+    folder = handoff.config.data
     row = handoff.worker + 1
     signal.signal(signal.SIGTERM, lambda *_: end(folder, is_writer=row == WRITER))
     signal.signal(signal.SIGHUP, lambda *_: (folder / "hup").touch())

@@ -1,7 +1,5 @@
 """`svcdns serve` with stand-ins for its children (see fake_child)."""
 
-from __future__ import annotations
-
 import functools
 import os
 import sys

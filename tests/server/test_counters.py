@@ -1,7 +1,5 @@
 """The counters: what one process writes, all others read."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """What `svcdns check` and a start warn of in [forward] and [acl]: none of it keeps a server from starting."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import pytest
 from toolbox.running_server import RunningServer
 
+from svcdns.config import checks
 from svcdns.config.load import load
 from svcdns.server import preflight
 
@@ -22,8 +21,8 @@ def warnings(folder: Path, text: str, *, at_start: bool = False) -> list[str]:
     file = folder / "svcdns.toml"
     file.write_text(text.replace("FOLDER", str(folder)))
     config = load(file, {}, {})
-    assert not preflight.dns_mistakes(config)
-    lines = preflight.dns_warnings(config)
+    assert not preflight.mistakes(config)
+    lines = checks.warnings(config)
     if not at_start:
         lines += preflight.resolv_conf_warnings(config)
     return [line.replace(str(folder), "FOLDER") for line in lines]

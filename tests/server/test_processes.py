@@ -1,7 +1,5 @@
 """The whole server: what a user sees while its processes come and go."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import os
@@ -14,6 +12,7 @@ from pathlib import Path
 import lmdb
 import pytest
 from dns.message import from_wire, make_query
+from toolbox.builders import service
 from toolbox.running_server import RunningServer
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
@@ -31,10 +30,6 @@ spec:
   ports:
   - port: 80
 """
-
-
-def service(name: str) -> dict[str, object]:
-    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
 
 
 def create(server: RunningServer, name: str) -> str:
@@ -64,6 +59,12 @@ def test_a_service_is_answered_by_every_worker_over_udp_and_tcp(server: RunningS
     for reply in server.ask_every_worker(name).values():
         assert [rdata.to_text() for rrset in reply.answer for rdata in rrset] == [address]
     assert server.answers(name, tcp=True) == [address]
+
+
+def test_a_configuration_larger_than_a_variable_may_be_reaches_the_children() -> None:
+    networks = ["loopback", *(f"10.{n >> 8}.{n & 255}.0/24" for n in range(10_000))]
+    with RunningServer(workers=1, config=f"[acl]\nnames = {networks}\n") as running:
+        assert running.ask(VERSION, "TXT").answer
 
 
 def test_dns_goes_on_while_the_writer_is_dead(own: RunningServer) -> None:

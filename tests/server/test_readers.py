@@ -1,7 +1,5 @@
 """Which readers of the store are ended, and which are left alone."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,21 +1,17 @@
 """TLS, client certificates and tokens of a running server, and what becomes of files that change."""
 
-from __future__ import annotations
-
 import http.client
 import json
-import os
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from toolbox.builders import headless
 from toolbox.running_kubectl import Kubectl, find_kubectl
-from toolbox.running_server import SOURCE, Reply, RunningServer
+from toolbox.running_server import Reply, RunningServer, svcdns
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.cli.certificates import make_ca, make_client
@@ -35,18 +31,6 @@ group = "developers"
 role = "edit"
 namespaces = ["default"]
 """
-
-
-def svcdns(*arguments: object, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SVCDNS_")}
-    return subprocess.run(
-        [sys.executable, "-m", "svcdns", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**inherited, "PYTHONPATH": str(SOURCE), **environ},
-    )
 
 
 def done(*arguments: object, stdin: str = "", **environ: str) -> str:
@@ -132,10 +116,6 @@ def api(server: RunningServer, certs: Path) -> Api:
     return Api(server, certs)
 
 
-def service(name: str) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "spec": {"clusterIP": "None"}}
-
-
 # Who it is
 
 
@@ -147,18 +127,38 @@ def test_without_credentials_there_is_nothing_but_health(api: Api) -> None:
 
 
 def test_a_token_opens_its_namespace(api: Api, tokens: dict[str, str]) -> None:
-    assert api.ask("POST", SERVICES, service("by-token"), token=tokens["ci"]).status == 201
+    assert api.ask("POST", SERVICES, headless("by-token"), token=tokens["ci"]).status == 201
     assert api.ask("GET", "/api/v1/services", token=tokens["ci"]).status == 403
     assert api.ask("GET", "/metrics", token=tokens["ci"]).status == 403
     assert api.ask("GET", "/metrics", token=tokens["watcher"]).status == 200
-    assert api.ask("POST", SERVICES, service("x"), token=tokens["watcher"]).status == 403
+    assert api.ask("POST", SERVICES, headless("x"), token=tokens["watcher"]).status == 403
+
+
+def test_cached_answers_are_forgotten_for_administrators(
+    server: RunningServer, certs: Path, tokens: dict[str, str], tmp_path: Path
+) -> None:
+    """The server forwards nothing, which only those hear who may."""
+    done("certs", "init", "--dir", tmp_path / "others")
+    config = ("--data", server.data, "--config", server.folder / "svcdns.toml")
+    remedy = "; allowed: --token or --certs of an administrator"
+    for arguments, said in {
+        ("--certs", certs): "the cache can't be flushed: nothing is forwarded, as upstreams in [forward] is",
+        ("--ca", certs / "ca.crt"): f"Unauthorized{remedy}",
+        ("--ca", certs / "ca.crt", "--token", tokens["ci"]): f'cannot delete path "/cache"{remedy}',
+        ("--certs", tmp_path / "others"): "its certificate is not to be trusted: ",
+    }.items():
+        ran = svcdns("cache", "flush", *config, *arguments)
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+        assert said in ran.stderr
+    ran = svcdns("cache", "flush", *config, "--ca", tmp_path / "none.crt")
+    assert (ran.returncode, "the certificates can't be used: no such file" in ran.stderr) == (2, True)
 
 
 def test_a_client_certificate_opens_what_its_groups_are_granted(api: Api) -> None:
     assert (
         api.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}}, client="client").status == 201
     )
-    assert api.ask("POST", SERVICES, service("by-dev"), client="dev").status == 201
+    assert api.ask("POST", SERVICES, headless("by-dev"), client="dev").status == 201
     assert api.ask("GET", "/api/v1/namespaces/shop/services", client="dev").status == 403
     refused = api.ask("GET", SERVICES, client="nobody")
     assert refused.status == 403
@@ -261,7 +261,7 @@ def configured(kubectl: Kubectl, *arguments: object, stdin: str = "", **environ:
 def test_kubectl_with_a_token(kubectl: Kubectl, api: Api, certs: Path, tokens: dict[str, str]) -> None:
     config = ["--server", f"https://{api.address}", "--ca", certs / "ca.crt", "--namespace", "default"]
     configured(kubectl, *config, "--token", "-", stdin=tokens["ci"] + "\n")
-    body = {"apiVersion": "v1", "kind": "Service", **service("by-kubectl")}
+    body = headless("by-kubectl")
     assert kubectl.apply(body) == "service/by-kubectl created\n"
     assert kubectl("get", "svc", "by-kubectl", "-o", "name") == "service/by-kubectl\n"
     assert "Username   ci\n" in kubectl("auth", "whoami").replace("Username    ", "Username   ")
@@ -383,14 +383,14 @@ def test_a_revoked_token_is_refused_at_once_on_an_open_connection(
     assert api.ask("GET", SERVICES, token=token, over=kept).status == 401
     token = done("token", "create", "--file", certs / "tokens", "--name", "ci", "--role", "view")
     assert api.ask("GET", SERVICES, token=token, over=kept).status == 200
-    assert api.ask("POST", SERVICES, service("x"), token=token, over=kept).status == 403
+    assert api.ask("POST", SERVICES, headless("x"), token=token, over=kept).status == 403
 
 
 def test_tokens_work_over_plain_http_on_loopback(tmp_path: Path) -> None:
     token = done("token", "create", "--file", tmp_path / "tokens", "--name", "ci", "--role", "edit")
     with RunningServer(workers=1, config=f'[api]\ntokens = "{tmp_path}/tokens"\n') as server:
         assert server.get(SERVICES).status == 401
-        reply = server.request("POST", SERVICES, service("x"), headers={"Authorization": f"Bearer {token}"})
+        reply = server.request("POST", SERVICES, headless("x"), headers={"Authorization": f"Bearer {token}"})
         assert reply.status == 201
         assert server.request("GET", SERVICES, headers={"Host": "evil.example"}).status == 401
 

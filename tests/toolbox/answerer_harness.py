@@ -3,8 +3,6 @@
 Nothing of the rooms above is used: an RR is presentation format that dnspython packs.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +21,10 @@ import lmdb
 from svcdns.dns.answer import Answerer
 from svcdns.dns.no_reply import Answer
 from svcdns.dns.stats import UDP, Stats
-from svcdns.names.packed import APEX, NEGATIVE_SOA, POINTER, RRset, pack_row
+from svcdns.names.packed import APEX, NEGATIVE_SOA, RRset, pack_row
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import SERVING, Serving, Snapshots, Zone, encode_serving
+from svcdns.wire.header import QUESTION_NAME
 from svcdns.wire.key import key_of, wire_of
 
 Z = "cluster.local"
@@ -33,7 +32,7 @@ TTL = 5
 
 
 @cache
-def rr(rrtype: str, text: str, ttl: int = TTL, owner: bytes = POINTER) -> bytes:
+def rr(rrtype: str, text: str, ttl: int = TTL, owner: bytes = QUESTION_NAME) -> bytes:
     """Return a stored RR from its RDATA in presentation format."""
     rdtype = dns.rdatatype.from_text(rrtype)
     rdata = dns.rdata.from_text(
@@ -60,7 +59,7 @@ def soa_sets(zone: str, serial: int = 7, negative_ttl: int = 3) -> list[RRset]:
     return [negative, RRset(6, [rr("SOA", text)])]
 
 
-class World:
+class AnswererHarness:
     """A store being filled, and an Answerer that reads it."""
 
     def __init__(self, folder: Path) -> None:
@@ -174,14 +173,14 @@ def lines(section: list[dns.rrset.RRset]) -> list[str]:
     )
 
 
-def fill(world: World) -> World:
+def fill(world: AnswererHarness) -> AnswererHarness:
     """Register what most tests ask for."""
     with world.writing():
         _fill(world)
     return world
 
 
-def _fill(world: World) -> None:
+def _fill(world: AnswererHarness) -> None:
     world.registry_zone(Z, "cluster")
     for name in (f"svc.{Z}", f"pod.{Z}", f"default.svc.{Z}", f"default.pod.{Z}", f"empty.svc.{Z}"):
         world.put(name)
@@ -210,7 +209,7 @@ def _fill(world: World) -> None:
     world.put("10.0.96.10.in-addr.arpa", rrset("PTR", f"{web}."))
 
 
-def headless(world: World, service: str, endpoints: int, *, a_only: bool = False) -> None:
+def headless(world: AnswererHarness, service: str, endpoints: int, *, a_only: bool = False) -> None:
     """Register a headless Service: labels of two sizes, so that its SRVs need an offset table."""
     addresses = [str(ipaddress.ip_address("10.1.0.0") + n) for n in range(endpoints)]
     base = f"{service}.default.svc.{Z}"

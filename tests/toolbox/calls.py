@@ -1,18 +1,18 @@
 """API calls over one kept connection, and the objects that the tests of the promises register."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
 import socket
 from typing import Any
 
+from toolbox.builders import pod, ready_condition, service
+from toolbox.waiting import GUARD_SECONDS
+
 NAMESPACE = "/api/v1/namespaces/default"
 SERVICES = f"{NAMESPACE}/services"
 PODS = f"{NAMESPACE}/pods"
 DOMAIN = "default.svc.cluster.local"
-GUARD_SECONDS = 60.0
 
 Broken = (OSError, http.client.HTTPException)
 """What a call raises when the server dies under it: whether it was done is not known then."""
@@ -55,7 +55,7 @@ class Calls:
 
     def set_ready(self, name: str, *, ready: bool) -> Any:
         """Flip a Pod's readiness."""
-        patch = {"status": {"conditions": [condition(ready=ready)]}}
+        patch = {"status": {"conditions": [ready_condition(ready)]}}
         return self.done("PATCH", f"{PODS}/{name}/status", patch, "application/merge-patch+json")
 
     def delete(self, collection: str, name: str) -> Any:
@@ -71,28 +71,6 @@ class Calls:
         """Close the connection."""
         with contextlib.suppress(OSError):
             self._connection.close()
-
-
-def service(name: str, **spec: Any) -> dict[str, Any]:
-    """Return a Service that selects the Pods whose label app is its name."""
-    return {
-        "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80}], **spec},
-    }
-
-
-def pod(name: str, ip: str, app: str, *, ready: bool = True) -> dict[str, Any]:
-    """Return a Pod of the Service `app`."""
-    return {
-        "metadata": {"name": name, "labels": {"app": app}},
-        "spec": {"containers": [{"name": "main", "image": "web"}]},
-        "status": {"podIP": ip, "conditions": [condition(ready=ready)]},
-    }
-
-
-def condition(*, ready: bool) -> dict[str, str]:
-    """Return a Pod's Ready condition."""
-    return {"type": "Ready", "status": "True" if ready else "False"}
 
 
 def fqdn(service: str) -> str:

@@ -5,8 +5,6 @@ with Misbehaving("silent") as upstream:
     upstream.stop(); upstream.start()  # gone and back, on the same port
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools
@@ -14,7 +12,6 @@ import random
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import TracebackType
 from typing import Self, cast
 
 import dns.edns
@@ -86,9 +83,7 @@ class Misbehaving:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:

@@ -1,7 +1,5 @@
 """A registry on a fresh folder, and questions put to what it has stored, without sockets."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,14 +12,14 @@ from dnslib.dns import QTYPE
 from dnslib.label import DNSBuffer
 
 from svcdns.config.sections import Config
-from svcdns.names.packed import find, wire_of_key
+from svcdns.names.packed import find
 from svcdns.registry.registry import Registry
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import Snapshots
-from svcdns.wire.key import key_of
+from svcdns.wire.key import key_of, wire_of_key
 
 
-class Running:
+class RegistryHarness:
     """A started registry and what its names answer."""
 
     def __init__(self, registry: Registry) -> None:
@@ -47,10 +45,10 @@ class Running:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[[Callable[[Running], Any]], Any]:
+def run(tmp_path: Path) -> Callable[[Callable[[RegistryHarness], Any]], Any]:
     """Run an async function with a started registry; its folder stays for the next call."""
 
-    def call(work: Callable[[Running], Any], config: Config | None = None) -> Any:
+    def call(work: Callable[[RegistryHarness], Any], config: Config | None = None) -> Any:
         async def main() -> Any:
             async with started(tmp_path / "data", config or Config()) as running:
                 return await work(running)
@@ -61,25 +59,13 @@ def run(tmp_path: Path) -> Callable[[Callable[[Running], Any]], Any]:
 
 
 @asynccontextmanager
-async def started(folder: Path, config: Config) -> AsyncIterator[Running]:
+async def started(folder: Path, config: Config) -> AsyncIterator[RegistryHarness]:
     store = open_store(folder, "writer")
     registry = Registry(store, config)
     await registry.start()
     await registry.set_loaded()
     try:
-        yield Running(registry)
+        yield RegistryHarness(registry)
     finally:
         await registry.stop()
         store.close()
-
-
-def service(name: str = "web", **spec: Any) -> dict[str, Any]:
-    ports = spec.pop("ports", [{"name": "http", "port": 80, "targetPort": 8080}])
-    return {"metadata": {"name": name}, "spec": {"selector": {"app": name}, "ports": ports, **spec}}
-
-
-def pod(name: str, ip: str, app: str = "web", ready: bool | None = None, **spec: Any) -> dict[str, Any]:
-    status: dict[str, Any] = {"podIP": ip}
-    if ready is not None:
-        status["conditions"] = [{"type": "Ready", "status": str(ready)}]
-    return {"metadata": {"name": name, "labels": {"app": app}}, "spec": spec, "status": status}

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from toolbox import builders
 from toolbox.waiting import GUARD_SECONDS
 
 AGE = re.compile(r"^(\d+[dhms])+$|^<invalid>$")
@@ -165,6 +166,11 @@ def _kubeconfig(api: str, namespace: str) -> dict[str, Any]:
     }
 
 
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    """A Service that `-l app=NAME` finds."""
+    return builders.service(name, labels={"app": name}, **spec)
+
+
 def manifest(*objects: dict[str, Any]) -> str:
     """Return one manifest of several objects; JSON is YAML."""
     return "\n---\n".join(json.dumps(obj) for obj in objects)
@@ -193,25 +199,3 @@ def _cells(line: str, starts: Sequence[int]) -> list[str]:
 def tables(text: str) -> list[list[list[str]]]:
     """Return the tables of `kubectl get` for several kinds, which empty lines separate."""
     return [table(part) for part in text.strip("\n").split("\n\n")]
-
-
-def service(name: str, **spec: Any) -> dict[str, Any]:
-    """A manifest: it selects app=NAME and has one port."""
-    ports = spec.pop("ports", [{"name": "http", "port": 80, "targetPort": 8080}])
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"selector": {"app": name}, "ports": ports, **spec},
-    }
-
-
-def pod(name: str, ip: str, app: str = "web", **spec: Any) -> dict[str, Any]:
-    """A manifest with what a kubelet would report: its address."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": app}},
-        "spec": {"containers": [{"name": "main", "image": "none"}], **spec},
-        "status": {"podIP": ip},
-    }

@@ -8,8 +8,6 @@ Rules: nothing here waits for a fixed time, each wait has a condition and a gene
 hanging; the server's log is kept and shown when something goes wrong.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -22,7 +20,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from dns import query as dns_query
@@ -37,6 +34,18 @@ SOURCE = Path(__file__).resolve().parents[2]
 
 PYTHONPATH = os.pathsep.join((str(SOURCE), str(SOURCE / "tests")))
 """For a process of a test that imports the package and what stands in tests/."""
+
+
+def svcdns(
+    *arguments: object, cwd: Path | None = None, stdin: str = "", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, whatever its exit code, without this machine's settings of svcdns."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SVCDNS_")}
+    command = [sys.executable, "-m", "svcdns", *map(str, arguments)]
+    env = {**inherited, "PYTHONPATH": str(SOURCE), **environ}
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=GUARD_SECONDS, cwd=cwd, env=env
+    )
 
 
 @dataclass(frozen=True)
@@ -99,9 +108,7 @@ class RunningServer:
             self.close()
             raise
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
             print(f"--- log of the server ---\n{self.log()}", file=sys.stderr)
         self.close()

@@ -1,7 +1,5 @@
 """File systems of a test's own with little room (tmpfs), and what fills them; it takes the right to mount."""
 
-from __future__ import annotations
-
 import errno
 import itertools
 import subprocess

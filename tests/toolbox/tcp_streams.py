@@ -1,14 +1,8 @@
 """Questions and replies over TCP in one loop; each stands behind its length (RFC 1035, section 4.2.2)."""
 
-from __future__ import annotations
-
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 import dns.message
-
-GUARD_SECONDS = 30
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -26,13 +20,6 @@ def framed(*packets: bytes) -> bytes:
 async def reply_from(reader: asyncio.StreamReader) -> dns.message.Message:
     size = int.from_bytes(await reader.readexactly(2))
     return dns.message.from_wire(await reader.readexactly(size))
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(test, GUARD_SECONDS)
-
-    asyncio.run(guarded())
 
 
 async def connect(port: int) -> Streams:

@@ -16,8 +16,6 @@ Ports lie below the kernel's ephemeral range, where no client's socket takes the
 stopped.  Tests ask the fixture `need("unbound")` or `need("knotd")` first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import re
@@ -27,7 +25,6 @@ import ssl
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from toolbox.waiting import wait_for
@@ -145,9 +142,7 @@ class _Daemon:
         self._folder.cleanup()
         raise AssertionError(f"{self.program} doesn't start:\n{text}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         self._folder.cleanup()
 

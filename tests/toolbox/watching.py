@@ -7,8 +7,6 @@
 A watcher here doesn't parse what it reads; it counts lines.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import selectors
@@ -16,7 +14,6 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from toolbox.running_server import RunningServer
@@ -62,9 +59,7 @@ class Watchers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _open(self, target: str, receive_buffer: int) -> socket.socket:

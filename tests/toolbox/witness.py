@@ -5,20 +5,17 @@ a socket stays with the worker that it met first; CH TXT `id.server` (RFC 4892) 
 Kept small and without a DNS library where it matters: what is measured here is the server.
 """
 
-from __future__ import annotations
-
 import itertools
 import socket
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from dns.name import from_text
+from toolbox.waiting import GUARD_SECONDS
 
 A, PTR, TXT, AAAA = 1, 12, 16, 28
 IN, CH = 1, 3
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
-GUARD_SECONDS = 60.0
 MANY_SOCKETS = 500
 
 
@@ -119,7 +116,5 @@ class Witness:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -1,7 +1,5 @@
 """Zone files in the store: taken over when they parse, refused without harm when they don't."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
@@ -35,7 +33,7 @@ def zone_text(serial: int, *lines: str) -> str:
     return head + "".join(line + "\n" for line in lines)
 
 
-class World:
+class ZoneFolderHarness:
     """A store with the registry's `serving` in it, a folder, and whoever watches it."""
 
     def __init__(self, tmp_path: Path) -> None:
@@ -102,8 +100,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
+def world(tmp_path: Path) -> Iterator[ZoneFolderHarness]:
+    world = ZoneFolderHarness(tmp_path)
     world.serve()
     yield world
     world.store.close()
@@ -113,7 +111,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(main, 120))
 
 
-def test_a_zone_file_is_served_beside_the_registrys_zones(world: World) -> None:
+def test_a_zone_file_is_served_beside_the_registrys_zones(world: ZoneFolderHarness) -> None:
     world.write("example.org.zone", zone_text(7, "www A 192.0.2.80", "* TXT x"))
     world.write("db.2.0.192.in-addr.arpa", zone_text(1))
     run(world.zones.start())
@@ -129,7 +127,7 @@ def test_a_zone_file_is_served_beside_the_registrys_zones(world: World) -> None:
     ]
 
 
-def test_a_changed_file_replaces_its_zone_and_leaves_no_old_rows(world: World) -> None:
+def test_a_changed_file_replaces_its_zone_and_leaves_no_old_rows(world: ZoneFolderHarness) -> None:
     async def main() -> None:
         world.write("example.org.zone", zone_text(1, "old A 192.0.2.1"))
         await world.zones.start()
@@ -145,7 +143,7 @@ def test_a_changed_file_replaces_its_zone_and_leaves_no_old_rows(world: World) -
 
 
 def test_a_broken_file_keeps_the_old_zone_and_says_file_and_line(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: ZoneFolderHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         world.write("example.org.zone", zone_text(1, "www A 192.0.2.80"))
@@ -165,7 +163,7 @@ def test_a_broken_file_keeps_the_old_zone_and_says_file_and_line(
     assert "example.org. stays as it was, serial 1" in caplog.text
 
 
-def test_a_removed_file_removes_its_zone(world: World) -> None:
+def test_a_removed_file_removes_its_zone(world: ZoneFolderHarness) -> None:
     async def main() -> None:
         world.write("example.org.zone", zone_text(1))
         await world.zones.start()
@@ -177,7 +175,7 @@ def test_a_removed_file_removes_its_zone(world: World) -> None:
     assert (world.zones.status(), world.row_count()) == ([], 0)
 
 
-def test_a_renamed_file_leaves_no_gap(world: World) -> None:
+def test_a_renamed_file_leaves_no_gap(world: ZoneFolderHarness) -> None:
     async def main() -> None:
         world.write("example.org.zone", zone_text(1))
         await world.zones.start()
@@ -198,7 +196,7 @@ def test_a_renamed_file_leaves_no_gap(world: World) -> None:
     run(main())
 
 
-def test_a_file_is_taken_once_it_looked_the_same_twice(world: World) -> None:
+def test_a_file_is_taken_once_it_looked_the_same_twice(world: ZoneFolderHarness) -> None:
     async def main() -> None:
         await world.zones.start()
         world.write("example.org.zone", zone_text(1))
@@ -218,7 +216,7 @@ def test_a_file_is_taken_once_it_looked_the_same_twice(world: World) -> None:
     run(main())
 
 
-def test_run_looks_at_the_folder_once_an_interval(world: World) -> None:
+def test_run_looks_at_the_folder_once_an_interval(world: ZoneFolderHarness) -> None:
     async def main() -> None:
         pauses: list[float] = []
         ended = asyncio.Event()
@@ -242,7 +240,7 @@ def test_run_looks_at_the_folder_once_an_interval(world: World) -> None:
 
 
 def test_of_two_files_with_one_origin_the_first_is_served(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: ZoneFolderHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         world.write("example.org.zone", zone_text(1))
@@ -270,14 +268,14 @@ def test_of_two_files_with_one_origin_the_first_is_served(
         ("in-addr.arpa.zone", "one of dns.reverse_zones"),
     ],
 )
-def test_origins_of_the_registry_are_refused(world: World, name: str, reason: str) -> None:
+def test_origins_of_the_registry_are_refused(world: ZoneFolderHarness, name: str, reason: str) -> None:
     world.write(name, zone_text(1))
     run(world.zones.start())
     assert reason in world.errors()[name]
     assert len(world.serving().zones) == 2 and world.row_count() == 0
 
 
-def test_a_zone_that_the_configuration_forbids_by_now_is_taken_out(world: World) -> None:
+def test_a_zone_that_the_configuration_forbids_by_now_is_taken_out(world: ZoneFolderHarness) -> None:
     world.write("example.org.zone", zone_text(1))
     run(world.zones.start())
     world.serve((Zone("org.", key_of("org"), "cluster"), *world.serving().zones[2:]))
@@ -288,7 +286,7 @@ def test_a_zone_that_the_configuration_forbids_by_now_is_taken_out(world: World)
     assert "at or below the cluster domain org." in world.errors()["example.org.zone"]
 
 
-def test_what_is_unchanged_is_not_loaded_again_at_a_restart(world: World) -> None:
+def test_what_is_unchanged_is_not_loaded_again_at_a_restart(world: ZoneFolderHarness) -> None:
     world.write("example.org.zone", zone_text(1))
     world.write("example.net.zone", zone_text(1))
     run(world.zones.start())
@@ -302,13 +300,13 @@ def test_what_is_unchanged_is_not_loaded_again_at_a_restart(world: World) -> Non
     assert world.serials() == {"example.net.zone": 1, "example.org.zone": 1}
 
 
-def test_an_interrupted_load_is_swept_at_the_next_start(world: World) -> None:
+def test_an_interrupted_load_is_swept_at_the_next_start(world: ZoneFolderHarness) -> None:
     world.write("example.org.zone", zone_text(1))
     run(world.zones.start())
     with world.store.env.begin(write=True) as txn:
-        for generation in (2, 9):
+        for version in (2, 9):
             rows = [(b"x%d\0" % number, b"\0\0") for number in range(700)]
-            zone_rows.put_rows(txn, world.store.tables, generation, rows)
+            zone_rows.put_rows(txn, world.store.tables, version, rows)
     world.store.close()
     world.open()
     run(world.zones.start())
@@ -316,7 +314,7 @@ def test_an_interrupted_load_is_swept_at_the_next_start(world: World) -> None:
     assert world.largest <= zone_rows.CHUNK
 
 
-def test_a_large_zone_is_written_in_small_transactions(world: World) -> None:
+def test_a_large_zone_is_written_in_small_transactions(world: ZoneFolderHarness) -> None:
     async def main() -> None:
         world.write("big.zone", zone_text(1, "$GENERATE 1-1800 h$ A 10.0.0.1"))
         await world.zones.start()
@@ -329,7 +327,7 @@ def test_a_large_zone_is_written_in_small_transactions(world: World) -> None:
     assert world.commits > 8 and world.largest <= zone_rows.CHUNK
 
 
-def test_a_store_that_is_full_is_an_error_of_the_file(world: World) -> None:
+def test_a_store_that_is_full_is_an_error_of_the_file(world: ZoneFolderHarness) -> None:
     async def main() -> None:
         await world.zones.start()
         world.write("example.org.zone", zone_text(1))
@@ -350,7 +348,7 @@ async def _nothing() -> None:
     pass
 
 
-def test_only_zone_files_are_taken(world: World) -> None:
+def test_only_zone_files_are_taken(world: ZoneFolderHarness) -> None:
     for name in (".example.org.zone", "example.org.zone~", ".example.org.zone.swp", "README", "db.x~"):
         world.write(name, "not a zone")
     (world.folder / "folder.zone").mkdir()
@@ -360,13 +358,15 @@ def test_only_zone_files_are_taken(world: World) -> None:
     assert world.zones.status() == []
 
 
-def test_a_missing_folder_means_no_zones(world: World) -> None:
+def test_a_missing_folder_means_no_zones(world: ZoneFolderHarness) -> None:
     world.folder.rmdir()
     run(world.zones.start())
     assert world.zones.status() == [] and world.zones.error == ""
 
 
-def test_an_unreadable_folder_changes_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_folder_changes_nothing(
+    world: ZoneFolderHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         world.write("example.org.zone", zone_text(1))
         await world.zones.start()
@@ -382,7 +382,7 @@ def test_an_unreadable_folder_changes_nothing(world: World, caplog: pytest.LogCa
 
 
 def test_zones_are_not_loaded_before_the_registry(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = ZoneFolderHarness(tmp_path)
     with pytest.raises(zone_rows.NotServing):
         run(world.zones.start())
     world.store.close()

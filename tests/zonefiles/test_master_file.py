@@ -1,7 +1,5 @@
 """Zone files: what a zone must be, and the rows that come of it."""
 
-from __future__ import annotations
-
 import dns.name
 import dns.rdata
 import dns.rdataclass
@@ -9,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, POINTER, Section, find, sections
+from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, Section, find, sections
+from svcdns.wire.header import QUESTION_NAME
 from svcdns.wire.key import key_of, wire_of
 from svcdns.zonefiles.master_file import CompiledZone, ZoneFileError, compile_zone, origin_of
 
@@ -43,7 +42,7 @@ def section(zone: CompiledZone, name: str, rrtype: int) -> Section:
 def text(rr: bytes) -> str:
     """One stored RR as zone text: TTL and RDATA."""
     rrtype, ttl, octets = int.from_bytes(rr[2:4]), int.from_bytes(rr[6:10]), int.from_bytes(rr[10:12])
-    assert rr[:2] == POINTER and rr[4:6] == b"\0\1" and len(rr) == 12 + octets
+    assert rr[:2] == QUESTION_NAME and rr[4:6] == b"\0\1" and len(rr) == 12 + octets
     return f"{ttl} {dns.rdata.from_wire(dns.rdataclass.IN, rrtype, rr, 12, octets)}"
 
 
@@ -58,7 +57,7 @@ def glue(zone: CompiledZone, name: str, rrtype: int) -> list[str]:
         owner, used = dns.name.from_wire(octets, at)
         rr = octets[at + used :]
         size = 10 + int.from_bytes(rr[8:10])
-        out.append(f"{owner} {text(POINTER + rr[:size]).split()[1]}")
+        out.append(f"{owner} {text(QUESTION_NAME + rr[:size]).split()[1]}")
         at += used + size
     return out
 
@@ -127,7 +126,7 @@ def test_wildcards_dnames_and_unknown_types() -> None:
     assert (zone.wildcards, zone.cuts) == (True, True)
     assert rows(zone)[key_of("old.example.org")][0] == DNAME
     assert texts(zone, "*.example.org", 16) == ['300 "any"']
-    assert section(zone, "odd.example.org", 65400).answers == POINTER + bytes.fromhex(
+    assert section(zone, "odd.example.org", 65400).answers == QUESTION_NAME + bytes.fromhex(
         "ff7800010000012c0003abcdef"
     )
     plain = compile_zone("@ 1 SOA a b 1 2 3 4 5\n@ 1 NS a.net.\n*x 1 A 192.0.2.1\n", None, SOURCE)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
-from svcdns.api import paths
+from svcdns.api import cache_route, paths
 
 from .access_control import USER
 
@@ -40,16 +40,23 @@ def record(
     request: web.Request, target: paths.Target | None, verb: str, code: int, answer: web.StreamResponse | None
 ) -> None:
     """Write the line of a request that was answered; those that write nothing leave none."""
-    if target is None or request.method in paths.READ or not log.isEnabledFor(logging.INFO):
+    path = request.rel_url.raw_path.rstrip("/")
+    if request.method in paths.READ or not log.isEnabledFor(logging.INFO):
         return
+    if target is None and not cache_route.is_at(path):
+        return
+    if target is None:
+        resource, namespace, name = "cache", "", path.removeprefix(cache_route.PATH).removeprefix("/")
+    else:
+        resource, namespace, name = target.resource, target.namespace, target.name
     user = request.get(USER)
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "user": user.username if user else "",
         "verb": verb,
-        "resource": target.resource,
-        "namespace": target.namespace[:_LONGEST],
-        "name": target.name[:_LONGEST] or _created_name(code, answer),
+        "resource": resource,
+        "namespace": namespace[:_LONGEST],
+        "name": name[:_LONGEST] or _created_name(code, answer),
         "code": code,
         "client": request.remote or "",
     }
@@ -59,7 +66,7 @@ def record(
 
 
 def _created_name(code: int, answer: web.StreamResponse | None) -> str:
-    """Return the name that a created object has, which the path doesn't say; "" where it can't be told."""
+    """Return the name that a created object has, which the path doesn't say; "" where nothing says it."""
     if code != 201 or not isinstance(answer, web.Response) or not isinstance(answer.body, bytes):
         return ""
     try:

@@ -1,32 +1,59 @@
-"""The authority: who sends a request and what they may do, from the configuration and the file of tokens.
+"""The authority: who sends a request and what they may do.
 
-Access control and reviews ask it, so that reviews say what access control does.  All answers come at once,
-in the event loop; what a user was granted is looked up once and kept until the tokens change.
+Access control and reviews ask the same one, so that reviews say what access control does.  All answers come
+at once, in the event loop.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from aiohttp import web
 
-from svcdns.api.reviews import User
+from svcdns.api.paths import Action
 from svcdns.config.sections import ApiConfig, Grant
 
 from .authentication import Authentication
 from .authorization import BUILT_IN, decide, matching
 from .token_file import TokenFile
+from .user import ANONYMOUS, User
 
 _MOST_KEPT = 4096
 """Users whose grants are kept; reviews may ask about any number of them."""
 
 
-class Authority:
-    """Knows users and their grants."""
+class Authority(Protocol):
+    """Knows who sends a request and what they may do."""
+
+    def user(self, request: web.Request) -> User:
+        """Return who sends a request.  Raises StatusError 401."""
+
+    def allowed(self, user: User, action: Action) -> tuple[bool, str]:
+        """Return whether a user may do this, and why (not), for people to read."""
+
+
+class Everyone:
+    """The authority of a server without authentication: all may do everything."""
+
+    def user(self, request: web.Request) -> User:
+        """Return the anonymous user."""
+        return ANONYMOUS
+
+    def allowed(self, user: User, action: Action) -> tuple[bool, str]:
+        """Return True."""
+        return True, "this server runs without authentication"
+
+
+class ConfiguredAuthority:
+    """The authority of a server with tokens or client certificates: grants of the configuration and tokens.
+
+    What a user was granted is looked up once and kept until the tokens change.
+    """
 
     def __init__(self, config: ApiConfig) -> None:
         """`config` names the tokens and the grants; without tokens and client CA nobody is let in."""
         self._tokens = TokenFile(config.tokens) if config.tokens else None
-        certificates = config.client_ca is not None
-        self._authentication = Authentication(self._tokens, certificates=certificates)
+        self._authentication = Authentication(self._tokens, config.client_ca is not None)
         self._grants = (*config.grant, BUILT_IN)
         self._kept: dict[tuple[str, tuple[str, ...]], tuple[Grant, ...]] = {}
         self._kept_of = 0
@@ -35,17 +62,15 @@ class Authority:
         """Return who sends a request.  Raises StatusError 401."""
         return self._authentication.user(request)
 
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
-        """Return whether a user may do something, and why; see `svcdns.api.reviews.Authority`."""
-        return decide(self._of(user), verb, group, resource, namespace, name)
+    def allowed(self, user: User, action: Action) -> tuple[bool, str]:
+        """Return whether one of the user's grants allows this, and why (not)."""
+        return decide(self._of(user), action)
 
     def _of(self, user: User) -> tuple[Grant, ...]:
         """Return all grants of a user."""
         reads = 0
         if self._tokens is not None:
-            self._tokens.look()
+            self._tokens.refresh()
             reads = self._tokens.reads
         if reads != self._kept_of or len(self._kept) > _MOST_KEPT:
             self._kept.clear()

@@ -2,8 +2,8 @@
 
 Rules:
 
-* the server looks at the file for each request that carries a token (one stat), so a token that was
-  revoked is refused at once;
+* the server checks the file at each request that carries a token (one stat), so a token that was revoked is
+  refused at once;
 * what can't be read grants nothing: no file, no tokens; a line with a mistake is logged and skipped,
   the others hold;
 * an edit holds a lock, writes a new file beside the old one and renames it: a reader never sees half.
@@ -16,9 +16,12 @@ import fcntl
 import hmac
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from svcdns.system.log_on_change import LogOnChange
+from svcdns.system.replacing import replacing
+from svcdns.system.watched_file import WatchedFile
 
 from .token_lines import HEADER, MAX_FILE_OCTETS, Token, TokenError, parse, token_lines
 
@@ -26,11 +29,9 @@ log = logging.getLogger(__name__)
 
 FILE_MODE = 0o600
 
-SETTLED_NANOSECONDS = 50_000_000
-"""A file that changed less than this ago may change again under the same time stamp."""
 
-_Version = tuple[int, int, int, int]
-_MISSING: _Version = (0, 0, 0, 0)
+class _Unreadable(TokenError):
+    """The system could not read the file just now."""
 
 
 class TokenFile:
@@ -42,7 +43,8 @@ class TokenFile:
         self.tokens: tuple[Token, ...] = ()
         self.reads = 0
         """How often it was read; goes up when the tokens may have changed."""
-        self._version: _Version | None = None
+        self._watched = WatchedFile(path)
+        self._logged = LogOnChange([])
 
     def find(self, digest: bytes) -> Token | None:
         """Return the token with this digest.
@@ -50,36 +52,28 @@ class TokenFile:
         All are compared, each in constant time: how long that takes says neither whether one matched nor
         which.
         """
-        self.look()
+        self.refresh()
         found = None
         for token in self.tokens:
             if hmac.compare_digest(token.digest, digest):
                 found = token
         return found
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read the file again if it has changed."""
-        version = _version(self.path)
-        if version == self._version:
+        if not self._watched.changed():
             return
-        settled = abs(time.time_ns() - version[0]) > SETTLED_NANOSECONDS
-        self._version = version if settled else None
         self.reads += 1
         try:
             tokens, mistakes = read(self.path)
         except TokenError as wrong:
             tokens, mistakes = [], [str(wrong)]
-        for mistake in mistakes:
-            log.error("%s: %s", self.path, mistake)
+            if isinstance(wrong, _Unreadable):
+                self._watched.forget()  # without a change it may be readable again: EMFILE, EIO
+        if self._logged.is_new(mistakes):
+            for mistake in mistakes:
+                log.error("%s: %s", self.path, mistake)
         self.tokens = tuple(tokens)
-
-
-def _version(path: Path) -> _Version:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return _MISSING
-    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 def read(path: Path) -> tuple[list[Token], list[str]]:
@@ -95,7 +89,7 @@ def _text(path: Path) -> str:
             raise TokenError(f"is larger than {MAX_FILE_OCTETS} octets")
         return octets.decode()
     except OSError as failed:
-        raise TokenError(f"can't be read: {(failed.strerror or str(failed)).lower()}") from None
+        raise _Unreadable(f"can't be read: {(failed.strerror or str(failed)).lower()}") from None
     except UnicodeDecodeError:
         raise TokenError("is not UTF-8 text") from None
 
@@ -132,16 +126,12 @@ def _edit(path: Path, change: Callable[[str], str]) -> None:
     try:
         with _locked(path) as status:
             text = change(_text(path) or HEADER)
-            fresh = path.with_name(f".{path.name}.new")
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, FILE_MODE)
-            with open(descriptor, "w", encoding="utf-8") as out:
-                os.fchmod(descriptor, status.st_mode & 0o777)
+            with replacing(path, status.st_mode & 0o777) as out:
                 if os.geteuid() == 0:
-                    os.fchown(descriptor, status.st_uid, status.st_gid)
-                out.write(text)
+                    os.fchown(out.fileno(), status.st_uid, status.st_gid)
+                out.write(text.encode())
                 out.flush()
-                os.fsync(descriptor)
-            fresh.replace(path)
+                os.fsync(out.fileno())
     except OSError as failed:
         raise TokenError(f"can't be written: {(failed.strerror or str(failed)).lower()}") from None
 

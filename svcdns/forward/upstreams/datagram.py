@@ -11,7 +11,8 @@ Where TCP fails, the truncated reply is what there is: it shows life, and is han
 What fails the check is counted and waiting goes on, so that nobody can end a try with one bad datagram.
 A connected socket also says at once when nothing listens there (ECONNREFUSED).
 
-A socket and a callback (see `arrivals`), no datagram protocol of asyncio: that costs several times as much.
+A socket and a callback (`datagram_poller`), no datagram protocol of asyncio: that costs several times as
+much.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from functools import partial
 from svcdns.wire.query import Query, encode_query
 from svcdns.wire.response import Garbage, Response, Unusable, read
 
-from .datagram_poller import Arrivals
+from .datagram_poller import DatagramPoller
 from .stream import StreamUpstream
-from .upstream import EdnsHabit, NoReply, UselessReply, edns_refusal, no_reply, until
+from .upstream import EdnsFallback, NoReply, UselessReply, edns_refusal, no_reply, until
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,8 @@ class UdpUpstream:
         self._place = (host, port)
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._tcp = StreamUpstream(name, host, port)
-        self._habit = EdnsHabit()
-        self._arrivals = Arrivals()
+        self._edns = EdnsFallback()
+        self._poller = DatagramPoller()
         self._waiting: set[asyncio.Future[Response]] = set()
         self._closed = False
 
@@ -55,17 +56,17 @@ class UdpUpstream:
         """Messages, over UDP and TCP, that were no reply to what was asked."""
         return self._garbage + self._tcp.garbage
 
-    async def exchange(self, ask: Query, seconds: float) -> Response:
+    async def exchange(self, query: Query, seconds: float) -> Response:
         """Ask once and return the reply, truncated where TCP fails.  Raises NoReply after `seconds`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        received = await self._habit.ask(lambda edns: self._ask(ask, deadline, edns))
-        if received.truncated:
+        response = await self._edns.exchange(lambda edns: self._ask(query, deadline, edns))
+        if response.truncated:
             try:
-                return await self._tcp.exchange(ask, deadline - loop.time())
+                return await self._tcp.exchange(query, deadline - loop.time())
             except NoReply as wrong:
                 log.debug("upstream %s: a truncated reply, and over TCP none: %s", self.name, wrong)
-        return received
+        return response
 
     async def close(self) -> None:
         """Close all sockets; what is under way gets NoReply."""
@@ -73,10 +74,10 @@ class UdpUpstream:
         for future in self._waiting:
             if not future.done():
                 future.set_exception(NoReply("it was closed"))
-        self._arrivals.close()
+        self._poller.close()
         await self._tcp.close()
 
-    async def _ask(self, ask: Query, deadline: float, edns: bool) -> Response:
+    async def _ask(self, query: Query, deadline: float, edns: bool) -> Response:
         if self._closed:
             raise NoReply("it was closed")
         loop = asyncio.get_running_loop()
@@ -84,32 +85,30 @@ class UdpUpstream:
         future: asyncio.Future[Response] = loop.create_future()
         try:
             sock = socket.socket(self._family, _DATAGRAM)
+            try:
+                sock.connect(self._place)
+                sock.send(encode_query(query, ident, edns=edns))
+                self._poller.watch(sock, partial(self._receive, sock, query, ident, edns, future))
+                self._waiting.add(future)
+                return await until(deadline, future)
+            finally:
+                self._waiting.discard(future)
+                self._poller.close_socket(sock)
         except OSError as wrong:
             raise no_reply(wrong) from None
-        try:
-            sock.connect(self._place)
-            sock.send(encode_query(ask, ident, edns=edns))
-            self._arrivals.watch(sock, partial(self._receive, sock, ask, ident, edns, future))
-            self._waiting.add(future)
-            return await until(deadline, future)
-        except OSError as wrong:
-            raise no_reply(wrong) from None
-        finally:
-            self._waiting.discard(future)
-            self._arrivals.end(sock)
 
     def _receive(
-        self, sock: socket.socket, ask: Query, ident: int, edns: bool, future: asyncio.Future[Response]
+        self, sock: socket.socket, query: Query, ident: int, edns: bool, future: asyncio.Future[Response]
     ) -> None:
         """Take one datagram."""
         if future.done():
             return
         try:
             wire = sock.recv(_RECEIVE_OCTETS)
-            if edns and (refused := edns_refusal(wire, ask, ident)):
+            if edns and (refused := edns_refusal(wire, query, ident)):
                 future.set_exception(refused)
             else:
-                future.set_result(read(wire, ask, ident))
+                future.set_result(read(wire, query, ident))
         except BlockingIOError:
             pass  # a datagram with a wrong checksum wakes us and is not there
         except OSError as wrong:

@@ -1,7 +1,7 @@
 """The transport that a configured upstream is asked by.
 
 upstream = make(parse("tls://9.9.9.9#dns.quad9.net"), None)
-received = await upstream.exchange(ask, 1.0)     # or NoReply
+response = await upstream.exchange(query, 1.0)     # or NoReply
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ def make(spec: Spec, ca: Path | None = None) -> Upstream:
         from .https import HttpsUpstream
 
         return HttpsUpstream(spec, tls_context(ca))
-    if spec.kind == "file":
-        raise ValueError(f"{spec} is a list of upstreams")
     from .stream import StreamUpstream
 
     context = tls_context(ca) if spec.kind == "tls" else None

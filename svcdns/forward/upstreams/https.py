@@ -50,7 +50,7 @@ class HttpsUpstream:
         self._timeouts: set[asyncio.Timeout] = set()
         self._closed = False
 
-    async def exchange(self, ask: Query, seconds: float) -> Response:
+    async def exchange(self, query: Query, seconds: float) -> Response:
         """Ask once and return the reply.  Raises NoReply, after `seconds` at most."""
         if self._closed:
             raise NoReply("it was closed")
@@ -61,7 +61,7 @@ class HttpsUpstream:
         self._timeouts.add(timeout)
         try:
             async with timeout:
-                return await self._ask(session, ask)
+                return await self._ask(session, query)
         except NoReply:
             raise
         except TimeoutError:
@@ -87,28 +87,28 @@ class HttpsUpstream:
         for session in list(self._sessions):
             await session.pool.aclose()
 
-    async def _ask(self, session: _Session, ask: Query) -> Response:
+    async def _ask(self, session: _Session, query: Query) -> Response:
         try:
-            return await self._post(session, ask)
+            return await self._post(session, query)
         except _LOST:
             if not session.replies:
                 raise
-        return await self._post(session, ask)
+        return await self._post(session, query)
 
-    async def _post(self, session: _Session, ask: Query) -> Response:
-        query = encode_query(ask, 0, padded=True)
-        headers = [*self._headers, (b"content-length", str(len(query)).encode())]
-        async with session.pool.stream("POST", self._url, headers=headers, content=query) as response:
-            wire = await _body(response)
+    async def _post(self, session: _Session, query: Query) -> Response:
+        body = encode_query(query, 0, padded=True)
+        headers = [*self._headers, (b"content-length", str(len(body)).encode())]
+        async with session.pool.stream("POST", self._url, headers=headers, content=body) as http:
+            wire = await _body(http)
         session.replies += 1
         try:
-            received = read(wire, ask, 0)
+            response = read(wire, query, 0)
         except Garbage as wrong:
             self.garbage += 1
             kind = UselessReply if isinstance(wrong, Unusable) else NoReply
             raise kind(f"its reply is garbage: {wrong}") from None
-        age = _header(response, b"age")
-        return _aged(received, int(age)) if age.isdigit() and len(age) < 10 else received
+        age = _header(http, b"age")
+        return _aged(response, int(age)) if age.isdigit() and len(age) < 10 else response
 
 
 class _Session:
@@ -126,29 +126,29 @@ class _Session:
         self.replies = 0
 
 
-def _header(response: httpcore.Response, name: bytes) -> bytes:
-    return next((value for key, value in response.headers if key.lower() == name), b"")
+def _header(http: httpcore.Response, name: bytes) -> bytes:
+    return next((value for key, value in http.headers if key.lower() == name), b"")
 
 
-async def _body(response: httpcore.Response) -> bytes:
-    """Return the message of a response.  Raises NoReply."""
-    if response.status != 200:
-        raise NoReply(f"HTTP status {response.status}")
-    kind = _header(response, b"content-type").partition(b";")[0].strip().lower()
-    if kind != _TYPE or _header(response, b"content-encoding"):
+async def _body(http: httpcore.Response) -> bytes:
+    """Return the message of an HTTP response.  Raises NoReply."""
+    if http.status != 200:
+        raise NoReply(f"HTTP status {http.status}")
+    kind = _header(http, b"content-type").partition(b";")[0].strip().lower()
+    if kind != _TYPE or _header(http, b"content-encoding"):
         raise NoReply(f"its HTTP reply is of type {kind[:40].decode('latin-1')!r}, not {_TYPE.decode()}")
     body = bytearray()
-    async for part in response.aiter_stream():
+    async for part in http.aiter_stream():
         body += part
         if len(body) > _MAX_OCTETS:
             raise NoReply(f"its HTTP reply has more than {_MAX_OCTETS} octets")
     return bytes(body)
 
 
-def _aged(received: Response, age: int) -> Response:
+def _aged(response: Response, age: int) -> Response:
     """Return a reply that an HTTP cache has held for `age` seconds, its TTLs counted down."""
-    wire = bytearray(received.wire)
-    for at in received.ttl_at:
+    wire = bytearray(response.wire)
+    for at in response.ttl_at:
         wire[at : at + 4] = max(int.from_bytes(wire[at : at + 4]) - age, 0).to_bytes(4)
-    lifetime = None if received.lifetime is None else max(received.lifetime - age, 0)
-    return replace(received, wire=bytes(wire), lifetime=lifetime)
+    lifetime = None if response.lifetime is None else max(response.lifetime - age, 0)
+    return replace(response, wire=bytes(wire), lifetime=lifetime)

@@ -18,12 +18,11 @@ import contextlib
 import os
 import ssl
 from dataclasses import dataclass
-from functools import partial
 
 from svcdns.wire.query import Query, encode_query
 from svcdns.wire.response import Garbage, Response, Unusable, read
 
-from .upstream import EdnsHabit, LocalFault, NoReply, UselessReply, connect, edns_refusal, no_reply, until
+from .upstream import EdnsFallback, LocalFault, NoReply, UselessReply, connect, edns_refusal, no_reply, until
 
 IDLE_SECONDS = 10.0
 CONNECTIONS = 4
@@ -38,8 +37,8 @@ class _Lost(NoReply):
 
 
 @dataclass(slots=True)
-class _Query:
-    ask: Query
+class _Pending:
+    query: Query
     edns: bool
     future: asyncio.Future[Response]
 
@@ -56,28 +55,28 @@ class StreamUpstream:
         self.place = (host, port)
         self.tls = tls
         self.server_name = server_name or host.partition("%")[0]
-        self._habit = EdnsHabit()
+        self._edns = EdnsFallback()
         self._connections: set[_Connection] = set()
         self._closed = False
 
-    async def exchange(self, ask: Query, seconds: float) -> Response:
+    async def exchange(self, query: Query, seconds: float) -> Response:
         """Ask once and return the reply.  Raises NoReply, after `seconds` at most."""
         deadline = asyncio.get_running_loop().time() + seconds
-        return await self._habit.ask(lambda edns: self._ask(ask, deadline, edns))
+        return await self._edns.exchange(lambda edns: self._ask(query, deadline, edns))
 
     async def close(self) -> None:
         """Close all connections; what is under way gets NoReply."""
         self._closed = True
         await asyncio.gather(*(connection.close() for connection in self._connections))
 
-    async def _ask(self, ask: Query, deadline: float, edns: bool) -> Response:
+    async def _ask(self, query: Query, deadline: float, edns: bool) -> Response:
         connection = self._choose()
         try:
-            return await connection.ask(ask, deadline, edns)
+            return await connection.ask(query, deadline, edns)
         except _Lost:
             if not connection.replies:
                 raise
-        return await self._choose().ask(ask, deadline, edns)
+        return await self._choose().ask(query, deadline, edns)
 
     def _choose(self) -> _Connection:
         """Return the connection with the fewest queries under way, a new one if all are busy."""
@@ -86,15 +85,13 @@ class StreamUpstream:
         usable = [connection for connection in self._connections if connection.usable]
         least = min(usable, key=len, default=None)
         if least is None or (len(least) >= BUSY and len(usable) < CONNECTIONS):
-            least = _Connection(self)
-            self._connections.add(least)
-            least.task.add_done_callback(partial(self._ended, least))
-        elif len(least) >= QUERIES:
+            connection = _Connection(self)
+            self._connections.add(connection)
+            connection.task.add_done_callback(lambda _: self._connections.discard(connection))
+            return connection
+        if len(least) >= QUERIES:
             raise LocalFault("too many queries are under way to it")
         return least
-
-    def _ended(self, connection: _Connection, _: asyncio.Task[None]) -> None:
-        self._connections.discard(connection)
 
 
 class _Connection:
@@ -103,7 +100,7 @@ class _Connection:
     def __init__(self, upstream: StreamUpstream) -> None:
         self._upstream = upstream
         self._loop = asyncio.get_running_loop()
-        self._queries: dict[int, _Query] = {}
+        self._pending: dict[int, _Pending] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._last = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -113,19 +110,19 @@ class _Connection:
 
     def __len__(self) -> int:
         """Return how many queries are under way."""
-        return len(self._queries)
+        return len(self._pending)
 
-    async def ask(self, ask: Query, deadline: float, edns: bool) -> Response:
+    async def ask(self, query: Query, deadline: float, edns: bool) -> Response:
         """Ask once.  Raises NoReply."""
         ident = int.from_bytes(os.urandom(2))
-        while ident in self._queries:
+        while ident in self._pending:
             ident = int.from_bytes(os.urandom(2))
-        query = self._queries[ident] = _Query(ask, edns, self._loop.create_future())
+        pending = self._pending[ident] = _Pending(query, edns, self._loop.create_future())
         replies = self.replies
         if self._writer is not None:
-            self._send(ident, query)
+            self._send(ident, pending)
         try:
-            return await until(deadline, query.future)
+            return await until(deadline, pending.future)
         except NoReply:
             if self.replies == replies and self._loop.time() >= deadline:
                 self.usable = False
@@ -138,16 +135,16 @@ class _Connection:
         self.task.cancel()
         await asyncio.wait([self.task])
 
-    def _send(self, ident: int, query: _Query) -> None:
+    def _send(self, ident: int, pending: _Pending) -> None:
         assert self._writer is not None
-        wire = encode_query(query.ask, ident, edns=query.edns, padded=self._upstream.tls is not None)
+        wire = encode_query(pending.query, ident, edns=pending.edns, padded=self._upstream.tls is not None)
         self._writer.write(len(wire).to_bytes(2) + wire)
         self._last = self._loop.time()
 
     def _forget(self, ident: int) -> None:
         """Let go of a query; a connection that nobody waits for and that can't be used goes with it."""
-        self._queries.pop(ident, None)
-        if not self._queries and (self._writer is None or not self.usable):
+        self._pending.pop(ident, None)
+        if not self._pending and (self._writer is None or not self.usable):
             self.usable = False
             self.task.cancel()
 
@@ -166,9 +163,9 @@ class _Connection:
             self.usable = False
             if self._timer is not None:
                 self._timer.cancel()
-            for query in self._queries.values():
-                if not query.future.done():
-                    query.future.set_exception(kind(str(lost)))
+            for pending in self._pending.values():
+                if not pending.future.done():
+                    pending.future.set_exception(kind(str(lost)))
             if self._writer is not None:
                 # At once: a TLS close would wait for the other side.
                 self._writer.transport.abort()
@@ -179,36 +176,34 @@ class _Connection:
         """Connect, and send what waits."""
         upstream = self._upstream
         reader, self._writer = await connect(*upstream.place, upstream.tls, upstream.server_name)
-        for ident, query in self._queries.items():
-            self._send(ident, query)
+        for ident, pending in self._pending.items():
+            self._send(ident, pending)
         return reader
 
     def _take(self, wire: bytes) -> None:
         """Give a message to the query that it replies to."""
         ident = int.from_bytes(wire[:2])
-        query = self._queries.get(ident)
-        if query is None:
+        pending = self._pending.get(ident)
+        if pending is None or pending.future.done():
             return  # most often one that came too late
-        if query.future.done():
-            return
-        if query.edns and (refused := edns_refusal(wire, query.ask, ident)):
+        if pending.edns and (refused := edns_refusal(wire, pending.query, ident)):
             self.replies += 1
-            query.future.set_exception(refused)
+            pending.future.set_exception(refused)
             return
         try:
-            received = read(wire, query.ask, ident)
+            response = read(wire, pending.query, ident)
         except Garbage as wrong:
             # Nobody else can write here, so no better reply will come.
             self._upstream.garbage += 1
             kind = UselessReply if isinstance(wrong, Unusable) else NoReply
-            query.future.set_exception(kind(f"its reply is garbage: {wrong}"))
+            pending.future.set_exception(kind(f"its reply is garbage: {wrong}"))
         else:
             self.replies += 1
-            query.future.set_result(received)
+            pending.future.set_result(response)
 
     def _check_idle(self) -> None:
-        """Close it if no query has come for long, or look again later."""
-        left = IDLE_SECONDS if self._queries else self._last + IDLE_SECONDS - self._loop.time()
+        """Close it if no query has come for long, or check again later."""
+        left = IDLE_SECONDS if self._pending else self._last + IDLE_SECONDS - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_idle)
         else:

@@ -15,8 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from svcdns.wire import codes, header
-from svcdns.wire.key import wire_of_key
-from svcdns.wire.query import Query
+from svcdns.wire.query import Query, is_same_question
 from svcdns.wire.response import Response
 
 WITHOUT_EDNS_SECONDS = 300.0
@@ -72,7 +71,7 @@ class Upstream(Protocol):
         """How many messages from it (or in its name) were no reply to what was asked."""
         ...
 
-    async def exchange(self, ask: Query, seconds: float) -> Response:
+    async def exchange(self, query: Query, seconds: float) -> Response:
         """Ask once and return the reply, whatever its rcode.  Raises NoReply, after `seconds` at most."""
         ...
 
@@ -99,14 +98,14 @@ async def connect(
     return reader, writer
 
 
-class EdnsHabit:
+class EdnsFallback:
     """Whether an upstream is asked with EDNS: it is, until it refuses."""
 
     def __init__(self) -> None:
         self._without_until = 0.0
 
-    async def ask(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
-        """Return the reply of `once`, which is told whether to use EDNS and may raise EdnsRefused."""
+    async def exchange(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
+        """Return the reply of `once`, whose argument says whether to use EDNS; it may raise EdnsRefused."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._without_until:
             return await once(False)
@@ -114,35 +113,28 @@ class EdnsHabit:
             return await once(True)
         except EdnsRefused as refused:
             seconds = DOUBTED_SECONDS if refused.doubted else WITHOUT_EDNS_SECONDS
-            received = await once(False)
-        if received.rcode not in _REFUSALS:
+            response = await once(False)
+        if response.rcode not in _REFUSALS:
             self._without_until = loop.time() + seconds
-        return received
+        return response
 
 
-def edns_refusal(wire: bytes, ask: Query, ident: int) -> EdnsRefused | None:
+def edns_refusal(wire: bytes, query: Query, ident: int) -> EdnsRefused | None:
     """Return what to raise if this is how a server that knows no OPT replies to a query with one.
 
     Such a server may send the header alone; then only the ID, and where it came from, say that it replies
     to ours, and that is not remembered for long.  Where it has a question, it has to be ours.
     """
-    if (
-        len(wire) < header.OCTETS
-        or wire[3] & 15 not in _REFUSALS
-        or wire[2] & 0xF8 != 0x80
-        or wire[10:12] != b"\0\0"
-        or int.from_bytes(wire[:2]) != ident
-    ):
+    if len(wire) < header.OCTETS:
+        return None
+    got, flags, questions, _, _, additionals = header.HEADER.unpack_from(wire)
+    is_reply = flags & (header.QR | header.OPCODE) == header.QR and int.from_bytes(got) == ident
+    if not is_reply or flags & header.RCODE not in _REFUSALS or additionals:
         return None
     if len(wire) == header.OCTETS:
         return EdnsRefused(doubted=True)
-    name = ask.name or wire_of_key(ask.key)
-    end = header.OCTETS + len(name)
-    is_ours = (
-        wire[4:6] == b"\0\1"
-        and wire[header.OCTETS : end].lower() == name.lower()
-        and wire[end : end + 4] == ask.rrtype.to_bytes(2) + codes.IN.to_bytes(2)
-    )
+    ours = query.question
+    is_ours = questions == 1 and is_same_question(wire[header.OCTETS : header.OCTETS + len(ours)], ours)
     return EdnsRefused(doubted=False) if is_ours else None
 
 

@@ -1,22 +1,16 @@
 """What tests of forwarding look for in replies."""
 
-from __future__ import annotations
-
 import os
 import signal
 from typing import Any
 
 from dns import edns, flags, rcode
 from dns.message import Message
+from toolbox.builders import service
 from toolbox.running_server import RunningServer
 from toolbox.waiting import wait_for
 
-WEB = {
-    "kind": "Service",
-    "apiVersion": "v1",
-    "metadata": {"name": "web"},
-    "spec": {"clusterIP": "10.96.0.10", "ports": [{"name": "http", "port": 80}]},
-}
+WEB = service("web", clusterIP="10.96.0.10")
 WEB_NAME = "web.default.svc.cluster.local."
 SERVICES = "/api/v1/namespaces/default/services"
 

@@ -1,7 +1,7 @@
 """What is remembered, for how long, and how it is forgotten."""
 
-from __future__ import annotations
-
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +22,8 @@ from toolbox.misbehaving import Misbehaving
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
+
+from svcdns.server.counters import WRITER
 
 
 def flush(server: RunningServer, *names: str) -> str:
@@ -77,6 +79,42 @@ def test_flushing_a_name_takes_all_below_it_and_nothing_else(
     forwarding.ask("www.example.org", "MX")
     assert upstream.queries() == before + 1
     assert flush(forwarding, "EXAMPLE.org.") == "flushed 3 answers"
+
+
+def test_it_is_flushed_whichever_process_was_killed(forwarding: RunningServer, upstream: Unbound) -> None:
+    counters = forwarding.counters()
+    for row in (WRITER, counters.forwarder) * 2:
+        forwarding.ask("www.example.org", "TXT")
+        restarts = counters.get(row, "restarts")
+        os.kill(counters.get(row, "pid"), signal.SIGKILL)
+        wait_for(lambda: counters.get(row, "restarts") > restarts, "its death to be seen")  # noqa: B023
+        wait_for(counters.ready, "it to be back")
+        wait_for_forwarder(forwarding)
+        assert flush(forwarding, "www.example.org").startswith("flushed ")
+        before = upstream.queries("www.example.org.", "TXT")
+        forwarding.ask("www.example.org", "TXT")
+        assert upstream.queries("www.example.org.", "TXT") == before + 1
+
+
+def test_no_worker_answers_from_what_was_flushed(forwarding: RunningServer, upstream: Unbound) -> None:
+    """Each question has a port of its own, so that both workers are asked."""
+    for _ in range(20):
+        forwarding.ask("www.example.org", "TXT")
+        before = upstream.queries("www.example.org.", "TXT")
+        assert forwarding.delete("/cache/www.example.org").json["flushed"] >= 1
+        for _ in range(8):
+            forwarding.ask("www.example.org", "TXT")
+        assert upstream.queries("www.example.org.", "TXT") == before + 1
+
+
+def test_without_a_forwarder_it_says_so(forwarding: RunningServer) -> None:
+    kill_forwarder(forwarding)
+    refused = forwarding.delete("/cache")
+    assert refused.status in (200, 503)
+    if refused.status == 503:
+        assert "the forwarder is not running" in refused.json["message"]
+    wait_for_forwarder(forwarding)
+    wait_for(lambda: forwarding.delete("/cache").status == 200, "the next flush")
 
 
 def test_the_hit_rate_is_a_metric(upstream: Unbound) -> None:

@@ -1,13 +1,12 @@
 """ExternalName Services and CNAMEs of zone files whose targets are not ours."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 from dns.message import from_wire, make_query
 from forward.behaviour.expecting import SERVICES, WEB, data, errors, has, said, to
+from toolbox.builders import external
 from toolbox.misbehaving import Misbehaving
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import Unbound
@@ -21,15 +20,6 @@ ns A 192.0.2.53
 out CNAME www.example.org.
 gone CNAME nothing.example.org.
 """
-
-
-def external(name: str, target: str) -> dict[str, object]:
-    return {
-        "kind": "Service",
-        "apiVersion": "v1",
-        "metadata": {"name": name},
-        "spec": {"type": "ExternalName", "externalName": target},
-    }
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Names that are not ours are answered as upstreams say, and our own as ever."""
 
-from __future__ import annotations
-
 import pytest
 from dns.edns import GenericOption
 from forward.behaviour.expecting import SERVICES, WEB, WEB_NAME, data, errors, has, said

@@ -9,15 +9,12 @@ Each question goes out from a port of its own, so that all workers have their sh
 question is another one is no reply (dnspython raises BadResponse, which fails the test).
 """
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from dns import edns, flags, rcode
@@ -155,9 +152,7 @@ class Clients:
             thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()

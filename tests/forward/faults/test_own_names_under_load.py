@@ -11,8 +11,6 @@ there, asking or idle.  A machine that is busy with other things disturbs both a
 the bound is missed, five more of each are taken and all count.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket
@@ -22,7 +20,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pytest
@@ -33,6 +30,8 @@ from toolbox.running_server import PYTHONPATH, RunningServer
 from toolbox.waiting import wait_for
 
 from svcdns.server.folder import forwarder_status
+
+pytestmark = pytest.mark.alone
 
 HERE = Path(__file__).parent
 RATE = 1_000
@@ -76,9 +75,7 @@ class Beside:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -130,9 +127,7 @@ class HalfSilent(threading.Thread):
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.sendto(b"", self._socket.getsockname())
         self.join()
         self._socket.close()

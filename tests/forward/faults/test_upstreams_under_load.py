@@ -5,8 +5,6 @@ answered at the first try and rightly, names outside rightly or with SERVFAIL, a
 a stub resolver would ask again.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time
@@ -158,6 +156,7 @@ def test_an_upstream_that_goes_mad_and_recovers() -> None:
         assert "Traceback" not in server.log()
 
 
+@pytest.mark.alone
 def test_a_forwarder_that_is_killed_in_a_loop_costs_own_names_nothing(real: Unbound) -> None:
     """A question that it had in its hands dies with it; the client's second try is answered.
 

@@ -11,8 +11,6 @@ test's own process.  What a killed run left behind is removed by the next.  Noth
 fixed time: a host is handed out when it reaches the server.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import itertools
@@ -25,7 +23,6 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from toolbox.waiting import wait_for
@@ -126,9 +123,7 @@ class Laboratory:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def host(self, *, ndots: int, nameserver: str = "", options: str = "") -> Host:

@@ -1,10 +1,7 @@
 """A forwarder at work in this process: real sockets, links, store and cache, upstreams of the test."""
 
-from __future__ import annotations
-
-import asyncio
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -14,16 +11,19 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from forward.unit.single_flight_harness import GUARD_SECONDS, Sky, sky_over, until
-from toolbox.answerer_harness import World, Z, fill
+from forward.unit.single_flight_harness import SingleFlightHarness, single_flight_over
+from toolbox.answerer_harness import AnswererHarness, Z, fill
 from toolbox.cached_replies import ede_of
+from toolbox.waiting import until
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import ForwardRequest, receive_replies, send
-from svcdns.forward import forwarder as forwarder_module
-from svcdns.forward.bailiwick import Border
-from svcdns.forward.forwarder import Forwarder, Limits
-from svcdns.forward.partial_loops import Circles
+from svcdns.forward import respond as respond_module
+from svcdns.forward.bailiwick import Bailiwick
+from svcdns.forward.clients import Clients
+from svcdns.forward.intake import Forwarder, Loops
+from svcdns.forward.partial_loops import PartialLoopDetector
+from svcdns.forward.single_flight import Limits, Lookups
 from svcdns.server.sockets import link
 from svcdns.wire.key import key_of
 
@@ -34,33 +34,35 @@ TICKET = 1 << 40
 PROBE = "0123456789abcdef.example.com"
 
 
-class Office:
+class ForwarderHarness:
     """A forwarder at work: two UDP listeners, two workers' links, upstreams of the test, a real cache."""
 
-    def __init__(self, world: World, sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, world: AnswererHarness, single_flight: SingleFlightHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.world = world
-        self.sky = sky
+        self.single_flight = single_flight
         self.counters = stats.Stats()
         self.udp = [bound("127.0.0.1"), bound("127.0.0.1")]
         self.workers, self.ends = zip(*(link() for _ in range(2)), strict=True)
         self.forwarder = self.another()
         self._tickets = TICKET
-        monkeypatch.setattr(forwarder_module, "now", lambda: sky.time)
+        monkeypatch.setattr(respond_module, "now", lambda: single_flight.time)
 
     def another(
-        self, limits: Limits | None = None, begin: Any = None, circles: Circles | None = None
+        self,
+        limits: Limits | None = None,
+        begin: Any = None,
+        partial_loops: PartialLoopDetector | None = None,
     ) -> Forwarder:
-        return Forwarder(
-            self.udp,
-            self.ends,
-            Border(begin or self.world.snapshots.begin),
-            self.sky.flights,
-            self.counters,
-            limits=limits or Limits(100, 50),
-            udp_size=1232,
-            is_probe=lambda key: key == key_of(PROBE),
-            circles=circles,
-        )
+        clients = Clients(self.udp, self.counters)
+        self.lookups = Lookups(self.single_flight.flights, clients, limits or Limits(100, 50))
+        loops = Loops(lambda key: key == key_of(PROBE), partial_loops or self._no_partial_loops())
+        bailiwick = Bailiwick(begin or self.world.snapshots.begin)
+        return Forwarder(self.ends, clients, bailiwick, self.lookups, loops)
+
+    def _no_partial_loops(self) -> PartialLoopDetector:
+        return PartialLoopDetector(lambda key: (), self.single_flight.flights.is_under_way)
 
     def close(self) -> None:
         for one in (*self.udp, *self.workers, *self.ends):
@@ -104,9 +106,9 @@ class Office:
         return self.counters.slots[slot]
 
     def assert_idle(self) -> None:
-        assert self.forwarder.outstanding == 0
-        assert not self.forwarder._clients
-        assert len(self.sky.flights) == 0
+        assert self.lookups.outstanding == 0
+        assert not self.lookups._waiting
+        assert len(self.single_flight.flights) == 0
 
 
 def bound(host: str) -> socket.socket:
@@ -125,23 +127,16 @@ def question(
 
 
 @asynccontextmanager
-async def working(office: Office, **changed: Any) -> AsyncIterator[None]:
+async def working(harness: ForwarderHarness, **changed: Any) -> AsyncIterator[None]:
     """Let the forwarder take errands; at the end nothing waits any more."""
-    office.forwarder = office.another(**changed)
-    office.forwarder.start()
+    harness.forwarder = harness.another(**changed)
+    harness.forwarder.start()
     try:
         yield
     finally:
-        office.forwarder.stop()
-        await office.sky.flights.stop(0)
-    office.assert_idle()
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(work, GUARD_SECONDS)
-
-    asyncio.run(guarded())
+        harness.forwarder.stop()
+        await harness.single_flight.flights.stop(0)
+    harness.assert_idle()
 
 
 def errors(reply: dns.message.Message) -> tuple[str, list[int]]:
@@ -149,13 +144,13 @@ def errors(reply: dns.message.Message) -> tuple[str, list[int]]:
 
 
 @contextmanager
-def office_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
-    world = World(folder / "data")
+def forwarder_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForwarderHarness]:
+    world = AnswererHarness(folder / "data")
     with world.writing():
         fill(world)
         world.registry_zone("192.in-addr.arpa", "reverse", fallthrough=True)
-    with sky_over(folder, monkeypatch) as sky:
-        made = Office(world, sky, monkeypatch)
+    with single_flight_over(folder, monkeypatch) as single_flight:
+        made = ForwarderHarness(world, single_flight, monkeypatch)
         yield made
         made.close()
     world.store.close()

@@ -1,14 +1,12 @@
 """Zones of all kinds and a cache of forwarded answers of all kinds, as far as a worker sees it: a dict."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from toolbox.answerer_harness import World, Z, fill, rrset
+from toolbox.answerer_harness import AnswererHarness, Z, fill, rrset
 from toolbox.cached_replies import CONFIG, NOW, SOA, received
 
 from svcdns.cache import entry
@@ -38,9 +36,9 @@ def question(name: bytes, rrtype: int, flags: int = RD, opt: bytes = b"") -> byt
 
 
 @contextmanager
-def full_world(folder: Path) -> Iterator[World]:
+def every_zone(folder: Path) -> Iterator[AnswererHarness]:
     """A world with zones of every kind, some of which fall through; no test may change it."""
-    world = World(folder / "data")
+    world = AnswererHarness(folder / "data")
     with world.writing():
         fill(world)
         zone = world.file_zone("corp.example", wildcards=True)

@@ -1,11 +1,8 @@
 """Routes at work in a test, and what is asked through them."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import dns.flags
 import dns.message
@@ -24,13 +21,6 @@ LOOK = 0.02
 
 def ask_for(name: str, rrtype: int = codes.A) -> Query:
     return Query(key_of(name), rrtype, name=wire_of(name))
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + HANG
-    while not condition():
-        assert time.monotonic() < deadline, f"gave up waiting for {what}"
-        await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,4 @@
-"""What the tests of flights share: upstreams that answer when the test says so, and a clock that it sets."""
-
-from __future__ import annotations
+"""A single flight over upstreams that answer when the test says so, and a clock that the test sets."""
 
 import asyncio
 from collections import deque
@@ -9,26 +7,40 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import dns.message
 import dns.rdatatype
 import pytest
-from toolbox.cached_replies import SOA, Records, received
+from toolbox.cached_replies import SOA, Records, asking, received
+from toolbox.waiting import GUARD_SECONDS, until
 
+from svcdns.cache import entry
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig
-from svcdns.forward import single_flight as flights_module
+from svcdns.forward import single_flight as single_flight_module
 from svcdns.forward.pool import Unresolved
-from svcdns.forward.single_flight import Flights
+from svcdns.forward.single_flight import SingleFlight
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
 from svcdns.wire.query import Query
 from svcdns.wire.response import Response
 
-GUARD_SECONDS = 30
 CONFIG = CacheConfig(octets=1 << 20, max_ttl=1000, max_negative_ttl=100, stale=500)
 
 
 def ask_for(name: str, rrtype: str = "A", *, do: bool = False, cd: bool = False) -> Query:
     return Query(key_of(name), int(dns.rdatatype.from_text(rrtype)), do, cd, wire_of(name))
+
+
+WWW = ask_for("www.example.com")
+
+
+def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
+    """Return what a client reads in what has landed."""
+    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name=name)), one_rr_per_rrset=True)
+
+
+def data(reply: dns.message.Message) -> list[str]:
+    return [str(rrset[0]) for rrset in reply.answer]
 
 
 def name_of(ask: Query) -> str:
@@ -92,16 +104,8 @@ class Upstreams:
             reply.set_result(with_(ask))
 
 
-async def until(condition: object) -> None:
-    """Let the loop turn until something holds."""
-    assert callable(condition)
-    async with asyncio.timeout(GUARD_SECONDS):
-        while not condition():
-            await asyncio.sleep(0)
-
-
-class Sky:
-    """Flights over upstreams of the test, with a real cache; `time` is what they take the time for."""
+class SingleFlightHarness:
+    """SingleFlight over upstreams of the test, with a real cache; `time` is what they take the time for."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> None:
         self.time = 10_000
@@ -109,13 +113,13 @@ class Sky:
         self.upstreams = Upstreams()
         self.cache = Cache(folder, config.octets)
         self.pool: Upstreams | None = self.upstreams
-        self.flights = Flights(lambda _: self.pool, self.cache, config)
-        monkeypatch.setattr(flights_module, "now", lambda: self.time)
+        self.flights = SingleFlight(lambda _: self.pool, self.cache, config)
+        monkeypatch.setattr(single_flight_module, "now", lambda: self.time)
 
     def join(self, ask: Query) -> asyncio.Future[bytes]:
         """Ask; the future is what lands, and fails where something lands twice."""
         landed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.flights.join(ask, landed.set_result)
+        self.flights.resolve(ask, lambda resolution: landed.set_result(resolution.entry.stored))
         return landed
 
     async def asking(self, ask: Query, with_: object = address) -> bytes:
@@ -126,9 +130,11 @@ class Sky:
 
 
 @contextmanager
-def sky_over(folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG) -> Iterator[Sky]:
-    sky = Sky(folder, monkeypatch, config)
+def single_flight_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, config: CacheConfig = CONFIG
+) -> Iterator[SingleFlightHarness]:
+    harness = SingleFlightHarness(folder, monkeypatch, config)
     try:
-        yield sky
+        yield harness
     finally:
-        sky.cache.close()
+        harness.cache.close()

@@ -1,7 +1,5 @@
 """Aliases of ours that lead outside: our CNAMEs, then all that upstreams say about the last target."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -16,13 +14,13 @@ import dns.rrset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toolbox.answerer_harness import TTL, World, Z, fill, rrset
+from toolbox.answerer_harness import TTL, AnswererHarness, Z, fill, rrset
 from toolbox.cached_replies import CONFIG, NOW, SOA, received, texts
 
 from svcdns.cache import entry
 from svcdns.dns.draft import answer_name
 from svcdns.dns.view import View, ZoneTable
-from svcdns.forward.cname_chains import continued
+from svcdns.forward.cname_chains import reply_after_chain
 from svcdns.names.packed import DNAME
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
@@ -67,7 +65,7 @@ class Asked:
         assert draft.outside is not None
         frame = Frame(packet, question.end, question.edns, 1232, tcp, True)
         ask = Query(draft.outside.key, question.rrtype, do, name=draft.outside.wire)
-        octets = continued(frame, draft, ask, entry.decode(stored), NOW + age)
+        octets = reply_after_chain(frame, draft, ask, entry.decode(stored), NOW + age)
         assert len(octets) <= frame.limit
         reply = dns.message.from_wire(octets, one_rr_per_rrset=True)
         assert reply.id == query.id
@@ -80,7 +78,7 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    world = World(tmp_path_factory.mktemp("alias") / "data")
+    world = AnswererHarness(tmp_path_factory.mktemp("alias") / "data")
     with world.writing():
         fill(world)
         world.put(f"two.default.svc.{Z}", rrset("CNAME", f"away.default.svc.{Z}."))

@@ -1,7 +1,5 @@
 """Aliases that lead outside, octet by octet: any reply that was accepted is continued; where chains lead."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -20,7 +18,7 @@ from toolbox.upstream_messages import NAME, READ, ask_for, raw, received, replie
 
 from svcdns.cache import entry
 from svcdns.dns.draft import Draft, Name
-from svcdns.forward.cname_chains import chain_targets, continued
+from svcdns.forward.cname_chains import cname_targets, reply_after_chain
 from svcdns.wire import codes
 from svcdns.wire.edns import Edns
 from svcdns.wire.key import key_of_wire
@@ -51,7 +49,8 @@ def said(
         at = end - len(wire)
     draft.outside = Name(wire, at, key_of_wire(wire))
     stored = got if isinstance(got, bytes) else entry.pack(got, NOW, CONFIG)
-    octets = continued(frame, draft, Query(draft.outside.key, rrtype, name=wire), entry.decode(stored), NOW)
+    query = Query(draft.outside.key, rrtype, name=wire)
+    octets = reply_after_chain(frame, draft, query, entry.decode(stored), NOW)
     assert len(octets) <= frame.limit
     return octets
 
@@ -220,9 +219,9 @@ def targets(*answers: str, rrtype: str = "A", rcode: str = "NOERROR") -> list[tu
     got = received(reply(*answers, rrtype=rrtype, rcode=rcode), rrtype)
     stored = entry.pack(got, NOW, CONFIG)
     stale = entry.decode(entry.pack(replace(got, lifetime=1), NOW, CONFIG)).stale(NOW + 1)
-    found = chain_targets(entry.decode(stored), ask_for().name)
+    found = cname_targets(entry.decode(stored), ask_for().name)
     if stale is not None:
-        assert chain_targets(entry.decode(stale), ask_for().name) == found
+        assert cname_targets(entry.decode(stale), ask_for().name) == found
     return [(dns.name.from_wire(name, 0)[0].to_text(), count) for name, count in found]
 
 
@@ -250,7 +249,7 @@ def test_where_a_chain_leads(answers: tuple[str, ...], expected: list[tuple[str,
 
 
 def test_a_failure_leads_nowhere() -> None:
-    assert chain_targets(entry.decode(entry.failure(22, NOW, "no upstream answered")), ask_for().name) == []
+    assert cname_targets(entry.decode(entry.failure(22, NOW, "no upstream answered")), ask_for().name) == []
 
 
 @given(spoilt())
@@ -261,7 +260,7 @@ def test_whatever_is_accepted_leads_to_names(made: tuple[bytes, Query]) -> None:
         got = read(*made, None)
     except Garbage:
         return
-    found = chain_targets(entry.decode(entry.pack(got, NOW, CONFIG)), ask_for().name)
+    found = cname_targets(entry.decode(entry.pack(got, NOW, CONFIG)), ask_for().name)
     names = [ask_for().name, *(name for name, _ in found)]
     cnames = {
         (str(one.name).lower(), str(one[0]).lower())
@@ -279,6 +278,6 @@ def test_long_chains_end(links: int) -> None:
     names = [ask_for().name, *(bytes((2, 97 + n // 26, 97 + n % 26, 0)) for n in range(links))]
     wire = raw(*(rr(5, target, owner) for owner, target in pairwise(names[:33])))
     stored = entry.pack(received(wire), NOW, CONFIG)
-    assert chain_targets(entry.decode(stored), names[0]) == [
+    assert cname_targets(entry.decode(stored), names[0]) == [
         (name, n) for n, name in enumerate(names[1:33], 1)
     ]

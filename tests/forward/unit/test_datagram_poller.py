@@ -1,26 +1,17 @@
-"""Arrivals: each socket with something to read is called for, none that has ended, and nothing stays open."""
-
-from __future__ import annotations
+"""DatagramPoller: each socket that can be read is called for, none that has ended, and nothing stays open."""
 
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine
 from functools import partial
-from typing import Any
 
-from svcdns.forward.upstreams.datagram_poller import Arrivals
+from toolbox.waiting import run
+
+from svcdns.forward.upstreams.datagram_poller import DatagramPoller
 
 HANG = 30.0
 MANY = 600
 """More than are called for at once."""
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    async def guarded() -> None:
-        await asyncio.wait_for(work, HANG)
-
-    asyncio.run(guarded())
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -36,7 +27,7 @@ def descriptors() -> int:
 
 def test_all_that_have_something_to_read_are_called_for_once_each_datagram() -> None:
     async def work() -> None:
-        arrivals = Arrivals()
+        poller = DatagramPoller()
         found: dict[int, bytes] = {}
         every = asyncio.Event()
 
@@ -48,22 +39,22 @@ def test_all_that_have_something_to_read_are_called_for_once_each_datagram() -> 
 
         pairs = [pair() for _ in range(MANY)]
         for number, (waits, _) in enumerate(pairs):
-            arrivals.watch(waits, partial(take, number, waits))
+            poller.watch(waits, partial(take, number, waits))
         for number, (_, writes) in enumerate(pairs):
             writes.send(b"%d" % number)
         await every.wait()
         assert found == {number: b"%d" % number for number in range(MANY)}
         for waits, writes in pairs:
-            arrivals.end(waits)
+            poller.close_socket(waits)
             writes.close()
-        arrivals.close()
+        poller.close()
 
     run(work())
 
 
 def test_one_that_does_not_read_is_called_again_and_keeps_no_other_waiting() -> None:
     async def work() -> None:
-        arrivals = Arrivals()
+        poller = DatagramPoller()
         lazy, to_lazy = pair()
         busy, to_busy = pair()
         calls, heard = 0, asyncio.Event()
@@ -74,14 +65,14 @@ def test_one_that_does_not_read_is_called_again_and_keeps_no_other_waiting() -> 
             if calls == 3:
                 to_busy.send(b"x")
 
-        arrivals.watch(lazy, ignore)
-        arrivals.watch(busy, lambda: (busy.recv(100), heard.set()))
+        poller.watch(lazy, ignore)
+        poller.watch(busy, lambda: (busy.recv(100), heard.set()))
         to_lazy.send(b"x")
         await heard.wait()
         assert calls >= 3
-        arrivals.end(lazy)
-        arrivals.end(busy)
-        arrivals.close()
+        poller.close_socket(lazy)
+        poller.close_socket(busy)
+        poller.close()
         to_lazy.close()
         to_busy.close()
 
@@ -90,22 +81,22 @@ def test_one_that_does_not_read_is_called_again_and_keeps_no_other_waiting() -> 
 
 def test_who_gets_the_number_of_a_socket_that_ended_hears_nothing_of_it() -> None:
     async def work() -> None:
-        arrivals = Arrivals()
+        poller = DatagramPoller()
         first, to_first = pair()
         number = first.fileno()
-        arrivals.watch(first, lambda: called.append("first"))
+        poller.watch(first, lambda: called.append("first"))
         to_first.send(b"x")
-        arrivals.end(first)
+        poller.close_socket(first)
         second, to_second = pair()
         assert number in (second.fileno(), to_second.fileno())
         called: list[str] = []
         heard = asyncio.Event()
-        arrivals.watch(second, lambda: (called.append("second"), second.recv(100), heard.set()))
+        poller.watch(second, lambda: (called.append("second"), second.recv(100), heard.set()))
         to_second.send(b"x")
         await heard.wait()
         assert called == ["second"]
-        arrivals.end(second)
-        arrivals.close()
+        poller.close_socket(second)
+        poller.close()
         to_first.close()
         to_second.close()
 
@@ -116,14 +107,14 @@ def test_nothing_is_open_before_the_first_socket_nor_after_the_end() -> None:
     async def work() -> None:
         waits, writes = pair()
         before = descriptors()
-        arrivals = Arrivals()
+        poller = DatagramPoller()
         assert descriptors() == before
-        arrivals.watch(waits, lambda: None)
+        poller.watch(waits, lambda: None)
         assert descriptors() == before + 1
-        arrivals.close()
-        arrivals.close()
+        poller.close()
+        poller.close()
         assert descriptors() == before
-        arrivals.end(waits)
+        poller.close_socket(waits)
         writes.close()
         assert descriptors() == before - 2
 

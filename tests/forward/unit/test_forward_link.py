@@ -1,13 +1,11 @@
 """Handing over: what is refused at once, who is told what, and that nobody waits or is told twice."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
+from toolbox.waiting import run
 
 from svcdns.dns import forward_link
 from svcdns.dns.forward_link import (
@@ -19,7 +17,6 @@ from svcdns.dns.forward_link import (
     receive_requests,
     send,
 )
-from svcdns.server.sockets import link
 
 CLIENT = ("192.0.2.1", 40_000)
 QUESTION = b"\x11\x22\1\0\0\1\0\0\0\0\0\0\3www\7example\3com\0\0\1\0\1"
@@ -27,14 +24,6 @@ GUARD_SECONDS = 30
 
 Ends = tuple[socket.socket, socket.socket]
 """The worker's and the forwarder's."""
-
-
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    made = link()
-    yield made
-    for end in made:
-        end.close()
 
 
 @pytest.fixture
@@ -50,10 +39,6 @@ async def given_all(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(GUARD_SECONDS):
         while not condition():
             await asyncio.sleep(0)
-
-
-def run(work: Any) -> None:
-    asyncio.run(work)
 
 
 # Refusing

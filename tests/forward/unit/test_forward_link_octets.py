@@ -1,7 +1,5 @@
 """Links between workers and the forwarder: what goes in comes out as it was."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Iterator
@@ -33,14 +31,6 @@ GUARD_SECONDS = 30
 
 Ends = tuple[socket.socket, socket.socket]
 """The worker's and the forwarder's."""
-
-
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    made = link()
-    yield made
-    for end in made:
-        end.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """What stands in the way on this host is not the upstream's fault; TCP that fails isn't its death either."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import logging
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import HOST, Certificates
+from toolbox.waiting import until
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.health import Health
@@ -96,14 +95,10 @@ def test_an_upstream_that_is_down_is_not_said_to_be_so_for_our_lack_of_descripto
                 await health.ask(WWW, HANG)
         with no_descriptors():  # before its first probe
             assert not health.up
-            async with asyncio.timeout(HANG):
-                while "from this host" not in caplog.text:
-                    await asyncio.sleep(0.01)
+            await until(lambda: "from this host" in caplog.text, "the log", HANG)
             assert "is down" not in caplog.text
         await asyncio.to_thread(gone.start)
-        async with asyncio.timeout(HANG):
-            while not health.up:
-                await asyncio.sleep(0.01)
+        await until(lambda: health.up, "the upstream to be up", HANG)
         await health.close()
 
     with Misbehaving() as gone:

@@ -1,7 +1,5 @@
 """Forwarding loops: found, reported, and over when they are."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging
@@ -14,18 +12,20 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import pytest
-from forward.unit.routes_harness import HANG, answer, ask_for, running, until
+from forward.unit.routes_harness import HANG, answer, ask_for, running
 from hypothesis import given
 from hypothesis import strategies as st
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import HOST, Knot, Unbound, free_port
+from toolbox.waiting import until
 
 from svcdns.config.sections import ForwardConfig, ForwardZone
 from svcdns.forward.loops import LoopWatch, probe
 from svcdns.forward.pool import Unresolved
 from svcdns.forward.routes import Routes
 from svcdns.wire import codes
-from svcdns.wire.key import MAX_NAME_OCTETS, key_of, key_of_wire
+from svcdns.wire.key import key_of, key_of_wire
+from svcdns.wire.name import MAX_NAME_OCTETS
 from svcdns.wire.query import Query
 
 

@@ -1,7 +1,5 @@
 """What is ours is never handed over and never looked for in the cache, and nothing is for who may not ask."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
@@ -13,13 +11,13 @@ from forward.unit.outside_names import (
     RD,
     RIGHTS,
     TYPES,
-    full_world,
+    every_zone,
     kinds,
     question,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toolbox.answerer_harness import World, Z
+from toolbox.answerer_harness import AnswererHarness, Z
 
 from svcdns.cache.store import now
 from svcdns.dns import stats
@@ -63,8 +61,8 @@ DELEGATED = key_of("sub.cut.example")
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with full_world(tmp_path_factory.mktemp("full")) as world:
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnswererHarness]:
+    with every_zone(tmp_path_factory.mktemp("full")) as world:
         yield world
 
 
@@ -94,7 +92,7 @@ def may_leave(key: bytes) -> bool:
     st.booleans(),
 )
 def test_names_of_ours_never_leave(
-    full: World,
+    full: AnswererHarness,
     labels: list[bytes],
     origin: str,
     rrtype: int,
@@ -141,7 +139,7 @@ def test_names_of_ours_never_leave(
     st.sampled_from([UDP, TCP]),
 )
 def test_who_may_not_or_does_not_want_to_is_never_handed_over(
-    full: World,
+    full: AnswererHarness,
     labels: list[bytes],
     tail: str,
     rrtype: int,

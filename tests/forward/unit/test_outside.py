@@ -3,8 +3,6 @@
 Only who may and wants to is served.  What is ours: see test_never_leaves.py.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from itertools import product
@@ -24,11 +22,11 @@ from forward.unit.outside_names import (
     RIGHTS,
     TYPES,
     cache_of,
-    full_world,
+    every_zone,
     kinds,
     question,
 )
-from toolbox.answerer_harness import World, Z
+from toolbox.answerer_harness import AnswererHarness, Z
 from toolbox.cached_replies import NOW
 
 from svcdns.dns import answer, fast_path, stats
@@ -49,8 +47,8 @@ def _same_second(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with full_world(tmp_path_factory.mktemp("full")) as world:
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnswererHarness]:
+    with every_zone(tmp_path_factory.mktemp("full")) as world:
         yield world
 
 
@@ -91,7 +89,9 @@ UNKNOWN = ["never.example.net", "cluster.locals", "xcluster.local", "10.in-addr.
 
 
 @pytest.mark.parametrize("zones", [[], ELSEWHERE], ids=["", "elsewhere"])
-def test_plain_path_says_what_the_exact_one_says_with_forwarding(full: World, zones: list[str]) -> None:
+def test_plain_path_says_what_the_exact_one_says_with_forwarding(
+    full: AnswererHarness, zones: list[str]
+) -> None:
     """Octet for octet, and in every counter, for the same random numbers and whoever asks."""
     elsewhere = tuple(map(key_of, zones))
     below = [f"{label}.{zone}" for label, zone in product(("www", "x.y"), zones)]
@@ -149,7 +149,7 @@ def test_plain_path_says_what_the_exact_one_says_with_forwarding(full: World, zo
     ],
 )
 def test_what_is_fresh_is_answered_here(
-    full: World, kind: str, rcode: str, answers: int, opt: bytes, transport: int
+    full: AnswererHarness, kind: str, rcode: str, answers: int, opt: bytes, transport: int
 ) -> None:
     name = f"{kind}.{OUTSIDE}"
     answerer = Answerer(stats.Stats(), cache=cache_of({name: kind}).get, forwards=True)
@@ -176,7 +176,7 @@ def test_what_is_fresh_is_answered_here(
 
 @pytest.mark.parametrize("kind", ["nxdomain", "stale-nxdomain"])
 @pytest.mark.parametrize("name", ABOVE)
-def test_names_above_ours_exist_whatever_the_cache_says(full: World, name: str, kind: str) -> None:
+def test_names_above_ours_exist_whatever_the_cache_says(full: AnswererHarness, name: str, kind: str) -> None:
     answerer = Answerer(stats.Stats(), cache=cache_of({name: kind}).get, forwards=True)
     snapshot = full.snapshots.begin()
     for transport, opt in product((UDP, TCP), OPTS[:3]):
@@ -190,7 +190,7 @@ def test_names_above_ours_exist_whatever_the_cache_says(full: World, name: str, 
     ("rights", "flags", "forwards", "why"),
     [(NAMES, RD, True, 18), (0, RD, True, 18), (BOTH, 0, True, 20), (NAMES, RD, False, 20)],
 )
-def test_refusals_say_why(full: World, rights: int, flags: int, forwards: bool, why: int) -> None:
+def test_refusals_say_why(full: AnswererHarness, rights: int, flags: int, forwards: bool, why: int) -> None:
     def never(_: bytes) -> bytes | None:
         raise AssertionError("the cache is for those who may")
 
@@ -213,7 +213,7 @@ def test_refusals_say_why(full: World, rights: int, flags: int, forwards: bool, 
     [("never.example.net", 0), ("local", 0), (f"9.9.9.{FALLS}", 0), (f"away.default.{Z}", 1)],
 )
 def test_what_cannot_be_handed_over_is_servfail(
-    full: World, name: str, links: int, opt: bytes, transport: int
+    full: AnswererHarness, name: str, links: int, opt: bytes, transport: int
 ) -> None:
     answerer = Answerer(stats.Stats(), forwards=True)
     packet = question(wire_of(name), 28, RD | CD, opt)

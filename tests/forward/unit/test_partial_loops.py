@@ -1,7 +1,5 @@
 """Partial loops: an upstream that asks us what we ask it hears what our zones say, once that is proved."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
@@ -11,14 +9,15 @@ from typing import Any
 import dns.flags
 import dns.message
 import pytest
-from forward.unit.forwarder_harness import ALIAS, Office, errors, office_in, run, working
-from forward.unit.single_flight_harness import address, ask_for, name_of, nxdomain, until
+from forward.unit.forwarder_harness import ALIAS, ForwarderHarness, errors, forwarder_in, working
+from forward.unit.single_flight_harness import address, ask_for, name_of, nxdomain
 from toolbox.answerer_harness import rrset
+from toolbox.waiting import run, until
 
 from svcdns.dns import stats
-from svcdns.forward import partial_loops as circles_module
+from svcdns.forward import partial_loops as partial_loops_module
 from svcdns.forward.health import Health
-from svcdns.forward.partial_loops import CLOSED_SECONDS, OPEN_SECONDS, TELL_SECONDS, Circles
+from svcdns.forward.partial_loops import LOG_SECONDS, LOOP_SECONDS, NO_LOOP_SECONDS, PartialLoopDetector
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.names.packed import CUT
 from svcdns.wire.query import Query
@@ -57,16 +56,16 @@ class Resolver:
 
 
 class Round:
-    """An office whose upstreams may ask back."""
+    """A forwarder whose upstreams may ask back."""
 
-    def __init__(self, office: Office, *hosts: str, here: str = "") -> None:
-        self.office = office
+    def __init__(self, harness: ForwarderHarness, *hosts: str, here: str = "") -> None:
+        self.harness = harness
         self.time = 1000.0
         self.resolvers = [Resolver(host) for host in hosts]
         self.healths = [Health(one, address=one.host) for one in self.resolvers]
-        self.circles = Circles(
+        self.detector = PartialLoopDetector(
             self._upstreams,
-            office.sky.flights.is_under_way,
+            harness.single_flight.flights.is_under_way,
             is_here=lambda host: host == here,
             clock=lambda: self.time,
         )
@@ -78,13 +77,13 @@ class Round:
 
     async def under_way(self, name: str = NAME, rrtype: str = "PTR", **asked: Any) -> int:
         """Have somebody ask, until upstreams are; return the ticket."""
-        ticket = self.office.hand(name, rrtype, **asked)
-        await until(lambda: len(self.office.sky.upstreams))
+        ticket = self.harness.hand(name, rrtype, **asked)
+        await until(lambda: len(self.harness.single_flight.upstreams))
         return ticket
 
     def back(self, name: str = NAME, rrtype: str = "PTR", host: str = THERE, **asked: Any) -> int:
         """Ask from an upstream's address."""
-        return self.office.hand(name, rrtype, client=(host, 4321), **asked)
+        return self.harness.hand(name, rrtype, client=(host, 4321), **asked)
 
     async def prove(self, number: int = 0, count: int = 1) -> None:
         """Send an upstream's probe, the so many-th one, back to us."""
@@ -94,14 +93,14 @@ class Round:
         assert errors(await self.get(ticket)) == ("REFUSED", [0])
 
     async def get(self, ticket: int) -> dns.message.Message:
-        got, reply = await self.office.reply()
+        got, reply = await self.harness.reply()
         assert got == ticket
         return reply
 
     async def finish(self, *tickets: int, with_: object = nxdomain) -> dict[int, dns.message.Message]:
         """Have the upstream answer the one question that is under way; return these replies."""
-        await self.office.sky.upstreams.answer(with_)
-        return dict([await self.office.reply() for _ in tickets])
+        await self.harness.single_flight.upstreams.answer(with_)
+        return dict([await self.harness.reply() for _ in tickets])
 
     def assert_answered_by_us(self, reply: dns.message.Message) -> None:
         assert errors(reply) == ("NXDOMAIN", [])
@@ -109,27 +108,27 @@ class Round:
 
 
 @pytest.fixture
-def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
-    with office_in(tmp_path, monkeypatch) as made:
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForwarderHarness]:
+    with forwarder_in(tmp_path, monkeypatch) as made:
         yield made
 
 
-def test_it_hears_what_our_zones_say(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_hears_what_our_zones_say(harness: ForwarderHarness, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await world.prove()
             world.assert_answered_by_us(await world.get(held))
-            assert len(office.sky.upstreams) == 1, "it is not asked again"
+            assert len(harness.single_flight.upstreams) == 1, "it is not asked again"
             more = [world.back(flags=flags) for flags in (dns.flags.RD, dns.flags.RD | dns.flags.CD)]
             for ticket in more:
                 world.assert_answered_by_us(await world.get(ticket))
             assert len(world.resolvers[0].probes) == 1
             got = await world.finish(first)
             assert errors(got[first]) == ("NXDOMAIN", [])
-        assert office.count(stats.FORWARD_LOOPS) == 4, "with the probe"
+        assert harness.count(stats.FORWARD_LOOPS) == 4, "with the probe"
         assert world.resolvers[0].probes[0].key.startswith(ask_for(NAME).key)
 
     with caplog.at_level(logging.INFO):
@@ -143,13 +142,13 @@ def test_it_hears_what_our_zones_say(office: Office, caplog: pytest.LogCaptureFi
     assert "[[forward.zone]]" in told.getMessage()
 
 
-def test_a_proof_is_for_the_names_beside_it(office: Office) -> None:
+def test_a_proof_is_for_the_names_beside_it(harness: ForwarderHarness) -> None:
     """Our zone may be all of in-addr.arpa, and what comes back to us one network of it."""
     beside, elsewhere = "8.2.0.192.in-addr.arpa", "9.3.0.192.in-addr.arpa"
 
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await world.prove()
@@ -160,7 +159,7 @@ def test_a_proof_is_for_the_names_beside_it(office: Office) -> None:
             await world.finish(first)
             world.resolvers[0].over.set()
             tickets = [await world.under_way(elsewhere), world.back(elsewhere)]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: harness.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2, "that one doesn't come back"
             assert len(world.resolvers[0].probes) == 2
 
@@ -168,32 +167,34 @@ def test_a_proof_is_for_the_names_beside_it(office: Office) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2])
-def test_what_is_known_is_bounded(office: Office, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(circles_module, "MOST_KNOWN", most)
+def test_what_is_known_is_bounded(
+    harness: ForwarderHarness, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(partial_loops_module, "MOST_KNOWN", most)
 
     async def test() -> None:
-        world = Round(office, THERE)
+        world = Round(harness, THERE)
         world.resolvers[0].over.set()
-        async with working(office, circles=world.circles):
+        async with working(harness, partial_loops=world.detector):
             for number in range(5):
                 name = f"9.{number}.0.192.in-addr.arpa"
                 tickets = [await world.under_way(name), world.back(name)]
-                await until(lambda: office.forwarder.outstanding == 2)
+                await until(lambda: harness.lookups.outstanding == 2)
                 await world.finish(*tickets)
-                assert len(world.circles._findings) <= most
+                assert len(world.detector._findings) <= most
             assert len(world.resolvers[0].probes) == 5
 
     run(test())
 
 
-def test_of_what_a_zone_file_delegates_it_gets_the_referral(office: Office) -> None:
-    with office.world.writing():
-        zone = office.world.file_zone("parent.example", cuts=True)
-        office.world.put_file(zone, "sub.parent.example", rrset("NS", "ns.elsewhere.test."), flags=CUT)
+def test_of_what_a_zone_file_delegates_it_gets_the_referral(harness: ForwarderHarness) -> None:
+    with harness.world.writing():
+        zone = harness.world.file_zone("parent.example", cuts=True)
+        harness.world.put_file(zone, "sub.parent.example", rrset("NS", "ns.elsewhere.test."), flags=CUT)
 
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             first = await world.under_way(DELEGATED, "A")
             held = world.back(DELEGATED, "A")
             await world.prove()
@@ -206,46 +207,48 @@ def test_of_what_a_zone_file_delegates_it_gets_the_referral(office: Office) -> N
     run(test())
 
 
-def test_without_a_proof_it_is_a_client_like_others(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_proof_it_is_a_client_like_others(
+    harness: ForwarderHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """Somebody on the upstream's host, or behind one NAT with it, asks twice or what others ask."""
 
     async def test() -> None:
-        world = Round(office, THERE)
+        world = Round(harness, THERE)
         world.resolvers[0].over.set()
-        async with working(office, circles=world.circles):
+        async with working(harness, partial_loops=world.detector):
             for _ in range(3):
                 first = await world.under_way(NAME, "A")
                 tickets = [first, world.back(NAME, "A"), world.back(NAME, "A")]
-                await until(lambda: office.forwarder.outstanding == 3)
+                await until(lambda: harness.lookups.outstanding == 3)
                 for reply in (await world.finish(*tickets, with_=address)).values():
                     assert len(reply.answer) == 1
-                office.sky.time += 1000
+                harness.single_flight.time += 1000
             assert len(world.resolvers[0].probes) == 1, "nor is it suspected again for a while"
-            world.time += OPEN_SECONDS
+            world.time += NO_LOOP_SECONDS
             tickets = [await world.under_way(NAME, "A"), world.back(NAME, "A")]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: harness.lookups.outstanding == 2)
             await world.finish(*tickets)
             assert len(world.resolvers[0].probes) == 2
-        assert office.count(stats.FORWARD_LOOPS) == 0
+        assert harness.count(stats.FORWARD_LOOPS) == 0
 
     run(test())
     assert not caplog.records
 
 
 def test_a_probe_that_is_lost_costs_no_more_than_the_time_for_it(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    harness: ForwarderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(circles_module, "PROOF_SECONDS", 0.05)
+    monkeypatch.setattr(partial_loops_module, "PROOF_SECONDS", 0.05)
 
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             tickets = [await world.under_way(), world.back()]
             await until(lambda: world.resolvers[0].probes)
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: harness.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2
             late = world.back(name_of(world.resolvers[0].probes[0]), "HINFO")
-            await office.sky.upstreams.answer(nxdomain)
+            await harness.single_flight.upstreams.answer(nxdomain)
             assert errors(await world.get(late)) == ("NXDOMAIN", []), "no probe any more"
 
     run(test())
@@ -262,39 +265,39 @@ def test_a_probe_that_is_lost_costs_no_more_than_the_time_for_it(
     ids=["no zone of ours", "an alias of ours", "another client", "this host"],
 )
 def test_who_is_not_suspected(
-    office: Office, name: str, rrtype: str, asked: str, changed: dict[str, str]
+    harness: ForwarderHarness, name: str, rrtype: str, asked: str, changed: dict[str, str]
 ) -> None:
     async def test() -> None:
-        world = Round(office, THERE, here=changed.pop("here", ""))
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE, here=changed.pop("here", ""))
+        async with working(harness, partial_loops=world.detector):
             tickets = [await world.under_way(asked, rrtype), world.back(name, rrtype, **changed)]
-            await until(lambda: office.forwarder.outstanding == 2)
+            await until(lambda: harness.lookups.outstanding == 2)
             await world.finish(*tickets)
             assert not world.resolvers[0].probes
 
     run(test())
 
 
-def test_an_upstream_that_begins_is_not_suspected(office: Office) -> None:
+def test_an_upstream_that_begins_is_not_suspected(harness: ForwarderHarness) -> None:
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             ticket = world.back()
             other = world.back(NAME, "A")
-            await until(lambda: len(office.sky.upstreams) == 2)
+            await until(lambda: len(harness.single_flight.upstreams) == 2)
             for _ in range(2):
-                await office.sky.upstreams.answer(nxdomain)
-            assert {(await office.reply())[0] for _ in range(2)} == {ticket, other}
+                await harness.single_flight.upstreams.answer(nxdomain)
+            assert {(await harness.reply())[0] for _ in range(2)} == {ticket, other}
             assert not world.resolvers[0].probes
 
     run(test())
 
 
 @pytest.mark.parametrize("host", [f"::ffff:{THERE}", THERE])
-def test_its_address_is_known_however_it_came(office: Office, host: str) -> None:
+def test_its_address_is_known_however_it_came(harness: ForwarderHarness, host: str) -> None:
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back(host=host)
             await world.prove()
@@ -304,10 +307,10 @@ def test_its_address_is_known_however_it_came(office: Office, host: str) -> None
     run(test())
 
 
-def test_ds_is_looked_at_where_it_is_asked_for(office: Office) -> None:
+def test_ds_is_looked_at_where_it_is_asked_for(harness: ForwarderHarness) -> None:
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             first = await world.under_way(NAME, "DS")
             held = world.back(NAME, "DS")
             await world.prove()
@@ -318,12 +321,12 @@ def test_ds_is_looked_at_where_it_is_asked_for(office: Office) -> None:
     run(test())
 
 
-def test_while_another_upstream_may_know_it_is_refused(office: Office) -> None:
+def test_while_another_upstream_may_know_it_is_refused(harness: ForwarderHarness) -> None:
     """So the pool goes on to that one at once; when that asks back too, nobody knows."""
 
     async def test() -> None:
-        world = Round(office, THERE, OTHER)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE, OTHER)
+        async with working(harness, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await world.prove(0)
@@ -333,16 +336,16 @@ def test_while_another_upstream_may_know_it_is_refused(office: Office) -> None:
             world.assert_answered_by_us(await world.get(held))
             world.assert_answered_by_us(await world.get(world.back()))
             await world.finish(first)
-        assert office.count(stats.FORWARD_LOOPS) == 5
+        assert harness.count(stats.FORWARD_LOOPS) == 5
 
     run(test())
 
 
-def test_one_that_is_out_of_use_knows_nothing(office: Office) -> None:
+def test_one_that_is_out_of_use_knows_nothing(harness: ForwarderHarness) -> None:
     async def test() -> None:
-        world = Round(office, THERE, OTHER)
+        world = Round(harness, THERE, OTHER)
         world.healths[1].looped = True
-        async with working(office, circles=world.circles):
+        async with working(harness, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await world.prove()
@@ -352,57 +355,61 @@ def test_one_that_is_out_of_use_knows_nothing(office: Office) -> None:
     run(test())
 
 
-def test_a_proof_ends_and_is_told_once_an_hour(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_proof_ends_and_is_told_once_an_hour(
+    harness: ForwarderHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     def told() -> int:
         return sum(record.name.endswith("partial_loops") for record in caplog.records)
 
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
-            for count, after in enumerate((0.0, CLOSED_SECONDS, TELL_SECONDS)):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
+            for count, after in enumerate((0.0, LOOP_SECONDS, LOG_SECONDS)):
                 world.time += after
                 first = await world.under_way()
                 held = world.back()
                 await world.prove(0, count + 1)
                 world.assert_answered_by_us(await world.get(held))
                 await world.finish(first)
-                office.sky.time += 1000
+                harness.single_flight.time += 1000
                 assert told() == (1, 1, 2)[count]
 
     run(test())
 
 
-def test_no_more_are_held_than_there_is_room_for(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(circles_module, "MOST_HELD", 2)
+def test_no_more_are_held_than_there_is_room_for(
+    harness: ForwarderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partial_loops_module, "MOST_HELD", 2)
 
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             tickets = [await world.under_way(), *(world.back() for _ in range(5))]
-            await until(lambda: office.forwarder.outstanding == 4)
+            await until(lambda: harness.lookups.outstanding == 4)
             world.resolvers[0].over.set()
-            await until(lambda: office.forwarder.outstanding == 6)
+            await until(lambda: harness.lookups.outstanding == 6)
             assert set(await world.finish(*tickets)) == set(tickets)
 
     run(test())
 
 
 def test_while_there_are_too_many_probes_nobody_is_suspected(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    harness: ForwarderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(circles_module, "MOST_PROBES", 1)
+    monkeypatch.setattr(partial_loops_module, "MOST_PROBES", 1)
     other = "9.3.0.192.in-addr.arpa"
 
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             first = await world.under_way()
             held = world.back()
             await until(lambda: world.resolvers[0].probes)
-            tickets = [office.hand(other, "PTR")]
-            await until(lambda: len(office.sky.upstreams) == 2)
+            tickets = [harness.hand(other, "PTR")]
+            await until(lambda: len(harness.single_flight.upstreams) == 2)
             tickets.append(world.back(other))
-            await until(lambda: office.forwarder.outstanding == 3)
+            await until(lambda: harness.lookups.outstanding == 3)
             await world.prove()
             world.assert_answered_by_us(await world.get(held))
             await world.finish(first)
@@ -411,16 +418,16 @@ def test_while_there_are_too_many_probes_nobody_is_suspected(
     run(test())
 
 
-def test_at_the_end_nobody_is_held(office: Office) -> None:
+def test_at_the_end_nobody_is_held(harness: ForwarderHarness) -> None:
     async def test() -> None:
-        world = Round(office, THERE)
-        async with working(office, circles=world.circles):
+        world = Round(harness, THERE)
+        async with working(harness, partial_loops=world.detector):
             tickets = [await world.under_way(), world.back()]
             await until(lambda: world.resolvers[0].probes)
-            office.forwarder.stop()
-            await until(lambda: office.forwarder.outstanding == 2)
+            harness.forwarder.stop()
+            await until(lambda: harness.lookups.outstanding == 2)
             assert len(await world.finish(*tickets)) == 2
-            office.forwarder.start()
-        await until(lambda: not world.circles._proving)
+            harness.forwarder.start()
+        await until(lambda: not world.detector._proving)
 
     run(test())

@@ -1,7 +1,5 @@
 """Pools: who is asked, in which order, how long that takes, and how upstreams go down and come back."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
@@ -12,7 +10,7 @@ import dns.message
 import pytest
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Knot, Unbound
-from toolbox.waiting import wait_for
+from toolbox.waiting import until, wait_for
 
 from svcdns.config.sections import POLICIES
 from svcdns.config.upstream_spec import parse
@@ -49,13 +47,6 @@ async def pool_of(
     finally:
         for health in healths:
             await health.close()
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + HANG
-    while not condition():
-        assert time.monotonic() < deadline, f"gave up waiting for {what}"
-        await asyncio.sleep(0.01)
 
 
 async def timed(work: Awaitable[Response]) -> tuple[Response | Unresolved, float]:

@@ -1,7 +1,5 @@
 """What clients hear when no upstream has an answer, and how soon while all of them are down."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
@@ -14,6 +12,7 @@ import pytest
 from dns import edns, rcode
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import free_port
+from toolbox.waiting import until
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.health import Health
@@ -228,6 +227,7 @@ def test_while_all_are_down_a_question_fails_after_one_try(number: int) -> None:
         asyncio.run(run())
 
 
+@pytest.mark.alone
 def test_refused_connections_wait_for_the_upstream_to_come_back() -> None:
     """One that restarts on this host refuses for a moment: that moment is waited for."""
 
@@ -281,8 +281,7 @@ def test_one_that_comes_back_in_mid_question_has_the_time_of_any_other() -> None
     async def run() -> None:
         async with pool_of(server.address, interval=HANG, down=True) as pool:
             under_way = asyncio.ensure_future(failed(pool))
-            while not server.count:
-                await asyncio.sleep(0.01)
+            await until(lambda: server.count, "the question")
             pool.upstreams[0]._lives(time.monotonic())
             why, seconds = await under_way
             assert str(why) == "no upstream answered within 3 s"

@@ -1,7 +1,5 @@
 """Routes: which pool a name goes to, and files of nameservers that change."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import shutil
@@ -9,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forward.unit.routes_harness import LOOK, answer, ask_for, running, until, upstreams
+from forward.unit.routes_harness import LOOK, answer, ask_for, running, upstreams
 from hypothesis import given
 from hypothesis import strategies as st
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Knot, Unbound
+from toolbox.waiting import until
 
 from svcdns.config.sections import Endpoint, ForwardConfig, ForwardZone
 from svcdns.forward.pool import Unresolved

@@ -1,12 +1,9 @@
 """The nameservers of a resolv.conf: how it is read, and what becomes of them when it changes."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -17,6 +14,8 @@ from svcdns.config.own_address import is_local, own_listener
 from svcdns.config.sections import Endpoint
 from svcdns.forward import system_nameservers
 from svcdns.forward.system_nameservers import MOST, ResolvConf, parse
+from svcdns.system import watched_file
+from svcdns.system.watched_file import signature
 
 
 @pytest.fixture
@@ -70,52 +69,46 @@ def test_any_octets_are_read(octets: bytes) -> None:
 def test_a_change_is_seen_once(file: Path) -> None:
     file.write_text("nameserver 192.0.2.3\n")
     conf = ResolvConf(file)
-    assert conf.look()
+    assert conf.refresh()
     assert conf.nameservers == ("192.0.2.3",)
-    assert not conf.look()
+    assert not conf.refresh()
     file.write_text("nameserver 192.0.2.4\nnameserver 192.0.2.3\n")
-    assert conf.look()
-    assert not conf.look()
+    assert conf.refresh()
+    assert not conf.refresh()
     assert conf.nameservers == ("192.0.2.4", "192.0.2.3")
 
 
 def test_a_file_of_the_same_size_that_takes_its_place_is_seen(file: Path) -> None:
     file.write_text("nameserver 192.0.2.3\n")
     conf = ResolvConf(file)
-    conf.look()
+    conf.refresh()
     other = file.with_name("new")
     other.write_text("nameserver 192.0.2.4\n")
     os.utime(other, ns=(0, file.stat().st_mtime_ns))
     other.replace(file)
-    assert conf.look()
+    assert conf.refresh()
     assert conf.nameservers == ("192.0.2.4",)
 
 
 def test_a_write_within_one_tick_of_the_clock_is_seen(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("nameserver 192.0.2.3\n")
-    frozen = file.stat()
-    stopped = SimpleNamespace(stat=lambda path: frozen, open=os.open, O_NONBLOCK=os.O_NONBLOCK)
-    monkeypatch.setattr(system_nameservers, "os", stopped)
+    frozen = signature(file)
+    monkeypatch.setattr(watched_file, "signature", lambda path: frozen)
     conf = ResolvConf(file)
-    conf.look()
+    conf.refresh()
     file.write_text("nameserver 192.0.2.4\n")
-    assert conf.look()
+    assert conf.refresh()
     assert conf.nameservers == ("192.0.2.4",)
 
 
-def test_looking_at_a_file_that_stays_reads_nothing(file: Path) -> None:
+def test_a_file_that_stays_is_not_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("nameserver 192.0.2.3\n")
+    os.utime(file, (1, 1))  # long ago
     conf = ResolvConf(file)
-    conf.look()
-    conf.look()
-    before = file.stat()
-    os.utime(file, ns=(0, before.st_mtime_ns))  # the time of reading long ago: a read would move it
-    conf.look()
-    conf.look()
-    read_at = file.stat().st_atime_ns
+    assert conf.refresh()
+    monkeypatch.setattr(system_nameservers, "_octets", lambda path: pytest.fail("it is read again"))
     for _ in range(10):
-        assert not conf.look()
-    assert file.stat().st_atime_ns == read_at
+        assert not conf.refresh()
 
 
 def spoil_by_removing(file: Path) -> None:
@@ -172,10 +165,10 @@ def test_a_broken_file_changes_nothing_and_is_told_once(
     assert callable(spoil)
     file.write_text("nameserver 192.0.2.3\n")
     conf = ResolvConf(file)
-    conf.look()
+    conf.refresh()
     caplog.clear()
     spoil(file)
-    assert not any(conf.look() for _ in range(5))
+    assert not any(conf.refresh() for _ in range(5))
     assert conf.nameservers == ("192.0.2.3",)
     (told,) = caplog.records
     assert told.levelno == logging.WARNING
@@ -191,7 +184,7 @@ def test_a_broken_file_at_the_start_gives_no_list(
     file.write_text("")
     spoil(file)
     conf = ResolvConf(file)
-    assert not any(conf.look() for _ in range(5))
+    assert not any(conf.refresh() for _ in range(5))
     assert conf.nameservers == ()
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
@@ -199,12 +192,12 @@ def test_a_broken_file_at_the_start_gives_no_list(
 def test_a_file_that_is_mended_is_taken(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     conf = ResolvConf(file)
-    conf.look()
+    conf.refresh()
     file.mkdir()
-    conf.look()
+    conf.refresh()
     file.rmdir()
     file.write_text("nameserver 192.0.2.3\n")
-    assert conf.look()
+    assert conf.refresh()
     assert conf.nameservers == ("192.0.2.3",)
     assert "lists nameservers again" in caplog.text
 
@@ -212,7 +205,7 @@ def test_a_file_that_is_mended_is_taken(file: Path, caplog: pytest.LogCaptureFix
 def test_hundreds_of_lines_give_a_bounded_list(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     file.write_text("".join(f"nameserver 192.0.2.{n % 250 + 1}\n" for n in range(900)))
     conf = ResolvConf(file)
-    conf.look()
+    conf.refresh()
     assert len(conf.nameservers) == MOST
     assert "more than 16 nameservers; 234 are left out" in caplog.text
 
@@ -223,7 +216,7 @@ def test_hundreds_of_lines_give_a_bounded_list(file: Path, caplog: pytest.LogCap
 def test_our_own_listener_is_left_out(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     file.write_text("nameserver 127.0.0.1\nnameserver 192.0.2.3\n")
     conf = ResolvConf(file, [Endpoint("127.0.0.1", 53)])
-    conf.look()
+    conf.refresh()
     assert conf.nameservers == ("192.0.2.3",)
     (told,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert "127.0.0.1 is this server itself" in told
@@ -234,9 +227,9 @@ def test_our_own_listener_is_left_out(file: Path, caplog: pytest.LogCaptureFixtu
 def test_a_file_that_lists_nobody_else_is_broken(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     file.write_text("nameserver 192.0.2.3\n")
     conf = ResolvConf(file, [Endpoint("127.0.0.1", 53)])
-    conf.look()
+    conf.refresh()
     file.write_text("nameserver 127.0.0.1\n")
-    assert not conf.look()
+    assert not conf.refresh()
     assert conf.nameservers == ("192.0.2.3",)
     assert "no server but this one (127.0.0.1)" in caplog.text
 
@@ -244,7 +237,7 @@ def test_a_file_that_lists_nobody_else_is_broken(file: Path, caplog: pytest.LogC
 def test_another_port_is_another_server(file: Path) -> None:
     file.write_text("nameserver 127.0.0.1\n")
     conf = ResolvConf(file, [Endpoint("127.0.0.1", 1053)])
-    conf.look()
+    conf.refresh()
     assert conf.nameservers == ("127.0.0.1",)
 
 

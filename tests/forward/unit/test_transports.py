@@ -1,7 +1,5 @@
 """Asking upstreams over UDP, TCP, TLS and HTTPS: real servers, and one that misbehaves."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
@@ -18,6 +16,7 @@ import dns.rdatatype
 import pytest
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import HOST, Certificates, Knot, Unbound, free_port
+from toolbox.waiting import until
 
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.upstreams import stream
@@ -377,9 +376,7 @@ def test_an_idle_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
         async with upstream(f"tcp://{server.address}") as made:
             await made.exchange(WWW, HANG)
             assert left_over()
-            async with asyncio.timeout(HANG):
-                while left_over():
-                    await asyncio.sleep(0.01)
+            await until(lambda: not left_over(), "the connection to end", HANG)
             await made.exchange(WWW, HANG)
             assert server.connections == 2
 

@@ -1,0 +1,105 @@
+"""One question to one DNS server, its reply shown as dig would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.reversename
+
+from svcdns.config.readers import endpoint
+from svcdns.config.sections import ConfigError, Endpoint
+
+from .flags import flag_value
+from .outcome import Refused
+
+DEFAULT_SERVER = "127.0.0.1:1053"
+_DNS_PORT = 53
+_UDP_OCTETS = 1232
+
+
+def ask(
+    name: str, rrtype: str | None, server: str | None, timeout: float, environ: Mapping[str, str]
+) -> tuple[str, bool]:
+    """Return the reply as text, and whether it is NOERROR with an answer.
+
+    `timeout` is in seconds, for each of UDP and TCP.  Raises ConfigError for what can't be asked, and Refused
+    where the server does not answer.
+    """
+    question = _question(name, rrtype)
+    where = _server(server, environ)
+    try:
+        began = time.monotonic()
+        reply, over_tcp = dns.query.udp_with_fallback(
+            question, where.host, timeout=timeout, port=where.port, ignore_unexpected=True
+        )
+        took = time.monotonic() - began
+    except dns.exception.Timeout:
+        raise Refused(f"{where} did not answer within {timeout:g} s") from None
+    except (OSError, EOFError) as failed:
+        said = getattr(failed, "strerror", None) or str(failed) or "connection closed"
+        raise Refused(f"{where} did not answer: {said.lower()}") from None
+    except dns.exception.DNSException as failed:
+        raise Refused(f"{where} sent what is no DNS reply: {failed}") from None
+    transport = "TCP" if over_tcp else "UDP"
+    text = f";; {_status(reply)}, {1000 * took:.1f} ms over {transport} from {where}\n{_sections(reply)}"
+    return text, reply.rcode() == dns.rcode.NOERROR and bool(reply.answer)
+
+
+def _question(name: str, rrtype: str | None) -> dns.message.QueryMessage:
+    try:
+        reverse = dns.reversename.from_address(str(ip_address(name)))
+    except ValueError:
+        reverse = None
+    try:
+        kind = dns.rdatatype.from_text(rrtype or ("PTR" if reverse else "A"))
+    except (dns.exception.DNSException, ValueError):
+        raise ConfigError(f"{rrtype!r} is no record type; allowed: such as A, AAAA, SRV, PTR, TXT") from None
+    try:
+        asked = reverse or dns.name.from_text(name)
+    except (dns.exception.DNSException, UnicodeError) as wrong:
+        why = str(wrong).rstrip(".").lower().replace("dns", "DNS")
+        raise ConfigError(f"{name[:80]!r} is no domain name: {why}; allowed: such as example.com") from None
+    return dns.message.make_query(asked, kind, use_edns=0, payload=_UDP_OCTETS)
+
+
+def _server(text: str | None, environ: Mapping[str, str]) -> Endpoint:
+    """Return whom to ask: the flag, else where this machine's svcdns listens."""
+    source = "--server"
+    if text is None:
+        listening = environ.get("SVCDNS_DNS_LISTEN", "").split(",")[0].strip()
+        source, text = ("SVCDNS_DNS_LISTEN", listening) if listening else ("default", DEFAULT_SERVER)
+    try:
+        found = Endpoint(str(ip_address(text.removeprefix("[").removesuffix("]"))), _DNS_PORT)
+    except ValueError:
+        found = flag_value(source, endpoint, text)
+    if found.port == 0:
+        raise ConfigError(f"{source}: {found} names no port; allowed: 1..65535")
+    if ip_address(found.host).is_unspecified:
+        return Endpoint("::1" if ":" in found.host else "127.0.0.1", found.port)
+    return found
+
+
+def _status(reply: dns.message.Message) -> str:
+    flags = dns.flags.to_text(reply.flags).lower() or "none"
+    answers = sum(len(rrset) for rrset in reply.answer)
+    errors = "".join(f", {option.to_text()}" for option in reply.options)
+    count = "1 answer" if answers == 1 else f"{answers} answers"
+    return f"{dns.rcode.to_text(reply.rcode())}, flags {flags}, {count}{errors}"
+
+
+def _sections(reply: dns.message.Message) -> str:
+    parts = [";; QUESTION", *(f"; {rrset.to_text()}" for rrset in reply.question)]
+    titles = ("ANSWER", "AUTHORITY", "ADDITIONAL")
+    for title, rrsets in zip(titles, reply.sections[1:], strict=True):
+        if rrsets:
+            parts += ["", f";; {title}", *(rrset.to_text() for rrset in rrsets)]
+    return "\n".join(parts)

@@ -1,0 +1,183 @@
+"""What becomes of a forwarded question: said here at once, held, or looked up.
+
+    a worker's request -> read once -> our zones -> special-use names -> loops -> look up -> respond
+
+* Our zones come first here too: what has become ours on the way is answered from them, and only they know
+  which name an alias of ours leads to.
+* Special-use names (`special_use_names`) never go upstream.
+* Our own loop probes are refused and noted (`loops`).  What an upstream asks of us while we ask it the same
+  is answered by our zones (`partial_loops`).
+* What is left is looked up in the cache or upstream (`single_flight`) and answered by `respond`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+
+from svcdns.dns import stats
+from svcdns.dns.draft import answer_name
+from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, receive_requests
+from svcdns.dns.reply import write
+from svcdns.dns.view import View
+from svcdns.wire import codes, header
+from svcdns.wire.query import Query
+from svcdns.wire.reply import refusal
+
+from .bailiwick import Bailiwick
+from .clients import Clients, ForwardedQuestion
+from .partial_loops import Outcome, PartialLoopDetector
+from .respond import Responder
+from .single_flight import Lookups
+from .special_use_names import SPECIAL_USE, answer_special_use
+
+log = logging.getLogger(__name__)
+
+BATCH = 64
+"""Requests that are taken from one link at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """What finds forwarding loops."""
+
+    is_probe: Callable[[bytes], bool]
+    """Says of a name (its key) whether it is a probe that has come back (`loops`)."""
+    partial: PartialLoopDetector
+
+
+class Forwarder:
+    """Takes requests from the workers and has them answered; one a server, used from one thread."""
+
+    def __init__(
+        self,
+        links: Sequence[socket.socket],
+        clients: Clients,
+        bailiwick: Bailiwick,
+        lookups: Lookups,
+        loops: Loops,
+    ) -> None:
+        """`links` are our ends of the workers' links."""
+        self._links = links
+        self._clients = clients
+        self._bailiwick = bailiwick
+        self._lookups = lookups
+        self._loops = loops
+        self._respond = Responder(clients, bailiwick, lookups).respond
+
+    def start(self) -> None:
+        """Begin to take requests, in the running loop."""
+        loop = asyncio.get_running_loop()
+        for link in self._links:
+            loop.add_reader(link.fileno(), partial(self._receive, link))
+
+    def stop(self) -> None:
+        """Take no more requests; those that wait in the links stay there for the next forwarder."""
+        loop = asyncio.get_running_loop()
+        for link in self._links:
+            loop.remove_reader(link.fileno())
+        self._loops.partial.stop()
+
+    def _receive(self, link: socket.socket) -> None:
+        """Take what waits in a link; clients have given up what is too old."""
+        oldest = monotonic() - OLDEST_SECONDS
+        with self._bailiwick.view() as view:
+            for request in receive_requests(link, BATCH):
+                if request.came > oldest:
+                    with self._no_more_than_logged(request):
+                        self._take(self._clients.read(request, link), view)
+
+    def _take_again(self, question: ForwardedQuestion) -> None:
+        """Take a question that was held."""
+        with self._bailiwick.view() as view, self._no_more_than_logged(question.request):
+            self._take(question, view)
+
+    @contextmanager
+    def _no_more_than_logged(self, request: ForwardRequest) -> Iterator[None]:
+        """Log and count what goes wrong with a request: it costs the others nothing."""
+        try:
+            yield
+        except Exception:
+            log.exception("a question could not be forwarded: %s", request.packet[:64].hex())
+            self._clients.count(stats.PANICS)
+
+    def _take(self, question: ForwardedQuestion, view: View | None) -> None:
+        """Say at once what can be said without upstreams, hold a question, or have it looked up."""
+        if view is None:
+            self._clients.send(question, refusal(question.frame, codes.SERVFAIL, codes.EDE_NOT_READY))
+            return
+        reply = self._reply_at_once(question, view)
+        if reply is not None:
+            self._clients.send(question, reply)
+        elif not self._is_loop(question, view):
+            question.query = _query_of(question)
+            self._lookups.look_up(question, self._respond)
+
+    def _reply_at_once(self, question: ForwardedQuestion, view: View) -> bytes | None:
+        """Return what is said without upstreams; None where they are to be asked."""
+        frame, asked = question.frame, question.question
+        if asked.rrtype == codes.HINFO and self._is_probe(asked.key):
+            self._clients.count(stats.FORWARD_LOOPS)
+            return refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop")
+
+        # Our zones.
+        draft = question.draft = answer_name(view, asked.name, asked.key, asked.rrtype, True)
+        question.table = view.table
+        if draft.zone is not None and not question.may_ask_names:
+            return refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED)
+        if draft.outside is None:
+            return write(frame, draft)
+
+        # They leave it to others: is there anybody to ask?
+        if draft.outside.key.startswith(SPECIAL_USE):
+            return write(frame, answer_special_use(draft, asked.rrtype))
+        if not self._lookups.has_pool(draft.outside.key, asked.rrtype):
+            return _from_zones_alone(question, view)
+        return None
+
+    def _is_probe(self, key: bytes) -> bool:
+        return self._loops.is_probe(key) or self._loops.partial.is_probe(key)
+
+    def _is_loop(self, question: ForwardedQuestion, view: View) -> bool:
+        """Say whether an upstream asks for what it is being asked; if so, hold the question or answer it.
+
+        An alias of ours is no loop: an upstream may ask for it while we ask for where it leads.
+        """
+        if question.draft.zone is None or question.draft.chain:
+            return False
+        outcome = self._loops.partial.check(question, partial(self._take_again, question))
+        if outcome is Outcome.NO_LOOP:
+            return False
+        if outcome is Outcome.HELD:
+            return True
+        self._clients.count(stats.FORWARD_LOOPS)
+        if outcome is Outcome.REFUSE:
+            reply = refusal(question.frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop")
+        else:
+            reply = _from_zones_alone(question, view)
+        self._clients.send(question, reply)
+        return True
+
+
+def _query_of(question: ForwardedQuestion) -> Query:
+    """Return what upstreams are asked for a client: the name that our zones leave to them."""
+    asked, outside = question.question, question.draft.outside
+    assert outside is not None
+    do = asked.edns is not None and asked.edns.do
+    cd = bool(header.flags_of(question.request.packet) & header.CD)
+    return Query(outside.key, asked.rrtype, do, cd, outside.wire)
+
+
+def _from_zones_alone(question: ForwardedQuestion, view: View) -> bytes:
+    """Return what our zones say to a client for whom nobody else is asked."""
+    asked = question.question
+    draft = answer_name(view, asked.name, asked.key, asked.rrtype)
+    if draft.zone is None:
+        return refusal(question.frame, codes.REFUSED, codes.EDE_NOT_AUTHORITATIVE)
+    return write(question.frame, draft)
