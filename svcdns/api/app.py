@@ -37,7 +37,7 @@ from . import (
 )
 from .access_log import AccessLogger, server_log
 from .documents import Documents
-from .health import Health, Metrics
+from .health import Health, Metrics, ServerHealth
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
@@ -50,8 +50,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SHUTDOWN_TIMEOUT = 5.0
-"""Seconds that requests under way get at a shutdown."""
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds that requests under way get at a shutdown, less than the supervisor gives this process."""
+LINGERING_SECONDS = 0.5
+"""For so long the rest of a body that nobody wants is read and thrown away, so that the client finds the
+answer and not a reset connection.  As Go's net/http does it (rstAvoidanceDelay)."""
 
 
 def create_app(
@@ -60,6 +63,7 @@ def create_app(
     health: Health,
     metrics: Metrics,
     version: str,
+    warnings: Health = list,
     authority: Authority | None = None,
     names: frozenset[str] | None = None,
     config: Config | None = None,
@@ -73,8 +77,9 @@ def create_app(
 ) -> web.Application:
     """Return the application; run it with `create_runner`.
 
-    `health` returns the reasons why the server is not ready, `metrics` the octets of /metrics and their
-    Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
+    `health` returns the reasons why the server is not ready, `warnings` what is not as it should be although
+    it is, `metrics` the octets of /metrics and their Content-Type; all are called in the event loop and must
+    be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
     `config` says what stands in /resolv.conf (None: of the defaults).
@@ -88,7 +93,8 @@ def create_app(
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
     access = AccessControl(authority, names)
     documents = Documents(version)
-    front = _Front(access, resources, reviews, documents, health, metrics, config or Config(), counted, flush)
+    status = ServerHealth(health, warnings)
+    front = _Front(access, resources, reviews, documents, status, metrics, config or Config(), counted, flush)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
     app[body_limits.KEY] = of_bodies = bodies_limits or body_limits.BodyLimits()
@@ -96,6 +102,7 @@ def create_app(
 
     async def end(_: web.Application) -> None:
         watches.close()
+        of_bodies.end_unfinished()
         of_bodies.close()
 
     app.on_shutdown.append(end)
@@ -113,6 +120,7 @@ def create_runner(app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TI
         auto_decompress=False,  # not for those either whose bodies nobody reads (see bodies.check_head)
         logger=server_log,
         shutdown_timeout=shutdown_timeout,
+        lingering_time=LINGERING_SECONDS,
     )
 
 
@@ -151,7 +159,7 @@ class _Front:
     resources: Resources
     reviews: Reviews
     documents: Documents
-    health: Health
+    health: ServerHealth
     metrics: Metrics
     config: Config
     counters: ApiMetrics

@@ -160,7 +160,8 @@ def check_head(request: web.Request) -> None:
 async def read(request: web.Request) -> bytes:
     """Return the body's octets, which count as in flight until `give_back`.
 
-    Raises StatusError 408, 413, 415, 400 for a body that is cut off, 429 or 503 where there are too many.
+    Raises StatusError 408, 413, 415, 400 for a body that is cut off, 429 or 503 where there are too many, 503
+    when the server stops before all of it is there.
     """
     if _OCTETS in request:
         return request[_OCTETS]
@@ -169,7 +170,7 @@ async def read(request: web.Request) -> bytes:
     parts: list[bytes] = []
     octets = 0
     try:
-        async with asyncio.timeout(limits.whole_seconds):
+        async with limits.until_stopped(), asyncio.timeout(limits.whole_seconds):
             while part := await _part(request, limits):
                 octets += len(part)
                 if octets > MAX_BODY:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
@@ -48,6 +49,8 @@ class BodyLimits:
         self._held = 0
         self._of: Counter[str] = Counter()
         self._waiting = 0
+        self._stopping = False
+        self._unfinished: set[asyncio.Timeout] = set()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bodies")
 
     @property
@@ -84,6 +87,28 @@ class BodyLimits:
         self._waiting -= 1
         if not done.cancelled():
             done.exception()  # whoever waited has seen it; if nobody did, it needs no log line
+
+    @asynccontextmanager
+    async def until_stopped(self) -> AsyncIterator[None]:
+        """Do the body, which waits for octets of a request.  Raises StatusError 503 when the server stops."""
+        stopped = asyncio.timeout(0 if self._stopping else None)
+        self._unfinished.add(stopped)
+        try:
+            async with stopped:
+                yield
+        except TimeoutError:
+            if not stopped.expired():
+                raise
+            text = "the server is stopping, and the request was not complete; nothing was changed"
+            raise StatusError(503, "ServiceUnavailable", text) from None
+        finally:
+            self._unfinished.discard(stopped)
+
+    def end_unfinished(self) -> None:
+        """End what waits for octets, now and later: a stop waits for no client."""
+        self._stopping = True
+        for stopped in self._unfinished:
+            stopped.reschedule(asyncio.get_running_loop().time())
 
     def close(self) -> None:
         """End the threads; what waits is dropped."""

@@ -7,7 +7,7 @@ from aiohttp import web
 from svcdns.objects.errors import StatusError
 
 from .auth.access_control import FOR_ANYONE
-from .health import health_answer
+from .health import ServerHealth, health_answer
 from .responses import status_answer
 
 
@@ -17,7 +17,7 @@ def create_refusing_app(reason: str) -> web.Application:
     async def answer(request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path.rstrip("/")
         if path in FOR_ANYONE:
-            return health_answer(request, path, lambda: [reason])
+            return health_answer(request, path, ServerHealth(lambda: [reason], list))
         return status_answer(request, StatusError(503, "ServiceUnavailable", reason))
 
     app = web.Application()

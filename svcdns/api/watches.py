@@ -43,6 +43,8 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 _SHORTEST, _LONGEST = 1800, 3600
 """Seconds; a stream whose client sets no time lasts a random while between these."""
 _LONGEST_ASKED = 86400
+_AT_A_STOP = 0.5
+"""Seconds in which a client takes the end of its stream when the server stops."""
 
 
 class _TooSlow(Exception):
@@ -162,7 +164,8 @@ class _Stream:
                     if self._watches.closed:
                         self.end()
                     await self._send_all(opening, events)
-            async with asyncio.timeout(self._watches.send_timeout):
+            patience = _AT_A_STOP if self._watches.closed else self._watches.send_timeout
+            async with asyncio.timeout(min(patience, self._watches.send_timeout)):
                 await self._response.write_eof()
         except (_TooSlow, TimeoutError):
             self._cut()

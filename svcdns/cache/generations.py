@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -48,6 +49,30 @@ class NotOurs(Exception):
 def home(data: Path) -> Path:
     """Return the folder of the generations in a data folder."""
     return data / _HOME
+
+
+def lock(home: Path) -> int:
+    """Lock the folder of the generations, which is made where it is missing; return the lock's descriptor.
+
+    Raises BlockingIOError where another process writes the cache, OSError for what the system refuses.
+    """
+    home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_free(data: Path) -> bool:
+    """Return whether no process writes the cache in a data folder."""
+    try:
+        os.close(lock(home(data)))
+    except OSError as held:
+        return not isinstance(held, BlockingIOError)
+    return True
 
 
 def numbers(home: Path) -> list[int]:

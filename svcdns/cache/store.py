@@ -9,12 +9,14 @@ It knows octets and an order, not DNS.  The oldest written goes first; to put a 
   made anew (see generations).
 * So is one whose files were removed or replaced while it was open: readers would find none, or another.
 * Killing the writer at any time tears no value: a transaction is seen as a whole or not at all.
+* The folder is locked, so that there is one writer also while an upgrade has two forwarders.
 * No transaction outlives a call, so no reader keeps pages from being used again.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime
 
@@ -85,6 +87,8 @@ class Cache:
         self.entries = 0
         """How many values are kept."""
         self._turn = 0
+        self._lock = -1
+        """Descriptor of the lock on the folder, -1 while another process has it."""
         if octets:
             self._open()
         else:
@@ -194,11 +198,10 @@ class Cache:
             self._holds()
 
     def close(self) -> None:
-        """Write what waits and close."""
+        """Write what waits and close; another process may have it then, `chores` opens it again."""
         self.commit()
-        if self._env is not None:
-            self._env.close()
-            self._env = None
+        self._close()
+        self._unlock()
 
     def _remove(self, txn: lmdb.Transaction, key: bytes) -> None:
         """Remove an entry, if there is one."""
@@ -227,7 +230,15 @@ class Cache:
                 self._remove(txn, key)
 
     def _open(self) -> None:
-        """Go on with the current generation, or make one."""
+        """Go on with the current generation, or make one; neither while another process has the cache."""
+        try:
+            if self._lock < 0:
+                self._lock = generations.lock(self._home)
+        except BlockingIOError:
+            return
+        except OSError as wrong:
+            self._lose(wrong)
+            return
         try:
             self._open_current()
         except (NotOurs, lmdb.Error, OSError):
@@ -268,6 +279,7 @@ class Cache:
             self._lost = True
         self._held = 0
         self._close()
+        self._unlock()  # the folder itself may be another one by now
         generations.remove_generations(self._home)
 
     def _holds(self) -> None:
@@ -279,6 +291,11 @@ class Cache:
             log.info("forwarded answers are kept in the cache again")
         elif not self._lost and self._held > _MOST_PATIENCE:
             self._patience = 1
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def _close(self) -> None:
         env, self._env = self._env, None

@@ -95,14 +95,15 @@ def _locked(folder: Path) -> Iterator[None]:
     from svcdns.server.folder import LOCK, FolderError, take
 
     try:
-        descriptor = take(folder)
+        descriptors = take(folder)
     except FolderError as used:
         raise Refused(str(used)) from None
     try:
         give_to_owner(folder, LOCK)
         yield
     finally:
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

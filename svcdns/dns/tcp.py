@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import cast
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 10.0
 CONNECTIONS = 1000
 OUTSIDE = 100
+_QUIET_SECONDS = 0.2
 _BATCH = 64
 _BACKLOG = 1024
 _WRITE_HIGH = 64 << 10
@@ -72,6 +73,7 @@ class TcpListener:
         self._limit = limit
         self._connections: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Begin to accept."""
@@ -81,10 +83,30 @@ class TcpListener:
         own.setblocking(False)
         self._server = await loop.create_server(lambda: Connection(self), sock=own, backlog=_BACKLOG)
 
-    async def close(self) -> None:
-        """Stop accepting and close all connections."""
+    def adopt(self, connection: socket.socket, octets: bytes) -> None:
+        """Go on with a connection of another worker, which has read `octets` of its next question."""
+        self._tasks.add(task := asyncio.ensure_future(self._adopt(connection, octets)))
+        task.add_done_callback(self._tasks.discard)
+
+    async def _adopt(self, sock: socket.socket, octets: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        try:
+            await loop.connect_accepted_socket(lambda: Connection(self, octets), sock)
+        except OSError:
+            sock.close()  # the client has gone meanwhile
+
+    async def close(
+        self, seconds: float = 0.0, pass_on: Callable[[int, bytes], bool] = lambda *_: False
+    ) -> None:
+        """Stop accepting; pass connections on, or close them: those that are in use only after `seconds`."""
         if self._server is not None:
             self._server.close()
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._connections and asyncio.get_running_loop().time() < deadline:
+            for connection in list(self._connections):
+                connection.leave(pass_on)
+            await asyncio.sleep(_QUIET_SECONDS / 4)
         for connection in list(self._connections):
             connection.close()
 
@@ -121,10 +143,11 @@ class TcpListener:
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, listener: TcpListener) -> None:
+    def __init__(self, listener: TcpListener, octets: bytes = b"") -> None:
+        """`octets` have been read already, by another worker."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray()
+        self._buffer = bytearray(octets)
         self._writable = asyncio.Event()
         self._writable.set()
         self._transfer: asyncio.Task[None] | None = None
@@ -194,6 +217,16 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+    def leave(self, pass_on: Callable[[int, bytes], bool]) -> None:
+        """Where no answer is due: be passed on, else close unless something has been asked lately."""
+        transport = self._transport
+        if self._waits() or self._half_closed or transport.is_closing() or transport.get_write_buffer_size():
+            return
+        if pass_on(transport.get_extra_info("socket").fileno(), bytes(self._buffer)):
+            transport.abort()  # only our descriptor of it
+        elif not self._buffer and self._loop.time() - self._last > _QUIET_SECONDS:
+            self.close()
 
     def abort(self) -> None:
         """Close at once."""

@@ -235,6 +235,8 @@ async def _apply(registry: Registry, manifest: Manifest) -> str:
             written = await registry.patch(kind, namespace, name, patch, _STRICT)
             return "changed" if msgspec.json.decode(written.object) != old else "unchanged"
         except StatusError as refused:
+            if refused.code == 507:
+                raise  # the manifest is not at fault
             if refused.code not in (404, 409) or not left:  # 404, 409: someone else was quicker
                 raise _of_status(manifest, refused) from None
     raise AssertionError("the last try returns or raises")

@@ -50,11 +50,23 @@ def refuse_newer(store: Store) -> bytes | None:
     return None if stored is None else bytes(stored)
 
 
-def check_layout(store: Store) -> None:
-    """Refuse data of a newer layout; store ours.  Raises NewerLayout."""
-    if refuse_newer(store) != counts.layout_row(LAYOUT):
-        with store.write() as txn:
-            txn.put(counts.LAYOUT, counts.layout_row(LAYOUT), db=store.tables.meta)
+def layout_of(store: Store) -> int | None:
+    """Return the layout of the data, None where they have none yet."""
+    with store.read() as txn:
+        stored = txn.get(counts.LAYOUT, db=store.tables.meta)
+    return None if stored is None else int.from_bytes(stored)
+
+
+def store_layout(txn: lmdb.Transaction, store: Store) -> None:
+    """Store that the data have our layout.  A small write, by which is seen whether any succeeds."""
+    txn.put(counts.LAYOUT, counts.layout_row(LAYOUT), db=store.tables.meta)
+
+
+def has_answers(store: Store) -> bool:
+    """Return whether there is something to answer from: manifests and zone files have been in once."""
+    with store.read() as txn:
+        serving = read_serving(txn, store.tables)
+    return serving is not None and serving.loaded
 
 
 def bring_up_to_date(store: Store, settings: Settings) -> None:

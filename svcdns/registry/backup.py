@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
+from typing import Literal
 
 import lmdb
 import msgspec
@@ -27,7 +28,15 @@ import msgspec
 from svcdns.objects.kinds import STORED
 from svcdns.store import damage, log
 from svcdns.store.damage import Damaged
-from svcdns.store.environment import DATA_FILE, FILE_MODE, LOCK_FILE, Store, open_file, open_store
+from svcdns.store.environment import (
+    DATA_FILE,
+    FILE_MODE,
+    LOCK_FILE,
+    Store,
+    is_read_only,
+    open_file,
+    open_store,
+)
 from svcdns.store.meta_pages import missing_octets
 from svcdns.system.in_child import outcome
 
@@ -109,7 +118,8 @@ def what_is_wrong(place: Path, *, as_copied: bool = False) -> str:
     It may end the process that reads it: for a child.
     """
     try:
-        store = open_store(place, "writer") if place.is_dir() else open_file(place)
+        role: Literal["reader", "writer"] = "reader" if is_read_only(place) else "writer"
+        store = open_store(place, role) if place.is_dir() else open_file(place)
         answer_tables.refuse_newer(store)
     except (*damage.OF_LMDB, Damaged) as found:
         return str(found)

@@ -9,7 +9,6 @@ that leaves does not undo its write.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import queue
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
@@ -27,6 +27,7 @@ from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
 from svcdns.store import counts, damage, log
 from svcdns.store.environment import Store
+from svcdns.store.writable import NO_SPACE, why_not
 
 from .answer_tables import current_table
 from .dns_rows import AnswerTable, move_serials, rebuild
@@ -67,6 +68,10 @@ class Committer:
         self._settings = settings
         self._on_commit = on_commit
         self._on_messages = on_messages
+        self.trouble = ""
+        """Why the last group could not be written, in words; "" when it could."""
+        self.refuses = False
+        """Whether nothing is tried to be written."""
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -80,6 +85,16 @@ class Committer:
         """Let the writes that wait finish, then end the thread."""
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def refuse(self, trouble: str) -> None:
+        """Refuse all writes from now on, for this reason."""
+        self._note(trouble)
+        self.refuses = True
+
+    def allow(self) -> None:
+        """Try to write again."""
+        self.refuses = False
+        self._wrote()
 
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once it is durable; raise what it raised."""
@@ -119,6 +134,10 @@ class Committer:
 
     def _commit(self, group: list[_Waiting], messages: list[EventMessage]) -> bool:
         """Run a group; add what happened to `messages`; return whether anything was committed."""
+        if self.refuses:
+            for waiting in group:
+                waiting.error = _no_room(self.trouble)
+            return False
         txn = None
         try:
             txn = self._store.env.begin(write=True)
@@ -126,6 +145,7 @@ class Committer:
             if changed:
                 self._finish(txn, touched)
                 txn.commit()
+                self._wrote()
             else:
                 txn.abort()
             return changed
@@ -133,10 +153,31 @@ class Committer:
             if txn is not None:
                 txn.abort()
             messages.clear()
-            error = _group_failure(failure)
+            error = self._failed(failure)
             for waiting in group:
                 waiting.error = waiting.error or error
             return False
+
+    def _wrote(self) -> None:
+        if self.trouble:
+            logger.warning("the data can be written again")
+        self.trouble = ""
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            logger.error("the data can't be written: %s; writes are refused, DNS goes on", trouble)
+        self.trouble = trouble
+
+    def _failed(self, failure: Exception) -> StatusError:
+        """Say what happened to a whole group; its state is as before."""
+        if trouble := why_not(failure, Path(self._store.env.path())):
+            self._note(trouble)
+            return _no_room(trouble)
+        if isinstance(failure, damage.OF_LMDB):
+            logger.error("a write met damaged data: %s", failure)
+            return damage.DamagedWrite()
+        logger.error("a commit failed", exc_info=failure)
+        return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")
 
     def _run_all(
         self, txn: lmdb.Transaction, group: list[_Waiting], messages: list[EventMessage]
@@ -194,14 +235,6 @@ class Committer:
             self._on_messages(messages)
 
 
-def _group_failure(failure: Exception) -> StatusError:
-    """Say what happened to a whole group; its state is as before."""
-    full = isinstance(failure, lmdb.MapFullError) or getattr(failure, "errno", None) == errno.ENOSPC
-    if full or "No space left" in str(failure):
-        logger.error("no room for a write: %s", failure)
-        return StatusError(507, "InsufficientStorage", "the data folder is full; nothing was changed")
-    if isinstance(failure, damage.OF_LMDB):
-        logger.error("a write met damaged data: %s", failure)
-        return damage.DamagedWrite()
-    logger.error("a commit failed", exc_info=failure)
-    return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")
+def _no_room(trouble: str) -> StatusError:
+    full = "is full" if trouble == NO_SPACE else "can't be written"
+    return StatusError(507, "InsufficientStorage", f"the data folder {full}: {trouble}; nothing was changed")

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
@@ -24,6 +25,7 @@ from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
 from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
+from svcdns.store.writable import why_not
 
 from . import accept, answer_tables, reading, removal
 from .commit import Committer
@@ -59,21 +61,57 @@ class Registry:
     async def start(self) -> None:
         """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
 
-        Raises answer_tables.NewerLayout for data of a newer svcdns.
+        Where nothing can be written, but there are answers, all of that is left for `try_to_write`, and
+        writes are refused until then.
+        Raises answer_tables.NewerLayout for data of a newer svcdns, lmdb.Error or StatusError where nothing
+        can be written and there are no answers.
         """
-        answer_tables.check_layout(self.store)
-        await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
+        answer_tables.refuse_newer(self.store)
         self._feed = Feed(self.store)
         self._committer.start()
         try:
-            for name in FIRST_NAMESPACES:
-                if self._find(NAMESPACE, "", name) is None:
-                    await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
-            self._resume()
-            self._recorder.start()
+            await self._prepare()
+        except (lmdb.Error, StatusError) as refused:
+            trouble = self.trouble or why_not(refused, Path(self.store.env.path()))
+            if not trouble or not self.has_answers():
+                await self.stop()  # or its thread would use the store after it has been closed
+                raise
+            self._committer.refuse(trouble)
         except BaseException:
-            await self.stop()  # or its thread would use the store after it has been closed
+            await self.stop()
             raise
+
+    @property
+    def trouble(self) -> str:
+        """Why writes are refused with 507, in words; "" when they are not."""
+        return self._committer.trouble
+
+    def has_answers(self) -> bool:
+        """Return whether there is something to answer from, should nothing be written any more."""
+        return answer_tables.has_answers(self.store)
+
+    async def try_to_write(self) -> None:
+        """To be called now and then while there is trouble: see whether it is over."""
+        trouble, refuses = self.trouble, self._committer.refuses
+        try:
+            if refuses:
+                await self._prepare()
+            else:
+                await self.transact(lambda txn: answer_tables.store_layout(txn, self.store))
+        except (lmdb.Error, StatusError):
+            if refuses:
+                self._committer.refuse(self.trouble or trouble)
+
+    async def _prepare(self) -> None:
+        with self.store.write() as txn:
+            answer_tables.store_layout(txn, self.store)
+        await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
+        self._committer.allow()
+        for name in FIRST_NAMESPACES:
+            if self._find(NAMESPACE, "", name) is None:
+                await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
+        self._resume()
+        self._recorder.start()
 
     async def set_loaded(self) -> None:
         """Store that manifests and zone files are in: unknown names are NXDOMAIN from now on."""

@@ -4,7 +4,7 @@ What upstreams have to be asked for it hands over to the forwarder, as long as t
 
 It opens the store first, so that its first answer is already from the last state; where there is no
 store yet, it answers SERVFAIL (EDE 14) until there is one.  Once a second, and at its end, it copies
-its counters into its slot of the counters file.
+its counters into its slot of the shared ones.
 
 Run by the supervisor as `python -m svcdns.server.worker NUMBER` (the number is for `ps`).
 """
@@ -17,6 +17,7 @@ import logging
 import select
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from svcdns.cache.store import CacheReader
@@ -26,6 +27,7 @@ from svcdns.dns.answer import Answerer
 from svcdns.dns.forward_link import ForwardLink
 from svcdns.dns.stats import Stats
 from svcdns.dns.tcp import TcpListener
+from svcdns.dns.tcp_passing import pass_on, take_all
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
@@ -35,9 +37,12 @@ from .child_setup import Handoff
 from .counters import Counters, Slot
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
+from .takeover import LEAVE
 
 PUBLISH_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
+LEAVE_SECONDS = 5.0
+"""For so long TCP clients that wait for an answer are served on when another worker has the sockets."""
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +69,12 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     transfers.show = lambda running: counters.set(row, "busy", running)
     udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
     tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]
+    streams = [TcpListener(one, store.begin, answerer, stats, transfers=transfers, **shared) for one in tcp]
+    addresses = len(config.dns.listen)
     datagrams = [
-        UdpListener(one, store.begin, answerer, stats, number=number, **shared)
+        UdpListener(one, store.begin, answerer, stats, number=number % addresses, **shared)
         for number, one in enumerate(udp)
     ]
-    streams = [TcpListener(one, store.begin, answerer, stats, transfers=transfers, **shared) for one in tcp]
 
     store.try_to_open()
     forward_link.start()
@@ -76,33 +82,68 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         listener.start()
     for accepting in streams:
         await accepting.start()
-    async with background(_open(store, counters, row)), background(_publish(stats, slot, cache)):
+    if handoff.passed_on >= 0 and streams:
+        take_all(socket.socket(fileno=handoff.passed_on), streams[0].adopt)
+    leaving = _leaves(stop)
+    reading = partial(_look_at_the_lock, store, counters, row)
+    async with (
+        background(_open(store, counters, row, reading)),
+        background(_publish(stats, slot, cache, reading)),
+    ):
         await stop.wait()
         counters.set(row, "ready", 0)
         await _drain(udp)
         for listener in datagrams:
             listener.close()
-        for accepting in streams:
-            await accepting.close()
+        await _close(streams, handoff.passing_on if leaving.is_set() else -1)
     slot.write(stats.slots)
 
 
-async def _open(store: StoreReader, counters: Counters, row: int) -> None:
+def _leaves(stop: asyncio.Event) -> asyncio.Event:
+    """Return an event that is set, with `stop`, when another worker has taken over the sockets."""
+    leaving = asyncio.Event()
+
+    def leave() -> None:
+        leaving.set()
+        stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(LEAVE, leave)
+    return leaving
+
+
+async def _close(streams: Sequence[TcpListener], passing_on: int) -> None:
+    """Close all TCP connections, or pass them on where there is a descriptor for that."""
+    if passing_on < 0:
+        await asyncio.gather(*(listener.close() for listener in streams))
+    else:
+        there = partial(pass_on, socket.socket(fileno=passing_on))
+        await asyncio.gather(*(listener.close(LEAVE_SECONDS, there) for listener in streams))
+
+
+async def _open(store: StoreReader, counters: Counters, row: int, reading: Callable[[], None]) -> None:
     """Open the store as soon as the writer has made it; from then on this worker is ready."""
     while not store.try_to_open():
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
+    reading()
     gc.collect()
     gc.freeze()  # what is there now stays: no need to look at it again and again
     counters.set(row, "ready", 1)
 
 
-async def _publish(stats: Stats, slot: Slot, cache: CacheReader | None) -> None:
-    """Copy the counters to where they outlive this process, and see whether the cache was made anew."""
+async def _publish(stats: Stats, slot: Slot, cache: CacheReader | None, reading: Callable[[], None]) -> None:
+    """Copy the counters to where they outlive this process; see to what is read of cache and store."""
     while True:
         if cache is not None:
             cache.refresh()
+        reading()
         await asyncio.sleep(PUBLISH_SECONDS)
         slot.write(stats.slots)
+
+
+def _look_at_the_lock(store: StoreReader, counters: Counters, row: int) -> None:
+    """Take a lock on what is read where that has become possible, and say whether there is one."""
+    store.look_again()
+    counters.set(row, "unlocked", int(not store.has_lock))
 
 
 class _ShownTransfers(Transfers):

@@ -1,6 +1,7 @@
 """The writer process: registry, manifests, zone files and API; the only one that writes the store.
 
-    open the store -> registry -> API on the inherited socket -> manifests -> zone files -> ready
+    open the store (in an upgrade, once the writer before has ended) -> registry
+    -> API on the inherited socket -> manifests -> zone files -> ready
     -> until stopped: zone files as they change, and a check of the readers of the store
 
 Run by the supervisor as `python -m svcdns.server.writer`.
@@ -16,7 +17,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,6 @@ from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.manifests.manifests import (
     Manifest,
-    ManifestError,
-    apply_manifests,
     check_manifests,
     read_manifests,
 )
@@ -43,7 +42,7 @@ from svcdns.registry.backup import what_is_wrong
 from svcdns.registry.registry import Registry
 from svcdns.store import damage
 from svcdns.store.damage import Damaged
-from svcdns.store.environment import Store, open_store
+from svcdns.store.environment import NotThere, Store, is_read_only, open_store
 from svcdns.system.background import background
 from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
@@ -53,10 +52,13 @@ from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
+from .loading import Loading, mistakes_in_manifests
 from .metrics import Metrics
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
+from .store_reader import OPEN_AGAIN_SECONDS
+from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
 MOST_CRASHES = 3
@@ -91,8 +93,10 @@ async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> N
 async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
     metrics = Metrics()
     manifests: list[Manifest] = []
-    with _mistakes_in_manifests(counters):
+    with mistakes_in_manifests(is_first=not counters.get(WRITER, "restarts")):
         manifests = _read_manifests(config)
+    await take_over(handoff)
+    await _until_readers_have_locks(config.data, counters)
     with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
@@ -108,19 +112,36 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             _api(handoff, config.api, registry, counters, metrics),
             background(watcher.run()),
         ):
-            with _mistakes_in_manifests(counters):
-                await apply_manifests(registry, manifests)
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
-            await zones.start()
-            await registry.set_loaded()
-            async with background(zones.run()), _on_hangup(zones.refresh):
+            loading = Loading(registry, manifests, zones, counters)
+            await loading.load()
+            async with background(loading.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
-                await stop.wait()
+                await _until_told(stop, store, config.data)
                 counters.set(WRITER, "ready", 0)
 
 
+async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
+    """Wait until who writes the store can see all who read it: not those of a read-only file system."""
+    rows = range(1, counters.forwarder + 1)
+    while not is_read_only(data) and any(counters.get(row, "unlocked") for row in rows):
+        await asyncio.sleep(OPEN_AGAIN_SECONDS)
+
+
+async def _until_told(stop: asyncio.Event, store: Store, data: Path) -> None:
+    """Wait for the event.  Raises NotNow when what was opened on a read-only file system could be written."""
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        if not store.has_lock and not is_read_only(data):
+            raise NotNow(f"{data} is no longer read-only: it is opened again, to be written")
+
+
 def _open(config: Config, counters: Counters) -> Store:
-    """Open the store; what is not whole ends the server, unless it was good before."""
+    """Open the store for writing; on a read-only file system to read, for what is answered from it.
+
+    What is not whole ends the server, unless it was good before.
+    """
     first = not counters.get(WRITER, "restarts")
     # In a child: it may end the process that reads it, which would be started again and again.
     if (first or counters.get(WRITER, "crashes")) and (found := outcome(lambda: what_is_wrong(config.data))):
@@ -128,8 +149,10 @@ def _open(config: Config, counters: Counters) -> Store:
             raise Fatal(damage.line(config.data, found))
         raise Damaged(found)
     try:
-        store = open_store(config.data, "writer")
+        store = open_store(config.data, "reader" if is_read_only(config.data) else "writer")
         refuse_newer(store)
+    except NotThere as missing:
+        raise NotNow(f"{missing}, and it is on a read-only file system") from None
     except NewerLayout as newer:
         raise Fatal(str(newer)) from None
     except damage.ERRORS:
@@ -140,17 +163,6 @@ def _open(config: Config, counters: Counters) -> Store:
         raise Fatal(f"the data in {config.data} can't be opened: {refused}") from None
     store.env.reader_check()
     return store
-
-
-@contextlib.contextmanager
-def _mistakes_in_manifests(counters: Counters) -> Iterator[None]:
-    """At the first start they end the server; later, DNS is worth more than a manifest changed since."""
-    try:
-        yield
-    except ManifestError as wrong:
-        if counters.get(WRITER, "restarts") == 0:
-            raise Fatal(str(wrong)) from None
-        log.error("manifests are not applied again: %s", wrong)
 
 
 def _read_manifests(config: Config) -> list[Manifest]:
@@ -199,6 +211,7 @@ async def _api(
     app = create_app(
         registry,
         health=lambda: reasons(counters),
+        warnings=lambda: [f"writes are refused: {text}" for text in [registry.trouble] if text],
         metrics=metrics.render,
         version=__version__,
         authority=None if is_open else ConfiguredAuthority(config),

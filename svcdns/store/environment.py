@@ -21,8 +21,8 @@ import lmdb
 
 from . import counts
 from .damage import Damaged
+from .map_size import MAP_OCTETS
 
-MAP_OCTETS = 64 << 30
 MAX_READERS = 1024
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -86,6 +86,8 @@ class Store:
 
     env: lmdb.Environment
     tables: Tables
+    has_lock: bool = True
+    """False on a read-only file system, where readers can't say what they read: nobody writes there."""
 
     def read(self) -> lmdb.Transaction:
         """Begin a read transaction: everything as of the last commit."""
@@ -111,12 +113,28 @@ class Store:
         self.env.close()
 
 
+def is_read_only(folder: Path) -> bool:
+    """Return whether a folder lies on a file system that is mounted read-only.
+
+    Never found out by opening a file of the store: to close it would end LMDB's locks on it.
+    """
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
     """Open the environment in `folder`; the writer creates folder and tables where they are missing.
+
+    On a read-only file system LMDB does without its lock file, which could not be written: readers have no
+    slots in it.  That is safe for as long as nobody can write the data.  When the file system has become
+    writable, all readers open the store again before the writer does (server.store_reader, server.writer).
 
     Raises NotThere for a reader when the writer has never finished creating it, lmdb.Error for
     everything that LMDB refuses (a damaged file, no permission), Damaged where tables are gone.
     """
+    has_lock = not is_read_only(folder)
     if role == "writer":
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         env = _environment(folder, readonly=False)
@@ -132,7 +150,7 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
         except lmdb.NotFoundError as missing:
             env.close()
             raise NotThere(f"no tables in {folder} yet") from missing
-    return Store(env, Tables(**handles))
+    return Store(env, Tables(**handles), has_lock)
 
 
 def open_file(file: Path) -> Store:

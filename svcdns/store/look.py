@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 from . import damage
-from .environment import open_store
+from .environment import is_read_only, open_store
 
 
 def main(folder: Path) -> int:
     """Return the exit code."""
     try:
-        store = open_store(folder, "writer")
+        store = open_store(folder, "reader" if is_read_only(folder) else "writer")
         store.check()
         store.close()
     except (*damage.OF_LMDB, damage.Damaged) as found:

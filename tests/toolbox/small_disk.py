@@ -28,6 +28,11 @@ def small_disk(place: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+def remount(place: Path, options: str) -> None:
+    """Change how it is mounted, such as "ro"; nothing may be open for writing there then."""
+    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+
+
 class Ballast:
     """A file that takes all the room there is."""
 
