@@ -32,6 +32,7 @@ from .identity import check_not_renamed
 from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
+from .stored_objects import Renewal
 from .transaction import WriteTransaction, decode
 from .watch import Feed, watch
 
@@ -65,6 +66,9 @@ class Registry:
         await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
         self._feed = Feed(self.store)
         self._committer.start()
+        renewal = Renewal()
+        while not await self._committer.write(renewal.step):
+            pass
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
                 await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
