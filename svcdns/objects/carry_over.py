@@ -26,6 +26,8 @@ def carry_over(kind: Kind, new: Object, old: Object) -> Object:
         _follow_cluster_ip(spec, before)
         _keep_allocated(spec, before)
         _drop_unneeded(spec, before)
+        if _type(before) == "LoadBalancer" != _type(spec):
+            new = {**new, "status": {**new.get("status", {}), "loadBalancer": {}}}
         return {**new, "spec": spec}
     if kind is POD and "status" in new:
         status, before = dict(new["status"]), old.get("status", {})

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import causes, syntax
-from .causes import invalid_value, not_supported, required, too_many
+from .causes import invalid_value, required, too_many
 from .errors import Cause
 from .service_addresses import family_of
-from .service_rules import PROTOCOLS
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 """Names the Service that a slice belongs to."""
@@ -43,8 +42,6 @@ def _type_causes(new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Ca
     value = new.get("addressType")
     if value == "":
         yield required("addressType")
-    elif value is not None and value not in _TYPES:
-        yield not_supported("addressType", value, _TYPES)
     if old is not None and value != old.get("addressType"):
         yield invalid_value("addressType", value, "field is immutable")
 
@@ -97,9 +94,6 @@ def _ports_causes(ports: list[dict[str, Any]]) -> Iterator[Cause]:
         if name in names:
             yield causes.duplicate(f"{field}.name", name)
         names.add(name)
-        protocol = port.get("protocol", "")
-        if protocol and protocol not in PROTOCOLS:
-            yield not_supported(f"{field}.protocol", protocol, PROTOCOLS)
         if "port" in port:
             for text in syntax.port_errors(port["port"]):
                 yield invalid_value(f"{field}.port", port["port"], text)

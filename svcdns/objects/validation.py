@@ -12,6 +12,7 @@ from typing import Any
 from . import schema, syntax
 from .errors import Cause
 from .event_rules import event_causes
+from .field_rules import field_causes
 from .kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
 from .metadata_rules import NameRule, metadata_causes
 from .pod_rules import pod_causes
@@ -47,6 +48,7 @@ def validate(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None = None)
 
 def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:
     yield from schema.missing(kind, new)
+    yield from field_causes(kind, new)
     yield from metadata_causes(kind, new, _NAME_RULES[kind])
     if kind is SERVICE:
         yield from service_causes(new, old)

@@ -34,6 +34,7 @@ from .identity import check_not_renamed
 from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
+from .stored_objects import Renewal
 from .transaction import Object, WriteTransaction, decode
 from .watch import Feed, watch
 
@@ -107,6 +108,9 @@ class Registry:
             answer_tables.store_layout(txn, self.store)
         await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
         self._committer.allow()
+        renewal = Renewal()
+        while not await self._committer.write(renewal.step):
+            pass
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
                 await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
