@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from svcdns.objects.errors import bad_request
-from svcdns.objects.schema import path_text
+from svcdns.objects.schema_tree import path_text
 
 MOST = 100
 """Keys that are told."""

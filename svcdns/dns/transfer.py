@@ -1,4 +1,4 @@
-"""Zone transfer: AXFR and IXFR over TCP (RFC 5936, RFC 1995).
+"""Zone transfer: AXFR and IXFR over TCP (RFC 5936, RFC 1995); `answer` has IXFR over UDP.
 
 * Only clients that may transfer (svcdns.dns.access) are served, all others get REFUSED (EDE 18).
 * A transfer shows one snapshot.  Its read transaction is the only one in this room that lives across

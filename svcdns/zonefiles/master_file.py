@@ -13,7 +13,7 @@ file and line) and packs what it read.  Rules that hold here:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +31,13 @@ from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, labels_of_key, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-RULES = 2
+RULES = 3
 """Raised when the same text gives other rows or flags, so that stored zones are loaded again."""
 
 _BESIDE_CNAME = frozenset({codes.KEY, codes.RRSIG, codes.NSEC})
 """These may stand beside a CNAME (RFC 4034 section 2.5)."""
+_ADDRESSES = (codes.A, codes.AAAA)
+_SVCB = (codes.SVCB, codes.HTTPS)
 _MAX_TYPES = 254
 _SHOWN = 80
 """Characters of a line that an error quotes."""
@@ -97,15 +99,16 @@ class CompiledZone:
         for key in sorted(self._nodes):
             yield key, _pack(self, key, self._nodes[key])
 
-    def addresses(self, name: dns.name.Name, *, occluded: bool) -> list[bytes]:
-        """Return the A and AAAA of a name, its owner spelt in full; none if it isn't in the zone."""
+    def additionals(self, name: dns.name.Name, types: Sequence[int], *, occluded: bool) -> list[bytes]:
+        """Return the RRs that a name has of these types, its owner spelt in full; none outside the zone."""
         node = self._nodes.get(_key(name))
         if node is None or (node.occluded and not occluded):
             return []
         owner = name.to_wire()
         assert owner is not None
-        types = [rrtype for rrtype in (codes.A, codes.AAAA) if rrtype in node.sets]
-        return [rr for rrtype in types for rr in node.sets[rrtype].packed(rrtype, owner)]
+        return [
+            rr for rrtype in types if rrtype in node.sets for rr in node.sets[rrtype].packed(rrtype, owner)
+        ]
 
 
 def origin_of(file_name: str) -> str | None:
@@ -235,14 +238,19 @@ class _Reading(dns.transaction.Transaction):
         canonical = rdata.to_digestable()
         if canonical not in rrs.rdatas:
             rrs.rdatas[canonical] = rdata.to_wire()
-            rrs.targets += _targets(rdata)
+            rrs.targets += _targets(name, rdata)
 
 
-def _targets(rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
-    """The name whose addresses belong into the additional section (RFC 1035 section 3.3, RFC 2782)."""
+def _targets(owner: dns.name.Name, rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
+    """The name whose addresses belong into the additional section (RFC 1035 section 3.3, 2782, 9460)."""
     if rdata.rdtype == codes.MX:
         return [rdata.exchange]  # type: ignore[attr-defined]
-    return [rdata.target] if rdata.rdtype in (codes.NS, codes.SRV) else []  # type: ignore[attr-defined]
+    if rdata.rdtype in _SVCB and rdata.target == dns.name.root:  # type: ignore[attr-defined]
+        # The owner itself, and nothing for an alias (RFC 9460 section 2.5). A wildcard's is the question's.
+        is_service = rdata.priority > 0 and not owner.is_wild()  # type: ignore[attr-defined]
+        return [owner] if is_service else []
+    with_target = (codes.NS, codes.SRV, *_SVCB)
+    return [rdata.target] if rdata.rdtype in with_target else []  # type: ignore[attr-defined]
 
 
 def _fault(name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> str:
@@ -322,7 +330,7 @@ def _pack(zone: CompiledZone, key: bytes, node: _Node) -> bytes:
     if not node.occluded:
         flags |= CUT if codes.NS in node.sets and not apex else 0
         flags |= DNAME if codes.DNAME in node.sets else 0
-    rrsets = [_rrset(zone, rrtype, rrs) for rrtype, rrs in node.sets.items()]
+    rrsets = [_rrset(zone, key, rrtype, rrs) for rrtype, rrs in node.sets.items()]
     if apex:
         soa = node.sets[codes.SOA]
         (rdata,) = soa.rdatas.values()
@@ -331,13 +339,18 @@ def _pack(zone: CompiledZone, key: bytes, node: _Node) -> bytes:
     return pack_row(rrsets, flags)
 
 
-def _rrset(zone: CompiledZone, rrtype: int, rrs: _RRs) -> RRset:
-    """Pack one RRset with the addresses that belong into its additional section, if all have room."""
+def _rrset(zone: CompiledZone, key: bytes, rrtype: int, rrs: _RRs) -> RRset:
+    """Pack one RRset of an owner with what belongs into its additional section, if all has room.
+
+    That is the addresses of its targets, and of SVCB and HTTPS the target's own too (RFC 9460 section 4.1).
+    """
     answers = rrs.packed(rrtype)
-    targets = {_key(target): target for target in rrs.targets}
-    glue = [rr for name in targets.values() for rr in zone.addresses(name, occluded=rrtype == codes.NS)]
-    fits = sum(map(len, answers)) + sum(map(len, glue)) <= header.MAX_MESSAGE
-    return RRset(rrtype, answers, glue if fits else ())
+    additionals: list[bytes] = []
+    for target, name in {_key(target): target for target in rrs.targets}.items():
+        types = (*_ADDRESSES, rrtype) if rrtype in _SVCB and target != key else _ADDRESSES
+        additionals += zone.additionals(name, types, occluded=rrtype == codes.NS)
+    fits = sum(map(len, answers)) + sum(map(len, additionals)) <= header.MAX_MESSAGE
+    return RRset(rrtype, answers, additionals if fits else ())
 
 
 _WORDS = {

@@ -120,7 +120,7 @@ def test_target_is_an_endpoint(ask: Any) -> None:
 @pytest.mark.parametrize("links", range(1, 16))
 def test_chains_are_followed_up_to_ten_links(ask: Any, links: int) -> None:
     reply = ask(f"link-{15 - links}.{SVC}", tcp=True)
-    assert reply.rcode == "NOERROR"
+    assert reply.rcode == ("NOERROR" if links <= 10 else "SERVFAIL")
     cnames = [line for line in reply.answer if " CNAME " in line]
     assert len(cnames) == min(links, 10)
     if links < 10:
@@ -137,7 +137,7 @@ def test_ten_links_still_reach_the_target(ask: Any) -> None:
 @pytest.mark.parametrize("rrtype", ["A", "AAAA", "TXT"])
 def test_loops_end(ask: Any, name: str, links: int, rrtype: str) -> None:
     reply = ask(f"{name}.{SVC}", rrtype)
-    assert reply.rcode == "NOERROR"
+    assert reply.rcode == "SERVFAIL"
     assert len(reply.answer) == links
 
 
