@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import ClusterHarness, Object, Reply, config
+from behaviour.cluster_harness import ClusterHarness, Reply, config
 from behaviour.forwarding_harness import ForwardingClusterHarness, forwarding_config
+from behaviour.objects import Object
 from toolbox.upstreams import Unbound
 
 MakeHarness = Callable[..., ClusterHarness]

@@ -4,21 +4,8 @@ import time
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    SERVER,
-    SVC,
-    TTL,
-    ClusterHarness,
-    Z,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    namespace,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import ALL_TYPES, SERVER, SVC, TTL, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import headless, namespace, pod, port, service
 
 from svcdns.objects.kinds import POD, SERVICE
 

@@ -3,20 +3,8 @@
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    SVC,
-    TTL,
-    ClusterHarness,
-    endpoint,
-    endpoint_slice,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import ALL_TYPES, SVC, TTL, ClusterHarness, is_nodata, is_nxdomain
+from behaviour.objects import endpoint, endpoint_slice, headless, pod, port, service
 
 from svcdns.objects.kinds import POD
 

@@ -3,18 +3,8 @@
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    TTL,
-    ClusterHarness,
-    Z,
-    external,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    pod,
-    service,
-)
+from behaviour.cluster_harness import SVC, TTL, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import external, headless, pod, service
 
 ZONE = """
 $ORIGIN example.org.

@@ -3,16 +3,8 @@
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    TTL,
-    ClusterHarness,
-    Z,
-    is_nodata,
-    is_nxdomain,
-    namespace,
-    pod,
-)
+from behaviour.cluster_harness import ALL_TYPES, TTL, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import namespace, pod
 
 from svcdns.objects.kinds import NAMESPACE, POD
 

@@ -9,18 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ClusterHarness,
-    Z,
-    endpoint,
-    endpoint_slice,
-    external,
-    headless,
-    namespace,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import ClusterHarness, Z
+from behaviour.objects import endpoint, endpoint_slice, external, headless, namespace, pod, port, service
 
 from svcdns.names.packed import LAYOUT, sections
 from svcdns.registry.answer_tables import current_table

@@ -9,19 +9,8 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    ClusterHarness,
-    Z,
-    endpoint,
-    endpoint_slice,
-    external,
-    headless,
-    is_nxdomain,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import SVC, ClusterHarness, Z, is_nxdomain
+from behaviour.objects import endpoint, endpoint_slice, external, headless, pod, port, service
 
 PORTS = [port(80, "http"), port(443, "https"), port(53, "dns", "UDP")]
 WEB, DB = f"web.{SVC}", f"db.{SVC}"
