@@ -27,7 +27,7 @@ import lmdb
 from svcdns.store.environment import DATA_FILE, FOLDER_MODE, MAX_READERS
 from svcdns.system.replacing import atomic_write
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of all that is stored, the packed answers (svcdns.cache.entry) included."""
 
 _HOME = "cache"

@@ -30,7 +30,7 @@ from .stats import DROPPED, UDP, Stats
 
 BATCH = 64
 _OCTETS = 4096
-"""More than any question has; a longer datagram is cut, so malformed, so FORMERR."""
+"""More than any question has; of a longer datagram the rest is not read."""
 
 _IN_PKTINFO = Struct("=i4s4s")
 _IN6_PKTINFO = Struct("=16si")

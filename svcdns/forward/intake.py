@@ -4,7 +4,7 @@
 
 * Our zones come first here too: what has become ours on the way is answered from them, and only they know
   which name an alias of ours leads to.
-* Special-use names (`special_use_names`) never go upstream.
+* Special-use names (`special_use_names`) don't go upstream.
 * Our own loop probes are refused and noted (`loops`).  What an upstream asks of us while we ask it the same
   is answered by our zones (`partial_loops`).
 * What is left is looked up in the cache or upstream (`single_flight`) and answered by `respond`.
@@ -35,7 +35,7 @@ from .clients import Clients, ForwardedQuestion
 from .partial_loops import Outcome, PartialLoopDetector
 from .respond import Responder
 from .single_flight import Lookups
-from .special_use_names import SPECIAL_USE, answer_special_use
+from .special_use_names import answer_special_use, special_use_zone
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +135,9 @@ class Forwarder:
             return write(frame, draft)
 
         # They leave it to others: is there anybody to ask?
-        if draft.outside.key.startswith(SPECIAL_USE):
-            return write(frame, answer_special_use(draft, asked.rrtype))
+        special = special_use_zone(view.table, draft.outside.key, asked.rrtype)
+        if special is not None:
+            return write(frame, answer_special_use(draft, special, asked.rrtype, view.table))
         if not self._lookups.has_pool(draft.outside.key, asked.rrtype):
             return _from_zones_alone(question, view)
         return None

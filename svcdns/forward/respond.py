@@ -23,7 +23,7 @@ from .bailiwick import Bailiwick
 from .clients import Clients, ForwardedQuestion
 from .cname_chains import append_cnames, reply_after_chain
 from .single_flight import Lookups, Resolution
-from .special_use_names import SPECIAL_USE, answer_special_use
+from .special_use_names import answer_special_use, special_use_zone
 
 MOST_DEPARTURES = 4
 _STALE = (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN)
@@ -75,8 +75,8 @@ class Responder:
         # Where they leave it to others, those are asked.
         if (outside := draft.outside) is None:
             self._send(question, write(frame, draft))
-        elif outside.key.startswith(SPECIAL_USE):
-            self._send(question, write(frame, answer_special_use(draft, rrtype)))
+        elif (special := special_use_zone(question.table, outside.key, rrtype)) is not None:
+            self._send(question, write(frame, answer_special_use(draft, special, rrtype, question.table)))
         elif question.departures == MOST_DEPARTURES:
             text = "the CNAMEs lead to and fro between zones"
             self._send(question, unresolved(frame, draft, codes.EDE_OTHER, text))

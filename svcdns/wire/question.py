@@ -1,8 +1,8 @@
 """Reading a message exactly: header, one question, OPT (RFC 1035, 6891, 9619).
 
 What is accepted: opcode QUERY, one question without compression, no answers, an authority section
-only in an IXFR (RFC 1995 section 3), any additional RRs of which at most one is an OPT, and nothing
-behind them.  Everything else is Malformed and answered FORMERR.
+only in an IXFR (RFC 1995 section 3), and any additional RRs of which at most one is an OPT.  Everything
+else is Malformed and answered FORMERR.  Octets behind the last RR mean nothing, as to other servers.
 
 This is the form for every question that is not plain; the fast path of `dns` reads those in fewer steps and
 must accept nothing that this module refuses.
@@ -59,9 +59,7 @@ def parse(packet: bytes) -> Question:
             raise Malformed("answers in a question")
         if authorities:
             at, serial = _ixfr_soa(packet, at)
-        edns, at = _additionals(packet, at, additionals)
-        if at != len(packet):
-            raise Malformed("octets behind the last RR")
+        edns = _additionals(packet, at, additionals)
     except (Malformed, BadName, IndexError) as wrong:  # IndexError: a name runs over the end
         raise Malformed(str(wrong), bare.end) from None
     return Question(bare.key, bare.name, bare.rrtype, bare.rrclass, bare.end, edns, serial)
@@ -100,8 +98,8 @@ def _question(packet: bytes) -> Question:
     return Question(key_of_labels(labels), name, rrtype, rrclass, end)
 
 
-def _additionals(packet: bytes, at: int, count: int) -> tuple[Edns | None, int]:
-    """Walk the additional section; return its OPT and its end."""
+def _additionals(packet: bytes, at: int, count: int) -> Edns | None:
+    """Walk the additional section; return its OPT."""
     edns = None
     for _ in range(count):
         _, type_at = split_name(packet, at)
@@ -115,7 +113,7 @@ def _additionals(packet: bytes, at: int, count: int) -> tuple[Edns | None, int]:
             if edns.version == 0 and not options_well_formed(packet, type_at + header.RR.size, end):
                 raise Malformed("an option runs over the end of the OPT")
         at = end
-    return edns, at
+    return edns
 
 
 def _ixfr_soa(packet: bytes, at: int) -> tuple[int, int]:

@@ -31,7 +31,7 @@ def world(make_world: Any) -> ClusterHarness:
         external("alias", "alias.example.org"),
         external("back", "back.example.org"),
         external("gone", "nothing.example.org"),
-        external("away", "www.elsewhere.test"),
+        external("away", "www.elsewhere.info"),
         external("inner", f"web.{SVC}"),
         external("short", f"web.default.{Z}"),
         external("to-db", f"10-1-0-1.db.{SVC}"),
@@ -153,7 +153,7 @@ def test_target_that_lacks_the_type_keeps_the_cname(ask: Any) -> None:
 def test_target_outside_all_zones_is_the_cname_alone(ask: Any, rrtype: str) -> None:
     reply = ask(f"away.{SVC}", rrtype)
     assert reply.rcode == "NOERROR"
-    assert reply.answer == [f"away.{SVC}. {TTL} CNAME www.elsewhere.test."]
+    assert reply.answer == [f"away.{SVC}. {TTL} CNAME www.elsewhere.info."]
     assert not reply.authority
 
 

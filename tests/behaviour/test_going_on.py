@@ -11,7 +11,7 @@ from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
 
-REVERSE = "10.2.0.192.in-addr.arpa"
+REVERSE = "10.2.3.192.in-addr.arpa"
 """The upstream knows it."""
 FILE = """
 $ORIGIN corp.example.
@@ -151,7 +151,7 @@ def test_addresses_that_nobody_here_knows_go_on_to_upstreams(ask: Any, tcp: bool
     reply = ask(REVERSE, "PTR", tcp=tcp)
     assert reply.rdata == ["www.example.org."]
     assert "AA" not in reply.flags
-    unknown = ask(back("203.0.113.9"), "PTR", tcp=tcp)
+    unknown = ask(back("203.3.113.9"), "PTR", tcp=tcp)
     assert unknown.rcode == "NXDOMAIN"
     assert [line.split()[0] for line in unknown.authority] == ["."], "the reply is taken as it is"
 

@@ -104,7 +104,7 @@ def test_cluster_zone_is_complete(world: AnswererHarness) -> None:
         f"{web} 5 IN A 10.96.0.10",
         f"_http._tcp.{web} 5 IN SRV 0 50 80 {web}",
         f"many-7.many.default.svc.{Z}. 5 IN A 10.1.0.7",
-        f"away.default.svc.{Z}. 5 IN CNAME www.elsewhere.test.",
+        f"away.default.svc.{Z}. 5 IN CNAME www.elsewhere.info.",
     ):
         assert line in middle
     assert sum(line.startswith(f"huge.default.svc.{Z}.") for line in middle) == 5000

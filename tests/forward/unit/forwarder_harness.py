@@ -29,7 +29,7 @@ from svcdns.wire.key import key_of
 
 CLIENT = ("192.0.2.77", 4000)
 ALIAS = f"away.default.svc.{Z}"
-"""Of www.elsewhere.test, which is not ours."""
+"""Of www.elsewhere.info, which is not ours."""
 TICKET = 1 << 40
 PROBE = "0123456789abcdef.example.com"
 
