@@ -5,13 +5,13 @@ import ssl
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from cli.in_process import mistake, svcdns, write
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from svcdns import cli
 from svcdns.api.auth.token_file import read
 from svcdns.api.auth.token_lines import digest_of
 from svcdns.cli import certificates
@@ -105,9 +105,12 @@ def test_certs_where_they_can_not_be_written(folder: Path) -> None:
     assert mistake("certs", "init", "--dir", "file/certs", cwd=folder, code=1).startswith("file/certs: ")
 
 
-def test_certs_without_cryptography_say_what_to_install(tmp_path: Path) -> None:
-    with mock.patch.dict(sys.modules, {"svcdns.cli.certificates": None}):
-        line = mistake("certs", "init", cwd=tmp_path, code=1)
+def test_certs_without_cryptography_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(cli, "certificates")
+    monkeypatch.setitem(sys.modules, "svcdns.cli.certificates", None)
+    line = mistake("certs", "init", cwd=tmp_path, code=1)
     assert line == "certificates need the package cryptography: pip install 'svcdns[tls]'"
 
 
