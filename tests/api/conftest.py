@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
@@ -15,10 +16,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from api.users import USERS
 from prometheus_client import CollectorRegistry, generate_latest
 from toolbox.builders import namespace, service
 
 from svcdns.api.app import create_app, create_runner
+from svcdns.api.auth.token_file import add
+from svcdns.api.auth.token_lines import made as made_line
+from svcdns.api.auth.token_lines import new_token
 from svcdns.api.metrics import ApiMetrics
 from svcdns.config.sections import Config
 from svcdns.objects.kinds import NAMESPACE, SERVICE, Kind
@@ -208,3 +213,32 @@ def client(loop, server) -> Iterator[TestClient]:
     made = loop.run_until_complete(make())
     yield made
     loop.run_until_complete(made.close())
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    path = tmp_path / "tokens"
+    texts = {}
+    for name, (role, namespaces) in USERS.items():
+        texts[name] = new_token()
+        add(path, made_line(texts[name], name, role, namespaces))
+    return path, texts
+
+
+@pytest.fixture
+def ask(client, tokens):
+    """Return a function: status and body of a request by one of USERS (None: by nobody)."""
+
+    async def send(user, method, path, body=None, **headers):
+        if user is not None:
+            headers = {"Authorization": f"Bearer {tokens[1][user]}", **headers}
+        async with client.request(method, path, json=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    return send
+
+
+@pytest.fixture
+def audited(caplog):
+    caplog.set_level(logging.INFO, "svcdns.audit")
+    return lambda: [json.loads(record.message) for record in caplog.records if record.name == "svcdns.audit"]
