@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _ANSWERED_WITH_OBJECT = frozenset({SERVICE, POD})
-"""Kinds whose deletion is answered with the object; the others are answered with a Status."""
+"""Kinds whose deletion is answered with the object; of others with a Status, unless the object stays."""
 
 
 class Resources:
@@ -108,9 +108,10 @@ class Resources:
         written = await self._finish(
             self._registry.delete(target.kind, target.namespace, target.name, options)
         )
-        if target.kind in _ANSWERED_WITH_OBJECT:
+        last = msgspec.json.decode(written.object)
+        if target.kind in _ANSWERED_WITH_OBJECT or last["metadata"].get("deletionTimestamp"):
             return self._written(request, target, written, 200)
-        octets = responses.deleted_status(target.kind, msgspec.json.decode(written.object))
+        octets = responses.deleted_status(target.kind, last)
         return responses.json_answer(request, octets, warnings=written.warnings)
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:

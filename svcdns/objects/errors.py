@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-
 _ALWAYS_WITH_DETAILS = ("NotFound", "MethodNotAllowed")
 """Clients such as `kubectl debug` look into the details of these without asking whether there are any."""
 

@@ -23,7 +23,7 @@ from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses
+from . import addresses, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import WriteTransaction, encode
@@ -61,7 +61,7 @@ def create(
     if author.settled is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
         new["metadata"] = _owned(new["metadata"], entries)
-    return _store(write, kind, None, new)
+    return store(write, kind, None, new)
 
 
 def update(
@@ -87,9 +87,9 @@ def update(
     new = default(kind, new, old)
     _check(kind, new, old)
     if kind is ENDPOINTSLICE and is_generated(old):
-        raise _generated(name)
+        raise generated(name)
     new["metadata"] = _owned(new["metadata"], _owners_after(write, kind, old, new, subresource, author))
-    return _store(write, kind, old, new)
+    return store(write, kind, old, new)
 
 
 def _owners_after(
@@ -119,56 +119,6 @@ def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Obje
     return {**kept, "managedFields": entries} if entries else kept
 
 
-def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
-    """Delete an object; a Pod with a grace period stays, terminating, until that is over."""
-    old = write.existing(kind, namespace, name)
-    check_preconditions(kind, old, options)
-    if kind is ENDPOINTSLICE and is_generated(old):
-        raise _generated(name)
-    if kind is POD and options.grace_period_seconds:
-        return _begin_termination(write, old, options.grace_period_seconds)
-    return remove(write, kind, old)
-
-
-def remove(write: WriteTransaction, kind: Kind, old: Object) -> Written:
-    """Take an object away with all that followed from it."""
-    octets = write.remove(kind, old)
-    if kind is SERVICE:
-        addresses.release(write, old)
-    derive(write, kind, old, None)
-    return Written(octets)
-
-
-def _begin_termination(write: WriteTransaction, old: Object, seconds: int) -> Written:
-    """Mark a Pod as terminating: it leaves the answers at once; the object goes after its grace period."""
-    until, already = write.later(seconds), old["metadata"].get("deletionTimestamp")
-    if already and already <= until:
-        return Written(encode(old))  # a grace period can be cut short, not drawn out
-    metadata = {
-        **old["metadata"],
-        "deletionTimestamp": until,
-        "deletionGracePeriodSeconds": seconds,
-    }
-    return _store(write, POD, old, {**old, "metadata": metadata})
-
-
-def mark_terminating(write: WriteTransaction, old: Object) -> Written:
-    """Mark a Namespace as terminating: nothing can be created in it any more."""
-    if old["metadata"].get("deletionTimestamp"):
-        return Written(encode(old))
-    return _store(write, NAMESPACE, old, _terminating(write, old))
-
-
-def terminating(write: WriteTransaction, old: Object) -> bytes:
-    """Return a Namespace as its deletion is answered, whether or not it is stored like that."""
-    return encode(_terminating(write, old))
-
-
-def _terminating(write: WriteTransaction, old: Object) -> Object:
-    metadata = {**old["metadata"], "deletionTimestamp": write.now}
-    return {**old, "metadata": metadata, "status": {**(old.get("status") or {}), "phase": "Terminating"}}
-
-
 def check_deletable(kind: Kind, name: str) -> None:
     """Refuse to delete the namespaces that exist from the start (403, as Kubernetes does)."""
     if kind is NAMESPACE and name in FIRST_NAMESPACES:
@@ -176,9 +126,10 @@ def check_deletable(kind: Kind, name: str) -> None:
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=name)
 
 
-def _store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) -> Written:
+def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) -> Written:
+    """Allocate for an object, put it under a revision of its own and derive what follows from it."""
     if kind is ENDPOINTSLICE and is_generated(new):
-        raise _generated(new["metadata"]["name"])
+        raise generated(new["metadata"]["name"])
     if kind is SERVICE:
         addresses.allocate(write, old, new)
     elif kind is POD:
@@ -187,6 +138,7 @@ def _store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object)
     if old is not None and new == old:
         return Written(encode(old))
     octets = write.save(kind, old, new)
+    owners.index(write, kind, old, new)
     derive(write, kind, old, new)
     return Written(octets, created=old is None, warnings=tuple(_warnings(kind, old, new)))
 
@@ -283,7 +235,8 @@ def _already_exists(kind: Kind, name: str) -> StatusError:
     return StatusError(409, "AlreadyExists", text, kind=kind.plural, name=name, group=kind.group)
 
 
-def _generated(name: str) -> StatusError:
+def generated(name: str) -> StatusError:
+    """403: slices that follow from a Service are not written by clients."""
     text = (
         f'endpointslices.discovery.k8s.io "{name}" is forbidden: generated from a Service and its Pods; '
         "write those, or a slice of your own without the label endpointslice.kubernetes.io/managed-by"

@@ -25,7 +25,7 @@ from svcdns.objects.schema import structure
 from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 
-from . import accept, answer_tables, reading, removal
+from . import accept, answer_tables, deletion, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .identity import check_not_renamed
@@ -115,7 +115,7 @@ class Registry:
         def action(write: WriteTransaction) -> Written:
             old = write.existing(kind, namespace, name)
             author = _author(options, subresource, given, old)
-            return accept.update(write, kind, old, body, subresource, author)
+            return deletion.update(write, kind, old, body, subresource, author)
 
         written = await self._write(action, options)
         return _with_warnings(written, warnings)
@@ -140,7 +140,7 @@ class Registry:
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
-            return _with_warnings(accept.update(write, kind, old, body, subresource, author), warnings)
+            return _with_warnings(deletion.update(write, kind, old, body, subresource, author), warnings)
 
         return await self._write(action, options)
 
@@ -162,7 +162,7 @@ class Registry:
         if kind is NAMESPACE:
             action: Callable[[WriteTransaction], Written] = lambda w: removal.begin(w, name, options)  # noqa: E731
         else:
-            action = lambda w: accept.delete(w, kind, namespace, name, options)  # noqa: E731
+            action = lambda w: deletion.delete(w, kind, namespace, name, options)  # noqa: E731
         written: Written = await self._committer.write(action, dry_run=options.dry_run)
         if not options.dry_run:
             self._after_delete(kind, decode(written.object))
@@ -285,7 +285,7 @@ class Registry:
 
     async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
         self._timers.pop(key, None)
-        await self._committer.write(lambda w: accept.delete(w, POD, *key, DeleteOptions(uid=uid)))
+        await self._committer.write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
 
     async def _empty(self, namespace: str) -> None:
         """Empty a terminating namespace step by step, then remove it."""
