@@ -132,6 +132,10 @@ def deleted_status(kind: Kind, last: dict[str, Any]) -> bytes:
     )
 
 
+SUCCESS = encode({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
+"""What an eviction is answered with."""
+
+
 def no_such_path() -> StatusError:
     """404: the path means nothing here."""
     return StatusError(404, "NotFound", "the server could not find the requested resource")

@@ -8,13 +8,13 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from svcdns.objects.errors import Cause, StatusError, not_found
+from svcdns.objects.errors import Cause, StatusError, bad_request, not_found
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.registry.identity import agreed
 from svcdns.registry.requests import Page, Patch, WriteOptions, Written
@@ -48,6 +48,8 @@ class Resources:
         if not target.can_exist():
             raise _not_found(target)
         match request.method:
+            case "POST" if target.subresource:
+                return await self._evict(request, target)
             case "POST":
                 return await self._create(request, target)
             case "PUT":
@@ -65,7 +67,7 @@ class Resources:
         return responses.object_answer(request, target.kind, octets, self._clock)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
-        options = parameters.list_options(request.query, target.kind)
+        options = parameters.list_options(_asked(request, target), target.kind)
         if options.watch and request.method == "GET":
             return await self._watches.answer(request, target, options)
         page = self._registry.page(
@@ -79,6 +81,18 @@ class Resources:
         body = _agreed(target, await bodies.read_object(request))
         written = await self._finish(self._registry.create(target.kind, target.namespace, body, options))
         return self._written(request, target, written, 201)
+
+    async def _evict(self, request: web.Request, target: Target) -> web.Response:
+        """Delete a Pod in the way of policy/v1 Eviction: there are no disruption budgets to ask here."""
+        body = await bodies.read_object(request)
+        if body.get("kind") not in (None, "", "Eviction"):
+            raise bad_request(f"the body of an eviction is an Eviction, not {body['kind']!r:.80}")
+        given = body.get("deleteOptions")
+        if given is not None and not isinstance(given, dict):
+            raise bad_request("deleteOptions: an object is expected")
+        options = parameters.delete_options(request.query, given)
+        await self._finish(self._registry.delete(target.kind, target.namespace, target.name, options))
+        return responses.json_answer(request, responses.SUCCESS, status=201)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
@@ -142,6 +156,17 @@ class Resources:
 
 def _agreed(target: Target, body: dict[str, Any]) -> dict[str, Any]:
     return agreed(target.kind, target.namespace, target.name, body)
+
+
+def _asked(request: web.Request, target: Target) -> Mapping[str, str]:
+    """Return the query of a list; a path below /watch/ says a part of it itself."""
+    if not target.watched:
+        return request.query
+    query = {**request.query, "watch": "true"}
+    if target.only:
+        wanted = [query.get("fieldSelector", ""), f"metadata.name={target.only}"]
+        query["fieldSelector"] = ",".join(filter(None, wanted))
+    return query
 
 
 def _write_options(request: web.Request) -> WriteOptions:

@@ -34,6 +34,8 @@ _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
 _THE_SERVER = Authorship()
+_ANY_REVISION = "0"
+"""In a body: whatever is stored may be replaced."""
 
 
 def create(
@@ -77,7 +79,10 @@ def update(
     name = old["metadata"]["name"]
     _check_not_overtaken(kind, old, metadata)
     if subresource == "status":
-        new = {**old, "status": body.get("status") or {}}
+        new = {**old, "metadata": _with_status(old, metadata), "status": body.get("status") or {}}
+    elif subresource == "finalize":
+        finalizers = (body.get("spec") or {}).get("finalizers") or []
+        new = {**old, "spec": {**(old.get("spec") or {}), "finalizers": finalizers}}
     else:
         new = {**body, "metadata": _inherited(old, metadata)}
         if kind is not POD or not new.get("status"):
@@ -181,11 +186,20 @@ def _inherited(old: Object, metadata: Object) -> Object:
     return {**given, **kept}
 
 
+def _with_status(old: Object, metadata: Object) -> Object:
+    """Return the metadata after a write of the status: labels and the like may come with it.
+
+    What the body leaves out stays, other than in Kubernetes: a status is often sent alone.
+    """
+    given = {key: metadata[key] for key in ("labels", "annotations", "finalizers") if key in metadata}
+    return {**old["metadata"], **given}
+
+
 def _check_not_overtaken(kind: Kind, old: Object, metadata: Object) -> None:
     """Raise StatusError 409 where the client has seen another revision, or another object of this name."""
     name, stored = old["metadata"]["name"], old["metadata"]
     given = metadata.get("resourceVersion")
-    if given and given != stored["resourceVersion"]:
+    if given and given not in (_ANY_REVISION, stored["resourceVersion"]):
         message = (
             "the object has been modified; please apply your changes to the latest version and try again"
         )

@@ -154,7 +154,12 @@ class Committer:
             try:
                 with self._store.env.begin(write=True, parent=txn) as child:
                     write = WriteTransaction(
-                        child, self._store.tables, self._settings, now, messages=collected
+                        child,
+                        self._store.tables,
+                        self._settings,
+                        now,
+                        messages=collected,
+                        dry_run=waiting.dry_run,
                     )
                     waiting.result = waiting.action(write)
                     if waiting.dry_run:

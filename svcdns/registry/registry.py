@@ -18,7 +18,7 @@ import lmdb
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -39,6 +39,9 @@ from .watch import Feed, watch
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_MADE_BY_REPLACING = frozenset({SERVICE, EVENT})
+"""Kinds of which a PUT makes an object that is not there, as in Kubernetes."""
 
 
 class Registry:
@@ -113,6 +116,9 @@ class Registry:
         body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
 
         def action(write: WriteTransaction) -> Written:
+            if kind in _MADE_BY_REPLACING and not subresource and write.load(kind, namespace, name) is None:
+                author = Authorship(options.field_manager or SERVER)
+                return accept.create(write, kind, namespace, body, author)
             old = write.existing(kind, namespace, name)
             author = _author(options, subresource, given, old)
             return deletion.update(write, kind, old, body, subresource, author)

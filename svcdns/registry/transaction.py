@@ -19,7 +19,7 @@ import msgspec
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
-from svcdns.objects.kinds import EVENT, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, POD, Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
 
@@ -72,6 +72,8 @@ class WriteTransaction:
     changed: bool = False
     messages: list[EventMessage] = field(default_factory=list)
     """What happened; recorded as Events when the write has been committed."""
+    dry_run: bool = False
+    """Whether this write will be undone: what it answers then shows no revision of its own."""
 
     def load(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object as this write sees it, or None."""
@@ -90,13 +92,14 @@ class WriteTransaction:
         metadata = new["metadata"]
         revision = self._next_revision()
         metadata["resourceVersion"] = str(revision)
+        _count_generation(kind, old, new)
         octets = encode(new)
         namespace = metadata.get("namespace", "")
         self.txn.put(object_key(kind, namespace, metadata["name"]), octets, db=self.tables.objects)
         entry = ("ADDED" if old is None else "MODIFIED", kind.name, namespace)
         before = None if old is None else selectable(old)
         log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, before)
-        return octets
+        return octets if not self.dry_run else _with_revision_of(old, new)
 
     def remove(self, kind: Kind, old: dict[str, Any]) -> bytes:
         """Delete an object and log its last state; return that as JSON."""
@@ -107,7 +110,7 @@ class WriteTransaction:
         self.txn.delete(object_key(kind, namespace, metadata["name"]), db=self.tables.objects)
         entry = ("DELETED", kind.name, namespace)
         log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, selectable(old))
-        return octets
+        return octets if not self.dry_run else encode(old)
 
     def later(self, seconds: int) -> str:
         """Return the time of this write plus some seconds, RFC 3339."""
@@ -119,6 +122,31 @@ class WriteTransaction:
         self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
         self.changed = True
         return revision
+
+
+_GENERATION_OF = {POD: ("spec",), ENDPOINTSLICE: ("addressType", "endpoints", "ports")}
+"""The parts of an object whose changes metadata.generation counts; Kubernetes counts for these kinds only."""
+
+
+def _count_generation(kind: Kind, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    parts = _GENERATION_OF.get(kind)
+    if parts is None:
+        return
+    if old is None:
+        new["metadata"]["generation"] = 1
+        return
+    before: int = old["metadata"].get("generation", 1)
+    began_to_go = "deletionTimestamp" in new["metadata"] and "deletionTimestamp" not in old["metadata"]
+    changed = began_to_go or any(new.get(part) != old.get(part) for part in parts)
+    new["metadata"]["generation"] = before + 1 if changed else before
+
+
+def _with_revision_of(old: dict[str, Any] | None, new: dict[str, Any]) -> bytes:
+    """Return an object as JSON with the revision that it had before, none if it is new."""
+    metadata = {key: value for key, value in new["metadata"].items() if key != "resourceVersion"}
+    if old is not None:
+        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+    return encode({**new, "metadata": metadata})
 
 
 def present(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any]:
