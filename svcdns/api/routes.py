@@ -20,6 +20,7 @@ from svcdns.registry.identity import agreed
 from svcdns.registry.requests import Page, Patch, WriteOptions, Written
 
 from . import bodies, parameters, responses
+from .encodings import encoded
 from .paths import Target
 from .responses import Clock
 from .watches import Watches
@@ -45,6 +46,9 @@ class Resources:
 
     async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Answer a request whose method is allowed there.  Raises StatusError."""
+        return await encoded(request, await self._answered(request, target))
+
+    async def _answered(self, request: web.Request, target: Target) -> web.StreamResponse:
         if not target.can_exist():
             raise _not_found(target)
         match request.method:
