@@ -208,6 +208,7 @@ def delete_options(query: Query, body: dict[str, Any] | None) -> DeleteOptions:
         grace_period_seconds=grace,
         uid=_typed(preconditions, "uid", str, "preconditions.") or "",
         resource_version=_typed(preconditions, "resourceVersion", str, "preconditions.") or "",
+        propagation=propagation or ("Orphan" if given.get("orphanDependents") is True else ""),
     )
 
 

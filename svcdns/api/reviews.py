@@ -169,8 +169,8 @@ def _all_resources() -> Iterator[tuple[Kind, str, list[str]]]:
     """Yield (kind, subresource, verbs) of all that requests can be about."""
     for kind in (*KINDS, *REVIEWS):
         yield kind, "", discovery.verbs_of(kind)
-        if kind.has_status:
-            yield kind, "status", discovery.STATUS_VERBS
+        for name, _, verbs in discovery.subresources(kind):
+            yield kind, name, verbs
 
 
 def _actions(asked: Object) -> Iterator[Action]:

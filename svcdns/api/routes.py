@@ -8,19 +8,20 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from svcdns.objects.errors import Cause, StatusError, not_found
+from svcdns.objects.errors import Cause, StatusError, bad_request, not_found
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.registry.identity import agreed
 from svcdns.registry.requests import Page, Patch, WriteOptions, Written
 
 from . import bodies, parameters, responses
+from .encodings import encoded
 from .paths import Target
 from .responses import Clock
 from .watches import Watches
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _ANSWERED_WITH_OBJECT = frozenset({SERVICE, POD})
-"""Kinds whose deletion is answered with the object; the others are answered with a Status."""
+"""Kinds whose deletion is answered with the object; of others with a Status, unless the object stays."""
 
 
 @dataclass(slots=True)
@@ -46,9 +47,14 @@ class Resources:
 
     async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Answer a request whose method is allowed there.  Raises StatusError."""
+        return await encoded(request, await self._answered(request, target))
+
+    async def _answered(self, request: web.Request, target: Target) -> web.StreamResponse:
         if not target.can_exist():
             raise _not_found(target)
         match request.method:
+            case "POST" if target.subresource:
+                return await self._evict(request, target)
             case "POST":
                 return await self._create(request, target)
             case "PUT":
@@ -66,7 +72,7 @@ class Resources:
         return responses.object_answer(request, target.kind, octets, self._clock)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
-        options = parameters.list_options(request.query, target.kind)
+        options = parameters.list_options(_asked(request, target), target.kind)
         if options.watch and request.method == "GET":
             return await self._watches.answer(request, target, options)
         page = self._registry.page(
@@ -80,6 +86,18 @@ class Resources:
         given, warnings = await bodies.read_object(request, options.field_validation)
         write = self._registry.create(target.kind, target.namespace, _agreed(target, given), options)
         return await self._written(request, target, write, warnings)
+
+    async def _evict(self, request: web.Request, target: Target) -> web.Response:
+        """Delete a Pod in the way of policy/v1 Eviction: there are no disruption budgets to ask here."""
+        body, _ = await bodies.read_object(request)
+        if body.get("kind") not in (None, "", "Eviction"):
+            raise bad_request(f"the body of an eviction is an Eviction, not {body['kind']!r:.80}")
+        given = body.get("deleteOptions")
+        if given is not None and not isinstance(given, dict):
+            raise bad_request("deleteOptions: an object is expected")
+        options = parameters.delete_options(request.query, given)
+        await self._finish(self._registry.delete(target.kind, target.namespace, target.name, options))
+        return responses.json_answer(request, responses.SUCCESS, status=201)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
@@ -100,11 +118,13 @@ class Resources:
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
-        write = self._registry.delete(target.kind, target.namespace, target.name, options)
-        if target.kind in _ANSWERED_WITH_OBJECT:
-            return await self._written(request, target, write)
-        written = await self._finish(write)
-        octets = responses.deleted_status(target.kind, msgspec.json.decode(written.object))
+        written = await self._finish(
+            self._registry.delete(target.kind, target.namespace, target.name, options)
+        )
+        last = msgspec.json.decode(written.object)
+        if target.kind in _ANSWERED_WITH_OBJECT or last["metadata"].get("deletionTimestamp"):
+            return self._answer(request, target, written)
+        octets = responses.deleted_status(target.kind, last)
         return responses.json_answer(request, octets, warnings=written.warnings)
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
@@ -123,7 +143,11 @@ class Resources:
         warnings: tuple[str, ...] = (),
     ) -> web.Response:
         """Answer with the object that a write comes to; `warnings` are about the body."""
-        written = await self._finish(write)
+        return self._answer(request, target, await self._finish(write), warnings)
+
+    def _answer(
+        self, request: web.Request, target: Target, written: Written, warnings: tuple[str, ...] = ()
+    ) -> web.Response:
         status = 201 if written.created else 200
         told = (*warnings, *written.warnings)
         return responses.object_answer(
@@ -145,6 +169,17 @@ class Resources:
 
 def _agreed(target: Target, body: dict[str, Any]) -> dict[str, Any]:
     return agreed(target.kind, target.namespace, target.name, body)
+
+
+def _asked(request: web.Request, target: Target) -> Mapping[str, str]:
+    """Return the query of a list; a path below /watch/ says a part of it itself."""
+    if not target.watched:
+        return request.query
+    query = {**request.query, "watch": "true"}
+    if target.only:
+        wanted = [query.get("fieldSelector", ""), f"metadata.name={target.only}"]
+        query["fieldSelector"] = ",".join(filter(None, wanted))
+    return query
 
 
 def _write_options(request: web.Request) -> WriteOptions:

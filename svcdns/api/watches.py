@@ -28,9 +28,9 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import Kind
 from svcdns.registry.requests import Event, Page
 
-from . import tables
+from . import partial_metadata, tables
 from .metrics import ApiMetrics
-from .negotiation import JSON, table_version
+from .negotiation import JSON, metadata_version, table_version
 from .parameters import ListOptions
 from .paths import Target
 
@@ -131,7 +131,9 @@ class _Stream:
         self._request = request
         self._kind = kind
         self._options = options
-        self._table = table_version(request.headers.get("Accept", ""))
+        accept = request.headers.get("Accept", "")
+        self._table = table_version(accept)
+        self._metadata = metadata_version(accept)
         self._columns_sent = False
         self._initial = initial
         """What comes now is the present state."""
@@ -225,6 +227,8 @@ class _Stream:
         return msgspec.json.encode({"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata})
 
     def _shown(self, octets: bytes) -> bytes:
+        if self._metadata:
+            return partial_metadata.of_object(octets, self._metadata)
         if not self._table:
             return octets
         columns, self._columns_sent = not self._columns_sent, True

@@ -49,7 +49,7 @@ def validate(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None = None)
 def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:
     yield from schema.missing(kind, new)
     yield from field_causes(kind, new)
-    yield from metadata_causes(kind, new, _NAME_RULES[kind])
+    yield from metadata_causes(kind, new, _NAME_RULES[kind], old)
     if kind is SERVICE:
         yield from service_causes(new, old)
     elif kind is POD:

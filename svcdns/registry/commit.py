@@ -188,7 +188,9 @@ class Committer:
             collected: list[EventMessage] = []
             try:
                 with self._store.env.begin(write=True, parent=txn) as child:
-                    write = WriteTransaction(child, self._store.tables, self._settings, now, collected)
+                    write = WriteTransaction(
+                        child, self._store.tables, self._settings, now, collected, waiting.dry_run
+                    )
                     waiting.result = waiting.action(write)
                     if waiting.dry_run:
                         raise _DryRun

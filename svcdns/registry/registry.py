@@ -19,7 +19,7 @@ import lmdb
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -27,7 +27,7 @@ from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 from svcdns.store.writable import why_not
 
-from . import accept, answer_tables, reading, removal
+from . import accept, answer_tables, deletion, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .identity import check_not_renamed
@@ -41,6 +41,9 @@ from .watch import Feed, watch
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_MADE_BY_REPLACING = frozenset({SERVICE, EVENT})
+"""Kinds of which a PUT makes an object that is not there, as in Kubernetes."""
 
 
 class Registry:
@@ -149,8 +152,12 @@ class Registry:
         """Replace an object, or its status (`subresource` "status")."""
 
         def action(write: WriteTransaction, new: Object) -> Written:
+            if kind in _MADE_BY_REPLACING and not subresource and write.load(kind, namespace, name) is None:
+                author = Authorship(options.field_manager or SERVER)
+                return accept.create(write, kind, namespace, new, author)
             old = write.existing(kind, namespace, name)
-            return accept.update(write, kind, old, new, subresource, _author(options, subresource, body, old))
+            author = _author(options, subresource, body, old)
+            return deletion.update(write, kind, old, new, subresource, author)
 
         return await self._write(kind, body, options, action)
 
@@ -181,7 +188,7 @@ class Registry:
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
-            return _with_warnings(accept.update(write, kind, old, body, subresource, author), warnings)
+            return _with_warnings(deletion.update(write, kind, old, body, subresource, author), warnings)
 
         return await self._committer.write(action, dry_run=options.dry_run)
 
@@ -317,7 +324,7 @@ class Registry:
 
     async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
         self._timers.pop(key, None)
-        await self._committer.write(lambda w: accept.delete(w, POD, *key, DeleteOptions(uid=uid)))
+        await self._committer.write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
 
     async def _empty(self, namespace: str) -> None:
         """Empty a terminating namespace step by step, then remove it."""

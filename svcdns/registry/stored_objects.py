@@ -19,6 +19,7 @@ from svcdns.objects.scalars import without_unreadable
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 
+from . import owners
 from .derive import derive
 from .transaction import WriteTransaction, collection_prefix, scan_keys
 
@@ -68,6 +69,7 @@ class Renewal:
         return False
 
     def _renew(self, write: WriteTransaction, kind: Kind, old: Object) -> None:
+        owners.index(write, kind, None, old)
         new, wrong = renewed(kind, old)
         if wrong:
             self._name(kind, old, wrong)

@@ -19,7 +19,7 @@ import msgspec
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
-from svcdns.objects.kinds import EVENT, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, POD, Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
 
@@ -72,6 +72,8 @@ class WriteTransaction:
     """Wall clock of the accept half, RFC 3339 in UTC, whole seconds."""
     messages: list[EventMessage] = field(default_factory=list)
     """What happened; recorded as Events when the write has been committed."""
+    dry_run: bool = False
+    """Whether this write will be undone: what it answers then shows no revision of its own."""
     touched: Touched = field(default_factory=Touched)
     changed: bool = False
 
@@ -89,15 +91,16 @@ class WriteTransaction:
 
     def save(self, kind: Kind, old: Object | None, new: Object) -> bytes:
         """Put an object under a revision of its own and log the event; return its JSON."""
+        _count_generation(kind, old, new)
         key, octets = self._log("ADDED" if old is None else "MODIFIED", kind, old, new)
         self.txn.put(key, octets, db=self.tables.objects)
-        return octets
+        return octets if not self.dry_run else _with_revision_of(old, new)
 
     def remove(self, kind: Kind, old: Object) -> bytes:
         """Delete an object and log its last state; return that as JSON."""
         key, octets = self._log("DELETED", kind, old, {**old, "metadata": dict(old["metadata"])})
         self.txn.delete(key, db=self.tables.objects)
-        return octets
+        return octets if not self.dry_run else encode(old)
 
     def _log(self, what: str, kind: Kind, old: Object | None, new: Object) -> tuple[bytes, bytes]:
         """Give an object the next revision and log it; return its key and its JSON."""
@@ -116,6 +119,31 @@ class WriteTransaction:
         """Return the time of this write plus some seconds, RFC 3339."""
         moment = datetime.fromisoformat(self.now) + timedelta(seconds=seconds)
         return moment.strftime(TIME_FORMAT)
+
+
+_GENERATION_OF = {POD: ("spec",), ENDPOINTSLICE: ("addressType", "endpoints", "ports")}
+"""The parts of an object whose changes metadata.generation counts; Kubernetes counts for these kinds only."""
+
+
+def _count_generation(kind: Kind, old: Object | None, new: Object) -> None:
+    parts = _GENERATION_OF.get(kind)
+    if parts is None:
+        return
+    if old is None:
+        new["metadata"]["generation"] = 1
+        return
+    before: int = old["metadata"].get("generation", 1)
+    began_to_go = "deletionTimestamp" in new["metadata"] and "deletionTimestamp" not in old["metadata"]
+    changed = began_to_go or any(new.get(part) != old.get(part) for part in parts)
+    new["metadata"]["generation"] = before + 1 if changed else before
+
+
+def _with_revision_of(old: Object | None, new: Object) -> bytes:
+    """Return an object as JSON with the revision that it had before, none if it is new."""
+    metadata = {key: value for key, value in new["metadata"].items() if key != "resourceVersion"}
+    if old is not None:
+        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+    return encode({**new, "metadata": metadata})
 
 
 def present(old: Object | None, new: Object | None) -> Object:

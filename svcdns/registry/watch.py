@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import lmdb
 
-from svcdns.objects.errors import StatusError, bad_request
+from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
@@ -149,8 +149,8 @@ async def watch(
 
     `after` None begins with an ADDED for each object there is; with `initial_events` a BOOKMARK marks their
     end.  A BOOKMARK has no object: it says that all events up to its revision have been seen.  Raises
-    StatusError 410 when the log no longer reaches back to `after`, 400 for a revision that has not been
-    reached yet.
+    StatusError 410 when the log no longer reaches back to `after`; of a revision that has not been reached
+    yet, what comes after it is waited for.
     """
     if after is None or initial_events:
         page = reading.page(store, kind, namespace, selection)
@@ -197,10 +197,7 @@ def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> 
 
 def _check_position(store: Store, kind: Kind, after: int) -> None:
     with store.read() as txn:
-        current = read_revision(txn, store.tables)
         floor = log.floor(txn, log_of(store.tables, kind))
-    if after > current:
-        raise bad_request(f"resourceVersion {after} has not been reached yet; the newest is {current}")
     if after < floor:
         raise _expired(after)
 

@@ -33,7 +33,8 @@ DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 class Tables:
     """The database handles; each field is a table, described where its rows are made.
 
-    meta         single values: revision, layout, rules, settings, serving (see snapshot.py)
+    meta         single values: revision, layout, rules, settings, serving (see snapshot.py);
+                 dependents by their owner (see registry/owners.py)
     objects      kind NUL namespace NUL name -> JSON as served
     log          revision u64 -> event (see log.py)
     event_log    the same for objects of kind Event, with a bound of its own
