@@ -33,9 +33,10 @@ def choose_families(spec: Mapping[str, Any], configured: Sequence[str]) -> tuple
     policy = spec.get("ipFamilyPolicy")
     if is_headless(spec) and not spec.get("selector"):
         return _selectorless_headless(policy, families, configured)
-    if policy is None:
-        policy = REQUIRE if len(families) == 2 else SINGLE
+    policy = policy or SINGLE
     causes = _unsupported(policy, families, requested, named, configured)
+    if policy == SINGLE:
+        causes += _too_many_for_one(len(requested), named)
     if not families:
         families = [configured[0]]
     if policy == SINGLE:
@@ -43,6 +44,17 @@ def choose_families(spec: Mapping[str, Any], configured: Sequence[str]) -> tuple
     elif len(families) == 1:
         families += [family for family in configured if family != families[0]]
     return policy, families, causes
+
+
+def _too_many_for_one(addresses: int, families: int) -> list[Cause]:
+    """A Service has two families only if its policy says so."""
+    text = f'Invalid value: "{SINGLE}": must be RequireDualStack or PreferDualStack when multiple '
+    counts = (("'clusterIPs'", addresses), ("'ipFamilies'", families))
+    return [
+        Cause("FieldValueInvalid", f"{text}{word} are specified", "spec.ipFamilyPolicy")
+        for word, count in counts
+        if count > 1
+    ]
 
 
 def _selectorless_headless(

@@ -13,9 +13,10 @@ from typing import Any
 import lmdb
 import msgspec
 
-from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
+from svcdns.cluster.endpoints import HEADLESS_LABEL, SERVICE_NAME_LABEL
 from svcdns.objects.errors import StatusError, bad_request, not_found
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
+from svcdns.objects.service_addresses import is_headless
 from svcdns.store import log
 from svcdns.store.environment import Store
 
@@ -164,6 +165,8 @@ def endpoints_of(service: dict[str, Any], slices: list[dict[str, Any]]) -> dict[
     revisions = [int(obj["metadata"]["resourceVersion"]) for obj in (service, *slices)]
     metadata = service["metadata"]
     labels = {**(metadata.get("labels") or {}), SERVICE_NAME_LABEL: metadata["name"]}
+    if is_headless(service.get("spec") or {}):
+        labels[HEADLESS_LABEL] = ""
     view: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Endpoints",
@@ -186,7 +189,10 @@ def _subset(endpoint_slice: dict[str, Any]) -> dict[str, Any]:
     ready: list[dict[str, Any]] = []
     not_ready: list[dict[str, Any]] = []
     for endpoint in endpoint_slice.get("endpoints") or []:
-        is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
+        conditions = endpoint.get("conditions") or {}
+        is_ready = conditions.get("ready") is not False
+        if conditions.get("terminating") and not is_ready:
+            continue  # Endpoints have no word for it
         for address in endpoint["addresses"]:
             entry = {
                 "ip": address,
