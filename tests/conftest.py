@@ -1,9 +1,9 @@
 """What all tests share: external programs that may be missing, and a running server."""
 
-from __future__ import annotations
-
+import asyncio
 import fcntl
 import importlib.util
+import inspect
 import os
 import random
 import re
@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, settings
 sys.path.insert(0, str(Path(__file__).parent))  # so that all import `from toolbox... import ...`
 
 from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 pytest_plugins = ["toolbox.registry_harness"]
 
-TOOLBOX = Path(__file__).parent / "toolbox"
 IN_CI = os.environ.get("CI") == "true"
 
 # No limits of time on a shared machine; in CI the same examples in each run.
@@ -99,7 +99,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Run a test marked `alone` while no other process of this pytest runs one."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    with open(__file__) as door, open(TOOLBOX / "running_server.py") as room:
+    with open(__file__) as door, open(Path(__file__).parents[1] / "pyproject.toml") as room:
         fcntl.flock(door, fcntl.LOCK_EX)  # who waits for the room to be empty keeps others from entering
         fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
         fcntl.flock(door, fcntl.LOCK_UN)
@@ -107,6 +107,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             return (yield)
         finally:
             fcntl.flock(room, fcntl.LOCK_UN)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine: in the `loop` of its fixtures, or one of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+
+    async def guarded() -> None:
+        async with asyncio.timeout(2 * GUARD_SECONDS):
+            await pyfuncitem.obj(**arguments)
+
+    loop = pyfuncitem.funcargs.get("loop")
+    loop.run_until_complete(guarded()) if loop else asyncio.run(guarded())
+    return True
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

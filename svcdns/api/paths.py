@@ -13,6 +13,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from svcdns.objects.kinds import NAMESPACE, POD, Kind, by_path
@@ -48,6 +49,22 @@ class Target:
             len(word.encode()) <= LONGEST_NAME and word.isprintable()
             for word in (self.namespace, self.name, self.only)
         )
+
+
+class Action(NamedTuple):
+    """What somebody would do, as permissions are given for it; any of it may be something that doesn't exist.
+
+    `verb` is Kubernetes' ("get", "list", "create" ...), `group` "" for the core group, `resource` a plural
+    ("pods"), `subresource` "" or "status".  `namespace` is "" for cluster-scoped resources, and for all
+    namespaces of the others; `name` is "" for all.
+    """
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
 
 
 def parse(raw_path: str) -> Target | None:

@@ -88,7 +88,7 @@ def list_answer(request: web.Request, kind: Kind, page: Page, clock: Clock = tim
     """Return an answer with a list of objects, as a Table or their metadata when the client asks for that."""
     accept = request.headers.get("Accept", "")
     if version := metadata_version(accept):
-        octets = partial_metadata.of_list(page.items, encode(list_metadata(page)), version)
+        octets = partial_metadata.of_list(page.items, encode(tables.list_metadata(page)), version)
     elif version := table_version(accept):
         octets = tables.table(kind, page, clock(), version, _included(request))
     else:
@@ -100,21 +100,10 @@ def _included(request: web.Request) -> str:
     return request.query.get("includeObject", "") or "Metadata"
 
 
-def list_metadata(page: Page) -> dict[str, Any]:
-    """Return the metadata of a list."""
-    metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
-    if page.continue_:
-        metadata["continue"] = page.continue_
-    if page.remaining is not None:
-        metadata["remainingItemCount"] = page.remaining
-    return metadata
-
-
 def list_octets(kind: Kind, page: Page) -> bytes:
     """Return a list object, such as a ServiceList, around the stored octets of its items."""
-    head = encode(
-        {"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": list_metadata(page)}
-    )
+    metadata = tables.list_metadata(page)
+    head = encode({"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": metadata})
     return b"".join((head[:-1], b',"items":[', b",".join(page.items), b"]}"))
 
 

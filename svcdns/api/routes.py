@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -34,15 +35,15 @@ _ANSWERED_WITH_OBJECT = frozenset({SERVICE, POD})
 """Kinds whose deletion is answered with the object; of others with a Status, unless the object stays."""
 
 
+@dataclass(slots=True)
 class Resources:
     """Handlers of everything below /api/v1 and /apis/GROUP/VERSION."""
 
-    def __init__(self, registry: Registry, watches: Watches, clock: Clock) -> None:
-        """`clock` is the wall clock, for ages in tables."""
-        self._registry = registry
-        self._watches = watches
-        self._clock = clock
-        self._running: set[asyncio.Future[Any]] = set()
+    _registry: Registry
+    _watches: Watches
+    _clock: Clock
+    """For ages in tables."""
+    _running: set[asyncio.Future[Any]] = field(default_factory=set)
 
     async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Answer a request whose method is allowed there.  Raises StatusError."""
@@ -82,13 +83,13 @@ class Resources:
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = _agreed(target, await bodies.read_object(request))
-        written = await self._finish(self._registry.create(target.kind, target.namespace, body, options))
-        return self._written(request, target, written, 201)
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        write = self._registry.create(target.kind, target.namespace, _agreed(target, given), options)
+        return await self._written(request, target, write, warnings)
 
     async def _evict(self, request: web.Request, target: Target) -> web.Response:
         """Delete a Pod in the way of policy/v1 Eviction: there are no disruption budgets to ask here."""
-        body = await bodies.read_object(request)
+        body, _ = await bodies.read_object(request)
         if body.get("kind") not in (None, "", "Eviction"):
             raise bad_request(f"the body of an eviction is an Eviction, not {body['kind']!r:.80}")
         given = body.get("deleteOptions")
@@ -100,26 +101,20 @@ class Resources:
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = _agreed(target, await bodies.read_object(request))
-        written = await self._finish(
-            self._registry.replace(
-                target.kind, target.namespace, target.name, body, options, target.subresource
-            )
-        )
-        return self._written(request, target, written, 201 if written.created else 200)
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        at = (target.kind, target.namespace, target.name)
+        write = self._registry.replace(*at, _agreed(target, given), options, target.subresource)
+        return await self._written(request, target, write, warnings)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        patch = await bodies.read_patch(request)
+        patch, warnings = await bodies.read_patch(request, options.field_validation)
         parameters.check_patch(request.query, patch.type)
         if patch.type == "apply":
             patch = Patch(patch.type, _agreed(target, patch.document))
-        written = await self._finish(
-            self._registry.patch(
-                target.kind, target.namespace, target.name, patch, options, target.subresource
-            )
-        )
-        return self._written(request, target, written, 201 if written.created else 200)
+        at = (target.kind, target.namespace, target.name)
+        write = self._registry.patch(*at, patch, options, target.subresource)
+        return await self._written(request, target, write, warnings)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
@@ -128,7 +123,7 @@ class Resources:
         )
         last = msgspec.json.decode(written.object)
         if target.kind in _ANSWERED_WITH_OBJECT or last["metadata"].get("deletionTimestamp"):
-            return self._written(request, target, written, 200)
+            return self._answer(request, target, written)
         octets = responses.deleted_status(target.kind, last)
         return responses.json_answer(request, octets, warnings=written.warnings)
 
@@ -140,9 +135,23 @@ class Resources:
         )
         return responses.list_answer(request, target.kind, page, self._clock)
 
-    def _written(self, request: web.Request, target: Target, written: Written, status: int) -> web.Response:
+    async def _written(
+        self,
+        request: web.Request,
+        target: Target,
+        write: Coroutine[Any, Any, Written],
+        warnings: tuple[str, ...] = (),
+    ) -> web.Response:
+        """Answer with the object that a write comes to; `warnings` are about the body."""
+        return self._answer(request, target, await self._finish(write), warnings)
+
+    def _answer(
+        self, request: web.Request, target: Target, written: Written, warnings: tuple[str, ...] = ()
+    ) -> web.Response:
+        status = 201 if written.created else 200
+        told = (*warnings, *written.warnings)
         return responses.object_answer(
-            request, target.kind, written.object, self._clock, status=status, warnings=written.warnings
+            request, target.kind, written.object, self._clock, status=status, warnings=told
         )
 
     async def _finish(self, write: Coroutine[Any, Any, _T]) -> _T:

@@ -10,8 +10,9 @@ is read exactly and decided here, in this order (the first that applies wins):
     class CH, id.server TXT               the worker's identity (RFC 4892)
     class other than IN                   REFUSED
     a type that can't be asked for        FORMERR
-    AXFR, IXFR                            REFUSED     (transfers are TCP's, see `transfer`)
+    AXFR                                  REFUSED     (transfers are TCP's, see `transfer`)
     nothing loaded yet                    SERVFAIL    (EDE 14)
+    IXFR over UDP                         the SOA, for who may transfer: ask again over TCP (RFC 1995)
     a client that may not ask for it      REFUSED     (EDE 18)
     a name that upstreams have to know    the cache, else a hand-over to the forwarder
     a name in none of our zones           REFUSED     (EDE 20)
@@ -37,12 +38,13 @@ from svcdns.wire.question import Malformed, Question, parse, question_end
 from svcdns.wire.reply import Frame, refusal
 
 from . import stats
-from .access import FORWARD, NAMES
+from .access import FORWARD, NAMES, TRANSFER
 from .draft import Draft, answer_name
 from .fast_path import FastPath, count_cached, no_cache
 from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
 from .reply import unresolved, write
 from .stats import TCP, UDP, Stats
+from .transfer_rows import soa
 from .view import STATS_ZONE, View, ZoneTable
 
 log = logging.getLogger(__name__)
@@ -126,10 +128,13 @@ class Answerer:
             return self._other_class(frame, question)
         if question.rrtype in codes.UNASKABLE:
             return self._refuse(frame, question, codes.FORMERR, codes.EDE_INVALID_QUERY_TYPE)
-        if question.rrtype in (codes.AXFR, codes.IXFR):
+        is_ixfr = question.rrtype == codes.IXFR and transport == UDP and rights & TRANSFER
+        if question.rrtype in (codes.AXFR, codes.IXFR) and not is_ixfr:
             return self._refuse(frame, question, codes.REFUSED, codes.EDE_PROHIBITED)
         if view is None:
             return self._refuse(frame, question, codes.SERVFAIL, codes.EDE_NOT_READY)
+        if is_ixfr:
+            return self._soa_alone(frame, question, view)
         forwards = bool(rights & FORWARD and packet[header.FLAGS_AT] & header.RD_OCTET)
         draft = answer_name(view, question.name, question.key, question.rrtype, forwards)
         if draft.zone is None and draft.outside is None:
@@ -140,8 +145,17 @@ class Answerer:
             return self._refuse(frame, question, codes.REFUSED, codes.EDE_PROHIBITED)
         if draft.outside is not None:
             return self._outside(frame, draft, question, view)
+        reply = write(frame, draft)
         self._count_draft(draft, question, transport)
-        return write(frame, draft)
+        return reply
+
+    def _soa_alone(self, frame: Frame, question: Question, view: View) -> bytes:
+        """Answer an IXFR over UDP: no history is kept, and a whole zone has no room (RFC 1995 section 2)."""
+        zone = view.table.registry_zone_at(question.key) or view.table.file_zone_at(question.key)
+        if zone is None:
+            return self._refuse(frame, question, codes.NOTAUTH, codes.EDE_NOT_AUTHORITATIVE)
+        self._count(STATS_ZONE[zone.kind], UDP, question.rrtype, stats.OK)
+        return write(frame, Draft(chain=[soa(view, zone)]))
 
     def _outside(self, frame: Frame, draft: Draft, question: Question, view: View) -> Answer:
         """Answer from the cache what is fresh there; targets of aliases are the forwarder's."""
@@ -205,7 +219,9 @@ class Answerer:
         return Frame(packet, end, edns, self.udp_size, transport == TCP, bool(rights & FORWARD))
 
     def _refuse(self, frame: Frame, question: Question, rcode: int, ede: int | None = None) -> bytes:
-        self._count(stats.NO_ZONE, int(frame.tcp), question.rrtype, stats.RCODE_SLOT[rcode])
+        self._count(
+            stats.NO_ZONE, int(frame.tcp), question.rrtype, stats.RCODE_SLOT.get(rcode, stats.OTHER_RCODE)
+        )
         return refusal(frame, rcode, ede)
 
     def _count_draft(self, draft: Draft, question: Question, transport: int) -> None:

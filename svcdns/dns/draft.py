@@ -22,8 +22,9 @@ from .view import View
 MAX_LINKS = 10
 """CNAMEs that are followed for one question."""
 
-_HINFO_TTL = 8482
 _HINFO_RDATA = b"\x0dANY obsoleted\x0cSee RFC 8482"
+_ANY_OBSOLETED = header.rr_head(codes.HINFO, 8482, len(_HINFO_RDATA)) + _HINFO_RDATA
+"""The one RR, but for its owner, that answers ANY at a name that exists (RFC 8482 section 4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ class Draft:
     is_referral: bool = False
     outside: Name | None = None
     """The name that upstreams have to be asked for, as our zones have said all they know."""
+    dnames: set[bytes] = field(default_factory=set)
+    """Keys of the owners whose DNAME stands in the chain: none comes twice (RFC 2181 section 5)."""
+    endless: str = ""
+    """Why the chain has no end, where our zones don't come to one."""
 
     @property
     def is_nodata(self) -> bool:
@@ -92,6 +97,7 @@ def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int
     seen: set[bytes] = set()
     while (found := authority.find(view, here.key, rrtype, forwards)) is not None:
         if len(seen) == MAX_LINKS and found.state in (State.CNAME, State.DNAME):
+            draft.endless = f"more than {MAX_LINKS} aliases"
             break
         if draft.zone is None:
             draft.zone = found.zone
@@ -104,6 +110,7 @@ def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int
             break
         here = _target(draft, target, question_end)
         if here.key in seen:
+            draft.endless = "a loop of aliases"
             break
     else:
         draft.outside = here if forwards else None
@@ -119,7 +126,7 @@ def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int)
     """Put what a zone says about `here` into the draft; return the name to go on with, if any."""
     state, section = found.state, found.section
     if rrtype == codes.ANY and state in (State.HIT, State.CNAME, State.NODATA):
-        draft.chain.append(_any_obsoleted(here))
+        draft.chain.append(here.pointer() + _ANY_OBSOLETED)
     elif state is State.HIT:
         assert section is not None
         draft.section, draft.owner = section, here.pointer()
@@ -139,16 +146,14 @@ def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int)
     return None
 
 
-def _any_obsoleted(here: Name) -> bytes:
-    """The one HINFO that answers ANY at a name that exists (RFC 8482 section 4.2)."""
-    return here.pointer() + header.rr_head(codes.HINFO, _HINFO_TTL, len(_HINFO_RDATA)) + _HINFO_RDATA
-
-
 def _rewrite(draft: Draft, found: LookupResult, here: Name, rrtype: int) -> bytes | None:
     """Say a DNAME and the CNAME that follows from it (RFC 6672 section 3.1)."""
     assert found.section is not None
     dname = found.section.answers
-    draft.chain.append(here.pointer_to_ancestor(found.owner_octets) + dname[header.POINTER_OCTETS :])
+    owner = key_of_wire(here.wire[-found.owner_octets :])
+    if owner not in draft.dnames:
+        draft.dnames.add(owner)
+        draft.chain.append(here.pointer_to_ancestor(found.owner_octets) + dname[header.POINTER_OCTETS :])
     target = here.wire[: len(here.wire) - found.owner_octets] + dname[header.POINTED_RR :]
     if len(target) > MAX_NAME_OCTETS:
         draft.rcode = codes.YXDOMAIN

@@ -15,8 +15,22 @@ from .truncation import fit
 _EDE_ROOM = 32
 
 
-def write(frame: Frame, draft: Draft, options: bytes = b"") -> bytes:
-    """Return the reply that says a draft, as much of it as fits; `options` are those of our OPT."""
+def write(frame: Frame, draft: Draft) -> bytes:
+    """Return the reply that says a draft, as much of it as fits."""
+    if draft.endless and header.flags_of(frame.packet) & header.RD:
+        return unresolved(frame, draft, codes.EDE_OTHER, draft.endless)
+    return _write(frame, draft)
+
+
+def unresolved(frame: Frame, draft: Draft, ede: int, text: str = "") -> bytes:
+    """Return a draft whose outside name can't be resolved: its chain with SERVFAIL, never a half answer."""
+    draft.rcode = codes.SERVFAIL
+    draft.authoritative = draft.authoritative and bool(draft.chain)
+    return _write(frame, draft, edns.error(ede, text))
+
+
+def _write(frame: Frame, draft: Draft, options: bytes = b"") -> bytes:
+    """Return the reply; `options` are those of our OPT."""
     opt = frame.opt(draft.rcode, options)
     room = frame.limit - frame.end - len(opt)
     sections = fit(draft, frame.end, room)
@@ -28,10 +42,3 @@ def write(frame: Frame, draft: Draft, options: bytes = b"") -> bytes:
         sections.truncated = False
     aa = header.AA if draft.authoritative else 0
     return message(frame, aa | draft.rcode, sections, opt)
-
-
-def unresolved(frame: Frame, draft: Draft, ede: int, text: str = "") -> bytes:
-    """Return a draft whose outside name can't be resolved: its chain with SERVFAIL, never a half answer."""
-    draft.rcode = codes.SERVFAIL
-    draft.authoritative = draft.authoritative and bool(draft.chain)
-    return write(frame, draft, edns.error(ede, text))

@@ -30,7 +30,7 @@ from .stats import DROPPED, UDP, Stats
 
 BATCH = 64
 _OCTETS = 4096
-"""More than any question has; a longer datagram is cut, so malformed, so FORMERR."""
+"""More than any question has; of a longer datagram the rest is not read."""
 
 _IN_PKTINFO = Struct("=i4s4s")
 _IN6_PKTINFO = Struct("=16si")
@@ -71,13 +71,13 @@ class UdpListener:
         self._answerer = answerer
         self._counters = counters
         sock.setblocking(False)
-        self._wildcard = is_wildcard(sock)
 
     def start(self) -> None:
         """Begin to answer."""
-        if self._wildcard:
+        ready = self._read
+        if is_wildcard(self._sock):
             ask_for_addresses(self._sock)
-        ready = self._read_with_addresses if self._wildcard else self._read
+            ready = self._read_with_addresses
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), ready)
 

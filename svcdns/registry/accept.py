@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
@@ -26,21 +25,16 @@ from svcdns.wire.name import MAX_NAME_OCTETS
 from . import addresses, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, encode
+from .transaction import Object, WriteTransaction, encode
 from .warnings import warnings
-
-Object = dict[str, Any]
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
-_THE_SERVER = Authorship()
 _ANY_REVISION = "0"
 """In a body: whatever is stored may be replaced."""
 
 
-def create(
-    write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
-) -> Written:
+def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship) -> Written:
     """Store a new object; `body` has passed `identity.agreed` and the schema."""
     metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in SERVERS_OWN}
     if kind.namespaced:
@@ -59,20 +53,16 @@ def create(
         _check_namespace_open(write, namespace)
     if write.load(kind, namespace, name) is not None:
         raise _already_exists(kind, name)
-    new["metadata"] = _owned(_new_metadata(write, new["metadata"]), author.settled)
-    if author.settled is None:
+    new["metadata"] = {**new["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
+    entries = author.settled
+    if entries is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
-        new["metadata"] = _owned(new["metadata"], entries)
+    new["metadata"] = _owned(new["metadata"], entries)
     return store(write, kind, None, new)
 
 
 def update(
-    write: WriteTransaction,
-    kind: Kind,
-    old: Object,
-    body: Object,
-    subresource: str,
-    author: Authorship = _THE_SERVER,
+    write: WriteTransaction, kind: Kind, old: Object, body: Object, subresource: str, author: Authorship
 ) -> Written:
     """Store a changed object; a write that changes nothing keeps the revision."""
     metadata = dict(body.get("metadata") or {})
@@ -149,12 +139,9 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
 
 
 def _check(kind: Kind, new: Object, old: Object | None) -> None:
-    causes = validate(kind, new, old)
-    if causes:
-        metadata = new["metadata"]
-        raise invalid(
-            kind.name, metadata.get("name") or metadata.get("generateName") or "", causes, kind.group
-        )
+    if causes := validate(kind, new, old):
+        name = new["metadata"].get("name") or new["metadata"].get("generateName") or ""
+        raise invalid(kind.name, name, causes, kind.group)
 
 
 def _check_name_fits(write: WriteTransaction, metadata: Object) -> None:
@@ -169,11 +156,6 @@ def _ordered(obj: Object) -> Object:
     """Return the object with its top fields in the usual order."""
     first = {key: obj[key] for key in _ORDER if key in obj}
     return {**first, **{key: value for key, value in obj.items() if key not in first}}
-
-
-def _new_metadata(write: WriteTransaction, metadata: Object) -> Object:
-    """Return the metadata of a new object, complete but for the revision."""
-    return {**metadata, "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
 
 
 def _inherited(old: Object, metadata: Object) -> Object:
@@ -200,10 +182,8 @@ def _check_not_overtaken(kind: Kind, old: Object, metadata: Object) -> None:
     name, stored = old["metadata"]["name"], old["metadata"]
     given = metadata.get("resourceVersion")
     if given and given not in (_ANY_REVISION, stored["resourceVersion"]):
-        message = (
-            "the object has been modified; please apply your changes to the latest version and try again"
-        )
-        raise conflict(kind.plural, name, message, kind.group)
+        message = "the object has been modified; please apply your changes to the latest version"
+        raise conflict(kind.plural, name, f"{message} and try again", kind.group)
     if metadata.get("uid") and metadata["uid"] != stored["uid"]:
         message = f"Precondition failed: UID in object: {metadata['uid']}, UID stored: {stored['uid']}"
         raise conflict(kind.plural, name, message, kind.group)
@@ -228,9 +208,8 @@ def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
         raise not_found("namespaces", namespace)
     if found["metadata"].get("deletionTimestamp"):
         text = f"unable to create new content in namespace {namespace} because it is being terminated"
-        cause = Cause(
-            "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
-        )
+        why = f"namespace {namespace} is being terminated"
+        cause = Cause("NamespaceTerminating", why, "metadata.namespace")
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=namespace, causes=[cause])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice
-from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
@@ -12,15 +11,15 @@ from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, Kin
 
 from . import accept, deletion
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction
+from .transaction import Object, WriteTransaction
 
 CHUNK = 500
 
-Object = dict[str, Any]
 
-
-def begin(write: WriteTransaction, name: str, options: DeleteOptions) -> Written:
-    """Mark a namespace as terminating; `empty_some` does the rest, soon."""
+def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
+    """Delete an object; a Namespace is marked as terminating, and `empty_some` does the rest, soon."""
+    if kind is not NAMESPACE:
+        return deletion.delete(write, kind, namespace, name, options)
     old = write.existing(NAMESPACE, "", name)
     accept.check_preconditions(NAMESPACE, old, options)
     if len(list(islice(deletion.content(write, name), CHUNK + 1))) > CHUNK:
@@ -96,10 +95,6 @@ def delete_each(
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if write.load(kind, namespace, name) is None or (kind is ENDPOINTSLICE and is_generated(obj)):
             continue
-        if kind is NAMESPACE and name in FIRST_NAMESPACES:
-            continue
-        if kind is NAMESPACE:
-            out.append(begin(write, name, options))
-        else:
-            out.append(deletion.delete(write, kind, namespace, name, options))
+        if kind is not NAMESPACE or name not in FIRST_NAMESPACES:
+            out.append(delete(write, kind, namespace, name, options))
     return out

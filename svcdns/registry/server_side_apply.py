@@ -7,8 +7,6 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
-from typing import Any
-
 from svcdns.objects import server_side_apply
 from svcdns.objects.errors import conflict, not_found
 from svcdns.objects.kinds import Kind
@@ -16,9 +14,7 @@ from svcdns.objects.managed_fields import APPLY, SERVER, Authorship
 
 from . import accept, deletion
 from .requests import WriteOptions, Written
-from .transaction import WriteTransaction
-
-Object = dict[str, Any]
+from .transaction import Object, WriteTransaction
 
 
 def apply_configuration(

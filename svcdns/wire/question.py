@@ -1,8 +1,8 @@
 """Reading a message exactly: header, one question, OPT (RFC 1035, 6891, 9619).
 
 What is accepted: opcode QUERY, one question without compression, no answers, an authority section
-only in an IXFR (RFC 1995 section 3), any additional RRs of which at most one is an OPT, and nothing
-behind them.  Everything else is Malformed and answered FORMERR.
+only in an IXFR (RFC 1995 section 3), and any additional RRs of which at most one is an OPT.  Everything
+else is Malformed and answered FORMERR.  Octets behind the last RR mean nothing, as to other servers.
 
 This is the form for every question that is not plain; the fast path of `dns` reads those in fewer steps and
 must accept nothing that this module refuses.
@@ -59,12 +59,9 @@ def parse(packet: bytes) -> Question:
             raise Malformed("answers in a question")
         if authorities:
             at, serial = _ixfr_soa(packet, at)
-        edns, at = _additionals(packet, at, additionals)
-        if at != len(packet):
-            raise Malformed("octets behind the last RR")
-    except Malformed as wrong:
-        wrong.end = bare.end
-        raise
+        edns = _additionals(packet, at, additionals)
+    except (Malformed, BadName, IndexError) as wrong:  # IndexError: a name runs over the end
+        raise Malformed(str(wrong), bare.end) from None
     return Question(bare.key, bare.name, bare.rrtype, bare.rrclass, bare.end, edns, serial)
 
 
@@ -89,10 +86,8 @@ def question_end(packet: bytes) -> int:
 def _question(packet: bytes) -> Question:
     try:
         labels, at = split_name(packet, header.OCTETS, pointer=False)
-    except BadName as wrong:
+    except (BadName, IndexError) as wrong:
         raise Malformed(str(wrong)) from None
-    except IndexError:
-        raise Malformed("the name runs over the end") from None
     name = packet[header.OCTETS : at]
     if len(name) > MAX_NAME_OCTETS:
         raise Malformed("a name over 255 octets")
@@ -103,11 +98,11 @@ def _question(packet: bytes) -> Question:
     return Question(key_of_labels(labels), name, rrtype, rrclass, end)
 
 
-def _additionals(packet: bytes, at: int, count: int) -> tuple[Edns | None, int]:
-    """Walk the additional section; return its OPT and its end."""
+def _additionals(packet: bytes, at: int, count: int) -> Edns | None:
+    """Walk the additional section; return its OPT."""
     edns = None
     for _ in range(count):
-        type_at = _skip_name(packet, at)
+        _, type_at = split_name(packet, at)
         rrtype, end = _skip_rr(packet, type_at)
         if rrtype == codes.OPT:
             if edns is not None:
@@ -118,16 +113,17 @@ def _additionals(packet: bytes, at: int, count: int) -> tuple[Edns | None, int]:
             if edns.version == 0 and not options_well_formed(packet, type_at + header.RR.size, end):
                 raise Malformed("an option runs over the end of the OPT")
         at = end
-    return edns, at
+    return edns
 
 
 def _ixfr_soa(packet: bytes, at: int) -> tuple[int, int]:
     """Return the end and the serial of the SOA that says what the client of an IXFR has."""
-    type_at = _skip_name(packet, at)
+    _, type_at = split_name(packet, at)
     rrtype, end = _skip_rr(packet, type_at)
     if rrtype != codes.SOA:
         raise Malformed("no SOA in an IXFR")
-    numbers = _skip_name(packet, _skip_name(packet, type_at + header.RR.size))
+    _, contact_at = split_name(packet, type_at + header.RR.size)
+    _, numbers = split_name(packet, contact_at)
     if numbers + header.SOA_NUMBERS != end:
         raise Malformed("an SOA of a wrong size")
     return end, int.from_bytes(packet[numbers : numbers + 4])
@@ -142,13 +138,3 @@ def _skip_rr(packet: bytes, type_at: int) -> tuple[int, int]:
     if end > len(packet):
         raise Malformed("RDATA runs over the end")
     return rrtype, end
-
-
-def _skip_name(packet: bytes, at: int) -> int:
-    """Return the end of a name that may end in a pointer."""
-    try:
-        return split_name(packet, at)[1]
-    except BadName as wrong:
-        raise Malformed(str(wrong)) from None
-    except IndexError:
-        raise Malformed("a name runs over the end") from None

@@ -13,7 +13,7 @@ file and line) and packs what it read.  Rules that hold here:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +31,13 @@ from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, labels_of_key, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-RULES = 1
-"""Raised when the same text gives other rows, so that stored zones are loaded again."""
+RULES = 3
+"""Raised when the same text gives other rows or flags, so that stored zones are loaded again."""
 
 _BESIDE_CNAME = frozenset({codes.KEY, codes.RRSIG, codes.NSEC})
 """These may stand beside a CNAME (RFC 4034 section 2.5)."""
+_ADDRESSES = (codes.A, codes.AAAA)
+_SVCB = (codes.SVCB, codes.HTTPS)
 _MAX_TYPES = 254
 _SHOWN = 80
 """Characters of a line that an error quotes."""
@@ -85,6 +87,7 @@ class CompiledZone:
     cuts: bool
     """There are delegations or DNAMEs."""
     wildcards: bool
+    """There are wildcards, empty non-terminals (`x.*.w`) among them (RFC 4592 section 4.9)."""
     _nodes: dict[bytes, _Node] = field(repr=False)
 
     def __len__(self) -> int:
@@ -96,18 +99,15 @@ class CompiledZone:
         for key in sorted(self._nodes):
             yield key, _pack(self, key, self._nodes[key])
 
-    def addresses(self, name: dns.name.Name, *, occluded: bool) -> list[bytes]:
-        """Return the A and AAAA of a name, its owner spelt in full; none if it isn't in the zone."""
+    def additionals(self, name: dns.name.Name, types: Sequence[int], *, occluded: bool) -> list[bytes]:
+        """Return the RRs that a name has of these types, its owner spelt in full; none outside the zone."""
         node = self._nodes.get(_key(name))
         if node is None or (node.occluded and not occluded):
             return []
         owner = name.to_wire()
         assert owner is not None
         return [
-            rr
-            for rrtype in (codes.A, codes.AAAA)
-            if rrtype in node.sets
-            for rr in node.sets[rrtype].packed(rrtype, owner)
+            rr for rrtype in types if rrtype in node.sets for rr in node.sets[rrtype].packed(rrtype, owner)
         ]
 
 
@@ -143,7 +143,7 @@ def compile_zone(text: str, origin: str | None, source: str) -> CompiledZone:
         key=apex,
         serial=int.from_bytes(soa[-20:-16]),
         cuts=cuts or any(codes.DNAME in node.sets for node in nodes.values()),
-        wildcards=any(key.endswith(b"\0*\0") and not node.occluded for key, node in nodes.items()),
+        wildcards=any(b"\0*\0" in key and not node.occluded for key, node in nodes.items()),
         _nodes=nodes,
     )
 
@@ -207,8 +207,8 @@ class _Reading(dns.transaction.Transaction):
 
     def _reworded(self, text: str) -> str:
         """dnspython's words with a remedy where there is one, and the line they are about."""
-        for pattern, words in _WORDS:
-            text = pattern.sub(words, text)
+        for pattern, words in _WORDS.items():
+            text = re.sub(pattern, words, text)
         line = self._text.split("\n")[self._lines.began - 1 :][:1]
         about = " ".join("".join(line).split())[:_SHOWN]
         return " ".join(text.split()) + (f" (in: {about})" if about else "")
@@ -238,14 +238,19 @@ class _Reading(dns.transaction.Transaction):
         canonical = rdata.to_digestable()
         if canonical not in rrs.rdatas:
             rrs.rdatas[canonical] = rdata.to_wire()
-            rrs.targets += _targets(rdata)
+            rrs.targets += _targets(name, rdata)
 
 
-def _targets(rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
-    """The name whose addresses belong into the additional section (RFC 1035 section 3.3, RFC 2782)."""
+def _targets(owner: dns.name.Name, rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
+    """The name whose addresses belong into the additional section (RFC 1035 section 3.3, 2782, 9460)."""
     if rdata.rdtype == codes.MX:
         return [rdata.exchange]  # type: ignore[attr-defined]
-    return [rdata.target] if rdata.rdtype in (codes.NS, codes.SRV) else []  # type: ignore[attr-defined]
+    if rdata.rdtype in _SVCB and rdata.target == dns.name.root:  # type: ignore[attr-defined]
+        # The owner itself, and nothing for an alias (RFC 9460 section 2.5). A wildcard's is the question's.
+        is_service = rdata.priority > 0 and not owner.is_wild()  # type: ignore[attr-defined]
+        return [owner] if is_service else []
+    with_target = (codes.NS, codes.SRV, *_SVCB)
+    return [rdata.target] if rdata.rdtype in with_target else []  # type: ignore[attr-defined]
 
 
 def _fault(name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> str:
@@ -287,9 +292,8 @@ def _apex(reading: _Reading) -> bytes:
     if not apex:
         raise reading.error(line, "the SOA stands at the root; write $ORIGIN with the zone's name above it")
     if labels_of_key(apex)[-1].isdigit():
-        raise reading.error(
-            line, f"{text_of_key(apex)} is no zone's name; write $ORIGIN with it above the SOA"
-        )
+        text = f"{text_of_key(apex)} is no zone's name; write $ORIGIN with it above the SOA"
+        raise reading.error(line, text)
     if codes.NS not in reading.nodes[apex].sets:
         raise reading.error(line, f"{text_of_key(apex)} has no NS")
     return apex
@@ -308,9 +312,8 @@ def _check_tree(reading: _Reading, apex: bytes) -> None:
         if node.occluded:
             continue
         if alias and key.startswith(alias):
-            text = (
-                f"{text_of_key(key)} is below {text_of_key(alias)}, which has a DNAME (RFC 6672 section 2.4)"
-            )
+            above = text_of_key(alias)
+            text = f"{text_of_key(key)} is below {above}, which has a DNAME (RFC 6672 section 2.4)"
             raise reading.error(node.line, text)
         if codes.DNAME in node.sets:
             alias = key
@@ -327,7 +330,7 @@ def _pack(zone: CompiledZone, key: bytes, node: _Node) -> bytes:
     if not node.occluded:
         flags |= CUT if codes.NS in node.sets and not apex else 0
         flags |= DNAME if codes.DNAME in node.sets else 0
-    rrsets = [_rrset(zone, rrtype, rrs) for rrtype, rrs in node.sets.items()]
+    rrsets = [_rrset(zone, key, rrtype, rrs) for rrtype, rrs in node.sets.items()]
     if apex:
         soa = node.sets[codes.SOA]
         (rdata,) = soa.rdatas.values()
@@ -336,31 +339,31 @@ def _pack(zone: CompiledZone, key: bytes, node: _Node) -> bytes:
     return pack_row(rrsets, flags)
 
 
-def _rrset(zone: CompiledZone, rrtype: int, rrs: _RRs) -> RRset:
-    """Pack one RRset with the addresses that belong into its additional section, if all have room."""
+def _rrset(zone: CompiledZone, key: bytes, rrtype: int, rrs: _RRs) -> RRset:
+    """Pack one RRset of an owner with what belongs into its additional section, if all has room.
+
+    That is the addresses of its targets, and of SVCB and HTTPS the target's own too (RFC 9460 section 4.1).
+    """
     answers = rrs.packed(rrtype)
-    targets = {_key(target): target for target in rrs.targets}
-    glue = [rr for name in targets.values() for rr in zone.addresses(name, occluded=rrtype == codes.NS)]
-    fits = sum(map(len, answers)) + sum(map(len, glue)) <= header.MAX_MESSAGE
-    return RRset(rrtype, answers, glue if fits else ())
+    additionals: list[bytes] = []
+    for target, name in {_key(target): target for target in rrs.targets}.items():
+        types = (*_ADDRESSES, rrtype) if rrtype in _SVCB and target != key else _ADDRESSES
+        additionals += zone.additionals(name, types, occluded=rrtype == codes.NS)
+    fits = sum(map(len, answers)) + sum(map(len, additionals)) <= header.MAX_MESSAGE
+    return RRset(rrtype, answers, additionals if fits else ())
 
 
-_NO_TTL_NO_TYPE = rf"\1 is no TTL in 0..{header.MAX_TTL} seconds and no record type"
-_WORDS = (
-    (re.compile(r"^zone:\d+: "), ""),
-    (re.compile(r"caught exception <class '[^']*'>: "), ""),
-    (
-        re.compile(r"^unknown rdatatype '(\d+)'$"),
-        _NO_TTL_NO_TYPE,
+_WORDS = {
+    r"^zone:\d+: ": "",
+    r"caught exception <class '[^']*'>: ": "",
+    r"^unknown rdatatype '(\d+)'$": rf"\1 is no TTL in 0..{header.MAX_TTL} seconds and no record type",
+    r"^unknown rdatatype '(.*)'$": r"'\1' is no record type",
+    r"^(Text input is malformed\.|)$": "the record can't be read",
+    r'^expected EOL or EOF, got \d+ "(.*)"$': r"\1 stands behind the end of the record",
+    r"^RR class is not zone's class$": "the class is not IN",
+    r"^Missing default TTL value$": "the record has no TTL; write $TTL at the top of the file",
+    r"^zone file directive '\$INCLUDE' is not allowed$": (
+        "$INCLUDE is not supported; write the records into this file"
     ),
-    (re.compile(r"^unknown rdatatype '(.*)'$"), r"'\1' is no record type"),
-    (re.compile(r"^(Text input is malformed\.|)$"), "the record can't be read"),
-    (re.compile(r'^expected EOL or EOF, got \d+ "(.*)"$'), r"\1 stands behind the end of the record"),
-    (re.compile(r"^RR class is not zone's class$"), "the class is not IN"),
-    (re.compile(r"^Missing default TTL value$"), "the record has no TTL; write $TTL at the top of the file"),
-    (
-        re.compile(r"^zone file directive '\$INCLUDE' is not allowed$"),
-        "$INCLUDE is not supported; write the records into this file",
-    ),
-)
-"""dnspython's words, and the same with a remedy."""
+}
+"""dnspython's words (patterns), and the same with a remedy."""

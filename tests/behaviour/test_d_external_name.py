@@ -1,22 +1,10 @@
 """Rows D: ExternalName Services, and aliases from name to name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    TTL,
-    ClusterHarness,
-    Z,
-    external,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    pod,
-    service,
-)
+from behaviour.cluster_harness import SVC, TTL, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import external, headless, pod, service
 
 ZONE = """
 $ORIGIN example.org.
@@ -43,7 +31,7 @@ def world(make_world: Any) -> ClusterHarness:
         external("alias", "alias.example.org"),
         external("back", "back.example.org"),
         external("gone", "nothing.example.org"),
-        external("away", "www.elsewhere.test"),
+        external("away", "www.elsewhere.info"),
         external("inner", f"web.{SVC}"),
         external("short", f"web.default.{Z}"),
         external("to-db", f"10-1-0-1.db.{SVC}"),
@@ -122,7 +110,7 @@ def test_target_is_an_endpoint(ask: Any) -> None:
 @pytest.mark.parametrize("links", range(1, 16))
 def test_chains_are_followed_up_to_ten_links(ask: Any, links: int) -> None:
     reply = ask(f"link-{15 - links}.{SVC}", tcp=True)
-    assert reply.rcode == "NOERROR"
+    assert reply.rcode == ("NOERROR" if links <= 10 else "SERVFAIL")
     cnames = [line for line in reply.answer if " CNAME " in line]
     assert len(cnames) == min(links, 10)
     if links < 10:
@@ -139,7 +127,7 @@ def test_ten_links_still_reach_the_target(ask: Any) -> None:
 @pytest.mark.parametrize("rrtype", ["A", "AAAA", "TXT"])
 def test_loops_end(ask: Any, name: str, links: int, rrtype: str) -> None:
     reply = ask(f"{name}.{SVC}", rrtype)
-    assert reply.rcode == "NOERROR"
+    assert reply.rcode == "SERVFAIL"
     assert len(reply.answer) == links
 
 
@@ -165,7 +153,7 @@ def test_target_that_lacks_the_type_keeps_the_cname(ask: Any) -> None:
 def test_target_outside_all_zones_is_the_cname_alone(ask: Any, rrtype: str) -> None:
     reply = ask(f"away.{SVC}", rrtype)
     assert reply.rcode == "NOERROR"
-    assert reply.answer == [f"away.{SVC}. {TTL} CNAME www.elsewhere.test."]
+    assert reply.answer == [f"away.{SVC}. {TTL} CNAME www.elsewhere.info."]
     assert not reply.authority
 
 

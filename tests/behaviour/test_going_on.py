@@ -1,18 +1,17 @@
 """Rows D2, D5, F4 and G4 where our zones say all they know and upstreams know more."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import SVC, TTL, Z, external, headless, is_nodata, is_nxdomain, pod, service
+from behaviour.cluster_harness import SVC, TTL, Z, is_nodata, is_nxdomain
 from behaviour.forwarding_harness import STRANGER, ForwardingClusterHarness, asked
+from behaviour.objects import external, headless, pod, service
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
 
-REVERSE = "10.2.0.192.in-addr.arpa"
+REVERSE = "10.2.3.192.in-addr.arpa"
 """The upstream knows it."""
 FILE = """
 $ORIGIN corp.example.
@@ -152,7 +151,7 @@ def test_addresses_that_nobody_here_knows_go_on_to_upstreams(ask: Any, tcp: bool
     reply = ask(REVERSE, "PTR", tcp=tcp)
     assert reply.rdata == ["www.example.org."]
     assert "AA" not in reply.flags
-    unknown = ask(back("203.0.113.9"), "PTR", tcp=tcp)
+    unknown = ask(back("203.3.113.9"), "PTR", tcp=tcp)
     assert unknown.rcode == "NXDOMAIN"
     assert [line.split()[0] for line in unknown.authority] == ["."], "the reply is taken as it is"
 

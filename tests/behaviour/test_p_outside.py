@@ -1,26 +1,15 @@
 """Rows P: names that are not ours; and what forwarding adds to rows A1 and J5."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 
 import dns.flags
 import dns.message
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    Z,
-    external,
-    headless,
-    is_nxdomain,
-    pod,
-    question,
-    reply_to,
-    service,
-)
+from behaviour.cluster_harness import SVC, Z, is_nxdomain, question, reply_to
 from behaviour.forwarding_harness import STRANGER, ForwardingClusterHarness, asked
 from behaviour.listening import ask_udp
+from behaviour.objects import external, headless, pod, service
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
@@ -220,13 +209,13 @@ def test_a_client_with_too_many_questions(forward_to: Any) -> None:
 @pytest.mark.row("P8")
 def test_what_was_forwarded_is_ours_once_it_is_registered(forward_to: Any, upstream: Unbound) -> None:
     world = forward_to([upstream.address])
-    name = "10.2.0.192.in-addr.arpa"
+    name = "10.2.3.192.in-addr.arpa"
     for _ in ("asked", "from the cache"):
         assert world.ask(name, "PTR").rdata == ["www.example.org."]
-    world.add(headless("db"), pod("db-0", "192.0.2.10", app="db"))
+    world.add(headless("db"), pod("db-0", "192.3.2.10", app="db"))
     for tcp in (False, True):
         reply = world.ask(name, "PTR", tcp=tcp)
-        assert reply.rdata == [f"192-0-2-10.db.{SVC}."]
+        assert reply.rdata == [f"192-3-2-10.db.{SVC}."]
         assert "AA" in reply.flags
     world.zone_file("$ORIGIN example.org.\n@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\nwww 60 A 192.0.2.99\n")
     world.add(external("ext", "www.example.org"))
@@ -274,6 +263,22 @@ def test_a_question_of_ours_that_comes_back_ends_its_upstream(
         ("hidden.onion", "A", "NXDOMAIN", []),
         ("nothing.invalid", "A", "NXDOMAIN", []),
         ("_dns.resolver.arpa", "SVCB", "NOERROR", []),
+        ("www.test", "A", "NXDOMAIN", []),
+        ("test", "DS", "NXDOMAIN", []),
+        ("printer.local", "A", "NXDOMAIN", []),
+        ("local", "A", "NOERROR", []),  # it is above a zone of ours
+        ("nas.home.arpa", "A", "NXDOMAIN", []),
+        ("7.1.168.192.in-addr.arpa", "PTR", "NXDOMAIN", []),
+        ("1.0.31.172.in-addr.arpa", "PTR", "NXDOMAIN", []),
+        ("1.0.127.100.in-addr.arpa", "PTR", "NXDOMAIN", []),
+        ("1.0.0.127.in-addr.arpa", "PTR", "NXDOMAIN", []),
+        ("1.2.0.192.in-addr.arpa", "TXT", "NXDOMAIN", []),
+        ("168.192.in-addr.arpa", "A", "NOERROR", []),
+        ("168.192.in-addr.arpa", "NS", "NOERROR", ["localhost."]),
+        ("168.192.in-addr.arpa", "SOA", "NOERROR", ["localhost. nobody.invalid. 1 3600 1200 604800 60"]),
+        (f"{'.'.join('1' + '0' * 31)}.ip6.arpa", "PTR", "NOERROR", []),
+        ("1.d.f.ip6.arpa", "PTR", "NXDOMAIN", []),
+        ("1.b.e.f.ip6.arpa", "PTR", "NXDOMAIN", []),
     ],
 )
 def test_special_names_never_go_upstream(
@@ -284,6 +289,52 @@ def test_special_names_never_go_upstream(
         assert (reply.rcode, reply.rdata) == (rcode, expected)
         names = [str(query.question[0].name) for query in upstream.asked]
         assert f"{name}." not in names
+        assert bool(reply.authority) is (not reply.answer), "so that clients know how long to keep it"
+
+
+@pytest.mark.row("P11")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "www.example",
+        "www.tests",
+        "locals",
+        "1.0.15.172.in-addr.arpa",
+        "1.0.32.172.in-addr.arpa",
+        "1.0.63.100.in-addr.arpa",
+        "1.0.128.100.in-addr.arpa",
+        "1.169.192.in-addr.arpa",
+        "1.c.f.ip6.arpa",
+        "9.b.d.0.1.0.0.2.ip6.arpa",
+    ],
+)
+def test_names_beside_special_ones_go_upstream(forward_to: Any, name: str) -> None:
+    with Misbehaving() as upstream:
+        forward_to([upstream.address]).ask(name)
+        assert f"{name}." in [str(query.question[0].name) for query in upstream.asked]
+
+
+@pytest.mark.row("P11")
+def test_a_site_that_has_special_names_is_asked_for_them(forward_to: Any) -> None:
+    with Misbehaving() as upstream, Misbehaving() as site:
+        zones = [
+            ForwardZone(name, (site.address,)) for name in ("corp.local", "168.192.in-addr.arpa", "test")
+        ]
+        world = forward_to([upstream.address], forward={"zone": tuple(zones)})
+        names = ["www.corp.local", "corp.local", "7.1.168.192.in-addr.arpa", "www.test"]
+        for name in names:
+            world.ask(name)
+        asked = {str(query.question[0].name) for query in site.asked}
+        assert asked >= {f"{name}." for name in names}
+        assert world.ask("www.local").rcode == world.ask("1.10.in-addr.arpa", "PTR").rcode == "NXDOMAIN"
+
+        world.zone_file(
+            "$ORIGIN home.arpa.\n@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\n"
+            "nas 60 A 192.0.2.5\nsub 60 NS ns.elsewhere.\n"
+        )
+        assert world.ask("nas.home.arpa").rdata == ["192.0.2.5"]
+        world.ask("www.sub.home.arpa")  # delegated, so upstreams know
+        assert "www.sub.home.arpa." in [str(query.question[0].name) for query in upstream.asked]
 
 
 @pytest.mark.row("P12")
@@ -320,12 +371,12 @@ def test_of_all_zones_the_longest_decides(forward_to: Any, upstream: Unbound) ->
 
 @pytest.mark.row("P14")
 def test_aliases_lead_from_upstream_to_upstream(forward_to: Any, upstream: Unbound) -> None:
-    other = Unbound("www.corp.test. 300 IN A 192.0.2.66\n", tls=False, https=False)
-    records = "to.example.net. 300 IN CNAME www.corp.test.\nwww.corp.test. 300 IN A 198.51.100.66\n"
+    other = Unbound("www.corp.info. 300 IN A 192.0.2.66\n", tls=False, https=False)
+    records = "to.example.net. 300 IN CNAME www.corp.info.\nwww.corp.info. 300 IN A 198.51.100.66\n"
     with other, Unbound(records, tls=False, https=False, recursive=True) as first:
-        zone = (ForwardZone("corp.test", (other.address,)),)
+        zone = (ForwardZone("corp.info", (other.address,)),)
         world = forward_to([first.address], forward={"zone": zone})
         for tcp in (False, True, False):
             reply = world.ask("to.example.net", tcp=tcp)
-            assert sorted(reply.rdata) == ["192.0.2.66", "www.corp.test."], "as who is responsible says"
-        assert other.queries("www.corp.test.") == 1
+            assert sorted(reply.rdata) == ["192.0.2.66", "www.corp.info."], "as who is responsible says"
+        assert other.queries("www.corp.info.") == 1

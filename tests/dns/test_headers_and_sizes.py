@@ -1,7 +1,5 @@
 """Header, EDNS, sizes and everything malformed (rows J of docs/dns.md)."""
 
-from __future__ import annotations
-
 import struct
 
 import dns.edns
@@ -15,8 +13,8 @@ from toolbox.answerer_harness import AnswererHarness, Z, lines, rrset
 from svcdns.dns import stats
 from svcdns.dns.answer import Answerer
 from svcdns.dns.draft import Draft
-from svcdns.dns.no_reply import SILENCE
-from svcdns.dns.stats import TCP, Stats
+from svcdns.dns.no_reply import NOT_PLAIN, SILENCE
+from svcdns.dns.stats import TCP, UDP, Stats
 from svcdns.dns.truncation import fit
 from svcdns.wire.key import wire_of
 
@@ -54,15 +52,36 @@ def test_other_opcodes_are_not_implemented(shared_world: AnswererHarness, opcode
     assert reply[12:] == PLAIN[12:]
 
 
+TRAILING = {
+    "an octet": (PLAIN, b"\0"),
+    "an OPT that isn't counted": (PLAIN, OPT),
+    "behind the OPT": (with_counts(PLAIN + OPT, 1, 0, 0, 1), b"x"),
+    "a second OPT that isn't counted": (with_counts(PLAIN + OPT, 1, 0, 0, 1), OPT),
+    "as many as a datagram has": (PLAIN, bytes(4096 - len(PLAIN))),
+}
+
+
+@pytest.mark.parametrize("what", TRAILING)
+@pytest.mark.parametrize("transport", [UDP, TCP])
+def test_octets_behind_a_question_mean_nothing(
+    shared_world: AnswererHarness, what: str, transport: int
+) -> None:
+    """As BIND and unbound take it; but never by the fast path, which reads what is exactly the same."""
+    asked, behind = TRAILING[what]
+    assert shared_world.raw(asked + behind, transport) == shared_world.raw(asked, transport)
+    assert rcode_of(shared_world.raw(asked + behind, transport)) == dns.rcode.NOERROR
+    with shared_world.snapshots.begin() as snapshot:
+        view = shared_world.answerer._view_of(snapshot)
+        assert view is not None
+        assert shared_world.answerer._fast(asked + behind, view, transport) is NOT_PLAIN
+
+
 MALFORMED = {
     "header only": PLAIN[:12],
     "no question": with_counts(PLAIN[:12], 0, 0, 0, 0),
     "no question, trailing octets": with_counts(PLAIN, 0, 0, 0, 0),
     "two questions": with_counts(PLAIN + PLAIN[12:], 2, 0, 0, 0),
     "two questions, one there": with_counts(PLAIN, 2, 0, 0, 0),
-    "trailing octet": PLAIN + b"\0",
-    "trailing octets behind the OPT": with_counts(PLAIN + OPT + b"x", 1, 0, 0, 1),
-    "an OPT that isn't counted": PLAIN + OPT,
     "an OPT that isn't there": with_counts(PLAIN, 1, 0, 0, 1),
     "two OPTs": with_counts(PLAIN + OPT + OPT, 1, 0, 0, 2),
     "OPT with an owner": with_counts(PLAIN + b"\1x" + OPT, 1, 0, 0, 1),

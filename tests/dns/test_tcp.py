@@ -1,7 +1,5 @@
 """Questions over real TCP connections: framing, order, limits, clients that misbehave."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import struct
@@ -13,7 +11,7 @@ import dns.message
 import dns.rcode
 from toolbox.answerer_harness import AnswererHarness, Z, rrset
 from toolbox.tcp_streams import connect, framed, query, reply_from
-from toolbox.waiting import run, until
+from toolbox.waiting import until
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
@@ -36,219 +34,180 @@ async def serving(world: AnswererHarness, **options: Any) -> AsyncIterator[tuple
             await listener.close()
 
 
-def test_pipelined_questions_are_answered_in_order(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world) as (_, port):
-            reader, writer = await connect(port)
-            names = [f"web.default.svc.{Z}", f"nothing.{Z}", f"huge.default.svc.{Z}", Z]
-            names += [f"web.default.svc.{Z}", f"nothing.{Z}", f"many.default.svc.{Z}", Z] * 49
-            writer.write(framed(*(query(name, number=n) for n, name in enumerate(names))))
-            replies = [await reply_from(reader) for _ in names]
-            assert [reply.id for reply in replies] == list(range(200))
-            assert len(replies[2].answer[0]) > 4000
-            writer.close()
-
-    run(test())
+async def test_pipelined_questions_are_answered_in_order(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world) as (_, port):
+        reader, writer = await connect(port)
+        names = [f"web.default.svc.{Z}", f"nothing.{Z}", f"huge.default.svc.{Z}", Z]
+        names += [f"web.default.svc.{Z}", f"nothing.{Z}", f"many.default.svc.{Z}", Z] * 49
+        writer.write(framed(*(query(name, number=n) for n, name in enumerate(names))))
+        replies = [await reply_from(reader) for _ in names]
+        assert [reply.id for reply in replies] == list(range(200))
+        assert len(replies[2].answer[0]) > 4000
+        writer.close()
 
 
-def test_octet_by_octet(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world) as (_, port):
-            reader, writer = await connect(port)
-            for octet in framed(query(Z, "SOA"), query(Z, "NS")):
-                writer.write(bytes((octet,)))
-                await writer.drain()
-            assert (await reply_from(reader)).answer
-            assert (await reply_from(reader)).answer
-            writer.close()
-
-    run(test())
-
-
-def test_a_write_between_two_questions_is_seen(world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(world) as (_, port):
-            reader, writer = await connect(port)
-            name = f"new.default.svc.{Z}"
-            writer.write(framed(query(name)))
-            assert (await reply_from(reader)).rcode() == dns.rcode.NXDOMAIN
-            packet = framed(query(name))
-            writer.write(packet[:-1])  # the question begins before the write and ends after it
+async def test_octet_by_octet(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world) as (_, port):
+        reader, writer = await connect(port)
+        for octet in framed(query(Z, "SOA"), query(Z, "NS")):
+            writer.write(bytes((octet,)))
             await writer.drain()
-            world.put(name, rrset("A", "10.96.0.51"))
-            writer.write(packet[-1:])
-            assert (await reply_from(reader)).answer
-            writer.close()
-
-    run(test())
+        assert (await reply_from(reader)).answer
+        assert (await reply_from(reader)).answer
+        writer.close()
 
 
-def test_half_closed_client_gets_its_answers(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world) as (_, port):
-            reader, writer = await connect(port)
-            writer.write(framed(*(query(f"huge.default.svc.{Z}", number=n) for n in range(8))))
-            writer.write_eof()
-            assert [(await reply_from(reader)).id for _ in range(8)] == list(range(8))
+async def test_a_write_between_two_questions_is_seen(world: AnswererHarness) -> None:
+    async with serving(world) as (_, port):
+        reader, writer = await connect(port)
+        name = f"new.default.svc.{Z}"
+        writer.write(framed(query(name)))
+        assert (await reply_from(reader)).rcode() == dns.rcode.NXDOMAIN
+        packet = framed(query(name))
+        writer.write(packet[:-1])  # the question begins before the write and ends after it
+        await writer.drain()
+        world.put(name, rrset("A", "10.96.0.51"))
+        writer.write(packet[-1:])
+        assert (await reply_from(reader)).answer
+        writer.close()
+
+
+async def test_half_closed_client_gets_its_answers(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world) as (_, port):
+        reader, writer = await connect(port)
+        writer.write(framed(*(query(f"huge.default.svc.{Z}", number=n) for n in range(8))))
+        writer.write_eof()
+        assert [(await reply_from(reader)).id for _ in range(8)] == list(range(8))
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world) as (_, port):
+        reader, writer = await connect(port)
+        answer = query(Z)[:2] + b"\x80" + query(Z)[3:]
+        writer.write(framed(b"", b"x" * 11, answer, query(Z)[:-3], query(Z, "SOA", 9)))
+        assert (await reply_from(reader)).rcode() == dns.rcode.FORMERR
+        assert (await reply_from(reader)).id == 9
+        writer.close()
+
+
+async def test_slow_and_lying_clients_are_closed(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world, idle_seconds=SHORT) as (listener, port):
+        nothing = await connect(port)
+        one_octet = await connect(port)
+        one_octet[1].write(b"\0")
+        promise = await connect(port)
+        promise[1].write(b"\xff\xff" + bytes(1000))
+        silent = await connect(port)
+        silent[1].write(framed(b"", b"", b"x"))
+        for reader, writer in (nothing, one_octet, promise, silent):
             assert await reader.read() == b""
             writer.close()
-
-    run(test())
-
-
-def test_malformed_and_silent_messages_leave_the_connection_open(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world) as (_, port):
-            reader, writer = await connect(port)
-            answer = query(Z)[:2] + b"\x80" + query(Z)[3:]
-            writer.write(framed(b"", b"x" * 11, answer, query(Z)[:-3], query(Z, "SOA", 9)))
-            assert (await reply_from(reader)).rcode() == dns.rcode.FORMERR
-            assert (await reply_from(reader)).id == 9
-            writer.close()
-
-    run(test())
+        await until(lambda: not len(listener), "the connections to end")
 
 
-def test_slow_and_lying_clients_are_closed(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world, idle_seconds=SHORT) as (listener, port):
-            nothing = await connect(port)
-            one_octet = await connect(port)
-            one_octet[1].write(b"\0")
-            promise = await connect(port)
-            promise[1].write(b"\xff\xff" + bytes(1000))
-            silent = await connect(port)
-            silent[1].write(framed(b"", b"", b"x"))
-            for reader, writer in (nothing, one_octet, promise, silent):
-                assert await reader.read() == b""
-                writer.close()
-            await until(lambda: not len(listener), "the connections to end")
+async def test_dripping_octets_dont_keep_a_connection(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world, idle_seconds=SHORT) as (_, port):
+        reader, writer = await connect(port)
 
-    run(test())
+        async def drip() -> None:
+            writer.write(b"\xff\xff")
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(SHORT / 10)
 
-
-def test_dripping_octets_dont_keep_a_connection(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world, idle_seconds=SHORT) as (_, port):
-            reader, writer = await connect(port)
-
-            async def drip() -> None:
-                writer.write(b"\xff\xff")
-                while True:
-                    writer.write(b"x")
-                    await asyncio.sleep(SHORT / 10)
-
-            task = asyncio.create_task(drip())
-            with suppress(ConnectionResetError):
-                assert await reader.read() == b""
-            task.cancel()
-            writer.close()
-
-    run(test())
+        task = asyncio.create_task(drip())
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        task.cancel()
+        writer.close()
 
 
-def test_65535_octets_are_one_question(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world) as (_, port):
-            reader, writer = await connect(port)
-            padded = query(Z, "SOA")
-            writer.write(framed(padded + bytes(65535 - len(padded))))
-            assert (await reply_from(reader)).rcode() == dns.rcode.FORMERR
-            writer.write(framed(query(Z, "SOA")))
-            assert (await reply_from(reader)).answer
-            writer.close()
-
-    run(test())
+async def test_65535_octets_are_one_question(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world) as (_, port):
+        reader, writer = await connect(port)
+        padded = query(Z, "SOA")
+        writer.write(framed(padded + bytes(65535 - len(padded))))
+        assert (await reply_from(reader)).rcode() == dns.rcode.FORMERR
+        writer.write(framed(query(Z, "SOA")))
+        assert (await reply_from(reader)).answer
+        writer.close()
 
 
-def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world, idle_seconds=1.0) as (listener, port):
-            _, writer = await connect(port)
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
-            before = sum(shared_world.counters.slots[: stats.BATCHES])
-            questions = framed(*(query(f"huge.default.svc.{Z}") for _ in range(2000)))
-            writer.write(questions)
-            await until(lambda: len(listener), "the connection")
-            most = 0
-            while len(listener):
-                waiting = [c._transport.get_write_buffer_size() for c in listener._connections]
-                most = max(most, *waiting)
-                await asyncio.sleep(0.01)
-            assert 0 < most < 256 << 10
-            # 2,000 answers would be 130 MB; only what fits into the kernel's buffers was made.
-            assert sum(shared_world.counters.slots[: stats.BATCHES]) - before < 500
-            writer.close()
-
-    run(test())
+async def test_a_client_that_doesnt_read_is_paused_then_closed(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world, idle_seconds=1.0) as (listener, port):
+        _, writer = await connect(port)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        before = sum(shared_world.counters.slots[: stats.BATCHES])
+        questions = framed(*(query(f"huge.default.svc.{Z}") for _ in range(2000)))
+        writer.write(questions)
+        await until(lambda: len(listener), "the connection")
+        most = 0
+        while len(listener):
+            waiting = [c._transport.get_write_buffer_size() for c in listener._connections]
+            most = max(most, *waiting)
+            await asyncio.sleep(0.01)
+        assert 0 < most < 256 << 10
+        # 2,000 answers would be 130 MB; only what fits into the kernel's buffers was made.
+        assert sum(shared_world.counters.slots[: stats.BATCHES]) - before < 500
+        writer.close()
 
 
-def test_oldest_idle_connection_makes_room(world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(world, limit=3, idle_seconds=LONG) as (listener, port):
-            clients = []
-            for _ in range(3):
-                clients.append(await connect(port))
-                clients[-1][1].write(framed(query(Z, "SOA")))
-                await reply_from(clients[-1][0])
-            clients[0][1].write(framed(query(Z, "SOA")))  # now the second is the oldest
-            await reply_from(clients[0][0])
+async def test_oldest_idle_connection_makes_room(world: AnswererHarness) -> None:
+    async with serving(world, limit=3, idle_seconds=LONG) as (listener, port):
+        clients = []
+        for _ in range(3):
             clients.append(await connect(port))
-            clients[3][1].write(framed(query(Z, "SOA")))
-            assert (await reply_from(clients[3][0])).answer
-            with suppress(ConnectionResetError):
-                assert await clients[1][0].read() == b""
-            clients[0][1].write(framed(query(Z, "SOA")))
-            assert (await reply_from(clients[0][0])).answer
-            assert len(listener) == 3
-            for _, writer in clients:
-                writer.close()
-        assert world.counters.slots[stats.TCP_CONNECTIONS] == 4
-        assert world.counters.slots[stats.TCP_REFUSED] == 1
+            clients[-1][1].write(framed(query(Z, "SOA")))
+            await reply_from(clients[-1][0])
+        clients[0][1].write(framed(query(Z, "SOA")))  # now the second is the oldest
+        await reply_from(clients[0][0])
+        clients.append(await connect(port))
+        clients[3][1].write(framed(query(Z, "SOA")))
+        assert (await reply_from(clients[3][0])).answer
+        with suppress(ConnectionResetError):
+            assert await clients[1][0].read() == b""
+        clients[0][1].write(framed(query(Z, "SOA")))
+        assert (await reply_from(clients[0][0])).answer
+        assert len(listener) == 3
+        for _, writer in clients:
+            writer.close()
+    assert world.counters.slots[stats.TCP_CONNECTIONS] == 4
+    assert world.counters.slots[stats.TCP_REFUSED] == 1
 
-    run(test())
+
+async def test_reset_by_the_client_leaves_nothing(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world) as (listener, port):
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(framed(query(f"huge.default.svc.{Z}")) * 5)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reader, writer = await connect(port)
+        writer.write(framed(query(Z, "SOA")))
+        assert (await reply_from(reader)).answer
+        writer.close()
+        await until(lambda: not len(listener), "the connections to end")
 
 
-def test_reset_by_the_client_leaves_nothing(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world) as (listener, port):
-            for _ in range(20):
-                with socket.create_connection(("127.0.0.1", port)) as client:
-                    client.sendall(framed(query(f"huge.default.svc.{Z}")) * 5)
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            reader, writer = await connect(port)
+async def test_transfers_are_refused_without_configuration(shared_world: AnswererHarness) -> None:
+    async with serving(shared_world) as (_, port):
+        reader, writer = await connect(port)
+        writer.write(framed(query(Z, "AXFR")))
+        assert (await reply_from(reader)).rcode() == dns.rcode.REFUSED
+        writer.close()
+
+
+async def test_listening_socket_stays_the_callers(shared_world: AnswererHarness) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        for _ in range(2):  # as a worker that is started again on the same socket
+            counters, answerer = shared_world.counters, shared_world.answerer
+            listener = TcpListener(sock, shared_world.snapshots.begin, answerer, counters)
+            await listener.start()
+            reader, writer = await connect(sock.getsockname()[1])
             writer.write(framed(query(Z, "SOA")))
             assert (await reply_from(reader)).answer
             writer.close()
-            await until(lambda: not len(listener), "the connections to end")
-
-    run(test())
-
-
-def test_transfers_are_refused_without_configuration(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        async with serving(shared_world) as (_, port):
-            reader, writer = await connect(port)
-            writer.write(framed(query(Z, "AXFR")))
-            assert (await reply_from(reader)).rcode() == dns.rcode.REFUSED
-            writer.close()
-
-    run(test())
-
-
-def test_listening_socket_stays_the_callers(shared_world: AnswererHarness) -> None:
-    async def test() -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            sock.listen()
-            for _ in range(2):  # as a worker that is started again on the same socket
-                counters, answerer = shared_world.counters, shared_world.answerer
-                listener = TcpListener(sock, shared_world.snapshots.begin, answerer, counters)
-                await listener.start()
-                reader, writer = await connect(sock.getsockname()[1])
-                writer.write(framed(query(Z, "SOA")))
-                assert (await reply_from(reader)).answer
-                writer.close()
-                await listener.close()
-
-    run(test())
+            await listener.close()

@@ -1,7 +1,5 @@
 """Questions through a real UDP socket."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Callable

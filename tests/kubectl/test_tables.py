@@ -3,8 +3,6 @@
 The heads are those of pkg/printers/internalversion/printers.go in Kubernetes 1.37.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

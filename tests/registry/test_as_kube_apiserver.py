@@ -141,6 +141,8 @@ def test_two_families_need_a_policy(run: Any, policy: dict[str, str]) -> None:
     async def work(running: RegistryHarness) -> None:
         body = service("a", ipFamilies=["IPv4", "IPv6"], **policy)
         await refused(create(running, SERVICE, body), "spec.ipFamilyPolicy")
+        body = service("a", clusterIPs=["10.96.0.9", "fd00:96::9"], **policy)
+        await refused(create(running, SERVICE, body), "spec.ipFamilyPolicy")
 
     run(work, DUAL)
 

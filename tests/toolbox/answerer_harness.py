@@ -3,8 +3,6 @@
 Nothing of the rooms above is used: an RR is presentation format that dnspython packs.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -198,7 +196,7 @@ def _fill(world: AnswererHarness) -> None:
     headless(world, "many", 20)
     headless(world, "huge", 5000, a_only=True)
     world.put(f"ext.default.svc.{Z}", rrset("CNAME", "www.example.org."))
-    world.put(f"away.default.svc.{Z}", rrset("CNAME", "www.elsewhere.test."))
+    world.put(f"away.default.svc.{Z}", rrset("CNAME", "www.elsewhere.info."))
     world.put(f"inner.default.svc.{Z}", rrset("CNAME", f"web.default.svc.{Z}."))
     world.put(f"short.default.svc.{Z}", rrset("CNAME", f"web.default.{Z}."))
     world.put(f"lost.default.svc.{Z}", rrset("CNAME", f"nothing.default.svc.{Z}."))

@@ -3,8 +3,6 @@
 objects_of(SERVICE)      a strategy for Services as a clumsy client would write them
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from hypothesis import strategies as st

@@ -16,8 +16,6 @@ Ports lie below the kernel's ephemeral range, where no client's socket takes the
 stopped.  Tests ask the fixture `need("unbound")` or `need("knotd")` first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import re
@@ -57,7 +55,7 @@ dangling.example.org. 200 IN CNAME nothing.example.org.
 example.org. 300 IN MX 10 mail.example.org.
 mail.example.org. 300 IN A 192.0.2.25
 _sip._tcp.example.org. 300 IN SRV 0 5 5060 www.example.org.
-10.2.0.192.in-addr.arpa. 300 IN PTR www.example.org.
+10.2.3.192.in-addr.arpa. 300 IN PTR www.example.org.
 {"".join(f"many.example.org. 300 IN A 198.51.100.{n}{chr(10)}" for n in range(1, 201))}\
 {"".join(f'huge.example.org. 300 IN TXT "{n:03} {"x" * 240}"{chr(10)}' for n in range(240))}\
 """

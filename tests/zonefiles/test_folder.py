@@ -1,7 +1,5 @@
 """Zone files in the store: taken over when they parse, refused without harm when they don't."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
@@ -129,34 +127,28 @@ def test_a_zone_file_is_served_beside_the_registrys_zones(world: ZoneFolderHarne
     ]
 
 
-def test_a_changed_file_replaces_its_zone_and_leaves_no_old_rows(world: ZoneFolderHarness) -> None:
-    async def main() -> None:
-        world.write("example.org.zone", zone_text(1, "old A 192.0.2.1"))
-        await world.zones.start()
-        epoch = world.serving().epoch
-        world.write("example.org.zone", zone_text(2, "new A 192.0.2.2"))
-        await world.zones.refresh()
-        assert world.serving().epoch > epoch
-        assert world.address("new.example.org") == "192.0.2.2"
-        assert world.address("old.example.org") is None
-        assert world.row_count() == 3
-
-    run(main())
+async def test_a_changed_file_replaces_its_zone_and_leaves_no_old_rows(world: ZoneFolderHarness) -> None:
+    world.write("example.org.zone", zone_text(1, "old A 192.0.2.1"))
+    await world.zones.start()
+    epoch = world.serving().epoch
+    world.write("example.org.zone", zone_text(2, "new A 192.0.2.2"))
+    await world.zones.refresh()
+    assert world.serving().epoch > epoch
+    assert world.address("new.example.org") == "192.0.2.2"
+    assert world.address("old.example.org") is None
+    assert world.row_count() == 3
 
 
-def test_a_broken_file_keeps_the_old_zone_and_says_file_and_line(
+async def test_a_broken_file_keeps_the_old_zone_and_says_file_and_line(
     world: ZoneFolderHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        world.write("example.org.zone", zone_text(1, "www A 192.0.2.80"))
-        await world.zones.start()
-        world.write("example.org.zone", zone_text(2, "www A 192.0.2.800"))
-        with caplog.at_level(logging.ERROR):
-            await world.zones.refresh()
-            for _ in range(3):
-                await world.zones.poll()
-
-    run(main())
+    world.write("example.org.zone", zone_text(1, "www A 192.0.2.80"))
+    await world.zones.start()
+    world.write("example.org.zone", zone_text(2, "www A 192.0.2.800"))
+    with caplog.at_level(logging.ERROR):
+        await world.zones.refresh()
+        for _ in range(3):
+            await world.zones.poll()
     path = world.folder / "example.org.zone"
     assert world.address("www.example.org") == "192.0.2.80"
     assert world.serials() == {"example.org.zone": 1}
@@ -165,101 +157,86 @@ def test_a_broken_file_keeps_the_old_zone_and_says_file_and_line(
     assert "example.org. stays as it was, serial 1" in caplog.text
 
 
-def test_a_removed_file_removes_its_zone(world: ZoneFolderHarness) -> None:
-    async def main() -> None:
-        world.write("example.org.zone", zone_text(1))
-        await world.zones.start()
-        (world.folder / "example.org.zone").unlink()
-        await world.zones.refresh()
-
-    run(main())
+async def test_a_removed_file_removes_its_zone(world: ZoneFolderHarness) -> None:
+    world.write("example.org.zone", zone_text(1))
+    await world.zones.start()
+    (world.folder / "example.org.zone").unlink()
+    await world.zones.refresh()
     assert world.origins() == [zone.origin for zone in (OWN[1], OWN[0])]
     assert (world.zones.status(), world.row_count()) == ([], 0)
 
 
-def test_a_renamed_file_leaves_no_gap(world: ZoneFolderHarness) -> None:
-    async def main() -> None:
-        world.write("example.org.zone", zone_text(1))
-        await world.zones.start()
-        seen = []
-        plain = world.commit
+async def test_a_renamed_file_leaves_no_gap(world: ZoneFolderHarness) -> None:
+    world.write("example.org.zone", zone_text(1))
+    await world.zones.start()
+    seen = []
+    plain = world.commit
 
-        async def watching(write: Callable[[lmdb.Transaction], T]) -> T:
-            result = await plain(write)
-            seen.append("example.org." in world.origins())
-            return result
+    async def watching(write: Callable[[lmdb.Transaction], T]) -> T:
+        result = await plain(write)
+        seen.append("example.org." in world.origins())
+        return result
 
-        world.zones._commit = watching
-        (world.folder / "example.org.zone").rename(world.folder / "db.example.org")
-        await world.zones.refresh()
-        assert seen and all(seen)
-        assert world.serials() == {"db.example.org": 1}
-
-    run(main())
+    world.zones._commit = watching
+    (world.folder / "example.org.zone").rename(world.folder / "db.example.org")
+    await world.zones.refresh()
+    assert seen and all(seen)
+    assert world.serials() == {"db.example.org": 1}
 
 
-def test_a_file_is_taken_once_it_looked_the_same_twice(world: ZoneFolderHarness) -> None:
-    async def main() -> None:
-        await world.zones.start()
-        world.write("example.org.zone", zone_text(1))
-        await world.zones.poll()
-        assert world.zones.status() == []
-        world.write("example.org.zone", zone_text(2, "www A 192.0.2.80"))
-        await world.zones.poll()
-        assert world.zones.status() == []
-        await world.zones.poll()
-        assert world.serials() == {"example.org.zone": 2}
-        (world.folder / "example.org.zone").unlink()  # an editor that writes by way of a rename
-        await world.zones.poll()
-        assert world.serials() == {"example.org.zone": 2}
-        await world.zones.poll()
-        assert world.serials() == {}
-
-    run(main())
+async def test_a_file_is_taken_once_it_looked_the_same_twice(world: ZoneFolderHarness) -> None:
+    await world.zones.start()
+    world.write("example.org.zone", zone_text(1))
+    await world.zones.poll()
+    assert world.zones.status() == []
+    world.write("example.org.zone", zone_text(2, "www A 192.0.2.80"))
+    await world.zones.poll()
+    assert world.zones.status() == []
+    await world.zones.poll()
+    assert world.serials() == {"example.org.zone": 2}
+    (world.folder / "example.org.zone").unlink()  # an editor that writes by way of a rename
+    await world.zones.poll()
+    assert world.serials() == {"example.org.zone": 2}
+    await world.zones.poll()
+    assert world.serials() == {}
 
 
-def test_run_looks_at_the_folder_once_an_interval(world: ZoneFolderHarness) -> None:
-    async def main() -> None:
-        pauses: list[float] = []
-        ended = asyncio.Event()
+async def test_run_looks_at_the_folder_once_an_interval(world: ZoneFolderHarness) -> None:
+    pauses: list[float] = []
+    ended = asyncio.Event()
 
-        async def pause(seconds: float) -> None:
-            pauses.append(seconds)
-            if len(pauses) > 3:
-                ended.set()
-                await asyncio.Event().wait()
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > 3:
+            ended.set()
+            await asyncio.Event().wait()
 
-        zones = ZoneFolder(world.folder, world.store, world.commit, interval=7, pause=pause)
-        await zones.start()
-        world.write("example.org.zone", zone_text(3))
-        task = asyncio.create_task(zones.run())
-        await ended.wait()
-        task.cancel()
-        assert pauses == [7, 7, 7, 7]
-        assert world.serials() == {"example.org.zone": 3}
-
-    run(main())
+    zones = ZoneFolder(world.folder, world.store, world.commit, interval=7, pause=pause)
+    await zones.start()
+    world.write("example.org.zone", zone_text(3))
+    task = asyncio.create_task(zones.run())
+    await ended.wait()
+    task.cancel()
+    assert pauses == [7, 7, 7, 7]
+    assert world.serials() == {"example.org.zone": 3}
 
 
-def test_of_two_files_with_one_origin_the_first_is_served(
+async def test_of_two_files_with_one_origin_the_first_is_served(
     world: ZoneFolderHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        world.write("example.org.zone", zone_text(1))
-        await world.zones.start()
-        world.write("db.example.org", zone_text(2))
-        with caplog.at_level(logging.ERROR):
-            await world.zones.refresh()
-        assert world.serials() == {"db.example.org": 2, "example.org.zone": 0}
-        assert "example.org. is served from db.example.org already" in world.errors()["example.org.zone"]
-        assert len(caplog.messages) == 1
-        (world.folder / "db.example.org").unlink()
-        await world.zones.poll()
-        await world.zones.poll()
-        await world.zones.poll()
-        assert world.serials() == {"example.org.zone": 1} and not world.errors()
-
-    run(main())
+    world.write("example.org.zone", zone_text(1))
+    await world.zones.start()
+    world.write("db.example.org", zone_text(2))
+    with caplog.at_level(logging.ERROR):
+        await world.zones.refresh()
+    assert world.serials() == {"db.example.org": 2, "example.org.zone": 0}
+    assert "example.org. is served from db.example.org already" in world.errors()["example.org.zone"]
+    assert len(caplog.messages) == 1
+    (world.folder / "db.example.org").unlink()
+    await world.zones.poll()
+    await world.zones.poll()
+    await world.zones.poll()
+    assert world.serials() == {"example.org.zone": 1} and not world.errors()
 
 
 @pytest.mark.parametrize(
@@ -316,34 +293,28 @@ def test_an_interrupted_load_is_swept_at_the_next_start(world: ZoneFolderHarness
     assert world.largest <= zone_rows.CHUNK
 
 
-def test_a_large_zone_is_written_in_small_transactions(world: ZoneFolderHarness) -> None:
-    async def main() -> None:
-        world.write("big.zone", zone_text(1, "$GENERATE 1-1800 h$ A 10.0.0.1"))
-        await world.zones.start()
-        assert world.row_count() == 1802
-        world.write("big.zone", zone_text(2))
-        await world.zones.refresh()
-        assert world.row_count() == 2
-
-    run(main())
+async def test_a_large_zone_is_written_in_small_transactions(world: ZoneFolderHarness) -> None:
+    world.write("big.zone", zone_text(1, "$GENERATE 1-1800 h$ A 10.0.0.1"))
+    await world.zones.start()
+    assert world.row_count() == 1802
+    world.write("big.zone", zone_text(2))
+    await world.zones.refresh()
+    assert world.row_count() == 2
     assert world.commits > 8 and world.largest <= zone_rows.CHUNK
 
 
-def test_a_store_that_is_full_is_an_error_of_the_file(world: ZoneFolderHarness) -> None:
-    async def main() -> None:
-        await world.zones.start()
-        world.write("example.org.zone", zone_text(1))
-        world.failing = lmdb.MapFullError("full")
-        with pytest.raises(lmdb.MapFullError):
-            await world.commit(lambda txn: None)
-        world.zones._sweep = _nothing  # type: ignore[method-assign]
-        await world.zones.refresh()
-        assert "can't be stored" in world.errors()["example.org.zone"]
-        world.failing = None
-        await world.zones.refresh()
-        assert world.serials() == {"example.org.zone": 1} and not world.errors()
-
-    run(main())
+async def test_a_store_that_is_full_is_an_error_of_the_file(world: ZoneFolderHarness) -> None:
+    await world.zones.start()
+    world.write("example.org.zone", zone_text(1))
+    world.failing = lmdb.MapFullError("full")
+    with pytest.raises(lmdb.MapFullError):
+        await world.commit(lambda txn: None)
+    world.zones._sweep = _nothing  # type: ignore[method-assign]
+    await world.zones.refresh()
+    assert "can't be stored" in world.errors()["example.org.zone"]
+    world.failing = None
+    await world.zones.refresh()
+    assert world.serials() == {"example.org.zone": 1} and not world.errors()
 
 
 async def _nothing() -> None:
@@ -366,18 +337,15 @@ def test_a_missing_folder_means_no_zones(world: ZoneFolderHarness) -> None:
     assert world.zones.status() == [] and world.zones.error == ""
 
 
-def test_an_unreadable_folder_changes_nothing(
+async def test_an_unreadable_folder_changes_nothing(
     world: ZoneFolderHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        world.write("example.org.zone", zone_text(1))
-        await world.zones.start()
-        world.folder.rename(world.folder.with_name("moved"))
-        world.folder.write_text("a file in its place")
-        await world.zones.refresh()
-        await world.zones.poll()
-
-    run(main())
+    world.write("example.org.zone", zone_text(1))
+    await world.zones.start()
+    world.folder.rename(world.folder.with_name("moved"))
+    world.folder.write_text("a file in its place")
+    await world.zones.refresh()
+    await world.zones.poll()
     assert "can't be read: Not a directory" in world.zones.error
     assert len(caplog.messages) == 1
     assert world.address("ns.example.org") == "192.0.2.1"

@@ -1,7 +1,5 @@
 """CNAMEs that lead to and fro between upstreams and our zones, and what is kept of such answers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
 
 ZONE = """\
-$ORIGIN own.test.
+$ORIGIN own.info.
 $TTL 300
 @ SOA ns hostmaster 1 7200 1800 86400 60
 @ NS ns
@@ -23,10 +21,10 @@ pong CNAME ping.example.net.
 DELEGATION = "sub NS ns\n"
 UPSTREAM = """\
 target.example.net. 300 IN A 192.0.2.8
-to-out.example.net. 300 IN CNAME out.own.test.
-to-sub.example.net. 300 IN CNAME www.sub.own.test.
-www.sub.own.test. 300 IN A 192.0.2.7
-ping.example.net. 300 IN CNAME pong.own.test.
+to-out.example.net. 300 IN CNAME out.own.info.
+to-sub.example.net. 300 IN CNAME www.sub.own.info.
+www.sub.own.info. 300 IN A 192.0.2.7
+ping.example.net. 300 IN CNAME pong.own.info.
 to-web.example.net. 300 IN CNAME web.default.svc.cluster.local.
 """
 
@@ -46,7 +44,7 @@ def serving(upstream: Unbound, config: str = "", dns: str = "") -> RunningServer
 
 
 def zone_file(server: RunningServer) -> Path:
-    return server.folder / "zones" / "own.test.zone"
+    return server.folder / "zones" / "own.info.zone"
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +58,24 @@ def test_from_upstream_to_ours_and_outside_again(server: RunningServer, tcp: boo
     for _ in range(2):
         reply = server.ask("to-out.example.net", tcp=tcp)
         assert said(reply) == "NOERROR"
-        assert data(reply) == ["A 192.0.2.8", "CNAME out.own.test.", "CNAME target.example.net."]
+        assert data(reply) == ["A 192.0.2.8", "CNAME out.own.info.", "CNAME target.example.net."]
         assert not has(reply, "AA"), "the first owner name is not ours"
         owners = [str(rrset.name) for rrset in reply.answer]
-        assert owners == ["to-out.example.net.", "out.own.test.", "target.example.net."]
+        assert owners == ["to-out.example.net.", "out.own.info.", "target.example.net."]
 
 
 @pytest.mark.parametrize("tcp", [False, True])
 def test_from_upstream_to_what_we_delegate(server: RunningServer, tcp: bool) -> None:
     for _ in range(2):
-        assert data(server.ask("to-sub.example.net", tcp=tcp)) == ["A 192.0.2.7", "CNAME www.sub.own.test."]
+        assert data(server.ask("to-sub.example.net", tcp=tcp)) == ["A 192.0.2.7", "CNAME www.sub.own.info."]
 
 
-@pytest.mark.parametrize("name", ["ping.example.net", "pong.own.test"])
+@pytest.mark.parametrize("name", ["ping.example.net", "pong.own.info"])
 def test_a_circle_across_the_border_is_a_clear_failure(server: RunningServer, name: str) -> None:
     reply = server.ask(name, use_edns=0)
     assert said(reply) == "SERVFAIL"
     assert errors(reply) == [0]
-    assert has(reply, "AA") == name.endswith("own.test")
+    assert has(reply, "AA") == name.endswith("own.info")
     assert data(server.ask("target.example.net")) == ["A 192.0.2.8"]
 
 
@@ -85,7 +83,7 @@ def test_what_stops_being_delegated_is_ours_behind_aliases_too(upstream: Unbound
     with serving(upstream) as server:
         assert "A 192.0.2.7" in data(server.ask("to-sub.example.net"))
         zone_file(server).write_text(ZONE.replace(" 1 7200", " 2 7200") + "www.sub A 192.0.2.99\n")
-        for name in ("www.sub.own.test", "to-sub.example.net"):
+        for name in ("www.sub.own.info", "to-sub.example.net"):
             wait_for(lambda: "A 192.0.2.99" in data(server.ask(name)), f"{name} to be ours")  # noqa: B023
 
 
@@ -101,13 +99,13 @@ def test_a_name_that_falls_through_is_ours_at_once_when_registered(upstream: Unb
 def test_answers_of_former_upstreams_are_forgotten(upstream: Unbound) -> None:
     """As the remedy for a zone that the usual upstreams don't know is to name its own."""
     server = serving(upstream)
-    with server, Unbound("www.corp.test. 300 IN A 192.0.2.66\n", tls=False, https=False) as other:
-        assert said(server.ask("www.corp.test")) == "NXDOMAIN"
+    with server, Unbound("www.corp.info. 300 IN A 192.0.2.66\n", tls=False, https=False) as other:
+        assert said(server.ask("www.corp.info")) == "NXDOMAIN"
         server.stop()
-        zone = f'[[forward.zone]]\nname = "corp.test"\nupstreams = ["{other.address}"]\n'
+        zone = f'[[forward.zone]]\nname = "corp.info"\nupstreams = ["{other.address}"]\n'
         file = server.folder / "svcdns.toml"
         file.write_text(file.read_text() + zone)
         server.start()
         wait_for(
-            lambda: data(server.ask("www.corp.test")) == ["A 192.0.2.66"], "its own upstream to be asked"
+            lambda: data(server.ask("www.corp.info")) == ["A 192.0.2.66"], "its own upstream to be asked"
         )

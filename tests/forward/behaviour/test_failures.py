@@ -1,7 +1,5 @@
 """The forwarder down, stuck or overloaded; loops; who may ask."""
 
-from __future__ import annotations
-
 import os
 import select
 import signal

@@ -4,8 +4,6 @@
 it tries (`Client.searches`).
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,11 +1,9 @@
 """A resolver that we forward to, and that forwards our reverse zones to us: the usual set-up of a company.
 
-    client -> svcdns -> the company's unbound -(10.in-addr.arpa)-> svcdns
+    client -> svcdns -> the company's unbound -(11.in-addr.arpa)-> svcdns
 
 What neither knows would go to and fro; it is answered at once, and the log says what is wrong.
 """
-
-from __future__ import annotations
 
 import contextlib
 import time
@@ -42,6 +40,7 @@ class Company(Unbound):
             '  module-config: "iterator"\n  unblock-lan-zones: yes\n  insecure-lan-zones: yes\n'
             "remote-control:\n  control-enable: no\n"
             f'forward-zone:\n  name: "10.in-addr.arpa"\n  forward-addr: {SERVER}\n'
+            f'forward-zone:\n  name: "11.in-addr.arpa"\n  forward-addr: {SERVER}\n'
             'auth-zone:\n  name: "."\n  zonefile: "root.zone"\n'
             "  for-downstream: no\n  for-upstream: yes\n  fallback-enabled: no\n"
         )
@@ -86,7 +85,7 @@ def warnings(hosts: Hosts) -> list[str]:
 
 def test_what_nobody_knows_is_said_at_once(hosts: Hosts) -> None:
     for number in range(1, 6):
-        name = f"{number}.3.2.10.in-addr.arpa"
+        name = f"{number}.3.2.11.in-addr.arpa"
         reply, seconds = hosts.ask(name)
         assert (said(reply), seconds < AT_ONCE) == ("NXDOMAIN", True), (reply, seconds)
         assert hosts.company.queries(f"{name}.", "PTR"), "it has been asked"
@@ -94,13 +93,13 @@ def test_what_nobody_knows_is_said_at_once(hosts: Hosts) -> None:
 
 def test_so_it_is_at_the_resolver(hosts: Hosts) -> None:
     """It joins our question to its own and asks us once more after its own time."""
-    reply, seconds = hosts.ask("1.4.2.10.in-addr.arpa", at=hosts.resolver)
+    reply, seconds = hosts.ask("1.4.2.11.in-addr.arpa", at=hosts.resolver)
     assert said(reply) == "NXDOMAIN"
     assert seconds < AT_ONCE
 
 
 def test_the_log_says_so_once(hosts: Hosts) -> None:
-    hosts.ask("1.5.2.10.in-addr.arpa")
+    hosts.ask("1.5.2.11.in-addr.arpa")
     (line,) = warnings(hosts)
     assert f"upstream {hosts.resolver} sends questions for names in our zone in-addr.arpa. that" in line
 

@@ -1,7 +1,5 @@
 """A forwarder at work in this process: real sockets, links, store and cache, upstreams of the test."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -31,7 +29,7 @@ from svcdns.wire.key import key_of
 
 CLIENT = ("192.0.2.77", 4000)
 ALIAS = f"away.default.svc.{Z}"
-"""Of www.elsewhere.test, which is not ours."""
+"""Of www.elsewhere.info, which is not ours."""
 TICKET = 1 << 40
 PROBE = "0123456789abcdef.example.com"
 

@@ -1,7 +1,5 @@
 """A single flight over upstreams that answer when the test says so, and a clock that the test sets."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Aliases of ours that lead outside: our CNAMEs, then all that upstreams say about the last target."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -31,7 +29,7 @@ from svcdns.wire.question import parse
 from svcdns.wire.reply import Frame
 from svcdns.wire.response import Response, read
 
-TARGET = "www.elsewhere.test"
+TARGET = "www.elsewhere.info"
 ALIAS = f"away.default.svc.{Z}"
 CNAME = f"{ALIAS}. {TTL} IN CNAME {TARGET}."
 ADDRESS = f"{TARGET}. 300 IN A 192.0.2.1"
@@ -87,7 +85,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
         world.put(f"root.default.svc.{Z}", rrset("CNAME", "."))
         zone = world.file_zone("corp.example", cuts=True)
         world.put_file(zone, "out.corp.example", rrset("CNAME", f"{TARGET}."))
-        world.put_file(zone, "sub.corp.example", rrset("DNAME", "elsewhere.test."), flags=DNAME)
+        world.put_file(zone, "sub.corp.example", rrset("DNAME", "elsewhere.info."), flags=DNAME)
     snapshot = world.snapshots.begin()
     assert snapshot.serving is not None
     yield Asked(View(snapshot, ZoneTable(snapshot.serving)))
@@ -202,7 +200,7 @@ def test_what_stands_in_says_so(asked: Asked, rcode: int, why: int) -> None:
 
 
 def test_do_brings_signatures(asked: Asked) -> None:
-    signature = "A 8 3 300 20300101000000 20200101000000 1 elsewhere.test. AAAA"
+    signature = "A 8 3 300 20300101000000 20200101000000 1 elsewhere.info. AAAA"
     stored = packed(of_target("A", ADDRESS, f"{TARGET}. 300 IN RRSIG {signature}"))
     reply = asked(stored, edns=1232, do=True)
     assert reply.ednsflags & dns.flags.DO

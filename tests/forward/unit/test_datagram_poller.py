@@ -1,7 +1,5 @@
 """DatagramPoller: each socket that can be read is called for, none that has ended, and nothing stays open."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

@@ -1,7 +1,5 @@
 """Upstreams that know no EDNS, and those who only say so in an upstream's name."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 

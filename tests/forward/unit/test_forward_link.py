@@ -1,7 +1,5 @@
 """Handing over: what is refused at once, who is told what, and that nobody waits or is told twice."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Callable

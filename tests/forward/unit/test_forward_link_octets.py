@@ -1,7 +1,5 @@
 """Links between workers and the forwarder: what goes in comes out as it was."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The forwarder's limits, its counters, and that whatever is counted while it waits goes back to 0."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
@@ -77,7 +75,7 @@ ENDINGS: dict[str, Callable[[ForwarderHarness], Any]] = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("name", ["www.elsewhere.test", ALIAS])
+@pytest.mark.parametrize("name", ["www.elsewhere.info", ALIAS])
 def test_counters_go_back_in_every_ending(harness: ForwarderHarness, ending: str, name: str) -> None:
     async def test() -> None:
         async with working(harness):

@@ -1,7 +1,5 @@
 """What an HTTPS upstream may answer beside a DNS message, and what becomes of it."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """What stands in the way on this host is not the upstream's fault; TCP that fails isn't its death either."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import logging

@@ -1,7 +1,5 @@
 """Forwarding loops: found, reported, and over when they are."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

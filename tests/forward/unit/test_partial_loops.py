@@ -1,7 +1,5 @@
 """Partial loops: an upstream that asks us what we ask it hears what our zones say, once that is proved."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
@@ -28,7 +26,7 @@ from svcdns.wire.response import Response
 THERE = "198.51.100.53"
 """An upstream's address."""
 OTHER = "2001:db8::53"
-NAME = "9.2.0.192.in-addr.arpa"
+NAME = "9.2.3.192.in-addr.arpa"
 """In a zone of ours that falls through, where we know nothing of it."""
 DELEGATED = "www.sub.parent.example"
 
@@ -146,7 +144,7 @@ def test_it_hears_what_our_zones_say(harness: ForwarderHarness, caplog: pytest.L
 
 def test_a_proof_is_for_the_names_beside_it(harness: ForwarderHarness) -> None:
     """Our zone may be all of in-addr.arpa, and what comes back to us one network of it."""
-    beside, elsewhere = "8.2.0.192.in-addr.arpa", "9.3.0.192.in-addr.arpa"
+    beside, elsewhere = "8.2.3.192.in-addr.arpa", "9.3.3.192.in-addr.arpa"
 
     async def test() -> None:
         world = Round(harness, THERE)
@@ -179,7 +177,7 @@ def test_what_is_known_is_bounded(
         world.resolvers[0].over.set()
         async with working(harness, partial_loops=world.detector):
             for number in range(5):
-                name = f"9.{number}.0.192.in-addr.arpa"
+                name = f"9.{number}.3.192.in-addr.arpa"
                 tickets = [await world.under_way(name), world.back(name)]
                 await until(lambda: harness.lookups.outstanding == 2)
                 await world.finish(*tickets)
@@ -192,7 +190,7 @@ def test_what_is_known_is_bounded(
 def test_of_what_a_zone_file_delegates_it_gets_the_referral(harness: ForwarderHarness) -> None:
     with harness.world.writing():
         zone = harness.world.file_zone("parent.example", cuts=True)
-        harness.world.put_file(zone, "sub.parent.example", rrset("NS", "ns.elsewhere.test."), flags=CUT)
+        harness.world.put_file(zone, "sub.parent.example", rrset("NS", "ns.elsewhere.info."), flags=CUT)
 
     async def test() -> None:
         world = Round(harness, THERE)
@@ -260,7 +258,7 @@ def test_a_probe_that_is_lost_costs_no_more_than_the_time_for_it(
     ("name", "rrtype", "asked", "changed"),
     [
         ("www.example.com", "A", "www.example.com", {}),  # in no zone of ours
-        (ALIAS, "A", "www.elsewhere.test", {}),  # the target is under way, which is no circle
+        (ALIAS, "A", "www.elsewhere.info", {}),  # the target is under way, which is no circle
         (NAME, "PTR", NAME, {"host": "198.51.100.54"}),  # no upstream
         (NAME, "PTR", NAME, {"here": THERE}),
     ],
@@ -318,7 +316,7 @@ def test_ds_is_looked_at_where_it_is_asked_for(harness: ForwarderHarness) -> Non
             await world.prove()
             world.assert_answered_by_us(await world.get(held))
             await world.finish(first)
-        assert set(world.asked_at) == {ask_for("2.0.192.in-addr.arpa").key}
+        assert set(world.asked_at) == {ask_for("2.3.192.in-addr.arpa").key}
 
     run(test())
 
@@ -400,7 +398,7 @@ def test_while_there_are_too_many_probes_nobody_is_suspected(
     harness: ForwarderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partial_loops_module, "MOST_PROBES", 1)
-    other = "9.3.0.192.in-addr.arpa"
+    other = "9.3.3.192.in-addr.arpa"
 
     async def test() -> None:
         world = Round(harness, THERE)

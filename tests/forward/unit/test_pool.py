@@ -1,7 +1,5 @@
 """Pools: who is asked, in which order, how long that takes, and how upstreams go down and come back."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """What clients hear when no upstream has an answer, and how soon while all of them are down."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

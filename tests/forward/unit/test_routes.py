@@ -1,7 +1,5 @@
 """Routes: which pool a name goes to, and files of nameservers that change."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """SingleFlight: upstreams are asked once for all who ask, the cache has it before anybody hears, all hear."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from dataclasses import replace

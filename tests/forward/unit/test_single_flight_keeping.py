@@ -1,7 +1,5 @@
 """An answer that must not be kept ends the one that was: that one is outdated, not stale."""
 
-from __future__ import annotations
-
 import dns.message
 import dns.rcode
 import pytest

@@ -1,7 +1,5 @@
 """Which pool a flight goes to: DS is the parent's to say, all else is asked where the name is."""
 
-from __future__ import annotations
-
 import asyncio
 
 import dns.rdatatype

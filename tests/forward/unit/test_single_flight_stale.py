@@ -1,7 +1,5 @@
 """SingleFlight whose upstreams fail: what has run out stands in, else a failure that is kept for a while."""
 
-from __future__ import annotations
-
 import dns.message
 import dns.rcode
 import pytest

@@ -1,7 +1,5 @@
 """Asking upstreams over UDP, TCP, TLS and HTTPS: real servers, and one that misbehaves."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
