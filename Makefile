@@ -2,7 +2,7 @@
 # What is installed there stands in requirements/, versions and hashes; `make lock` writes those files anew,
 # and `make test-newest` runs the suite on the newest versions that pyproject.toml allows, in a venv of its own.
 # PYTHON: any Python from 3.11 on.   SERVE: more flags for `svcdns serve`.   PYTEST: more flags for pytest.
-# JOBS: processes of pytest, 0 for none but itself.
+# JOBS: processes of pytest, one more than cores as many tests wait; 0: one that also shows what `-s` prints.
 # LOCK: `make lock LOCK=` keeps the versions that still fit, for a dependency more or less.
 
 # So that the many servers that tests start read their code compiled, on any machine.
@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SERVE  ?=
-JOBS   ?= 2
+JOBS   ?= 3
 LOCK   ?= --upgrade
 NEWEST := .venv-newest/bin/python
 TOOL   := .venv-lock/bin

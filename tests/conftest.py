@@ -1,9 +1,9 @@
 """What all tests share: external programs that may be missing, and a running server."""
 
-from __future__ import annotations
-
+import asyncio
 import fcntl
 import importlib.util
+import inspect
 import os
 import random
 import re
@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 sys.path.insert(0, str(Path(__file__).parent))  # so that all import `from toolbox... import ...`
 
 from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 pytest_plugins = ["toolbox.registry_harness"]
 
@@ -106,6 +107,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
             return (yield)
         finally:
             fcntl.flock(room, fcntl.LOCK_UN)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine: in the `loop` of its fixtures, or one of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+
+    async def guarded() -> None:
+        async with asyncio.timeout(2 * GUARD_SECONDS):
+            await pyfuncitem.obj(**arguments)
+
+    loop = pyfuncitem.funcargs.get("loop")
+    loop.run_until_complete(guarded()) if loop else asyncio.run(guarded())
+    return True
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

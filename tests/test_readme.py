@@ -1,7 +1,5 @@
 """The README's commands do what is printed under them."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections.abc import Callable

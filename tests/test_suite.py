@@ -1,7 +1,5 @@
 """The suite itself: what it says at the end of a run."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -19,16 +19,25 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 
 from svcdns.api.auth import audit
-from svcdns.api.auth.access_control import AccessControl
+from svcdns.api.auth.access_control import FOR_ANYONE, AccessControl
 from svcdns.api.auth.authentication import CHALLENGE
 from svcdns.api.auth.authority import Authority, Everyone
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError, bad_request
 
-from . import bodies, cache_route, health, paths, resolv_conf_route, review_kinds
+from . import (
+    bodies,
+    body_limits,
+    cache_route,
+    connections,
+    health,
+    paths,
+    resolv_conf_route,
+    review_kinds,
+)
 from .access_log import AccessLogger, server_log
 from .documents import Documents
-from .health import Health, Metrics
+from .health import Health, Metrics, ServerHealth
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
@@ -41,8 +50,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SHUTDOWN_TIMEOUT = 5.0
-"""Seconds that requests under way get at a shutdown."""
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds that requests under way get at a shutdown, less than the supervisor gives this process."""
+LINGERING_SECONDS = 0.5
+"""For so long the rest of a body that nobody wants is read and thrown away, so that the client finds the
+answer and not a reset connection.  As Go's net/http does it (rstAvoidanceDelay)."""
 
 
 def create_app(
@@ -51,6 +63,7 @@ def create_app(
     health: Health,
     metrics: Metrics,
     version: str,
+    warnings: Health = list,
     authority: Authority | None = None,
     names: frozenset[str] | None = None,
     config: Config | None = None,
@@ -59,42 +72,55 @@ def create_app(
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     send_timeout: float = 10.0,
+    limits: connections.Connections | None = None,
+    bodies_limits: body_limits.BodyLimits | None = None,
 ) -> web.Application:
     """Return the application; run it with `create_runner`.
 
-    `health` returns the reasons why the server is not ready, `metrics` the octets of /metrics and their
-    Content-Type; both are called in the event loop and must be quick.  `version` is svcdns' own.
+    `health` returns the reasons why the server is not ready, `warnings` what is not as it should be although
+    it is, `metrics` the octets of /metrics and their Content-Type; all are called in the event loop and must
+    be quick.  `version` is svcdns' own.
     `authority` admits requests and is asked by reviews (None: there is no authentication, everyone may do
     everything); `names` are the host names under which the API may be addressed (None: any).
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
     (None: there is no cache).  Times are in seconds: between two
     bookmarks of a watch, and until a watcher that does not read is cut off.
+    `limits` and `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
     access = AccessControl(authority, names)
     documents = Documents(version)
-    front = _Front(access, resources, reviews, documents, health, metrics, config or Config(), counted, flush)
+    status = ServerHealth(health, warnings)
+    front = _Front(access, resources, reviews, documents, status, metrics, config or Config(), counted, flush)
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
+    app[connections.KEY] = limits or connections.Connections()
+    app[body_limits.KEY] = of_bodies = bodies_limits or body_limits.BodyLimits()
     app.router.add_route("*", "/{path:.*}", front.answer, expect_handler=_expected)
 
-    async def end_watches(_: web.Application) -> None:
+    async def end(_: web.Application) -> None:
         watches.close()
+        of_bodies.end_unfinished()
+        of_bodies.close()
 
-    app.on_shutdown.append(end_watches)
+    app.on_shutdown.append(end)
     return app
 
 
-def create_runner(app: web.Application) -> web.AppRunner:
+def create_runner(app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> web.AppRunner:
     """Return the runner: a client that leaves ends its watch, probes leave no access log line."""
+    if connections.KEY not in app:
+        app[connections.KEY] = connections.Connections()
     return web.AppRunner(
         app,
         handler_cancellation=True,
         access_log_class=AccessLogger,
+        auto_decompress=False,  # not for those either whose bodies nobody reads (see bodies.check_head)
         logger=server_log,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        shutdown_timeout=shutdown_timeout,
+        lingering_time=LINGERING_SECONDS,
     )
 
 
@@ -108,12 +134,14 @@ async def _refusals_of_aiohttp(request: web.Request, handler: Handler) -> web.St
 
 
 async def _expected(request: web.Request) -> web.StreamResponse | None:
-    """Answer `Expect: 100-continue`: a body that is too large needn't be sent at all."""
+    """Answer `Expect: 100-continue`: a body that is too large or compressed needn't be sent at all."""
     if request.headers["Expect"].lower() != "100-continue":
         error = StatusError(417, "BadRequest", "Expect: the only value understood is 100-continue")
         return status_answer(request, error)
-    if (request.content_length or 0) > bodies.MAX_BODY:
-        answer = status_answer(request, bodies.too_large())
+    try:
+        bodies.check_head(request)
+    except StatusError as refused:
+        answer = status_answer(request, refused)
         answer.force_close()
         return answer
     if request.version < (1, 1):
@@ -131,7 +159,7 @@ class _Front:
     resources: Resources
     reviews: Reviews
     documents: Documents
-    health: Health
+    health: ServerHealth
     metrics: Metrics
     config: Config
     counters: ApiMetrics
@@ -140,22 +168,37 @@ class _Front:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
         begun = time.monotonic()
+        connection = request.app[connections.KEY].of(request)
+        if connection is not None:
+            connection.begin()
         target = paths.parse(request.rel_url.raw_path)
         verb = paths.verb_of(target, request.method, _is_watch(request))
         code, answer = 499, None
         try:
-            answer = await self._answer_or_refuse(request, target, verb)
+            refusal = connection.refusal if connection is not None else None
+            answer = await self._answer_or_refuse(request, target, verb, refusal)
             code = answer.status
+            if refusal is not None:
+                answer.force_close()  # there is no room for it to stay
             return answer
         finally:
+            bodies.give_back(request)
+            if connection is not None:
+                connection.finish()
             resource = target.resource if target else ""
             self.counters.answered(verb, resource, code, time.monotonic() - begun)
             audit.record(request, target, verb, code, answer)
 
     async def _answer_or_refuse(
-        self, request: web.Request, target: paths.Target | None, verb: str
+        self,
+        request: web.Request,
+        target: paths.Target | None,
+        verb: str,
+        refusal: StatusError | None,
     ) -> web.StreamResponse:
         try:
+            if refusal is not None and request.rel_url.raw_path.rstrip("/") not in FOR_ANYONE:
+                raise refusal
             self.access.check(request, target, verb)
             return await self._answer(request, target)
         except StatusError as error:

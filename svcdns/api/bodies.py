@@ -1,6 +1,7 @@
 """Request bodies: from octets and a Content-Type to decoded JSON.
 
-A body has at most 3 MiB (413).  A missing Content-Type means JSON.  What can't be decoded is 400 with
+A body has at most 3 MiB (413), and is never inflated (415): one octet of a compressed body can stand for
+a thousand.  A missing Content-Type means JSON.  What can't be decoded is 400 with
 the position; a type that is not in `DECODERS` or `PATCH_TYPES` is 415 with the list of what is.
 A new format of bodies is one more entry in `DECODERS`.
 
@@ -26,21 +27,31 @@ from svcdns.objects.patches import check_document
 from svcdns.registry.requests import Patch
 from svcdns.system import bounded_yaml
 
-from . import protobuf
+from . import protobuf, repeated_keys
+from .body_limits import FREE_OCTETS, KEY, BodyLimits
 
 MAX_BODY = 3 * 1024 * 1024
 """Octets of the largest body."""
 DEEPEST = 200
 """Levels of nesting of the deepest body."""
-_THREAD_FROM = 64 * 1024
-"""Octets from which YAML and protobuf, which are slow to read, are read outside the event loop."""
+MOST_VALUES = 200_000
+"""Values of one JSON body, as of one of YAML: what comes after has to walk them."""
 
+_OCTETS = web.RequestKey("octets", bytes)
+_HELD = web.RequestKey("held", int)
+"""Where a request carries its body, and how many octets of it count as in flight."""
 _LONG_NUMBER = re.compile(rb"\d{19}")
 _INT64 = range(-(2**63), 2**63)
 
 
-def decode_json(octets: bytes) -> Any:
-    """Return the value of a JSON text; of duplicate keys the last wins.  Raises StatusError 400."""
+Repeated = list[str] | None
+"""Where a decoder puts what is to be said of keys that stand twice (the last wins); None: nobody asks."""
+
+
+def decode_json(octets: bytes, repeated: Repeated = None) -> Any:
+    """Return the value of a JSON text.  Raises StatusError 400."""
+    if octets.count(b",") > MOST_VALUES and repeated_keys.without_strings(octets).count(b",") > MOST_VALUES:
+        raise bad_request(f"the body has more than {MOST_VALUES} values")
     try:
         value = msgspec.json.decode(octets)
     except RecursionError:
@@ -52,14 +63,17 @@ def decode_json(octets: bytes) -> Any:
         raise bad_request(f"the body is not valid JSON: {error.reason} in a string, not UTF-8") from None
     if octets.count(b"[") + octets.count(b"{") > DEEPEST or _LONG_NUMBER.search(octets):
         check_value(value)
+    if repeated is not None:
+        repeated += repeated_keys.in_json(octets, value)
     return value
 
 
-def decode_yaml(octets: bytes) -> Any:
+def decode_yaml(octets: bytes, repeated: Repeated = None) -> Any:
     """Return the value of a YAML text of one document.  Raises StatusError 400."""
+    twice: list[bounded_yaml.Repeated] = []
     try:
         text = octets.decode(json.detect_encoding(octets))
-        found = [*bounded_yaml.documents(text, bounded_yaml.Rules(DEEPEST))]
+        found = [*bounded_yaml.documents(text, bounded_yaml.Rules(DEEPEST), twice)]
     except bounded_yaml.TooDeep:
         raise _too_deep() from None
     except bounded_yaml.Refused as bad:
@@ -71,11 +85,13 @@ def decode_yaml(octets: bytes) -> Any:
         raise bad_request("the body is not valid YAML: it has more than one document")
     value = found[0] if found else None
     check_value(value)
+    if repeated is not None:
+        repeated += [f'line {one.line}: key "{one.key:.200}" already set in map' for one in twice]
     return value
 
 
-def decode_protobuf(octets: bytes) -> Any:
-    """Return the object of a protobuf message.  Raises StatusError 400."""
+def decode_protobuf(octets: bytes, repeated: Repeated = None) -> Any:
+    """Return the object of a protobuf message, which has no keys.  Raises StatusError 400."""
     value = protobuf.decode(octets)
     if b"{" in octets:  # metadata.managedFields[].fieldsV1 is JSON: all else is only as deep as its schema
         check_value(value)
@@ -102,12 +118,12 @@ def check_value(value: Any, path: str = "", depth: int = 0) -> None:
         raise bad_request(f"{path[:200] or 'the body'}: {value} is no JSON number")
 
 
-DECODERS: dict[str, Callable[[bytes], Any]] = {
+Decoder = Callable[[bytes, Repeated], Any]
+DECODERS: dict[str, Decoder] = {
     "application/json": decode_json,
     "application/yaml": decode_yaml,
     protobuf.CONTENT_TYPE: decode_protobuf,
 }
-_SLOW = (decode_yaml, decode_protobuf)
 PATCH_TYPES = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -126,31 +142,75 @@ def _unsupported(given: str, allowed: list[str]) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", text)
 
 
-def too_large() -> StatusError:
-    """413: the body is over `MAX_BODY`."""
+def _too_large() -> StatusError:
     text = f"the body is too large: at most {MAX_BODY} octets are allowed"
     return StatusError(413, "RequestEntityTooLarge", text)
 
 
-async def read(request: web.Request) -> bytes:
-    """Return the body's octets.  Raises StatusError 413, or 400 when its Content-Encoding is broken."""
+def check_head(request: web.Request) -> None:
+    """Refuse what its head says is too large (413) or compressed (415), before anything of it is read."""
+    codings = ",".join(request.headers.getall("Content-Encoding", [])).lower().split(",")
+    if any(coding.strip() not in ("", "identity") for coding in codings):
+        text = f"Content-Encoding {','.join(codings)!r:.80} is not understood here; accepted is: identity"
+        raise StatusError(415, "UnsupportedMediaType", text)
     if (request.content_length or 0) > MAX_BODY:
-        raise too_large()
+        raise _too_large()
+
+
+async def read(request: web.Request) -> bytes:
+    """Return the body's octets, which count as in flight until `give_back`.
+
+    Raises StatusError 408, 413, 415, 400 for a body that is cut off, 429 or 503 where there are too many, 503
+    when the server stops before all of it is there.
+    """
+    if _OCTETS in request:
+        return request[_OCTETS]
+    check_head(request)
+    limits = request.app[KEY]
+    parts: list[bytes] = []
+    octets = 0
     try:
-        octets = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise too_large() from None
+        async with limits.until_stopped(), asyncio.timeout(limits.whole_seconds):
+            while part := await _part(request, limits):
+                octets += len(part)
+                if octets > MAX_BODY:
+                    raise _too_large()
+                _count(request, octets)
+                parts.append(part)
+    except TimeoutError:
+        text = f"the body did not arrive: {limits.silent_seconds:g} s without an octet, or too slowly"
+        raise StatusError(408, "Timeout", text) from None
     except (ClientError, http_exceptions.HttpProcessingError, web.RequestPayloadError):
-        raise bad_request(
-            "the body could not be read: it is cut off, or not of its Content-Encoding"
-        ) from None
-    if len(octets) > MAX_BODY:
-        raise too_large()
-    return octets
+        raise bad_request("the body could not be read: it is cut off") from None
+    request[_OCTETS] = b"".join(parts)
+    return request[_OCTETS]
 
 
-async def read_object(request: web.Request) -> dict[str, Any]:
-    """Return the object in the body.  Raises StatusError 400, 413 or 415."""
+async def _part(request: web.Request, limits: BodyLimits) -> bytes:
+    async with asyncio.timeout(limits.silent_seconds):
+        return await request.content.readany()
+
+
+def _count(request: web.Request, octets: int) -> None:
+    """Count what has arrived of a body, but for its first octets."""
+    held = request.get(_HELD, 0)
+    more = octets - FREE_OCTETS - held
+    if more > 0:
+        request.app[KEY].take(request.remote or "", more)
+        request[_HELD] = held + more
+
+
+def give_back(request: web.Request) -> None:
+    """The request has been answered: its body is no longer in flight."""
+    if held := request.get(_HELD, 0):
+        request.app[KEY].give_back(request.remote or "", held)
+        request[_HELD] = 0
+
+
+async def read_object(
+    request: web.Request, field_validation: str = "Ignore"
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the object in the body, and warnings.  Raises StatusError 400, 413 or 415."""
     content_type = _content_type(request)
     decode = DECODERS.get(content_type)
     if decode is None:
@@ -158,23 +218,20 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     octets = await read(request)
     if not octets.strip():
         raise bad_request("the request has no body: an object is expected")
-    if decode in _SLOW and len(octets) >= _THREAD_FROM:
-        value = await asyncio.to_thread(decode, octets)
-    else:
-        value = decode(octets)
+    value, warnings = await _decoded(request, decode, octets, field_validation)
     if not isinstance(value, dict):
         raise bad_request(f"the body is {type_word(value)}: an object is expected")
-    return value
+    return value, warnings
 
 
 async def read_optional_object(request: web.Request) -> dict[str, Any] | None:
     """Return the object in the body (DeleteOptions), None without a body."""
     octets = await read(request)
-    return await read_object(request) if octets.strip() else None
+    return (await read_object(request))[0] if octets.strip() else None
 
 
-async def read_patch(request: web.Request) -> Patch:
-    """Return the patch in the body.  Raises StatusError 400, 413 or 415."""
+async def read_patch(request: web.Request, field_validation: str = "Ignore") -> tuple[Patch, tuple[str, ...]]:
+    """Return the patch in the body, and warnings.  Raises StatusError 400, 413 or 415."""
     content_type = _content_type(request)
     if content_type not in PATCH_TYPES:
         raise _unsupported(content_type, list(PATCH_TYPES))
@@ -182,18 +239,38 @@ async def read_patch(request: web.Request) -> Patch:
     if not octets.strip():
         raise bad_request("the request has no body: a patch is expected")
     kind = PATCH_TYPES[content_type]
-    document = await _decode_configuration(octets) if kind == "apply" else decode_json(octets)
+    decode = decode_configuration if kind == "apply" else decode_json
+    document, warnings = await _decoded(request, decode, octets, field_validation)
     check_document(kind, document)
-    return Patch(kind, document)
+    return Patch(kind, document), warnings
 
 
-async def _decode_configuration(octets: bytes) -> Any:
+def decode_configuration(octets: bytes, repeated: Repeated = None) -> Any:
     """Return the value of a YAML text; most clients send JSON, which is also YAML but quicker as JSON."""
     if octets.lstrip()[:1] == b"{":
         try:
-            return decode_json(octets)
+            return decode_json(octets, repeated)
         except StatusError:
             pass  # YAML has braces too
-    if len(octets) >= _THREAD_FROM:
-        return await asyncio.to_thread(decode_yaml, octets)
-    return decode_yaml(octets)
+    return decode_yaml(octets, repeated)
+
+
+_THREAD_FROM: dict[Decoder, int] = {
+    decode_yaml: 4 * 1024,
+    decode_configuration: 4 * 1024,
+    decode_protobuf: 16 * 1024,
+    decode_json: 64 * 1024,
+}
+"""Octets from which a body is read outside the event loop: some milliseconds of work."""
+
+
+async def _decoded(
+    request: web.Request, decode: Decoder, octets: bytes, field_validation: str
+) -> tuple[Any, tuple[str, ...]]:
+    """Return the value of a body and the warnings about it; what takes long is read in a thread."""
+    repeated: Repeated = None if field_validation == "Ignore" else []
+    if len(octets) >= _THREAD_FROM[decode]:
+        value = await request.app[KEY].run(decode, octets, repeated)
+    else:
+        value = decode(octets, repeated)
+    return value, repeated_keys.warnings_of(repeated or [], field_validation)

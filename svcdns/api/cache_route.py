@@ -18,12 +18,13 @@ from svcdns.objects.errors import StatusError, bad_request
 from svcdns.wire.name import BadName
 from svcdns.wire.presentation import key_of_text
 
+from .paths import Action
 from .responses import json_answer, method_not_allowed, no_such_path
 
 PATH = "/cache"
 METHODS = ("DELETE",)
-PERMISSION = ("delete", "svcdns.io", "cache", "", "", "")
-"""Verb, group, resource, subresource, namespace and name: what no role but admin has, in all namespaces."""
+FLUSHING = Action("delete", "svcdns.io", "cache")
+"""What no role but admin may do, and that in all namespaces."""
 
 Flush = Callable[[bytes], Awaitable[int]]
 """Forgets the answers whose keys begin so (b"": all); returns how many, raises StatusError."""

@@ -7,11 +7,11 @@ https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from svcdns.objects import openapi
-from svcdns.objects.kinds import KINDS, Kind
+from svcdns.objects.kinds import KINDS, NAMESPACE, POD, Kind
 
 from .paths import Target, allowed_methods, verb_of
 from .review_kinds import REVIEWS
@@ -105,6 +105,17 @@ def _other_names(kind: Kind) -> Document:
     return {field: words for field, words in names.items() if words}
 
 
+def subresources(kind: Kind) -> Iterator[tuple[str, dict[str, str], list[str]]]:
+    """Yield (name, group, version and kind of what is sent there, verbs) of each subresource of a kind."""
+    own = {"group": kind.group, "version": kind.version, "kind": kind.name}
+    if kind.has_status:
+        yield "status", own, STATUS_VERBS
+    if kind is NAMESPACE:
+        yield "finalize", own, ["update"]
+    if kind is POD:
+        yield "eviction", {"group": "policy", "version": "v1", "kind": "Eviction"}, ["create"]
+
+
 def _legacy(kind: Kind) -> Iterable[Document]:
     entry: Document = {
         "name": kind.plural,
@@ -115,13 +126,13 @@ def _legacy(kind: Kind) -> Iterable[Document]:
     }
     entry |= _other_names(kind)
     yield entry
-    if kind.has_status:
+    for name, answered, verbs in subresources(kind):
         yield {
-            "name": f"{kind.plural}/status",
+            "name": f"{kind.plural}/{name}",
             "singularName": "",
             "namespaced": kind.namespaced,
-            "kind": kind.name,
-            "verbs": STATUS_VERBS,
+            **(answered if answered["group"] != kind.group else {"kind": answered["kind"]}),
+            "verbs": verbs,
         }
 
 
@@ -150,7 +161,8 @@ def _aggregated(kind: Kind) -> Document:
         "verbs": verbs_of(kind),
     }
     entry |= _other_names(kind)
-    if kind.has_status:
-        status = {"subresource": "status", "responseKind": response_kind, "verbs": STATUS_VERBS}
-        entry["subresources"] = [status]
-    return entry
+    below = [
+        {"subresource": name, "responseKind": answered, "verbs": verbs}
+        for name, answered, verbs in subresources(kind)
+    ]
+    return {**entry, "subresources": below} if below else entry

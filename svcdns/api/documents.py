@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ class Document:
         if self.content_type.startswith(JSON) and is_pretty(request):
             octets = msgspec.json.format(octets, indent=2) + b"\n"
         return web.Response(body=octets, headers={**headers, "Content-Type": self.content_type})
+
+
+@functools.cache
+def _aggregated(path: str, version: str) -> Document:
+    octets = _encode(discovery.aggregated(version, core=path == "/api"))
+    return Document(octets, discovery.AGGREGATED_TYPE.format(version))
 
 
 class Documents:
@@ -72,7 +79,7 @@ class Documents:
     def find(self, request: web.Request, path: str) -> Document | None:
         """Return what a path (without a trailing slash) answers to this request's Accept, None elsewhere."""
         if path in ("/api", "/apis") and (version := discovery_version(request.headers.get("Accept", ""))):
-            return self._aggregated(path, version)
+            return _aggregated(path, version)
         if path == openapi_v2.PATH and openapi_v2.is_protobuf(request.headers.get("Accept", "")):
             return Document(openapi_v2.protobuf_octets(), openapi_v2.PROTOBUF)
         if path == "/api":
@@ -82,10 +89,3 @@ class Documents:
         if path not in self._made:
             self._made[path] = Document(self._makers[path]())
         return self._made[path]
-
-    def _aggregated(self, path: str, version: str) -> Document:
-        key = f"{path};{version}"
-        if key not in self._made:
-            octets = _encode(discovery.aggregated(version, core=path == "/api"))
-            self._made[key] = Document(octets, discovery.AGGREGATED_TYPE.format(version))
-        return self._made[key]

@@ -1,7 +1,8 @@
-"""Which form of an answer the client asks for: JSON objects, Tables, aggregated discovery.
+"""Which form of an answer the client asks for: objects, their metadata, Tables, discovery; JSON or YAML.
 
-Everything but /openapi/v2 is answered in JSON, whatever else `Accept` names: clients pick their decoder
-from the Content-Type of the answer, so a client that prefers protobuf is served too, and 406 is never given.
+Everything but /openapi/v2 is answered in JSON or YAML, whatever else `Accept` names: clients pick their
+decoder from the Content-Type of the answer, so a client that prefers protobuf is served too, and 406 is never
+given.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 JSON = "application/json"
+YAML = "application/yaml"
 
 
 def _clauses(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -45,3 +47,28 @@ def table_version(accept: str) -> str:
 def discovery_version(accept: str) -> str:
     """Return "v2" or "v2beta1" when aggregated discovery is asked for, else ""."""
     return _asked_for(accept, "APIGroupDiscoveryList", "apidiscovery.k8s.io", ("v2", "v2beta1"))
+
+
+def metadata_version(accept: str) -> str:
+    """Return "v1" or "v1beta1" when only metadata are asked for, of an object or a list, else ""."""
+    versions = ("v1", "v1beta1")
+    forms = ("PartialObjectMetadata", "PartialObjectMetadataList")
+    return next(filter(None, (_asked_for(accept, form, "meta.k8s.io", versions) for form in forms)), "")
+
+
+def wants_yaml(accept: str) -> bool:
+    """Return whether YAML is asked for rather than JSON."""
+    for media, _ in _clauses(accept):
+        if media == YAML:
+            return True
+        if media in (JSON, "*/*", "application/*"):
+            return False
+    return False
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether an answer may be compressed (RFC 9110 section 12.5.3)."""
+    for coding, parameters in _clauses(accept_encoding):
+        if coding == "gzip":
+            return parameters.get("q", "1").rstrip("0").rstrip(".") not in ("", "0")
+    return False

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +82,7 @@ def list_options(query: Query, kind: Kind) -> ListOptions:
         bookmarks=boolean(query, "allowWatchBookmarks") or False,
         send_initial_events=boolean(query, "sendInitialEvents"),
     )
-    causes = _forbidden_in_watch(options) if options.watch else _forbidden_in_list(options)
-    if causes:
+    if causes := list(_forbidden_in_watch(options) if options.watch else _forbidden_in_list(options)):
         raise invalid("ListOptions", "", causes, "meta.k8s.io")
     if not options.watch and options.continue_ and options.resource_version:
         raise bad_request("resourceVersion can't be given together with continue")
@@ -110,44 +109,37 @@ def _forbidden(field: str, message: str) -> Cause:
     return Cause("FieldValueForbidden", f"Forbidden: {message}", field)
 
 
-def _unknown_match(options: ListOptions, allowed: tuple[str, ...]) -> list[Cause]:
-    if options.match in allowed:
-        return []
-    listed = ", ".join(f'"{word}"' for word in allowed)
-    message = f'Unsupported value: "{options.match[:80]}": supported values: {listed}'
-    return [Cause("FieldValueNotSupported", message, "resourceVersionMatch")]
+def _unknown_match(options: ListOptions, *allowed: str) -> Iterator[Cause]:
+    if options.match not in allowed:
+        listed = ", ".join(f'"{word}"' for word in allowed)
+        message = f'Unsupported value: "{options.match[:80]}": supported values: {listed}'
+        yield Cause("FieldValueNotSupported", message, "resourceVersionMatch")
 
 
-def _forbidden_in_watch(options: ListOptions) -> list[Cause]:
-    causes = []
+def _forbidden_in_watch(options: ListOptions) -> Iterator[Cause]:
     match = "resourceVersionMatch"
     if options.send_initial_events is not None and options.match != "NotOlderThan":
-        causes.append(_forbidden(match, f"sendInitialEvents requires setting {match} to NotOlderThan"))
+        yield _forbidden(match, f"sendInitialEvents requires setting {match} to NotOlderThan")
     if options.match:
         if options.send_initial_events is None:
-            causes.append(
-                _forbidden(match, f"{match} is forbidden for watch unless sendInitialEvents is provided")
-            )
-        causes += _unknown_match(options, ("NotOlderThan",))
+            yield _forbidden(match, f"{match} is forbidden for watch unless sendInitialEvents is provided")
+        yield from _unknown_match(options, "NotOlderThan")
         if options.continue_:
-            causes.append(_forbidden(match, f"{match} is forbidden with continue"))
-    return causes
+            yield _forbidden(match, f"{match} is forbidden with continue")
 
 
-def _forbidden_in_list(options: ListOptions) -> list[Cause]:
-    causes = []
+def _forbidden_in_list(options: ListOptions) -> Iterator[Cause]:
     match = "resourceVersionMatch"
     if options.send_initial_events is not None:
-        causes.append(_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+        yield _forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
     if options.match:
         if options.resource_version is None:
-            causes.append(_forbidden(match, f"{match} is forbidden unless resourceVersion is provided"))
+            yield _forbidden(match, f"{match} is forbidden unless resourceVersion is provided")
         if options.continue_:
-            causes.append(_forbidden(match, f"{match} is forbidden with continue"))
-        causes += _unknown_match(options, ("Exact", "NotOlderThan"))
+            yield _forbidden(match, f"{match} is forbidden with continue")
+        yield from _unknown_match(options, "Exact", "NotOlderThan")
         if options.match == "Exact" and options.resource_version == 0:
-            causes.append(_forbidden(match, f'{match} "exact" is forbidden for resourceVersion "0"'))
-    return causes
+            yield _forbidden(match, f'{match} "exact" is forbidden for resourceVersion "0"')
 
 
 def write_options(query: Query, user_agent: str = "") -> WriteOptions:
@@ -209,18 +201,15 @@ def delete_options(query: Query, body: dict[str, Any] | None) -> DeleteOptions:
         allowed = ", ".join(_PROPAGATIONS)
         raise bad_request(f"propagationPolicy: {propagation!r:.80} is unknown; allowed are {allowed}")
     preconditions = _typed(given, "preconditions", dict) or {}
+    # A list: every one is checked, not only up to the first.
+    dry_runs = [_dry_run(value) for value in _typed(given, "dryRun", list) or []]
     return DeleteOptions(
-        dry_run=_dry_runs(given) or _dry_run(query.get("dryRun")),
+        dry_run=any(dry_runs) or _dry_run(query.get("dryRun")),
         grace_period_seconds=grace,
         uid=_typed(preconditions, "uid", str, "preconditions.") or "",
         resource_version=_typed(preconditions, "resourceVersion", str, "preconditions.") or "",
+        propagation=propagation or ("Orphan" if given.get("orphanDependents") is True else ""),
     )
-
-
-def _dry_runs(body: dict[str, Any]) -> bool:
-    values = _typed(body, "dryRun", list) or []
-    checked = [_dry_run(value) for value in values]  # every one, not only up to the first
-    return any(checked)
 
 
 _WORDS = {int: "a whole number", str: "a string", dict: "an object", list: "a list"}

@@ -2,6 +2,7 @@
 
     /api/v1/RESOURCE[/NAME[/status]]                            cluster-scoped, or a list of all namespaces
     /api/v1/namespaces/NAMESPACE/RESOURCE[/NAME[/status]]
+    /api/v1/watch/...                                           a watch of the same (deprecated by Kubernetes)
     /apis/GROUP/VERSION/...                                     the same below a named group
 
 A trailing slash means nothing.  An empty segment inside the path points at nothing: a script whose
@@ -12,9 +13,10 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
-from svcdns.objects.kinds import Kind, by_path
+from svcdns.objects.kinds import NAMESPACE, POD, Kind, by_path
 
 LONGEST_NAME = 253
 """Octets of the longest name an object can have."""
@@ -31,7 +33,10 @@ class Target:
     """Empty for cluster-scoped kinds and for a list of all namespaces."""
     name: str = ""
     subresource: str = ""
-    """Empty or "status"."""
+    """Empty or one of `subresources`."""
+    watched: bool = False
+    """Whether the path itself asks for a watch; `only` is the one object that is meant then, or ""."""
+    only: str = ""
 
     @property
     def resource(self) -> str:
@@ -41,8 +46,25 @@ class Target:
     def can_exist(self) -> bool:
         """Return whether any object could have these names; keeps odd keys away from the store."""
         return all(
-            len(word.encode()) <= LONGEST_NAME and word.isprintable() for word in (self.namespace, self.name)
+            len(word.encode()) <= LONGEST_NAME and word.isprintable()
+            for word in (self.namespace, self.name, self.only)
         )
+
+
+class Action(NamedTuple):
+    """What somebody would do, as permissions are given for it; any of it may be something that doesn't exist.
+
+    `verb` is Kubernetes' ("get", "list", "create" ...), `group` "" for the core group, `resource` a plural
+    ("pods"), `subresource` "" or "status".  `namespace` is "" for cluster-scoped resources, and for all
+    namespaces of the others; `name` is "" for all.
+    """
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
 
 
 def parse(raw_path: str) -> Target | None:
@@ -58,9 +80,26 @@ def parse(raw_path: str) -> Target | None:
     return None
 
 
+def subresources(kind: Kind) -> dict[str, tuple[str, ...]]:
+    """Return the subresources of a kind and the methods that mean something there."""
+    status = {"status": (*READ, "PUT", "PATCH")} if kind.has_status else {}
+    return status | _OTHER_SUBRESOURCES.get(kind, {})
+
+
+_OTHER_SUBRESOURCES: dict[Kind, dict[str, tuple[str, ...]]] = {
+    NAMESPACE: {"finalize": ("PUT",)},
+    POD: {"eviction": ("POST",)},
+}
+
+
 def _below(group: str, version: str, rest: list[str]) -> Target | None:
+    if rest[:1] == ["watch"]:
+        found = _below(group, version, rest[1:])
+        if found is None or found.subresource:
+            return None
+        return Target(found.kind, found.namespace, watched=True, only=found.name)
     namespace = ""
-    if len(rest) > 2 and rest[0] == "namespaces" and rest[2] != "status":
+    if len(rest) > 2 and rest[0] == "namespaces" and rest[2] not in ("status", "finalize"):
         namespace, rest = rest[1], rest[2:]
     if not 1 <= len(rest) <= 3:
         return None
@@ -68,7 +107,7 @@ def _below(group: str, version: str, rest: list[str]) -> Target | None:
     kind = by_path(group, version, plural)
     if kind is None or not _scope_fits(kind, namespace, name):
         return None
-    if subresource and not (subresource == "status" and kind.has_status):
+    if subresource and subresource not in subresources(kind):
         return None
     return Target(kind, namespace, name, subresource)
 
@@ -81,10 +120,10 @@ def _scope_fits(kind: Kind, namespace: str, name: str) -> bool:
 
 def allowed_methods(target: Target) -> tuple[str, ...]:
     """Return the HTTP methods that mean something there (as in Kubernetes: no DELETE of all namespaces)."""
-    if target.kind.read_only:
+    if target.kind.read_only or target.watched:
         return READ
     if target.subresource:
-        return (*READ, "PUT", "PATCH")
+        return subresources(target.kind)[target.subresource]
     if target.name:
         return (*READ, "PUT", "PATCH", "DELETE")
     if not target.kind.namespaced:
@@ -109,4 +148,4 @@ def verb_of(target: Target | None, method: str, watching: bool) -> str:
     if method not in _VERBS:
         return "other"
     verb = _VERBS[method][bool(target.name)]
-    return "watch" if verb == "list" and watching else verb
+    return "watch" if verb == "list" and (watching or target.watched) else verb

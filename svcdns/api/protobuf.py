@@ -128,12 +128,8 @@ def _small(**fields: tuple[int, str]) -> Message:
 
 
 _UNKNOWN = _small(raw=(2, "bytes"), contentEncoding=(3, "string"), contentType=(4, "string"))
-_UNKNOWN.add(
-    1,
-    "typeMeta",
-    (OCTETS,),
-    wire.nested("typeMeta", _small(apiVersion=(1, "string"), kind=(2, "string")), True),
-)
+_TYPE_META = _small(apiVersion=(1, "string"), kind=(2, "string"))
+_UNKNOWN.add(1, "typeMeta", (OCTETS,), wire.nested("typeMeta", _TYPE_META, True))
 _TIMESTAMP = _small(seconds=(1, "int64"), nanos=(2, "int32"))
 _QUANTITY = _small(string=(1, "string"))
 _INT_OR_STRING = _small(type=(1, "int64"), intVal=(2, "int32"), strVal=(3, "string"))
@@ -167,8 +163,7 @@ def _micro_time(octets: bytes) -> str | None:
 
 
 def _quantity(octets: bytes) -> str:
-    found: str = _QUANTITY.read(octets).get("string", "0")
-    return found
+    return str(_QUANTITY.read(octets).get("string", "0"))
 
 
 def _int_or_string(octets: bytes) -> int | str:
@@ -192,8 +187,7 @@ def _fields(octets: bytes) -> Object | None:
 
 
 def _extra_value(octets: bytes) -> list[str]:
-    found: list[str] = _EXTRA_VALUE.read(octets).get("items", [])
-    return found
+    return list(_EXTRA_VALUE.read(octets).get("items", []))
 
 
 _FORMS: dict[str, Read] = {

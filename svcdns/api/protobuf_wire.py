@@ -51,7 +51,6 @@ class Message:
     __slots__ = ("_numbers", "_put")
 
     def __init__(self) -> None:
-        """Make a message without fields."""
         self._put: dict[int, tuple[str, Put]] = {}
         self._numbers: dict[int, str] = {}
 

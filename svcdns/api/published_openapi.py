@@ -39,20 +39,15 @@ def _operations(kind: Kind) -> dict[str, Any]:
         {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
         for name in _WRITE_PARAMETERS
     ]
+
+    def operation(action: str, **more: Any) -> dict[str, Any]:
+        about = {"x-kubernetes-action": action, "x-kubernetes-group-version-kind": whose}
+        return {action: {**about, **more, **answers}}
+
     if kind in REVIEWS:
-        post = {"x-kubernetes-action": "post", "x-kubernetes-group-version-kind": whose}
-        return {"post": {**post, "parameters": parameters, **answers}}
-    operations: dict[str, Any] = {
-        "get": {"x-kubernetes-action": "get", "x-kubernetes-group-version-kind": whose, **answers}
-    }
-    if not kind.read_only:
-        operations["patch"] = {
-            "x-kubernetes-action": "patch",
-            "x-kubernetes-group-version-kind": whose,
-            "parameters": parameters,
-            **answers,
-        }
-    return operations
+        return operation("post", parameters=parameters)
+    changing = {} if kind.read_only else operation("patch", parameters=parameters)
+    return operation("get") | changing
 
 
 def _references(node: Any) -> Iterator[str]:

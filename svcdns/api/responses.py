@@ -16,8 +16,8 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import Kind
 from svcdns.registry.requests import Page
 
-from . import parameters, tables
-from .negotiation import JSON, table_version
+from . import parameters, partial_metadata, tables
+from .negotiation import JSON, metadata_version, table_version
 
 encode = msgspec.json.encode
 Clock = Callable[[], float]
@@ -74,16 +74,22 @@ def object_answer(
     status: int = 200,
     warnings: Iterable[str] = (),
 ) -> web.Response:
-    """Return an answer with one object, as a Table when the client asks for one."""
-    if version := table_version(request.headers.get("Accept", "")):
+    """Return an answer with one object, as a Table or its metadata alone when the client asks for that."""
+    accept = request.headers.get("Accept", "")
+    if version := metadata_version(accept):
+        octets = partial_metadata.of_object(octets, version)
+    elif version := table_version(accept):
         page = Page([octets], 0)
         octets = tables.table(kind, page, clock(), version, _included(request))
     return json_answer(request, octets, status=status, warnings=warnings)
 
 
 def list_answer(request: web.Request, kind: Kind, page: Page, clock: Clock = time.time) -> web.Response:
-    """Return an answer with a list of objects, as a Table when the client asks for one."""
-    if version := table_version(request.headers.get("Accept", "")):
+    """Return an answer with a list of objects, as a Table or their metadata when the client asks for that."""
+    accept = request.headers.get("Accept", "")
+    if version := metadata_version(accept):
+        octets = partial_metadata.of_list(page.items, encode(tables.list_metadata(page)), version)
+    elif version := table_version(accept):
         octets = tables.table(kind, page, clock(), version, _included(request))
     else:
         octets = list_octets(kind, page)
@@ -94,21 +100,10 @@ def _included(request: web.Request) -> str:
     return request.query.get("includeObject", "") or "Metadata"
 
 
-def list_metadata(page: Page) -> dict[str, Any]:
-    """Return the metadata of a list."""
-    metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
-    if page.continue_:
-        metadata["continue"] = page.continue_
-    if page.remaining is not None:
-        metadata["remainingItemCount"] = page.remaining
-    return metadata
-
-
 def list_octets(kind: Kind, page: Page) -> bytes:
     """Return a list object, such as a ServiceList, around the stored octets of its items."""
-    head = encode(
-        {"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": list_metadata(page)}
-    )
+    metadata = tables.list_metadata(page)
+    head = encode({"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": metadata})
     return b"".join((head[:-1], b',"items":[', b",".join(page.items), b"]}"))
 
 
@@ -130,6 +125,10 @@ def deleted_status(kind: Kind, last: dict[str, Any]) -> bytes:
     return encode(
         {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
     )
+
+
+SUCCESS = encode({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
+"""What an eviction is answered with."""
 
 
 def no_such_path() -> StatusError:

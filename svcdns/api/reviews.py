@@ -16,18 +16,20 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from svcdns.api.auth.access_control import READING_METRICS
 from svcdns.api.auth.authority import Authority
 from svcdns.api.auth.user import User
 from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
-from svcdns.objects.kinds import KINDS, NAMESPACE, Kind
+from svcdns.objects.kinds import KINDS, Kind
 
 from . import bodies, cache_route, discovery, parameters, responses
+from .paths import Action
 from .review_kinds import ACCESS, METHODS, REVIEWS, SELF, SELF_RULES
 
 Object = dict[str, Any]
 
-_PATHS = (
+_PATHS = [
     "/",
     "/api",
     "/api/*",
@@ -38,7 +40,7 @@ _PATHS = (
     "/openapi/*",
     "/readyz",
     "/version",
-)
+]
 """Paths without objects, which whoever is let in may read."""
 _METRICS = "/metrics"
 _READ_VERBS = ("get", "head")
@@ -58,13 +60,13 @@ class Reviews:
             refused.headers["Allow"] = ", ".join(METHODS)
             return refused
         options = parameters.write_options(request.query)
-        given = await bodies.read_object(request)
+        given, repeated = await bodies.read_object(request, options.field_validation)
         review, warnings = schema.structure(kind, given, options.field_validation, fill_kind=True)
         if causes := list(schema.missing(kind, review)):
             raise invalid(kind.name, "", causes, kind.group)
         user = self._authority.user(request)
         octets = msgspec.json.encode({"metadata": {}, **review, "status": self._status(user, kind, review)})
-        return responses.json_answer(request, octets, status=201, warnings=warnings)
+        return responses.json_answer(request, octets, status=201, warnings=(*repeated, *warnings))
 
     def _status(self, user: User, kind: Kind, review: Object) -> Object:
         if kind is SELF:
@@ -86,7 +88,7 @@ class Reviews:
 
     def _check_may_ask(self, user: User) -> None:
         """Raise StatusError 403 unless the user may ask what others may do."""
-        allowed, reason = self._authority.allowed(user, "create", ACCESS.group, ACCESS.plural, "", "", "")
+        allowed, reason = self._authority.allowed(user, Action("create", ACCESS.group, ACCESS.plural))
         if not allowed:
             text = f"{ACCESS.plural}.{ACCESS.group} is forbidden: {reason or 'not allowed'}"
             raise StatusError(403, "Forbidden", text, kind=ACCESS.plural, group=ACCESS.group)
@@ -94,11 +96,8 @@ class Reviews:
     def _may(self, user: User, asked: Object) -> tuple[bool, str]:
         """Return whether the user may do all that the attributes name, and why (not)."""
         allowed, reason = True, ""
-        for verb, group, resource, subresource, cluster_scoped in _questions(asked):
-            namespace = "" if cluster_scoped else asked.get("namespace", "")
-            allowed, reason = self._authority.allowed(
-                user, verb, group, resource, subresource, namespace, asked.get("name", "")
-            )
+        for action in _actions(asked):
+            allowed, reason = self._authority.allowed(user, action)
             if not allowed:
                 break
         return allowed, reason
@@ -116,12 +115,11 @@ class Reviews:
         return False, ""
 
     def _paths(self, user: User) -> list[str]:
-        """Return the paths that the user may read; metrics say much of all namespaces."""
-        allowed = self._authority.allowed(user, "list", NAMESPACE.group, NAMESPACE.plural, "", "", "")[0]
-        return [*_PATHS, _METRICS] if allowed else [*_PATHS]
+        """Return the paths that the user may read."""
+        return [*_PATHS, _METRICS] if self._authority.allowed(user, READING_METRICS)[0] else [*_PATHS]
 
     def _may_flush(self, user: User) -> bool:
-        return self._authority.allowed(user, *cache_route.PERMISSION)[0]
+        return self._authority.allowed(user, cache_route.FLUSHING)[0]
 
     def _rules(self, user: User, namespace: str) -> Object:
         if not namespace:
@@ -140,12 +138,8 @@ class Reviews:
         """Yield one rule for all resources of a group with the same verbs."""
         rules: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         for kind, subresource, verbs in _all_resources():
-            where = namespace if kind.namespaced else ""
-            allowed = tuple(
-                verb
-                for verb in verbs
-                if self._authority.allowed(user, verb, kind.group, kind.plural, subresource, where, "")[0]
-            )
+            about = (kind.group, kind.plural, subresource, namespace if kind.namespaced else "")
+            allowed = tuple(verb for verb in verbs if self._authority.allowed(user, Action(verb, *about))[0])
             if allowed:
                 resource = f"{kind.plural}/{subresource}" if subresource else kind.plural
                 rules.setdefault((kind.group, allowed), []).append(resource)
@@ -175,21 +169,21 @@ def _all_resources() -> Iterator[tuple[Kind, str, list[str]]]:
     """Yield (kind, subresource, verbs) of all that requests can be about."""
     for kind in (*KINDS, *REVIEWS):
         yield kind, "", discovery.verbs_of(kind)
-        if kind.has_status:
-            yield kind, "status", discovery.STATUS_VERBS
+        for name, _, verbs in discovery.subresources(kind):
+            yield kind, name, verbs
 
 
-def _questions(asked: Object) -> Iterator[tuple[str, str, str, str, bool]]:
-    """Yield (verb, group, resource, subresource, cluster-scoped) of each single thing that is asked about."""
-    verb, group = asked.get("verb", ""), asked.get("group", "")
-    resource, subresource = asked.get("resource", ""), asked.get("subresource", "")
+def _actions(asked: Object) -> Iterator[Action]:
+    """Yield each single thing that is asked about."""
+    given = Action(*(asked.get(field, "") for field in Action._fields))
+    verb, group, resource, subresource, namespace, name = given
     matching = [
         (kind, own, verbs)
         for kind, own, verbs in _all_resources()
         if group in ("*", kind.group) and resource in ("*", kind.plural) and subresource in ("*", own)
     ]
     if not matching:  # nothing of ours: let the authority say what it thinks of it
-        yield verb, group, resource, subresource, False
+        yield given
     for kind, own, verbs in matching:
         for each in verbs if verb == "*" else [verb]:
-            yield each, kind.group, kind.plural, own, not kind.namespaced
+            yield Action(each, kind.group, kind.plural, own, namespace if kind.namespaced else "", name)

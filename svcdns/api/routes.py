@@ -8,18 +8,20 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from svcdns.objects.errors import Cause, StatusError, not_found
+from svcdns.objects.errors import Cause, StatusError, bad_request, not_found
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.registry.identity import agreed
 from svcdns.registry.requests import Page, Patch, WriteOptions, Written
 
 from . import bodies, parameters, responses
+from .encodings import encoded
 from .paths import Target
 from .responses import Clock
 from .watches import Watches
@@ -30,24 +32,29 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _ANSWERED_WITH_OBJECT = frozenset({SERVICE, POD})
-"""Kinds whose deletion is answered with the object; the others are answered with a Status."""
+"""Kinds whose deletion is answered with the object; of others with a Status, unless the object stays."""
 
 
+@dataclass(slots=True)
 class Resources:
     """Handlers of everything below /api/v1 and /apis/GROUP/VERSION."""
 
-    def __init__(self, registry: Registry, watches: Watches, clock: Clock) -> None:
-        """`clock` is the wall clock, for ages in tables."""
-        self._registry = registry
-        self._watches = watches
-        self._clock = clock
-        self._running: set[asyncio.Future[Any]] = set()
+    _registry: Registry
+    _watches: Watches
+    _clock: Clock
+    """For ages in tables."""
+    _running: set[asyncio.Future[Any]] = field(default_factory=set)
 
     async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Answer a request whose method is allowed there.  Raises StatusError."""
+        return await encoded(request, await self._answered(request, target))
+
+    async def _answered(self, request: web.Request, target: Target) -> web.StreamResponse:
         if not target.can_exist():
             raise _not_found(target)
         match request.method:
+            case "POST" if target.subresource:
+                return await self._evict(request, target)
             case "POST":
                 return await self._create(request, target)
             case "PUT":
@@ -65,7 +72,7 @@ class Resources:
         return responses.object_answer(request, target.kind, octets, self._clock)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
-        options = parameters.list_options(request.query, target.kind)
+        options = parameters.list_options(_asked(request, target), target.kind)
         if options.watch and request.method == "GET":
             return await self._watches.answer(request, target, options)
         page = self._registry.page(
@@ -76,41 +83,48 @@ class Resources:
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = _agreed(target, await bodies.read_object(request))
-        written = await self._finish(self._registry.create(target.kind, target.namespace, body, options))
-        return self._written(request, target, written, 201)
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        write = self._registry.create(target.kind, target.namespace, _agreed(target, given), options)
+        return await self._written(request, target, write, warnings)
+
+    async def _evict(self, request: web.Request, target: Target) -> web.Response:
+        """Delete a Pod in the way of policy/v1 Eviction: there are no disruption budgets to ask here."""
+        body, _ = await bodies.read_object(request)
+        if body.get("kind") not in (None, "", "Eviction"):
+            raise bad_request(f"the body of an eviction is an Eviction, not {body['kind']!r:.80}")
+        given = body.get("deleteOptions")
+        if given is not None and not isinstance(given, dict):
+            raise bad_request("deleteOptions: an object is expected")
+        options = parameters.delete_options(request.query, given)
+        await self._finish(self._registry.delete(target.kind, target.namespace, target.name, options))
+        return responses.json_answer(request, responses.SUCCESS, status=201)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        body = _agreed(target, await bodies.read_object(request))
-        written = await self._finish(
-            self._registry.replace(
-                target.kind, target.namespace, target.name, body, options, target.subresource
-            )
-        )
-        return self._written(request, target, written, 201 if written.created else 200)
+        given, warnings = await bodies.read_object(request, options.field_validation)
+        at = (target.kind, target.namespace, target.name)
+        write = self._registry.replace(*at, _agreed(target, given), options, target.subresource)
+        return await self._written(request, target, write, warnings)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
-        patch = await bodies.read_patch(request)
+        patch, warnings = await bodies.read_patch(request, options.field_validation)
         parameters.check_patch(request.query, patch.type)
         if patch.type == "apply":
             patch = Patch(patch.type, _agreed(target, patch.document))
-        written = await self._finish(
-            self._registry.patch(
-                target.kind, target.namespace, target.name, patch, options, target.subresource
-            )
-        )
-        return self._written(request, target, written, 201 if written.created else 200)
+        at = (target.kind, target.namespace, target.name)
+        write = self._registry.patch(*at, patch, options, target.subresource)
+        return await self._written(request, target, write, warnings)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
         written = await self._finish(
             self._registry.delete(target.kind, target.namespace, target.name, options)
         )
-        if target.kind in _ANSWERED_WITH_OBJECT:
-            return self._written(request, target, written, 200)
-        octets = responses.deleted_status(target.kind, msgspec.json.decode(written.object))
+        last = msgspec.json.decode(written.object)
+        if target.kind in _ANSWERED_WITH_OBJECT or last["metadata"].get("deletionTimestamp"):
+            return self._answer(request, target, written)
+        octets = responses.deleted_status(target.kind, last)
         return responses.json_answer(request, octets, warnings=written.warnings)
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
@@ -121,9 +135,23 @@ class Resources:
         )
         return responses.list_answer(request, target.kind, page, self._clock)
 
-    def _written(self, request: web.Request, target: Target, written: Written, status: int) -> web.Response:
+    async def _written(
+        self,
+        request: web.Request,
+        target: Target,
+        write: Coroutine[Any, Any, Written],
+        warnings: tuple[str, ...] = (),
+    ) -> web.Response:
+        """Answer with the object that a write comes to; `warnings` are about the body."""
+        return self._answer(request, target, await self._finish(write), warnings)
+
+    def _answer(
+        self, request: web.Request, target: Target, written: Written, warnings: tuple[str, ...] = ()
+    ) -> web.Response:
+        status = 201 if written.created else 200
+        told = (*warnings, *written.warnings)
         return responses.object_answer(
-            request, target.kind, written.object, self._clock, status=status, warnings=written.warnings
+            request, target.kind, written.object, self._clock, status=status, warnings=told
         )
 
     async def _finish(self, write: Coroutine[Any, Any, _T]) -> _T:
@@ -141,6 +169,17 @@ class Resources:
 
 def _agreed(target: Target, body: dict[str, Any]) -> dict[str, Any]:
     return agreed(target.kind, target.namespace, target.name, body)
+
+
+def _asked(request: web.Request, target: Target) -> Mapping[str, str]:
+    """Return the query of a list; a path below /watch/ says a part of it itself."""
+    if not target.watched:
+        return request.query
+    query = {**request.query, "watch": "true"}
+    if target.only:
+        wanted = [query.get("fieldSelector", ""), f"metadata.name={target.only}"]
+        query["fieldSelector"] = ",".join(filter(None, wanted))
+    return query
 
 
 def _write_options(request: web.Request) -> WriteOptions:

@@ -19,7 +19,6 @@ from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, NAMESPACE, POD
 from svcdns.registry.requests import Page
 
 from . import table_cells
-from .event_table_cells import of_event
 
 _CORE = "io.k8s.api.core.v1."
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -109,7 +108,7 @@ _CELLS: dict[Kind, Callable[[dict[str, Any], float], list[str]]] = {
     POD: table_cells.of_pod,
     ENDPOINTSLICE: table_cells.of_endpointslice,
     ENDPOINTS: table_cells.of_endpoints,
-    EVENT: of_event,
+    EVENT: table_cells.of_event,
 }
 
 
@@ -133,12 +132,9 @@ def table(
         _row(kind, obj, octets, now, api_version, included)
         for obj, octets in zip(objects, page.items, strict=True)
     ]
-    revision = str(page.revision) if page.revision or not objects else _revision_of(objects[0])
-    metadata: dict[str, Any] = {"resourceVersion": revision}
-    if page.continue_:
-        metadata["continue"] = page.continue_
-    if page.remaining is not None:
-        metadata["remainingItemCount"] = page.remaining
+    metadata = list_metadata(page)
+    if objects and not page.revision:
+        metadata["resourceVersion"] = str((objects[0].get("metadata") or {}).get("resourceVersion", ""))
     return msgspec.json.encode(
         {
             "kind": "Table",
@@ -150,8 +146,14 @@ def table(
     )
 
 
-def _revision_of(obj: dict[str, Any]) -> str:
-    return str((obj.get("metadata") or {}).get("resourceVersion", ""))
+def list_metadata(page: Page) -> dict[str, Any]:
+    """Return the metadata of a list."""
+    metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
+    if page.continue_:
+        metadata["continue"] = page.continue_
+    if page.remaining is not None:
+        metadata["remainingItemCount"] = page.remaining
+    return metadata
 
 
 def _row(

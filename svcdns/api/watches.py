@@ -18,6 +18,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,9 +28,9 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import Kind
 from svcdns.registry.requests import Event, Page
 
-from . import tables
+from . import partial_metadata, tables
 from .metrics import ApiMetrics
-from .negotiation import JSON, table_version
+from .negotiation import JSON, metadata_version, table_version
 from .parameters import ListOptions
 from .paths import Target
 
@@ -42,30 +43,26 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 _SHORTEST, _LONGEST = 1800, 3600
 """Seconds; a stream whose client sets no time lasts a random while between these."""
 _LONGEST_ASKED = 86400
+_AT_A_STOP = 0.5
+"""Seconds in which a client takes the end of its stream when the server stops."""
 
 
 class _TooSlow(Exception):
     """The client does not read."""
 
 
+@dataclass(slots=True)
 class Watches:
     """All watch streams of this server."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        counters: ApiMetrics,
-        *,
-        bookmark_interval: float,
-        send_timeout: float,
-    ) -> None:
-        """Both times in seconds: between two bookmarks, and until a client that doesn't read is cut."""
-        self.registry = registry
-        self.counters = counters
-        self.bookmark_interval = bookmark_interval
-        self.send_timeout = send_timeout
-        self.closed = False
-        self._open: set[_Stream] = set()
+    registry: Registry
+    counters: ApiMetrics
+    bookmark_interval: float
+    """Seconds between two bookmarks."""
+    send_timeout: float
+    """Seconds until a client that doesn't read is cut off."""
+    closed: bool = False
+    _open: set[_Stream] = field(default_factory=set)
 
     def close(self) -> None:
         """End all streams properly; later ones end at once."""
@@ -78,14 +75,23 @@ class Watches:
 
         Raises StatusError when the registry refuses before the stream has begun.
         """
-        events = self._events(target, options)
+        after = _begins_after(self.registry, target, options)
+        # The state's revision is what the bookmark after the initial events says, so it is always wanted.
+        events = self.registry.watch(
+            target.kind,
+            target.namespace,
+            options.selection,
+            after,
+            bookmarks=options.bookmarks or after is None,
+            initial_events=after is None,
+        )
         try:
             opening = asyncio.ensure_future(_next(events))
             # One turn of the loop lets the registry refuse at once; then it is an HTTP error.
             await asyncio.wait({opening}, timeout=0)
             if opening.done() and (error := opening.exception()):
                 raise error
-            stream = _Stream(self, request, target.kind, options)
+            stream = _Stream(self, request, target.kind, options, initial=after is None)
             self._open.add(stream)
             with self.counters.watches.labels(target.kind.plural).track_inprogress():
                 try:
@@ -96,18 +102,6 @@ class Watches:
         finally:
             if (aclose := getattr(events, "aclose", None)) is not None:
                 await aclose()
-
-    def _events(self, target: Target, options: ListOptions) -> AsyncIterator[Event]:
-        after = _begins_after(self.registry, target, options)
-        # The state's revision is what the bookmark after the initial events says, so it is always wanted.
-        return self.registry.watch(
-            target.kind,
-            target.namespace,
-            options.selection,
-            after,
-            bookmarks=options.bookmarks or after is None,
-            initial_events=after is None,
-        )
 
 
 def _begins_after(registry: Registry, target: Target, options: ListOptions) -> int | None:
@@ -130,17 +124,20 @@ async def _next(events: AsyncIterator[Event]) -> Event | None:
 class _Stream:
     """One stream: what has been sent, and when it ends."""
 
-    def __init__(self, watches: Watches, request: web.Request, kind: Kind, options: ListOptions) -> None:
+    def __init__(
+        self, watches: Watches, request: web.Request, kind: Kind, options: ListOptions, *, initial: bool
+    ) -> None:
         self._watches = watches
         self._request = request
         self._kind = kind
         self._options = options
-        self._table = table_version(request.headers.get("Accept", ""))
+        accept = request.headers.get("Accept", "")
+        self._table = table_version(accept)
+        self._metadata = metadata_version(accept)
         self._columns_sent = False
-        self._initial = options.send_initial_events or not options.resource_version
-        if options.send_initial_events is False:
-            self._initial = False
-        self._revision = 0 if self._initial else options.resource_version or 0
+        self._initial = initial
+        """What comes now is the present state."""
+        self._revision = 0 if initial else options.resource_version or 0
         """What a bookmark may say: all events up to here have been sent.  0: unknown yet."""
         asked = min(options.timeout, _LONGEST_ASKED)
         self._deadline = asyncio.timeout(asked or random.uniform(_SHORTEST, _LONGEST))
@@ -169,7 +166,8 @@ class _Stream:
                     if self._watches.closed:
                         self.end()
                     await self._send_all(opening, events)
-            async with asyncio.timeout(self._watches.send_timeout):
+            patience = _AT_A_STOP if self._watches.closed else self._watches.send_timeout
+            async with asyncio.timeout(min(patience, self._watches.send_timeout)):
                 await self._response.write_eof()
         except (_TooSlow, TimeoutError):
             self._cut()
@@ -229,6 +227,8 @@ class _Stream:
         return msgspec.json.encode({"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata})
 
     def _shown(self, octets: bytes) -> bytes:
+        if self._metadata:
+            return partial_metadata.of_object(octets, self._metadata)
         if not self._table:
             return octets
         columns, self._columns_sent = not self._columns_sent, True

@@ -21,14 +21,14 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from random import random
 from struct import Struct
 from typing import NamedTuple
 
 from svcdns.config.sections import CacheConfig
 from svcdns.wire import codes, edns, header
+from svcdns.wire.header import with_ttl
 from svcdns.wire.reply import Frame, Sections, message, refusal
 from svcdns.wire.response import Response
 
@@ -65,21 +65,6 @@ _ADDRESS_OCTETS = {codes.A: header.POINTED_RR + 4, codes.AAAA: header.POINTED_RR
 """Of a whole RR whose owner is a pointer."""
 
 
-class Records(NamedTuple):
-    """What a stored reply says, for a message of another shape than the upstream's."""
-
-    answers: int
-    """RRs of the answer section."""
-    authority: int
-    """RRs of the authority section behind it, 0 for one that nobody needs."""
-    ttl: bytes
-    """Of each of them at this time; those in `body` are void."""
-    truncated: bool
-    """Whether it came incomplete."""
-    body: bytes
-    """What stood behind the upstream's question, as it came, addresses rotated."""
-
-
 class CacheEntry(NamedTuple):
     """A stored reply whose header has been read."""
 
@@ -114,11 +99,6 @@ class CacheEntry(NamedTuple):
         return None if self.info_code == _NO_EDE else self.info_code
 
     @property
-    def is_nodata(self) -> bool:
-        """Whether it is NOERROR without an RR of the type asked for."""
-        return bool(self.flags & _NODATA)
-
-    @property
     def is_truncated(self) -> bool:
         """Whether it is a part of what there was to say, as the upstream did not answer over TCP."""
         return bool(self.flags & _TRUNCATED)
@@ -132,10 +112,6 @@ class CacheEntry(NamedTuple):
     def failure_text(self) -> str:
         """The text of a failure's EDE; empty for anything else."""
         return self.stored[_OCTETS:].decode() if self.flags & _FAILURE else ""
-
-    def is_fresh(self, now: int) -> bool:
-        """Say whether it may still be given as it is."""
-        return now < self.fresh_until
 
     def reply(self, now: int, frame: Frame) -> bytes:
         """Return the reply to any client, as much of it as fits.
@@ -153,20 +129,24 @@ class CacheEntry(NamedTuple):
         sections = self._sections(now, frame.limit - frame.end - len(opt), frame.tcp)
         return message(frame, self.rcode & header.RCODE, sections, opt)
 
-    def records(self, now: int) -> Records:
-        """Return the records of a stored reply that is no failure."""
+    @property
+    def needed_authority(self) -> int:
+        """RRs of the authority section, 0 for one that nobody needs."""
+        return 0 if self.flags & _SPARE_AUTHORITY else self.authority
+
+    def body(self) -> bytes:
+        """Return what stood behind the upstream's question, addresses rotated; its TTLs are void."""
         body = self.stored[self._body_at :]
         if self.stride:
             body = bytes(_rotated(body, self.rotated_at, self.rotated_octets, self.stride))
-        if (ttl := self._new_ttl(now)) is not None:
-            octets = ttl.to_bytes(4)
-        elif self.answers + self.authority:
-            at = _ttl_offsets(self.stored, 1)[0]
-            octets = body[at : at + 4]
-        else:
-            octets = bytes(4)
-        authority = 0 if self.flags & _SPARE_AUTHORITY else self.authority
-        return Records(self.answers, authority, octets, self.is_truncated, body)
+        return body
+
+    def ttl(self, now: int) -> int:
+        """Return the TTL in seconds that all RRs have at this time; 0 where there are none."""
+        if (ttl := self._new_ttl(now)) is not None or not self._count:
+            return ttl or 0
+        at = self._body_at + _ttl_offsets(self.stored, 1)[0]
+        return int.from_bytes(self.stored[at : at + 4])
 
     def stale(self, now: int) -> bytes | None:
         """Return the stored form of an answer that has run out and stands in for a while (RFC 8767).
@@ -184,7 +164,7 @@ class CacheEntry(NamedTuple):
             flags=self.flags | _STALE,
         )
         start = self._body_at
-        body = _aged(self.stored[start:], _ttl_offsets(self.stored, self._count), STALE_TTL)
+        body = with_ttl(self.stored[start:], _ttl_offsets(self.stored, self._count), STALE_TTL)
         return _HEADER.pack(*head[:-1]) + self.stored[_OCTETS:start] + body
 
     @property
@@ -218,7 +198,7 @@ class CacheEntry(NamedTuple):
         else:
             body = self.stored[start : start + octets]
         if (ttl := self._new_ttl(now)) is not None:
-            body = _aged(body, _ttl_offsets(self.stored, answers + authority + additional), ttl)
+            body = with_ttl(body, _ttl_offsets(self.stored, answers + authority + additional), ttl)
         return Sections(bytes(body), answers, b"", authority, b"", additional, truncated)
 
     def _new_ttl(self, now: int) -> int | None:
@@ -267,7 +247,7 @@ def plain_reply(
         return None
     body: bytes | bytearray = b"" if marks & _FAILURE else stored[start:]
     if now != at and not marks & (_STALE | _FAILURE):
-        body = _aged(body, _ttl_offsets(stored, count), fresh_until - now)
+        body = with_ttl(body, _ttl_offsets(stored, count), fresh_until - now)
     if stride:
         body = _rotated(body, start_at, octets, stride)
     if our_opt:
@@ -304,7 +284,7 @@ def pack(response: Response, now: int, config: CacheConfig) -> bytes:
     is_negative = response.rcode == codes.NXDOMAIN or bool(flags & _NODATA)
     longest = config.max_negative_ttl if is_negative else config.max_ttl
     lifetime = 0 if response.truncated else min(response.lifetime or 0, longest)
-    body = _aged(wire[end:], [at - end for at in ttl_at], lifetime)
+    body = with_ttl(wire[end:], [at - end for at in ttl_at], lifetime)
 
     fresh_until = now + lifetime
     may_be_stale = lifetime and response.rcode in (codes.NOERROR, codes.NXDOMAIN)
@@ -337,20 +317,19 @@ def _addresses(body: bytes, ends: list[int]) -> tuple[int, int, int]:
 
     Returns where it begins, its octets, and the octets of one RR; zeros where there are no two.
     """
-    first = rrs = 0
-    for number, (start, end) in enumerate(pairwise(ends)):
+
+    def owner_of_address(rr: tuple[int, int]) -> bytes:
+        """Return the owner and the type of an address, b"" for another RR."""
+        start, end = rr
         owner_and_type = body[start : start + 4]
         is_address = end - start == _ADDRESS_OCTETS.get(int.from_bytes(owner_and_type[2:]))
-        if is_address and rrs and owner_and_type == body[ends[first] : ends[first] + 4]:
-            rrs += 1
-        elif rrs > 1:
-            break
-        else:
-            first, rrs = number, int(is_address)
-    if rrs < 2:
-        return 0, 0, 0
-    stride = ends[first + 1] - ends[first]
-    return ends[first], rrs * stride, stride
+        return owner_and_type if is_address else b""
+
+    for is_address, run in groupby(pairwise(ends), owner_of_address):
+        (start, end), *others = run
+        if is_address and others:
+            return start, others[-1][1] - start, end - start
+    return 0, 0, 0
 
 
 def _ttl_offsets(stored: bytes, count: int) -> tuple[int, ...]:
@@ -363,15 +342,6 @@ def _rr_end(octets: bytes, ttl_at: int) -> int:
     """Return the end of the RR whose TTL stands at this offset."""
     rdata_at = ttl_at + header.TTL_TO_RDATA
     return rdata_at + int.from_bytes(octets[rdata_at - 2 : rdata_at])
-
-
-def _aged(body: bytes | bytearray, offsets: Sequence[int], ttl: int) -> bytearray:
-    """Return the body with this TTL at these offsets."""
-    aged = bytearray(body)
-    octets = ttl.to_bytes(4)
-    for offset in offsets:
-        aged[offset : offset + 4] = octets
-    return aged
 
 
 def _rotated(body: bytes | bytearray, start: int, octets: int, stride: int) -> bytes | bytearray:

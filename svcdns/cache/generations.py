@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -48,6 +49,30 @@ class NotOurs(Exception):
 def home(data: Path) -> Path:
     """Return the folder of the generations in a data folder."""
     return data / _HOME
+
+
+def lock(home: Path) -> int:
+    """Lock the folder of the generations, which is made where it is missing; return the lock's descriptor.
+
+    Raises BlockingIOError where another process writes the cache, OSError for what the system refuses.
+    """
+    home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_free(data: Path) -> bool:
+    """Return whether no process writes the cache in a data folder."""
+    try:
+        os.close(lock(home(data)))
+    except OSError as held:
+        return not isinstance(held, BlockingIOError)
+    return True
 
 
 def numbers(home: Path) -> list[int]:
@@ -84,11 +109,11 @@ def make_generation(home: Path, map_octets: int, source: str) -> lmdb.Environmen
     home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     folder = home / str(max(*numbers(home), 0, clock_gettime_ns(CLOCK_BOOTTIME)) + 1)
     folder.mkdir(mode=FOLDER_MODE)
-    _write(folder / _LOCK_FILE, bytes(_LOCK_OCTETS))
+    atomic_write(folder / _LOCK_FILE, bytes(_LOCK_OCTETS))
     env = _environment(folder, map_octets, readonly=False)
     try:
         os.truncate(folder / DATA_FILE, map_octets)
-        _write(folder / _MADE_BY, _made_by(map_octets, source))
+        atomic_write(folder / _MADE_BY, _made_by(map_octets, source))
     except OSError:
         env.close()
         raise
@@ -131,11 +156,6 @@ def remove_generations(home: Path, all_but: int = 0) -> None:
     for number in numbers(home):
         if number != all_but:
             shutil.rmtree(home / str(number), ignore_errors=True)
-
-
-def _write(file: Path, octets: bytes) -> None:
-    file.touch(mode=0o600)
-    file.write_bytes(octets)
 
 
 def _made_by(map_octets: int, source: str | None = None) -> bytes:

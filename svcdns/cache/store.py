@@ -9,12 +9,14 @@ It knows octets and an order, not DNS.  The oldest written goes first; to put a 
   made anew (see generations).
 * So is one whose files were removed or replaced while it was open: readers would find none, or another.
 * Killing the writer at any time tears no value: a transaction is seen as a whole or not at all.
+* The folder is locked, so that there is one writer also while an upgrade has two forwarders.
 * No transaction outlives a call, so no reader keeps pages from being used again.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime
 
@@ -80,23 +82,17 @@ class Cache:
         """For so many chores it has not been lost."""
         self._patience = 1
         """For so many it has to hold until the log says that it is kept again."""
-        self._octets = 0
-        self._entries = 0
+        self.octets = 0
+        """What is kept takes about so many."""
+        self.entries = 0
+        """How many values are kept."""
         self._turn = 0
+        self._lock = -1
+        """Descriptor of the lock on the folder, -1 while another process has it."""
         if octets:
             self._open()
         else:
             generations.remove_generations(self._home)
-
-    @property
-    def octets(self) -> int:
-        """What is kept takes about so many octets."""
-        return self._octets
-
-    @property
-    def entries(self) -> int:
-        """How many values are kept."""
-        return self._entries
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, also one that waits to be written."""
@@ -134,33 +130,20 @@ class Cache:
         waiting, self._waiting = self._waiting, {}
         if self._env is None:
             return
-        octets, entries, turn = self._octets, self._entries, self._turn
-        rows, order = self._rows, self._order
         try:
             with self._env.begin(write=True) as txn:
                 for key, value in waiting.items():
-                    if value is None:
-                        if (old := txn.pop(key, db=rows)) is not None:
-                            txn.delete(old[:_TURN], db=order)
-                            entries -= 1
-                            octets -= _cost(key, len(old))
-                        continue
-                    turn += 1
-                    octets_of_turn = turn.to_bytes(_TURN)
-                    old = txn.replace(key, octets_of_turn + value, db=rows)
-                    if old is None:
-                        entries += 1
-                    else:
-                        octets -= _cost(key, len(old))
-                        txn.delete(old[:_TURN], db=order)
-                    txn.put(octets_of_turn, key, db=order, append=True)
-                    octets += _cost(key, _TURN + len(value))
-                if octets > self._bound:
-                    octets, entries = self._make_room(txn, octets, entries)
+                    self._remove(txn, key)
+                    if value is not None:
+                        self._turn += 1
+                        row = self._turn.to_bytes(_TURN) + value
+                        txn.put(key, row, db=self._rows)
+                        txn.put(row[:_TURN], key, db=self._order, append=True)
+                        self.entries += 1
+                        self.octets += _cost(key, len(row))
+                self._make_room(txn)
         except lmdb.Error as wrong:
             self._lose(wrong)
-        else:
-            self._octets, self._entries, self._turn = octets, entries, turn
 
     def flush_some(self, prefix: bytes) -> tuple[int, bool]:
         """Remove entries whose keys begin so, b"" for all; return how many, and whether none was left.
@@ -168,22 +151,21 @@ class Cache:
         Takes milliseconds: whoever removes many gives questions their turn in between.
         """
         self.commit()
-        if self._env is None or not self._entries:
+        if self._env is None or not self.entries:
             return 0, True
-        removed = octets = 0
+        before = self.entries
         try:
             with self._env.begin(write=True) as txn:
-                if not prefix:
+                if prefix:
+                    self._remove_some(txn, prefix)
+                else:
                     txn.drop(self._rows, delete=False)
                     txn.drop(self._order, delete=False)
-                    removed, octets = self._entries, self._octets
-                else:
-                    removed, octets = self._remove(txn, prefix)
+                    self.entries = self.octets = 0
         except lmdb.Error as wrong:
             self._lose(wrong)
             return 0, True
-        self._entries -= removed
-        self._octets -= octets
+        removed = before - self.entries
         return removed, not prefix or removed < _FLUSH_ROWS
 
     def use_source(self, source: str) -> int:
@@ -216,41 +198,47 @@ class Cache:
             self._holds()
 
     def close(self) -> None:
-        """Write what waits and close."""
+        """Write what waits and close; another process may have it then, `chores` opens it again."""
         self.commit()
-        if self._env is not None:
-            self._env.close()
-            self._env = None
+        self._close()
+        self._unlock()
 
-    def _make_room(self, txn: lmdb.Transaction, octets: int, entries: int) -> tuple[int, int]:
-        """Remove the oldest entries; return what remains."""
+    def _remove(self, txn: lmdb.Transaction, key: bytes) -> None:
+        """Remove an entry, if there is one."""
+        if (row := txn.pop(key, db=self._rows)) is not None:
+            txn.delete(row[:_TURN], db=self._order)
+            self.entries -= 1
+            self.octets -= _cost(key, len(row))
+
+    def _make_room(self, txn: lmdb.Transaction) -> None:
+        """Remove the oldest entries."""
         with txn.cursor(db=self._order) as oldest:
-            while octets > self._bound and oldest.first():
+            while self.octets > self._bound and oldest.first():
                 key: bytes = oldest.value()  # type: ignore[assignment]
-                row = txn.pop(key, db=self._rows)
                 oldest.delete()
-                octets -= _cost(key, len(row or b""))
-                entries -= 1
-        return octets, entries
+                self._remove(txn, key)
 
-    def _remove(self, txn: lmdb.Transaction, prefix: bytes) -> tuple[int, int]:
-        """Remove the first entries with a prefix; return how many, and their octets."""
-        removed = octets = 0
+    def _remove_some(self, txn: lmdb.Transaction, prefix: bytes) -> None:
+        """Remove the first entries with a prefix."""
         with txn.cursor(db=self._rows) as cursor:
-            found = cursor.set_range(prefix)
-            while found and removed < _FLUSH_ROWS:
+            for _ in range(_FLUSH_ROWS):
+                if not cursor.set_range(prefix):
+                    return
                 key: bytes = cursor.key()  # type: ignore[assignment]
                 if not key.startswith(prefix):
-                    break
-                row: bytes = cursor.value()  # type: ignore[assignment]
-                txn.delete(row[:_TURN], db=self._order)
-                removed += 1
-                octets += _cost(key, len(row))
-                found = cursor.delete() and bool(cursor.key())
-        return removed, octets
+                    return
+                self._remove(txn, key)
 
     def _open(self) -> None:
-        """Go on with the current generation, or make one."""
+        """Go on with the current generation, or make one; neither while another process has the cache."""
+        try:
+            if self._lock < 0:
+                self._lock = generations.lock(self._home)
+        except BlockingIOError:
+            return
+        except OSError as wrong:
+            self._lose(wrong)
+            return
         try:
             self._open_current()
         except (NotOurs, lmdb.Error, OSError):
@@ -264,16 +252,15 @@ class Cache:
         numbers = generations.numbers(self._home)
         if not numbers:
             raise NotOurs("no cache yet")
-        env = generations.open_to_write(self._home, numbers[-1], self._map, self._source)
-        self._env = env
+        env = self._env = generations.open_to_write(self._home, numbers[-1], self._map, self._source)
         self._rows, self._order = (env.open_db(name, create=False) for name in (_ENTRIES, _ORDER))
         self._stamp = generations.stamp(env)
         env.reader_check()
         with env.begin() as txn:
             with txn.cursor(db=self._rows) as cursor:
                 for key, row in cursor:
-                    self._entries += 1
-                    self._octets += _cost(key, len(row))
+                    self.entries += 1
+                    self.octets += _cost(key, len(row))
             with txn.cursor(db=self._order) as cursor:
                 if cursor.last():
                     self._turn = int.from_bytes(cursor.key())
@@ -292,6 +279,7 @@ class Cache:
             self._lost = True
         self._held = 0
         self._close()
+        self._unlock()  # the folder itself may be another one by now
         generations.remove_generations(self._home)
 
     def _holds(self) -> None:
@@ -304,9 +292,14 @@ class Cache:
         elif not self._lost and self._held > _MOST_PATIENCE:
             self._patience = 1
 
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
     def _close(self) -> None:
         env, self._env = self._env, None
-        self._octets = self._entries = 0
+        self.octets = self.entries = 0
         if env is not None:
             env.close()
 
@@ -318,7 +311,6 @@ class CacheReader:
         """Open the cache in the data folder `folder` if there is one."""
         self._home = generations.home(folder)
         self._env: lmdb.Environment | None = None
-        self._number = 0
         self.refresh()
 
     def get(self, key: bytes) -> bytes | None:
@@ -339,15 +331,14 @@ class CacheReader:
     def refresh(self) -> None:
         """To be called once a second: open a cache that has appeared, or that was made in its place."""
         numbers = generations.numbers(self._home)
-        if self._env is not None and numbers and numbers[-1] == self._number:
+        if self._env is not None and numbers[-1:] == [generations.number_of(self._env)]:
             return
         self.close()
         if not numbers:
             return
         try:
-            env = self._env = generations.open_to_read(self._home, numbers[-1])
-            self._rows = env.open_db(_ENTRIES, create=False)
-            self._number = numbers[-1]
+            self._env = generations.open_to_read(self._home, numbers[-1])
+            self._rows = self._env.open_db(_ENTRIES, create=False)
         except (NotOurs, lmdb.Error, OSError):
             self.close()  # being made, or damaged: the writer sees to it
 

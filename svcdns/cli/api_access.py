@@ -46,17 +46,16 @@ class Credentials:
     def given(
         cls, certs: Path | None, ca: Path | None, token: str, cert: Path | None, key: Path | None
     ) -> Credentials:
-        """Return what the flags of a command say; the token `-` is read from stdin."""
-        token = sys.stdin.readline().strip() if token == "-" else token
-        if certs is not None and cert is None:
-            return cls.of_folder(certs, ca, token)
-        return cls(ca or (certs / "ca.crt" if certs else None), token, cert, key)
+        """Return what the flags of a command say; the token `-` is read from stdin.
 
-    @classmethod
-    def of_folder(cls, folder: Path, ca: Path | None, token: str) -> Credentials:
-        """Return those of a folder that `svcdns certs init` made; with a token, its client is left out."""
-        found = cls(ca or folder / "ca.crt", token)
-        return found if token else cls(found.ca, "", folder / "client.crt", folder / "client.key")
+        The client in the folder `certs`, which `svcdns certs init` made, is left out where there is a token.
+        """
+        token = sys.stdin.readline().strip() if token == "-" else token
+        if certs is not None:
+            ca = ca or certs / "ca.crt"
+            if cert is None:
+                cert, key = (None, None) if token else (certs / "client.crt", certs / "client.key")
+        return cls(ca, token, cert, key)
 
 
 def server_of(config: Config) -> str:

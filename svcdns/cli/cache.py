@@ -14,17 +14,8 @@ import typer
 from svcdns.config.listening import is_running
 from svcdns.config.sections import Config, ConfigError
 
-from .api_access import (
-    CaFlag,
-    CertsFlag,
-    ClientCertFlag,
-    ClientKeyFlag,
-    Credentials,
-    ServerFlag,
-    TokenFlag,
-    checked,
-    server_of,
-)
+from . import api_access
+from .api_access import Credentials
 from .flags import ConfigFlag, DataFlag, loaded
 from .outcome import Refused
 
@@ -50,12 +41,12 @@ def flush(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="A domain name; everything where left out.")
     ] = None,
-    server: ServerFlag = None,
-    certs: CertsFlag = None,
-    ca: CaFlag = None,
-    token: TokenFlag = "",
-    client_cert: ClientCertFlag = None,
-    client_key: ClientKeyFlag = None,
+    server: api_access.ServerFlag = None,
+    certs: api_access.CertsFlag = None,
+    ca: api_access.CaFlag = None,
+    token: api_access.TokenFlag = "",
+    client_cert: api_access.ClientCertFlag = None,
+    client_key: api_access.ClientKeyFlag = None,
     config: ConfigFlag = None,
     data: DataFlag = None,
 ) -> None:
@@ -75,7 +66,7 @@ def flush(
     path = "/cache" if name is None else _path(name)
     credentials = Credentials.given(certs, ca, token, client_cert, client_key)
     resolved = loaded(config, {"data": data})
-    url, _ = checked(server or server_of(resolved), credentials)
+    url, _ = api_access.checked(server or api_access.server_of(resolved), credentials)
     try:
         status, body = _delete(url, path, credentials)
     except ConnectionRefusedError:
@@ -109,11 +100,9 @@ def _delete(url: str, path: str, credentials: Credentials) -> tuple[int, bytes]:
 
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
-    there: HTTPConnection
+    there = HTTPConnection(host, port, timeout=SECONDS)
     if parts.scheme == "https":
         there = HTTPSConnection(host, port, timeout=SECONDS, context=_tls(credentials))
-    else:
-        there = HTTPConnection(host, port, timeout=SECONDS)
     headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
     try:
         there.request("DELETE", parts.path + path, headers=headers)

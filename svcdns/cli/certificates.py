@@ -63,15 +63,9 @@ def read_pair(certificate: bytes, key: bytes) -> Pair:
 
 def make_ca() -> Pair:
     """Return a new CA."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("svcdns CA")
-    usage = _key_usage(key_cert_sign=True, crl_sign=True)
-    built = (
-        _built(name, name, key, datetime.now(UTC) + timedelta(days=CA_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
-    )
-    return Pair(built.sign(key, hashes.SHA256()), key)
+    ends = datetime.now(UTC) + timedelta(days=CA_DAYS)
+    constraints = x509.BasicConstraints(ca=True, path_length=0)
+    return _signed(None, _name("svcdns CA"), ends, [constraints, _key_usage("key_cert_sign", "crl_sign")], [])
 
 
 def make_server(ca: Pair, hosts: Sequence[str], days: int = LEAF_DAYS) -> Pair:
@@ -90,54 +84,49 @@ def _leaf(
     subject: x509.Name,
     purpose: x509.ObjectIdentifier,
     days: int,
-    names: x509.SubjectAlternativeName | None = None,
+    *names: x509.SubjectAlternativeName,
 ) -> Pair:
-    key = ec.generate_private_key(ec.SECP256R1())
     ends = min(datetime.now(UTC) + timedelta(days=days), ca.certificate.not_valid_after_utc)
     if ca.certificate.not_valid_after_utc < datetime.now(UTC):
         raise CertificateError("the CA has expired; make a new one")
     ca_key = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    built = (
-        _built(subject, ca.certificate.subject, key, ends)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_key), critical=False)
-    )
-    if names is not None:
-        built = built.add_extension(names, critical=False)
-    return Pair(built.sign(ca.key, hashes.SHA256()), key)
+    critical = [x509.BasicConstraints(ca=False, path_length=None), _key_usage("digital_signature")]
+    others = [
+        x509.ExtendedKeyUsage([purpose]),
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_key),
+        *names,
+    ]
+    return _signed(ca, subject, ends, critical, others)
 
 
-def _built(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, ends: datetime
-) -> x509.CertificateBuilder:
-    return (
+def _signed(
+    ca: Pair | None,
+    subject: x509.Name,
+    ends: datetime,
+    critical: Sequence[x509.ExtensionType],
+    others: Sequence[x509.ExtensionType],
+) -> Pair:
+    """Return a certificate with a new key and these extensions, signed by a CA or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer)
+        .issuer_name(ca.certificate.subject if ca else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime.now(UTC) - SKEW)
         .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+    for extension in (*critical, *others):
+        builder = builder.add_extension(extension, critical=extension in critical)
+    return Pair(builder.sign(ca.key if ca else key, hashes.SHA256()), key)
 
 
-def _key_usage(
-    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _key_usage(*uses: str) -> x509.KeyUsage:
+    names = "digital_signature content_commitment key_encipherment data_encipherment key_agreement"
+    names += " key_cert_sign crl_sign encipher_only decipher_only"
+    return x509.KeyUsage(**{name: name in uses for name in names.split()})
 
 
 def _name(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,13 +62,7 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
     from svcdns.api.auth.authorization import ADMINS
 
     hosts = _hosts(host)
-    _refuse_to_overwrite(
-        [dir / f"{name}{end}" for name in ("ca", "server", "client") for end in _ENDS], force
-    )
-
-    with _one_line_each():
-        from . import certificates
-
+    with _making(dir, ("ca", "server", "client"), force) as certificates:
         ca = certificates.make_ca()
         _write(dir, "ca", ca)
         _write(dir, "server", certificates.make_server(ca, hosts, days))
@@ -81,11 +76,7 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
 def server(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _Force = False) -> None:
     """Make a server certificate anew (with --force in the place of the old one), signed by the CA of DIR."""
     hosts = _hosts(host)
-    _refuse_to_overwrite([dir / f"server{end}" for end in _ENDS], force)
-
-    with _one_line_each():
-        from . import certificates
-
+    with _making(dir, ("server",), force) as certificates:
         _write(dir, "server", certificates.make_server(_ca(dir), hosts, days))
     typer.echo(f"{dir}: server certificate for {', '.join(hosts)}")
 
@@ -112,30 +103,30 @@ def client(
             f"--name: {name[:80]!r} can't be; allowed: 1 to 64 letters, digits and inner . _ @ -"
         )
     groups = group or []
-    _refuse_to_overwrite([dir / f"{name}{end}" for end in _ENDS], force)
-
-    with _one_line_each():
-        from . import certificates
-
+    with _making(dir, (name,), force) as certificates:
         _write(dir, name, certificates.make_client(_ca(dir), name, groups, days))
     typer.echo(
         f"{dir / name}.crt: client certificate for {name}{' (' + ', '.join(groups) + ')' if groups else ''}"
     )
 
 
-_ENDS = (".crt", ".key")
-
-
 @contextmanager
-def _one_line_each() -> Iterator[None]:
-    """Turn what goes wrong into Refused for what the machine doesn't have or allow, into ConfigError else."""
+def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[ModuleType]:
+    """Give what makes certificates, if those of these names may be written; mistakes become one line.
+
+    Raises Refused for what the machine doesn't have or allow, ConfigError for all else.
+    """
+    files = (folder / f"{name}{end}" for name in names for end in (".crt", ".key"))
+    there = next((file for file in files if file.exists()), None)
+    if there is not None and not force:
+        raise ConfigError(f"{there}: is there already; --force writes over it")
     try:
-        from .certificates import CertificateError
+        import svcdns.cli.certificates as certificates
     except ImportError:
         raise Refused("certificates need the package cryptography: pip install 'svcdns[tls]'") from None
     try:
-        yield
-    except CertificateError as wrong:
+        yield certificates
+    except certificates.CertificateError as wrong:
         raise ConfigError(str(wrong)) from None
     except OSError as failed:
         raise Refused(f"{failed.filename}: {(failed.strerror or str(failed)).lower()}") from None
@@ -159,12 +150,6 @@ def _hosts(given: Sequence[str] | None) -> list[str]:
         if host not in hosts:
             hosts.append(host)
     return hosts
-
-
-def _refuse_to_overwrite(files: Sequence[Path], force: bool) -> None:
-    there = next((file for file in files if file.exists()), None)
-    if there is not None and not force:
-        raise ConfigError(f"{there}: is there already; --force writes over it")
 
 
 def _ca(folder: Path) -> Pair:

@@ -40,6 +40,11 @@ def check(config: ConfigFlag = None) -> None:
     )
 
 
+def mistakes_in_files(config: Config) -> list[str]:
+    """Return the mistakes in zone files and manifests, a line each."""
+    return [*_zones(config)[1], *_manifests(config)[1]]
+
+
 def _zones(config: Config) -> tuple[int, list[str]]:
     """Return how many zone files can be loaded, and the mistakes in the others, a line each."""
     import asyncio

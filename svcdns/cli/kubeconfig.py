@@ -14,28 +14,19 @@ import typer
 
 from svcdns.config.sections import ConfigError
 
-from .api_access import (
-    CaFlag,
-    CertsFlag,
-    ClientCertFlag,
-    ClientKeyFlag,
-    Credentials,
-    ServerFlag,
-    TokenFlag,
-    checked,
-    server_of,
-)
+from . import api_access
+from .api_access import Credentials
 from .flags import ConfigFlag, loaded
 from .outcome import Refused, say
 
 
 def kubeconfig(
-    server: ServerFlag = None,
-    certs: CertsFlag = None,
-    ca: CaFlag = None,
-    token: TokenFlag = "",
-    client_cert: ClientCertFlag = None,
-    client_key: ClientKeyFlag = None,
+    server: api_access.ServerFlag = None,
+    certs: api_access.CertsFlag = None,
+    ca: api_access.CaFlag = None,
+    token: api_access.TokenFlag = "",
+    client_cert: api_access.ClientCertFlag = None,
+    client_key: api_access.ClientKeyFlag = None,
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", metavar="NS", help="Where commands go that name none.")
     ] = "",
@@ -56,7 +47,7 @@ def kubeconfig(
         svcdns kubeconfig --server https://dns.example.org:8053 --ca certs/ca.crt --token - -o ci.kubeconfig
     """
     credentials = Credentials.given(certs, ca, token, client_cert, client_key)
-    text, warning = _made(server or server_of(loaded(config, {})), credentials, namespace, name)
+    text, warning = _made(server or api_access.server_of(loaded(config, {})), credentials, namespace, name)
     _write(text, output)
     if warning:
         say(warning)
@@ -66,7 +57,7 @@ def _made(server: str, credentials: Credentials, namespace: str, name: str) -> t
     """Return the file's text, and a warning or "".  Raises ConfigError."""
     import yaml
 
-    url, warning = checked(server, credentials)
+    url, warning = api_access.checked(server, credentials)
     cluster: dict[str, Any] = {"server": url}
     user: dict[str, Any] = {}
     if credentials.ca is not None and url.startswith("https:"):

@@ -18,12 +18,14 @@ import typer
 from svcdns.config.sections import ConfigError
 
 from . import cache, certs, token
+from .backup import backup, restore
 from .check import check
 from .kubeconfig import kubeconfig
 from .outcome import MISTAKE, OK, REFUSED, Refused, say
 from .query import query
 from .resolvconf import resolvconf
 from .serve import serve
+from .upgrade import upgrade
 from .version import version
 
 _USAGE_ERROR = typer.BadParameter.__mro__[1]
@@ -50,7 +52,7 @@ Start it, register something, ask for it:
 app.add_typer(certs.app, name="certs")
 app.add_typer(token.app, name="token")
 app.add_typer(cache.app, name="cache")
-for command in (serve, check, query, resolvconf, kubeconfig, version):
+for command in (serve, check, upgrade, query, resolvconf, kubeconfig, backup, restore, version):
     app.command()(command)
 
 

@@ -98,11 +98,8 @@ def _status(reply: dns.message.Message) -> str:
 
 def _sections(reply: dns.message.Message) -> str:
     parts = [";; QUESTION", *(f"; {rrset.to_text()}" for rrset in reply.question)]
-    for title, rrsets in (
-        ("ANSWER", reply.answer),
-        ("AUTHORITY", reply.authority),
-        ("ADDITIONAL", reply.additional),
-    ):
+    titles = ("ANSWER", "AUTHORITY", "ADDITIONAL")
+    for title, rrsets in zip(titles, reply.sections[1:], strict=True):
         if rrsets:
             parts += ["", f";; {title}", *(rrset.to_text() for rrset in rrsets)]
     return "\n".join(parts)

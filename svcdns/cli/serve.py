@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import typer
 from svcdns.config.sections import ConfigError
 
 from .flags import ConfigFlag, loaded, with_option_flags
+from .outcome import Refused
 
 
 @with_option_flags
@@ -28,6 +30,16 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
 
         svcdns serve --dns 192.0.2.53:53 --dns '[2001:db8::53]:53' --data /var/lib/svcdns
     """
+    from svcdns.server import succession
+
+    try:
+        legacy = succession.take(os.environ)
+    except succession.UnknownVersion as unknown:
+        raise Refused(str(unknown)) from None
+    if legacy is not None and legacy.successor is not None:
+        from .rehearse import succeed
+
+        raise typer.Exit(succeed(legacy, legacy.successor))
     resolved = loaded(config, flags)
 
     from svcdns.config import checks
@@ -35,6 +47,11 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
 
     for mistake in preflight.mistakes(resolved):
         raise ConfigError(mistake)
+
+    if legacy is not None:
+        from .rehearse import rehearse
+
+        raise typer.Exit(rehearse(legacy, resolved))
 
     from svcdns.server import logs, supervisor
 

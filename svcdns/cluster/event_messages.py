@@ -10,10 +10,10 @@ https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from svcdns.objects.service_addresses import cluster_ips, ingress_addresses, is_headless
+from svcdns.objects.syntax import parse_address
 
 from .endpoints import selects, target_number
 from .readiness import (
@@ -85,7 +85,7 @@ def service_messages(old: Object | None, new: Object) -> Iterator[EventMessage]:
         yield EventMessage(subject, NORMAL, "NodePortAllocated", f"{_counted('Node port', ports)} allocated")
     yield from _balancer_messages(subject, old, new)
     target = after.get("externalName", "") if after.get("type") == "ExternalName" else ""
-    if target and target != before.get("externalName") and _is_address(target):
+    if target and target != before.get("externalName") and parse_address(target.removesuffix(".")):
         text = (
             f"spec.externalName {target} is an address, and a CNAME can't point at one: the name has no "
             "records; use a headless Service with an EndpointSlice"
@@ -141,14 +141,6 @@ def not_served(service: Object) -> EventMessage:
 def _node_ports(spec: Object) -> list[int]:
     numbers = [port.get("nodePort") for port in spec.get("ports") or []] + [spec.get("healthCheckNodePort")]
     return [number for number in dict.fromkeys(numbers) if number]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text.removesuffix("."))
-    except ValueError:
-        return False
-    return True
 
 
 def _counted(what: str, values: list[str] | list[int]) -> str:

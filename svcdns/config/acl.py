@@ -55,13 +55,10 @@ def _entry(text: str) -> str:
                 raise
             raise Wrong(f"{text[:80]!r} is no network; {_ALLOWED}") from None
         if one.version == 6 and one.subnet_of(_MAPPED):
-            raise Wrong(f"{text[:80]!r} is an IPv4 network in IPv6; meant: {_unmapped(one)}")
+            meant = f"{one.network_address.ipv4_mapped}/{one.prefixlen - 96}"
+            raise Wrong(f"{text[:80]!r} is an IPv4 network in IPv6; meant: {meant}")
         what = str(one)
     return f"!{what}" if refuses else what
-
-
-def _unmapped(mapped: IPv6Network) -> str:
-    return f"{mapped.network_address.ipv4_mapped}/{mapped.prefixlen - 96}"
 
 
 def rules_of(texts: Iterable[str], also: Iterable[Network] = ()) -> Rules:

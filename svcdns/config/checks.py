@@ -14,7 +14,7 @@ from typing import Any
 
 from .acl import WORDS, Rules, allows, rules_of
 from .own_address import own_listener
-from .readers import Endpoint, Network, Wrong, is_within, reverse_network, same_place
+from .readers import Endpoint, Network, Wrong, few, is_within, reverse_network, same_place
 from .sections import ApiConfig, Config
 from .upstream_spec import parse
 
@@ -24,7 +24,6 @@ _EXPOSED = (
     "address, or any with insecure = true (SVCDNS_API_INSECURE=true) where only trusted machines get there"
 )
 _THIS_MACHINE = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
-_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +195,8 @@ def _open_resolver(rules: Rules) -> Iterator[str]:
         if allowed and not any(one.version == safe.version and one.subnet_of(safe) for safe in private)  # type: ignore[arg-type]
     ]
     if strange:
-        more = f" and {len(strange) - _MOST_SHOWN} more" if len(strange) > _MOST_SHOWN else ""
         yield (
-            f"acl.forward: allows {', '.join(strange[:_MOST_SHOWN])}{more}, beyond private networks: "
+            f"acl.forward: allows {few(strange)}, beyond private networks: "
             "whoever reaches it can use this server as an open resolver"
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from .readers import endpoint
@@ -30,18 +31,11 @@ def _running(file: Path) -> tuple[Endpoint, ...]:
     """Return where a server that runs answers; () for none, and for a file that says something else."""
     try:
         written = json.loads(file.read_text())
-        return tuple(map(endpoint, written["dns"])) if _lives(int(written["pid"])) else ()
+        pid = int(written["pid"])
+        if not 0 < pid < 1 << 31:
+            return ()
+        with suppress(PermissionError):  # it lives, and is another user's
+            os.kill(pid, 0)
+        return tuple(map(endpoint, written["dns"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()
-
-
-def _lives(pid: int) -> bool:
-    if not 0 < pid < 1 << 31:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True

@@ -88,14 +88,9 @@ class Option(NamedTuple):
         return base / self.default if isinstance(self.default, Path) else self.default
 
 
-def as_it_is(value: Any) -> Any:
-    """Return what is written: its form says all."""
-    return value
-
-
 def option(
     default: _T,
-    read: Callable[[Any], _T] = as_it_is,
+    read: Callable[[Any], _T] = lambda written: written,
     *,
     shapes_answers: bool = False,
     flag: Flag | None = None,
@@ -133,14 +128,6 @@ def _path(text: str, base: Path) -> Path:
     if text.splitlines() != [text] or "\0" in text:  # empty, or more than a line of a log holds
         raise Wrong(f"{text[:200]!r} is no path; allowed: the path of a file or folder")
     return base / text
-
-
-def _file(text: str, base: Path) -> Path | None:
-    return _path(text, base) if text else None
-
-
-def _paths(texts: list[str], base: Path) -> tuple[Path, ...]:
-    return tuple(_path(text, base) for text in texts)
 
 
 def _is_list(kind: type) -> Callable[[Any], bool]:
@@ -190,8 +177,8 @@ TABLES = Form(
     _is_list(dict), "is no list of tables; write [[{}]] on a line of its own, for each", _tables_of_text
 )
 PATH = TEXT._replace(path=_path)
-PATHS = TEXTS._replace(path=_paths)
-FILE = TEXT._replace(path=_file)
+PATHS = TEXTS._replace(path=lambda texts, base: tuple(_path(text, base) for text in texts))
+FILE = TEXT._replace(path=lambda text, base: _path(text, base) if text else None)
 """A path, or "" for none."""
 
 

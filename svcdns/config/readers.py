@@ -59,6 +59,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def few(items: Sequence[str]) -> str:
+    """Return the first three of some items, and how many more there are."""
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return ", ".join(items[:3]) + more
+
+
 def between(low: int, high: int, unit: str = "") -> Callable[[int], int]:
     """Return the reader of a whole number within these bounds, both allowed."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,7 +26,7 @@ class Given:
     written: Any
     place: str
     base: Path
-    tables: tuple[str, ...] = ()
+    tables: Sequence[str] = ()
     """The places of its tables, where it is written as such."""
     says_option: bool = False
     """Whether the place says which option it is, as a flag or variable does."""
@@ -59,7 +59,7 @@ def of_file(file: Path, base: Path) -> dict[str, Given]:
         raise ConfigError(f"{file}: is no configuration: lists within lists without end") from None
     except ValueError as wrong:
         raise _not_toml(file, text, str(wrong)) from None
-    return _of_document(document, str(file), _lines(text), base)
+    return _of_document(document, str(file), *_places(str(file), text), base)
 
 
 def _not_toml(file: Path, text: str, message: str) -> ConfigError:
@@ -69,24 +69,24 @@ def _not_toml(file: Path, text: str, message: str) -> ConfigError:
 
 
 def _of_document(
-    document: dict[str, Any], source: str, lines: Mapping[str, int], base: Path
+    document: dict[str, Any], source: str, places: dict[str, str], tables: dict[str, list[str]], base: Path
 ) -> dict[str, Given]:
     """Return what a parsed document says; raises ConfigError for what is not known.
 
-    `lines` are those of sections, keys and tables, `source` is the name of the file: the places of mistakes.
+    `places` are those of sections and keys, `tables` those of an option's tables; else it is `source`.
     """
     given = {}
     for name, value in document.items():
-        place = _place(source, lines.get(name))
+        place = places.get(name, source)
         if name in SECTIONS:
             if not isinstance(value, dict):
                 raise ConfigError(f"{place}: {name} is a section; write [{name}] on a line of its own")
             for key, inner in value.items():
                 option = f"{name}.{key}"
-                place = _place(source, lines.get(option, lines.get(name)))
+                place = places.get(option, places.get(name, source))
                 if key not in _KEYS[name]:
                     raise ConfigError(f"{place}: {_unknown(name, key)}")
-                given[option] = Given(inner, place, base, _tables(source, lines, option))
+                given[option] = Given(inner, place, base, tables.get(option, []))
         elif name in _KEYS[""]:
             given[name] = Given(value, place, base)
         else:
@@ -98,17 +98,6 @@ _KEYS = {
     section: [option.key for option in OPTIONS.values() if option.section == section]
     for section in ("", *SECTIONS)
 }
-
-
-def _place(source: str, line: int | None) -> str:
-    return f"{source}:{line}" if line else source
-
-
-def _tables(source: str, lines: Mapping[str, int], option: str) -> tuple[str, ...]:
-    found: list[str] = []
-    while line := lines.get(f"{option}#{len(found) + 1}"):
-        found.append(_place(source, line))
-    return tuple(found)
 
 
 def _unknown(section: str, name: str, *, is_section: bool = False) -> str:
@@ -134,26 +123,24 @@ _TABLE = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_-]+)\s*\.\s*([A-Za-z0-9_-]+)\s*\]\]
 _KEY = re.compile(r"""\s*(?:([A-Za-z0-9_-]+)\s*\.\s*)?["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 
-def _lines(text: str) -> dict[str, int]:
-    """Return the line (from 1) of each section and key ("dns", "dns.ttl"), and of the tables of an option
-    ("forward.zone#1" and so on).
-    """
-    found: dict[str, int] = {}
-    count: dict[str, int] = {}
+def _places(source: str, text: str) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return where each section and key stands ("dns", "dns.ttl"), and where the tables of each option do."""
+    found: dict[str, str] = {}
+    tables: dict[str, list[str]] = {}
     section = ""
     for number, line in enumerate(text.splitlines(), 1):
+        place = f"{source}:{number}"
         if header := _HEADER.fullmatch(line):
             section = header[1]
-            found.setdefault(section, number)
+            found.setdefault(section, place)
         elif table := _TABLE.fullmatch(line):
             section = f"{table[1]}.{table[2]}"
-            found.setdefault(table[1], number)
-            found.setdefault(section, number)
-            count[section] = count.get(section, 0) + 1
-            found[f"{section}#{count[section]}"] = number
+            found.setdefault(table[1], place)
+            found.setdefault(section, place)
+            tables.setdefault(section, []).append(place)
         elif key := _KEY.match(line):
             where = key[1] or section
-            found.setdefault(f"{where}.{key[2]}" if where else key[2], number)
+            found.setdefault(f"{where}.{key[2]}" if where else key[2], place)
             if key[1]:
-                found.setdefault(key[1], number)
-    return found
+                found.setdefault(key[1], place)
+    return found, tables

@@ -22,8 +22,9 @@ from .view import View
 MAX_LINKS = 10
 """CNAMEs that are followed for one question."""
 
-_HINFO_TTL = 8482
 _HINFO_RDATA = b"\x0dANY obsoleted\x0cSee RFC 8482"
+_ANY_OBSOLETED = header.rr_head(codes.HINFO, 8482, len(_HINFO_RDATA)) + _HINFO_RDATA
+"""The one RR, but for its owner, that answers ANY at a name that exists (RFC 8482 section 4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int)
     """Put what a zone says about `here` into the draft; return the name to go on with, if any."""
     state, section = found.state, found.section
     if rrtype == codes.ANY and state in (State.HIT, State.CNAME, State.NODATA):
-        draft.chain.append(_any_obsoleted(here))
+        draft.chain.append(here.pointer() + _ANY_OBSOLETED)
     elif state is State.HIT:
         assert section is not None
         draft.section, draft.owner = section, here.pointer()
@@ -143,11 +144,6 @@ def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int)
         draft.authority.append(here.pointer_to_ancestor(octets) + soa)
         draft.rcode = codes.NXDOMAIN if state is State.NXDOMAIN else codes.NOERROR
     return None
-
-
-def _any_obsoleted(here: Name) -> bytes:
-    """The one HINFO that answers ANY at a name that exists (RFC 8482 section 4.2)."""
-    return here.pointer() + header.rr_head(codes.HINFO, _HINFO_TTL, len(_HINFO_RDATA)) + _HINFO_RDATA
 
 
 def _rewrite(draft: Draft, found: LookupResult, here: Name, rrtype: int) -> bytes | None:

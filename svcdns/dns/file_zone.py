@@ -32,7 +32,8 @@ def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
 
 def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult | None:
     """Return the topmost delegation or DNAME that the name is under."""
-    for ancestor in _down_from(zone.key, key):
+    below_apex = [ancestor for ancestor in parent_keys(key) if len(ancestor) > len(zone.key)]
+    for ancestor in (zone.key, *reversed(below_apex)):
         row = view.row(zone, ancestor)
         if row is None or not row[0] & (CUT | DNAME):
             continue
@@ -60,8 +61,3 @@ def _wildcard(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
             exists = view.has_below(zone, source)
             return LookupResult(State.NODATA if exists else State.NXDOMAIN, zone)
     return LookupResult(State.NXDOMAIN, zone)
-
-
-def _down_from(apex: bytes, key: bytes) -> list[bytes]:
-    """Return the keys from a zone's apex down to a name, both included."""
-    return [apex, *(ancestor for ancestor in reversed(parent_keys(key)) if len(ancestor) > len(apex))]

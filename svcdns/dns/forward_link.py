@@ -17,7 +17,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import takewhile
 from time import monotonic
 from typing import Any, TypeVar
@@ -83,30 +83,28 @@ def send(link: socket.socket, message: ForwardRequest | ForwardReply) -> bool:
 
 def receive_requests(link: socket.socket, most: int) -> list[ForwardRequest]:
     """Take the requests that wait in the forwarder's end, at most so many."""
-    return list(_readable(_waiting(link, most), _decode_request))
+    return _received(link, most, _decode_request)
 
 
 def receive_replies(link: socket.socket, most: int) -> list[ForwardReply]:
     """Take the replies that wait in a worker's end, at most so many."""
-    return list(_readable(_waiting(link, most), _decode_reply))
+    return _received(link, most, _decode_reply)
 
 
-def _readable(found: list[bytes], decode: Callable[[bytes], _Message]) -> Iterator[_Message]:
-    """Read messages; one that can't be read is a bug of ours, and costs the others nothing."""
-    for octets in found:
+def _received(link: socket.socket, most: int, decode: Callable[[bytes], _Message]) -> list[_Message]:
+    """Take messages; one that can't be read is a bug of ours, and costs the others nothing."""
+    found: list[_Message] = []
+    for _ in range(most):
         try:
-            yield decode(octets)
+            octets = link.recv(_LARGEST)
+        except BlockingIOError:
+            break
+        if not octets:  # the other end is closed
+            break
+        try:
+            found.append(decode(octets))
         except msgspec.MsgspecError:
             log.exception("a message in a link can't be read: %s", octets[:64].hex())
-
-
-def _waiting(link: socket.socket, most: int) -> list[bytes]:
-    found: list[bytes] = []
-    try:
-        while len(found) < most and (octets := link.recv(_LARGEST)):
-            found.append(octets)
-    except BlockingIOError:
-        pass
     return found
 
 

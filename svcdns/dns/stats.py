@@ -12,6 +12,7 @@ for everything above), its sum in nanoseconds, its count, and the single counter
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -127,25 +128,12 @@ class Stats:
     def batch(self, nanoseconds: int) -> None:
         """Count one batch of datagrams and the time from its receipt to its last reply."""
         slots = self.slots
-        bucket = BATCHES
-        for bound in _BOUNDS_NS:
-            if nanoseconds <= bound:
-                break
-            bucket += 1
-        slots[bucket] += 1
+        slots[BATCHES + bisect_left(_BOUNDS_NS, nanoseconds)] += 1
         slots[BATCH_NANOSECONDS] += nanoseconds
         slots[BATCH_COUNT] += 1
 
 
-RCODE_SLOT = {
-    codes.NOERROR: OK,
-    codes.FORMERR: FORMERR,
-    codes.SERVFAIL: SERVFAIL,
-    codes.NXDOMAIN: NXDOMAIN,
-    codes.NOTIMP: NOTIMP,
-    codes.REFUSED: REFUSED,
-    codes.BADVERS: BADVERS,
-}
+RCODE_SLOT = {getattr(codes, name): at for at, name in enumerate(RCODES) if hasattr(codes, name)}
 """What an rcode adds to a slot's index; those that are missing here add OTHER_RCODE."""
 
 

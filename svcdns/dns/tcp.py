@@ -18,7 +18,8 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import cast
 
 from svcdns.store.snapshot import Begin, never_raising
@@ -39,6 +40,7 @@ CONNECTIONS = 1000
 PER_CLIENT = 250
 """Connections of one address, or one network of 64 bits (IPv6)."""
 OUTSIDE = 100
+_QUIET_SECONDS = 0.2
 _BATCH = 64
 _BACKLOG = 1024
 _WRITE_HIGH = 64 << 10
@@ -83,6 +85,7 @@ class TcpListener:
         self._connections: dict[Connection, None] = {}
         self._clients: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Begin to accept."""
@@ -93,10 +96,30 @@ class TcpListener:
         tcp_memory.bound(own, self.idle_seconds)
         self._server = await loop.create_server(lambda: Connection(self), sock=own, backlog=_BACKLOG)
 
-    async def close(self) -> None:
-        """Stop accepting and close all connections."""
+    def adopt(self, connection: socket.socket, octets: bytes) -> None:
+        """Go on with a connection of another worker, which has read `octets` of its next question."""
+        self._tasks.add(task := asyncio.ensure_future(self._adopt(connection, octets)))
+        task.add_done_callback(self._tasks.discard)
+
+    async def _adopt(self, sock: socket.socket, octets: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        try:
+            await loop.connect_accepted_socket(lambda: Connection(self, octets), sock)
+        except OSError:
+            sock.close()  # the client has gone meanwhile
+
+    async def close(
+        self, seconds: float = 0.0, pass_on: Callable[[int, bytes], bool] = lambda *_: False
+    ) -> None:
+        """Stop accepting; pass connections on, or close them: those that are in use only after `seconds`."""
         if self._server is not None:
             self._server.close()
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._connections and asyncio.get_running_loop().time() < deadline:
+            for connection in list(self._connections):
+                connection.leave(pass_on)
+            await asyncio.sleep(_QUIET_SECONDS / 4)
         for connection in list(self._connections):
             connection.close()
 
@@ -141,10 +164,11 @@ class TcpListener:
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, listener: TcpListener) -> None:
+    def __init__(self, listener: TcpListener, octets: bytes = b"") -> None:
+        """`octets` have been read already, by another worker."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray()
+        self._buffer = bytearray(octets)
         self._writable = asyncio.Event()
         self._writable.set()
         self._transfer: asyncio.Task[None] | None = None
@@ -153,7 +177,6 @@ class Connection(asyncio.Protocol):
         self._finishing = False
         self._scheduled = False
         self._reading = True
-        self._gone = False
 
     @property
     def is_transferring(self) -> bool:
@@ -175,7 +198,6 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
-        self._gone = True
         self._timer.cancel()
         self._buffer.clear()
         if self._transfer is not None:
@@ -211,13 +233,10 @@ class Connection(asyncio.Protocol):
 
     async def drained(self, seconds: float) -> bool:
         """Wait until there is room for more; False if that takes longer than `seconds`."""
-        if self._writable.is_set():
-            return True
-        try:
-            await asyncio.wait_for(self._writable.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+        if not self._writable.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._writable.wait(), seconds)
+        return self._writable.is_set()
 
     def close(self) -> None:
         """Close after what has been said, or at once if the client doesn't take it."""
@@ -226,13 +245,23 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def leave(self, pass_on: Callable[[int, bytes], bool]) -> None:
+        """Where no answer is due: be passed on, else close unless something has been asked lately."""
+        transport = self._transport
+        if self._waits() or self._half_closed or transport.is_closing() or transport.get_write_buffer_size():
+            return
+        if pass_on(transport.get_extra_info("socket").fileno(), bytes(self._buffer)):
+            transport.abort()  # only our descriptor of it
+        elif not self._buffer and self._loop.time() - self._last > _QUIET_SECONDS:
+            self.close()
+
     def abort(self) -> None:
         """Close at once."""
         tcp_memory.reset(self._transport)
 
     def _finish(self) -> None:
         """Close once the client has taken all: a socket that is closed sooner is nobody's, and stays."""
-        if self._gone or self._transport.is_closing():
+        if self._transport.is_closing():
             return
         if not tcp_memory.unsent(self._transport):
             self._transport.close()
@@ -252,7 +281,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Answer at most _BATCH questions, then give others a turn."""
         self._scheduled = False
-        if self._gone or self._transport.is_closing():
+        if self._transport.is_closing():
             return
         if not self._blocked() and self._next_size() is not None:
             self._answer()
@@ -300,7 +329,7 @@ class Connection(asyncio.Protocol):
 
         def on_reply(reply: bytes | None) -> None:
             self._outside -= 1
-            if self._gone or self._transport.is_closing():
+            if self._transport.is_closing():
                 return
             self.send(reply or self._listener.not_forwarded(packet))
             self._touch()
@@ -321,7 +350,7 @@ class Connection(asyncio.Protocol):
             transfer = transfer_question(packet) if self._listener.transfers is not None else None
             if transfer is not None:
                 # Its task first runs after what stands before it has been written.
-                self._begin_transfer(packet, transfer)
+                self._transfer = self._loop.create_task(self._run_transfer(packet, transfer))
                 return
             yield packet
 
@@ -338,9 +367,6 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-
-    def _begin_transfer(self, packet: bytes, question: Question) -> None:
-        self._transfer = self._loop.create_task(self._run_transfer(packet, question))
 
     async def _run_transfer(self, packet: bytes, question: Question) -> None:
         transfers = self._listener.transfers

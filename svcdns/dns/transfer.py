@@ -15,7 +15,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +36,6 @@ from .view import STATS_ZONE, View, ZoneTable
 AT_ONCE = 2
 STALL_SECONDS = 5.0
 _FILE_MODE = 0o600
-_HALF = 1 << 31
 _NO_QUERY = header.QR | header.OPCODE
 _MARKS = tuple(header.TYPE_CLASS.pack(rrtype, codes.IN) for rrtype in (codes.AXFR, codes.IXFR))
 
@@ -142,22 +141,18 @@ class Transfers:
     @contextmanager
     def _turn(self) -> Iterator[bool]:
         """Hold one of the lock files, if one is free."""
-        held = None
-        for number in range(AT_ONCE):
-            path = self._folder / f"transfer-{number}.lock"
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-            else:
-                held = handle
-                break
-        try:
-            yield held is not None
-        finally:
-            if held is not None:
-                os.close(held)
+        with ExitStack() as opened:
+            for number in range(AT_ONCE):
+                path = self._folder / f"transfer-{number}.lock"
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+                opened.callback(os.close, handle)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield True
+                return
+            yield False
 
     def _count(self, question: Question, rcode: int, kind: int = stats.NO_ZONE) -> None:
         self._counters.slots[stats.slot(kind, stats.TCP, question.rrtype, rcode)] += 1
@@ -165,4 +160,4 @@ class Transfers:
 
 def is_newer(ours: int, theirs: int) -> bool:
     """Say whether our serial comes after theirs (RFC 1982 section 3.2)."""
-    return ours != theirs and (ours - theirs) % (1 << 32) < _HALF
+    return 0 < (ours - theirs) % (1 << 32) < 1 << 31

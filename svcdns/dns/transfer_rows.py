@@ -25,16 +25,12 @@ OwnedRR = tuple[bytes, bytes]
 """The key of an owner, and the RR from its type on."""
 
 
-class NoSoa(Exception):
-    """The zone's apex row is missing or has no SOA."""
-
-
 def soa(view: View, zone: Zone) -> bytes:
-    """Return the zone's SOA as stored; raise NoSoa."""
+    """Return the zone's SOA as stored.  Raises LookupError for a zone without."""
     row = view.row(zone, zone.key)
     section = packed.find(row, codes.SOA) if row is not None else None
     if section is None:
-        raise NoSoa(zone.origin)
+        raise LookupError(f"the zone {zone.origin} has no SOA")
     return section.answers
 
 

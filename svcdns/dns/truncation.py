@@ -13,7 +13,9 @@ anything is left out, so what is sent of a set is a random part of it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate, groupby
 from random import random
 
 from svcdns.names.packed import Section
@@ -40,7 +42,7 @@ def fit(draft: Draft, at: int, room: int) -> Sections:
     room -= len(sections.answers)
     if sections.truncated:
         return sections
-    authority = _whole_rrs(draft.authority, room)
+    authority = first_rrs(draft.authority, room)
     sections.authority, sections.authority_count = b"".join(authority), len(authority)
     if len(authority) < len(draft.authority):
         sections.truncated = True
@@ -54,7 +56,7 @@ def fit(draft: Draft, at: int, room: int) -> Sections:
 
 
 def _answers(draft: Draft, sections: Sections, room: int) -> None:
-    chain = _whole_rrs(draft.chain, room)
+    chain = first_rrs(draft.chain, room)
     sections.answers, sections.answer_count = b"".join(chain), len(chain)
     if len(chain) < len(draft.chain):
         sections.truncated = True
@@ -67,46 +69,37 @@ def _answers(draft: Draft, sections: Sections, room: int) -> None:
         sections.truncated = count < draft.section.count
 
 
-def _whole_rrs(rrs: list[bytes], room: int) -> list[bytes]:
+def first_rrs(rrs: list[bytes], room: int) -> list[bytes]:
     """Return the RRs from the first on that have room."""
-    taken = []
-    for rr in rrs:
-        room -= len(rr)
-        if room < 0:
-            break
-        taken.append(rr)
-    return taken
+    return rrs[: bisect_right(list(accumulate(map(len, rrs))), room)]
 
 
 def rotated(section: Section, room: int) -> tuple[int, bytes]:
     """Return how many RRs of a set have room, and these, from a random one on."""
-    count, answers = section.count, section.answers
-    if count == 1:
-        return (1, answers) if len(answers) <= room else (0, b"")
-    first = int(random() * count)
-    if section.stride:
-        start = first * section.stride
-        taken = min(count, room // section.stride)
+    answers = section.answers
+    first = int(random() * section.count)
+    start = first * section.stride if section.stride else section.offsets[first]
+    if len(answers) <= room:
+        taken, octets = section.count, len(answers)
+    elif section.stride:
+        taken = room // section.stride
+        octets = taken * section.stride
     else:
-        start = section.offsets[first]
-        taken = count if len(answers) <= room else _taken(section, first, room)
-        if taken < count:
-            end = section.offsets[(first + taken) % count]
-            octets = answers[start:end] if start <= end else answers[start:] + answers[:end]
-            return taken, octets if taken else b""
-    turned = answers[start:] + answers[:start]
-    return taken, turned[: taken * section.stride] if section.stride else turned
+        taken, octets = _taken(section, first, room)
+    return taken, (answers[start:] + answers[:start])[:octets]
 
 
-def _taken(section: Section, first: int, room: int) -> int:
-    """Count the RRs that have room in a set whose RRs differ in size."""
+def _taken(section: Section, first: int, room: int) -> tuple[int, int]:
+    """Return how many RRs of different sizes have room, from one of them on, and their octets."""
     offsets = [*section.offsets, len(section.answers)]
+    octets = 0
     for taken in range(section.count):
         index = (first + taken) % section.count
-        room -= offsets[index + 1] - offsets[index]
-        if room < 0:
-            return taken
-    return section.count
+        size = offsets[index + 1] - offsets[index]
+        if octets + size > room:
+            break
+        octets += size
+    return taken, octets
 
 
 def short_owner_rrs(octets: bytes) -> Iterator[bytes]:
@@ -155,16 +148,8 @@ def _additionals(draft: Draft, sections: Sections, at: int, room: int) -> None:
 
 def _rrsets(additionals: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
     """Group additional RRs that follow each other and have one owner and one type."""
-    owner, tails = b"", list[bytes]()
-    for name, tail in full_owner_rrs(additionals):
-        if tails and name == owner and tail[:2] == tails[0][:2]:
-            tails.append(tail)
-        else:
-            if tails:
-                yield owner, tails
-            owner, tails = name, [tail]
-    if tails:
-        yield owner, tails
+    for (owner, _), rrs in groupby(full_owner_rrs(additionals), key=lambda rr: (rr[0], rr[1][:2])):
+        yield owner, [tail for _, tail in rrs]
 
 
 def _names(rrs: bytes, at: int) -> dict[bytes, int]:

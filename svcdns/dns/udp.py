@@ -71,13 +71,13 @@ class UdpListener:
         self._answerer = answerer
         self._counters = counters
         sock.setblocking(False)
-        self._wildcard = is_wildcard(sock)
 
     def start(self) -> None:
         """Begin to answer."""
-        if self._wildcard:
+        ready = self._read
+        if is_wildcard(self._sock):
             ask_for_addresses(self._sock)
-        ready = self._read_with_addresses if self._wildcard else self._read
+            ready = self._read_with_addresses
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), ready)
 

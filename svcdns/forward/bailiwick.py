@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from svcdns.cache.entry import CacheEntry
+from svcdns.cache.entry import CacheEntry, is_fresh, is_nodata
 from svcdns.dns import authority
 from svcdns.dns.lookup_result import State
 from svcdns.dns.view import View, ZoneTable
@@ -102,7 +102,8 @@ class Bailiwick:
                 for number, target in enumerate(targets, 1):
                     if _is_out_of_bailiwick(view, query, key_of_wire(target)):
                         return targets[:number]
-        return targets if entry.is_nodata and not entry.is_fresh(entry.stored_at) else []
+        says_nothing = is_nodata(entry.stored) and not is_fresh(entry.stored, entry.stored_at)
+        return targets if says_nothing else []
 
 
 def _is_negative_soa(query: Query, key: bytes, rrtype: int) -> bool:

@@ -95,17 +95,14 @@ class Clients:
     def send(self, question: ForwardedQuestion, reply: bytes) -> None:
         """Send a reply by the way that its question came; one that can't be sent is counted."""
         request = question.request
+        sent = True
         if request.request_id:
             sent = send(question.link, ForwardReply(request.request_id, reply))
         else:
-            sent = self._send_over_udp(request, reply)
+            try:
+                listener = self._listeners[request.listener]
+                listener.sendmsg([reply], request.ancillary, 0, tuple(request.client))
+            except (OSError, IndexError):
+                sent = False
         if not sent:
             self.count(stats.DROPPED)
-
-    def _send_over_udp(self, request: ForwardRequest, reply: bytes) -> bool:
-        try:
-            listener = self._listeners[request.listener]
-            listener.sendmsg([reply], request.ancillary, 0, tuple(request.client))
-        except (OSError, IndexError):
-            return False
-        return True

@@ -11,13 +11,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 
 from svcdns.cache.entry import CacheEntry
 from svcdns.dns.draft import Draft, Name
 from svcdns.dns.reply import unresolved, write
+from svcdns.dns.truncation import first_rrs
 from svcdns.wire import codes, edns, header
 from svcdns.wire.key import key_of_wire
 from svcdns.wire.name import read_name
@@ -39,33 +38,32 @@ def reply_after_chain(frame: Frame, draft: Draft, query: Query, entry: CacheEntr
         draft.rcode = codes.SERVFAIL
         return write(frame, draft)
     assert draft.outside is not None
-    found = entry.records(time)
     opt = frame.opt(rcode, b"" if why is None else edns.error(why))
     limit = frame.limit - len(opt)
-    chain = _with_room(draft.chain, limit - frame.end)
+    chain = first_rrs(draft.chain, limit - frame.end)
     end = frame.end + sum(map(len, chain))
-    wire, at = _upstreams_message(query.name, found.body), header.OCTETS + len(query.name) + 4
+    wire, at = _upstreams_message(query.name, entry.body())
     missing = len(chain) < len(draft.chain)
     sections = _Sections(wire, at, draft.outside, end, 0 if missing else limit)
-    answers = sections.take(found.answers, found.ttl)
-    authority = sections.take(found.authority, found.ttl)
-    missing = missing or answers + authority < found.answers + found.authority
+    answers = sections.take(entry.answers, entry.ttl(time))
+    has_all = answers == entry.answers
+    authority = sections.take(entry.needed_authority, entry.ttl(time)) if has_all else 0
+    missing = missing or not has_all or authority < entry.needed_authority
 
     answer = b"".join((*chain, *sections.taken))
-    is_truncated = found.truncated or (missing and not frame.tcp)
+    is_truncated = entry.is_truncated or (missing and not frame.tcp)
     whole = Sections(answer, len(chain) + answers, b"", authority, truncated=is_truncated)
     return message(frame, rcode | (header.AA if draft.authoritative else 0), whole, opt)
 
 
-def append_cnames(draft: Draft, here: Name, targets: Sequence[bytes], ttl: bytes, question_end: int) -> None:
+def append_cnames(draft: Draft, here: Name, targets: Sequence[bytes], ttl: int, question_end: int) -> None:
     """Put an upstream's CNAMEs behind our chain, from `here` up to the last of these targets.
 
     They are written anew: what else stands among them in the upstream's answer says nothing about our names.
     """
     end = question_end + sum(map(len, draft.chain))
     for target in targets:
-        fixed = codes.CNAME.to_bytes(2) + codes.IN.to_bytes(2) + ttl
-        rr = here.pointer() + fixed + len(target).to_bytes(2) + target
+        rr = here.pointer() + header.rr_head(codes.CNAME, ttl, len(target)) + target
         draft.chain.append(rr)
         end += len(rr)
         here = Name(target, end - len(target), key_of_wire(target))
@@ -79,21 +77,18 @@ def cname_targets(entry: CacheEntry, name: bytes) -> list[tuple[bytes, int]]:
     """
     if not entry.has_cname:
         return []
-    found = entry.records(0)
-    wire = _upstreams_message(name, found.body)
-    _, aliases = answer_rrs(wire, header.OCTETS + len(name) + 4, found.answers, {})
+    wire, at = _upstreams_message(name, entry.body())
+    _, aliases = answer_rrs(wire, at, entry.answers, {})
     return follow(name, aliases)[0]
 
 
-def _with_room(rrs: list[bytes], room: int) -> list[bytes]:
-    """Return the RRs from the first on that have room."""
-    ends = list(accumulate(map(len, rrs)))
-    return rrs[: bisect_right(ends, room)]
+def _upstreams_message(name: bytes, body: bytes) -> tuple[bytes, int]:
+    """Return a message in which the pointers of a body are right, and where that begins.
 
-
-def _upstreams_message(name: bytes, body: bytes) -> bytes:
-    """Return a message in which the pointers of a body are right; nothing points to what is 0 here."""
-    return b"".join((bytes(header.OCTETS), name, bytes(4), body))
+    Nothing points to what is 0 here.
+    """
+    before = bytes(header.OCTETS) + name + bytes(header.TYPE_CLASS.size)
+    return before + body, len(before)
 
 
 class _Sections:
@@ -108,18 +103,13 @@ class _Sections:
         self._outside = outside.pointer()
         self._names: dict[int, bytes] = {}
         self._places = {outside.wire: outside.at}
-        self._full = False
         self.taken: list[bytes] = []
 
-    def take(self, count: int, ttl: bytes) -> int:
+    def take(self, count: int, ttl: int) -> int:
         """Take the next RRs, up to the first that has no room; return how many."""
-        for number in range(count):
-            if self._full or not self._take_one(ttl):
-                self._full = True
-                return number
-        return count
+        return next((number for number in range(count) if not self._take_one(ttl)), count)
 
-    def _take_one(self, ttl: bytes) -> bool:
+    def _take_one(self, ttl: int) -> bool:
         wire, at = self._wire, self._at
         name = None
         if wire[at : at + 2] == header.QUESTION_NAME:
@@ -131,9 +121,9 @@ class _Sections:
         rrtype, _, _, octets = header.RR.unpack_from(wire, at)
         start = at + header.RR.size
         rdata = uncompressed(wire, start, start + octets, rrtype, self._names)
-        rr = b"".join((owner, wire[at : at + 4], ttl, len(rdata).to_bytes(2), rdata))
-        rdata_at = self._end + len(owner) + header.RR.size
-        end = rdata_at + len(rdata)
+        rr = owner + header.rr_head(rrtype, ttl, len(rdata)) + rdata
+        end = self._end + len(rr)
+        rdata_at = end - len(rdata)
         if end > self._limit:
             return False
         if owner is name and self._end <= header.FARTHEST:

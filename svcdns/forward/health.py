@@ -33,11 +33,6 @@ LOCAL_SECONDS = 60.0
 _SMOOTH = 8
 
 
-def probe_for(zone: bytes) -> Query:
-    """Return the question by which upstreams for a zone (its key) are tried: what any of them knows."""
-    return Query(zone, codes.SOA if zone else codes.NS, name=wire_of_key(zone))
-
-
 class Health:
     """An upstream, asked by way of what is known of it."""
 
@@ -52,6 +47,8 @@ class Health:
     ) -> None:
         """`zone` is the key of what it is asked for; `came_back` is called when it answers again."""
         self.upstream = upstream
+        self.name = upstream.name
+        """As it is written in the configuration."""
         self.zone = zone
         self.address = address
         """Without a scope; "" where the system resolves a name."""
@@ -66,7 +63,8 @@ class Health:
         self.servfail = 0
         self.seconds = 0.0
         """Time to a reply, smoothed; 0 before the first."""
-        self._probe = probe_for(zone)
+        # What any upstream of the zone knows.
+        self._probe = Query(zone, codes.SOA if zone else codes.NS, name=wire_of_key(zone))
         self._came_back = came_back
         self._interval = interval
         self._clock = asyncio.get_running_loop().time
@@ -78,10 +76,9 @@ class Health:
         self._closed = False
         self._probing: asyncio.Task[None] | None = None
 
-    @property
-    def name(self) -> str:
-        """As it is written in the configuration."""
-        return self.upstream.name
+    def __str__(self) -> str:
+        """Return its name and the zone that it is for, if not for all names."""
+        return f"{self.name} for {text_of_key(self.zone)}" if self.zone else self.name
 
     @property
     def garbage(self) -> int:
@@ -131,9 +128,7 @@ class Health:
             return
         self.up = True
         if self._logged_down.is_new(False):
-            log.info(
-                "upstream %s%s answers again after %.1f s", self.name, self._for(), now - self._down_since
-            )
+            log.info("upstream %s answers again after %.1f s", self, now - self._down_since)
         self._came_back(self)
 
     def _missed(self, began: float) -> None:
@@ -151,7 +146,7 @@ class Health:
         now = self._clock()
         if now >= self._local_logged_at + LOCAL_SECONDS:
             self._local_logged_at = now
-            log.warning("upstream %s%s can't be asked from this host: %s", self.name, self._for(), wrong)
+            log.warning("upstream %s can't be asked from this host: %s", self, wrong)
 
     async def _probe_until_up(self) -> None:
         try:
@@ -159,13 +154,7 @@ class Health:
                 next_one = self._clock() + self._interval
                 why = await self._probed()
                 if why and not self.up and self._logged_down.is_new(True):
-                    log.warning(
-                        "upstream %s%s is down: %s; tried every %g s",
-                        self.name,
-                        self._for(),
-                        why,
-                        self._interval,
-                    )
+                    log.warning("upstream %s is down: %s; tried every %g s", self, why, self._interval)
                 if not self.up:
                     await asyncio.sleep(next_one - self._clock())
         finally:
@@ -187,6 +176,3 @@ class Health:
             return str(wrong) or type(wrong).__name__
         self._lives(self._clock())
         return ""
-
-    def _for(self) -> str:
-        return f" for {text_of_key(self.zone)}" if self.zone else ""

@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -27,7 +28,6 @@ from svcdns.dns.reply import write
 from svcdns.dns.view import View
 from svcdns.wire import codes, header
 from svcdns.wire.query import Query
-from svcdns.wire.question import Malformed
 from svcdns.wire.reply import refusal
 
 from .bailiwick import Bailiwick
@@ -89,26 +89,23 @@ class Forwarder:
         oldest = monotonic() - OLDEST_SECONDS
         with self._bailiwick.view() as view:
             for request in receive_requests(link, BATCH):
-                if request.came <= oldest:
-                    continue
-                try:
-                    self._take(self._clients.read(request, link), view)
-                except Malformed:
-                    continue  # a worker has read it before: it can't be
-                except Exception:
-                    self._failed(request)
+                if request.came > oldest:
+                    with self._no_more_than_logged(request):
+                        self._take(self._clients.read(request, link), view)
 
     def _take_again(self, question: ForwardedQuestion) -> None:
         """Take a question that was held."""
-        with self._bailiwick.view() as view:
-            try:
-                self._take(question, view)
-            except Exception:
-                self._failed(question.request)
+        with self._bailiwick.view() as view, self._no_more_than_logged(question.request):
+            self._take(question, view)
 
-    def _failed(self, request: ForwardRequest) -> None:
-        log.exception("a question could not be forwarded: %s", request.packet[:64].hex())
-        self._clients.count(stats.PANICS)
+    @contextmanager
+    def _no_more_than_logged(self, request: ForwardRequest) -> Iterator[None]:
+        """Log and count what goes wrong with a request: it costs the others nothing."""
+        try:
+            yield
+        except Exception:
+            log.exception("a question could not be forwarded: %s", request.packet[:64].hex())
+            self._clients.count(stats.PANICS)
 
     def _take(self, question: ForwardedQuestion, view: View | None) -> None:
         """Say at once what can be said without upstreams, hold a question, or have it looked up."""

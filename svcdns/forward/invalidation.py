@@ -38,12 +38,9 @@ class ZoneChanges:
             return
         if forgotten := self._cache.use_source(self._source(zones)):
             log.info("our zones have changed: %d forwarded answers are forgotten", forgotten)
-        self._warn_of_hidden(zones)
-        self._known = zones
-
-    def _warn_of_hidden(self, zones: Zones) -> None:
-        """Warn of zone files that hide a [[forward.zone]] of the same name, when they come."""
+        # Zone files that come hide a [[forward.zone]] of the same name.
         before = {key for _, key, _ in self._known}
+        self._known = zones
         for kind, key, _ in zones:
             if kind == "file" and key not in before and self._bailiwick.has_upstreams(key):
                 name = text_of_key(key)

@@ -16,10 +16,11 @@ import asyncio
 import logging
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.wire import codes
-from svcdns.wire.key import key_of_wire, text_of_key, wire_of_key
+from svcdns.wire.key import key_of_wire, wire_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 from svcdns.wire.query import Query
 
@@ -34,15 +35,15 @@ _BITS = 63
 _LABEL_OCTETS = 16
 
 
+@dataclass(slots=True)
 class _Watched:
-    """An upstream, and the probe that is on its way there."""
+    """The task that probes an upstream, and its last probe."""
 
-    def __init__(self) -> None:
-        self.wake = asyncio.Event()
-        self.key = b""
-        self.came = False
-        self.probing = False
-        self.task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] = field(init=False)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    key: bytes | None = None
+    came: bool = False
+    probing: bool = False
 
 
 class LoopWatch:
@@ -56,7 +57,6 @@ class LoopWatch:
         self._again = again
         self._comes = comes
         self._watched: dict[Health, _Watched] = {}
-        self._sent: dict[bytes, Health] = {}
 
     def watch(self, health: Health) -> None:
         """Begin to probe an upstream, in the running loop."""
@@ -70,25 +70,22 @@ class LoopWatch:
 
     def forget(self, health: Health) -> None:
         """Probe an upstream no more."""
-        watched = self._watched.pop(health, None)
-        if watched is not None:
-            self._sent.pop(watched.key, None)
-            if watched.task is not None:
-                watched.task.cancel()
+        if (watched := self._watched.pop(health, None)) is not None:
+            watched.task.cancel()
 
     async def stop(self) -> None:
         """Probe nothing any more."""
-        tasks = [watched.task for watched in self._watched.values() if watched.task is not None]
+        tasks = [watched.task for watched in self._watched.values()]
         for health in list(self._watched):
             self.forget(health)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def is_probe(self, key: bytes) -> bool:
         """Return whether a question of type HINFO is a probe of ours; takes its upstream out of use."""
-        health = self._sent.get(key)
-        if health is None:
+        sent = ((health, watched) for health, watched in self._watched.items() if watched.key == key)
+        health, watched = next(sent, (None, None))
+        if health is None or watched is None:
             return False
-        watched = self._watched[health]
         watched.came = True
         if not health.looped:
             health.looped = True
@@ -98,7 +95,7 @@ class LoopWatch:
                 "upstream %s sends our own questions back to us (a forwarding loop) and is out of use: "
                 "have it forward to other servers than this one, or take it out of [forward] upstreams "
                 "or the resolv.conf that lists it",
-                _described(health),
+                health,
             )
         return True
 
@@ -120,12 +117,11 @@ class LoopWatch:
 
     async def _probe(self, health: Health, watched: _Watched) -> None:
         """Send one probe; a looped upstream is back in use when it doesn't come in."""
-        self._sent.pop(watched.key, None)
+        watched.key = None
         query = probe(health.zone)
         if query is None:
             return
         watched.key, watched.came, watched.probing = query.key, False, True
-        self._sent[query.key] = health
         clock = asyncio.get_running_loop().time
         over = clock() + self._comes
         try:
@@ -137,12 +133,7 @@ class LoopWatch:
             watched.probing = False
         if health.looped and not watched.came:
             health.looped = False
-            log.info("upstream %s is in use again: the forwarding loop is gone", _described(health))
-
-
-def _described(health: Health) -> str:
-    """Return an upstream's name and the zone that it is for, if not for all names."""
-    return f"{health.name} for {text_of_key(health.zone)}" if health.zone else health.name
+            log.info("upstream %s is in use again: the forwarding loop is gone", health)
 
 
 def probe(zone: bytes) -> Query | None:

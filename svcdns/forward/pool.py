@@ -27,6 +27,8 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+import dns.rcode
+
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, UselessReply
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key
@@ -43,26 +45,6 @@ _LEAST_SECONDS = 0.05
 """No reply comes in less: not worth a try."""
 _MOST_TEXT = 100
 _ANSWERS = frozenset({codes.NOERROR, codes.NXDOMAIN, codes.YXDOMAIN})
-_RCODES = {
-    codes.FORMERR: "FORMERR",
-    codes.SERVFAIL: "SERVFAIL",
-    codes.NOTIMP: "NOTIMP",
-    codes.REFUSED: "REFUSED",
-    7: "YXRRSET",
-    8: "NXRRSET",
-    codes.NOTAUTH: "NOTAUTH",
-    10: "NOTZONE",
-    11: "DSOTYPENI",
-    codes.BADVERS: "BADVERS",
-    17: "BADKEY",
-    18: "BADTIME",
-    19: "BADMODE",
-    20: "BADNAME",
-    21: "BADALG",
-    22: "BADTRUNC",
-    23: "BADCOOKIE",
-}
-"""Those that are no answers, by their IANA names."""
 _OURS_TO_SAY = frozenset({codes.EDE_STALE_ANSWER, 4, codes.EDE_STALE_NXDOMAIN, 29})
 """EDEs of answers, not of failures: stale, forged, synthesized."""
 _PRIVATE_EDE = 49152
@@ -206,23 +188,21 @@ def _ede(heard: _Heard) -> int:
     return codes.EDE_NO_REACHABLE_UPSTREAM
 
 
-def _in_short(one: Response | UselessReply) -> str:
-    return _rcode(one) if isinstance(one, Response) else "what can't be passed on"
-
-
 def _in_full(heard: _Heard) -> str:
     """Return which upstream said what, for the log."""
-    return (
-        ", ".join(f"{health.name}: {_in_words(one)}" for health, one in heard.items()) or "nobody was asked"
-    )
+    said = (f"{health.name}: {_in_words(one)}" for health, one in heard.items())
+    return ", ".join(said) or "nobody was asked"
 
 
 def _in_words(one: Response | NoReply) -> str:
     if isinstance(one, NoReply):
         return str(one)
-    rcode = _rcode(one)
-    return rcode if one.ede is None else f"{rcode} (EDE {one.ede})"
+    return _in_short(one) if one.ede is None else f"{_in_short(one)} (EDE {one.ede})"
 
 
-def _rcode(response: Response) -> str:
-    return _RCODES.get(response.rcode) or f"RCODE{response.rcode}"
+def _in_short(one: Response | UselessReply) -> str:
+    """Return an rcode by its IANA name, or by its number where it has none."""
+    if isinstance(one, UselessReply):
+        return "what can't be passed on"
+    name = dns.rcode.to_text(dns.rcode.Rcode.make(one.rcode))
+    return f"RCODE{name}" if name.isdecimal() else name

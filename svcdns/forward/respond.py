@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from svcdns.cache.entry import is_nodata
 from svcdns.cache.store import now
 from svcdns.dns import stats
 from svcdns.dns.answer import above_ours
 from svcdns.dns.draft import go_on
 from svcdns.dns.reply import unresolved, write
-from svcdns.dns.view import View
 from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_wire
 
@@ -53,7 +53,7 @@ class Responder:
             self._send(question, above_ours(reply, question.table, question.query.key))
         else:
             reply = above_ours(entry.reply(now(), frame), question.table, question.query.key)
-            self._send(question, reply, is_nodata=entry.is_nodata)
+            self._send(question, reply, is_nodata=is_nodata(entry.stored))
 
     def _go_on(self, question: ForwardedQuestion, resolution: Resolution) -> None:
         """Go on at the name to which upstreams' CNAMEs have led out of bailiwick."""
@@ -63,11 +63,12 @@ class Responder:
 
         # The CNAMEs up to that name, then what our zones say about it.
         ours_first = draft.authoritative and bool(draft.chain)
-        ttl = resolution.entry.records(now()).ttl
+        ttl = resolution.entry.ttl(now())
         append_cnames(draft, draft.outside, resolution.departure, ttl, frame.end)
         draft.outside = None
         with self._bailiwick.view() as view:
-            if view is not None and (question.may_ask_names or _is_not_ours(view, target)):
+            is_ours = view is not None and view.table.place(key_of_wire(target)).zone is not None
+            if view is not None and (question.may_ask_names or not is_ours):
                 go_on(view, draft, target, frame.end, rrtype)
         draft.authoritative = ours_first  # AA speaks of the first owner name (RFC 1035 section 4.1.1)
 
@@ -93,8 +94,3 @@ class Responder:
         slot = stats.RCODE_SLOT.get(rcode, stats.OTHER_RCODE)
         self._clients.count_reply(question, stats.NODATA if is_nodata and rcode == codes.NOERROR else slot)
         self._clients.send(question, reply)
-
-
-def _is_not_ours(view: View, name: bytes) -> bool:
-    """Say whether a name on the wire is in none of our zones."""
-    return view.table.place(key_of_wire(name)).zone is None

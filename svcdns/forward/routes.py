@@ -21,7 +21,7 @@ from svcdns.config.sections import Endpoint, ForwardConfig, ForwardZone
 from svcdns.config.upstream_spec import Spec, parse
 from svcdns.forward.upstreams.factory import make
 from svcdns.system.log_on_change import LogOnChange
-from svcdns.wire.key import key_of
+from svcdns.wire.key import key_of, parent_keys
 
 from .health import Health
 from .loops import LoopWatch
@@ -92,14 +92,8 @@ class Routes:
 
     def pool(self, key: bytes) -> Pool | None:
         """Return where a name (its key) is asked for, None where nothing is."""
-        pools = self._pools
-        if len(pools) > (self._default is not None):
-            end = len(key)
-            while end > 0:
-                if (found := pools.get(key[:end])) is not None:
-                    return found
-                end = key.rfind(b"\0", 0, end - 1) + 1
-        return self._default
+        found = (self._pools[zone] for zone in parent_keys(key) if zone in self._pools)
+        return next(found, self._default)
 
     def upstreams(self, key: bytes) -> Sequence[Health]:
         """Return the upstreams at which a name (its key) is asked for."""

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from svcdns.cache import entry
 from svcdns.cache.entry import CacheEntry, decode
@@ -37,7 +37,7 @@ from svcdns.wire.query import Query
 from svcdns.wire.response import Garbage, Response
 
 from .clients import Clients, ForwardedQuestion
-from .pool import Unresolved
+from .pool import Pool, Unresolved
 
 log = logging.getLogger(__name__)
 
@@ -80,23 +80,20 @@ class Lookups:
 
     def look_up(self, question: ForwardedQuestion, respond: Respond) -> None:
         """Call `respond` with what there is to say to the question's query, once, now or later."""
+        client, limits = question.counted_as, self._limits
         fresh = self._single_flight.fresh(question.query)
         if fresh is not None:
             self._clients.count(stats.CACHE_HITS)
             respond(question, fresh)
-        elif not self._has_room(question.counted_as):
+        elif self.outstanding >= limits.outstanding or self._waiting[client] >= limits.per_client:
             self._clients.count(stats.FORWARD_REFUSED)
             text = "too many questions wait for upstreams"
             respond(question, _failure(codes.EDE_NETWORK_ERROR, text))
         else:
             self._clients.count(stats.CACHE_MISSES)
             self.outstanding += 1
-            self._waiting[question.counted_as] += 1
+            self._waiting[client] += 1
             self._single_flight.resolve(question.query, partial(self._resolved, question, respond))
-
-    def _has_room(self, client: str) -> bool:
-        limits = self._limits
-        return self.outstanding < limits.outstanding and self._waiting[client] < limits.per_client
 
     def _resolved(self, question: ForwardedQuestion, respond: Respond, resolution: Resolution) -> None:
         client = question.counted_as
@@ -105,17 +102,6 @@ class Lookups:
         if not self._waiting[client]:
             del self._waiting[client]
         respond(question, resolution)
-
-
-class Pool(Protocol):
-    """Who is asked (svcdns.forward.pool)."""
-
-    @property
-    def is_down(self) -> bool:
-        """Whether none of its upstreams shows life."""
-
-    async def resolve(self, query: Query) -> Response:
-        """Return an upstream's answer; raises Unresolved."""
 
 
 class SingleFlight:
@@ -166,12 +152,11 @@ class SingleFlight:
 
     def resolve(self, query: Query, on_resolution: OnResolution) -> None:
         """Have a query answered that is not fresh in the cache; calls back once, later."""
-        waiting = self._waiting.get(query)
-        if waiting is not None:
+        if (waiting := self._waiting.get(query)) is not None:
             waiting.append(on_resolution)
             return
         self._waiting[query] = [on_resolution]
-        task = asyncio.get_running_loop().create_task(self._run(query))
+        task = asyncio.create_task(self._run(query))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -221,7 +206,7 @@ class SingleFlight:
             return self._keep(query, self._stale(query) or entry.failure(ede, now(), str(failed)))
         time = now()
         resolution = self._resolution(query, entry.pack(response, time, self._config))
-        if resolution.entry.is_fresh(time) and not resolution.departure:
+        if entry.is_fresh(resolution.entry.stored, time) and not resolution.departure:
             self._cache.put(_key(query), resolution.entry.stored)
         elif response.rcode in (codes.NOERROR, codes.NXDOMAIN):
             self._cache.remove(_key(query))

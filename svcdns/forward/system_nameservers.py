@@ -23,6 +23,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from svcdns.config.own_address import own_listener
+from svcdns.config.readers import few
 from svcdns.config.sections import Endpoint
 from svcdns.config.upstream_spec import parse as parse_upstream
 from svcdns.system.log_on_change import LogOnChange
@@ -35,7 +36,7 @@ MOST = 16
 MAX_OCTETS = 1 << 18
 DNS_PORT = 53
 _THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what a packet to these addresses reaches
-_SHOWN = 3
+_REMEDY = "questions would go round in a loop; list the real nameservers in [forward] upstreams"
 UNTIL = "no name that is to be asked for there is answered until it lists a nameserver"
 """How the line about a file ends that gives none."""
 
@@ -76,42 +77,27 @@ class Listed:
     """Those to ask, in order."""
     text: str
     """What of the file is not used and why, "" if all is; without nameservers why there are none."""
+    is_read: bool = True
+    """Whether the file could be read."""
 
 
 def listed_in(path: Path, own: Sequence[Endpoint] = (), port: int = DNS_PORT) -> Listed:
     """Return what a file gives now; arguments as those of ResolvConf.  Never raises, logs nothing."""
     try:
-        _check_is_file(path)
-        return _listed(_octets(path), own, port)
-    except _Broken as broken:
-        return Listed((), str(broken))
-
-
-class _Broken(Exception):
-    """A file that can't be read; the text says why."""
-
-
-def _check_is_file(path: Path) -> None:
-    """Raise _Broken for a folder, a pipe and the like: opening one could hold us up."""
-    try:
         mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe and the like could hold us up
+            kind = "a folder" if stat.S_ISDIR(mode) else "something else"
+            return Listed((), f"is no file but {kind}", is_read=False)
+        return _listed(_octets(path), own, port)
     except (OSError, ValueError) as failed:
-        raise _unreadable(failed) from None
-    if not stat.S_ISREG(mode):
-        raise _Broken(f"is no file but {_kind(mode)}")
+        why = (getattr(failed, "strerror", "") or str(failed)).lower()
+        return Listed((), f"can't be read: {why}", is_read=False)
 
 
 def _octets(path: Path) -> bytes:
-    """Return what stands in a file, not much more than MAX_OCTETS of it.  Raises _Broken."""
-    try:
-        with open(path, "rb", opener=_open) as opened:
-            return opened.read(MAX_OCTETS + 1)
-    except (OSError, ValueError) as failed:
-        raise _unreadable(failed) from None
-
-
-def _unreadable(failed: Exception) -> _Broken:
-    return _Broken(f"can't be read: {(getattr(failed, 'strerror', '') or str(failed)).lower()}")
+    """Return what stands in a file, not much more than MAX_OCTETS of it."""
+    with open(path, "rb", opener=_open) as opened:
+        return opened.read(MAX_OCTETS + 1)
 
 
 def _listed(octets: bytes, own: Sequence[Endpoint], port: int) -> Listed:
@@ -127,9 +113,9 @@ def _listed(octets: bytes, own: Sequence[Endpoint], port: int) -> Listed:
 
 def _nothing_in(ours: list[str], wrong: list[str]) -> str:
     if ours:
-        return f"lists no server but this one ({_few(ours)}): {_remedy()}"
+        return f"lists no server but this one ({few(ours)}): {_REMEDY}"
     if wrong:
-        return f"lists no nameserver: {_few(wrong)} is no address that can be asked"
+        return f"lists no nameserver: {few(wrong)} is no address that can be asked"
     return "lists no nameserver"
 
 
@@ -137,9 +123,9 @@ def _left_out(ours: list[str], wrong: list[str], more: Sequence[str]) -> str:
     """Return what of the file is not used and why, "" if all is."""
     texts = []
     if ours:
-        texts.append(f"{_few(ours)} is this server itself and left out: {_remedy()}")
+        texts.append(f"{few(ours)} is this server itself and left out: {_REMEDY}")
     if wrong:
-        texts.append(f"{_few(wrong)} is no address that can be asked and left out")
+        texts.append(f"{few(wrong)} is no address that can be asked and left out")
     if more:
         texts.append(f"lists more than {MOST} nameservers; {len(more)} are left out")
     return "; ".join(texts)
@@ -162,19 +148,15 @@ class ResolvConf:
         """Read the file if it changed; return whether the nameservers are others now.  Never raises."""
         if not self._watched.changed():
             return False
-        try:
-            _check_is_file(self.path)
-            octets = _octets(self.path)
-        except _Broken as broken:
+        listed = listed_in(self.path, self._own, self._port)
+        if not listed.is_read:
             self._watched.forget()
-            return self._keep(str(broken))
-        return self._take(_listed(octets, self._own, self._port))
-
-    def _take(self, listed: Listed) -> bool:
-        """Take over what the file says; return whether that changes anything."""
         taken = listed.nameservers
         if not taken:
-            return self._keep(listed.text)
+            self._broken = True
+            until = f"still in use: {', '.join(self.nameservers)}" if self.nameservers else UNTIL
+            self._log(f"{listed.text}; {until}")
+            return False
         if self._broken:
             log.info("%s: lists nameservers again", self.path)
             self._broken = False
@@ -185,15 +167,6 @@ class ResolvConf:
         self.nameservers = taken
         return True
 
-    def _keep(self, why: str) -> bool:
-        """Go on with the list that is in force."""
-        self._broken = True
-        if self.nameservers:
-            self._log(f"{why}; still in use: {', '.join(self.nameservers)}")
-        else:
-            self._log(f"{why}; {UNTIL}")
-        return False
-
     def _log(self, text: str) -> None:
         """Log a warning, unless it was the last one."""
         if self._logged.is_new(text) and text:
@@ -203,16 +176,3 @@ class ResolvConf:
 def _open(path: str, flags: int) -> int:
     """Open a file that may have become a pipe meanwhile, which would hold us up."""
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _remedy() -> str:
-    return "questions would go round in a loop; list the real nameservers in [forward] upstreams"
-
-
-def _few(items: Sequence[str]) -> str:
-    text = ", ".join(items[:_SHOWN])
-    return text if len(items) <= _SHOWN else f"{text} and {len(items) - _SHOWN} more"
-
-
-def _kind(mode: int) -> str:
-    return "a folder" if stat.S_ISDIR(mode) else "something else"

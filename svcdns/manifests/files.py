@@ -30,34 +30,29 @@ Object = dict[str, Any]
 class ManifestError(ValueError):
     """A manifest that is refused; `str` is "file, document n, field: what", one line."""
 
-    def __init__(self, file: Path, document: int, field: str, text: str) -> None:
-        """`document` counts from 1; 0 means the file as a whole."""
-        place = f"{file}, document {document}" if document else str(file)
-        one_line = " ".join(text.split())
-        super().__init__(": ".join(filter(None, (", ".join(filter(None, (place, field))), one_line))))
-        self.file = file
-        self.document = document
-        self.field = field
-        self.text = one_line
+    def __init__(self, place: Place, text: str) -> None:
+        """`place` is that of the field in question."""
+        super().__init__(f"{place}: {' '.join(text.split())}")
+        self.document, self.field = place.document, place.prefix
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an object stands; `prefix` is its path in a document of kind List."""
+    """Where something stands: file, document (from 1; 0: the file as a whole), and `prefix`, a path in it."""
 
     file: Path
-    document: int
+    document: int = 0
     prefix: str = ""
 
     def error(self, field: str, text: str) -> ManifestError:
-        """Return what is wrong with a field of the object here."""
+        """Return what is wrong with a field of what stands here; "" is all of it."""
         path = ".".join(filter(None, (self.prefix, field)))
-        return ManifestError(self.file, self.document, path, text)
+        return ManifestError(Place(self.file, self.document, path), text)
 
     def __str__(self) -> str:
         """Return the place for people."""
-        place = f"{self.file}, document {self.document}"
-        return f"{place}, {self.prefix}" if self.prefix else place
+        document = f"document {self.document}" if self.document else ""
+        return ", ".join(filter(None, (str(self.file), document, self.prefix)))
 
 
 def files_of(paths: Iterable[Path]) -> list[Path]:
@@ -71,12 +66,12 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
             try:
                 inside = sorted(path.iterdir())
             except OSError as unreadable:
-                raise ManifestError(path, 0, "", f"can't be read: {unreadable.strerror}") from None
+                raise Place(path).error("", f"can't be read: {unreadable.strerror}") from None
             files = [file for file in inside if _is_manifest(file)]
         elif path.is_file():
             files = [path]
         else:
-            raise ManifestError(path, 0, "", "there is no such file or folder")
+            raise Place(path).error("", "there is no such file or folder")
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())
@@ -109,14 +104,14 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             octets = file.read(MAX_OCTETS + 1)
     except OSError as unreadable:
-        raise ManifestError(path, 0, "", f"can't be read: {unreadable.strerror}") from None
+        raise Place(path).error("", f"can't be read: {unreadable.strerror}") from None
     if len(octets) > MAX_OCTETS:
-        raise ManifestError(path, 0, "", f"is larger than {MAX_OCTETS} octets; split it up")
+        raise Place(path).error("", f"is larger than {MAX_OCTETS} octets; split it up")
     try:
         return octets.decode("utf-8-sig")
     except UnicodeDecodeError as bad:
         line = octets.count(b"\n", 0, bad.start) + 1
-        raise ManifestError(path, 0, "", f"line {line}: not UTF-8") from None
+        raise Place(path).error("", f"line {line}: not UTF-8") from None
 
 
 def _expanded(place: Place, document: Object) -> Iterator[tuple[Place, Object]]:
@@ -128,11 +123,9 @@ def _expanded(place: Place, document: Object) -> Iterator[tuple[Place, Object]]:
     items = document["items"] if document["items"] is not None else []
     if not isinstance(items, list):
         raise place.error("items", "must be a list")
-    given = (
-        {"apiVersion": document.get("apiVersion"), "kind": kind.removesuffix("List")}
-        if kind != "List"
-        else {}
-    )
+    given = {"apiVersion": document.get("apiVersion"), "kind": kind.removesuffix("List")}
+    if kind == "List":
+        given = {}
     for index, item in enumerate(items):
         inner = Place(place.file, place.document, f"items[{index}]")
         if not isinstance(item, dict):
@@ -164,26 +157,26 @@ def _json_documents(path: Path, text: str) -> Iterator[Any]:
         try:
             document, at = decoder.raw_decode(text, at)
         except json.JSONDecodeError as bad:
-            raise ManifestError(path, number, "", f"line {bad.lineno}: {bad.msg}") from None
+            raise Place(path, number).error("", f"line {bad.lineno}: {bad.msg}") from None
         except ValueError as bad:
-            raise ManifestError(path, number, "", str(bad)) from None
+            raise Place(path, number).error("", str(bad)) from None
         except RecursionError:
-            raise ManifestError(path, number, "", _TOO_DEEP) from None
+            raise Place(path, number).error("", _TOO_DEEP) from None
         yield document
 
 
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
-_RULES = bounded_yaml.Rules(MAX_DEPTH, MAX_ALIASES, MAX_KEYS, strict=True)
+_RULES = bounded_yaml.Rules(MAX_DEPTH, MAX_ALIASES, MAX_VALUES, MAX_KEYS, strict=True)
 
 
 def _yaml_documents(path: Path, text: str) -> Iterator[Any]:
     try:
         yield from bounded_yaml.documents(text, _RULES)
     except bounded_yaml.TooDeep as bad:
-        raise ManifestError(path, bad.document, "", _TOO_DEEP) from None
+        raise Place(path, bad.document).error("", _TOO_DEEP) from None
     except bounded_yaml.Refused as bad:
         line = f"line {bad.line}: " if bad.line else ""
-        raise ManifestError(path, bad.document, "", f"{line}{bad}") from None
+        raise Place(path, bad.document).error("", f"{line}{bad}") from None
 
 
 class _Bounds:
@@ -193,12 +186,11 @@ class _Bounds:
         self._place = place
         self._known: dict[int, tuple[int, int] | None] = {}
 
-    def check(self, document: Any) -> None:
-        """Raise ManifestError for what JSON can't show, and for what would be too large or too deep."""
-        self._measure(document, "", 0)
+    def check(self, value: Any, path: str = "", depth: int = 0) -> tuple[int, int]:
+        """Return (values, height) of a value with its aliases written out.
 
-    def _measure(self, value: Any, path: str, depth: int) -> tuple[int, int]:
-        """Return (values, height) of a value with its aliases written out."""
+        Raises ManifestError for what JSON can't show, and for what would be too large or too deep.
+        """
         if not isinstance(value, (dict, list)):
             self._check_scalar(value, path)
             return 1, 0
@@ -221,18 +213,12 @@ class _Bounds:
             raise self._place.error("", _TOO_DEEP)
         size, height = 1, 0
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(value, dict) and not isinstance(key, str):
-                raise self._place.error(path, f"the key {key!r} must be a text; write it in quotes")
             below = f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".removeprefix(".")
-            inner_size, inner_height = self._measure(inner, below, depth + 1)
+            inner_size, inner_height = self.check(inner, below, depth + 1)
             size += inner_size
             height = max(height, inner_height + 1)
         return size, height
 
     def _check_scalar(self, value: Any, path: str) -> None:
-        if value is not None and not isinstance(value, (str, bool, int, float)):
-            raise self._place.error(
-                path, f"a {type(value).__name__} is no JSON value; write a text in quotes"
-            )
         if isinstance(value, float) and value - value != 0:
             raise self._place.error(path, f"{value} is no JSON number")

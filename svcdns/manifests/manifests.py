@@ -6,7 +6,7 @@ Rules that hold here:
 * all are read and validated before one is applied (`apply_manifests`);
 * an error is one line that names file, document and field.
 
-Reading the files is `manifest_files`' business.
+Reading the files is the business of `files`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,13 +198,10 @@ async def apply_manifests(registry: Registry, manifests: Sequence[Manifest]) -> 
 
 def _batches(manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
     """Yield manifests that may be written together: kinds in order, those that ask for an address first."""
-    for kind in _ORDER:
-        of_kind = [manifest for manifest in manifests if manifest.kind is kind]
-        asking = [manifest for manifest in of_kind if _asks_for_allocation(manifest)]
-        taking = [manifest for manifest in of_kind if not _asks_for_allocation(manifest)]
-        for group in (asking, taking):
-            for at in range(0, len(group), _AT_ONCE):
-                yield group[at : at + _AT_ONCE]
+    for kind, asking in product(_ORDER, (True, False)):
+        group = [one for one in manifests if one.kind is kind and _asks_for_allocation(one) is asking]
+        for at in range(0, len(group), _AT_ONCE):
+            yield group[at : at + _AT_ONCE]
 
 
 def _asks_for_allocation(manifest: Manifest) -> bool:
@@ -216,12 +214,11 @@ def _asks_for_allocation(manifest: Manifest) -> bool:
 
 def _stored(registry: Registry, kind: Kind, namespace: str, name: str) -> Object | None:
     try:
-        found: Object = msgspec.json.decode(registry.get(kind, namespace, name))
+        return dict(msgspec.json.decode(registry.get(kind, namespace, name)))
     except StatusError as error:
         if error.code != 404:
             raise
         return None
-    return found
 
 
 async def _apply(registry: Registry, manifest: Manifest) -> str:
@@ -238,6 +235,8 @@ async def _apply(registry: Registry, manifest: Manifest) -> str:
             written = await registry.patch(kind, namespace, name, patch, _STRICT)
             return "changed" if msgspec.json.decode(written.object) != old else "unchanged"
         except StatusError as refused:
+            if refused.code == 507:
+                raise  # the manifest is not at fault
             if refused.code not in (404, 409) or not left:  # 404, 409: someone else was quicker
                 raise _of_status(manifest, refused) from None
     raise AssertionError("the last try returns or raises")
@@ -260,10 +259,8 @@ def overlay(old: Object, body: Object) -> Object:
     if whole:
         patch["spec"] = {**spec, **whole}
     if "conditions" in status:
-        known = {
-            condition.get("type"): condition
-            for condition in (old.get("status") or {}).get("conditions") or []
-        }
+        stored = (old.get("status") or {}).get("conditions") or []
+        known = {condition.get("type"): condition for condition in stored}
         for condition in status["conditions"]:
             word = condition.get("type")
             known[word] = {**known.get(word, {}), **condition}

@@ -9,15 +9,7 @@ from svcdns.wire.key import wire_of
 
 from .cluster_names import ClusterNames
 from .packed import APEX, NEGATIVE_SOA, RRset, pack_row
-from .records import (
-    SOA_TTL_LIMIT,
-    Address,
-    address_rr,
-    ns_rr,
-    rrsets_by_type,
-    soa_rr,
-    txt_rr,
-)
+from .records import SOA_TTL_LIMIT, Address, address_rr, ns_rr, rrsets_by_type, soa_rr, txt_rr
 
 SCHEMA_VERSION = "1.1.0"
 SCHEMA_VERSION_TTL = 28800

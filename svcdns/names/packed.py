@@ -23,7 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from struct import Struct
+from itertools import accumulate
+from struct import Struct, pack
 
 LAYOUT = 1
 """Version of this format; raised when stored rows can no longer be read."""
@@ -87,20 +88,13 @@ def pack_row(rrsets: Iterable[RRset], flags: int = 0) -> bytes:
         count = len(rrset.rrs)
         first = len(rrset.rrs[0])
         stride = first if first * count == len(answers) and all(len(rr) == first for rr in rrset.rrs) else 0
-        table = _offset_table(rrset.rrs) if not stride and count > 1 else b""
+        starts = accumulate(map(len, rrset.rrs[:-1]), initial=0)
+        table = pack(f">{count}I", *starts) if not stride and count > 1 else b""
         types += rrset.type.to_bytes(2)
         entries += ENTRY.pack(count, stride, len(rrset.additionals), at, len(answers), len(additional))
         bodies += [answers, table, additional]
         at += len(answers) + len(table) + len(additional)
     return b"".join((bytes((flags, len(sets))), types, entries, *bodies))
-
-
-def _offset_table(rrs: Sequence[bytes]) -> bytes:
-    offsets, at = [], 0
-    for rr in rrs:
-        offsets.append(at)
-        at += len(rr)
-    return Struct(f">{len(offsets)}I").pack(*offsets)
 
 
 def entries_at(row: bytes) -> int:

@@ -12,9 +12,9 @@ from ipaddress import ip_address
 
 import msgspec
 
+from svcdns.objects.syntax import parse_address
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of
-from svcdns.wire.name import BadName
 
 from .cluster_names import ClusterNames, port_suffix
 from .packed import RRset, pack_row
@@ -102,14 +102,11 @@ def endpoint_name_row(endpoints: Sequence[EndpointRow]) -> bytes | None:
 
 def _external_name_rows(facts: ServiceFacts) -> dict[bytes, bytes]:
     target = facts.external_name.removesuffix(".")
-    try:
-        ip_address(target)
-        return {}  # D7: an address is no name
-    except ValueError:
-        pass
+    if parse_address(target) is not None:  # D7: an address is no name
+        return {}
     try:
         return {b"": pack_row([RRset(codes.CNAME, [cname_rr(target, facts.ttl)])])}
-    except (BadName, ValueError):
+    except ValueError:
         return {}
 
 

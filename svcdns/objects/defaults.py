@@ -1,5 +1,7 @@
 """What an object means where it says nothing: Kubernetes' defaults.
 
+Defaults that belong to a type stand in a table of type_defaults; here is what follows from other fields.
+
 Pure and idempotent: default(default(x)) == default(x), else a client that applies the same manifest twice
 would see a change. Addresses, ports and IP families are filled in by allocation, not here.
 """
@@ -10,7 +12,9 @@ from typing import Any
 
 from .carry_over import carry_over
 from .kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from .pod_defaults import before_types
 from .service_rules import externally_accessible
+from .type_defaults import fill_in
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 """The label of a Namespace that holds its name, so that a selector can choose it."""
@@ -28,15 +32,8 @@ def default(kind: Kind, obj: Object, old: Object | None = None) -> Object:
     """
     if old is not None:
         obj = carry_over(kind, obj, old)
-    if kind is SERVICE:
-        return _service(obj)
-    if kind is POD:
-        return _pod(obj)
-    if kind is NAMESPACE:
-        return _namespace(obj)
-    if kind is ENDPOINTSLICE:
-        return _slice(obj)
-    return obj
+    own = _OWN.get(kind)
+    return fill_in(kind, obj if own is None else own(obj))
 
 
 def _service(service: Object) -> Object:
@@ -51,9 +48,21 @@ def _service(service: Object) -> Object:
         _fill(spec, "externalTrafficPolicy", "Cluster")
     if spec["type"] == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
-    if "ports" in spec:
-        spec["ports"] = [_service_port(port) for port in spec["ports"]]
-    return {**service, "spec": spec, "status": {"loadBalancer": {}, **service.get("status", {})}}
+    return {**service, "spec": spec, "status": _service_status(service.get("status", {}), spec["type"])}
+
+
+def _service_status(status: Object, service_type: str) -> Object:
+    balancer = status.get("loadBalancer", {})
+    if service_type == "LoadBalancer" and balancer.get("ingress"):
+        ingress = [
+            {**entry, "ipMode": "VIP"} if _lacks_mode(entry) else entry for entry in balancer["ingress"]
+        ]
+        balancer = {**balancer, "ingress": ingress}
+    return {**status, "loadBalancer": balancer}
+
+
+def _lacks_mode(ingress: Object) -> bool:
+    return bool(ingress.get("ip")) and not ingress.get("ipMode")
 
 
 def _fill(spec: Object, field: str, value: str) -> None:
@@ -81,48 +90,6 @@ def _default_affinity(spec: Object) -> None:
         spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": _AFFINITY_SECONDS, **client}}
 
 
-def _service_port(port: Object) -> Object:
-    port = dict(port)
-    _fill(port, "protocol", "TCP")
-    if port.get("targetPort") in (None, 0, "") and "port" in port:
-        port["targetPort"] = port["port"]
-    return port
-
-
-def _pod(pod: Object) -> Object:
-    spec = dict(pod.get("spec", {}))
-    _fill(spec, "restartPolicy", "Always")
-    _fill(spec, "dnsPolicy", "ClusterFirst")
-    for word in ("initContainers", "containers", "ephemeralContainers"):
-        if word in spec:
-            spec[word] = [_container(container) for container in spec[word]]
-    status = dict(pod.get("status", {}))
-    _mirror_pod_ips(status)
-    _fill(status, "phase", "Running" if status.get("podIP") else "Pending")
-    return {**pod, "spec": spec, "status": status}
-
-
-def _container(container: Object) -> Object:
-    if "ports" not in container:
-        return container
-    return {**container, "ports": [_with_protocol(port) for port in container["ports"]]}
-
-
-def _with_protocol(port: Object) -> Object:
-    return port if port.get("protocol") else {**port, "protocol": "TCP"}
-
-
-def _mirror_pod_ips(status: Object) -> None:
-    """PodIP is the first of podIPs; either may be given alone. Empty ones are absent ones."""
-    single, several = status.pop("podIP", ""), status.pop("podIPs", [])
-    single = single or (several[0].get("ip", "") if several else "")
-    several = several or ([{"ip": single}] if single else [])
-    if single:
-        status["podIP"] = single
-    if several:
-        status["podIPs"] = several
-
-
 def _namespace(namespace: Object) -> Object:
     metadata = dict(namespace.get("metadata", {}))
     if name := metadata.get("name"):
@@ -138,5 +105,8 @@ def _namespace(namespace: Object) -> Object:
 def _slice(endpoint_slice: Object) -> Object:
     if "ports" not in endpoint_slice:
         return endpoint_slice
-    ports = [{"name": "", **_with_protocol(port)} for port in endpoint_slice["ports"]]
+    ports = [{"name": "", **port} for port in endpoint_slice["ports"]]
     return {**endpoint_slice, "ports": ports}
+
+
+_OWN = {SERVICE: _service, POD: before_types, NAMESPACE: _namespace, ENDPOINTSLICE: _slice}

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+_ALWAYS_WITH_DETAILS = ("NotFound", "MethodNotAllowed")
+"""Clients such as `kubectl debug` look into the details of these without asking whether there are any."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -68,7 +71,7 @@ class StatusError(Exception):
             "message": self.message,
             "reason": self.reason,
         }
-        if details:
+        if details or self.reason in _ALWAYS_WITH_DETAILS:
             out["details"] = details
         out["code"] = self.code
         return out

@@ -25,19 +25,58 @@ SERVERS_OWN = (
 )
 """Fields that only the server sets; what a client or an exported manifest says there is dropped."""
 
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+
 NameRule = Callable[[str], list[str]]
 
 
-def metadata_causes(kind: Kind, obj: dict[str, Any], name_errors: NameRule) -> Iterator[Cause]:
-    """Yield what is wrong with an object's metadata; `name_errors` is the syntax of the kind's names."""
+def metadata_causes(
+    kind: Kind, obj: dict[str, Any], name_errors: NameRule, old: dict[str, Any] | None = None
+) -> Iterator[Cause]:
+    """Yield what is wrong with an object's metadata; `name_errors` is the syntax of the kind's names.
+
+    `old` is the stored object on an update.
+    """
     metadata = obj.get("metadata", {})
     yield from _name_causes(metadata, name_errors)
     yield from _namespace_causes(kind, metadata)
     yield from labels_causes(metadata.get("labels", {}), "metadata.labels")
     yield from _annotation_causes(metadata.get("annotations", {}))
-    for i, name in enumerate(metadata.get("finalizers", [])):
-        for text in syntax.key_errors(name):
+    yield from _finalizer_causes(metadata, {} if old is None else old["metadata"])
+    yield from _owner_causes(metadata.get("ownerReferences", []))
+
+
+def _finalizer_causes(metadata: dict[str, Any], before: dict[str, Any]) -> Iterator[Cause]:
+    names = metadata.get("finalizers", [])
+    for i, name in enumerate(names):
+        errors = syntax.key_errors(name)
+        if not errors and "/" not in name and name not in _STANDARD_FINALIZERS:
+            errors = ["name is neither a standard finalizer name nor is it fully qualified"]
+        for text in errors:
             yield invalid_value(f"metadata.finalizers[{i}]", name, text)
+    added = [name for name in names if name not in before.get("finalizers", [])]
+    if before.get("deletionTimestamp") and added:
+        text = f"no new finalizers can be added if the object is being deleted, found new finalizers {added}"
+        yield causes.forbidden("metadata.finalizers", text)
+
+
+def _owner_causes(references: list[dict[str, Any]]) -> Iterator[Cause]:
+    controllers = []
+    for i, reference in enumerate(references):
+        field = f"metadata.ownerReferences[{i}]"
+        for word in ("apiVersion", "kind", "name", "uid"):
+            if reference.get(word) == "":
+                yield invalid_value(f"{field}.{word}", "", "must not be empty")
+        if reference.get("apiVersion", "").count("/") > 1:
+            yield invalid_value(
+                f"{field}.apiVersion", reference["apiVersion"], "must be VERSION or GROUP/VERSION"
+            )
+        if (reference.get("apiVersion"), reference.get("kind")) == ("v1", "Event"):
+            yield invalid_value(field, "v1, Kind=Event", "is disallowed from being an owner")
+        controllers += [reference] if reference.get("controller") else []
+    if len(controllers) > 1:
+        text = "Only one reference can have Controller set to true"
+        yield invalid_value("metadata.ownerReferences", [each.get("name") for each in controllers], text)
 
 
 def _name_causes(metadata: dict[str, Any], name_errors: NameRule) -> Iterator[Cause]:

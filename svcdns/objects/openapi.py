@@ -24,11 +24,27 @@ def document() -> dict[str, Any]:
 
     Shared and cached: don't change it.
     """
-    folder = resources.files("svcdns.objects") / "data"
-    path = next(entry for entry in folder.iterdir() if entry.name.startswith("kubernetes-"))
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    _amend(loaded["components"]["schemas"])
+    loaded: dict[str, Any] = _data("kubernetes-")
+    schemas = loaded["components"]["schemas"]
+    _amend(schemas)
+    _add_enums(schemas)
     return loaded
+
+
+def _data(prefix: str) -> Any:
+    folder = resources.files("svcdns.objects") / "data"
+    path = next(entry for entry in folder.iterdir() if entry.name.startswith(prefix))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _add_enums(schemas: dict[str, Any]) -> None:
+    """Put the values of enums where Kubernetes' own document has them: `kubectl explain` shows them."""
+    for place, values in _data("enums-").items():
+        component_name, _, field = place.rpartition(".")
+        node = schemas[component_name]["properties"][field]
+        lines = [f" - `{json.dumps(value)}` {meaning}".rstrip() for value, meaning in values.items()]
+        node["description"] = "\n".join([node["description"], "", "Possible enum values:", *lines])
+        node.get("items", node)["enum"] = list(values)
 
 
 def _amend(schemas: dict[str, Any]) -> None:
@@ -68,3 +84,11 @@ def resolve(node: dict[str, Any]) -> dict[str, Any]:
         return node
     found: dict[str, Any] = schemas()[target.removeprefix(_PREFIX)]
     return found
+
+
+def type_name(node: dict[str, Any]) -> str:
+    """Return the short name of the type that a node refers to, such as "Container"; "" without one."""
+    if "allOf" in node:
+        node = node["allOf"][0]
+    reference: str = node.get("$ref", "")
+    return reference.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""What a Pod means here: who it is in DNS (hostname, subdomain), its ports, its addresses, its readiness."""
+"""What a Pod means here: its containers, its addresses, its readiness; single fields are in field_rules."""
 
 from __future__ import annotations
 
@@ -6,38 +6,44 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import causes, syntax
-from .causes import invalid_value, not_supported, required
+from .causes import forbidden, invalid_value, required
 from .errors import Cause
 from .service_addresses import family_of
-from .service_rules import PROTOCOLS
-
-_PHASES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
-_CONDITION_VALUES = ("True", "False", "Unknown")
-_RESTART_POLICIES = ("Always", "OnFailure", "Never")
-_DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 
 
-def pod_causes(pod: dict[str, Any]) -> Iterator[Cause]:
-    """Yield what is wrong with a Pod's spec and status."""
+def pod_causes(pod: dict[str, Any], old: dict[str, Any] | None = None) -> Iterator[Cause]:
+    """Yield what is wrong between the fields of a Pod; `old` is the stored one on an update."""
     spec, status = pod.get("spec", {}), pod.get("status", {})
-    yield from _spec_causes(spec)
     yield from _containers_causes(spec)
-    yield from _gate_causes(spec)
     yield from _pod_ip_causes(status)
     yield from _status_causes(status)
+    if old is not None:
+        yield from _update_causes(spec, old.get("spec", {}))
 
 
-def _spec_causes(spec: dict[str, Any]) -> Iterator[Cause]:
-    for word in ("hostname", "subdomain"):
-        yield from _each(f"spec.{word}", spec.get(word, ""), syntax.label_errors)
-    yield from _each("spec.nodeName", spec.get("nodeName", ""), syntax.subdomain_errors)
-    yield from _word("spec.restartPolicy", spec.get("restartPolicy", ""), _RESTART_POLICIES)
-    yield from _word("spec.dnsPolicy", spec.get("dnsPolicy", ""), _DNS_POLICIES)
-    seconds = spec.get("terminationGracePeriodSeconds", 0)
-    if seconds < 0:
-        yield invalid_value(
-            "spec.terminationGracePeriodSeconds", seconds, "must be greater than or equal to 0"
-        )
+def _update_causes(spec: dict[str, Any], old: dict[str, Any]) -> Iterator[Cause]:
+    """A Pod stays who it is. Its addresses and readiness are free, and where it runs may be said later."""
+    changed = [word for word in ("hostname", "subdomain") if spec.get(word, "") != old.get(word, "")]
+    if old.get("nodeName") and spec.get("nodeName") != old["nodeName"]:
+        changed.append("nodeName")
+    for word in ("containers", "initContainers"):
+        before = old.get(word, [])
+        if not _are_placeholders(before) and _fixed(spec.get(word, [])) != _fixed(before):
+            changed.append(word)
+    if changed:
+        text = "pod updates may not change fields other than `spec.containers[*].image` and those that "
+        yield forbidden("spec", text + f"don't say what the Pod is; changed: {', '.join(changed)}")
+
+
+def _fixed(containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return containers without what may change: which image they run."""
+    free = ("image", "imagePullPolicy")
+    return [{key: value for key, value in one.items() if key not in free} for one in containers]
+
+
+def _are_placeholders(containers: list[dict[str, Any]]) -> bool:
+    """Whether a Pod was registered without containers, so that they can still be said."""
+    return [(one.get("name"), one.get("image")) for one in containers] == [("registered", "")]
 
 
 def _each(field: str, value: str, errors: Callable[[str], list[str]]) -> Iterator[Cause]:
@@ -46,17 +52,11 @@ def _each(field: str, value: str, errors: Callable[[str], list[str]]) -> Iterato
             yield invalid_value(field, value, text)
 
 
-def _word(field: str, value: str, supported: tuple[str, ...]) -> Iterator[Cause]:
-    if value and value not in supported:
-        yield not_supported(field, value, supported)
-
-
 def _containers_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     names: set[str] = set()
-    for word in ("initContainers", "containers"):
+    for word in ("initContainers", "containers", "ephemeralContainers"):
         for i, container in enumerate(spec.get(word, [])):
             field, name = f"spec.{word}[{i}]", container.get("name", "")
-            yield from _each(f"{field}.name", name, syntax.label_errors)
             if name in names:
                 yield causes.duplicate(f"{field}.name", name)
             elif name == "" and "name" in container:
@@ -68,26 +68,10 @@ def _containers_causes(spec: dict[str, Any]) -> Iterator[Cause]:
 def _ports_causes(ports: list[dict[str, Any]], field: str) -> Iterator[Cause]:
     names = set()
     for i, port in enumerate(ports):
-        place, name, protocol = f"{field}[{i}]", port.get("name", ""), port.get("protocol", "")
-        yield from _each(f"{place}.name", name, syntax.port_name_errors)
+        name = port.get("name", "")
         if name and name in names:
-            yield causes.duplicate(f"{place}.name", name)
+            yield causes.duplicate(f"{field}[{i}].name", name)
         names.add(name)
-        if "containerPort" in port:
-            for text in syntax.port_errors(port["containerPort"]):
-                yield invalid_value(f"{place}.containerPort", port["containerPort"], text)
-        if port.get("hostPort"):
-            for text in syntax.port_errors(port["hostPort"]):
-                yield invalid_value(f"{place}.hostPort", port["hostPort"], text)
-        yield from _word(f"{place}.protocol", protocol, PROTOCOLS)
-
-
-def _gate_causes(spec: dict[str, Any]) -> Iterator[Cause]:
-    for i, gate in enumerate(spec.get("readinessGates", [])):
-        if "conditionType" in gate:
-            field = f"spec.readinessGates[{i}].conditionType"
-            for text in syntax.key_errors(gate["conditionType"]):
-                yield invalid_value(field, gate["conditionType"], text)
 
 
 def _pod_ip_causes(status: dict[str, Any]) -> Iterator[Cause]:
@@ -112,7 +96,6 @@ def _pod_ip_causes(status: dict[str, Any]) -> Iterator[Cause]:
 
 
 def _status_causes(status: dict[str, Any]) -> Iterator[Cause]:
-    yield from _word("status.phase", status.get("phase", ""), _PHASES)
     types = set()
     for i, condition in enumerate(status.get("conditions", [])):
         field, name = f"status.conditions[{i}]", condition.get("type", "")
@@ -121,7 +104,5 @@ def _status_causes(status: dict[str, Any]) -> Iterator[Cause]:
         elif name in types:
             yield causes.duplicate(f"{field}.type", name)
         types.add(name)
-        value = condition.get("status", "")
-        if not value:
+        if not condition.get("status"):
             yield required(f"{field}.status")
-        yield from _word(f"{field}.status", value, _CONDITION_VALUES)

@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 from jsonschema_rs import Draft4Validator, ValidationError, ValidationErrorKind
 
-from . import causes, openapi
+from . import causes, openapi, scalars
 from .errors import Cause, StatusError, bad_request
 from .kinds import Kind
-from .schema_tree import SchemaNode, schema_of
+from .schema_tree import SchemaNode, below, path_text, schema_of
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 
@@ -54,14 +54,14 @@ def structure(
         )
     body = _without_managed_fields(_of_kind(kind, body, fill_kind))
     if _fits(kind, body):
-        return body, ()
+        return _read(kind, body), ()
     unknown: list[str] = []
     cleaned: dict[str, Any] = _clean(schema_of(kind), body, "", unknown)
     if not _fits(kind, cleaned):
         raise _cannot_be_handled(kind, ", ".join(_wrong_types(kind, cleaned)))
     if unknown and field_validation == "Strict":
         raise _cannot_be_handled(kind, "strict decoding error: " + ", ".join(unknown))
-    return cleaned, tuple(unknown) if field_validation == "Warn" else ()
+    return _read(kind, cleaned), tuple(unknown) if field_validation == "Warn" else ()
 
 
 def missing(kind: Kind, obj: dict[str, Any]) -> Iterator[Cause]:
@@ -78,23 +78,6 @@ def missing(kind: Kind, obj: dict[str, Any]) -> Iterator[Cause]:
         path = tuple(error.instance_path)
         if isinstance(reason, ValidationErrorKind.Required) and path[:1] != ("status",):
             yield causes.required(path_text((*path, reason.property)))
-
-
-def path_text(path: Iterable[str | int]) -> str:
-    """Return a path as Kubernetes writes it: spec.ports[0].port, metadata.annotations[a.example/b]."""
-    out = ""
-    for part in path:
-        if isinstance(part, int):
-            out += f"[{part}]"
-        else:
-            out = _below(out, part)
-    return out
-
-
-def _below(path: str, key: str) -> str:
-    if not key.replace("-", "").replace("_", "").replace("$", "").isalnum():
-        return f"{path}[{key}]"
-    return f"{path}.{key}" if path else key
 
 
 def _of_kind(kind: Kind, body: Any, fill_kind: bool) -> dict[str, Any]:
@@ -147,6 +130,14 @@ def _fits(kind: Kind, body: dict[str, Any]) -> bool:
     return True
 
 
+def _read(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body with its quantities and times read, and written as Kubernetes does."""
+    try:
+        return scalars.canonical(kind, body)
+    except scalars.Unreadable as unreadable:
+        raise _cannot_be_handled(kind, str(unreadable)) from unreadable
+
+
 def _unreadable(kind: Kind, error: ValueError) -> StatusError:
     """A body that no JSON text could have given, or one that is nested too deeply, or lone surrogates."""
     if isinstance(error, UnicodeError):
@@ -173,21 +164,21 @@ def _clean_fields(schema: SchemaNode, value: dict[str, Any], path: str, unknown:
         field = fields.get(key)
         if field is None:
             if len(unknown) < _MOST_UNKNOWN_FIELDS:
-                unknown.append(f'unknown field "{_below(path, causes.printable(key))}"')
+                unknown.append(f'unknown field "{below(path, causes.printable(key))}"')
         elif inner is not None:
             out[key] = _clean(field, inner, f"{path}.{key}" if path else key, unknown)
     return out
 
 
 def _clean_map(inner: SchemaNode, value: dict[str, Any], path: str, unknown: list[str]) -> dict[str, Any]:
-    """A null in a map of strings is the empty string (so Go decodes `labels: {a: null}`), else absent."""
+    """A null in a map is the zero value, as Go decodes `labels: {a: null}`; of other types, absent."""
     out = {}
     for key, element in value.items():
         if element is None:
-            if inner.is_string:
-                out[key] = ""
+            if inner.is_string or inner.type_name == "Quantity":
+                out[key] = "" if inner.is_string else "0"
         elif inner.has_fields or inner.values is not None or inner.items is not None:
-            out[key] = _clean(inner, element, _below(path, key), unknown)
+            out[key] = _clean(inner, element, below(path, key), unknown)
         else:
             out[key] = element
     return out
@@ -246,7 +237,11 @@ def _decodable(node: Any) -> Any:
         return [_decodable(value) for value in node]
     if not isinstance(node, dict):
         return node
-    out = {key: _decodable(value) for key, value in node.items() if key not in ("description", "required")}
+    out = {
+        key: _decodable(value)
+        for key, value in node.items()
+        if key not in ("description", "required", "enum")
+    }
     if "properties" in node:
         out["properties"] = {name: _decodable(value) for name, value in node["properties"].items()}
         out["additionalProperties"] = False

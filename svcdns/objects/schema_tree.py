@@ -7,6 +7,7 @@ walk first comes to them and kept, so a walk costs dictionary look-ups only.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 from . import openapi
@@ -20,6 +21,14 @@ class SchemaNode:
         """`node` is the schema as it stands at the property: patch strategies stand beside its `$ref`."""
         target = openapi.resolve(node)
         self._target = target
+        self.type_name: str = openapi.type_name(node)
+        """The short name of the type, such as "Container" or "Quantity"; "" for one without a name."""
+        self.enum: tuple[str, ...] = tuple(target.get("enum", ()))
+        """The words that may stand here; () where any may."""
+        self.required: tuple[str, ...] = tuple(target.get("required", ()))
+        """The named fields that must be there."""
+        self.type: str = target.get("type", "")
+        """JSON Schema's type; "" for what may have several."""
         self.is_string: bool = target.get("type") == "string"
         self.has_fields: bool = "properties" in target
         """An object with named fields, as against a map or something free."""
@@ -61,3 +70,21 @@ class SchemaNode:
 def schema_of(kind: Kind) -> SchemaNode:
     """Return the root of a kind's schema."""
     return SchemaNode({"$ref": openapi.reference(openapi.component(kind))})
+
+
+def path_text(path: Iterable[str | int]) -> str:
+    """Return a path as Kubernetes writes it: spec.ports[0].port, metadata.annotations[a.example/b]."""
+    out = ""
+    for part in path:
+        if isinstance(part, int):
+            out += f"[{part}]"
+        else:
+            out = below(out, part)
+    return out
+
+
+def below(path: str, key: str) -> str:
+    """Return the path of a field or key below a path."""
+    if not key.replace("-", "").replace("_", "").replace("$", "").isalnum():
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else key

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import causes, syntax
-from .causes import forbidden, invalid_value, not_supported
+from .causes import forbidden, invalid_value
 from .errors import Cause
 
 _FAMILIES = ("IPv4", "IPv6")
-_FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 _FIELD = "spec.clusterIPs"
 
 
@@ -58,14 +57,9 @@ def address_causes(spec: dict[str, Any]) -> Iterator[Cause]:
 def _family_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     seen = set()
     for i, family in enumerate(spec.get("ipFamilies", [])):
-        if family not in _FAMILIES:
-            yield not_supported(f"spec.ipFamilies[{i}]", family, _FAMILIES)
-        elif family in seen:
+        if family in seen:
             yield causes.duplicate(f"spec.ipFamilies[{i}]", family)
         seen.add(family)
-    policy = spec.get("ipFamilyPolicy", "")
-    if policy and policy not in _FAMILY_POLICIES:
-        yield not_supported("spec.ipFamilyPolicy", policy, _FAMILY_POLICIES)
 
 
 def _first_causes(spec: dict[str, Any]) -> Iterator[Cause]:

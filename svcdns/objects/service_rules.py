@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import causes, syntax
-from .causes import forbidden, invalid_value, not_supported, required
+from .causes import forbidden, invalid_value, required
 from .errors import Cause
 from .metadata_rules import labels_causes
 from .service_addresses import address_causes, is_headless, update_address_causes
@@ -19,12 +19,7 @@ from .service_addresses import address_causes, is_headless, update_address_cause
 TTL_ANNOTATION = "svcdns.io/dns-ttl"
 """Seconds that resolvers may keep the answers of this Service, 0..3600."""
 
-PROTOCOLS = ("TCP", "UDP", "SCTP")
-_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
-_TRAFFIC_POLICIES = ("Cluster", "Local")
-_AFFINITIES = ("None", "ClientIP")
 _MOST_AFFINITY_SECONDS = 86400
-_KUBELET_PORT = 10250
 
 
 def service_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iterator[Cause]:
@@ -37,9 +32,28 @@ def service_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> It
     yield from _affinity_causes(spec)
     yield from _policy_causes(spec)
     yield from _load_balancer_causes(spec)
+    yield from _status_causes(new.get("status", {}), spec)
     yield from address_causes(spec)
     if old is not None:
         yield from update_address_causes(spec, old.get("spec", {}))
+        yield from _update_causes(spec, old.get("spec", {}))
+
+
+def _update_causes(spec: dict[str, Any], old: dict[str, Any]) -> Iterator[Cause]:
+    """Yield what an update may not change while the Service stays a load balancer."""
+    if not spec.get("type") == old.get("type") == "LoadBalancer":
+        return
+    word = spec.get("loadBalancerClass")
+    if word != old.get("loadBalancerClass"):
+        yield invalid_value("spec.loadBalancerClass", word, "may not change once set")
+    port, before = spec.get("healthCheckNodePort", 0), old.get("healthCheckNodePort", 0)
+    if before and port != before and needs_health_check(spec) and needs_health_check(old):
+        yield invalid_value("spec.healthCheckNodePort", port, "field is immutable")
+
+
+def needs_health_check(spec: dict[str, Any]) -> bool:
+    """Whether a load balancer has to ask each node if it has an endpoint, on a port of its own."""
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
 def _ttl_causes(service: dict[str, Any]) -> Iterator[Cause]:
@@ -53,8 +67,6 @@ def _type_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     kind = spec.get("type", "")
     if not kind:
         yield required("spec.type")
-    elif kind not in _TYPES:
-        yield not_supported("spec.type", kind, _TYPES)
     if not spec.get("ports") and kind != "ExternalName" and not is_headless(spec):
         yield required("spec.ports")
     if is_headless(spec) and kind in ("NodePort", "LoadBalancer"):
@@ -101,8 +113,6 @@ def _port_causes(port: dict[str, Any], field: str, numbers: set[tuple[int, str]]
     number, protocol = port.get("port"), port.get("protocol", "")
     if not protocol:
         yield required(f"{field}.protocol")
-    elif protocol not in PROTOCOLS:
-        yield not_supported(f"{field}.protocol", protocol, PROTOCOLS)
     if number is not None:
         for text in syntax.port_errors(number):
             yield invalid_value(f"{field}.port", number, text)
@@ -145,8 +155,6 @@ def _affinity_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     config = spec.get("sessionAffinityConfig")
     if not affinity:
         yield required("spec.sessionAffinity")
-    elif affinity not in _AFFINITIES:
-        yield not_supported("spec.sessionAffinity", affinity, _AFFINITIES)
     if affinity == "None" and config is not None:
         yield forbidden(field, "must not be set when session affinity is None")
     if affinity == "ClientIP":
@@ -170,15 +178,10 @@ def _policy_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     if externally_accessible(spec):
         if not external:
             yield required(field)
-        elif external not in _TRAFFIC_POLICIES:
-            yield not_supported(field, external, _TRAFFIC_POLICIES)
     elif external:
         yield invalid_value(field, external, "may only be set for externally-accessible services")
-    internal = spec.get("internalTrafficPolicy", "")
-    if internal and internal not in _TRAFFIC_POLICIES:
-        yield not_supported("spec.internalTrafficPolicy", internal, _TRAFFIC_POLICIES)
     health = spec.get("healthCheckNodePort", 0)
-    if health and not (spec.get("type") == "LoadBalancer" and external == "Local"):
+    if health and not needs_health_check(spec):
         detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         yield invalid_value("spec.healthCheckNodePort", health, detail)
 
@@ -189,10 +192,6 @@ def _load_balancer_causes(spec: dict[str, Any]) -> Iterator[Cause]:
             if spec.get(word) not in (None, "", []):
                 yield forbidden(f"spec.{word}", "may only be used when `type` is 'LoadBalancer'")
         return
-    for i, port in enumerate(spec.get("ports", [])):
-        if port.get("port") == _KUBELET_PORT:
-            detail = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
-            yield invalid_value(f"spec.ports[{i}]", _KUBELET_PORT, detail)
     for i, text in enumerate(spec.get("loadBalancerSourceRanges", [])):
         if not _is_network(text):
             detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
@@ -203,6 +202,18 @@ def _load_balancer_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     if word := spec.get("loadBalancerClass", ""):
         for text in syntax.key_errors(word):
             yield invalid_value("spec.loadBalancerClass", word, text)
+
+
+def _status_causes(status: dict[str, Any], spec: dict[str, Any]) -> Iterator[Cause]:
+    ingress, field = status.get("loadBalancer", {}).get("ingress", []), "status.loadBalancer.ingress"
+    if ingress and spec.get("type") != "LoadBalancer":
+        yield forbidden(field, 'may only be used when `spec.type` is "LoadBalancer"')
+    for i, entry in enumerate(ingress):
+        if entry.get("ipMode") and not entry.get("ip"):
+            yield forbidden(f"{field}[{i}].ipMode", "may not be specified when `ip` is not set")
+    for i, condition in enumerate(status.get("conditions", [])):
+        if not condition.get("lastTransitionTime"):
+            yield required(f"status.conditions[{i}].lastTransitionTime")
 
 
 def _is_network(text: str) -> bool:

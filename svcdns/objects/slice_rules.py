@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import causes, syntax
-from .causes import invalid_value, not_supported, required, too_many
+from .causes import invalid_value, required, too_many
 from .errors import Cause
 from .service_addresses import family_of
-from .service_rules import PROTOCOLS
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 """Names the Service that a slice belongs to."""
@@ -31,8 +30,10 @@ def slice_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iter
     endpoints = new.get("endpoints", [])
     if len(endpoints) > _MOST_ENDPOINTS:
         yield too_many("endpoints", len(endpoints), _MOST_ENDPOINTS)
+    before = {address for endpoint in (old or {}).get("endpoints", []) for address in endpoint["addresses"]}
     for i, endpoint in enumerate(endpoints[:_MOST_ENDPOINTS]):
         yield from _endpoint_causes(endpoint, f"endpoints[{i}]", address_type)
+        yield from _form_causes(endpoint, f"endpoints[{i}]", before)
     ports = new.get("ports", [])
     if len(ports) > _MOST_PORTS:
         yield too_many("ports", len(ports), _MOST_PORTS)
@@ -43,8 +44,6 @@ def _type_causes(new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Ca
     value = new.get("addressType")
     if value == "":
         yield required("addressType")
-    elif value is not None and value not in _TYPES:
-        yield not_supported("addressType", value, _TYPES)
     if old is not None and value != old.get("addressType"):
         yield invalid_value("addressType", value, "field is immutable")
 
@@ -73,6 +72,15 @@ def _endpoint_causes(endpoint: dict[str, Any], field: str, address_type: str) ->
             yield invalid_value(f"{field}.nodeName", endpoint["nodeName"], text)
 
 
+def _form_causes(endpoint: dict[str, Any], field: str, before: set[str]) -> Iterator[Cause]:
+    """Addresses are written in canonical form (RFC 5952); those that were there before may stay."""
+    for i, text in enumerate((endpoint.get("addresses") or [])[:_MOST_ADDRESSES]):
+        address = syntax.parse_address(text)
+        if address is not None and str(address) != text and text not in before:
+            detail = f'must be in canonical form ("{address}")'
+            yield invalid_value(f"{field}.addresses[{i}]", text, detail)
+
+
 def _address_errors(address: str, address_type: str) -> list[str]:
     if address_type == "FQDN":
         errors = syntax.domain_errors(address)
@@ -97,9 +105,6 @@ def _ports_causes(ports: list[dict[str, Any]]) -> Iterator[Cause]:
         if name in names:
             yield causes.duplicate(f"{field}.name", name)
         names.add(name)
-        protocol = port.get("protocol", "")
-        if protocol and protocol not in PROTOCOLS:
-            yield not_supported(f"{field}.protocol", protocol, PROTOCOLS)
         if "port" in port:
             for text in syntax.port_errors(port["port"]):
                 yield invalid_value(f"{field}.port", port["port"], text)

@@ -12,6 +12,7 @@ from typing import Any
 from . import schema, syntax
 from .errors import Cause
 from .event_rules import event_causes
+from .field_rules import field_causes
 from .kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
 from .metadata_rules import NameRule, metadata_causes
 from .pod_rules import pod_causes
@@ -23,7 +24,7 @@ MOST_CAUSES = 100
 
 _NAME_RULES: dict[Kind, NameRule] = {
     NAMESPACE: syntax.label_errors,
-    SERVICE: syntax.label_1035_errors,
+    SERVICE: syntax.label_errors,
     POD: syntax.subdomain_errors,
     ENDPOINTSLICE: syntax.subdomain_errors,
     EVENT: syntax.subdomain_errors,
@@ -47,11 +48,12 @@ def validate(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None = None)
 
 def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:
     yield from schema.missing(kind, new)
-    yield from metadata_causes(kind, new, _NAME_RULES[kind])
+    yield from field_causes(kind, new)
+    yield from metadata_causes(kind, new, _NAME_RULES[kind], old)
     if kind is SERVICE:
         yield from service_causes(new, old)
     elif kind is POD:
-        yield from pod_causes(new)
+        yield from pod_causes(new, old)
     elif kind is ENDPOINTSLICE:
         yield from slice_causes(new, old)
     elif kind is EVENT:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
@@ -23,22 +22,19 @@ from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses
+from . import addresses, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, encode
-
-Object = dict[str, Any]
+from .transaction import Object, WriteTransaction, encode
+from .warnings import warnings
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
-_NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
-_THE_SERVER = Authorship()
+_ANY_REVISION = "0"
+"""In a body: whatever is stored may be replaced."""
 
 
-def create(
-    write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship = _THE_SERVER
-) -> Written:
+def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship) -> Written:
     """Store a new object; `body` has passed `identity.agreed` and the schema."""
     metadata = {k: v for k, v in (body.get("metadata") or {}).items() if k not in SERVERS_OWN}
     if kind.namespaced:
@@ -57,27 +53,26 @@ def create(
         _check_namespace_open(write, namespace)
     if write.load(kind, namespace, name) is not None:
         raise _already_exists(kind, name)
-    new["metadata"] = _owned(_new_metadata(write, new["metadata"]), author.settled)
-    if author.settled is None:
+    new["metadata"] = {**new["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
+    entries = author.settled
+    if entries is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
-        new["metadata"] = _owned(new["metadata"], entries)
-    return _store(write, kind, None, new)
+    new["metadata"] = _owned(new["metadata"], entries)
+    return store(write, kind, None, new)
 
 
 def update(
-    write: WriteTransaction,
-    kind: Kind,
-    old: Object,
-    body: Object,
-    subresource: str,
-    author: Authorship = _THE_SERVER,
+    write: WriteTransaction, kind: Kind, old: Object, body: Object, subresource: str, author: Authorship
 ) -> Written:
     """Store a changed object; a write that changes nothing keeps the revision."""
     metadata = dict(body.get("metadata") or {})
     name = old["metadata"]["name"]
     _check_not_overtaken(kind, old, metadata)
     if subresource == "status":
-        new = {**old, "status": body.get("status") or {}}
+        new = {**old, "metadata": _with_status(old, metadata), "status": body.get("status") or {}}
+    elif subresource == "finalize":
+        finalizers = (body.get("spec") or {}).get("finalizers") or []
+        new = {**old, "spec": {**(old.get("spec") or {}), "finalizers": finalizers}}
     else:
         new = {**body, "metadata": _inherited(old, metadata)}
         if kind is not POD or not new.get("status"):
@@ -87,9 +82,9 @@ def update(
     new = default(kind, new, old)
     _check(kind, new, old)
     if kind is ENDPOINTSLICE and is_generated(old):
-        raise _generated(name)
+        raise generated(name)
     new["metadata"] = _owned(new["metadata"], _owners_after(write, kind, old, new, subresource, author))
-    return _store(write, kind, old, new)
+    return store(write, kind, old, new)
 
 
 def _owners_after(
@@ -119,56 +114,6 @@ def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Obje
     return {**kept, "managedFields": entries} if entries else kept
 
 
-def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
-    """Delete an object; a Pod with a grace period stays, terminating, until that is over."""
-    old = write.existing(kind, namespace, name)
-    check_preconditions(kind, old, options)
-    if kind is ENDPOINTSLICE and is_generated(old):
-        raise _generated(name)
-    if kind is POD and options.grace_period_seconds:
-        return _begin_termination(write, old, options.grace_period_seconds)
-    return remove(write, kind, old)
-
-
-def remove(write: WriteTransaction, kind: Kind, old: Object) -> Written:
-    """Take an object away with all that followed from it."""
-    octets = write.remove(kind, old)
-    if kind is SERVICE:
-        addresses.release(write, old)
-    derive(write, kind, old, None)
-    return Written(octets)
-
-
-def _begin_termination(write: WriteTransaction, old: Object, seconds: int) -> Written:
-    """Mark a Pod as terminating: it leaves the answers at once; the object goes after its grace period."""
-    until, already = write.later(seconds), old["metadata"].get("deletionTimestamp")
-    if already and already <= until:
-        return Written(encode(old))  # a grace period can be cut short, not drawn out
-    metadata = {
-        **old["metadata"],
-        "deletionTimestamp": until,
-        "deletionGracePeriodSeconds": seconds,
-    }
-    return _store(write, POD, old, {**old, "metadata": metadata})
-
-
-def mark_terminating(write: WriteTransaction, old: Object) -> Written:
-    """Mark a Namespace as terminating: nothing can be created in it any more."""
-    if old["metadata"].get("deletionTimestamp"):
-        return Written(encode(old))
-    return _store(write, NAMESPACE, old, _terminating(write, old))
-
-
-def terminating(write: WriteTransaction, old: Object) -> bytes:
-    """Return a Namespace as its deletion is answered, whether or not it is stored like that."""
-    return encode(_terminating(write, old))
-
-
-def _terminating(write: WriteTransaction, old: Object) -> Object:
-    metadata = {**old["metadata"], "deletionTimestamp": write.now}
-    return {**old, "metadata": metadata, "status": {**(old.get("status") or {}), "phase": "Terminating"}}
-
-
 def check_deletable(kind: Kind, name: str) -> None:
     """Refuse to delete the namespaces that exist from the start (403, as Kubernetes does)."""
     if kind is NAMESPACE and name in FIRST_NAMESPACES:
@@ -176,9 +121,10 @@ def check_deletable(kind: Kind, name: str) -> None:
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=name)
 
 
-def _store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) -> Written:
+def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) -> Written:
+    """Allocate for an object, put it under a revision of its own and derive what follows from it."""
     if kind is ENDPOINTSLICE and is_generated(new):
-        raise _generated(new["metadata"]["name"])
+        raise generated(new["metadata"]["name"])
     if kind is SERVICE:
         addresses.allocate(write, old, new)
     elif kind is POD:
@@ -187,17 +133,15 @@ def _store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object)
     if old is not None and new == old:
         return Written(encode(old))
     octets = write.save(kind, old, new)
+    owners.index(write, kind, old, new)
     derive(write, kind, old, new)
-    return Written(octets, created=old is None, warnings=tuple(_warnings(kind, old, new)))
+    return Written(octets, created=old is None, warnings=warnings(kind, old, new))
 
 
 def _check(kind: Kind, new: Object, old: Object | None) -> None:
-    causes = validate(kind, new, old)
-    if causes:
-        metadata = new["metadata"]
-        raise invalid(
-            kind.name, metadata.get("name") or metadata.get("generateName") or "", causes, kind.group
-        )
+    if causes := validate(kind, new, old):
+        name = new["metadata"].get("name") or new["metadata"].get("generateName") or ""
+        raise invalid(kind.name, name, causes, kind.group)
 
 
 def _check_name_fits(write: WriteTransaction, metadata: Object) -> None:
@@ -214,11 +158,6 @@ def _ordered(obj: Object) -> Object:
     return {**first, **{key: value for key, value in obj.items() if key not in first}}
 
 
-def _new_metadata(write: WriteTransaction, metadata: Object) -> Object:
-    """Return the metadata of a new object, complete but for the revision."""
-    return {**metadata, "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
-
-
 def _inherited(old: Object, metadata: Object) -> Object:
     """Return the metadata of an update; fields that only the server sets come from the stored object."""
     kept = {key: old["metadata"][key] for key in SERVERS_OWN if key in old["metadata"]}
@@ -229,15 +168,22 @@ def _inherited(old: Object, metadata: Object) -> Object:
     return {**given, **kept}
 
 
+def _with_status(old: Object, metadata: Object) -> Object:
+    """Return the metadata after a write of the status: labels and the like may come with it.
+
+    What the body leaves out stays, other than in Kubernetes: a status is often sent alone.
+    """
+    given = {key: metadata[key] for key in ("labels", "annotations", "finalizers") if key in metadata}
+    return {**old["metadata"], **given}
+
+
 def _check_not_overtaken(kind: Kind, old: Object, metadata: Object) -> None:
     """Raise StatusError 409 where the client has seen another revision, or another object of this name."""
     name, stored = old["metadata"]["name"], old["metadata"]
     given = metadata.get("resourceVersion")
-    if given and given != stored["resourceVersion"]:
-        message = (
-            "the object has been modified; please apply your changes to the latest version and try again"
-        )
-        raise conflict(kind.plural, name, message, kind.group)
+    if given and given not in (_ANY_REVISION, stored["resourceVersion"]):
+        message = "the object has been modified; please apply your changes to the latest version"
+        raise conflict(kind.plural, name, f"{message} and try again", kind.group)
     if metadata.get("uid") and metadata["uid"] != stored["uid"]:
         message = f"Precondition failed: UID in object: {metadata['uid']}, UID stored: {stored['uid']}"
         raise conflict(kind.plural, name, message, kind.group)
@@ -262,9 +208,8 @@ def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
         raise not_found("namespaces", namespace)
     if found["metadata"].get("deletionTimestamp"):
         text = f"unable to create new content in namespace {namespace} because it is being terminated"
-        cause = Cause(
-            "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
-        )
+        why = f"namespace {namespace} is being terminated"
+        cause = Cause("NamespaceTerminating", why, "metadata.namespace")
         raise StatusError(403, "Forbidden", text, kind="namespaces", name=namespace, causes=[cause])
 
 
@@ -283,28 +228,10 @@ def _already_exists(kind: Kind, name: str) -> StatusError:
     return StatusError(409, "AlreadyExists", text, kind=kind.plural, name=name, group=kind.group)
 
 
-def _generated(name: str) -> StatusError:
+def generated(name: str) -> StatusError:
+    """403: slices that follow from a Service are not written by clients."""
     text = (
         f'endpointslices.discovery.k8s.io "{name}" is forbidden: generated from a Service and its Pods; '
         "write those, or a slice of your own without the label endpointslice.kubernetes.io/managed-by"
     )
     return StatusError(403, "Forbidden", text, kind="endpointslices", name=name, group="discovery.k8s.io")
-
-
-def _warnings(kind: Kind, old: Object | None, new: Object) -> list[str]:
-    """Return a warning for each thing that is accepted and likely not what was meant."""
-    name, spec = new["metadata"]["name"], new.get("spec") or {}
-    out = []
-    if kind is NAMESPACE and old is None and name in _NAMES_WITHOUT_SHORT_FORM:
-        out.append(f"namespace {name}: its Services have no short name X.{name} below the cluster domain")
-    if kind is POD and any(c.get("readinessProbe") for c in spec.get("containers") or []):
-        out.append(
-            "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
-        )
-    if kind is SERVICE and spec.get("type") == "ExternalName":
-        text = spec.get("externalName", "").removesuffix(".")
-        if text.replace(".", "").isdigit() or ":" in text:
-            out.append(
-                "spec.externalName is an address: it resolves to nothing; use a headless Service with a slice"
-            )
-    return out

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
-from typing import Any
 
 from svcdns.cluster import allocation
 from svcdns.cluster.allocation import Network
@@ -20,13 +19,15 @@ from svcdns.cluster.event_messages import range_full, service_messages
 from svcdns.cluster.families import choose_families, has_cluster_ip
 from svcdns.objects.errors import Cause, StatusError, invalid
 from svcdns.objects.service_addresses import cluster_ips, family_of, ingress_addresses, is_headless
+from svcdns.objects.service_rules import needs_health_check
 
-from .transaction import WriteTransaction
+from .facts import packed
+from .transaction import Object, WriteTransaction
 
 FULL = 507
 
 
-def allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+def allocate(write: WriteTransaction, old: Object | None, new: Object) -> None:
     """Allocate what a Service needs and release what it no longer needs.
 
     Raises StatusError: 422 with a cause for each address or port that can't be had, 507 where a
@@ -41,7 +42,7 @@ def allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str,
     write.messages += service_messages(old, new)
 
 
-def _allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+def _allocate(write: WriteTransaction, old: Object | None, new: Object) -> None:
     new["spec"] = spec = dict(new["spec"])
     causes: list[Cause] = []
     owner = _owner(new)
@@ -54,6 +55,7 @@ def _allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str
             causes += _cluster_ips(write, owner, spec)
     if not causes:
         causes += _node_ports(write, owner, spec)
+        causes += _health_check_port(write, owner, spec)
         causes += _load_balancer(write, owner, old, new)
     if causes:
         raise invalid("Service", new["metadata"]["name"], causes)
@@ -62,26 +64,25 @@ def _allocate(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str
             write.txn.delete(key, db=write.tables.allocations)
 
 
-def release(write: WriteTransaction, service: dict[str, Any]) -> None:
+def release(write: WriteTransaction, service: Object) -> None:
     """Release all that a Service has."""
     for key in _held(service):
         write.txn.delete(key, db=write.tables.allocations)
 
 
-def _owner(service: dict[str, Any]) -> bytes:
+def _owner(service: Object) -> bytes:
     return f"{service['metadata']['namespace']}\0{service['metadata']['name']}".encode()
 
 
 def _address_key(word: bytes, address: str) -> bytes:
-    parsed = ip_address(address)
-    return word + bytes((parsed.version,)) + parsed.packed
+    return word + packed(ip_address(address))
 
 
 def _port_key(port: int) -> bytes:
     return b"np" + port.to_bytes(2)
 
 
-def _held(service: dict[str, Any]) -> set[bytes]:
+def _held(service: Object) -> set[bytes]:
     spec = service.get("spec") or {}
     keys = {_address_key(b"ip", ip) for ip in cluster_ips(spec)}
     keys |= {_port_key(port["nodePort"]) for port in spec.get("ports") or [] if port.get("nodePort")}
@@ -90,7 +91,7 @@ def _held(service: dict[str, Any]) -> set[bytes]:
     return keys | {_address_key(b"lb", ip) for ip in ingress_addresses(service)}
 
 
-def _assign_families(write: WriteTransaction, spec: dict[str, Any]) -> list[Cause]:
+def _assign_families(write: WriteTransaction, spec: Object) -> list[Cause]:
     ranges = write.settings.config.services.cluster_ip_ranges
     configured = [f"IPv{network.version}" for network in ranges]
     policy, families, causes = choose_families(spec, list(dict.fromkeys(configured)))
@@ -100,19 +101,17 @@ def _assign_families(write: WriteTransaction, spec: dict[str, Any]) -> list[Caus
     return causes
 
 
-def _cluster_ips(write: WriteTransaction, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
+def _cluster_ips(write: WriteTransaction, owner: bytes, spec: Object) -> list[Cause]:
     requested = list(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else []))
     given: list[str] = []
     causes: list[Cause] = []
     del requested[len(spec["ipFamilies"]) :]
     for index, family in enumerate(spec["ipFamilies"]):
         networks = _of_family(write.settings.config.services.cluster_ip_ranges, family)
-        wanted = requested[index] if index < len(requested) else ""
+        path, wanted = f"spec.clusterIPs[{index}]", requested[index] if index < len(requested) else ""
         if wanted:
-            causes += _claim(write, b"ip", owner, wanted, networks, f"spec.clusterIPs[{index}]", family)
-            given.append(wanted)
-        else:
-            given.append(_hand_out(write, b"ip", owner, networks, f"spec.clusterIPs[{index}]"))
+            causes += _claim(write, b"ip", owner, wanted, networks, path, family)
+        given.append(wanted or _hand_out(write, b"ip", owner, networks, path))
     spec["clusterIPs"], spec["clusterIP"] = given, given[0]
     return causes
 
@@ -135,24 +134,21 @@ def _claim(
     holder = write.txn.get(key, db=write.tables.allocations)
     if holder == owner:
         return []
-    if family and family_of(address) != family:
-        return [_refused(path, address, f"is not of the family {family}")]
     number = int(ip_address(address))
-    within = any(
-        network.version == ip_address(address).version and number in allocation.usable(network)
-        for network in networks
-    )
-    if not within:
+    same = _of_family(networks, family_of(address))
+    why = ""
+    if family and family_of(address) != family:
+        why = f"is not of the family {family}"
+    elif not any(number in allocation.usable(network) for network in same):
         ranges = ", ".join(map(str, networks)) or "none is configured"
-        return [_refused(path, address, f"is not within the range of valid IPs ({ranges})")]
-    if holder is not None:
-        return [_refused(path, address, "provided IP is already allocated")]
+        why = f"is not within the range of valid IPs ({ranges})"
+    elif holder is not None:
+        why = "provided IP is already allocated"
+    if why:
+        text = f'Invalid value: "{address}": failed to allocate {address}: {why}'
+        return [Cause("FieldValueInvalid", text, path)]
     write.txn.put(key, owner, db=write.tables.allocations)
     return []
-
-
-def _refused(path: str, value: object, why: str) -> Cause:
-    return Cause("FieldValueInvalid", f'Invalid value: "{value}": failed to allocate {value}: {why}', path)
 
 
 def _hand_out(
@@ -161,18 +157,22 @@ def _hand_out(
     """Take the next free address of the first range that has one."""
     for network in networks:
         cursor_key = b"at" + word + str(network).encode()
-        size = 4 if network.version == 4 else 16
         prefix = word + bytes((network.version,))
-        number = _next(write, cursor_key, prefix, size, allocation.usable(network))
+        size = network.max_prefixlen // 8
+        number = _take_next(write, owner, cursor_key, prefix, size, allocation.usable(network))
         if number is not None:
-            address = allocation.address(number, network)
-            write.txn.put(prefix + address.packed, owner, db=write.tables.allocations)
-            return str(address)
-    full = ", ".join(map(str, networks))
-    raise StatusError(FULL, "InsufficientStorage", f"{path}: no address is free: the range {full} is full")
+            return str(allocation.address(number, network))
+    raise _full(f"{path}: no address is free: the range {', '.join(map(str, networks))} is full")
 
 
-def _next(write: WriteTransaction, cursor_key: bytes, prefix: bytes, size: int, numbers: range) -> int | None:
+def _full(text: str) -> StatusError:
+    return StatusError(FULL, "InsufficientStorage", text)
+
+
+def _take_next(
+    write: WriteTransaction, owner: bytes, cursor_key: bytes, prefix: bytes, size: int, numbers: range
+) -> int | None:
+    """Take the next free number of a range, `size` octets in keys; None where all are in use."""
     table = write.tables.allocations
     last = write.txn.get(cursor_key, db=table)
 
@@ -188,10 +188,11 @@ def _next(write: WriteTransaction, cursor_key: bytes, prefix: bytes, size: int, 
     number = allocation.next_free(numbers, None if last is None else int.from_bytes(last), in_use)
     if number is not None:
         write.txn.put(cursor_key, number.to_bytes(size), db=table)
+        write.txn.put(prefix + number.to_bytes(size), owner, db=table)
     return number
 
 
-def _node_ports(write: WriteTransaction, owner: bytes, spec: dict[str, Any]) -> list[Cause]:
+def _node_ports(write: WriteTransaction, owner: bytes, spec: Object) -> list[Cause]:
     """Claim the node ports that are named, hand out those that are wanted and not named."""
     wants = spec.get("type") == "NodePort" or (
         spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
@@ -205,43 +206,47 @@ def _node_ports(write: WriteTransaction, owner: bytes, spec: dict[str, Any]) -> 
             causes += _claim_port(write, owner, port["nodePort"], f"spec.ports[{index}].nodePort")
         elif wants:
             port["nodePort"] = _hand_out_port(write, owner)
-            write.txn.put(_port_key(port["nodePort"]), owner, db=write.tables.allocations)
     return causes
 
 
-def _is_free(write: WriteTransaction, owner: bytes, port: int) -> bool:
-    return write.txn.get(_port_key(port), db=write.tables.allocations) in (None, owner)
+def _health_check_port(write: WriteTransaction, owner: bytes, spec: Object) -> list[Cause]:
+    """Give a load balancer with externalTrafficPolicy Local the port on which nodes say how they are."""
+    if not needs_health_check(spec):
+        return []
+    field = "spec.healthCheckNodePort"
+    if port := spec.get("healthCheckNodePort"):
+        if any(other.get("nodePort") == port for other in spec.get("ports") or []):
+            text = f"Invalid value: {port}: provided port is already allocated"
+            return [Cause("FieldValueInvalid", text, field)]
+        return _claim_port(write, owner, port, field)
+    spec["healthCheckNodePort"] = _hand_out_port(write, owner)
+    write.txn.put(_port_key(spec["healthCheckNodePort"]), owner, db=write.tables.allocations)
+    return []
 
 
 def _claim_port(write: WriteTransaction, owner: bytes, port: int, path: str) -> list[Cause]:
-    numbers = write.settings.config.services.node_port_range
+    numbers, table = write.settings.config.services.node_port_range, write.tables.allocations
+    why = ""
     if port not in numbers:
-        why = (
-            f"provided port is not in the valid range. The range of valid ports is {numbers[0]}-{numbers[-1]}"
-        )
+        span = f"{numbers[0]}-{numbers[-1]}"
+        why = f"provided port is not in the valid range. The range of valid ports is {span}"
+    elif write.txn.get(_port_key(port), db=table) not in (None, owner):
+        why = "provided port is already allocated"
+    if why:
         return [Cause("FieldValueInvalid", f"Invalid value: {port}: {why}", path)]
-    if not _is_free(write, owner, port):
-        return [
-            Cause("FieldValueInvalid", f"Invalid value: {port}: provided port is already allocated", path)
-        ]
-    write.txn.put(_port_key(port), owner, db=write.tables.allocations)
+    write.txn.put(_port_key(port), owner, db=table)
     return []
 
 
 def _hand_out_port(write: WriteTransaction, owner: bytes) -> int:
     numbers = write.settings.config.services.node_port_range
-    port = _next(write, b"atnp", b"np", 2, numbers)
+    port = _take_next(write, owner, b"atnp", b"np", 2, numbers)
     if port is None:
-        span = f"{numbers[0]}-{numbers[-1]}"
-        raise StatusError(
-            FULL, "InsufficientStorage", f"spec.ports: no node port is free: the range {span} is full"
-        )
+        raise _full(f"spec.ports: no node port is free: the range {numbers[0]}-{numbers[-1]} is full")
     return port
 
 
-def _load_balancer(
-    write: WriteTransaction, owner: bytes, old: dict[str, Any] | None, new: dict[str, Any]
-) -> list[Cause]:
+def _load_balancer(write: WriteTransaction, owner: bytes, old: Object | None, new: Object) -> list[Cause]:
     """Give a LoadBalancer its address from our ranges; without a range it stays pending."""
     held = ingress_addresses(old) if old else []
     ranges = write.settings.config.services.load_balancer_ranges
@@ -257,11 +262,8 @@ def _load_balancer(
     networks = _of_family(ranges, spec["ipFamilies"][0]) if not wanted else list(ranges)
     if not networks:
         return []
-    causes = []
-    if wanted:
-        causes = _claim(write, b"lb", owner, wanted, networks, "spec.loadBalancerIP")
-    else:
-        wanted = _hand_out(write, b"lb", owner, networks, "status.loadBalancer")
+    causes = _claim(write, b"lb", owner, wanted, networks, "spec.loadBalancerIP") if wanted else []
+    wanted = wanted or _hand_out(write, b"lb", owner, networks, "status.loadBalancer")
     ingress = [{"ip": wanted, "ipMode": "VIP"}]
     new["status"] = {**(new.get("status") or {}), "loadBalancer": {"ingress": ingress}}
     return causes

@@ -10,51 +10,72 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import lmdb
 import msgspec
 
 from svcdns.names.packed import LAYOUT
-from svcdns.objects.kinds import NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
+from svcdns.store import counts
 from svcdns.store.environment import Store
-from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode_serving
+from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
-from . import facts, slices
+from . import facts
+from .derive import derive
 from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
-from .settings import RULES, Settings, fallthrough_keys, may_fall_through, own_reverse_prefixes
-from .transaction import Touched, WriteTransaction, collection_prefix, scan_keys
+from .settings import RULES, Settings, own_reverse_prefixes
+from .transaction import WriteTransaction, collection_prefix, decode, scan
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 500
-_LAYOUT, _MADE_BY = b"layout", b"made by"
+MADE_BY = b"made by"
 
 
 class NewerLayout(Exception):
     """The data were written by a newer svcdns whose format this one can't read."""
 
 
-def check_layout(store: Store) -> None:
-    """Refuse data of a newer layout; store ours.  Raises NewerLayout."""
-    with store.env.begin(write=True) as txn:
-        stored = txn.get(_LAYOUT, db=store.tables.meta)
-        if stored is not None and int.from_bytes(stored) > LAYOUT:
-            raise NewerLayout(
-                f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
-                "start the newer svcdns, or name another data folder"
-            )
-        txn.put(_LAYOUT, LAYOUT.to_bytes(4), db=store.tables.meta)
+def refuse_newer(store: Store) -> bytes | None:
+    """Raise NewerLayout for data that this svcdns can't read; return the row that names the layout."""
+    with store.read() as txn:
+        stored = txn.get(counts.LAYOUT, db=store.tables.meta)
+    if stored is not None and int.from_bytes(stored) > LAYOUT:
+        raise NewerLayout(
+            f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
+            "start the newer svcdns, or name another data folder"
+        )
+    return None if stored is None else bytes(stored)
 
 
-def bring_up_to_date(store: Store, settings: Settings) -> bool:
-    """Fill the other answer table if the current one was made otherwise; return whether that was so."""
+def layout_of(store: Store) -> int | None:
+    """Return the layout of the data, None where they have none yet."""
+    with store.read() as txn:
+        stored = txn.get(counts.LAYOUT, db=store.tables.meta)
+    return None if stored is None else int.from_bytes(stored)
+
+
+def store_layout(txn: lmdb.Transaction, store: Store) -> None:
+    """Store that the data have our layout.  A small write, by which is seen whether any succeeds."""
+    txn.put(counts.LAYOUT, counts.layout_row(LAYOUT), db=store.tables.meta)
+
+
+def has_answers(store: Store) -> bool:
+    """Return whether there is something to answer from: manifests and zone files have been in once."""
+    with store.read() as txn:
+        serving = read_serving(txn, store.tables)
+    return serving is not None and serving.loaded
+
+
+def bring_up_to_date(store: Store, settings: Settings) -> None:
+    """Fill the other answer table, and switch to it, if the current one was made otherwise."""
     made_by = b"%d %d " % (LAYOUT, RULES) + settings.fingerprint()
     with store.read() as txn:
-        current = _serving(store, txn)
-        if current is not None and txn.get(_MADE_BY, db=store.tables.meta) == made_by:
-            return False
+        current = read_serving(txn, store.tables)
+        if current is not None and txn.get(MADE_BY, db=store.tables.meta) == made_by:
+            return
     target = "b" if current is not None and current.table == "a" else "a"
     began = time.monotonic()
     _clear(store, target)
@@ -63,21 +84,21 @@ def bring_up_to_date(store: Store, settings: Settings) -> bool:
     if current is not None:
         seconds = time.monotonic() - began
         logger.info("answers made anew for changed settings: %d objects in %.1f s", touched_objects, seconds)
-    return True
+
+
+def have_made_anew(store: Store, txn: lmdb.Transaction) -> None:
+    """Have the next start make all answers anew; until then those that are there answer."""
+    txn.delete(MADE_BY, db=store.tables.meta)
 
 
 def set_loaded(store: Store) -> None:
     """Store that manifests and zone files are in: from now on unknown names are NXDOMAIN."""
-    with store.env.begin(write=True) as txn:
-        serving = _serving(store, txn)
-        if serving is not None and not serving.loaded:
-            changed = msgspec.structs.replace(serving, loaded=True)
-            txn.put(SERVING, encode_serving(changed), db=store.tables.meta)
-
-
-def _serving(store: Store, txn: lmdb.Transaction) -> Serving | None:
-    octets = txn.get(SERVING, db=store.tables.meta)
-    return None if octets is None else decode_serving(bytes(octets))
+    with store.read() as txn:
+        serving = read_serving(txn, store.tables)
+    if serving is None or serving.loaded:
+        return  # nothing is written at a usual start, which a full disk must not hold up
+    with store.write() as txn:
+        write_serving(txn, store.tables, msgspec.structs.replace(serving, loaded=True))
 
 
 def _table(store: Store, letter: str) -> lmdb._Database:
@@ -86,77 +107,55 @@ def _table(store: Store, letter: str) -> lmdb._Database:
 
 def current_table(store: Store, txn: lmdb.Transaction) -> lmdb._Database:
     """Return the table that answers now."""
-    serving = _serving(store, txn)
+    serving = read_serving(txn, store.tables)
     return _table(store, serving.table if serving is not None else "a")
 
 
 def _clear(store: Store, letter: str) -> None:
     """Empty the facts and the table to fill; nothing may be taken for made until the switch."""
     tables = store.tables
-    with store.env.begin(write=True) as txn:
-        txn.delete(_MADE_BY, db=tables.meta)
+    with store.write() as txn:
+        txn.delete(MADE_BY, db=tables.meta)
         for table in (tables.endpoints, tables.addresses, tables.pod_ips, _table(store, letter)):
             txn.drop(table, delete=False)
 
 
 def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
     """Derive facts and answers from all objects, CHUNK objects a transaction; yield how many each."""
-    steps: list[tuple[Kind, Callable[[WriteTransaction, dict[str, object]], None]]] = [
-        (NAMESPACE, lambda write, obj: write.touched.namespaces.add(_name(obj))),
-        (SERVICE, _derive_service),
-        (POD, lambda write, obj: facts.pod_changed(write, None, obj)),
-    ]
-    for kind, derive in steps:
-        after = b""
-        while True:
-            with store.env.begin(write=True) as txn:
+    for kind in (NAMESPACE, SERVICE, POD):
+        keys = [b""]
+        while keys:
+            with store.write() as txn:
                 write = WriteTransaction(txn, store.tables, settings, "")
-                keys = list(
-                    islice(scan_keys(txn, store.tables.objects, collection_prefix(kind), after), CHUNK)
-                )
-                for key in keys:
-                    _, namespace, name = key.decode().split("\0")
-                    found = write.load(kind, namespace, name)
-                    if found is not None:
-                        derive(write, found)
-                answers = AnswerTable(write, _table(store, letter))
-                rebuild(answers, write.touched)
-                write.touched = Touched()
-            yield len(keys)
-            if len(keys) < CHUNK:
-                break
-            after = keys[-1]
-
-
-def _derive_service(write: WriteTransaction, service: dict[str, object]) -> None:
-    facts.service_changed(write, None, service)
-    slices.service_changed(write, None, service)
-
-
-def _name(obj: dict[str, object]) -> str:
-    metadata = obj["metadata"]
-    assert isinstance(metadata, dict)
-    return str(metadata["name"])
+                after, table = keys[-1], store.tables.objects
+                objects = dict(islice(scan(txn, table, collection_prefix(kind), after), CHUNK))
+                for octets in objects.values():
+                    if kind is POD:  # what its slices hold follows from its Services
+                        facts.pod_changed(write, None, decode(octets))
+                    else:
+                        derive(write, kind, None, decode(octets))
+                rebuild(AnswerTable(write, _table(store, letter)), write.touched)
+            yield len(objects)
+            keys = list(objects)
 
 
 def _switch(store: Store, settings: Settings, letter: str, current: Serving | None, made_by: bytes) -> None:
     """Make the filled table the one that answers, in one small transaction."""
     tables = store.tables
-    with store.env.begin(write=True) as txn:
+    with store.write() as txn:
         answers = AnswerTable(WriteTransaction(txn, tables, settings, ""), _table(store, letter))
         put_fixed_rows(answers)
         zones = [settings.names.apex, *(key for _, key in settings.reverse_zones)]
         move_serials(answers, int(time.time()), zones)
-        txn.put(SERVING, encode_serving(_next_serving(settings, letter, current)), db=tables.meta)
-        txn.put(_MADE_BY, made_by, db=tables.meta)
+        write_serving(txn, tables, _next_serving(settings, letter, current))
+        txn.put(MADE_BY, made_by, db=tables.meta)
 
 
 def _next_serving(settings: Settings, letter: str, current: Serving | None) -> Serving:
     dns = settings.config.dns
-    onward = fallthrough_keys(dns.fallthrough)
     ours = [(settings.names.domain, settings.names.apex, "cluster")]
     ours += [(origin, key, "reverse") for origin, key in settings.reverse_zones]
-    zones = [Zone(*zone, fallthrough=may_fall_through(zone[1], onward)) for zone in ours]
+    zones = [Zone(*zone, fallthrough=settings.may_fall_through(zone[1])) for zone in ours]
     zones += [zone for zone in (current.zones if current else ()) if zone.kind == "file"]
     return Serving(
         table=letter,
@@ -166,7 +165,7 @@ def _next_serving(settings: Settings, letter: str, current: Serving | None) -> S
         ttl=dns.ttl,
         zones=tuple(sorted(zones, key=lambda zone: -len(zone.key))),
         own_reverse=own_reverse_prefixes(settings.own_ranges),
-        fallthrough=onward,
+        fallthrough=settings.fallthrough,
         epoch=(current.epoch if current else 0) + 1,
         loaded=current.loaded if current else False,
     )

@@ -9,23 +9,25 @@ that leaves does not undo its write.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
-from svcdns.store import log
+from svcdns.store import counts, damage, log
 from svcdns.store.environment import Store
+from svcdns.store.writable import NO_SPACE, why_not
 
 from .answer_tables import current_table
 from .dns_rows import AnswerTable, move_serials, rebuild
@@ -35,19 +37,16 @@ from .transaction import TIME_FORMAT, Touched, WriteTransaction
 logger = logging.getLogger(__name__)
 
 MAX_GROUP = 128
-Action = Callable[[WriteTransaction], Any]
+T = TypeVar("T")
 
 
 class _DryRun(Exception):
-    """Ends the child transaction of a dry run; carries what the write would have come to."""
-
-    def __init__(self, result: Any) -> None:
-        self.result = result
+    """Ends the child transaction of a dry run."""
 
 
 @dataclass(slots=True)
 class _Waiting:
-    action: Action
+    action: Callable[[WriteTransaction], Any]
     dry_run: bool
     future: asyncio.Future[Any]
     result: Any = None
@@ -62,13 +61,17 @@ class Committer:
         store: Store,
         settings: Settings,
         on_commit: Callable[[float], None],
-        on_messages: Callable[[list[EventMessage]], None] = lambda messages: None,
+        on_messages: Callable[[list[EventMessage]], None],
     ) -> None:
         """`on_commit` is given the duration of the group in seconds, `on_messages` what happened in it."""
         self._store = store
         self._settings = settings
         self._on_commit = on_commit
         self._on_messages = on_messages
+        self.trouble = ""
+        """Why the last group could not be written, in words; "" when it could."""
+        self.refuses = False
+        """Whether nothing is tried to be written."""
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -83,10 +86,20 @@ class Committer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def write(self, action: Action, *, dry_run: bool = False) -> Any:
+    def refuse(self, trouble: str) -> None:
+        """Refuse all writes from now on, for this reason."""
+        self._note(trouble)
+        self.refuses = True
+
+    def allow(self) -> None:
+        """Try to write again."""
+        self.refuses = False
+        self._wrote()
+
+    async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once it is durable; raise what it raised."""
         assert self._loop is not None, "the committer has not been started"
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Waiting(action, dry_run, future))
         return await asyncio.shield(future)
 
@@ -99,32 +112,32 @@ class Committer:
             os._exit(os.EX_SOFTWARE)
 
     def _commit_until_stopped(self) -> None:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            group, ended = self._gather(first)
+        while (first := self._queue.get()) is not None:
+            group = self._gather(first)
             began = time.monotonic()
             messages: list[EventMessage] = []
             changed = self._commit(group, messages)
-            self._report(group, time.monotonic() - began if changed else None, messages)
-            if ended:
-                return
+            seconds = time.monotonic() - began if changed else None
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._report, group, seconds, messages)
 
-    def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
+    def _gather(self, first: _Waiting) -> list[_Waiting]:
         group = [first]
-        while len(group) < MAX_GROUP:
-            try:
+        with suppress(queue.Empty):
+            while len(group) < MAX_GROUP:
                 following = self._queue.get_nowait()
-            except queue.Empty:
-                return group, False
-            if following is None:
-                return group, True
-            group.append(following)
-        return group, False
+                if following is None:
+                    self._queue.put(None)  # the end: to be found again when this group is done
+                    break
+                group.append(following)
+        return group
 
     def _commit(self, group: list[_Waiting], messages: list[EventMessage]) -> bool:
         """Run a group; add what happened to `messages`; return whether anything was committed."""
+        if self.refuses:
+            for waiting in group:
+                waiting.error = _no_room(self.trouble)
+            return False
         txn = None
         try:
             txn = self._store.env.begin(write=True)
@@ -132,6 +145,7 @@ class Committer:
             if changed:
                 self._finish(txn, touched)
                 txn.commit()
+                self._wrote()
             else:
                 txn.abort()
             return changed
@@ -139,10 +153,31 @@ class Committer:
             if txn is not None:
                 txn.abort()
             messages.clear()
-            error = _group_failure(failure)
+            error = self._failed(failure)
             for waiting in group:
                 waiting.error = waiting.error or error
             return False
+
+    def _wrote(self) -> None:
+        if self.trouble:
+            logger.warning("the data can be written again")
+        self.trouble = ""
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            logger.error("the data can't be written: %s; writes are refused, DNS goes on", trouble)
+        self.trouble = trouble
+
+    def _failed(self, failure: Exception) -> StatusError:
+        """Say what happened to a whole group; its state is as before."""
+        if trouble := why_not(failure, Path(self._store.env.path())):
+            self._note(trouble)
+            return _no_room(trouble)
+        if isinstance(failure, damage.OF_LMDB):
+            logger.error("a write met damaged data: %s", failure)
+            return damage.DamagedWrite()
+        logger.error("a commit failed", exc_info=failure)
+        return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")
 
     def _run_all(
         self, txn: lmdb.Transaction, group: list[_Waiting], messages: list[EventMessage]
@@ -154,11 +189,11 @@ class Committer:
             try:
                 with self._store.env.begin(write=True, parent=txn) as child:
                     write = WriteTransaction(
-                        child, self._store.tables, self._settings, now, messages=collected
+                        child, self._store.tables, self._settings, now, collected, waiting.dry_run
                     )
                     waiting.result = waiting.action(write)
                     if waiting.dry_run:
-                        raise _DryRun(waiting.result)
+                        raise _DryRun
                 touched.merge(write.touched)
                 changed = changed or write.changed
                 messages += collected
@@ -171,13 +206,12 @@ class Committer:
                 raise
             except Exception as bug:
                 logger.exception("a write failed unexpectedly")
-                waiting.error = StatusError(
-                    500, "InternalError", f"Internal error occurred: {type(bug).__name__}"
-                )
+                text = f"Internal error occurred: {type(bug).__name__}"
+                waiting.error = StatusError(500, "InternalError", text)
         return touched, changed
 
     def _finish(self, txn: lmdb.Transaction, touched: Touched) -> None:
-        """Rebuild the touched names, move the serials, trim the log."""
+        """Rebuild the touched names, move the serials, trim the log, count what there is."""
         tables = self._store.tables
         if touched:
             write = WriteTransaction(txn, tables, self._settings, "")
@@ -186,31 +220,23 @@ class Committer:
             move_serials(answers, int(time.time()))
         log.trim(txn, tables.log, log.KEEP)
         log.trim(txn, tables.event_log, log.KEEP_OF_EVENTS)
+        counts.note(txn, tables.by_name())
 
     def _report(self, group: list[_Waiting], seconds: float | None, messages: list[EventMessage]) -> None:
-        assert self._loop is not None
-
-        def report() -> None:
-            if seconds is not None:
-                self._on_commit(seconds)
-            for waiting in group:
-                if waiting.future.done():
-                    continue
-                if waiting.error is not None:
-                    waiting.future.set_exception(waiting.error)
-                else:
-                    waiting.future.set_result(waiting.result)
-            if messages:
-                self._on_messages(messages)
-
-        self._loop.call_soon_threadsafe(report)
+        """Say what a group came to, in the event loop."""
+        if seconds is not None:
+            self._on_commit(seconds)
+        for waiting in group:
+            if waiting.future.done():
+                continue
+            if waiting.error is not None:
+                waiting.future.set_exception(waiting.error)
+            else:
+                waiting.future.set_result(waiting.result)
+        if messages:
+            self._on_messages(messages)
 
 
-def _group_failure(failure: Exception) -> StatusError:
-    """Say what happened to a whole group; its state is as before."""
-    full = isinstance(failure, lmdb.MapFullError) or getattr(failure, "errno", None) == errno.ENOSPC
-    if full or "No space left" in str(failure):
-        logger.error("no room for a write: %s", failure)
-        return StatusError(507, "InsufficientStorage", "the data folder is full; nothing was changed")
-    logger.error("a commit failed", exc_info=failure)
-    return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")
+def _no_room(trouble: str) -> StatusError:
+    full = "is full" if trouble == NO_SPACE else "can't be written"
+    return StatusError(507, "InsufficientStorage", f"the data folder {full}: {trouble}; nothing was changed")

@@ -6,14 +6,10 @@ so that any replica that applies the same changes in the same order comes to the
 
 from __future__ import annotations
 
-from typing import Any
-
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 
 from . import facts, slices
-from .transaction import WriteTransaction, joined, present, scan_keys
-
-Object = dict[str, Any]
+from .transaction import Object, WriteTransaction, joined, present, scan_keys
 
 
 def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object | None) -> None:
@@ -37,16 +33,12 @@ def _namespace_changed(write: WriteTransaction, old: Object | None, new: Object 
     if selector is None or old is None or new is None:
         return
     was, now = (selector.matches(o["metadata"].get("labels") or {}) for o in (old, new))
-    if was != now:
-        _refresh_namespace(write, name, visible=now)
-
-
-def _refresh_namespace(write: WriteTransaction, namespace: str, *, visible: bool) -> None:
-    """Make all facts of a namespace anew because it came into view or left it."""
-    for service in _objects(write, SERVICE, namespace):
+    if was == now:
+        return
+    for service in _objects(write, SERVICE, name):  # it came into view or left it
         facts.service_changed(write, service, service)
-        facts.refresh_endpoints(write, namespace, service["metadata"]["name"], service if visible else None)
-    for pod in _objects(write, POD, namespace):
+        facts.refresh_endpoints(write, name, service["metadata"]["name"])
+    for pod in _objects(write, POD, name):
         facts.pod_changed(write, pod, pod)
 
 

@@ -23,7 +23,7 @@ from svcdns.wire import codes
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import facts
-from .transaction import Touched, WriteTransaction, joined, listed, put_or_delete, scan
+from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan, scan_keys
 
 SERIAL = b"serial "
 _SERIAL_SPACE = 1 << 32
@@ -82,11 +82,10 @@ def _service(answers: AnswerTable, namespace: str, name: str) -> None:
     write = answers.write
     base = write.settings.names.service(namespace, name)
     rows = {base + suffix: row for suffix, row in _service_rows(write, namespace, name).items()}
-    for key in _standing_rows(answers, base):
-        if key not in rows:
-            answers.put(key, None)
-    for key, row in rows.items():
-        answers.put(key, row)
+    # A Service's own names as they stand: SVC and what begins with `_` below it.
+    standing = [base, *scan_keys(write.txn, answers.table, base + b"_")]
+    for key in dict.fromkeys((*standing, *rows)):
+        answers.put(key, rows.get(key))
 
 
 def _service_rows(write: WriteTransaction, namespace: str, name: str) -> dict[bytes, bytes]:
@@ -94,28 +93,19 @@ def _service_rows(write: WriteTransaction, namespace: str, name: str) -> dict[by
     if service is None or not facts.is_visible(write, namespace):
         return {}
     basis = facts.service_facts(write, service)
-    if is_headless(service["spec"]):
-        endpoints = facts.endpoints_of(write, namespace, name)
-    else:
-        endpoints = []
-        hidden_when_empty = write.settings.config.dns.ignore_empty_service and not basis.external_name
-        if hidden_when_empty and not _has_endpoint(write, namespace, name):
-            return {}  # B3
+    headless = is_headless(service["spec"])
+    may_hide = write.settings.config.dns.ignore_empty_service and not headless and not basis.external_name
+    if may_hide and not _has_rows(write, write.tables.endpoints, joined(namespace, name)):
+        return {}  # B3
+    endpoints = facts.endpoints_of(write, namespace, name) if headless else []
     try:
         return service_rows(write.settings.names, basis, endpoints)
     except BadName:
         return {}  # its own name is too long
 
 
-def _has_endpoint(write: WriteTransaction, namespace: str, name: str) -> bool:
-    return next(scan(write.txn, write.tables.endpoints, joined(namespace, name)), None) is not None
-
-
-def _standing_rows(answers: AnswerTable, base: bytes) -> list[bytes]:
-    """Return the keys of a Service's own names as they stand: SVC and what begins with `_` below it."""
-    txn = answers.write.txn
-    keys = [key for key, _ in listed(txn, answers.table, base + b"_")]
-    return [base, *keys]
+def _has_rows(write: WriteTransaction, table: lmdb._Database, prefix: bytes) -> bool:
+    return next(scan(write.txn, table, prefix), None) is not None
 
 
 def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) -> None:
@@ -144,8 +134,7 @@ def _pod(answers: AnswerTable, namespace: str, address: bytes) -> None:
     settings = answers.write.settings
     if settings.config.dns.pods != "verified":
         return
-    prefix = joined(namespace) + address
-    lives = next(scan(answers.write.txn, answers.write.tables.pod_ips, prefix), None) is not None
+    lives = _has_rows(answers.write, answers.write.tables.pod_ips, joined(namespace) + address)
     ip = facts.unpacked(address)
     row = pack_row(rrsets_by_type([address_rr(ip, settings.ttl)])) if lives else None
     answers.put(settings.names.pod(namespace, ip), row)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
 from svcdns.objects.errors import StatusError
@@ -19,7 +18,7 @@ from svcdns.store.environment import Store
 
 from . import reading
 from .requests import Event, Selection
-from .transaction import decode, encode
+from .transaction import Object, decode, encode
 
 SOURCES = (SERVICE, ENDPOINTSLICE)
 """Whose changes change Endpoints."""
@@ -32,7 +31,7 @@ class _Change:
     revision: int = 0
     before: bool | None = None
     """Whether it was there and selected before; None: nothing happened to the Service itself."""
-    deleted: dict[str, Any] | None = None
+    deleted: Object | None = None
     """The Service when it was deleted last."""
 
 
@@ -65,7 +64,7 @@ def _add(change: _Change, entry: log.Entry, selection: Selection) -> None:
         change.deleted = decode(entry.object())
 
 
-def _as_view(service: dict[str, Any]) -> dict[str, Any]:
+def _as_view(service: Object) -> Object:
     """Return a Service's metadata with the labels that its Endpoints have."""
     metadata = service["metadata"]
     labels = {**(metadata.get("labels") or {}), SERVICE_NAME_LABEL: metadata["name"]}
@@ -75,13 +74,14 @@ def _as_view(service: dict[str, Any]) -> dict[str, Any]:
 def _events(
     store: Store, namespace: str, service: str, change: _Change, selection: Selection
 ) -> Iterator[Event]:
-    view = _view(store, namespace, service)
     before = change.before
     if change.deleted is not None:
         if before:
             yield _event("DELETED", reading.endpoints_of(change.deleted, []), change.revision)
         before = False
-    if view is None:
+    try:
+        view: Object = decode(reading.get(store, ENDPOINTS, namespace, service))
+    except StatusError:
         return  # deleted meanwhile: the next entries say so
     now = selection.matches(view)
     if before is None:
@@ -92,15 +92,7 @@ def _events(
         yield _event("DELETED", view, change.revision)
 
 
-def _view(store: Store, namespace: str, service: str) -> dict[str, Any] | None:
-    try:
-        view: dict[str, Any] = decode(reading.get(store, ENDPOINTS, namespace, service))
-    except StatusError:
-        return None
-    return view
-
-
-def _event(type_: str, view: dict[str, Any], revision: int) -> Event:
+def _event(type_: str, view: Object, revision: int) -> Event:
     """Return an event; a slice that goes must not turn the clock of revisions back."""
     metadata = view["metadata"]
     shown = str(max(revision, int(metadata["resourceVersion"])))

@@ -24,7 +24,7 @@ import re
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +35,7 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT, NAMESPACE
 
-from .transaction import TIME_FORMAT, WriteTransaction, collection_prefix, decode, listed, scan
+from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, scan
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,6 @@ _SLACK = 100
 _MOST_REMOVED = 500
 _MOST_COUNT = 2**31 - 1
 
-Object = dict[str, Any]
 Write = Callable[[Callable[[WriteTransaction], Any]], Awaitable[Any]]
 """Runs something as a write of its own; see Committer.write."""
 
@@ -180,9 +179,7 @@ class Similar:
         self._groups[group] = (now, texts)
         if len(self._groups) > KEEP:
             self._groups.popitem(last=False)
-        if message.text in texts:
-            return False
-        if len(texts) >= SIMILAR:
+        if message.text not in texts and len(texts) >= SIMILAR:
             return True
         texts.add(message.text)
         return False
@@ -218,22 +215,19 @@ def _write_all(write: WriteTransaction, batch: list[tuple[EventMessage, _Waiting
 def _first(
     write: WriteTransaction, namespace: str, name: str, message: EventMessage, waiting: _Waiting
 ) -> Object:
+    subject = message.subject
     involved = {
-        "kind": message.subject.kind,
-        "namespace": message.subject.namespace,
-        "name": message.subject.name,
-        "uid": message.subject.uid,
-        "apiVersion": message.subject.api_version,
+        "kind": subject.kind,
+        "namespace": subject.namespace,
+        "name": subject.name,
+        "uid": subject.uid,
+        "apiVersion": subject.api_version,
     }
+    born = {"uid": str(uuid.uuid4()), "creationTimestamp": write.now}
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "uid": str(uuid.uuid4()),
-            "creationTimestamp": write.now,
-        },
+        "metadata": {"name": name, "namespace": namespace, **born},
         "involvedObject": {key: value for key, value in involved.items() if value},
         "reason": message.reason,
         "message": _fitting(waiting.text),
@@ -267,18 +261,13 @@ def cut_history(write: WriteTransaction, now: float, only_if_over: bool = False)
     table, prefix = write.tables.objects, collection_prefix(EVENT)
     if only_if_over and sum(1 for _ in scan(write.txn, table, prefix)) <= KEEP + _SLACK:
         return False
-    events = [decode(octets) for _, octets in listed(write.txn, table, prefix)]
+    events = [decode(octets) for _, octets in scan(write.txn, table, prefix)]
     events.sort(key=lambda event: -int(event["metadata"]["resourceVersion"]))
-    gone = [*_too_old(events[:KEEP], now), *events[KEEP:]]
+    too_old = [event for event in events[:KEEP] if not now - KEEP_SECONDS <= _last_seen(event, now)]
+    gone = [*too_old, *events[KEEP:]]
     for event in gone[:_MOST_REMOVED]:
         write.remove(EVENT, event)
     return len(gone) > _MOST_REMOVED
-
-
-def _too_old(events: list[Object], now: float) -> Iterator[Object]:
-    for event in events:
-        if not now - KEEP_SECONDS <= _last_seen(event, now):
-            yield event
 
 
 def _last_seen(event: Object, now: float) -> float:

@@ -12,10 +12,11 @@ a fact adds the names that follow from it to `write.touched`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
+import lmdb
 import msgspec
 
 from svcdns.cluster import event_messages
@@ -25,17 +26,22 @@ from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
 from svcdns.objects.service_addresses import cluster_ips
-from svcdns.wire.name import MAX_NAME_OCTETS, BadName
+from svcdns.objects.service_rules import TTL_ANNOTATION
+from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
-from .transaction import WriteTransaction, encode, joined, listed, present, put_or_delete, scan
-
-TTL_ANNOTATION = "svcdns.io/dns-ttl"
-MAX_LABEL = 63
+from .transaction import Object, WriteTransaction, encode, joined, present, put_or_delete, scan, scan_keys
 
 VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", b"\3"
 
 _encode_endpoint = msgspec.msgpack.Encoder().encode
 decode_endpoint = msgspec.msgpack.Decoder(EndpointRow).decode
+
+
+class _Rows(NamedTuple):
+    """Rows of endpoints, and the rows of `addresses` that go with them."""
+
+    endpoints: dict[bytes, bytes]
+    addresses: dict[bytes, bytes]
 
 
 def is_visible(write: WriteTransaction, namespace: str) -> bool:
@@ -60,6 +66,20 @@ def unpacked(octets: bytes) -> Address:
     return ip_address(bytes(octets[1:]))
 
 
+def _split_address(octets: bytes) -> tuple[bytes, bytes]:
+    """Return the packed address with which a part of a key begins, and the rest."""
+    size = 5 if octets[0] == 4 else 17
+    return octets[:size], octets[size:]
+
+
+def _ports(of: Mapping[str, Any]) -> list[Port]:
+    """Return the ports of a Service's spec, or of a slice; one without a number is 0."""
+    return [
+        Port(p.get("name") or "", p.get("protocol") or "TCP", p.get("port") or 0)
+        for p in of.get("ports") or []
+    ]
+
+
 def service_facts(write: WriteTransaction, service: Mapping[str, Any]) -> ServiceFacts:
     """Return what a Service contributes to its names."""
     metadata, spec = service["metadata"], service["spec"]
@@ -68,122 +88,105 @@ def service_facts(write: WriteTransaction, service: Mapping[str, Any]) -> Servic
     return ServiceFacts(
         namespace=metadata["namespace"],
         name=metadata["name"],
-        ttl=service_ttl(write, service),
+        ttl=_ttl(write, service),
         addresses=tuple(ips),
         headless=not ips and not external,
         external_name=external,
-        ports=tuple(
-            Port(p.get("name") or "", p.get("protocol") or "TCP", p["port"]) for p in spec.get("ports") or []
-        ),
+        ports=tuple(_ports(spec)),
     )
 
 
-def service_ttl(write: WriteTransaction, service: Mapping[str, Any]) -> int:
+def _ttl(write: WriteTransaction, service: Mapping[str, Any]) -> int:
     """Return the TTL of a Service's records in seconds."""
     annotation = (service["metadata"].get("annotations") or {}).get(TTL_ANNOTATION)
     return write.settings.ttl if annotation is None else int(annotation)
 
 
-def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def service_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update the PTRs of the cluster IPs; and all endpoint rows where their bytes follow from the change."""
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     visible = is_visible(write, namespace)
     before = _vip_rows(write, old) if old is not None else {}
     after = _vip_rows(write, new) if new is not None and visible else {}
-    _update_rows(write, "addresses", before, after)
-    if _endpoint_basis(write, old) != _endpoint_basis(write, new):
-        refresh_endpoints(write, namespace, name, new if visible else None)
+    _replace(write, _Rows({}, before), _Rows({}, after))
+    if _endpoint_ttl(write, old) != _endpoint_ttl(write, new):
+        refresh_endpoints(write, namespace, name)
     write.touched.services.add((namespace, name))
     if old is None and new is not None and not visible:
         write.messages.append(event_messages.not_served(new))
 
 
-def _endpoint_basis(write: WriteTransaction, service: dict[str, Any] | None) -> tuple[Any, ...] | None:
+def _endpoint_ttl(write: WriteTransaction, service: Object | None) -> int | None:
     """Return what of a Service its endpoints' bytes follow from; None where it has no endpoint names."""
     if service is None or service["spec"].get("type") == "ExternalName":
         return None
-    return (service_ttl(write, service),)
+    return _ttl(write, service)
 
 
-def _vip_rows(write: WriteTransaction, service: dict[str, Any]) -> dict[bytes, bytes]:
+def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
     metadata = service["metadata"]
     target = write.settings.names.service_text(metadata["namespace"], metadata["name"])
     if len(target) >= MAX_NAME_OCTETS:
         return {}  # too long for DNS below this cluster domain
-    rr = ptr_rr(target, service_ttl(write, service))
+    rr = ptr_rr(target, _ttl(write, service))
     who = joined(metadata["namespace"], metadata["name"])
     return {packed(ip_address(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
 
 
-def refresh_endpoints(
-    write: WriteTransaction, namespace: str, name: str, service: dict[str, Any] | None
-) -> None:
-    """Rebuild all endpoint rows of a Service; None removes them."""
-    before = dict(listed(write.txn, write.tables.endpoints, joined(namespace, name)))
+def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> None:
+    """Rebuild all endpoint rows of a Service as it is stored now; none where it has no names."""
+    prefix = joined(namespace, name)
+    before = dict(scan(write.txn, write.tables.endpoints, prefix))
     stale = {key: b"" for row in before for key in _address_keys(row)}
-    after: dict[bytes, bytes] = {}
-    pointers: dict[bytes, bytes] = {}
-    if service is not None and _endpoint_basis(write, service) is not None:
-        prefix = joined(namespace, name)
-        for key, _ in listed(write.txn, write.tables.slices, prefix):
+    after = _Rows({}, {})
+    service = _service_of(write, namespace, name)
+    if service is not None:
+        for key in list(scan_keys(write.txn, write.tables.slices, prefix)):
             found = write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode())
             if found is not None:
-                _rows_of(write, service, found, found.get("endpoints") or [], after, pointers)
-    _update_rows(write, "addresses", stale, pointers)
-    _update_rows(write, "endpoints", before, after)
+                _pack(write, service, found, found.get("endpoints") or [], after)
+    _replace(write, _Rows(before, stale), after)
     write.touched.services.add((namespace, name))
 
 
-def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def slice_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update endpoint rows to a changed slice; only endpoints that differ are packed."""
     namespace = present(old, new)["metadata"]["namespace"]
     same_basis = old is not None and new is not None and _slice_basis(old) == _slice_basis(new)
-    gone = _endpoints_by_json(old)
-    come = _endpoints_by_json(new)
+    gone, come = _endpoints_by_json(old), _endpoints_by_json(new)
     if same_basis:
-        shared = gone.keys() & come.keys()
-        for octets in shared:
+        for octets in gone.keys() & come.keys():
             del gone[octets], come[octets]
-    before_rows: dict[bytes, bytes] = {}
-    before_pointers: dict[bytes, bytes] = {}
-    after_rows: dict[bytes, bytes] = {}
-    after_pointers: dict[bytes, bytes] = {}
-    for which, endpoints, rows, pointers in (
-        (old, gone, before_rows, before_pointers),
-        (new, come, after_rows, after_pointers),
-    ):
-        service = _service_of(write, which)
+    before, after = _Rows({}, {}), _Rows({}, {})
+    for which, endpoints, rows in ((old, gone, before), (new, come, after)):
+        service = _service_of(write, namespace, _service_name(which))
         if which is not None and service is not None:
-            _rows_of(write, service, which, endpoints.values(), rows, pointers, collect_messages=which is new)
+            _pack(write, service, which, endpoints.values(), rows, collect_messages=which is new)
     if new is not None and same_basis:
-        for key in _kept_keys(write, new, before_rows.keys() - after_rows.keys()):
+        for key in _kept_keys(write, new, before.endpoints.keys() - after.endpoints.keys()):
             # two endpoints of one slice with one address and label: the other one still stands
-            before_rows.pop(key, None)
+            del before.endpoints[key]
             for pointer in _address_keys(key):
-                before_pointers.pop(pointer, None)
-    _update_rows(write, "addresses", before_pointers, after_pointers)
-    if _update_rows(write, "endpoints", before_rows, after_rows):
-        for which in (old, new):
-            name = _service_name(which)
-            if name:
-                write.touched.services.add((namespace, name))
+                before.addresses.pop(pointer, None)
+    if _replace(write, before, after):
+        names = {_service_name(old), _service_name(new)} - {""}
+        write.touched.services |= {(namespace, name) for name in names}
 
 
-def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def pod_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Store which addresses a Pod has, for A-B-C-D.NS.pod (E3)."""
     before = _pod_rows(old)
     after = _pod_rows(new) if new is not None and is_visible(write, new["metadata"]["namespace"]) else {}
-    for key, value in _difference(before, after):
-        if put_or_delete(write.txn, write.tables.pod_ips, key, value):
-            namespace, _, rest = key.partition(b"\0")
-            size = 5 if rest[0] == 4 else 17
-            write.touched.pods.add((namespace.decode(), rest[:size]))
-            registered = rest[:size] + POD + namespace + b"\0" + rest[size:]
-            put_or_delete(write.txn, write.tables.addresses, registered, value)
+    for key in _bring(write, write.tables.pod_ips, before, after):
+        namespace, _, rest = key.partition(b"\0")
+        address, pod = _split_address(rest)
+        write.touched.pods.add((namespace.decode(), address))
+        registered = address + POD + namespace + b"\0" + pod
+        put_or_delete(write.txn, write.tables.addresses, registered, after.get(key))
 
 
-def _pod_rows(pod: dict[str, Any] | None) -> dict[bytes, bytes]:
+def _pod_rows(pod: Object | None) -> dict[bytes, bytes]:
     if pod is None or not has_pod_name(pod):
         return {}
     metadata = pod["metadata"]
@@ -196,13 +199,9 @@ def _service_name(endpoint_slice: Mapping[str, Any] | None) -> str:
     return str(labels.get(SERVICE_NAME_LABEL) or "")
 
 
-def _service_of(write: WriteTransaction, endpoint_slice: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the Service whose names a slice feeds; None where it is missing, hidden or an ExternalName."""
-    name = _service_name(endpoint_slice)
-    if endpoint_slice is None or not name:
-        return None
-    namespace = endpoint_slice["metadata"]["namespace"]
-    service = write.load(SERVICE, namespace, name)
+def _service_of(write: WriteTransaction, namespace: str, name: str) -> Object | None:
+    """Return the Service whose names slices feed; None where it is missing, hidden or an ExternalName."""
+    service = write.load(SERVICE, namespace, name) if name else None
     if service is None or service["spec"].get("type") == "ExternalName" or not is_visible(write, namespace):
         return None
     return service
@@ -212,30 +211,24 @@ def _slice_basis(endpoint_slice: Mapping[str, Any]) -> tuple[Any, ...]:
     return _service_name(endpoint_slice), endpoint_slice["addressType"], endpoint_slice.get("ports") or []
 
 
-def _endpoints_by_json(endpoint_slice: Mapping[str, Any] | None) -> dict[bytes, dict[str, Any]]:
-    listed_endpoints = (endpoint_slice or {}).get("endpoints") or []
-    return {encode(endpoint): endpoint for endpoint in listed_endpoints}
+def _endpoints_by_json(endpoint_slice: Mapping[str, Any] | None) -> dict[bytes, Object]:
+    return {encode(endpoint): endpoint for endpoint in (endpoint_slice or {}).get("endpoints") or []}
 
 
-def _rows_of(
+def _pack(
     write: WriteTransaction,
     service: Mapping[str, Any],
     endpoint_slice: Mapping[str, Any],
-    endpoints: Any,
-    rows: dict[bytes, bytes],
-    pointers: dict[bytes, bytes],
+    endpoints: Iterable[Object],
+    rows: _Rows,
     collect_messages: bool = True,
 ) -> None:
-    """Pack the ready ones of these endpoints into `rows` (endpoints) and `pointers` (addresses)."""
+    """Add the rows of those of a slice's endpoints that are ready."""
     if endpoint_slice["addressType"] not in ("IPv4", "IPv6"):
         return
     metadata = endpoint_slice["metadata"]
     who = (metadata["namespace"], _service_name(endpoint_slice))
-    names, ttl = write.settings.names, service_ttl(write, service)
-    ports = [
-        Port(p.get("name") or "", p.get("protocol") or "TCP", p.get("port") or 0)
-        for p in endpoint_slice.get("ports") or []
-    ]
+    names, ttl, ports = write.settings.names, _ttl(write, service), _ports(endpoint_slice)
     for endpoint, label, address in _ready(write, endpoints):
         try:
             row = endpoint_row(names, who, label, address, ports, ttl)
@@ -244,82 +237,70 @@ def _rows_of(
                 name = names.endpoint_text(*who, label)
                 write.messages.append(event_messages.name_too_long(service, name))
             continue
-        rows[joined(*who, label) + packed(address) + metadata["name"].encode()] = _encode_endpoint(row)
+        rows.endpoints[_endpoint_key(endpoint_slice, label, address)] = _encode_endpoint(row)
         rank = NAMED if endpoint.get("hostname") else UNNAMED
         pointer = packed(address) + rank + joined(*who, label) + metadata["name"].encode()
-        pointers[pointer] = endpoint_ptr(names, who, label, ttl)
+        rows.addresses[pointer] = endpoint_ptr(names, who, label, ttl)
 
 
-def _ready(write: WriteTransaction, endpoints: Any) -> Iterator[tuple[Mapping[str, Any], str, Address]]:
+def _ready(
+    write: WriteTransaction, endpoints: Iterable[Object]
+) -> Iterator[tuple[Mapping[str, Any], str, Address]]:
     for endpoint in endpoints:
         if (endpoint.get("conditions") or {}).get("ready") is False:
             continue  # unknown (null) counts as ready (C3)
         for text in endpoint["addresses"]:
             address = ip_address(text)
-            yield endpoint, endpoint_label(write, endpoint, address), address
+            yield endpoint, _endpoint_label(write, endpoint, address), address
 
 
-def endpoint_label(write: WriteTransaction, endpoint: Mapping[str, Any], address: Address) -> str:
+def _endpoint_label(write: WriteTransaction, endpoint: Mapping[str, Any], address: Address) -> str:
     """Return the label of an endpoint: its hostname, its Pod's name if so configured, its dashed address."""
     if endpoint.get("hostname"):
         return str(endpoint["hostname"]).lower()
     if write.settings.config.dns.endpoint_pod_names:
         pod = (endpoint.get("targetRef") or {}).get("name") or ""
-        if 0 < len(pod) <= MAX_LABEL and "." not in pod:
+        if 0 < len(pod) <= MAX_LABEL_OCTETS and "." not in pod:
             return str(pod)
     return dashed(address)
+
+
+def _endpoint_key(endpoint_slice: Mapping[str, Any], label: str, address: Address) -> bytes:
+    namespace, name = endpoint_slice["metadata"]["namespace"], endpoint_slice["metadata"]["name"]
+    return joined(namespace, _service_name(endpoint_slice), label) + packed(address) + str(name).encode()
 
 
 def _kept_keys(write: WriteTransaction, endpoint_slice: Mapping[str, Any], keys: set[bytes]) -> set[bytes]:
     """Return those of the keys that an endpoint of the slice still stands behind."""
     if not keys:
         return set()
-    metadata = endpoint_slice["metadata"]
-    who = (metadata["namespace"], _service_name(endpoint_slice))
-    return {
-        key
-        for _, label, address in _ready(write, endpoint_slice.get("endpoints") or [])
-        if (key := joined(*who, label) + packed(address) + metadata["name"].encode()) in keys
-    }
-
-
-def _split(endpoint_key: bytes) -> tuple[bytes, bytes]:
-    at = -1
-    for _ in range(3):
-        at = endpoint_key.index(b"\0", at + 1)
-    return endpoint_key[: at + 1], endpoint_key[at + 1 :]
+    ready = _ready(write, endpoint_slice.get("endpoints") or [])
+    return keys & {_endpoint_key(endpoint_slice, label, address) for _, label, address in ready}
 
 
 def _address_keys(endpoint_key: bytes) -> list[bytes]:
     """Return the keys in `addresses` that may belong to an `endpoints` key (of either rank)."""
-    head, rest = _split(endpoint_key)
-    size = 5 if rest[0] == 4 else 17
-    return [rest[:size] + rank + head + rest[size:] for rank in (NAMED, UNNAMED)]
+    *who, rest = endpoint_key.split(b"\0", 3)
+    address, slice_name = _split_address(rest)
+    return [address + rank + b"\0".join((*who, slice_name)) for rank in (NAMED, UNNAMED)]
 
 
-def _difference(
-    before: dict[bytes, bytes], after: dict[bytes, bytes]
-) -> Iterator[tuple[bytes, bytes | None]]:
-    for key in before.keys() - after.keys():
-        yield key, None
-    yield from after.items()
+def _bring(
+    write: WriteTransaction, table: lmdb._Database, before: dict[bytes, bytes], after: dict[bytes, bytes]
+) -> list[bytes]:
+    """Bring rows from one state to another; return the keys of those that changed."""
+    return [key for key in before | after if put_or_delete(write.txn, table, key, after.get(key))]
 
 
-def _update_rows(
-    write: WriteTransaction, table: str, before: dict[bytes, bytes], after: dict[bytes, bytes]
-) -> bool:
-    """Change rows from one state to another; touch the names that follow from those that changed."""
-    changed = False
-    for key, value in _difference(before, after):
-        if not put_or_delete(write.txn, getattr(write.tables, table), key, value):
-            continue
-        changed = True
-        if table == "addresses":
-            write.touched.addresses.add(key[: 5 if key[0] == 4 else 17])
-        else:
-            namespace, service, label = key.split(b"\0", 3)[:3]
-            write.touched.endpoints.add((namespace.decode(), service.decode(), label.decode()))
-    return changed
+def _replace(write: WriteTransaction, before: _Rows, after: _Rows) -> bool:
+    """Bring rows from one state to another, touch the names that follow; return whether endpoints changed."""
+    for key in _bring(write, write.tables.addresses, before.addresses, after.addresses):
+        write.touched.addresses.add(_split_address(key)[0])
+    changed = _bring(write, write.tables.endpoints, before.endpoints, after.endpoints)
+    for key in changed:
+        namespace, service, label = key.split(b"\0", 3)[:3]
+        write.touched.endpoints.add((namespace.decode(), service.decode(), label.decode()))
+    return bool(changed)
 
 
 def endpoints_of(

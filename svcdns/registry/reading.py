@@ -8,19 +8,20 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Any
 
 import lmdb
 import msgspec
 
-from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
+from svcdns.cluster.endpoints import HEADLESS_LABEL, SERVICE_NAME_LABEL
 from svcdns.objects.errors import StatusError, bad_request, not_found
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
+from svcdns.objects.service_addresses import is_headless
 from svcdns.store import log
 from svcdns.store.environment import Store
 
 from .requests import Page, Selection
 from .transaction import (
+    Object,
     collection_prefix,
     decode,
     encode,
@@ -35,6 +36,7 @@ from .transaction import (
 MAX_PAGE = 10_000
 _LONGEST_KEY = 511
 """Octets; LMDB's own limit."""
+_TOO_OLD = "The provided continue parameter is too old to display a consistent list; start the list again"
 
 
 class _Token(msgspec.Struct, array_like=True, frozen=True):
@@ -72,8 +74,9 @@ def page(
     with store.read() as txn:
         revision = read_revision(txn, store.tables)
         if token is not None:
-            _check_not_expired(txn, store, kind, token)
             revision = token.revision
+            if revision < log.floor(txn, log_of(store.tables, kind)):
+                raise StatusError(410, "Expired", _TOO_OLD)
         items: list[bytes] = []
         last, more = b"", False
         for key, value in _candidates(txn, store, kind, namespace, selection, token.after if token else b""):
@@ -134,13 +137,7 @@ def _read_token(text: str, kind: Kind, namespace: str) -> _Token:
     return token
 
 
-def _check_not_expired(txn: lmdb.Transaction, store: Store, kind: Kind, token: _Token) -> None:
-    if token.revision < log.floor(txn, log_of(store.tables, kind)):
-        text = "The provided continue parameter is too old to display a consistent list; start the list again"
-        raise StatusError(410, "Expired", text)
-
-
-def slices_by_service(store: Store, namespace: str, service: str) -> list[dict[str, Any]]:
+def slices_by_service(store: Store, namespace: str, service: str) -> list[Object]:
     """Return every slice of a Service, decoded."""
     prefix = joined(namespace, service)
     with store.read() as txn:
@@ -159,48 +156,38 @@ def _endpoints_view(store: Store, namespace: str, name: str) -> bytes:
     return encode(endpoints_of(service, slices_by_service(store, namespace, name)))
 
 
-def endpoints_of(service: dict[str, Any], slices: list[dict[str, Any]]) -> dict[str, Any]:
+def endpoints_of(service: Object, slices: list[Object]) -> Object:
     """Return the Endpoints of a Service that has these EndpointSlices."""
     revisions = [int(obj["metadata"]["resourceVersion"]) for obj in (service, *slices)]
-    metadata = service["metadata"]
-    labels = {**(metadata.get("labels") or {}), SERVICE_NAME_LABEL: metadata["name"]}
-    view: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
-            "resourceVersion": str(max(revisions)),
-            "creationTimestamp": metadata["creationTimestamp"],
-            "labels": labels,
-        },
+    given = service["metadata"]
+    labels = {**(given.get("labels") or {}), SERVICE_NAME_LABEL: given["name"]}
+    if is_headless(service.get("spec") or {}):
+        labels[HEADLESS_LABEL] = ""
+    metadata = {
+        **{field: given[field] for field in ("name", "namespace", "uid")},
+        "resourceVersion": str(max(revisions)),
+        "creationTimestamp": given["creationTimestamp"],
+        "labels": labels,
     }
+    view: Object = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
     subsets = [subset for obj in slices if (subset := _subset(obj))]
     if subsets:
         view["subsets"] = subsets
     return view
 
 
-def _subset(endpoint_slice: dict[str, Any]) -> dict[str, Any]:
-    ready: list[dict[str, Any]] = []
-    not_ready: list[dict[str, Any]] = []
+def _subset(endpoint_slice: Object) -> Object:
+    entries: dict[str, list[Object]] = {"addresses": [], "notReadyAddresses": []}
     for endpoint in endpoint_slice.get("endpoints") or []:
-        is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
-        for address in endpoint["addresses"]:
-            entry = {
-                "ip": address,
-                **{k: endpoint[k] for k in ("hostname", "nodeName", "targetRef") if k in endpoint},
-            }
-            (ready if is_ready else not_ready).append(entry)
-    if not ready and not not_ready:
-        return {}
-    subset: dict[str, Any] = {}
-    if ready:
-        subset["addresses"] = ready
-    if not_ready:
-        subset["notReadyAddresses"] = not_ready
-    if endpoint_slice.get("ports"):
+        conditions = endpoint.get("conditions") or {}
+        is_ready = conditions.get("ready") is not False
+        if conditions.get("terminating") and not is_ready:
+            continue  # Endpoints have no word for it
+        more = {k: endpoint[k] for k in ("hostname", "nodeName", "targetRef") if k in endpoint}
+        listed = entries["addresses" if is_ready else "notReadyAddresses"]
+        listed += [{"ip": address, **more} for address in endpoint["addresses"]]
+    subset: Object = {field: found for field, found in entries.items() if found}
+    if subset and endpoint_slice.get("ports"):
         subset["ports"] = endpoint_slice["ports"]
     return subset
 
@@ -208,9 +195,9 @@ def _subset(endpoint_slice: dict[str, Any]) -> dict[str, Any]:
 def _endpoints_page(store: Store, namespace: str, selection: Selection) -> Page:
     services = page(store, SERVICE, namespace, Selection())
     items = []
-    for octets in services.items:
-        metadata = decode(octets)["metadata"]
-        view = endpoints_of(decode(octets), slices_by_service(store, metadata["namespace"], metadata["name"]))
+    for service in map(decode, services.items):
+        metadata = service["metadata"]
+        view = endpoints_of(service, slices_by_service(store, metadata["namespace"], metadata["name"]))
         if selection.matches(view):
             items.append(encode(view))
     return Page(items, services.revision)

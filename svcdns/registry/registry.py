@@ -7,10 +7,11 @@ reads and watches see only what is committed.  All methods raise StatusError.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
@@ -18,26 +19,31 @@ import lmdb
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
 from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
+from svcdns.store.writable import why_not
 
-from . import accept, answer_tables, reading, removal
+from . import accept, answer_tables, deletion, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .identity import check_not_renamed
 from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
-from .transaction import WriteTransaction, decode
+from .stored_objects import Renewal
+from .transaction import Object, WriteTransaction, decode
 from .watch import Feed, watch
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_MADE_BY_REPLACING = frozenset({SERVICE, EVENT})
+"""Kinds of which a PUT makes an object that is not there, as in Kubernetes."""
 
 
 class Registry:
@@ -59,17 +65,60 @@ class Registry:
     async def start(self) -> None:
         """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
 
-        Raises answer_tables.NewerLayout for data of a newer svcdns.
+        Where nothing can be written, but there are answers, all of that is left for `try_to_write`, and
+        writes are refused until then.
+        Raises answer_tables.NewerLayout for data of a newer svcdns, lmdb.Error or StatusError where nothing
+        can be written and there are no answers.
         """
-        answer_tables.check_layout(self.store)
-        await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
+        answer_tables.refuse_newer(self.store)
         self._feed = Feed(self.store)
         self._committer.start()
+        try:
+            await self._prepare()
+        except (lmdb.Error, StatusError) as refused:
+            trouble = self.trouble or why_not(refused, Path(self.store.env.path()))
+            if not trouble or not self.has_answers():
+                await self.stop()  # or its thread would use the store after it has been closed
+                raise
+            self._committer.refuse(trouble)
+        except BaseException:
+            await self.stop()
+            raise
+
+    @property
+    def trouble(self) -> str:
+        """Why writes are refused with 507, in words; "" when they are not."""
+        return self._committer.trouble
+
+    def has_answers(self) -> bool:
+        """Return whether there is something to answer from, should nothing be written any more."""
+        return answer_tables.has_answers(self.store)
+
+    async def try_to_write(self) -> None:
+        """To be called now and then while there is trouble: see whether it is over."""
+        trouble, refuses = self.trouble, self._committer.refuses
+        try:
+            if refuses:
+                await self._prepare()
+            else:
+                await self.transact(lambda txn: answer_tables.store_layout(txn, self.store))
+        except (lmdb.Error, StatusError):
+            if refuses:
+                self._committer.refuse(self.trouble or trouble)
+
+    async def _prepare(self) -> None:
+        with self.store.write() as txn:
+            answer_tables.store_layout(txn, self.store)
+        await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
+        self._committer.allow()
+        renewal = Renewal()
+        while not await self._committer.write(renewal.step):
+            pass
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
                 await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
-        self._recorder.start()
         self._resume()
+        self._recorder.start()
 
     async def set_loaded(self) -> None:
         """Store that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
@@ -84,37 +133,33 @@ class Registry:
         await self._recorder.stop()
         await self._committer.stop()
 
-    async def create(
-        self, kind: Kind, namespace: str, body: dict[str, Any], options: WriteOptions
-    ) -> Written:
+    async def create(self, kind: Kind, namespace: str, body: Object, options: WriteOptions) -> Written:
         """Create an object from its JSON shape."""
-        _check_writable(kind)
-        body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
         author = Authorship(options.field_manager or SERVER)
-        written = await self._write(lambda w: accept.create(w, kind, namespace, body, author), options)
-        return _with_warnings(written, warnings)
+        return await self._write(
+            kind, body, options, lambda w, new: accept.create(w, kind, namespace, new, author)
+        )
 
     async def replace(
         self,
         kind: Kind,
         namespace: str,
         name: str,
-        body: dict[str, Any],
+        body: Object,
         options: WriteOptions,
         subresource: str = "",
     ) -> Written:
         """Replace an object, or its status (`subresource` "status")."""
-        _check_writable(kind)
-        given = body
-        body, warnings = structure(kind, body, options.field_validation, fill_kind=True)
 
-        def action(write: WriteTransaction) -> Written:
+        def action(write: WriteTransaction, new: Object) -> Written:
+            if kind in _MADE_BY_REPLACING and not subresource and write.load(kind, namespace, name) is None:
+                author = Authorship(options.field_manager or SERVER)
+                return accept.create(write, kind, namespace, new, author)
             old = write.existing(kind, namespace, name)
-            author = _author(options, subresource, given, old)
-            return accept.update(write, kind, old, body, subresource, author)
+            author = _author(options, subresource, body, old)
+            return deletion.update(write, kind, old, new, subresource, author)
 
-        written = await self._write(action, options)
-        return _with_warnings(written, warnings)
+        return await self._write(kind, body, options, action)
 
     async def patch(
         self,
@@ -126,9 +171,16 @@ class Registry:
         subresource: str = "",
     ) -> Written:
         """Patch an object as it stands when the write's turn comes; an apply creates what is missing."""
-        _check_writable(kind)
         if patch.type == "apply":
-            return await self._apply(kind, (namespace, name), patch.document, options, subresource)
+            check_configuration(patch.document)
+            at = (namespace, name)
+            return await self._write(
+                kind,
+                patch.document,
+                options,
+                lambda w, new: apply_configuration(w, kind, at, new, options, subresource),
+            )
+        _check_writable(kind)
 
         def action(write: WriteTransaction) -> Written:
             old = write.existing(kind, namespace, name)
@@ -136,31 +188,34 @@ class Registry:
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
-            return _with_warnings(accept.update(write, kind, old, body, subresource, author), warnings)
+            return _with_warnings(deletion.update(write, kind, old, body, subresource, author), warnings)
 
-        return await self._write(action, options)
+        return await self._committer.write(action, dry_run=options.dry_run)
 
-    async def _apply(
-        self, kind: Kind, name: tuple[str, str], configuration: Any, options: WriteOptions, subresource: str
+    async def _write(
+        self,
+        kind: Kind,
+        given: Object,
+        options: WriteOptions,
+        action: Callable[[WriteTransaction, Object], Written],
     ) -> Written:
-        """Server-side apply; `name` is (namespace, name)."""
-        check_configuration(configuration)
-        body, warnings = structure(kind, configuration, options.field_validation, fill_kind=True)
-        written = await self._write(
-            lambda w: apply_configuration(w, kind, name, body, options, subresource), options
-        )
+        """Run a write of what is given, once it has passed the schema."""
+        _check_writable(kind)
+        body, warnings = structure(kind, given, options.field_validation, fill_kind=True)
+        written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
         return _with_warnings(written, warnings)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
-        """Delete an object; of a Namespace also all that is in it (at once, or in steps when it is much)."""
+        """Delete an object; of a Namespace, once it is seen to terminate, also all that is in it."""
         _check_writable(kind)
         accept.check_deletable(kind, name)
-        if kind is NAMESPACE:
-            action: Callable[[WriteTransaction], Written] = lambda w: removal.begin(w, name, options)  # noqa: E731
-        else:
-            action = lambda w: accept.delete(w, kind, namespace, name, options)  # noqa: E731
-        written: Written = await self._committer.write(action, dry_run=options.dry_run)
+        written = await self._committer.write(
+            lambda w: removal.delete(w, kind, namespace, name, options), dry_run=options.dry_run
+        )
         if not options.dry_run:
+            if kind is NAMESPACE:
+                # What is in it goes before this is answered, unless it is much: then the rest goes soon.
+                await self._committer.write(lambda w: removal.empty_some(w, name))
             self._after_delete(kind, decode(written.object))
         return written
 
@@ -173,9 +228,8 @@ class Registry:
         gone: list[bytes] = []
         for start in range(0, len(page.items), removal.CHUNK):
             objects = [decode(octets) for octets in page.items[start : start + removal.CHUNK]]
-            action = functools.partial(removal.delete_each, kind=kind, objects=objects, options=options)
-            written: list[Written] = await self._committer.write(action, dry_run=options.dry_run)
-            for item in written:
+            action = partial(removal.delete_each, kind=kind, objects=objects, options=options)
+            for item in await self._committer.write(action, dry_run=options.dry_run):
                 gone.append(item.object)
                 if not options.dry_run:
                     self._after_delete(kind, decode(item.object))
@@ -226,12 +280,7 @@ class Registry:
             write.changed = True
             return result
 
-        result: T = await self._committer.write(run)
-        return result
-
-    async def _write(self, action: Callable[[WriteTransaction], Written], options: WriteOptions) -> Written:
-        written: Written = await self._committer.write(action, dry_run=options.dry_run)
-        return written
+        return await self._committer.write(run)
 
     def _committed(self, seconds: float) -> None:
         self._observe_commit(seconds)
@@ -249,26 +298,23 @@ class Registry:
         except StatusError:
             return None
 
-    def _after_delete(self, kind: Kind, obj: dict[str, Any]) -> None:
+    def _after_delete(self, kind: Kind, obj: Object) -> None:
         """Start what a deletion leaves for later: the end of a Pod's grace period, emptying a namespace."""
         metadata = obj["metadata"]
-        if kind is POD and metadata.get("deletionTimestamp"):
+        if not metadata.get("deletionTimestamp"):
+            return
+        if kind is POD:
             self._schedule_removal(metadata)
         elif kind is NAMESPACE and self._find(NAMESPACE, "", metadata["name"]) is not None:
             self._run(self._empty(metadata["name"]))
 
     def _resume(self) -> None:
         """Go on with the deletions that a restart interrupted."""
-        for octets in self.page(POD, "", Selection()).items:
-            metadata = decode(octets)["metadata"]
-            if metadata.get("deletionTimestamp"):
-                self._schedule_removal(metadata)
-        for octets in self.page(NAMESPACE, "", Selection()).items:
-            metadata = decode(octets)["metadata"]
-            if metadata.get("deletionTimestamp"):
-                self._run(self._empty(metadata["name"]))
+        for kind in (POD, NAMESPACE):
+            for octets in self.page(kind, "", Selection()).items:
+                self._after_delete(kind, decode(octets))
 
-    def _schedule_removal(self, metadata: dict[str, Any]) -> None:
+    def _schedule_removal(self, metadata: Object) -> None:
         """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid."""
         until = datetime.fromisoformat(metadata["deletionTimestamp"])
         delay = max((until - datetime.now(UTC)).total_seconds(), 0.0)
@@ -281,7 +327,7 @@ class Registry:
 
     async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
         self._timers.pop(key, None)
-        await self._committer.write(lambda w: accept.delete(w, POD, *key, DeleteOptions(uid=uid)))
+        await self._committer.write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
 
     async def _empty(self, namespace: str) -> None:
         """Empty a terminating namespace step by step, then remove it."""
@@ -307,7 +353,7 @@ def _check_writable(kind: Kind) -> None:
         raise StatusError(405, "MethodNotAllowed", text, kind=kind.plural)
 
 
-def _author(options: WriteOptions, subresource: str, body: Any, old: dict[str, Any]) -> Authorship:
+def _author(options: WriteOptions, subresource: str, body: Any, old: Object) -> Authorship:
     """Return whose a PUT or a patch is; `body` is the object as the client wants it, owners included."""
     given = None if subresource else given_entries(body, old["metadata"].get("managedFields", []))
     return Authorship(options.field_manager or SERVER, given)

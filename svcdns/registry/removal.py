@@ -2,49 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from itertools import islice
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, Kind
 
-from . import accept
+from . import accept, deletion
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, joined, scan_keys
+from .transaction import Object, WriteTransaction
 
 CHUNK = 500
-_CONTENT = (SERVICE, POD, ENDPOINTSLICE, EVENT)
-"""In the order of removal: with its Service gone, a Pod's going changes no slice."""
 
 
-def begin(write: WriteTransaction, name: str, options: DeleteOptions) -> Written:
-    """Delete a namespace: at once where it holds little, else mark it; `empty_some` does the rest."""
+def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
+    """Delete an object; a Namespace is marked as terminating, and `empty_some` does the rest, soon."""
+    if kind is not NAMESPACE:
+        return deletion.delete(write, kind, namespace, name, options)
     old = write.existing(NAMESPACE, "", name)
     accept.check_preconditions(NAMESPACE, old, options)
-    if len(_content(write, name, CHUNK + 1)) > CHUNK:
+    if len(list(islice(deletion.content(write, name), CHUNK + 1))) > CHUNK:
         write.messages.append(namespace_emptying(old))
-        return accept.mark_terminating(write, old)
-    marked = accept.terminating(write, old)
-    empty_some(write, name)
-    return Written(marked)
+    return deletion.mark_terminating(write, old)
 
 
 def empty_some(write: WriteTransaction, namespace: str) -> bool:
-    """Remove up to CHUNK objects of a namespace; return whether the namespace itself has gone."""
-    for kind, name in _content(write, namespace, CHUNK):
-        found = write.load(kind, namespace, name)
-        if found is not None:  # a generated slice goes with its Service
-            accept.remove(write, kind, found)
-    if _content(write, namespace, 1):
-        return False
+    """Delete up to CHUNK objects of a namespace; return whether nothing is left to do here.
+
+    What finalizers hold is marked and stays, and the namespace with it: whoever removes the last of these
+    removes the namespace too.
+    """
     old = write.load(NAMESPACE, "", namespace)
-    if old is not None:
-        accept.remove(write, NAMESPACE, old)
+    if old is None or not old["metadata"].get("deletionTimestamp"):
+        return True
+    held: list[Object] = []
+    gone = 0
+    for kind, name in list(deletion.content(write, namespace)):
+        if gone == CHUNK:
+            return False
+        found = write.load(kind, namespace, name)
+        if found is None:  # a generated slice goes with its Service
+            continue
+        if deletion.finalizers(found):
+            held.append(found)
+            if not found["metadata"].get("deletionTimestamp"):
+                deletion.delete(write, kind, namespace, name, DeleteOptions())
+        else:
+            deletion.remove(write, kind, found)
+            gone += 1
+    if held:
+        _say_what_is_held(write, namespace, held)
+    else:
+        deletion.finish_namespace(write, namespace)
     return True
 
 
+def _say_what_is_held(write: WriteTransaction, namespace: str, held: list[Object]) -> None:
+    """Put into a namespace's status what it waits for, in the words of Kubernetes' namespace controller."""
+    old = write.load(NAMESPACE, "", namespace)
+    if old is None:
+        return
+    counted = Counter(word for obj in held for word in deletion.finalizers(obj))
+    waiting = ", ".join(f"{word} in {count} resource instances" for word, count in sorted(counted.items()))
+    conditions = [
+        {
+            "type": "NamespaceContentRemaining",
+            "status": "True",
+            "lastTransitionTime": write.now,
+            "reason": "SomeResourcesRemain",
+            "message": f"Some resources are remaining: {len(held)} resource instances",
+        },
+        {
+            "type": "NamespaceFinalizersRemaining",
+            "status": "True",
+            "lastTransitionTime": write.now,
+            "reason": "SomeFinalizersRemain",
+            "message": f"Some content in the namespace has finalizers remaining: {waiting}",
+        },
+    ]
+    status = {**(old.get("status") or {}), "conditions": conditions}
+    accept.store(write, NAMESPACE, old, {**old, "status": status})
+
+
 def delete_each(
-    write: WriteTransaction, kind: Kind, objects: list[dict[str, Any]], options: DeleteOptions
+    write: WriteTransaction, kind: Kind, objects: list[Object], options: DeleteOptions
 ) -> list[Written]:
     """Delete those of the objects that are still there; generated slices are passed over."""
     out = []
@@ -53,21 +95,6 @@ def delete_each(
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         if write.load(kind, namespace, name) is None or (kind is ENDPOINTSLICE and is_generated(obj)):
             continue
-        if kind is NAMESPACE and name in FIRST_NAMESPACES:
-            continue
-        if kind is NAMESPACE:
-            out.append(begin(write, name, options))
-        else:
-            out.append(accept.delete(write, kind, namespace, name, options))
+        if kind is not NAMESPACE or name not in FIRST_NAMESPACES:
+            out.append(delete(write, kind, namespace, name, options))
     return out
-
-
-def _content(write: WriteTransaction, namespace: str, limit: int) -> list[tuple[Kind, str]]:
-    found: list[tuple[Kind, str]] = []
-    for kind in _CONTENT:
-        prefix = joined(kind.name, namespace)
-        for key in scan_keys(write.txn, write.tables.objects, prefix):
-            found.append((kind, key[len(prefix) :].decode()))
-            if len(found) == limit:
-                return found
-    return found

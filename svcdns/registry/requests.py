@@ -29,6 +29,8 @@ class DeleteOptions:
     grace_period_seconds: int | None = None
     uid: str = ""
     resource_version: str = ""
+    propagation: str = ""
+    """Background (as is ""), Foreground or Orphan: what becomes of an object's dependents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,14 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
-from typing import Any
-
 from svcdns.objects import server_side_apply
 from svcdns.objects.errors import conflict, not_found
 from svcdns.objects.kinds import Kind
 from svcdns.objects.managed_fields import APPLY, SERVER, Authorship
 
-from . import accept
+from . import accept, deletion
 from .requests import WriteOptions, Written
-from .transaction import WriteTransaction
-
-Object = dict[str, Any]
+from .transaction import Object, WriteTransaction
 
 
 def apply_configuration(
@@ -43,7 +39,7 @@ def apply_configuration(
     body, entries = server_side_apply.apply(
         kind, old, configuration, owner, force=options.force, time=write.now
     )
-    return accept.update(write, kind, old, body, subresource, Authorship(settled=entries))
+    return deletion.update(write, kind, old, body, subresource, Authorship(settled=entries))
 
 
 def _check_may_be_missing(kind: Kind, name: str, configuration: Object, subresource: str) -> None:

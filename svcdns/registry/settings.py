@@ -45,6 +45,15 @@ class Settings:
         services = self.config.services
         return (*services.cluster_ip_ranges, *services.load_balancer_ranges)
 
+    @property
+    def fallthrough(self) -> tuple[bytes, ...]:
+        """Keys of the zones whose unknown names go on; "." is all names."""
+        return tuple(key_of(zone) for zone in self.config.dns.fallthrough)
+
+    def may_fall_through(self, zone: bytes) -> bool:
+        """Return whether some name of a zone lies in one of those zones."""
+        return any(zone.startswith(key) or key.startswith(zone) for key in self.fallthrough)
+
     def fingerprint(self) -> bytes:
         """Return octets that differ whenever the options give other answers."""
         derived = {
@@ -103,13 +112,3 @@ def own_reverse_prefixes(networks: tuple[Network, ...]) -> tuple[bytes, ...]:
             host_labels = (network.max_prefixlen - prefix) // step
             keys.append(key_of(".".join(labels[host_labels:])))
     return tuple(keys)
-
-
-def fallthrough_keys(fallthrough: tuple[str, ...]) -> tuple[bytes, ...]:
-    """Return the keys of the zones whose unknown names go on; "." is all names."""
-    return tuple(key_of(zone) for zone in fallthrough)
-
-
-def may_fall_through(zone: bytes, keys: tuple[bytes, ...]) -> bool:
-    """Return whether some name of a zone lies in one of these zones."""
-    return any(zone.startswith(key) or key.startswith(zone) for key in keys)

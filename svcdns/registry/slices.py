@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
+import lmdb
 import msgspec
 
 from svcdns.cluster import endpoints as rules
@@ -24,7 +26,7 @@ from svcdns.cluster import event_messages
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
-from .transaction import WriteTransaction, joined, present, scan, scan_keys
+from .transaction import Object, WriteTransaction, joined, present, scan, scan_keys
 
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
@@ -41,36 +43,37 @@ _encode_row = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(SliceRow).decode
 
 
-def service_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def service_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update the generated slices of a Service that was written or deleted."""
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
-    _index_selector(write, namespace, name, _selector(old), _selector(new))
+    before, after = _first_pair(_selector(old)), _first_pair(_selector(new))
+    _index(write, write.tables.selectors, namespace, name, before, after)
     if old is not None and new is not None and _shape(old) == _shape(new):
         return
     kept = _selector(new) is not None
     editor = SliceEditor(write, present(old, new), collect_messages=kept)
     if old is not None:
         for pod_name in editor.members():
-            pod = write.load(POD, namespace, pod_name) if kept else None
-            editor.place(pod_name, pod if new is not None else None)
-    if new is not None and kept:
-        for pod_name in _pods_selected(write, namespace, _selector(new) or {}):
-            pod = write.load(POD, namespace, pod_name)
-            editor.place(pod_name, pod)
+            editor.place(pod_name, write.load(POD, namespace, pod_name) if kept else None)
+    for pair in after:  # the Pods under one pair of the selector; `endpoint_of` checks the others
+        for key in list(scan_keys(write.txn, write.tables.labels, pair_key(namespace, pair))):
+            editor.place(_last(key), write.load(POD, namespace, _last(key)))
     editor.flush()
 
 
-def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def pod_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update the slices of all Services that select a Pod, or selected it before."""
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     before, after = _labels(old), _labels(new)
-    for pair in before - after:
-        write.txn.delete(pair_key(namespace, pair, name), db=write.tables.labels)
-    for pair in after - before:
-        write.txn.put(pair_key(namespace, pair, name), b"", db=write.tables.labels)
-    for service_name in sorted(_services_of(write, namespace, before | after)):
+    _index(write, write.tables.labels, namespace, name, before, after)
+    services = {
+        _last(key)
+        for pair in before | after
+        for key in scan_keys(write.txn, write.tables.selectors, pair_key(namespace, pair))
+    }
+    for service_name in sorted(services):
         service = write.load(SERVICE, namespace, service_name)
         if service is None or not any(p is not None and rules.selects(service, p) for p in (old, new)):
             continue
@@ -79,40 +82,41 @@ def pod_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[s
         editor.flush()
 
 
-def slice_changed(write: WriteTransaction, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+def slice_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Index a slice (generated or a user's own) under its Service, and update the facts of its endpoints."""
-    for state in (old, new):
-        if state is None:
-            continue
-        service = (state["metadata"].get("labels") or {}).get(rules.SERVICE_NAME_LABEL)
-        if not service:
-            continue
-        key = joined(state["metadata"]["namespace"], service, state["metadata"]["name"])
-        if state is old:
-            write.txn.delete(key, db=write.tables.slices)
-        else:
-            generated = rules.is_generated(state)
-            ports = state.get("ports") or []
-            group = rules.slice_group(state["addressType"], ports) if generated else ""
-            row = SliceRow(group, len(state.get("endpoints") or []))
-            write.txn.put(key, _encode_row(row), db=write.tables.slices)
+    if key := _index_key(old):
+        write.txn.delete(key, db=write.tables.slices)
+    if new is not None and (key := _index_key(new)):
+        group = _group(new) if rules.is_generated(new) else ""
+        row = SliceRow(group, len(new.get("endpoints") or []))
+        write.txn.put(key, _encode_row(row), db=write.tables.slices)
     facts.slice_changed(write, old, new)
+
+
+def _index_key(endpoint_slice: Object | None) -> bytes:
+    """Return the key of a slice in `slices`, b"" where it is of no Service."""
+    metadata = endpoint_slice["metadata"] if endpoint_slice is not None else {}
+    service = (metadata.get("labels") or {}).get(rules.SERVICE_NAME_LABEL)
+    return joined(metadata["namespace"], service, metadata["name"]) if service else b""
+
+
+def _group(endpoint_slice: Object) -> str:
+    """Return the group of slices that a generated one belongs to: those of its family and ports."""
+    return rules.slice_group(endpoint_slice["addressType"], endpoint_slice.get("ports") or [])
 
 
 class SliceEditor:
     """The generated slices of one Service during one write: loaded when needed, each saved once."""
 
-    def __init__(
-        self, write: WriteTransaction, service: dict[str, Any], *, collect_messages: bool = True
-    ) -> None:
+    def __init__(self, write: WriteTransaction, service: Object, *, collect_messages: bool = True) -> None:
         """`service` as the slices are to follow it; `collect_messages`: say what happens to endpoints."""
         self.write = write
         self.service = service
         self.namespace = service["metadata"]["namespace"]
         self.name = service["metadata"]["name"]
         self._collect_messages = collect_messages
-        self._before: dict[str, dict[str, Any] | None] = {}
-        self._now: dict[str, dict[str, Any]] = {}
+        self._before: dict[str, Object | None] = {}
+        self._now: dict[str, Object] = {}
         self._positions: dict[str, dict[str, int]] = {}
         self._open: dict[str, set[str]] | None = None
 
@@ -122,14 +126,14 @@ class SliceEditor:
         keys = scan_keys(self.write.txn, self.write.tables.members, prefix)
         return list(dict.fromkeys(key.split(b"\0")[2].decode() for key in keys))
 
-    def place(self, pod_name: str, pod: dict[str, Any] | None) -> None:
+    def place(self, pod_name: str, pod: Object | None) -> None:
         """Put a Pod's endpoints where they belong; None takes it out."""
         families = self.service["spec"].get("ipFamilies") or []
         for family in ("IPv4", "IPv6"):
-            endpoint = None
+            endpoint, ports = None, []
             if pod is not None and family in families:
                 endpoint = rules.endpoint_of(self.service, pod, family)
-            ports = rules.ports_of(self.service, pod) if endpoint is not None and pod is not None else []
+                ports = rules.ports_of(self.service, pod) if endpoint is not None else []
             before, moved = self._place(pod_name, family, endpoint, ports)
             if self._collect_messages and before != endpoint:
                 self.write.messages += event_messages.endpoint_messages(
@@ -139,8 +143,8 @@ class SliceEditor:
                 self.write.messages += event_messages.missing_port_messages(self.service, pod)
 
     def _place(
-        self, pod_name: str, family: str, endpoint: dict[str, Any] | None, ports: list[dict[str, Any]]
-    ) -> tuple[dict[str, Any] | None, bool]:
+        self, pod_name: str, family: str, endpoint: Object | None, ports: list[Object]
+    ) -> tuple[Object | None, bool]:
         """Put one endpoint where it belongs; return what was there before, and whether it came to a slice."""
         member = joined(self.namespace, self.name, pod_name, family)
         stored = self.write.txn.get(member, db=self.write.tables.members)
@@ -151,7 +155,7 @@ class SliceEditor:
             held = self._load(current)
             at = self._positions[current][pod_name]
             before = held["endpoints"][at]
-            if endpoint is not None and rules.slice_group(family, held.get("ports") or []) == group:
+            if _group(held) == group:
                 held["endpoints"][at] = endpoint
                 return before, False
             self._take_out(current, pod_name)
@@ -175,7 +179,10 @@ class SliceEditor:
                 self.write.remove(ENDPOINTSLICE, before)
                 slice_changed(self.write, before, None)
 
-    def _load(self, name: str) -> dict[str, Any]:
+    def _exists(self, name: str) -> bool:
+        return self.write.load(ENDPOINTSLICE, self.namespace, name) is not None
+
+    def _load(self, name: str) -> Object:
         if name not in self._now:
             before = self.write.load(ENDPOINTSLICE, self.namespace, name)
             assert before is not None, f"slice {name} is in the index and not among the objects"
@@ -188,7 +195,7 @@ class SliceEditor:
     def _take_out(self, name: str, pod_name: str) -> None:
         """Remove a Pod's endpoint; the last one takes its place, so the others need not move."""
         held = self._now[name]
-        self._candidates(rules.slice_group(held["addressType"], held.get("ports") or [])).add(name)
+        self._candidates(_group(held)).add(name)
         endpoints, positions = held["endpoints"], self._positions[name]
         at = positions.pop(pod_name)
         last = endpoints.pop()
@@ -196,7 +203,7 @@ class SliceEditor:
             endpoints[at] = last
             positions[last["targetRef"]["name"]] = at
 
-    def _with_room(self, family: str, ports: list[dict[str, Any]], group: str) -> str:
+    def _with_room(self, family: str, ports: list[Object], group: str) -> str:
         """Return the first slice of a group that has room, made if there is none."""
         candidates = self._candidates(group)
         for name in sorted(candidates):
@@ -216,14 +223,10 @@ class SliceEditor:
                     self._open.setdefault(row.group, set()).add(_last(key))
         return self._open.setdefault(group, set())
 
-    def _make(self, family: str, ports: list[dict[str, Any]], group: str) -> str:
+    def _make(self, family: str, ports: list[Object], group: str) -> str:
         uid = self.service["metadata"]["uid"]
-        ordinal = 0
-        while True:
-            name = f"{self.name}-{rules.digest(uid, group, str(ordinal))[:5]}"
-            if name not in self._now and self.write.load(ENDPOINTSLICE, self.namespace, name) is None:
-                break
-            ordinal += 1
+        names = (f"{self.name}-{rules.digest(uid, group, str(ordinal))[:5]}" for ordinal in count())
+        name = next(name for name in names if name not in self._now and not self._exists(name))
         made = rules.new_slice(self.service, name, family, ports)
         made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{self.write.now}"))
         made["metadata"]["creationTimestamp"] = self.write.now
@@ -232,13 +235,13 @@ class SliceEditor:
         return name
 
 
-def _selector(service: dict[str, Any] | None) -> dict[str, str] | None:
+def _selector(service: Object | None) -> dict[str, str] | None:
     """Return the selector of a Service that has endpoints by it, else None."""
     spec = (service or {}).get("spec") or {}
     return (spec.get("selector") or None) if spec.get("type") != "ExternalName" else None
 
 
-def _shape(service: dict[str, Any]) -> tuple[Any, ...]:
+def _shape(service: Object) -> tuple[Any, ...]:
     """Return what of a Service its generated slices follow from."""
     spec = service["spec"]
     ports = [
@@ -246,7 +249,9 @@ def _shape(service: dict[str, Any]) -> tuple[Any, ...]:
         for p in spec.get("ports") or []
     ]
     published = rules.publishes_not_ready(service)
-    return _selector(service), ports, spec.get("ipFamilies"), published, spec.get("clusterIP") == "None"
+    same_node = spec.get("trafficDistribution") == "PreferSameNode"
+    headless = spec.get("clusterIP") == "None"
+    return _selector(service), ports, spec.get("ipFamilies"), published, headless, same_node
 
 
 def pair_key(namespace: str, pair: str, *name: str) -> bytes:
@@ -254,42 +259,31 @@ def pair_key(namespace: str, pair: str, *name: str) -> bytes:
     return joined(namespace, hashlib.blake2b(pair.encode(), digest_size=16).hexdigest(), *name)
 
 
-def _first_pair(selector: Mapping[str, str] | None) -> str | None:
-    return None if not selector else min(f"{key}={value}" for key, value in selector.items())
+def _pairs(labels: Mapping[str, str] | None) -> set[str]:
+    return {f"{key}={value}" for key, value in (labels or {}).items()}
 
 
-def _index_selector(
+def _first_pair(selector: Mapping[str, str] | None) -> set[str]:
+    return set(sorted(_pairs(selector))[:1])
+
+
+def _labels(pod: Object | None) -> set[str]:
+    return _pairs(pod["metadata"].get("labels")) if pod is not None else set()
+
+
+def _index(
     write: WriteTransaction,
+    table: lmdb._Database,
     namespace: str,
     name: str,
-    old: Mapping[str, str] | None,
-    new: Mapping[str, str] | None,
+    before: set[str],
+    after: set[str],
 ) -> None:
-    before, after = _first_pair(old), _first_pair(new)
-    if before != after:
-        if before is not None:
-            write.txn.delete(pair_key(namespace, before, name), db=write.tables.selectors)
-        if after is not None:
-            write.txn.put(pair_key(namespace, after, name), b"", db=write.tables.selectors)
-
-
-def _labels(pod: dict[str, Any] | None) -> set[str]:
-    labels = (pod["metadata"].get("labels") or {}) if pod is not None else {}
-    return {f"{key}={value}" for key, value in labels.items()}
-
-
-def _services_of(write: WriteTransaction, namespace: str, pairs: Iterable[str]) -> set[str]:
-    return {
-        _last(key)
-        for pair in pairs
-        for key in scan_keys(write.txn, write.tables.selectors, pair_key(namespace, pair))
-    }
-
-
-def _pods_selected(write: WriteTransaction, namespace: str, selector: Mapping[str, str]) -> list[str]:
-    """Return the names of the Pods under one pair of the selector; `endpoint_of` checks the others."""
-    pair = _first_pair(selector) or ""
-    return [_last(key) for key in scan_keys(write.txn, write.tables.labels, pair_key(namespace, pair))]
+    """Bring an index to name an object under these pairs of labels, and no longer under those before."""
+    for pair in before - after:
+        write.txn.delete(pair_key(namespace, pair, name), db=table)
+    for pair in after - before:
+        write.txn.put(pair_key(namespace, pair, name), b"", db=table)
 
 
 def _last(key: bytes) -> str:

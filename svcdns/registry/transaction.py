@@ -19,7 +19,7 @@ import msgspec
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
-from svcdns.objects.kinds import EVENT, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, POD, Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
 
@@ -27,6 +27,8 @@ from .settings import Settings
 
 REVISION = b"revision"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+Object = dict[str, Any]
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
@@ -68,60 +70,83 @@ class WriteTransaction:
     settings: Settings
     now: str
     """Wall clock of the accept half, RFC 3339 in UTC, whole seconds."""
-    touched: Touched = field(default_factory=Touched)
-    changed: bool = False
     messages: list[EventMessage] = field(default_factory=list)
     """What happened; recorded as Events when the write has been committed."""
+    dry_run: bool = False
+    """Whether this write will be undone: what it answers then shows no revision of its own."""
+    touched: Touched = field(default_factory=Touched)
+    changed: bool = False
 
-    def load(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+    def load(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object as this write sees it, or None."""
         octets = self.txn.get(object_key(kind, namespace, name), db=self.tables.objects)
         return None if octets is None else decode(octets)
 
-    def existing(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+    def existing(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object as this write sees it.  Raises StatusError 404."""
         found = self.load(kind, namespace, name)
         if found is None:
             raise not_found(kind.plural, name, kind.group)
         return found
 
-    def save(self, kind: Kind, old: dict[str, Any] | None, new: dict[str, Any]) -> bytes:
+    def save(self, kind: Kind, old: Object | None, new: Object) -> bytes:
         """Put an object under a revision of its own and log the event; return its JSON."""
-        metadata = new["metadata"]
-        revision = self._next_revision()
-        metadata["resourceVersion"] = str(revision)
-        octets = encode(new)
-        namespace = metadata.get("namespace", "")
-        self.txn.put(object_key(kind, namespace, metadata["name"]), octets, db=self.tables.objects)
-        entry = ("ADDED" if old is None else "MODIFIED", kind.name, namespace)
-        before = None if old is None else selectable(old)
-        log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, before)
-        return octets
+        _count_generation(kind, old, new)
+        key, octets = self._log("ADDED" if old is None else "MODIFIED", kind, old, new)
+        self.txn.put(key, octets, db=self.tables.objects)
+        return octets if not self.dry_run else _with_revision_of(old, new)
 
-    def remove(self, kind: Kind, old: dict[str, Any]) -> bytes:
+    def remove(self, kind: Kind, old: Object) -> bytes:
         """Delete an object and log its last state; return that as JSON."""
-        revision = self._next_revision()
-        metadata = {**old["metadata"], "resourceVersion": str(revision)}
-        octets = encode({**old, "metadata": metadata})
-        namespace = metadata.get("namespace", "")
-        self.txn.delete(object_key(kind, namespace, metadata["name"]), db=self.tables.objects)
-        entry = ("DELETED", kind.name, namespace)
-        log.append(self.txn, log_of(self.tables, kind), revision, entry, octets, selectable(old))
-        return octets
+        key, octets = self._log("DELETED", kind, old, {**old, "metadata": dict(old["metadata"])})
+        self.txn.delete(key, db=self.tables.objects)
+        return octets if not self.dry_run else encode(old)
+
+    def _log(self, what: str, kind: Kind, old: Object | None, new: Object) -> tuple[bytes, bytes]:
+        """Give an object the next revision and log it; return its key and its JSON."""
+        revision = read_revision(self.txn, self.tables) + 1
+        self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
+        self.changed = True
+        metadata = new["metadata"]
+        metadata["resourceVersion"] = str(revision)
+        octets, namespace = encode(new), metadata.get("namespace", "")
+        before = None if old is None else selectable(old)
+        table = log_of(self.tables, kind)
+        log.append(self.txn, table, revision, (what, kind.name, namespace), octets, before)
+        return object_key(kind, namespace, metadata["name"]), octets
 
     def later(self, seconds: int) -> str:
         """Return the time of this write plus some seconds, RFC 3339."""
         moment = datetime.fromisoformat(self.now) + timedelta(seconds=seconds)
         return moment.strftime(TIME_FORMAT)
 
-    def _next_revision(self) -> int:
-        revision = read_revision(self.txn, self.tables) + 1
-        self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
-        self.changed = True
-        return revision
+
+_GENERATION_OF = {POD: ("spec",), ENDPOINTSLICE: ("addressType", "endpoints", "ports")}
+"""The parts of an object whose changes metadata.generation counts; Kubernetes counts for these kinds only."""
 
 
-def present(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any]:
+def _count_generation(kind: Kind, old: Object | None, new: Object) -> None:
+    parts = _GENERATION_OF.get(kind)
+    if parts is None:
+        return
+    if old is None:
+        new["metadata"]["generation"] = 1
+        return
+    before: int = old["metadata"].get("generation", 1)
+    began_to_go = "deletionTimestamp" in new["metadata"] and "deletionTimestamp" not in old["metadata"]
+    changed = began_to_go or any(new.get(part) != old.get(part) for part in parts)
+    new["metadata"]["generation"] = before + 1 if changed else before
+
+
+def _with_revision_of(old: Object | None, new: Object) -> bytes:
+    """Return an object as JSON with the revision that it had before, none if it is new."""
+    metadata = {key: value for key, value in new["metadata"].items() if key != "resourceVersion"}
+    if old is not None:
+        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+    return encode({**new, "metadata": metadata})
+
+
+def present(old: Object | None, new: Object | None) -> Object:
     """Return an object as it is, or of a deleted one as it was."""
     found = new if new is not None else old
     assert found is not None
@@ -148,7 +173,7 @@ _SELECTABLE = {
 _SELECTABLE_OF_EVENTS = ("involvedObject", "reason", "reportingComponent", "source", "type")
 
 
-def selectable(obj: dict[str, Any]) -> bytes:
+def selectable(obj: Object) -> bytes:
     """Return, as JSON, what label and field selectors can look at."""
     metadata = obj["metadata"]
     kept = {"metadata": {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata}}
@@ -167,7 +192,7 @@ def object_key(kind: Kind, namespace: str, name: str) -> bytes:
 
 def collection_prefix(kind: Kind, namespace: str = "") -> bytes:
     """Prefix in `objects` of a kind, or of a kind in one namespace."""
-    return f"{kind.name}\0{namespace}\0".encode() if namespace else f"{kind.name}\0".encode()
+    return joined(kind.name, namespace) if namespace else joined(kind.name)
 
 
 def joined(*parts: str) -> bytes:
@@ -198,11 +223,6 @@ def scan_keys(
             return
         keys = cast(Iterator[bytes], cursor.iternext(values=False))
         yield from takewhile(lambda key: key.startswith(prefix), keys)
-
-
-def listed(txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes) -> list[tuple[bytes, bytes]]:
-    """Return what `scan` yields, for those who write the same table next."""
-    return list(scan(txn, table, prefix))
 
 
 def put_or_delete(txn: lmdb.Transaction, table: lmdb._Database, key: bytes, value: bytes | None) -> bool:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import lmdb
 
-from svcdns.objects.errors import StatusError, bad_request
+from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
@@ -28,14 +29,14 @@ RECENT = 1024
 BOOKMARK_SECONDS = 60.0
 
 
+@dataclass(slots=True)
 class _Channel:
     """The latest events of one kind, and those who wait for the next."""
 
-    def __init__(self) -> None:
-        self.recent: deque[tuple[int, log.Entry]] = deque()
-        self.floor = 0
-        """Events up to this revision are no longer held."""
-        self._next: asyncio.Future[None] | None = None
+    floor: int
+    """Events up to this revision are no longer held."""
+    recent: deque[tuple[int, log.Entry]] = field(default_factory=deque)
+    _next: asyncio.Future[None] | None = None
 
     def add(self, revision: int, entry: log.Entry) -> None:
         if len(self.recent) == RECENT:
@@ -65,9 +66,7 @@ class Feed:
         self._store = store
         with store.read() as txn:
             self.revision = read_revision(txn, store.tables)
-        self._channels = {kind.name: _Channel() for kind in STORED}
-        for channel in self._channels.values():
-            channel.floor = self.revision
+        self._channels = {kind.name: _Channel(self.revision) for kind in STORED}
 
     def advance(self) -> set[str]:
         """Read what has been committed since the last time and wake those who wait; return its kinds."""
@@ -150,8 +149,8 @@ async def watch(
 
     `after` None begins with an ADDED for each object there is; with `initial_events` a BOOKMARK marks their
     end.  A BOOKMARK has no object: it says that all events up to its revision have been seen.  Raises
-    StatusError 410 when the log no longer reaches back to `after`, 400 for a revision that has not been
-    reached yet.
+    StatusError 410 when the log no longer reaches back to `after`; of a revision that has not been reached
+    yet, what comes after it is waited for.
     """
     if after is None or initial_events:
         page = reading.page(store, kind, namespace, selection)
@@ -184,29 +183,21 @@ async def watch(
 
 
 def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
+    """Yield the events as seen through a selection: entering it is ADDED, leaving it is DELETED."""
     for revision, entry in entries:
-        if (event := _transition(entry, selection, revision)) is not None:
-            yield event
-
-
-def _transition(entry: log.Entry, selection: Selection, revision: int) -> Event | None:
-    """Return the event as seen through a selection: entering it is ADDED, leaving it is DELETED."""
-    octets = entry.object()
-    if not selection:
-        return Event(entry.type, octets, revision)
-    before = entry.before is not None and selection.matches(decode(entry.before))
-    now = entry.type != "DELETED" and selection.matches(decode(octets))
-    if now:
-        return Event("MODIFIED" if before else "ADDED", octets, revision)
-    return Event("DELETED", octets, revision) if before else None
+        type_, octets = entry.type, entry.object()
+        if selection:
+            before = entry.before is not None and selection.matches(decode(entry.before))
+            now = type_ != "DELETED" and selection.matches(decode(octets))
+            if not before and not now:
+                continue
+            type_ = ("MODIFIED" if before else "ADDED") if now else "DELETED"
+        yield Event(type_, octets, revision)
 
 
 def _check_position(store: Store, kind: Kind, after: int) -> None:
     with store.read() as txn:
-        current = read_revision(txn, store.tables)
         floor = log.floor(txn, log_of(store.tables, kind))
-    if after > current:
-        raise bad_request(f"resourceVersion {after} has not been reached yet; the newest is {current}")
     if after < floor:
         raise _expired(after)
 

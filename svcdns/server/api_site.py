@@ -13,16 +13,18 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 
+from svcdns.api import connections
 from svcdns.config.sections import ApiConfig
 from svcdns.system.background import background
 from svcdns.system.watched_file import WatchedFile
 
+from .accepting import Acceptor
 from .tls import TlsError, context_of, warnings
 
 BACKLOG = 1_024
@@ -39,32 +41,33 @@ class ApiSite:
 
     def __init__(self, runner: web.AppRunner, listener: socket.socket, config: ApiConfig) -> None:
         """`listener` listens already; `runner` is set up."""
-        self._runner = runner
         self._listener = listener
         self._config = config
         self._files = WatchedFile(*_files(config))
         self._files.changed_and_stays()
-        self._site: web.SockSite | None = None
+        protocol = cast(Callable[[], asyncio.Protocol], runner.server)
+        self._connections = runner.app[connections.KEY]
+        self._acceptor = Acceptor(listener, self._connections, protocol)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin to answer.  Raises TlsError."""
-        await self._serve(context_of(self._config))
+        self._acceptor.context = context_of(self._config)
+        self._listener.listen(BACKLOG)
+        self._acceptor.start()
         for warning in warnings(self._config):
             log.warning("%s", warning)
 
-    async def _serve(self, context: ssl.SSLContext | None) -> None:
-        """Answer new connections with this context: on a listener that shares the socket of the last one.
-
-        A context of its own has no sessions, so nobody resumes one that an old CA had let in.
-        """
-        site = web.SockSite(self._runner, self._listener.dup(), ssl_context=context, backlog=BACKLOG)
-        await site.start()
-        if self._site is not None:
-            await self._site.stop()
-        self._site = site
+    def stop(self) -> None:
+        """Take no more connections."""
+        self._acceptor.stop()
 
     async def follow(self) -> None:
-        """Check the files once a second until cancelled; plain HTTP has none."""
+        """Close late connections, and check the files once a second (HTTP has none), until cancelled."""
+        async with background(self._connections.sweep()):
+            await self._follow_files()
+            await asyncio.Event().wait()
+
+    async def _follow_files(self) -> None:
         while self._config.tls_cert is not None:
             await asyncio.sleep(POLL_SECONDS)
             await self.refresh()
@@ -74,7 +77,8 @@ class ApiSite:
         if not self._files.changed_and_stays():
             return
         try:
-            await self._serve(context_of(self._config))
+            # A context of its own has no sessions, so nobody resumes one that an old CA had let in.
+            self._acceptor.context = context_of(self._config)
         except TlsError as wrong:
             log.error("%s; the old certificate stays in use", wrong)
             return
@@ -95,9 +99,10 @@ async def serving(
     await runner.setup()
     site = ApiSite(runner, listener, config)
     try:
-        await site.start()
+        site.start()
         async with background(site.follow()):
             yield site
     finally:
+        site.stop()
         await runner.cleanup()
         listener.close()

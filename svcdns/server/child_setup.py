@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from svcdns.config.load import of_spelt, spelt_options
 from svcdns.config.sections import Config
 
-from .counters import FILE, Counters
+from .counters import Counters
 
 VARIABLE = "SVCDNS_HANDOFF"
 
@@ -32,21 +32,31 @@ class Handoff:
     config: Config
     lifeline: int
     """A pipe's read end: at its EOF the supervisor is gone."""
+    counting: int
+    """The counters."""
     worker: int = -1
     """Which DNS worker this is, from 0; -1 is the writer or the forwarder."""
     udp: tuple[int, ...] = ()
+    """In the order of dns.listen, that order again where a worker has several sockets of an address."""
     tcp: tuple[int, ...] = ()
-    """In the order of dns.listen, as udp."""
+    """In the order of dns.listen."""
     api: int = -1
     links: tuple[int, ...] = ()
     """A worker's end of its link with the forwarder; the forwarder's ends of all links."""
     flush: int = -1
     """The writer's or the forwarder's end of the link by which answers are forgotten."""
+    passing_on: int = -1
+    """Where a worker that leaves puts its TCP connections (svcdns.dns.tcp_passing)."""
+    passed_on: int = -1
+    """Where a worker finds those of the workers before an upgrade."""
+    predecessor: int = -1
+    """A descriptor of the process whose work this one takes over in an upgrade (see takeover.py)."""
 
     def descriptors(self) -> tuple[int, ...]:
         """Return all descriptors."""
-        every = (self.lifeline, *self.udp, *self.tcp, self.api, *self.links, self.flush)
-        return tuple(one for one in every if one >= 0)
+        of_upgrade = (self.passing_on, self.passed_on, self.predecessor)
+        single = (self.lifeline, self.counting, self.api, self.flush, *of_upgrade)
+        return tuple(one for one in (*single, *self.udp, *self.tcp, *self.links) if one >= 0)
 
     @contextmanager
     def in_memory(self) -> Iterator[int]:
@@ -58,8 +68,8 @@ class Handoff:
             yield file.fileno()
 
     def counters(self) -> Counters:
-        """Map the counters file."""
-        return Counters(self.config.data / FILE)
+        """Map the counters."""
+        return Counters(self.counting)
 
 
 def take(environ: MutableMapping[str, str]) -> Handoff:

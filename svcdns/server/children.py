@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .adopted import Adopted
 from .child_setup import FATAL, VARIABLE, Handoff
 from .counters import Counters
 
@@ -28,6 +29,11 @@ MANY_DEATHS = 5
 WITHIN_SECONDS = 10.0
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
+
+CRASHES = tuple(
+    -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+)
+"""Exit codes of a process that did not end itself, nor was ended by another."""
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +72,42 @@ class Child:
     counters: Counters
     keep: Sequence[int] = ()
     """Descriptors to pass that it need not know of (the folder's lock)."""
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Adopted | None = None
     deaths: Deaths = field(default_factory=Deaths)
     again_at: float | None = None
     """When it is to be started again (monotonic), None when it runs or was given up."""
     given_up: bool = False
     fatal: bool = False
+    outlives_mistakes: bool = False
+    """Whether FATAL is tried again too: an upgrade's server was good before."""
+    code: int | None = None
+    """How it ended last, None before that."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a process that has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it does its work."""
+        return bool(self.counters.get(self.row, "ready"))
+
+    def has_ended(self) -> bool:
+        """Return whether it was started and has ended."""
+        return self.code is not None or (self.process is not None and not self.runs)
+
+    def how_it_ended(self) -> str:
+        """Return that as a text."""
+        code = self.process.poll() if self.process is not None else self.code
+        return _how(self.code or 0 if code is None else code)
+
+    def adopt(self, pid: int) -> None:
+        """Take a process that runs already as this one; 0: there is none, so it is started soon."""
+        if pid:
+            self.process = Adopted(pid)
+        else:
+            self.again_at = time.monotonic()
 
     def start(self) -> None:
         """Start it.  Raises OSError when the system refuses."""
@@ -101,18 +137,21 @@ class Child:
                 self.again_at = now + self.deaths.pause()
 
     def _died(self, code: int, now: float, *, may_give_up: bool) -> None:
-        self.process = None
+        self.process, self.code = None, code
+        crashed = code in CRASHES and not self.counters.get(self.row, "ready")
+        self.counters.set(self.row, "crashes", self.counters.get(self.row, "crashes") + 1 if crashed else 0)
         self.counters.set(self.row, "pid", 0)
         self.counters.set(self.row, "ready", 0)
         self.counters.set(self.row, "busy", 0)
-        if code == FATAL:
+        self.counters.set(self.row, "unlocked", 0)
+        if code == FATAL and not self.outlives_mistakes:
             self.fatal = True
             return
         many = self.deaths.add(now)
-        if many < MANY_DEATHS:
+        if many < MANY_DEATHS and code != FATAL:
             self.again_at = now
             log.warning("%s %s; starting it again", self.name, _how(code))
-        elif may_give_up:
+        elif may_give_up and many >= MANY_DEATHS:
             self.given_up = True
             self.counters.set(self.row, "given_up", 1)
             log.error("%s %s, %d times within %ds: given up", self.name, _how(code), many, WITHIN_SECONDS)

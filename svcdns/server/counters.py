@@ -1,12 +1,14 @@
-"""The counters file: what the processes of one server say of themselves, in shared memory.
+"""The counters: what the processes of one server say of themselves, in shared memory.
 
     header  = magic | process rows | counters a row                    (u64 each)
     process = PROCESS_FIELDS, one row for the writer, one a worker, one for the forwarder (u64 each)
-    slots   = one array of counters a worker, and one of the forwarder (u64 each)
+    slots   = one array of counters a worker, one of the forwarder, and one of those who were there before
+              an upgrade (u64 each)
 
 Rules:
 
-* the supervisor makes the file anew at each start; others only map it;
+* the supervisor makes the memory at each start, as a file without a name (memfd) whose descriptor its
+  children inherit: what a disk does, full or read-only, is no matter;
 * each number has one process that writes it (see PROCESS_FIELDS) and is set as one aligned store of
   eight octets, so no reader ever sees half of one;
 * a slot outlives its worker: the next one takes the numbers up where the last one left them, so
@@ -17,29 +19,40 @@ What the counters of a slot mean is said in `svcdns.dns.stats`; here they are on
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from array import array
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
-from svcdns.system.replacing import replacing
-
-FILE = "counters"
+NAME = "svcdns-counters"
+"""Of the memory, as /proc shows it."""
 
 _MAGIC = 0x3230_434E_4456_5353
 _HEADER = 4
 """Numbers in the header; the fourth is `stopping`."""
 
-Field = Literal["pid", "restarts", "given_up", "ready", "busy", "beat"]
+Field = Literal["pid", "restarts", "crashes", "given_up", "ready", "busy", "unlocked", "beat"]
 
-PROCESS_FIELDS: tuple[Field, ...] = ("pid", "restarts", "given_up", "ready", "busy", "beat")
-"""pid: 0 while there is none; restarts: after the first start; given_up: 1 once the supervisor has
-closed its sockets (these three are the supervisor's).  ready: 1 once it answers (set by the process,
-taken back by the supervisor when it dies); busy: zone transfers under way (set by the worker); beat:
-when it last showed life (time.monotonic(), milliseconds; set by the forwarder)."""
+PROCESS_FIELDS: tuple[Field, ...] = (
+    "pid",
+    "restarts",
+    "crashes",
+    "given_up",
+    "ready",
+    "busy",
+    "unlocked",
+    "beat",
+)
+"""pid: 0 while there is none; restarts: after the first start; crashes: how often in a row it died of a
+signal of its own (SIGSEGV) before it was ready; given_up: 1 once the supervisor has closed its sockets
+(these four are the supervisor's).  ready: 1 once it answers (set by the process, taken back by the
+supervisor when it dies); busy: zone transfers under way (set by the worker); unlocked: 1 while it reads the
+store without a lock, on a read-only file system (set by the process); beat: when it last showed life
+(time.monotonic(), milliseconds; set by the forwarder)."""
 
 LIFELESS_SECONDS = 3.0
 """Without a beat for so long a process doesn't live."""
@@ -49,36 +62,41 @@ WRITER = 0
 
 
 class CountersError(Exception):
-    """The file is not one of ours or has another shape."""
+    """They are not ours or have another shape."""
 
 
 class Counters:
-    """The mapped file; for each of `workers` and the forwarder `width` counters, behind a row a process."""
+    """The mapped memory; for each of `workers` and the forwarder `width` counters, behind a row a process."""
 
-    def __init__(self, path: Path) -> None:
-        """Map an existing file.  Raises CountersError, or OSError when it can't be opened."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size < 8 * _HEADER:
-                raise CountersError(f"{path} is too short")
-            self._map = mmap.mmap(descriptor, size)
-        finally:
-            os.close(descriptor)
+    def __init__(self, descriptor: int) -> None:
+        """Map them; the descriptor is closed with this object.  Raises CountersError."""
+        self.descriptor = descriptor
+        size = os.fstat(descriptor).st_size
+        if size < 8 * _HEADER:
+            raise CountersError("the counters are too short")
+        self._map = mmap.mmap(descriptor, size)
         self._numbers = memoryview(self._map).cast("Q")
         magic, rows, self.width = self._numbers[0], self._numbers[1], self._numbers[2]
         if magic != _MAGIC or size != 8 * _size(rows - 2, self.width):
-            raise CountersError(f"{path} has another shape")
+            raise CountersError("the counters have another shape")
         self.workers = rows - 2
 
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
+
     @classmethod
-    def create(cls, path: Path, workers: int, width: int) -> Counters:
-        """Make the file anew, all numbers 0, and map it."""
-        with replacing(path) as fresh:
-            # Blocks are taken now: a full disk must show here, not as SIGBUS in a worker.
-            os.posix_fallocate(fresh.fileno(), 0, 8 * _size(workers, width))
-            fresh.write(array("Q", (_MAGIC, workers + 2, width)).tobytes())
-        return cls(path)
+    def create(cls, workers: int, width: int) -> Counters:
+        """Make them, all numbers 0.  Raises OSError when there is no memory left."""
+        descriptor = os.memfd_create(NAME)
+        try:
+            # Taken now: what is missing must show here, not as SIGBUS in a worker.
+            os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))
+            os.pwrite(descriptor, array("Q", (_MAGIC, workers + 2, width)).tobytes(), 0)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
 
     def get(self, process: int, field: Field) -> int:
         """Return a number of a process row (WRITER, or worker + 1)."""
@@ -129,20 +147,24 @@ class Counters:
         return Slot(self._numbers[start : start + self.width])
 
     def totals(self) -> list[int]:
-        """Return each counter summed over all workers and the forwarder."""
-        slots = [self.slot(worker).read() for worker in range(self.workers + 1)]
+        """Return each counter summed over all workers, the forwarder and those before an upgrade."""
+        slots = [self.slot(worker).read() for worker in range(self.workers + 2)]
         return [sum(numbers) for numbers in zip(*slots, strict=True)]
+
+    def go_on_from(self, before: Counters) -> None:
+        """Count on from where the processes before an upgrade are; once more when they have ended."""
+        if before.width == self.width:
+            self.slot(self.workers + 1).write(before.totals())
 
     def _at(self, process: int, field: Field) -> int:
         return _HEADER + len(PROCESS_FIELDS) * process + PROCESS_FIELDS.index(field)
 
 
+@dataclass(frozen=True, slots=True)
 class Slot:
-    """The counters of one worker."""
+    """The counters of one worker: its part of the map."""
 
-    def __init__(self, numbers: memoryview) -> None:
-        """`numbers` is the worker's part of the map."""
-        self._numbers = numbers
+    _numbers: memoryview
 
     def read(self) -> list[int]:
         """Return all counters."""
@@ -154,7 +176,7 @@ class Slot:
 
 
 def _size(workers: int, width: int) -> int:
-    return _HEADER + len(PROCESS_FIELDS) * (workers + 2) + width * (workers + 1)
+    return _HEADER + len(PROCESS_FIELDS) * (workers + 2) + width * (workers + 2)
 
 
 _HAS_LIVED: tuple[Field, ...] = ("ready", "beat", "given_up")

@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from time import monotonic
 
 import msgspec
@@ -58,18 +59,17 @@ def unavailable(why: str) -> StatusError:
     return StatusError(503, "ServiceUnavailable", f"the cache can't be flushed: {why}")
 
 
+@dataclass(slots=True)
 class FlushClient:
     """The writer's end."""
 
-    def __init__(
-        self, link: socket.socket | None, forwarder_lives: Callable[[], bool], seconds: float = FLUSH_SECONDS
-    ) -> None:
-        """`link` is None where nothing is forwarded."""
-        self._link = link
-        self._forwarder_lives = forwarder_lives
-        self._seconds = seconds
-        self._number = int.from_bytes(os.urandom(6))  # not from 0: replies to a former writer may still come
-        self._waiting: dict[int, asyncio.Future[int | None]] = {}
+    _link: socket.socket | None
+    """None where nothing is forwarded."""
+    _forwarder_lives: Callable[[], bool]
+    _seconds: float = FLUSH_SECONDS
+    _number: int = field(default_factory=lambda: int.from_bytes(os.urandom(6)))
+    """Of the last request; it does not begin at 0, since replies to a former writer may still come."""
+    _waiting: dict[int, asyncio.Future[int | None]] = field(default_factory=dict)
 
     async def flush(self, prefix: bytes) -> int:
         """Have answers forgotten whose keys begin so; return how many.  Raises StatusError 503.
@@ -107,13 +107,13 @@ class FlushClient:
                 future.set_result(reply.flushed)
 
 
+@dataclass(slots=True)
 class FlushServer:
     """The forwarder's end."""
 
-    def __init__(self, link: socket.socket, flush: Flush) -> None:
-        self._link = link
-        self._flush = flush
-        self._tasks: set[asyncio.Task[None]] = set()
+    _link: socket.socket
+    _flush: Flush
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def start(self) -> None:
         """Begin to serve, in the running loop."""

@@ -19,8 +19,8 @@ import logging
 import socket
 from collections.abc import Callable
 from hashlib import blake2b
-from pathlib import Path
 
+from svcdns.cache import generations
 from svcdns.cache.store import Cache
 from svcdns.config.listening import dns_endpoints
 from svcdns.config.sections import Config
@@ -42,6 +42,7 @@ from .child_setup import Handoff
 from .flush_link import FlushServer
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
+from .takeover import LEAVE, STAY, tell
 
 BEAT_SECONDS = 0.1
 STATUS_SECONDS = 1.0
@@ -49,6 +50,8 @@ ZONES_SECONDS = 1.0
 CHORES_SECONDS = 10.0
 DRAIN_SECONDS = 3.5
 """Longest time that questions under way get when the server ends."""
+
+_TRIES_FOR_THE_CACHE = 40
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +65,19 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
+    await _have_the_cache_left(handoff, config)
     source = _source_of(config, zones)
     with contextlib.closing(Cache(config.data, config.cache.octets, source)) as cache:
-        await _Forwarding(handoff, config, bailiwick, cache).run(stop)
+        await _Forwarding(handoff, config, store, bailiwick, cache).run(stop)
+
+
+async def _have_the_cache_left(handoff: Handoff, config: Config) -> None:
+    """In an upgrade: have the forwarder before forward on without the cache, which only one may write."""
+    tell(handoff, LEAVE)
+    for _ in range(_TRIES_FOR_THE_CACHE if handoff.predecessor >= 0 else 0):
+        if generations.is_free(config.data):
+            return
+        await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
 def _source_of(config: Config, zones: Zones) -> str:
@@ -79,13 +92,18 @@ def _source_of(config: Config, zones: Zones) -> str:
 class _Forwarding:
     """What this process is made of."""
 
-    def __init__(self, handoff: Handoff, config: Config, bailiwick: Bailiwick, cache: Cache) -> None:
+    def __init__(
+        self, handoff: Handoff, config: Config, store: StoreReader, bailiwick: Bailiwick, cache: Cache
+    ) -> None:
         self._counters = handoff.counters()
         self._row = self._counters.forwarder
         self._slot = self._counters.slot(self._row - 1)
         self._stats = Stats()
         self._stats.slots[:] = self._slot.read()
         self._cache = cache
+        self._left = False
+        """Whether another forwarder has the cache now."""
+        self._store = store
         self._routes = Routes(config.forward, dns_endpoints(config))
         self._zone_changes = ZoneChanges(bailiwick, cache, lambda zones: _source_of(config, zones))
         self._single_flight = SingleFlight(
@@ -108,7 +126,8 @@ class _Forwarding:
             Loops(self._routes.is_probe, partial_loops),
         )
         self._flush_server = FlushServer(socket.socket(fileno=handoff.flush), self._flush)
-        self._status = _StatusFile(config.data)
+        self._data = config.data
+        self._unwritten = LogOnChange(False)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until stopped; then wait for what is under way."""
@@ -117,11 +136,15 @@ class _Forwarding:
         self._flush_server.start()
         gc.collect()
         gc.freeze()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(LEAVE, self._leave)
+        loop.add_signal_handler(STAY, self._stay)
         async with (
             background(_every(BEAT_SECONDS, lambda: self._counters.beat(self._row))),
             background(_every(STATUS_SECONDS, self._publish)),
             background(_every(ZONES_SECONDS, self._zone_changes.check)),
-            background(_every(CHORES_SECONDS, self._cache.chores)),
+            background(_every(STATUS_SECONDS, self._look_at_the_lock)),
+            background(_every(CHORES_SECONDS, self._see_to_the_cache)),
         ):
             self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)
@@ -133,15 +156,41 @@ class _Forwarding:
         await self._routes.stop()
         self._publish()
 
+    def _look_at_the_lock(self) -> None:
+        """Take a lock on what is read where that has become possible, and say whether there is one."""
+        self._store.look_again()
+        self._counters.set(self._row, "unlocked", int(not self._store.has_lock))
+
+    def _see_to_the_cache(self) -> None:
+        if not self._left:
+            self._cache.chores()
+
+    def _leave(self) -> None:
+        """Leave the cache to a successor, as only one may write it; the links go on being served."""
+        self._left = True
+        self._cache.close()
+
+    def _stay(self) -> None:
+        """Take up what was left: there will be no successor."""
+        self._left = False
+        self._cache.chores()
+
     def _publish(self) -> None:
         """Copy the counters, and write how cache and upstreams are."""
         self._slot.write(self._stats.slots)
+        if self._left:
+            return
         status = {
             "cache": {"octets": self._cache.octets, "entries": self._cache.entries},
             "outstanding": self._lookups.outstanding,
             "upstreams": self._routes.status(),
         }
-        self._status.write(json.dumps(status))
+        try:
+            folder.publish_forwarder(self._data, json.dumps(status))
+            self._unwritten.is_new(False)
+        except OSError as failed:
+            if self._unwritten.is_new(True):
+                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
 
     async def _flush(self, prefix: bytes) -> int:
         """Forget what is in the cache below a key."""
@@ -151,23 +200,6 @@ class _Forwarding:
             some, is_done = self._cache.flush_some(prefix)
             flushed += some
         return flushed
-
-
-class _StatusFile:
-    """Says how the forwarder is, as long as that can be written; a line when it no longer can."""
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._failing = LogOnChange(False)
-
-    def write(self, text: str) -> None:
-        try:
-            folder.publish_forwarder(self._data, text)
-        except OSError as failed:
-            if self._failing.is_new(True):
-                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
-        else:
-            self._failing.is_new(False)
 
 
 async def _every(seconds: float, work: Callable[[], object]) -> None:

@@ -24,6 +24,28 @@ class _OneLine(logging.Formatter):
         return super().format(record).replace("\n", " | ")
 
 
+class _OnceAMinute(logging.Filter):
+    """Of asyncio's lines about descriptors that have run out, thousands a second, one a minute stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith("socket.accept() out of system resource"):
+            return True
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + 60
+        wrong = record.exc_info[1] if record.exc_info else None
+        record.msg, record.args = "no descriptors are left for new connections: %s", (wrong,)
+        record.exc_info, record.exc_text = None, None
+        return True
+
+
+_once_a_minute = _OnceAMinute()
+
+
 def set_up(level: str) -> None:
     """Log to stderr from `level` ("debug", "info", "warning" or "error") on."""
     out = logging.StreamHandler(sys.stderr)
@@ -32,3 +54,4 @@ def set_up(level: str) -> None:
     root.handlers[:] = [out]
     root.setLevel(level.upper())
     logging.getLogger(READY).setLevel(logging.INFO)
+    logging.getLogger("asyncio").addFilter(_once_a_minute)

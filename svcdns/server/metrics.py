@@ -7,11 +7,13 @@ somebody asks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily as Counter
+from prometheus_client.core import GaugeMetricFamily as Gauge
+from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
@@ -27,7 +29,7 @@ class Metrics:
     """All metrics of the server; `registry` is open to other rooms' own."""
 
     def __init__(self) -> None:
-        """Make an empty set; sources are added by `watch_*`."""
+        """Make an empty set; sources are added by `watch`."""
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -50,45 +52,46 @@ class Metrics:
 
         `forwarding` gives what the forwarder has published last (see svcdns.server.folder).
         """
-        self.registry.register(_Workers(counters))
-        self.registry.register(_StoreAndObjects(store, objects, oldest_reader))
-        self.registry.register(_Forwarding(forwarding))
+
+        def collect() -> Iterator[Metric]:
+            yield from _dns(counters.totals())
+            yield from _processes(counters)
+            kinds = Gauge("svcdns_objects", "Objects in the registry.", labels=("kind",))
+            for kind, count in objects().items():
+                kinds.add_metric((kind,), count)
+            yield kinds
+            yield from _pages(store)
+            text = "For how long the slowest reader has not seen the newest commit."
+            yield Gauge("svcdns_store_oldest_reader_seconds", text, oldest_reader(time.monotonic()))
+            if status := forwarding():
+                yield from _forwarding(status)
+
+        self.registry.register(_Collected(collect))
 
     def render(self) -> tuple[bytes, str]:
         """Return the text of /metrics and its Content-Type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
 
-class _Workers(Collector):
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+class _Collected(Collector):
+    """Metrics that are made anew each time somebody asks."""
+
+    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
+        self._collect = collect
 
     def collect(self) -> Iterable[Metric]:
-        totals = self._counters.totals()
-        labels = ("type", "rcode", "protocol", "zone")
-        requests = CounterMetricFamily("svcdns_dns_requests", "DNS messages answered.", labels=labels)
-        for count in stats.replies(totals):
-            requests.add_metric((count.type, count.rcode, count.protocol, count.zone), count.value)
-        yield requests
-        yield _batches(totals)
-        for at, (name, text) in enumerate(stats.SINGLE.items(), stats.COUNTERS):
-            yield CounterMetricFamily(f"svcdns_dns_{name}", text, value=totals[at])
-        yield from self._processes()
+        return self._collect()
 
-    def _processes(self) -> Iterable[Metric]:
-        restarts = CounterMetricFamily(
-            "svcdns_process_restarts", "Starts after the first one.", labels=("process",)
-        )
-        up = GaugeMetricFamily("svcdns_process_up", "Whether a process answers.", labels=("process",))
-        for row in range(self._counters.workers + 2):
-            name = {WRITER: "writer", self._counters.forwarder: "forwarder"}.get(row, f"worker-{row - 1}")
-            if row == self._counters.forwarder and self._counters.get(row, "given_up"):
-                continue  # nothing is forwarded
-            restarts.add_metric((name,), self._counters.get(row, "restarts"))
-            lives = name != "forwarder" or self._counters.forwarder_lives()
-            up.add_metric((name,), self._counters.get(row, "ready") if lives else 0)
-        yield restarts
-        yield up
+
+def _dns(totals: list[int]) -> Iterator[Metric]:
+    labels = ("type", "rcode", "protocol", "zone")
+    requests = Counter("svcdns_dns_requests", "DNS messages answered.", labels=labels)
+    for count in stats.replies(totals):
+        requests.add_metric((count.type, count.rcode, count.protocol, count.zone), count.value)
+    yield requests
+    yield _batches(totals)
+    for at, (name, text) in enumerate(stats.SINGLE.items(), stats.COUNTERS):
+        yield Counter(f"svcdns_dns_{name}", text, totals[at])
 
 
 def _batches(totals: list[int]) -> HistogramMetricFamily:
@@ -104,88 +107,55 @@ def _batches(totals: list[int]) -> HistogramMetricFamily:
     )
 
 
-class _Forwarding(Collector):
-    """The cache and the upstreams, as the forwarder published them last."""
+def _processes(counters: Counters) -> Iterator[Metric]:
+    restarts = Counter("svcdns_process_restarts", "Starts after the first one.", labels=("process",))
+    up = Gauge("svcdns_process_up", "Whether a process answers.", labels=("process",))
+    for row in range(counters.workers + 2):
+        name = {WRITER: "writer", counters.forwarder: "forwarder"}.get(row, f"worker-{row - 1}")
+        if row == counters.forwarder and counters.get(row, "given_up"):
+            continue  # nothing is forwarded
+        restarts.add_metric((name,), counters.get(row, "restarts"))
+        lives = name != "forwarder" or counters.forwarder_lives()
+        up.add_metric((name,), counters.get(row, "ready") if lives else 0)
+    yield restarts
+    yield up
 
-    def __init__(self, published: Callable[[], dict[str, Any]]) -> None:
-        self._published = published
 
-    def collect(self) -> Iterable[Metric]:
-        status = self._published()
-        if not status:
-            return
-        cache = status["cache"]
-        yield GaugeMetricFamily("svcdns_cache_octets", "Octets of the cache.", value=cache["octets"])
-        yield GaugeMetricFamily("svcdns_cache_entries", "Answers in the cache.", value=cache["entries"])
-        yield GaugeMetricFamily(
-            "svcdns_forward_outstanding", "Questions that wait for upstreams.", value=status["outstanding"]
-        )
-        yield from self._upstreams(status["upstreams"])
+def _pages(store: Store) -> Iterator[Metric]:
+    env, tables = store.env, store.tables
+    info, size = env.info(), env.stat()["psize"]
+    with store.read() as txn:
+        handles = [getattr(tables, name) for name in tables.__slots__]
+        stats = [txn.stat(handle) for handle in handles] + [env.stat()]
+    used = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+    free = max(0, info["last_pgno"] + 1 - used - 2)
+    limit = info["map_size"] // size
+    yield Gauge("svcdns_store_page_octets", "Size of a page.", size)
+    yield Gauge("svcdns_store_used_pages", "Pages that hold data.", used)
+    yield Gauge("svcdns_store_free_pages", "Pages of the file that can be used again, and their list.", free)
+    yield Gauge("svcdns_store_limit_pages", "Pages that the store may grow to.", limit)
+    yield Gauge("svcdns_store_readers", "Slots of the reader table taken.", info["num_readers"])
 
-    def _upstreams(self, upstreams: list[dict[str, Any]]) -> Iterable[Metric]:
-        labels = ("zone", "upstream")
-        up = GaugeMetricFamily("svcdns_upstream_up", "Whether an upstream answers.", labels=labels)
-        looped = GaugeMetricFamily(
+
+def _forwarding(status: dict[str, Any]) -> Iterator[Metric]:
+    """Yield how the cache and the upstreams are, as the forwarder published them last."""
+    yield Gauge("svcdns_cache_octets", "Octets of the cache.", status["cache"]["octets"])
+    yield Gauge("svcdns_cache_entries", "Answers in the cache.", status["cache"]["entries"])
+    yield Gauge("svcdns_forward_outstanding", "Questions that wait for upstreams.", status["outstanding"])
+    labels = ("zone", "upstream")
+    gauges = {
+        "up": Gauge("svcdns_upstream_up", "Whether an upstream answers.", labels=labels),
+        "looped": Gauge(
             "svcdns_upstream_looped", "Whether it sends our questions back to us.", labels=labels
-        )
-        seconds = GaugeMetricFamily(
-            "svcdns_upstream_seconds", "How long it takes to answer, smoothed.", labels=labels
-        )
-        outcomes = CounterMetricFamily(
-            "svcdns_upstream_questions",
-            "Questions asked, by what became of them.",
-            labels=(*labels, "outcome"),
-        )
-        for one in upstreams:
-            names = (one["zone"], one["upstream"])
-            up.add_metric(names, float(one["up"]))
-            looped.add_metric(names, float(one["looped"]))
-            seconds.add_metric(names, one["seconds"])
-            for outcome in ("answered", "failed", "servfail", "garbage"):
-                outcomes.add_metric((*names, outcome), one[outcome])
-        yield from (up, looped, seconds, outcomes)
-
-
-class _StoreAndObjects(Collector):
-    def __init__(
-        self,
-        store: Store,
-        objects: Callable[[], Mapping[str, int]],
-        oldest_reader: Callable[[float], float],
-    ) -> None:
-        self._store = store
-        self._objects = objects
-        self._oldest_reader = oldest_reader
-
-    def collect(self) -> Iterable[Metric]:
-        objects = GaugeMetricFamily("svcdns_objects", "Objects in the registry.", labels=("kind",))
-        for kind, count in self._objects().items():
-            objects.add_metric((kind,), count)
-        yield objects
-        yield from self._pages()
-        yield GaugeMetricFamily(
-            "svcdns_store_oldest_reader_seconds",
-            "For how long the slowest reader has not seen the newest commit.",
-            value=self._oldest_reader(time.monotonic()),
-        )
-
-    def _pages(self) -> Iterable[Metric]:
-        env, tables = self._store.env, self._store.tables
-        info = env.info()
-        size = env.stat()["psize"]
-        with self._store.read() as txn:
-            handles = [getattr(tables, name) for name in tables.__slots__]
-            stats = [txn.stat(handle) for handle in handles] + [env.stat()]
-        used = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-        taken = info["last_pgno"] + 1
-        yield GaugeMetricFamily("svcdns_store_page_octets", "Size of a page.", value=size)
-        yield GaugeMetricFamily("svcdns_store_used_pages", "Pages that hold data.", value=used)
-        free = max(0, taken - used - 2)
-        yield GaugeMetricFamily(
-            "svcdns_store_free_pages", "Pages of the file that can be used again, and their list.", value=free
-        )
-        limit = info["map_size"] // size
-        yield GaugeMetricFamily("svcdns_store_limit_pages", "Pages that the store may grow to.", value=limit)
-        yield GaugeMetricFamily(
-            "svcdns_store_readers", "Slots of the reader table taken.", value=info["num_readers"]
-        )
+        ),
+        "seconds": Gauge("svcdns_upstream_seconds", "How long it takes to answer, smoothed.", labels=labels),
+    }
+    text = "Questions asked, by what became of them."
+    outcomes = Counter("svcdns_upstream_questions", text, labels=(*labels, "outcome"))
+    for one in status["upstreams"]:
+        names = (one["zone"], one["upstream"])
+        for field, gauge in gauges.items():
+            gauge.add_metric(names, float(one[field]))
+        for outcome in ("answered", "failed", "servfail", "garbage"):
+            outcomes.add_metric((*names, outcome), one[outcome])
+    yield from (*gauges.values(), outcomes)

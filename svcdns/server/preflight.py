@@ -12,8 +12,6 @@ from pathlib import Path
 from svcdns.config.sections import ApiConfig, Config, Endpoint
 from svcdns.config.upstream_spec import parse
 
-MAX_FILE_OCTETS = 4 << 20
-
 
 def mistakes(config: Config) -> list[str]:
     """Return what keeps the server from starting, a line each."""
@@ -57,18 +55,16 @@ def warnings(api: ApiConfig) -> list[str]:
 
 def _no_certificates(file: Path) -> str:
     """Return why a file is none of certificates to trust, "" where it is one."""
-    try:
-        with file.open("rb") as opened:
-            text = opened.read(MAX_FILE_OCTETS).decode("ascii", "replace").replace("\ufffd", "?")
-    except OSError as failed:
-        return f"can't be read: {(failed.strerror or str(failed)).lower()}"
     import ssl  # here: only who forwards over TLS pays for it
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    from .tls import pem_text
+
     try:
-        context.load_verify_locations(cadata=text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem_text(file))
     except (ssl.SSLError, ValueError):
         return "holds no certificates in PEM format; allowed: one or more of them, or no forward.ca at all"
+    except OSError as failed:
+        return f"can't be read: {(failed.strerror or str(failed)).lower()}"
     return ""
 
 

@@ -38,7 +38,6 @@ class Readers:
     """Remembers since when each reader has been behind."""
 
     def __init__(self) -> None:
-        """Nothing has been seen yet."""
         self._since: dict[Reader, float] = {}
 
     def behind_too_long(self, table: str, newest: int, now: float, workers: Mapping[int, bool]) -> list[int]:

@@ -13,8 +13,10 @@ Standard library only.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from svcdns.config.sections import Config, Endpoint
 
@@ -35,36 +37,91 @@ class Sockets:
     """What the supervisor holds: UDP sockets of each worker, and the listeners that all share."""
 
     udp: list[list[socket.socket]]
-    """By worker, then in the order of dns.listen."""
+    """Rows, at least one a worker, each in the order of dns.listen."""
     tcp: list[socket.socket]
     api: socket.socket
     links: list[tuple[socket.socket, socket.socket]]
     """By worker: its end of its link with the forwarder and the forwarder's; [] where none is needed."""
+    passing: tuple[socket.socket, socket.socket]
+    """Where workers that leave put their TCP connections, and where those who stay find them."""
     flush: tuple[socket.socket, socket.socket] | None
     """The writer's and the forwarder's end of their link; None where nothing is forwarded."""
     dns_addresses: list[Endpoint]
     """The real addresses, in the order of dns.listen."""
     api_address: Endpoint
 
+    def udp_of(self, worker: int, workers: int) -> list[socket.socket]:
+        """Return the sockets that a worker reads: several rows after an upgrade to fewer workers."""
+        return [one for row in self.udp[worker::workers] for one in row]
+
+    def all(self) -> list[socket.socket]:
+        """Return all of them."""
+        ends = [end for pair in (*self.links, self.passing, self.flush or ()) for end in pair]
+        return [*(one for row in self.udp for one in row), *self.tcp, self.api, *ends]
+
     def close(self) -> None:
         """Close all of them."""
-        ends = [end for link in (*self.links, self.flush or ()) for end in link]
-        for one in [*(one for row in self.udp for one in row), *self.tcp, self.api, *ends]:
+        for one in self.all():
             one.close()
+
+    def numbers(self) -> dict[str, Any]:
+        """Return their descriptors and addresses, for a successor (see succession.py); -1 is a closed one."""
+        return {
+            "udp": [[one.fileno() for one in row] for row in self.udp],
+            "tcp": [one.fileno() for one in self.tcp],
+            "api": self.api.fileno(),
+            "links": [[end.fileno() for end in ends] for ends in self.links],
+            "passing": [end.fileno() for end in self.passing],
+            "flush": [end.fileno() for end in self.flush or ()],
+            "dns_addresses": [[one.host, one.port] for one in self.dns_addresses],
+            "api_address": [self.api_address.host, self.api_address.port],
+        }
+
+    @classmethod
+    def of(cls, numbers: dict[str, Any]) -> Sockets:
+        """Return the sockets of a predecessor."""
+        known: dict[int, socket.socket] = {}  # what several workers read is one socket here too
+        return cls(
+            [[_of_number(one, known) for one in row] for row in numbers["udp"]],
+            [_of_number(one, known) for one in numbers["tcp"]],
+            _of_number(numbers["api"], known),
+            [_pair(ends, known) for ends in numbers["links"]],
+            _pair(numbers["passing"], known),
+            _pair(numbers["flush"], known) if numbers["flush"] else None,
+            [Endpoint(*one) for one in numbers["dns_addresses"]],
+            Endpoint(*numbers["api_address"]),
+        )
+
+
+def _of_number(number: int, known: dict[int, socket.socket]) -> socket.socket:
+    if number in known:
+        return known[number]
+    if number < 0:
+        made = socket.socket()
+        made.close()
+        return made
+    known[number] = made = socket.socket(fileno=number)
+    os.set_inheritable(number, False)
+    return made
+
+
+def _pair(numbers: list[int], known: dict[int, socket.socket]) -> tuple[socket.socket, socket.socket]:
+    one, other = numbers
+    return _of_number(one, known), _of_number(other, known)
 
 
 def bind_all(config: Config, workers: int) -> Sockets:
     """Bind every socket of the server.  Raises BindError; nothing stays open then."""
     opened: list[socket.socket] = []
     try:
-        pairs = [_dns_pair(listen, opened) for listen in config.dns.listen]
+        pairs = [dns_pair(listen, opened) for listen in config.dns.listen]
         addresses = [
             Endpoint(listen.host, udp.getsockname()[1])
             for listen, (udp, _) in zip(config.dns.listen, pairs, strict=True)
         ]
         udp = [[first for first, _ in pairs]]
-        udp += [[_more_udp(address, opened) for address in addresses] for _ in range(1, workers)]
-        api = _tcp(config.api.listen, opened, "API, TCP", "--api")
+        udp += [[more_udp(address, opened) for address in addresses] for _ in range(1, workers)]
+        api = tcp_listener(config.api.listen, opened, "API, TCP", "--api")
         api_address = Endpoint(config.api.listen.host, api.getsockname()[1])
     except BaseException:
         for one in opened:
@@ -73,15 +130,16 @@ def bind_all(config: Config, workers: int) -> Sockets:
     # Here, as only root can make them large.
     links = [link() for _ in udp] if config.forward.forwards else []
     flush = link() if config.forward.forwards else None
-    return Sockets(udp, [tcp for _, tcp in pairs], api, links, flush, addresses, api_address)
+    tcp = [tcp for _, tcp in pairs]
+    return Sockets(udp, tcp, api, links, passing(), flush, addresses, api_address)
 
 
-def _dns_pair(listen: Endpoint, opened: list[socket.socket]) -> tuple[socket.socket, socket.socket]:
-    """Return the first UDP socket and the TCP listener of an entry, on one port."""
+def dns_pair(listen: Endpoint, opened: list[socket.socket]) -> tuple[socket.socket, socket.socket]:
+    """Return the first UDP socket and the TCP listener of an entry, on one port.  Raises BindError."""
     for _ in range(_TRIES_FOR_A_PORT):
         udp = _first_udp(listen)
         try:
-            tcp = _tcp(Endpoint(listen.host, udp.getsockname()[1]), opened, "DNS, TCP", "--dns")
+            tcp = tcp_listener(Endpoint(listen.host, udp.getsockname()[1]), opened, "DNS, TCP", "--dns")
         except BindError:
             udp.close()
             if listen.port:
@@ -104,7 +162,8 @@ def _first_udp(listen: Endpoint) -> socket.socket:
     return udp
 
 
-def _more_udp(address: Endpoint, opened: list[socket.socket]) -> socket.socket:
+def more_udp(address: Endpoint, opened: list[socket.socket]) -> socket.socket:
+    """Return one more UDP socket of an address.  Raises BindError."""
     udp = _socket(address, socket.SOCK_DGRAM)
     opened.append(udp)
     udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -113,7 +172,8 @@ def _more_udp(address: Endpoint, opened: list[socket.socket]) -> socket.socket:
     return udp
 
 
-def _tcp(listen: Endpoint, opened: list[socket.socket], what: str, flag: str) -> socket.socket:
+def tcp_listener(listen: Endpoint, opened: list[socket.socket], what: str, flag: str) -> socket.socket:
+    """Return a TCP listener; errors name what it is for and the flag that chooses it.  Raises BindError."""
     tcp = _socket(listen, socket.SOCK_STREAM)
     try:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -177,6 +237,14 @@ def link() -> tuple[socket.socket, socket.socket]:
             end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, LINK_OCTETS)
         except OSError:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_OCTETS)
+    return ends
+
+
+def passing() -> tuple[socket.socket, socket.socket]:
+    """Return what TCP connections are passed on through."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
     return ends
 
 

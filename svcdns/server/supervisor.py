@@ -3,6 +3,8 @@
     take the folder -> bind all sockets -> become `user` -> start the writer, the workers, the forwarder
     -> start again what dies, until SIGTERM or SIGINT -> end all, exit code 0
 
+    SIGUSR2 -> the new code rehearses -> becomes the new code, which goes on from there (see succession.py)
+
 Rules:
 
 * standard library only, and it never opens the store: what can't crash needs no supervisor;
@@ -13,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pwd
@@ -20,59 +23,74 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from select import select
 
+from svcdns import __version__
 from svcdns.config.listening import ADDRESSES
+from svcdns.config.load import of_spelt, spelt_options
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 
-from . import counters as counters_file
-from . import folder
-from .child_setup import Handoff
-from .children import Child, stop_all
+from . import folder, inherited_sockets, succession, surroundings
 from .counters import WRITER, Counters
+from .crew import Commands, Crew, Held
+from .cut_data import refuse_cut_data
 from .logs import READY
+from .progress import Progress
+from .rehearsal import Failed, Rehearsal
+from .replacement import Replacement
 from .sockets import BindError, Sockets, bind_all
+from .succession import SIGNALS, Legacy
+from .surroundings import NotHere
 
-STOP_SECONDS = 5.0
-STUCK_SECONDS = 10.0
+_RETRY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _POLL_OFTEN_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Commands:
-    """What is run as the children."""
-
-    writer: Sequence[str] = (sys.executable, "-m", "svcdns.server.writer")
-    worker: Sequence[str] = (sys.executable, "-m", "svcdns.server.worker")
-    forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
-
-
-def run(config: Config, commands: Commands | None = None) -> int:
+def run(config: Config, commands: Commands | None = None, legacy: Legacy | None = None) -> int:
     """Serve until stopped; return the exit code.
 
+    With a `legacy`, go on from a running server's instead of beginning afresh.
     Raises ConfigError when `user` can't be had (exit code 2 is the caller's business).
     """
-    _check_user(config)
     commands = commands or Commands()
-    workers = config.dns.workers or len(os.sched_getaffinity(0))
+    if legacy is not None:
+        return _successor(config, commands, legacy).run()
+    _check_user(config)
+    workers = _workers(config)
     try:
-        lock = folder.take(config.data)
+        surroundings.check(config)
+        locks = folder.take(config.data)
+        refuse_cut_data(config.data)
         sockets = bind_all(config, workers)
         if config.user and os.geteuid() == 0:
             folder.give_to(config.data, config.user)
-        counters = Counters.create(config.data / counters_file.FILE, workers, SLOTS)
-        folder.publish_addresses(config.data, sockets.dns_addresses, sockets.api_address, workers)
-        return Supervisor(config, commands, lock, sockets, counters).run()
-    except (folder.FolderError, BindError) as refused:
+        counters = Counters.create(workers, SLOTS)
+        crew = Crew(config, commands, sockets, counters, Held(locks, os.pipe()))
+        return Supervisor(crew, commands).run()
+    except (folder.FolderError, BindError, NotHere) as refused:
         return _fail(str(refused))
     except OSError as failed:
         return _fail(f"{failed.filename or config.data}: {failed.strerror or failed}")
+
+
+def _successor(config: Config, commands: Commands, legacy: Legacy) -> Supervisor:
+    """Return the supervisor of a server that runs already, which is about to replace its children."""
+    for number in (*legacy.lifeline, *legacy.locks, legacy.counting):
+        os.set_inheritable(number, False)
+    held = Held(legacy.locks, legacy.lifeline)
+    counters = Counters(legacy.counting)
+    crew = Crew(of_spelt(legacy.config), commands, Sockets.of(legacy.sockets), counters, held)
+    crew.adopt(legacy.pids, legacy.given_up)
+    return Supervisor(crew, commands, config, legacy.upgrades)
+
+
+def _workers(config: Config) -> int:
+    return config.dns.workers or len(os.sched_getaffinity(0))
 
 
 def _fail(text: str) -> int:
@@ -89,47 +107,21 @@ class Supervisor:
     """The running server: its sockets and its children."""
 
     def __init__(
-        self, config: Config, commands: Commands, lock: int, sockets: Sockets, counters: Counters
+        self, crew: Crew, commands: Commands, successor: Config | None = None, upgrades: int = 0
     ) -> None:
-        """All is taken and bound; `run` starts the children."""
-        self.sockets = sockets
-        self.counters = counters
-        self.folder = config.data
-        lifeline, self._lifeline = os.pipe()  # our end closes with us, however we end
-        shared = [one.fileno() for one in sockets.tcp]
-        ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
-        api = Handoff(config, lifeline, api=sockets.api.fileno(), flush=ours)
-        self.writer = Child("writer", commands.writer, api, WRITER, counters, keep=(lock,))
-        self.workers = [
-            Child(
-                f"dns worker {number}",
-                [*commands.worker, str(number)],
-                Handoff(
-                    config,
-                    lifeline,
-                    worker=number,
-                    udp=tuple(one.fileno() for one in row),
-                    tcp=tuple(shared),
-                    links=tuple(end.fileno() for end, _ in sockets.links[number : number + 1]),
-                ),
-                number + 1,
-                counters,
-                keep=(lock,),
-            )
-            for number, row in enumerate(sockets.udp)
-        ]
-        self.forwarder: Child | None = None
-        if config.forward.forwards:
-            links = tuple(end.fileno() for _, end in sockets.links)
-            there = Handoff(config, lifeline, links=links, flush=forwarders)
-            self.forwarder = Child(
-                "forwarder", commands.forwarder, there, counters.forwarder, counters, keep=(lock,)
-            )
-            self._answer_through(0)
-        else:
-            counters.set(counters.forwarder, "given_up", 1)  # nobody need wait for it
-            log.info("nothing is forwarded: upstreams in [forward] is empty")
-        self.announced = False
+        """All is taken and bound; `run` starts the children, but for those that were adopted.
+
+        `successor` is the configuration of an upgrade that has come so far that this is the new code.
+        """
+        self.crew = crew
+        self._commands = commands
+        self._upgrades = upgrades
+        self._progress = Progress(crew.config.data, upgrades)
+        self._replacement: Replacement | None = None
+        self._under_way: Iterator[None] | None = self._replace(successor) if successor else None
+        self._announced = successor is not None
+        self._publish_again_at: float | None = None
+        """When to write addresses.json, which could not be written."""
         self._started = time.monotonic()
 
     def run(self) -> int:
@@ -137,96 +129,193 @@ class Supervisor:
         woken = _wake_on_signals()
         fatal = False
         try:
-            for child in self._children():
-                child.start()
+            if self._under_way is None:
+                self._publish_addresses()
+                if self.crew.forwarder is None:
+                    log.info("nothing is forwarded: upstreams in [forward] is empty")
+                for child in self.crew.children():
+                    child.start()
             while not fatal and not self._signalled(woken):
-                self._end_stuck_forwarder()
-                for child in self._children():
-                    child.check(may_give_up=self._may_give_up(child))
-                    self._close_if_given_up(child)
-                fatal = any(child.fatal for child in self._children())
+                fatal = self._check()
+                self._go_on()
                 self._announce()
+                if self._publish_again_at is not None and time.monotonic() >= self._publish_again_at:
+                    self._publish_addresses()
         finally:
             self._stop(woken)
         return 1 if fatal else 0
 
-    def _children(self) -> list[Child]:
-        return [self.writer, *self.workers, *([self.forwarder] if self.forwarder else [])]
-
-    def _may_give_up(self, child: Child) -> bool:
-        """Return whether a child may be given up: a worker, and never the last, which others replace."""
-        return child not in (self.writer, self.forwarder) and any(
-            not other.given_up for other in self.workers if other is not child
-        )
-
-    def _close_if_given_up(self, child: Child) -> None:
-        if not child.given_up:
-            return
-        for one in self.sockets.udp[child.row - 1]:
-            one.close()  # the kernel spreads its flows over the sockets that are left
-        alive = next(worker.row - 1 for worker in self.workers if not worker.given_up)
-        if self.forwarder and self._answers_through < alive:
-            # It holds the same sockets: flows would go on to them where nobody reads.
-            self._answer_through(alive)
-            self.forwarder.signal(signal.SIGTERM)
-
-    def _end_stuck_forwarder(self) -> None:
-        """Kill a forwarder that has shown no life for long; the next one does its work."""
-        row = self.counters.forwarder
-        if self.forwarder and self.counters.get(row, "ready"):
-            age = self.counters.beat_age(row)
-            if age > STUCK_SECONDS:
-                log.error("the forwarder has shown no life for %.0f s: it is ended", age)
-                self.counters.set(row, "ready", 0)
-                self.forwarder.signal(signal.SIGKILL)
-
-    def _answer_through(self, worker: int) -> None:
-        """Have the forwarder, from its next start on, answer UDP clients through a worker's sockets."""
-        assert self.forwarder is not None
-        self._answers_through = worker
-        udp = tuple(one.fileno() for one in self.sockets.udp[worker])
-        self.forwarder.handoff = replace(self.forwarder.handoff, udp=udp)
+    def _check(self) -> bool:
+        """Start again what died; return whether something can't be cured."""
+        if self._replacement is not None:
+            return self._replacement.check()
+        return self.crew.check(self.crew.children())
 
     def _signalled(self, woken: socket.socket) -> bool:
-        """Wait for a signal or until there may be something to do; return True to end."""
+        """Wait for a signal or until there is something to look at; return True to end."""
         select([woken], [], [], self._patience())
         try:
             numbers = woken.recv(4096)
         except BlockingIOError:
             return False
-        if signal.SIGHUP in numbers and self.counters.get(WRITER, "ready"):
-            self.writer.signal(signal.SIGHUP)  # not before: it would die of it, and reads all anyway
+        if signal.SIGHUP in numbers and self.crew.counters.get(WRITER, "ready"):
+            self.crew.writer.signal(signal.SIGHUP)  # not before: it would die of it, and reads all anyway
+        if signal.SIGUSR2 in numbers:
+            if self._under_way is None:
+                self._upgrades += 1
+                self._under_way = self._rehearse()
+            else:
+                log.warning("an upgrade is under way already")
         return signal.SIGTERM in numbers or signal.SIGINT in numbers
 
     def _patience(self) -> float | None:
-        due = [child.again_at for child in self._children() if child.again_at is not None]
+        if self._under_way is not None:
+            return _POLL_SECONDS
         now = time.monotonic()
-        waits = [max(0.0, at - now) for at in due]
-        if not self.announced:
+        waits = [self.crew.patience(now)]
+        if self._publish_again_at is not None:
+            waits.append(max(0.0, self._publish_again_at - now))
+        if not self._announced:
             early = now - self._started < _POLL_OFTEN_SECONDS
             waits.append(_POLL_SECONDS if early else 25 * _POLL_SECONDS)
-        if self.forwarder:
-            waits.append(STUCK_SECONDS / 5)
-        return min(waits, default=None)
+        return min((seconds for seconds in waits if seconds is not None), default=None)
 
     def _announce(self) -> None:
-        if not self.announced and self.counters.ready():
-            self.announced = True
-            logging.getLogger(READY).info(
-                "svcdns ready: dns=%s api=%s workers=%d",
-                ",".join(map(str, self.sockets.dns_addresses)),
-                self.sockets.api_address,
-                len(self.workers),
-            )
+        if not self._announced and self.crew.counters.ready():
+            self._announced = True
+            logging.getLogger(READY).info("svcdns ready: %s", self._where())
+
+    def _where(self) -> str:
+        sockets = self.crew.sockets
+        dns = ",".join(map(str, sockets.dns_addresses))
+        return f"dns={dns} api={sockets.api_address} workers={len(self.crew.workers)}"
+
+    def _publish_addresses(self) -> None:
+        """Write where we listen; where the disk takes nothing, try again later."""
+        sockets, data = self.crew.sockets, self.crew.config.data
+        try:
+            folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, len(self.crew.workers))
+        except OSError as failed:
+            if self._publish_again_at is None:
+                text = failed.strerror or failed
+                log.warning(
+                    "%s can't be written: %s; tried again every %g s",
+                    data / ADDRESSES,
+                    text,
+                    _RETRY_SECONDS,
+                )
+            self._publish_again_at = time.monotonic() + _RETRY_SECONDS
+        else:
+            self._publish_again_at = None
+
+    # An upgrade: the first half is the old code's, the second the new code's.
+
+    def _go_on(self) -> None:
+        """Take the next step of an upgrade that is under way."""
+        if self._under_way is None:
+            return
+        try:
+            next(self._under_way)
+            return
+        except StopIteration:
+            pass
+        except Failed as failed:
+            for line in failed.lines():
+                log.error("the upgrade has failed: %s", line)
+            self._progress.end(1, *failed.lines())
+        except Exception as bug:  # an upgrade never ends the server
+            log.exception("the upgrade has failed")
+            self._progress.end(1, f"the upgrade has failed ({bug}): the log says more")
+        self._under_way = self._replacement = None
+
+    def _rehearse(self) -> Iterator[None]:
+        """Have the new code check all that it would take over, then become it.  Raises Failed."""
+        log.info("upgrading: the new code checks the configuration")
+        self._progress = Progress(self.crew.config.data, self._upgrades)
+        self._progress.tell("the new code checks the configuration")
+        words, legacy = succession.command(), self._legacy()
+        rehearsal = Rehearsal(words, legacy)
+        try:
+            while (config := rehearsal.result()) is None:
+                yield
+        except GeneratorExit:
+            rehearsal.end()
+            raise
+        legacy = self._legacy().with_successor(config)  # children may have died meanwhile
+        log.info("upgrading: process %d goes on as %s", os.getpid(), " ".join(words))
+        try:
+            succession.become(words, legacy, self._descriptors())
+        except OSError as failed:
+            raise Failed(f"{words[0]} can't be run: {failed.strerror or failed}") from None
+
+    def _legacy(self) -> Legacy:
+        crew = self.crew
+        return Legacy(
+            config=spelt_options(crew.config),
+            locks=crew.held.locks,
+            lifeline=crew.held.lifeline,
+            counting=crew.counters.descriptor,
+            sockets=crew.sockets.numbers(),
+            pids=tuple(child.process.pid if child.process else 0 for child in crew.children()),
+            given_up=tuple(child.row - 1 for child in crew.workers if child.given_up),
+            upgrades=self._upgrades,
+        )
+
+    def _descriptors(self) -> list[int]:
+        held = self.crew.held
+        sockets = [one.fileno() for one in self.crew.sockets.all()]
+        numbers = {*held.locks, *held.lifeline, self.crew.counters.descriptor, *sockets}
+        return [number for number in numbers if number >= 0]
+
+    def _replace(self, config: Config) -> Iterator[None]:
+        """Replace the children by those of the new code and configuration.  Raises Failed."""
+        old = self.crew
+        self._progress.tell(f"svcdns {__version__} starts beside the old processes")
+        new = _next_crew(old, config, self._commands)
+        self._replacement = replacement = Replacement(old, new)
+        told = False
+        try:
+            for _ in replacement.steps():
+                if replacement.in_charge is new and not told:
+                    told = True
+                    self._progress.tell("the new processes answer; the old ones finish what they have begun")
+                yield
+        finally:
+            if replacement.in_charge is new:
+                self.crew = new
+                self._publish_addresses()
+        text = f"svcdns {__version__}: {self._where()}"
+        logging.getLogger(READY).info("svcdns upgraded: %s", text)
+        self._progress.end(0, f"upgraded to {text}")
 
     def _stop(self, woken: socket.socket) -> None:
-        self.counters.set_stopping()
         log.info("stopping")
-        stop_all(self._children(), STOP_SECONDS)
-        self.sockets.close()
-        os.close(self._lifeline)
+        both = self._replacement
+        if self._under_way is not None:
+            with contextlib.suppress(Failed):
+                self._under_way.close()  # type: ignore[attr-defined]
+        for crew in (both.old, both.new) if both else (self.crew,):
+            crew.stop()
+            crew.sockets.close()
+        os.close(self.crew.held.lifeline[1])
         woken.close()
-        (self.folder / ADDRESSES).unlink(missing_ok=True)
+        folder.withdraw(self.crew.config.data)
+
+
+def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
+    """Return the crew that is to follow; nothing of it is started yet.  Raises Failed."""
+    workers = _workers(config)
+    counters = Counters.create(workers, SLOTS)
+    counters.go_on_from(old.counters)
+    try:
+        sockets = inherited_sockets.follow(old.sockets, old.config, config, workers)
+    except BindError as refused:
+        raise Failed(f"{refused}; or restart svcdns instead of upgrading it") from None
+    crew = Crew(config, commands, sockets, counters, old.held, before=old.sockets)
+    for child in crew.children():  # none is at its first start
+        row = min(child.row, old.counters.forwarder)
+        counters.set(child.row, "restarts", old.counters.get(row, "restarts") + 1)
+    return crew
 
 
 def _wake_on_signals() -> socket.socket:
@@ -235,6 +324,7 @@ def _wake_on_signals() -> socket.socket:
     woken.setblocking(False)
     waker.setblocking(False)
     signal.set_wakeup_fd(waker.detach(), warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # an upgrade has had them wait
     return woken

@@ -78,10 +78,15 @@ def _load_ca(context: ssl.SSLContext, ca: Path) -> None:
         raise TlsError(f"api.client_ca: {ca}: holds no certificate of a CA")
 
 
+def pem_text(path: Path) -> str:
+    """Return what stands in a file, as OpenSSL takes it: ASCII, with "?" for all else.  Raises OSError."""
+    with path.open("rb") as opened:
+        return opened.read(MAX_FILE_OCTETS).decode("latin-1").encode("ascii", "replace").decode()
+
+
 def _text(option: str, path: Path) -> str:
     try:
-        with path.open("rb") as opened:
-            return opened.read(MAX_FILE_OCTETS).decode("latin-1").encode("ascii", "replace").decode()
+        return pem_text(path)
     except OSError as failed:
         text = (failed.strerror or str(failed)).lower()
         raise TlsError(f"api.{option}: {path}: can't be read: {text}") from None

@@ -4,7 +4,7 @@ What upstreams have to be asked for it hands over to the forwarder, as long as t
 
 It opens the store first, so that its first answer is already from the last state; where there is no
 store yet, it answers SERVFAIL (EDE 14) until there is one.  Once a second, and at its end, it copies
-its counters into its slot of the counters file.
+its counters into its slot of the shared ones.
 
 Run by the supervisor as `python -m svcdns.server.worker NUMBER` (the number is for `ps`).
 """
@@ -16,7 +16,8 @@ import gc
 import logging
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from svcdns.cache.store import CacheReader
@@ -26,136 +27,142 @@ from svcdns.dns.answer import Answerer
 from svcdns.dns.forward_link import ForwardLink
 from svcdns.dns.stats import Stats
 from svcdns.dns.tcp import TcpListener
+from svcdns.dns.tcp_passing import pass_on, take_all
 from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
+from svcdns.system.background import background
 
 from .child_setup import Handoff
-from .counters import Counters
+from .counters import Counters, Slot
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
+from .takeover import LEAVE
 
 PUBLISH_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
+LEAVE_SECONDS = 5.0
+"""For so long TCP clients that wait for an answer are served on when another worker has the sockets."""
 
 log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     """Answer until stopped."""
-    counters = handoff.counters()
+    counters, stats, store = handoff.counters(), Stats(), StoreReader(config.data)
+    slot, row = counters.slot(handoff.worker), handoff.worker + 1
+    stats.slots[:] = slot.read()  # they go on where those of a former worker ended
     link = socket.socket(fileno=handoff.links[0]) if handoff.links else None
-    worker = Worker(handoff.worker, config, counters, link)
+    cache = CacheReader(config.data) if link is not None else None
+    answerer = Answerer(
+        stats,
+        udp_size=config.dns.udp_size,
+        identity=f"worker-{handoff.worker}",
+        forwards=config.forward.forwards,
+        elsewhere=elsewhere(config.forward),
+        **({"cache": cache.get} if cache is not None else {}),
+    )
+    rights = Rights(Access.of(config))
+    forward_link = ForwardLink(link, lambda: counters.get(counters.forwarder, "beat") / 1000)
+    shared: dict[str, Any] = {"rights": rights, "forward_link": forward_link}
+    transfers = _ShownTransfers(rights, config.data, store.begin, stats, udp_size=config.dns.udp_size)
+    transfers.show = lambda running: counters.set(row, "busy", running)
     udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
     tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]
-    worker.store.try_to_open()
-    listeners = await worker.listen(udp, tcp)
-    chores = [asyncio.create_task(work) for work in (worker.open(), worker.publish_again_and_again())]
-    await stop.wait()
-    counters.set(handoff.worker + 1, "ready", 0)
-    await _drain(udp)
-    for listener in listeners:
-        if isinstance(listener, TcpListener):
-            await listener.close()
-        else:
+    streams = [TcpListener(one, store.begin, answerer, stats, transfers=transfers, **shared) for one in tcp]
+    addresses = len(config.dns.listen)
+    datagrams = [
+        UdpListener(one, store.begin, answerer, stats, number=number % addresses, **shared)
+        for number, one in enumerate(udp)
+    ]
+
+    store.try_to_open()
+    forward_link.start()
+    for listener in datagrams:
+        listener.start()
+    for accepting in streams:
+        await accepting.start()
+    if handoff.passed_on >= 0 and streams:
+        take_all(socket.socket(fileno=handoff.passed_on), streams[0].adopt)
+    leaving = _leaves(stop)
+    reading = partial(_look_at_the_lock, store, counters, row)
+    async with (
+        background(_open(store, counters, row, reading)),
+        background(_publish(stats, slot, cache, reading)),
+    ):
+        await stop.wait()
+        counters.set(row, "ready", 0)
+        await _drain(udp)
+        for listener in datagrams:
             listener.close()
-    for chore in chores:
-        chore.cancel()
-    worker.publish_counters()
+        await _close(streams, handoff.passing_on if leaving.is_set() else -1)
+    slot.write(stats.slots)
 
 
-class Worker:
-    """What answers questions in this process."""
+def _leaves(stop: asyncio.Event) -> asyncio.Event:
+    """Return an event that is set, with `stop`, when another worker has taken over the sockets."""
+    leaving = asyncio.Event()
 
-    def __init__(self, number: int, config: Config, counters: Counters, link: socket.socket | None) -> None:
-        """`number` counts from 0; its counters go on where those of a former worker ended.
+    def leave() -> None:
+        leaving.set()
+        stop.set()
 
-        `link` is this worker's end of its link with the forwarder, None where nothing is forwarded.
-        """
-        self._config = config
-        self._counters = counters
-        self._row = number + 1
-        self._slot = counters.slot(number)
-        self.store = StoreReader(config.data)
-        self._refused = ""
-        self.stats = Stats()
-        self.stats.slots[:] = self._slot.read()
-        self.rights = Rights(Access.of(config))
-        self.forward_link = ForwardLink(link, lambda: counters.get(counters.forwarder, "beat") / 1000)
-        self._cache = CacheReader(config.data) if link is not None else None
-        self.answerer = Answerer(
-            self.stats,
-            udp_size=config.dns.udp_size,
-            identity=f"worker-{number}",
-            forwards=config.forward.forwards,
-            elsewhere=elsewhere(config.forward),
-            **({"cache": self._cache.get} if self._cache is not None else {}),
-        )
+    asyncio.get_running_loop().add_signal_handler(LEAVE, leave)
+    return leaving
 
-    async def listen(
-        self, udp: Sequence[socket.socket], tcp: Sequence[socket.socket]
-    ) -> list[UdpListener | TcpListener]:
-        """Begin to answer on these sockets."""
-        transfers = _ShownTransfers(
-            self.rights, self._config, self.store.begin, self.stats, self._counters, self._row
-        )
-        listeners: list[UdpListener | TcpListener] = []
-        shared: dict[str, Any] = {"rights": self.rights, "forward_link": self.forward_link}
-        self.forward_link.start()
-        for number, one in enumerate(udp):
-            listener = UdpListener(one, self.store.begin, self.answerer, self.stats, number=number, **shared)
-            listener.start()
-            listeners.append(listener)
-        for one in tcp:
-            accepting = TcpListener(
-                one, self.store.begin, self.answerer, self.stats, transfers=transfers, **shared
-            )
-            await accepting.start()
-            listeners.append(accepting)
-        return listeners
 
-    async def open(self) -> None:
-        """Open the store as soon as the writer has made it; from then on this worker is ready."""
-        while not self.store.try_to_open():
-            await asyncio.sleep(OPEN_AGAIN_SECONDS)
-        gc.collect()
-        gc.freeze()  # what is there now stays: no need to look at it again and again
-        self._counters.set(self._row, "ready", 1)
+async def _close(streams: Sequence[TcpListener], passing_on: int) -> None:
+    """Close all TCP connections, or pass them on where there is a descriptor for that."""
+    if passing_on < 0:
+        await asyncio.gather(*(listener.close() for listener in streams))
+    else:
+        there = partial(pass_on, socket.socket(fileno=passing_on))
+        await asyncio.gather(*(listener.close(LEAVE_SECONDS, there) for listener in streams))
 
-    def publish_counters(self) -> None:
-        """Copy the counters to where they outlive this process."""
-        self._slot.write(self.stats.slots)
 
-    async def publish_again_and_again(self) -> None:
-        """Copy them once a second, until cancelled; and see whether the cache was made anew."""
-        while True:
-            if self._cache is not None:
-                self._cache.refresh()
-            await asyncio.sleep(PUBLISH_SECONDS)
-            self.publish_counters()
+async def _open(store: StoreReader, counters: Counters, row: int, reading: Callable[[], None]) -> None:
+    """Open the store as soon as the writer has made it; from then on this worker is ready."""
+    while not store.try_to_open():
+        await asyncio.sleep(OPEN_AGAIN_SECONDS)
+    reading()
+    gc.collect()
+    gc.freeze()  # what is there now stays: no need to look at it again and again
+    counters.set(row, "ready", 1)
+
+
+async def _publish(stats: Stats, slot: Slot, cache: CacheReader | None, reading: Callable[[], None]) -> None:
+    """Copy the counters to where they outlive this process; see to what is read of cache and store."""
+    while True:
+        if cache is not None:
+            cache.refresh()
+        reading()
+        await asyncio.sleep(PUBLISH_SECONDS)
+        slot.write(stats.slots)
+
+
+def _look_at_the_lock(store: StoreReader, counters: Counters, row: int) -> None:
+    """Take a lock on what is read where that has become possible, and say whether there is one."""
+    store.look_again()
+    counters.set(row, "unlocked", int(not store.has_lock))
 
 
 class _ShownTransfers(Transfers):
     """Transfers that the writer knows of: it has more patience with their readers."""
 
-    def __init__(
-        self, rights: Rights, config: Config, begin: Any, stats: Stats, counters: Counters, row: int
-    ) -> None:
-        super().__init__(rights, config.data, begin, stats, udp_size=config.dns.udp_size)
-        self._shown = counters
-        self._row = row
-        self._running = 0
+    show: Callable[[int], None]
+    """Is given how many are under way."""
+    _running = 0
 
     async def serve(self, *arguments: Any) -> None:
-        self._show(1)
+        self._counted(1)
         try:
             await super().serve(*arguments)
         finally:
-            self._show(-1)
+            self._counted(-1)
 
-    def _show(self, change: int) -> None:
+    def _counted(self, change: int) -> None:
         self._running += change
-        self._shown.set(self._row, "busy", self._running)
+        self.show(self._running)
 
 
 async def _drain(sockets: Sequence[socket.socket]) -> None:

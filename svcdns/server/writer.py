@@ -1,6 +1,7 @@
 """The writer process: registry, manifests, zone files and API; the only one that writes the store.
 
-    open the store -> registry -> API on the inherited socket -> manifests -> zone files -> ready
+    open the store (in an upgrade, once the writer before has ended) -> registry
+    -> API on the inherited socket -> manifests -> zone files -> ready
     -> until stopped: zone files as they change, and a check of the readers of the store
 
 Run by the supervisor as `python -m svcdns.server.writer`.
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +28,23 @@ from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
+from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.manifests.manifests import (
     Manifest,
-    ManifestError,
-    apply_manifests,
     check_manifests,
     read_manifests,
 )
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
-from svcdns.registry.answer_tables import NewerLayout
+from svcdns.registry.answer_tables import NewerLayout, refuse_newer
+from svcdns.registry.backup import what_is_wrong
 from svcdns.registry.registry import Registry
-from svcdns.store.environment import Store, open_store
+from svcdns.store import damage
+from svcdns.store.damage import Damaged
+from svcdns.store.environment import NotThere, Store, is_read_only, open_store
 from svcdns.system.background import background
+from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
 
 from . import folder
@@ -46,31 +52,58 @@ from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
+from .loading import Loading, mistakes_in_manifests
 from .metrics import Metrics
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
+from .store_reader import OPEN_AGAIN_SECONDS
+from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
+MOST_CRASHES = 3
+"""So often the writer may die of a signal before it is ready: then it is what it reads that is at fault."""
 POLL_SECONDS = 1.0
+_CLOSE_TO_FULL = 1 << 20
+"""A disk with fewer octets left is full: a transaction writes many pages at once."""
 
 log = logging.getLogger(__name__)
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
-    """Do the writer's work until stopped.  Raises Fatal."""
+    """Do the writer's work until stopped; say so until then where the data are damaged.  Raises Fatal."""
     counters = handoff.counters()
+    try:
+        crashes = counters.get(WRITER, "crashes")
+        if crashes >= MOST_CRASHES:
+            raise Damaged(f"the process that writes them has died of them {crashes} times in a row")
+        await _serve(handoff, config, counters, stop)
+    except damage.ERRORS as found:
+        log.error("%s; DNS goes on from what can be read", damage.line(config.data, found))
+        await _refuse(handoff, config.api, stop)
+
+
+async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> None:
+    """Answer the API with 503 until told to end: another start would find the same."""
+    runner = create_runner(create_refusing_app("the stored data are damaged: restore a backup"))
+    async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
+        await stop.wait()
+
+
+async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
     metrics = Metrics()
     manifests: list[Manifest] = []
-    with _mistakes_in_manifests(counters):
+    with mistakes_in_manifests(is_first=not counters.get(WRITER, "restarts")):
         manifests = _read_manifests(config)
+    await take_over(handoff)
+    await _until_readers_have_locks(config.data, counters)
     with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
         metrics.watch(
             counters,
             store,
-            lambda: _objects(registry),
+            lambda: {kind.name: registry.count(kind) for kind in STORED},
             watcher.readers.oldest_age,
             lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
         )
@@ -79,39 +112,57 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             _api(handoff, config.api, registry, counters, metrics),
             background(watcher.run()),
         ):
-            with _mistakes_in_manifests(counters):
-                await apply_manifests(registry, manifests)
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
-            await zones.start()
-            await registry.set_loaded()
-            async with background(zones.run()), _on_hangup(zones.refresh):
+            loading = Loading(registry, manifests, zones, counters)
+            await loading.load()
+            async with background(loading.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
-                await stop.wait()
+                await _until_told(stop, store, config.data)
                 counters.set(WRITER, "ready", 0)
 
 
+async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
+    """Wait until who writes the store can see all who read it: not those of a read-only file system."""
+    rows = range(1, counters.forwarder + 1)
+    while not is_read_only(data) and any(counters.get(row, "unlocked") for row in rows):
+        await asyncio.sleep(OPEN_AGAIN_SECONDS)
+
+
+async def _until_told(stop: asyncio.Event, store: Store, data: Path) -> None:
+    """Wait for the event.  Raises NotNow when what was opened on a read-only file system could be written."""
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        if not store.has_lock and not is_read_only(data):
+            raise NotNow(f"{data} is no longer read-only: it is opened again, to be written")
+
+
 def _open(config: Config, counters: Counters) -> Store:
+    """Open the store for writing; on a read-only file system to read, for what is answered from it.
+
+    What is not whole ends the server, unless it was good before.
+    """
+    first = not counters.get(WRITER, "restarts")
+    # In a child: it may end the process that reads it, which would be started again and again.
+    if (first or counters.get(WRITER, "crashes")) and (found := outcome(lambda: what_is_wrong(config.data))):
+        if first:
+            raise Fatal(damage.line(config.data, found))
+        raise Damaged(found)
     try:
-        store = open_store(config.data, "writer")
-    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.CorruptedError) as damaged:
-        raise Fatal(f"the data in {config.data} can't be read: {damaged}") from None
+        store = open_store(config.data, "reader" if is_read_only(config.data) else "writer")
+        refuse_newer(store)
+    except NotThere as missing:
+        raise NotNow(f"{missing}, and it is on a read-only file system") from None
+    except NewerLayout as newer:
+        raise Fatal(str(newer)) from None
+    except damage.ERRORS:
+        raise
     except lmdb.Error as refused:
-        if counters.get(WRITER, "restarts"):
+        if not first:
             raise  # it was good before: DNS goes on while this is tried again
         raise Fatal(f"the data in {config.data} can't be opened: {refused}") from None
     store.env.reader_check()
     return store
-
-
-@contextlib.contextmanager
-def _mistakes_in_manifests(counters: Counters) -> Iterator[None]:
-    """At the first start they end the server; later, DNS is worth more than a manifest changed since."""
-    try:
-        yield
-    except ManifestError as wrong:
-        if counters.get(WRITER, "restarts") == 0:
-            raise Fatal(str(wrong)) from None
-        log.error("manifests are not applied again: %s", wrong)
 
 
 def _read_manifests(config: Config) -> list[Manifest]:
@@ -126,14 +177,22 @@ def _read_manifests(config: Config) -> list[Manifest]:
 async def _started(registry: Registry, folder: Path) -> AsyncIterator[None]:
     try:
         await registry.start()
-    except NewerLayout as newer:
-        raise Fatal(str(newer)) from None
+    except damage.ERRORS:
+        raise
     except (lmdb.Error, StatusError) as refused:
-        raise NotNow(f"the data in {folder} can't be written: {refused}") from None
+        raise NotNow(f"the data in {folder} can't be written: {_in_words(refused, folder)}") from None
     try:
         yield
     finally:
         await registry.stop()
+
+
+def _in_words(refused: Exception, folder: Path) -> str:
+    """Return what kept a write from its end; LMDB calls one that the disk took a part of an I/O error."""
+    status = os.statvfs(folder)
+    full = status.f_bavail * status.f_frsize < _CLOSE_TO_FULL
+    cut_short = os.strerror(errno.EIO) in str(refused) and full
+    return os.strerror(errno.ENOSPC) if cut_short else str(refused)
 
 
 @contextlib.asynccontextmanager
@@ -145,31 +204,24 @@ async def _api(
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
+    flush = socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
     is_open = not config.authenticates
     if is_open and not config.is_local:
         log.warning("whoever reaches the API at %s may change everything (api.insecure)", config.listen)
     app = create_app(
         registry,
         health=lambda: reasons(counters),
+        warnings=lambda: [f"writes are refused: {text}" for text in [registry.trouble] if text],
         metrics=metrics.render,
         version=__version__,
         authority=None if is_open else ConfiguredAuthority(config),
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
-        flush=FlushClient(_flush_link(handoff), counters.forwarder_lives).flush,
+        flush=FlushClient(flush, counters.forwarder_lives).flush,
     )
-    async with serving(create_runner(app), socket.socket(fileno=handoff.api), config):
+    async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
         yield
-
-
-def _flush_link(handoff: Handoff) -> socket.socket | None:
-    """Return our end of the link with the forwarder, None where nothing is forwarded."""
-    return socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
-
-
-def _objects(registry: Registry) -> dict[str, int]:
-    return {kind.name: registry.count(kind) for kind in STORED}
 
 
 @contextlib.asynccontextmanager
@@ -191,16 +243,16 @@ async def _on_hangup(refresh: Callable[[], Coroutine[Any, Any, None]]) -> AsyncI
             task.cancel()
 
 
+@dataclass(slots=True)
 class ReaderWatch:
     """Clears the store's reader table of the dead, and ends workers that hold an old state."""
 
-    def __init__(self, store: Store, counters: Counters) -> None:
-        """`counters` says which pids are workers and when one has died."""
-        self.readers = Readers()
-        self._store = store
-        self._counters = counters
-        self._checked = 0.0
-        self._restarts = 0
+    _store: Store
+    _counters: Counters
+    """Say which pids are workers and when one has died."""
+    readers: Readers = field(default_factory=Readers)
+    _checked: float = 0.0
+    _restarts: int = 0
 
     async def run(self) -> None:
         """Check once a second until cancelled."""

@@ -11,23 +11,30 @@ House rules (each was measured to go wrong otherwise):
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 import lmdb
 
-MAP_OCTETS = 64 << 30
+from . import counts
+from .damage import Damaged
+from .map_size import MAP_OCTETS
+
 MAX_READERS = 1024
 FOLDER_MODE = 0o700
-DATA_FILE = "data.mdb"
+FILE_MODE = 0o600
+DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
     """The database handles; each field is a table, described where its rows are made.
 
-    meta         single values: revision, layout, rules, settings, serving (see snapshot.py)
+    meta         single values: revision, layout, rules, settings, serving (see snapshot.py);
+                 dependents by their owner (see registry/owners.py)
     objects      kind NUL namespace NUL name -> JSON as served
     log          revision u64 -> event (see log.py)
     event_log    the same for objects of kind Event, with a bound of its own
@@ -62,6 +69,13 @@ class Tables:
     zones: lmdb._Database
     zone_rows: lmdb._Database
 
+    def by_name(self) -> dict[str, lmdb._Database]:
+        """Return all tables."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES = [field.name for field in fields(Tables)]
+
 
 class NotThere(Exception):
     """The environment has not been created yet (a reader came before the writer's first start)."""
@@ -73,50 +87,121 @@ class Store:
 
     env: lmdb.Environment
     tables: Tables
+    has_lock: bool = True
+    """False on a read-only file system, where readers can't say what they read: nobody writes there."""
 
     def read(self) -> lmdb.Transaction:
         """Begin a read transaction: everything as of the last commit."""
         return self.env.begin()
+
+    @contextmanager
+    def write(self) -> Iterator[lmdb.Transaction]:
+        """Begin a write transaction that is committed with its counts; an exception aborts it."""
+        with self.env.begin(write=True) as txn:
+            yield txn
+            counts.note(txn, self.tables.by_name())
+
+    def check(self, *, as_copied: bool = False) -> None:
+        """Walk through all tables; raise Damaged, or one of damage.OF_LMDB, where they are not whole.
+
+        In what LMDB has copied (`as_copied`) transactions are numbered anew.
+        """
+        with self.read() as txn:
+            counts.check(txn, self.tables.by_name(), as_copied=as_copied)
 
     def close(self) -> None:
         """Close the environment; no transaction may be open."""
         self.env.close()
 
 
+def is_read_only(folder: Path) -> bool:
+    """Return whether a folder lies on a file system that is mounted read-only.
+
+    Never found out by opening a file of the store: to close it would end LMDB's locks on it.
+    """
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
     """Open the environment in `folder`; the writer creates folder and tables where they are missing.
 
+    On a read-only file system LMDB does without its lock file, which could not be written: readers have no
+    slots in it.  That is safe for as long as nobody can write the data.  When the file system has become
+    writable, all readers open the store again before the writer does (server.store_reader, server.writer).
+
     Raises NotThere for a reader when the writer has never finished creating it, lmdb.Error for
-    everything that LMDB refuses (a damaged file, no permission).
+    everything that LMDB refuses (a damaged file, no permission), Damaged where tables are gone.
     """
-    names = [field.name for field in fields(Tables)]
+    has_lock = not is_read_only(folder)
     if role == "writer":
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        env = _environment(folder, readonly=False, tables=len(names))
+        env = _environment(folder, readonly=False)
         _check_length(env, folder / DATA_FILE)
-        with env.begin(write=True) as txn:
-            handles = {name: env.open_db(name.encode(), txn=txn) for name in names}
+        handles = _tables_or_close(env)
     else:
         if not (folder / DATA_FILE).exists():
             raise NotThere(f"no data in {folder} yet")
-        env = _environment(folder, readonly=True, tables=len(names))
+        env = _environment(folder, readonly=True)
         try:
             # without a transaction of ours: a handle lives only if the one that opened it commits
-            handles = {name: env.open_db(name.encode(), create=False) for name in names}
+            handles = {name: env.open_db(name.encode(), create=False) for name in _NAMES}
         except lmdb.NotFoundError as missing:
             env.close()
             raise NotThere(f"no tables in {folder} yet") from missing
-    return Store(env, Tables(**handles))
+    return Store(env, Tables(**handles), has_lock)
 
 
-def _environment(folder: Path, *, readonly: bool, tables: int) -> lmdb.Environment:
+def open_file(file: Path) -> Store:
+    """Open a store that is one file and nobody else's, for writing; tables that it lacks are made.
+
+    Raises lmdb.Error, Damaged.
+    """
+    env = lmdb.open(
+        str(file),
+        subdir=False,
+        lock=False,
+        map_size=MAP_OCTETS,
+        max_dbs=len(_NAMES) + 8,
+        mode=FILE_MODE,
+        create=False,
+    )
+    return Store(env, Tables(**_tables_or_close(env)))
+
+
+def _tables_or_close(env: lmdb.Environment) -> dict[str, lmdb._Database]:
+    try:
+        return _make_tables(env)
+    except (lmdb.Error, Damaged):
+        env.close()
+        raise
+
+
+def _make_tables(env: lmdb.Environment) -> dict[str, lmdb._Database]:
+    """Open all tables; those that an older svcdns did not have are made, and counted with the others."""
+    with env.begin() as txn, txn.cursor() as cursor:
+        there = {bytes(name) for name in cursor.iternext(values=False)}
+    if env.info()["last_txnid"] and b"meta" not in there:
+        raise Damaged("it lacks the table meta, which each store has")
+    with env.begin(write=True) as txn:
+        handles = {name: env.open_db(name.encode(), txn=txn) for name in _NAMES}
+        missing = [name for name in _NAMES if name.encode() not in there]
+        if there and missing:
+            counts.refuse_to_lack(txn, handles["meta"], missing)
+            counts.note(txn, handles)
+    return handles
+
+
+def _environment(folder: Path, *, readonly: bool) -> lmdb.Environment:
     return lmdb.open(
         str(folder),
         map_size=MAP_OCTETS,
         max_readers=MAX_READERS,
-        max_dbs=tables + 8,
+        max_dbs=len(_NAMES) + 8,
         readonly=readonly,
-        mode=0o600,
+        mode=FILE_MODE,
         max_spare_txns=4,
     )
 

@@ -15,7 +15,7 @@ changes with each of them, and shrinks to a tenth.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from itertools import islice
 
 import lmdb
 import msgspec
@@ -85,6 +85,12 @@ def trim(txn: lmdb.Transaction, table: lmdb._Database, keep: int) -> None:
         txn.put(_FLOOR, last, db=table)
 
 
+def begin_after(txn: lmdb.Transaction, table: lmdb._Database, revision: int) -> None:
+    """Delete all events: a watch that begins before this revision gets 410."""
+    txn.drop(table, delete=False)
+    txn.put(_FLOOR, revision.to_bytes(8), db=table)
+
+
 def floor(txn: lmdb.Transaction, table: lmdb._Database) -> int:
     """Return the revision up to which events have been deleted: a watch may begin there or later."""
     stored = txn.get(_FLOOR, db=table)
@@ -99,9 +105,5 @@ def after(
         complete = floor(txn, table) <= revision
         if not cursor.set_range((revision + 1).to_bytes(8)):
             return [], complete
-        return list(_take(cursor, limit)), complete
-
-
-def _take(cursor: lmdb.Cursor, limit: int) -> Iterator[tuple[int, Entry]]:
-    for (key, value), _ in zip(cursor.iternext(), range(limit), strict=False):
-        yield int.from_bytes(key), _decode(value)
+        rows = islice(cursor.iternext(), limit)
+        return [(int.from_bytes(key), _decode(value)) for key, value in rows], complete

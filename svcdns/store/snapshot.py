@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import lmdb
 import msgspec
 
-from .environment import Store
+from .environment import Store, Tables
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,18 @@ class Serving(msgspec.Struct, frozen=True):
 decode_serving = msgspec.msgpack.Decoder(Serving).decode
 
 
-def encode_serving(serving: Serving) -> bytes:
-    """Return the octets that are stored under SERVING."""
-    return msgspec.msgpack.encode(serving)
+encode_serving = msgspec.msgpack.Encoder().encode
+
+
+def read_serving(txn: lmdb.Transaction, tables: Tables) -> Serving | None:
+    """Return `serving` as a transaction sees it, None where the registry has not written it yet."""
+    octets = txn.get(SERVING, db=tables.meta)
+    return None if octets is None else decode_serving(octets)
+
+
+def write_serving(txn: lmdb.Transaction, tables: Tables, serving: Serving) -> None:
+    """Put `serving`."""
+    txn.put(SERVING, encode_serving(serving), db=tables.meta)
 
 
 @dataclass(slots=True)

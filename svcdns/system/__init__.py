@@ -1,4 +1,4 @@
-"""What every room may use and no room owns: files, log lines, addresses of this machine.
+"""What every room may use and no room owns: the bounded reading of YAML, files, log lines, addresses.
 
 Knows nothing of the other rooms.
 """

@@ -4,22 +4,26 @@ A text may be small and yet stand for much: deep nesting ends the C stack of PyY
 merge keys (`<<`) multiply what they name.  So depth and aliases are bounded in the stream of events, before
 anything is composed, and values are made here, where keys are counted before they are merged.
 
-Values are those of JSON; a date is a text.  Who allows aliases has to bound what they come to when written
-out: a list may even contain itself.
+Values are those of JSON, as yaml_scalars makes them; only .inf and .nan are none that JSON has.  Who allows
+aliases has to bound what they come to when written out: a list may even contain itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
-_TAG = "tag:yaml.org,2002:"
-_MERGE = _TAG + "merge"
+from .yaml_scalars import PLAIN, TAG, DoesNotFit, key_of, value_of
+
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'', re.DOTALL)
+_TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
+_TAG_DIRECTIVES = 100
+_VALUES = (yaml.ScalarEvent, yaml.CollectionStartEvent)
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -47,37 +51,56 @@ class Rules:
     """Levels of nesting."""
     aliases: int = 0
     """In the whole text; 0: they are refused."""
+    values: int = 200_000
+    """Of one document, before aliases are written out: keys, scalars, lists and mappings."""
     keys: int = 1 << 30
     """Of one mapping, and merged ones count as often as they are merged."""
     strict: bool = False
-    """A key stands once, and one that is no text is left to the caller to refuse, as is !!binary; otherwise
-    keys and !!binary become texts, and the last of equal keys wins."""
+    """A key stands once; otherwise the last of equal keys wins."""
 
 
-def documents(text: str, rules: Rules) -> Iterator[Any]:
-    """Yield the value of each document, None for an empty one; raises Refused, or TooDeep."""
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A key that stood in its mapping already."""
+
+    key: str
+    line: int
+    """From 1."""
+
+
+def documents(text: str, rules: Rules, repeated: list[Repeated] | None = None) -> Iterator[Any]:
+    """Yield the value of each document, None for an empty one; raises Refused, or TooDeep.
+
+    Keys that stand twice are added to `repeated`, where the rules are not strict about them.
+    """
     _check_events(text, rules)
     number = 0
     try:
         for node in yaml.compose_all(text, Loader=_Loader):
             number += 1
-            yield _Values(rules, number).of(node)
+            yield _Values(rules, number, repeated).of(node)
     except yaml.YAMLError as error:
         raise _refused(error, number + 1) from None
 
 
 def _check_events(text: str, rules: Rules) -> None:
     """Bound depth and aliases, and find what is no YAML, before the composer recurses into the text."""
-    number = depth = aliases = read = 0
+    number = depth = aliases = values = read = 0
     event: Any
+    if len(_TAG_DIRECTIVE.findall(text)) > _TAG_DIRECTIVES:  # libyaml compares each with all others
+        raise Refused(f"there are more than {_TAG_DIRECTIVES} %TAG directives", 1, None)
     try:
         for event in yaml.parse(text, Loader=_Base):
             read = event.end_mark.index
-            number += isinstance(event, yaml.DocumentStartEvent)
+            if isinstance(event, yaml.DocumentStartEvent):
+                number, values = number + 1, 0
+            values += isinstance(event, _VALUES)
             aliases += isinstance(event, yaml.AliasEvent)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > rules.depth:
                 raise TooDeep("nested too deeply", number, event.start_mark)
+            if values > rules.values:
+                raise Refused(f"there are more than {rules.values} values", number, event.start_mark)
             if aliases > rules.aliases:
                 named = f"aliases (*{event.anchor}) are not accepted"
                 problem = f"there are more than {rules.aliases} aliases" if rules.aliases else named
@@ -106,27 +129,18 @@ def _opened(text: str) -> int:
 
 
 class _Loader(_Base):  # type: ignore[misc]
-    """PyYAML's composer; dates and a lonely `=` are texts to it."""
+    """PyYAML's composer; what has neither quotes nor a tag is left for yaml_scalars to read."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own table, two types less
-        first: [pair for pair in pairs if pair[0] not in (_TAG + "timestamp", _TAG + "value")]
-        for first, pairs in _Base.yaml_implicit_resolvers.items()
-    }
-
-
-_safe: Any = yaml.constructor.SafeConstructor()
-_SCALARS = {
-    _TAG + name: getattr(_safe, f"construct_yaml_{name}") for name in ("null", "bool", "int", "float")
-}
-_SCALARS |= {_TAG + name: _safe.construct_scalar for name in ("str", "timestamp", "binary")}
+    yaml_implicit_resolvers = {None: [(PLAIN, re.compile(""))]}  # noqa: RUF012  # PyYAML's own name
 
 
 class _Values:
     """Makes the values of one document; what aliases share stays shared."""
 
-    def __init__(self, rules: Rules, document: int) -> None:
+    def __init__(self, rules: Rules, document: int, repeated: list[Repeated] | None) -> None:
         self._rules = rules
         self._document = document
+        self._repeated = repeated
         self._made: dict[int, Any] = {}
         """By the node's id; those of lists and mappings are there before they are filled."""
         self._keys: dict[int, int] = {}
@@ -136,59 +150,66 @@ class _Values:
         """Return a node's value.  Recurses as deep as the text is nested: aliases name what came before."""
         if id(node) in self._made:
             return self._made[id(node)]
-        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+        if isinstance(node, yaml.MappingNode) and node.tag == TAG + "map":
             return self._mapping(node)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+        if isinstance(node, yaml.SequenceNode) and node.tag == TAG + "seq":
             value = self._made[id(node)] = []
             value += map(self.of, node.value)
             return value
         return self._made.setdefault(id(node), self._scalar(node))
 
-    def _mapping(self, node: Any) -> dict[Any, Any]:
-        value = self._made[id(node)] = dict[Any, Any]()
-        sources: list[Any] = []
+    def _mapping(self, node: Any) -> dict[str, Any]:
+        """Return a mapping: what comes later wins, be it a key or a merge, as in go-yaml."""
+        value = self._made[id(node)] = dict[str, Any]()
+        own: set[str] = set()
+        keys = 0
         for key_node, inner in node.value:
-            if key_node.tag == _MERGE:
-                sources += inner.value if isinstance(inner, yaml.SequenceNode) else [inner]
+            if key_node.tag == PLAIN and key_node.value == "<<":
+                keys += self._merge(inner, value)
                 continue
             key = self._key(key_node)
-            if key in value and self._rules.strict:
-                self._refuse(key_node, f"the key {key!r} stands there twice")
+            if key in own:
+                self._note_repeated(key_node, key)
+            own.add(key)
             value[key] = self.of(inner)
-        merged = [self._to_merge(source) for source in sources]
-        keys = self._keys[id(node)] = len(value) + sum(self._keys[id(source)] for source in sources)
+        self._keys[id(node)] = keys = keys + len(own)
         if keys > self._rules.keys:
-            self._refuse(node, f"a mapping has more than {self._rules.keys} keys")
-        for one in merged:  # what stands in the mapping itself wins, and then what is merged first
-            for key, inner in one.items():
-                value.setdefault(key, inner)
+            raise self._refused(node, f"a mapping has more than {self._rules.keys} keys")
         return value
 
-    def _to_merge(self, node: Any) -> dict[Any, Any]:
-        if not isinstance(node, yaml.MappingNode):
-            self._refuse(node, "expected a mapping or list of mappings for merging")
-        value: dict[Any, Any] = self.of(node)
-        if id(node) not in self._keys:
-            self._refuse(node, "a mapping is merged into itself")
-        return value
+    def _merge(self, node: Any, into: dict[str, Any]) -> int:
+        """Merge a mapping or a list of them, of which the first wins; return how many keys that were."""
+        keys = 0
+        for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(source, yaml.MappingNode):
+                raise self._refused(source, "expected a mapping or list of mappings for merging")
+            value = self.of(source)
+            if id(source) not in self._keys:
+                raise self._refused(source, "a mapping is merged into itself")
+            into.update(value)
+            keys += self._keys[id(source)]
+        return keys
 
-    def _key(self, node: Any) -> Any:
-        key = self._scalar(node) if isinstance(node, yaml.ScalarNode) else None
-        if isinstance(key, str) or (self._rules.strict and isinstance(node, yaml.ScalarNode)):
-            return key
-        if key is None:
-            self._refuse(node, "a key must be a text")
-        return str(key).lower() if isinstance(key, bool) else str(key)
+    def _note_repeated(self, node: Any, key: str) -> None:
+        if self._rules.strict:
+            raise self._refused(node, f"the key {key!r} stands there twice")
+        if self._repeated is not None:
+            self._repeated.append(Repeated(key, node.start_mark.line + 1))
+
+    def _key(self, node: Any) -> str:
+        if isinstance(node, yaml.ScalarNode):
+            with suppress(DoesNotFit, KeyError):
+                return key_of(node.value, node.tag)
+        raise self._refused(node, "a key must be a text")
 
     def _scalar(self, node: Any) -> Any:
-        binary = self._rules.strict and node.tag == _TAG + "binary"
-        read = _safe.construct_yaml_binary if binary else _SCALARS.get(node.tag)
-        if read is None or not isinstance(node, yaml.ScalarNode):
-            self._refuse(node, f"could not determine a constructor for the tag {node.tag!r}")
-        try:
-            return read(node)
-        except (yaml.YAMLError, ValueError, KeyError, IndexError, OverflowError):
-            self._refuse(node, "a value does not fit its tag")
+        if isinstance(node, yaml.ScalarNode):
+            with suppress(KeyError):
+                try:
+                    return value_of(node.value, node.tag)
+                except DoesNotFit:
+                    raise self._refused(node, "a value does not fit its tag") from None
+        raise self._refused(node, f"could not determine a constructor for the tag {node.tag!r:.80}")
 
-    def _refuse(self, node: Any, problem: str) -> NoReturn:
-        raise Refused(problem, self._document, node.start_mark)
+    def _refused(self, node: Any, problem: str) -> Refused:
+        return Refused(problem, self._document, node.start_mark)

@@ -5,6 +5,7 @@ RFC 1035 sections 4.1.1 to 4.1.4.  Layouts, sizes and masks stand here and nowhe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct
 
 from . import codes
@@ -71,6 +72,15 @@ def flags_of(packet: bytes) -> int:
 def pointer(at: int) -> bytes:
     """Return a pointer to the name at this offset, of at most FARTHEST."""
     return (POINTER | at).to_bytes(2)
+
+
+def with_ttl(octets: bytes | bytearray, offsets: Iterable[int], ttl: int) -> bytearray:
+    """Return octets of a message with this TTL (seconds) at these offsets."""
+    changed = bytearray(octets)
+    written = ttl.to_bytes(4)
+    for at in offsets:
+        changed[at : at + 4] = written
+    return changed
 
 
 def rr_head(rrtype: int, ttl: int, octets: int, rrclass: int = codes.IN) -> bytes:

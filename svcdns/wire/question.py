@@ -60,9 +60,8 @@ def parse(packet: bytes) -> Question:
         if authorities:
             at, serial = _ixfr_soa(packet, at)
         edns = _additionals(packet, at, additionals)
-    except Malformed as wrong:
-        wrong.end = bare.end
-        raise
+    except (Malformed, BadName, IndexError) as wrong:  # IndexError: a name runs over the end
+        raise Malformed(str(wrong), bare.end) from None
     return Question(bare.key, bare.name, bare.rrtype, bare.rrclass, bare.end, edns, serial)
 
 
@@ -87,10 +86,8 @@ def question_end(packet: bytes) -> int:
 def _question(packet: bytes) -> Question:
     try:
         labels, at = split_name(packet, header.OCTETS, pointer=False)
-    except BadName as wrong:
+    except (BadName, IndexError) as wrong:
         raise Malformed(str(wrong)) from None
-    except IndexError:
-        raise Malformed("the name runs over the end") from None
     name = packet[header.OCTETS : at]
     if len(name) > MAX_NAME_OCTETS:
         raise Malformed("a name over 255 octets")
@@ -105,7 +102,7 @@ def _additionals(packet: bytes, at: int, count: int) -> Edns | None:
     """Walk the additional section; return its OPT."""
     edns = None
     for _ in range(count):
-        type_at = _skip_name(packet, at)
+        _, type_at = split_name(packet, at)
         rrtype, end = _skip_rr(packet, type_at)
         if rrtype == codes.OPT:
             if edns is not None:
@@ -121,11 +118,12 @@ def _additionals(packet: bytes, at: int, count: int) -> Edns | None:
 
 def _ixfr_soa(packet: bytes, at: int) -> tuple[int, int]:
     """Return the end and the serial of the SOA that says what the client of an IXFR has."""
-    type_at = _skip_name(packet, at)
+    _, type_at = split_name(packet, at)
     rrtype, end = _skip_rr(packet, type_at)
     if rrtype != codes.SOA:
         raise Malformed("no SOA in an IXFR")
-    numbers = _skip_name(packet, _skip_name(packet, type_at + header.RR.size))
+    _, contact_at = split_name(packet, type_at + header.RR.size)
+    _, numbers = split_name(packet, contact_at)
     if numbers + header.SOA_NUMBERS != end:
         raise Malformed("an SOA of a wrong size")
     return end, int.from_bytes(packet[numbers : numbers + 4])
@@ -140,13 +138,3 @@ def _skip_rr(packet: bytes, type_at: int) -> tuple[int, int]:
     if end > len(packet):
         raise Malformed("RDATA runs over the end")
     return rrtype, end
-
-
-def _skip_name(packet: bytes, at: int) -> int:
-    """Return the end of a name that may end in a pointer."""
-    try:
-        return split_name(packet, at)[1]
-    except BadName as wrong:
-        raise Malformed(str(wrong)) from None
-    except IndexError:
-        raise Malformed("a name runs over the end") from None

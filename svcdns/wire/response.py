@@ -43,16 +43,10 @@ _COUNTS_OF_A_QUESTION = header.COUNTS.pack(1, 0, 0, 0)
 _MINIMUM = Struct(">I")
 _read_rr = header.RR.unpack_from
 
-# Module-level copies: the walk looks them up for each RR.
-_RR_OCTETS = header.RR.size
-_TTL_TO_RDATA = header.TTL_TO_RDATA
-_MAX_TTL = header.MAX_TTL
-_QUESTION_NAME = header.QUESTION_NAME
 _A_OCTETS, _AAAA_OCTETS = 4, 16
 _INFO_CODE_OCTETS = 2
 _OPT_RCODE_AT = 5
 """Where the upper bits of the rcode stand in an OPT."""
-_A, _AAAA, _CNAME, _SOA, _OPT, _IN = codes.A, codes.AAAA, codes.CNAME, codes.SOA, codes.OPT, codes.IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +135,7 @@ def _read(wire: bytes, query: Query, ident: int | None) -> Response:
 
     # 4. TTLs that are none become 0, in place: no offset moves.
     if not_ttls:
-        wire = _without_ttls(wire, not_ttls)
+        wire = bytes(header.with_ttl(wire, not_ttls, 0))
 
     # 5. The OPT is taken out.  As the last RR it is cut off; elsewhere, offsets behind it would be wrong,
     # as they are where answer RRs move.
@@ -215,48 +209,48 @@ def _walk(wire: bytes, end: int, counts: tuple[int, int, int], asked: int) -> _W
     for number in range(others + additionals):
         # The owner: nearly always a pointer to the question's name.
         owner = at
-        if wire[at : at + 2] == _QUESTION_NAME:
+        if wire[at : at + 2] == header.QUESTION_NAME:
             at += 2
         else:
             at = check_name(wire, at, known, places)
             elsewhere = elsewhere or number < answers
         # The fixed part.  It raises struct.error where the message ends in it.
         rrtype, rrclass, ttl, octets = _read_rr(wire, at)
-        start = at + _RR_OCTETS
+        start = at + header.RR.size
         at = start + octets
         if at > size:
             raise Garbage("RDATA runs over the end")
         # An OPT: one, in the additional section, owned by the root (RFC 6891 section 6.1.1).  Its class and
         # TTL are something else than that.
-        if rrtype == _OPT:
+        if rrtype == codes.OPT:
             if opt or number < others or start != owner + EMPTY_OPT_OCTETS:
                 raise Garbage("an OPT where none may be")
             opt = owner, at
             continue
-        if rrclass != _IN:
+        if rrclass != codes.IN:
             raise Garbage("an RR of another class")
         # TTL: its place is kept, as it is rewritten in the cache.
-        if ttl > _MAX_TTL:
-            not_ttls.append(start - _TTL_TO_RDATA)
+        if ttl > header.MAX_TTL:
+            not_ttls.append(start - header.TTL_TO_RDATA)
             ttl = 0
         ttls.append(ttl)
-        ttl_at.append(start - _TTL_TO_RDATA)
+        ttl_at.append(start - header.TTL_TO_RDATA)
         # What it means for the question.
         if number < answers:
             if rrtype == asked:
                 answered = True
-            elif rrtype == _CNAME:
+            elif rrtype == codes.CNAME:
                 elsewhere = True
         # RDATA: exactly filled where a parser looks into it.  All other is opaque: pointers may lead there.
-        if rrtype == _A:
+        if rrtype == codes.A:
             if octets != _A_OCTETS:
                 raise Garbage("an A that is no address")
-        elif rrtype == _AAAA:
+        elif rrtype == codes.AAAA:
             if octets != _AAAA_OCTETS:
                 raise Garbage("an AAAA that is no address")
         elif rrtype in SHAPE:
             _check_rdata(wire, start, at, rrtype, known, places)
-            if rrtype == _SOA and answers <= number < others:
+            if rrtype == codes.SOA and answers <= number < others:
                 soa_end = at
         else:
             places.append((start, at))
@@ -270,7 +264,7 @@ def _lifetime(rcode: int, answered: bool, ttls: list[int], minimum: int | None) 
     if rcode == codes.NOERROR and answered:
         return min(ttls)
     if rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
-        return min(min(ttls), minimum if minimum <= _MAX_TTL else 0)
+        return min(min(ttls), minimum if minimum <= header.MAX_TTL else 0)
     return None
 
 
@@ -338,14 +332,6 @@ def _check_rdata(
         at = check_name(wire, at, known, places)
     if at + behind != end:
         raise Garbage("names that don't fill their RDATA")
-
-
-def _without_ttls(wire: bytes, offsets: list[int]) -> bytes:
-    """Return the message with these TTLs set to 0."""
-    changed = bytearray(wire)
-    for at in offsets:
-        changed[at : at + 4] = bytes(4)
-    return bytes(changed)
 
 
 def _ede(wire: bytes, at: int, end: int) -> int | None:

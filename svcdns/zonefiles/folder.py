@@ -18,10 +18,11 @@ import logging
 import os
 import stat
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any
 
 import lmdb
 
@@ -35,7 +36,7 @@ from svcdns.system.watched_file import Signature, signature_of
 from svcdns.wire.key import key_of
 
 from .master_file import ZoneFileError, origin_of
-from .parser import LIMITS, PARSER, Limits, ZoneHead, digest_of_file, parse
+from .parser import PARSER, ZoneHead, digest_of_file, parse
 from .zone_rows import (
     ZoneRecord,
     dead_versions,
@@ -50,14 +51,11 @@ from .zone_rows import (
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+Commit = Callable[[Callable[[lmdb.Transaction], Any]], Awaitable[Any]]
+"""Runs a function in the one writer thread, inside one write transaction; durable when it returns.
 
-
-class Commit(Protocol):
-    """Runs a function in the one writer thread, inside one write transaction; durable when it returns."""
-
-    def __call__(self, write: Callable[[lmdb.Transaction], T], /) -> Awaitable[T]:
-        """`write` is given the transaction; what it raises undoes the transaction and comes out here."""
+What the function raises undoes the transaction and comes out.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,6 @@ class ZoneFolder:
         *,
         interval: float = 1.0,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        limits: Limits = LIMITS,
         parser: Sequence[str] = PARSER,
         record: Callable[[Sequence[EventMessage]], None] = lambda messages: None,
     ) -> None:
@@ -113,7 +110,6 @@ class ZoneFolder:
         self._commit = commit
         self._interval = interval
         self._pause = pause
-        self._limits = limits
         self._parser = parser
         self._record = record
         self._logged = LogOnChange()
@@ -144,52 +140,41 @@ class ZoneFolder:
 
     async def refresh(self) -> None:
         """Take every change at once, and try the refused files again."""
-        async with self._lock:
-            listing = self._list()
-            if listing is not None:
-                self._listing = listing
-                await self._apply(unsettled=(), retry=True)
+        await self._check(settled=True)
 
     async def poll(self) -> None:
         """Take the changes of files that were the same twice."""
-        async with self._lock:
-            listing = self._list()
-            if listing is None:
-                return
-            before, self._listing = self._listing, listing
-            unsettled = {
-                name for name in before.keys() | listing.keys() if before.get(name) != listing.get(name)
-            }
-            await self._apply(unsettled, retry=False)
+        await self._check(settled=False)
 
     def status(self) -> list[FileStatus]:
         """Return how each file stands, in the order of their names."""
-        with self._store.read() as txn:
-            served = {record.file: record for record in records_of(txn, self._store.tables).values()}
+        served = {record.file: record for record in self._records().values()}
         errors = {name: seen.error for name, seen in self._files.items()}
         return [_status(name, served.get(name), errors.get(name, "")) for name in sorted({*served, *errors})]
 
-    def _list(self) -> dict[str, Signature] | None:
-        """Return the zone files that are there; None where the folder can't be read."""
-        try:
-            listing = list_zone_files(self.folder)
-        except OSError as unreadable:
-            error = f"{self.folder} can't be read: {unreadable.strerror}"
-            if self._logged.is_new(error):
-                log.error("zone files: %s; the zones stay as they are", error)
-            self.error = error
-            return None
-        self.error = ""
-        self._logged.is_new("")
-        return listing
+    async def _check(self, *, settled: bool) -> None:
+        """Look what is there and take it; `settled`: also what has just changed, and what was refused."""
+        async with self._lock:
+            try:
+                listing = list_zone_files(self.folder)
+                self.error = ""
+            except OSError as unreadable:
+                self.error = f"{self.folder} can't be read: {unreadable.strerror}"
+            if self._logged.is_new(self.error) and self.error:
+                log.error("zone files: %s; the zones stay as they are", self.error)
+            if self.error:
+                return
+            before, self._listing = self._listing, listing
+            # A pair that stands in one of the two only: a file that came, went or changed.
+            unsettled = set() if settled else {name for name, _ in before.items() ^ listing.items()}
+            await self._apply(unsettled, retry=settled)
 
     async def _apply(self, unsettled: Collection[str], *, retry: bool) -> None:
-        listing = self._listing
-        for name in self._files.keys() - listing.keys():
+        for name in self._files.keys() - self._listing.keys():
             del self._files[name]
         again = {name for name, seen in self._files.items() if retry and seen.error}
         changed = False
-        for name, signature in sorted(listing.items()):
+        for name, signature in sorted(self._listing.items()):
             if name in again or (name not in unsettled and self._is_due(name, signature)):
                 changed |= await self._take(name, signature)
         # Last, so that a zone whose file was renamed has no gap.
@@ -210,8 +195,7 @@ class ZoneFolder:
     def _holder(self, key: bytes, name: str) -> str:
         """Return the file that keeps `name` from serving an origin, or an empty text."""
         record = self._records().get(key)
-        holds = record is not None and record.file < name and record.file in self._listing
-        return record.file if record is not None and holds else ""
+        return record.file if record and record.file < name and record.file in self._listing else ""
 
     async def _drop_missing(self, unsettled: Collection[str]) -> bool:
         gone = {
@@ -246,33 +230,28 @@ class ZoneFolder:
 
     def _refuse(self, name: str, error: str) -> None:
         self._files[name].error = error
-        kept = next((record for record in self._records().values() if record.file == name), None)
-        stays = (
-            f"{kept.origin} stays as it was, serial {kept.serial}" if kept else "nothing is served from it"
-        )
+        stays = "nothing is served from it"
+        for kept in self._records().values():
+            if kept.file == name:
+                stays = f"{kept.origin} stays as it was, serial {kept.serial}"
         log.error("zone file refused: %s; %s", error, stays)
         text = f"{error.removeprefix(f'{self.folder}{os.sep}')}; {stays}"
         self._record([event_messages.zone_file_refused(name, text)])
 
     async def _load(self, name: str, seen: _Seen) -> None:
-        tables = self._store.tables
-        async with parse(self.folder / name, self._limits, self._parser) as zone:
-            self._check_origin(name, zone.head, seen)
+        path, tables = self.folder / name, self._store.tables
+        async with parse(path, parser=self._parser) as zone:
+            head = zone.head
             with self._store.read() as txn:
-                version = new_version(txn, tables)
+                serving, version = serving_of(txn, tables), new_version(txn, tables)
+            if text := origin_fault(head.key, head.origin, serving.zones):
+                raise ZoneFileError(str(path), 0, text)
+            if holder := self._holder(head.key, name):
+                seen.waits_for = head.key
+                raise ZoneFileError(str(path), 0, f"{head.origin} is served from {holder} already")
             async for rows in zone.frames():
                 await self._commit(partial(put_rows, tables=tables, version=version, rows=rows))
-        await self._switch_to(name, zone.head, version)
-
-    def _check_origin(self, name: str, head: ZoneHead, seen: _Seen) -> None:
-        with self._store.read() as txn:
-            serving = serving_of(txn, self._store.tables)
-        path = str(self.folder / name)
-        if text := origin_fault(head.key, head.origin, serving.zones):
-            raise ZoneFileError(path, 0, text)
-        if holder := self._holder(head.key, name):
-            seen.waits_for = head.key
-            raise ZoneFileError(path, 0, f"{head.origin} is served from {holder} already")
+        await self._switch_to(name, head, version)
 
     async def _switch_to(self, name: str, head: ZoneHead, version: int) -> None:
         records = self._records()
@@ -299,12 +278,9 @@ class ZoneFolder:
     def _keep_to_records(self, txn: lmdb.Transaction) -> None:
         """Take out zones that the configuration forbids by now, and bring `serving` up to the records."""
         tables = self._store.tables
-        serving = serving_of(txn, tables)
-        records = records_of(txn, tables)
-        forbidden = [
-            key for key, record in records.items() if origin_fault(key, record.origin, serving.zones)
-        ]
-        if forbidden or with_files(serving.zones, records) != serving.zones:
+        zones, records = serving_of(txn, tables).zones, records_of(txn, tables)
+        forbidden = [key for key, record in records.items() if origin_fault(key, record.origin, zones)]
+        if forbidden or with_files(zones, records) != zones:
             switch(txn, tables, {}, forbidden)
 
     async def _sweep(self) -> None:
@@ -317,10 +293,10 @@ class ZoneFolder:
                 pass
 
 
-def _status(name: str, record: ZoneRecord | None, error: str) -> FileStatus:
-    if record is None:
+def _status(name: str, zone: ZoneRecord | ZoneHead | None, error: str = "") -> FileStatus:
+    if zone is None:
         return FileStatus(name, error=error)
-    return FileStatus(name, record.origin, record.serial, record.rows, error)
+    return FileStatus(name, zone.origin, zone.serial, zone.rows, error)
 
 
 def list_zone_files(folder: Path) -> dict[str, Signature]:
@@ -329,21 +305,18 @@ def list_zone_files(folder: Path) -> dict[str, Signature]:
     Only *.zone, *.db and db.* count, and no dotfiles, so that an editor's own files are left alone.
     Raises OSError for a folder that can't be read.
     """
-    found = {}
     try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
+        names = os.listdir(folder)
     except FileNotFoundError:
         return {}
+    found = {}
     for name in names:
         if name.startswith(".") or name.endswith("~") or origin_of(name) is None:
             continue
-        try:
+        with suppress(OSError):  # gone again, or a link to nowhere
             status = os.stat(folder / name)
-        except OSError:
-            continue  # gone again, or a link to nowhere
-        if stat.S_ISREG(status.st_mode):
-            found[name] = signature_of(status)
+            if stat.S_ISREG(status.st_mode):
+                found[name] = signature_of(status)
     return found
 
 
@@ -358,11 +331,7 @@ def origin_fault(key: bytes, origin: str, zones: Sequence[Zone]) -> str:
 
 
 async def check_zone_files(
-    folder: Path,
-    cluster_domain: str,
-    reverse_zones: Sequence[str],
-    limits: Limits = LIMITS,
-    parser: Sequence[str] = PARSER,
+    folder: Path, cluster_domain: str, reverse_zones: Sequence[str]
 ) -> list[FileStatus]:
     """Parse every zone file of a folder without a store; what `svcdns check` shows."""
     zones = [Zone(cluster_domain, key_of(cluster_domain), "cluster")]
@@ -371,16 +340,15 @@ async def check_zone_files(
     found = []
     for name in sorted(list_zone_files(folder)):
         try:
-            async with parse(folder / name, limits, parser) as zone:
+            async with parse(folder / name) as zone:
                 head = zone.head
-                text = origin_fault(head.key, head.origin, zones)
-                if not text and head.key in served:
-                    text = f"{head.origin} is served from {served[head.key]} already"
-                if text:
-                    raise ZoneFileError(str(folder / name), 0, text)
+            text = origin_fault(head.key, head.origin, zones)
+            if not text and head.key in served:
+                text = f"{head.origin} is served from {served[head.key]} already"
+            if text:
+                raise ZoneFileError(str(folder / name), 0, text)
+            served[head.key] = name
+            found.append(_status(name, head))
         except ZoneFileError as refused:
-            found.append(FileStatus(name, error=str(refused)))
-            continue
-        served[head.key] = name
-        found.append(FileStatus(name, head.origin, head.serial, head.rows))
+            found.append(_status(name, None, str(refused)))
     return found

@@ -207,8 +207,8 @@ class _Reading(dns.transaction.Transaction):
 
     def _reworded(self, text: str) -> str:
         """dnspython's words with a remedy where there is one, and the line they are about."""
-        for pattern, words in _WORDS:
-            text = pattern.sub(words, text)
+        for pattern, words in _WORDS.items():
+            text = re.sub(pattern, words, text)
         line = self._text.split("\n")[self._lines.began - 1 :][:1]
         about = " ".join("".join(line).split())[:_SHOWN]
         return " ".join(text.split()) + (f" (in: {about})" if about else "")
@@ -292,9 +292,8 @@ def _apex(reading: _Reading) -> bytes:
     if not apex:
         raise reading.error(line, "the SOA stands at the root; write $ORIGIN with the zone's name above it")
     if labels_of_key(apex)[-1].isdigit():
-        raise reading.error(
-            line, f"{text_of_key(apex)} is no zone's name; write $ORIGIN with it above the SOA"
-        )
+        text = f"{text_of_key(apex)} is no zone's name; write $ORIGIN with it above the SOA"
+        raise reading.error(line, text)
     if codes.NS not in reading.nodes[apex].sets:
         raise reading.error(line, f"{text_of_key(apex)} has no NS")
     return apex
@@ -313,9 +312,8 @@ def _check_tree(reading: _Reading, apex: bytes) -> None:
         if node.occluded:
             continue
         if alias and key.startswith(alias):
-            text = (
-                f"{text_of_key(key)} is below {text_of_key(alias)}, which has a DNAME (RFC 6672 section 2.4)"
-            )
+            above = text_of_key(alias)
+            text = f"{text_of_key(key)} is below {above}, which has a DNAME (RFC 6672 section 2.4)"
             raise reading.error(node.line, text)
         if codes.DNAME in node.sets:
             alias = key
@@ -355,22 +353,17 @@ def _rrset(zone: CompiledZone, key: bytes, rrtype: int, rrs: _RRs) -> RRset:
     return RRset(rrtype, answers, additionals if fits else ())
 
 
-_NO_TTL_NO_TYPE = rf"\1 is no TTL in 0..{header.MAX_TTL} seconds and no record type"
-_WORDS = (
-    (re.compile(r"^zone:\d+: "), ""),
-    (re.compile(r"caught exception <class '[^']*'>: "), ""),
-    (
-        re.compile(r"^unknown rdatatype '(\d+)'$"),
-        _NO_TTL_NO_TYPE,
+_WORDS = {
+    r"^zone:\d+: ": "",
+    r"caught exception <class '[^']*'>: ": "",
+    r"^unknown rdatatype '(\d+)'$": rf"\1 is no TTL in 0..{header.MAX_TTL} seconds and no record type",
+    r"^unknown rdatatype '(.*)'$": r"'\1' is no record type",
+    r"^(Text input is malformed\.|)$": "the record can't be read",
+    r'^expected EOL or EOF, got \d+ "(.*)"$': r"\1 stands behind the end of the record",
+    r"^RR class is not zone's class$": "the class is not IN",
+    r"^Missing default TTL value$": "the record has no TTL; write $TTL at the top of the file",
+    r"^zone file directive '\$INCLUDE' is not allowed$": (
+        "$INCLUDE is not supported; write the records into this file"
     ),
-    (re.compile(r"^unknown rdatatype '(.*)'$"), r"'\1' is no record type"),
-    (re.compile(r"^(Text input is malformed\.|)$"), "the record can't be read"),
-    (re.compile(r'^expected EOL or EOF, got \d+ "(.*)"$'), r"\1 stands behind the end of the record"),
-    (re.compile(r"^RR class is not zone's class$"), "the class is not IN"),
-    (re.compile(r"^Missing default TTL value$"), "the record has no TTL; write $TTL at the top of the file"),
-    (
-        re.compile(r"^zone file directive '\$INCLUDE' is not allowed$"),
-        "$INCLUDE is not supported; write the records into this file",
-    ),
-)
-"""dnspython's words, and the same with a remedy."""
+}
+"""dnspython's words (patterns), and the same with a remedy."""

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 import resource
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from struct import Struct
@@ -74,89 +74,47 @@ class Refusal(msgspec.Struct, tag="refusal", frozen=True):
     text: str
 
 
-def digest_of(chunks: Iterable[bytes]) -> bytes:
-    """Return a value that differs whenever the rows of this text may differ from those stored."""
-    digest = hashlib.sha256(b"%d.%d\n" % (LAYOUT, RULES))
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.digest()
-
-
 def digest_of_file(path: Path) -> bytes:
     """Return the digest of a file's text, which may be larger than memory.  Raises OSError."""
     with path.open("rb") as file:
-        return digest_of(iter(partial(file.read, _STREAM_OCTETS), b""))
+        return digest_of(file)
 
 
+def digest_of(text: io.BufferedReader | io.BytesIO) -> bytes:
+    """Return a value that differs whenever the rows of this text may differ from those stored."""
+    return hashlib.file_digest(text, lambda: hashlib.sha256(b"%d.%d\n" % (LAYOUT, RULES))).digest()
+
+
+@dataclass(slots=True)
 class ZoneStream:
-    """A zone as it comes from the parser: its head, then its rows."""
+    """A zone as it comes from the parser: its head, then its rows; each frame must come in time and whole."""
 
-    def __init__(self, source: str, head: ZoneHead, frames: _Frames) -> None:
-        """Made by `parse`."""
-        self.source = source
+    source: str
+    _child: asyncio.subprocess.Process
+    _seconds: float
+    head: ZoneHead = field(init=False)
+
+    async def read_head(self) -> None:
+        """Take the first frame.  Raises ZoneFileError for a file that is refused."""
+        try:
+            head = msgspec.msgpack.decode(await self._next(), type=ZoneHead | Refusal)
+        except msgspec.DecodeError as broken:
+            raise ZoneFileError(self.source, 0, f"the parser gave no zone: {broken}") from None
+        if isinstance(head, Refusal):
+            raise ZoneFileError(self.source, head.line, head.text)
         self.head = head
-        self._frames = frames
 
     async def frames(self) -> AsyncIterator[Rows]:
         """Yield lists of at most ROWS_A_FRAME (key, row); raises ZoneFileError if the parser ends early."""
         count = 0
-        while octets := await self._frames.next():
+        while octets := await self._next():
             rows = list(_unpacked(octets))
             count += len(rows)
             yield rows
         if count != self.head.rows:
             raise ZoneFileError(self.source, 0, f"the parser gave {count} of {self.head.rows} names")
 
-
-@asynccontextmanager
-async def parse(
-    path: Path, limits: Limits = LIMITS, parser: Sequence[str] = PARSER
-) -> AsyncIterator[ZoneStream]:
-    """Parse a zone file in a child process; the child has ended when the block is left.
-
-    Raises ZoneFileError for a file that is refused, and for a parser that dies or takes too long.
-    """
-    inherited = os.environ.get("PYTHONPATH")
-    search = os.pathsep.join(filter(None, (_PACKAGE, inherited)))
-    child = await asyncio.create_subprocess_exec(
-        *parser,
-        str(path),
-        str(limits.octets),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": search},
-        limit=_STREAM_OCTETS,
-    )
-    try:
-        frames = _Frames(str(path), child, limits.seconds)
-        head = _head(await frames.next(), str(path))
-        yield ZoneStream(str(path), head, frames)
-    finally:
-        with suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
-
-
-def _head(octets: bytes, source: str) -> ZoneHead:
-    try:
-        head = msgspec.msgpack.decode(octets, type=ZoneHead | Refusal)
-    except msgspec.DecodeError as broken:
-        raise ZoneFileError(source, 0, f"the parser gave no zone: {broken}") from None
-    if isinstance(head, Refusal):
-        raise ZoneFileError(source, head.line, head.text)
-    return head
-
-
-class _Frames:
-    """Frames from the child; each must come in time and whole."""
-
-    def __init__(self, source: str, child: asyncio.subprocess.Process, seconds: float) -> None:
-        self._source = source
-        self._child = child
-        self._seconds = seconds
-
-    async def next(self) -> bytes:
+    async def _next(self) -> bytes:
         stream = self._child.stdout
         assert stream is not None
         try:
@@ -169,7 +127,36 @@ class _Frames:
             ended = await self._child.wait()
             how = f"by signal {-ended}" if ended < 0 else f"with exit code {ended}"
             text = f"the parser ended {how} before it was done"
-        raise ZoneFileError(self._source, 0, text)
+        raise ZoneFileError(self.source, 0, text)
+
+
+@asynccontextmanager
+async def parse(
+    path: Path, limits: Limits = LIMITS, parser: Sequence[str] = PARSER
+) -> AsyncIterator[ZoneStream]:
+    """Parse a zone file in a child process; the child has ended when the block is left.
+
+    Raises ZoneFileError for a file that is refused, and for a parser that dies or takes too long.
+    """
+    search = os.pathsep.join(filter(None, (_PACKAGE, os.environ.get("PYTHONPATH"))))
+    child = await asyncio.create_subprocess_exec(
+        *parser,
+        str(path),
+        str(limits.octets),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": search},
+        limit=_STREAM_OCTETS,
+    )
+    try:
+        zone = ZoneStream(str(path), child, limits.seconds)
+        await zone.read_head()
+        yield zone
+    finally:
+        with suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
 
 
 def _unpacked(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -186,9 +173,8 @@ def emit(path: Path, out: BinaryIO) -> None:
     try:
         octets = path.read_bytes()
         zone = compile_zone(_decoded(octets, str(path)), None, str(path))
-        head = ZoneHead(
-            zone.origin, zone.key, zone.serial, zone.cuts, zone.wildcards, len(zone), digest_of([octets])
-        )
+        digest = digest_of(io.BytesIO(octets))
+        head = ZoneHead(zone.origin, zone.key, zone.serial, zone.cuts, zone.wildcards, len(zone), digest)
     except ZoneFileError as refused:
         return _write(out, msgspec.msgpack.encode(Refusal(refused.line, refused.text)))
     except OSError as unreadable:

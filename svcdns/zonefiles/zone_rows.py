@@ -11,13 +11,13 @@ Each function runs inside a transaction that the caller began.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import lmdb
 import msgspec
 
 from svcdns.store.environment import Tables
-from svcdns.store.snapshot import SERVING, Serving, Zone, decode_serving, encode_serving
+from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
 CHUNK = 500
 """Rows a transaction."""
@@ -46,10 +46,10 @@ class NotServing(RuntimeError):
 
 def serving_of(txn: lmdb.Transaction, tables: Tables) -> Serving:
     """Return `serving`, or raise NotServing."""
-    octets = txn.get(SERVING, db=tables.meta)
-    if octets is None:
+    serving = read_serving(txn, tables)
+    if serving is None:
         raise NotServing("zone files can't be loaded before the registry")
-    return decode_serving(bytes(octets))
+    return serving
 
 
 def records_of(txn: lmdb.Transaction, tables: Tables) -> dict[bytes, ZoneRecord]:
@@ -86,44 +86,30 @@ def switch(
         txn.put(key, _encode(record), db=tables.zones)
     serving = serving_of(txn, tables)
     zones = with_files(serving.zones, records_of(txn, tables))
-    changed = msgspec.structs.replace(serving, zones=zones, epoch=serving.epoch + 1)
-    txn.put(SERVING, encode_serving(changed), db=tables.meta)
+    write_serving(txn, tables, msgspec.structs.replace(serving, zones=zones, epoch=serving.epoch + 1))
 
 
 def with_files(zones: Iterable[Zone], records: Mapping[bytes, ZoneRecord]) -> tuple[Zone, ...]:
     """Return the registry's own zones of `zones` and those of the records, longest origin first."""
-    files = [
-        Zone(
-            origin=record.origin,
-            key=key,
-            kind="file",
-            version=record.version,
-            cuts=record.cuts,
-            wildcards=record.wildcards,
+    found = [zone for zone in zones if zone.kind != "file"]
+    for key, one in records.items():
+        found.append(
+            Zone(one.origin, key, "file", version=one.version, cuts=one.cuts, wildcards=one.wildcards)
         )
-        for key, record in records.items()
-    ]
-    own = [zone for zone in zones if zone.kind != "file"]
-    return tuple(sorted([*own, *files], key=_longest_first))
-
-
-def _longest_first(zone: Zone) -> tuple[int, int, bytes]:
-    return -zone.key.count(0), -len(zone.key), zone.key
+    return tuple(sorted(found, key=lambda zone: (-zone.key.count(0), -len(zone.key), zone.key)))
 
 
 def dead_versions(txn: lmdb.Transaction, tables: Tables) -> list[int]:
     """Return the versions that have rows and that no record names."""
     live = {record.version for record in records_of(txn, tables).values()}
-    return [version for version in _versions(txn, tables) if version not in live]
-
-
-def _versions(txn: lmdb.Transaction, tables: Tables) -> Iterator[int]:
+    dead, version = [], 0
     with txn.cursor(db=tables.zone_rows) as cursor:
-        found = cursor.first()
-        while found:
-            version = int.from_bytes(cursor.key()[:4])
-            yield version
-            found = cursor.set_range((version + 1).to_bytes(4))
+        while cursor.set_range(version.to_bytes(4)):
+            found = int.from_bytes(cursor.key()[:4])
+            if found not in live:
+                dead.append(found)
+            version = found + 1
+    return dead
 
 
 def remove_rows(txn: lmdb.Transaction, tables: Tables, version: int) -> bool:

@@ -1,10 +1,9 @@
 """The real registry, the API in front of it, and a client; coroutine tests run in one loop."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
@@ -15,11 +14,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from api.users import USERS
 from prometheus_client import CollectorRegistry, generate_latest
 from toolbox.builders import namespace, service
 
-from svcdns.api.app import create_app
+from svcdns.api.app import create_app, create_runner
+from svcdns.api.auth.token_file import add
+from svcdns.api.auth.token_lines import made as made_line
+from svcdns.api.auth.token_lines import new_token
 from svcdns.api.metrics import ApiMetrics
 from svcdns.config.sections import Config
 from svcdns.objects.kinds import NAMESPACE, SERVICE, Kind
@@ -102,6 +106,13 @@ for _name in ("create", "replace", "patch", "delete", "delete_collection"):
     setattr(RecordedRegistry, _name, _recorded(_name))
 
 
+class ServerAsServed(TestServer):
+    """The application behind the runner that the writer gives it."""
+
+    async def _make_runner(self, **options: Any) -> web.AppRunner:
+        return create_runner(self.app, shutdown_timeout=1)
+
+
 class FlagHealth:
     """Reasons why the server is not ready; tests set them."""
 
@@ -110,17 +121,6 @@ class FlagHealth:
 
     def __call__(self) -> list[str]:
         return self.reasons
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run coroutine tests in the loop of their fixtures."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    names = pyfuncitem._fixtureinfo.argnames
-    arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    pyfuncitem.funcargs["loop"].run_until_complete(asyncio.wait_for(pyfuncitem.obj(**arguments), 60))
-    return True
 
 
 @pytest.fixture(autouse=True)
@@ -199,7 +199,7 @@ def server(loop, registry, clock, health, collectors, options) -> Iterator[TestS
         clock=clock,
         **options,
     )
-    made = TestServer(app)
+    made = ServerAsServed(app)
     loop.run_until_complete(made.start_server(shutdown_timeout=1))
     yield made
     loop.run_until_complete(made.close())
@@ -213,3 +213,32 @@ def client(loop, server) -> Iterator[TestClient]:
     made = loop.run_until_complete(make())
     yield made
     loop.run_until_complete(made.close())
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    path = tmp_path / "tokens"
+    texts = {}
+    for name, (role, namespaces) in USERS.items():
+        texts[name] = new_token()
+        add(path, made_line(texts[name], name, role, namespaces))
+    return path, texts
+
+
+@pytest.fixture
+def ask(client, tokens):
+    """Return a function: status and body of a request by one of USERS (None: by nobody)."""
+
+    async def send(user, method, path, body=None, **headers):
+        if user is not None:
+            headers = {"Authorization": f"Bearer {tokens[1][user]}", **headers}
+        async with client.request(method, path, json=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    return send
+
+
+@pytest.fixture
+def audited(caplog):
+    caplog.set_level(logging.INFO, "svcdns.audit")
+    return lambda: [json.loads(record.message) for record in caplog.records if record.name == "svcdns.audit"]

@@ -1,7 +1,6 @@
 """Tokens: the lines of the file, how it is edited, and that a running server follows it."""
 
-from __future__ import annotations
-
+import errno
 import hmac
 import os
 import stat
@@ -179,3 +178,32 @@ def test_every_token_is_compared_in_constant_time_wherever_the_match_is(tmp_path
         compared.clear()
         tokens.find(digest_of(text.encode()))
         assert len(compared) == 5
+
+
+@pytest.mark.parametrize("failure", [errno.EMFILE, errno.EIO, errno.ENOMEM], ids=errno.errorcode.get)
+def test_a_file_that_could_not_be_read_once_is_read_again(tmp_path, monkeypatch, caplog, failure):
+    path = tmp_path / "tokens"
+    token = token_in(path, "ci")
+    settle(path)
+    tokens = TokenFile(path)
+    opened = Path.open
+
+    def fail(*arguments, **options):
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr(Path, "open", fail)
+    for _ in range(3):
+        assert tokens.find(digest_of(token.encode())) is None
+    assert len(caplog.records) == 1, "it is logged once"
+    monkeypatch.setattr(Path, "open", opened)
+    found = tokens.find(digest_of(token.encode()))
+    assert found is not None and found.name == "ci"
+    reads = tokens.reads
+    tokens.refresh()
+    assert tokens.reads == reads, "and from then on only when it changes"
+
+
+def settle(path):
+    """Make a file look as if it had changed a while ago."""
+    long_ago = time.time() - 60
+    os.utime(path, (long_ago, long_ago))

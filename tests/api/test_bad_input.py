@@ -1,7 +1,6 @@
 """What clients get wrong: always a Status that says what, never a 500."""
 
 import asyncio
-import gzip
 import json
 
 import pytest
@@ -89,8 +88,8 @@ def test_yaml_keys_and_values_are_read_as_json():
         "true": 1,
         "none": None,
         "day": "2024-01-01",
-        "blob": "aGk=",
-        "mode": "0o7",
+        "blob": "hi",
+        "mode": 7,
     }
 
 
@@ -172,18 +171,6 @@ async def test_expect_100_continue(client):
     assert answer.status == 201
     answer = await client.post(SERVICES, data=b"{}", headers={"Expect": "miracles"})
     await refused(answer, 417)
-
-
-async def test_a_small_body_that_swells(client):
-    body = gzip.compress(b" " * (100 * MIB))
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    await refused(await client.post(SERVICES, data=body, headers=headers), 413)
-
-
-async def test_a_body_with_a_broken_encoding(client):
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    answer = await client.post(SERVICES, data=b"not gzip", headers=headers)
-    assert answer.status == 400
 
 
 async def test_the_name_in_the_body_is_that_of_the_path(client, registry):

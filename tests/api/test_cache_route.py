@@ -1,7 +1,5 @@
 """DELETE /cache over HTTP: what is forgotten, what is no name, and what is said where it can't be done."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

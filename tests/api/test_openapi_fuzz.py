@@ -4,8 +4,6 @@ Objects and patches are made from the official schema, right and wrong; requests
 be made of.  What was accepted must read back, and be accepted again unchanged.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

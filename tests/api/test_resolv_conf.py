@@ -1,7 +1,5 @@
 """GET /resolv.conf: the file for a container, over HTTP."""
 
-from __future__ import annotations
-
 import pytest
 
 from svcdns.api.client_resolv_conf import text

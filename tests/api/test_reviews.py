@@ -1,7 +1,5 @@
 """Reviews: what clients are told about themselves and others is what the authority says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +8,7 @@ from toolbox.running_kubectl import Kubectl, find_kubectl
 from toolbox.running_server import RunningServer
 
 from svcdns.api.auth.user import User
+from svcdns.api.paths import Action
 from svcdns.api.review_kinds import REVIEWS
 from svcdns.objects.errors import StatusError
 
@@ -27,9 +26,8 @@ class Shopkeepers:
             raise StatusError(401, "Unauthorized", "Unauthorized")
         return User(name, f"uid-of-{name}", ("system:authenticated", "keepers"))
 
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
+    def allowed(self, user: User, action: Action) -> tuple[bool, str]:
+        verb, group, resource, subresource, namespace, name = action
         if user.username == "ann" or "owners" in user.groups:
             return True, "ann owns the shop"
         if group == "authorization.k8s.io" and resource.startswith("self"):

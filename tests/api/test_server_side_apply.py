@@ -1,7 +1,5 @@
 """PATCH with application/apply-patch+yaml: what is read of the request; and whose a write is."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

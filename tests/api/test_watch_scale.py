@@ -3,8 +3,6 @@
 Asserted loosely, since other tests run on the same machine; bench/watch.py measures.
 """
 
-from __future__ import annotations
-
 import socket
 import time
 from collections.abc import Iterator

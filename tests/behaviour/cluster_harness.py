@@ -5,8 +5,6 @@ Objects take the real write path (`Registry.create`), questions are octets that 
 No process is started; sockets only where a test is about them.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,13 +19,14 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-from toolbox import builders, registry_harness
+from behaviour.objects import Object
+from toolbox import registry_harness
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.dns.answer import Answerer
 from svcdns.dns.no_reply import HAND_OVER, SILENCE
 from svcdns.dns.stats import TCP, UDP, Stats
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import POD, Kind
 from svcdns.registry.registry import Registry
 from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions, Written
 from svcdns.store.snapshot import Snapshots
@@ -56,79 +55,6 @@ ALL_TYPES = (
     "HINFO",
 )
 
-Object = tuple[Kind, str, dict[str, Any]]
-"""What is registered: kind, namespace ("" for a Namespace), JSON shape."""
-
-
-# What can be registered
-
-
-def namespace(name: str, **labels: str) -> Object:
-    return NAMESPACE, "", {"metadata": {"name": name, "labels": labels}}
-
-
-def service(
-    name: str = "web", *, ns: str = "default", notes: dict[str, str] | None = None, **spec: Any
-) -> Object:
-    """A Service that selects `app=NAME`; without `ports` it has http, 80 -> 8080; `notes` are annotations."""
-    body = builders.service(name, **spec)
-    body["metadata"]["annotations"] = notes or {}
-    return SERVICE, ns, body
-
-
-def headless(name: str = "db", **more: Any) -> Object:
-    return service(name, clusterIP="None", **more)
-
-
-def external(name: str, target: str, *, ns: str = "default") -> Object:
-    return SERVICE, ns, {"metadata": {"name": name}, "spec": {"type": "ExternalName", "externalName": target}}
-
-
-def pod(
-    name: str,
-    *ips: str,
-    app: str = "web",
-    ns: str = "default",
-    ready: bool | None = None,
-    phase: str = "",
-    **spec: Any,
-) -> Object:
-    body = builders.pod(name, ips[0], app, ready, **spec)
-    body["status"]["podIPs"] = [{"ip": ip} for ip in ips]
-    if phase:
-        body["status"]["phase"] = phase
-    return POD, ns, body
-
-
-def endpoint(*addresses: str, hostname: str = "", ready: bool | None = None, pod: str = "") -> dict[str, Any]:
-    """One endpoint of a slice; `ready` None leaves its readiness unknown."""
-    made: dict[str, Any] = {"addresses": list(addresses)}
-    if hostname:
-        made["hostname"] = hostname
-    if ready is not None:
-        made["conditions"] = {"ready": ready}
-    if pod:
-        made["targetRef"] = {"kind": "Pod", "name": pod, "namespace": "default"}
-    return made
-
-
-def port(number: int, name: str = "", protocol: str = "TCP") -> dict[str, Any]:
-    return {"name": name, "port": number, "protocol": protocol}
-
-
-def endpoint_slice(
-    name: str,
-    service: str,
-    *endpoints: dict[str, Any],
-    ports: Iterable[dict[str, Any]] = (),
-    ns: str = "default",
-) -> Object:
-    """A slice of the user's own; its family is that of the first address."""
-    family = "IPv6" if ":" in endpoints[0]["addresses"][0] else "IPv4"
-    labels = {"kubernetes.io/service-name": service}
-    body = {"addressType": family, "endpoints": list(endpoints), "ports": list(ports)}
-    return ENDPOINTSLICE, ns, {"metadata": {"name": name, "labels": labels}, **body}
-
 
 def config(ranges: Iterable[str] = (V4, V6), balancers: Iterable[str] = (), **dns_options: Any) -> Config:
     """A configuration: dual stack and a server at SERVER unless said otherwise."""
@@ -137,9 +63,6 @@ def config(ranges: Iterable[str] = (V4, V6), balancers: Iterable[str] = (), **dn
         load_balancer_ranges=tuple(map(ip_network, balancers)),
     )
     return Config(services=services, dns=DnsConfig(**{"advertise_addresses": (SERVER,), **dns_options}))
-
-
-# What a client sees
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """Fixtures of the behaviour tests: worlds to ask, and the marker that names the rows of docs/dns.md."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import ClusterHarness, Object, Reply, config
+from behaviour.cluster_harness import ClusterHarness, Reply, config
 from behaviour.forwarding_harness import ForwardingClusterHarness, forwarding_config
+from behaviour.objects import Object
 from toolbox.upstreams import Unbound
 
 MakeHarness = Callable[..., ClusterHarness]

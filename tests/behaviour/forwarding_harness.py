@@ -3,8 +3,6 @@
 Its upstreams are servers of their own (toolbox/upstreams.py), its cache is a real one.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The real UDP and TCP listeners in this process, on sockets of the loopback, and a TCP client for them."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence

@@ -4,8 +4,6 @@ A test says with `@pytest.mark.row("B4", ...)` which rows it checks.  Here the m
 text of the tests, so nothing has to be installed or run.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import sys

@@ -1,26 +1,11 @@
 """Rows A: names, the apex, and everything that is not there."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    SERVER,
-    SVC,
-    TTL,
-    ClusterHarness,
-    Z,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    namespace,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import ALL_TYPES, SERVER, SVC, TTL, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import headless, namespace, pod, port, service
 
 from svcdns.objects.kinds import POD, SERVICE
 

@@ -1,8 +1,5 @@
 """Rows O: what svcdns adds: TTLs of Services, shuffled answers, id.server, the first start."""
 
-from __future__ import annotations
-
-import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,22 +7,8 @@ from typing import Any
 import dns.message
 import dns.rdatatype
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    ClusterHarness,
-    Z,
-    config,
-    endpoint,
-    endpoint_slice,
-    external,
-    headless,
-    is_nxdomain,
-    pod,
-    port,
-    question,
-    reply_to,
-    service,
-)
+from behaviour.cluster_harness import SVC, ClusterHarness, Z, config, is_nxdomain, question, reply_to
+from behaviour.objects import endpoint, endpoint_slice, external, headless, pod, port, service
 
 from svcdns.dns.answer import Answerer
 from svcdns.dns.stats import Stats
@@ -138,38 +121,30 @@ def test_id_server_names_the_worker(world: ClusterHarness) -> None:
 
 
 @pytest.mark.row("O4")
-def test_before_the_first_load_has_ended(tmp_path: Path) -> None:
+async def test_before_the_first_load_has_ended(tmp_path: Path) -> None:
     """SERVFAIL with EDE 14, never NXDOMAIN; once loaded, always loaded."""
+    store = open_store(tmp_path / "data", "writer")
+    snapshots, answerer = Snapshots(store), Answerer(Stats())
 
-    async def work() -> None:
-        store = open_store(tmp_path / "data", "writer")
-        snapshots, answerer = Snapshots(store), Answerer(Stats())
+    def ask(name: str) -> Any:
+        query = question(name, edns=1232)
+        with snapshots.begin() as snapshot:
+            return reply_to(query, answerer.answer(query.to_wire(), snapshot))
 
-        def ask(name: str) -> Any:
-            query = question(name, edns=1232)
-            with snapshots.begin() as snapshot:
-                return reply_to(query, answerer.answer(query.to_wire(), snapshot))
-
-        registry = Registry(store, config())
-        for starting in (False, True):
-            if starting:
-                await registry.start()
-            for name in (f"nothing.{SVC}", Z, "1.0.0.10.in-addr.arpa", "example.com"):
-                reply = ask(name)
-                assert reply.rcode == "SERVFAIL"
-                assert [code for code, _ in reply.extended_errors] == [14]
-                assert "AA" not in reply.flags
-        await registry.set_loaded()
-        assert is_nxdomain_with_opt(ask(f"nothing.{SVC}"))
-        await registry.stop()
-        again = Registry(store, config())
-        await again.start()
-        assert is_nxdomain_with_opt(ask(f"nothing.{SVC}")), "a restart answers from its last state at once"
-        await again.stop()
-        store.close()
-
-    asyncio.run(work())
-
-
-def is_nxdomain_with_opt(reply: Any) -> bool:
-    return is_nxdomain(reply)
+    registry = Registry(store, config())
+    for starting in (False, True):
+        if starting:
+            await registry.start()
+        for name in (f"nothing.{SVC}", Z, "1.0.0.10.in-addr.arpa", "example.com"):
+            reply = ask(name)
+            assert reply.rcode == "SERVFAIL"
+            assert [code for code, _ in reply.extended_errors] == [14]
+            assert "AA" not in reply.flags
+    await registry.set_loaded()
+    assert is_nxdomain(ask(f"nothing.{SVC}"))
+    await registry.stop()
+    again = Registry(store, config())
+    await again.start()
+    assert is_nxdomain(ask(f"nothing.{SVC}")), "a restart answers from its last state at once"
+    await again.stop()
+    store.close()

@@ -1,29 +1,12 @@
 """Rows B: Services with a cluster IP (ClusterIP, NodePort, LoadBalancer)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    SVC,
-    TTL,
-    ClusterHarness,
-    config,
-    endpoint,
-    endpoint_slice,
-    external,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    namespace,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import ALL_TYPES, SVC, TTL, ClusterHarness, config, is_nodata, is_nxdomain
+from behaviour.objects import endpoint, endpoint_slice, external, headless, namespace, pod, port, service
 
 from svcdns.names.cluster_names import ClusterNames
 from svcdns.names.packed import sections

@@ -1,24 +1,10 @@
 """Rows C: headless Services and the names of endpoints."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    SVC,
-    TTL,
-    ClusterHarness,
-    endpoint,
-    endpoint_slice,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import ALL_TYPES, SVC, TTL, ClusterHarness, is_nodata, is_nxdomain
+from behaviour.objects import endpoint, endpoint_slice, headless, pod, port, service
 
 from svcdns.objects.kinds import POD
 

@@ -1,22 +1,10 @@
 """Rows D: ExternalName Services, and aliases from name to name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    TTL,
-    ClusterHarness,
-    Z,
-    external,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    pod,
-    service,
-)
+from behaviour.cluster_harness import SVC, TTL, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import external, headless, pod, service
 
 ZONE = """
 $ORIGIN example.org.

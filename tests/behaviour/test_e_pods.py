@@ -1,20 +1,10 @@
 """Rows E: names of Pods, A-B-C-D.NAMESPACE.pod.ZONE."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    TTL,
-    ClusterHarness,
-    Z,
-    is_nodata,
-    is_nxdomain,
-    namespace,
-    pod,
-)
+from behaviour.cluster_harness import ALL_TYPES, TTL, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import namespace, pod
 
 from svcdns.objects.kinds import NAMESPACE, POD
 

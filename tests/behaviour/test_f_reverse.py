@@ -1,37 +1,14 @@
 """Rows F: PTR records and the reverse zones."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    SVC,
-    TTL,
-    ClusterHarness,
-    Z,
-    endpoint,
-    endpoint_slice,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    namespace,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import ALL_TYPES, SVC, TTL, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import FILE, endpoint, endpoint_slice, headless, namespace, pod, port, service
 
 from svcdns.config.readers import Wrong, reverse_zone
 from svcdns.objects.kinds import SERVICE
-
-FILE = """
-$ORIGIN {origin}.
-@ 60 SOA ns1.example.org. hostmaster.example.org. 1 7200 1800 86400 30
-@ 60 NS ns1.example.org.
-{records}
-"""
 
 
 def back(address: str) -> str:

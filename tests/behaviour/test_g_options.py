@@ -1,35 +1,16 @@
 """Rows G: options that say what is served. (B3, C7 and E are options too.)"""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    ClusterHarness,
-    Z,
-    external,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    namespace,
-    pod,
-    service,
-)
+from behaviour.cluster_harness import SVC, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import FILE, external, headless, namespace, pod, service
 
 from svcdns.config.load import load
 from svcdns.config.sections import ConfigError
 from svcdns.objects.kinds import NAMESPACE
-
-FILE = """
-$ORIGIN {origin}.
-@ 60 SOA ns1.example.org. hostmaster.example.org. 1 7200 1800 86400 30
-@ 60 NS ns1.example.org.
-{records}
-"""
 
 
 def two_namespaces(make: Any, **options: Any) -> ClusterHarness:

@@ -1,13 +1,12 @@
 """Rows D2, D5, F4 and G4 where our zones say all they know and upstreams know more."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import SVC, TTL, Z, external, headless, is_nodata, is_nxdomain, pod, service
+from behaviour.cluster_harness import SVC, TTL, Z, is_nodata, is_nxdomain
 from behaviour.forwarding_harness import STRANGER, ForwardingClusterHarness, asked
+from behaviour.objects import external, headless, pod, service
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for

@@ -4,25 +4,13 @@ The rows of a fixed set of objects are hashed, once for each set of options that
 are clock time and left out.  See svcdns/registry/answer_tables.py for what RULES does at a start.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ClusterHarness,
-    Z,
-    endpoint,
-    endpoint_slice,
-    external,
-    headless,
-    namespace,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import ClusterHarness, Z
+from behaviour.objects import endpoint, endpoint_slice, external, headless, namespace, pod, port, service
 
 from svcdns.names.packed import LAYOUT, sections
 from svcdns.registry.answer_tables import current_table

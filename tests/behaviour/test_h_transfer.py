@@ -1,8 +1,7 @@
 """Rows H: zone transfer over TCP, by listeners on real sockets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import dns.asyncquery
@@ -12,23 +11,9 @@ import dns.rdatatype
 import dns.rrset
 import dns.versioned
 import pytest
-from behaviour.cluster_harness import (
-    SERVER,
-    SVC,
-    TTL,
-    ClusterHarness,
-    Reply,
-    Z,
-    endpoint,
-    endpoint_slice,
-    external,
-    headless,
-    namespace,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import SERVER, SVC, TTL, ClusterHarness, Reply, Z
 from behaviour.listening import HANG, ask_udp, transfer
+from behaviour.objects import endpoint, endpoint_slice, external, headless, namespace, pod, port, service
 
 HERE = "127.0.0.0/8"
 ELSEWHERE = "192.0.2.0/24"
@@ -56,19 +41,23 @@ def world(make_world: Any) -> ClusterHarness:
     )
 
 
+def transferred(
+    world: ClusterHarness, zone: str, *allowed: str, serial: int | None = None, edns: bool = False
+) -> list[Reply]:
+    """Transfer a zone; `allowed` are networks that may, `serial` is that of an IXFR."""
+
+    async def work() -> list[Reply]:
+        async with world.listening(*allowed) as place:
+            return await transfer(place, transfer_query(zone, serial, edns=edns))
+
+    replies: list[Reply] = world.run(work())
+    return replies
+
+
 @pytest.fixture(scope="module")
 def axfr(world: ClusterHarness) -> Callable[..., list[Reply]]:
-    """Transfer a zone; `axfr(zone, networks that may, serial of an IXFR)`."""
-
-    def ask(zone: str = Z, *allowed: str, serial: int | None = None, edns: bool = False) -> list[Reply]:
-        async def work() -> list[Reply]:
-            async with world.listening(*allowed) as place:
-                return await transfer(place, transfer_query(zone, serial, edns=edns))
-
-        replies: list[Reply] = world.run(work())
-        return replies
-
-    return ask
+    """Transfer a zone of the module's `world`: `axfr(zone, networks that may, serial of an IXFR)`."""
+    return partial(transferred, world)
 
 
 def transfer_query(zone: str, serial: int | None = None, *, edns: bool = False) -> dns.message.Message:
@@ -180,12 +169,7 @@ def test_a_large_zone_comes_in_several_messages(new_world: Any) -> None:
     world = new_world(
         headless("big", selector={}), endpoint_slice("big-1", "big", *endpoints, ports=[port(1, "one")])
     )
-
-    async def work() -> list[Reply]:
-        async with world.listening(HERE) as place:
-            return await transfer(place, transfer_query(Z, edns=True))
-
-    replies = world.run(work())
+    replies = transferred(world, Z, HERE, edns=True)
     assert len(replies) > 2
     assert all(len(reply.wire) <= 65535 for reply in replies)
     assert all("AA" in reply.flags for reply in replies)
@@ -218,9 +202,4 @@ def test_only_where_a_zone_begins(axfr: Any, zone: str) -> None:
 def test_a_port_name_that_makes_no_label(new_world: Any) -> None:
     """Port names may have 63 letters; with the `_` that is no label, so there is no such name."""
     world = new_world(service("web", clusterIP="10.96.0.10", ports=[port(80, "p" * 63)]))
-
-    async def work() -> list[Reply]:
-        async with world.listening(HERE) as place:
-            return await transfer(place, transfer_query(Z))
-
-    assert f"web.{SVC}. {TTL} SRV 0 100 80 web.{SVC}." in lines(world.run(work()))
+    assert f"web.{SVC}. {TTL} SRV 0 100 80 web.{SVC}." in lines(transferred(world, Z, HERE))

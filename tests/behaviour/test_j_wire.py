@@ -3,8 +3,6 @@
 Everything malformed stands in tests/dns/test_headers_and_sizes.py; here is what a client sees of each row.
 """
 
-from __future__ import annotations
-
 import struct
 from ipaddress import ip_address
 from typing import Any
@@ -14,37 +12,19 @@ import dns.flags
 import dns.message
 import dns.rdatatype
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    TTL,
-    ClusterHarness,
-    Z,
-    endpoint,
-    endpoint_slice,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    port,
-    question,
-    reply_to,
-    service,
-)
+from behaviour.cluster_harness import SVC, TTL, ClusterHarness, Z, is_nodata, is_nxdomain, question, reply_to
 from behaviour.listening import ask_tcp, ask_udp
+from behaviour.objects import FILE, endpoint, endpoint_slice, headless, port, service
 
 from svcdns.dns import stats
 from svcdns.registry.answer_tables import current_table
 from svcdns.wire.key import key_of, wire_of
 
 WEB = f"web.{SVC}"
+WWW = "www 60 A 192.0.2.80"
 HUGE = 5000
 PLAIN = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + wire_of(WEB) + b"\0\1\0\1"
 EDNS1 = b"\0\0\x29\x04\xd0\0\1\0\0\0\0"
-ZONE = """
-$ORIGIN {origin}.
-@ 60 SOA ns1.example.org. hostmaster.example.org. 1 7200 1800 86400 30
-@ 60 NS ns1.example.org.
-www 60 A 192.0.2.80
-"""
 
 
 def many(name: str, count: int, first: str = "10.1.0.0", ports: Any = (), hostname: str = "") -> list[Any]:
@@ -68,7 +48,7 @@ def world(make_world: Any) -> ClusterHarness:
         *many("huge", HUGE, "10.3.0.0"),
         *many("huge-six", HUGE, "2001:db8::"),
     )
-    world.zone_file(ZONE.format(origin="example.org"))
+    world.zone_file(FILE.format(origin="example.org", records=WWW))
     return world
 
 
@@ -284,7 +264,7 @@ def test_an_exception_costs_one_servfail(new_world: Any, caplog: pytest.LogCaptu
 def test_the_longest_zone_answers(new_world: Any) -> None:
     world = new_world(service("web"), reverse_zones=("10.in-addr.arpa", "in-addr.arpa"), fallthrough=())
     for origin in ("org", "example.org", "deep.example.org"):
-        world.zone_file(ZONE.format(origin=origin))
+        world.zone_file(FILE.format(origin=origin, records=WWW))
     assert is_nxdomain(world.ask("x.deep.example.org"), "deep.example.org.")
     assert is_nxdomain(world.ask("x.example.org"), "example.org.")
     assert is_nxdomain(world.ask("x.y.org"), "org.")
@@ -297,7 +277,7 @@ def test_the_longest_zone_answers(new_world: Any) -> None:
 def test_ds_is_a_question_to_the_zone_above(new_world: Any) -> None:
     world = new_world(reverse_zones=("10.in-addr.arpa", "in-addr.arpa"))
     for origin in ("local", "org", "example.org"):
-        world.zone_file(ZONE.format(origin=origin))
+        world.zone_file(FILE.format(origin=origin, records=WWW))
     assert is_nodata(world.ask("example.org", "DS"), "org.")
     assert is_nodata(world.ask(Z, "DS"), "local.")
     assert is_nodata(world.ask("10.in-addr.arpa", "DS"), "in-addr.arpa.")

@@ -1,26 +1,15 @@
 """Rows P: names that are not ours; and what forwarding adds to rows A1 and J5."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 
 import dns.flags
 import dns.message
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    Z,
-    external,
-    headless,
-    is_nxdomain,
-    pod,
-    question,
-    reply_to,
-    service,
-)
+from behaviour.cluster_harness import SVC, Z, is_nxdomain, question, reply_to
 from behaviour.forwarding_harness import STRANGER, ForwardingClusterHarness, asked
 from behaviour.listening import ask_udp
+from behaviour.objects import external, headless, pod, service
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for

@@ -1,7 +1,5 @@
 """Every row of docs/dns.md is documented once and has a test, or a reason to have none."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from behaviour import rows

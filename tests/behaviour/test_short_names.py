@@ -1,23 +1,10 @@
 """Rows N: short names, X.NAMESPACE.ZONE for X.NAMESPACE.svc.ZONE."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    ALL_TYPES,
-    SVC,
-    ClusterHarness,
-    Z,
-    external,
-    headless,
-    is_nodata,
-    is_nxdomain,
-    namespace,
-    pod,
-    service,
-)
+from behaviour.cluster_harness import ALL_TYPES, SVC, ClusterHarness, Z, is_nodata, is_nxdomain
+from behaviour.objects import external, headless, namespace, pod, service
 
 NO_SHORT_FORM = ("svc", "pod", "dns", "dns-version")
 OBJECTS = (

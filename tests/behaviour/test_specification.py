@@ -5,25 +5,12 @@ that knows only the specification would.  "Must be served" means: is among the a
 https://github.com/kubernetes/dns/blob/master/docs/specification.md
 """
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from behaviour.cluster_harness import (
-    SVC,
-    ClusterHarness,
-    Z,
-    endpoint,
-    endpoint_slice,
-    external,
-    headless,
-    is_nxdomain,
-    pod,
-    port,
-    service,
-)
+from behaviour.cluster_harness import SVC, ClusterHarness, Z, is_nxdomain
+from behaviour.objects import endpoint, endpoint_slice, external, headless, pod, port, service
 
 PORTS = [port(80, "http"), port(443, "https"), port(53, "dns", "UDP")]
 WEB, DB = f"web.{SVC}", f"db.{SVC}"

@@ -3,8 +3,6 @@
 A process must not open one LMDB environment twice, so whoever reads beside a Cache is a process of its own.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import subprocess

@@ -1,7 +1,5 @@
 """Forwarded replies, stored and given again: the records that came, their time counted down."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 

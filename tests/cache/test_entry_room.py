@@ -1,7 +1,5 @@
 """Forwarded replies that have no room: what is left out, and what is said about it; for any message."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Iterable

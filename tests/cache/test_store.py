@@ -1,7 +1,5 @@
 """The cache keeps what it is given, within its bound, and readers see what was committed."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The cache with damaged files, a full disk or a killed writer: no answer is wrong, none is missing."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import subprocess

@@ -1,7 +1,5 @@
 """Entries that are removed, and a cache whose files are removed or replaced while it is in use."""
 
-from __future__ import annotations
-
 import logging
 import random
 import shutil

@@ -1,7 +1,5 @@
 """`svcdns cache flush`: what it asks of an API, and what it says when there is none or it refuses."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

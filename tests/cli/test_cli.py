@@ -1,7 +1,5 @@
 """The command line as a user meets it: exit codes, one line a mistake, no traceback."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Typer's help goes through rich, whose markup takes words in square brackets, suc
 leaves them out.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 

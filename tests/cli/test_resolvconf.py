@@ -1,7 +1,5 @@
 """The resolv.conf for containers: its text, whose addresses stand in it, and `svcdns resolvconf`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

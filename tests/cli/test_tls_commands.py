@@ -1,76 +1,20 @@
-"""`svcdns certs`, `token` and `kubeconfig`, and what `check` and `serve` say about the files of [api]."""
+"""`svcdns certs` and `token`, and what `check` and `serve` say about the files of [api]."""
 
-from __future__ import annotations
-
-import base64
-import contextlib
-import io
 import os
 import ssl
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest import mock
 
 import pytest
-import yaml
+from cli.in_process import mistake, svcdns, write
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from svcdns import cli
 from svcdns.api.auth.token_file import read
 from svcdns.api.auth.token_lines import digest_of
 from svcdns.cli import certificates
-from svcdns.cli.main import main
-
-
-def svcdns(
-    *arguments: object, cwd: Path, stdin: str = "", **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process: each would cost half a second in one of its own."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SVCDNS_")}
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.chdir(cwd),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.dict(os.environ, {**inherited, **environ}, clear=True),
-        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main([str(one) for one in arguments])
-    code = ended.value.code
-    assert isinstance(code, int)
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
-
-def mistake(*arguments: object, cwd: Path, code: int = 2, **environ: str) -> str:
-    ran = svcdns(*arguments, cwd=cwd, **environ)
-    assert (ran.returncode, ran.stdout) == (code, ""), ran
-    assert ran.stderr.startswith("svcdns: ")
-    assert ran.stderr.count("\n") == 1, ran.stderr
-    return ran.stderr.removeprefix("svcdns: ").strip()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with certs/ of a CA, as `certs init` makes it."""
-    (tmp_path / "certs").mkdir()
-    ca = certificates.make_ca()
-    pairs = {
-        "ca": ca,
-        "server": certificates.make_server(ca, ["localhost"]),
-        "client": certificates.make_client(ca, "admin", ["svcdns:admins"]),
-    }
-    for name, pair in pairs.items():
-        write(tmp_path, name, pair)
-    return tmp_path
-
-
-def write(folder: Path, name: str, pair: certificates.Pair) -> None:
-    (folder / "certs" / f"{name}.crt").write_bytes(pair.certificate_pem)
-    (folder / "certs" / f"{name}.key").write_bytes(pair.key_pem)
-    (folder / "certs" / f"{name}.key").chmod(0o600)
 
 
 def certificate(file: Path) -> x509.Certificate:
@@ -161,9 +105,12 @@ def test_certs_where_they_can_not_be_written(folder: Path) -> None:
     assert mistake("certs", "init", "--dir", "file/certs", cwd=folder, code=1).startswith("file/certs: ")
 
 
-def test_certs_without_cryptography_say_what_to_install(tmp_path: Path) -> None:
-    with mock.patch.dict(sys.modules, {"svcdns.cli.certificates": None}):
-        line = mistake("certs", "init", cwd=tmp_path, code=1)
+def test_certs_without_cryptography_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(cli, "certificates")
+    monkeypatch.setitem(sys.modules, "svcdns.cli.certificates", None)
+    line = mistake("certs", "init", cwd=tmp_path, code=1)
     assert line == "certificates need the package cryptography: pip install 'svcdns[tls]'"
 
 
@@ -351,110 +298,3 @@ def test_what_only_clients_mind_is_a_warning(folder: Path) -> None:
     write(folder, "server", certificates.make_server(ca, ["localhost"]))
     (folder / "certs/server.key").chmod(0o644)
     assert "server.key: everybody on this machine can read it (chmod 600)" in warned()
-
-
-# kubeconfig
-
-
-def test_a_kubeconfig_carries_all_that_it_needs(folder: Path) -> None:
-    args = ("kubeconfig", "--server", "https://dns.example.org:8053/", "--certs", "certs", "-n", "shop")
-    document = yaml.safe_load(svcdns(*args, "--name", "lab", cwd=folder).stdout)
-    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
-    assert cluster["server"] == "https://dns.example.org:8053"
-    files = {
-        "ca.crt": cluster["certificate-authority-data"],
-        "client.crt": user["client-certificate-data"],
-        "client.key": user["client-key-data"],
-    }
-    for name, text in files.items():
-        assert base64.b64decode(text) == (folder / "certs" / name).read_bytes()
-    context = {"cluster": "lab", "user": "lab", "namespace": "shop"}
-    assert (document["contexts"][0]["context"], document["current-context"]) == (context, "lab")
-
-
-def test_a_kubeconfig_with_a_token(folder: Path) -> None:
-    args = ("kubeconfig", "--server", "https://[2001:db8::1]:8053", "--ca", "certs/ca.crt")
-    for more, stdin, environ in (
-        (["--token", "svcdns_x"], "", {}),
-        (["--token", "-"], "svcdns_x\n", {}),
-        ([], "", {"SVCDNS_TOKEN": "svcdns_x"}),
-    ):
-        document = yaml.safe_load(svcdns(*args, *more, cwd=folder, stdin=stdin, **environ).stdout)
-        assert document["users"][0]["user"] == {"token": "svcdns_x"}
-
-
-def test_a_kubeconfig_for_plain_http(folder: Path) -> None:
-    document = yaml.safe_load(svcdns("kubeconfig", cwd=folder).stdout)
-    assert document["clusters"][0]["cluster"] == {"server": "http://127.0.0.1:8053"}
-    assert document["users"][0]["user"] == {}
-    ran = svcdns("kubeconfig", "--token", "x", cwd=folder)
-    assert yaml.safe_load(ran.stdout)["users"][0]["user"] == {"token": "x"}
-    assert ran.stderr == "svcdns: kubectl sends no token over plain http; other clients do\n"
-
-
-def test_a_kubeconfig_is_never_written_over(folder: Path) -> None:
-    assert svcdns("kubeconfig", "-o", "new", cwd=folder).returncode == 0
-    assert (folder / "new").stat().st_mode & 0o777 == 0o600
-    assert mistake("kubeconfig", "-o", "new", cwd=folder) == (
-        "--output: new: is there already; allowed: a new file"
-    )
-    assert mistake("kubeconfig", "-o", "no/such", cwd=folder, code=1).startswith("no/such: ")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (
-            ["--server", "http://192.0.2.1:8053", "--token", "x"],
-            "http://192.0.2.1:8053: everybody on the way could",
-        ),
-        (
-            ["--server", "http://dns.example.org", "--token", "x"],
-            "read the token, and kubectl sends no token over",
-        ),
-        (["--certs", "certs"], "--server: http://127.0.0.1:8053: a client certificate needs https"),
-        (
-            ["--server", "dns.example.org:8053"],
-            "--server: 'dns.example.org:8053' is no URL of a server; allowed",
-        ),
-        (["--server", "ftp://x"], "is no URL of a server"),
-        (["--server", "https://"], "is no URL of a server"),
-        (["--server", "https://x:99999"], "is no URL of a server"),
-        (["--server", "https://a:b@x"], "is no URL of a server"),
-        (
-            ["--server", "https://x", "--ca", "nosuch"],
-            "--ca: nosuch: can't be read: no such file or directory",
-        ),
-        (
-            ["--server", "https://x", "--ca", "certs/ca.key"],
-            "--ca: certs/ca.key: holds no certificate in PEM",
-        ),
-        (
-            ["--server", "https://x", "--client-cert", "certs/client.crt"],
-            "--client-cert and --client-key belong",
-        ),
-        (
-            [
-                "--server",
-                "https://x",
-                "--client-cert",
-                "certs/client.crt",
-                "--client-key",
-                "certs/server.key",
-            ],
-            "--client-key: certs/server.key: does not belong to the certificate in certs/client.crt",
-        ),
-        (
-            [
-                "--server=https://x",
-                "--client-cert=certs/client.crt",
-                "--client-key=certs/client.key",
-                "--token=t",
-            ],
-            "--token and --client-cert exclude each other",
-        ),
-        (["--server", "https://x", "--token", "a\nb"], "--token: is no token"),
-    ],
-)
-def test_mistakes_of_kubeconfig(folder: Path, arguments: list[str], expected: str) -> None:
-    assert expected in mistake("kubeconfig", *arguments, cwd=folder)

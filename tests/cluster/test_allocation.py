@@ -1,7 +1,5 @@
 """Addresses and ports: the next free one, never one in use, the just-freed one last."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address, ip_network
 
 from hypothesis import given

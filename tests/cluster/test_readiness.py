@@ -1,7 +1,5 @@
 """Readiness of a Pod: who has the last word."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The configuration as a user meets it: where values come from, and the line each mistake gives."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """[forward], [cache] and [acl] as a user meets them: what each takes, and the line each mistake gives."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """How upstreams are written, and what is refused."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

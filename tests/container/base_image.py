@@ -8,8 +8,6 @@ pip in the build gets what pip on this machine is told about the network: its in
 certificates are mounted while building and stay out of the image.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Fixtures of the tests of the image: podman, and the image built once for all of them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 

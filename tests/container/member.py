@@ -6,8 +6,6 @@ Runs in a container, next to nothing but Python and dnspython.  It knows the API
 the headless Service that it belongs to, and how many members there are; all else it learns by DNS.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import sys

@@ -1,7 +1,5 @@
 """What docs/containers.md tells a user to write: its code blocks, with the addresses of a test in them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

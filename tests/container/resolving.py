@@ -5,8 +5,6 @@ the upstream answers at the network's gateway, which is this machine, so it take
 outside this machine is asked.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

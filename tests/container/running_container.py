@@ -4,8 +4,6 @@ Rules: what is made through a `Podman` goes when its `cleaning` ends; nothing wa
 ports of the host are chosen by podman or by the kernel.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

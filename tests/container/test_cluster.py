@@ -1,7 +1,5 @@
 """Three containers that make up a stateful cluster: they find each other by a headless Service."""
 
-from __future__ import annotations
-
 import http.client
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The compose file of docs/containers.md, as podman-compose runs it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import uuid

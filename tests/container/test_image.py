@@ -1,7 +1,5 @@
 """The image: what a user of docs/containers.md meets, with podman."""
 
-from __future__ import annotations
-
 import http.client
 import json
 from pathlib import Path

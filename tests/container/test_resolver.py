@@ -1,7 +1,5 @@
 """Containers that have svcdns as their only nameserver, in each way that docs/containers.md offers."""
 
-from __future__ import annotations
-
 import copy
 import http.client
 import json

@@ -1,7 +1,5 @@
 """Machines whose own resolver asks svcdns for our zone, set up by what docs/containers.md says."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Callable, Iterator

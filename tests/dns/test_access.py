@@ -1,7 +1,5 @@
 """Who may ask for what: longest prefix, families, odd addresses, and what a worker remembers."""
 
-from __future__ import annotations
-
 import time
 from ipaddress import ip_address, ip_network
 

@@ -1,7 +1,5 @@
 """The cluster domain and the reverse zones, as a client sees them (rows A to F of docs/dns.md)."""
 
-from __future__ import annotations
-
 import dns.flags
 import dns.rcode
 import pytest

@@ -1,7 +1,5 @@
 """Zone files: RFC 1034 section 4.3.2, wildcards, delegations, DNAME."""
 
-from __future__ import annotations
-
 import dns.flags
 import dns.rcode
 import pytest

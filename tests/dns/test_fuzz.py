@@ -1,7 +1,5 @@
 """Octets that nobody wrote: the answerer never raises, never hangs, and answers the next question."""
 
-from __future__ import annotations
-
 import random
 from itertools import product
 from time import monotonic

@@ -1,7 +1,5 @@
 """Header, EDNS, sizes and everything malformed (rows J of docs/dns.md)."""
 
-from __future__ import annotations
-
 import struct
 
 import dns.edns

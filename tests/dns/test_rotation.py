@@ -1,7 +1,5 @@
 """Each RR of a set comes first equally often, in every way that a set is sent."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

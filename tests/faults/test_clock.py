@@ -3,8 +3,6 @@
 The machine's clock is left alone: it is the registry that is given another one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any

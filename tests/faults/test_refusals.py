@@ -2,8 +2,6 @@
 that is in its way goes on undisturbed.
 """
 
-from __future__ import annotations
-
 import lmdb
 import pytest
 from toolbox.calls import Calls, fqdn
@@ -11,7 +9,7 @@ from toolbox.running_server import RunningServer
 from toolbox.waiting import GUARD_SECONDS
 from toolbox.witness import Witness, address, there
 
-from svcdns.store.environment import MAP_OCTETS
+from svcdns.store.environment import MAP_OCTETS, open_store
 
 
 def refused(server: RunningServer) -> str:
@@ -63,10 +61,10 @@ def test_data_of_a_newer_layout_are_left_alone() -> None:
                 txn.put(b"layout", (1 << 20).to_bytes(4), db=meta)
         line = refused(own)
         assert "newer svcdns" in line
-        with lmdb.open(str(own.data), max_dbs=64, map_size=MAP_OCTETS) as env:
-            meta = env.open_db(b"meta", create=False)
-            with env.begin(write=True) as txn:
-                assert txn.get(b"layout", db=meta) == (1 << 20).to_bytes(4)
-                txn.put(b"layout", bytes(layout or b""), db=meta)
+        store = open_store(own.data, "writer")
+        with store.write() as txn:
+            assert txn.get(b"layout", db=store.tables.meta) == (1 << 20).to_bytes(4)
+            txn.put(b"layout", bytes(layout or b""), db=store.tables.meta)
+        store.close()
         own.start()
         assert own.answers(fqdn("web"))

@@ -1,7 +1,5 @@
 """Five deaths of a worker within ten seconds: it is given up, and the others answer for it."""
 
-from __future__ import annotations
-
 import os
 import signal
 

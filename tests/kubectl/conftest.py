@@ -1,7 +1,5 @@
 """One server and one cache for all tests with kubectl; each test has a namespace of its own."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """apply, diff, edit and replace: manifests and what becomes of them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """patch in its three types, label, annotate, set selector."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """create, run and expose; `create namespace` and `create service` send protobuf."""
 
-from __future__ import annotations
-
 import pytest
 from toolbox.running_kubectl import Kubectl, manifest, service
 from toolbox.running_server import RunningServer

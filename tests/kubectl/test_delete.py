@@ -1,7 +1,5 @@
 """delete, in every form, and what is gone with it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """describe: what kubectl makes of an object and of what belongs to it."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

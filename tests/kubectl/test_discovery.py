@@ -1,7 +1,5 @@
 """What kubectl finds out about the server: version, kinds, documentation."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

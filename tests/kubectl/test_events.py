@@ -1,7 +1,5 @@
 """events, get events and what describe shows below "Events:"."""
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import UTC, datetime

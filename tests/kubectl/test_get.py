@@ -1,7 +1,5 @@
 """get in every output but tables (test_tables.py) and watches (test_get_watch.py)."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """get -w: a table that grows."""
 
-from __future__ import annotations
-
 import json
 
 from toolbox.builders import pod

@@ -1,7 +1,5 @@
 """docs/kubectl.md: every command on it prints what the page says."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """proxy: the API through kubectl's own port, for programs that know nothing of kubeconfigs."""
 
-from __future__ import annotations
-
 import json
 import re
 import urllib.request

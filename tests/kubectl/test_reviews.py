@@ -1,7 +1,5 @@
 """auth can-i and whoami on a server without credentials; tests/server/test_tls.py has those with."""
 
-from __future__ import annotations
-
 from toolbox.running_kubectl import Kubectl
 
 

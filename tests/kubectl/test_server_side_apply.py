@@ -1,7 +1,5 @@
 """apply --server-side: owners of fields, conflicts, and the way there from client-side apply."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """wait: client-go's own list and watch."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """Rows: what was packed comes out again, RR by RR, whatever the sizes."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

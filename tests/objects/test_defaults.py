@@ -67,7 +67,10 @@ def test_pod_defaults() -> None:
 
 
 def test_pod_without_address_is_pending() -> None:
-    assert default(kinds.POD, changed(POD, "status", ...))["status"] == {"phase": "Pending"}
+    assert default(kinds.POD, changed(POD, "status", ...))["status"] == {
+        "phase": "Pending",
+        "qosClass": "BestEffort",
+    }
     both = default(kinds.POD, changed(POD, "status", {"podIPs": [{"ip": "10.1.0.2"}, {"ip": "fd00::2"}]}))
     assert both["status"]["podIP"] == "10.1.0.2"
 

@@ -1,7 +1,5 @@
 """A real secondary: Knot transfers our zones, then both servers answer 1,000 questions alike."""
 
-from __future__ import annotations
-
 import random
 import socket
 import subprocess

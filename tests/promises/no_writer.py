@@ -1,7 +1,5 @@
 """`svcdns serve` with a writer that does nothing: DNS must answer without one."""
 
-from __future__ import annotations
-
 import functools
 import sys
 

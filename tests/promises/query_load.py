@@ -3,8 +3,6 @@
 python query_load.py HOST PORT FILE [RATE]     asks until it is ended, names from FILE ("NAME TYPE" lines)
 """
 
-from __future__ import annotations
-
 import contextlib
 import select
 import shutil

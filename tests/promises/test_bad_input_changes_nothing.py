@@ -6,8 +6,6 @@ error says must name the field and what is wrong.
 What bad DNS messages do is in test_bad_questions.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Each bad message is followed on the same socket by a question with a known answe
 socket in order, so what came back before that answer is all that the bad message will ever get.
 """
 
-from __future__ import annotations
-
 import random
 import socket
 from collections.abc import Iterator

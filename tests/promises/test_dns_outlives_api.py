@@ -5,8 +5,6 @@ A question that a worker has already taken from its socket dies with it: no data
 So a client that asks one by one may lose one question a kill, and no more.
 """
 
-from __future__ import annotations
-
 import os
 import selectors
 import signal

@@ -6,8 +6,6 @@ says.  A write whose answer never came may have happened or not, but wholly: its
 agree.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import random
@@ -214,5 +212,6 @@ def test_the_commit_is_on_disk_before_the_client_is_told(
             raise
         pytest.skip(str(refused))
     for written in order_of_writes(tmp_path / "trace", WRITES_BEFORE_KILL):
-        # pages, flushed; then the meta page that makes them count, flushed; only then the answer
-        assert re.fullmatch("(pages )+flush meta answer", written), written
+        # pages, flushed; then the meta page that makes them count, flushed; only then the answer.  On a slow
+        # machine the writer may commit something of its own in between: whole as well.
+        assert re.fullmatch("((pages )+flush meta )+answer", written), written

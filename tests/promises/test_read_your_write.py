@@ -5,8 +5,6 @@ a socket that this worker alone answers, while other questions keep the workers 
 stale.  READ_YOUR_WRITE_CHECKS says how many answers are checked.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time

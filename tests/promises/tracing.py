@@ -4,8 +4,6 @@ LMDB commits in two steps: the changed pages, made durable by fdatasync, then th
 descriptor opened with O_DSYNC, so that this write returns when it is on disk.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -2,15 +2,20 @@
 
 b"crash" ends it with code 1, b"fatal" with the exit code that is never tried again,
 b"deaf" makes it ignore SIGTERM; all else is answered "ROLE PID" (and sets the first counter).
+Files in the data folder change what it does: with "slow-writer" the writer ends only once there is "go",
+with "never-ready" (which holds "writer" or "worker") such a child is never ready, nor does it answer.
+
+In an upgrade the writer ends its predecessor, unless it is never ready, and SIGUSR1 ends a worker.
 """
 
-from __future__ import annotations
-
+import contextlib
 import os
 import select
 import signal
 import socket
 import sys
+import time
+from pathlib import Path
 from typing import NoReturn
 
 from svcdns.server.child_setup import FATAL, take
@@ -25,14 +30,21 @@ def main() -> NoReturn:
     counters = handoff.counters()
     folder = handoff.config.data
     row = handoff.worker + 1
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: end(folder, is_writer=row == WRITER))
     signal.signal(signal.SIGHUP, lambda *_: (folder / "hup").touch())
     cursed = folder / CRASH_FILE
     if cursed.exists() and cursed.read_text() == str(handoff.worker):
         sys.exit(3)
     lifelines = [handoff.lifeline]
     sockets = [socket.socket(fileno=one) for one in handoff.udp]
-    counters.set(row, "ready", 1)
+    signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
+    never = folder / "never-ready"
+    if never.exists() and never.read_text() == ("writer" if row == WRITER else "worker"):
+        sockets.clear()
+    else:
+        if handoff.predecessor >= 0:
+            take_over(handoff.predecessor)
+        counters.set(row, "ready", 1)
     while True:
         ready, _, _ = select.select([*lifelines, *sockets], [], [], 0.05)
         if handoff.lifeline in ready:
@@ -42,6 +54,20 @@ def main() -> NoReturn:
         for one in ready:
             if answer(one, row, handoff.worker) == b"linger":
                 lifelines.clear()
+
+
+def end(folder: Path, *, is_writer: bool) -> NoReturn:
+    if is_writer and (folder / "slow-writer").exists():
+        (folder / "told").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+    os._exit(0)
+
+
+def take_over(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+    select.select([pidfd], [], [])
 
 
 def answer(one: socket.socket, row: int, worker: int) -> bytes:

@@ -1,7 +1,5 @@
 """[acl] on a whole server: each client is an address of loopback, and gets what its network may have."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import dns.flags

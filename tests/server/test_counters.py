@@ -1,8 +1,6 @@
-"""The counters file: what one process writes, all others read."""
+"""The counters: what one process writes, all others read."""
 
-from __future__ import annotations
-
-from pathlib import Path
+import os
 
 import pytest
 
@@ -10,21 +8,26 @@ from svcdns.dns.stats import SLOTS
 from svcdns.server.counters import WRITER, Counters, CountersError, reasons
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "counters"
+def mapped_again(counters: Counters) -> Counters:
+    return Counters(os.dup(counters.descriptor))
 
 
-def test_all_numbers_begin_at_0(path: Path) -> None:
-    counters = Counters.create(path, 3, SLOTS)
+def memory(octets: bytes) -> int:
+    descriptor = os.memfd_create("test")
+    os.pwrite(descriptor, octets, 0)
+    return descriptor
+
+
+def test_all_numbers_begin_at_0() -> None:
+    counters = Counters.create(3, SLOTS)
     assert counters.workers == 3
     assert counters.totals() == [0] * SLOTS
     assert [counters.get(row, "pid") for row in range(4)] == [0] * 4
 
 
-def test_another_process_sees_what_is_written(path: Path) -> None:
-    one = Counters.create(path, 2, 5)
-    other = Counters(path)
+def test_another_process_sees_what_is_written() -> None:
+    one = Counters.create(2, 5)
+    other = mapped_again(one)
     one.slot(1).write([1, 2, 3, 4, 2**64 - 1])
     one.set(2, "restarts", 7)
     one.set(WRITER, "pid", 99)
@@ -33,37 +36,46 @@ def test_another_process_sees_what_is_written(path: Path) -> None:
     assert (other.get(2, "restarts"), other.get(1, "restarts"), other.get(WRITER, "pid")) == (7, 0, 99)
 
 
-def test_totals_are_sums_over_the_workers(path: Path) -> None:
-    counters = Counters.create(path, 2, 3)
+def test_totals_are_sums_over_the_workers() -> None:
+    counters = Counters.create(2, 3)
     counters.slot(0).write([1, 2, 3])
     counters.slot(1).write([10, 20, 30])
     assert counters.totals() == [11, 22, 33]
 
 
-def test_a_new_file_leaves_those_who_hold_the_old_one_alone(path: Path) -> None:
-    old = Counters.create(path, 1, 2)
-    new = Counters.create(path, 1, 2)
-    old.slot(0).write([5, 5])
-    assert new.totals() == [0, 0]
+def test_those_before_an_upgrade_count_on() -> None:
+    old, new = Counters.create(1, 2), Counters.create(3, 2)
+    old.slot(0).write([5, 6])
+    new.go_on_from(old)
+    new.slot(2).write([1, 1])
+    old.slot(1).write([1, 0])
+    assert new.totals() == [6, 7]
+    new.go_on_from(old)
+    assert new.totals() == [7, 7]
+
+
+def test_counters_of_another_width_begin_at_0() -> None:
+    old, new = Counters.create(1, 2), Counters.create(1, 3)
+    old.slot(0).write([5, 6])
+    new.go_on_from(old)
+    assert new.totals() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("octets", [b"", b"x" * 31, b"x" * 4096])
-def test_what_is_no_counters_file_is_refused(path: Path, octets: bytes) -> None:
-    path.write_bytes(octets)
+def test_what_are_no_counters_is_refused(octets: bytes) -> None:
     with pytest.raises(CountersError):
-        Counters(path)
+        Counters(memory(octets))
 
 
-def test_a_file_of_another_shape_is_refused(path: Path) -> None:
-    Counters.create(path, 2, 5)
-    with path.open("ab") as file:
-        file.write(b"\0" * 8)
+def test_counters_of_another_shape_are_refused() -> None:
+    counters = Counters.create(2, 5)
+    size = os.fstat(counters.descriptor).st_size
     with pytest.raises(CountersError):
-        Counters(path)
+        Counters(memory(os.pread(counters.descriptor, size, 0) + bytes(8)))
 
 
-def test_reasons_say_what_is_missing(path: Path) -> None:
-    counters = Counters.create(path, 2, 1)
+def test_reasons_say_what_is_missing() -> None:
+    counters = Counters.create(2, 1)
     assert reasons(counters) == [
         "manifests and zone files are being loaded",
         "dns worker 0 is starting",

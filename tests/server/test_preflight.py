@@ -1,7 +1,5 @@
 """What `svcdns check` and a start warn of in [forward] and [acl]: none of it keeps a server from starting."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

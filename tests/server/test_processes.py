@@ -1,7 +1,5 @@
 """The whole server: what a user sees while its processes come and go."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import os

@@ -1,7 +1,5 @@
 """Which readers of the store are ended, and which are left alone."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -84,7 +82,7 @@ sys.stdin.read()
 
 def test_a_stuck_worker_is_killed_and_its_slot_is_cleared(tmp_path: Path) -> None:
     store = open_store(tmp_path / "data", "writer")
-    counters = Counters.create(tmp_path / "counters", 1, 1)
+    counters = Counters.create(1, 1)
     watch = ReaderWatch(store, counters)
     with subprocess.Popen(
         [sys.executable, "-c", READER, str(tmp_path / "data")],

@@ -1,7 +1,5 @@
 """What the supervisor promises, with stand-ins for its children."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """TLS, client certificates and tokens of a running server, and what becomes of files that change."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import socket
@@ -80,14 +78,18 @@ class Api:
 
     def serial(self, ca: str = "ca.crt") -> str:
         """Return the serial number of the server's certificate."""
-        host, _, port = self.address.rpartition(":")
-        with (
-            socket.create_connection((host, int(port)), timeout=GUARD_SECONDS) as plain,
-            self.context(ca=ca).wrap_socket(plain, server_hostname=host) as secure,
-        ):
+        with self.plain() as plain, self.secure(plain, ca) as secure:
             certificate = secure.getpeercert()
             assert certificate
             return str(certificate["serialNumber"])
+
+    def plain(self) -> socket.socket:
+        """Return a connection on which nobody has spoken TLS yet."""
+        host, _, port = self.address.rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=GUARD_SECONDS)
+
+    def secure(self, plain: socket.socket, ca: str = "ca.crt") -> ssl.SSLSocket:
+        return self.context(ca=ca).wrap_socket(plain, server_hostname=self.address.rpartition(":")[0])
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +159,8 @@ def test_cached_answers_are_forgotten_for_administrators(
 
 
 def test_a_client_certificate_opens_what_its_groups_are_granted(api: Api) -> None:
-    assert (
-        api.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}}, client="client").status == 201
-    )
+    shop = {"metadata": {"name": "shop"}}
+    assert api.ask("POST", "/api/v1/namespaces", shop, client="client").status == 201
     assert api.ask("POST", SERVICES, headless("by-dev"), client="dev").status == 201
     assert api.ask("GET", "/api/v1/namespaces/shop/services", client="dev").status == 403
     refused = api.ask("GET", SERVICES, client="nobody")
@@ -182,9 +183,8 @@ def test_certificates_of_others_are_refused_in_the_handshake(api: Api, certs: Pa
 
 
 def test_what_is_no_tls_does_no_harm(server: RunningServer, api: Api) -> None:
-    host, _, port = api.address.rpartition(":")
     for octets in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"\0" * 4096):
-        with socket.create_connection((host, int(port)), timeout=GUARD_SECONDS) as plain:
+        with api.plain() as plain:
             plain.sendall(octets)
             plain.shutdown(socket.SHUT_WR)
             while plain.recv(4096):
@@ -230,11 +230,7 @@ def test_each_write_leaves_one_line_and_no_token(
 def test_not_even_a_request_that_can_not_be_read_gets_its_token_logged(
     server: RunningServer, api: Api, tokens: dict[str, str]
 ) -> None:
-    host, _, port = api.address.rpartition(":")
-    with (
-        socket.create_connection((host, int(port)), timeout=GUARD_SECONDS) as plain,
-        api.context().wrap_socket(plain, server_hostname=host) as secure,
-    ):
+    with api.plain() as plain, api.secure(plain) as secure:
         secure.sendall(f"GET / HTTP/1.1\r\nAuthorization: Bearer {tokens['ci']}\x01\r\n\r\n".encode())
         assert b" 400 " in secure.recv(4096)
     wait_for(lambda: "127.0.0.1 sent what is no HTTP" in server.log(), "the line")
@@ -324,8 +320,11 @@ def test_the_python_client_with_a_kubeconfig(
 # Files that change
 
 
+Own = tuple[RunningServer, Api, Path, str]
+
+
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[tuple[RunningServer, Api, Path, str]]:
+def own(tmp_path: Path) -> Iterator[Own]:
     """A server whose files a test may change."""
     certs = tmp_path / "certs"
     done("certs", "init", "--dir", certs)
@@ -334,9 +333,7 @@ def own(tmp_path: Path) -> Iterator[tuple[RunningServer, Api, Path, str]]:
         yield running, Api(running, certs), certs, token
 
 
-def test_new_certificates_are_taken_and_open_connections_live_on(
-    own: tuple[RunningServer, Api, Path, str],
-) -> None:
+def test_new_certificates_are_taken_and_open_connections_live_on(own: Own) -> None:
     server, api, certs, _ = own
     kept = api.connection("client")
     assert api.ask("GET", SERVICES, over=kept).status == 200
@@ -375,9 +372,7 @@ def test_new_certificates_are_taken_and_open_connections_live_on(
     assert "Traceback" not in server.log()
 
 
-def test_a_revoked_token_is_refused_at_once_on_an_open_connection(
-    own: tuple[RunningServer, Api, Path, str],
-) -> None:
+def test_a_revoked_token_is_refused_at_once_on_an_open_connection(own: Own) -> None:
     _, api, certs, token = own
     kept = api.connection()
     assert api.ask("GET", SERVICES, token=token, over=kept).status == 200

@@ -1,7 +1,5 @@
 """Work beside a block."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from svcdns.system.background import background
 
 
-def test_work_ends_with_its_block() -> None:
+async def test_work_ends_with_its_block() -> None:
     steps: list[str] = []
 
     async def work() -> None:
@@ -19,22 +17,16 @@ def test_work_ends_with_its_block() -> None:
         finally:
             steps.append("ended")
 
-    async def main() -> None:
-        async with background(work()):
-            await asyncio.sleep(0)
-            steps.append("block")
-
-    asyncio.run(main())
+    async with background(work()):
+        await asyncio.sleep(0)
+        steps.append("block")
     assert steps == ["begun", "block", "ended"]
 
 
-def test_what_the_work_raises_comes_out_at_the_end_of_the_block() -> None:
+async def test_what_the_work_raises_comes_out_at_the_end_of_the_block() -> None:
     async def work() -> None:
         raise ZeroDivisionError
 
-    async def main() -> None:
+    with pytest.raises(ZeroDivisionError):
         async with background(work()):
             await asyncio.sleep(0)
-
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(main())

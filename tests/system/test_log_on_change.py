@@ -1,7 +1,5 @@
 """Logging a state when it changes."""
 
-from __future__ import annotations
-
 from svcdns.system.log_on_change import LogOnChange
 
 

@@ -1,7 +1,5 @@
 """Seeing that a file has changed."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

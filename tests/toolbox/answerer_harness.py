@@ -3,8 +3,6 @@
 Nothing of the rooms above is used: an RR is presentation format that dnspython packs.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager

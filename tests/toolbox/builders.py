@@ -4,8 +4,6 @@ service("db", clusterIP="None")        selects the Pods with the label app=db
 pod("db-0", "10.1.0.1", "db", ready=True)
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 Object = dict[str, Any]

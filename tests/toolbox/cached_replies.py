@@ -1,7 +1,5 @@
 """What the tests of `cached` share: what upstreams say, and what clients ask."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import dns.edns

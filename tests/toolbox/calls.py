@@ -1,7 +1,5 @@
 """API calls over one kept connection, and the objects that the tests of the promises register."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json

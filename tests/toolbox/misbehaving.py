@@ -5,8 +5,6 @@ with Misbehaving("silent") as upstream:
     upstream.stop(); upstream.start()  # gone and back, on the same port
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools

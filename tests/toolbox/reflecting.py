@@ -6,8 +6,6 @@ resourceVersion; with WatchList the list itself comes as a stream.  It fails on 
 stumble over: an object of another kind, a list without a resourceVersion, an unknown event.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

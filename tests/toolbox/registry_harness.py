@@ -1,7 +1,5 @@
 """A registry on a fresh folder, and questions put to what it has stored, without sockets."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -52,7 +50,7 @@ def run(tmp_path: Path) -> Callable[[Callable[[RegistryHarness], Any]], Any]:
 
     def call(work: Callable[[RegistryHarness], Any], config: Config | None = None) -> Any:
         async def main() -> Any:
-            async with started(tmp_path / "data", config or Config()) as running:
+            async with started(tmp_path / "data", config) as running:
                 return await work(running)
 
         return asyncio.run(main())
@@ -61,9 +59,10 @@ def run(tmp_path: Path) -> Callable[[Callable[[RegistryHarness], Any]], Any]:
 
 
 @asynccontextmanager
-async def started(folder: Path, config: Config) -> AsyncIterator[RegistryHarness]:
+async def started(folder: Path, config: Config | None = None) -> AsyncIterator[RegistryHarness]:
+    """Give a registry that has started on this folder, which stays for the next one."""
     store = open_store(folder, "writer")
-    registry = Registry(store, config)
+    registry = Registry(store, config or Config())
     await registry.start()
     await registry.set_loaded()
     try:

@@ -8,8 +8,6 @@ Rules: nothing here waits for a fixed time, each wait has a condition and a gene
 hanging; the server's log is kept and shown when something goes wrong.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
@@ -29,7 +27,7 @@ from dns.message import Message, make_query
 from dns.rdataclass import CH
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
-from svcdns.server.counters import FILE, WRITER, Counters
+from svcdns.server.counters import NAME, WRITER, Counters
 
 SOURCE = Path(__file__).resolve().parents[2]
 """Where the package stands: what is tested is this tree, installed or not."""
@@ -191,8 +189,14 @@ class RunningServer:
         return f"http://{told['api']}"
 
     def counters(self) -> Counters:
-        """Map the counters file of the running server."""
-        return Counters(self.data / FILE)
+        """Map the counters of the running server, the newest ones during an upgrade."""
+        assert self.process is not None
+        found = {}
+        for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(file).startswith(f"/memfd:{NAME}"):
+                    found[file.stat().st_ctime_ns] = file
+        return Counters(os.open(found[max(found)], os.O_RDWR | os.O_CLOEXEC))
 
     @property
     def writer_pid(self) -> int:

@@ -3,8 +3,6 @@
 objects_of(SERVICE)      a strategy for Services as a clumsy client would write them
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from hypothesis import strategies as st
@@ -23,6 +21,27 @@ TEXTS = (
 )
 NUMBERS = (0, 1, -1, 53, 80, 8080, 30000, 65535, 65536, 2**31 - 1, 2**31, 2**63 - 1, -(2**63), 10**30)
 DEEPEST = 7
+QUANTITIES = (
+    "1",
+    "0.5",
+    "1.5Gi",
+    "100m",
+    "1e3",
+    "+1",
+    "-1",
+    "Pi",
+    "1.5 Gi",
+    "abc",
+    "",
+    "1E",
+    "1e-12",
+    1,
+    0.25,
+)
+TIMES = (
+    *("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.123456Z", "2026-01-01T01:00:00.5+01:00"),
+    *("0001-01-01T00:00:00Z", "2026-01-01t00:00:00z", "2026-06-30T23:59:60Z", "2026-02-30T00:00:00Z", ""),
+)
 
 HINTS: dict[str, tuple[Any, ...]] = {
     "type": ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName", "Ready", "x"),
@@ -142,6 +161,8 @@ def _value(schema: dict[str, Any], depth: int, name: str = "") -> st.SearchStrat
 
 def _right(schema: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
     if reference := schema.get("$ref"):
+        if reference.endswith(".Quantity"):
+            return st.sampled_from(QUANTITIES)
         return _right(openapi.schemas()[reference.rpartition("/")[2]], depth)
     if parts := schema.get("allOf"):
         return _right(parts[0], depth)
@@ -161,8 +182,10 @@ def _right(schema: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
             return numbers
         case "boolean":
             return st.booleans()
+        case "string" if "enum" in schema:
+            return st.sampled_from([*schema["enum"], "Foo"])
         case "string":
-            return texts
+            return st.sampled_from(TIMES) if schema.get("format") == "date-time" else texts
     return st.one_of(texts, numbers)  # int-or-string, quantities
 
 
@@ -176,5 +199,64 @@ def _some_of(properties: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
         if draw(st.integers(0, 60)) == 0:
             made[draw(texts)] = draw(anything)
         return made
+
+    return make()
+
+
+def plain_objects_of(kind: Kind) -> st.SearchStrategy[Any]:
+    """Return a strategy for objects that are accepted more often than not, however odd some values are.
+
+    All that the schema requires is there; words are short names, numbers are small.
+    """
+    schema = openapi.schemas()[openapi.component(kind)]
+    parts = [name for name in ("spec", "status", "endpoints", "ports") if name in schema["properties"]]
+
+    @st.composite
+    def make(draw: st.DrawFn) -> Any:
+        made = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": "web"}}
+        made = _merged(made, SAMPLES[kind.name])
+        for name in parts:
+            made = _merged(made, {name: draw(_plain(schema["properties"][name], 1))})
+        return made
+
+    return make()
+
+
+def _plain(schema: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
+    if parts := schema.get("allOf"):
+        return _plain(parts[0], depth)
+    if reference := schema.get("$ref"):
+        if reference.endswith(".Quantity"):
+            return st.sampled_from(QUANTITIES[:7])
+        return _plain(openapi.schemas()[reference.rpartition("/")[2]], depth)
+    match schema.get("type"):
+        case "object" if "properties" in schema:
+            return _plain_fields(schema, depth)
+        case "object":
+            inner = schema.get("additionalProperties")
+            values = _plain(inner, depth + 1) if isinstance(inner, dict) else st.just("a")
+            return st.dictionaries(st.sampled_from(["cpu", "memory", "a"]), values, max_size=2)
+        case "array":
+            return st.lists(_plain(schema["items"], depth + 1), max_size=2)
+        case "integer" | "number":
+            return st.sampled_from([0, 1, 80])
+        case "boolean":
+            return st.booleans()
+        case "string" if "enum" in schema:
+            return st.sampled_from(schema["enum"])
+        case "string":
+            times = schema.get("format") == "date-time"
+            return st.sampled_from(TIMES[:4] if times else ("a", "", "10.1.0.1", "True"))
+    return st.sampled_from([80, "http"])
+
+
+def _plain_fields(schema: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
+    properties, required = schema["properties"], schema.get("required", [])
+    names = st.lists(st.sampled_from(sorted(properties)), max_size=2 if depth < DEEPEST else 0, unique=True)
+
+    @st.composite
+    def make(draw: st.DrawFn) -> Any:
+        chosen = dict.fromkeys([*(name for name in required if draw(st.integers(0, 4))), *draw(names)])
+        return {name: draw(_plain(properties[name], depth + 1)) for name in chosen}
 
     return make()

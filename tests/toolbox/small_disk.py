@@ -1,7 +1,5 @@
 """File systems of a test's own with little room (tmpfs), and what fills them; it takes the right to mount."""
 
-from __future__ import annotations
-
 import errno
 import itertools
 import subprocess
@@ -28,6 +26,11 @@ def small_disk(place: Path, options: str) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def remount(place: Path, options: str) -> None:
+    """Change how it is mounted, such as "ro"; nothing may be open for writing there then."""
+    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
 
 
 class Ballast:

@@ -1,7 +1,5 @@
 """Questions and replies over TCP in one loop; each stands behind its length (RFC 1035, section 4.2.2)."""
 
-from __future__ import annotations
-
 import asyncio
 
 import dns.message

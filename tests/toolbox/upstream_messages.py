@@ -1,7 +1,5 @@
 """What the tests of replies' octets share: replies of upstreams as dnspython writes them, and by hand."""
 
-from __future__ import annotations
-
 import struct
 from itertools import pairwise
 from typing import Any

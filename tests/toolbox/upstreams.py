@@ -16,8 +16,6 @@ Ports lie below the kernel's ephemeral range, where no client's socket takes the
 stopped.  Tests ask the fixture `need("unbound")` or `need("knotd")` first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import re

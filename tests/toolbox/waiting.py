@@ -1,7 +1,5 @@
 """How tests wait: for a condition, with a generous guard against hanging; never for a fixed time."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Coroutine

@@ -7,8 +7,6 @@
 A watcher here doesn't parse what it reads; it counts lines.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import selectors

@@ -5,8 +5,6 @@ a socket stays with the worker that it met first; CH TXT `id.server` (RFC 4892) 
 Kept small and without a DNS library where it matters: what is measured here is the server.
 """
 
-from __future__ import annotations
-
 import itertools
 import socket
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Keys: order, prefixes and round trips, for any name that fits into 255 octets."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 
 import pytest

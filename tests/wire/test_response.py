@@ -1,7 +1,5 @@
 """Reading upstreams' replies: what is accepted, what is refused, how long it may be kept."""
 
-from __future__ import annotations
-
 import struct
 import time
 

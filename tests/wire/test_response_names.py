@@ -1,7 +1,5 @@
 """Replies of upstreams: whom an answer may speak of, and where the pointers of names may lead."""
 
-from __future__ import annotations
-
 import struct
 import time
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Zone files: what a zone must be, and the rows that come of it."""
 
-from __future__ import annotations
-
 import dns.name
 import dns.rdata
 import dns.rdataclass

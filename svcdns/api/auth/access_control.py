@@ -23,9 +23,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from svcdns.api import cache_route, paths
+from svcdns.api.paths import Action
 from svcdns.objects.errors import StatusError
 from svcdns.objects.field_selectors import FieldSelector
-from svcdns.objects.kinds import NAMESPACE, Kind
+from svcdns.objects.kinds import NAMESPACE
 
 from .authority import Authority, Everyone
 from .user import User
@@ -33,6 +34,9 @@ from .user import User
 FOR_ANYONE = frozenset({"/livez", "/readyz", "/healthz"})
 USER = web.RequestKey("user", User)
 """Where a request carries its user, once that is known."""
+
+READING_METRICS = Action("list", NAMESPACE.group, NAMESPACE.plural)
+"""Metrics say much of all namespaces: they are for those who may do this."""
 
 _OTHER = "other"
 """The verb of methods that mean nothing here (see paths.verb_of)."""
@@ -60,35 +64,23 @@ class AccessControl:
         _check_origin(request)
         user = request[USER] = self._authority.user(request)
         if _IMPERSONATION in request.headers:
-            raise _forbidden(user, "impersonate", "", "users", name=request.headers[_IMPERSONATION])
+            raise _forbidden(user, Action("impersonate", "", "users", name=request.headers[_IMPERSONATION]))
         if target is not None:
             self._check_allowed(request, user, target, verb)
-        elif path == _METRICS and not self._may(user, "list", NAMESPACE):
+        elif path == _METRICS and not self._authority.allowed(user, READING_METRICS)[0]:
             text = f'forbidden: User "{user.username}" cannot get path "{_METRICS}"'
             raise StatusError(403, "Forbidden", text)
-        elif cache_route.is_at(path) and not self._authority.allowed(user, *cache_route.PERMISSION)[0]:
+        elif cache_route.is_at(path) and not self._authority.allowed(user, cache_route.FLUSHING)[0]:
             text = f'forbidden: User "{user.username}" cannot {verb} path "{path[:_LONGEST]}"'
             raise StatusError(403, "Forbidden", text)
 
     def _check_allowed(self, request: web.Request, user: User, target: paths.Target, verb: str) -> None:
         if verb == _OTHER:
             return  # no method of ours: 405, whoever asks
-        name = target.name or _selected_name(request, target, verb)
-        if not self._may(user, verb, target.kind, target.subresource, target.namespace, name):
-            raise _forbidden(
-                user,
-                verb,
-                target.kind.group,
-                target.resource,
-                target.namespace,
-                target.name,
-                target.kind.plural,
-            )
-
-    def _may(
-        self, user: User, verb: str, kind: Kind, subresource: str = "", namespace: str = "", name: str = ""
-    ) -> bool:
-        return self._authority.allowed(user, verb, kind.group, kind.plural, subresource, namespace, name)[0]
+        kind, name = target.kind, target.name or _selected_name(request, target, verb)
+        action = Action(verb, kind.group, kind.plural, target.subresource, target.namespace, name)
+        if not self._authority.allowed(user, action)[0]:
+            raise _forbidden(user, action._replace(name=target.name))
 
 
 def _selected_name(request: web.Request, target: paths.Target, verb: str) -> str:
@@ -141,15 +133,15 @@ def _check_origin(request: web.Request) -> None:
         raise StatusError(403, "Forbidden", "requests from web pages of another origin are forbidden")
 
 
-def _forbidden(
-    user: User, verb: str, group: str, resource: str, namespace: str = "", name: str = "", plural: str = ""
-) -> StatusError:
-    """403 in Kubernetes' words; `resource` may have a subresource behind it, `plural` is the one without."""
-    plural, name = plural or resource, name[:_LONGEST]
+def _forbidden(user: User, action: Action) -> StatusError:
+    """403 in Kubernetes' words."""
+    plural, group, name = action.resource, action.group, action.name[:_LONGEST]
+    resource = f"{plural}/{action.subresource}" if action.subresource else plural
     what = (f"{plural}.{group}" if group else plural) + (f' "{name}"' if name else "")
-    where = f'in the namespace "{namespace[:_LONGEST]}"' if namespace else "at the cluster scope"
+    namespace = action.namespace[:_LONGEST]
+    where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     text = (
-        f'{what} is forbidden: User "{user.username}" cannot {verb} resource "{resource}" '
+        f'{what} is forbidden: User "{user.username}" cannot {action.verb} resource "{resource}" '
         f'in API group "{group}" {where}'
     )
     return StatusError(403, "Forbidden", text, kind=plural, name=name, group=group)

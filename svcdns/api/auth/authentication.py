@@ -14,6 +14,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -32,25 +33,21 @@ _LONGEST_TOKEN = 512
 """Characters; ours have 50."""
 
 
-def unauthorized() -> StatusError:
-    """401: nobody we know."""
-    return StatusError(401, "Unauthorized", "Unauthorized")
-
-
+@dataclass(frozen=True, slots=True)
 class Authentication:
     """Finds the user of a request."""
 
-    def __init__(self, tokens: TokenFile | None, *, certificates: bool) -> None:
-        """`tokens` None: no token is good; `certificates`: whether those of clients count."""
-        self._tokens = tokens
-        self._certificates = certificates
+    _tokens: TokenFile | None
+    """None: no token is good."""
+    _certificates: bool
+    """Whether those of clients count."""
 
     def user(self, request: web.Request) -> User:
         """Return the user.  Raises StatusError 401."""
         given = request.headers.getall("Authorization", ())
         user = self._of_token(given) if given else self._of_certificate(request)
         if user is None:
-            raise unauthorized()
+            raise StatusError(401, "Unauthorized", "Unauthorized")
         return user
 
     def _of_token(self, given: Iterable[str]) -> User | None:

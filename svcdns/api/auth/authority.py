@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from svcdns.api.paths import Action
 from svcdns.config.sections import ApiConfig, Grant
 
 from .authentication import Authentication
@@ -27,15 +28,8 @@ class Authority(Protocol):
     def user(self, request: web.Request) -> User:
         """Return who sends a request.  Raises StatusError 401."""
 
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
-        """Return whether a user may do this, and why (not), for people to read.
-
-        `verb` is Kubernetes' ("get", "list", "create" ...), `group` "" for the core group, `resource` a
-        plural ("pods"), `subresource` "" or "status".  `namespace` is "" for cluster-scoped resources, and
-        for all namespaces of the others; `name` is "" for all.  Any may be something that doesn't exist.
-        """
+    def allowed(self, user: User, action: Action) -> tuple[bool, str]:
+        """Return whether a user may do this, and why (not), for people to read."""
 
 
 class Everyone:
@@ -45,9 +39,7 @@ class Everyone:
         """Return the anonymous user."""
         return ANONYMOUS
 
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
+    def allowed(self, user: User, action: Action) -> tuple[bool, str]:
         """Return True."""
         return True, "this server runs without authentication"
 
@@ -61,8 +53,7 @@ class ConfiguredAuthority:
     def __init__(self, config: ApiConfig) -> None:
         """`config` names the tokens and the grants; without tokens and client CA nobody is let in."""
         self._tokens = TokenFile(config.tokens) if config.tokens else None
-        certificates = config.client_ca is not None
-        self._authentication = Authentication(self._tokens, certificates=certificates)
+        self._authentication = Authentication(self._tokens, config.client_ca is not None)
         self._grants = (*config.grant, BUILT_IN)
         self._kept: dict[tuple[str, tuple[str, ...]], tuple[Grant, ...]] = {}
         self._kept_of = 0
@@ -71,11 +62,9 @@ class ConfiguredAuthority:
         """Return who sends a request.  Raises StatusError 401."""
         return self._authentication.user(request)
 
-    def allowed(
-        self, user: User, verb: str, group: str, resource: str, subresource: str, namespace: str, name: str
-    ) -> tuple[bool, str]:
-        """Return whether one of the user's grants allows this, and why (not); see Authority."""
-        return decide(self._of(user), verb, group, resource, namespace, name)
+    def allowed(self, user: User, action: Action) -> tuple[bool, str]:
+        """Return whether one of the user's grants allows this, and why (not)."""
+        return decide(self._of(user), action)
 
     def _of(self, user: User) -> tuple[Grant, ...]:
         """Return all grants of a user."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from svcdns.api.paths import Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
 from svcdns.objects.kinds import KINDS, NAMESPACE
@@ -41,20 +42,16 @@ def matching(grants: Iterable[Grant], user: str, groups: Iterable[str]) -> Itera
             yield grant
 
 
-def decide(
-    grants: Iterable[Grant], verb: str, group: str, resource: str, namespace: str, name: str
-) -> tuple[bool, str]:
-    """Return whether these grants allow something, and which role does.
-
-    `namespace` "" is all of them, or none for what is cluster-scoped.  A status is as its object is.
-    """
-    if (group, resource) in _OWN_REVIEWS:
+def decide(grants: Iterable[Grant], action: Action) -> tuple[bool, str]:
+    """Return whether these grants allow something, and which role does.  A status is as its object is."""
+    verb, resource, namespace = action.verb, (action.group, action.resource), action.namespace
+    if resource in _OWN_REVIEWS:
         return verb == "create", "everybody may ask about themselves" if verb == "create" else ""
-    if (group, resource) == (NAMESPACE.group, NAMESPACE.plural):
-        namespace = name  # a Namespace counts as inside itself
+    if resource == (NAMESPACE.group, NAMESPACE.plural):
+        namespace = action.name  # a Namespace counts as inside itself
     for grant in grants:
         in_scope = not grant.namespaces or namespace in grant.namespaces
-        if in_scope and _role_allows(grant.role, verb, (group, resource)):
+        if in_scope and _role_allows(grant.role, verb, resource):
             where = ", ".join(grant.namespaces)
             return True, f"role {grant.role} in {where}" if where else f"role {grant.role}"
     return False, ""

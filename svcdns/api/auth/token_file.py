@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from svcdns.system.log_on_change import LogOnChange
 from svcdns.system.replacing import replacing
 from svcdns.system.watched_file import WatchedFile
 
@@ -27,6 +28,10 @@ from .token_lines import HEADER, MAX_FILE_OCTETS, Token, TokenError, parse, toke
 log = logging.getLogger(__name__)
 
 FILE_MODE = 0o600
+
+
+class _Unreadable(TokenError):
+    """The system could not read the file just now."""
 
 
 class TokenFile:
@@ -39,6 +44,7 @@ class TokenFile:
         self.reads = 0
         """How often it was read; goes up when the tokens may have changed."""
         self._watched = WatchedFile(path)
+        self._logged = LogOnChange([])
 
     def find(self, digest: bytes) -> Token | None:
         """Return the token with this digest.
@@ -62,8 +68,11 @@ class TokenFile:
             tokens, mistakes = read(self.path)
         except TokenError as wrong:
             tokens, mistakes = [], [str(wrong)]
-        for mistake in mistakes:
-            log.error("%s: %s", self.path, mistake)
+            if isinstance(wrong, _Unreadable):
+                self._watched.forget()  # without a change it may be readable again: EMFILE, EIO
+        if self._logged.is_new(mistakes):
+            for mistake in mistakes:
+                log.error("%s: %s", self.path, mistake)
         self.tokens = tuple(tokens)
 
 
@@ -80,7 +89,7 @@ def _text(path: Path) -> str:
             raise TokenError(f"is larger than {MAX_FILE_OCTETS} octets")
         return octets.decode()
     except OSError as failed:
-        raise TokenError(f"can't be read: {(failed.strerror or str(failed)).lower()}") from None
+        raise _Unreadable(f"can't be read: {(failed.strerror or str(failed)).lower()}") from None
     except UnicodeDecodeError:
         raise TokenError("is not UTF-8 text") from None
 

@@ -85,19 +85,17 @@ class UdpUpstream:
         future: asyncio.Future[Response] = loop.create_future()
         try:
             sock = socket.socket(self._family, _DATAGRAM)
+            try:
+                sock.connect(self._place)
+                sock.send(encode_query(query, ident, edns=edns))
+                self._poller.watch(sock, partial(self._receive, sock, query, ident, edns, future))
+                self._waiting.add(future)
+                return await until(deadline, future)
+            finally:
+                self._waiting.discard(future)
+                self._poller.close_socket(sock)
         except OSError as wrong:
             raise no_reply(wrong) from None
-        try:
-            sock.connect(self._place)
-            sock.send(encode_query(query, ident, edns=edns))
-            self._poller.watch(sock, partial(self._receive, sock, query, ident, edns, future))
-            self._waiting.add(future)
-            return await until(deadline, future)
-        except OSError as wrong:
-            raise no_reply(wrong) from None
-        finally:
-            self._waiting.discard(future)
-            self._poller.close_socket(sock)
 
     def _receive(
         self, sock: socket.socket, query: Query, ident: int, edns: bool, future: asyncio.Future[Response]

@@ -28,8 +28,6 @@ def make(spec: Spec, ca: Path | None = None) -> Upstream:
         from .https import HttpsUpstream
 
         return HttpsUpstream(spec, tls_context(ca))
-    if spec.kind == "file":
-        raise ValueError(f"{spec} is a list of upstreams")
     from .stream import StreamUpstream
 
     context = tls_context(ca) if spec.kind == "tls" else None

@@ -18,7 +18,6 @@ import contextlib
 import os
 import ssl
 from dataclasses import dataclass
-from functools import partial
 
 from svcdns.wire.query import Query, encode_query
 from svcdns.wire.response import Garbage, Response, Unusable, read
@@ -86,15 +85,13 @@ class StreamUpstream:
         usable = [connection for connection in self._connections if connection.usable]
         least = min(usable, key=len, default=None)
         if least is None or (len(least) >= BUSY and len(usable) < CONNECTIONS):
-            least = _Connection(self)
-            self._connections.add(least)
-            least.task.add_done_callback(partial(self._ended, least))
-        elif len(least) >= QUERIES:
+            connection = _Connection(self)
+            self._connections.add(connection)
+            connection.task.add_done_callback(lambda _: self._connections.discard(connection))
+            return connection
+        if len(least) >= QUERIES:
             raise LocalFault("too many queries are under way to it")
         return least
-
-    def _ended(self, connection: _Connection, _: asyncio.Task[None]) -> None:
-        self._connections.discard(connection)
 
 
 class _Connection:
@@ -187,10 +184,8 @@ class _Connection:
         """Give a message to the query that it replies to."""
         ident = int.from_bytes(wire[:2])
         pending = self._pending.get(ident)
-        if pending is None:
+        if pending is None or pending.future.done():
             return  # most often one that came too late
-        if pending.future.done():
-            return
         if pending.edns and (refused := edns_refusal(wire, pending.query, ident)):
             self.replies += 1
             pending.future.set_exception(refused)

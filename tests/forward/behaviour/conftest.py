@@ -1,7 +1,5 @@
 """A whole server in front of a real upstream, one for all tests of a module."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import pytest

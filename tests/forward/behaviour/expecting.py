@@ -1,7 +1,5 @@
 """What tests of forwarding look for in replies."""
 
-from __future__ import annotations
-
 import os
 import signal
 from typing import Any

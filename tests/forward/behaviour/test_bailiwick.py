@@ -1,7 +1,5 @@
 """CNAMEs that lead to and fro between upstreams and our zones, and what is kept of such answers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

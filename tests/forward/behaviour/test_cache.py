@@ -1,7 +1,5 @@
 """What is remembered, for how long, and how it is forgotten."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

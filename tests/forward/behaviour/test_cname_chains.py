@@ -1,7 +1,5 @@
 """ExternalName Services and CNAMEs of zone files whose targets are not ours."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable, Iterator
 

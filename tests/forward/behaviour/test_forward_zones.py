@@ -1,7 +1,5 @@
 """A zone with upstreams of its own beside the usual ones: who is asked for what, with real servers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

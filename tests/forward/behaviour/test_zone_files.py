@@ -1,7 +1,5 @@
 """Zone files among upstreams: what they delegate is asked for there, and what becomes theirs is not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -6,8 +6,6 @@ A question is sent when its time has come, whether or not the one before was ans
 from the moment it was sent: a server that stands still is not let off.  One socket, no DNS library.
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import select

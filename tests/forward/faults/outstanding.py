@@ -6,8 +6,6 @@ They ask from ADDRESSES addresses of loopback, `RATE` new questions a second at 
 than HOW_MANY wait.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

@@ -9,8 +9,6 @@ Each question goes out from a port of its own, so that all workers have their sh
 question is another one is no reply (dnspython raises BadResponse, which fails the test).
 """
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time

@@ -11,8 +11,6 @@ there, asking or idle.  A machine that is busy with other things disturbs both a
 the bound is missed, five more of each are taken and all count.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

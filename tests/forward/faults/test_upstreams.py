@@ -7,8 +7,6 @@ All questions are asked at once, once by the fixture; each test looks at its sha
 differs from what the broken ones would say, and nobody's answer may stand under another name.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 

@@ -3,8 +3,6 @@
 It is a cache: all of it may be lost, and what is lost costs a question upstream.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import random

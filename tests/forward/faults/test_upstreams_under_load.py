@@ -5,8 +5,6 @@ answered at the first try and rightly, names outside rightly or with SERVFAIL, a
 a stub resolver would ask again.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -1,7 +1,5 @@
 """What the tests with hosts need: the right to make them, programs, and two C libraries."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Callable

@@ -11,8 +11,6 @@ test's own process.  What a killed run left behind is removed by the next.  Noth
 fixed time: a host is handed out when it reaches the server.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import itertools

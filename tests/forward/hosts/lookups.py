@@ -7,8 +7,6 @@ could not be told ("again"), and the seconds it took.  What each of them asks th
 differs, and is told here (`Client.searches`), from their sources.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

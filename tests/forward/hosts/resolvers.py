@@ -4,8 +4,6 @@ The second is what the first is measured by: the table of expected answers (worl
 resolver of somebody else as well, so it describes resolvers and not us.
 """
 
-from __future__ import annotations
-
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence

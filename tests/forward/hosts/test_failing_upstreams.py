@@ -5,8 +5,6 @@ wait do so at the same time, and meanwhile everybody asks for our names.  Afterw
 the good upstream's sake, or because the bad ones have come back.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import time

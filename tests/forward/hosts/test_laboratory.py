@@ -1,7 +1,5 @@
 """The laboratory itself: hosts are apart, reach the server, and are gone afterwards, whatever happens."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -3,8 +3,6 @@
 All of it is in `make soak`.  Each other run takes the corners and some of the rest, by SVCDNS_TEST_SEED.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os

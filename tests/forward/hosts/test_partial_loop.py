@@ -5,8 +5,6 @@
 What neither knows would go to and fro; it is answered at once, and the log says what is wrong.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator

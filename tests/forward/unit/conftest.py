@@ -1,7 +1,5 @@
 """Harnesses of the forwarder's parts, and two real upstreams; a module may have its own of these names."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A forwarder at work in this process: real sockets, links, store and cache, upstreams of the test."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager

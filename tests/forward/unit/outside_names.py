@@ -1,7 +1,5 @@
 """Zones of all kinds and a cache of forwarded answers of all kinds, as far as a worker sees it: a dict."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Routes at work in a test, and what is asked through them."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

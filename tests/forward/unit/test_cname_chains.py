@@ -1,7 +1,5 @@
 """Aliases of ours that lead outside: our CNAMEs, then all that upstreams say about the last target."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 

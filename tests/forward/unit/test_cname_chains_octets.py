@@ -1,7 +1,5 @@
 """Aliases that lead outside, octet by octet: any reply that was accepted is continued; where chains lead."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise

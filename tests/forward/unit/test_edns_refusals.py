@@ -1,7 +1,5 @@
 """Upstreams that know no EDNS or drop queries with it, and those who only say so in an upstream's name."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
@@ -49,41 +47,37 @@ class First(Misbehaving):
         return [query.edns >= 0 for query in self.asked]
 
 
-def ask(server: First, times: int, text: str = "") -> int:
+async def ask(server: First, times: int, text: str = "") -> int:
     """Ask so often, each answered; return how much was garbage."""
-
-    async def run() -> int:
-        made = make(parse(text or server.address))
-        for _ in range(times):
-            received = await made.exchange(WWW, HANG)
-            message = dns.message.from_wire(received.wire)
-            assert [str(rrset[0]) for rrset in message.answer] == ["192.0.2.7"]
-        garbage = made.garbage
-        await made.close()
-        return garbage
-
-    return asyncio.run(run())
+    made = make(parse(text or server.address))
+    for _ in range(times):
+        received = await made.exchange(WWW, HANG)
+        message = dns.message.from_wire(received.wire)
+        assert [str(rrset[0]) for rrset in message.answer] == ["192.0.2.7"]
+    garbage = made.garbage
+    await made.close()
+    return garbage
 
 
 @pytest.mark.parametrize("transport", ["", "tcp://"])
 @pytest.mark.parametrize("questions", [0, 1])
 @pytest.mark.parametrize("rcode", [FORMERR, NOTIMP])
-def test_a_header_alone_is_believed_for_a_short_time(
+async def test_a_header_alone_is_believed_for_a_short_time(
     transport: str, questions: int, rcode: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with First(lambda wire: header(wire, rcode, questions)) as server:
-        ask(server, 3, transport + server.address)
+        await ask(server, 3, transport + server.address)
         assert server.with_edns == [True, False, False, False]
     monkeypatch.setattr(upstream_module, "DOUBTED_SECONDS", 0.0)
     with First(lambda wire: header(wire, rcode, questions)) as server:
-        ask(server, 3, transport + server.address)
+        await ask(server, 3, transport + server.address)
         assert server.with_edns == [True, False] * 3
 
 
-def test_a_question_that_is_ours_is_believed_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_question_that_is_ours_is_believed_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream_module, "DOUBTED_SECONDS", 0.0)
     with First(lambda wire: header(wire, questions=1) + wire[12:-11].swapcase()) as server:
-        ask(server, 3)
+        await ask(server, 3)
         assert server.with_edns == [True, False, False, False]
 
 
@@ -100,9 +94,9 @@ def cut(question: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("spoil", [other_name, other_type, cut])
-def test_what_replies_to_another_question_switches_nothing_off(spoil: Callable[[bytes], bytes]) -> None:
+async def test_what_replies_to_another_question_switches_nothing_off(spoil: Callable[[bytes], bytes]) -> None:
     with First(lambda wire: header(wire, questions=1) + spoil(wire[12:-11]), after=True) as server:
-        assert ask(server, 3) == 3
+        assert (await ask(server, 3)) == 3
         assert server.with_edns == [True] * 3
 
 

@@ -1,7 +1,5 @@
 """What is ours is never handed over and never looked for in the cache, and nothing is for who may not ask."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

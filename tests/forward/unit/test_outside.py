@@ -3,8 +3,6 @@
 Only who may and wants to is served.  What is ours: see test_never_leaves.py.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from itertools import product

@@ -1,7 +1,5 @@
 """The nameservers of a resolv.conf: how it is read, and what becomes of them when it changes."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

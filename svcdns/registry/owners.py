@@ -1,0 +1,100 @@
+"""Owners and their dependents, as metadata.ownerReferences says: what goes when its owner goes.
+
+    "owner" uid kind namespace name -> ""     in `meta`, parts ended by NUL: dependents by their owner's uid
+
+Kubernetes' garbage collector does this some time after a deletion; here it is part of the deletion's own
+transaction. An owner of a kind that svcdns doesn't know is taken for there, as nobody can say otherwise.
+https://kubernetes.io/docs/concepts/architecture/garbage-collection/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from svcdns.cluster.endpoints import is_generated
+from svcdns.objects.kinds import ENDPOINTSLICE, Kind, by_manifest
+
+from .transaction import WriteTransaction, joined, scan_keys
+
+Object = dict[str, Any]
+
+_PREFIX = "owner"
+FOREGROUND = "foregroundDeletion"
+_UID_LETTERS = 36
+
+
+def index(write: WriteTransaction, kind: Kind, old: Object | None, new: Object | None) -> None:
+    """Note of whom an object depends, after it was created, changed or removed."""
+    before, after = _keys(kind, old), _keys(kind, new)
+    for key in before - after:
+        write.txn.delete(key, db=write.tables.meta)
+    for key in after - before:
+        write.txn.put(key, b"", db=write.tables.meta)
+
+
+def references(obj: Object) -> list[Object]:
+    """Return the owner references of an object."""
+    found: list[Object] = obj["metadata"].get("ownerReferences") or []
+    return found
+
+
+def _keys(kind: Kind, obj: Object | None) -> set[bytes]:
+    if obj is None or not references(obj) or (kind is ENDPOINTSLICE and is_generated(obj)):
+        return set()
+    name = (kind.name, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+    uids = {reference["uid"] for reference in references(obj)}
+    return {joined(_PREFIX, uid, *name) for uid in uids if _may_be_ours(uid)}
+
+
+def _may_be_ours(uid: str) -> bool:
+    """Our uids are UUIDs; what clients make up is no key, and nobody's uid."""
+    return len(uid) == _UID_LETTERS and uid.isascii() and uid.isprintable()
+
+
+def dependents(write: WriteTransaction, uid: str, kinds: dict[str, Kind]) -> list[tuple[Kind, Object]]:
+    """Return the objects that name an owner; `kinds` by their names."""
+    prefix = joined(_PREFIX, uid)
+    found = []
+    for key in list(scan_keys(write.txn, write.tables.meta, prefix)):
+        word, namespace, name = key[len(prefix) : -1].decode().split("\0")
+        obj = write.load(kinds[word], namespace, name)
+        if obj is not None:
+            found.append((kinds[word], obj))
+    return found
+
+
+def without(obj: Object, uid: str) -> Object:
+    """Return an object without the references to an owner."""
+    kept = [reference for reference in references(obj) if reference["uid"] != uid]
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "ownerReferences"}
+    return {**obj, "metadata": {**metadata, "ownerReferences": kept} if kept else metadata}
+
+
+def has_another(write: WriteTransaction, obj: Object, uid: str) -> bool:
+    """Whether an owner other than this one is still there."""
+    namespace = obj["metadata"].get("namespace", "")
+    return any(
+        reference["uid"] != uid and _is_there(write, reference, namespace) for reference in references(obj)
+    )
+
+
+def _is_there(write: WriteTransaction, reference: Object, namespace: str) -> bool:
+    kind = by_manifest(reference["apiVersion"], reference["kind"])
+    if kind is None:
+        return True
+    found = owner(write, reference, namespace)
+    return found is not None
+
+
+def owner(write: WriteTransaction, reference: Object, namespace: str) -> tuple[Kind, Object] | None:
+    """Return the owner that a reference of an object in this namespace names, if it is there."""
+    kind = by_manifest(reference["apiVersion"], reference["kind"])
+    if kind is None or kind.read_only:
+        return None
+    found = write.load(kind, namespace if kind.namespaced else "", reference["name"])
+    return (kind, found) if found is not None and found["metadata"]["uid"] == reference["uid"] else None
+
+
+def blocks(obj: Object, uid: str) -> bool:
+    """Whether the deletion of this owner in the foreground has to wait for an object."""
+    return any(r["uid"] == uid and r.get("blockOwnerDeletion") for r in references(obj))

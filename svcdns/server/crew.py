@@ -1,0 +1,190 @@
+"""The children of one configuration: who they are, what each is handed, and which of them may be lost.
+
+A server has one crew; during an upgrade there are two for a moment, the old one and the one that is to follow
+it, each with its own configuration, counters and links (see replacement.py).
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from svcdns.config.sections import Config
+
+from .child_setup import Handoff
+from .children import Child, stop_all
+from .counters import WRITER, Counters
+from .sockets import Sockets
+
+STOP_SECONDS = 5.0
+WORKERS_STOP_SECONDS = 3.0
+"""All together less than the 10 s after which podman and docker kill."""
+STUCK_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What is run as the children."""
+
+    writer: Sequence[str] = (sys.executable, "-m", "svcdns.server.writer")
+    worker: Sequence[str] = (sys.executable, "-m", "svcdns.server.worker")
+    forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Descriptors that a supervisor holds all its life, and leaves to its successor."""
+
+    locks: tuple[int, ...]
+    """Of the data folder (see folder.take)."""
+    lifeline: tuple[int, int]
+    """A pipe: what the children have, and our end, which closes with us, however we end."""
+
+
+class Crew:
+    """The children of one configuration."""
+
+    def __init__(
+        self,
+        config: Config,
+        commands: Commands,
+        sockets: Sockets,
+        counters: Counters,
+        held: Held,
+        *,
+        before: Sockets | None = None,
+    ) -> None:
+        """Nothing is started yet; there is a worker for each of those that `counters` has room for.
+
+        `before` are the sockets of the crew that this one is to follow.
+        """
+        self._passed_on = before.passing[1].fileno() if before is not None else -1
+        self.config = config
+        self.sockets = sockets
+        self.counters = counters
+        self.held = held
+        self._keep = held.locks
+        ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
+        api = self._handoff(api=sockets.api.fileno(), flush=ours)
+        self.writer = Child("writer", commands.writer, api, WRITER, counters, self._keep)
+        self.workers = [self._worker(number, commands) for number in range(counters.workers)]
+        self.forwarder: Child | None = None
+        if config.forward.forwards:
+            links = tuple(end.fileno() for _, end in sockets.links)
+            there = self._handoff(links=links, flush=forwarders)
+            self.forwarder = Child(
+                "forwarder", commands.forwarder, there, counters.forwarder, counters, self._keep
+            )
+            self._answer_through(0)
+        else:
+            counters.set(counters.forwarder, "given_up", 1)  # nobody need wait for it
+
+    def _worker(self, number: int, commands: Commands) -> Child:
+        handoff = self._handoff(
+            worker=number,
+            udp=tuple(one.fileno() for one in self.sockets.udp_of(number, self.counters.workers)),
+            tcp=tuple(one.fileno() for one in self.sockets.tcp),
+            links=tuple(end.fileno() for end, _ in self.sockets.links[number : number + 1]),
+            passing_on=self.sockets.passing[0].fileno(),
+            passed_on=self._passed_on,
+        )
+        name, command = f"dns worker {number}", [*commands.worker, str(number)]
+        return Child(name, command, handoff, number + 1, self.counters, self._keep)
+
+    def _handoff(self, **rest: int | tuple[int, ...]) -> Handoff:
+        return Handoff(self.config, self.held.lifeline[0], self.counters.descriptor, **rest)  # type: ignore[arg-type]
+
+    def children(self) -> list[Child]:
+        """Return all of them."""
+        return [self.writer, *self.workers, *self.forwarders()]
+
+    def all_but_writer(self) -> list[Child]:
+        """Return those who answer questions."""
+        return [*self.workers, *self.forwarders()]
+
+    def forwarders(self) -> list[Child]:
+        """Return the forwarder, if there is one."""
+        return [self.forwarder] if self.forwarder else []
+
+    def adopt(self, pids: Sequence[int], given_up: Sequence[int]) -> None:
+        """Take processes that run as the children, in the order of `children`; 0 for one to be started."""
+        for child, pid in zip(self.children(), pids, strict=True):
+            child.given_up = child.row - 1 in given_up
+            if not child.given_up:
+                child.adopt(pid)
+
+    def forget_those_before(self) -> None:
+        """To be called when the crew before has ended: nothing more comes from there."""
+        for worker in self.workers:
+            worker.handoff = replace(worker.handoff, passed_on=-1)
+
+    def outlive_mistakes(self) -> None:
+        """Start again also who says that it can't be cured: DNS is worth more than a mistake made since."""
+        for child in self.children():
+            child.outlives_mistakes = True
+
+    def check(self, children: Iterable[Child]) -> bool:
+        """Start again who died of `children`, end a stuck forwarder; return whether one can't be cured."""
+        fatal = False
+        self._end_stuck_forwarder()
+        for child in children:
+            child.check(may_give_up=self._may_give_up(child))
+            self._close_if_given_up(child)
+            fatal = fatal or child.fatal
+        return fatal
+
+    def _may_give_up(self, child: Child) -> bool:
+        """Only a worker, and never the last: its questions need somebody to go to."""
+        return child in self.workers and any(
+            not other.given_up for other in self.workers if other is not child
+        )
+
+    def _close_if_given_up(self, child: Child) -> None:
+        if not child.given_up:
+            return
+        left = [worker.row - 1 for worker in self.workers if not worker.given_up]
+        read = {one for number in left for one in self.sockets.udp_of(number, len(self.workers))}
+        for one in self.sockets.udp_of(child.row - 1, len(self.workers)):
+            if one not in read:
+                one.close()  # the kernel spreads its flows over the sockets that are left
+        if self.forwarder and self._answers_through < left[0]:
+            # It holds the same sockets: flows would go on to them where nobody reads.
+            self._answer_through(left[0])
+            self.forwarder.signal(signal.SIGTERM)
+
+    def _end_stuck_forwarder(self) -> None:
+        """Kill a forwarder that has shown no life for long; the next one does its work."""
+        row = self.counters.forwarder
+        if self.forwarder and self.counters.get(row, "ready"):
+            age = self.counters.beat_age(row)
+            if age > STUCK_SECONDS:
+                log.error("the forwarder has shown no life for %.0f s: it is ended", age)
+                self.counters.set(row, "ready", 0)
+                self.forwarder.signal(signal.SIGKILL)
+
+    def _answer_through(self, worker: int) -> None:
+        """Have the forwarder, from its next start on, answer UDP clients through a worker's sockets."""
+        assert self.forwarder is not None
+        self._answers_through = worker
+        row = self.sockets.udp[worker]
+        self.forwarder.handoff = replace(self.forwarder.handoff, udp=tuple(one.fileno() for one in row))
+
+    def patience(self, now: float) -> float | None:
+        """Return for how many seconds there is nothing to look at unless a child ends; None: for ever."""
+        waits = [max(0.0, one.again_at - now) for one in self.children() if one.again_at is not None]
+        if self.forwarder:
+            waits.append(STUCK_SECONDS / 5)
+        return min(waits, default=None)
+
+    def stop(self) -> None:
+        """End all: the workers last, so that own names are answered while the others end."""
+        self.counters.set_stopping()
+        stop_all([self.writer, *self.forwarders()], STOP_SECONDS)
+        stop_all(self.workers, WORKERS_STOP_SECONDS)

@@ -1,0 +1,210 @@
+"""An upgrade loses no question: dnsperf asks over UDP and TCP, for own names and others', through several.
+
+Writes go on meanwhile, and what was acknowledged is there in the end.  Where workers are killed between the
+upgrades, each takes with it what it has in hand, which no upgrade can give back: one batch at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dns.message import from_wire, make_query, make_response
+from dns.rrset import from_text
+from toolbox.calls import SERVICES, Calls, fqdn
+from toolbox.running_server import SOURCE, RunningServer
+from toolbox.waiting import GUARD_SECONDS, wait_for
+
+from svcdns.dns.udp import BATCH
+
+WORKERS = 2
+UPGRADES, SOAK_UPGRADES = 3, 20
+RATE, SOAK_RATE = 1_000, 20_000
+OUTSIDE_RATE = 100
+PATIENCE_SECONDS = 30
+"""Of dnsperf, for an answer: what is late on a busy machine is not lost."""
+LONGEST_PAUSE = 1.0
+"""Of the API, in seconds, on a machine that has nothing else to do."""
+
+
+@contextlib.contextmanager
+def dnsperf(need: Callable[..., str], where: tuple[str, int], file: Path, *more: str) -> Iterator[list[str]]:
+    """Ask the questions of a file while the body runs; the list has dnsperf's report afterwards."""
+    program, report = need("dnsperf"), []
+    fixed = ["-s", where[0], "-p", str(where[1]), "-d", str(file), "-l", "3600", "-t", str(PATIENCE_SECONDS)]
+    with subprocess.Popen([program, *fixed, *more], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield report
+        finally:
+            process.send_signal(signal.SIGINT)
+            report += process.communicate(timeout=2 * GUARD_SECONDS)[0].splitlines()
+
+
+def lost(report: list[str]) -> int:
+    """Return how many questions were not answered."""
+    text = "\n".join(report)
+    sent, completed = (
+        int(re.search(rf"Queries {word}:\s+(\d+)", text)[1])  # type: ignore[index]
+        for word in ("sent", "completed")
+    )
+    assert sent > 0, text
+    assert not re.search(r"SERVFAIL", text), text
+    interrupted = re.search(r"Queries interrupted:\s+(\d+)", text)  # on their way when we ended it
+    return sent - completed - int(interrupted[1] if interrupted else 0)
+
+
+@contextlib.contextmanager
+def upstream() -> Iterator[str]:
+    """Answer every question with 192.0.2.1 for no time to be kept."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    packet, client = one.recvfrom(4096)
+                    if not packet:
+                        return
+                    reply = make_response(from_wire(packet))
+                    reply.answer.append(from_text(reply.question[0].name, 0, "IN", "A", "192.0.2.1"))
+                    one.sendto(reply.to_wire(), client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{one.getsockname()[1]}"
+        finally:
+            one.sendto(b"", one.getsockname())
+            thread.join()
+
+
+class Writing(threading.Thread):
+    """Creates Services one after the other, each over a new connection; none of these may break."""
+
+    def __init__(self, server: RunningServer) -> None:
+        super().__init__()
+        self.acknowledged = 0
+        self.longest = 0.0
+        self._api = server.api
+        self._ends = threading.Event()
+
+    def run(self) -> None:
+        last = time.monotonic()
+        number = 0
+        while not self._ends.wait(0.02):
+            number += 1
+            calls = Calls(self._api)
+            calls.create_service(f"w{number}", clusterIP="None")
+            calls.close()
+            self.acknowledged += 1
+            self.longest = max(self.longest, time.monotonic() - last)
+            last = time.monotonic()
+
+    def end(self) -> None:
+        self._ends.set()
+        self.join()
+
+
+def upgrade(server: RunningServer) -> None:
+    command = [sys.executable, "-m", "svcdns", "upgrade", "--data", str(server.data)]
+    environ = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=3 * GUARD_SECONDS)
+    assert done.returncode == 0, (done.stdout, done.stderr, server.log())
+
+
+def ask_through(
+    tmp_path: Path, need: Callable[..., str], upgrades: int, rate: int, *, kills: int = 0
+) -> float:
+    """Upgrade so many times under load, and find nothing lost; return the API's longest pause."""
+    own, outside = tmp_path / "own", tmp_path / "outside"
+    own.write_text("".join(f"{fqdn(f'own{number}')} A\n" for number in range(20)))
+    outside.write_text("".join(f"host{number}.example A\n" for number in range(20)))
+    with (
+        upstream() as address,
+        RunningServer(workers=WORKERS, config=f'[forward]\nupstreams = ["{address}"]\n') as server,
+    ):
+        calls = Calls(server.api)
+        for number in range(20):
+            calls.create_service(f"own{number}")
+        writing = Writing(server)
+        with (
+            dnsperf(need, server.dns, own, "-c", "8", "-Q", str(rate)) as over_udp,
+            dnsperf(need, server.dns, own, "-m", "tcp", "-c", "4", "-Q", str(rate // 2)) as over_tcp,
+            dnsperf(need, server.dns, outside, "-c", "4", "-Q", str(OUTSIDE_RATE)) as of_others,
+        ):
+            writing.start()
+            for number in range(upgrades):
+                upgrade(server)
+                if number < kills:
+                    os.kill(server.worker_pids[number % WORKERS], signal.SIGKILL)
+                    wait_for(server.counters().ready, "another worker")
+            writing.end()
+        for report in (over_udp, over_tcp, of_others):
+            assert lost(report) <= kills * BATCH, report
+        assert len(Calls(server.api).done("GET", SERVICES)["items"]) == 20 + writing.acknowledged
+        assert writing.acknowledged > upgrades
+        assert "Traceback" not in server.log()
+        return writing.longest
+
+
+def test_an_upgrade_loses_no_question(tmp_path: Path, need: Callable[..., str]) -> None:
+    ask_through(tmp_path, need, UPGRADES, RATE)
+
+
+def test_workers_that_are_killed_between_upgrades_lose_what_they_have_in_hand(
+    tmp_path: Path, need: Callable[..., str]
+) -> None:
+    ask_through(tmp_path, need, UPGRADES, RATE, kills=UPGRADES)
+
+
+def test_a_tcp_connection_outlives_an_upgrade(tmp_path: Path) -> None:
+    """Also in the middle of a question."""
+    with RunningServer(workers=1) as server:
+        Calls(server.api).create_service("web")
+        question = make_query(fqdn("web"), "A").to_wire()
+        message = len(question).to_bytes(2) + question
+        with contextlib.ExitStack() as stack:
+            clients = [
+                stack.enter_context(socket.create_connection(server.dns, 2 * GUARD_SECONDS))
+                for _ in range(20)
+            ]
+            for at, client in enumerate(clients):
+                client.sendall(message[: at * 2])
+            upgrading = threading.Thread(target=upgrade, args=(server,))
+            upgrading.start()
+            while upgrading.is_alive():  # a connection that asks nothing for 10 s is closed
+                for at, client in enumerate(clients):
+                    client.sendall(message[at * 2 :])
+                    assert len(from_wire(read_message(client)).answer) == 1
+                    client.sendall(message[: at * 2])
+                time.sleep(0.1)
+            assert "svcdns upgraded" in server.log()
+
+
+def read_message(client: socket.socket) -> bytes:
+    size = int.from_bytes(read_exactly(client, 2))
+    return read_exactly(client, size)
+
+
+def read_exactly(client: socket.socket, size: int) -> bytes:
+    octets = b""
+    while len(octets) < size:
+        more = client.recv(size - len(octets))
+        assert more, "the connection was closed"
+        octets += more
+    return octets
+
+
+@pytest.mark.soak
+def test_twenty_upgrades_lose_no_question(tmp_path: Path, need: Callable[..., str]) -> None:
+    assert ask_through(tmp_path, need, SOAK_UPGRADES, SOAK_RATE) <= LONGEST_PAUSE
