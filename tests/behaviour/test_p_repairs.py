@@ -1,7 +1,5 @@
 """What upstreams say that is not theirs to say, or not as a stub resolver needs it."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +7,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
-from behaviour.cluster_harness import SVC, Z, external, service
+from behaviour.cluster_harness import SVC, Z
+from behaviour.objects import external, service
 from toolbox.misbehaving import Misbehaving
 
 from svcdns.config.sections import ForwardZone
