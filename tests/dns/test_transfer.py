@@ -20,7 +20,7 @@ import dns.zone
 import pytest
 from toolbox.answerer_harness import AnswererHarness, Z, glue, rrset
 from toolbox.tcp_streams import connect, framed, query, reply_from
-from toolbox.waiting import run, until
+from toolbox.waiting import until
 
 from svcdns.config.sections import AclConfig
 from svcdns.dns import stats
@@ -65,18 +65,13 @@ async def messages_of(reader: asyncio.StreamReader) -> list[dns.message.Message]
     return found
 
 
-def transfer(world: AnswererHarness, zone: str, **options: Any) -> list[dns.message.Message]:
-    found: list[dns.message.Message] = []
-
-    async def test() -> None:
-        async with serving(world, **options) as port:
-            reader, writer = await connect(port)
-            writer.write(framed(query(zone, "AXFR", 77), query(zone, "SOA", 78)))
-            found.extend(await messages_of(reader))
-            assert (await reply_from(reader)).id == 78  # the connection goes on
-            writer.close()
-
-    run(test())
+async def transfer(world: AnswererHarness, zone: str, **options: Any) -> list[dns.message.Message]:
+    async with serving(world, **options) as port:
+        reader, writer = await connect(port)
+        writer.write(framed(query(zone, "AXFR", 77), query(zone, "SOA", 78)))
+        found = await messages_of(reader)
+        assert (await reply_from(reader)).id == 78  # the connection goes on
+        writer.close()
     return found
 
 
@@ -84,8 +79,8 @@ def as_text(messages: list[dns.message.Message]) -> list[str]:
     return [rrset.to_text() for message in messages for rrset in message.answer]
 
 
-def test_cluster_zone_is_complete(world: AnswererHarness) -> None:
-    messages = transfer(world, Z)
+async def test_cluster_zone_is_complete(world: AnswererHarness) -> None:
+    messages = await transfer(world, Z)
     assert all(message.id == 77 and message.flags & dns.flags.AA for message in messages)
     assert [len(message.question) for message in messages] == [1] + [0] * (len(messages) - 1)
     assert len(messages) > 5
@@ -126,27 +121,27 @@ async def test_a_secondary_answers_as_we_do(world: AnswererHarness) -> None:
             assert (set(there) if there else set()) == (set(here[0]) if here else set()), (name, rrtype)
 
 
-def test_reverse_zone_without_others_inside(world: AnswererHarness) -> None:
+async def test_reverse_zone_without_others_inside(world: AnswererHarness) -> None:
     world.registry_zone("0.96.10.in-addr.arpa", "reverse")
     world.put("7.0.96.10.in-addr.arpa", rrset("PTR", "inner."))
     world.put("7.1.96.10.in-addr.arpa", rrset("PTR", "outer."))
     world.put("7.0.97.10.in-addr.arpa", rrset("PTR", "outer."))
     inside = world.file_zone("99.10.in-addr.arpa")
     world.put_file(inside, "1.1.99.10.in-addr.arpa", rrset("PTR", "file."))
-    rrs = as_text(transfer(world, "10.in-addr.arpa"))
+    rrs = as_text(await transfer(world, "10.in-addr.arpa"))
     assert sorted(rrs[1:-1]) == [
         f"0.96.10.in-addr.arpa. 5 IN NS ns.dns.{Z}.",
         f"10.in-addr.arpa. 5 IN NS ns.dns.{Z}.",
         "7.0.97.10.in-addr.arpa. 5 IN PTR outer.",
         "7.1.96.10.in-addr.arpa. 5 IN PTR outer.",
     ]
-    inner = as_text(transfer(world, "0.96.10.in-addr.arpa"))
+    inner = as_text(await transfer(world, "0.96.10.in-addr.arpa"))
     assert "7.0.96.10.in-addr.arpa. 5 IN PTR inner." in inner
     assert len(inner) == 5
-    assert "1.1.99.10.in-addr.arpa. 5 IN PTR file." in as_text(transfer(world, "99.10.in-addr.arpa"))
+    assert "1.1.99.10.in-addr.arpa. 5 IN PTR file." in as_text(await transfer(world, "99.10.in-addr.arpa"))
 
 
-def test_file_zone_with_glue_and_large_rrs(world: AnswererHarness) -> None:
+async def test_file_zone_with_glue_and_large_rrs(world: AnswererHarness) -> None:
     zone = world.file_zone("example.org", cuts=True)
     other = world.file_zone("example.net")
     world.put_file(other, "www.example.net", rrset("A", "192.0.2.1"))
@@ -155,7 +150,7 @@ def test_file_zone_with_glue_and_large_rrs(world: AnswererHarness) -> None:
     world.put_file(zone, "sub.example.org", ns, flags=CUT)
     world.put_file(zone, "ns.sub.example.org", rrset("A", "192.0.2.2"))
     world.put_file(zone, "*.w.example.org", rrset("A", "192.0.2.3"))
-    rrs = as_text(transfer(world, "Example.ORG"))
+    rrs = as_text(await transfer(world, "Example.ORG"))
     assert len(rrs) == 7
     for line in (
         "sub.example.org. 5 IN NS ns.sub.example.org.",
@@ -165,35 +160,30 @@ def test_file_zone_with_glue_and_large_rrs(world: AnswererHarness) -> None:
         assert line in rrs
 
 
-def single_reply(world: AnswererHarness, packet: bytes, **options: Any) -> dns.message.Message:
-    found: list[dns.message.Message] = []
-
-    async def test() -> None:
-        async with serving(world, **options) as port:
-            reader, writer = await connect(port)
-            writer.write(framed(packet))
-            found.append(await reply_from(reader))
-            writer.close()
-
-    run(test())
-    return found[0]
+async def single_reply(world: AnswererHarness, packet: bytes, **options: Any) -> dns.message.Message:
+    async with serving(world, **options) as port:
+        reader, writer = await connect(port)
+        writer.write(framed(packet))
+        found = await reply_from(reader)
+        writer.close()
+    return found
 
 
 @pytest.mark.parametrize("networks", [(), (ip_network("192.0.2.0/24"), ip_network("::1/128"))])
-def test_others_are_refused(world: AnswererHarness, networks: tuple[Any, ...]) -> None:
+async def test_others_are_refused(world: AnswererHarness, networks: tuple[Any, ...]) -> None:
     for rrtype in ("AXFR", "IXFR"):
-        reply = single_reply(world, query(Z, rrtype), networks=networks)
+        reply = await single_reply(world, query(Z, rrtype), networks=networks)
         assert reply.rcode() == dns.rcode.REFUSED
         assert not reply.answer
 
 
-def test_names_that_are_no_zone(world: AnswererHarness) -> None:
+async def test_names_that_are_no_zone(world: AnswererHarness) -> None:
     for name in (f"svc.{Z}", "example.com", "local", "."):
-        assert single_reply(world, query(name, "AXFR")).rcode() == dns.rcode.NOTAUTH
+        assert (await single_reply(world, query(name, "AXFR"))).rcode() == dns.rcode.NOTAUTH
 
 
-def test_nothing_loaded_is_servfail(empty_world: AnswererHarness) -> None:
-    assert single_reply(empty_world, query(Z, "AXFR")).rcode() == dns.rcode.SERVFAIL
+async def test_nothing_loaded_is_servfail(empty_world: AnswererHarness) -> None:
+    assert (await single_reply(empty_world, query(Z, "AXFR"))).rcode() == dns.rcode.SERVFAIL
 
 
 def ixfr(serial: int) -> bytes:
@@ -204,8 +194,8 @@ def ixfr(serial: int) -> bytes:
 
 
 @pytest.mark.parametrize("serial", [7, 8, 7 + (1 << 30)])
-def test_ixfr_with_our_serial_is_one_soa(world: AnswererHarness, serial: int) -> None:
-    reply = single_reply(world, ixfr(serial))
+async def test_ixfr_with_our_serial_is_one_soa(world: AnswererHarness, serial: int) -> None:
+    reply = await single_reply(world, ixfr(serial))
     assert [r.rdtype for r in reply.answer] == [dns.rdatatype.SOA]
     assert reply.answer[0][0].serial == 7
 
@@ -226,17 +216,17 @@ def test_serial_arithmetic() -> None:
     assert not is_newer(4, 5)
 
 
-def test_two_at_once_over_all_processes(world: AnswererHarness) -> None:
+async def test_two_at_once_over_all_processes(world: AnswererHarness) -> None:
     """Locks are those of other open files, as another process would hold them."""
     files = [(world.folder / f"transfer-{n}.lock").open("w") for n in range(2)]
     for file in files:
         fcntl.flock(file, fcntl.LOCK_EX)
-    busy = single_reply(world, dns.message.make_query(Z, "AXFR", use_edns=0).to_wire())
+    busy = await single_reply(world, dns.message.make_query(Z, "AXFR", use_edns=0).to_wire())
     assert busy.rcode() == dns.rcode.SERVFAIL
     assert busy.extended_errors()[0].text == "2 transfers are running"
     files[0].close()
-    assert len(transfer(world, Z)) > 5
-    assert len(transfer(world, Z)) > 5  # the lock was given back
+    assert len(await transfer(world, Z)) > 5
+    assert len(await transfer(world, Z)) > 5  # the lock was given back
     files[1].close()
 
 

@@ -31,23 +31,19 @@ def query(name: str) -> bytes:
     return dns.message.make_query(name, "A").to_wire()
 
 
-def while_serving(
+async def while_serving(
     world: AnswererHarness,
     sock: socket.socket,
     client: Callable[[], T],
     begin: Begin | None = None,
 ) -> T:
     """Run a blocking client in a thread while the listener answers in the loop."""
-
-    async def run() -> T:
-        listener = UdpListener(sock, begin or world.snapshots.begin, world.answerer, world.counters)
-        listener.start()
-        try:
-            return await asyncio.wait_for(asyncio.to_thread(client), GUARD_SECONDS)
-        finally:
-            listener.close()
-
-    return asyncio.run(run())
+    listener = UdpListener(sock, begin or world.snapshots.begin, world.answerer, world.counters)
+    listener.start()
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(client), GUARD_SECONDS)
+    finally:
+        listener.close()
 
 
 def ask(address: tuple[str, int], packet: bytes, family: int = socket.AF_INET) -> tuple[bytes, str]:
@@ -59,7 +55,7 @@ def ask(address: tuple[str, int], packet: bytes, family: int = socket.AF_INET) -
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_answers_come_from_the_address_that_was_asked(world: AnswererHarness, host: str) -> None:
+async def test_answers_come_from_the_address_that_was_asked(world: AnswererHarness, host: str) -> None:
     with bound(host) as sock:
         port = sock.getsockname()[1]
         asked = ["127.0.0.1"] if host == "127.0.0.1" else ["127.0.0.1", "127.0.0.2", "127.1.2.3"]
@@ -67,12 +63,12 @@ def test_answers_come_from_the_address_that_was_asked(world: AnswererHarness, ho
         def client() -> list[tuple[bytes, str]]:
             return [ask((address, port), query(f"web.default.svc.{Z}")) for address in asked]
 
-        replies = while_serving(world, sock, client)
+        replies = await while_serving(world, sock, client)
     assert [source for _, source in replies] == asked
     assert all(dns.message.from_wire(reply).answer for reply, _ in replies)
 
 
-def test_ipv6_and_mapped_ipv4_on_one_wildcard_socket(world: AnswererHarness) -> None:
+async def test_ipv6_and_mapped_ipv4_on_one_wildcard_socket(world: AnswererHarness) -> None:
     try:
         sock = bound("::", socket.AF_INET6)
     except OSError:
@@ -87,10 +83,10 @@ def test_ipv6_and_mapped_ipv4_on_one_wildcard_socket(world: AnswererHarness) -> 
                 ask(("127.0.0.3", port), packet)[1],
             ]
 
-        assert while_serving(world, sock, client) == ["::1", "127.0.0.3"]
+        assert (await while_serving(world, sock, client)) == ["::1", "127.0.0.3"]
 
 
-def test_many_at_once_and_silence_between(world: AnswererHarness) -> None:
+async def test_many_at_once_and_silence_between(world: AnswererHarness) -> None:
     with bound("127.0.0.1") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(sock.getsockname())
         client.settimeout(GUARD_SECONDS)
@@ -102,14 +98,14 @@ def test_many_at_once_and_silence_between(world: AnswererHarness) -> None:
         def receive() -> list[int]:
             return [int.from_bytes(client.recv(4096)[:2]) for _ in range(80)]
 
-        assert while_serving(world, sock, receive) == list(range(80))
+        assert (await while_serving(world, sock, receive)) == list(range(80))
     slots = world.counters.slots
     assert slots[stats.SILENT] == 80
     assert slots[stats.BATCH_COUNT] >= 3
     assert sum(slots[stats.BATCHES : stats.BATCH_NANOSECONDS]) == slots[stats.BATCH_COUNT]
 
 
-def test_snapshot_begins_after_receipt(world: AnswererHarness) -> None:
+async def test_snapshot_begins_after_receipt(world: AnswererHarness) -> None:
     """A write that is committed while a question waits is seen by its answer."""
     with bound("127.0.0.1") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(sock.getsockname())
@@ -123,14 +119,14 @@ def test_snapshot_begins_after_receipt(world: AnswererHarness) -> None:
             world.put(f"late.default.svc.{Z}", rrset("A", "10.96.0.50"))
             return world.snapshots.begin()
 
-        reply = while_serving(world, sock, lambda: client.recv(4096), begin)
+        reply = await while_serving(world, sock, lambda: client.recv(4096), begin)
     assert dns.message.from_wire(reply).answer
 
 
-def test_no_store_yet_is_servfail(world: AnswererHarness) -> None:
+async def test_no_store_yet_is_servfail(world: AnswererHarness) -> None:
     with bound("127.0.0.1") as sock:
         address = sock.getsockname()
-        reply, _ = while_serving(world, sock, lambda: ask(address, query(Z)), lambda: NO_SNAPSHOT)
+        reply, _ = await while_serving(world, sock, lambda: ask(address, query(Z)), lambda: NO_SNAPSHOT)
     assert dns.message.from_wire(reply).rcode() == dns.rcode.SERVFAIL
 
 
@@ -160,7 +156,7 @@ def test_what_cant_be_sent_is_counted(world: AnswererHarness) -> None:
     assert world.counters.slots[stats.DROPPED] == 2
 
 
-def test_a_failing_begin_costs_no_listener(world: AnswererHarness) -> None:
+async def test_a_failing_begin_costs_no_listener(world: AnswererHarness) -> None:
     """An error of the store makes SERVFAILs, and the next batch is answered again."""
     failures = [True]
 
@@ -172,7 +168,7 @@ def test_a_failing_begin_costs_no_listener(world: AnswererHarness) -> None:
     with bound("127.0.0.1") as sock:
         address = sock.getsockname()
         packet = query(f"web.default.svc.{Z}")
-        replies = while_serving(
+        replies = await while_serving(
             world, sock, lambda: [ask(address, packet)[0], ask(address, packet)[0]], begin
         )
     rcodes = [dns.message.from_wire(reply).rcode() for reply in replies]

@@ -25,18 +25,13 @@ from forward.behaviour.expecting import (
     to,
     wait_for_forwarder,
 )
+from toolbox.builders import external
 from toolbox.misbehaving import Misbehaving
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import Unbound, free_port
 from toolbox.waiting import wait_for
 
 MANY = 30_000
-EXTERNAL = {
-    "kind": "Service",
-    "apiVersion": "v1",
-    "metadata": {"name": "ext"},
-    "spec": {"type": "ExternalName", "externalName": "www.example.org"},
-}
 
 
 @pytest.fixture
@@ -44,7 +39,7 @@ def lone(upstream: Unbound) -> Iterator[RunningServer]:
     """A server of a test's own."""
     with to(upstream.address) as running:
         assert running.post(SERVICES, WEB).status == 201
-        assert running.post(SERVICES, EXTERNAL).status == 201
+        assert running.post(SERVICES, external("ext", "www.example.org")).status == 201
         yield running
 
 

@@ -3,6 +3,8 @@
 import pytest
 from dns.edns import GenericOption
 from forward.behaviour.expecting import SERVICES, WEB, WEB_NAME, data, errors, has, said
+from toolbox.builders import headless, pod
+from toolbox.calls import PODS
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import Unbound
 
@@ -82,25 +84,8 @@ def test_our_own_ranges_never_leak(forwarding: RunningServer, upstream: Unbound)
 def test_a_name_that_was_forwarded_is_ours_once_it_is_registered(forwarding: RunningServer) -> None:
     name = "7.7.0.203.in-addr.arpa"
     assert said(forwarding.ask(name, "PTR")) == "NXDOMAIN"
-    pod = {
-        "kind": "Pod",
-        "apiVersion": "v1",
-        "metadata": {"name": "late", "labels": {"app": "late"}},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
-        "status": {
-            "podIP": "203.0.7.7",
-            "phase": "Running",
-            "conditions": [{"type": "Ready", "status": "True"}],
-        },
-    }
-    service = {
-        "kind": "Service",
-        "apiVersion": "v1",
-        "metadata": {"name": "late"},
-        "spec": {"clusterIP": "None", "selector": {"app": "late"}},
-    }
-    assert forwarding.post(SERVICES, service).status == 201
-    assert forwarding.post("/api/v1/namespaces/default/pods", pod).status == 201
+    assert forwarding.post(SERVICES, headless("late")).status == 201
+    assert forwarding.post(PODS, pod("late", "203.0.7.7", "late", ready=True)).status == 201
     assert forwarding.answers(name, "PTR") == ["203-0-7-7.late.default.svc.cluster.local."]
 
 
@@ -144,14 +129,7 @@ def test_special_names_never_go_upstream(
 
 
 def test_what_is_below_a_registered_address_is_ours(forwarding: RunningServer, upstream: Unbound) -> None:
-    pod = {
-        "kind": "Pod",
-        "apiVersion": "v1",
-        "metadata": {"name": "below"},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
-        "status": {"podIP": "203.0.7.8", "phase": "Running"},
-    }
-    assert forwarding.post("/api/v1/namespaces/default/pods", pod).status == 201
+    assert forwarding.post(PODS, pod("below", "203.0.7.8")).status == 201
     assert said(forwarding.ask("x.8.7.0.203.in-addr.arpa", "PTR")) == "NXDOMAIN"
     assert upstream.queries("x.8.7.0.203.in-addr.arpa.") == 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forward.hosts.lookups import AGAIN, NONE, Client
+from toolbox import builders
 
 ZONE = "cluster.local"
 SVC = f"default.svc.{ZONE}"
@@ -148,38 +149,23 @@ def manifests(folder: Path, *, ipv6: bool) -> Path:
         _service("db", (), ipv6),
         _pod("db-0", ("10.1.2.3", "fd00:1::3"), ipv6),
         _pod("db-1", ("10.1.2.4", "fd00:1::4"), ipv6),
-        {
-            **_kind("Service", "docs"),
-            "spec": {"type": "ExternalName", "externalName": "www.example.com"},
-        },
+        builders.external("docs", "www.example.com"),
     ]
     file = folder / "world.json"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     return file
 
 
-def _kind(kind: str, name: str, **labels: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": kind,
-        "metadata": {"name": name, "namespace": "default", "labels": labels},
-    }
-
-
-def _service(name: str, addresses: tuple[str, ...], ipv6: bool) -> dict[str, Any]:
+def _service(name: str, addresses: tuple[str, ...], ipv6: bool) -> builders.Object:
     """Return a Service with those addresses, or a headless one."""
-    spec: dict[str, Any] = {"selector": {"app": name}, "ports": [{"name": "main", "port": 80}]}
-    spec["clusterIPs"] = list(addresses[: 1 + ipv6]) or ["None"]
-    spec["clusterIP"] = spec["clusterIPs"][0]
-    if ipv6:
-        spec |= {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"]}
-    return {**_kind("Service", name), "spec": spec}
+    families: dict[str, Any] = {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"]}
+    listed = list(addresses[: 1 + ipv6]) or ["None"]
+    ports = [{"name": "main", "port": 80}]
+    more = families if ipv6 else {}
+    return builders.service(name, ports=ports, clusterIP=listed[0], clusterIPs=listed, **more)
 
 
-def _pod(name: str, addresses: tuple[str, ...], ipv6: bool) -> dict[str, Any]:
-    known = [{"ip": address} for address in addresses[: 1 + ipv6]]
-    return {
-        **_kind("Pod", name, app="db"),
-        "spec": {"hostname": name, "subdomain": "db", "containers": [{"name": "main", "image": "main"}]},
-        "status": {"phase": "Running", "podIP": addresses[0], "podIPs": known},
-    }
+def _pod(name: str, addresses: tuple[str, ...], ipv6: bool) -> builders.Object:
+    made = builders.pod(name, addresses[0], "db", hostname=name, subdomain="db")
+    made["status"] |= {"phase": "Running", "podIPs": [{"ip": one} for one in addresses[: 1 + ipv6]]}
+    return made

@@ -4,72 +4,20 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import dns.message
-import dns.rdatatype
 import pytest
-from toolbox.cached_replies import SOA, Records, asking, received
+from forward.unit.upstream_replies import address
 from toolbox.waiting import GUARD_SECONDS, until
 
-from svcdns.cache import entry
 from svcdns.cache.store import Cache
 from svcdns.config.sections import CacheConfig
 from svcdns.forward import single_flight as single_flight_module
-from svcdns.forward.pool import Unresolved
 from svcdns.forward.single_flight import SingleFlight
-from svcdns.wire import codes
-from svcdns.wire.key import key_of, wire_of
 from svcdns.wire.query import Query
 from svcdns.wire.response import Response
 
 CONFIG = CacheConfig(octets=1 << 20, max_ttl=1000, max_negative_ttl=100, stale=500)
-
-
-def ask_for(name: str, rrtype: str = "A", *, do: bool = False, cd: bool = False) -> Query:
-    return Query(key_of(name), int(dns.rdatatype.from_text(rrtype)), do, cd, wire_of(name))
-
-
-WWW = ask_for("www.example.com")
-
-
-def reply_of(stored: bytes, now: int, name: str = "www.example.com") -> dns.message.Message:
-    """Return what a client reads in what has landed."""
-    return dns.message.from_wire(entry.decode(stored).reply(now, asking(name=name)), one_rr_per_rrset=True)
-
-
-def data(reply: dns.message.Message) -> list[str]:
-    return [str(rrset[0]) for rrset in reply.answer]
-
-
-def name_of(ask: Query) -> str:
-    labels, at = [], 0
-    while size := ask.name[at]:
-        labels.append(ask.name[at + 1 : at + 1 + size].decode())
-        at += 1 + size
-    return ".".join(labels) or "."
-
-
-def address(ask: Query, last: int = 1, ttl: int = 300) -> Response:
-    """Return what an upstream says about a name: 192.0.2.LAST."""
-    return says(ask, [f"{name_of(ask)}. {ttl} IN A 192.0.2.{last}"])
-
-
-def nxdomain(ask: Query) -> Response:
-    return says(ask, (), [SOA], codes.NXDOMAIN)
-
-
-def says(ask: Query, answer: Records = (), authority: Records = (), rcode: int = 0) -> Response:
-    rrtype = dns.rdatatype.to_text(dns.rdatatype.RdataType(ask.rrtype))
-    return received(rrtype, answer, authority, rcode=rcode, name=name_of(ask))
-
-
-def truncated(ask: Query) -> Response:
-    return replace(address(ask), truncated=True)
-
-
-NO_REPLY = Unresolved(codes.EDE_NO_REACHABLE_UPSTREAM, "no upstream answered")
 
 
 class Upstreams:

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from toolbox.waiting import run
 
 from svcdns.dns import forward_link
 from svcdns.dns.forward_link import (
@@ -44,16 +43,12 @@ async def given_all(condition: Callable[[], object]) -> None:
 # Refusing
 
 
-def test_without_a_link_nothing_is_handed_over() -> None:
+async def test_without_a_link_nothing_is_handed_over() -> None:
     lone = ForwardLink(None)
     assert not lone.forward_udp(QUESTION, CLIENT, 0, [])
     assert not lone.forward_tcp(QUESTION, CLIENT, lambda _: pytest.fail("refused is refused"))
-
-    async def work() -> None:
-        lone.start()
-        lone.stop()
-
-    run(work())
+    lone.start()
+    lone.stop()
 
 
 @pytest.mark.parametrize("octets", [40, 4000, 65535])
@@ -79,26 +74,22 @@ def test_a_link_whose_other_end_is_closed_refuses(ends: Ends) -> None:
     assert not ForwardLink(worker).forward_udp(QUESTION, CLIENT, 0, [])
 
 
-def test_a_forwarder_without_life_gets_nothing(ends: Ends, clock: list[float]) -> None:
+async def test_a_forwarder_without_life_gets_nothing(ends: Ends, clock: list[float]) -> None:
     worker, forwarder = ends
     beat = [clock[0]]
     handing = ForwardLink(worker, lambda: beat[0])
-
-    async def work() -> None:
-        for age, taken in [
-            (0.0, True),
-            (LIFELESS_SECONDS, True),
-            (LIFELESS_SECONDS + 0.01, False),
-            (60.0, False),
-        ]:
-            clock[0] = beat[0] + age
-            assert handing.forward_udp(QUESTION, CLIENT, 0, []) is taken
-            assert handing.forward_tcp(QUESTION, CLIENT, lambda _: None) is taken
-        beat[0] = clock[0]
-        assert handing.forward_udp(QUESTION, CLIENT, 0, [])
-        assert len(receive_requests(forwarder, 100)) == 5
-
-    run(work())
+    for age, taken in [
+        (0.0, True),
+        (LIFELESS_SECONDS, True),
+        (LIFELESS_SECONDS + 0.01, False),
+        (60.0, False),
+    ]:
+        clock[0] = beat[0] + age
+        assert handing.forward_udp(QUESTION, CLIENT, 0, []) is taken
+        assert handing.forward_tcp(QUESTION, CLIENT, lambda _: None) is taken
+    beat[0] = clock[0]
+    assert handing.forward_udp(QUESTION, CLIENT, 0, [])
+    assert len(receive_requests(forwarder, 100)) == 5
 
 
 def test_a_forwarder_that_has_never_shown_life_is_given_some_time(ends: Ends, clock: list[float]) -> None:
@@ -111,92 +102,76 @@ def test_a_forwarder_that_has_never_shown_life_is_given_some_time(ends: Ends, cl
 # Tickets
 
 
-def test_each_reply_goes_to_who_asked(ends: Ends) -> None:
+async def test_each_reply_goes_to_who_asked(ends: Ends) -> None:
     worker, forwarder = ends
     got: dict[int, bytes | None] = {}
-
-    async def work() -> None:
-        handing = ForwardLink(worker)
-        handing.start()
-        for number in range(200):
-            assert handing.forward_tcp(
-                b"%d" % number, CLIENT, lambda reply, number=number: got.update({number: reply})
-            )
-        for errand in reversed(receive_requests(forwarder, 1000)):
-            assert errand.request_id
-            assert send(forwarder, ForwardReply(errand.request_id, b"re " + errand.packet))
-        await given_all(lambda: len(got) == 200)
-        handing.stop()
-
-    run(work())
+    handing = ForwardLink(worker)
+    handing.start()
+    for number in range(200):
+        assert handing.forward_tcp(
+            b"%d" % number, CLIENT, lambda reply, number=number: got.update({number: reply})
+        )
+    for errand in reversed(receive_requests(forwarder, 1000)):
+        assert errand.request_id
+        assert send(forwarder, ForwardReply(errand.request_id, b"re " + errand.packet))
+    await given_all(lambda: len(got) == 200)
+    handing.stop()
     assert got == {number: b"re %d" % number for number in range(200)}
 
 
-def test_replies_to_a_former_workers_questions_are_nobodys(ends: Ends) -> None:
+async def test_replies_to_a_former_workers_questions_are_nobodys(ends: Ends) -> None:
     worker, forwarder = ends
     got: list[bytes | None] = []
-
-    async def work() -> None:
-        former = ForwardLink(worker)
-        for _ in range(50):
-            assert former.forward_tcp(QUESTION, CLIENT, lambda _: pytest.fail("that worker died"))
-        next_one = ForwardLink(worker)
-        next_one.start()
-        assert next_one.forward_tcp(b"mine", CLIENT, got.append)
-        *old, mine = receive_requests(forwarder, 100)
-        for errand in old:
-            assert send(forwarder, ForwardReply(errand.request_id, b"old"))
-        assert send(forwarder, ForwardReply(mine.request_id, b"new"))
-        assert send(forwarder, ForwardReply(mine.request_id, b"twice"))
-        assert next_one.forward_tcp(b"last", CLIENT, got.append)
-        (last,) = receive_requests(forwarder, 100)
-        assert send(forwarder, ForwardReply(last.request_id, b"last"))
-        await given_all(lambda: len(got) == 2)
-        next_one.stop()
-
-    run(work())
+    former = ForwardLink(worker)
+    for _ in range(50):
+        assert former.forward_tcp(QUESTION, CLIENT, lambda _: pytest.fail("that worker died"))
+    next_one = ForwardLink(worker)
+    next_one.start()
+    assert next_one.forward_tcp(b"mine", CLIENT, got.append)
+    *old, mine = receive_requests(forwarder, 100)
+    for errand in old:
+        assert send(forwarder, ForwardReply(errand.request_id, b"old"))
+    assert send(forwarder, ForwardReply(mine.request_id, b"new"))
+    assert send(forwarder, ForwardReply(mine.request_id, b"twice"))
+    assert next_one.forward_tcp(b"last", CLIENT, got.append)
+    (last,) = receive_requests(forwarder, 100)
+    assert send(forwarder, ForwardReply(last.request_id, b"last"))
+    await given_all(lambda: len(got) == 2)
+    next_one.stop()
     assert got == [b"new", b"last"]
 
 
-def test_who_has_waited_for_too_long_is_told_so_once(ends: Ends, clock: list[float]) -> None:
+async def test_who_has_waited_for_too_long_is_told_so_once(ends: Ends, clock: list[float]) -> None:
     worker, forwarder = ends
     got: list[tuple[str, bytes | None]] = []
-
-    async def work() -> None:
-        handing = ForwardLink(worker)
-        handing.start()
-        for name in ("old", "young"):
-            assert handing.forward_tcp(QUESTION, CLIENT, lambda reply, name=name: got.append((name, reply)))
-            clock[0] += 1
-        clock[0] += GIVEN_UP_SECONDS - 2
-        await given_all(lambda: got)
-        assert got == [("old", None)]
-        for errand in receive_requests(forwarder, 10):
-            assert send(forwarder, ForwardReply(errand.request_id, b"late"))
-        await given_all(lambda: len(got) == 2)
-        handing.stop()
-
-    run(work())
+    handing = ForwardLink(worker)
+    handing.start()
+    for name in ("old", "young"):
+        assert handing.forward_tcp(QUESTION, CLIENT, lambda reply, name=name: got.append((name, reply)))
+        clock[0] += 1
+    clock[0] += GIVEN_UP_SECONDS - 2
+    await given_all(lambda: got)
+    assert got == [("old", None)]
+    for errand in receive_requests(forwarder, 10):
+        assert send(forwarder, ForwardReply(errand.request_id, b"late"))
+    await given_all(lambda: len(got) == 2)
+    handing.stop()
     assert got == [("old", None), ("young", b"late")]
 
 
-def test_who_asks_again_when_given_up_is_served_as_any_other(ends: Ends, clock: list[float]) -> None:
+async def test_who_asks_again_when_given_up_is_served_as_any_other(ends: Ends, clock: list[float]) -> None:
     got: list[bytes | None] = []
+    handing = ForwardLink(ends[0])
 
-    async def work() -> None:
-        handing = ForwardLink(ends[0])
-
-        def again(reply: bytes | None) -> None:
-            got.append(reply)
-            if len(got) == 1:
-                assert handing.forward_tcp(QUESTION, CLIENT, got.append)
-            clock[0] += GIVEN_UP_SECONDS
-
-        assert handing.forward_tcp(QUESTION, CLIENT, again)
+    def again(reply: bytes | None) -> None:
+        got.append(reply)
+        if len(got) == 1:
+            assert handing.forward_tcp(QUESTION, CLIENT, got.append)
         clock[0] += GIVEN_UP_SECONDS
-        await given_all(lambda: len(got) == 2)
 
-    run(work())
+    assert handing.forward_tcp(QUESTION, CLIENT, again)
+    clock[0] += GIVEN_UP_SECONDS
+    await given_all(lambda: len(got) == 2)
     assert got == [None, None]
 
 
@@ -215,45 +190,37 @@ GARBAGE = [b"", b"\xc1", b"\x93\1", b"garbage", bytes(1000), b"\x90", b"\x96" + 
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-def test_garbage_ends_no_worker(ends: Ends, garbage: bytes) -> None:
+async def test_garbage_ends_no_worker(ends: Ends, garbage: bytes) -> None:
     worker, forwarder = ends
     got: list[bytes | None] = []
-
-    async def work() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        handing = ForwardLink(worker)
-        handing.start()
-        forwarder.send(garbage)
-        assert handing.forward_tcp(QUESTION, CLIENT, got.append)
-        (errand,) = receive_requests(forwarder, 10)
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert send(forwarder, ForwardReply(errand.request_id, b"reply"))
-        await given_all(lambda: got)
-        handing.stop()
-
-    run(work())
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    handing = ForwardLink(worker)
+    handing.start()
+    forwarder.send(garbage)
+    assert handing.forward_tcp(QUESTION, CLIENT, got.append)
+    (errand,) = receive_requests(forwarder, 10)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert send(forwarder, ForwardReply(errand.request_id, b"reply"))
+    await given_all(lambda: got)
+    handing.stop()
     assert got == [b"reply"]
 
 
 @pytest.mark.parametrize("garbage", [octets for octets in GARBAGE if octets])
-def test_garbage_costs_the_messages_beside_it_nothing(ends: Ends, garbage: bytes) -> None:
+async def test_garbage_costs_the_messages_beside_it_nothing(ends: Ends, garbage: bytes) -> None:
     worker, forwarder = ends
     got: list[bytes | None] = []
-
-    async def work() -> None:
-        handing = ForwardLink(worker)
-        for _ in range(2):
-            worker.send(garbage)
-            assert handing.forward_tcp(QUESTION, CLIENT, got.append)
-        found = receive_requests(forwarder, 10)
-        assert [errand.packet for errand in found] == [QUESTION, QUESTION]
-        for number, errand in enumerate(found):
-            forwarder.send(garbage)
-            assert send(forwarder, ForwardReply(errand.request_id, b"reply %d" % number))
-        handing.start()
-        await given_all(lambda: len(got) == 2)
-        handing.stop()
-
-    run(work())
+    handing = ForwardLink(worker)
+    for _ in range(2):
+        worker.send(garbage)
+        assert handing.forward_tcp(QUESTION, CLIENT, got.append)
+    found = receive_requests(forwarder, 10)
+    assert [errand.packet for errand in found] == [QUESTION, QUESTION]
+    for number, errand in enumerate(found):
+        forwarder.send(garbage)
+        assert send(forwarder, ForwardReply(errand.request_id, b"reply %d" % number))
+    handing.start()
+    await given_all(lambda: len(got) == 2)
+    handing.stop()
     assert got == [b"reply 0", b"reply 1"]

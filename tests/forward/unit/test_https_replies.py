@@ -29,26 +29,22 @@ TYPE = "application/dns-message"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def exchange(folder: Path, handler: Handler, seconds: float = HANG) -> Response:
+async def exchange(folder: Path, handler: Handler, seconds: float = HANG) -> Response:
     """Ask a server of aiohttp (HTTP/1.1 over TLS) whose one page is the handler."""
     certificates = Certificates(folder)
-
-    async def serve_and_ask() -> Response:
-        app = web.Application()
-        app.router.add_post("/q", handler)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, HOST, 0, ssl_context=certificates.context())
-        await site.start()
-        port = runner.addresses[0][1]
-        upstream = make(parse(f"https://dns.example:{port}/q#{HOST}"), certificates.ca)
-        try:
-            return await upstream.exchange(WWW, seconds)
-        finally:
-            await upstream.close()
-            await runner.cleanup()
-
-    return asyncio.run(serve_and_ask())
+    app = web.Application()
+    app.router.add_post("/q", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, HOST, 0, ssl_context=certificates.context())
+    await site.start()
+    port = runner.addresses[0][1]
+    upstream = make(parse(f"https://dns.example:{port}/q#{HOST}"), certificates.ca)
+    try:
+        return await upstream.exchange(WWW, seconds)
+    finally:
+        await upstream.close()
+        await runner.cleanup()
 
 
 async def answer(request: web.Request) -> bytes:
@@ -58,7 +54,7 @@ async def answer(request: web.Request) -> bytes:
     return reply.to_wire()
 
 
-def test_the_request_is_as_rfc_8484_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_request_is_as_rfc_8484_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://{HOST}:1")
     seen: list[tuple[dict[str, str], dns.message.Message]] = []
 
@@ -67,7 +63,7 @@ def test_the_request_is_as_rfc_8484_has_it(tmp_path: Path, monkeypatch: pytest.M
         seen.append((dict(request.headers), query))
         return web.Response(body=await answer(request), content_type=TYPE)
 
-    assert exchange(tmp_path, look).lifetime == 300
+    assert (await exchange(tmp_path, look)).lifetime == 300
     headers, query = seen[0]
     assert query.id == 0 and query.flags == dns.flags.RD
     assert headers["Host"].startswith("dns.example:")
@@ -89,7 +85,7 @@ def test_the_request_is_as_rfc_8484_has_it(tmp_path: Path, monkeypatch: pytest.M
         (200, TYPE, b"x" * 3_000_000, "more than 65535 octets"),
     ],
 )
-def test_what_is_no_reply(
+async def test_what_is_no_reply(
     tmp_path: Path, status: int, content_type: str, body: bytes | None, why: str
 ) -> None:
     async def other(request: web.Request) -> web.Response:
@@ -98,10 +94,10 @@ def test_what_is_no_reply(
         return web.Response(status=status, body=octets, headers=headers)
 
     with pytest.raises(NoReply, match=why):
-        exchange(tmp_path, other)
+        await exchange(tmp_path, other)
 
 
-def test_a_body_that_never_ends_is_cut_off(tmp_path: Path) -> None:
+async def test_a_body_that_never_ends_is_cut_off(tmp_path: Path) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": TYPE})
         await response.prepare(request)
@@ -109,10 +105,10 @@ def test_a_body_that_never_ends_is_cut_off(tmp_path: Path) -> None:
             await response.write(b"x" * 10_000)
 
     with pytest.raises(NoReply, match="more than 65535 octets"):
-        exchange(tmp_path, endless)
+        await exchange(tmp_path, endless)
 
 
-def test_a_dribbled_body_ends_with_the_time(tmp_path: Path) -> None:
+async def test_a_dribbled_body_ends_with_the_time(tmp_path: Path) -> None:
     async def dribble(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": TYPE})
         await response.prepare(request)
@@ -123,7 +119,7 @@ def test_a_dribbled_body_ends_with_the_time(tmp_path: Path) -> None:
 
     start = time.monotonic()
     with pytest.raises(NoReply, match="no reply in time"):
-        exchange(tmp_path, dribble, seconds=0.5)
+        await exchange(tmp_path, dribble, seconds=0.5)
     assert time.monotonic() - start < SOON
 
 
@@ -131,10 +127,10 @@ def test_a_dribbled_body_ends_with_the_time(tmp_path: Path) -> None:
     ("age", "left"),
     [("100", 200), ("300", 0), ("999999", 0), ("0", 300), ("-5", 300), ("x", 300), ("²", 300)],
 )
-def test_what_an_http_cache_has_kept_has_aged(tmp_path: Path, age: str, left: int) -> None:
+async def test_what_an_http_cache_has_kept_has_aged(tmp_path: Path, age: str, left: int) -> None:
     async def aged(request: web.Request) -> web.Response:
         return web.Response(body=await answer(request), headers={"Content-Type": TYPE, "Age": age})
 
-    found = exchange(tmp_path, aged)
+    found = await exchange(tmp_path, aged)
     assert found.lifetime == left
     assert dns.message.from_wire(found.wire).answer[0].ttl == left

@@ -40,12 +40,11 @@ def no_descriptors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", ["udp", "tcp", "tls", "https"])
-def test_without_descriptors_no_upstream_goes_down(
+async def test_without_descriptors_no_upstream_goes_down(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     certificates = Certificates(tmp_path)
-
-    async def run() -> None:
+    with Misbehaving(certificates=certificates if kind == "tls" else None) as server:
         text = {
             "udp": server.address,
             "tcp": f"tcp://{server.address}",
@@ -62,16 +61,13 @@ def test_without_descriptors_no_upstream_goes_down(
         if kind != "https":
             assert (await health.ask(WWW, HANG)).rcode == codes.NOERROR
         await health.close()
-
-    with Misbehaving(certificates=certificates if kind == "tls" else None) as server:
-        asyncio.run(run())
     (told,) = [record for record in caplog.records if record.name.startswith("svcdns")]
     assert told.levelno == logging.WARNING
     assert "from this host: Too many open files" in told.getMessage()
 
 
-def test_clients_hear_that_it_is_this_server() -> None:
-    async def run() -> None:
+async def test_clients_hear_that_it_is_this_server() -> None:
+    with Misbehaving() as server:
         health = Health(make(parse(server.address)))
         pool = Pool(".", [health])
         with no_descriptors(), pytest.raises(Unresolved, match="this server lacks descriptors") as caught:
@@ -81,14 +77,12 @@ def test_clients_hear_that_it_is_this_server() -> None:
         assert (await pool.resolve(WWW)).rcode == codes.NOERROR
         await health.close()
 
-    with Misbehaving() as server:
-        asyncio.run(run())
 
-
-def test_an_upstream_that_is_down_is_not_said_to_be_so_for_our_lack_of_descriptors(
+async def test_an_upstream_that_is_down_is_not_said_to_be_so_for_our_lack_of_descriptors(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def run() -> None:
+    with Misbehaving() as gone:
+        gone.stop()
         health = Health(make(parse(gone.address)))
         for _ in range(2):
             with pytest.raises(NoReply):
@@ -101,25 +95,17 @@ def test_an_upstream_that_is_down_is_not_said_to_be_so_for_our_lack_of_descripto
         await until(lambda: health.up, "the upstream to be up", HANG)
         await health.close()
 
-    with Misbehaving() as gone:
-        gone.stop()
-        asyncio.run(run())
 
-
-def test_more_queries_than_a_connection_takes_are_our_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_queries_than_a_connection_takes_are_our_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "QUERIES", 2)
     monkeypatch.setattr(stream, "CONNECTIONS", 1)
-
-    async def run() -> None:
+    with Misbehaving("slow", seconds=0.2) as slow:
         health = Health(make(parse(f"tcp://{slow.address}")))
         replies = await asyncio.gather(*(health.ask(WWW, HANG) for _ in range(20)), return_exceptions=True)
         assert sum(isinstance(reply, LocalFault) for reply in replies) == 18
         assert health.up
         assert (health.answered, health.failed) == (2, 0)
         await health.close()
-
-    with Misbehaving("slow", seconds=0.2) as slow:
-        asyncio.run(run())
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM])
@@ -133,13 +119,12 @@ def test_errors_of_the_way_there(number: int | None) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tls", "https"])
-def test_a_bad_certificate_is_the_upstreams_own_fault(kind: str, tmp_path: Path) -> None:
+async def test_a_bad_certificate_is_the_upstreams_own_fault(kind: str, tmp_path: Path) -> None:
     """TLS numbers its errors anew: its 1 is not EPERM."""
     for name in ("theirs", "ours"):
         (tmp_path / name).mkdir()
     theirs, ours = Certificates(tmp_path / "theirs"), Certificates(tmp_path / "ours")
-
-    async def run() -> None:
+    with Misbehaving(certificates=theirs) as server:
         path = "/dns-query" if kind == "https" else ""
         health = Health(make(parse(f"{kind}://{HOST}:{server.port}{path}"), ours.ca))
         for _ in range(2):
@@ -148,16 +133,13 @@ def test_a_bad_certificate_is_the_upstreams_own_fault(kind: str, tmp_path: Path)
         assert not health.up
         await health.close()
 
-    with Misbehaving(certificates=theirs) as server:
-        asyncio.run(run())
-
 
 # Truncated, and no TCP
 
 
 @pytest.mark.parametrize("behaviour", ["truncated_only", "dribble"])
-def test_who_answers_over_udp_alone_is_not_dead(behaviour: str) -> None:
-    async def run() -> None:
+async def test_who_answers_over_udp_alone_is_not_dead(behaviour: str) -> None:
+    with Misbehaving(behaviour) as server:
         health = Health(make(parse(server.address)))
         for _ in range(3):
             received = await health.ask(WWW, 0.3)
@@ -167,15 +149,12 @@ def test_who_answers_over_udp_alone_is_not_dead(behaviour: str) -> None:
         assert (health.answered, health.failed) == (3, 0)
         await health.close()
 
-    with Misbehaving(behaviour) as server:
-        asyncio.run(run())
-
 
 @pytest.mark.parametrize(
     ("other", "truncated"), [("truncated", False), ("truncated_only", True), ("servfail", True)]
 )
-def test_a_whole_answer_goes_before_a_truncated_one(other: str, truncated: bool) -> None:
-    async def run() -> None:
+async def test_a_whole_answer_goes_before_a_truncated_one(other: str, truncated: bool) -> None:
+    with Misbehaving("truncated_only") as first, Misbehaving(other) as second:
         healths = [Health(make(parse(server.address))) for server in (first, second)]
         received = await Pool(".", healths).resolve(WWW)
         assert received.truncated == truncated
@@ -184,12 +163,9 @@ def test_a_whole_answer_goes_before_a_truncated_one(other: str, truncated: bool)
         for health in healths:
             await health.close()
 
-    with Misbehaving("truncated_only") as first, Misbehaving(other) as second:
-        asyncio.run(run())
 
-
-def test_a_truncated_answer_does_not_wait_for_those_that_are_down() -> None:
-    async def run() -> None:
+async def test_a_truncated_answer_does_not_wait_for_those_that_are_down() -> None:
+    with Misbehaving("truncated_only") as first, Misbehaving("silent") as silent:
         healths = [Health(make(parse(server.address)), interval=HANG) for server in (first, silent)]
         for _ in range(2):
             with pytest.raises(NoReply):
@@ -199,6 +175,3 @@ def test_a_truncated_answer_does_not_wait_for_those_that_are_down() -> None:
         assert time.monotonic() - begun < TRY_SECONDS
         for health in healths:
             await health.close()
-
-    with Misbehaving("truncated_only") as first, Misbehaving("silent") as silent:
-        asyncio.run(run())

@@ -84,6 +84,12 @@ class Front:
         to.sendto(reply.to_wire(), addr)
 
 
+@pytest.fixture
+def front(need: Callable[[str], str]) -> Front:
+    need("unbound")
+    return Front()
+
+
 class ForwardingUnbound(Unbound):
     """unbound that has no zone of its own: it asks another server for everything."""
 
@@ -111,6 +117,14 @@ def quick() -> LoopWatch:
     return LoopWatch(interval=10 * HANG, again=0.2, comes=0.5)
 
 
+@contextlib.asynccontextmanager
+async def watched(front: Front, *upstreams: Unbound | Knot) -> AsyncIterator[Routes]:
+    """Forward from this listener to these upstreams, and look for loops."""
+    config = ForwardConfig(tuple(one.address for one in upstreams))
+    async with running(Routes(config, [], loops=quick())) as routes, front.listening(routes):
+        yield routes
+
+
 def looped(routes: Routes) -> dict[str, bool]:
     return {one["upstream"]: one["looped"] for one in routes.status()}
 
@@ -120,19 +134,18 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("hops", [1, 2])
-def test_an_upstream_that_forwards_back_is_out_of_use(
-    hops: int, knot: Knot, need: Callable[[str], str], caplog: pytest.LogCaptureFixture
+async def test_an_upstream_that_forwards_back_is_out_of_use(
+    hops: int, front: Front, knot: Knot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    need("unbound")
-    front = Front()
 
-    async def run(first: Unbound) -> None:
+    with contextlib.ExitStack() as servers:
+        port = front.port
+        for _ in range(hops):
+            hop = servers.enter_context(ForwardingUnbound(port))
+            port = hop.port
         # The looped one comes first: each question would be lost in it.
-        async with (
-            running(Routes(ForwardConfig((first.address, knot.address)), [], loops=quick())) as routes,
-            front.listening(routes),
-        ):
-            await until(lambda: looped(routes)[first.address], "the loop to be found")
+        async with watched(front, hop, knot) as routes:
+            await until(lambda: looped(routes)[hop.address], "the loop to be found")
             asked = routes.status()[0]["asked"]
             begun = time.monotonic()
             assert await answer(routes, "web.example.org") == "192.0.2.2"
@@ -143,29 +156,16 @@ def test_an_upstream_that_forwards_back_is_out_of_use(
             assert not pool.is_down
             probes = front.probes
             await until(lambda: front.probes > probes + 1, "more probes")
-            assert looped(routes) == {first.address: True, knot.address: False}
-
-    with contextlib.ExitStack() as servers:
-        port = front.port
-        for _ in range(hops):
-            hop = servers.enter_context(ForwardingUnbound(port))
-            port = hop.port
-        asyncio.run(run(hop))
+            assert looped(routes) == {hop.address: True, knot.address: False}
     (told,) = errors(caplog)
     assert f"upstream {hop.address} " in told
     assert "loop" in told
     assert "take it out of [forward] upstreams" in told
 
 
-def test_a_loop_with_no_other_upstream_says_so(need: Callable[[str], str]) -> None:
-    need("unbound")
-    front = Front()
-
-    async def run() -> None:
-        async with (
-            running(Routes(ForwardConfig((hop.address,)), [], loops=quick())) as routes,
-            front.listening(routes),
-        ):
+async def test_a_loop_with_no_other_upstream_says_so(front: Front) -> None:
+    with ForwardingUnbound(front.port) as hop:
+        async with watched(front, hop) as routes:
             await until(lambda: looped(routes)[hop.address], "the loop to be found")
             pool = routes.pool(b"")
             assert pool is not None
@@ -173,43 +173,26 @@ def test_a_loop_with_no_other_upstream_says_so(need: Callable[[str], str]) -> No
             with pytest.raises(Unresolved, match="loop"):
                 await pool.resolve(ask_for("web.example.org"))
 
-    with ForwardingUnbound(front.port) as hop:
-        asyncio.run(run())
 
-
-def test_it_is_back_in_use_when_the_loop_is_gone(
-    knot: Knot, need: Callable[[str], str], caplog: pytest.LogCaptureFixture
+async def test_it_is_back_in_use_when_the_loop_is_gone(
+    front: Front, knot: Knot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    need("unbound")
     caplog.set_level(logging.INFO, "svcdns.forward.loops")
     front = Front()
-
-    async def run() -> None:
-        async with (
-            running(Routes(ForwardConfig((hop.address,)), [], loops=quick())) as routes,
-            front.listening(routes),
-        ):
+    with ForwardingUnbound(front.port) as hop:
+        async with watched(front, hop) as routes:
             await until(lambda: looped(routes)[hop.address], "the loop to be found")
             await asyncio.to_thread(hop.forward_to, knot.port)
             await until(lambda: not looped(routes)[hop.address], "the upstream to be used again")
             assert await answer(routes, "web.example.org") == "192.0.2.2"
-
-    with ForwardingUnbound(front.port) as hop:
-        asyncio.run(run())
     assert f"upstream {hop.address} is in use again" in caplog.text
 
 
-def test_a_loop_that_begins_later_is_found_when_the_upstream_comes_back(
-    knot: Knot, need: Callable[[str], str]
+async def test_a_loop_that_begins_later_is_found_when_the_upstream_comes_back(
+    front: Front, knot: Knot
 ) -> None:
-    need("unbound")
-    front = Front()
-
-    async def run() -> None:
-        async with (
-            running(Routes(ForwardConfig((hop.address, knot.address)), [], loops=quick())) as routes,
-            front.listening(routes),
-        ):
+    with ForwardingUnbound(knot.port) as hop:
+        async with watched(front, hop, knot) as routes:
             assert await answer(routes, "web.example.org") == "192.0.2.2"
             await asyncio.to_thread(hop.stop)
             await answer(routes, "web.example.org")
@@ -218,16 +201,11 @@ def test_a_loop_that_begins_later_is_found_when_the_upstream_comes_back(
             await asyncio.to_thread(hop.forward_to, front.port)
             await until(lambda: looped(routes)[hop.address], "the loop to be found")
 
-    with ForwardingUnbound(knot.port) as hop:
-        asyncio.run(run())
 
-
-def test_a_loop_of_one_zone(knot: Knot, need: Callable[[str], str], caplog: pytest.LogCaptureFixture) -> None:
-    need("unbound")
+async def test_a_loop_of_one_zone(front: Front, knot: Knot, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "svcdns.forward.loops")
     front = Front()
-
-    async def run() -> None:
+    with ForwardingUnbound(front.port) as hop:
         zone = ForwardZone("corp.example", (hop.address,))
         config = ForwardConfig((knot.address,), zone=(zone,))
         async with running(Routes(config, [], loops=quick())) as routes, front.listening(routes):
@@ -236,18 +214,14 @@ def test_a_loop_of_one_zone(knot: Knot, need: Callable[[str], str], caplog: pyte
             assert await answer(routes, "web.example.org") == "192.0.2.2"
             await asyncio.to_thread(hop.forward_to, knot.port)
             await until(lambda: not looped(routes)[hop.address], "the upstream to be used again")
-
-    with ForwardingUnbound(front.port) as hop:
-        asyncio.run(run())
     (found, gone) = (record.getMessage() for record in caplog.records)
     assert found.startswith(f"upstream {hop.address} for corp.example. sends our own questions back")
     assert gone.startswith(f"upstream {hop.address} for corp.example. is in use again")
 
 
-def test_probes_of_honest_upstreams_change_nothing() -> None:
+async def test_probes_of_honest_upstreams_change_nothing() -> None:
     """Whatever it answers, and if it answers nothing: only a probe that comes in makes a loop."""
-
-    async def run() -> None:
+    with Misbehaving("answers") as good, Misbehaving("silent") as silent, Misbehaving("refused") as refusing:
         watch = LoopWatch(interval=0.1, again=0.1, comes=0.2)
         config = ForwardConfig((good.address, silent.address, refusing.address))
         async with running(Routes(config, [], loops=watch)) as routes:
@@ -259,12 +233,9 @@ def test_probes_of_honest_upstreams_change_nothing() -> None:
             assert all(len(one.name) == 3 and one.rdtype == codes.HINFO for one in questions)
             assert not routes.is_probe(key_of("0123456789abcdef.0123456789abcdef"))
 
-    with Misbehaving("answers") as good, Misbehaving("silent") as silent, Misbehaving("refused") as refusing:
-        asyncio.run(run())
 
-
-def test_a_probe_that_comes_in_late_still_tells() -> None:
-    async def run() -> None:
+async def test_a_probe_that_comes_in_late_still_tells() -> None:
+    with Misbehaving("answers") as server:
         watch = LoopWatch(interval=HANG, again=0.3, comes=0.1)
         async with running(Routes(ForwardConfig((server.address,)), [], loops=watch)) as routes:
             await until(lambda: server.count, "the probe")
@@ -274,9 +245,6 @@ def test_a_probe_that_comes_in_late_still_tells() -> None:
             assert looped(routes) == {server.address: True}
             await until(lambda: not looped(routes)[server.address], "a probe that doesn't come in")
             assert not routes.is_probe(sent), "an old probe is no news"
-
-    with Misbehaving("answers") as server:
-        asyncio.run(run())
 
 
 @given(st.integers(1, 255))

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import dns.message
 import pytest
+from forward.unit.pool_harness import ROOM, failed, pool_of
+from forward.unit.routes_harness import HANG, ask_for
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Knot, Unbound
 from toolbox.waiting import until, wait_for
@@ -18,35 +19,13 @@ from svcdns.forward.health import Health
 from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool, Unresolved
 from svcdns.forward.upstreams.factory import make
 from svcdns.wire import codes
-from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Query
+from svcdns.wire.key import key_of
 from svcdns.wire.response import Response
-
-ROOM = 0.7
-"""Seconds that a busy machine may take beside what is promised."""
-HANG = 30.0
-
-
-def ask_for(name: str, rrtype: int = codes.A) -> Query:
-    return Query(key_of(name), rrtype, name=wire_of(name))
 
 
 def addresses(received: Response) -> list[str]:
     message = dns.message.from_wire(received.wire)
     return sorted(rdata.to_text() for rrset in message.answer for rdata in rrset)
-
-
-@asynccontextmanager
-async def pool_of(
-    *servers: Unbound | Knot | Misbehaving, policy: str = "sequential", interval: float = 1.0
-) -> AsyncIterator[Pool]:
-    """Give a pool over these servers; `interval` is between probes of those that are down."""
-    healths = [Health(make(parse(server.address)), interval=interval) for server in servers]
-    try:
-        yield Pool(".", healths, policy)
-    finally:
-        for health in healths:
-            await health.close()
 
 
 async def timed(work: Awaitable[Response]) -> tuple[Response | Unresolved, float]:
@@ -59,38 +38,20 @@ async def timed(work: Awaitable[Response]) -> tuple[Response | Unresolved, float
     return result, time.monotonic() - begun
 
 
-@pytest.fixture(scope="module")
-def unbound(need: Callable[[str], str]) -> Iterator[Unbound]:
-    need("unbound")
-    with Unbound("web.example.org. 300 IN A 192.0.2.1", tls=False, https=False) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def knot(need: Callable[[str], str]) -> Iterator[Knot]:
-    need("knotd")
-    with Knot("web.example.org. 300 IN A 192.0.2.2") as running:
-        yield running
-
-
 # Policies
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_policy(policy: str, need: Callable[[str], str]) -> None:
+async def test_policy(policy: str, need: Callable[[str], str]) -> None:
     need("unbound")
-
-    async def shares() -> None:
-        async with pool_of(one, other, policy=policy) as pool:
-            for number in range(40):
-                received = await pool.resolve(ask_for(f"n{number}.example.org"))
-                assert received.rcode == codes.NXDOMAIN
-
     with (
         Unbound("", tls=False, https=False) as one,
         Unbound("", tls=False, https=False) as other,
     ):
-        asyncio.run(shares())
+        async with pool_of(one, other, policy=policy) as pool:
+            for number in range(40):
+                received = await pool.resolve(ask_for(f"n{number}.example.org"))
+                assert received.rcode == codes.NXDOMAIN
         wait_for(lambda: one.queries() + other.queries() == 40, "all queries to be logged")
         if policy == "sequential":
             assert one.queries() == 40
@@ -104,8 +65,8 @@ def test_policy(policy: str, need: Callable[[str], str]) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["servfail", "refused", "formerr_on_edns", "notimp_on_edns"])
-def test_the_next_one_is_asked_after_a_refusal(behaviour: str, unbound: Unbound) -> None:
-    async def run() -> None:
+async def test_the_next_one_is_asked_after_a_refusal(behaviour: str, unbound: Unbound) -> None:
+    with Misbehaving(behaviour) as bad:
         async with pool_of(bad, unbound) as pool:
             received, seconds = await timed(pool.resolve(ask_for("web.example.org")))
             assert isinstance(received, Response)
@@ -117,13 +78,10 @@ def test_the_next_one_is_asked_after_a_refusal(behaviour: str, unbound: Unbound)
             assert seconds < TRY_SECONDS
             assert pool.upstreams[0].up, "who answers is there, whatever it says"
 
-    with Misbehaving(behaviour) as bad:
-        asyncio.run(run())
-
 
 @pytest.mark.parametrize("behaviour", ["silent", "garbage", "wrong_id", "wrong_question"])
-def test_one_without_a_reply_costs_one_try_and_later_nothing(behaviour: str, unbound: Unbound) -> None:
-    async def run() -> None:
+async def test_one_without_a_reply_costs_one_try_and_later_nothing(behaviour: str, unbound: Unbound) -> None:
+    with Misbehaving(behaviour) as bad:
         async with pool_of(bad, unbound, interval=HANG) as pool:
             for number in range(3):
                 received, seconds = await timed(pool.resolve(ask_for("web.example.org")))
@@ -138,47 +96,40 @@ def test_one_without_a_reply_costs_one_try_and_later_nothing(behaviour: str, unb
             assert pool.upstreams[0].failed == 2
             assert (pool.upstreams[0].garbage > 0) == (behaviour != "silent")
 
-    with Misbehaving(behaviour) as bad:
-        asyncio.run(run())
 
-
-def test_two_dead_and_one_alive_answer_within_two_tries(unbound: Unbound) -> None:
-    async def run() -> None:
+async def test_two_dead_and_one_alive_answer_within_two_tries(unbound: Unbound) -> None:
+    with Misbehaving("silent") as one, Misbehaving("silent") as other:
         async with pool_of(one, other, unbound) as pool:
             received, seconds = await timed(pool.resolve(ask_for("web.example.org")))
             assert isinstance(received, Response)
             assert addresses(received) == ["192.0.2.1"]
             assert seconds < 2 * TRY_SECONDS + ROOM
 
-    with Misbehaving("silent") as one, Misbehaving("silent") as other:
-        asyncio.run(run())
-
 
 @pytest.mark.parametrize("number", [1, 5])
-def test_all_dead_fail_in_time(number: int) -> None:
-    async def run() -> None:
-        async with pool_of(*dead) as pool:
-            failed, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(failed, Unresolved)
-            assert failed.ede == codes.EDE_NO_REACHABLE_UPSTREAM
-            assert str(failed) == "no upstream answered within 3 s"
-            assert seconds < TOTAL_SECONDS + 0.5
-            assert sum(health.asked for health in pool.upstreams) == 3
-
+async def test_all_dead_fail_in_time(number: int) -> None:
     dead = [Misbehaving("silent") for _ in range(number)]
     for one in dead:
         one.start()
     try:
-        asyncio.run(run())
+        async with pool_of(*dead) as pool:
+            why, seconds = await failed(pool)
+            assert why.ede == codes.EDE_NO_REACHABLE_UPSTREAM
+            assert str(why) == "no upstream answered within 3 s"
+            assert seconds < TOTAL_SECONDS + 0.5
+            assert sum(health.asked for health in pool.upstreams) == 3
     finally:
         for one in dead:
             one.stop()
 
 
-def test_connections_that_lead_nowhere_fail_in_time() -> None:
+async def test_connections_that_lead_nowhere_fail_in_time() -> None:
     """TCP that dribbles, TCP that closes, and TLS to one that never speaks it."""
-
-    async def run() -> None:
+    with (
+        Misbehaving("dribble") as dribbles,
+        Misbehaving("truncated_only") as closes,
+        Misbehaving("silent") as silent,
+    ):
         texts = (
             f"tcp://{dribbles.address}",
             f"tcp://{closes.address}",
@@ -186,38 +137,25 @@ def test_connections_that_lead_nowhere_fail_in_time() -> None:
             f"tcp://{silent.address}",
         )
         healths = [Health(make(parse(text))) for text in texts]
-        failed, seconds = await timed(Pool(".", healths).resolve(ask_for("web.example.org")))
-        assert isinstance(failed, Unresolved)
+        _, seconds = await failed(Pool(".", healths))
         assert seconds < TOTAL_SECONDS + 0.5
         for health in healths:
             await health.close()
 
-    with (
-        Misbehaving("dribble") as dribbles,
-        Misbehaving("truncated_only") as closes,
-        Misbehaving("silent") as silent,
-    ):
-        asyncio.run(run())
 
-
-def test_nothing_listens_anywhere() -> None:
+async def test_nothing_listens_anywhere() -> None:
     """Refused connections come back at once: it is tried again, but not without a pause."""
-
-    async def run() -> None:
+    with Misbehaving("answers") as gone:
+        gone.stop()
         async with pool_of(gone) as pool:
-            failed, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(failed, Unresolved)
+            _, seconds = await failed(pool)
             assert seconds < TOTAL_SECONDS + 0.5
             assert pool.upstreams[0].asked <= 3
             assert pool.is_down
 
-    with Misbehaving("answers") as gone:
-        gone.stop()
-        asyncio.run(run())
 
-
-def test_a_lost_packet_costs_a_try_and_not_the_answer() -> None:
-    async def run() -> None:
+async def test_a_lost_packet_costs_a_try_and_not_the_answer() -> None:
+    with Misbehaving("silent") as lossy:
         async with pool_of(lossy) as pool:
             under_way = asyncio.ensure_future(timed(pool.resolve(ask_for("web.example.org"))))
             await until(lambda: lossy.count == 1, "the packet that is lost")
@@ -228,66 +166,47 @@ def test_a_lost_packet_costs_a_try_and_not_the_answer() -> None:
             assert seconds < TRY_SECONDS + ROOM
             assert pool.upstreams[0].up
 
-    with Misbehaving("silent") as lossy:
-        asyncio.run(run())
 
-
-def test_all_refuse_and_each_is_asked_once() -> None:
-    async def run() -> None:
+async def test_all_refuse_and_each_is_asked_once() -> None:
+    with Misbehaving("servfail") as one, Misbehaving("refused") as other:
         async with pool_of(one, other) as pool:
-            failed, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(failed, Unresolved)
-            assert failed.ede == codes.EDE_NO_REACHABLE_UPSTREAM
-            assert str(failed) == "1 of 2 upstreams said SERVFAIL, 1 REFUSED"
+            why, seconds = await failed(pool)
+            assert why.ede == codes.EDE_NO_REACHABLE_UPSTREAM
+            assert str(why) == "1 of 2 upstreams said SERVFAIL, 1 REFUSED"
             assert seconds < TRY_SECONDS
             assert (one.count, other.count) == (1, 1)
             assert not pool.is_down
             assert [health.servfail for health in pool.upstreams] == [1, 0]
 
-    with Misbehaving("servfail") as one, Misbehaving("refused") as other:
-        asyncio.run(run())
 
-
-def test_one_refuses_and_one_is_silent() -> None:
-    async def run() -> None:
+async def test_one_refuses_and_one_is_silent() -> None:
+    with Misbehaving("servfail") as one, Misbehaving("silent") as other:
         async with pool_of(one, other) as pool:
-            failed, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(failed, Unresolved)
-            assert str(failed) == "1 of 2 upstreams said SERVFAIL, 1 did not answer"
+            why, seconds = await failed(pool)
+            assert str(why) == "1 of 2 upstreams said SERVFAIL, 1 did not answer"
             assert seconds < TOTAL_SECONDS + 0.5
             assert one.count == 1
 
-    with Misbehaving("servfail") as one, Misbehaving("silent") as other:
-        asyncio.run(run())
 
-
-def test_what_many_said_is_short() -> None:
-    async def run() -> None:
-        async with pool_of(*[bad] * 16) as pool:
-            failed, _ = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(failed, Unresolved)
-            assert len(str(failed)) <= 100
-            assert bad.address not in str(failed), "clients need not know whom we ask"
-
+async def test_what_many_said_is_short() -> None:
     with Misbehaving("servfail") as bad:
-        asyncio.run(run())
+        async with pool_of(*[bad] * 16) as pool:
+            why, _ = await failed(pool)
+            assert len(str(why)) <= 100
+            assert bad.address not in str(why), "clients need not know whom we ask"
 
 
-def test_no_upstreams_at_all() -> None:
-    async def run() -> None:
-        async with pool_of() as pool:
-            assert pool.is_down
-            failed, seconds = await timed(pool.resolve(ask_for("web.example.org")))
-            assert isinstance(failed, Unresolved)
-            assert failed.ede == codes.EDE_NO_REACHABLE_UPSTREAM
-            assert str(failed).startswith("no upstreams: ")
-            assert seconds < ROOM
-
-    asyncio.run(run())
+async def test_no_upstreams_at_all() -> None:
+    async with pool_of() as pool:
+        assert pool.is_down
+        why, seconds = await failed(pool)
+        assert why.ede == codes.EDE_NO_REACHABLE_UPSTREAM
+        assert str(why).startswith("no upstreams: ")
+        assert seconds < ROOM
 
 
-def test_an_upstream_that_comes_into_the_pool_meanwhile_is_asked(unbound: Unbound) -> None:
-    async def run() -> None:
+async def test_an_upstream_that_comes_into_the_pool_meanwhile_is_asked(unbound: Unbound) -> None:
+    with Misbehaving("silent") as dead:
         async with pool_of(dead) as pool, pool_of(unbound) as other:
             under_way = asyncio.ensure_future(timed(pool.resolve(ask_for("web.example.org"))))
             await until(lambda: dead.count == 1, "the first try")
@@ -297,20 +216,16 @@ def test_an_upstream_that_comes_into_the_pool_meanwhile_is_asked(unbound: Unboun
             assert isinstance(received, Response)
             assert seconds < TRY_SECONDS + ROOM
 
-    with Misbehaving("silent") as dead:
-        asyncio.run(run())
-
 
 # Down and back
 
 
-def test_a_killed_upstream_comes_back_without_a_restart(
+async def test_a_killed_upstream_comes_back_without_a_restart(
     knot: Knot, need: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     need("unbound")
     caplog.set_level(logging.INFO, "svcdns.forward.health")
-
-    async def run() -> None:
+    with Unbound("web.example.org. 300 IN A 192.0.2.1", tls=False, https=False) as killed:
         async with pool_of(killed, knot) as pool:
             first = pool.upstreams[0]
             for expected in ("192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.2"):
@@ -325,17 +240,14 @@ def test_a_killed_upstream_comes_back_without_a_restart(
             await asyncio.to_thread(killed.start)
             await until(lambda: first.up, "the upstream to be back")
             assert addresses(await pool.resolve(ask_for("web.example.org"))) == ["192.0.2.1"]
-
-    with Unbound("web.example.org. 300 IN A 192.0.2.1", tls=False, https=False) as killed:
-        asyncio.run(run())
     told = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert [level for level, _ in told] == ["WARNING", "INFO"]
     assert all(killed.address in text for _, text in told)
     assert "answers again" in told[1][1]
 
 
-def test_probes_are_a_second_apart() -> None:
-    async def run() -> None:
+async def test_probes_are_a_second_apart() -> None:
+    with Misbehaving("silent") as silent:
         async with pool_of(silent, interval=0.5) as pool:
             await timed(pool.resolve(ask_for("web.example.org")))
             assert pool.is_down
@@ -348,24 +260,18 @@ def test_probes_are_a_second_apart() -> None:
             assert probes() < 12
             await until(lambda: len(asyncio.all_tasks()) == 1, "the end of probing")
 
+
+async def test_upstreams_of_a_zone_are_probed_for_its_soa() -> None:
     with Misbehaving("silent") as silent:
-        asyncio.run(run())
-
-
-def test_upstreams_of_a_zone_are_probed_for_its_soa() -> None:
-    async def run() -> None:
         health = Health(make(parse(silent.address)), key_of("corp.example"))
         await timed(Pool("corp.example", [health]).resolve(ask_for("web.corp.example")))
         await until(lambda: silent.asked[-1].question[0].rdtype == codes.SOA, "a probe")
         assert silent.asked[-1].question[0].name.to_text() == "corp.example."
         await health.close()
 
+
+async def test_all_are_down_but_still_asked() -> None:
     with Misbehaving("silent") as silent:
-        asyncio.run(run())
-
-
-def test_all_are_down_but_still_asked() -> None:
-    async def run() -> None:
         async with pool_of(silent, interval=HANG) as pool:
             await timed(pool.resolve(ask_for("web.example.org")))
             probe = lambda: silent.asked[-1].question[0].rdtype == codes.NS  # noqa: E731
@@ -377,9 +283,6 @@ def test_all_are_down_but_still_asked() -> None:
             assert seconds < TRY_SECONDS + ROOM
             assert not pool.is_down
 
-    with Misbehaving("silent") as silent:
-        asyncio.run(run())
-
 
 class SilentForSome(Misbehaving):
     """Answers, but never for names that begin with `slow`."""
@@ -390,10 +293,9 @@ class SilentForSome(Misbehaving):
                 yield reply
 
 
-def test_slow_names_do_not_take_an_upstream_down(caplog: pytest.LogCaptureFixture) -> None:
+async def test_slow_names_do_not_take_an_upstream_down(caplog: pytest.LogCaptureFixture) -> None:
     came_back: list[Health] = []
-
-    async def run() -> None:
+    with SilentForSome("answers") as server:
         health = Health(make(parse(server.address)), came_back=came_back.append)
         pool = Pool(".", [health])
         slow = [asyncio.ensure_future(timed(pool.resolve(ask_for(f"slow.n{n}")))) for n in range(20)]
@@ -407,41 +309,31 @@ def test_slow_names_do_not_take_an_upstream_down(caplog: pytest.LogCaptureFixtur
         await until(lambda: not pool.is_down, "the probe")
         assert came_back
         await health.close()
-
-    with SilentForSome("answers") as server:
-        asyncio.run(run())
     assert not caplog.records, "nothing to tell of: it was there all the time"
 
 
-def test_servfail_for_names_does_not_take_an_upstream_down() -> None:
-    async def run() -> None:
+async def test_servfail_for_names_does_not_take_an_upstream_down() -> None:
+    with Misbehaving("servfail") as server:
         async with pool_of(server) as pool:
             for number in range(20):
-                failed, _ = await timed(pool.resolve(ask_for(f"n{number}.example.org")))
-                assert isinstance(failed, Unresolved)
+                await failed(pool, f"n{number}.example.org")
             (health,) = pool.upstreams
             assert health.up
             assert (health.asked, health.answered, health.failed, health.servfail) == (20, 20, 0, 20)
             assert 0 < health.seconds < ROOM
 
-    with Misbehaving("servfail") as server:
-        asyncio.run(run())
 
-
-def test_many_at_once_while_one_upstream_is_dead(unbound: Unbound) -> None:
-    async def run() -> None:
+async def test_many_at_once_while_one_upstream_is_dead(unbound: Unbound) -> None:
+    with Misbehaving("silent") as dead:
         async with pool_of(dead, unbound) as pool:
             work = (timed(pool.resolve(ask_for("web.example.org"))) for _ in range(300))
             for received, seconds in await asyncio.gather(*work):
                 assert isinstance(received, Response)
                 assert seconds < 2 * TRY_SECONDS + 2 * ROOM
 
+
+async def test_closing_in_mid_flight_ends_every_question() -> None:
     with Misbehaving("silent") as dead:
-        asyncio.run(run())
-
-
-def test_closing_in_mid_flight_ends_every_question() -> None:
-    async def run() -> None:
         async with pool_of(dead, dead) as pool:
             work = [asyncio.ensure_future(timed(pool.resolve(ask_for(f"n{n}")))) for n in range(10)]
             await until(lambda: dead.count == 10, "the first tries")
@@ -449,6 +341,3 @@ def test_closing_in_mid_flight_ends_every_question() -> None:
             assert isinstance(failed, Unresolved)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         assert not others, "no probe goes on after close"
-
-    with Misbehaving("silent") as dead:
-        asyncio.run(run())

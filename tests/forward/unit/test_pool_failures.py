@@ -4,31 +4,21 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import dns.message
 import pytest
 from dns import edns, rcode
+from forward.unit.pool_harness import ROOM, failed, pool_of
+from forward.unit.routes_harness import HANG, ask_for
 from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import free_port
 from toolbox.waiting import until
 
-from svcdns.config.upstream_spec import parse
-from svcdns.forward.health import Health
-from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Pool, Unresolved
-from svcdns.forward.upstreams.factory import make
+from svcdns.forward.pool import TOTAL_SECONDS, TRY_SECONDS, Unresolved
 from svcdns.wire import codes
-from svcdns.wire.key import key_of, wire_of
-from svcdns.wire.query import Query
 from svcdns.wire.response import Response
-
-ROOM = 0.7
-HANG = 30.0
-
-
-def ask_for(name: str) -> Query:
-    return Query(key_of(name), codes.A, name=wire_of(name))
 
 
 class Failing(Misbehaving):
@@ -69,36 +59,10 @@ def all_of(*servers: Misbehaving) -> Any:
             server.stop()
 
 
-@asynccontextmanager
-async def pool_of(*texts: str, interval: float = 1.0, down: bool = False) -> AsyncIterator[Pool]:
-    """Give a pool; with `down` all of it is known to be."""
-    healths = [Health(make(parse(text)), interval=interval) for text in texts]
-    for health in healths if down else ():
-        for _ in range(2):
-            health._missed(time.monotonic())
-    try:
-        yield Pool(".", healths)
-    finally:
-        for health in healths:
-            await health.close()
-
-
-async def failed(pool: Pool, name: str = "www.example.org") -> tuple[Unresolved, float]:
-    """Return why there is no answer, and after how many seconds."""
-    begun = time.monotonic()
-    with pytest.raises(Unresolved) as caught:
-        await pool.resolve(ask_for(name))
-    return caught.value, time.monotonic() - begun
-
-
-def failure(*servers: Misbehaving, and_gone: int = 0) -> Unresolved:
-    async def run() -> Unresolved:
-        texts = [server.address for server in servers] + [f"127.0.0.1:{free_port()}" for _ in range(and_gone)]
-        async with pool_of(*texts) as pool:
-            return (await failed(pool))[0]
-
+async def failure(*servers: Misbehaving, and_gone: int = 0) -> Unresolved:
     with all_of(*servers):
-        return asyncio.run(run())
+        async with pool_of(*servers, *(f"127.0.0.1:{free_port()}" for _ in range(and_gone))) as pool:
+            return (await failed(pool))[0]
 
 
 # What clients hear
@@ -117,8 +81,8 @@ def failure(*servers: Misbehaving, and_gone: int = 0) -> Unresolved:
         ([], 1, "no upstream answered within 3 s"),
     ],
 )
-def test_clients_hear_how_many_said_what(servers: list[Failing], and_gone: int, text: str) -> None:
-    assert str(failure(*servers, and_gone=and_gone)) == text
+async def test_clients_hear_how_many_said_what(servers: list[Failing], and_gone: int, text: str) -> None:
+    assert str(await failure(*servers, and_gone=and_gone)) == text
 
 
 HOP_BY_HOP = [
@@ -134,58 +98,45 @@ HOP_BY_HOP = [
 
 
 @pytest.mark.parametrize(("code", "text"), HOP_BY_HOP)
-def test_what_is_between_us_and_an_upstream_is_no_answer(code: rcode.Rcode, text: str) -> None:
+async def test_what_is_between_us_and_an_upstream_is_no_answer(code: rcode.Rcode, text: str) -> None:
     server = Failing(None, code)
-    why = failure(server)
+    why = await failure(server)
     assert (why.ede, str(why)) == (codes.EDE_NO_REACHABLE_UPSTREAM, f"the upstream said {text}")
     assert server.count == 1, "it is not asked again"
 
 
 @pytest.mark.parametrize("code", [code for code, _ in HOP_BY_HOP])
-def test_then_the_next_one_is_asked(code: rcode.Rcode) -> None:
-    async def run() -> None:
-        async with pool_of(bad.address, good.address) as pool:
+async def test_then_the_next_one_is_asked(code: rcode.Rcode) -> None:
+    with all_of(Failing(None, code), Misbehaving()) as (bad, good):
+        async with pool_of(bad, good) as pool:
             received = await pool.resolve(ask_for("www.example.org"))
             assert (received.rcode, received.counts[0]) == (codes.NOERROR, 1)
             assert (bad.count, good.count) == (1, 1)
             assert pool.upstreams[0].up, "who answers is there, whatever it says"
 
-    with all_of(Failing(None, code), Misbehaving()) as (bad, good):
-        asyncio.run(run())
-
 
 @pytest.mark.parametrize("code", [rcode.NXDOMAIN, rcode.YXDOMAIN])
-def test_what_is_said_about_the_name_is_an_answer(code: rcode.Rcode) -> None:
-    async def run() -> None:
-        async with pool_of(first.address, other.address) as pool:
+async def test_what_is_said_about_the_name_is_an_answer(code: rcode.Rcode) -> None:
+    with all_of(Failing(None, code), Misbehaving()) as (first, other):
+        async with pool_of(first, other) as pool:
             assert (await pool.resolve(ask_for("www.example.org"))).rcode == code
             assert other.count == 0
 
-    with all_of(Failing(None, code), Misbehaving()) as (first, other):
-        asyncio.run(run())
 
-
-def test_a_loop_is_counted_too() -> None:
-    async def run() -> None:
-        async with pool_of(server.address, f"127.0.0.1:{free_port()}") as pool:
+async def test_a_loop_is_counted_too() -> None:
+    with Failing(None) as server:
+        async with pool_of(server, f"127.0.0.1:{free_port()}") as pool:
             pool.upstreams[1].looped = True
             assert str((await failed(pool))[0]) == "1 of 2 upstreams said SERVFAIL, 1 out of use"
 
-    with Failing(None) as server:
-        asyncio.run(run())
 
-
-def test_the_secrets_of_a_url_are_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_secrets_of_a_url_are_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "svcdns.forward.pool")
     secret = f"https://127.0.0.1:{free_port()}/secret-of-an-account"
-
-    async def run() -> None:
-        async with pool_of(server.address, secret) as pool:
+    with Failing(9) as server:
+        async with pool_of(server, secret) as pool:
             why, _ = await failed(pool)
             assert "secret" not in str(why) and "127.0.0.1" not in str(why)
-
-    with Failing(9) as server:
-        asyncio.run(run())
     (told,) = [record for record in caplog.records if record.name.endswith(".pool")]
     assert told.levelno == logging.DEBUG
     assert "www.example.org" in told.getMessage()
@@ -203,19 +154,19 @@ def test_the_secrets_of_a_url_are_for_the_log_alone(caplog: pytest.LogCaptureFix
         *(([Failing(code)], 0, 22) for code in (3, 4, 19, 29, 49152, 65535)),
     ],
 )
-def test_the_upstreams_own_reason_is_passed_on_where_they_agree(
+async def test_the_upstreams_own_reason_is_passed_on_where_they_agree(
     servers: list[Failing], and_gone: int, code: int
 ) -> None:
-    assert failure(*servers, and_gone=and_gone).ede == code
+    assert (await failure(*servers, and_gone=and_gone)).ede == code
 
 
 # All are down
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_while_all_are_down_a_question_fails_after_one_try(number: int) -> None:
-    async def run() -> None:
-        async with pool_of(*(one.address for one in silent), down=True) as pool:
+async def test_while_all_are_down_a_question_fails_after_one_try(number: int) -> None:
+    with all_of(*(Misbehaving("silent") for _ in range(number))) as silent:
+        async with pool_of(*silent, down=True) as pool:
             for count in range(3):
                 why, seconds = await failed(pool, f"n{count}.example.org")
                 assert str(why) == "no upstream answered within 1 s: all are known to be down"
@@ -223,16 +174,13 @@ def test_while_all_are_down_a_question_fails_after_one_try(number: int) -> None:
                 assert seconds < TRY_SECONDS + ROOM
             assert sum(health.asked for health in pool.upstreams) == 3
 
-    with all_of(*(Misbehaving("silent") for _ in range(number))) as silent:
-        asyncio.run(run())
-
 
 @pytest.mark.alone
-def test_refused_connections_wait_for_the_upstream_to_come_back() -> None:
+async def test_refused_connections_wait_for_the_upstream_to_come_back() -> None:
     """One that restarts on this host refuses for a moment: that moment is waited for."""
-
-    async def run() -> None:
-        async with pool_of(server.address, interval=0.1, down=True) as pool:
+    with Misbehaving() as server:
+        server.stop()
+        async with pool_of(server, interval=0.1, down=True) as pool:
             under_way = asyncio.ensure_future(pool.resolve(ask_for("www.example.org")))
             await asyncio.sleep(0.1)
             assert not under_way.done()
@@ -241,14 +189,10 @@ def test_refused_connections_wait_for_the_upstream_to_come_back() -> None:
             assert isinstance(await under_way, Response)
             assert time.monotonic() - begun < TRY_SECONDS + ROOM
 
-    with Misbehaving() as server:
-        server.stop()
-        asyncio.run(run())
 
-
-def test_whichever_comes_back_is_found_within_about_a_second() -> None:
-    async def run() -> None:
-        async with pool_of(*(one.address for one in servers), down=True) as pool:
+async def test_whichever_comes_back_is_found_within_about_a_second() -> None:
+    with all_of(*(Misbehaving("silent") for _ in range(3))) as servers:
+        async with pool_of(*servers, down=True) as pool:
             await failed(pool)
             servers[1].behaviour = "answers"
             begun = time.monotonic()
@@ -257,13 +201,10 @@ def test_whichever_comes_back_is_found_within_about_a_second() -> None:
             assert time.monotonic() - begun < TRY_SECONDS + ROOM
             assert [health.up for health in pool.upstreams] == [False, True, False]
 
-    with all_of(*(Misbehaving("silent") for _ in range(3))) as servers:
-        asyncio.run(run())
 
-
-def test_one_that_answers_questions_but_no_probes_comes_back() -> None:
-    async def run() -> None:
-        async with pool_of(silent.address, odd.address, down=True) as pool:
+async def test_one_that_answers_questions_but_no_probes_comes_back() -> None:
+    with Misbehaving("silent") as silent, NoProbes() as odd:
+        async with pool_of(silent, odd, down=True) as pool:
             for count in range(2):
                 try:
                     await pool.resolve(ask_for(f"n{count}.example.org"))
@@ -271,21 +212,14 @@ def test_one_that_answers_questions_but_no_probes_comes_back() -> None:
                     continue
             assert [health.up for health in pool.upstreams] == [False, True]
 
-    with Misbehaving("silent") as silent, NoProbes() as odd:
-        asyncio.run(run())
 
-
-def test_one_that_comes_back_in_mid_question_has_the_time_of_any_other() -> None:
+async def test_one_that_comes_back_in_mid_question_has_the_time_of_any_other() -> None:
     """A second, silent again, and a second more: as if it had been up from the beginning."""
-
-    async def run() -> None:
-        async with pool_of(server.address, interval=HANG, down=True) as pool:
+    with Misbehaving("silent") as server:
+        async with pool_of(server, interval=HANG, down=True) as pool:
             under_way = asyncio.ensure_future(failed(pool))
             await until(lambda: server.count, "the question")
             pool.upstreams[0]._lives(time.monotonic())
             why, seconds = await under_way
             assert str(why) == "no upstream answered within 3 s"
             assert seconds < TOTAL_SECONDS + ROOM
-
-    with Misbehaving("silent") as server:
-        asyncio.run(run())
