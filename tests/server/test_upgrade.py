@@ -225,9 +225,10 @@ def test_who_dies_at_its_start_leaves_the_old_ones_at_work(running: RunningServe
 def test_an_old_worker_that_dies_meanwhile_is_no_matter(running: RunningServer) -> None:
     (running.data / "slow-writer").touch()
     assert running.process is not None
+    old = running.worker_pids
     running.process.send_signal(signal.SIGUSR2)
     wait_for((running.data / "told").exists, "the old writer to be told")
-    for pid in running.worker_pids:
+    for pid in old:
         os.kill(pid, signal.SIGKILL)
     assert who(running).startswith("worker-")
     (running.data / "go").touch()
