@@ -64,6 +64,8 @@ def endpoint_of(service: Mapping[str, Any], pod: Mapping[str, Any], family: str)
     }
     if spec.get("nodeName"):
         endpoint["nodeName"] = spec["nodeName"]
+        if ready and (service.get("spec") or {}).get("trafficDistribution") == "PreferSameNode":
+            endpoint["hints"] = {"forNodes": [{"name": spec["nodeName"]}]}
     return endpoint
 
 
@@ -100,11 +102,18 @@ def target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None
     if not target:
         return int(port["port"])
     protocol = port.get("protocol") or "TCP"
-    for container in (pod.get("spec") or {}).get("containers") or []:
+    for container in _running_containers(pod):
         for candidate in container.get("ports") or []:
             if candidate.get("name") == target and (candidate.get("protocol") or "TCP") == protocol:
                 return int(candidate["containerPort"])
     return None
+
+
+def _running_containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the containers that run as long as the Pod: its own, then sidecars."""
+    spec = pod.get("spec") or {}
+    sidecars = [c for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"]
+    return [*(spec.get("containers") or []), *sidecars]
 
 
 def slice_group(family: str, ports: list[dict[str, Any]]) -> str:

@@ -36,15 +36,27 @@ def choose_families(spec: Mapping[str, Any], configured: Sequence[str]) -> tuple
         policy = policy or (SINGLE if len(families) == 1 else REQUIRE)
         causes, possible = [], [V4, V6]
     else:
-        if policy is None:
-            policy = REQUIRE if len(families) == 2 else SINGLE
+        policy = policy or SINGLE
         causes, possible = _unsupported(policy, families, requested, named, configured), list(configured)
+        if policy == SINGLE:
+            causes += _too_many_for_one(len(requested), named)
     families = families or [configured[0]]
     if policy == SINGLE:
         del families[1:]
     elif len(families) == 1:
         families += [family for family in possible if family != families[0]]
     return policy, families, causes
+
+
+def _too_many_for_one(addresses: int, families: int) -> list[Cause]:
+    """A Service has two families only if its policy says so."""
+    text = f'Invalid value: "{SINGLE}": must be RequireDualStack or PreferDualStack when multiple '
+    counts = (("'clusterIPs'", addresses), ("'ipFamilies'", families))
+    return [
+        Cause("FieldValueInvalid", f"{text}{word} are specified", "spec.ipFamilyPolicy")
+        for word, count in counts
+        if count > 1
+    ]
 
 
 def _unsupported(

@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -27,6 +28,13 @@ NAMES, FORWARD, TRANSFER = 1, 2, 4
 
 MOST_REMEMBERED = 65_536
 """Addresses whose rights are remembered; whoever forges more costs a computation each, never memory."""
+
+
+def counted_as(address: str) -> str:
+    """Return whom limits count a client's address as: itself, of IPv6 the 64 bits that one customer has."""
+    if ":" not in address:
+        return address
+    return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()
 
 
 class Access:

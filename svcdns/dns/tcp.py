@@ -7,8 +7,9 @@
 * A connection lives `idle` seconds from its last complete question, however many octets came since:
   a client that sends one octet and waits, or that promises 65,535 and doesn't send them, is closed.
 * A client that doesn't read is not read from; what it asked waits in a bounded buffer, and it is
-  closed by the same rule.
-* Above `limit` connections the one that has been idle longest makes room for the new one.
+  closed by the same rule.  What it didn't take, here and in the kernel, is bounded too (`tcp_memory`).
+* Above `limit` connections the one that has been idle longest makes room for the new one; above
+  `per_client` the one of that client.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import cast
@@ -23,7 +25,8 @@ from typing import cast
 from svcdns.store.snapshot import Begin, never_raising
 from svcdns.wire.question import Question
 
-from .access import EVERYBODY
+from . import tcp_memory
+from .access import EVERYBODY, counted_as
 from .answer import Answerer
 from .forward_link import ForwardLink
 from .no_reply import HAND_OVER, SILENCE
@@ -34,12 +37,18 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
 CONNECTIONS = 1000
+PER_CLIENT = 250
+"""Connections of one address, or one network of 64 bits (IPv6)."""
 OUTSIDE = 100
 _QUIET_SECONDS = 0.2
 _BATCH = 64
 _BACKLOG = 1024
 _WRITE_HIGH = 64 << 10
 _READ_HIGH = 128 << 10
+_MOST_UNSENT = 1 << 20
+"""Octets of replies from upstreams that wait for one client: they come whether it reads or not."""
+_FINISH_SECONDS = 0.2
+"""From one look whether a client that asks nothing more has taken all to the next."""
 
 
 class TcpListener:
@@ -57,6 +66,7 @@ class TcpListener:
         forward_link: ForwardLink | None = None,
         idle_seconds: float = IDLE_SECONDS,
         limit: int = CONNECTIONS,
+        per_client: int = PER_CLIENT,
     ) -> None:
         """`begin`, `rights` and `forward_link` are as in UdpListener; without `transfers` all are REFUSED.
 
@@ -71,7 +81,9 @@ class TcpListener:
         self.idle_seconds = idle_seconds
         self._sock = sock
         self._limit = limit
+        self._per_client = per_client
         self._connections: dict[Connection, None] = {}
+        self._clients: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Future[None]] = set()
 
@@ -81,6 +93,7 @@ class TcpListener:
         # A copy: asyncio closes the socket that it is given.
         own = self._sock.dup()
         own.setblocking(False)
+        tcp_memory.bound(own, self.idle_seconds)
         self._server = await loop.create_server(lambda: Connection(self), sock=own, backlog=_BACKLOG)
 
     def adopt(self, connection: socket.socket, octets: bytes) -> None:
@@ -121,14 +134,18 @@ class TcpListener:
     def opened(self, connection: Connection) -> None:
         """Take a connection in, closing another one where there are too many."""
         self.counters.slots[TCP_CONNECTIONS] += 1
-        if len(self._connections) >= self._limit:
+        client = connection.counted_as
+        has_many = self._clients[client] >= self._per_client
+        if has_many or len(self._connections) >= self._limit:
             self.counters.slots[TCP_REFUSED] += 1
-            oldest = next((other for other in self._connections if not other.is_transferring), connection)
-            self._connections.pop(oldest, None)
+            others = (one for one in self._connections if not has_many or one.counted_as == client)
+            oldest = next((other for other in others if not other.is_transferring), connection)
+            self.closed(oldest)
             oldest.abort()
             if oldest is connection:
                 return
         self._connections[connection] = None
+        self._clients[client] += 1
 
     def active(self, connection: Connection) -> None:
         """Move a connection behind all that have been idle for longer."""
@@ -137,7 +154,11 @@ class TcpListener:
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._connections.pop(connection, None)
+        if self._connections.pop(connection, 0) is None:
+            client = connection.counted_as
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
 
 
 class Connection(asyncio.Protocol):
@@ -153,6 +174,7 @@ class Connection(asyncio.Protocol):
         self._transfer: asyncio.Task[None] | None = None
         self._outside = 0
         self._half_closed = False
+        self._finishing = False
         self._scheduled = False
         self._reading = True
 
@@ -168,6 +190,7 @@ class Connection(asyncio.Protocol):
         peer = self._transport.get_extra_info("peername")
         self._peer = peer or ("", 0)
         self._client = str(self._peer[0])
+        self.counted_as = counted_as(self._client)
         self._rights = self._listener.rights[self._client]
         self._last = self._loop.time()
         self._timer = self._loop.call_later(self._listener.idle_seconds, self._check)
@@ -189,7 +212,9 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep a half-closed connection for as long as there are answers to give."""
         self._half_closed = True
-        return self._waits()
+        if not self._waits():
+            self._finish()
+        return True
 
     def pause_writing(self) -> None:
         """Stop answering: the client doesn't read."""
@@ -201,8 +226,10 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def send(self, message: bytes) -> None:
-        """Queue one message."""
+        """Queue one message; a client for whom too much waits is given up."""
         self._transport.write(len(message).to_bytes(2) + message)
+        if self._transport.get_write_buffer_size() > _MOST_UNSENT:
+            self.abort()
 
     async def drained(self, seconds: float) -> bool:
         """Wait until there is room for more; False if that takes longer than `seconds`."""
@@ -230,7 +257,19 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
-        self._transport.abort()
+        tcp_memory.reset(self._transport)
+
+    def _finish(self) -> None:
+        """Close once the client has taken all: a socket that is closed sooner is nobody's, and stays."""
+        if self._transport.is_closing():
+            return
+        if not tcp_memory.unsent(self._transport):
+            self._transport.close()
+            return
+        if not self._finishing:
+            self._finishing = True
+            self._transport.write_eof()
+        self._loop.call_later(_FINISH_SECONDS, self._finish)
 
     def _blocked(self) -> bool:
         return self._transfer is not None or not self._writable.is_set() or self._outside >= OUTSIDE
@@ -250,8 +289,8 @@ class Connection(asyncio.Protocol):
             self._scheduled = True
             self._loop.call_soon(self._go_on)
         self._throttle()
-        if self._half_closed and not self._waits():
-            self._transport.close()
+        if self._half_closed and not self._waits() and not self._finishing:
+            self._finish()
 
     def _next_size(self) -> int | None:
         """Return the size of the first message in the buffer if it is complete."""
@@ -349,6 +388,9 @@ class Connection(asyncio.Protocol):
         idle_since = self._loop.time() if self._transfer is not None else self._last
         left = idle_since + self._listener.idle_seconds - self._loop.time()
         if left <= 0:
-            self.close()
+            if tcp_memory.unsent(self._transport):
+                self.abort()
+            else:
+                self.close()
             left = self._listener.idle_seconds  # a close that hangs becomes an abort
         self._timer = self._loop.call_later(left, self._check)

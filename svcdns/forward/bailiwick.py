@@ -3,15 +3,19 @@
 An upstream's answer may lead by a CNAME out of its bailiwick (RFC 9499): to a name in our zones, or to one in
 a [[forward.zone]] that has other upstreams.  Such an answer is cut at that CNAME, those who speak for the
 target go on from there, and it is never cached.  For all other names any upstream is believed: a resolver
-that answers for one zone follows its CNAMEs for us.
+that answers for one zone follows its CNAMEs for us.  One that doesn't, as it only has that zone, leaves its
+CNAME without an end: that is followed by whoever speaks for the target, too.
+
+What stands beside an answer (authority and additional section) about names that others speak for is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from svcdns.cache.entry import CacheEntry
+from svcdns.cache.entry import CacheEntry, is_fresh, is_nodata
 from svcdns.dns import authority
 from svcdns.dns.lookup_result import State
 from svcdns.dns.view import View, ZoneTable
@@ -19,10 +23,11 @@ from svcdns.store.snapshot import Begin, never_raising
 from svcdns.wire import codes
 from svcdns.wire.key import key_of_wire
 from svcdns.wire.query import Query
+from svcdns.wire.response import Response, without
 
 from .cname_chains import cname_targets
 
-_HAS_RECORDS = (codes.NOERROR, codes.NXDOMAIN)
+_HAS_RECORDS = (codes.NOERROR, codes.NXDOMAIN, codes.YXDOMAIN)
 
 ZoneVersion = tuple[str, bytes, int]
 """Kind, key and version of a zone of ours."""
@@ -62,10 +67,30 @@ class Bailiwick:
         """Say whether a zone (its key) has upstreams of its own."""
         return key in self._elsewhere
 
+    def scrubbed(self, query: Query, response: Response) -> Response:
+        """Return a response without what it says, beside the answer, about names that others speak for.
+
+        Raises Garbage for one that has no room for the rest once its names are spelt in full.
+        """
+        if not any(response.counts[1:]):
+            return response
+        with self.view() as view:
+            if view is None:
+                return response
+
+            def is_others(owner: bytes, rrtype: int) -> bool:
+                key = key_of_wire(owner)
+                if key == query.key or _is_negative_soa(query, key, rrtype):
+                    return False
+                return _is_out_of_bailiwick(view, replace(query, rrtype=rrtype), key)
+
+            return without(response, query, is_others)
+
     def departure(self, query: Query, entry: CacheEntry) -> list[bytes]:
         """Return where an entry's CNAMEs lead out of bailiwick, [] where they stay in it.
 
-        That is their targets on the wire, from the first up to the first that others speak for.
+        That is their targets on the wire, from the first up to the first that others speak for; all of them
+        where nothing is said about the last, not even that it has no data (RFC 2308 section 2.2).
         """
         if query.rrtype in (codes.CNAME, codes.ANY) or entry.rcode not in _HAS_RECORDS:
             return []
@@ -77,7 +102,16 @@ class Bailiwick:
                 for number, target in enumerate(targets, 1):
                     if _is_out_of_bailiwick(view, query, key_of_wire(target)):
                         return targets[:number]
-        return []
+        says_nothing = is_nodata(entry.stored) and not is_fresh(entry.stored, entry.stored_at)
+        return targets if says_nothing else []
+
+
+def _is_negative_soa(query: Query, key: bytes, rrtype: int) -> bool:
+    """Say whether an RR may be the SOA of the zone in which upstreams have not found the question's name.
+
+    That zone may be one of ours which leaves the name to them.
+    """
+    return rrtype == codes.SOA and query.key.startswith(key)
 
 
 def _is_out_of_bailiwick(view: View, query: Query, key: bytes) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from svcdns.dns import stats
-from svcdns.dns.access import EVERYBODY, NAMES
+from svcdns.dns.access import EVERYBODY, NAMES, counted_as
 from svcdns.dns.draft import Draft
 from svcdns.dns.forward_link import ForwardReply, ForwardRequest, send
 from svcdns.dns.stats import Stats
@@ -52,11 +52,8 @@ class ForwardedQuestion:
 
     @property
     def counted_as(self) -> str:
-        """Whose question it is for the limits: an address, of IPv6 the 64 bits that one customer has."""
-        address = self.client
-        if ":" not in address:
-            return address
-        return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex()
+        """Whose question it is for the limits."""
+        return counted_as(self.client)
 
 
 class Clients:

@@ -34,6 +34,7 @@ from svcdns.dns import stats
 from svcdns.wire import codes
 from svcdns.wire.key import above
 from svcdns.wire.query import Query
+from svcdns.wire.response import Garbage, Response
 
 from .clients import Clients, ForwardedQuestion
 from .pool import Pool, Unresolved
@@ -112,11 +113,14 @@ class SingleFlight:
         cache: Cache,
         config: CacheConfig,
         departure: Callable[[Query, CacheEntry], Sequence[bytes]] = lambda *_: (),
+        scrubbed: Callable[[Query, Response], Response] = lambda _, response: response,
     ) -> None:
         """`pool_of` gives the pool for a name's key, None where nobody is to be asked for it.
 
-        `departure` says where an entry leads out of bailiwick (`Bailiwick.departure`).
+        `departure` says where an entry leads out of bailiwick (`Bailiwick.departure`), `scrubbed` leaves out
+        what others are to say (`Bailiwick.scrubbed`).
         """
+        self._scrubbed = scrubbed
         self._departure = departure
         self._pool_of = pool_of
         self._cache = cache
@@ -196,9 +200,10 @@ class SingleFlight:
         if pool.is_down and (stale := self._stale(query)) is not None:
             return self._keep(query, stale)
         try:
-            response = await pool.resolve(query)
-        except Unresolved as failed:
-            return self._keep(query, self._stale(query) or entry.failure(failed.ede, now(), str(failed)))
+            response = self._scrubbed(query, await pool.resolve(query))
+        except (Unresolved, Garbage) as failed:
+            ede = failed.ede if isinstance(failed, Unresolved) else codes.EDE_NO_REACHABLE_UPSTREAM
+            return self._keep(query, self._stale(query) or entry.failure(ede, now(), str(failed)))
         time = now()
         resolution = self._resolution(query, entry.pack(response, time, self._config))
         if entry.is_fresh(resolution.entry.stored, time) and not resolution.departure:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from .kinds import POD, SERVICE, Kind
-from .service_rules import externally_accessible
+from .service_rules import externally_accessible, needs_health_check
 
 Object = dict[str, Any]
 
@@ -65,6 +65,9 @@ def _keep_allocated(spec: Object, before: Object) -> None:
         spec["ports"] = _keep_node_ports(spec.get("ports", []), before.get("ports", []))
         if not spec.get("healthCheckNodePort") and before.get("healthCheckNodePort"):
             spec["healthCheckNodePort"] = before["healthCheckNodePort"]
+    kept_port = spec.get("healthCheckNodePort") == before.get("healthCheckNodePort")
+    if kept_port and needs_health_check(before) and not needs_health_check(spec):
+        spec.pop("healthCheckNodePort", None)
 
 
 def _keep_families(spec: Object, before: Object) -> None:
@@ -105,7 +108,7 @@ def _drop_unneeded(spec: Object, before: Object) -> None:
     if kept_policy and externally_accessible(before) and not external:
         spec.pop("externalTrafficPolicy", None)
     if before_type == "LoadBalancer" and after_type != "LoadBalancer":
-        for word in ("allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"):
+        for word in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
             if word in spec and spec[word] == before.get(word):
                 spec.pop(word)
 

@@ -6,17 +6,44 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import causes, syntax
-from .causes import invalid_value, required
+from .causes import forbidden, invalid_value, required
 from .errors import Cause
 from .service_addresses import family_of
 
 
-def pod_causes(pod: dict[str, Any]) -> Iterator[Cause]:
-    """Yield what is wrong between the fields of a Pod's spec and status."""
+def pod_causes(pod: dict[str, Any], old: dict[str, Any] | None = None) -> Iterator[Cause]:
+    """Yield what is wrong between the fields of a Pod; `old` is the stored one on an update."""
     spec, status = pod.get("spec", {}), pod.get("status", {})
     yield from _containers_causes(spec)
     yield from _pod_ip_causes(status)
     yield from _status_causes(status)
+    if old is not None:
+        yield from _update_causes(spec, old.get("spec", {}))
+
+
+def _update_causes(spec: dict[str, Any], old: dict[str, Any]) -> Iterator[Cause]:
+    """A Pod stays who it is. Its addresses and readiness are free, and where it runs may be said later."""
+    changed = [word for word in ("hostname", "subdomain") if spec.get(word, "") != old.get(word, "")]
+    if old.get("nodeName") and spec.get("nodeName") != old["nodeName"]:
+        changed.append("nodeName")
+    for word in ("containers", "initContainers"):
+        before = old.get(word, [])
+        if not _are_placeholders(before) and _fixed(spec.get(word, [])) != _fixed(before):
+            changed.append(word)
+    if changed:
+        text = "pod updates may not change fields other than `spec.containers[*].image` and those that "
+        yield forbidden("spec", text + f"don't say what the Pod is; changed: {', '.join(changed)}")
+
+
+def _fixed(containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return containers without what may change: which image they run."""
+    free = ("image", "imagePullPolicy")
+    return [{key: value for key, value in one.items() if key not in free} for one in containers]
+
+
+def _are_placeholders(containers: list[dict[str, Any]]) -> bool:
+    """Whether a Pod was registered without containers, so that they can still be said."""
+    return [(one.get("name"), one.get("image")) for one in containers] == [("registered", "")]
 
 
 def _each(field: str, value: str, errors: Callable[[str], list[str]]) -> Iterator[Cause]:

@@ -20,7 +20,6 @@ TTL_ANNOTATION = "svcdns.io/dns-ttl"
 """Seconds that resolvers may keep the answers of this Service, 0..3600."""
 
 _MOST_AFFINITY_SECONDS = 86400
-_KUBELET_PORT = 10250
 
 
 def service_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iterator[Cause]:
@@ -37,6 +36,24 @@ def service_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> It
     yield from address_causes(spec)
     if old is not None:
         yield from update_address_causes(spec, old.get("spec", {}))
+        yield from _update_causes(spec, old.get("spec", {}))
+
+
+def _update_causes(spec: dict[str, Any], old: dict[str, Any]) -> Iterator[Cause]:
+    """Yield what an update may not change while the Service stays a load balancer."""
+    if not spec.get("type") == old.get("type") == "LoadBalancer":
+        return
+    word = spec.get("loadBalancerClass")
+    if word != old.get("loadBalancerClass"):
+        yield invalid_value("spec.loadBalancerClass", word, "may not change once set")
+    port, before = spec.get("healthCheckNodePort", 0), old.get("healthCheckNodePort", 0)
+    if before and port != before and needs_health_check(spec) and needs_health_check(old):
+        yield invalid_value("spec.healthCheckNodePort", port, "field is immutable")
+
+
+def needs_health_check(spec: dict[str, Any]) -> bool:
+    """Whether a load balancer has to ask each node if it has an endpoint, on a port of its own."""
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
 def _ttl_causes(service: dict[str, Any]) -> Iterator[Cause]:
@@ -164,7 +181,7 @@ def _policy_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     elif external:
         yield invalid_value(field, external, "may only be set for externally-accessible services")
     health = spec.get("healthCheckNodePort", 0)
-    if health and not (spec.get("type") == "LoadBalancer" and external == "Local"):
+    if health and not needs_health_check(spec):
         detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         yield invalid_value("spec.healthCheckNodePort", health, detail)
 
@@ -175,10 +192,6 @@ def _load_balancer_causes(spec: dict[str, Any]) -> Iterator[Cause]:
             if spec.get(word) not in (None, "", []):
                 yield forbidden(f"spec.{word}", "may only be used when `type` is 'LoadBalancer'")
         return
-    for i, port in enumerate(spec.get("ports", [])):
-        if port.get("port") == _KUBELET_PORT:
-            detail = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
-            yield invalid_value(f"spec.ports[{i}]", _KUBELET_PORT, detail)
     for i, text in enumerate(spec.get("loadBalancerSourceRanges", [])):
         if not _is_network(text):
             detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"

@@ -30,8 +30,10 @@ def slice_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iter
     endpoints = new.get("endpoints", [])
     if len(endpoints) > _MOST_ENDPOINTS:
         yield too_many("endpoints", len(endpoints), _MOST_ENDPOINTS)
+    before = {address for endpoint in (old or {}).get("endpoints", []) for address in endpoint["addresses"]}
     for i, endpoint in enumerate(endpoints[:_MOST_ENDPOINTS]):
         yield from _endpoint_causes(endpoint, f"endpoints[{i}]", address_type)
+        yield from _form_causes(endpoint, f"endpoints[{i}]", before)
     ports = new.get("ports", [])
     if len(ports) > _MOST_PORTS:
         yield too_many("ports", len(ports), _MOST_PORTS)
@@ -68,6 +70,15 @@ def _endpoint_causes(endpoint: dict[str, Any], field: str, address_type: str) ->
     if "nodeName" in endpoint:
         for text in syntax.subdomain_errors(endpoint["nodeName"]):
             yield invalid_value(f"{field}.nodeName", endpoint["nodeName"], text)
+
+
+def _form_causes(endpoint: dict[str, Any], field: str, before: set[str]) -> Iterator[Cause]:
+    """Addresses are written in canonical form (RFC 5952); those that were there before may stay."""
+    for i, text in enumerate((endpoint.get("addresses") or [])[:_MOST_ADDRESSES]):
+        address = syntax.parse_address(text)
+        if address is not None and str(address) != text and text not in before:
+            detail = f'must be in canonical form ("{address}")'
+            yield invalid_value(f"{field}.addresses[{i}]", text, detail)
 
 
 def _address_errors(address: str, address_type: str) -> list[str]:

@@ -24,7 +24,7 @@ MOST_CAUSES = 100
 
 _NAME_RULES: dict[Kind, NameRule] = {
     NAMESPACE: syntax.label_errors,
-    SERVICE: syntax.label_1035_errors,
+    SERVICE: syntax.label_errors,
     POD: syntax.subdomain_errors,
     ENDPOINTSLICE: syntax.subdomain_errors,
     EVENT: syntax.subdomain_errors,
@@ -53,7 +53,7 @@ def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iter
     if kind is SERVICE:
         yield from service_causes(new, old)
     elif kind is POD:
-        yield from pod_causes(new)
+        yield from pod_causes(new, old)
     elif kind is ENDPOINTSLICE:
         yield from slice_causes(new, old)
     elif kind is EVENT:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Iterator
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.readiness import with_ready_condition
@@ -27,10 +26,10 @@ from . import addresses, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
+from .warnings import warnings
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
-_NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
 _ANY_REVISION = "0"
 """In a body: whatever is stored may be replaced."""
 
@@ -136,7 +135,7 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     octets = write.save(kind, old, new)
     owners.index(write, kind, old, new)
     derive(write, kind, old, new)
-    return Written(octets, created=old is None, warnings=tuple(_warnings(kind, old, new)))
+    return Written(octets, created=old is None, warnings=warnings(kind, old, new))
 
 
 def _check(kind: Kind, new: Object, old: Object | None) -> None:
@@ -236,17 +235,3 @@ def generated(name: str) -> StatusError:
         "write those, or a slice of your own without the label endpointslice.kubernetes.io/managed-by"
     )
     return StatusError(403, "Forbidden", text, kind="endpointslices", name=name, group="discovery.k8s.io")
-
-
-def _warnings(kind: Kind, old: Object | None, new: Object) -> Iterator[str]:
-    """Yield a warning for each thing that is accepted and likely not what was meant."""
-    name, spec = new["metadata"]["name"], new.get("spec") or {}
-    if kind is NAMESPACE and old is None and name in _NAMES_WITHOUT_SHORT_FORM:
-        yield f"namespace {name}: its Services have no short name X.{name} below the cluster domain"
-    if kind is POD and any(c.get("readinessProbe") for c in spec.get("containers") or []):
-        yield "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
-    if kind is SERVICE and spec.get("type") == "ExternalName":
-        text = spec.get("externalName", "").removesuffix(".")
-        if text.replace(".", "").isdigit() or ":" in text:
-            remedy = "use a headless Service with a slice"
-            yield f"spec.externalName is an address: it resolves to nothing; {remedy}"

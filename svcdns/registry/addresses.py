@@ -19,6 +19,7 @@ from svcdns.cluster.event_messages import range_full, service_messages
 from svcdns.cluster.families import choose_families, has_cluster_ip
 from svcdns.objects.errors import Cause, StatusError, invalid
 from svcdns.objects.service_addresses import cluster_ips, family_of, ingress_addresses, is_headless
+from svcdns.objects.service_rules import needs_health_check
 
 from .facts import packed
 from .transaction import Object, WriteTransaction
@@ -54,6 +55,7 @@ def _allocate(write: WriteTransaction, old: Object | None, new: Object) -> None:
             causes += _cluster_ips(write, owner, spec)
     if not causes:
         causes += _node_ports(write, owner, spec)
+        causes += _health_check_port(write, owner, spec)
         causes += _load_balancer(write, owner, old, new)
     if causes:
         raise invalid("Service", new["metadata"]["name"], causes)
@@ -205,6 +207,21 @@ def _node_ports(write: WriteTransaction, owner: bytes, spec: Object) -> list[Cau
         elif wants:
             port["nodePort"] = _hand_out_port(write, owner)
     return causes
+
+
+def _health_check_port(write: WriteTransaction, owner: bytes, spec: Object) -> list[Cause]:
+    """Give a load balancer with externalTrafficPolicy Local the port on which nodes say how they are."""
+    if not needs_health_check(spec):
+        return []
+    field = "spec.healthCheckNodePort"
+    if port := spec.get("healthCheckNodePort"):
+        if any(other.get("nodePort") == port for other in spec.get("ports") or []):
+            text = f"Invalid value: {port}: provided port is already allocated"
+            return [Cause("FieldValueInvalid", text, field)]
+        return _claim_port(write, owner, port, field)
+    spec["healthCheckNodePort"] = _hand_out_port(write, owner)
+    write.txn.put(_port_key(spec["healthCheckNodePort"]), owner, db=write.tables.allocations)
+    return []
 
 
 def _claim_port(write: WriteTransaction, owner: bytes, port: int, path: str) -> list[Cause]:

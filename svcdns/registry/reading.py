@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import lmdb
 import msgspec
 
-from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
+from svcdns.cluster.endpoints import HEADLESS_LABEL, SERVICE_NAME_LABEL
 from svcdns.objects.errors import StatusError, bad_request, not_found
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
+from svcdns.objects.service_addresses import is_headless
 from svcdns.store import log
 from svcdns.store.environment import Store
 
@@ -159,11 +160,14 @@ def endpoints_of(service: Object, slices: list[Object]) -> Object:
     """Return the Endpoints of a Service that has these EndpointSlices."""
     revisions = [int(obj["metadata"]["resourceVersion"]) for obj in (service, *slices)]
     given = service["metadata"]
+    labels = {**(given.get("labels") or {}), SERVICE_NAME_LABEL: given["name"]}
+    if is_headless(service.get("spec") or {}):
+        labels[HEADLESS_LABEL] = ""
     metadata = {
         **{field: given[field] for field in ("name", "namespace", "uid")},
         "resourceVersion": str(max(revisions)),
         "creationTimestamp": given["creationTimestamp"],
-        "labels": {**(given.get("labels") or {}), SERVICE_NAME_LABEL: given["name"]},
+        "labels": labels,
     }
     view: Object = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
     subsets = [subset for obj in slices if (subset := _subset(obj))]
@@ -175,7 +179,10 @@ def endpoints_of(service: Object, slices: list[Object]) -> Object:
 def _subset(endpoint_slice: Object) -> Object:
     entries: dict[str, list[Object]] = {"addresses": [], "notReadyAddresses": []}
     for endpoint in endpoint_slice.get("endpoints") or []:
-        is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
+        conditions = endpoint.get("conditions") or {}
+        is_ready = conditions.get("ready") is not False
+        if conditions.get("terminating") and not is_ready:
+            continue  # Endpoints have no word for it
         more = {k: endpoint[k] for k in ("hostname", "nodeName", "targetRef") if k in endpoint}
         listed = entries["addresses" if is_ready else "notReadyAddresses"]
         listed += [{"ip": address, **more} for address in endpoint["addresses"]]

@@ -206,13 +206,16 @@ class Registry:
         return _with_warnings(written, warnings)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
-        """Delete an object; of a Namespace also all that is in it (at once, or in steps when it is much)."""
+        """Delete an object; of a Namespace, once it is seen to terminate, also all that is in it."""
         _check_writable(kind)
         accept.check_deletable(kind, name)
         written = await self._committer.write(
             lambda w: removal.delete(w, kind, namespace, name, options), dry_run=options.dry_run
         )
         if not options.dry_run:
+            if kind is NAMESPACE:
+                # What is in it goes before this is answered, unless it is much: then the rest goes soon.
+                await self._committer.write(lambda w: removal.empty_some(w, name))
             self._after_delete(kind, decode(written.object))
         return written
 

@@ -249,7 +249,9 @@ def _shape(service: Object) -> tuple[Any, ...]:
         for p in spec.get("ports") or []
     ]
     published = rules.publishes_not_ready(service)
-    return _selector(service), ports, spec.get("ipFamilies"), published, spec.get("clusterIP") == "None"
+    same_node = spec.get("trafficDistribution") == "PreferSameNode"
+    headless = spec.get("clusterIP") == "None"
+    return _selector(service), ports, spec.get("ipFamilies"), published, headless, same_node
 
 
 def pair_key(namespace: str, pair: str, *name: str) -> bytes:

@@ -106,7 +106,9 @@ class _Forwarding:
         self._store = store
         self._routes = Routes(config.forward, dns_endpoints(config))
         self._zone_changes = ZoneChanges(bailiwick, cache, lambda zones: _source_of(config, zones))
-        self._single_flight = SingleFlight(self._routes.pool, cache, config.cache, bailiwick.departure)
+        self._single_flight = SingleFlight(
+            self._routes.pool, cache, config.cache, bailiwick.departure, bailiwick.scrubbed
+        )
         clients = Clients(
             [socket.socket(fileno=descriptor) for descriptor in handoff.udp],
             self._stats,

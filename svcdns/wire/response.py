@@ -6,14 +6,16 @@ parser will follow:
 * QR, opcode, ID, and one question that equals ours (RFC 5452 section 9.1);
 * every name ends within the message, has at most 255 octets, and its pointers go strictly back to what
   can be a name (RFC 1035 sections 3.1 and 4.1.4): never to octets that change while a reply is kept;
-* the answer section speaks of the question's name and of where its CNAMEs lead from there, in any order,
-  and of nothing else (RFC 2181 section 5.4.1); a DNAME may be above one of these names;
+* of the answer section what speaks of the question's name and of where its CNAMEs lead from there counts; a
+  DNAME may be above one of these names.  Other RRs are left out (RFC 2181 section 5.4.1), and the rest is put
+  in the order in which it leads on, as stub resolvers expect it; nothing at all that counts is no answer;
 * RDATA of the types in which names may be compressed (RFC 3597 section 4), of A, AAAA, TXT and HINFO is
   exactly filled; other RDATA is opaque;
 * all RRs are of class IN, none is of a type that only questions have, and nothing stands behind the last.
 
 The OPT is between us and the upstream and is taken out.  It is nearly always the last RR; where it is
-not, pointers behind it would shift, and dnspython packs the message anew.
+not, pointers behind it would shift.  A message that has to change elsewhere than at its end is written anew
+(`response_rebuild`).
 
 A truncated reply is not read behind its question: it may end anywhere, and is asked for again over TCP.
 
@@ -23,14 +25,16 @@ Only an answer section with other owners than the question, or with aliases, is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from struct import Struct, error
 
 from . import codes, header
 from .edns import EMPTY_OPT_OCTETS, OPTION, options_well_formed
-from .name import BadName, check_name
+from .name import BadName, check_name, read_name
 from .query import Query, is_same_question
-from .rr_names import NAPTR, REFUSED, SHAPE, TEXTS, answer_rrs, follow
+from .response_rebuild import Places, rebuild, rr_places
+from .rr_names import MAX_LINKS, NAPTR, REFUSED, SHAPE, TEXTS, answer_rrs, dname_ranks, follow
 
 _read_header = Struct(">HHHHHH").unpack_from
 """As header.HEADER, with the ID as a number."""
@@ -122,9 +126,10 @@ def _read(wire: bytes, query: Query, ident: int | None) -> Response:
         wire, end, (answers, authorities, additionals), query.rrtype
     )
 
-    # 3. Whether it answers.  Most replies speak of the question's name alone, and have no CNAME.
+    # 3. Whether it answers, and what of it.  Most replies speak of the question's name alone, without CNAME.
+    order = None
     if elsewhere:
-        answered = _answered(wire, end, answers, query)
+        answered, order = _arranged(wire, end, answers, query)
     elif query.rrtype in codes.SEVERAL_TYPES:
         answered = answers > 0
 
@@ -132,18 +137,23 @@ def _read(wire: bytes, query: Query, ident: int | None) -> Response:
     if not_ttls:
         wire = bytes(header.with_ttl(wire, not_ttls, 0))
 
-    # 5. The OPT is taken out.  As the last RR it is cut off; elsewhere, offsets behind it would be wrong.
+    # 5. The OPT is taken out.  As the last RR it is cut off; elsewhere, offsets behind it would be wrong,
+    # as they are where answer RRs move.
     rcode = flags & header.RCODE
     ede = None
     if opt is not None:
         opt_from, opt_to = opt
         rcode |= wire[opt_from + _OPT_RCODE_AT] << 4
         ede = _ede(wire, opt_from + EMPTY_OPT_OCTETS, opt_to)
-        if opt_to != len(wire):
-            return _repacked(wire, query, rcode, ede)
         additionals -= 1
+    if order is not None or (opt is not None and opt[1] != len(wire)):
+        places = rr_places(wire, end, (answers, authorities, additionals + (opt is not None)))
+        if order is not None:
+            places[0] = [places[0][number] for number in order]
+        return _rebuilt(wire, end, places, query, rcode, ede)
+    if opt is not None:
         counted = wire[: header.ADDITIONALS_AT] + additionals.to_bytes(2)
-        wire = counted + wire[header.OCTETS : opt_from]
+        wire = counted + wire[header.OCTETS : opt[0]]
 
     # 6. For how long it may be kept.
     minimum = _MINIMUM.unpack_from(wire, soa_end - _MINIMUM.size)[0] if soa_end else None
@@ -258,37 +268,44 @@ def _lifetime(rcode: int, answered: bool, ttls: list[int], minimum: int | None) 
     return None
 
 
-def _answered(wire: bytes, at: int, count: int, query: Query) -> bool:
+def _arranged(wire: bytes, at: int, count: int, query: Query) -> tuple[bool, list[int] | None]:
     """Say whether an answer section has RRs of the type asked for, where its CNAMEs lead from the question.
 
-    Raises Garbage for an RR of a name that they don't lead to.
+    Returns the numbers of the RRs that belong to it too, in the order in which they lead on; None where these
+    are all, as they stand.  Raises Garbage where none belongs.
     """
     name, rrtype = query.question[: -header.TYPE_CLASS.size], query.rrtype
     rrs, aliases = answer_rrs(wire, at, count, {header.OCTETS: name})
     asked = name.lower()
-    links, ends = follow(name, aliases if rrtype != codes.CNAME else {})
-    last = links[-1][0].lower() if links else asked
-    chain = {asked, *(target.lower() for target, _ in links)}
-    above: set[bytes] | None = None
-    for owner, _, covers in rrs:
-        if owner not in chain:
-            if covers == codes.DNAME and above is None:
-                above = _ancestors(chain)
-            if covers != codes.DNAME or above is None or owner not in above:
-                raise Garbage("an answer about another name")
+    stays = rrtype == codes.CNAME or rrtype in codes.SEVERAL_TYPES
+    links, ends = follow(name, aliases if not stays else {})
+    if len(links) == MAX_LINKS and not ends:
+        raise Garbage("CNAMEs without an end")
+
+    # Where each RR stands on the way: a DNAME before the name that it rewrites.
+    chain = [asked, *(target.lower() for target, _ in links)]
+    ranks = {owner: 2 * number + 1 for number, owner in enumerate(chain)}
+    above: dict[bytes, int] | None = None
+    ranked: list[tuple[int, int]] = []
+    for number, (owner, found, covers) in enumerate(rrs):
+        rank = ranks.get(owner)
+        if rank is None and covers == codes.DNAME:
+            if above is None:
+                above = dname_ranks(chain)
+            rank = above.get(owner)
+        is_second = found == codes.CNAME and aliases[owner][1] != number + 1
+        if rank is not None and not is_second:
+            ranked.append((rank, number))
+    if not ranked and count:
+        raise Garbage("an answer about another name")
+    order = [number for _, number in sorted(ranked)]
+
+    kept = [rrs[number] for number in order]
     if rrtype in codes.SEVERAL_TYPES:
-        return any(owner == asked for owner, _, _ in rrs)
-    return ends and any(owner == last and found == rrtype for owner, found, _ in rrs)
-
-
-def _ancestors(names: set[bytes]) -> set[bytes]:
-    """Return the names that are above these, which are spelt in full."""
-    found = set()
-    for name in names:
-        while size := name[0]:
-            name = name[1 + size :]
-            found.add(name)
-    return found
+        answered = any(owner == asked for owner, _, _ in kept)
+    else:
+        answered = ends and any(owner == chain[-1] and found == rrtype for owner, found, _ in kept)
+    return answered, None if order == list(range(count)) else order
 
 
 def _check_rdata(
@@ -332,16 +349,30 @@ def _ede(wire: bytes, at: int, end: int) -> int | None:
     return None
 
 
-def _repacked(wire: bytes, query: Query, rcode: int, ede: int | None) -> Response:
-    """Return the reply packed anew without its OPT, behind which RRs stand."""
-    import dns.message  # rarely needed, and large
+def without(response: Response, query: Query, is_unwanted: Callable[[bytes, int], bool]) -> Response:
+    """Return a response without some RRs of its authority and additional section.
 
-    try:
-        message = dns.message.from_wire(wire, one_rr_per_rrset=True)
-        message.use_edns(False)
-        packed = message.to_wire(max_size=header.MAX_MESSAGE)
-    except Exception as wrong:  # whatever a parser raises on octets from outside
-        raise Garbage(f"it can't be packed without its OPT: {wrong}") from None
-    found = _read(packed, query, None)
+    `is_unwanted` says of an owner, on the wire, and a type whether such RRs are left out.
+    """
+    wire = response.wire
+    places = rr_places(wire, response.end, response.counts)
+    names: dict[int, bytes] = {}
+
+    def is_wanted(place: int) -> bool:
+        owner, at = read_name(wire, place, names)
+        return not is_unwanted(owner, header.TYPE_CLASS.unpack_from(wire, at)[0])
+
+    kept = [places[0], *(list(filter(is_wanted, section)) for section in places[1:])]
+    if kept == places:
+        return response
+    return _rebuilt(wire, response.end, kept, query, response.rcode, response.ede)
+
+
+def _rebuilt(wire: bytes, end: int, places: Places, query: Query, rcode: int, ede: int | None) -> Response:
+    """Return the reply with these RRs alone, in this order."""
+    rebuilt = rebuild(wire, end, places)
+    if len(rebuilt) > header.MAX_MESSAGE:
+        raise Garbage("too long once its names are spelt in full")
+    found = _read(rebuilt, query, None)
     lifetime = found.lifetime if rcode == found.rcode else None
     return replace(found, rcode=rcode, lifetime=lifetime, ede=ede)

@@ -98,3 +98,13 @@ def follow(name: bytes, aliases: Aliases) -> tuple[list[tuple[bytes, int]], bool
         passed.add(here)
         links.append(link)
     return links, True
+
+
+def dname_ranks(chain: list[bytes]) -> dict[bytes, int]:
+    """Return the names above those of a chain, spelt in full, and where among them a DNAME there stands."""
+    found: dict[bytes, int] = {}
+    for number, name in enumerate(chain):
+        while size := name[0]:
+            name = name[1 + size :]
+            found.setdefault(name, 2 * number)
+    return found

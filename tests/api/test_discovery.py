@@ -29,8 +29,8 @@ async def test_legacy_core(client):
     assert (found["kind"], found["groupVersion"]) == ("APIResourceList", "v1")
     by_name = {entry["name"]: entry for entry in found["resources"]}
     assert sorted(by_name) == [
-        "endpoints", "events", "namespaces", "namespaces/status", "pods", "pods/status", "services",
-        "services/status",
+        "endpoints", "events", "namespaces", "namespaces/finalize", "namespaces/status", "pods",
+        "pods/eviction", "pods/status", "services", "services/status",
     ]  # fmt: skip
     assert by_name["services"] == {
         "name": "services",

@@ -175,7 +175,8 @@ async def test_deleting_other_kinds_answers_with_a_status(client, registry):
         "kind": "endpointslices",
         "uid": slice_["metadata"]["uid"],
     }
-    assert (await (await client.delete("/api/v1/namespaces/shop")).json())["status"] == "Success"
+    namespace = await (await client.delete("/api/v1/namespaces/shop")).json()
+    assert (namespace["kind"], namespace["status"]["phase"]) == ("Namespace", "Terminating")
 
 
 async def test_delete_options_from_query_and_body(client, registry):

@@ -93,7 +93,9 @@ class ForwardingClusterHarness(ClusterHarness):
         cache = Cache(self.folder, own.cache.octets)
         self.routes = Routes(own.forward, [])
         bailiwick = Bailiwick(self.snapshots.begin, elsewhere(own.forward))
-        self.flights = SingleFlight(self.routes.pool, cache, own.cache, bailiwick.departure)
+        self.flights = SingleFlight(
+            self.routes.pool, cache, own.cache, bailiwick.departure, bailiwick.scrubbed
+        )
         clients = Clients([udp], self.counters, udp_size=own.dns.udp_size)
         limits = Limits(own.forward.outstanding, own.forward.outstanding_per_client)
         lookups = Lookups(self.flights, clients, limits)

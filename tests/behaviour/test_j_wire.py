@@ -205,7 +205,6 @@ def test_names_in_no_zone(ask: Any, name: str, rrtype: str) -> None:
         PLAIN[:4] + struct.pack(">4H", 0, 0, 0, 0),
         PLAIN[:4] + struct.pack(">4H", 2, 0, 0, 0) + PLAIN[12:] * 2,
         PLAIN[:20],
-        PLAIN + b"\0",
         PLAIN[:12] + b"\xc0\x0c\0\1\0\1",
     ],
 )
@@ -214,6 +213,11 @@ def test_malformed_is_formerr(world: ClusterHarness, packet: bytes) -> None:
     assert wire is not None
     assert wire[:2] == packet[:2]
     assert wire[3] & 0xF == 1
+
+
+@pytest.mark.row("J6")
+def test_octets_behind_a_question_mean_nothing(world: ClusterHarness) -> None:
+    assert world.raw(PLAIN + b"\0") == world.raw(PLAIN)
 
 
 @pytest.mark.row("J6")

@@ -24,7 +24,12 @@ SELECTED = {"selector": {"app": "web"}}
         ),
         ({"ipFamilies": ["IPv6"]}, ["IPv4", "IPv6"], "SingleStack", ["IPv6"]),
         ({"clusterIPs": ["fd00::5"]}, ["IPv4", "IPv6"], "SingleStack", ["IPv6"]),
-        ({"clusterIPs": ["10.0.0.5", "fd00::5"]}, ["IPv4", "IPv6"], "RequireDualStack", ["IPv4", "IPv6"]),
+        (
+            {"clusterIPs": ["10.0.0.5", "fd00::5"], "ipFamilyPolicy": "PreferDualStack"},
+            ["IPv4", "IPv6"],
+            "PreferDualStack",
+            ["IPv4", "IPv6"],
+        ),
         ({"clusterIP": "None"}, ["IPv4"], "RequireDualStack", ["IPv4", "IPv6"]),
         ({"clusterIP": "None", **SELECTED}, ["IPv4"], "SingleStack", ["IPv4"]),
     ],

@@ -183,11 +183,12 @@ def test_children_get_the_very_same_configuration(folder: Path) -> None:
     )
     config = of_text(folder, text)
     assert of_spelt(json.loads(json.dumps(spelt_options(config)))) == config
-    lifeline, end = os.pipe()
-    with Handoff(config, lifeline, worker=1).in_memory() as handoff:
-        assert take({VARIABLE: str(os.dup(handoff))}) == Handoff(config, lifeline, worker=1)
+    lifeline, counting = os.pipe()
+    given = Handoff(config, lifeline, counting, worker=1)
+    with given.in_memory() as handoff:
+        assert take({VARIABLE: str(os.dup(handoff))}) == given
     os.close(lifeline)
-    os.close(end)
+    os.close(counting)
 
 
 # Mistakes: where they are, of which option, and what of it; how it is said belongs to the message

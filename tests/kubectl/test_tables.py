@@ -3,6 +3,7 @@
 The heads are those of pkg/printers/internalversion/printers.go in Kubernetes 1.37.
 """
 
+import json
 from typing import Any
 
 import pytest
@@ -59,8 +60,10 @@ def test_every_type_of_service(kubectl: Kubectl) -> None:
         service("node", type="NodePort", ports=[{"port": 80, "nodePort": 31999}]),
         service("balanced", type="LoadBalancer", ports=[{"port": 80, "nodePort": 31998}]),
         service("outside", type="ExternalName", externalName="www.example.org", ports=[]),
-        service("fixed", clusterIP="10.96.0.251", externalIPs=["192.0.2.1", "192.0.2.2"]),
     )
+    fixed = service("fixed", clusterIP="10.96.0.251", externalIPs=["192.0.2.1", "192.0.2.2"])
+    _, warned = kubectl.warned("apply", "-f", "-", stdin=json.dumps(fixed))
+    assert warned == "Warning: spec.externalIPs is deprecated\n"
     rows = {row[0]: row[1:5] for row in kubectl.table("get", "svc")[1:]}
     address = kubectl("get", "svc", "node", "-o", "jsonpath={.spec.clusterIP}")
     balanced = kubectl("get", "svc", "balanced", "-o", "jsonpath={.spec.clusterIP}")

@@ -165,7 +165,8 @@ async def _why(running: RegistryHarness, changes: list[dict[str, Any]]) -> str:
     """Return what is told of a Pod after changes to it."""
     registry = running.registry
     await registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
-    await registry.create(POD, "default", pod("web-1", "10.1.0.1"), WRITE)
+    # Registered without containers, so that a change can still say them.
+    await registry.create(POD, "default", pod("web-1", "10.1.0.1", containers=[]), WRITE)
     for change in changes:
         await registry.patch(POD, "default", "web-1", Patch("merge", change), WRITE)
     chosen = "involvedObject.kind=Pod,type!=x"

@@ -1,7 +1,5 @@
 """Zone files from their text to the answers: what parsing and answering only get right together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

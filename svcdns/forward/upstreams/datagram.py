@@ -46,7 +46,7 @@ class UdpUpstream:
         self._place = (host, port)
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._tcp = StreamUpstream(name, host, port)
-        self._edns = EdnsFallback()
+        self._edns = EdnsFallback(drops=True)
         self._poller = DatagramPoller()
         self._waiting: set[asyncio.Future[Response]] = set()
         self._closed = False

@@ -23,6 +23,9 @@ WITHOUT_EDNS_SECONDS = 300.0
 DOUBTED_SECONDS = 10.0
 """The same where only the ID said that it was the upstream: without EDNS no answer has signatures."""
 
+SILENT_SECONDS = 60.0
+"""The same where it drops queries with EDNS: a second is lost each time that this is tried again."""
+
 _T = TypeVar("_T")
 _REFUSALS = (codes.FORMERR, codes.NOTIMP)
 _LOCAL = frozenset(
@@ -41,6 +44,10 @@ _LOCAL = frozenset(
 
 class NoReply(Exception):
     """An upstream gave no reply that is one; the text says why."""
+
+
+class Silence(NoReply):
+    """Nothing came in time."""
 
 
 class LocalFault(NoReply):
@@ -99,18 +106,36 @@ async def connect(
 
 
 class EdnsFallback:
-    """Whether an upstream is asked with EDNS: it is, until it refuses."""
+    """Whether an upstream is asked with EDNS: it is, until it refuses, or drops such queries.
 
-    def __init__(self) -> None:
+    A lost query says little: only where no reply to one with EDNS has come for WITHOUT_EDNS_SECONDS is the
+    next one asked without, once, and only a reply to that one makes it a habit.
+    """
+
+    def __init__(self, *, drops: bool = False) -> None:
+        """`drops` says whether queries may be dropped for their OPT (some routers do, over UDP)."""
+        self._drops = drops
         self._without_until = 0.0
+        self._replied_at = -WITHOUT_EDNS_SECONDS
+        self._was_silent = False
 
     async def exchange(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
         """Return the reply of `once`, whose argument says whether to use EDNS; it may raise EdnsRefused."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._without_until:
             return await once(False)
+        if self._was_silent:
+            self._was_silent = False
+            response = await once(False)
+            self._without_until = loop.time() + SILENT_SECONDS
+            return response
         try:
-            return await once(True)
+            response = await once(True)
+            self._replied_at = loop.time()
+            return response
+        except Silence:
+            self._was_silent = self._drops and loop.time() >= self._replied_at + WITHOUT_EDNS_SECONDS
+            raise
         except EdnsRefused as refused:
             seconds = DOUBTED_SECONDS if refused.doubted else WITHOUT_EDNS_SECONDS
             response = await once(False)
@@ -149,7 +174,7 @@ async def until(deadline: float, future: asyncio.Future[_T]) -> _T:
 
 def _expire(future: asyncio.Future[_T]) -> None:
     if not future.done():
-        future.set_exception(NoReply("no reply in time"))
+        future.set_exception(Silence("no reply in time"))
 
 
 def no_reply(wrong: BaseException) -> NoReply:

@@ -1,5 +1,6 @@
-"""Upstreams that know no EDNS, and those who only say so in an upstream's name."""
+"""Upstreams that know no EDNS or drop queries with it, and those who only say so in an upstream's name."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import dns.message
@@ -9,6 +10,7 @@ from toolbox.misbehaving import Misbehaving
 from svcdns.config.upstream_spec import parse
 from svcdns.forward.upstreams import upstream as upstream_module
 from svcdns.forward.upstreams.factory import make
+from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.wire import codes
 from svcdns.wire.key import key_of, wire_of
 from svcdns.wire.query import Query
@@ -96,3 +98,68 @@ async def test_what_replies_to_another_question_switches_nothing_off(spoil: Call
     with First(lambda wire: header(wire, questions=1) + spoil(wire[12:-11]), after=True) as server:
         assert (await ask(server, 3)) == 3
         assert server.with_edns == [True] * 3
+
+
+# Upstreams that drop queries with an OPT
+
+SHORT = 0.2
+
+
+class Dropping(First):
+    """Says nothing to queries with an OPT while `drops`."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda wire: b"")
+        self.drops = True
+
+    async def replies(self, wire: bytes, *, over_tcp: bool) -> AsyncIterator[bytes]:
+        has_opt = dns.message.from_wire(wire).edns >= 0
+        async for reply in Misbehaving.replies(self, wire, over_tcp=over_tcp):
+            if not (self.drops and has_opt):
+                yield reply
+
+
+def tries(server: Dropping, *drops: bool, transport: str = "") -> list[bool]:
+    """Ask so often, while queries with an OPT are dropped or not; return which were answered."""
+
+    async def run() -> list[bool]:
+        made = make(parse(transport + server.address))
+        answered = []
+        for server.drops in drops:
+            try:
+                await made.exchange(WWW, SHORT if server.drops else HANG)
+                answered.append(True)
+            except NoReply:
+                answered.append(False)
+        await made.close()
+        return answered
+
+    return asyncio.run(run())
+
+
+def test_one_that_drops_them_is_asked_without_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Dropping() as server:
+        assert tries(server, True, True, True, True) == [False, True, True, True]
+        assert server.with_edns == [True, False, False, False]
+    monkeypatch.setattr(upstream_module, "SILENT_SECONDS", 0.0)
+    with Dropping() as server:
+        assert tries(server, True, True, True, True) == [False, True, False, True]
+        assert server.with_edns == [True, False] * 2
+
+
+def test_a_lost_query_switches_nothing_off() -> None:
+    with Dropping() as server:
+        assert tries(server, False, True, True, False) == [True, False, False, True]
+        assert server.with_edns == [True] * 4
+
+
+def test_one_that_is_silent_altogether_is_asked_with_edns_again() -> None:
+    with Dropping() as server:
+        server.behaviour = "silent"
+        assert tries(server, True, True, True) == [False] * 3
+        assert server.with_edns == [True, False, True]
+
+
+def test_over_tcp_nothing_is_dropped_for_its_opt() -> None:
+    with Dropping() as server:
+        assert tries(server, True, True, transport="tcp://") == [False, False]

@@ -1,0 +1,67 @@
+"""Warnings: what is accepted and likely not what was meant, or not for long.
+
+Kubernetes' own where our kinds have them (pkg/api/service/warnings.go, pkg/registry/discovery), and those for
+what svcdns does not do. One about a field is given when the field comes or changes, not with every write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.service_addresses import is_headless
+
+Object = dict[str, Any]
+
+_NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
+
+
+def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
+    """Return the warnings about an object that was created, or changed from `old`."""
+    if kind is NAMESPACE:
+        return tuple(_of_namespace(old, new))
+    if kind is POD:
+        return tuple(_of_pod(old, new))
+    if kind is SERVICE:
+        return tuple(_of_service((old or {}).get("spec") or {}, new.get("spec") or {}))
+    if kind is ENDPOINTSLICE and old is None and new.get("addressType") == "FQDN":
+        return ("addressType: FQDN endpoints are deprecated",)
+    return ()
+
+
+def _of_namespace(old: Object | None, new: Object) -> Iterator[str]:
+    name = new["metadata"]["name"]
+    if old is None and name in _NAMES_WITHOUT_SHORT_FORM:
+        yield f"namespace {name}: its Services have no short name X.{name} below the cluster domain"
+
+
+def _of_pod(old: Object | None, new: Object) -> Iterator[str]:
+    probes = _readiness_probes(new)
+    if probes and (old is None or probes != _readiness_probes(old)):
+        yield "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
+
+
+def _readiness_probes(pod: Object) -> list[Any]:
+    containers = (pod.get("spec") or {}).get("containers") or []
+    return [container["readinessProbe"] for container in containers if container.get("readinessProbe")]
+
+
+def _of_service(old: Object, new: Object) -> Iterator[str]:
+    def comes(*fields: str) -> bool:
+        return any(new.get(field) != old.get(field) for field in fields)
+
+    if new.get("type") == "ExternalName":
+        text = new.get("externalName", "").removesuffix(".")
+        if text.replace(".", "").isdigit() or ":" in text:
+            way_out = "use a headless Service with a slice"
+            yield f"spec.externalName is an address: it resolves to nothing; {way_out}"
+    elif new.get("externalName") and comes("externalName", "type"):
+        yield 'spec.externalName is ignored when spec.type is not "ExternalName"'
+    if is_headless(new) and new.get("sessionAffinity") == "ClientIP" and comes("sessionAffinity"):
+        yield "spec.SessionAffinity is ignored for headless services"
+    if new.get("externalIPs") and comes("externalIPs"):
+        ignored = 'is ignored when spec.clusterIP is "None"'
+        yield f"spec.externalIPs {ignored if is_headless(new) else 'is deprecated'}"
+    if new.get("trafficDistribution") == "PreferClose" and comes("trafficDistribution"):
+        yield "spec.trafficDistribution: PreferClose is deprecated; use PreferSameZone"
