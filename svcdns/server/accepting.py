@@ -53,11 +53,14 @@ class Acceptor:
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def stop(self) -> None:
-        """Accept no more; connections that are not open yet are closed."""
+        """Accept no more."""
         if self._started:
             self._loop.remove_reader(self._listener.fileno())
         if self._again is not None:
             self._again.cancel()
+
+    def close(self) -> None:
+        """Close connections that are not open yet."""
         for task in self._opening:
             task.cancel()
 

@@ -30,6 +30,9 @@ from .tls import TlsError, context_of, warnings
 BACKLOG = 1_024
 """Connections that may wait: after a restart all watchers come back at once, and one that finds no room
 tries again only after a second."""
+LAST_REQUESTS_SECONDS = 0.1
+"""What was accepted before the end gets so long to ask, and is answered: a client that has just connected
+would find its connection reset otherwise.  Others wait in the backlog, for the next process."""
 POLL_SECONDS = 1.0
 """Between two checks of the files."""
 
@@ -57,9 +60,11 @@ class ApiSite:
         for warning in warnings(self._config):
             log.warning("%s", warning)
 
-    def stop(self) -> None:
-        """Take no more connections."""
+    async def stop(self) -> None:
+        """Take no more connections, and let those that were taken ask."""
         self._acceptor.stop()
+        await asyncio.sleep(LAST_REQUESTS_SECONDS)
+        self._acceptor.close()
 
     async def follow(self) -> None:
         """Close late connections, and check the files once a second (HTTP has none), until cancelled."""
@@ -103,6 +108,6 @@ async def serving(
         async with background(site.follow()):
             yield site
     finally:
-        site.stop()
+        await site.stop()
         await runner.cleanup()
         listener.close()
