@@ -203,8 +203,10 @@ def test_replace_of_an_older_state_is_a_conflict(kubectl: Kubectl) -> None:
 
 
 def test_replace_of_what_is_not_there(kubectl: Kubectl) -> None:
-    told = kubectl.refused("replace", "-f", "-", stdin=manifest(service("web")))
-    assert told == 'Error from server (NotFound): error when replacing "STDIN": services "web" not found\n'
+    assert kubectl("replace", "-f", "-", stdin=manifest(service("web"))) == "service/web replaced\n"
+    assert kubectl.json("get", "service", "web")["metadata"]["uid"]
+    told = kubectl.refused("replace", "-f", "-", stdin=manifest(pod("web-1")))
+    assert told == 'Error from server (NotFound): error when replacing "STDIN": pods "web-1" not found\n'
 
 
 def test_prune_needs_a_list_of_kinds(kubectl: Kubectl, server: RunningServer) -> None:

@@ -91,11 +91,12 @@ def test_readiness_through_the_status(
         assert server.answers(name) == answers
 
 
-def test_the_status_alone_is_written_through_the_status(kubectl: Kubectl, web: object) -> None:
-    both = {"metadata": {"labels": {"x": "y"}}, "status": {"podIP": "10.1.0.9"}}
+def test_the_status_and_labels_are_written_through_the_status(kubectl: Kubectl, web: object) -> None:
+    both = {"metadata": {"labels": {"x": "y"}}, "status": {"podIP": "10.1.0.9"}, "spec": {"hostname": "h"}}
     kubectl("patch", "pod", "web-1", "--subresource=status", *patch(both))
     made = kubectl.json("get", "pod", "web-1")
-    assert (made["metadata"]["labels"], made["status"]["podIP"]) == ({"app": "web"}, "10.1.0.9")
+    assert (made["metadata"]["labels"], made["status"]["podIP"]) == ({"app": "web", "x": "y"}, "10.1.0.9")
+    assert "hostname" not in made["spec"]
 
 
 def test_patch_as_a_dry_run(kubectl: Kubectl, web: object) -> None:

@@ -26,6 +26,8 @@ from toolbox.misbehaving import Misbehaving
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
 
+pytestmark = pytest.mark.alone
+
 NDOTS = (5, 1)
 
 IN_TIME = 3.5

@@ -17,7 +17,7 @@ from forward.hosts.lookups import AT_ONCE, CLIENTS, NONE, Client, Lookup, Questi
 from forward.hosts.resolvers import leaked, outside, reference, svcdns
 from toolbox.upstreams import Unbound
 
-pytestmark = pytest.mark.matrix
+pytestmark = [pytest.mark.matrix, pytest.mark.alone]
 
 NDOTS = (5, 1)
 NAMES = (*OWN, *OUTSIDE, *ALIASES)
