@@ -16,7 +16,7 @@ from svcdns.objects.errors import bad_request
 from svcdns.objects.schema_tree import path_text
 
 MOST = 100
-"""Keys that are told."""
+"""Keys that warnings name."""
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 

@@ -149,9 +149,9 @@ class Resources:
         self, request: web.Request, target: Target, written: Written, warnings: tuple[str, ...] = ()
     ) -> web.Response:
         status = 201 if written.created else 200
-        told = (*warnings, *written.warnings)
+        about_all = (*warnings, *written.warnings)
         return responses.object_answer(
-            request, target.kind, written.object, self._clock, status=status, warnings=told
+            request, target.kind, written.object, self._clock, status=status, warnings=about_all
         )
 
     async def _finish(self, write: Coroutine[Any, Any, _T]) -> _T:

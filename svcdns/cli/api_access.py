@@ -63,8 +63,8 @@ def server_of(config: Config) -> str:
     scheme = "https" if config.api.tls_cert else "http"
     listen = config.api.listen
     try:
-        told = json.loads((config.data / ADDRESSES).read_text())["api"]
-        listen = Endpoint(listen.host, int(told.rpartition(":")[2]))
+        addresses = json.loads((config.data / ADDRESSES).read_text())["api"]
+        listen = Endpoint(listen.host, int(addresses.rpartition(":")[2]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     if not listen.port:

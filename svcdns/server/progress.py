@@ -1,4 +1,4 @@
-"""How an upgrade goes, told in a file to those who asked for it (`svcdns upgrade`).
+"""How an upgrade goes, in a file for those who asked for it (`svcdns upgrade`).
 
     upgrade.json    {"number": N, "code": null, "lines": [...]}; `code` is 0 or 1 once it has ended
 
@@ -56,7 +56,7 @@ class Progress:
 def read(folder: Path) -> State:
     """Return what the file says, State() where there is none that can be read."""
     try:
-        told = json.loads((folder / UPGRADE).read_text())
-        return State(int(told["number"]), told["code"], tuple(map(str, told["lines"])))
+        written = json.loads((folder / UPGRADE).read_text())
+        return State(int(written["number"]), written["code"], tuple(map(str, written["lines"])))
     except (OSError, ValueError, KeyError, TypeError):
         return State()

@@ -273,11 +273,11 @@ class Supervisor:
         self._progress.tell(f"svcdns {__version__} starts beside the old processes")
         new = _next_crew(old, config, self._commands)
         self._replacement = replacement = Replacement(old, new)
-        told = False
+        announced = False
         try:
             for _ in replacement.steps():
-                if replacement.in_charge is new and not told:
-                    told = True
+                if replacement.in_charge is new and not announced:
+                    announced = True
                     self._progress.tell("the new processes answer; the old ones finish what they have begun")
                 yield
         finally:
