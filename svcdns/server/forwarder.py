@@ -42,7 +42,7 @@ from .child_setup import Handoff
 from .flush_link import FlushServer
 from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
-from .takeover import LEAVE, STAY, tell
+from .takeover import LEAVE, STAY, signal_predecessor
 
 BEAT_SECONDS = 0.1
 STATUS_SECONDS = 1.0
@@ -73,7 +73,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
 
 async def _have_the_cache_left(handoff: Handoff, config: Config) -> None:
     """In an upgrade: have the forwarder before forward on without the cache, which only one may write."""
-    tell(handoff, LEAVE)
+    signal_predecessor(handoff, LEAVE)
     for _ in range(_TRIES_FOR_THE_CACHE if handoff.predecessor >= 0 else 0):
         if generations.is_free(config.data):
             return

@@ -38,7 +38,7 @@ class Progress:
         found = read(folder)
         self._state = found if found.number == number else State(number, None)
 
-    def tell(self, line: str) -> None:
+    def write(self, line: str) -> None:
         """Add a line."""
         self._write(None, line)
 

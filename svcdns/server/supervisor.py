@@ -232,7 +232,7 @@ class Supervisor:
         """Have the new code check all that it would take over, then become it.  Raises Failed."""
         log.info("upgrading: the new code checks the configuration")
         self._progress = Progress(self.crew.config.data, self._upgrades)
-        self._progress.tell("the new code checks the configuration")
+        self._progress.write("the new code checks the configuration")
         words, legacy = succession.command(), self._legacy()
         rehearsal = Rehearsal(words, legacy)
         try:
@@ -270,7 +270,7 @@ class Supervisor:
     def _replace(self, config: Config) -> Iterator[None]:
         """Replace the children by those of the new code and configuration.  Raises Failed."""
         old = self.crew
-        self._progress.tell(f"svcdns {__version__} starts beside the old processes")
+        self._progress.write(f"svcdns {__version__} starts beside the old processes")
         new = _next_crew(old, config, self._commands)
         self._replacement = replacement = Replacement(old, new)
         announced = False
@@ -278,7 +278,7 @@ class Supervisor:
             for _ in replacement.steps():
                 if replacement.in_charge is new and not announced:
                     announced = True
-                    self._progress.tell("the new processes answer; the old ones finish what they have begun")
+                    self._progress.write("the new processes answer; the old ones finish what they have begun")
                 yield
         finally:
             if replacement.in_charge is new:

@@ -25,7 +25,7 @@ async def take_over(handoff: Handoff) -> None:
     """End the predecessor, if there is one, and return when it has ended."""
     if handoff.predecessor < 0:
         return
-    tell(handoff, signal.SIGTERM)
+    signal_predecessor(handoff, signal.SIGTERM)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(handoff.predecessor, ended.set)
@@ -33,13 +33,13 @@ async def take_over(handoff: Handoff) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SECONDS):
                 await ended.wait()
-        tell(handoff, signal.SIGKILL)
+        signal_predecessor(handoff, signal.SIGKILL)
         await ended.wait()
     finally:
         loop.remove_reader(handoff.predecessor)
 
 
-def tell(handoff: Handoff, number: signal.Signals) -> None:
+def signal_predecessor(handoff: Handoff, number: signal.Signals) -> None:
     """Send the predecessor a signal, if it lives."""
     if handoff.predecessor >= 0:
         with contextlib.suppress(ProcessLookupError):
