@@ -31,7 +31,8 @@ from . import accept, answer_tables, deletion, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .identity import check_not_renamed
-from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
+from .listing import Listing, Reads
+from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
 from .stored_objects import Renewal
@@ -56,6 +57,7 @@ class Registry:
         self.store = store
         self.settings: Settings = make_settings(config)
         self._observe_commit = observe_commit
+        self._reads = Reads.of(store)
         self._feed: Feed | None = None
         self._committer = Committer(store, self.settings, self._committed, self.record)
         self._recorder = Recorder(self._committer.write)
@@ -117,7 +119,7 @@ class Registry:
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
                 await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
-        self._resume()
+        await self._resume()
         self._recorder.start()
 
     async def set_loaded(self) -> None:
@@ -132,6 +134,7 @@ class Registry:
             task.cancel()
         await self._recorder.stop()
         await self._committer.stop()
+        self._reads.close()
 
     async def create(self, kind: Kind, namespace: str, body: Object, options: WriteOptions) -> Written:
         """Create an object from its JSON shape."""
@@ -224,16 +227,17 @@ class Registry:
     ) -> Page:
         """Delete all selected objects, at most 500 a transaction; return those that were deleted."""
         _check_writable(kind)
-        page = self.page(kind, namespace, selection)
+        with self.listing(kind, namespace, selection) as listing:
+            names = [removal.name_of(item) async for piece in listing.pieces() for item in piece.items]
         gone: list[bytes] = []
-        for start in range(0, len(page.items), removal.CHUNK):
-            objects = [decode(octets) for octets in page.items[start : start + removal.CHUNK]]
-            action = partial(removal.delete_each, kind=kind, objects=objects, options=options)
+        for start in range(0, len(names), removal.CHUNK):
+            chunk = names[start : start + removal.CHUNK]
+            action = partial(removal.delete_each, kind=kind, names=chunk, options=options)
             for item in await self._committer.write(action, dry_run=options.dry_run):
                 gone.append(item.object)
                 if not options.dry_run:
                     self._after_delete(kind, decode(item.object))
-        return Page(gone, page.revision)
+        return Page(gone, listing.revision)
 
     def get(self, kind: Kind, namespace: str, name: str) -> bytes:
         """Return an object as JSON."""
@@ -242,8 +246,15 @@ class Registry:
     def page(
         self, kind: Kind, namespace: str, selection: Selection, limit: int = 0, continue_: str = ""
     ) -> Page:
-        """Return a part of a list; `namespace` "" is all."""
-        return reading.page(self.store, kind, namespace, selection, limit, continue_)
+        """Return a part of a list, read in one go; `namespace` "" is all."""
+        with self.listing(kind, namespace, selection, limit, continue_) as listing:
+            return listing.page()
+
+    def listing(
+        self, kind: Kind, namespace: str, selection: Selection, limit: int = 0, continue_: str = ""
+    ) -> Listing:
+        """Begin to read a list in pieces; see listing.Listing."""
+        return Listing(self._reads, kind, namespace, selection, limit, continue_)
 
     def watch(
         self,
@@ -254,11 +265,11 @@ class Registry:
         *,
         bookmarks: bool = False,
         initial_events: bool = False,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[Batch]:
         """Yield what changes in a collection; see watch.watch."""
         assert self._feed is not None, "the registry has not been started"
         return watch(
-            self.store,
+            self._reads,
             self._feed,
             kind,
             namespace,
@@ -308,11 +319,14 @@ class Registry:
         elif kind is NAMESPACE and self._find(NAMESPACE, "", metadata["name"]) is not None:
             self._run(self._empty(metadata["name"]))
 
-    def _resume(self) -> None:
+    async def _resume(self) -> None:
         """Go on with the deletions that a restart interrupted."""
         for kind in (POD, NAMESPACE):
-            for octets in self.page(kind, "", Selection()).items:
-                self._after_delete(kind, decode(octets))
+            with self.listing(kind, "", Selection()) as listing:
+                async for piece in listing.pieces():
+                    for octets in piece.items:
+                        if b'"deletionTimestamp"' in octets:  # few; the others needn't be decoded
+                            self._after_delete(kind, decode(octets))
 
     def _schedule_removal(self, metadata: Object) -> None:
         """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid."""
