@@ -109,13 +109,16 @@ class Informers:
 
     MARK = b"k8s.io/initial-events-end"
 
-    def __init__(self, url: str, count: int, path: str, *, receive_buffer: int = 0) -> None:
-        """`receive_buffer` is the socket's, octets; 0 leaves it to the system."""
+    def __init__(
+        self, url: str, count: int, path: str, *, receive_buffer: int = 0, watch: bool = True
+    ) -> None:
+        """`receive_buffer` is the socket's, octets; 0 leaves it to the system.  Without `watch`: lists."""
         allow_sockets(count)
         host, _, port = url.removeprefix("http://").partition(":")
         mark = "&" if "?" in path else "?"
         query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
-        head = f"GET {path}{mark}{query} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        target = f"{path}{mark}{query}" if watch else path
+        head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
         self._selector = selectors.DefaultSelector()
         self.octets = 0
         self.sockets = []
