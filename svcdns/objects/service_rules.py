@@ -89,11 +89,10 @@ def _ports_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     ports = spec.get("ports", [])
     if len(ports) > MOST_PORTS:  # Kubernetes can't store a Service with more, nor slices of it
         yield causes.too_many("spec.ports", len(ports), MOST_PORTS)
-        return
     names: set[str] = set()
     numbers: set[tuple[int, str]] = set()
     node_ports: set[tuple[int, str]] = set()
-    for i, port in enumerate(ports):
+    for i, port in enumerate(ports[:MOST_PORTS]):
         field = f"spec.ports[{i}]"
         yield from _port_name_causes(port, field, names, named=len(ports) > 1)
         yield from _port_causes(port, field, numbers)
