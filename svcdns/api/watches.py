@@ -108,7 +108,8 @@ def _begins_after(registry: Registry, target: Target, options: ListOptions) -> i
     if options.resource_version:
         return options.resource_version
     if options.send_initial_events is False:
-        return registry.page(target.kind, target.namespace, options.selection, 1).revision
+        with registry.listing(target.kind, target.namespace, options.selection) as listing:
+            return listing.revision
     return None
 
 
