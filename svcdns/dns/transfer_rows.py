@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from svcdns.names import packed
+from svcdns.names.row_parts import counts_of, folded, is_part, name_of
 from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of_key
@@ -44,13 +45,19 @@ def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
     """Yield every RR of a transfer."""
     first = soa(view, zone)[header.POINTER_OCTETS :]
     yield zone.key, first
+    counts: dict[int, int] = {}
     for key, row, delegated in _rows(view, zone):
+        if row[0] & packed.PARTS:
+            counts = counts_of(row)  # its parts come next
+            continue
+        owner = name_of(key) if is_part(key) else key
         for section in packed.sections(row):
             if section.type in (packed.NEGATIVE_SOA, codes.SOA):
                 continue
             if not delegated or section.type == codes.NS:
-                for rr in section.rrs():
-                    yield key, rr[header.POINTER_OCTETS :]
+                rrs = section.rrs()
+                for rr in rrs if owner is key else folded(section.type, rrs, counts[section.type]):
+                    yield owner, rr[header.POINTER_OCTETS :]
     yield zone.key, first
 
 
