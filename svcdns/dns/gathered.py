@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from random import getrandbits
 
 import lmdb
@@ -32,19 +31,19 @@ class Parts:
     def read(self, room: int) -> Section:
         """Return the whole RRset, or more of it than `room` octets."""
         found: list[Section] = []
-        octets = 0
-        complete = True
+        once: dict[bytes, None] = {}
+        at_most, complete = 0, True
         for row in self._rows():
             section = packed.find(row, self.rrtype)
             if section is None:
                 continue
-            if octets > room:
+            if at_most > room and sum(map(len, once)) > room:
                 complete = False
                 break
             found.append(section)
-            octets += len(section.answers)
-        rrs = folded(self.rrtype, chain.from_iterable(section.rrs() for section in found), self.count)
-        row = pack_row([RRset(self.rrtype, rrs)])
+            once.update(dict.fromkeys(section.rrs()))
+            at_most += len(section.answers)  # equal RRs of two parts count once: looked at when it matters
+        row = pack_row([RRset(self.rrtype, folded(self.rrtype, once, self.count))])
         read = packed.section(row, self.rrtype, packed.entries_at(row))
         if not complete:
             return read

@@ -45,20 +45,39 @@ def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
     """Yield every RR of a transfer."""
     first = soa(view, zone)[header.POINTER_OCTETS :]
     yield zone.key, first
-    counts: dict[int, int] = {}
+    gathered = _GatheredParts(b"")
     for key, row, delegated in _rows(view, zone):
         if row[0] & packed.PARTS:
-            counts = counts_of(row)  # its parts come next
+            gathered = _GatheredParts(row)  # its parts come next
             continue
-        owner = name_of(key) if is_part(key) else key
         for section in packed.sections(row):
             if section.type in (packed.NEGATIVE_SOA, codes.SOA):
                 continue
-            if not delegated or section.type == codes.NS:
-                rrs = section.rrs()
-                for rr in rrs if owner is key else folded(section.type, rrs, counts[section.type]):
-                    yield owner, rr[header.POINTER_OCTETS :]
+            if is_part(key):
+                for rr in gathered.rrs_of(section):
+                    yield name_of(key), rr[header.POINTER_OCTETS :]
+            elif not delegated or section.type == codes.NS:
+                for rr in section.rrs():
+                    yield key, rr[header.POINTER_OCTETS :]
     yield zone.key, first
+
+
+class _GatheredParts:
+    """The parts of one row (svcdns.names.row_parts), and what they have held so far: no RR comes twice."""
+
+    def __init__(self, index_row: bytes) -> None:
+        self._counts = counts_of(index_row) if index_row else {}
+        self._seen: set[bytes] = set()
+
+    def rrs_of(self, section: packed.Section) -> list[bytes]:
+        """Return the RRs of a part that have not come yet."""
+        new = [
+            rr
+            for rr in folded(section.type, section.rrs(), self._counts[section.type])
+            if rr not in self._seen
+        ]
+        self._seen.update(new)
+        return new
 
 
 def _rows(view: View, zone: Zone) -> Iterator[tuple[bytes, bytes, bool]]:

@@ -113,10 +113,10 @@ def hash_of(label: str) -> int:
 
 
 def index_row(counts: Mapping[int, int]) -> bytes:
-    """Return the row that says how many RRs of each type the parts hold."""
+    """Return the row that says how many RRs of each type the parts hold (stride 1: it has no offsets)."""
     held = sorted((rrtype, count) for rrtype, count in counts.items() if count)
     types = b"".join(rrtype.to_bytes(2) for rrtype, _ in held)
-    entries = b"".join(ENTRY.pack(count, 0, 0, 0, IN_PARTS, 0) for _, count in held)
+    entries = b"".join(ENTRY.pack(count, 1, 0, 0, IN_PARTS, 0) for _, count in held)
     return bytes((PARTS, len(held))) + types + entries
 
 
