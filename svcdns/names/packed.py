@@ -88,8 +88,8 @@ def pack_row(rrsets: Iterable[RRset], flags: int = 0) -> bytes:
         answers = b"".join(rrset.rrs)
         additional = b"".join(rrset.additionals)
         count = len(rrset.rrs)
-        first = len(rrset.rrs[0])
-        stride = first if first * count == len(answers) and all(len(rr) == first for rr in rrset.rrs) else 0
+        sizes = set(map(len, rrset.rrs))
+        stride = sizes.pop() if len(sizes) == 1 else 0
         starts = accumulate(map(len, rrset.rrs[:-1]), initial=0)
         table = pack(f">{count}I", *starts) if not stride and count > 1 else b""
         types += rrset.type.to_bytes(2)

@@ -29,7 +29,7 @@ from .records import weighted
 
 WHOLE = 512
 """Endpoints that one row holds at most."""
-LEAF = 256
+LEAF = 128
 """Endpoints that one part holds at most, unless they all have one hash."""
 IN_PARTS = 1 << 31
 """The octets that an index row says of each RRset."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import cast
 
 import lmdb
@@ -147,8 +147,8 @@ class EndpointParts:
         """Say whether a part has room for all endpoints of its range; counts no further than it must."""
         if part.capacity == sys.maxsize:
             return True
-        found = facts.endpoints_between(self.write, *self.service, part.first, part.last)
-        return sum(1 for _ in islice(found, part.capacity + 1)) <= part.capacity
+        at_most = part.capacity + 1
+        return facts.count_between(self.write, *self.service, part.first, part.last, at_most) < at_most
 
     def _leaves(self, top: Part) -> Iterator[Part]:
         """Yield the parts into which a range falls; the root, too large for one row, is halved."""
@@ -160,7 +160,7 @@ class EndpointParts:
 
     def _rows_of(self, part: Part) -> dict[bytes, bytes]:
         """Return the rows of a part, by key suffix."""
-        found = facts.endpoints_between(self.write, *self.service, part.first, part.last)
+        found = facts.endpoints_between(self.write, *self.service, part.first, part.last, part.capacity)
         return part_rows([facts.decode_endpoint(octets) for octets in found])
 
 

@@ -13,9 +13,11 @@ Whoever changes a fact adds the names that follow from it to `write.touched`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 import lmdb
@@ -330,15 +332,26 @@ def endpoints_of(
 
 
 def endpoints_between(
-    write: WriteTransaction, namespace: str, service: str, first: int, last: int
-) -> Iterator[bytes]:
-    """Yield the rows of those of a Service's ready endpoints whose hash is in a range, still encoded."""
+    write: WriteTransaction, namespace: str, service: str, first: int, last: int, at_most: int
+) -> list[bytes]:
+    """Return the rows of a Service's ready endpoints whose hash is in a range, the first so many, encoded."""
     prefix = joined(namespace, service)
-    behind = prefix + hash_text(last).encode() + b"\xff"
     with write.txn.cursor(db=write.tables.endpoints) as cursor:
         if not cursor.set_range(prefix + hash_text(first).encode()):
-            return
-        for key, value in cast(Iterator[tuple[bytes, bytes]], cursor.iternext()):
-            if key >= behind or not key.startswith(prefix):
-                return
-            yield value
+            return []
+        rows = list(islice(cast(Iterator[tuple[bytes, bytes]], cursor.iternext()), at_most))
+    # Rows are sorted: where the range ends is found without looking at each.
+    end = bisect_left(rows, prefix + hash_text(last).encode() + b"\xff", key=itemgetter(0))
+    return [row for _, row in rows[:end]]
+
+
+def count_between(
+    write: WriteTransaction, namespace: str, service: str, first: int, last: int, at_most: int
+) -> int:
+    """Return how many rows `endpoints_between` has, without reading them."""
+    prefix = joined(namespace, service)
+    with write.txn.cursor(db=write.tables.endpoints) as cursor:
+        if not cursor.set_range(prefix + hash_text(first).encode()):
+            return 0
+        keys = list(islice(cast(Iterator[bytes], cursor.iternext(values=False)), at_most))
+    return bisect_left(keys, prefix + hash_text(last).encode() + b"\xff")

@@ -15,6 +15,7 @@ from behaviour.test_h_transfer import transfer_query
 
 from svcdns.names import row_parts
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
+from svcdns.wire.key import key_of
 
 PODS = 60
 HERE = "127.0.0.0/8"
@@ -125,10 +126,23 @@ def test_the_service_itself_goes_with_all_its_parts(small_parts: None, new_world
         assert kept_in_parts(world, name) == 0
 
 
+def test_an_endpoint_of_many_changes_little(new_world: Any) -> None:
+    pods = [pod(f"p{n}", f"10.1.{n // 250}.{n % 250 + 1}", app="db") for n in range(3000)]
+    world = new_world(headless("db", ports=[port(80, "http")]), *pods[:-1])
+    before = rows(world)
+    world.add(pods[-1])
+    after = rows(world)
+    changed = [after[key] for key in after if before.get(key) != after[key]]
+    assert f"10.1.{2999 // 250}.{2999 % 250 + 1}" in world.ask(f"db.{SVC}", tcp=True).rdata
+    assert sum(map(len, changed)) < sum(map(len, after.values())) / 20
+
+
 def kept_in_parts(world: ClusterHarness, name: str) -> int:
     """Return the number of parts that stand in the store for a name."""
-    from svcdns.wire.key import key_of
+    return sum(1 for key in rows(world) if row_parts.is_part_of(key_of(name), key))
 
+
+def rows(world: ClusterHarness) -> dict[bytes, bytes]:
+    """Return all rows that are stored, by key."""
     with world.snapshots.begin() as snapshot, snapshot.txn.cursor(db=snapshot.answers) as cursor:
-        keys = [bytes(key) for key, _ in cursor]
-    return sum(1 for key in keys if row_parts.is_part_of(key_of(name), key))
+        return {bytes(key): bytes(row) for key, row in cursor}
