@@ -32,6 +32,7 @@ from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
 from svcdns.objects.service_addresses import cluster_ips
 from svcdns.objects.service_rules import TTL_ANNOTATION
+from svcdns.objects.syntax import address_of
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
 from .transaction import Object, WriteTransaction, encode, joined, present, put_or_delete, scan, scan_keys
@@ -138,7 +139,7 @@ def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
         return {}  # too long for DNS below this cluster domain
     rr = ptr_rr(target, _ttl(write, service))
     who = joined(metadata["namespace"], metadata["name"])
-    return {packed(ip_address(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
+    return {packed(address_of(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
 
 
 def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> None:
@@ -255,7 +256,7 @@ def _ready(
         if (endpoint.get("conditions") or {}).get("ready") is False:
             continue  # unknown (null) counts as ready (C3)
         for text in endpoint["addresses"]:
-            address = ip_address(text)
+            address = address_of(text)
             yield endpoint, _endpoint_label(write, endpoint, address), address
 
 
