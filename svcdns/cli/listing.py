@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from itertools import groupby
@@ -41,7 +42,13 @@ class Entry(NamedTuple):
 def entries(reading: Reading) -> list[Entry]:
     """Return an entry for each object of the files, and for what is wrong with files, in their order."""
     found = [*map(_of_manifest, reading.manifests), *map(_of_not_taken, reading.not_taken)]
-    return sorted(found, key=lambda entry: (entry.place.file, entry.place.document))
+    return sorted(found, key=lambda entry: (entry.place.file, entry.place.document, _item(entry.place)))
+
+
+def _item(place: Place) -> int:
+    """Return which item of a List something stands in; 0 as well for what is no List."""
+    found = re.match(r"items\[(\d+)\]", place.prefix)
+    return int(found[1]) if found else 0
 
 
 def lines(reading: Reading) -> Iterator[str]:

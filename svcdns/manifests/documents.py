@@ -33,11 +33,11 @@ MAX_LETTERS = 3 << 20
 
 Object = dict[str, Any]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 _RULES = bounded_yaml.Rules(MAX_DEPTH, MAX_ALIASES, MAX_VALUES, MAX_KEYS, strict=True)
-_NO_OBJECT = "must be a mapping with apiVersion, kind and metadata"
-_OF_OBJECTS = {"apiVersion", "kind", "metadata", "spec"}
-"""Who writes one of these at the top means an object."""
+NO_OBJECT = "is no Kubernetes object, it has no apiVersion and kind"
+_NOT_A_MAPPING = "must be a mapping with apiVersion, kind and metadata"
 
 
 def objects_of(path: Path) -> Iterator[tuple[Place, Object] | NotTaken]:
@@ -64,12 +64,12 @@ def _objects_in(place: Place, document: Any) -> Iterator[tuple[Place, Object] | 
     except ManifestError as wrong:
         yield wrong
         return
-    if isinstance(document, dict) and _OF_OBJECTS & document.keys():
+    if isinstance(document, dict):
         yield from _expanded(place, document)
     elif isinstance(document, list) and any(isinstance(one, dict) and "kind" in one for one in document):
-        yield place.error("", _NO_OBJECT, remedy="write the list as items of kind: List, apiVersion: v1")
+        yield place.error("", _NOT_A_MAPPING, remedy="write the list as items of kind: List, apiVersion: v1")
     else:
-        yield LeftOut(place, "is no Kubernetes object, it has no apiVersion and kind")
+        yield LeftOut(place, NO_OBJECT)
 
 
 def _expanded(place: Place, document: Object) -> Iterator[tuple[Place, Object] | NotTaken]:
@@ -90,7 +90,7 @@ def _expanded(place: Place, document: Object) -> Iterator[tuple[Place, Object] |
         if isinstance(item, dict):
             yield inner, {**given, **item}
         else:
-            yield inner.error("", _NO_OBJECT)
+            yield inner.error("", _NOT_A_MAPPING)
 
 
 def _json_documents(path: Path, text: str) -> Iterator[Any]:
@@ -142,8 +142,8 @@ def _yaml_documents(path: Path, text: str) -> Iterator[Any]:
 
 
 def _remedy(text: str, line: int) -> str:
-    """Return what helps against what is wrong in a line, counted from 1."""
-    if re.match(r" *\t", next(islice(text.split("\n"), line - 1, None), "")):
+    """Return what helps against what is wrong in a line, counted from 1; 0: nobody knows which."""
+    if re.match(r" *\t", next(islice(text.split("\n"), max(line - 1, 0), None), "")):
         return "indent with spaces, YAML takes no tabs"
     if "{{" in text:
         return "render the template first, such as with `helm template`"
@@ -173,7 +173,8 @@ class _Bounds:
     def size_of(self, value: Any, path: str, depth: int) -> _Size:
         """Return the size of a value that stands at a path.  Raises ManifestError."""
         if not isinstance(value, (dict, list)):
-            self._check_scalar(value, path)
+            self._check_number(value, path)
+            self._check_text(value, path)
             return _Size(1, 0, len(value) if isinstance(value, str) else 0)
         if id(value) in self._known:
             known = self._known[id(value)]
@@ -196,6 +197,7 @@ class _Bounds:
             raise self._place.error("", _TOO_DEEP)
         values, height, letters = 1, 0, 0
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            self._check_text(key, path)
             below = f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}".removeprefix(".")
             size = self.size_of(inner, below, depth + 1)
             values += size.values
@@ -203,6 +205,10 @@ class _Bounds:
             letters += size.letters + (len(key) if isinstance(key, str) else 0)
         return _Size(values, height, letters)
 
-    def _check_scalar(self, value: Any, path: str) -> None:
+    def _check_text(self, value: Any, path: str) -> None:
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise self._place.error(path, f"{value!a} has half of a surrogate pair, which is no text")
+
+    def _check_number(self, value: Any, path: str) -> None:
         if isinstance(value, float) and value - value != 0:
             raise self._place.error(path, f"{value} is no JSON number")

@@ -14,6 +14,7 @@ from svcdns.config.readers import few
 from svcdns.objects.kinds import ENDPOINTS, EVENT, KINDS, STORED, Kind
 from svcdns.objects.selectors import matches_map
 
+from .documents import NO_OBJECT
 from .not_taken import LeftOut, NotTaken, Place, described
 
 Object = Mapping[str, Any]
@@ -21,6 +22,8 @@ Object = Mapping[str, Any]
 TAKEN: tuple[Kind, ...] = tuple(kind for kind in STORED if kind is not EVENT)
 """Kinds that a manifest may be of."""
 
+_OF_OBJECTS = {"apiVersion", "metadata", "spec"}
+"""Who writes one of these at the top means an object."""
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml")
 _TEMPLATES = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"))
 """Where kinds that make Pods say what these are like: Deployments, Jobs and all other; CronJobs."""
@@ -91,14 +94,16 @@ def refusal(place: Place, obj: Object) -> NotTaken:
     return LeftOut(place, f"{version} {name} is no kind that is registered here", what)
 
 
-def chart_or_kustomization(place: Place, obj: Object) -> LeftOut | None:
-    """Return why a document without a kind is not taken, where it is known for what it is."""
-    if "kind" not in obj and place.file.name in _KUSTOMIZATIONS:
+def no_object(place: Place, obj: Object) -> LeftOut | None:
+    """Return why a mapping without a kind is not taken; None for what is meant as an object."""
+    if "kind" in obj:
+        return None
+    if place.file.name in _KUSTOMIZATIONS:
         return _kustomization(place)
-    if "kind" not in obj and {"apiVersion", "name", "version"} <= obj.keys():
+    if {"apiVersion", "name", "version"} <= obj.keys():
         remedy = "render it with `helm template` and name what comes out"
         return LeftOut(place, "is a Helm chart", remedy=remedy)
-    return None
+    return None if _OF_OBJECTS & obj.keys() else LeftOut(place, NO_OBJECT)
 
 
 def _kustomization(place: Place) -> LeftOut:

@@ -98,5 +98,5 @@ def described(obj: dict[str, Any]) -> str:
 
 
 def most_wanted(found: Sequence[NotTaken]) -> list[NotTaken]:
-    """Return what is not taken in the order in which it matters: mistakes, then what is left out."""
-    return sorted(found, key=lambda one: not one.is_mistake)
+    """Return what is not taken in the order in which it matters: mistakes, what has a remedy, all else."""
+    return sorted(found, key=lambda one: 0 if one.is_mistake else 1 if one.remedy else 2)

@@ -154,8 +154,8 @@ def _twice(first: Manifest, second: Manifest) -> NotTaken:
 
 def _kind(place: Place, obj: Object) -> Kind | None:
     """Return the kind of an object, None for one that is not registered.  Raises NotTaken."""
-    if known := foreign.chart_or_kustomization(place, obj):
-        raise known
+    if not_meant := foreign.no_object(place, obj):
+        raise not_meant
     version, name = obj.get("apiVersion"), obj.get("kind")
     for field, value in (("apiVersion", version), ("kind", name)):
         if not isinstance(value, str):
