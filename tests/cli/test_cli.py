@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from toolbox.running_server import RunningServer, svcdns
 
+from svcdns.cli.check import mistakes_in_files
+from svcdns.config.load import load
+
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
@@ -160,6 +163,13 @@ def test_check_knows_the_namespaces_of_a_server_that_runs(server: RunningServer,
     assert svcdns(*arguments, cwd=tmp_path).returncode == 1
     server.post("/api/v1/namespaces", {"metadata": {"name": "made-by-api"}})
     assert svcdns(*arguments, cwd=tmp_path).returncode == 0
+
+
+def test_manifests_keep_a_new_version_away_only_where_they_are_strict(tmp_path: Path) -> None:
+    arguments = {"manifests": [str(MANIFESTS)], "data": str(tmp_path), "dns.zones": None}
+    assert mistakes_in_files(load(None, {"SVCDNS_DNS_ZONES": str(tmp_path)}, arguments)) == []
+    strict = load(None, {"SVCDNS_DNS_ZONES": str(tmp_path)}, {**arguments, "strict_manifests": True})
+    assert len(mistakes_in_files(strict)) == 10 + 17
 
 
 # query

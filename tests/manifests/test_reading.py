@@ -166,6 +166,7 @@ def bomb(step: Callable[[int], str]) -> str:
     [
         (bomb(lambda n: "[" + ",".join([f"*a{n}"] * 10) + "]"), "has more than 200000 values"),
         (bomb(lambda n: "{<<: [" + ",".join([f"*a{n}"] * 10) + "]}"), "a mapping has more than 10000 keys"),
+        ("a: &a " + "x" * 40_000 + "\nb: [" + "*a," * 100 + "]", "is larger than 3145728 letters, aliases"),
         ("a: &a 1\nb: [" + "*a," * 2000 + "]", "there are more than 1000 aliases"),
         ("a0: &a0 []\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 500)), "is nested deeper"),
     ],
