@@ -112,6 +112,7 @@ def mistakes_in_files(config: Config) -> list[str]:
 
 def _found(config: Config) -> Found:
     from svcdns.config import checks
+    from svcdns.manifests.files import warnings as manifest_warnings
     from svcdns.server import preflight
 
     zones, wrong_zones = _zones(config)
@@ -122,6 +123,7 @@ def _found(config: Config) -> Found:
         else [
             *preflight.warnings(config.api),
             *checks.warnings(config),
+            *manifest_warnings(config.manifests),
             *preflight.resolv_conf_warnings(config),
         ]
     )

@@ -12,7 +12,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .not_taken import ManifestError, Place
+from .not_taken import ManifestError, Place, one_line
 
 MAX_OCTETS = 16 << 20
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -42,6 +42,18 @@ def files_of(paths: Iterable[Path]) -> Iterator[Path | ManifestError]:
                 if stat.S_ISREG(found.st_mode)
                 else Place(file).error("", "is neither a file nor a folder")
             )
+
+
+def warnings(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield a line for each folder that holds something, but nothing that is read."""
+    for path in paths:
+        try:
+            names = [name for name in os.listdir(path) if not name.startswith(".") and name != "lost+found"]
+        except OSError:
+            continue  # a file, or named by files_of
+        if names and not any(name.endswith(SUFFIXES) for name in names):
+            allowed = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+            yield one_line(f"manifests: {path}: there is no {allowed} in it, and folders in it are not read")
 
 
 def _candidates(path: Path) -> Iterator[Path | ManifestError]:

@@ -13,6 +13,7 @@ import logging
 import lmdb
 
 from svcdns.config.sections import Config
+from svcdns.manifests.files import warnings
 from svcdns.manifests.manifests import NotApplied, apply_manifests
 from svcdns.manifests.not_taken import most_wanted
 from svcdns.manifests.reading import Reading, read_manifests
@@ -95,6 +96,8 @@ class Loading:
 
 def read_at_start(config: Config, *, is_first: bool) -> Reading:
     """Return what is in the manifests.  Raises Fatal at a strict server's first start if not all is valid."""
+    for line in warnings(config.manifests):
+        log.warning("%s", line)
     reading = read_manifests(config.manifests)
     if config.strict_manifests and is_first and reading.not_taken:
         _not_applied(NotApplied(reading.not_taken), is_first=True)

@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,13 +16,15 @@ from hypothesis import strategies as st
 from manifests.written import SERVICE_TEXT, reading, write
 from toolbox.builders import service
 from toolbox.registry_harness import started
-from toolbox.running_server import RunningServer
+from toolbox.running_server import RunningServer, svcdns
 from toolbox.waiting import wait_for
 
+from svcdns.manifests.files import warnings
 from svcdns.manifests.manifests import apply_manifests
 from svcdns.manifests.reading import read_manifests
 from svcdns.manifests.saying import MOST_LINES, log_not_taken
 
+NOBODY = 65534
 CORPUS = Path(__file__).with_name("corpus")
 
 REGISTERED = {
@@ -177,15 +181,40 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")
-def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
-    write(tmp_path, "good.yaml", service())
-    write(tmp_path, "secret.yaml", service("b")).chmod(0)
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0)
-    found = read_manifests([tmp_path, closed, closed / "m.yaml"])
+@contextmanager
+def as_nobody() -> Iterator[Path]:
+    """Be a user who may not read everything, with a folder of their own."""
+    with TemporaryDirectory() as folder:
+        user = os.geteuid()
+        try:
+            if user == 0:
+                os.chown(folder, NOBODY, NOBODY)
+                os.seteuid(NOBODY)
+            yield Path(folder)
+        finally:
+            os.seteuid(user)
+
+
+def test_what_may_not_be_read_is_named() -> None:
+    with as_nobody() as folder:
+        write(folder, "good.yaml", service())
+        write(folder, "secret.yaml", service("b")).chmod(0)
+        closed = folder / "closed"
+        closed.mkdir(mode=0)
+        found = read_manifests([folder, closed, closed / "m.yaml"])
     assert [one.name for one in found.manifests] == ["web"]
     assert [one.why for one in found.not_taken] == ["can't be read: permission denied"] * 3
+
+
+def test_a_folder_that_holds_all_but_manifests_is_warned_of(tmp_path: Path) -> None:
+    for inside in ("chart/templates", "chart/.git", "empty", "volume/lost+found", "good"):
+        (tmp_path / inside).mkdir(parents=True)
+    write(tmp_path / "chart" / "templates", "web.yaml", service())
+    write(tmp_path / "good", "web.yml", service())
+    (line,) = warnings([*sorted(tmp_path.iterdir()), tmp_path / "nothing", tmp_path / "good" / "web.yml"])
+    assert line.startswith(f"manifests: {tmp_path}/chart: ")
+    ran = svcdns("check", "--manifests", tmp_path / "chart", cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, f"svcdns: {line}\n")
 
 
 # Junk
