@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .not_taken import ManifestError, Place, one_line
 
-MAX_OCTETS = 16 << 20
+MAX_OCTETS = 8 << 20
 SUFFIXES = (".yaml", ".yml", ".json")
 
 

@@ -131,7 +131,7 @@ same: [*base, *base]
         ("a\tb: \x07", "FILE, document 1: "),
         ("a: " + "[" * 100_000, "FILE, document 1: is nested deeper than 100 levels"),
         ("a: " + "{x: " * 101 + "}" * 101, "FILE, document 1: is nested deeper than 100 levels"),
-        ("a: 1\n" + "# " + "x" * (16 << 20), "FILE: is larger than 16777216 octets; split it up"),
+        ("a: 1\n" + "# " + "x" * (8 << 20), "FILE: is larger than 8388608 octets; split it up"),
     ],
 )
 def test_bad_text_is_refused_with_file_and_document(tmp_path: Path, text: str, reason: str) -> None:
