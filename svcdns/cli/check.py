@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,7 +60,7 @@ class Found:
 
     mistakes: list[str]
     """A line each; those of manifests are not among them."""
-    warnings: list[str] | tuple[()] = ()
+    warnings: list[str] = field(default_factory=list)
     zones: int = 0
     reading: Reading | None = None
     strict: bool = False
@@ -77,7 +77,7 @@ class Found:
         from .listing import entries
 
         listed = entries(self.reading) if self.reading else []
-        said = {"mistakes": [*self.mistakes], "warnings": [*self.warnings], "zones": self.zones}
+        said = {"mistakes": self.mistakes, "warnings": self.warnings, "zones": self.zones}
         return {**said, "manifests": [entry.as_json() for entry in listed]}
 
     def show(self, name: str) -> None:

@@ -140,7 +140,7 @@ class _Found:
 
     def reading(self) -> Reading:
         """Return all, in the order of files."""
-        services = [one.object for one in self._manifests.values() if one.kind is SERVICE]
+        services = foreign.Selectors(one.object for one in self._manifests.values() if one.kind is SERVICE)
         left_out = [one.left_out(services) for one in self._workloads]
         return Reading(tuple(self._manifests.values()), (*self.not_taken, *left_out))
 
