@@ -19,8 +19,10 @@ from svcdns.config.sections import ConfigError
 
 from . import cache, certs, token
 from .add import add, ready, remove, unready
+from .apply import apply, delete
 from .backup import backup, restore
 from .check import check
+from .get import get
 from .kubeconfig import kubeconfig
 from .outcome import MISTAKE, OK, REFUSED, Refused, say
 from .query import query
@@ -55,7 +57,7 @@ app.add_typer(certs.app, name="certs")
 app.add_typer(token.app, name="token")
 app.add_typer(cache.app, name="cache")
 COMMANDS = (
-    *(serve, add, remove, ready, unready, why),
+    *(serve, add, remove, ready, unready, why, get, apply, delete),
     *(query, check, upgrade, backup, restore, kubeconfig, resolvconf, version),
 )
 for command in COMMANDS:

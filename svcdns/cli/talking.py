@@ -15,7 +15,7 @@ from svcdns.config.sections import ConfigError
 from .outcome import Refused, say
 
 if TYPE_CHECKING:
-    from svcdns.client import Client, Connection
+    from svcdns.client import ApiError, Client, Connection
 
 ApiFlag = Annotated[
     str,

@@ -13,7 +13,7 @@ from .outcome import OK, REFUSED
 
 def why(
     name: Annotated[
-        str, typer.Argument(metavar="NAME|POD", help="A name as you would ask for it, or a Pod.")
+        str, typer.Argument(metavar="NAME|POD", help="A name as you would ask for it; or a Pod.")
     ],
     output: Annotated[
         Literal["text", "json"], typer.Option("--output", "-o", help="Text for people, or JSON.")

@@ -18,7 +18,7 @@ from .exchange import Call, Object
 
 APP = "app"
 """The label by which a Service finds the Pods that were added to it."""
-_BECAUSE = "SaidByUser"
+_BECAUSE = "SetByHand"
 
 
 class Mistake(Exception):

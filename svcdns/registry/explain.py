@@ -1,7 +1,8 @@
 """Why a name answers what it answers: from which objects, and for an empty answer the reason.
 
-One snapshot is read.  Names may be written as people write them: `web`, `web.shop`, `web.shop.svc`, the whole
-name with the cluster domain or without, with `_port._proto` or an endpoint's label in front, or the name of a Pod.
+One snapshot is read.  Names may be written as people write them: `web`, `web.shop`, `web.shop.svc`, the
+whole name with the cluster domain or without, with `_port._proto` or an endpoint's label in front, or the
+name of a Pod.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class _Reader:
         if row is not None and row[0] & packed.PARTS:
             rows = [part for stored, part in scan(self.txn, table, key + b"\0") if is_part_of(key, stored)]
         found = dict.fromkeys(text for one in rows for text in _texts(one))
-        return list(found)[:_MOST_ANSWERS]
+        return sorted(found)[:_MOST_ANSWERS]
 
 
 def _texts(row: bytes) -> Iterator[str]:
