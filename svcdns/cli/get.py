@@ -26,9 +26,9 @@ _GAP = "   "
 
 def get(
     kind: Annotated[
-        str, typer.Argument(metavar="[KIND]", help="Such as services, pods, endpointslices.")
+        str, typer.Argument(metavar="KIND", help="Such as services, pods, endpointslices.")
     ] = "services",
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="One object of the kind.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One object of the kind.")] = "",
     all_namespaces: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.")
     ] = False,

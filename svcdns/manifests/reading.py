@@ -92,7 +92,8 @@ def _no_namespace(manifest: Manifest) -> ManifestError:
 def read_manifests(paths: Iterable[Path], namespace: str = "default") -> Reading:
     """Return what is in these files and folders (*.yaml, *.yml, *.json, sorted by name).
 
-    `namespace` is that of objects which name none.  Whether it is there is left open; see Reading.in_namespaces.
+    `namespace` is that of objects which name none.  Whether it is there is left
+    open; see Reading.in_namespaces.
     """
     found = _Found(namespace)
     for path in files_of(paths):
