@@ -123,7 +123,10 @@ def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[ModuleT
     try:
         import svcdns.cli.certificates as certificates
     except ImportError:
-        raise Refused("certificates need the package cryptography: pip install 'svcdns[tls]'") from None
+        text = (
+            "certificates need the package cryptography; install it where svcdns is: pip install cryptography"
+        )
+        raise Refused(text) from None
     try:
         yield certificates
     except certificates.CertificateError as wrong:
