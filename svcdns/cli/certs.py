@@ -123,10 +123,8 @@ def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[ModuleT
     try:
         import svcdns.cli.certificates as certificates
     except ImportError:
-        text = (
-            "certificates need the package cryptography; install it where svcdns is: pip install cryptography"
-        )
-        raise Refused(text) from None
+        remedy = "install it where svcdns is: pip install cryptography"
+        raise Refused(f"certificates need the package cryptography; {remedy}") from None
     try:
         yield certificates
     except certificates.CertificateError as wrong:
