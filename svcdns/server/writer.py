@@ -49,6 +49,7 @@ from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
 from .loading import Loading, read_at_start
 from .metrics import Metrics
+from .overview import overview
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
@@ -193,10 +194,14 @@ async def _api(
     is_open = not config.authenticates
     if is_open and not config.is_local:
         log.warning("whoever reaches the API at %s may change everything (api.insecure)", config.listen)
+
+    def warnings() -> list[str]:
+        return [f"writes are refused: {text}" for text in [registry.trouble] if text]
+
     app = create_app(
         registry,
         health=lambda: reasons(counters),
-        warnings=lambda: [f"writes are refused: {text}" for text in [registry.trouble] if text],
+        warnings=warnings,
         metrics=metrics.render,
         version=__version__,
         authority=None if is_open else ConfiguredAuthority(config),
@@ -204,6 +209,7 @@ async def _api(
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
+        overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
     )
     async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
         yield
