@@ -124,13 +124,16 @@ def create_app(
     return app
 
 
-def create_runner(app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> web.AppRunner:
-    """Return the runner: a client that leaves ends its watch, probes leave no access log line."""
+def create_runner(
+    app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT, access_log: bool = False
+) -> web.AppRunner:
+    """Return the runner: a client that leaves ends its watch; `access_log`: each request leaves a line."""
     if connections.KEY not in app:
         app[connections.KEY] = connections.Connections()
     return web.AppRunner(
         app,
         handler_cancellation=True,
+        access_log=logging.getLogger("aiohttp.access") if access_log else None,
         access_log_class=AccessLogger,
         auto_decompress=False,  # not for those either whose bodies nobody reads (see bodies.check_head)
         logger=server_log,

@@ -26,6 +26,7 @@ import lmdb
 
 from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
+from svcdns.api.auth import audit
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
@@ -190,6 +191,8 @@ async def _api(
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
+    if config.audit_log is not None:
+        audit.write_to(config.audit_log)
     flush = socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
     is_open = not config.authenticates
     if is_open and not config.is_local:
@@ -211,7 +214,8 @@ async def _api(
         flush=FlushClient(flush, counters.forwarder_lives).flush,
         overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
     )
-    async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
+    runner = create_runner(app, access_log=config.access_log)
+    async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
         yield
 
 
