@@ -17,6 +17,7 @@ from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
 from svcdns.objects.service_addresses import is_headless
 from svcdns.store.environment import Store
 
+from . import slices
 from .requests import Piece, Selection
 from .transaction import Object, collection_prefix, decode, encode, joined, object_key, scan, scan_keys
 
@@ -87,6 +88,14 @@ def count(store: Store, kind: Kind) -> int:
 def _stored(kind: Kind) -> Kind:
     """Return the kind among whose rows a list goes: of the Endpoints view, their Services."""
     return SERVICE if kind is ENDPOINTS else kind
+
+
+def endpoint_counts(store: Store) -> dict[str, int]:
+    """Return how many endpoints there are: `all` in slices, `ready` in answers (one an address)."""
+    with store.read() as txn:
+        rows = scan(txn, store.tables.slices, b"")
+        in_slices = sum(slices.count_of(row) for _, row in rows)
+        return {"all": in_slices, "ready": txn.stat(store.tables.endpoints)["entries"]}
 
 
 def _candidates(
