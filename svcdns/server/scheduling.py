@@ -44,6 +44,6 @@ def take_short_slices() -> bool:
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, os.SCHED_OTHER, 0, nice, 0, SLICE_NANOSECONDS, 0, 0)
     try:
-        return ctypes.CDLL(None).syscall(number, 0, attributes, 0) == 0
+        return bool(ctypes.CDLL(None).syscall(number, 0, attributes, 0) == 0)
     except (OSError, AttributeError):
         return False
