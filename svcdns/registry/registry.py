@@ -215,7 +215,10 @@ class Registry:
         check = partial(structure, kind, given, options.field_validation, fill_kind=True)
         is_large = len(encode(given)) > LARGE
         body, warnings = await asyncio.to_thread(check) if is_large else check()
-        written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+        try:
+            written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+        except StatusError as refused:
+            raise refused.noting(warnings) from None
         return _with_warnings(written, warnings)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:

@@ -6,6 +6,7 @@ from pathlib import Path
 from toolbox.builders import service
 from toolbox.calls import SERVICES
 from toolbox.running_server import RunningServer, svcdns
+from toolbox.waiting import wait_for
 
 
 def lines(server: RunningServer) -> list[str]:
@@ -24,7 +25,7 @@ def test_one_line_a_write_and_none_a_read() -> None:
 def test_each_request_where_that_is_asked_for() -> None:
     with RunningServer(workers=1, config="[api]\naccess_log = true\n") as server:
         server.get(SERVICES)
-        assert any(f"GET {SERVICES}" in line for line in lines(server))
+        wait_for(lambda: any(f"GET {SERVICES}" in line for line in lines(server)), "the line of the request")
 
 
 def test_an_audit_log_of_its_own_that_is_moved_away(tmp_path: Path) -> None:
