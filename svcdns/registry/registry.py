@@ -37,15 +37,12 @@ from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
 from .stored_objects import Renewal
-from .transaction import Object, WriteTransaction, decode, encode
+from .transaction import Object, WriteTransaction, decode, is_large
 from .watch import Feed, watch
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-LARGE = 64 * 1024
-"""Octets from which on the structure of an object is looked at outside the event loop."""
 
 _MADE_BY_REPLACING = frozenset({SERVICE, EVENT})
 """Kinds of which a PUT makes an object that is not there, as in Kubernetes."""
@@ -213,8 +210,7 @@ class Registry:
         """Run a write of what is given, once it has passed the schema."""
         _check_writable(kind)
         check = partial(structure, kind, given, options.field_validation, fill_kind=True)
-        is_large = len(encode(given)) > LARGE
-        body, warnings = await asyncio.to_thread(check) if is_large else check()
+        body, warnings = await asyncio.to_thread(check) if is_large(given) else check()
         try:
             written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
         except StatusError as refused:
