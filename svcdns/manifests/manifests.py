@@ -26,8 +26,11 @@ from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import (
     ENDPOINTSLICE,
+    EVENT,
     FIRST_NAMESPACES,
+    LEASE,
     NAMESPACE,
+    NODE,
     POD,
     SERVICE,
     STORED,
@@ -50,7 +53,7 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
-_ORDER = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE)
+_ORDER = (NAMESPACE, NODE, SERVICE, POD, ENDPOINTSLICE, LEASE, EVENT)
 _AT_ONCE = 64
 """Writes that wait for one commit."""
 _TRIES = 5
@@ -233,6 +236,9 @@ async def _apply(registry: Registry, manifest: Manifest) -> str:
                 return "created"
             patch = Patch("merge", overlay(old, body))
             written = await registry.patch(kind, namespace, name, patch, _STRICT)
+            if kind is NODE and "status" in body:  # what a kubelet would report
+                status = Patch("merge", {"status": patch.document["status"]})
+                written = await registry.patch(kind, namespace, name, status, _STRICT, "status")
             return "changed" if msgspec.json.decode(written.object) != old else "unchanged"
         except StatusError as refused:
             if refused.code == 507:

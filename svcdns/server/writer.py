@@ -47,7 +47,7 @@ from svcdns.system.background import background
 from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
 
-from . import folder
+from . import folder, own_service
 from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
@@ -110,6 +110,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
         async with (
             _started(registry, config.data),
             _api(handoff, config.api, registry, counters, metrics),
+            _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
@@ -222,6 +223,14 @@ async def _api(
     )
     async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
         yield
+
+
+@contextlib.asynccontextmanager
+async def _own_service(handoff: Handoff, config: Config, registry: Registry) -> AsyncIterator[None]:
+    """Keep the Service that leads to the API on the supervisor's socket, if that is wanted."""
+    with socket.socket(fileno=os.dup(handoff.api)) as listener:
+        async with own_service.kept(registry, config, listener):
+            yield
 
 
 @contextlib.asynccontextmanager
