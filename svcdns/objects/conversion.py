@@ -33,6 +33,7 @@ _NAMES = {
 """Of core/v1, and of events.k8s.io/v1."""
 _STORED_NAMES = {newer: older for older, newer in _NAMES.items()}
 _DEPRECATED = tuple(name for name in _STORED_NAMES if name.startswith("deprecated"))
+_FILLED_IN = ("eventTime", "series")
 _TYPES = ("Normal", "Warning")
 _CHANGEABLE = frozenset({"apiVersion", "kind", "metadata", "series"})
 
@@ -40,13 +41,16 @@ _CHANGEABLE = frozenset({"apiVersion", "kind", "metadata", "series"})
 def shown(kind: Kind, obj: Object) -> Object:
     """Return a stored object as a kind shows it: the object itself where it is stored as that kind.
 
-    An eventTime is required in events.k8s.io/v1; that of an older Event is when it was first seen.
+    What events.k8s.io/v1 requires, and strict clients miss, is filled in where core/v1 needs none: the
+    eventTime of an older Event is when it was first seen.
     """
     if kind.stored is kind:
         return obj
     out = {_NAMES.get(field, field): value for field, value in obj.items()}
     if not out.get("eventTime"):
         out["eventTime"] = _first_seen(obj)
+    if "series" in out:
+        out["series"] = {"count": 0, "lastObservedTime": out["eventTime"], **out["series"]}
     return out | {"apiVersion": kind.api_version, "kind": kind.name}
 
 
@@ -75,12 +79,15 @@ def stored(kind: Kind, given: Object, old: Object | None = None) -> Object:
     """
     if kind.stored is kind:
         return given
-    if causes := list(_causes(given, None if old is None else shown(kind, old))):
+    before = None if old is None else shown(kind, old)
+    if causes := list(_causes(given, before)):
         raise invalid(kind.name, given.get("metadata", {}).get("name", ""), causes, kind.group)
     out = {"involvedObject": {}, **renamed(kind, given)}
-    if old is not None and not old.get("eventTime"):
-        out.pop("eventTime", None)  # it is only shown
-    return out
+    if old is None or before is None:
+        return out
+    only_shown = [field for field in _FILLED_IN if given.get(field) == before.get(field)]
+    kept = {field: old[field] for field in only_shown if field in old}
+    return {field: value for field, value in out.items() if field not in only_shown} | kept
 
 
 def checked(kind: Kind, configuration: Object, old: Object | None) -> Object:

@@ -15,6 +15,7 @@ from typing import Any
 from . import causes, quantity, syntax
 from .causes import forbidden, invalid_value, required
 from .errors import Cause
+from .schema_tree import below
 
 _COUNTED = frozenset({"pods", "replicationcontrollers", "resourcequotas", "services"})
 _DIVISIBLE = ("kubernetes.io/", "requests.")
@@ -57,7 +58,7 @@ def _resources_causes(resources: dict[str, str], field: str) -> Iterator[Cause]:
     for name, amount in resources.items():
         is_extended = "/" in name and not any(word in name for word in _DIVISIBLE)
         if (name in _COUNTED or is_extended) and quantity.amount(amount) % 1:
-            yield invalid_value(f"{field}[{causes.printable(name)}]", amount, "must be an integer")
+            yield invalid_value(below(field, causes.printable(name)), amount, "must be an integer")
 
 
 def _features_causes(names: list[str]) -> Iterator[Cause]:

@@ -109,9 +109,11 @@ class ServiceCIDRs:
         """Yield the ranges in groups that have at most one of each family."""
         left = list(self.ranges)
         while left:
-            group = list({network.version: network for network in reversed(left)}.values())[::-1]
-            left = [network for network in left if network not in group]
-            yield [str(network) for network in group]
+            group: dict[int, Network] = {}
+            for network in left:
+                group.setdefault(network.version, network)
+            left = [network for network in left if network is not group[network.version]]
+            yield [str(network) for network in group.values()]
 
 
 def _service_cidr(name: str, cidrs: list[str], born: Object, revision: int) -> Object:

@@ -2,8 +2,8 @@
 
 It is no package of any distribution, so it runs where `kube-proxy` is on the PATH or SVCDNS_KUBE_PROXY names
 it. Go's modules have it: `go build k8s.io/kubernetes/cmd/kube-proxy` in a module that requires
-k8s.io/kubernetes and replaces the modules of its staging folder by their releases. All of it lives on a host of
-its own.
+k8s.io/kubernetes and replaces the modules of its staging folder by their releases. All of it lives on a host
+of its own.
 """
 
 from __future__ import annotations

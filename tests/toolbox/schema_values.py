@@ -93,6 +93,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "ports": [{"port": 80}],
     },
     "Namespace": {},
+    "Node": {"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}},
+    "Lease": {"spec": {"holderIdentity": "a", "leaseDurationSeconds": 15}},
+    "Event": {"involvedObject": {"kind": "Pod", "name": "a"}, "reason": "Ready", "message": "a"},
 }
 """What is accepted; a few parts of it are replaced."""
 
