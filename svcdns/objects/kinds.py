@@ -40,8 +40,8 @@ POD = Kind("Pod", "pods", "pod", "", "v1", True, ("po",), ("all",), has_status=T
 ENDPOINTSLICE = Kind("EndpointSlice", "endpointslices", "endpointslice", "discovery.k8s.io", "v1", True)
 ENDPOINTS = Kind("Endpoints", "endpoints", "endpoints", "", "v1", True, ("ep",), read_only=True)
 EVENT = Kind("Event", "events", "event", "", "v1", True, ("ev",))
-NEWER_EVENT = Kind("Event", "events", "event", "events.k8s.io", "v1", True, ("ev",), stored_as=EVENT)
-"""The same Events with the field names of events.k8s.io/v1."""
+NEWER_EVENT = Kind("Event", "events", "event", "events.k8s.io", "v1", True, stored_as=EVENT)
+"""The same Events by the names of events.k8s.io/v1; without `ev`, or kubectl warns that it means both."""
 NODE = Kind("Node", "nodes", "node", "", "v1", False, ("no",), has_status=True)
 LEASE = Kind("Lease", "leases", "lease", "coordination.k8s.io", "v1", True)
 SERVICECIDR = Kind(
