@@ -7,11 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from toolbox.builders import lease, service
+from toolbox.builders import lease, node, service
 from toolbox.registry_harness import RegistryHarness
 
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import LEASE, SERVICE
+from svcdns.objects.kinds import LEASE, NODE, SERVICE
 from svcdns.registry.registry import Registry
 from svcdns.registry.requests import Patch, Selection, WriteOptions
 from svcdns.store import log
@@ -62,6 +62,18 @@ def test_nobody_takes_it_without_having_looked(run: Any, revision: str | None) -
         forced = WriteOptions(field_manager="a", force=True)
         written = await running.registry.patch(LEASE, "default", "leader", apply, forced)
         assert json.loads(written.object)["spec"]["holderIdentity"] == "three"
+
+    run(work)
+
+
+def test_names_know_nothing_of_nodes_and_leases(run: Any) -> None:
+    async def work(running: RegistryHarness) -> None:
+        await running.registry.create(SERVICE, "default", service(), OPTIONS)
+        before = running.rrs("cluster.local", "SOA")
+        assert before
+        await running.registry.create(NODE, "", node("web"), OPTIONS)
+        await running.registry.create(LEASE, "default", lease("web"), OPTIONS)
+        assert running.rrs("cluster.local", "SOA") == before, "no zone has changed"
 
     run(work)
 
