@@ -89,12 +89,13 @@ def _no_namespace(manifest: Manifest) -> ManifestError:
     return manifest.error("metadata.namespace", f"there is no namespace {name!r}", remedy)
 
 
-def read_manifests(paths: Iterable[Path]) -> Reading:
+def read_manifests(paths: Iterable[Path], namespace: str = "default") -> Reading:
     """Return what is in these files and folders (*.yaml, *.yml, *.json, sorted by name).
 
-    The namespaces of objects are left open; see Reading.in_namespaces.
+    `namespace` is that of objects which name none.  Whether it is there is left
+    open; see Reading.in_namespaces.
     """
-    found = _Found()
+    found = _Found(namespace)
     for path in files_of(paths):
         for one in [path] if isinstance(path, ManifestError) else objects_of(path):
             if isinstance(one, NotTaken):
@@ -107,8 +108,9 @@ def read_manifests(paths: Iterable[Path]) -> Reading:
 class _Found:
     """What has been read so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str) -> None:
         self.not_taken: list[NotTaken] = []
+        self._namespace = namespace
         self._manifests: dict[tuple[Kind, str, str], Manifest] = {}
         self._workloads: list[foreign.Workload] = []
 
@@ -119,7 +121,7 @@ class _Found:
             if kind is None:
                 self._add_foreign(place, obj)
             else:
-                self._add_manifest(_manifest(place, kind, obj))
+                self._add_manifest(_manifest(place, kind, obj, self._namespace))
         except NotTaken as wrong:
             self.not_taken.append(wrong)
 
@@ -164,7 +166,7 @@ def _kind(place: Place, obj: Object) -> Kind | None:
     return kind if kind in foreign.TAKEN else None
 
 
-def _manifest(place: Place, kind: Kind, obj: Object) -> Manifest:
+def _manifest(place: Place, kind: Kind, obj: Object, namespace: str) -> Manifest:
     what, metadata = described(obj), obj.get("metadata")
     if not isinstance(metadata, dict):
         raise place.error("metadata", "is missing: it must be a mapping with at least a name", what)
@@ -172,7 +174,7 @@ def _manifest(place: Place, kind: Kind, obj: Object) -> Manifest:
     if not isinstance(metadata.get("name"), str) or not metadata["name"]:
         raise place.error("metadata.name", "must be a text that is not empty", what)
     if kind.namespaced:
-        metadata["namespace"] = metadata.get("namespace") or "default"
+        metadata["namespace"] = metadata.get("namespace") or namespace
         if not isinstance(metadata["namespace"], str):
             raise place.error("metadata.namespace", "must be a text", what)
     return Manifest(place, kind, {**obj, "metadata": metadata})

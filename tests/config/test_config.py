@@ -74,6 +74,8 @@ tls_cert = ""
 tls_key = ""
 client_ca = ""
 tokens = ""
+audit_log = ""
+access_log = false
 grant = []
 """
 
