@@ -175,7 +175,7 @@ class ApiConfig:
     advertise_addresses: tuple[str, ...] = option((), read.each(read.address))
     """Addresses at which others reach the API: endpoints of the Service that `kubernetes` in `[services]`
     keeps. `[]` is where it listens; for `0.0.0.0` and `[::]`, the address from which this machine sends to
-    others."""
+    others, whatever it is at the time."""
     insecure: bool = option(False)
     """`true`: serve without TLS and credentials away from loopback. Whoever reaches the port may then change
     everything."""

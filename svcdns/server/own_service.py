@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
@@ -78,7 +78,7 @@ async def kept(registry: Registry, config: Config, api: socket.socket) -> AsyncI
     async with AsyncExitStack() as stack:
         if config.services.kubernetes:
             host, port, *_ = api.getsockname()
-            own = OwnService(registry, addresses(host, config.api.advertise_addresses), port)
+            own = OwnService(registry, lambda: addresses(host, config.api.advertise_addresses), port)
             await own.try_to_repair()
             await stack.enter_async_context(background(own.run()))
         yield
@@ -87,11 +87,11 @@ async def kept(registry: Registry, config: Config, api: socket.socket) -> AsyncI
 class OwnService:
     """The Service and its slices, as they ought to be."""
 
-    def __init__(self, registry: Registry, where: Sequence[str], port: int) -> None:
-        """`where` are the addresses at which the API is reached, at `port`."""
+    def __init__(self, registry: Registry, where: Callable[[], Sequence[str]], port: int) -> None:
+        """`where` says at which addresses the API is reached now, at `port`: networks come up and change."""
         self._registry = registry
+        self._where = where
         self._port = port
-        self._slices = dict(_slices(where, port))
         self._trouble = LogOnChange()
 
     async def run(self) -> None:
@@ -113,10 +113,11 @@ class OwnService:
     async def repair(self) -> None:
         """Bring the Service and its slices to what they ought to be.  Raises StatusError, lmdb.Error."""
         await self._repair_service()
-        for name, wanted in self._slices.items():
+        slices = dict(_slices(self._where(), self._port))
+        for name, wanted in slices.items():
             await self._repair_slice(name, wanted)
         for name in _SLICE_NAMES:
-            if name not in self._slices and self._find(ENDPOINTSLICE, name) is not None:
+            if name not in slices and self._find(ENDPOINTSLICE, name) is not None:
                 await self._registry.delete(ENDPOINTSLICE, NAMESPACE, name, DeleteOptions())
 
     async def _repair_service(self) -> None:

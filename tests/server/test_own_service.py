@@ -66,7 +66,7 @@ def test_it_is_kept_by_a_server(tmp_path: Path) -> None:
 
 def test_it_is_put_right(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
-        registry, own = running.registry, OwnService(running.registry, ["192.0.2.7"], 6443)
+        registry, own = running.registry, OwnService(running.registry, lambda: ["192.0.2.7"], 6443)
         await own.repair()
         assert is_right(registry)
         await change(registry, SERVICE, {"metadata": {"labels": {"mine": "kept"}}})
@@ -95,13 +95,17 @@ def test_it_is_put_right(run: Any) -> None:
 
 def test_it_follows_the_api(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
-        registry = running.registry
-        await OwnService(registry, ["192.0.2.7", "2001:db8::7", "192.0.2.8"], 6443).repair()
+        registry, where = running.registry, ["192.0.2.7", "2001:db8::7", "192.0.2.8"]
+        own = OwnService(registry, lambda: where, 6443)
+        await own.repair()
         both = (read(registry, ENDPOINTSLICE), read(registry, ENDPOINTSLICE, "kubernetes-2"))
         listed = [[each["addresses"][0] for each in (one or {})["endpoints"]] for one in both]
         assert listed == [["192.0.2.7", "192.0.2.8"], ["2001:db8::7"]]
-        await OwnService(registry, ["2001:db8::9"], 8443).repair()
-        assert is_right(registry, "2001:db8::9", 8443)
+        where[:] = ["192.0.2.9"]
+        await own.repair()
+        assert is_right(registry, "192.0.2.9"), "the network has changed meanwhile"
+        await OwnService(registry, lambda: ["2001:db8::9"], 8443).repair()
+        assert is_right(registry, "2001:db8::9", 8443), "the next start has another port and family"
         assert read(registry, ENDPOINTSLICE, "kubernetes-2") is None
 
     run(work)
@@ -110,7 +114,7 @@ def test_it_follows_the_api(run: Any) -> None:
 def test_an_address_that_is_taken_is_left_to_its_service(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(clusterIP="10.96.0.1"), OPTIONS)
-        await OwnService(running.registry, ["192.0.2.7"], 6443).repair()
+        await OwnService(running.registry, lambda: ["192.0.2.7"], 6443).repair()
         [address] = running.rrs(NAME, "A")
         assert address != "10.96.0.1"
 
@@ -122,7 +126,7 @@ def test_a_headless_one_of_the_users_own_stays_headless(run: Any) -> None:
 
     async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", headless("kubernetes", selector=None), OPTIONS)
-        await OwnService(running.registry, ["192.0.2.7"], 6443).repair()
+        await OwnService(running.registry, lambda: ["192.0.2.7"], 6443).repair()
         assert is_right(running.registry)
         assert running.rrs(NAME, "A") == ["192.0.2.7"]
 
@@ -133,7 +137,7 @@ def test_what_cannot_be_written_is_said_once(
     run: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(running: RegistryHarness) -> None:
-        own = OwnService(running.registry, ["192.0.2.7"], 6443)
+        own = OwnService(running.registry, lambda: ["192.0.2.7"], 6443)
 
         async def full(*_: Any) -> None:
             raise StatusError(507, "InsufficientStorage", "no space left on device")
