@@ -7,10 +7,8 @@ reads and watches see only what is committed.  All methods raise StatusError.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +19,7 @@ from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
 from svcdns.objects import conversion
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import EVENT, FIRST_NAMESPACES, LEASE, NAMESPACE, POD, SERVICE, STORED, Kind
+from svcdns.objects.kinds import EVENT, FIRST_NAMESPACES, LEASE, NAMESPACE, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -39,9 +37,8 @@ from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
 from .stored_objects import Renewal
 from .transaction import Object, WriteTransaction, decode
+from .unfinished_deletions import UnfinishedDeletions
 from .watch import Feed, converted, watch
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -63,8 +60,7 @@ class Registry:
         self._views: dict[Kind, address_views.View] = {}
         self._committer = Committer(store, self.settings, self._committed, self.record)
         self._recorder = Recorder(self._committer.write)
-        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unfinished = UnfinishedDeletions(store, self._committer.write)
 
     async def start(self) -> None:
         """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
@@ -127,7 +123,7 @@ class Registry:
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
                 await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
-        self._resume()
+        self._unfinished.resume()
         self._recorder.start()
 
     async def set_loaded(self) -> None:
@@ -136,10 +132,7 @@ class Registry:
 
     async def stop(self) -> None:
         """Let the writes that wait finish, end everything that runs."""
-        for timer in self._timers.values():
-            timer.cancel()
-        for task in self._tasks:
-            task.cancel()
+        self._unfinished.stop()
         await self._recorder.stop()
         await self._committer.stop()
 
@@ -220,7 +213,10 @@ class Registry:
         """Run a write of what is given, once it has passed the schema."""
         _check_writable(kind)
         body, warnings = structure(kind, given, options.field_validation, fill_kind=True)
-        written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+        try:
+            written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+        except StatusError as refused:
+            raise refused.noting(warnings) from None
         return _shown(kind, _with_warnings(written, warnings))
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
@@ -234,7 +230,7 @@ class Registry:
             if kind is NAMESPACE:
                 # What is in it goes before this is answered, unless it is much: then the rest goes soon.
                 await self._committer.write(lambda w: removal.empty_some(w, name))
-            self._after_delete(kind, decode(written.object))
+            self._unfinished.follow(kind, decode(written.object))
         return _shown(kind, written)
 
     async def delete_collection(
@@ -250,7 +246,7 @@ class Registry:
             for item in await self._committer.write(action, dry_run=options.dry_run):
                 gone.append(conversion.shown_octets(kind, item.object))
                 if not options.dry_run:
-                    self._after_delete(kind, decode(item.object))
+                    self._unfinished.follow(kind, decode(item.object))
         return Page(gone, page.revision)
 
     def get(self, kind: Kind, namespace: str, name: str) -> bytes:
@@ -328,54 +324,6 @@ class Registry:
             return self.get(kind, namespace, name)
         except StatusError:
             return None
-
-    def _after_delete(self, kind: Kind, obj: Object) -> None:
-        """Start what a deletion leaves for later: the end of a Pod's grace period, emptying a namespace."""
-        metadata = obj["metadata"]
-        if not metadata.get("deletionTimestamp"):
-            return
-        if kind is POD:
-            self._schedule_removal(metadata)
-        elif kind is NAMESPACE and self._find(NAMESPACE, "", metadata["name"]) is not None:
-            self._run(self._empty(metadata["name"]))
-
-    def _resume(self) -> None:
-        """Go on with the deletions that a restart interrupted."""
-        for kind in (POD, NAMESPACE):
-            for octets in self.page(kind, "", Selection()).items:
-                self._after_delete(kind, decode(octets))
-
-    def _schedule_removal(self, metadata: Object) -> None:
-        """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid."""
-        until = datetime.fromisoformat(metadata["deletionTimestamp"])
-        delay = max((until - datetime.now(UTC)).total_seconds(), 0.0)
-        delay = min(delay, float(metadata.get("deletionGracePeriodSeconds") or 0))  # a clock set back
-        key = (metadata["namespace"], metadata["name"])
-        if key in self._timers:
-            self._timers[key].cancel()
-        loop = asyncio.get_running_loop()
-        self._timers[key] = loop.call_later(delay, lambda: self._run(self._remove_pod(key, metadata["uid"])))
-
-    async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
-        self._timers.pop(key, None)
-        await self._committer.write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
-
-    async def _empty(self, namespace: str) -> None:
-        """Empty a terminating namespace step by step, then remove it."""
-        while not await self._committer.write(lambda w: removal.empty_some(w, namespace)):
-            await asyncio.sleep(0)
-
-    def _run(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        overtaken = isinstance(error, StatusError) and error.code in (404, 409)
-        if error is not None and not overtaken:
-            logger.error("work after a deletion failed: %s", error)
 
 
 def _shown(kind: Kind, written: Written) -> Written:
