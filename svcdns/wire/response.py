@@ -16,8 +16,8 @@ parser will follow:
   nothing, as to other resolvers, and are cut off.
 
 The OPT (of several the first, as to other resolvers) is between us and the upstream and is taken out.  It is
-nearly always the last RR; where it is not, pointers behind it would shift.  A message that has to change elsewhere
-than at its end is written anew (`response_rebuild`).
+nearly always the last RR; where it is not, pointers behind it would shift.  A message that has to change
+elsewhere than at its end is written anew (`response_rebuild`).
 
 A truncated reply is not read behind its question: it may end anywhere, and is asked for again over TCP.
 

@@ -59,7 +59,7 @@ class UnboundForwarder(_Forwarder):
             '  use-syslog: no\n  logfile: ""\n  verbosity: 1\n  do-daemonize: no\n  num-threads: 1\n'
             f"  port: {self.port}\n  interface: {HOST}\n  access-control: 127.0.0.0/8 allow\n"
             '  do-not-query-localhost: no\n  module-config: "iterator"\n  qname-minimisation: no\n'
-            "  minimal-responses: yes\n  rrset-roundrobin: no\n  infra-cache-max-rtt: 400\n"
+            "  minimal-responses: yes\n  rrset-roundrobin: no\n  infra-cache-max-rtt: 1000\n"
             "  infra-keep-probing: yes\n  cache-max-ttl: 2147483647\n  cache-max-negative-ttl: 2147483647\n"
             "remote-control:\n  control-enable: no\n"
             + "".join(

@@ -111,7 +111,7 @@ def records(draw: Any, owner: st.SearchStrategy[str] = names, but: str = "") -> 
 
 @st.composite
 def answers(draw: Any) -> list[dns.rrset.RRset]:
-    """An answer section: CNAMEs from NAME on, RRs of names on the way, a DNAME that is above none; in any order."""
+    """An answer section: CNAMEs from NAME on, RRs of names on the way, a DNAME above none; in any order."""
     links = [NAME, *draw(st.lists(names, max_size=3))]
     found = draw(st.lists(records(st.sampled_from(links), but="CNAME"), max_size=8))
     for owner, target in pairwise(dict.fromkeys(name.lower() for name in links)):

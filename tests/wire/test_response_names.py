@@ -8,7 +8,7 @@ from itertools import pairwise
 import dns.message
 import dns.rdatatype
 import pytest
-from toolbox.upstream_messages import NAME, agree, ask_for, pointer, raw, received, reply, rr, rrset
+from toolbox.upstream_messages import NAME, SOA, agree, ask_for, pointer, raw, received, reply, rr, rrset
 
 from svcdns.wire.garbage import Garbage
 from svcdns.wire.response import Response
@@ -84,7 +84,7 @@ def test_a_circle_is_refused(answers: tuple[str, ...]) -> None:
 def test_what_contradicts_itself_is_refused(answers: tuple[str, ...]) -> None:
     """As by BIND and unbound, but for a CNAME beside another DNAME, where both follow the DNAME."""
     for order in (answers, answers[::-1]):
-        with pytest.raises(Garbage, match="two|contradicts"):
+        with pytest.raises(Garbage, match=r"two|contradicts|without an end"):
             received(reply(*order))
 
 
@@ -160,7 +160,6 @@ def kept(found: Response) -> list[str]:
         ((TO_T, f"{T} 9 IN TXT a"), [0], False),
         ((f"{NAME} 300 IN TXT a",), [], False),
         ((f"{NAME} 300 IN AAAA ::1", f"{NAME} 300 IN A 192.0.2.1"), [1], True),
-        ((f"{NAME} 300 IN A 192.0.2.1", f"{NAME} 300 IN RRSIG TXT {SIGNATURE}"), [0], True),
         ((f"{NAME} 300 IN A 192.0.2.1", f"{NAME} 300 IN NSEC a. A"), [0], True),
         ((f"www.{NAME} 9 IN DNAME net.", TO_T, A_OF_T), [1, 2], True),
         (("example.com. 9 IN DNAME net.", TO_T, A_OF_T), [1, 2], True),

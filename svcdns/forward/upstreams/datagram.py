@@ -6,8 +6,8 @@ What makes a spoofed reply unlikely to be taken (RFC 5452):
   net.ipv4.ip_local_port_range) and drops what comes from any other address, because it is connected;
 * a random ID, and the question of a reply has to be ours.
 
-A datagram that is longer than what we take is as good as a truncated one.  Where TCP fails, the truncated reply is
-what there is: it shows life, and is handed on as it is.
+A datagram that is longer than what we take is as good as a truncated one.  Where TCP fails, the truncated
+reply is what there is: it shows life, and is handed on as it is.
 
 What fails the check is counted and waiting goes on, so that nobody can end a try with one bad datagram.
 A connected socket also says at once when nothing listens there (ECONNREFUSED).
