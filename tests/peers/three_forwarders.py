@@ -76,7 +76,7 @@ def _running() -> Iterator[list[tuple[str, int]]]:
 
 
 def outcomes() -> dict[str, Outcomes]:
-    """Ask all three forwarders for every case; those that take long are waited for at the end, for a while."""
+    """Ask all three forwarders for every case; those that take long are waited for at the end."""
     with _running() as addresses, ExitStack() as opened:
         selector = opened.enter_context(DefaultSelector())
         replies: list[dict[int, bytes]] = []
