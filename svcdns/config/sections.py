@@ -64,7 +64,7 @@ class DnsConfig:
     workers: int = option(
         0,
         read.between(0, 256, "(0 = one for each core)"),
-        flag=Flag("--workers", "N", "DNS processes; 0 is one for each core.", place=5),
+        flag=Flag("--workers", "N", "DNS processes; 0 is one for each core.", place=6),
     )
     """DNS worker processes; 0 is one for each core."""
     ttl: int = option(5, read.between(0, 3600, _SECONDS), shapes_answers=True)
@@ -183,6 +183,11 @@ class ApiConfig:
     """CA whose client certificates say who somebody is."""
     tokens: Path | None = option(None)
     """File of token hashes, see `svcdns token`; read again when it changes."""
+    audit_log: Path | None = option(None)
+    """File for the audit log, a line of JSON for each write; it is opened anew when it was moved away.
+    Without it the lines stand in the log of the server."""
+    access_log: bool = option(False)
+    """`true`: a line in the log for each request, reads too."""
     grant: tuple[Grant, ...] = option((), grants)
     """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `edit`, `admin`),
     `namespaces`. As a variable: JSON."""
@@ -219,13 +224,25 @@ class Config:
         ),
     )
     """Files or folders of YAML or JSON that are applied at each start. They win for the fields that they
-    name, bring back what was deleted, and never delete."""
+    name, bring back what was deleted, and never delete. What can't be registered is named in the log and
+    keeps nothing else away, see [manifests.md](manifests.md)."""
+    strict_manifests: bool = option(
+        False,
+        flag=Flag(
+            "--strict-manifests",
+            "",
+            "End the start where a manifest can't be registered, all named.",
+            place=5,
+        ),
+    )
+    """`true`: a first start ends with exit code 1 where anything in the manifests can't be registered, and
+    each of it is named; later starts apply none of them then."""
     user: str = option("", read.user)
     """Started as root: become this user once all sockets are bound."""
     log: str = option(
         "info",
         read.one_of("debug", "info", "warning", "error"),
-        flag=Flag("--log", "LEVEL", "debug, info, warning or error.", place=6),
+        flag=Flag("--log", "LEVEL", "debug, info, warning or error.", place=7),
     )
     """`debug`, `info`, `warning` or `error`."""
     services: ServicesConfig = ServicesConfig()

@@ -26,7 +26,7 @@ from svcdns.cluster import event_messages
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
-from .transaction import Object, WriteTransaction, joined, present, scan, scan_keys
+from .transaction import Object, WriteTransaction, joined, object_key, present, scan, scan_keys
 
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
@@ -41,6 +41,11 @@ class SliceRow(msgspec.Struct, array_like=True, frozen=True):
 
 _encode_row = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(SliceRow).decode
+
+
+def count_of(row: bytes) -> int:
+    """Return how many endpoints a slice has, by its row in `slices`."""
+    return _decode_row(row).count
 
 
 def service_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
@@ -180,7 +185,8 @@ class SliceEditor:
                 slice_changed(self.write, before, None)
 
     def _exists(self, name: str) -> bool:
-        return self.write.load(ENDPOINTSLICE, self.namespace, name) is not None
+        with self.write.txn.cursor(db=self.write.tables.objects) as cursor:
+            return bool(cursor.set_key(object_key(ENDPOINTSLICE, self.namespace, name)))
 
     def _load(self, name: str) -> Object:
         if name not in self._now:

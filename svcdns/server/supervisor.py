@@ -188,13 +188,15 @@ class Supervisor:
     def _where(self) -> str:
         sockets = self.crew.sockets
         dns = ",".join(map(str, sockets.dns_addresses))
-        return f"dns={dns} api={sockets.api_address} workers={len(self.crew.workers)}"
+        workers, data = len(self.crew.workers), self.crew.config.data
+        return f"dns={dns} api={sockets.api_address} workers={workers} data={data}"
 
     def _publish_addresses(self) -> None:
         """Write where we listen; where the disk takes nothing, try again later."""
         sockets, data = self.crew.sockets, self.crew.config.data
+        tls, workers = bool(self.crew.config.api.tls_cert), len(self.crew.workers)
         try:
-            folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, len(self.crew.workers))
+            folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, workers, tls=tls)
         except OSError as failed:
             if self._publish_again_at is None:
                 text = failed.strerror or failed

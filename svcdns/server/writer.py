@@ -26,15 +26,11 @@ import lmdb
 
 from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
+from svcdns.api.auth import audit
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
-from svcdns.manifests.manifests import (
-    Manifest,
-    check_manifests,
-    read_manifests,
-)
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
@@ -52,8 +48,9 @@ from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
-from .loading import Loading, mistakes_in_manifests
+from .loading import Loading, read_at_start
 from .metrics import Metrics
+from .overview import overview
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
@@ -92,9 +89,7 @@ async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> N
 
 async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
     metrics = Metrics()
-    manifests: list[Manifest] = []
-    with mistakes_in_manifests(is_first=not counters.get(WRITER, "restarts")):
-        manifests = _read_manifests(config)
+    manifests = read_at_start(config, is_first=not counters.get(WRITER, "restarts"))
     await take_over(handoff)
     await _until_readers_have_locks(config.data, counters)
     with contextlib.closing(_open(config, counters)) as store:
@@ -113,7 +108,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             background(watcher.run()),
         ):
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
-            loading = Loading(registry, manifests, zones, counters)
+            loading = Loading(registry, manifests, zones, counters, strict=config.strict_manifests)
             await loading.load()
             async with background(loading.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
@@ -165,14 +160,6 @@ def _open(config: Config, counters: Counters) -> Store:
     return store
 
 
-def _read_manifests(config: Config) -> list[Manifest]:
-    """Return the manifests, checked as far as they can be by themselves.  Raises ManifestError."""
-    manifests = read_manifests(config.manifests)
-    for wrong in check_manifests(manifests, existing=None):
-        raise wrong
-    return manifests
-
-
 @contextlib.asynccontextmanager
 async def _started(registry: Registry, folder: Path) -> AsyncIterator[None]:
     try:
@@ -204,14 +191,20 @@ async def _api(
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
+    if config.audit_log is not None:
+        audit.write_to(config.audit_log)
     flush = socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
     is_open = not config.authenticates
     if is_open and not config.is_local:
         log.warning("whoever reaches the API at %s may change everything (api.insecure)", config.listen)
+
+    def warnings() -> list[str]:
+        return [f"writes are refused: {text}" for text in [registry.trouble] if text]
+
     app = create_app(
         registry,
         health=lambda: reasons(counters),
-        warnings=lambda: [f"writes are refused: {text}" for text in [registry.trouble] if text],
+        warnings=warnings,
         metrics=metrics.render,
         version=__version__,
         authority=None if is_open else ConfiguredAuthority(config),
@@ -219,8 +212,10 @@ async def _api(
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
+        overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
     )
-    async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
+    runner = create_runner(app, access_log=config.access_log)
+    async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
         yield
 
 

@@ -18,6 +18,7 @@ CONTRACT = """\
 cluster_domain = "cluster.local"
 data = "svcdns-data"
 manifests = []
+strict_manifests = false
 user = ""
 log = "info"
 
@@ -71,6 +72,8 @@ tls_cert = ""
 tls_key = ""
 client_ca = ""
 tokens = ""
+audit_log = ""
+access_log = false
 grant = []
 """
 
