@@ -16,6 +16,8 @@ from dns.message import Message
 
 SILENT = "silent"
 SECONDS = 20.0
+_AT_ONCE = 8
+"""Questions whose replies have room in the buffer of a socket."""
 _SENTINEL = b"\xff\xff\0\0\0\1\0\0\0\0\0\0\0\0\2\0\1"
 """A question that each server answers; its ID is used by no other."""
 
@@ -102,11 +104,12 @@ class Asking:
     def udp(self, questions: Sequence[bytes]) -> list[bytes]:
         """Return the reply to each message, b"" for those that get none; their IDs are put in here."""
         replies: dict[bytes, bytes] = {}
-        for number, octets in enumerate(questions):
-            self._socket.send(number.to_bytes(2) + octets[2:])
-        self._socket.send(_SENTINEL)
-        while (reply := self._socket.recv(65535))[:2] != _SENTINEL[:2]:
-            replies[reply[:2]] = reply
+        for first in range(0, len(questions), _AT_ONCE):
+            for number, octets in enumerate(questions[first : first + _AT_ONCE], first):
+                self._socket.send(number.to_bytes(2) + octets[2:])
+            self._socket.send(_SENTINEL)
+            while (reply := self._socket.recv(65535))[:2] != _SENTINEL[:2]:
+                replies[reply[:2]] = reply
         return [replies.get(number.to_bytes(2), b"") for number in range(len(questions))]
 
     def tcp(self, octets: bytes) -> bytes:
