@@ -31,6 +31,7 @@ from svcdns.config.listening import ADDRESSES
 from svcdns.config.load import of_spelt, spelt_options
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
+from svcdns.system import service_notice
 
 from . import folder, inherited_sockets, succession, surroundings
 from .counters import WRITER, Counters
@@ -184,6 +185,7 @@ class Supervisor:
         if not self._announced and self.crew.counters.ready():
             self._announced = True
             logging.getLogger(READY).info("svcdns ready: %s", self._where())
+            service_notice.tell(service_notice.READY)
 
     def _where(self) -> str:
         sockets = self.crew.sockets
@@ -292,6 +294,7 @@ class Supervisor:
 
     def _stop(self, woken: socket.socket) -> None:
         log.info("stopping")
+        service_notice.tell(service_notice.STOPPING)
         both = self._replacement
         if self._under_way is not None:
             with contextlib.suppress(Failed):
