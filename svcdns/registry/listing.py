@@ -21,6 +21,7 @@ from svcdns.store import log
 from svcdns.store.environment import Store
 from svcdns.system.turns import Turns
 
+from .address_views import View
 from .held_snapshots import HeldSnapshots
 from .reading import ROWS, count_some, read_piece
 from .recent import Recent
@@ -73,9 +74,14 @@ class Listing:
         selection: Selection,
         limit: int = 0,
         continue_: str = "",
+        view: View | None = None,
     ) -> None:
-        """`limit` 0 is all.  Raises StatusError 400 for a token of another list, 410 for an old one."""
-        token = _read_token(continue_, kind, namespace) if continue_ else None
+        """`limit` 0 is all; a `view` is shown as a whole.
+
+        Raises StatusError 400 for a token of another list, 410 for an old one.
+        """
+        token = _read_token(continue_, kind, namespace) if continue_ and view is None else None
+        self._viewed = None if view is None else view.page(selection, continue_)
         self.continue_ = ""
         """At the end: where the next page begins, "" where there is none."""
         self.remaining: int | None = None
@@ -85,10 +91,10 @@ class Listing:
         self._limit = min(limit, MAX_PAGE) if limit > 0 else 0
         self._after = token.after if token else b""
         self._snapshot = reads.snapshots.take()
-        self.revision = self._snapshot.revision
+        self.revision = self._snapshot.revision if self._viewed is None else self._viewed.revision
         if token is not None:
             self.revision = token.revision
-            if self.revision < log.floor(self._snapshot.txn, log_of(reads.store.tables, kind)):
+            if self.revision < log.floor(self._snapshot.txn, log_of(reads.store.tables, kind.stored)):
                 self.close()
                 raise StatusError(410, "Expired", _TOO_OLD)
 
@@ -125,6 +131,9 @@ class Listing:
 
     def _steps(self) -> Iterator[Piece]:
         """Read step by step; some of the steps find nothing."""
+        if self._viewed is not None:
+            yield Piece(self._viewed.items, b"", True, 0)
+            return
         left, after = self._limit or ROWS, self._after
         while left:
             piece = self._read(after, min(left, ROWS))

@@ -12,14 +12,25 @@ from itertools import islice
 import lmdb
 
 from svcdns.cluster.endpoints import HEADLESS_LABEL, SERVICE_NAME_LABEL
+from svcdns.objects import conversion
 from svcdns.objects.errors import not_found
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
 from svcdns.objects.service_addresses import is_headless
 from svcdns.store.environment import Store
 
 from . import slices
-from .requests import Piece, Selection
-from .transaction import Object, collection_prefix, decode, encode, joined, object_key, scan, scan_keys
+from .requests import Page, Piece, Selection
+from .transaction import (
+    Object,
+    collection_prefix,
+    decode,
+    encode,
+    joined,
+    object_key,
+    read_revision,
+    scan,
+    scan_keys,
+)
 
 ROWS = 256
 """Rows that are looked at for one piece, at most."""
@@ -64,8 +75,19 @@ def read_piece(
             value = encode(_endpoints_in(txn, store, decode(value)))
             octets += len(value)
         if not selection or selection.matches_json(value):
-            items.append(value)
+            items.append(conversion.shown_octets(kind, value))
     return Piece(items, last, True, octets)
+
+
+def read_all(store: Store, kind: Kind) -> Page:
+    """Return all objects of a kind, read in one go."""
+    items: list[bytes] = []
+    with store.read() as txn:
+        piece = Piece([], b"", False, 0)
+        while not piece.is_last:
+            piece = read_piece(txn, store, kind, "", Selection(), piece.after)
+            items += piece.items
+        return Page(items, read_revision(txn, store.tables))
 
 
 def count_some(
@@ -87,7 +109,7 @@ def count(store: Store, kind: Kind) -> int:
 
 def _stored(kind: Kind) -> Kind:
     """Return the kind among whose rows a list goes: of the Endpoints view, their Services."""
-    return SERVICE if kind is ENDPOINTS else kind
+    return SERVICE if kind is ENDPOINTS else kind.stored
 
 
 def endpoint_counts(store: Store) -> dict[str, int]:

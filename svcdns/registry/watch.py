@@ -12,16 +12,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import lmdb
 
+from svcdns.objects import conversion
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from . import endpoints_watch
+from . import address_views, endpoints_watch
 from .listing import Listing, Reads
 from .reading import OCTETS
 from .recent import Recent
@@ -106,7 +107,14 @@ class Feed:
         """Return which share of a turn `batch` takes."""
         return _SMALL if (kind, namespace, selection, after) in self._batches else _MIDDLE
 
-    def batch(self, kind: Kind, namespace: str, selection: Selection, after: int) -> tuple[Batch, int]:
+    def batch(
+        self,
+        kind: Kind,
+        namespace: str,
+        selection: Selection,
+        after: int,
+        view: address_views.View | None = None,
+    ) -> tuple[Batch, int]:
         """Return what happened in a collection after a revision, and up to which revision that is all.
 
         That is at most what can be looked at in one go.  Raises StatusError 410.
@@ -115,8 +123,7 @@ class Feed:
         found = self._batches.get(key)
         if found is not None:
             return found
-        sources = sources_of(kind)
-        entries, reached = self._after(sources, after)
+        entries, reached = self._after(_sources(kind, view), after)
         wanted: list[tuple[int, log.Entry]] = []
         octets = 0
         for revision, entry in entries:
@@ -126,11 +133,13 @@ class Feed:
             if not namespace or entry.namespace == namespace:
                 wanted.append((revision, entry.inflated()))
                 octets += len(wanted[-1][1].after)
-        if kind is ENDPOINTS:
+        if view is not None:
+            events = list(view.changes(wanted, selection))
+        elif kind is ENDPOINTS:
             events, cut = endpoints_watch.changes(self._store, wanted, selection)
             reached = reached if cut is None else cut
         else:
-            events = list(_changes(wanted, selection))
+            events = [_as_shown(kind, event) for event in _changes(wanted, selection)]
         octets = sum(len(event.object) for event in events)
         return self._batches.put(key, (Batch(events), reached), octets)
 
@@ -177,9 +186,11 @@ class Feed:
                 yield revision, entry
 
 
-def sources_of(kind: Kind) -> tuple[Kind, ...]:
+def _sources(kind: Kind, view: address_views.View | None) -> tuple[Kind, ...]:
     """Return the kinds whose changes a watch of a kind is about."""
-    return endpoints_watch.SOURCES if kind is ENDPOINTS else (kind,)
+    if view is not None:
+        return address_views.SOURCES
+    return endpoints_watch.SOURCES if kind is ENDPOINTS else (kind.stored,)
 
 
 async def watch(
@@ -192,8 +203,9 @@ async def watch(
     *,
     bookmarks: bool = False,
     initial_events: bool = False,
+    view: address_views.View | None = None,
 ) -> AsyncIterator[Batch]:
-    """Yield what changes in a collection; `namespace` "" is all.
+    """Yield what changes in a collection; `namespace` "" is all; `view` makes what the kind shows.
 
     `after` None begins with an ADDED for each object there is; with `initial_events` a BOOKMARK marks their
     end.  A BOOKMARK has no object: it says that all events up to its revision have been seen.  Raises
@@ -201,19 +213,19 @@ async def watch(
     yet, what comes after it is waited for.
     """
     if after is None or initial_events:
-        with Listing(reads, kind, namespace, selection) as listing:
+        with Listing(reads, kind, namespace, selection, view=view) as listing:
             after = listing.revision
             async for piece in listing.pieces():
                 yield _added(piece, after)
         if initial_events:
             yield _bookmark(after)
     else:
-        _check_position(reads.store, kind, after)
+        _check_position(reads.store, kind, after, 0 if view is None else view.oldest)
     while True:
-        woken = [feed.next(source) for source in sources_of(kind)]
+        woken = [feed.next(source) for source in _sources(kind, view)]
         while after < feed.revision:
             await reads.turns.next(feed.share(kind, namespace, selection, after))
-            batch, after = feed.batch(kind, namespace, selection, after)
+            batch, after = feed.batch(kind, namespace, selection, after, view)
             if batch.events:
                 yield batch
         if not any(future.done() for future in woken):
@@ -222,6 +234,13 @@ async def watch(
             if not done:
                 after = max(after, feed.revision)
                 yield _bookmark(after)
+
+
+def _as_shown(kind: Kind, event: Event) -> Event:
+    """Return an event of a kind that may be stored as another, with its object as it shows it."""
+    if kind.stored is kind:
+        return event
+    return replace(event, object=conversion.shown_octets(kind, event.object))
 
 
 def _added(piece: Piece, revision: int) -> Batch:
@@ -248,10 +267,10 @@ def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> 
         yield Event(type_, octets, revision)
 
 
-def _check_position(store: Store, kind: Kind, after: int) -> None:
+def _check_position(store: Store, kind: Kind, after: int, oldest: int) -> None:
     with store.read() as txn:
         floor = log.floor(txn, log_of(store.tables, kind))
-    if after < floor:
+    if after < max(floor, oldest):
         raise _expired(after)
 
 
