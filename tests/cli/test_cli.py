@@ -75,7 +75,9 @@ def test_help_shows_how_to_begin(arguments: list[str]) -> None:
     assert "dig @127.0.0.1 -p 1053" in ran.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "add", "why", "get", "query", "resolvconf", "cache flush"])
+@pytest.mark.parametrize(
+    "command", ["serve", "check", "add", "why", "get", "query", "resolvconf", "cache flush"]
+)
 def test_each_command_has_an_example(command: str) -> None:
     ran = svcdns(*command.split(), "--help")
     assert ran.returncode == 0
