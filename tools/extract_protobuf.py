@@ -47,6 +47,7 @@ ROOTS = {
     "authorization.k8s.io/v1 SubjectAccessReview": "k8s.io.api.authorization.v1.SubjectAccessReview",
     "discovery.k8s.io/v1 EndpointSlice": "k8s.io.api.discovery.v1.EndpointSlice",
     "v1 DeleteOptions": "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions",
+    "v1 Endpoints": "k8s.io.api.core.v1.Endpoints",
     "v1 Event": "k8s.io.api.core.v1.Event",
     "v1 Namespace": "k8s.io.api.core.v1.Namespace",
     "v1 Pod": "k8s.io.api.core.v1.Pod",

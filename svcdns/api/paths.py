@@ -120,7 +120,7 @@ def _scope_fits(kind: Kind, namespace: str, name: str) -> bool:
 
 def allowed_methods(target: Target) -> tuple[str, ...]:
     """Return the HTTP methods that mean something there (as in Kubernetes: no DELETE of all namespaces)."""
-    if target.kind.read_only or target.watched:
+    if target.watched:
         return READ
     if target.subresource:
         return subresources(target.kind)[target.subresource]

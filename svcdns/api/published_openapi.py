@@ -46,8 +46,7 @@ def _operations(kind: Kind) -> dict[str, Any]:
 
     if kind in REVIEWS:
         return operation("post", parameters=parameters)
-    changing = {} if kind.read_only else operation("patch", parameters=parameters)
-    return operation("get") | changing
+    return operation("get") | operation("patch", parameters=parameters)
 
 
 def _references(node: Any) -> Iterator[str]:

@@ -236,6 +236,21 @@ def missing_port_messages(service: Object, pod: Object) -> Iterator[EventMessage
         yield EventMessage(subject_of(pod), WARNING, "TargetPortNotFound", text)
 
 
+def addresses_not_mirrored(endpoints: Object, skipped: int, most: int) -> EventMessage:
+    """Endpoints have more addresses than are mirrored into EndpointSlices."""
+    text = (
+        f"A max of {most} addresses can be mirrored to EndpointSlices per Endpoints subset. "
+        f"{skipped} addresses were skipped"
+    )
+    return EventMessage(subject_of(endpoints), WARNING, "TooManyAddressesToMirror", text)
+
+
+def endpoints_wait(endpoints: Object) -> EventMessage:
+    """The Service of stored Endpoints has a selector now, so its Pods are its endpoints."""
+    text = "The Service has a selector: its Pods are its endpoints until the selector is taken away"
+    return EventMessage(subject_of(endpoints), WARNING, "EndpointsNotUsed", text)
+
+
 # Namespaces and zone files
 
 

@@ -25,12 +25,13 @@ import msgspec
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import (
+    ENDPOINTS,
     ENDPOINTSLICE,
     FIRST_NAMESPACES,
+    KINDS,
     NAMESPACE,
     POD,
     SERVICE,
-    STORED,
     Kind,
     by_manifest,
 )
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
-_ORDER = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE)
+_ORDER = (NAMESPACE, SERVICE, POD, ENDPOINTS, ENDPOINTSLICE)
 _AT_ONCE = 64
 """Writes that wait for one commit."""
 _TRIES = 5
@@ -129,8 +130,8 @@ def _kind(place: Place, obj: Object) -> Kind:
         if not isinstance(value, str):
             raise place.error(field, "must be a text" if value is not None else "is missing")
     kind = by_manifest(str(version), str(name))
-    if kind is None or kind not in STORED:
-        allowed = ", ".join(f"{kind.name} ({kind.api_version})" for kind in STORED)
+    if kind is None:
+        allowed = ", ".join(f"{kind.name} ({kind.api_version})" for kind in KINDS)
         raise place.error("kind", f"{name} ({version}) can't be registered; allowed: {allowed}")
     return kind
 

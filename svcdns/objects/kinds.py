@@ -18,8 +18,6 @@ class Kind:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     has_status: bool = False
-    read_only: bool = False
-    """A view computed from other objects (Endpoints)."""
 
     @property
     def api_version(self) -> str:
@@ -31,11 +29,10 @@ NAMESPACE = Kind("Namespace", "namespaces", "namespace", "", "v1", False, ("ns",
 SERVICE = Kind("Service", "services", "service", "", "v1", True, ("svc",), ("all",), has_status=True)
 POD = Kind("Pod", "pods", "pod", "", "v1", True, ("po",), ("all",), has_status=True)
 ENDPOINTSLICE = Kind("EndpointSlice", "endpointslices", "endpointslice", "discovery.k8s.io", "v1", True)
-ENDPOINTS = Kind("Endpoints", "endpoints", "endpoints", "", "v1", True, ("ep",), read_only=True)
+ENDPOINTS = Kind("Endpoints", "endpoints", "endpoints", "", "v1", True, ("ep",))
 EVENT = Kind("Event", "events", "event", "", "v1", True, ("ev",))
 
 KINDS: tuple[Kind, ...] = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE, ENDPOINTS, EVENT)
-STORED: tuple[Kind, ...] = tuple(kind for kind in KINDS if not kind.read_only)
 
 FIRST_NAMESPACES = ("default", "kube-system")
 """Namespaces that exist from the start and can't be deleted."""

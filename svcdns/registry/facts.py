@@ -160,8 +160,10 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
             del gone[octets], come[octets]
     before, after = _Rows({}, {}), _Rows({}, {})
     for which, endpoints, rows in ((old, gone, before), (new, come, after)):
+        if which is None or not endpoints:
+            continue
         service = _service_of(write, namespace, _service_name(which))
-        if which is not None and service is not None:
+        if service is not None:
             _pack(write, service, which, endpoints.values(), rows, collect_messages=which is new)
     if new is not None and same_basis:
         for key in _kept_keys(write, new, before.endpoints.keys() - after.endpoints.keys()):

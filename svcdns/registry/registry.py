@@ -19,7 +19,7 @@ import lmdb
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -27,7 +27,7 @@ from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 from svcdns.store.writable import why_not
 
-from . import accept, answer_tables, deletion, reading, removal
+from . import accept, answer_tables, deletion, endpoints, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .identity import check_not_renamed
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MADE_BY_REPLACING = frozenset({SERVICE, EVENT})
+_MADE_BY_REPLACING = frozenset({SERVICE, ENDPOINTS, EVENT})
 """Kinds of which a PUT makes an object that is not there, as in Kubernetes."""
 
 
@@ -180,14 +180,18 @@ class Registry:
                 options,
                 lambda w, new: apply_configuration(w, kind, at, new, options, subresource),
             )
-        _check_writable(kind)
 
         def action(write: WriteTransaction) -> Written:
-            old = write.existing(kind, namespace, name)
+            view = None
+            if kind is ENDPOINTS and write.load(kind, namespace, name) is None:
+                view = endpoints.to_write_on(write, namespace, name)
+            old = view or write.existing(kind, namespace, name)
             patched = apply_patch(kind, old, patch.type, patch.document)
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
+            if view is not None:
+                return _with_warnings(accept.create_from(write, kind, view, body, author), warnings)
             return _with_warnings(deletion.update(write, kind, old, body, subresource, author), warnings)
 
         return await self._committer.write(action, dry_run=options.dry_run)
@@ -200,14 +204,12 @@ class Registry:
         action: Callable[[WriteTransaction, Object], Written],
     ) -> Written:
         """Run a write of what is given, once it has passed the schema."""
-        _check_writable(kind)
         body, warnings = structure(kind, given, options.field_validation, fill_kind=True)
         written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
         return _with_warnings(written, warnings)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
         """Delete an object; of a Namespace, once it is seen to terminate, also all that is in it."""
-        _check_writable(kind)
         accept.check_deletable(kind, name)
         written = await self._committer.write(
             lambda w: removal.delete(w, kind, namespace, name, options), dry_run=options.dry_run
@@ -223,7 +225,6 @@ class Registry:
         self, kind: Kind, namespace: str, selection: Selection, options: DeleteOptions
     ) -> Page:
         """Delete all selected objects, at most 500 a transaction; return those that were deleted."""
-        _check_writable(kind)
         page = self.page(kind, namespace, selection)
         gone: list[bytes] = []
         for start in range(0, len(page.items), removal.CHUNK):
@@ -345,12 +346,6 @@ class Registry:
         overtaken = isinstance(error, StatusError) and error.code in (404, 409)
         if error is not None and not overtaken:
             logger.error("work after a deletion failed: %s", error)
-
-
-def _check_writable(kind: Kind) -> None:
-    if kind not in STORED or kind is ENDPOINTS:
-        text = "the server does not allow this method on the requested resource"
-        raise StatusError(405, "MethodNotAllowed", text, kind=kind.plural)
 
 
 def _author(options: WriteOptions, subresource: str, body: Any, old: Object) -> Authorship:

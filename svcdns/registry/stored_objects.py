@@ -14,7 +14,7 @@ from typing import Any
 
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import STORED, Kind
+from svcdns.objects.kinds import KINDS, Kind
 from svcdns.objects.scalars import without_unreadable
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
@@ -39,7 +39,7 @@ class Renewal:
 
     def __init__(self) -> None:
         """Begin before the first object."""
-        self._kinds = list(STORED)
+        self._kinds = list(KINDS)
         self._after = b""
         self._named = 0
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import lmdb
 
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, KINDS, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
@@ -66,7 +66,7 @@ class Feed:
         self._store = store
         with store.read() as txn:
             self.revision = read_revision(txn, store.tables)
-        self._channels = {kind.name: _Channel(self.revision) for kind in STORED}
+        self._channels = {kind.name: _Channel(self.revision) for kind in KINDS}
 
     def advance(self) -> set[str]:
         """Read what has been committed since the last time and wake those who wait; return its kinds."""
@@ -162,18 +162,25 @@ async def watch(
     else:
         _check_position(store, kind, after)
     sources = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind,)
+    changes = endpoints_watch.Changes(namespace)
     while True:
         woken = [feed.next(source) for source in sources]
         while after < feed.revision:
             entries, reached = feed.after(sources, after)
-            wanted = (item for item in entries if not namespace or item[1].namespace == namespace)
             if kind is ENDPOINTS:
-                events = endpoints_watch.changes(store, wanted, selection)
+                changes.add(entries)
+                if reached < feed.revision:
+                    await asyncio.sleep(0)
             else:
-                events = _changes(wanted, selection)
+                wanted = (item for item in entries if not namespace or item[1].namespace == namespace)
+                for event in _changes(wanted, selection):
+                    yield event
+            after = reached
+        if changes:
+            events, after = changes.events(store, selection, after)
+            changes = endpoints_watch.Changes(namespace)
             for event in events:
                 yield event
-            after = reached
         if not any(future.done() for future in woken):
             timeout = BOOKMARK_SECONDS if bookmarks else None
             done, _ = await asyncio.wait(woken, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -36,7 +36,7 @@ from svcdns.manifests.manifests import (
     read_manifests,
 )
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import STORED
+from svcdns.objects.kinds import KINDS
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
 from svcdns.registry.backup import what_is_wrong
 from svcdns.registry.registry import Registry
@@ -103,7 +103,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
         metrics.watch(
             counters,
             store,
-            lambda: {kind.name: registry.count(kind) for kind in STORED},
+            lambda: {kind.name: registry.count(kind) for kind in KINDS},
             watcher.readers.oldest_age,
             lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
         )
