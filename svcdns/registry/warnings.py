@@ -13,7 +13,7 @@ from typing import Any
 from svcdns.objects.endpoints_rules import addresses_of
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.service_addresses import is_headless
-from svcdns.objects.syntax import parse_address
+from svcdns.objects.syntax import domain_errors, parse_address
 
 Object = dict[str, Any]
 
@@ -70,6 +70,8 @@ def _of_service(old: Object, new: Object) -> Iterator[str]:
         if text.replace(".", "").isdigit() or ":" in text:
             way_out = "use a headless Service with a slice"
             yield f"spec.externalName is an address: it resolves to nothing; {way_out}"
+        elif domain_errors(text):
+            yield "spec.externalName has a label over 63 octets (no DNS name has): it resolves to nothing"
     elif new.get("externalName") and comes("externalName", "type"):
         yield 'spec.externalName is ignored when spec.type is not "ExternalName"'
     if is_headless(new) and new.get("sessionAffinity") == "ClientIP" and comes("sessionAffinity"):

@@ -118,8 +118,8 @@ same: [*base, *base]
         ("just text", "FILE, document 1: must be a mapping"),
         ("{apiVersion: apps/v1, kind: Deployment}", "FILE, document 1, kind: Deployment (apps/v1) can't be"),
         (
-            "{apiVersion: v1, kind: Endpoints}",
-            "FILE, document 1, kind: Endpoints (v1) can't be registered; allowed",
+            "{apiVersion: v1, kind: ConfigMap}",
+            "FILE, document 1, kind: ConfigMap (v1) can't be registered; allowed",
         ),
         ("{apiVersion: v1, kind: Service}", "FILE, document 1, metadata: is missing"),
         (

@@ -112,7 +112,7 @@ func main() {
 		{"authorization.k8s.io/v1", &authz.SelfSubjectAccessReview{}},
 		{"authorization.k8s.io/v1", &authz.SelfSubjectRulesReview{}},
 		{"authorization.k8s.io/v1", &authz.SubjectAccessReview{}},
-		{"authentication.k8s.io/v1", &authn.SelfSubjectReview{}},
+		{"authentication.k8s.io/v1", &authn.SelfSubjectReview{}}, {"v1", &core.Endpoints{}},
 	} {
 		write("without anything", each.version, each.object.DeepCopyObject())
 		zeros, full := each.object.DeepCopyObject(), each.object
