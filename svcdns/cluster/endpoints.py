@@ -7,6 +7,7 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,7 @@ MANAGED_BY = "endpointslice-controller.k8s.io"
 MIRRORED_BY = "endpointslicemirroring-controller.k8s.io"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 TOLERATE_UNREADY = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
+_encode = msgspec.json.Encoder().encode
 MAX_ENDPOINTS = 100
 """Endpoints in one generated slice."""
 
@@ -131,9 +133,10 @@ def _running_containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def slice_group(family: str, ports: list[dict[str, Any]]) -> str:
     """Return what endpoints of one slice have in common: family and ports, as a short text."""
-    return digest(family, msgspec.json.encode(ports).decode())
+    return digest(family, _encode(ports).decode())
 
 
+@functools.lru_cache(1024)
 def digest(*parts: str) -> str:
     """Return a short name that follows from the parts (10 letters and digits)."""
     octets = hashlib.sha256("\0".join(parts).encode()).digest()[:7]

@@ -140,9 +140,10 @@ def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> Non
     before = dict(scan(write.txn, write.tables.endpoints, prefix))
     stale = {key: b"" for row in before for key in _address_keys(row)}
     after = _Rows({}, {})
-    service = _service_of(write, namespace, name)
+    keys = list(scan_keys(write.txn, write.tables.slices, prefix))
+    service = _service_of(write, namespace, name) if keys else None
     if service is not None:
-        for key in list(scan_keys(write.txn, write.tables.slices, prefix)):
+        for key in keys:
             found = write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode())
             if found is not None:
                 _pack(write, service, found, found.get("endpoints") or [], after)

@@ -158,6 +158,7 @@ class SliceEditor:
         self.name = service["metadata"]["name"]
         self._keeps = keeps
         self._labels = rules.slice_labels(service)
+        self._knows_all = False
         self._holding: set[str] = set()
         """Empty slices that stay, as there is no other of their family."""
         self._before: dict[str, Object | None] = {}
@@ -216,6 +217,7 @@ class SliceEditor:
         """Load every slice, so that `flush` looks at its labels and at what it is still needed for."""
         for name in self._names():
             self._load(name)
+        self._knows_all = True
 
     def flush(self, families: Iterable[str] = ()) -> None:
         """Save every slice that changed, delete those that are empty and not the only one of a family.
@@ -249,7 +251,7 @@ class SliceEditor:
 
     def _has_another(self, family: str) -> bool:
         """Whether there is a slice of a family among those that this write has not looked at."""
-        others = [name for name in self._names() if name not in self._now]
+        others = [name for name in self._names() if name not in self._now] if not self._knows_all else []
         return any(self._load(name)["addressType"] == family for name in others)
 
     def _names(self) -> list[str]:
@@ -284,7 +286,9 @@ class SliceEditor:
             if len(self._load(name)["endpoints"]) < rules.MAX_ENDPOINTS:
                 return name
             candidates.discard(name)
-        return self._take_empty(family, ports) or self._make(family, ports)
+        name = self._take_empty(family, ports) or self._make(family, ports)
+        candidates.add(name)
+        return name
 
     def _take_empty(self, family: str, ports: list[Object]) -> str:
         """Give an empty slice of a family these ports; return its name, "" where there is none."""
@@ -293,7 +297,6 @@ class SliceEditor:
         if name:
             holders.discard(name)
             self._now[name]["ports"] = ports
-            self._candidates(_group(self._now[name])).add(name)
         return name
 
     def _candidates(self, group: str) -> set[str]:
@@ -311,7 +314,6 @@ class SliceEditor:
         made = make_slice(self.write, self.service, self._labels, family, ports, self._now)
         name: str = made["metadata"]["name"]
         self._before[name], self._now[name], self._positions[name] = None, made, {}
-        self._candidates(_group(made)).add(name)
         return name
 
 
