@@ -1,6 +1,7 @@
 """Single RRs in their stored form (see `packed`); RDATA of the rarer types is made by dnslib.
 
-Each write of an address makes several of the others, so these are packed here.  Each function returns the octets of one RR whose owner is a pointer to the question.  TTLs are seconds.
+Each write of an address makes several of the others, so these are packed here.  Each function returns the
+octets of one RR whose owner is a pointer to the question.  TTLs are seconds.
 """
 
 from __future__ import annotations

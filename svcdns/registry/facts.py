@@ -154,6 +154,8 @@ def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> Non
 def slice_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update endpoint rows to a changed slice; only endpoints that differ are packed."""
     namespace = present(old, new)["metadata"]["namespace"]
+    if not any(state is not None and state.get("endpoints") for state in (old, new)):
+        return
     same_basis = old is not None and new is not None and _slice_basis(old) == _slice_basis(new)
     gone, come = _endpoints_by_json(old), _endpoints_by_json(new)
     if same_basis:
