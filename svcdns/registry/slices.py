@@ -251,8 +251,11 @@ class SliceEditor:
 
     def _has_another(self, family: str) -> bool:
         """Whether there is a slice of a family among those that this write has not looked at."""
-        others = [name for name in self._names() if name not in self._now] if not self._knows_all else []
-        return any(self._load(name)["addressType"] == family for name in others)
+        if self._knows_all:
+            return False
+        others = (name for name in self._names() if name not in self._now)
+        found = (self.write.load(ENDPOINTSLICE, self.namespace, name) for name in others)
+        return any(other is not None and other["addressType"] == family for other in found)
 
     def _names(self) -> list[str]:
         return names_of(self.write, self.namespace, self.name, mirrored=False)
