@@ -50,7 +50,7 @@ class _History:
     before: Object | None
     """What selectors saw of it then; None: it was not there."""
     deleted: Object | None = None
-    """Its last state, if it was deleted meanwhile."""
+    """Its last state, if it was deleted meanwhile; what came after it under the same name is another."""
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ class Changes:
         if history is None:
             history = _History(None if entry.before is None else decode(entry.before))
             setattr(name, source, history)
-        if entry.type == "DELETED":
+        if entry.type == "DELETED" and history.deleted is None:
             history.deleted = decode(octets)
 
     def _add_slice(self, revision: int, entry: log.Entry) -> None:
