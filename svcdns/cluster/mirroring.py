@@ -102,28 +102,34 @@ def _repacked(subsets: Iterable[Mapping[str, Any]]) -> list[tuple[list[Object], 
             octets = _encode(port)
             ports[octets] = port
             places.setdefault(octets, {})[number] = None
+    listed = [list(_listed(subset)) for subset in subsets]
     together: dict[tuple[int, ...], list[Object]] = {}
     for octets, numbers in places.items():
         port, found = ports[octets], together.setdefault(tuple(numbers), [])
         found += [port] if port is not None else []
     sets: dict[frozenset[tuple[_Address, bool]], tuple[list[Object], _States]] = {}
     for where, same in together.items():
-        states = _states(subsets[number] for number in where)
-        listed, _ = sets.setdefault(states.key(), ([], states))
-        listed += same
+        states = _states(listed[number] for number in where)
+        of_set, _ = sets.setdefault(states.key(), ([], states))
+        of_set += same
     return list(sets.values())
 
 
-def _states(subsets: Iterable[Mapping[str, Any]]) -> _States:
+def _listed(subset: Mapping[str, Any]) -> Iterator[tuple[_Address, Object, bool]]:
+    """Yield the addresses of a subset, and whether they stand among the ready ones."""
+    for field in LISTS:
+        for address in subset.get(field) or []:
+            uid = (address.get("targetRef") or {}).get("uid") or ""
+            yield (str(ip_address(address["ip"])), uid), address, field == "addresses"
+
+
+def _states(subsets: Iterable[list[tuple[_Address, Object, bool]]]) -> _States:
     """Return the addresses of some subsets; one that is not ready in any of them is not ready."""
     states = _States()
-    for subset in subsets:
-        for field in LISTS:
-            for address in subset.get(field) or []:
-                uid = (address.get("targetRef") or {}).get("uid") or ""
-                key = (str(ip_address(address["ip"])), uid)
-                first, ready = states.get(key, (address, True))
-                states[key] = first, ready and field == "addresses"
+    for listed in subsets:
+        for key, address, is_ready in listed:
+            first, ready = states.get(key, (address, True))
+            states[key] = first, ready and is_ready
     return states
 
 

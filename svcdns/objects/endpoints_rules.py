@@ -18,8 +18,9 @@ LISTS = ("addresses", "notReadyAddresses")
 """The two lists of addresses that a subset has."""
 
 _MOST_SUBSETS = 1000
+_MOST_ADDRESSES = 10_000
 _MOST_PAIRS = 100_000
-"""Pairs of an address and a port; a port more or less counts as one."""
+"""Pairs of an address and a port of its subset."""
 
 Object = dict[str, Any]
 
@@ -31,10 +32,16 @@ def endpoints_causes(new: Object, old: Object | None = None) -> Iterator[Cause]:
         return
     if len(subsets) > _MOST_SUBSETS:
         yield too_many("subsets", len(subsets), _MOST_SUBSETS)
-    pairs = sum(_count(subset) * max(len(subset.get("ports", [])), 1) for subset in subsets)
-    if pairs > _MOST_PAIRS:
-        yield invalid_value("subsets", pairs, f"must have at most {_MOST_PAIRS} pairs of address and port")
-    for i, subset in enumerate(subsets[:_MOST_SUBSETS]):
+        return
+    counts = [(_count(subset), len(subset.get("ports", []))) for subset in subsets]
+    for number, most, what in (
+        (sum(addresses for addresses, _ in counts), _MOST_ADDRESSES, "addresses"),
+        (sum(addresses * ports for addresses, ports in counts), _MOST_PAIRS, "pairs of address and port"),
+    ):
+        if number > most:
+            yield invalid_value("subsets", number, f"must have at most {most} {what}")
+            return
+    for i, subset in enumerate(subsets):
         yield from _subset_causes(subset, f"subsets[{i}]")
 
 
