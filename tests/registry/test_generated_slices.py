@@ -42,6 +42,10 @@ def slices(running: RegistryHarness) -> list[dict[str, Any]]:
     return [json.loads(octets) for octets in page.items]
 
 
+def sizes(running: RegistryHarness) -> set[tuple[str, int]]:
+    return {(o["addressType"], len(o["endpoints"])) for o in slices(running)}
+
+
 def revision(running: RegistryHarness) -> int:
     return running.registry.page(SERVICE, "", Selection()).revision
 
@@ -71,20 +75,11 @@ def test_a_service_without_pods_has_an_empty_slice(run: Any) -> None:
 def test_each_family_has_one(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         await create(running, SERVICE, service(ipFamilyPolicy="RequireDualStack"))
-        assert {(o["addressType"], len(o["endpoints"])) for o in slices(running)} == {
-            ("IPv4", 0),
-            ("IPv6", 0),
-        }
+        assert sizes(running) == {("IPv4", 0), ("IPv6", 0)}
         await create(running, POD, pod("p", "10.1.0.1"))
-        assert {(o["addressType"], len(o["endpoints"])) for o in slices(running)} == {
-            ("IPv4", 1),
-            ("IPv6", 0),
-        }
+        assert sizes(running) == {("IPv4", 1), ("IPv6", 0)}
         await running.registry.delete(POD, "default", "p", DeleteOptions())
-        assert {(o["addressType"], len(o["endpoints"])) for o in slices(running)} == {
-            ("IPv4", 0),
-            ("IPv6", 0),
-        }
+        assert sizes(running) == {("IPv4", 0), ("IPv6", 0)}
         await merge(running, {"spec": {"ipFamilyPolicy": "SingleStack"}})
         assert [o["addressType"] for o in slices(running)] == ["IPv4"]
 
