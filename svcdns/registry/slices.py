@@ -27,7 +27,7 @@ from svcdns.cluster import event_messages
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
-from .transaction import Object, WriteTransaction, joined, present, scan, scan_keys
+from .transaction import Object, WriteTransaction, joined, object_key, present, scan, scan_keys
 
 MIRRORED = "mirrored"
 """What stands as the group of a slice that mirrors Endpoints."""
@@ -135,7 +135,12 @@ def make_slice(
     uid, group = metadata["uid"], rules.slice_group(family, ports)
     names = (f"{metadata['name']}-{rules.digest(uid, group, str(ordinal))[:5]}" for ordinal in count())
     free = (name for name in names if name not in taken)
-    name = next(name for name in free if write.load(ENDPOINTSLICE, metadata["namespace"], name) is None)
+    with write.txn.cursor(db=write.tables.objects) as cursor:
+        name = next(
+            name
+            for name in free
+            if not cursor.set_key(object_key(ENDPOINTSLICE, metadata["namespace"], name))
+        )
     made = rules.new_slice(owner, name, labels, family, ports)
     made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{write.now}"))
     made["metadata"]["creationTimestamp"] = write.now
