@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from toolbox.running_server import Reply, RunningServer
 from toolbox.schema_values import NAMES, anything, fragments_of, json_patches, objects_of, texts
 
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 
-KINDS = [SERVICE, POD, ENDPOINTSLICE, NAMESPACE]
+KINDS = [SERVICE, POD, ENDPOINTS, ENDPOINTSLICE, NAMESPACE]
 PATCHES = {
     "application/merge-patch+json": fragments_of,
     "application/strategic-merge-patch+json": fragments_of,

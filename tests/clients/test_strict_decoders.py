@@ -20,7 +20,7 @@ from toolbox.schema_values import objects_of, plain_objects_of
 
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 
@@ -30,6 +30,7 @@ MODELS = {
     SERVICE: client.V1Service,
     POD: client.V1Pod,
     ENDPOINTSLICE: client.V1EndpointSlice,
+    ENDPOINTS: client.V1Endpoints,
     NAMESPACE: client.V1Namespace,
 }
 SOURCE = Path(__file__).parent / "go"
