@@ -6,7 +6,6 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ MANAGED_BY = "endpointslice-controller.k8s.io"
 MIRRORED_BY = "endpointslicemirroring-controller.k8s.io"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 TOLERATE_UNREADY = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _encode = msgspec.json.Encoder().encode
 MAX_ENDPOINTS = 100
 """Endpoints in one generated slice."""
@@ -139,8 +139,8 @@ def slice_group(family: str, ports: list[dict[str, Any]]) -> str:
 @functools.lru_cache(1024)
 def digest(*parts: str) -> str:
     """Return a short name that follows from the parts (10 letters and digits)."""
-    octets = hashlib.sha256("\0".join(parts).encode()).digest()[:7]
-    return base64.b32encode(octets).decode().lower().rstrip("=")[:10]
+    number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:7])
+    return "".join(_BASE32[number >> shift & 31] for shift in range(51, 5, -5))
 
 
 _RESERVED = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL, HEADLESS_LABEL})
