@@ -17,7 +17,7 @@ from svcdns.objects.kinds import ENDPOINTS, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from . import endpoints
+from . import endpoints, slices
 from .requests import Page, Selection
 from .transaction import (
     collection_prefix,
@@ -97,6 +97,14 @@ def count(store: Store, kind: Kind) -> int:
     """Return how many objects of a kind are stored; walks their keys."""
     with store.read() as txn:
         return _count_after(txn, store, kind, "", b"")
+
+
+def endpoint_counts(store: Store) -> dict[str, int]:
+    """Return how many endpoints there are: `all` in slices, `ready` in answers (one an address)."""
+    with store.read() as txn:
+        rows = scan(txn, store.tables.slices, b"")
+        in_slices = sum(slices.count_of(row) for _, row in rows)
+        return {"all": in_slices, "ready": txn.stat(store.tables.endpoints)["entries"]}
 
 
 def _candidates(
