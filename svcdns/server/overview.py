@@ -13,7 +13,6 @@ from svcdns.store.snapshot import read_serving
 from .counters import WRITER, Counters
 from .folder import forwarder_status
 
-
 _COUNTED = tuple(kind for kind in KINDS if kind is not ENDPOINTS)
 """Endpoints that somebody wrote are counted by their addresses, as all endpoints are."""
 
