@@ -70,7 +70,7 @@ def _of_service(old: Object, new: Object) -> Iterator[str]:
         if text.replace(".", "").isdigit() or ":" in text:
             way_out = "use a headless Service with a slice"
             yield f"spec.externalName is an address: it resolves to nothing; {way_out}"
-        elif domain_errors(text):
+        elif domain_errors(text) and comes("externalName", "type"):
             yield "spec.externalName has a label over 63 octets (no DNS name has): it resolves to nothing"
     elif new.get("externalName") and comes("externalName", "type"):
         yield 'spec.externalName is ignored when spec.type is not "ExternalName"'

@@ -354,12 +354,14 @@ def test_finalizers_and_namespaces(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         registry = running.registry
         await registry.create(NAMESPACE, "", namespace("shop"), OPTIONS)
+        await registry.create(ENDPOINTS, "shop", endpoints("other", "192.0.2.9"), OPTIONS)
         await registry.create(SERVICE, "shop", without_selector(**HEADLESS), OPTIONS)
         body = endpoints("web", "192.0.2.1")
         body["metadata"]["finalizers"] = ["a.example/b"]
         await registry.create(ENDPOINTS, "shop", body, OPTIONS)
         await registry.delete(NAMESPACE, "", "shop", DeleteOptions())
         assert registry.page(ENDPOINTSLICE, "shop", Selection()).items == []
+        assert json.loads(registry.get(NAMESPACE, "", "shop"))["status"]["phase"] == "Terminating"
         last = Patch("merge", {"metadata": {"finalizers": None}})
         await registry.patch(ENDPOINTS, "shop", "web", last, OPTIONS)
         assert [
@@ -368,6 +370,7 @@ def test_finalizers_and_namespaces(run: Any) -> None:
             "default",
             "kube-system",
         ]
+        assert registry.page(ENDPOINTS, "", Selection()).items == []
 
     run(work)
 

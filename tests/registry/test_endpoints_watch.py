@@ -170,12 +170,15 @@ def test_the_life_of_endpoints_that_are_stored(run: Any) -> None:
         await registry.replace(ENDPOINTS, "default", "web", endpoints("web", "192.0.2.2"), OPTIONS)
         seen += await take(events, 1)
         await label(registry, tier="front")  # of the Service: nothing of the Endpoints changes
+        await registry.create(ENDPOINTS, "default", endpoints("zz", "192.0.2.3"), OPTIONS)
+        seen += await take(events, 1)
         await registry.delete(ENDPOINTS, "default", "web", DeleteOptions())
         return seen + await take(events, 1)
 
     assert run(work) == [
         ("ADDED", "web", ["192.0.2.1"]),
         ("MODIFIED", "web", ["192.0.2.2"]),
+        ("ADDED", "zz", ["192.0.2.3"]),
         ("DELETED", "web", ["192.0.2.2"]),
     ]
 
