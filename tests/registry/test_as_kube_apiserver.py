@@ -227,9 +227,11 @@ def test_node_ports_of_an_external_name_are_nobodys(run: Any) -> None:
             await create(running, SERVICE, {**body, "spec": {**body["spec"], "ports": ports}})
         await create(running, SERVICE, service("c", type="NodePort", ports=ports))
         await running.registry.delete(SERVICE, "default", "a", DeleteOptions())
-        await refused(create(running, SERVICE, service("d", type="NodePort", ports=ports)), "nodePort")
+        await refused(
+            create(running, SERVICE, service("d", type="NodePort", ports=ports)), "spec.ports[0].nodePort"
+        )
         node = Patch("merge", {"spec": {"type": "NodePort", "externalName": None}})
         taken = running.registry.patch(SERVICE, "default", "b", node, WRITE)
-        await refused(taken, "nodePort")
+        await refused(taken, "spec.ports[0].nodePort")
 
     run(work)
