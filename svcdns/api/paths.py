@@ -106,7 +106,7 @@ def _called(word: str) -> Kind | None:
 
 def instead(target: Target, method: str) -> str:
     """Return what somebody who asks for a collection by a method that it has not may want, or ""."""
-    if method == "POST" and target.kind.namespaced and not target.namespace and not target.kind.read_only:
+    if method == "POST" and target.kind.namespaced and not target.namespace:
         path = f"/apis/{target.kind.group}" if target.kind.group else "/api"
         path = f"{path}/{target.kind.version}/namespaces/NAMESPACE/{target.kind.plural}"
         return f"objects are created in a namespace: POST {path}"
