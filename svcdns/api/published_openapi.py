@@ -46,7 +46,8 @@ def _operations(kind: Kind) -> dict[str, Any]:
 
     if kind in REVIEWS:
         return operation("post", parameters=parameters)
-    return operation("get") | operation("patch", parameters=parameters)
+    changing = {} if kind.read_only else operation("patch", parameters=parameters)
+    return operation("get") | changing
 
 
 def _references(node: Any) -> Iterator[str]:

@@ -25,7 +25,7 @@ from typing import Literal
 import lmdb
 import msgspec
 
-from svcdns.objects.kinds import KINDS
+from svcdns.objects.kinds import STORED
 from svcdns.store import damage, log
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import (
@@ -248,7 +248,7 @@ def _contents(store: Store, file: Path) -> Contents:
         ):
             raise Damaged("it holds no registry")
         objects = 0
-        for kind in KINDS:
+        for kind in STORED:
             for _, octets in scan(txn, store.tables.objects, collection_prefix(kind)):
                 msgspec.json.decode(octets)
                 objects += 1

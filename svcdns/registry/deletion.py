@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, KINDS, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, POD, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import Authorship
 
 from . import accept, addresses, endpoints, owners
@@ -23,9 +23,9 @@ from .transaction import WriteTransaction, encode, joined, scan_keys
 
 Object = dict[str, Any]
 
-_CONTENT = (SERVICE, POD, ENDPOINTS, ENDPOINTSLICE)
+_CONTENT = (SERVICE, POD, ENDPOINTS, ENDPOINTSLICE, LEASE)
 """In the order of removal: with its Service gone, the going of a Pod or of Endpoints changes no slice."""
-_KINDS = {kind.name: kind for kind in KINDS}
+_KINDS = {kind.name: kind for kind in STORED}
 
 
 def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:

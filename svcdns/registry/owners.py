@@ -89,7 +89,7 @@ def _is_there(write: WriteTransaction, reference: Object, namespace: str) -> boo
 def owner(write: WriteTransaction, reference: Object, namespace: str) -> tuple[Kind, Object] | None:
     """Return the owner that a reference of an object in this namespace names, if it is there."""
     kind = by_manifest(reference["apiVersion"], reference["kind"])
-    if kind is None:
+    if kind is None or kind.read_only:
         return None
     found = write.load(kind, namespace if kind.namespaced else "", reference["name"])
     return (kind, found) if found is not None and found["metadata"]["uid"] == reference["uid"] else None

@@ -15,7 +15,7 @@ from typing import Any
 from svcdns.cluster.endpoints import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, is_mirrored
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, KINDS, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, STORED, Kind
 from svcdns.objects.scalars import without_unreadable
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
@@ -40,7 +40,7 @@ class Renewal:
 
     def __init__(self) -> None:
         """Begin before the first object."""
-        self._kinds = list(KINDS)
+        self._kinds = list(STORED)
         self._after = b""
         self._named = 0
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 
 import lmdb
 
+from svcdns.objects import conversion
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, KINDS, Kind
+from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from . import endpoints_watch, reading
+from . import address_views, endpoints_watch, reading
 from .requests import Event, Selection
 from .transaction import decode, log_of, read_revision
 
@@ -66,7 +68,7 @@ class Feed:
         self._store = store
         with store.read() as txn:
             self.revision = read_revision(txn, store.tables)
-        self._channels = {kind.name: _Channel(self.revision) for kind in KINDS}
+        self._channels = {kind.name: _Channel(self.revision) for kind in STORED}
 
     def advance(self) -> set[str]:
         """Read what has been committed since the last time and wake those who wait; return its kinds."""
@@ -144,8 +146,9 @@ async def watch(
     *,
     bookmarks: bool = False,
     initial_events: bool = False,
-) -> AsyncIterator[Event]:
-    """Yield what changes in a collection; `namespace` "" is all.
+    view: address_views.View | None = None,
+) -> AsyncGenerator[Event]:
+    """Yield what changes in a collection; `namespace` "" is all; `view` makes what the kind shows.
 
     `after` None begins with an ADDED for each object there is; with `initial_events` a BOOKMARK marks their
     end.  A BOOKMARK has no object: it says that all events up to its revision have been seen.  Raises
@@ -153,15 +156,17 @@ async def watch(
     yet, what comes after it is waited for.
     """
     if after is None or initial_events:
-        page = reading.page(store, kind, namespace, selection)
+        page = reading.page(store, kind, namespace, selection) if view is None else view.page(selection)
         for octets in page.items:
             yield Event("ADDED", octets, page.revision)
         after = page.revision
         if initial_events:
             yield Event("BOOKMARK", b"", after)
     else:
-        _check_position(store, kind, after)
-    sources = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind,)
+        _check_position(store, kind, after, 0 if view is None else view.oldest)
+    sources: tuple[Kind, ...] = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind.stored,)
+    if view is not None:
+        sources = address_views.SOURCES
     changes = endpoints_watch.Changes(namespace)
     while True:
         woken = [feed.next(source) for source in sources]
@@ -173,7 +178,8 @@ async def watch(
                     await asyncio.sleep(0)
             else:
                 wanted = (item for item in entries if not namespace or item[1].namespace == namespace)
-                for event in _changes(wanted, selection):
+                seen = _changes(wanted, selection) if view is None else view.changes(wanted, selection)
+                for event in seen:
                     yield event
             after = reached
         if changes:
@@ -189,6 +195,14 @@ async def watch(
                 yield Event("BOOKMARK", b"", after)
 
 
+async def converted(kind: Kind, events: AsyncGenerator[Event]) -> AsyncIterator[Event]:
+    """Yield the events of a kind that is stored as another, with its objects as it shows them."""
+    async with aclosing(events):
+        async for event in events:
+            octets = conversion.shown_octets(kind, event.object) if event.object else b""
+            yield replace(event, object=octets)
+
+
 def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
     """Yield the events as seen through a selection: entering it is ADDED, leaving it is DELETED."""
     for revision, entry in entries:
@@ -202,10 +216,10 @@ def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> 
         yield Event(type_, octets, revision)
 
 
-def _check_position(store: Store, kind: Kind, after: int) -> None:
+def _check_position(store: Store, kind: Kind, after: int, oldest: int) -> None:
     with store.read() as txn:
         floor = log.floor(txn, log_of(store.tables, kind))
-    if after < floor:
+    if after < max(floor, oldest):
         raise _expired(after)
 
 

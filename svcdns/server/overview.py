@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from svcdns.config.listening import api_url, dns_endpoints
-from svcdns.objects.kinds import ENDPOINTS, KINDS
+from svcdns.objects.kinds import ENDPOINTS, STORED
 from svcdns.registry.registry import Registry
 from svcdns.store.snapshot import read_serving
 
 from .counters import WRITER, Counters
 from .folder import forwarder_status
 
-_COUNTED = tuple(kind for kind in KINDS if kind is not ENDPOINTS)
+_COUNTED = tuple(kind for kind in STORED if kind is not ENDPOINTS)
 """Endpoints that somebody wrote are counted by their addresses, as all endpoints are."""
 
 
