@@ -49,6 +49,7 @@ ROOTS = {
     "discovery.k8s.io/v1 EndpointSlice": "k8s.io.api.discovery.v1.EndpointSlice",
     "events.k8s.io/v1 Event": "k8s.io.api.events.v1.Event",
     "v1 DeleteOptions": "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions",
+    "v1 Endpoints": "k8s.io.api.core.v1.Endpoints",
     "v1 Event": "k8s.io.api.core.v1.Event",
     "v1 Namespace": "k8s.io.api.core.v1.Namespace",
     "v1 Node": "k8s.io.api.core.v1.Node",

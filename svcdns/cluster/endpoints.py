@@ -6,7 +6,7 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 
 from __future__ import annotations
 
-import base64
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -20,25 +20,40 @@ from .readiness import addresses, is_finished, is_ready, is_terminating
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 MANAGED_BY = "endpointslice-controller.k8s.io"
+MIRRORED_BY = "endpointslicemirroring-controller.k8s.io"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 TOLERATE_UNREADY = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_encode = msgspec.json.Encoder().encode
 MAX_ENDPOINTS = 100
 """Endpoints in one generated slice."""
 
 
 def is_generated(endpoint_slice: Mapping[str, Any]) -> bool:
-    """Return whether we made this slice from a Service and its Pods."""
+    """Return whether we made this slice: from a Service and its Pods, or by mirroring Endpoints."""
+    return _managed_by(endpoint_slice) in (MANAGED_BY, MIRRORED_BY)
+
+
+def is_mirrored(endpoint_slice: Mapping[str, Any]) -> bool:
+    """Return whether we made this slice by mirroring Endpoints."""
+    return _managed_by(endpoint_slice) == MIRRORED_BY
+
+
+def _managed_by(endpoint_slice: Mapping[str, Any]) -> str:
     labels = endpoint_slice["metadata"].get("labels") or {}
-    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+    return str(labels.get(MANAGED_BY_LABEL) or "")
+
+
+def selector_of(service: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the selector of a Service whose endpoints are the Pods that it takes in, else None."""
+    spec = service.get("spec") or {}
+    return (spec.get("selector") or None) if spec.get("type") != "ExternalName" else None
 
 
 def selects(service: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
     """Return whether a Service's selector takes in a Pod of its namespace; an empty selector takes none."""
-    spec = service.get("spec") or {}
-    selector = spec.get("selector")
-    if not selector or spec.get("type") == "ExternalName":
-        return False
-    return matches_map(selector, pod["metadata"].get("labels") or {})
+    selector = selector_of(service)
+    return selector is not None and matches_map(selector, pod["metadata"].get("labels") or {})
 
 
 def endpoint_of(service: Mapping[str, Any], pod: Mapping[str, Any], family: str) -> dict[str, Any] | None:
@@ -118,23 +133,34 @@ def _running_containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def slice_group(family: str, ports: list[dict[str, Any]]) -> str:
     """Return what endpoints of one slice have in common: family and ports, as a short text."""
-    return digest(family, msgspec.json.encode(ports).decode())
+    return digest(family, _encode(ports).decode())
 
 
+@functools.lru_cache(1024)
 def digest(*parts: str) -> str:
     """Return a short name that follows from the parts (10 letters and digits)."""
-    octets = hashlib.sha256("\0".join(parts).encode()).digest()[:7]
-    return base64.b32encode(octets).decode().lower().rstrip("=")[:10]
+    number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:7])
+    return "".join(_BASE32[number >> shift & 31] for shift in range(51, 5, -5))
+
+
+_RESERVED = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL, HEADLESS_LABEL})
+"""Labels of a slice that say what it is, whatever the Service says there."""
+
+
+def slice_labels(service: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of a Service's generated slices: those of the Service, and what the slices are."""
+    metadata = service["metadata"]
+    labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k not in _RESERVED}
+    if service["spec"].get("clusterIP") == "None":
+        labels[HEADLESS_LABEL] = ""
+    return {**labels, SERVICE_NAME_LABEL: metadata["name"], MANAGED_BY_LABEL: MANAGED_BY}
 
 
 def new_slice(
-    service: Mapping[str, Any], name: str, family: str, ports: list[dict[str, Any]]
+    owner: Mapping[str, Any], name: str, labels: dict[str, str], family: str, ports: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return an empty generated slice of a Service (uid and revision are the registry's to set)."""
-    metadata = service["metadata"]
-    labels = {SERVICE_NAME_LABEL: metadata["name"], MANAGED_BY_LABEL: MANAGED_BY}
-    if service["spec"].get("clusterIP") == "None":
-        labels[HEADLESS_LABEL] = ""
+    """Return an empty slice that is made from a Service or Endpoints; uid and revision come later."""
+    metadata = owner["metadata"]
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -145,8 +171,8 @@ def new_slice(
             "labels": labels,
             "ownerReferences": [
                 {
-                    "apiVersion": "v1",
-                    "kind": "Service",
+                    "apiVersion": owner["apiVersion"],
+                    "kind": owner["kind"],
                     "name": metadata["name"],
                     "uid": metadata["uid"],
                     "controller": True,

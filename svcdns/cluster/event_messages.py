@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from svcdns.objects.service_addresses import cluster_ips, ingress_addresses, is_headless
-from svcdns.objects.syntax import parse_address
+from svcdns.objects.syntax import domain_errors, parse_address
 
 from .endpoints import selects, target_number
 from .readiness import (
@@ -86,12 +86,20 @@ def service_messages(old: Object | None, new: Object) -> Iterator[EventMessage]:
         yield EventMessage(subject, NORMAL, "NodePortAllocated", f"{_counted('Node port', ports)} allocated")
     yield from _balancer_messages(subject, old, new)
     target = after.get("externalName", "") if after.get("type") == "ExternalName" else ""
-    if target and target != before.get("externalName") and parse_address(target.removesuffix(".")):
+    if target and target != before.get("externalName"):
+        yield from _external_name_messages(subject, target)
+
+
+def _external_name_messages(subject: Subject, target: str) -> Iterator[EventMessage]:
+    if parse_address(target.removesuffix(".")):
         text = (
             f"spec.externalName {target} is an address, and a CNAME can't point at one: the name has no "
             "records; use a headless Service with an EndpointSlice"
         )
         yield EventMessage(subject, WARNING, "ExternalNameIsAddress", text)
+    elif domain_errors(target):
+        text = f"spec.externalName {target} has a label over 63 octets, which DNS can't carry: no records"
+        yield EventMessage(subject, WARNING, "NameTooLong", text)
 
 
 def _cluster_ip_messages(subject: Subject, before: Object, after: Object) -> Iterator[EventMessage]:
@@ -235,6 +243,21 @@ def missing_port_messages(service: Object, pod: Object) -> Iterator[EventMessage
         )
         yield EventMessage(subject_of(service), WARNING, "TargetPortNotFound", text)
         yield EventMessage(subject_of(pod), WARNING, "TargetPortNotFound", text)
+
+
+def addresses_not_mirrored(endpoints: Object, skipped: int, most: int) -> EventMessage:
+    """Endpoints have more addresses than are mirrored into EndpointSlices."""
+    text = (
+        f"A max of {most} addresses can be mirrored to EndpointSlices per Endpoints subset. "
+        f"{skipped} addresses were skipped"
+    )
+    return EventMessage(subject_of(endpoints), WARNING, "TooManyAddressesToMirror", text)
+
+
+def endpoints_wait(endpoints: Object) -> EventMessage:
+    """The Service of stored Endpoints has a selector now, so its Pods are its endpoints."""
+    text = "The Service has a selector: its Pods are its endpoints until the selector is taken away"
+    return EventMessage(subject_of(endpoints), WARNING, "EndpointsNotUsed", text)
 
 
 # Namespaces, zone files and manifests

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 from svcdns.config.readers import few
-from svcdns.objects.kinds import ENDPOINTS, EVENT, KINDS, LEASE, STORED, Kind
+from svcdns.objects.kinds import EVENT, KINDS, LEASE, STORED, Kind
 from svcdns.objects.selectors import matches_map
 
 from .documents import NO_OBJECT
@@ -100,8 +100,7 @@ def refusal(place: Place, obj: Object) -> NotTaken:
     group = version.rpartition("/")[0]
     ours = next((one for one in KINDS if (one.name.lower(), one.group) == (name.lower(), group)), None)
     if ours is not None and ours.read_only:
-        remedy = "write EndpointSlices with the label kubernetes.io/service-name" if ours is ENDPOINTS else ""
-        return place.error("kind", "follows from other objects, and can't be registered", what, remedy)
+        return place.error("kind", "follows from other objects, and can't be registered", what)
     if ours is not None and ours.stored in _HAPPENS:
         return LeftOut(place, _HAPPENS[ours.stored], what)
     if ours is not None:

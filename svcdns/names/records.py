@@ -1,17 +1,20 @@
-"""Single RRs in their stored form (see `packed`), RDATA other than addresses made by dnslib.
+"""Single RRs in their stored form (see `packed`); RDATA of the rarer types is made by dnslib.
 
-Each function returns the octets of one RR whose owner is a pointer to the question.  TTLs are seconds.
+Each write of an address makes several of the others, so these are packed here.  Each function returns the
+octets of one RR whose owner is a pointer to the question.  TTLs are seconds.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
 
-from dnslib import CNAME, NS, PTR, RD, SOA, SRV, TXT
+from dnslib import CNAME, NS, RD, SOA, TXT
 from dnslib.label import DNSBuffer
 
 from svcdns.wire import codes, header
+from svcdns.wire.key import wire_of
 
 from .packed import RRset
 
@@ -24,6 +27,10 @@ _WEIGHT_AT = header.POINTED_RR + 2
 """Where the weight stands in a stored SRV: behind the fixed part of the RR and the priority."""
 
 
+_SRV = Struct(">3H")
+"""Priority, weight and port, before the target."""
+
+
 class _PlainBuffer(DNSBuffer):  # type: ignore[misc]  # dnslib is untyped
     """Spells every name in full: a pointer (as dnslib puts into an SOA) would mean another message."""
 
@@ -33,7 +40,10 @@ class _PlainBuffer(DNSBuffer):  # type: ignore[misc]  # dnslib is untyped
 def _rr(rrtype: int, ttl: int, rdata: RD) -> bytes:
     buffer = _PlainBuffer()
     rdata.pack(buffer)
-    octets = bytes(buffer.data)
+    return _with_rdata(rrtype, ttl, bytes(buffer.data))
+
+
+def _with_rdata(rrtype: int, ttl: int, octets: bytes) -> bytes:
     return header.QUESTION_NAME + header.rr_head(rrtype, ttl, len(octets)) + octets
 
 
@@ -44,13 +54,12 @@ def address_type(address: Address) -> int:
 
 def address_rr(address: Address, ttl: int) -> bytes:
     """Return the A (RFC 1035) or AAAA (RFC 3596) of an address."""
-    packed = address.packed
-    return header.QUESTION_NAME + header.rr_head(address_type(address), ttl, len(packed)) + packed
+    return _with_rdata(address_type(address), ttl, address.packed)
 
 
 def srv_rr(target: str, port: int, ttl: int) -> bytes:
     """Return an SRV (RFC 2782) of priority 0; its weight is set with `weighted` once the RRset is known."""
-    return _rr(codes.SRV, ttl, SRV(0, 0, port, target))
+    return _with_rdata(codes.SRV, ttl, _SRV.pack(0, 0, port) + wire_of(target))
 
 
 def weighted(rrs: list[bytes], pairs: int) -> list[bytes]:
@@ -64,7 +73,7 @@ def weighted(rrs: list[bytes], pairs: int) -> list[bytes]:
 
 def ptr_rr(target: str, ttl: int) -> bytes:
     """Return a PTR (RFC 1035)."""
-    return _rr(codes.PTR, ttl, PTR(target))
+    return _with_rdata(codes.PTR, ttl, wire_of(target))
 
 
 def cname_rr(target: str, ttl: int) -> bytes:

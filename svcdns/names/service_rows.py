@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import msgspec
 
-from svcdns.objects.syntax import parse_address
+from svcdns.objects.syntax import domain_errors, parse_address
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of
 
@@ -111,12 +111,9 @@ def part_rows(endpoints: Sequence[EndpointRow]) -> dict[bytes, bytes]:
 
 def _external_name_rows(facts: ServiceFacts) -> dict[bytes, bytes]:
     target = facts.external_name.removesuffix(".")
-    if parse_address(target) is not None:  # D7: an address is no name
+    if parse_address(target) is not None or domain_errors(target):  # D7: no name, or none that DNS can carry
         return {}
-    try:
-        return {b"": pack_row([RRset(codes.CNAME, [cname_rr(target, facts.ttl)])])}
-    except ValueError:
-        return {}
+    return {b"": pack_row([RRset(codes.CNAME, [cname_rr(target, facts.ttl)])])}
 
 
 def _cluster_ip_rows(names: ClusterNames, facts: ServiceFacts) -> dict[bytes, bytes]:

@@ -19,7 +19,7 @@ class Kind:
     categories: tuple[str, ...] = ()
     has_status: bool = False
     read_only: bool = False
-    """A view computed from other objects (Endpoints)."""
+    """A view computed from other objects; of Endpoints only some are."""
     stored_as: Kind | None = None
     """The kind as which its objects are kept, where that is another (see conversion)."""
 
@@ -38,7 +38,7 @@ NAMESPACE = Kind("Namespace", "namespaces", "namespace", "", "v1", False, ("ns",
 SERVICE = Kind("Service", "services", "service", "", "v1", True, ("svc",), ("all",), has_status=True)
 POD = Kind("Pod", "pods", "pod", "", "v1", True, ("po",), ("all",), has_status=True)
 ENDPOINTSLICE = Kind("EndpointSlice", "endpointslices", "endpointslice", "discovery.k8s.io", "v1", True)
-ENDPOINTS = Kind("Endpoints", "endpoints", "endpoints", "", "v1", True, ("ep",), read_only=True)
+ENDPOINTS = Kind("Endpoints", "endpoints", "endpoints", "", "v1", True, ("ep",))
 EVENT = Kind("Event", "events", "event", "", "v1", True, ("ev",))
 NEWER_EVENT = Kind("Event", "events", "event", "events.k8s.io", "v1", True, stored_as=EVENT)
 """The same Events by the names of events.k8s.io/v1; without `ev`, or kubectl warns that it means both."""

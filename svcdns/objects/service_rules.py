@@ -81,7 +81,7 @@ def _external_name_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     if not name.removesuffix("."):
         yield required("spec.externalName")
     else:
-        for text in syntax.domain_errors(name):
+        for text in syntax.subdomain_errors(name.removesuffix(".")):
             yield invalid_value("spec.externalName", name, text)
 
 
@@ -143,8 +143,8 @@ def _node_port_causes(
     number, field = port.get("nodePort", 0), f"{field}.nodePort"
     if not number:
         return
-    if kind in ("ClusterIP", "ExternalName"):
-        yield forbidden(field, f"may not be used when `type` is '{kind}'")
+    if kind == "ClusterIP":
+        yield forbidden(field, "may not be used when `type` is 'ClusterIP'")
     for text in syntax.port_errors(number):
         yield invalid_value(field, number, text)
     key = (number, port.get("protocol", ""))

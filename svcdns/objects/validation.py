@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import schema, syntax
+from .endpoints_rules import endpoints_causes
 from .errors import Cause
 from .event_rules import event_causes
 from .field_rules import field_causes
-from .kinds import ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, NODE, POD, SERVICE, Kind
+from .kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, NODE, POD, SERVICE, Kind
 from .lease_rules import lease_causes
 from .metadata_rules import NameRule, metadata_causes
 from .node_rules import node_causes
@@ -28,6 +29,7 @@ _NAME_RULES: dict[Kind, NameRule] = {
     NAMESPACE: syntax.label_errors,
     SERVICE: syntax.label_errors,
     POD: syntax.subdomain_errors,
+    ENDPOINTS: syntax.subdomain_errors,
     ENDPOINTSLICE: syntax.subdomain_errors,
     EVENT: syntax.subdomain_errors,
     NODE: syntax.subdomain_errors,
@@ -38,7 +40,7 @@ _NAME_RULES: dict[Kind, NameRule] = {
 def validate(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None = None) -> list[Cause]:
     """Return all that is wrong with a structured and defaulted object, [] if nothing is.
 
-    `kind` is one that is stored; `old` is the stored object on an update: some fields may not change then.
+    `old` is the stored object on an update: some fields may not change then.
     An object that has generateName and no name yet passes. The causes are those of a 422, see
     errors.invalid().
     """
@@ -60,6 +62,8 @@ def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iter
         yield from pod_causes(new, old)
     elif kind is ENDPOINTSLICE:
         yield from slice_causes(new, old)
+    elif kind is ENDPOINTS:
+        yield from endpoints_causes(new, old)
     elif kind is EVENT:
         yield from event_causes(new)
     elif kind is NODE:

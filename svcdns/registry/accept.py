@@ -11,18 +11,28 @@ from __future__ import annotations
 import secrets
 import uuid
 
-from svcdns.cluster.endpoints import is_generated
+from svcdns.cluster.endpoints import is_generated, is_mirrored
 from svcdns.cluster.readiness import with_ready_condition
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, conflict, invalid, not_found
-from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, LEASE, NAMESPACE, NODE, POD, SERVICE, Kind
+from svcdns.objects.kinds import (
+    ENDPOINTS,
+    ENDPOINTSLICE,
+    FIRST_NAMESPACES,
+    LEASE,
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    Kind,
+)
 from svcdns.objects.managed_fields import Authorship
 from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses, owners
+from . import addresses, endpoints, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
@@ -54,6 +64,8 @@ def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, au
     name = metadata["name"]
     if kind.namespaced:
         _check_namespace_open(write, namespace)
+    if kind is ENDPOINTS:
+        endpoints.check_writable(write, namespace, name)
     if write.load(kind, namespace, name) is not None:
         raise _already_exists(kind, name)
     new["metadata"] = {**new["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
@@ -62,6 +74,14 @@ def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, au
         entries = managed_fields.created(kind, new, author.manager, write.now)
     new["metadata"] = _owned(new["metadata"], entries)
     return store(write, kind, None, new)
+
+
+def create_from(
+    write: WriteTransaction, kind: Kind, view: Object, body: Object, author: Authorship
+) -> Written:
+    """Store as new what a client has made of an object that is only shown (Endpoints)."""
+    _check_not_overtaken(kind, view, body.get("metadata") or {})
+    return create(write, kind, view["metadata"]["namespace"], body, author)
 
 
 def update(
@@ -85,7 +105,9 @@ def update(
     new = default(kind, new, old)
     _check(kind, new, old)
     if kind is ENDPOINTSLICE and is_generated(old):
-        raise generated(name)
+        raise generated(old)
+    if kind is ENDPOINTS and not old["metadata"].get("deletionTimestamp"):
+        endpoints.check_writable(write, old["metadata"]["namespace"], name)
     new["metadata"] = _owned(new["metadata"], _owners_after(write, kind, old, new, subresource, author))
     return store(write, kind, old, new)
 
@@ -127,7 +149,7 @@ def check_deletable(kind: Kind, name: str) -> None:
 def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) -> Written:
     """Allocate for an object, put it under a revision of its own and derive what follows from it."""
     if kind is ENDPOINTSLICE and is_generated(new):
-        raise generated(new["metadata"]["name"])
+        raise generated(new)
     if kind is SERVICE:
         addresses.allocate(write, old, new)
     elif kind is POD:
@@ -234,10 +256,12 @@ def _already_exists(kind: Kind, name: str) -> StatusError:
     return StatusError(409, "AlreadyExists", text, kind=kind.plural, name=name, group=kind.group)
 
 
-def generated(name: str) -> StatusError:
-    """403: slices that follow from a Service are not written by clients."""
+def generated(endpoint_slice: Object) -> StatusError:
+    """403: slices that follow from Pods, or from Endpoints, are not written by clients."""
+    name = endpoint_slice["metadata"].get("name") or ""
+    source = "Endpoints" if is_mirrored(endpoint_slice) else "a Service and its Pods"
     text = (
-        f'endpointslices.discovery.k8s.io "{name}" is forbidden: generated from a Service and its Pods; '
+        f'endpointslices.discovery.k8s.io "{name}" is forbidden: generated from {source}; '
         "write those, or a slice of your own without the label endpointslice.kubernetes.io/managed-by"
     )
     return StatusError(403, "Forbidden", text, kind="endpointslices", name=name, group="discovery.k8s.io")

@@ -91,7 +91,8 @@ def _port_key(port: int) -> bytes:
 def _held(service: Object) -> set[bytes]:
     spec = service.get("spec") or {}
     keys = {_address_key(b"ip", ip) for ip in cluster_ips(spec)}
-    keys |= {_port_key(port["nodePort"]) for port in spec.get("ports") or [] if port.get("nodePort")}
+    if spec.get("type") != "ExternalName":
+        keys |= {_port_key(port["nodePort"]) for port in spec.get("ports") or [] if port.get("nodePort")}
     if spec.get("healthCheckNodePort"):
         keys.add(_port_key(spec["healthCheckNodePort"]))
     return keys | {_address_key(b"lb", ip) for ip in ingress_addresses(service)}
@@ -199,11 +200,14 @@ def _take_next(
 
 
 def _node_ports(write: WriteTransaction, owner: bytes, spec: Object) -> list[Cause]:
-    """Claim the node ports that are named, hand out those that are wanted and not named."""
+    """Claim the node ports that are named, hand out those that are wanted and not named.
+
+    An ExternalName may name some too; it has none, as in Kubernetes.
+    """
     wants = spec.get("type") == "NodePort" or (
         spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts", True)
     )
-    if not spec.get("ports"):
+    if not spec.get("ports") or spec.get("type") == "ExternalName":
         return []
     spec["ports"] = [dict(port) for port in spec["ports"]]
     causes: list[Cause] = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 
 import lmdb
@@ -26,7 +27,7 @@ from . import facts
 from .derive import derive
 from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
 from .settings import RULES, Settings, own_reverse_prefixes
-from .transaction import WriteTransaction, collection_prefix, decode, scan
+from .transaction import TIME_FORMAT, WriteTransaction, collection_prefix, decode, scan
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +123,12 @@ def _clear(store: Store, letter: str) -> None:
 
 def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
     """Derive facts and answers from all objects, CHUNK objects a transaction; yield how many each."""
+    now = datetime.now(UTC).strftime(TIME_FORMAT)  # of slices that older rules did not make
     for kind in (NAMESPACE, SERVICE, POD):
         keys = [b""]
         while keys:
             with store.write() as txn:
-                write = WriteTransaction(txn, store.tables, settings, "")
+                write = WriteTransaction(txn, store.tables, settings, now)
                 after, table = keys[-1], store.tables.objects
                 objects = dict(islice(scan(txn, table, collection_prefix(kind), after), CHUNK))
                 for octets in objects.values():

@@ -13,27 +13,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, POD, SERVICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, POD, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import Authorship
 
-from . import accept, addresses, owners
+from . import accept, addresses, endpoints, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import WriteTransaction, encode, joined, scan_keys
 
 Object = dict[str, Any]
 
-_CONTENT = (SERVICE, POD, ENDPOINTSLICE, LEASE)
-"""In the order of removal: with its Service gone, a Pod's going changes no slice."""
+_CONTENT = (SERVICE, POD, ENDPOINTS, ENDPOINTSLICE, LEASE)
+"""In the order of removal: with its Service gone, the going of a Pod or of Endpoints changes no slice."""
 _KINDS = {kind.name: kind for kind in STORED}
 
 
 def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
     """Delete an object; it stays, terminating, while a finalizer or a Pod's grace period holds it."""
+    if kind is ENDPOINTS:
+        endpoints.check_deletable(write, namespace, name)
     old = write.existing(kind, namespace, name)
     accept.check_preconditions(kind, old, options)
     if kind is ENDPOINTSLICE and is_generated(old):
-        raise accept.generated(name)
+        raise accept.generated(old)
     uid = old["metadata"]["uid"]
     if options.propagation == "Orphan":
         for dependent_kind, dependent in owners.dependents(write, uid, _KINDS):

@@ -6,9 +6,9 @@ so that any replica that applies the same changes in the same order comes to the
 
 from __future__ import annotations
 
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 
-from . import facts, slices
+from . import facts, mirroring, slices
 from .transaction import Object, WriteTransaction, joined, present, scan_keys
 
 
@@ -17,11 +17,14 @@ def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object 
     if kind is SERVICE:
         facts.service_changed(write, old, new)
         slices.service_changed(write, old, new)
+        mirroring.service_changed(write, old, new)
     elif kind is POD:
         facts.pod_changed(write, old, new)
         slices.pod_changed(write, old, new)
     elif kind is ENDPOINTSLICE:
         slices.slice_changed(write, old, new)
+    elif kind is ENDPOINTS:
+        mirroring.endpoints_changed(write, old, new)
     elif kind is NAMESPACE:
         _namespace_changed(write, old, new)
 

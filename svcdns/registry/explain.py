@@ -15,7 +15,7 @@ from typing import Any
 import lmdb
 
 from svcdns.cluster import reasons
-from svcdns.cluster.endpoints import is_generated, selects
+from svcdns.cluster.endpoints import is_generated, is_mirrored, selects
 from svcdns.names import packed
 from svcdns.names.row_parts import is_part_of
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
@@ -181,7 +181,9 @@ def _say_endpoints(reader: _Reader, place: _Place, service: Object, found: Expla
         return
     slices = reader.slices(place.namespace, place.service)
     found.objects += [f"EndpointSlice {place.namespace}/{one['metadata']['name']}" for one in slices]
-    own = [one for one in slices if not is_generated(one)]
+    if any(map(is_mirrored, slices)):
+        found.objects.append(f"Endpoints {place.namespace}/{place.service}")
+    own = [one for one in slices if is_mirrored(one) or not is_generated(one)]
     selected: list[Object] = []
     others: list[Object] = []
     for pod in reader.all(POD, place.namespace):

@@ -148,9 +148,10 @@ def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> Non
     before = dict(scan(write.txn, write.tables.endpoints, prefix))
     stale = {key: b"" for row in before for key in _address_keys(row)}
     after = _Rows({}, {})
-    service = _service_of(write, namespace, name)
+    keys = list(scan_keys(write.txn, write.tables.slices, prefix))
+    service = _service_of(write, namespace, name) if keys else None
     if service is not None:
-        for key in list(scan_keys(write.txn, write.tables.slices, prefix)):
+        for key in keys:
             found = write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode())
             if found is not None:
                 _pack(write, service, found, found.get("endpoints") or [], after)
@@ -161,6 +162,8 @@ def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> Non
 def slice_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update endpoint rows to a changed slice; only endpoints that differ are packed."""
     namespace = present(old, new)["metadata"]["namespace"]
+    if not any(state is not None and state.get("endpoints") for state in (old, new)):
+        return
     same_basis = old is not None and new is not None and _slice_basis(old) == _slice_basis(new)
     gone, come = _endpoints_by_json(old), _endpoints_by_json(new)
     if same_basis:
@@ -168,8 +171,10 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
             del gone[octets], come[octets]
     before, after = _Rows({}, {}), _Rows({}, {})
     for which, endpoints, rows in ((old, gone, before), (new, come, after)):
+        if which is None or not endpoints:
+            continue
         service = _service_of(write, namespace, _service_name(which))
-        if which is not None and service is not None:
+        if service is not None:
             _pack(write, service, which, endpoints.values(), rows, collect_messages=which is new)
     if new is not None and same_basis:
         for key in _kept_keys(write, new, before.endpoints.keys() - after.endpoints.keys()):

@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from svcdns.objects.errors import StatusError, bad_request
-from svcdns.objects.kinds import Kind
+from svcdns.objects.kinds import ENDPOINTS, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 from svcdns.system.turns import Turns
@@ -155,8 +155,8 @@ class Listing:
             after = found.after
             yield _NOTHING
         self.continue_ = _write_token(_Token(kind.name, namespace, self.revision, last))
-        if selection:
-            return
+        if selection or kind is ENDPOINTS:
+            return  # how many follow is only known when all of them have been made
         remaining, after = 0, last
         while True:
             self._renew()

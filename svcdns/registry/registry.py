@@ -19,7 +19,7 @@ from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
 from svcdns.objects import conversion
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import EVENT, FIRST_NAMESPACES, LEASE, NAMESPACE, SERVICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, LEASE, NAMESPACE, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -27,7 +27,7 @@ from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 from svcdns.store.writable import why_not
 
-from . import accept, address_views, answer_tables, deletion, reading, removal
+from . import accept, address_views, answer_tables, deletion, endpoints, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .explain import Explanation, explain
@@ -43,7 +43,7 @@ from .watch import Feed, watch
 
 T = TypeVar("T")
 
-_MADE_BY_REPLACING = frozenset({SERVICE, EVENT, LEASE})
+_MADE_BY_REPLACING = frozenset({SERVICE, ENDPOINTS, EVENT, LEASE})
 """Kinds of which a PUT makes an object that is not there, as in Kubernetes."""
 
 
@@ -196,11 +196,16 @@ class Registry:
         _check_writable(kind)
 
         def action(write: WriteTransaction) -> Written:
-            old = write.existing(stored, namespace, name)
+            view = None
+            if kind is ENDPOINTS and write.load(kind, namespace, name) is None:
+                view = endpoints.to_write_on(write, namespace, name)
+            old = view or write.existing(stored, namespace, name)
             patched = apply_patch(kind, conversion.shown(kind, old), patch.type, patch.document)
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
+            if view is not None:
+                return _with_warnings(accept.create_from(write, kind, view, body, author), warnings)
             body = conversion.stored(kind, body, old)
             return _with_warnings(deletion.update(write, stored, old, body, subresource, author), warnings)
 

@@ -1,11 +1,12 @@
 """Generated EndpointSlices: what follows from Services and Pods, kept as objects that clients can see.
 
 A Pod stays in its slice while others come and go; endpoints of one slice share family and ports; a
-slice holds at most 100.  Names and uids follow from the Service and the time of the write that made them,
-so every replica that applies it makes the same.
+slice holds at most 100.  A Service that has no endpoint of a family has an empty slice of it, without ports,
+which the next endpoint takes.  Names and uids follow from the Service and the time of the write that made
+them, so every replica that applies it makes the same.
 
     members   namespace, service, pod, family -> slice name
-    slices    namespace, service, slice -> SliceRow (user's own slices too)
+    slices    namespace, service, slice -> SliceRow (mirrored ones and a user's own too)
     selectors namespace, label=value, service: each Service under the first pair of its selector
     labels    namespace, label=value, pod: each Pod under all of its labels
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
@@ -28,6 +29,9 @@ from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 from . import facts
 from .transaction import Object, WriteTransaction, joined, object_key, present, scan, scan_keys
 
+MIRRORED = "mirrored"
+"""What stands as the group of a slice that mirrors Endpoints."""
+
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
 
@@ -35,7 +39,7 @@ class SliceRow(msgspec.Struct, array_like=True, frozen=True):
     """What has to be known of a slice without decoding it."""
 
     group: str
-    """Family and ports of a generated slice; empty for a user's own."""
+    """Family and ports of a slice of Pods; MIRRORED; empty for a user's own."""
     count: int
 
 
@@ -54,17 +58,20 @@ def service_changed(write: WriteTransaction, old: Object | None, new: Object | N
     namespace, name = metadata["namespace"], metadata["name"]
     before, after = _first_pair(_selector(old)), _first_pair(_selector(new))
     _index(write, write.tables.selectors, namespace, name, before, after)
-    if old is not None and new is not None and _shape(old) == _shape(new):
+    same_shape = old is not None and new is not None and _shape(old) == _shape(new)
+    if same_shape and (not after or rules.slice_labels(old or {}) == rules.slice_labels(new or {})):
         return
-    kept = _selector(new) is not None
-    editor = SliceEditor(write, present(old, new), collect_messages=kept)
-    if old is not None:
-        for pod_name in editor.members():
-            editor.place(pod_name, write.load(POD, namespace, pod_name) if kept else None)
-    for pair in after:  # the Pods under one pair of the selector; `endpoint_of` checks the others
-        for key in list(scan_keys(write.txn, write.tables.labels, pair_key(namespace, pair))):
-            editor.place(_last(key), write.load(POD, namespace, _last(key)))
-    editor.flush()
+    if not before and not after:
+        return
+    editor = SliceEditor(write, present(old, new), keeps=bool(after))
+    editor.load_all()
+    if not same_shape:
+        for pod_name in editor.members() if old is not None else ():
+            editor.place(pod_name, write.load(POD, namespace, pod_name) if after else None)
+        for pair in after:  # the Pods under one pair of the selector; `endpoint_of` checks the others
+            for key in list(scan_keys(write.txn, write.tables.labels, pair_key(namespace, pair))):
+                editor.place(_last(key), write.load(POD, namespace, _last(key)))
+    editor.flush(present(old, new)["spec"].get("ipFamilies") or [])
 
 
 def pod_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
@@ -92,8 +99,7 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
     if key := _index_key(old):
         write.txn.delete(key, db=write.tables.slices)
     if new is not None and (key := _index_key(new)):
-        group = _group(new) if rules.is_generated(new) else ""
-        row = SliceRow(group, len(new.get("endpoints") or []))
+        row = SliceRow(_index_group(new), len(new.get("endpoints") or []))
         write.txn.put(key, _encode_row(row), db=write.tables.slices)
     facts.slice_changed(write, old, new)
 
@@ -105,6 +111,47 @@ def _index_key(endpoint_slice: Object | None) -> bytes:
     return joined(metadata["namespace"], service, metadata["name"]) if service else b""
 
 
+def _index_group(endpoint_slice: Object) -> str:
+    if rules.is_mirrored(endpoint_slice):
+        return MIRRORED
+    return _group(endpoint_slice) if rules.is_generated(endpoint_slice) else ""
+
+
+def names_of(write: WriteTransaction, namespace: str, service: str, *, mirrored: bool) -> list[str]:
+    """Return the names of a Service's slices that mirror Endpoints, or of those of its Pods."""
+    rows = scan(write.txn, write.tables.slices, joined(namespace, service))
+    groups = ((_last(key), _decode_row(value).group) for key, value in rows)
+    return [name for name, group in groups if group and (group == MIRRORED) is mirrored]
+
+
+def make_slice(
+    write: WriteTransaction,
+    owner: Object,
+    labels: dict[str, str],
+    family: str,
+    ports: list[Object],
+    taken: Iterable[str] = (),
+) -> Object:
+    """Return a slice that is new, empty and not saved; `owner` is a Service or Endpoints.
+
+    Its name is neither in use nor among those that are `taken`.
+    """
+    metadata = owner["metadata"]
+    uid, group = metadata["uid"], rules.slice_group(family, ports)
+    names = (f"{metadata['name']}-{rules.digest(uid, group, str(ordinal))[:5]}" for ordinal in count())
+    free = (name for name in names if name not in taken)
+    with write.txn.cursor(db=write.tables.objects) as cursor:
+        name = next(
+            name
+            for name in free
+            if not cursor.set_key(object_key(ENDPOINTSLICE, metadata["namespace"], name))
+        )
+    made = rules.new_slice(owner, name, labels, family, ports)
+    made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{write.now}"))
+    made["metadata"]["creationTimestamp"] = write.now
+    return made
+
+
 def _group(endpoint_slice: Object) -> str:
     """Return the group of slices that a generated one belongs to: those of its family and ports."""
     return rules.slice_group(endpoint_slice["addressType"], endpoint_slice.get("ports") or [])
@@ -113,13 +160,17 @@ def _group(endpoint_slice: Object) -> str:
 class SliceEditor:
     """The generated slices of one Service during one write: loaded when needed, each saved once."""
 
-    def __init__(self, write: WriteTransaction, service: Object, *, collect_messages: bool = True) -> None:
-        """`service` as the slices are to follow it; `collect_messages`: say what happens to endpoints."""
+    def __init__(self, write: WriteTransaction, service: Object, *, keeps: bool = True) -> None:
+        """`service` as the slices are to follow it; `keeps`: it goes on to have endpoints by its selector."""
         self.write = write
         self.service = service
         self.namespace = service["metadata"]["namespace"]
         self.name = service["metadata"]["name"]
-        self._collect_messages = collect_messages
+        self._keeps = keeps
+        self._labels = rules.slice_labels(service)
+        self._knows_all = False
+        self._holding: set[str] = set()
+        """Empty slices that stay, as there is no other of their family."""
         self._before: dict[str, Object | None] = {}
         self._now: dict[str, Object] = {}
         self._positions: dict[str, dict[str, int]] = {}
@@ -140,7 +191,7 @@ class SliceEditor:
                 endpoint = rules.endpoint_of(self.service, pod, family)
                 ports = rules.ports_of(self.service, pod) if endpoint is not None else []
             before, moved = self._place(pod_name, family, endpoint, ports)
-            if self._collect_messages and before != endpoint:
+            if self._keeps and before != endpoint:
                 self.write.messages += event_messages.endpoint_messages(
                     self.service, pod_name, pod, before, endpoint
                 )
@@ -172,27 +223,59 @@ class SliceEditor:
             self.write.txn.put(member, chosen.encode(), db=self.write.tables.members)
         return before, endpoint is not None
 
-    def flush(self) -> None:
-        """Save every slice that changed, delete those that are empty."""
+    def load_all(self) -> None:
+        """Load every slice, so that `flush` looks at its labels and at what it is still needed for."""
+        for name in self._names():
+            self._load(name)
+        self._knows_all = True
+
+    def flush(self, families: Iterable[str] = ()) -> None:
+        """Save every slice that changed, delete those that are empty and not the only one of a family.
+
+        `families` are those that may have no slice yet.
+        """
+        emptied = {now["addressType"] for now in self._now.values() if not now["endpoints"]}
+        if self._keeps:
+            for family in self.service["spec"].get("ipFamilies") or []:
+                if family in emptied or family in families:
+                    self._hold_place(family)
         for name, now in self._now.items():
             before = self._before[name]
-            if now["endpoints"]:
-                if before is None or before["endpoints"] != now["endpoints"]:
+            if now["endpoints"] or name in self._holding:
+                if before != now:
                     self.write.save(ENDPOINTSLICE, before, now)
                     slice_changed(self.write, before, now)
             elif before is not None:
                 self.write.remove(ENDPOINTSLICE, before)
                 slice_changed(self.write, before, None)
 
-    def _exists(self, name: str) -> bool:
-        with self.write.txn.cursor(db=self.write.tables.objects) as cursor:
-            return bool(cursor.set_key(object_key(ENDPOINTSLICE, self.namespace, name)))
+    def _hold_place(self, family: str) -> None:
+        """Leave an empty slice of a family that would have none, as Kubernetes does (a placeholder)."""
+        mine = {name: now for name, now in self._now.items() if now["addressType"] == family}
+        if any(now["endpoints"] for now in mine.values()) or self._has_another(family):
+            return
+        stored = (name for name in mine if self._before[name] is not None)
+        name = next(stored, "") or self._make(family, [])
+        self._now[name]["ports"] = []
+        self._holding.add(name)
+
+    def _has_another(self, family: str) -> bool:
+        """Whether there is a slice of a family among those that this write has not looked at."""
+        if self._knows_all:
+            return False
+        others = (name for name in self._names() if name not in self._now)
+        found = (self.write.load(ENDPOINTSLICE, self.namespace, name) for name in others)
+        return any(other is not None and other["addressType"] == family for other in found)
+
+    def _names(self) -> list[str]:
+        return names_of(self.write, self.namespace, self.name, mirrored=False)
 
     def _load(self, name: str) -> Object:
         if name not in self._now:
             before = self.write.load(ENDPOINTSLICE, self.namespace, name)
             assert before is not None, f"slice {name} is in the index and not among the objects"
-            now = {**before, "metadata": dict(before["metadata"]), "endpoints": list(before["endpoints"])}
+            metadata = {**before["metadata"], "labels": self._labels}
+            now = {**before, "metadata": metadata, "endpoints": list(before["endpoints"])}
             self._before[name], self._now[name] = before, now
             targets = (endpoint["targetRef"]["name"] for endpoint in now["endpoints"])
             self._positions[name] = {target: at for at, target in enumerate(targets)}
@@ -216,7 +299,18 @@ class SliceEditor:
             if len(self._load(name)["endpoints"]) < rules.MAX_ENDPOINTS:
                 return name
             candidates.discard(name)
-        return self._make(family, ports, group)
+        name = self._take_empty(family, ports) or self._make(family, ports)
+        candidates.add(name)
+        return name
+
+    def _take_empty(self, family: str, ports: list[Object]) -> str:
+        """Give an empty slice of a family these ports; return its name, "" where there is none."""
+        holders = self._candidates(rules.slice_group(family, []))
+        name = next((name for name in sorted(holders) if not self._load(name)["endpoints"]), "")
+        if name:
+            holders.discard(name)
+            self._now[name]["ports"] = ports
+        return name
 
     def _candidates(self, group: str) -> set[str]:
         """Return the slices of a group that may have room; read from the index once."""
@@ -225,26 +319,19 @@ class SliceEditor:
             prefix = joined(self.namespace, self.name)
             for key, value in scan(self.write.txn, self.write.tables.slices, prefix):
                 row = _decode_row(value)
-                if row.group and row.count < rules.MAX_ENDPOINTS:
+                if row.group not in ("", MIRRORED) and row.count < rules.MAX_ENDPOINTS:
                     self._open.setdefault(row.group, set()).add(_last(key))
         return self._open.setdefault(group, set())
 
-    def _make(self, family: str, ports: list[Object], group: str) -> str:
-        uid = self.service["metadata"]["uid"]
-        names = (f"{self.name}-{rules.digest(uid, group, str(ordinal))[:5]}" for ordinal in count())
-        name = next(name for name in names if name not in self._now and not self._exists(name))
-        made = rules.new_slice(self.service, name, family, ports)
-        made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{self.write.now}"))
-        made["metadata"]["creationTimestamp"] = self.write.now
+    def _make(self, family: str, ports: list[Object]) -> str:
+        made = make_slice(self.write, self.service, self._labels, family, ports, self._now)
+        name: str = made["metadata"]["name"]
         self._before[name], self._now[name], self._positions[name] = None, made, {}
-        self._candidates(group).add(name)
         return name
 
 
 def _selector(service: Object | None) -> dict[str, str] | None:
-    """Return the selector of a Service that has endpoints by it, else None."""
-    spec = (service or {}).get("spec") or {}
-    return (spec.get("selector") or None) if spec.get("type") != "ExternalName" else None
+    return rules.selector_of(service) if service is not None else None
 
 
 def _shape(service: Object) -> tuple[Any, ...]:

@@ -12,21 +12,22 @@ import logging
 from itertools import islice
 from typing import Any
 
+from svcdns.cluster.endpoints import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, is_mirrored
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, STORED, Kind
 from svcdns.objects.scalars import without_unreadable
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 
-from . import owners
+from . import owners, slices
 from .derive import derive
 from .transaction import WriteTransaction, collection_prefix, scan_keys
 
 logger = logging.getLogger(__name__)
 
-OBJECT_RULES = 1
-"""Raised when objects that were stored before would be refused, or get other defaults."""
+OBJECT_RULES = 2
+"""Raised when objects that were stored before would be refused, get other defaults, or have other slices."""
 CHUNK = 500
 _MOST_NAMED = 100
 _MADE_BY = b"objects made by"
@@ -73,9 +74,26 @@ class Renewal:
         new, wrong = renewed(kind, old)
         if wrong:
             self._name(kind, old, wrong)
+        if kind is ENDPOINTSLICE:
+            new = self._without_our_mark(write, new)
         if new != old:
             write.save(kind, old, new)
             derive(write, kind, old, new)
+        if kind is SERVICE:
+            slices.service_changed(write, None, new)
+
+    def _without_our_mark(self, write: WriteTransaction, endpoint_slice: Object) -> Object:
+        """Return a slice that mirrors no Endpoints as its user's own, which it was for older versions."""
+        metadata = endpoint_slice["metadata"]
+        labels = metadata.get("labels") or {}
+        service = labels.get(SERVICE_NAME_LABEL, "")
+        if (
+            not is_mirrored(endpoint_slice)
+            or write.load(ENDPOINTS, metadata["namespace"], service) is not None
+        ):
+            return endpoint_slice
+        kept = {key: value for key, value in labels.items() if key != MANAGED_BY_LABEL}
+        return {**endpoint_slice, "metadata": {**metadata, "labels": kept}}
 
     def _name(self, kind: Kind, obj: Object, wrong: list[str]) -> None:
         self._named += 1

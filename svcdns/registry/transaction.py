@@ -17,10 +17,11 @@ from typing import Any, cast
 import lmdb
 import msgspec
 
+from svcdns.cluster.endpoints import selector_of
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, POD, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, POD, SERVICE, Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
 
@@ -189,13 +190,18 @@ _SELECTABLE["spec"] += ("clusterIPs",)  # IPAddresses follow from these
 _SELECTABLE_OF_EVENTS = ("involvedObject", "reason", "reportingComponent", "source", "type")
 
 
+SELECTS = "selects"
+
+
 def selectable(obj: Object) -> bytes:
-    """Return, as JSON, what label and field selectors can look at."""
+    """Return, as JSON, what label and field selectors can look at; of a Service also if it has a selector."""
     metadata = obj["metadata"]
-    kept = {"metadata": {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata}}
+    kept: Object = {"metadata": {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata}}
     for part, fields in _SELECTABLE.items():
         values = obj.get(part) or {}
         kept[part] = {k: values[k] for k in fields if k in values}
+    if obj.get("kind") == SERVICE.name:
+        kept[SELECTS] = selector_of(obj) is not None
     if "involvedObject" in obj:
         kept |= {k: obj[k] for k in _SELECTABLE_OF_EVENTS if k in obj}
     return encode(kept)

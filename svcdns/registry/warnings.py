@@ -7,14 +7,18 @@ what svcdns does not do. One about a field is given when the field comes or chan
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.endpoints_rules import addresses_of
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.service_addresses import is_headless
+from svcdns.objects.syntax import domain_errors, parse_address
 
 Object = dict[str, Any]
 
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
+_MOST_WARNINGS = 20
 
 
 def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
@@ -25,6 +29,8 @@ def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
         return tuple(_of_pod(old, new))
     if kind is SERVICE:
         return tuple(_of_service((old or {}).get("spec") or {}, new.get("spec") or {}))
+    if kind is ENDPOINTS:
+        return tuple(islice(_of_endpoints(old or {}, new), _MOST_WARNINGS))
     if kind is ENDPOINTSLICE and old is None and new.get("addressType") == "FQDN":
         return ("addressType: FQDN endpoints are deprecated",)
     return ()
@@ -47,6 +53,14 @@ def _readiness_probes(pod: Object) -> list[Any]:
     return [container["readinessProbe"] for container in containers if container.get("readinessProbe")]
 
 
+def _of_endpoints(old: Object, new: Object) -> Iterator[str]:
+    before = {text for _, text in addresses_of(old)}
+    for field, text in addresses_of(new):
+        if text not in before and str(address := parse_address(text)) != text:
+            form = f'should be in RFC 5952 canonical format ("{address}")'
+            yield f'{field}: IPv6 address "{text}" {form}'
+
+
 def _of_service(old: Object, new: Object) -> Iterator[str]:
     def comes(*fields: str) -> bool:
         return any(new.get(field) != old.get(field) for field in fields)
@@ -56,6 +70,8 @@ def _of_service(old: Object, new: Object) -> Iterator[str]:
         if text.replace(".", "").isdigit() or ":" in text:
             way_out = "use a headless Service with a slice"
             yield f"spec.externalName is an address: it resolves to nothing; {way_out}"
+        elif domain_errors(text) and comes("externalName", "type"):
+            yield "spec.externalName has a label over 63 octets (no DNS name has): it resolves to nothing"
     elif new.get("externalName") and comes("externalName", "type"):
         yield 'spec.externalName is ignored when spec.type is not "ExternalName"'
     if is_headless(new) and new.get("sessionAffinity") == "ClientIP" and comes("sessionAffinity"):

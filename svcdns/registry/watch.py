@@ -123,7 +123,7 @@ class Feed:
         found = self._batches.get(key)
         if found is not None:
             return found
-        entries, reached = self._after(_sources(kind, view), after)
+        entries, reached = self.after(_sources(kind, view), after)
         wanted: list[tuple[int, log.Entry]] = []
         octets = 0
         for revision, entry in entries:
@@ -135,15 +135,12 @@ class Feed:
                 octets += len(wanted[-1][1].after)
         if view is not None:
             events = list(view.changes(wanted, selection))
-        elif kind is ENDPOINTS:
-            events, cut = endpoints_watch.changes(self._store, wanted, selection)
-            reached = reached if cut is None else cut
         else:
             events = [_as_shown(kind, event) for event in _changes(wanted, selection)]
         octets = sum(len(event.object) for event in events)
         return self._batches.put(key, (Batch(events), reached), octets)
 
-    def _after(self, kinds: tuple[Kind, ...], revision: int) -> tuple[list[tuple[int, log.Entry]], int]:
+    def after(self, kinds: tuple[Kind, ...], revision: int) -> tuple[list[tuple[int, log.Entry]], int]:
         """Return events of these kinds (of one log) after a revision, and up to which revision these are all.
 
         At most a batch is returned: who is far behind must not hold all of it.  Raises StatusError 410.
@@ -223,7 +220,11 @@ async def watch(
         _check_position(reads.store, kind, after, 0 if view is None else view.oldest)
     while True:
         woken = [feed.next(source) for source in _sources(kind, view)]
-        while after < feed.revision:
+        if kind is ENDPOINTS:
+            batch, after = await _of_endpoints(reads, feed, namespace, selection, after)
+            if batch.events:
+                yield batch
+        while after < feed.revision and kind is not ENDPOINTS:
             await reads.turns.next(feed.share(kind, namespace, selection, after))
             batch, after = feed.batch(kind, namespace, selection, after, view)
             if batch.events:
@@ -234,6 +235,19 @@ async def watch(
             if not done:
                 after = max(after, feed.revision)
                 yield _bookmark(after)
+
+
+async def _of_endpoints(
+    reads: Reads, feed: Feed, namespace: str, selection: Selection, after: int
+) -> tuple[Batch, int]:
+    """Return what happened to Endpoints after a revision, all of it: an event shows what stands now."""
+    changes = endpoints_watch.Changes(namespace)
+    while after < feed.revision:
+        await reads.turns.next()
+        entries, after = feed.after(endpoints_watch.SOURCES, after)
+        changes.add((revision, entry.inflated()) for revision, entry in entries)
+    events, after = await changes.events(reads.store, reads.turns, selection, after)
+    return Batch(events), after
 
 
 def _as_shown(kind: Kind, event: Event) -> Event:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from svcdns.config.listening import api_url, dns_endpoints
-from svcdns.objects.kinds import STORED
+from svcdns.objects.kinds import ENDPOINTS, STORED
 from svcdns.registry.registry import Registry
 from svcdns.store.snapshot import read_serving
 
 from .counters import WRITER, Counters
 from .folder import forwarder_status
+
+_COUNTED = tuple(kind for kind in STORED if kind is not ENDPOINTS)
+"""Endpoints that somebody wrote are counted by their addresses, as all endpoints are."""
 
 
 def overview(registry: Registry, counters: Counters, version: str, warnings: list[str]) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def overview(registry: Registry, counters: Counters, version: str, warnings: lis
         "dns": [str(endpoint) for endpoint in dns_endpoints(config)],
         "api": api_url(config),
         "zones": _zones(registry),
-        "objects": {kind.plural: registry.count(kind) for kind in STORED},
+        "objects": {kind.plural: registry.count(kind) for kind in _COUNTED},
         "endpoints": registry.endpoint_counts(),
         "upstreams": _upstreams(config.data),
         "processes": _processes(counters),

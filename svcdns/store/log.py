@@ -16,6 +16,7 @@ changes with each of them, and shrinks to a tenth.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from itertools import islice
 
 import lmdb
@@ -106,9 +107,14 @@ def after(
     store: Store, table: lmdb._Database, revision: int, limit: int
 ) -> tuple[list[tuple[int, Entry]], bool]:
     """Return up to `limit` committed events of a greater revision, in order; and whether none is missing."""
-    with store.read() as txn, txn.cursor(db=table) as cursor:
+    with store.read() as txn:
         complete = floor(txn, table) <= revision
-        if not cursor.set_range((revision + 1).to_bytes(8)):
-            return [], complete
-        rows = islice(cursor.iternext(), limit)
-        return [(int.from_bytes(key), _decode(value)) for key, value in rows], complete
+        return list(islice(entries(txn, table, revision), limit)), complete
+
+
+def entries(txn: lmdb.Transaction, table: lmdb._Database, revision: int) -> Iterator[tuple[int, Entry]]:
+    """Yield what a transaction sees of the events of a greater revision, in order."""
+    with txn.cursor(db=table) as cursor:
+        if cursor.set_range((revision + 1).to_bytes(8)):
+            for key, value in cursor.iternext():
+                yield int.from_bytes(key), _decode(value)

@@ -13,6 +13,8 @@ leaves room for a prefix within LMDB's limit of 511.
 
 from __future__ import annotations
 
+import functools
+
 from .name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName, split_name
 
 
@@ -34,6 +36,7 @@ def key_of(name: str) -> bytes:
     return key_of_wire(wire_of(name))
 
 
+@functools.lru_cache(1024)  # one write asks several times for each of its names
 def wire_of(name: str) -> bytes:
     """Return the uncompressed wire format of a name, its letter case kept.
 

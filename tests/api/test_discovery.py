@@ -49,7 +49,7 @@ async def test_legacy_core(client):
         "categories": ["all"],
     }
     assert by_name["namespaces"]["verbs"] == [verb for verb in ALL if verb != "deletecollection"]
-    assert by_name["endpoints"]["verbs"] == ["get", "list", "watch"]
+    assert by_name["endpoints"]["verbs"] == ALL
     assert by_name["pods/status"]["verbs"] == ["get", "patch", "update"]
 
 
@@ -97,7 +97,11 @@ async def test_aggregated_v2beta1(client):
 async def test_openapi_says_that_the_server_validates(client):
     index = (await json_of(client, "/openapi/v3"))["paths"]
     assert sorted(index) == ["api/v1", *(f"apis/{group}/v1" for group in GROUPS)]
-    for short, kind in (("api/v1", "Service"), ("apis/discovery.k8s.io/v1", "EndpointSlice")):
+    for short, kind in (
+        ("api/v1", "Service"),
+        ("api/v1", "Endpoints"),
+        ("apis/discovery.k8s.io/v1", "EndpointSlice"),
+    ):
         url = index[short]["serverRelativeURL"]
         assert url.startswith(f"/openapi/v3/{short}?hash=")
         found = await json_of(client, url)
@@ -107,7 +111,6 @@ async def test_openapi_says_that_the_server_validates(client):
             if "patch" in path
         }
         assert {"dryRun", "fieldValidation"} <= {parameter["name"] for parameter in patches[kind]}
-        assert "Endpoints" not in patches
 
 
 async def test_views_can_only_be_read(client):

@@ -7,7 +7,7 @@ import pytest
 from behaviour.cluster_harness import ClusterHarness, config
 from behaviour.objects import Object, endpoint, endpoint_slice, external, headless, pod, service
 
-from svcdns.objects.kinds import NAMESPACE, POD
+from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD
 from svcdns.registry.explain import Explanation
 
 WITHOUT_ADDRESS = (POD, "default", {"metadata": {"name": "p", "labels": {"app": "db"}}})
@@ -130,3 +130,10 @@ def test_a_pod_by_its_name(world: ClusterHarness) -> None:
     assert world.registry.explain("q", "default").reasons == [
         "no Service selects Pod q; its labels are app=x"
     ]
+
+
+def test_endpoints_that_somebody_wrote(world: ClusterHarness) -> None:
+    written = {"metadata": {"name": "db"}, "subsets": [{"addresses": [{"ip": "10.1.0.1"}]}]}
+    found = explained(world, "db", headless("db", selector={}), (ENDPOINTS, "default", written))
+    assert (found.answers, found.reasons) == (["10.1.0.1"], [])
+    assert found.objects[0] == "Service default/db" and found.objects[-1] == "Endpoints default/db"

@@ -15,9 +15,18 @@ from hypothesis import strategies as st
 from toolbox.running_server import Reply, RunningServer
 from toolbox.schema_values import NAMES, anything, fragments_of, json_patches, objects_of, texts
 
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, NEWER_EVENT, NODE, POD, SERVICE, Kind
+from svcdns.objects.kinds import (
+    ENDPOINTS,
+    ENDPOINTSLICE,
+    NAMESPACE,
+    NEWER_EVENT,
+    NODE,
+    POD,
+    SERVICE,
+    Kind,
+)
 
-KINDS = [SERVICE, POD, ENDPOINTSLICE, NAMESPACE, NODE, NEWER_EVENT]
+KINDS = [SERVICE, POD, ENDPOINTS, ENDPOINTSLICE, NAMESPACE, NODE, NEWER_EVENT]
 PATCHES = {
     "application/merge-patch+json": fragments_of,
     "application/strategic-merge-patch+json": fragments_of,

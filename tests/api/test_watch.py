@@ -194,7 +194,8 @@ class TestBookmarks:
                 pass
             assert found["object"]["metadata"]["name"] == "db"
             mark = await event(answer)
-            assert mark["object"]["metadata"]["resourceVersion"] == str(registry.revision)
+            sent = found["object"]["metadata"]["resourceVersion"]
+            assert mark["object"]["metadata"]["resourceVersion"] == sent
 
     async def test_never_come_uninvited(self, client, registry):
         async with client.get(f"{SERVICES}?watch=1&timeoutSeconds=1") as answer:

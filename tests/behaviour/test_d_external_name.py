@@ -41,6 +41,7 @@ def world(make_world: Any) -> ClusterHarness:
         external("loop-b", f"loop-a.{SVC}"),
         external("self", f"self.{SVC}"),
         external("number", "192.0.2.7"),
+        external("wide", "a" * 64 + ".example.org"),
         *(external(f"link-{n}", f"link-{n + 1}.{SVC}") for n in range(15)),
         service("link-15", clusterIP="10.96.0.15"),
     )
@@ -167,5 +168,8 @@ def test_no_srv_and_nothing_below(ask: Any) -> None:
 
 @pytest.mark.row("D7")
 @pytest.mark.parametrize("rrtype", ["A", "AAAA", "CNAME", "SRV", "TXT"])
-def test_an_address_is_no_target(ask: Any, rrtype: str) -> None:
-    assert is_nxdomain(ask(f"number.{SVC}", rrtype))
+@pytest.mark.parametrize("name", ["number", "wide"])
+def test_an_address_is_no_target_nor_a_name_that_dns_has_no_room_for(
+    ask: Any, name: str, rrtype: str
+) -> None:
+    assert is_nxdomain(ask(f"{name}.{SVC}", rrtype))

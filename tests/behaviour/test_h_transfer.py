@@ -34,6 +34,7 @@ def world(make_world: Any) -> ClusterHarness:
             ports=[port(5432, "pg")],
         ),
         external("ext", "www.example.org"),
+        external("wide", "a" * 64 + ".example.org"),
         pod("lonely", "10.1.0.9", app="none"),
         service("secret", clusterIP="10.96.0.66", ns="hidden"),
         pod("secret", "10.1.0.66", app="secret", ns="hidden"),

@@ -21,7 +21,18 @@ from toolbox.schema_values import objects_of, plain_objects_of
 from svcdns.objects.conversion import shown
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, NEWER_EVENT, NODE, POD, SERVICE, Kind
+from svcdns.objects.kinds import (
+    ENDPOINTS,
+    ENDPOINTSLICE,
+    EVENT,
+    LEASE,
+    NAMESPACE,
+    NEWER_EVENT,
+    NODE,
+    POD,
+    SERVICE,
+    Kind,
+)
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 
@@ -31,6 +42,7 @@ MODELS = {
     SERVICE: client.V1Service,
     POD: client.V1Pod,
     ENDPOINTSLICE: client.V1EndpointSlice,
+    ENDPOINTS: client.V1Endpoints,
     NAMESPACE: client.V1Namespace,
     NODE: client.V1Node,
     LEASE: client.V1Lease,

@@ -165,4 +165,4 @@ def test_what_svcdns_makes_is_not_for_others_to_change(kubectl: Kubectl, web: ob
     told = kubectl.refused("patch", name, "--type=merge", *patch({"endpoints": []}))
     assert told.startswith("Error from server (Forbidden): ")
     told = kubectl.refused("label", "endpoints", "web", "x=y")
-    assert told.startswith("Error from server (MethodNotAllowed): ")
+    assert told.startswith("Error from server (Forbidden): ")

@@ -34,7 +34,7 @@ def test_api_resources(kubectl: Kubectl) -> None:
     assert found["services"] == ["svc", "v1", "true", "Service", every, "all"]
     assert found["pods"] == ["po", "v1", "true", "Pod", every, "all"]
     assert found["endpointslices"] == ["", "discovery.k8s.io/v1", "true", "EndpointSlice", every, ""]
-    assert found["endpoints"] == ["ep", "v1", "true", "Endpoints", "get,list,watch", ""]
+    assert found["endpoints"] == ["ep", "v1", "true", "Endpoints", every, ""]
     namespaces = "create,delete,get,list,patch,update,watch"
     assert found["namespaces"] == ["ns", "v1", "false", "Namespace", namespaces, ""]
     assert {kind.plural for kind in KINDS} <= set(found)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from manifests.written import reading
-from toolbox.builders import endpoint_slice, lease, namespace, newer_event, node, pod, service
+from toolbox.builders import endpoint_slice, endpoints, lease, namespace, newer_event, node, pod, service
 from toolbox.registry_harness import started
 
 from svcdns.manifests.foreign import TAKEN
@@ -132,7 +132,7 @@ def test_what_programs_write_while_they_run_is_left_out(tmp_path: Path) -> None:
 
 
 async def test_each_kind_that_is_taken_is_applied(tmp_path: Path) -> None:
-    made = [namespace("a"), node("a"), service("a"), pod("a"), endpoint_slice("a", "a")]
+    made = [namespace("a"), node("a"), service("a"), pod("a"), endpoint_slice("a", "a"), endpoints("b")]
     assert {obj["kind"] for obj in made} == {kind.name for kind in TAKEN}
     async with started(tmp_path / "data") as running:
         assert await apply_manifests(running.registry, reading(tmp_path, *made)) == Applied(len(made), 0, 0)

@@ -100,10 +100,7 @@ same: [*base, *base]
         ("- kind: a", "FILE, document 1: must be a mapping with apiVersion, kind and metadata"),
         ("just text", "FILE, document 1: is no Kubernetes object"),
         ("{apiVersion: apps/v1, kind: Deployment}", "FILE, document 1: apps/v1 Deployment is no kind"),
-        (
-            "{apiVersion: v1, kind: Endpoints}",
-            "FILE, document 1, kind: follows from other objects",
-        ),
+        ("{apiVersion: v1, kind: Endpoints}", "FILE, document 1, metadata: is missing"),
         ("{apiVersion: v1, kind: Service}", "FILE, document 1, metadata: is missing"),
         (
             "{apiVersion: v1, kind: Service, metadata: {generateName: x}}",

@@ -48,6 +48,8 @@ def ports(*listed: dict[str, Any], **fields: Any) -> dict[str, Any]:
         spec(clusterIPs=["fd00::9", "10.96.0.9"]),
         spec(type="ExternalName", externalName="www.example.com.", ports=[]),
         spec(type="ExternalName", externalName="192.0.2.1", ports=[]),
+        spec(type="ExternalName", externalName="a" * 64 + ".c", ports=[]),
+        spec(type="ExternalName", externalName="a.c", ports=[{"port": 80, "protocol": "TCP", "nodePort": 1}]),
         spec(type="NodePort", ports=[{"port": 80, "nodePort": 30080}]),
         spec(type="LoadBalancer", loadBalancerIP="192.0.2.1", loadBalancerSourceRanges=["10.0.0.0/8"]),
         spec(externalIPs=["192.0.2.1", "2001:db8::1"]),
@@ -109,7 +111,7 @@ def test_right_services(obj: dict[str, Any]) -> None:
         (spec(type="ExternalName"), [("spec.externalName", "Required")]),
         (spec(type="ExternalName", externalName="."), [("spec.externalName", "Required")]),
         (spec(type="ExternalName", externalName="a_b.c"), [("spec.externalName", "Invalid")]),
-        (spec(type="ExternalName", externalName="a" * 64 + ".c"), [("spec.externalName", "Invalid")]),
+        (spec(type="ExternalName", externalName="a." * 128), [("spec.externalName", "Invalid")]),
         (
             spec(
                 type="ExternalName", externalName="a.b", clusterIP="10.96.0.1", ipFamilyPolicy="SingleStack"

@@ -198,6 +198,7 @@ def test_addresses_of_slices_are_canonical(run: Any) -> None:
         (SERVICE, service("a", externalName="a.example"), "externalName is ignored"),
         (SERVICE, headless("a", sessionAffinity="ClientIP"), "ignored for headless"),
         (SERVICE, external("a", "192.0.2.1"), "is an address"),
+        (SERVICE, external("a", "b" * 64 + ".example"), "label over 63 octets"),
         (
             POD,
             pod("a", containers=[{"name": "a", "readinessProbe": {"tcpSocket": {"port": 1}}}]),
@@ -212,5 +213,25 @@ def test_warnings(run: Any, kind: Kind, body: dict[str, Any], text: str) -> None
         labelled = Patch("merge", {"metadata": {"labels": {"b": "c"}}})
         again = await running.registry.patch(kind, "default", "a", labelled, WRITE)
         assert again.warnings == () or "is an address" in text
+
+    run(work)
+
+
+def test_node_ports_of_an_external_name_are_nobodys(run: Any) -> None:
+    """They are kept as they are written, in no range and not taken; another type has to get them."""
+
+    async def work(running: RegistryHarness) -> None:
+        ports = [{"port": 80, "nodePort": 30080}]
+        for name in ("a", "b"):
+            body = external(name, "a.example")
+            await create(running, SERVICE, {**body, "spec": {**body["spec"], "ports": ports}})
+        await create(running, SERVICE, service("c", type="NodePort", ports=ports))
+        await running.registry.delete(SERVICE, "default", "a", DeleteOptions())
+        await refused(
+            create(running, SERVICE, service("d", type="NodePort", ports=ports)), "spec.ports[0].nodePort"
+        )
+        node = Patch("merge", {"spec": {"type": "NodePort", "externalName": None}})
+        taken = running.registry.patch(SERVICE, "default", "b", node, WRITE)
+        await refused(taken, "spec.ports[0].nodePort")
 
     run(work)

@@ -1,19 +1,21 @@
-"""A watch of Endpoints, which nobody stores: its events follow from Services and EndpointSlices."""
+"""A watch of Endpoints, stored ones and views: one object a name, and events that fit what was shown."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from toolbox.builders import pod, service
+from toolbox.builders import endpoint_slice, endpoints, pod, service, without_selector
 from toolbox.registry_harness import RegistryHarness, each_event
 
+from svcdns.objects.errors import StatusError
 from svcdns.objects.field_selectors import FieldSelector
-from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD, SERVICE
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE
 from svcdns.objects.selectors import LabelSelector
-from svcdns.registry.endpoints_watch import MOST_SERVICES
+from svcdns.registry.endpoints_watch import MOST_NAMES
 from svcdns.registry.registry import Registry
 from svcdns.registry.requests import DeleteOptions, Event, Patch, Selection, WriteOptions
 from svcdns.registry.transaction import decode
@@ -154,18 +156,154 @@ def test_what_is_there_comes_first_as_a_stream(run: Any) -> None:
 
 
 def test_changes_of_many_services_all_come(run: Any) -> None:
-    """More than are looked at in one go."""
+    """More than are made in one go."""
 
     async def work(running: RegistryHarness) -> None:
         registry = running.registry
         start = registry.page(ENDPOINTS, "", Selection()).revision
-        count = 3 * MOST_SERVICES + 1
+        count = 3 * MOST_NAMES + 1
         for number in range(count):
             await registry.create(SERVICE, "default", service(f"s{number:02}"), OPTIONS)
         events = each_event(registry.watch(ENDPOINTS, "default", Selection(), start))
         seen = await take(events, count)
         assert [(type_, name) for type_, name, _ in seen] == [("ADDED", f"s{n:02}") for n in range(count)]
-        batches = registry.watch(ENDPOINTS, "default", Selection(), start)
-        assert len((await anext(batches)).events) == MOST_SERVICES
 
     run(work)
+
+
+async def change(registry: Registry, *selector: str) -> None:
+    patch = Patch("merge", {"spec": {"selector": {"app": selector[0]} if selector else None}})
+    await registry.patch(SERVICE, "default", "web", patch, OPTIONS)
+
+
+def test_the_life_of_endpoints_that_are_stored(run: Any) -> None:
+    async def work(running: RegistryHarness) -> list[tuple[str, str, list[str]]]:
+        registry = running.registry
+        events = following(registry)
+        seen = []
+        await registry.create(SERVICE, "default", without_selector(), OPTIONS)
+        await registry.create(ENDPOINTS, "default", endpoints("web", "192.0.2.1"), OPTIONS)
+        seen += await take(events, 1)
+        await registry.replace(ENDPOINTS, "default", "web", endpoints("web", "192.0.2.2"), OPTIONS)
+        seen += await take(events, 1)
+        await label(registry, tier="front")  # of the Service: nothing of the Endpoints changes
+        await registry.create(ENDPOINTS, "default", endpoints("zz", "192.0.2.3"), OPTIONS)
+        seen += await take(events, 1)
+        await registry.delete(ENDPOINTS, "default", "web", DeleteOptions())
+        return seen + await take(events, 1)
+
+    assert run(work) == [
+        ("ADDED", "web", ["192.0.2.1"]),
+        ("MODIFIED", "web", ["192.0.2.2"]),
+        ("ADDED", "zz", ["192.0.2.3"]),
+        ("DELETED", "web", ["192.0.2.2"]),
+    ]
+
+
+def test_a_view_gives_way_and_comes_back(run: Any) -> None:
+    """By a selector, by slices of the user's own: each time another object, so DELETED and ADDED."""
+
+    async def work(running: RegistryHarness) -> list[list[tuple[str, str, list[str]]]]:
+        registry = running.registry
+        await registry.create(SERVICE, "default", service(), OPTIONS)
+        await registry.create(POD, "default", pod("p1", "10.1.0.1"), OPTIONS)
+        events = following(registry)
+        seen = []
+        await change(registry)
+        seen.append(await take(events, 1))
+        await registry.create(ENDPOINTS, "default", endpoints("web", "192.0.2.1"), OPTIONS)
+        seen.append(await take(events, 1))
+        await change(registry, "web")
+        seen.append(await take(events, 2))
+        await change(registry)
+        seen.append(await take(events, 2))
+        await registry.create(
+            ENDPOINTSLICE, "default", endpoint_slice("own", "web", "10.9.0.1"), OPTIONS
+        )  # nothing of what is shown
+        await registry.delete(ENDPOINTS, "default", "web", DeleteOptions())
+        seen.append(await take(events, 2))
+        await registry.delete(ENDPOINTSLICE, "default", "own", DeleteOptions())
+        seen.append(await take(events, 1))
+        return seen
+
+    assert run(work) == [
+        [("DELETED", "web", [])],
+        [("ADDED", "web", ["192.0.2.1"])],
+        [("DELETED", "web", ["192.0.2.1"]), ("ADDED", "web", ["10.1.0.1"])],
+        [("DELETED", "web", []), ("ADDED", "web", ["192.0.2.1"])],
+        [("DELETED", "web", ["192.0.2.1"]), ("ADDED", "web", ["10.9.0.1"])],
+        [("DELETED", "web", [])],
+    ]
+
+
+async def any_change(registry: Registry, rng: random.Random) -> None:
+    name = rng.choice(["web", "db"])
+    labels = {"tier": rng.choice(["front", "back"])}
+    kind, stored_as, body = rng.choice(
+        [
+            (SERVICE, name, service(name, labels=labels)),
+            (SERVICE, name, service(name, clusterIP="None")),
+            (SERVICE, name, without_selector(name, labels=labels)),
+            (ENDPOINTS, name, endpoints(name, "192.0.2.1", labels=labels)),
+            (ENDPOINTS, name, endpoints(name, "192.0.2.2")),
+            (ENDPOINTSLICE, "own", endpoint_slice("own", name, "10.9.0.1")),
+            (POD, name, pod(name, "10.1.0.1", name)),
+        ]
+    )
+    if rng.random() < 0.4:
+        await registry.delete(kind, "default", stored_as, DeleteOptions())
+        return
+    try:
+        await registry.create(kind, "default", body, OPTIONS)
+    except StatusError:
+        await registry.replace(kind, "default", stored_as, body, OPTIONS)
+
+
+def told(shown: dict[str, dict[str, Any]], event: Event) -> None:
+    """Bring what a watcher has to what an event says, which must fit."""
+    obj = decode(event.object)
+    metadata = obj["metadata"]
+    known = shown.get(metadata["name"])
+    assert (known is None) is (event.type == "ADDED"), (event, known)
+    assert known is None or known["metadata"]["uid"] == metadata["uid"]
+    if event.type == "DELETED":
+        del shown[metadata["name"]]
+    else:
+        shown[metadata["name"]] = obj
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("selector", ["", "tier=front"])
+def test_a_watch_from_any_revision_ends_with_what_a_list_shows(run: Any, seed: int, selector: str) -> None:
+    """Whatever was written meanwhile: every event fits, and nothing is missing or too many."""
+
+    async def work(running: RegistryHarness) -> None:
+        registry, rng = running.registry, random.Random(seed)
+        selection = Selection(LabelSelector.parse(selector)) if selector else Selection()
+        moments = []
+        for _ in range(40):
+            page = registry.page(ENDPOINTS, "default", selection)
+            moments.append((page.revision, {o["metadata"]["name"]: o for o in map(decode, page.items)}))
+            try:
+                await any_change(registry, rng)
+            except StatusError:
+                continue
+        last = registry.page(ENDPOINTS, "default", selection)
+        await registry.create(SERVICE, "default", service("zz", labels={"tier": "front"}), OPTIONS)
+        for revision, shown in moments:
+            async for event in each_event(registry.watch(ENDPOINTS, "default", selection, revision)):
+                if decode(event.object)["metadata"]["name"] == "zz":
+                    break
+                told(shown, event)
+            assert without_revision(shown.values()) == without_revision(map(decode, last.items))
+
+    run(work)
+
+
+def without_revision(objects: Any) -> list[Any]:
+    """Objects by name; a view's revision is that of the last change, whatever it was."""
+    found = sorted(objects, key=lambda obj: str(obj["metadata"]["name"]))
+    return [
+        {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}}
+        for obj in found
+    ]

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 from toolbox.registry_harness import RegistryHarness, started
 
-from svcdns.cluster.endpoints import is_generated
+from svcdns.cluster.endpoints import is_generated, is_mirrored, selector_of
+from svcdns.cluster.mirroring import SKIP_LABEL, mirrored
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.names import row_parts
 from svcdns.names.packed import APEX
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE
 from svcdns.registry.requests import DeleteOptions, Patch, Selection, WriteOptions
 from svcdns.registry.transaction import joined
 from svcdns.store.environment import open_store
@@ -47,7 +48,7 @@ def any_service(rng: random.Random, name: str) -> dict[str, Any]:
         ]
     )
     spec: dict[str, Any] = {"ports": ports}
-    if rng.random() < 0.8:
+    if rng.random() < 0.7:
         spec["selector"] = rng.choice([{"app": "x"}, {"app": "y"}, {"app": "x", "tier": "1"}])
     kind = rng.choice(["headless", "headless", "cluster", "cluster", "external", "dual"])
     if kind == "headless":
@@ -60,7 +61,7 @@ def any_service(rng: random.Random, name: str) -> dict[str, Any]:
         spec["ipFamilyPolicy"] = "PreferDualStack"
     if rng.random() < 0.2:
         spec["publishNotReadyAddresses"] = True
-    metadata: dict[str, Any] = {"name": name}
+    metadata: dict[str, Any] = {"name": name, "labels": rng.choice([{}, {"team": "a"}, {"team": "b"}])}
     if rng.random() < 0.3:
         metadata["annotations"] = {"svcdns.io/dns-ttl": str(rng.choice([0, 7, 60]))}
     return {"metadata": metadata, "spec": spec}
@@ -105,6 +106,24 @@ def any_slice(rng: random.Random, name: str) -> dict[str, Any]:
     }
 
 
+def any_endpoints(rng: random.Random, name: str) -> dict[str, Any]:
+    def address() -> dict[str, Any]:
+        more = rng.choice([{}, {"hostname": "h0"}, {"targetRef": {"kind": "Pod", "name": "p", "uid": "u"}}])
+        return {"ip": rng.choice(ADDRESSES), **more}
+
+    def subset() -> dict[str, Any]:
+        fields = rng.choice([("addresses",), ("notReadyAddresses",), ("addresses", "notReadyAddresses")])
+        found: dict[str, Any] = {field: [address() for _ in range(rng.choice([1, 1, 2]))] for field in fields}
+        ports = [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+        return found | {"ports": rng.choice([[], ports[:1], ports])}
+
+    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"} if rng.random() < 0.1 else {}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "subsets": [subset() for _ in range(rng.choice([0, 1, 2, 3]))],
+    }
+
+
 async def one_write(registry: Any, rng: random.Random) -> None:
     namespace = rng.choice(NAMESPACES)
     kind, names, make = rng.choice(
@@ -113,6 +132,7 @@ async def one_write(registry: Any, rng: random.Random) -> None:
             (POD, PODS, any_pod),
             (POD, PODS, any_pod),
             (ENDPOINTSLICE, ["s0", "s1"], any_slice),
+            (ENDPOINTS, SERVICES, any_endpoints),
         ]
     )
     name = rng.choice(names)
@@ -170,7 +190,7 @@ def test_answers_kept_in_step_equal_those_made_from_nothing(
     config = Config(dns=CONFIGS[which], services=ServicesConfig(cluster_ip_ranges=ranges))
     rng = random.Random(seed)
 
-    async def write() -> int:
+    async def write() -> tuple[int, list[bytes]]:
         async with started(tmp_path, config) as running:
             done = 0
             for _ in range(150):
@@ -183,9 +203,10 @@ def test_answers_kept_in_step_equal_those_made_from_nothing(
                 assert not [r for r in results if isinstance(r, StatusError) and r.code >= 500]
                 done += sum(1 for r in results if r is None)
             check_slices(running)
-            return done
+            return done, running.registry.page(ENDPOINTSLICE, "", Selection()).items
 
-    assert asyncio.run(write()) > 100
+    done, slices = asyncio.run(write())
+    assert done > 100
     before, kept = answers(tmp_path)
 
     store = open_store(tmp_path, "writer")
@@ -193,11 +214,11 @@ def test_answers_kept_in_step_equal_those_made_from_nothing(
         txn.delete(b"made by", db=store.tables.meta)
     store.close()
 
-    async def again() -> None:
-        async with started(tmp_path, config):
-            pass
+    async def again() -> list[bytes]:
+        async with started(tmp_path, config) as running:
+            return running.registry.page(ENDPOINTSLICE, "", Selection()).items
 
-    asyncio.run(again())
+    assert asyncio.run(again()) == slices, "slices that are right are not written again"
     after, made = answers(tmp_path)
     assert after != before
     assert kept == made
@@ -219,9 +240,10 @@ def check_slices(running: RegistryHarness) -> None:
     members = {
         (o["metadata"]["namespace"], e["targetRef"]["name"], o["metadata"]["name"])
         for o in objects
-        if is_generated(o)
+        if is_generated(o) and not is_mirrored(o)
         for e in o["endpoints"]
     }
+    check_contents(running, objects)
     with store.read() as txn:
         assert {bytes(k) for k, _ in txn.cursor(db=store.tables.slices)} == expected
         indexed = {
@@ -229,3 +251,37 @@ def check_slices(running: RegistryHarness) -> None:
             for k, v in txn.cursor(db=store.tables.members)
         }
     assert indexed == members
+
+
+def check_contents(running: RegistryHarness, slices: list[dict[str, Any]]) -> None:
+    """Each Service with a selector has a slice of each family; others have what mirrors their Endpoints."""
+    services, shown = (
+        {where(o): o for o in map(json.loads, running.registry.page(kind, "", Selection()).items)}
+        for kind in (SERVICE, ENDPOINTS)
+    )
+    views = {o["metadata"]["uid"] for o in services.values()}
+    stored = {at: o for at, o in shown.items() if o["metadata"]["uid"] not in views}
+    made: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for o in filter(is_generated, slices):
+        at = (o["metadata"]["namespace"], o["metadata"]["labels"]["kubernetes.io/service-name"])
+        made.setdefault(at, []).append(o)
+    for at, service in services.items():
+        found = made.pop(at, [])
+        if selector_of(service) is not None:
+            assert {o["addressType"] for o in found} == set(service["spec"]["ipFamilies"])
+            assert all(o["endpoints"] or o["ports"] == [] for o in found)
+            assert {o["metadata"]["labels"].get("team") for o in found} == {
+                (service["metadata"].get("labels") or {}).get("team")
+            }
+        else:
+            nothing: dict[str, Any] = {"metadata": {}}
+            written = stored.get(at, nothing)
+            skips = SKIP_LABEL in written["metadata"].get("labels", {})
+            wanted = mirrored(nothing if skips else written).slices
+            content = [{key: o[key] for key in ("addressType", "ports", "endpoints")} for o in found]
+            assert sorted(content, key=str) == sorted(wanted, key=str)
+    assert made == {}
+
+
+def where(obj: dict[str, Any]) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]

@@ -24,6 +24,7 @@ from svcdns.store.snapshot import Snapshots
 from svcdns.wire.key import key_of
 
 SERVICES = "/api/v1/namespaces/default/services"
+ENDPOINTS = "/api/v1/namespaces/default/endpoints"
 
 
 def svcdns(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -50,6 +51,8 @@ def running() -> Iterator[RunningServer]:
     with RunningServer(workers=1) as server:
         for number in range(40):
             assert server.post(SERVICES, service(f"web-{number}")).status == 201
+        subsets = [{"addresses": [{"ip": "192.0.2.1"}]}]
+        assert server.post(ENDPOINTS, {"metadata": {"name": "web-7"}, "subsets": subsets}).status == 201
         yield server
 
 
@@ -216,6 +219,9 @@ def test_a_restored_registry_goes_on_where_no_client_has_been(backup: Path, tmp_
         assert {name for name in names if not name.startswith("busy-")} == {f"web-{n}" for n in range(40)}
         assert int(found["metadata"]["resourceVersion"]) > lost
         assert server.answers("web-7.default.svc.cluster.local")
+        assert server.get(f"{ENDPOINTS}/web-7").json["subsets"] == [{"addresses": [{"ip": "192.0.2.1"}]}]
+        (pointer,) = server.answers("1.2.0.192.in-addr.arpa", "PTR")
+        assert pointer == "192-0-2-1.web-7.default.svc.cluster.local.", "mirrored, and so answered"
         assert not server.answers("lost-7.default.svc.cluster.local")
         assert int(server.ask("cluster.local", "SOA").answer[0][0].serial) >= serial
         gone = server.get(f"{SERVICES}?watch=1&timeoutSeconds=1&resourceVersion={lost}")

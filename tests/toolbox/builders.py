@@ -61,6 +61,20 @@ def endpoint_slice(name: str, service: str, *addresses: str, **more: Any) -> Obj
     return made | {"addressType": family, "endpoints": endpoints, "ports": [], **more}
 
 
+def endpoints(name: str, *addresses: str, ports: list[Object] | None = None, **more: Any) -> Object:
+    """Endpoints as a client writes them: ready addresses on one port, http 8080; none at all without one."""
+    subset = {
+        "addresses": [{"ip": ip} for ip in addresses],
+        "ports": ports or [{"name": "http", "port": 8080}],
+    }
+    return _object("Endpoints", name, **more) | {"subsets": [subset] if addresses else []}
+
+
+def without_selector(name: str = "web", **spec: Any) -> Object:
+    """A Service whose endpoints somebody writes."""
+    return service(name, **{"selector": {}, **spec})
+
+
 def node(name: str = "here", address: str = "192.0.2.1", **spec: Any) -> Object:
     """A Node with what a kubelet would report: its address, and that it is ready."""
     addresses = [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}]

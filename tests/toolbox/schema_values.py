@@ -87,6 +87,7 @@ anything = st.recursive(
 SAMPLES: dict[str, dict[str, Any]] = {
     "Service": {"spec": {"selector": {"app": "a"}, "ports": [{"name": "http", "port": 80}]}},
     "Pod": {"metadata": {"labels": {"app": "a"}}, "status": {"podIP": "10.1.0.1"}},
+    "Endpoints": {"subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]},
     "EndpointSlice": {
         "addressType": "IPv4",
         "endpoints": [{"addresses": ["192.0.2.1"]}],

@@ -119,6 +119,7 @@ func main() {
 		{"authorization.k8s.io/v1", &authz.SubjectAccessReview{}},
 		{"authentication.k8s.io/v1", &authn.SelfSubjectReview{}},
 		{"v1", &core.Node{}}, {"coordination.k8s.io/v1", &coordination.Lease{}}, {"events.k8s.io/v1", &events.Event{}},
+		{"v1", &core.Endpoints{}},
 	} {
 		write("without anything", each.version, each.object.DeepCopyObject())
 		zeros, full := each.object.DeepCopyObject(), each.object
