@@ -24,12 +24,13 @@ def check(config: ConfigFlag = None) -> None:
     from svcdns.config import checks
     from svcdns.server import preflight
 
-    zones, wrong_zones = _zones(resolved)
+    zones, wrong_zones, remarks = _zones(resolved)
     manifests, wrong_manifests = _manifests(resolved)
     mistakes = [*preflight.mistakes(resolved), *wrong_zones, *wrong_manifests]
     for line in mistakes or [
         *preflight.warnings(resolved.api),
         *checks.warnings(resolved),
+        *remarks,
         *preflight.resolv_conf_warnings(resolved),
     ]:
         say(line)
@@ -45,8 +46,8 @@ def mistakes_in_files(config: Config) -> list[str]:
     return [*_zones(config)[1], *_manifests(config)[1]]
 
 
-def _zones(config: Config) -> tuple[int, list[str]]:
-    """Return how many zone files can be loaded, and the mistakes in the others, a line each."""
+def _zones(config: Config) -> tuple[int, list[str], list[str]]:
+    """Return how many zone files can be loaded, the mistakes in the others, and what is ignored, a line each."""
     import asyncio
 
     from svcdns.zonefiles.folder import check_zone_files
@@ -54,7 +55,8 @@ def _zones(config: Config) -> tuple[int, list[str]]:
     dns = config.dns
     files = asyncio.run(check_zone_files(dns.zones, config.cluster_domain, dns.reverse_zones))
     mistakes = [status.error for status in files if status.error]
-    return len(files) - len(mistakes), mistakes
+    remarks = [f"{dns.zones / status.file}: {remark}" for status in files for remark in status.remarks]
+    return len(files) - len(mistakes), mistakes, remarks
 
 
 def _manifests(config: Config) -> tuple[int, list[str]]:

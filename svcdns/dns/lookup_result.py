@@ -31,10 +31,14 @@ class LookupResult:
     """A state, the zone that says so, and the RRset that belongs to it.
 
     `section` is the answer, the CNAME, the DNAME or the NS set of the delegation; `owner_octets` is
-    the size of the owner on the wire where that is an ancestor of the name asked for.
+    the size of the owner on the wire where that is an ancestor of the name asked for.  `row` is the one in
+    which the zone has looked, empty where there is none; `wildcard` is the key of the wildcard that
+    stands for the name, empty where none does.
     """
 
     state: State
     zone: Zone
     section: Section | None = None
     owner_octets: int = 0
+    row: bytes = b""
+    wildcard: bytes = b""

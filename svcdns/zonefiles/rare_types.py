@@ -1,0 +1,139 @@
+"""Record types that BIND writes as text and dnspython only knows by RFC 3597's `\\# LENGTH HEX`.
+
+Most are experiments that nobody asks for any more; a zone file that another server writes may still have them.
+Each is a list of fields in the order of its RDATA, as in BIND's lib/dns/rdata.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+import dns.dnssectypes
+import dns.name
+import dns.rdatatype
+import dns.tokenizer
+
+from svcdns.wire import codes
+
+Field = Callable[[dns.tokenizer.Tokenizer, dns.name.Name], bytes]
+"""Reads words and returns octets of RDATA; relative names end in the origin.  Raises ValueError and dnspython's own."""
+
+
+def _name(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    wire = words.get_name(origin).to_wire()
+    assert wire is not None
+    return wire
+
+
+def _number(octets: int) -> Field:
+    def read(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+        return words.get_int().to_bytes(octets)
+
+    return read
+
+
+def _algorithm(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    return bytes((dns.dnssectypes.Algorithm.make(words.get_string()),))
+
+
+def _hex(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    return bytes.fromhex(words.concatenate_remaining_identifiers())
+
+
+def _base64(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    return b64decode(words.concatenate_remaining_identifiers(allow_empty=True), validate=True)
+
+
+def _base64_or_dash(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    text = words.concatenate_remaining_identifiers()
+    return b"" if text == "-" else b64decode(text, validate=True)
+
+
+def _text(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    octets = words.get_bytes()
+    return bytes((len(octets),)) + octets
+
+
+def _atm_address(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """Read an address of the ATM Forum: `+` and digits (E.164), or hexadecimal digits, dots where one likes."""
+    text = words.get_string()
+    if text.startswith("+"):
+        digits = text[1:].replace(".", "")
+        if not (digits.isascii() and digits.isdigit()):
+            raise ValueError(f"{text!r} is no address of digits")
+        return b"\1" + digits.encode()
+    return b"\0" + bytes.fromhex(text.replace(".", ""))
+
+
+def _a6(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """Read the length of a prefix, the rest of the address, and the name that has the prefix (RFC 2874)."""
+    bits = words.get_int()
+    if not 0 <= bits <= 128:
+        raise ValueError(f"a prefix has 0 to 128 bits, not {bits}")
+    octets = bytes((bits,))
+    if bits < 128:
+        suffix = int(IPv6Address(words.get_string())) & (1 << (128 - bits)) - 1
+        octets += suffix.to_bytes((128 - bits + 7) // 8)
+    return octets + (_name(words, origin) if bits else b"")
+
+
+def _next_types(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """Read the types of an NXT as its bitmap (RFC 2535 section 5.2): one bit each, 127 at most."""
+    numbers = [int(dns.rdatatype.from_text(word.value)) for word in words.get_remaining()]
+    if max(numbers, default=0) > 127:
+        raise ValueError("an NXT has types up to 127")
+    bits = sum(1 << (127 - number) for number in set(numbers))
+    return bits.to_bytes(16).rstrip(b"\0")
+
+
+_U8, _U16, _U32 = _number(1), _number(2), _number(4)
+FIELDS: dict[int, tuple[Field, ...]] = {
+    codes.MD: (_name,),
+    codes.MF: (_name,),
+    codes.MB: (_name,),
+    codes.MG: (_name,),
+    codes.MR: (_name,),
+    codes.MINFO: (_name, _name),
+    30: (_name, _next_types),
+    31: (_hex,),
+    32: (_hex,),
+    34: (_atm_address,),
+    38: (_a6,),
+    40: (_U8, _U8, _U8, _base64),
+    57: (_U16, _U8, _algorithm, _base64),
+    58: (_name, _name),
+    259: (_U32, _U32, _U8, _text, _base64_or_dash),
+    32768: (_U16, _algorithm, _U8, _hex),
+}
+"""Fields by type."""
+NUMBERS = {
+    "NXT": 30,
+    "EID": 31,
+    "NIMLOC": 32,
+    "ATMA": 34,
+    "A6": 38,
+    "SINK": 40,
+    "RKEY": 57,
+    "TALINK": 58,
+    "DOA": 259,
+    "TA": 32768,
+}
+"""Types by the names that dnspython does not know, or not in every version."""
+
+
+def type_number(text: str) -> int:
+    """Return the number of a type, by its name or as `TYPE123` (RFC 3597).  Raises ValueError."""
+    known = NUMBERS.get(text.upper())
+    if known is not None:
+        return known
+    try:
+        return int(dns.rdatatype.from_text(text))
+    except dns.rdatatype.UnknownRdatatype:
+        raise ValueError(f"{text!r} is no record type") from None
+
+
+def read_rdata(rrtype: int, words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """Return the RDATA of one of these types; the words behind it are left."""
+    return b"".join(field(words, origin) for field in FIELDS[rrtype])
