@@ -19,6 +19,8 @@ from svcdns.wire import codes, header
 from .lookup_result import LookupResult, State
 from .view import View
 
+_BESIDE_CNAME = (codes.KEY, codes.NSEC)
+"""Types that an alias may have itself: who asks for them does not want the target's (RFC 4035 section 2.5)."""
 _ADDRESS_OCTETS = frozenset(b"0123456789abcdef-")
 
 
@@ -41,7 +43,8 @@ def in_row(row: bytes, zone: Zone, rrtype: int) -> LookupResult:
     if section is not None:
         return LookupResult(State.HIT, zone, section, row=row)
     alias = packed.find(row, codes.CNAME)
-    if alias is not None and not (rrtype == codes.SRV and zone.kind == "cluster"):
+    is_here = rrtype in _BESIDE_CNAME or (rrtype == codes.SRV and zone.kind == "cluster")
+    if alias is not None and not is_here:
         return LookupResult(State.CNAME, zone, alias, row=row)
     return LookupResult(State.NODATA, zone, row=row)
 

@@ -265,10 +265,11 @@ class Knot(_Daemon):
     program = "knotd"
     ready = "server started"
 
-    def __init__(self, records: str = RECORDS) -> None:
-        """`records`: lines of a zone file, owner names in full."""
+    def __init__(self, records: str = RECORDS, *, origin: str = ".") -> None:
+        """`records`: lines of a zone file, owner names in full; those of another zone than the root are all of it."""
         super().__init__()
-        (self.folder / "root.zone").write_text(APEX + records + "\n")
+        self._origin = origin
+        (self.folder / "zone").write_text((APEX if origin == "." else "") + records + "\n")
 
     def _configure(self) -> list[str]:
         self.port = free_port()
@@ -279,7 +280,32 @@ class Knot(_Daemon):
             f"database:\n  storage: {self.folder}\n"
             f"template:\n  - id: default\n    storage: {self.folder}\n    zonefile-sync: -1\n"
             "    journal-content: none\n"
-            "zone:\n  - domain: .\n    file: root.zone\n"
+            f"zone:\n  - domain: {self._origin}\n    file: zone\n"
             "log:\n  - target: stdout\n    any: info\n"
         )
         return ["-c", str(file)]
+
+
+class Named(_Daemon):
+    """BIND, authoritative for one zone: UDP and TCP on one port."""
+
+    program = "named"
+    ready = "all zones loaded"
+
+    def __init__(self, text: str, origin: str) -> None:
+        """`text` is the zone file of `origin`."""
+        super().__init__()
+        self._origin = origin
+        (self.folder / "zone").write_text(text)
+
+    def _configure(self) -> list[str]:
+        self.port = free_port()
+        file = self.folder / "named.conf"
+        file.write_text(
+            f'options {{\n  directory "{self.folder}";\n  pid-file none;\n  session-keyfile none;\n'
+            f"  listen-on port {self.port} {{ {HOST}; }};\n  listen-on-v6 {{ none; }};\n"
+            "  recursion no;\n  dnssec-validation no;\n  minimal-responses no-auth;\n  zero-no-soa-ttl no;\n"
+            '  notify no;\n  check-names primary ignore;\n};\ncontrols { };\n'
+            f'zone "{self._origin}" {{ type primary; file "zone"; }};\n'
+        )
+        return ["-g", "-n", "1", "-c", str(file)]
