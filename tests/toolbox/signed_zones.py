@@ -1,8 +1,8 @@
 """A zone with something of everything, signed by other people's tools.
 
-    zone = sign("dnssec-signzone", folder, nsec3=Nsec3(opt_out=True))
-    zone.text       # the signed zone, as the tool writes it
-    zone.anchor     # its key-signing key as a DNSKEY record, for validators to trust
+zone = sign("dnssec-signzone", folder, nsec3=Nsec3(opt_out=True))
+zone.text       # the signed zone, as the tool writes it
+zone.anchor     # its key-signing key as a DNSKEY record, for validators to trust
 """
 
 import re
@@ -92,7 +92,9 @@ class SignedZone:
     anchor: str
 
 
-def sign(tool: str, folder: Path, nsec3: Nsec3 | None = None, *, expires: str = "", text: str = ZONE) -> SignedZone:
+def sign(
+    tool: str, folder: Path, nsec3: Nsec3 | None = None, *, expires: str = "", text: str = ZONE
+) -> SignedZone:
     """Sign a zone; `tool` is dnssec-signzone or ldns-signzone, `expires` YYYYMMDDHHMMSS."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "zone").write_text(text)
@@ -125,7 +127,9 @@ def _by_ldns(folder: Path, nsec3: Nsec3 | None, expires: str) -> SignedZone:
 
 def _signed(folder: Path) -> SignedZone:
     keys = [path.read_text() for path in folder.glob("K*.key")]
-    (anchor,) = [found[0] for key in keys if (found := re.search(r"^[^;].*DNSKEY\s+257 .*$", key, re.MULTILINE))]
+    (anchor,) = [
+        found[0] for key in keys if (found := re.search(r"^[^;].*DNSKEY\s+257 .*$", key, re.MULTILINE))
+    ]
     return SignedZone((folder / "signed").read_text(), re.sub(r"\s*;.*", "", anchor))
 
 
