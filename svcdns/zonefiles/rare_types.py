@@ -1,4 +1,4 @@
-"""Record types that BIND writes as text and dnspython only knows by RFC 3597's `\\# LENGTH HEX`.
+"""Record types that BIND writes as text and dnspython does not read, or only as `\\# LENGTH HEX` (RFC 3597).
 
 Most are experiments that nobody asks for any more; a zone file that another server writes may still have them.
 Each is a list of fields in the order of its RDATA, as in BIND's lib/dns/rdata.
@@ -79,6 +79,14 @@ def _a6(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     return octets + (_name(words, origin) if bits else b"")
 
 
+def _locator(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """Read four groups of hexadecimal digits, which may lack zeros in front (RFC 6742 section 2.1.2)."""
+    groups = [int(group, 16) for group in words.get_string().split(":")]
+    if len(groups) != 4:
+        raise ValueError("a locator or node identifier has four groups")
+    return b"".join(group.to_bytes(2) for group in groups)
+
+
 def _next_types(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     """Read the types of an NXT as its bitmap (RFC 2535 section 5.2): one bit each, 127 at most."""
     numbers = [int(dns.rdatatype.from_text(word.value)) for word in words.get_remaining()]
@@ -102,6 +110,8 @@ FIELDS: dict[int, tuple[Field, ...]] = {
     34: (_atm_address,),
     38: (_a6,),
     40: (_U8, _U8, _U8, _base64),
+    104: (_U16, _locator),
+    106: (_U16, _locator),
     57: (_U16, _U8, _algorithm, _base64),
     58: (_name, _name),
     259: (_U32, _U32, _U8, _text, _base64_or_dash),
@@ -117,17 +127,33 @@ NUMBERS = {
     "SINK": 40,
     "RKEY": 57,
     "TALINK": 58,
+    "UINFO": 100,
+    "UID": 101,
+    "GID": 102,
+    "UNSPEC": 103,
     "DOA": 259,
+    "RESINFO": 261,
+    "WALLET": 262,
+    "CLA": 263,
+    "IPN": 264,
     "TA": 32768,
 }
-"""Types by the names that dnspython does not know, or not in every version."""
+"""Types whose names dnspython does not know, or not in every version; they also stand in bitmaps of types."""
+
+
+def _teach_names() -> None:
+    for text, number in NUMBERS.items():
+        try:
+            dns.rdatatype.from_text(text)
+        except dns.rdatatype.UnknownRdatatype:
+            dns.rdatatype.register_type(dns.rdatatype.RdataType.make(number), text)
+
+
+_teach_names()
 
 
 def type_number(text: str) -> int:
     """Return the number of a type, by its name or as `TYPE123` (RFC 3597).  Raises ValueError."""
-    known = NUMBERS.get(text.upper())
-    if known is not None:
-        return known
     try:
         return int(dns.rdatatype.from_text(text))
     except dns.rdatatype.UnknownRdatatype:

@@ -2,6 +2,7 @@
 
 from toolbox.answerer_harness import AnswererHarness
 
+from svcdns.names.packed import NEGATIVE_SOA, sections
 from svcdns.store.snapshot import Zone
 from svcdns.zonefiles.master_file import compile_zone
 
@@ -25,3 +26,15 @@ def serve_zone(world: AnswererHarness, text: str, origin: str = "example.org") -
     world.zones.append(zone)
     world.serve()
     return zone
+
+
+def records(text: str, origin: str = "example.org") -> set[tuple[bytes, bytes]]:
+    """Return what a zone file's text holds: keys of owners and RRs, in lower case as no server keeps letters."""
+    compiled = compile_zone(text, None, f"/zones/{origin}.zone")
+    return {
+        (key, rr.lower())
+        for key, row in compiled.rows()
+        for section in sections(row)
+        for rr in section.rrs()
+        if section.type != NEGATIVE_SOA
+    }

@@ -104,7 +104,7 @@ def sign(
 def _by_bind(folder: Path, nsec3: Nsec3 | None, expires: str) -> SignedZone:
     for flags in (["-f", "KSK"], []):
         _run(folder, "dnssec-keygen", "-q", "-a", "ECDSAP256SHA256", *flags, ORIGIN)
-    arguments = ["-S", "-P", "-o", ORIGIN, "-f", "signed", "-O", "full"]
+    arguments = ["-S", "-P", "-o", ORIGIN, "-f", "signed"]
     arguments += ["-s", "20200101000000", "-e", expires] if expires else []
     if nsec3:
         arguments += ["-3", nsec3.salt, "-H", str(nsec3.iterations), *(["-A"] if nsec3.opt_out else [])]
