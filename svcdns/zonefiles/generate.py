@@ -19,7 +19,7 @@ _MAX_WIDTH = 127
 
 _RANGE = re.compile(r"(\d{1,10})-(\d{1,10})(?:/(\d{1,10}))?", re.ASCII)
 _COUNTER = re.compile(
-    r"\\.|\$\$|\$(?:\{([+-]?\d{1,10})(?:,(\d{1,3})(?:,([doxXnN]))?)?\})?", re.ASCII | re.DOTALL
+    r"\\.|\$\$|\$(?!\{)|\$\{([+-]?\d{1,10})(?:,(\d{1,3})(?:,([doxXnN]))?)?\}", re.ASCII | re.DOTALL
 )
 
 

@@ -16,9 +16,10 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 from toolbox.answerer_harness import AnswererHarness
+from toolbox.authorities import Named
 from toolbox.served_zones import serve_zone
 from toolbox.signed_zones import ORIGIN, Nsec3, SignedZone, sign
-from toolbox.upstreams import HANG_SECONDS, HOST, Knot, Named
+from toolbox.upstreams import HANG_SECONDS, HOST, Knot
 
 from svcdns.dns.stats import TCP
 

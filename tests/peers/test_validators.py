@@ -13,9 +13,10 @@ import dns.query
 import dns.rcode
 import pytest
 from dns.message import Message
+from toolbox.authorities import Validator
 from toolbox.running_server import RunningServer
 from toolbox.signed_zones import ORIGIN, Nsec3, sign
-from toolbox.upstreams import HANG_SECONDS, HOST, Validator
+from toolbox.upstreams import HANG_SECONDS, HOST
 
 QUESTIONS = 300
 LABELS = (
@@ -88,7 +89,9 @@ def test_delv_finds_each_kind_of_answer_secure(
     need: Callable[..., str], served: Served, tmp_path: Path
 ) -> None:
     delv = need("delv")
-    key = re.sub(r"^(\S+)\s.*DNSKEY\s+(\d+) (\d+) (\d+) (.+)$", r'"\1" static-key \2 \3 \4 "\5"', served.anchor)
+    key = re.sub(
+        r"^(\S+)\s.*DNSKEY\s+(\d+) (\d+) (\d+) (.+)$", r'"\1" static-key \2 \3 \4 "\5"', served.anchor
+    )
     (tmp_path / "anchor").write_text(f"trust-anchors {{ {key}; }};\n")
     address, port = served.server.dns
     for name, rrtype, says in [

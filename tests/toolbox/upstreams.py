@@ -97,7 +97,7 @@ class Certificates:
         return made
 
 
-class _Daemon:
+class Daemon:
     """A DNS server of somebody else as a child process, with a folder of its own."""
 
     program = ""
@@ -173,7 +173,7 @@ class _Daemon:
             self._process = None
 
 
-class Unbound(_Daemon):
+class Unbound(Daemon):
     """unbound with a zone of its own: UDP and TCP on one port, TLS and HTTPS on others."""
 
     program = "unbound"
@@ -259,7 +259,7 @@ class Unbound(_Daemon):
         return ["-d", "-p", "-c", str(file)]
 
 
-class Knot(_Daemon):
+class Knot(Daemon):
     """Knot DNS, authoritative: UDP and TCP on one port."""
 
     program = "knotd"
@@ -284,58 +284,3 @@ class Knot(_Daemon):
             "log:\n  - target: stdout\n    any: info\n"
         )
         return ["-c", str(file)]
-
-
-class Named(_Daemon):
-    """BIND, authoritative for one zone: UDP and TCP on one port."""
-
-    program = "named"
-    ready = "all zones loaded"
-
-    def __init__(self, text: str, origin: str) -> None:
-        """`text` is the zone file of `origin`."""
-        super().__init__()
-        self._origin = origin
-        (self.folder / "zone").write_text(text)
-
-    def _configure(self) -> list[str]:
-        self.port = free_port()
-        file = self.folder / "named.conf"
-        file.write_text(
-            f'options {{\n  directory "{self.folder}";\n  pid-file none;\n  session-keyfile none;\n'
-            f"  listen-on port {self.port} {{ {HOST}; }};\n  listen-on-v6 {{ none; }};\n"
-            "  recursion no;\n  dnssec-validation no;\n  minimal-responses no-auth;\n  zero-no-soa-ttl no;\n"
-            "  notify no;\n  check-names primary ignore;\n};\ncontrols { };\n"
-            f'zone "{self._origin}" {{ type primary; file "zone"; }};\n'
-        )
-        return ["-g", "-n", "1", "-c", str(file)]
-
-
-class Validator(_Daemon):
-    """unbound, which asks one server for one zone and trusts that zone's key."""
-
-    program = "unbound"
-    ready = "start of service"
-
-    def __init__(self, anchor: str, origin: str, server: tuple[str, int]) -> None:
-        """`anchor` is a DNSKEY record of `origin`, whose server is at this address and port."""
-        super().__init__()
-        self._anchor = anchor
-        self._origin = origin
-        self._server = server
-
-    def _configure(self) -> list[str]:
-        self.port = free_port()
-        file = self.folder / "unbound.conf"
-        file.write_text(
-            "server:\n"
-            f'  directory: "{self.folder}"\n  chroot: ""\n  username: ""\n  pidfile: ""\n'
-            '  use-syslog: no\n  logfile: ""\n  verbosity: 1\n  val-log-level: 2\n'
-            f"  do-daemonize: no\n  num-threads: 1\n  port: {self.port}\n  interface: {HOST}\n"
-            "  do-not-query-localhost: no\n  aggressive-nsec: no\n  qname-minimisation: no\n"
-            '  module-config: "validator iterator"\n'
-            f"  trust-anchor: \"{self._anchor}\"\n"
-            "remote-control:\n  control-enable: no\n"
-            f'stub-zone:\n  name: "{self._origin}"\n  stub-addr: {self._server[0]}@{self._server[1]}\n'
-        )
-        return ["-d", "-p", "-c", str(file)]

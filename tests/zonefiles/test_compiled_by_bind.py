@@ -13,10 +13,14 @@ HEAD = "$TTL 300\n@ SOA ns hostmaster 1 7200 1800 86400 60\n@ NS ns\nns A 192.0.
 
 OCTETS = st.binary(max_size=40)
 LABEL = st.one_of(
-    st.sampled_from([b"a", b"WWW", b"*", b"_tcp", b"a.b", b"\\", b'"', b"@", b"$x", b"1h", b"IN", b"\0", b"\xff;("]),
+    st.sampled_from(
+        [b"a", b"WWW", b"*", b"_tcp", b"a.b", b"\\", b'"', b"@", b"$x", b"1h", b"IN", b"\0", b"\xff;("]
+    ),
     st.binary(min_size=1, max_size=12),
 )
-NAME = st.lists(LABEL, max_size=4).map(lambda labels: b"".join(bytes((len(each),)) + each for each in labels) + b"\0")
+NAME = st.lists(LABEL, max_size=4).map(
+    lambda labels: b"".join(bytes((len(each),)) + each for each in labels) + b"\0"
+)
 TEXT = st.binary(max_size=60).map(lambda octets: bytes((len(octets),)) + octets)
 TEXTS = st.lists(TEXT, min_size=1, max_size=4).map(b"".join)
 
@@ -29,17 +33,20 @@ def number(octets: int, least: int = 0, most: int | None = None) -> st.SearchStr
 U8, U16, U32 = number(1), number(2), number(4)
 SOME = st.binary(min_size=1, max_size=50)
 BITMAP = st.sets(st.integers(1, 255).filter(lambda n: n not in (41,)), min_size=1, max_size=6).map(
-    lambda types: (
-        (lambda bits: b"\0" + bytes((len(bits),)) + bits)(
-            sum(1 << (255 - one) for one in types).to_bytes(32).rstrip(b"\0")
-        )
+    lambda types: (lambda bits: b"\0" + bytes((len(bits),)) + bits)(
+        sum(1 << (255 - one) for one in types).to_bytes(32).rstrip(b"\0")
     )
 )
 """A window of a type bitmap (RFC 4034 section 4.1.2)."""
 DIGITS = st.text("0123456789", min_size=1, max_size=12).map(lambda text: bytes((len(text),)) + text.encode())
 SIZE = st.sampled_from([b"\x12", b"\x33", b"\x00"])
 LOCATION = st.tuples(
-    st.just(b"\0"), SIZE, SIZE, SIZE, number(4, 0x80000000, 0x81000000), number(4, 0x80000000, 0x81000000),
+    st.just(b"\0"),
+    SIZE,
+    SIZE,
+    SIZE,
+    number(4, 0x80000000, 0x81000000),
+    number(4, 0x80000000, 0x81000000),
     number(4, 0, 20_000_000),
 )
 
@@ -55,7 +62,9 @@ SHAPES: dict[int, tuple[st.SearchStrategy[bytes], ...]] = {
     16: (TEXTS,),
     17: (NAME, NAME),
     18: (U16, NAME),
-    19: (st.text("0123456789", min_size=4, max_size=12).map(lambda text: bytes((len(text),)) + text.encode()),),
+    19: (
+        st.text("0123456789", min_size=4, max_size=12).map(lambda text: bytes((len(text),)) + text.encode()),
+    ),
     20: (DIGITS, DIGITS),
     21: (U16, NAME),
     22: (SOME,),
@@ -83,7 +92,11 @@ SHAPES: dict[int, tuple[st.SearchStrategy[bytes], ...]] = {
     60: (U16, st.just(b"\x03"), U8, SOME),
     61: (SOME,),
     62: (U32, st.sampled_from([b"\0\0", b"\0\3"]), BITMAP),
-    64: (number(2, 1), NAME, st.sampled_from([b"", b"\0\1\0\3\2h2", b"\0\3\0\2\x01\xbb", b"\0\4\0\4\xc0\0\2\1"])),
+    64: (
+        number(2, 1),
+        NAME,
+        st.sampled_from([b"", b"\0\1\0\3\2h2", b"\0\3\0\2\x01\xbb", b"\0\4\0\4\xc0\0\2\1"]),
+    ),
     65: (number(2, 0, 0), NAME),
     99: (TEXTS,),
     104: (U16, st.binary(min_size=8, max_size=8)),
@@ -139,7 +152,9 @@ def zone_of(drawn: list[tuple[bytes, int, tuple[int, bytes]]]) -> str:
 @given(RECORDS)
 @settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_the_text_that_bind_writes_is_the_zone_that_it_has_read(
-    need: Callable[..., str], tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[bytes, int, tuple[int, bytes]]]
+    need: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+    drawn: list[tuple[bytes, int, tuple[int, bytes]]],
 ) -> None:
     compilezone = need("named-compilezone")
     folder = tmp_path_factory.mktemp("compiled")
@@ -150,8 +165,36 @@ def test_the_text_that_bind_writes_is_the_zone_that_it_has_read(
 
 def compiled(compilezone: str, folder: Path, text: str, style: str) -> str:
     (folder / "in").write_text(text)
-    checks = ["-i", "none", "-k", "ignore", "-m", "ignore", "-n", "ignore", "-M", "ignore", "-S", "ignore", "-r", "ignore"]
-    command = [compilezone, *checks, "-s", style, "-f", "text", "-F", "text", "-o", "out", "example.org", "in"]
+    checks = [
+        "-i",
+        "none",
+        "-k",
+        "ignore",
+        "-m",
+        "ignore",
+        "-n",
+        "ignore",
+        "-M",
+        "ignore",
+        "-S",
+        "ignore",
+        "-r",
+        "ignore",
+    ]
+    command = [
+        compilezone,
+        *checks,
+        "-s",
+        style,
+        "-f",
+        "text",
+        "-F",
+        "text",
+        "-o",
+        "out",
+        "example.org",
+        "in",
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{text}"
     return (folder / "out").read_text()
