@@ -45,9 +45,9 @@ async def test_a_zone_of_which_rows_are_missing_is_refused(tmp_path: Path) -> No
 
 async def test_a_zone_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.zone"
-    path.write_text(TEXT + f'$GENERATE 1-1000000 h$ TXT "{" ".join(["x" * 250] * 16)}"\n')
+    path.write_text(TEXT + "$GENERATE 1-1000000 h$ A 10.0.0.1\n")
     with pytest.raises(ZoneFileError, match="needs more memory"):
-        await _parse(path, limits=Limits(octets=128 << 20))
+        await _parse(path, limits=Limits(octets=64 << 20))
 
 
 async def test_a_fault_in_an_included_file_is_said_with_its_place(tmp_path: Path) -> None:
