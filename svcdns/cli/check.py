@@ -47,7 +47,7 @@ def mistakes_in_files(config: Config) -> list[str]:
 
 
 def _zones(config: Config) -> tuple[int, list[str], list[str]]:
-    """Return how many zone files can be loaded, the mistakes in the others, and what is ignored, a line each."""
+    """Return how many zone files can be loaded, the mistakes in the others, and what is ignored, as lines."""
     import asyncio
 
     from svcdns.zonefiles.folder import check_zone_files

@@ -40,8 +40,8 @@ from svcdns.wire.reply import Frame, refusal
 from . import stats
 from .access import FORWARD, NAMES, TRANSFER
 from .draft import Draft
-from .lookup import answer_name
 from .fast_path import FastPath, count_cached, no_cache
+from .lookup import answer_name
 from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
 from .reply import unresolved, write
 from .stats import TCP, UDP, Stats

@@ -1,10 +1,11 @@
 """Proofs that something is not there: the NSEC or NSEC3 records that go with an answer of a signed zone.
 
 Sources: RFC 4035 section 3.1.3 (NSEC), RFC 5155 section 7.2 (NSEC3), RFC 4592 (what a wildcard stands for).
-The records come from the zone file; nothing is signed or made here.  A zone whose chain has gaps gives what it
-has: its proofs are as incomplete as its file.
+The records come from the zone file; nothing is signed or made here.  A zone whose chain has gaps gives what
+it has: its proofs are as incomplete as its file.
 
-The *closest encloser* of a name is its longest ancestor that exists; the *next closer* name is one label longer.
+The *closest encloser* of a name is its longest ancestor that exists; the *next closer* name is one label
+longer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Proofs = dict[bytes, bytes]
 """Rows by the keys of their owners, each with an NSEC or NSEC3, in the order in which they are sent."""
 
 _MOST_STEPS = 64
-"""Rows without an NSEC that are passed on the way to one; in a zone whose chain is whole there is no second one."""
+"""Rows without an NSEC that are passed on the way to one; a chain that is whole needs one step."""
 _BEHIND_HASHES = b"\xff"
 
 
@@ -81,8 +82,8 @@ def _first_of(*found: tuple[bytes, bytes] | None) -> Proofs:
 def _nsec(view: View, zone: Zone, key: bytes) -> tuple[bytes, bytes] | None:
     """Return the row with the NSEC of a name or, where it has none, the one that covers it.
 
-    In the order of keys, which is the canonical one (RFC 4034 section 6.1), that is the closest row before it.
-    Only glue has none: its delegation has.
+    In the order of keys, which is the canonical one (RFC 4034 section 6.1), that is the closest row before
+    it. Only glue has none: its delegation has.
     """
     found = view.row_up_to(zone, key)
     for _ in range(_MOST_STEPS):
@@ -114,7 +115,7 @@ def _matching(view: View, zone: Zone, key: bytes) -> Proofs:
 
 
 def _covering(view: View, zone: Zone, key: bytes) -> Proofs:
-    """Return the NSEC3 between whose hashes that of a name is: the last one covers what comes before the first."""
+    """Return the NSEC3 that covers the hash of a name: what comes before the first one is the last one's."""
     found = view.row_up_to(zone, _stored(zone, key))
     if found is None or not found[0].startswith(nsec3.CHAIN):
         found = view.row_up_to(zone, nsec3.CHAIN + zone.key + _BEHIND_HASHES)

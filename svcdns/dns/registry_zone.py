@@ -20,7 +20,7 @@ from .lookup_result import LookupResult, State
 from .view import View
 
 _BESIDE_CNAME = (codes.KEY, codes.NSEC)
-"""Types that an alias may have itself: who asks for them does not want the target's (RFC 4035 section 2.5)."""
+"""Types that an alias may have itself: whoever asks does not want the target's (RFC 4035 section 2.5)."""
 _ADDRESS_OCTETS = frozenset(b"0123456789abcdef-")
 
 

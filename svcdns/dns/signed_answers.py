@@ -1,10 +1,11 @@
 """What goes with an answer of a signed zone to a question with DO (RFC 4035 section 3.1): RRSIGs and proofs.
 
-* An RRset goes with its RRSIGs, in the answer, the authority and the additional section; those of additionals give
-  way where room is short, without TC.
+* An RRset goes with its RRSIGs, in the answer, the authority and the additional section; those of
+  additionals give way where room is short, without TC.
 * What is not there, and that a wildcard was rightly taken, is proven (see `denial`).
 * A delegation goes with its DS, or with the proof that it has none.
-* The CNAME that follows from a DNAME has no RRSIG (RFC 6672 section 5.3.1), nor has the HINFO that answers ANY.
+* The CNAME that follows from a DNAME has no RRSIG (RFC 6672 section 5.3.1), nor has the HINFO that answers
+  ANY.
 
 Zones are signed elsewhere: what a file lacks is not made up here, and no signature is checked.
 """

@@ -1,8 +1,8 @@
 """A zone as the messages of a transfer (RFC 5936 section 2.2).
 
-The SOA comes first and last; between them every stored RR of the zone stands once, in the order of
-keys, so the apex first and the RRs of one name together; NSEC3 records come last.  Rows of zones inside this one
-are left out, but for the NS set that delegates to them.  A message holds at most about 16 KiB, so each name is
+The SOA comes first and last; between them every stored RR of the zone stands once, in the order of keys, so
+the apex first and the RRs of one name together; NSEC3 records come last.  Rows of zones inside this one are
+left out, but for the NS set that delegates to them.  A message holds at most about 16 KiB, so each name is
 spelt once in a message and pointed to from there on.
 """
 

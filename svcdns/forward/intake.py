@@ -22,8 +22,8 @@ from functools import partial
 from time import monotonic
 
 from svcdns.dns import stats
-from svcdns.dns.lookup import answer_name
 from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, receive_requests
+from svcdns.dns.lookup import answer_name
 from svcdns.dns.reply import write
 from svcdns.dns.view import View
 from svcdns.wire import codes, header

@@ -5,7 +5,7 @@ from __future__ import annotations
 from svcdns.system.watched_file import Signature
 
 Included = tuple[tuple[str, Signature], ...]
-"""Files that a zone file includes, or would if they were there: paths within the folder, and what they were like."""
+"""What a zone file includes, or would if it were there: paths within the folder, and signatures."""
 
 
 class ZoneFileError(ValueError):

@@ -5,8 +5,8 @@ Rules that hold here:
 * a file that is refused changes nothing: the zone it gave before stays in service, and one log line
   says file, line and what is wrong;
 * the folder is checked once an interval; a file is only taken once it was the same twice, with what it
-  includes, so one that is still being written, or replaced by way of a rename, is left alone (`refresh` is for
-  those who say that all is in place);
+  includes, so one that is still being written, or replaced by way of a rename, is left alone (`refresh` is
+  for those who say that all is in place);
 * files are taken in the order of their names; of two with one origin the first is served;
 * names at or below the cluster domain belong to the registry.
 """

@@ -1,10 +1,10 @@
-"""`$GENERATE`: records from a counter, as BIND has it (BIND 9 Administrator Reference Manual, section 8.5.2.4).
+"""`$GENERATE`: records from a counter, as BIND has it (BIND 9 Administrator Reference Manual, "Zone File").
 
     $GENERATE START-STOP[/STEP] OWNER [TTL] [CLASS] TYPE RDATA
 
-In OWNER and RDATA (one word, or several in quotes) each `$` is the counter, and `${OFFSET,WIDTH,BASE}` is it with
-an offset, zeros in front, and in another base: d, o, x, X, or n and N for nibbles, the least one first, parted by dots.
-`$$` is a dollar sign, and `\\$` is left as it is.
+In OWNER and RDATA (one word, or several in quotes) each `$` is the counter, and `${OFFSET,WIDTH,BASE}` is
+it with an offset, zeros in front, and in another base: d, o, x, X, or n and N for nibbles, the least one
+first, parted by dots. `$$` is a dollar sign, and `\\$` is left as it is.
 """
 
 from __future__ import annotations

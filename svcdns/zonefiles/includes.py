@@ -1,9 +1,9 @@
 """The files that a zone file includes (`$INCLUDE`): found in the folder of zone files, and nowhere else.
 
-* A name is looked for in the folder of zone files (as BIND and NSD do), then beside the file that includes it (as
-  Knot does).  Symbolic links are followed as long as they stay in the folder.
-* Each file is read once, however often it is included; what was looked for, found or not, is remembered, so that
-  whoever watches the zone file knows what else to watch.
+* A name is looked for in the folder of zone files (as BIND and NSD do), then beside the file that includes
+  it (as Knot does).  Symbolic links are followed as long as they stay in the folder.
+* Each file is read once, however often it is included; what was looked for, found or not, is remembered, so
+  that whoever watches the zone file knows what else to watch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Includes:
         self._signatures: dict[str, Signature] = {}
 
     def read(self, name: str, by: str) -> tuple[str, bytes]:
-        """Return the path and the octets of the file that the file `by` calls `name`.  Raises IncludeError."""
+        """Return path and octets of the file that the file `by` calls `name`.  Raises IncludeError."""
         for beside in dict.fromkeys((str(self._folder), os.path.dirname(by))):
             path = os.path.normpath(os.path.join(beside, name))
             if (octets := self._octets(path, name)) is not None:

@@ -1,4 +1,4 @@
-"""What a folder of zone files holds: which files count, and whether one of them or what it includes has changed."""
+"""What a folder of zone files holds: which files count, and whether one, or what it includes, changed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def list_zone_files(folder: Path) -> dict[str, Signature]:
 
 
 def look(folder: Path, included: Callable[[str], tuple[str, ...]]) -> dict[str, Look]:
-    """Return how the zone files of a folder look; `included` says what a file includes, as far as is known."""
+    """Return how the zone files of a folder look; `included` says what a file is known to include."""
     return {
         name: (signature, included_now(folder, included(name)))
         for name, signature in list_zone_files(folder).items()

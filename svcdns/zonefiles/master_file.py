@@ -3,8 +3,8 @@
 `zone_text` reads the records; this module says what a zone must be (`compile_zone` refuses the rest, with
 file and line) and packs it.  Rules that hold here:
 
-* the apex is the owner of the one SOA, which may stand again at the end, as transfers have it; the file's name or
-  `$ORIGIN` only complete relative names;
+* the apex is the owner of the one SOA, which may stand again at the end, as transfers have it; the file's
+  name or `$ORIGIN` only complete relative names;
 * records outside the zone are left out, and the zone's `remarks` say so;
 * every other record is kept, glue below a delegation too, since a transfer carries the whole zone;
 * only the topmost delegation or DNAME on a path counts: what lies below it can't be asked for;
@@ -66,7 +66,7 @@ class CompiledZone:
         return len(self._nodes) + len(self._nsec3)
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (key, packed row) in the order of keys: those of NSEC3 records, then the apex and other names."""
+        """Yield (key, packed row) in the order of keys: of NSEC3 records, then of names, the apex first."""
         for nodes in (self._nsec3, self._nodes):
             for key in sorted(nodes):
                 yield key, _pack(self, key, nodes[key])
@@ -97,8 +97,8 @@ def origin_of(file_name: str) -> str | None:
 def compile_zone(text: str, origin: str | None, source: str, include: Includes | None = None) -> CompiledZone:
     """Return the zone of a zone file's text; `source` is its path, for errors and (by its name) the origin.
 
-    With an `origin` the zone must be that one; with None it is the one its SOA stands at.  `include` reads the
-    files that it includes.  Raises ZoneFileError.
+    With an `origin` the zone must be that one; with None it is the one its SOA stands at.  `include` reads
+    the files that it includes.  Raises ZoneFileError.
     """
     begin = origin or origin_of(source.rpartition("/")[2])
     reading = _Reading(source)
@@ -280,8 +280,8 @@ def _check_tree(reading: _Reading, apex: bytes) -> Iterator[str]:
         first = text_of_key(hidden[0])
         place = reading.nodes[hidden[0]].place(reading.source)
         yield (
-            f"{len(hidden)} names are hidden by a DNAME above them, or have one and are delegated too (RFC 6672 "
-            f"sections 2.3 and 2.4), the first is {first} ({place})"
+            f"{len(hidden)} names are hidden by a DNAME above them, or have one and are delegated too "
+            f"(RFC 6672 sections 2.3 and 2.4), the first is {first} ({place})"
         )
 
 

@@ -78,7 +78,7 @@ class ZoneHead(msgspec.Struct, tag="zone", frozen=True):
 
 
 class Refusal(msgspec.Struct, tag="refusal", frozen=True):
-    """Why there is no zone; line 0 means the file as a whole, `source` is an included file, "" for the first."""
+    """Why there is no zone, by file (`source`, "" for the zone file) and line, 0 for the file as a whole."""
 
     line: int
     text: str

@@ -1,7 +1,7 @@
 """Record types that BIND writes as text and dnspython does not read, or only as `\\# LENGTH HEX` (RFC 3597).
 
-Most are experiments that nobody asks for any more; a zone file that another server writes may still have them.
-Each is a list of fields in the order of its RDATA, as in BIND's lib/dns/rdata.
+Most are experiments that nobody asks for any more; a zone file that another server writes may still have
+them. Each is a list of fields in the order of its RDATA, as in BIND's lib/dns/rdata.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import dns.tokenizer
 from svcdns.wire import codes
 
 Field = Callable[[dns.tokenizer.Tokenizer, dns.name.Name], bytes]
-"""Reads words and returns octets of RDATA; relative names end in the origin.  Raises ValueError and dnspython's own."""
+"""Reads words, returns octets of RDATA; an origin completes names.  Raises ValueError and dnspython's own."""
 
 
 def _name(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
@@ -57,7 +57,7 @@ def _text(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
 
 
 def _atm_address(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
-    """Read an address of the ATM Forum: `+` and digits (E.164), or hexadecimal digits, dots where one likes."""
+    """Read an ATM address: `+` and digits (E.164), or hexadecimal digits, dots where one likes."""
     text = words.get_string()
     if text.startswith("+"):
         digits = text[1:].replace(".", "")

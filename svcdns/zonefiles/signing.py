@@ -1,7 +1,7 @@
 """What is to be known of a zone that was signed elsewhere: how it proves what is not there, and until when.
 
-A zone is signed if its SOA has an RRSIG.  Where its NSEC3PARAM has a chain that begins at the apex, that is served
-(RFC 5155 section 7.1), else its NSEC records are.  Signatures are not checked.
+A zone is signed if its SOA has an RRSIG.  Where its NSEC3PARAM has a chain that begins at the apex, that is
+served (RFC 5155 section 7.1), else its NSEC records are.  Signatures are not checked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from svcdns.wire.key import text_of_key, wire_of_key
 from .nodes import Node, RRs, covered_type
 
 _NSEC3 = Struct(">BBHB")
-"""Algorithm, flags, iterations, octets of salt: how an NSEC3 and an NSEC3PARAM begin (RFC 5155 section 3.2)."""
+"""Algorithm, flags, iterations, octets of salt: how NSEC3 and NSEC3PARAM begin (RFC 5155 section 3.2)."""
 _RRSIG = Struct(">HBBII")
 """Type covered, algorithm, labels, original TTL, expiration: how an RRSIG begins (RFC 4034 section 3.1)."""
 _SERIAL = 1 << 32
@@ -94,8 +94,8 @@ def _served_chain(nodes: Mapping[bytes, Node], apex: bytes) -> Nsec3Parameters |
         found = _parameters(rdata)
         if found.iterations > nsec3.MAX_ITERATIONS:
             raise TooManyIterations(
-                f"NSEC3PARAM has {found.iterations} iterations, and at most {nsec3.MAX_ITERATIONS} are served; "
-                f"sign the zone with 0 (RFC 9276)"
+                f"NSEC3PARAM has {found.iterations} iterations, and at most {nsec3.MAX_ITERATIONS} "
+                "are served; sign the zone with 0 (RFC 9276)"
             )
         label = nsec3.hashed_label(wire_of_key(apex), found.salt, found.iterations)
         node = nodes.get(apex + label + b"\0")

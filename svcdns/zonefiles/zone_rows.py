@@ -1,7 +1,7 @@
 """Zone files in the store: which zones there are, their rows, and switching from old rows to new ones.
 
     zones      key of an origin -> ZoneRecord
-    zone_rows  version u32, key -> packed row; those of NSEC3 records under keys of their own (svcdns.names.nsec3)
+    zone_rows  version u32, key -> packed row; NSEC3 records under keys of their own (svcdns.names.nsec3)
 
 A zone is loaded under a version that nobody reads yet, in transactions of at most CHUNK rows; one
 small transaction (`switch`) then changes the records and `serving` together, and the rows that no
@@ -37,7 +37,7 @@ class ZoneRecord(msgspec.Struct, array_like=True, frozen=True):
     signed: bool = False
     nsec3: Nsec3Parameters | None = None
     expires: int = 0
-    """When its first RRset is without a valid signature, unix time modulo 2**32 (svcdns.zonefiles.signing)."""
+    """When an RRset is first without a valid signature: unix time modulo 2**32 (svcdns.zonefiles.signing)."""
     expiring: str = ""
     included: tuple[str, ...] = ()
     """Files that it includes: paths within the folder of zone files."""

@@ -4,8 +4,8 @@ dnspython reads words and RDATA; lines and directives are read here, as BIND rea
 
 * `$ORIGIN` and the last owner name belong to a file: an included one begins with those of the line that
   includes it, and they are back when it ends;
-* a TTL that is not written is that of the last `$TTL`, in whichever file, else the last one that was written, else,
-  for the SOA, its own MINIMUM;
+* a TTL that is not written is that of the last `$TTL`, in whichever file, else the last one that was
+  written, else, for the SOA, its own MINIMUM;
 * class and TTL may stand in either order; a class other than IN is refused;
 * octets that are no UTF-8 are themselves, as if written `\\DDD`.
 """
@@ -100,7 +100,7 @@ class ZoneText:
     def __init__(
         self, source: str, text: str, origin: dns.name.Name, include: Includes | None = None
     ) -> None:
-        """`source` is the file's path, `origin` completes relative names; without `include` none is included."""
+        """`source` is the file's path, `origin` completes names; without `include` no file is included."""
         self._files = [_File(source, text, origin, origin)]
         self._include = include
         self._inclusions = 0

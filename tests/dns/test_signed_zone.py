@@ -139,7 +139,7 @@ def test_the_owners_of_nsec3_records_are_no_names(signed: dict[str, SignedZone],
 
 
 def test_what_has_no_room_is_cut_with_tc(world: AnswererHarness) -> None:
-    """An answer whose RRSIGs, or a denial whose proofs, don't fit has TC; additionals' RRSIGs give way without."""
+    """Answers, their RRSIGs and proofs don't go missing without TC; the RRSIGs of additionals may."""
     for name, rrtype in QUESTIONS:
         if rrtype == "ANY":
             continue

@@ -1,4 +1,4 @@
-"""Zone files in the world of `answerer_harness`: read as the server reads them, with no process in between."""
+"""Zone files in the world of `answerer_harness`: read as the server reads them, by no child process."""
 
 from toolbox.answerer_harness import AnswererHarness
 
@@ -29,7 +29,7 @@ def serve_zone(world: AnswererHarness, text: str, origin: str = "example.org") -
 
 
 def records(text: str, origin: str = "example.org") -> set[tuple[bytes, bytes]]:
-    """Return what a zone file's text holds: keys of owners and RRs, in lower case as no server keeps letters."""
+    """Return what a zone file's text holds: owners' keys, and RRs in lower case as some have them."""
     compiled = compile_zone(text, None, f"/zones/{origin}.zone")
     return {
         (key, rr.lower())

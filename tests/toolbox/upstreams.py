@@ -266,7 +266,7 @@ class Knot(Daemon):
     ready = "server started"
 
     def __init__(self, records: str = RECORDS, *, origin: str = ".") -> None:
-        """`records`: lines of a zone file, owner names in full; those of another zone than the root are all of it."""
+        """`records`: lines of a zone file, owner names in full; for another zone than the root all of it."""
         super().__init__()
         self._origin = origin
         (self.folder / "zone").write_text((APEX if origin == "." else "") + records + "\n")

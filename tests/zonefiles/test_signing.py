@@ -1,9 +1,9 @@
 """What is known of a signed zone: its chain, and when its signatures end."""
 
 import logging
-from pathlib import Path
 
 import pytest
+from zonefiles.zone_folder_harness import ZoneFolderHarness
 
 from svcdns.names import nsec3
 from svcdns.store.snapshot import Nsec3Parameters
@@ -135,12 +135,8 @@ def test_expired_signatures_are_said_at_once_and_once_a_day(caplog: pytest.LogCa
 
 
 async def test_a_file_whose_signatures_are_old_is_said_at_load(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: ZoneFolderHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from zonefiles.test_folder import ZoneFolderHarness
-
-    world = ZoneFolderHarness(tmp_path)
-    world.serve()
     world.write("example.org.zone", HEAD + rrsig("@", "SOA", "20200102000000"))
     await world.zones.start()
     for _ in range(3):
@@ -148,4 +144,3 @@ async def test_a_file_whose_signatures_are_old_is_said_at_load(
     (line,) = [message for message in caplog.messages if "expired" in message]
     assert "example.org. SOA have expired at 2020-01-02 00:00:00 UTC" in line
     assert world.address("ns.example.org") == "192.0.2.1"
-    world.store.close()

@@ -28,18 +28,21 @@ def names(zone: CompiledZone) -> list[str]:
 
 
 ZONES = {
-    "TTLs in units, before and behind the class": "a 1h30m IN A 192.0.2.1\nb IN 2D A 192.0.2.2\nc 1w2d3h4m5s A 192.0.2.3\n",
+    "TTLs in units, before and behind the class": "a 1h30m IN A 192.0.2.1\nb IN 2D A 192.0.2.2\n"
+    "c 1w2d3h4m5s A 192.0.2.3\n",
     "no $TTL: that of the record before": "$TTL 9\na A 192.0.2.1\nb 77 A 192.0.2.2\nc A 192.0.2.3\n",
-    "parentheses, comments and quotes": 'a ( ; one\n A ; two\n 192.0.2.1 )\nb TXT "x;y" ( "a" ; z\n "b(" ) \\"c\n',
+    "parentheses, comments and quotes": "a ( ; one\n A ; two\n 192.0.2.1 )\n"
+    'b TXT "x;y" ( "a" ; z\n "b(" ) \\"c\n',
     "blank owners, tabs, carriage returns": "a\tA\t192.0.2.1\r\n\tAAAA ::1\r\n  \r\n; end\r\n TXT x\r\n",
     "escapes": 'a\\.b A 192.0.2.1\n\\065bc TXT \\065\\066 "\\"\\\\\\009"\n\\000\\255 A 192.0.2.2\n',
     "letter case": "A in a 192.0.2.1\n$ttl 5\nB iN Txt X\n$OrIgIn SUB\nC cname A.Example.ORG.\n",
-    "classes by number, types by number": "a CLASS1 TYPE1 \\# 4 c0000201\nb IN TYPE65534 \\# 3 AB cd EF\nc TYPE16 x\n",
-    "$GENERATE": '$GENERATE 1-9/4 h${0,3,d} 7 IN A 10.0.0.$\n$GENERATE 0-17/8 n TXT "${2,5,n} $$ \\$ ${0,0,X}" $\n'.replace(
-        '" $\n', '"\n'
-    ),
+    "classes by number, types by number": "a CLASS1 TYPE1 \\# 4 c0000201\n"
+    "b IN TYPE65534 \\# 3 AB cd EF\nc TYPE16 x\n",
+    "$GENERATE": "$GENERATE 1-9/4 h${0,3,d} 7 IN A 10.0.0.$\n"
+    '$GENERATE 0-17/8 n TXT "${2,5,n} $$ \\$ ${0,0,X}"\n',
     "the SOA again at the end": "a A 192.0.2.1\n@ SOA ns hostmaster 1 7200 1800 86400 60\n",
-    "DNAMEs above names, at a wildcard, beside NS": "d DNAME x\na.d A 192.0.2.1\n*.w DNAME x\ns DNAME x\ns NS ns\n",
+    "DNAMEs above names, at a wildcard, beside NS": "d DNAME x\na.d A 192.0.2.1\n*.w DNAME x\ns DNAME x\n"
+    "s NS ns\n",
     "octets that are no UTF-8": 'a TXT "caf\udce9" \udcff\n; caf\udce9\n',
 }
 
