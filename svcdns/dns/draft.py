@@ -15,6 +15,8 @@ from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
 from svcdns.wire.key import parent_keys, wire_of_key
 
+from .gathered import Parts
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
@@ -55,6 +57,8 @@ class Draft:
     authoritative: bool = True
     chain: list[bytes] = field(default_factory=list)
     section: Section | None = None
+    parts: Parts | None = None
+    """Where `section` is to be read from, once it is known how much room there is."""
     owner: bytes = header.QUESTION_NAME
     signatures: list[bytes] = field(default_factory=list)
     """RRSIGs of the answers."""
@@ -75,7 +79,13 @@ class Draft:
     endless: str = ""
     """Why the chain has no end, where our zones don't come to one."""
 
+    def take(self, section: Section) -> None:
+        """Answer with the RRs of a section, and bring its additionals."""
+        self.section = section
+        self.additionals, self.additional_count = section.additionals, section.additional_count
+
     @property
     def is_nodata(self) -> bool:
         """Whether it says that the name exists and has no such type."""
-        return self.rcode == codes.NOERROR and not (self.chain or self.section or self.is_referral)
+        says_something = self.chain or self.section or self.parts or self.is_referral
+        return self.rcode == codes.NOERROR and not says_something

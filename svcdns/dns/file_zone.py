@@ -44,10 +44,10 @@ def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResu
             if itself and rrtype == codes.DS:
                 return in_row(row, zone, rrtype)
             section = packed.find(row, codes.NS)
-            return LookupResult(State.DELEGATION, zone, section, len(wire_of_key(ancestor)), row)
+            return LookupResult(State.DELEGATION, zone, section, len(wire_of_key(ancestor)), row=row)
         if row[0] & DNAME and not itself:
             section = packed.find(row, codes.DNAME)
-            return LookupResult(State.DNAME, zone, section, len(wire_of_key(ancestor)), row)
+            return LookupResult(State.DNAME, zone, section, len(wire_of_key(ancestor)), row=row)
     return None
 
 

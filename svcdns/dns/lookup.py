@@ -77,9 +77,9 @@ def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int)
     if rrtype == codes.ANY and state in (State.HIT, State.CNAME, State.NODATA):
         draft.chain.append(here.pointer() + _ANY_OBSOLETED)
     elif state is State.HIT:
-        assert section is not None
-        draft.section, draft.owner = section, here.pointer()
-        draft.additionals, draft.additional_count = section.additionals, section.additional_count
+        draft.parts, draft.owner = found.parts, here.pointer()
+        if section is not None:
+            draft.take(section)
     elif state is State.CNAME:
         assert section is not None
         draft.chain.append(here.pointer() + section.answers[header.POINTER_OCTETS :])

@@ -8,6 +8,8 @@ from enum import Enum, auto
 from svcdns.names.packed import Section
 from svcdns.store.snapshot import Zone
 
+from .gathered import Parts
+
 
 class State(Enum):
     """Where the lookup of a name and a type has ended."""
@@ -30,15 +32,16 @@ class State(Enum):
 class LookupResult:
     """A state, the zone that says so, and the RRset that belongs to it.
 
-    `section` is the answer, the CNAME, the DNAME or the NS set of the delegation; `owner_octets` is
-    the size of the owner on the wire where that is an ancestor of the name asked for.  `row` is the one in
-    which the zone has looked, empty where there is none; `wildcard` is the key of the wildcard that
-    stands for the name, empty where none does.
+    `section` is the answer, the CNAME, the DNAME or the NS set of the delegation; an answer that is kept in
+    parts is `parts` instead.  `owner_octets` is the size of the owner on the wire where that is an ancestor
+    of the name asked for.  `row` is the one in which the zone has looked, empty where there is none;
+    `wildcard` is the key of the wildcard that stands for the name, empty where none does.
     """
 
     state: State
     zone: Zone
     section: Section | None = None
     owner_octets: int = 0
+    parts: Parts | None = None
     row: bytes = b""
     wildcard: bytes = b""
