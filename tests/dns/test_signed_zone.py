@@ -106,6 +106,16 @@ def test_each_rrset_goes_with_its_rrsigs(world: AnswererHarness) -> None:
     )
 
 
+@pytest.mark.parametrize(("name", "rrtype"), [*QUESTIONS, ("x.dead", "A"), ("x.dead", "TXT")])
+def test_no_record_comes_twice(world: AnswererHarness, name: str, rrtype: str) -> None:
+    query = dns.message.make_query(f"{name}.{ORIGIN}" if name else ORIGIN, rrtype, want_dnssec=True)
+    octets = world.raw(query.to_wire(), TCP)
+    assert isinstance(octets, bytes)
+    reply = dns.message.from_wire(octets, one_rr_per_rrset=True)
+    for section in (reply.answer, reply.authority, reply.additional):
+        assert len(set(lines(section))) == len(section), reply
+
+
 def test_an_rrsig_has_the_ttl_of_what_it_covers(world: AnswererHarness) -> None:
     for name, rrtype in QUESTIONS:
         reply = ask(world, name, rrtype)

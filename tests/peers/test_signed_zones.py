@@ -38,7 +38,7 @@ LABELS = r"""www alias alias2 far lost to-sub to-moved to-wild to-alias wild her
     *.wild cnames dead outside starred *.starred x.*.starred deep.er.still er.still still deep.er er *.deep.er
     _imap._tcp _tcp svc sub
     ns.sub a.ns.sub insecure ns.insecure insecure2 insecure3 two.insecure3 one.two.insecure3
-    moved big many Ns1 mail
+    moved big many Ns1 mail suz insecure1
     \000nul \001one dot\.ted UPPER.Case Case upper.case"""
 NAMES = ["", *(f"{label}." for label in LABELS.split()), "l" * 63 + "."]
 TYPES = """A AAAA MX TXT NS SOA CNAME DNAME SRV HTTPS CAA DS DNSKEY NSEC RRSIG NSEC3 NSEC3PARAM TYPE65280"""

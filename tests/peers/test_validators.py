@@ -23,7 +23,7 @@ LABELS = r"""www alias alias2 to-wild to-alias to-moved here.wild x.ent.wild ent
     deep.er.still
     er.still still deep.er er _imap._tcp _tcp svc moved big many Ns1 mail dot\.ted UPPER.Case Case"""
 """Names that exist.  Not among them: names below `starred`, where unbound takes no proof by NSEC."""
-OTHERS = """lost x.wild a.b.wild x.cnames cnames cnames.x dead x.dead insecure3 two.insecure3
+OTHERS = """lost suz insecure1 x.wild a.b.wild x.cnames cnames cnames.x dead x.dead insecure3 two.insecure3
     zzz 0 x.www x.moved"""
 """Names that lead to none, are between others, or are only there by a wildcard or a DNAME."""
 TYPES = ["A", "AAAA", "MX", "TXT", "NS", "SOA", "SRV", "HTTPS", "CAA", "DNSKEY", "NSEC3PARAM"]

@@ -45,7 +45,7 @@ deep.er.still A 192.0.2.99
 here.wild TXT "blocks"
 x.ent.wild TXT "below"
 *.cnames CNAME www
-*.dead CNAME nothing.here
+*.dead CNAME nothing.dead-end
 *.outside CNAME www.example.net.
 x.*.starred TXT "below a star"
 *.deep.er A 192.0.2.101

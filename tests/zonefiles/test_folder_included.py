@@ -43,6 +43,16 @@ async def test_an_included_file_that_goes_refuses_the_zone_until_it_is_back(
     assert world.address("www.example.org") == "192.0.2.81" and not world.errors()
 
 
+async def test_a_file_that_is_included_may_come_last(world: ZoneFolderHarness) -> None:
+    world.write("example.org.zone", zone_text(1, "$INCLUDE hosts"))
+    await world.zones.start()
+    assert "the file 'hosts' is not there" in world.errors()["example.org.zone"]
+    (world.folder / "hosts").write_text("www A 192.0.2.80\n")
+    for _ in range(3):
+        await world.zones.poll()
+    assert world.address("www.example.org") == "192.0.2.80" and not world.errors()
+
+
 async def test_a_file_that_includes_others_is_not_loaded_again_at_a_restart(world: ZoneFolderHarness) -> None:
     (world.folder / "hosts").write_text("www A 192.0.2.80\n")
     for name in ("example.org.zone", "example.net.zone"):
