@@ -38,6 +38,24 @@ def _algorithm(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     return bytes((dns.dnssectypes.Algorithm.make(words.get_string()),))
 
 
+def _digest_type(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """Read a digest algorithm by number or name, as in `SHA-256`."""
+    return bytes((dns.dnssectypes.DSDigest.make(words.get_string().replace("-", "")),))
+
+
+def _key_flags(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """Read the flags of a key as a number, hexadecimal too, or by name (RFC 2535 section 7.1)."""
+    text = words.get_string().upper()
+    if text[0].isdigit():
+        return int(text, 0).to_bytes(2)
+    return sum(_KEY_FLAGS[name] for name in text.split("|")).to_bytes(2)
+
+
+def _key_protocol(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    text = words.get_string().upper()
+    return bytes((_KEY_PROTOCOLS[text] if text in _KEY_PROTOCOLS else int(text),))
+
+
 def _hex(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     return bytes.fromhex(words.concatenate_remaining_identifiers())
 
@@ -96,7 +114,28 @@ def _next_types(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     return bits.to_bytes(16).rstrip(b"\0")
 
 
+_KEY_FLAGS = {f"SIG{number}": number for number in range(16)} | {
+    "NOCONF": 0x4000,
+    "NOAUTH": 0x8000,
+    "NOKEY": 0xC000,
+    "FLAG2": 0x2000,
+    "EXTEND": 0x1000,
+    "FLAG4": 0x0800,
+    "FLAG5": 0x0400,
+    "USER": 0x0000,
+    "ZONE": 0x0100,
+    "HOST": 0x0200,
+    "NTYP3": 0x0300,
+    "FLAG8": 0x0080,
+    "FLAG9": 0x0040,
+    "FLAG10": 0x0020,
+    "FLAG11": 0x0010,
+}
+_KEY_PROTOCOLS = {"NONE": 0, "TLS": 1, "EMAIL": 2, "DNSSEC": 3, "IPSEC": 4, "ALL": 255}
+
 _U8, _U16, _U32 = _number(1), _number(2), _number(4)
+_KEY = (_key_flags, _key_protocol, _algorithm, _base64)
+_DS = (_U16, _algorithm, _digest_type, _hex)
 FIELDS: dict[int, tuple[Field, ...]] = {
     codes.MD: (_name,),
     codes.MF: (_name,),
@@ -112,12 +151,18 @@ FIELDS: dict[int, tuple[Field, ...]] = {
     40: (_U8, _U8, _U8, _base64),
     104: (_U16, _locator),
     106: (_U16, _locator),
-    57: (_U16, _U8, _algorithm, _base64),
+    codes.KEY: _KEY,
+    codes.DNSKEY: _KEY,
+    60: _KEY,
+    57: _KEY,
+    codes.DS: _DS,
+    59: _DS,
+    32769: _DS,
     58: (_name, _name),
     259: (_U32, _U32, _U8, _text, _base64_or_dash),
-    32768: (_U16, _algorithm, _U8, _hex),
+    32768: _DS,
 }
-"""Fields by type."""
+"""Fields by type; of those that dnspython reads, it does not read all forms."""
 NUMBERS = {
     "NXT": 30,
     "EID": 31,

@@ -235,9 +235,9 @@ def _rdata(rrtype: int, words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -
         token = words.get()
         words.unget(token)
         if token.value != "\\#":
-            rdata = dns.rdata.GenericRdata(_IN, number, rare_types.read_rdata(rrtype, words, origin))
+            octets = rare_types.read_rdata(rrtype, words, origin)
             words.get_eol()
-            return rdata
+            return dns.rdata.from_wire(_IN, number, octets, 0, len(octets))
     return dns.rdata.from_text(_IN, number, words, origin, relativize=False)
 
 

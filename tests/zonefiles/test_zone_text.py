@@ -46,6 +46,42 @@ ZONES = {
     "octets that are no UTF-8": 'a TXT "caf\udce9" \udcff\n; caf\udce9\n',
 }
 
+TYPES = r"""
+WKS 10.0.0.1 TCP telnet ftp 0 1 2
+LOC 42 21 43.952 N 71 5 6.344 W -24m 1m 200m
+APL !1:10.0.0.1/32 2:ff00::/8
+NSAP 0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00
+NAPTR 100 50 "s" "http+I2C" "" _http._tcp.foo.com.
+HINFO PC-Intel-700mhz "Redhat \"Linux\" 7.1"
+KEY HOST|NOAUTH EMAIL DSA AAAA
+KEY 0xc100 3 1
+DNSKEY NOCONF|FLAG4 3 RSASHA256 AAAA
+CDNSKEY 0 3 0 AA==
+DS 20892 RSASHA256 SHA-256 B4BBA0D8D8E4F3A4C3C2C8A5D5F5F5F5E5E5E5E5 D4D4D4D4C3C3C3C3B2B2B2B2
+CERT PGP 0 0 AQMFD5raczCJHViKtLYh
+NSEC foo NSAP-PTR NSEC UINFO A6 TALINK DOA TYPE1234
+NXT b A MX SIG NXT
+RRSIG TYPE65280 RSASHA256 3 3600 1977934245 20200102030405 2143 foo AAAA
+IPSECKEY 10 2 2 2001:0DB8:0:8002::2000:1 AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ==
+AMTRELAY 0 0 3 example.net.
+NID 10 14:4fff:0:ee64
+URI 30 40 ( "https://www.isc.org/HolyCow" )
+HTTPS 1 foo ipv6hint="2001:db8::1,2001:db8::53:1" alpn=h2,h3-19 mandatory=ipv4hint,alpn ipv4hint=192.0.2.1
+SVCB 16 foo.example.org. alpn="f\\\\oo\\,bar,h2" key667="hello\210qoo"
+DOA 1234567890 1234567890 1 "image/gif" R0lGODlhKAAZ AOMCAGZm
+SINK 8 0 2 l4ik
+A6 65 ::1 foo.example.
+ATMA +61.200000000
+TXT "Some \"quotes\" and ; semicolons" foo\;bar
+TYPE731 \# 6 abcdef ( 012345 )
+"""
+"""Records as people write them."""
+
+
+def test_bind_reads_the_same_in_records_of_all_types(need: Callable[..., str], tmp_path: Path) -> None:
+    lines = [f"t{number} {line}\n" for number, line in enumerate(TYPES.strip().split("\n"))]
+    test_bind_reads_the_same(need, tmp_path, "".join(lines))
+
 
 @pytest.mark.parametrize("lines", ZONES.values(), ids=ZONES)
 def test_bind_reads_the_same(need: Callable[..., str], tmp_path: Path, lines: str) -> None:
