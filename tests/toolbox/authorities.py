@@ -27,7 +27,8 @@ class Named(Daemon):
         self.port = free_port()
         file = self.folder / "named.conf"
         file.write_text(
-            f'options {{\n  directory "{self.folder}";\n  pid-file none;\n  lock-file none;\n  session-keyfile none;\n'
+            f'options {{\n  directory "{self.folder}";\n'
+            "  pid-file none;\n  lock-file none;\n  session-keyfile none;\n"
             f"  listen-on port {self.port} {{ {HOST}; }};\n  listen-on-v6 {{ none; }};\n"
             "  recursion no;\n  dnssec-validation no;\n  minimal-responses no-auth;\n  zero-no-soa-ttl no;\n"
             "  notify no;\n  check-names primary ignore;\n};\ncontrols { };\n"
@@ -140,7 +141,8 @@ class Nsd(Daemon):
         file.write_text(
             f'server:\n  ip-address: {HOST}@{self.port}\n  username: ""\n  server-count: 1\n  verbosity: 1\n'
             f'  zonesdir: "{self.folder}"\n  pidfile: "{self.folder}/pid"\n  xfrdfile: "{self.folder}/xfrd"\n'
-            f'  database: ""\n  zonelistfile: "{self.folder}/list"\n  xfrdir: "{self.folder}"\n  cookie-secret-file: ""\n'
+            f'  zonelistfile: "{self.folder}/list"\n  xfrdir: "{self.folder}"\n'
+            '  database: ""\n  cookie-secret-file: ""\n'
             f'remote-control:\n  control-enable: yes\n  control-interface: "{self.folder}/nsd.sock"\n'
             f'zone:\n  name: "{self._origin}"\n  zonefile: zone\n'
             f"  request-xfr: AXFR {self._primary[0]}@{self._primary[1]} NOKEY\n"
