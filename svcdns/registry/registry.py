@@ -207,7 +207,10 @@ class Registry:
         """Run a write of what is given, once it has passed the schema."""
         _check_writable(kind)
         body, warnings = structure(kind, given, options.field_validation, fill_kind=True)
-        written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+        try:
+            written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+        except StatusError as refused:
+            raise refused.noting(warnings) from None
         return _with_warnings(written, warnings)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
@@ -276,6 +279,10 @@ class Registry:
     def count(self, kind: Kind) -> int:
         """Return how many objects of a kind there are."""
         return reading.count(self.store, kind)
+
+    def endpoint_counts(self) -> dict[str, int]:
+        """Return how many endpoints there are: `all` in slices, `ready` in answers."""
+        return reading.endpoint_counts(self.store)
 
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
         """Run something in the one writer's transaction (zone files); durable when this returns."""
