@@ -2,8 +2,8 @@
 
     python bench/signed_zone.py [ROUNDS]
 
-1,000 names with an A each, 64 questions a snapshot, no sockets.  Microseconds a question: the best round, as what
-else runs on the machine only adds.
+1,000 names with an A each, 64 questions a snapshot, no sockets.  Microseconds a question: the best round,
+as what else runs on the machine only adds.
 """
 
 from __future__ import annotations
