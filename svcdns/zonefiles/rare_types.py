@@ -6,8 +6,10 @@ them. Each is a list of fields in the order of its RDATA, as in BIND's lib/dns/r
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable
+from decimal import Decimal
 from ipaddress import IPv6Address
 
 import dns.dnssectypes
@@ -35,7 +37,8 @@ def _number(octets: int) -> Field:
 
 
 def _algorithm(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
-    return bytes((dns.dnssectypes.Algorithm.make(words.get_string()),))
+    text = words.get_string().upper()
+    return bytes((dns.dnssectypes.Algorithm.make(_ALGORITHMS.get(text, text)),))
 
 
 def _digest_type(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
@@ -54,6 +57,11 @@ def _key_flags(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
 def _key_protocol(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     text = words.get_string().upper()
     return bytes((_KEY_PROTOCOLS[text] if text in _KEY_PROTOCOLS else int(text),))
+
+
+def _certificate_type(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    text = words.get_string().upper()
+    return (_CERTIFICATES[text] if text in _CERTIFICATES else int(text)).to_bytes(2)
 
 
 def _hex(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
@@ -105,6 +113,51 @@ def _locator(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     return b"".join(group.to_bytes(2) for group in groups)
 
 
+def _location(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
+    """Read a LOC (RFC 1876 section 3) to the centimetre and the thousandth of a second, without rounding."""
+    latitude = _angle(words, "S", "N", 90)
+    longitude = _angle(words, "W", "E", 180)
+    altitude = _centimetres(words.get_string()) + _BELOW_ZERO
+    given = [_power_of_ten(word.value) for word in words.get_remaining(3)]
+    sizes = bytes(given) + _LOC_SIZES[len(given) :]
+    return b"\0" + sizes + latitude + longitude + altitude.to_bytes(4)
+
+
+def _angle(words: dns.tokenizer.Tokenizer, negative: str, positive: str, limit: int) -> bytes:
+    """Read degrees, minutes, seconds, as far as they are given, and a direction."""
+    parts: list[str] = []
+    while (word := words.get_string().upper()) not in (negative, positive):
+        if len(parts) == 3 or len(word) > _MOST_DIGITS or not _DECIMAL.fullmatch(word):
+            raise ValueError(
+                f"{word[:_MOST_DIGITS]!r} is no part of an angle that ends in {negative} or {positive}"
+            )
+        parts.append(word)
+    degrees, minutes, seconds = (Decimal(part) for part in [*parts, "0", "0", "0"][:3])
+    if min(degrees, minutes, seconds) < 0 or minutes >= 60 or seconds >= 60:
+        raise ValueError("minutes and seconds of an angle are 0 to 59")
+    thousandths = int((degrees * 3600 + minutes * 60 + seconds) * 1000)
+    if thousandths > limit * 3_600_000:
+        raise ValueError(f"an angle of more than {limit} degrees")
+    return (_EQUATOR + (thousandths if word == positive else -thousandths)).to_bytes(4)
+
+
+def _centimetres(text: str) -> int:
+    number = text.lower().removesuffix("m")
+    if len(number) > _MOST_DIGITS or not _DECIMAL.fullmatch(number):
+        raise ValueError(f"{text[:_MOST_DIGITS]!r} is no number of metres")
+    return int(Decimal(number) * 100)
+
+
+def _power_of_ten(text: str) -> int:
+    """Return a size as its first digit and its power of ten, in centimetres."""
+    digit, power = _centimetres(text), 0
+    while digit >= 10:
+        digit, power = digit // 10, power + 1
+    if digit < 0 or power > 9:
+        raise ValueError(f"{text!r} is no size from 0 to 90000000m")
+    return digit << 4 | power
+
+
 def _next_types(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     """Read the types of an NXT as its bitmap (RFC 2535 section 5.2): one bit each, 127 at most."""
     numbers = [int(dns.rdatatype.from_text(word.value)) for word in words.get_remaining()]
@@ -113,6 +166,14 @@ def _next_types(words: dns.tokenizer.Tokenizer, origin: dns.name.Name) -> bytes:
     bits = sum(1 << (127 - number) for number in set(numbers))
     return bits.to_bytes(16).rstrip(b"\0")
 
+
+_DECIMAL = re.compile(r"-?\d+(\.\d*)?|-?\.\d+", re.ASCII)
+_MOST_DIGITS = 20
+_BELOW_ZERO = 10_000_000
+"""Centimetres: altitudes count from 100 km below the reference."""
+_EQUATOR = 1 << 31
+_LOC_SIZES = b"\x12\x16\x13"
+"""Size, horizontal and vertical precision where they are not given: 1 m, 10 km, 10 m."""
 
 _KEY_FLAGS = {f"SIG{number}": number for number in range(16)} | {
     "NOCONF": 0x4000,
@@ -131,6 +192,21 @@ _KEY_FLAGS = {f"SIG{number}": number for number in range(16)} | {
     "FLAG10": 0x0020,
     "FLAG11": 0x0010,
 }
+_ALGORITHMS = {"NSEC3DSA": "6", "NSEC3RSASHA1": "7"}
+"""Names that BIND gives some algorithms."""
+_CERTIFICATES = {
+    "PKIX": 1,
+    "SPKI": 2,
+    "PGP": 3,
+    "IPKIX": 4,
+    "ISPKI": 5,
+    "IPGP": 6,
+    "ACPKIX": 7,
+    "IACPKIX": 8,
+    "URI": 253,
+    "OID": 254,
+}
+"""Types of certificates (RFC 4398 section 2.1)."""
 _KEY_PROTOCOLS = {"NONE": 0, "TLS": 1, "EMAIL": 2, "DNSSEC": 3, "IPSEC": 4, "ALL": 255}
 
 _U8, _U16, _U32 = _number(1), _number(2), _number(4)
@@ -147,11 +223,13 @@ FIELDS: dict[int, tuple[Field, ...]] = {
     31: (_hex,),
     32: (_hex,),
     34: (_atm_address,),
+    37: (_certificate_type, _U16, _algorithm, _base64),
     38: (_a6,),
     40: (_U8, _U8, _U8, _base64),
     104: (_U16, _locator),
     106: (_U16, _locator),
     codes.KEY: _KEY,
+    29: (_location,),
     codes.DNSKEY: _KEY,
     60: _KEY,
     57: _KEY,
