@@ -20,9 +20,9 @@ from .gathered import Parts
 from .lookup_result import LookupResult, State
 from .view import View
 
-_BESIDE_CNAME = (codes.KEY, codes.NSEC)
-"""Types that an alias may have itself: whoever asks does not want the target's (RFC 4035 section 2.5)."""
 _ADDRESS_OCTETS = frozenset(b"0123456789abcdef-")
+_OF_ITSELF = (codes.RRSIG, codes.NSEC)
+"""What a name with a CNAME has itself, if at all (RFC 4035 section 2.5): no such question leads on."""
 
 
 def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
@@ -48,8 +48,8 @@ def in_row(row: bytes, zone: Zone, rrtype: int) -> LookupResult:
     if section is not None:
         return LookupResult(State.HIT, zone, section, row=row)
     alias = packed.find(row, codes.CNAME)
-    is_here = rrtype in _BESIDE_CNAME or (rrtype == codes.SRV and zone.kind == "cluster")
-    if alias is not None and not is_here:
+    leads_on = rrtype not in _OF_ITSELF and not (rrtype == codes.SRV and zone.kind == "cluster")
+    if alias is not None and leads_on:
         return LookupResult(State.CNAME, zone, alias, row=row)
     return LookupResult(State.NODATA, zone, row=row)
 

@@ -15,8 +15,10 @@ file and line) and packs it.  Rules that hold here:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import dns.exception
 import dns.name
@@ -25,7 +27,7 @@ import dns.rdatatype
 
 from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, RRset, pack_row
 from svcdns.wire import codes, header
-from svcdns.wire.key import key_of_labels, labels_of_key, text_of_key
+from svcdns.wire.key import key_of_labels, labels_of_key, parent_keys, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 
 from .errors import ZoneFileError
@@ -34,13 +36,14 @@ from .nodes import Node, RRs
 from .signing import Signing, TooManyIterations, signing_of, split_off_nsec3
 from .zone_text import Record, ZoneText
 
-RULES = 4
+RULES = 5
 """Raised when the same text gives other rows or flags, so that stored zones are loaded again."""
 
 _BESIDE_CNAME = frozenset({codes.SIG, codes.KEY, codes.NXT, codes.RRSIG, codes.NSEC})
 """These may stand beside a CNAME (RFC 2181 section 10.1, RFC 4034 section 2.5)."""
 _ADDRESSES = (codes.A, codes.AAAA)
 _SVCB = (codes.SVCB, codes.HTTPS)
+_EXCHANGERS = (codes.MX, codes.RT, codes.KX)
 _MAX_TYPES = 254
 
 
@@ -67,13 +70,14 @@ class CompiledZone:
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, packed row) in the order of keys: of NSEC3 records, then of names, the apex first."""
-        for nodes in (self._nsec3, self._nodes):
-            for key in sorted(nodes):
-                yield key, _pack(self, key, nodes[key])
+        for key in sorted(self._nsec3):
+            yield key, _pack(self, key, self._nsec3[key])
+        for key in self._keys:
+            yield key, _pack(self, key, self._nodes[key])
 
     def additionals(self, name: dns.name.Name, types: Sequence[int], *, occluded: bool) -> list[bytes]:
         """Return the RRs that a name has of these types, its owner spelt in full; none outside the zone."""
-        node = self._nodes.get(_key(name))
+        node = self._nodes.get(_key(name)) or self._wildcard(_key(name))
         if node is None or (node.occluded and not occluded):
             return []
         owner = name.to_wire()
@@ -81,6 +85,23 @@ class CompiledZone:
         return [
             rr for rrtype in types if rrtype in node.sets for rr in node.sets[rrtype].packed(rrtype, owner)
         ]
+
+    def _wildcard(self, key: bytes) -> Node | None:
+        """Return the wildcard that answers for a name that doesn't exist (RFC 4592 section 3.3.1)."""
+        if not self.wildcards or not key.startswith(self.key) or self._exists(key):
+            return None
+        encloser = next(ancestor for ancestor in parent_keys(key)[1:] if self._exists(ancestor))
+        source = self._nodes.get(encloser + b"*\0")
+        return None if source is None or source.occluded else source
+
+    def _exists(self, key: bytes) -> bool:
+        """Say whether a name has records, or something below it has."""
+        at = bisect_left(self._keys, key)
+        return at < len(self._keys) and self._keys[at].startswith(key)
+
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        return sorted(self._nodes)
 
 
 def origin_of(file_name: str) -> str | None:
@@ -184,9 +205,11 @@ class _Reading:
 
 
 def _targets(owner: dns.name.Name, rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
-    """The name whose addresses belong into the additional section (RFC 1035 section 3.3, 2782, 9460)."""
-    if rdata.rdtype == codes.MX:
+    """The name whose addresses belong into the additional section (RFC 1035, 1183, 2230, 2782, 9460)."""
+    if rdata.rdtype in _EXCHANGERS:
         return [rdata.exchange]  # type: ignore[attr-defined]
+    if rdata.rdtype == codes.AFSDB:
+        return [rdata.hostname]  # type: ignore[attr-defined]
     if rdata.rdtype in _SVCB and rdata.target == dns.name.root:  # type: ignore[attr-defined]
         # The owner itself, and nothing for an alias (RFC 9460 section 2.5). A wildcard's is the question's.
         is_service = rdata.priority > 0 and not owner.is_wild()  # type: ignore[attr-defined]

@@ -18,9 +18,10 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from toolbox.schema_values import objects_of, plain_objects_of
 
+from svcdns.objects.conversion import shown
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, NEWER_EVENT, NODE, POD, SERVICE, Kind
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 
@@ -31,6 +32,9 @@ MODELS = {
     POD: client.V1Pod,
     ENDPOINTSLICE: client.V1EndpointSlice,
     NAMESPACE: client.V1Namespace,
+    NODE: client.V1Node,
+    LEASE: client.V1Lease,
+    EVENT: client.CoreV1Event,
 }
 SOURCE = Path(__file__).parent / "go"
 each_kind = pytest.mark.parametrize("kind", list(MODELS), ids=lambda kind: kind.plural)
@@ -42,7 +46,8 @@ def stored(kind: Kind, body: Any) -> dict[str, Any] | None:
         structured, _ = structure(kind, body, "Ignore", fill_kind=True)
     except StatusError:
         return None
-    metadata = {**structured.get("metadata", {}), "namespace": "default"}
+    given = {"creationTimestamp": "2026-01-01T00:00:00Z"}
+    metadata = {**structured.get("metadata", {}), "namespace": "default", **given}
     if not kind.namespaced:
         metadata.pop("namespace")
     made = default(kind, {**structured, "metadata": metadata})
@@ -64,6 +69,8 @@ def test_python_models(kind: Kind) -> None:
             accepted += 1
             note(json.dumps(made))
             MODELS[kind].from_dict(made)
+            if kind is EVENT:
+                client.EventsV1Event.from_dict(shown(NEWER_EVENT, made))
 
     one()
     assert accepted > 30, "too few objects were accepted for this to say anything"

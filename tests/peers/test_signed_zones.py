@@ -16,10 +16,10 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 from toolbox.answerer_harness import AnswererHarness
-from toolbox.authorities import Named
+from toolbox.authoritative import KnotZones, NamedZones
 from toolbox.served_zones import serve_zone
 from toolbox.signed_zones import ORIGIN, Nsec3, SignedZone, sign
-from toolbox.upstreams import HANG_SECONDS, HOST, Knot
+from toolbox.upstreams import HANG_SECONDS, HOST
 
 from svcdns.dns.stats import TCP
 
@@ -166,7 +166,7 @@ def test_knot_and_bind_say_the_same(
     zone = sign(tool, tmp_path / "signed", nsec3)
     serve_zone(ours, zone.text)
     asked = list(questions(zone, random.randrange(10**6)))
-    with Knot(zone.text, origin=ORIGIN) as knot:
+    with KnotZones({ORIGIN.rstrip("."): zone.text}) as knot:
         compare(ours, asked, knot.port, as_knot)
-    with Named(zone.text, ORIGIN) as named:
+    with NamedZones({ORIGIN.rstrip("."): zone.text}) as named:
         compare(ours, asked, named.port, as_bind)

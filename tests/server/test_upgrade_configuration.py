@@ -10,6 +10,7 @@ import pytest
 from server.upgrading import (
     FAKE,
     Configured,
+    command,
     configured,
     pids,
     reconfigure,
@@ -132,3 +133,11 @@ def test_a_script_is_run_as_it_is_now(tmp_path: Path) -> None:
         script.unlink()
         assert refused(server)
         assert pids(server) == before
+
+
+def test_reload_is_the_same_by_another_name() -> None:
+    with Configured(configured(workers=1)) as server:
+        reconfigure(server, "workers = 1", "workers = 2")
+        code, _, err = command(server.data, "reload")
+        assert (code, err) == (0, "")
+        assert len(server.worker_pids) == 2

@@ -19,11 +19,11 @@ def fake(**how: object) -> RunningServer:
     return RunningServer(command=FAKE, **how)  # type: ignore[arg-type]
 
 
-def command(folder: Path) -> tuple[int, str, str]:
-    """Run `svcdns upgrade`; return its exit code, stdout and stderr."""
+def command(folder: Path, name: str = "upgrade") -> tuple[int, str, str]:
+    """Run `svcdns upgrade`, or what does the same; return its exit code, stdout and stderr."""
     environ = {**os.environ, "PYTHONPATH": str(SOURCE)}
     done = subprocess.run(
-        [*UPGRADE, "--data", str(folder)],
+        [*UPGRADE[:-1], name, "--data", str(folder)],
         capture_output=True,
         text=True,
         env=environ,

@@ -1,6 +1,5 @@
-"""Other people's servers around a zone: who serves it, transfers it, or validates it.
+"""Other people's servers around a zone of ours: who transfers it, or validates it.
 
-with Named(text, "example.org.") as named: ...            # BIND with a zone file
 with SecondaryKnot(origin, address) as knot: ...          # transfers it; knot.dump() is what Knot writes
 with Validator(anchor, origin, address) as unbound: ...   # asks for it and trusts its key
 """
@@ -9,32 +8,6 @@ import subprocess
 
 from toolbox.upstreams import HANG_SECONDS, HOST, Daemon, free_port
 from toolbox.waiting import wait_for
-
-
-class Named(Daemon):
-    """BIND, authoritative for one zone: UDP and TCP on one port."""
-
-    program = "named"
-    ready = "all zones loaded"
-
-    def __init__(self, text: str, origin: str) -> None:
-        """`text` is the zone file of `origin`."""
-        super().__init__()
-        self._origin = origin
-        (self.folder / "zone").write_text(text)
-
-    def _configure(self) -> list[str]:
-        self.port = free_port()
-        file = self.folder / "named.conf"
-        file.write_text(
-            f'options {{\n  directory "{self.folder}";\n'
-            "  pid-file none;\n  lock-file none;\n  session-keyfile none;\n"
-            f"  listen-on port {self.port} {{ {HOST}; }};\n  listen-on-v6 {{ none; }};\n"
-            "  recursion no;\n  dnssec-validation no;\n  minimal-responses no-auth;\n  zero-no-soa-ttl no;\n"
-            "  notify no;\n  check-names primary ignore;\n};\ncontrols { };\n"
-            f'zone "{self._origin}" {{ type primary; file "zone"; }};\n'
-        )
-        return ["-g", "-n", "1", "-c", str(file)]
 
 
 class Validator(Daemon):

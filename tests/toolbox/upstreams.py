@@ -265,11 +265,10 @@ class Knot(Daemon):
     program = "knotd"
     ready = "server started"
 
-    def __init__(self, records: str = RECORDS, *, origin: str = ".") -> None:
-        """`records`: lines of a zone file, owner names in full; for another zone than the root all of it."""
+    def __init__(self, records: str = RECORDS) -> None:
+        """`records`: lines of a zone file, owner names in full."""
         super().__init__()
-        self._origin = origin
-        (self.folder / "zone").write_text((APEX if origin == "." else "") + records + "\n")
+        (self.folder / "root.zone").write_text(APEX + records + "\n")
 
     def _configure(self) -> list[str]:
         self.port = free_port()
@@ -280,7 +279,7 @@ class Knot(Daemon):
             f"database:\n  storage: {self.folder}\n"
             f"template:\n  - id: default\n    storage: {self.folder}\n    zonefile-sync: -1\n"
             "    journal-content: none\n"
-            f"zone:\n  - domain: {self._origin}\n    file: zone\n"
+            "zone:\n  - domain: .\n    file: root.zone\n"
             "log:\n  - target: stdout\n    any: info\n"
         )
         return ["-c", str(file)]
