@@ -115,7 +115,7 @@ def _found(config: Config) -> Found:
     from svcdns.manifests.files import warnings as manifest_warnings
     from svcdns.server import preflight
 
-    zones, wrong_zones = _zones(config)
+    zones, wrong_zones, remarks = _zones(config)
     mistakes = [*preflight.mistakes(config), *wrong_zones]
     warnings = (
         []
@@ -123,6 +123,7 @@ def _found(config: Config) -> Found:
         else [
             *preflight.warnings(config.api),
             *checks.warnings(config),
+            *remarks,
             *manifest_warnings(config.manifests),
             *preflight.resolv_conf_warnings(config),
         ]
@@ -130,8 +131,8 @@ def _found(config: Config) -> Found:
     return Found(mistakes, warnings, zones, _reading(config), config.strict_manifests)
 
 
-def _zones(config: Config) -> tuple[int, list[str]]:
-    """Return how many zone files can be loaded, and the mistakes in the others, a line each."""
+def _zones(config: Config) -> tuple[int, list[str], list[str]]:
+    """Return how many zone files can be loaded, the mistakes in the others, and what is ignored, as lines."""
     import asyncio
 
     from svcdns.zonefiles.folder import check_zone_files
@@ -139,7 +140,8 @@ def _zones(config: Config) -> tuple[int, list[str]]:
     dns = config.dns
     files = asyncio.run(check_zone_files(dns.zones, config.cluster_domain, dns.reverse_zones))
     mistakes = [status.error for status in files if status.error]
-    return len(files) - len(mistakes), mistakes
+    remarks = [f"{dns.zones / status.file}: {remark}" for status in files for remark in status.remarks]
+    return len(files) - len(mistakes), mistakes, remarks
 
 
 def _reading(config: Config) -> Reading:

@@ -39,8 +39,9 @@ from svcdns.wire.reply import Frame, refusal
 
 from . import stats
 from .access import FORWARD, NAMES, TRANSFER
-from .draft import Draft, answer_name
+from .draft import Draft
 from .fast_path import FastPath, count_cached, no_cache
+from .lookup import answer_name
 from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
 from .reply import unresolved, write
 from .stats import TCP, UDP, Stats
@@ -137,7 +138,8 @@ class Answerer:
         if is_ixfr:
             return self._soa_alone(frame, question, view)
         forwards = bool(rights & FORWARD and packet[header.FLAGS_AT] & header.RD_OCTET)
-        draft = answer_name(view, question.name, question.key, question.rrtype, forwards)
+        asked = question.name, question.key, question.rrtype
+        draft = answer_name(view, *asked, forwards, dnssec=question.do)
         if draft.zone is None and draft.outside is None:
             refused = self._forwards and not rights & FORWARD
             why = codes.EDE_PROHIBITED if refused else codes.EDE_NOT_AUTHORITATIVE
@@ -164,9 +166,8 @@ class Answerer:
         """Answer from the cache what is fresh there; targets of aliases are the forwarder's."""
         if draft.chain:
             return HAND_OVER
-        do = question.edns is not None and question.edns.do
         cd = bool(header.flags_of(frame.packet) & header.CD)
-        stored = self._cache(entry.key(question.key, question.rrtype, do, cd))
+        stored = self._cache(entry.key(question.key, question.rrtype, question.do, cd))
         time = now()
         if stored is None or not entry.is_fresh(stored, time):
             return HAND_OVER
@@ -187,7 +188,8 @@ class Answerer:
             view = self._view_of(snapshot)
             if view is None:
                 return refusal(frame, codes.SERVFAIL, codes.EDE_NOT_READY)
-            draft = answer_name(view, question.name, question.key, question.rrtype, True)
+            asked = question.name, question.key, question.rrtype
+            draft = answer_name(view, *asked, True, dnssec=question.do)
             return unresolved(frame, draft, codes.EDE_NETWORK_ERROR, "the forwarder does not answer")
 
     def _not_query(self, packet: bytes, transport: int, rights: int) -> bytes:

@@ -151,8 +151,11 @@ class FastPath:
                 return self._outside(packet, end, stored_at, asked, limit, our_opt, place_slot)
             place = table.place(key)
             zone = place.zone
-            # Zones that lie over each other and names that a delegation may hide take the exact path.
+            # Zones that lie over each other, names that a delegation may hide, and what goes with RRSIGs
+            # take the exact path.
             if zone is None or zone.cuts or (place.registry and place.file) or table.is_elsewhere(zone, key):
+                return NOT_PLAIN
+            if do and zone.signed:
                 return NOT_PLAIN
             stored = key
             row = view.row(zone, key)

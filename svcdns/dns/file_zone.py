@@ -7,6 +7,9 @@ non-terminal, the wildcard at the closest encloser (RFC 4592), NXDOMAIN.  `Zone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from svcdns.names import packed
 from svcdns.names.packed import CUT, DNAME
 from svcdns.store.snapshot import Zone
@@ -32,10 +35,8 @@ def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
 
 def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult | None:
     """Return the topmost delegation or DNAME that the name is under."""
-    below_apex = [ancestor for ancestor in parent_keys(key) if len(ancestor) > len(zone.key)]
-    for ancestor in (zone.key, *reversed(below_apex)):
-        row = view.row(zone, ancestor)
-        if row is None or not row[0] & (CUT | DNAME):
+    for ancestor, row in ancestors(view, zone, key):
+        if not row[0] & (CUT | DNAME):
             continue
         itself = ancestor == key
         if row[0] & CUT and ancestor != zone.key:
@@ -43,21 +44,33 @@ def _cut_or_dname(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResu
             if itself and rrtype == codes.DS:
                 return in_row(row, zone, rrtype)
             section = packed.find(row, codes.NS)
-            return LookupResult(State.DELEGATION, zone, section, len(wire_of_key(ancestor)))
+            return LookupResult(State.DELEGATION, zone, section, len(wire_of_key(ancestor)), row=row)
         if row[0] & DNAME and not itself:
             section = packed.find(row, codes.DNAME)
-            return LookupResult(State.DNAME, zone, section, len(wire_of_key(ancestor)))
+            return LookupResult(State.DNAME, zone, section, len(wire_of_key(ancestor)), row=row)
     return None
 
 
 def _wildcard(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
     """Return the answer of the wildcard below the closest encloser of a name that doesn't exist."""
-    for encloser in [*parent_keys(key)[1:], b""]:
-        if view.has_below(zone, encloser):
-            source = encloser + b"*\0"
-            row = view.row(zone, source)
-            if row is not None:
-                return in_row(row, zone, rrtype)
-            exists = view.has_below(zone, source)
-            return LookupResult(State.NODATA if exists else State.NXDOMAIN, zone)
+    wildcard = closest_encloser(view, zone, key) + b"*\0"
+    row = view.row(zone, wildcard)
+    if row is not None:
+        return replace(in_row(row, zone, rrtype), wildcard=wildcard)
+    if view.has_below(zone, wildcard):
+        return LookupResult(State.NODATA, zone, wildcard=wildcard)
     return LookupResult(State.NXDOMAIN, zone)
+
+
+def ancestors(view: View, zone: Zone, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the keys and rows of the apex and of what is between it and a name, the name included."""
+    below_apex = [ancestor for ancestor in parent_keys(key) if len(ancestor) > len(zone.key)]
+    for ancestor in (zone.key, *reversed(below_apex)):
+        if (row := view.row(zone, ancestor)) is not None:
+            yield ancestor, row
+
+
+def closest_encloser(view: View, zone: Zone, key: bytes) -> bytes:
+    """Return the longest ancestor that exists of a name in the zone (RFC 4592 section 3.3.1)."""
+    inside = [ancestor for ancestor in parent_keys(key)[1:] if len(ancestor) > len(zone.key)]
+    return next((ancestor for ancestor in inside if view.has_below(zone, ancestor)), zone.key)

@@ -34,7 +34,8 @@ class LookupResult:
 
     `section` is the answer, the CNAME, the DNAME or the NS set of the delegation; an answer that is kept in
     parts is `parts` instead.  `owner_octets` is the size of the owner on the wire where that is an ancestor
-    of the name asked for.
+    of the name asked for.  `row` is the one in which the zone has looked, empty where there is none;
+    `wildcard` is the key of the wildcard that stands for the name, empty where none does.
     """
 
     state: State
@@ -42,3 +43,5 @@ class LookupResult:
     section: Section | None = None
     owner_octets: int = 0
     parts: Parts | None = None
+    row: bytes = b""
+    wildcard: bytes = b""

@@ -46,12 +46,12 @@ def in_row(row: bytes, zone: Zone, rrtype: int) -> LookupResult:
     """Return what a row that exists says about a type."""
     section = packed.find(row, rrtype) if rrtype else None
     if section is not None:
-        return LookupResult(State.HIT, zone, section)
+        return LookupResult(State.HIT, zone, section, row=row)
     alias = packed.find(row, codes.CNAME)
     leads_on = rrtype not in _OF_ITSELF and not (rrtype == codes.SRV and zone.kind == "cluster")
     if alias is not None and leads_on:
-        return LookupResult(State.CNAME, zone, alias)
-    return LookupResult(State.NODATA, zone)
+        return LookupResult(State.CNAME, zone, alias, row=row)
+    return LookupResult(State.NODATA, zone, row=row)
 
 
 def has_rrsets(view: View, zone: Zone, key: bytes) -> bool:

@@ -40,7 +40,7 @@ def _write(frame: Frame, draft: Draft, options: bytes = b"") -> bytes:
         if opt:
             sections = fit(draft, frame.end, room - _EDE_ROOM)
             there = draft.parts.count if draft.parts is not None else draft.section.count
-            sent = f"{sections.answer_count} of {len(draft.chain) + there}"
+            sent = f"{sections.answer_count} of {len(draft.chain) + there + len(draft.signatures)}"
             opt = frame.opt(draft.rcode, edns.error(codes.EDE_OTHER, sent))
         sections.truncated = False
     aa = header.AA if draft.authoritative else 0

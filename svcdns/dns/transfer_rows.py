@@ -1,8 +1,8 @@
 """A zone as the messages of a transfer (RFC 5936 section 2.2).
 
-The SOA comes first and last; between them every stored RR of the zone stands once, in the order of
-keys, so the apex first and the RRs of one name together.  Rows of zones inside this one are left out,
-but for the NS set that delegates to them.  A message holds at most about 16 KiB, so each name is
+The SOA comes first and last; between them every stored RR of the zone stands once, in the order of keys, so
+the apex first and the RRs of one name together; NSEC3 records come last.  Rows of zones inside this one are
+left out, but for the NS set that delegates to them.  A message holds at most about 16 KiB, so each name is
 spelt once in a message and pointed to from there on.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from svcdns.names import packed
+from svcdns.names import nsec3, packed
 from svcdns.names.row_parts import counts_of, folded, is_part, name_of
 from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
@@ -59,7 +59,25 @@ def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
             elif not delegated or section.type == codes.NS:
                 for rr in section.rrs():
                     yield key, rr[header.POINTER_OCTETS :]
+    if zone.kind == "file":
+        yield from _nsec3_rrs(view, zone)
     yield zone.key, first
+
+
+def _nsec3_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
+    """Yield the records whose rows are apart from those of names."""
+    prefix = zone.version.to_bytes(4)
+    cursor = view.snapshot.txn.cursor(view.snapshot.store.tables.zone_rows)
+    more = cursor.set_range(prefix + nsec3.FIRST)
+    while more:
+        stored: bytes = cursor.key()  # type: ignore[assignment]  # no buffers
+        if not stored.startswith(prefix + nsec3.FIRST):
+            return
+        row: bytes = cursor.value()  # type: ignore[assignment]
+        for section in packed.sections(row):
+            for rr in section.rrs():
+                yield stored[len(prefix) + nsec3.PREFIX_OCTETS :], rr[header.POINTER_OCTETS :]
+        more = cursor.next()
 
 
 class _GatheredParts:

@@ -2,12 +2,13 @@
 
 What gives way, in this order:
 
-1. the owners of additional RRs become pointers to the same name further up;
-2. additional RRsets are left out, each as a whole (RFC 2181 section 9);
-3. answer RRs are left out, and with them everything behind the answer.
+1. RRSIGs of additional RRs are left out (RFC 4035 section 3.1.1);
+2. the owners of additional RRs become pointers to the same name further up;
+3. additional RRsets are left out, each as a whole (RFC 2181 section 9);
+4. answer RRs are left out, and with them everything behind the answer.
 
-TC says that something is missing which the client needs: an answer, the authority section, or the
-glue of a referral (RFC 9471); never that additionals are missing.  RRsets are rotated before
+TC says that something is missing which the client needs: an answer or its RRSIGs, the authority section,
+or the glue of a referral (RFC 9471); never that additionals are missing.  RRsets are rotated before
 anything is left out, so what is sent of a set is a random part of it.
 """
 
@@ -20,7 +21,7 @@ from random import random
 
 from svcdns.names.packed import Section
 from svcdns.wire import codes, header
-from svcdns.wire.name import name_end
+from svcdns.wire.name import POINTER_FROM, name_end
 from svcdns.wire.reply import Sections
 
 from .draft import Draft
@@ -52,6 +53,10 @@ def fit(draft: Draft, at: int, room: int) -> Sections:
         sections.additionals, sections.additional_count = draft.additionals, draft.additional_count
     else:
         _additionals(draft, sections, at, room)
+    if draft.additional_signatures and sections.additional_count == draft.additional_count:
+        signed = first_rrs(draft.additional_signatures, room - len(sections.additionals))
+        sections.additionals += b"".join(signed)
+        sections.additional_count += len(signed)
     return sections
 
 
@@ -67,6 +72,11 @@ def _answers(draft: Draft, sections: Sections, room: int) -> None:
         sections.answers += octets
         sections.answer_count += count
         sections.truncated = count < draft.section.count
+    if draft.signatures and not sections.truncated:
+        signed = first_rrs(draft.signatures, room - len(sections.answers))
+        sections.answers += b"".join(signed)
+        sections.answer_count += len(signed)
+        sections.truncated = len(signed) < len(draft.signatures)
 
 
 def first_rrs(rrs: list[bytes], room: int) -> list[bytes]:
@@ -109,6 +119,13 @@ def short_owner_rrs(octets: bytes) -> Iterator[bytes]:
         end = at + _RDATA_AT + int.from_bytes(octets[at + _LENGTH_AT : at + _RDATA_AT])
         yield octets[at:end]
         at = end
+
+
+def _owner_end(octets: bytes, at: int) -> int:
+    """Return the end of a name, which ends in a pointer or in the root."""
+    while 0 < (size := octets[at]) < POINTER_FROM:
+        at += 1 + size
+    return at + (header.POINTER_OCTETS if size else 1)
 
 
 def full_owner_rrs(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -155,9 +172,13 @@ def _rrsets(additionals: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
 def _names(rrs: bytes, at: int) -> dict[bytes, int]:
     """Return the names in the RDATA of these RRs and where in the message a pointer finds them."""
     places: dict[bytes, int] = {}
-    for rr in short_owner_rrs(rrs):
-        inside = _NAME_IN_RDATA.get(int.from_bytes(rr[2:4]))
-        if inside is not None and at + _RDATA_AT + inside <= header.FARTHEST:
-            places.setdefault(rr[_RDATA_AT + inside :], at + _RDATA_AT + inside)
-        at += len(rr)
+    begin = 0
+    while begin < len(rrs):
+        owner_end = _owner_end(rrs, begin)
+        rrtype, _, _, octets = header.RR.unpack_from(rrs, owner_end)
+        rdata = owner_end + _RR_OCTETS
+        begin = rdata + octets
+        inside = _NAME_IN_RDATA.get(rrtype)
+        if inside is not None and at + rdata + inside <= header.FARTHEST:
+            places.setdefault(rrs[rdata + inside : begin], at + rdata + inside)
     return places

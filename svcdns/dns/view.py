@@ -162,13 +162,37 @@ class View:
         of_file = zone.kind == "file"
         cursor = self._cursors.get(of_file)
         if cursor is None:
-            db = self.snapshot.store.tables.zone_rows if of_file else self.snapshot.answers
-            cursor = self._cursors[of_file] = self.snapshot.txn.cursor(db)
+            cursor = self._cursor(of_file)
         stored = zone.version.to_bytes(4) + key if of_file else key
         if not cursor.set_range(stored):
             return False
         found: bytes = cursor.key()  # type: ignore[assignment]  # no buffers
         return found.startswith(stored)
+
+    def row_up_to(self, zone: Zone, key: bytes, *, itself: bool = True) -> tuple[bytes, bytes] | None:
+        """Return the last key of a zone file's rows that is not behind `key`, and its row; None for none.
+
+        Without `itself`: the last one before it.
+        """
+        cursor = self._cursors.get(True)
+        if cursor is None:
+            cursor = self._cursor(True)
+        prefix = zone.version.to_bytes(4)
+        stored = prefix + key
+        if not cursor.set_range(stored):
+            there = cursor.last()
+        else:
+            there = (itself and cursor.key() == stored) or cursor.prev()
+        if not there:
+            return None
+        found: bytes = cursor.key()  # type: ignore[assignment]  # no buffers
+        row: bytes = cursor.value()  # type: ignore[assignment]
+        return (found[len(prefix) :], row) if found.startswith(prefix) else None
+
+    def _cursor(self, of_file: bool) -> lmdb.Cursor:
+        db = self.snapshot.store.tables.zone_rows if of_file else self.snapshot.answers
+        cursor = self._cursors[of_file] = self.snapshot.txn.cursor(db)
+        return cursor
 
     def negative_soa(self, zone: Zone) -> tuple[bytes, int]:
         """Return the SOA of negative answers without its two octets of owner, and its owner's size.

@@ -1,7 +1,7 @@
 """CNAMEs that lead from one who speaks for a name to another: from our zones to upstreams, and back.
 
-* Ours first, then what upstreams say about the last target: our CNAMEs, the target's answer section, and
-  the authority section where it is needed.  Additional records give way.
+* Ours first, then what upstreams say about the last target: our CNAMEs and their RRSIGs, the target's answer
+  section, and the authority section where it is needed, then our proofs.  Additional records give way.
 * The target's RRs come from a message of another shape, so their names are spelt in full: in RDATA
   always, as owners where no pointer finds them.
 * What has no room is cut as in other forwarded replies: TC over UDP, none over TCP, where there is nothing
@@ -40,17 +40,21 @@ def reply_after_chain(frame: Frame, draft: Draft, query: Query, entry: CacheEntr
     assert draft.outside is not None
     opt = frame.opt(rcode, b"" if why is None else edns.error(why))
     limit = frame.limit - len(opt)
-    chain = first_rrs(draft.chain, limit - frame.end)
+    ours = draft.chain + draft.signatures
+    chain = first_rrs(ours, limit - frame.end)
     end = frame.end + sum(map(len, chain))
     wire, at = _upstreams_message(query.name, entry.body())
-    missing = len(chain) < len(draft.chain)
+    missing = len(chain) < len(ours)
     sections = _Sections(wire, at, draft.outside, end, 0 if missing else limit)
     answers = sections.take(entry.answers, entry.ttl(time))
     has_all = answers == entry.answers
     authority = sections.take(entry.needed_authority, entry.ttl(time)) if has_all else 0
-    missing = missing or not has_all or authority < entry.needed_authority
+    proofs = first_rrs(draft.authority, sections.room) if has_all else []
+    needed = entry.needed_authority + len(draft.authority)
+    authority += len(proofs)
+    missing = missing or not has_all or authority < needed
 
-    answer = b"".join((*chain, *sections.taken))
+    answer = b"".join((*chain, *sections.taken, *proofs))
     is_truncated = entry.is_truncated or (missing and not frame.tcp)
     whole = Sections(answer, len(chain) + answers, b"", authority, truncated=is_truncated)
     return message(frame, rcode | (header.AA if draft.authoritative else 0), whole, opt)
@@ -103,6 +107,11 @@ class _Sections:
         self._names: dict[int, bytes] = {}
         self._places = {outside.wire: outside.at}
         self.taken: list[bytes] = []
+
+    @property
+    def room(self) -> int:
+        """Octets that are left."""
+        return max(self._limit - self._end, 0)
 
     def take(self, count: int, ttl: int) -> int:
         """Take the next RRs, up to the first that has no room; return how many."""

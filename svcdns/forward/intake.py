@@ -22,8 +22,8 @@ from functools import partial
 from time import monotonic
 
 from svcdns.dns import stats
-from svcdns.dns.draft import answer_name
 from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, receive_requests
+from svcdns.dns.lookup import answer_name
 from svcdns.dns.reply import write
 from svcdns.dns.view import View
 from svcdns.wire import codes, header
@@ -127,7 +127,8 @@ class Forwarder:
             return refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop")
 
         # Our zones.
-        draft = question.draft = answer_name(view, asked.name, asked.key, asked.rrtype, True)
+        draft = answer_name(view, asked.name, asked.key, asked.rrtype, True, dnssec=asked.do)
+        question.draft = draft
         question.table = view.table
         if draft.zone is not None and not question.may_ask_names:
             return refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED)
@@ -170,15 +171,14 @@ def _query_of(question: ForwardedQuestion) -> Query:
     """Return what upstreams are asked for a client: the name that our zones leave to them."""
     asked, outside = question.question, question.draft.outside
     assert outside is not None
-    do = asked.edns is not None and asked.edns.do
     cd = bool(header.flags_of(question.request.packet) & header.CD)
-    return Query(outside.key, asked.rrtype, do, cd, outside.wire)
+    return Query(outside.key, asked.rrtype, asked.do, cd, outside.wire)
 
 
 def _from_zones_alone(question: ForwardedQuestion, view: View) -> bytes:
     """Return what our zones say to a client for whom nobody else is asked."""
     asked = question.question
-    draft = answer_name(view, asked.name, asked.key, asked.rrtype)
+    draft = answer_name(view, asked.name, asked.key, asked.rrtype, dnssec=asked.do)
     if draft.zone is None:
         return refusal(question.frame, codes.REFUSED, codes.EDE_NOT_AUTHORITATIVE)
     return write(question.frame, draft)

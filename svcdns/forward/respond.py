@@ -14,7 +14,7 @@ from svcdns.cache.entry import is_nodata
 from svcdns.cache.store import now
 from svcdns.dns import stats
 from svcdns.dns.answer import above_ours
-from svcdns.dns.draft import go_on
+from svcdns.dns.lookup import go_on
 from svcdns.dns.reply import unresolved, write
 from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_wire

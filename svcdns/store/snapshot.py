@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 SERVING = b"serving"
 
 
+class Nsec3Parameters(msgspec.Struct, frozen=True):
+    """How the names of a zone are hashed (RFC 5155 section 4)."""
+
+    salt: bytes
+    iterations: int
+
+
 class Zone(msgspec.Struct, frozen=True):
     """A zone that is served; `key` is the key of its origin."""
 
@@ -45,6 +52,10 @@ class Zone(msgspec.Struct, frozen=True):
     """Of a file: it holds delegations or DNAMEs, so a name's ancestors must be looked at first."""
     wildcards: bool = False
     """Of a file: it has a label `*`, be it at the left end of an owner name or in its middle."""
+    signed: bool = False
+    """Of a file: its SOA has an RRSIG, so RRSIGs and proofs go with its answers to who sets DO."""
+    nsec3: Nsec3Parameters | None = None
+    """Of a signed file: how it proves what is not there; None: by NSEC records."""
 
 
 class Serving(msgspec.Struct, frozen=True):

@@ -50,6 +50,11 @@ class Question:
     serial: int | None = None
     """Of the SOA in an IXFR's authority section, which every IXFR is to have."""
 
+    @property
+    def do(self) -> bool:
+        """Whether the client takes RRSIGs and proofs (RFC 3225)."""
+        return self.edns is not None and self.edns.do
+
 
 def parse(packet: bytes) -> Question:
     """Return the question of a message of at least 12 octets with opcode QUERY; raise Malformed."""

@@ -4,9 +4,9 @@ Rules that hold here:
 
 * a file that is refused changes nothing: the zone it gave before stays in service, and one log line
   says file, line and what is wrong;
-* the folder is checked once an interval; a file is only taken once it was the same twice, so
-  one that is still being written, or replaced by way of a rename, is left alone (`refresh` is for
-  those who say that all is in place);
+* the folder is checked once an interval; a file is only taken once it was the same twice, with what it
+  includes, so one that is still being written, or replaced by way of a rename, is left alone (`refresh` is
+  for those who say that all is in place);
 * files are taken in the order of their names; of two with one origin the first is served;
 * names at or below the cluster domain belong to the registry.
 """
@@ -16,10 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import stat
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,10 +30,11 @@ from svcdns.objects.errors import StatusError
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Zone
 from svcdns.system.log_on_change import LogOnChange
-from svcdns.system.watched_file import Signature, signature_of
 from svcdns.wire.key import key_of
 
-from .master_file import ZoneFileError, origin_of
+from .errors import ZoneFileError
+from .expiry import ExpiredSignatures
+from .listing import Look, list_zone_files, look
 from .parser import PARSER, ZoneHead, digest_of_file, parse
 from .zone_rows import (
     ZoneRecord,
@@ -68,6 +67,8 @@ class FileStatus:
     rows: int = 0
     error: str = ""
     """Why the file as it is now is refused ("file:line: what"), or empty."""
+    remarks: tuple[str, ...] = ()
+    """What of it is ignored or will not work; only said by `check_zone_files`."""
 
     @property
     def state(self) -> str:
@@ -79,7 +80,7 @@ class FileStatus:
 class _Seen:
     """What is known of a file that was read."""
 
-    signature: Signature
+    look: Look
     error: str = ""
     waits_for: bytes = b""
     """Key of the origin that another file serves."""
@@ -98,10 +99,11 @@ class ZoneFolder:
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
         parser: Sequence[str] = PARSER,
         record: Callable[[Sequence[EventMessage]], None] = lambda messages: None,
+        expired: ExpiredSignatures | None = None,
     ) -> None:
         """`store` was opened for writing; `interval` is seconds between checks, waited for by `pause`.
 
-        `record` is given what becomes of files as Events.
+        `record` is given what becomes of files as Events, `expired` logs which zones have old signatures.
         """
         self.folder = folder
         self.error = ""
@@ -114,7 +116,8 @@ class ZoneFolder:
         self._record = record
         self._logged = LogOnChange()
         self._files: dict[str, _Seen] = {}
-        self._listing: dict[str, Signature] = {}
+        self._listing: dict[str, Look] = {}
+        self._expired = expired or ExpiredSignatures()
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -156,7 +159,7 @@ class ZoneFolder:
         """Look what is there and take it; `settled`: also what has just changed, and what was refused."""
         async with self._lock:
             try:
-                listing = list_zone_files(self.folder)
+                listing = look(self.folder, self._included())
                 self.error = ""
             except OSError as unreadable:
                 self.error = f"{self.folder} can't be read: {unreadable.strerror}"
@@ -168,23 +171,35 @@ class ZoneFolder:
             # A pair that stands in one of the two only: a file that came, went or changed.
             unsettled = set() if settled else {name for name, _ in before.items() ^ listing.items()}
             await self._apply(unsettled, retry=settled)
+            self._expired.log(self._records())
+
+    def _included(self) -> Callable[[str], tuple[str, ...]]:
+        """Return what says which files a zone file includes, as it was when it was read."""
+        stored = {record.file: record.included for record in self._records().values()}
+
+        def included(name: str) -> tuple[str, ...]:
+            if (seen := self._files.get(name)) is not None:
+                return tuple(each for each, _ in seen.look[1])
+            return stored.get(name, ())
+
+        return included
 
     async def _apply(self, unsettled: Collection[str], *, retry: bool) -> None:
         for name in self._files.keys() - self._listing.keys():
             del self._files[name]
         again = {name for name, seen in self._files.items() if retry and seen.error}
         changed = False
-        for name, signature in sorted(self._listing.items()):
-            if name in again or (name not in unsettled and self._is_due(name, signature)):
-                changed |= await self._take(name, signature)
+        for name, found in sorted(self._listing.items()):
+            if name in again or (name not in unsettled and self._is_due(name, found)):
+                changed |= await self._take(name, found)
         # Last, so that a zone whose file was renamed has no gap.
         changed |= await self._drop_missing(unsettled)
         if changed:
             await self._sweep()
 
-    def _is_due(self, name: str, signature: Signature) -> bool:
+    def _is_due(self, name: str, found: Look) -> bool:
         seen = self._files.get(name)
-        if seen is None or seen.signature != signature:
+        if seen is None or seen.look != found:
             return True
         return bool(seen.waits_for) and not self._holder(seen.waits_for, name)
 
@@ -211,18 +226,21 @@ class ZoneFolder:
             self._record([event_messages.zone_file_gone(record.file, record.origin)])
         return True
 
-    async def _take(self, name: str, signature: Signature) -> bool:
+    async def _take(self, name: str, found: Look) -> bool:
         """Load one file if its text is new; return whether rows may have been left to remove."""
-        seen = self._files[name] = _Seen(signature)
+        seen = self._files[name] = _Seen(found)
         try:
-            stored = [record.digest for record in self._records().values() if record.file == name]
-            if await asyncio.to_thread(digest_of_file, self.folder / name) in stored:
-                return False
+            for record in [record for record in self._records().values() if record.file == name]:
+                path = self.folder / name
+                if await asyncio.to_thread(digest_of_file, path, record.included) == record.digest:
+                    return False
             await self._load(name, seen)
         except FileNotFoundError:
             del self._files[name]  # the next check will not list it
             return False
         except ZoneFileError as refused:
+            if refused.included:
+                seen.look = found[0], refused.included
             self._refuse(name, str(refused))
         except (lmdb.Error, OSError, StatusError) as failed:
             self._refuse(name, f"{self.folder / name}: can't be stored: {failed}")
@@ -242,6 +260,7 @@ class ZoneFolder:
         path, tables = self.folder / name, self._store.tables
         async with parse(path, parser=self._parser) as zone:
             head = zone.head
+            seen.look = seen.look[0], head.included
             with self._store.read() as txn:
                 serving, version = serving_of(txn, tables), new_version(txn, tables)
             if text := origin_fault(head.key, head.origin, serving.zones):
@@ -264,10 +283,17 @@ class ZoneFolder:
             rows=head.rows,
             cuts=head.cuts,
             wildcards=head.wildcards,
+            signed=head.signed,
+            nsec3=head.nsec3,
+            expires=head.expires,
+            expiring=head.expiring,
+            included=tuple(included for included, _ in head.included),
         )
         former = [key for key, old in records.items() if old.file == name and key != head.key]
         await self._commit(lambda txn: switch(txn, self._store.tables, {head.key: record}, former))
         log.info("zone %s is served from %s: serial %d, %d names", head.origin, name, head.serial, head.rows)
+        if head.remarks:
+            log.warning("zone %s from %s: %s", head.origin, name, "; ".join(head.remarks))
         self._record([event_messages.zone_file_loaded(name, head.origin, head.serial)])
         replaced = records.get(head.key)
         if replaced is not None and replaced.file != name and replaced.file in self._files:
@@ -299,27 +325,6 @@ def _status(name: str, zone: ZoneRecord | ZoneHead | None, error: str = "") -> F
     return FileStatus(name, zone.origin, zone.serial, zone.rows, error)
 
 
-def list_zone_files(folder: Path) -> dict[str, Signature]:
-    """Return the zone files of a folder by name; none where the folder isn't there.
-
-    Only *.zone, *.db and db.* count, and no dotfiles, so that an editor's own files are left alone.
-    Raises OSError for a folder that can't be read.
-    """
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return {}
-    found = {}
-    for name in names:
-        if name.startswith(".") or name.endswith("~") or origin_of(name) is None:
-            continue
-        with suppress(OSError):  # gone again, or a link to nowhere
-            status = os.stat(folder / name)
-            if stat.S_ISREG(status.st_mode):
-                found[name] = signature_of(status)
-    return found
-
-
 def origin_fault(key: bytes, origin: str, zones: Sequence[Zone]) -> str:
     """Return why a file can't serve an origin beside the registry's zones, or an empty text."""
     for zone in zones:
@@ -348,7 +353,7 @@ async def check_zone_files(
             if text:
                 raise ZoneFileError(str(folder / name), 0, text)
             served[head.key] = name
-            found.append(_status(name, head))
+            found.append(replace(_status(name, head), remarks=head.remarks))
         except ZoneFileError as refused:
             found.append(_status(name, None, str(refused)))
     return found

@@ -1,83 +1,50 @@
-"""Zone files (RFC 1035 section 5) become packed rows.
+"""The records of a zone file become packed rows.
 
-dnspython reads the text; this module says what a zone must be (`compile_zone` refuses the rest, with
-file and line) and packs what it read.  Rules that hold here:
+`zone_text` reads the records; this module says what a zone must be (`compile_zone` refuses the rest, with
+file and line) and packs it.  Rules that hold here:
 
-* the apex is the owner of the one SOA; the file's name or `$ORIGIN` only complete relative names;
-* every record is kept, glue below a delegation too, since a transfer carries the whole zone;
-* only the topmost delegation on a path is a CUT: what lies below it can't be asked for;
-* the RRs of one RRset share one TTL, the least that was given (RFC 2181 section 5.2);
-* `$INCLUDE` is refused: what a file may read would be a question of its own.
+* the apex is the owner of the one SOA, which may stand again at the end, as transfers have it; the file's
+  name or `$ORIGIN` only complete relative names;
+* records outside the zone are left out, and the zone's `remarks` say so;
+* every other record is kept, glue below a delegation too, since a transfer carries the whole zone;
+* only the topmost delegation or DNAME on a path counts: what lies below it can't be asked for;
+* the RRs of one RRset share one TTL, the least that was given (RFC 2181 section 5.2), and so do its RRSIGs
+  (RFC 4034 section 3);
+* NSEC3 records have rows apart from those of names (`names/nsec3`).
 """
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import dns.exception
 import dns.name
 import dns.rdata
-import dns.rdataclass
 import dns.rdatatype
-import dns.tokenizer
-import dns.transaction
-import dns.zonefile
 
 from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, RRset, pack_row
 from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, labels_of_key, parent_keys, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-RULES = 4
+from .errors import ZoneFileError
+from .includes import Includes
+from .nodes import Node, RRs
+from .signing import Signing, TooManyIterations, signing_of, split_off_nsec3
+from .zone_text import Record, ZoneText
+
+RULES = 5
 """Raised when the same text gives other rows or flags, so that stored zones are loaded again."""
 
-_BESIDE_CNAME = frozenset({codes.KEY, codes.RRSIG, codes.NSEC})
-"""These may stand beside a CNAME (RFC 4034 section 2.5)."""
+_BESIDE_CNAME = frozenset({codes.SIG, codes.KEY, codes.NXT, codes.RRSIG, codes.NSEC})
+"""These may stand beside a CNAME (RFC 2181 section 10.1, RFC 4034 section 2.5)."""
 _ADDRESSES = (codes.A, codes.AAAA)
 _SVCB = (codes.SVCB, codes.HTTPS)
 _EXCHANGERS = (codes.MX, codes.RT, codes.KX)
 _MAX_TYPES = 254
-_SHOWN = 80
-"""Characters of a line that an error quotes."""
-
-
-class ZoneFileError(ValueError):
-    """A zone file that is refused; `str` is "file:line: what"."""
-
-    def __init__(self, source: str, line: int, text: str) -> None:
-        """`line` counts from 1 and is where the record in question begins; 0 means the file as a whole."""
-        super().__init__(f"{source}:{line}: {text}" if line else f"{source}: {text}")
-        self.source = source
-        self.line = line
-        self.text = text
-
-
-@dataclass(slots=True)
-class _RRs:
-    """One RRset as read: its least TTL, the RDATA by canonical form, and the names it points to."""
-
-    ttl: int
-    rdatas: dict[bytes, bytes] = field(default_factory=dict)
-    targets: list[dns.name.Name] = field(default_factory=list)
-
-    def packed(self, rrtype: int, owner: bytes = header.QUESTION_NAME) -> list[bytes]:
-        head = owner + rrtype.to_bytes(2) + b"\0\1" + self.ttl.to_bytes(4)
-        return [head + len(rdata).to_bytes(2) + rdata for rdata in self.rdatas.values()]
-
-
-@dataclass(slots=True)
-class _Node:
-    """All RRsets of one owner name; `line` is where the name first stands."""
-
-    line: int
-    sets: dict[int, _RRs] = field(default_factory=dict)
-    occluded: bool = False
-    """It lies below a delegation."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +58,20 @@ class CompiledZone:
     """There are delegations or DNAMEs."""
     wildcards: bool
     """There are wildcards, empty non-terminals (`x.*.w`) among them (RFC 4592 section 4.9)."""
-    _nodes: dict[bytes, _Node] = field(repr=False)
+    signing: Signing
+    remarks: tuple[str, ...]
+    """What of the file is ignored, or will not work."""
+    _nodes: dict[bytes, Node] = field(repr=False)
+    _nsec3: dict[bytes, Node] = field(repr=False)
 
     def __len__(self) -> int:
         """Return how many rows there are."""
-        return len(self._nodes)
+        return len(self._nodes) + len(self._nsec3)
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (key, packed row), the apex first, in the order of keys."""
+        """Yield (key, packed row) in the order of keys: of NSEC3 records, then of names, the apex first."""
+        for key in sorted(self._nsec3):
+            yield key, _pack(self, key, self._nsec3[key])
         for key in self._keys:
             yield key, _pack(self, key, self._nodes[key])
 
@@ -113,7 +86,7 @@ class CompiledZone:
             rr for rrtype in types if rrtype in node.sets for rr in node.sets[rrtype].packed(rrtype, owner)
         ]
 
-    def _wildcard(self, key: bytes) -> _Node | None:
+    def _wildcard(self, key: bytes) -> Node | None:
         """Return the wildcard that answers for a name that doesn't exist (RFC 4592 section 3.3.1)."""
         if not self.wildcards or not key.startswith(self.key) or self._exists(key):
             return None
@@ -142,20 +115,27 @@ def origin_of(file_name: str) -> str | None:
     return file_name.removeprefix("db.") or None if file_name.startswith("db.") else None
 
 
-def compile_zone(text: str, origin: str | None, source: str) -> CompiledZone:
+def compile_zone(text: str, origin: str | None, source: str, include: Includes | None = None) -> CompiledZone:
     """Return the zone of a zone file's text; `source` is its path, for errors and (by its name) the origin.
 
-    With an `origin` the zone must be that one; with None it is the one its SOA stands at.  Raises
-    ZoneFileError.
+    With an `origin` the zone must be that one; with None it is the one its SOA stands at.  `include` reads
+    the files that it includes.  Raises ZoneFileError.
     """
     begin = origin or origin_of(source.rpartition("/")[2])
-    reading = _Reading(source, text)
-    reading.read(_name(begin, source) if begin else dns.name.root)
+    reading = _Reading(source)
+    for record in ZoneText(source, text, _name(begin, source) if begin else dns.name.root, include).records():
+        reading.add(record)
     apex = _apex(reading)
     if origin is not None and apex != _key(_name(origin, source)):
-        raise reading.error(reading.soa_line, f"the SOA stands at {text_of_key(apex)}, not at {origin}")
+        raise reading.error(reading.soa, f"the SOA stands at {text_of_key(apex)}, not at {origin}")
     nodes = reading.nodes
-    _check_tree(reading, apex)
+    remarks = [*_leave_out_strangers(reading, apex)]
+    try:
+        signing = signing_of(nodes, apex)
+    except TooManyIterations as refused:
+        raise reading.error(nodes[apex], str(refused)) from None
+    nsec3_nodes = split_off_nsec3(nodes, apex, signing.nsec3)
+    remarks += [*_check_tree(reading, apex), *signing.remarks]
     (soa,) = nodes[apex].sets[codes.SOA].rdatas.values()
     cuts = any(codes.NS in node.sets for key, node in nodes.items() if key != apex)
     return CompiledZone(
@@ -164,7 +144,10 @@ def compile_zone(text: str, origin: str | None, source: str) -> CompiledZone:
         serial=int.from_bytes(soa[-20:-16]),
         cuts=cuts or any(codes.DNAME in node.sets for node in nodes.values()),
         wildcards=any(b"\0*\0" in key and not node.occluded for key, node in nodes.items()),
+        signing=signing,
+        remarks=tuple(remarks),
         _nodes=nodes,
+        _nsec3=nsec3_nodes,
     )
 
 
@@ -179,86 +162,46 @@ def _key(name: dns.name.Name) -> bytes:
     return key_of_labels(list(name.labels[:-1]))
 
 
-class _Lines(dns.tokenizer.Tokenizer):
-    """dnspython's tokenizer, which also remembers the line where the present record began."""
-
-    began = 1
-
-    def get(self, want_leading: bool = False, want_comment: bool = False) -> dns.tokenizer.Token:
-        if want_leading and self.ungotten_token is None:
-            self.began = self.line_number
-        return super().get(want_leading, want_comment)
-
-
-class _Origin(dns.transaction.TransactionManager):
-    """Lets dnspython's reader take any name: it would skip those outside a zone silently."""
-
-    def origin_information(self) -> tuple[dns.name.Name | None, bool, dns.name.Name | None]:
-        return dns.name.root, False, dns.name.root
-
-    def get_class(self) -> dns.rdataclass.RdataClass:
-        return dns.rdataclass.IN
-
-
-class _Reading(dns.transaction.Transaction):
+class _Reading:
     """One pass over a file: collects its records by owner and checks each as it comes."""
 
-    def __init__(self, source: str, text: str) -> None:
-        super().__init__(_Origin())
+    def __init__(self, source: str) -> None:
         self.source = source
-        self.nodes: dict[bytes, _Node] = {}
-        self.soa_line = 0
+        self.nodes: dict[bytes, Node] = {}
+        self.soa: Node | None = None
         self.soa_key = b""
-        self._text = text
-        self._lines = _Lines(text, "zone")
 
-    def error(self, line: int, text: str) -> ZoneFileError:
-        return ZoneFileError(self.source, line, text)
+    def error(self, where: Node | Record | None, text: str) -> ZoneFileError:
+        """Return an error at a record, or at the first one of a name."""
+        return ZoneFileError(where.source if where else self.source, where.line if where else 1, text)
 
-    def read(self, origin: dns.name.Name) -> None:
-        reader = dns.zonefile.Reader(self._lines, dns.rdataclass.IN, self)
-        reader.current_origin = reader.last_name = origin
-        try:
-            reader.read()
-        except (ZoneFileError, MemoryError):
-            raise
-        except Exception as problem:  # dnspython and its codecs raise many kinds; all speak of this line
-            raise self.error(self._lines.began, self._reworded(str(problem))) from None
-
-    def _reworded(self, text: str) -> str:
-        """dnspython's words with a remedy where there is one, and the line they are about."""
-        for pattern, words in _WORDS.items():
-            text = re.sub(pattern, words, text)
-        line = self._text.split("\n")[self._lines.began - 1 :][:1]
-        about = " ".join("".join(line).split())[:_SHOWN]
-        return " ".join(text.split()) + (f" (in: {about})" if about else "")
-
-    def check_put_rdataset(self, check: Any) -> None:
-        """The reader's own check of CNAMEs is replaced by ours, which names the line."""
-
-    def _set_origin(self, origin: dns.name.Name) -> None:
-        """A zone's origin isn't changed by $ORIGIN."""
-
-    def add(self, *args: Any) -> None:
-        """Take one record: (owner, TTL in seconds, rdata)."""
-        name, ttl, rdata = args
-        line = self._lines.began
-        if text := _fault(name, ttl, rdata):
-            raise self.error(line, text)
+    def add(self, record: Record) -> None:
+        """Take one record."""
+        name, rdata = record.owner, record.rdata
+        if text := _fault(name, record.ttl, rdata):
+            raise self.error(record, text)
         key = _key(name)
-        node = self.nodes.setdefault(key, _Node(line))
-        if text := _clash(node, rdata):
-            raise self.error(line, f"{text_of_key(key)} {text}")
-        if rdata.rdtype == codes.SOA:
-            if self.soa_line:
-                raise self.error(line, f"a second SOA; the first is in line {self.soa_line}")
-            self.soa_line, self.soa_key = line, key
-        rrs = node.sets.setdefault(rdata.rdtype, _RRs(ttl))
-        rrs.ttl = min(rrs.ttl, ttl)
         canonical = rdata.to_digestable()
+        node = self.nodes.get(key)
+        if node is None:
+            node = self.nodes[key] = Node(record.source, record.line)
+        if rdata.rdtype == codes.SOA:
+            self._take_soa(record, key, canonical)
+        if text := _clash(node, rdata):
+            raise self.error(record, f"{text_of_key(key)} {text}")
+        rrs = node.sets.setdefault(rdata.rdtype, RRs(record.ttl))
+        rrs.ttl = min(rrs.ttl, record.ttl)
         if canonical not in rrs.rdatas:
-            rrs.rdatas[canonical] = rdata.to_wire()
+            wire = rdata.to_wire()
+            assert wire is not None
+            rrs.rdatas[canonical] = wire
             rrs.targets += _targets(name, rdata)
+
+    def _take_soa(self, record: Record, key: bytes, canonical: bytes) -> None:
+        if self.soa is None:
+            self.soa, self.soa_key = Node(record.source, record.line), key
+        elif key != self.soa_key or canonical not in self.nodes[key].sets[codes.SOA].rdatas:
+            raise self.error(record, f"a second SOA; the first is in line {self.soa.line}")
 
 
 def _targets(owner: dns.name.Name, rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
@@ -281,8 +224,8 @@ def _fault(name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> str:
         return f"the TTL {ttl} is not in 0..{header.MAX_TTL} seconds"
     if rdata.rdtype == 0 or dns.rdatatype.is_metatype(rdata.rdtype):
         return f"{dns.rdatatype.to_text(rdata.rdtype)} is no type that a zone can hold"
-    if name.labels[0] == b"*" and rdata.rdtype in (codes.NS, codes.DNAME):
-        return f"a wildcard can't have {dns.rdatatype.to_text(rdata.rdtype)} records (RFC 4592 section 4)"
+    if name.labels[0] == b"*" and rdata.rdtype == codes.NS:
+        return "a wildcard can't have NS records (RFC 4592 section 4.2)"
     wire = rdata.to_wire()
     assert wire is not None and name.labels[-1] == b""
     fixed = header.OCTETS + header.TYPE_CLASS.size + header.RR.size
@@ -291,7 +234,7 @@ def _fault(name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> str:
     return ""
 
 
-def _clash(node: _Node, rdata: dns.rdata.Rdata) -> str:
+def _clash(node: Node, rdata: dns.rdata.Rdata) -> str:
     """Why a record can't stand beside those that its name already has, or an empty text."""
     here, new = node.sets, rdata.rdtype
     others = [rrtype for rrtype in here if rrtype not in _BESIDE_CNAME]
@@ -308,84 +251,87 @@ def _clash(node: _Node, rdata: dns.rdata.Rdata) -> str:
 
 def _apex(reading: _Reading) -> bytes:
     """Return the key of the apex, once it is sure that it is one."""
-    if not reading.soa_line:
-        raise reading.error(1, "the zone has no SOA")
-    apex, line = reading.soa_key, reading.soa_line
+    apex, where = reading.soa_key, reading.soa
+    if where is None:
+        raise reading.error(None, "the zone has no SOA")
     if not apex:
-        raise reading.error(line, "the SOA stands at the root; write $ORIGIN with the zone's name above it")
+        raise reading.error(where, "the SOA stands at the root; write $ORIGIN with the zone's name above it")
     if labels_of_key(apex)[-1].isdigit():
         text = f"{text_of_key(apex)} is no zone's name; write $ORIGIN with it above the SOA"
-        raise reading.error(line, text)
+        raise reading.error(where, text)
     if codes.NS not in reading.nodes[apex].sets:
-        raise reading.error(line, f"{text_of_key(apex)} has no NS")
+        raise reading.error(where, f"{text_of_key(apex)} has no NS")
     return apex
 
 
-def _check_tree(reading: _Reading, apex: bytes) -> None:
-    """Check how names stand to each other, and mark what lies below a delegation.
+def _leave_out_strangers(reading: _Reading, apex: bytes) -> Iterator[str]:
+    """Drop what is outside the zone, and say so."""
+    strangers = [key for key in reading.nodes if not key.startswith(apex)]
+    if strangers:
+        first = reading.nodes[strangers[0]]
+        count = sum(len(rrs.rdatas) for key in strangers for rrs in reading.nodes[key].sets.values())
+        yield (
+            f"{count} records outside the zone are ignored, the first is {text_of_key(strangers[0])} "
+            f"({first.place(reading.source)})"
+        )
+    for key in strangers:
+        del reading.nodes[key]
+
+
+def _check_tree(reading: _Reading, apex: bytes) -> Iterator[str]:
+    """Mark what can't be asked for: what lies below a delegation, and what is hidden by a DNAME.
 
     In the order of keys a name's descendants follow it directly, so one name to look back at is enough.
     """
     cut = alias = b""
+    hidden: list[bytes] = []
     for key, node in sorted(reading.nodes.items()):
-        if not key.startswith(apex):
-            raise reading.error(node.line, f"{text_of_key(key)} is outside the zone {text_of_key(apex)}")
-        node.occluded = bool(cut) and key.startswith(cut)
-        if node.occluded:
+        if bool(cut) and key.startswith(cut):
+            node.occluded = True
             continue
         if alias and key.startswith(alias):
-            above = text_of_key(alias)
-            text = f"{text_of_key(key)} is below {above}, which has a DNAME (RFC 6672 section 2.4)"
-            raise reading.error(node.line, text)
-        if codes.DNAME in node.sets:
-            alias = key
+            node.occluded = True
+            hidden.append(key)
+            continue
         if codes.NS in node.sets and key != apex:
-            if codes.DNAME in node.sets:
-                text = f"{text_of_key(key)} has a DNAME and is delegated too (RFC 6672 section 2.3)"
-                raise reading.error(node.line, text)
             cut = key
+            if codes.DNAME in node.sets:
+                hidden.append(key)
+        elif codes.DNAME in node.sets:
+            alias = key
+    if hidden:
+        first = text_of_key(hidden[0])
+        place = reading.nodes[hidden[0]].place(reading.source)
+        yield (
+            f"{len(hidden)} names are hidden by a DNAME above them, or have one and are delegated too "
+            f"(RFC 6672 sections 2.3 and 2.4), the first is {first} ({place})"
+        )
 
 
-def _pack(zone: CompiledZone, key: bytes, node: _Node) -> bytes:
+def _pack(zone: CompiledZone, key: bytes, node: Node) -> bytes:
     apex = key == zone.key
     flags = APEX if apex else 0
     if not node.occluded:
         flags |= CUT if codes.NS in node.sets and not apex else 0
         flags |= DNAME if codes.DNAME in node.sets else 0
-    rrsets = [_rrset(zone, key, rrtype, rrs) for rrtype, rrs in node.sets.items()]
+    rrsets = [_rrset(zone, key, rrtype, node) for rrtype in node.sets]
     if apex:
         soa = node.sets[codes.SOA]
         (rdata,) = soa.rdatas.values()
-        negative = _RRs(min(soa.ttl, int.from_bytes(rdata[-4:])), soa.rdatas)
+        negative = RRs(min(soa.ttl, int.from_bytes(rdata[-4:])), soa.rdatas)
         rrsets.append(RRset(NEGATIVE_SOA, negative.packed(codes.SOA)))
     return pack_row(rrsets, flags)
 
 
-def _rrset(zone: CompiledZone, key: bytes, rrtype: int, rrs: _RRs) -> RRset:
+def _rrset(zone: CompiledZone, key: bytes, rrtype: int, node: Node) -> RRset:
     """Pack one RRset of an owner with what belongs into its additional section, if all has room.
 
     That is the addresses of its targets, and of SVCB and HTTPS the target's own too (RFC 9460 section 4.1).
     """
-    answers = rrs.packed(rrtype)
+    answers = node.packed(rrtype)
     additionals: list[bytes] = []
-    for target, name in {_key(target): target for target in rrs.targets}.items():
+    for target, name in {_key(target): target for target in node.sets[rrtype].targets}.items():
         types = (*_ADDRESSES, rrtype) if rrtype in _SVCB and target != key else _ADDRESSES
         additionals += zone.additionals(name, types, occluded=rrtype == codes.NS)
     fits = sum(map(len, answers)) + sum(map(len, additionals)) <= header.MAX_MESSAGE
     return RRset(rrtype, answers, additionals if fits else ())
-
-
-_WORDS = {
-    r"^zone:\d+: ": "",
-    r"caught exception <class '[^']*'>: ": "",
-    r"^unknown rdatatype '(\d+)'$": rf"\1 is no TTL in 0..{header.MAX_TTL} seconds and no record type",
-    r"^unknown rdatatype '(.*)'$": r"'\1' is no record type",
-    r"^(Text input is malformed\.|)$": "the record can't be read",
-    r'^expected EOL or EOF, got \d+ "(.*)"$': r"\1 stands behind the end of the record",
-    r"^RR class is not zone's class$": "the class is not IN",
-    r"^Missing default TTL value$": "the record has no TTL; write $TTL at the top of the file",
-    r"^zone file directive '\$INCLUDE' is not allowed$": (
-        "$INCLUDE is not supported; write the records into this file"
-    ),
-}
-"""dnspython's words (patterns), and the same with a remedy."""

@@ -18,8 +18,8 @@ import io
 import os
 import resource
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -29,8 +29,12 @@ from typing import BinaryIO
 import msgspec
 
 from svcdns.names.packed import LAYOUT
+from svcdns.store.snapshot import Nsec3Parameters
 
-from .master_file import RULES, ZoneFileError, compile_zone
+from .errors import Included, ZoneFileError
+from .includes import Includes, open_file
+from .master_file import RULES, CompiledZone, compile_zone
+from .zone_text import decode
 
 ROWS_A_FRAME = 500
 """One frame is one write transaction."""
@@ -65,24 +69,45 @@ class ZoneHead(msgspec.Struct, tag="zone", frozen=True):
     wildcards: bool
     rows: int
     digest: bytes
+    signed: bool = False
+    nsec3: Nsec3Parameters | None = None
+    expires: int = 0
+    expiring: str = ""
+    remarks: tuple[str, ...] = ()
+    included: Included = ()
 
 
 class Refusal(msgspec.Struct, tag="refusal", frozen=True):
-    """Why there is no zone; line 0 means the file as a whole."""
+    """Why there is no zone, by file (`source`, "" for the zone file) and line, 0 for the file as a whole."""
 
     line: int
     text: str
+    source: str = ""
+    included: Included = ()
 
 
-def digest_of_file(path: Path) -> bytes:
-    """Return the digest of a file's text, which may be larger than memory.  Raises OSError."""
-    with path.open("rb") as file:
-        return digest_of(file)
+def digest_of_file(path: Path, included: Iterable[str] = ()) -> bytes:
+    """Return the digest of a file's text and of what it includes, which may be larger than memory.
+
+    `included` are paths within its folder.  Raises OSError.
+    """
+    with ExitStack() as opened:
+        files = {}
+        for name in included:
+            if (file := open_file(path.parent / name)) is not None:
+                opened.enter_context(file)
+            files[name] = file
+        with path.open("rb") as text:
+            return digest_of(text, files)
 
 
-def digest_of(text: io.BufferedReader | io.BytesIO) -> bytes:
+def digest_of(text: BinaryIO, included: Mapping[str, BinaryIO | None]) -> bytes:
     """Return a value that differs whenever the rows of this text may differ from those stored."""
-    return hashlib.file_digest(text, lambda: hashlib.sha256(b"%d.%d\n" % (LAYOUT, RULES))).digest()
+    digest = hashlib.sha256(b"%d.%d\n" % (LAYOUT, RULES))
+    for name, file in {"": text, **included}.items():
+        inner = hashlib.file_digest(file, "sha256").digest() if file is not None else b""  # type: ignore[arg-type]
+        digest.update(b"%s\0%d\0%s" % (os.fsencode(name), len(inner), inner))
+    return digest.digest()
 
 
 @dataclass(slots=True)
@@ -101,7 +126,7 @@ class ZoneStream:
         except msgspec.DecodeError as broken:
             raise ZoneFileError(self.source, 0, f"the parser gave no zone: {broken}") from None
         if isinstance(head, Refusal):
-            raise ZoneFileError(self.source, head.line, head.text)
+            raise ZoneFileError(head.source or self.source, head.line, head.text, head.included)
         self.head = head
 
     async def frames(self) -> AsyncIterator[Rows]:
@@ -170,17 +195,19 @@ def _unpacked(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def emit(path: Path, out: BinaryIO) -> None:
     """Write the frames of a zone file; what the child process does."""
+    include = Includes(path.parent)
     try:
         octets = path.read_bytes()
-        zone = compile_zone(_decoded(octets, str(path)), None, str(path))
-        digest = digest_of(io.BytesIO(octets))
-        head = ZoneHead(zone.origin, zone.key, zone.serial, zone.cuts, zone.wildcards, len(zone), digest)
+        zone = compile_zone(decode(octets), None, str(path), include)
+        head = _head(zone, octets, include)
     except ZoneFileError as refused:
-        return _write(out, msgspec.msgpack.encode(Refusal(refused.line, refused.text)))
+        refusal = Refusal(refused.line, refused.text, refused.source, include.included())
+        return _write(out, msgspec.msgpack.encode(refusal))
     except OSError as unreadable:
         return _write(out, msgspec.msgpack.encode(Refusal(0, f"can't be read: {unreadable.strerror}")))
     except MemoryError:
-        return _write(out, msgspec.msgpack.encode(Refusal(0, "needs more memory than a zone file may take")))
+        refusal = Refusal(0, "needs more memory than a zone file may take", included=include.included())
+        return _write(out, msgspec.msgpack.encode(refusal))
     _write(out, msgspec.msgpack.encode(head))
     rows = zone.rows()
     while batch := list(islice(rows, ROWS_A_FRAME)):
@@ -188,12 +215,23 @@ def emit(path: Path, out: BinaryIO) -> None:
     return _write(out, b"")
 
 
-def _decoded(octets: bytes, source: str) -> str:
-    try:
-        return octets.decode("utf-8-sig")
-    except UnicodeDecodeError as bad:
-        line = octets.count(b"\n", 0, bad.start) + 1
-        raise ZoneFileError(source, line, f"octet 0x{octets[bad.start]:02x} is not UTF-8") from None
+def _head(zone: CompiledZone, octets: bytes, include: Includes) -> ZoneHead:
+    texts = {name: None if text is None else io.BytesIO(text) for name, text in include.octets.items()}
+    return ZoneHead(
+        origin=zone.origin,
+        key=zone.key,
+        serial=zone.serial,
+        cuts=zone.cuts,
+        wildcards=zone.wildcards,
+        rows=len(zone),
+        digest=digest_of(io.BytesIO(octets), texts),
+        signed=zone.signing.signed,
+        nsec3=zone.signing.nsec3,
+        expires=zone.signing.expires,
+        expiring=zone.signing.expiring,
+        remarks=zone.remarks,
+        included=include.included(),
+    )
 
 
 def _write(out: BinaryIO, frame: bytes) -> None:

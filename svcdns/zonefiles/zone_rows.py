@@ -1,7 +1,7 @@
 """Zone files in the store: which zones there are, their rows, and switching from old rows to new ones.
 
     zones      key of an origin -> ZoneRecord
-    zone_rows  version u32, key -> packed row
+    zone_rows  version u32, key -> packed row; NSEC3 records under keys of their own (svcdns.names.nsec3)
 
 A zone is loaded under a version that nobody reads yet, in transactions of at most CHUNK rows; one
 small transaction (`switch`) then changes the records and `serving` together, and the rows that no
@@ -17,7 +17,7 @@ import lmdb
 import msgspec
 
 from svcdns.store.environment import Tables
-from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
+from svcdns.store.snapshot import Nsec3Parameters, Serving, Zone, read_serving, write_serving
 
 CHUNK = 500
 """Rows a transaction."""
@@ -34,6 +34,13 @@ class ZoneRecord(msgspec.Struct, array_like=True, frozen=True):
     rows: int
     cuts: bool
     wildcards: bool
+    signed: bool = False
+    nsec3: Nsec3Parameters | None = None
+    expires: int = 0
+    """When an RRset is first without a valid signature: unix time modulo 2**32 (svcdns.zonefiles.signing)."""
+    expiring: str = ""
+    included: tuple[str, ...] = ()
+    """Files that it includes: paths within the folder of zone files."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -94,7 +101,16 @@ def with_files(zones: Iterable[Zone], records: Mapping[bytes, ZoneRecord]) -> tu
     found = [zone for zone in zones if zone.kind != "file"]
     for key, one in records.items():
         found.append(
-            Zone(one.origin, key, "file", version=one.version, cuts=one.cuts, wildcards=one.wildcards)
+            Zone(
+                one.origin,
+                key,
+                "file",
+                version=one.version,
+                cuts=one.cuts,
+                wildcards=one.wildcards,
+                signed=one.signed,
+                nsec3=one.nsec3,
+            )
         )
     return tuple(sorted(found, key=lambda zone: (-zone.key.count(0), -len(zone.key), zone.key)))
 

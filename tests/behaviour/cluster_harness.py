@@ -124,10 +124,12 @@ def reply_to(query: dns.message.Message, wire: bytes | None) -> Reply:
 
 
 def question(
-    name: str, rrtype: str = "A", *, edns: int | None = None, flags: int = dns.flags.RD
+    name: str, rrtype: str = "A", *, edns: int | None = None, flags: int = dns.flags.RD, do: bool = False
 ) -> dns.message.QueryMessage:
-    """`edns` is the UDP size that the client says, in octets; None: no OPT."""
+    """`edns` is the UDP size that the client says, in octets; None: no OPT.  `do` asks for RRSIGs too."""
     query = dns.message.make_query(name, rrtype, use_edns=-1 if edns is None else 0, payload=edns or 0)
+    if do:
+        query.want_dnssec()
     query.flags = dns.flags.Flag(flags)
     return query
 
@@ -221,6 +223,8 @@ class ClusterHarness:
                 rows=len(zone),
                 cuts=zone.cuts,
                 wildcards=zone.wildcards,
+                signed=zone.signing.signed,
+                nsec3=zone.signing.nsec3,
             )
             switch(txn, tables, {zone.key: record}, ())
 

@@ -100,6 +100,11 @@ class AnswererHarness:
             stored = zone.version.to_bytes(4) + key_of(name)
             txn.put(stored, pack_row(rrsets, flags), db=self.store.tables.zone_rows)
 
+    def put_row(self, zone: Zone, key: bytes, row: bytes) -> None:
+        """Store a row of a zone file's zone as it is."""
+        with self.writing() as txn:
+            txn.put(zone.version.to_bytes(4) + key, row, db=self.store.tables.zone_rows)
+
     def registry_zone(self, origin: str, kind: str, *, fallthrough: bool = False, serial: int = 7) -> None:
         """Serve a zone of the registry."""
         ns = rrset("NS", f"ns.dns.{Z}.", glue=(glue(f"ns.dns.{Z}", "A", "192.0.2.53"),))

@@ -85,7 +85,8 @@ class NamedZones(_Zones):
             "listen-on-v6 { none; }; recursion no; dnssec-validation no; notify no; pid-file none;\n"
             "session-keyfile none; allow-transfer { localhost; }; minimal-responses no-auth;\n"
             "empty-zones-enable no; check-names primary ignore; check-integrity no; max-udp-size 4096;\n"
-            "check-wildcard no; max-records-per-type 0; rrset-order { order fixed; }; };\n"
+            "check-wildcard no; zero-no-soa-ttl no; max-records-per-type 0;"
+            " rrset-order { order fixed; }; };\n"
             "controls { };\n"
             + "".join(f'zone "{o}" {{ type primary; file "{o}.zone"; }};\n' for o in self._origins)
         )

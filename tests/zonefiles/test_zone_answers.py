@@ -11,12 +11,11 @@ import dns.rrset
 import pytest
 from dns.message import Message
 from toolbox.answerer_harness import AnswererHarness
+from toolbox.served_zones import serve_zone
 
 from svcdns.dns import stats
 from svcdns.dns.access import NAMES, TRANSFER
 from svcdns.dns.stats import TCP, UDP
-from svcdns.store.snapshot import Zone
-from svcdns.zonefiles.master_file import compile_zone
 
 HEAD = "$TTL 300\n@ SOA ns hostmaster 1 7200 1800 86400 60\n  NS ns\nns A 192.0.2.1\n"
 
@@ -30,21 +29,7 @@ def empty(tmp_path: Path) -> Iterator[AnswererHarness]:
 
 def served(world: AnswererHarness, *lines: str, origin: str = "example.org") -> AnswererHarness:
     """Serve a zone file of these lines below an SOA and an NS."""
-    text = HEAD + "\n".join(lines) + "\n"
-    compiled = compile_zone(text, None, f"/zones/{origin}.zone")
-    zone = Zone(
-        compiled.origin,
-        compiled.key,
-        "file",
-        version=len(world.zones) + 1,
-        cuts=compiled.cuts,
-        wildcards=compiled.wildcards,
-    )
-    with world.writing() as txn:
-        for key, row in compiled.rows():
-            txn.put(zone.version.to_bytes(4) + key, row, db=world.store.tables.zone_rows)
-    world.zones.append(zone)
-    world.serve()
+    serve_zone(world, HEAD + "\n".join(lines) + "\n", origin)
     return world
 
 

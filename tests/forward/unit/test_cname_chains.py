@@ -18,7 +18,7 @@ from toolbox.answerer_harness import TTL, AnswererHarness, Z, fill, rrset
 from toolbox.cached_replies import CONFIG, NOW, SOA, received, texts
 
 from svcdns.cache import entry
-from svcdns.dns.draft import answer_name
+from svcdns.dns.lookup import answer_name
 from svcdns.dns.view import View, ZoneTable
 from svcdns.forward.cname_chains import reply_after_chain
 from svcdns.names.packed import DNAME
