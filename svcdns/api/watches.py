@@ -2,6 +2,7 @@
 
     {"type":"ADDED","object":{...}}\\n
 
+How lines travel, in an HTTP answer or over a WebSocket, is said in `watch_transports`.
 A stream ends in one of four ways: the time that the client or we set is up, or the server shuts down
 (both end it properly, and the client goes on from the last revision it saw); the registry refuses to go
 on (an ERROR event with the Status, 410 Expired as a rule); the client has gone; or the client reads so
@@ -30,9 +31,10 @@ from svcdns.registry.requests import Event, Page
 
 from . import partial_metadata, tables
 from .metrics import ApiMetrics
-from .negotiation import JSON, metadata_version, table_version
+from .negotiation import metadata_version, table_version
 from .parameters import ListOptions
 from .paths import Target
+from .watch_transports import WatchTransport, transport_of
 
 if TYPE_CHECKING:
     from svcdns.registry.registry import Registry
@@ -75,6 +77,7 @@ class Watches:
 
         Raises StatusError when the registry refuses before the stream has begun.
         """
+        transport = transport_of(request)
         after = _begins_after(self.registry, target, options)
         # The state's revision is what the bookmark after the initial events says, so it is always wanted.
         events = self.registry.watch(
@@ -91,7 +94,7 @@ class Watches:
             await asyncio.wait({opening}, timeout=0)
             if opening.done() and (error := opening.exception()):
                 raise error
-            stream = _Stream(self, request, target.kind, options, initial=after is None)
+            stream = _Stream(self, request, transport, target.kind, options, initial=after is None)
             self._open.add(stream)
             with self.counters.watches.labels(target.kind.plural).track_inprogress():
                 try:
@@ -125,10 +128,18 @@ class _Stream:
     """One stream: what has been sent, and when it ends."""
 
     def __init__(
-        self, watches: Watches, request: web.Request, kind: Kind, options: ListOptions, *, initial: bool
+        self,
+        watches: Watches,
+        request: web.Request,
+        transport: WatchTransport,
+        kind: Kind,
+        options: ListOptions,
+        *,
+        initial: bool,
     ) -> None:
         self._watches = watches
         self._request = request
+        self._transport = transport
         self._kind = kind
         self._options = options
         accept = request.headers.get("Accept", "")
@@ -137,13 +148,11 @@ class _Stream:
         self._columns_sent = False
         self._initial = initial
         """What comes now is the present state."""
+        self._was_cut = False
         self._revision = 0 if initial else options.resource_version or 0
         """What a bookmark may say: all events up to here have been sent.  0: unknown yet."""
         asked = min(options.timeout, _LONGEST_ASKED)
         self._deadline = asyncio.timeout(asked or random.uniform(_SHORTEST, _LONGEST))
-        self._response = web.StreamResponse(
-            headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"}
-        )
 
     def end(self) -> None:
         """End the stream properly, now."""
@@ -154,9 +163,7 @@ class _Stream:
         self, opening: asyncio.Future[Event | None], events: AsyncIterator[Event]
     ) -> web.StreamResponse:
         """Send everything; return the response when the stream has ended."""
-        if self._request.version >= (1, 1):
-            self._response.enable_chunked_encoding()
-        await self._response.prepare(self._request)
+        await self._transport.open(self.end)
         ticking: asyncio.Task[None] | None = None
         if self._options.bookmarks:
             ticking = asyncio.create_task(self._send_bookmarks())
@@ -167,16 +174,21 @@ class _Stream:
                         self.end()
                     await self._send_all(opening, events)
             patience = _AT_A_STOP if self._watches.closed else self._watches.send_timeout
-            async with asyncio.timeout(min(patience, self._watches.send_timeout)):
-                await self._response.write_eof()
+            await self._transport.finish(min(patience, self._watches.send_timeout))
         except (_TooSlow, TimeoutError):
+            self._cut()
+        except asyncio.CancelledError:
+            # All who wait for a client to read share a future of aiohttp's, which the deadline has cancelled.
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
             self._cut()
         except ConnectionError:
             pass  # the client has gone
         finally:
             if ticking is not None:
                 ticking.cancel()
-        return self._response
+            self._transport.release()
+        return self._transport.answer
 
     async def _send_all(self, opening: asyncio.Future[Event | None], events: AsyncIterator[Event]) -> None:
         try:
@@ -240,14 +252,15 @@ class _Stream:
         timeout = asyncio.timeout(self._watches.send_timeout)
         try:
             async with timeout:
-                await self._response.write(line)
+                await self._transport.send(line)
         except TimeoutError:
             raise _TooSlow from None
 
     def _cut(self) -> None:
         """Close the connection without a proper end: the client reads too slowly, or not at all."""
         transport = self._request.transport
-        if transport is not None and not transport.is_closing():
+        if transport is not None and not self._was_cut:
+            self._was_cut = True
             self._watches.counters.slow_watches.inc()
             _log.warning("a watch of %s was cut off: the client reads too slowly", self._kind.plural)
             transport.abort()

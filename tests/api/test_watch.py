@@ -214,15 +214,18 @@ class TestBookmarks:
 class TestSlowWatchers:
     @pytest.fixture
     def options(self):
-        return {"send_timeout": 0.05}
+        return {"send_timeout": 1.5}
 
-    async def test_are_cut_off(self, client, server, registry):
+    @pytest.mark.parametrize("query", ["", "&timeoutSeconds=1"], ids=["while events come", "at the end"])
+    async def test_are_cut_off(self, client, server, registry, query):
         with socket.socket() as slow:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(slow, ("127.0.0.1", server.port))
-            await loop.sock_sendall(slow, f"GET {SERVICES}?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await loop.sock_sendall(
+                slow, f"GET {SERVICES}?watch=1{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            )
             await until(lambda: registry.watchers == 1)
             for number in range(100):
                 large = service(f"s{number}")

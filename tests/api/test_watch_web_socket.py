@@ -1,0 +1,400 @@
+"""Watches over WebSocket, as fabric8's clients ask for them: the same events; what bad clients can't do."""
+
+import asyncio
+import base64
+import json
+import socket
+import struct
+
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from toolbox.builders import service
+from toolbox.waiting import until
+
+from svcdns.api.auth.authority import ConfiguredAuthority
+from svcdns.config.sections import ApiConfig
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import SERVICE
+from svcdns.store import log
+
+SERVICES = "/api/v1/namespaces/shop/services"
+WATCH = f"{SERVICES}?watch=1"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+KEY = base64.b64encode(bytes(16)).decode()
+CLOSE, PING, PONG, TEXT = 8, 9, 10, 1
+
+
+async def event(stream: ClientWebSocketResponse):
+    """Return the next event, None at a proper end."""
+    message = await asyncio.wait_for(stream.receive(), 20)
+    if message.type is WSMsgType.CLOSE:
+        assert message.data == 1000
+        return None
+    assert message.type is WSMsgType.TEXT, message
+    return json.loads(message.data)
+
+
+async def put(registry, name):
+    await registry.put(SERVICE, "shop", service(name, labels={"app": name}))
+
+
+def head(path=WATCH, **changed) -> bytes:
+    """The head of a handshake, octet by octet; a header of None is left out."""
+    headers = {"Host": "127.0.0.1", "Connection": "keep-alive, Upgrade", "Upgrade": "WebSocket",
+               "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY}  # fmt: skip
+    headers |= {name.replace("_", "-"): value for name, value in changed.items()}
+    lines = [
+        f"GET {path} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in headers.items() if value),
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode()
+
+
+def frame(
+    opcode: int, octets: bytes = b"", *, fin: bool = True, masked: bool = True, length: int = -1
+) -> bytes:
+    """A frame as a client sends it; `length` is what it says of itself."""
+    size = len(octets) if length < 0 else length
+    extended = b"" if size < 126 else struct.pack("!H", size) if size < 65536 else struct.pack("!Q", size)
+    short = size if size < 126 else 126 if size < 65536 else 127
+    start = bytes([(0x80 if fin else 0) | opcode, (0x80 if masked else 0) | short])
+    return start + extended + (bytes(4) if masked else b"") + octets
+
+
+class RawClient:
+    """A client that sends what it likes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def answer(self) -> tuple[int, bytes]:
+        octets = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20)
+        return int(octets.split()[1]), octets
+
+    async def frame(self) -> tuple[int, bytes]:
+        opcode, size = await asyncio.wait_for(self.reader.readexactly(2), 20)
+        if size == 126:
+            (size,) = struct.unpack("!H", await self.reader.readexactly(2))
+        return opcode & 15, await self.reader.readexactly(size)
+
+
+@pytest.fixture
+def raw(server):
+    """Return a function: a client that has sent some octets."""
+
+    async def connect(octets: bytes) -> RawClient:
+        made = RawClient(*await asyncio.open_connection("127.0.0.1", server.port))
+        made.writer.write(octets)
+        return made
+
+    return connect
+
+
+async def test_the_present_state_then_changes(client, registry):
+    async with client.ws_connect(WATCH) as stream:
+        first = await event(stream)
+        assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "web")
+        await put(registry, "db")
+        assert (await event(stream))["object"]["metadata"]["name"] == "db"
+        await client.delete(f"{SERVICES}/web")
+        assert (await event(stream))["type"] == "DELETED"
+
+
+async def test_paths_below_watch_and_selectors(client, registry):
+    async with client.ws_connect("/api/v1/watch/namespaces/shop/services?labelSelector=app=db") as stream:
+        await put(registry, "x")
+        await put(registry, "db")
+        assert (await event(stream))["object"]["metadata"]["name"] == "db"
+
+
+async def test_tables_and_the_mark_of_the_initial_events(client):
+    url = f"{WATCH}&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    async with client.ws_connect(url, headers={"Accept": TABLE}) as stream:
+        assert (await event(stream))["object"]["kind"] == "Table"
+        mark = await event(stream)
+        assert mark["type"] == "BOOKMARK"
+        assert "k8s.io/initial-events-end" in str(mark["object"]["rows"][0]["object"]["metadata"])
+
+
+async def test_no_extension_is_taken_and_the_first_subprotocol(raw):
+    offered = "base64url.bearer.authorization.k8s.io.c2VjcmV0, a.k8s.io, b"
+    more = {"Sec_WebSocket_Extensions": "permessage-deflate", "Sec_WebSocket_Protocol": offered}
+    stranger = await raw(head(**more))
+    status, answer = await stranger.answer()
+    assert status == 101 and b"xtensions" not in answer
+    assert b"Sec-WebSocket-Protocol: a.k8s.io\r\n" in answer
+    stranger.writer.close()
+
+
+async def test_it_ends_with_close_at_its_timeout(client, registry):
+    async with client.ws_connect(f"{WATCH}&timeoutSeconds=1") as stream:
+        await event(stream)
+        assert await event(stream) is None
+    await until(lambda: registry.watchers == 0)
+
+
+async def test_a_refusal_before_the_upgrade_is_a_status(client, registry, monkeypatch):
+    monkeypatch.setattr(log, "KEEP", 3)
+    monkeypatch.setattr(log, "_TRIM_SLACK", 0)
+    begun = registry.revision
+    for number in range(5):
+        await put(registry, f"s{number}")
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await client.ws_connect(f"{WATCH}&resourceVersion={begun}")
+    assert refused.value.status == 410
+
+
+async def test_a_refusal_in_the_middle_is_an_error_event(client, registry):
+    async with client.ws_connect(WATCH) as stream:
+        await event(stream)
+        registry.fail = StatusError(410, "Expired", "too old resource version: 1 (5)")
+        await put(registry, "db")
+        await event(stream)
+        error = await event(stream)
+        assert (error["type"], error["object"]["code"]) == ("ERROR", 410)
+        assert await event(stream) is None
+
+
+async def test_a_client_that_says_close_ends_its_watch_with_close(client, registry):
+    stream = await client.ws_connect(WATCH)
+    await event(stream)
+    assert await stream.close() and stream.close_code == 1000
+    await until(lambda: registry.watchers == 0)
+
+
+async def test_a_client_that_vanishes_ends_its_watch(raw, registry):
+    stranger = await raw(head())
+    await stranger.answer()
+    await until(lambda: registry.watchers == 1)
+    stranger.writer.transport.abort()
+    await until(lambda: registry.watchers == 0)
+
+
+async def test_a_stop_says_close_and_waits_for_nobody(client, server, raw, registry):
+    polite, silent = await client.ws_connect(WATCH), await raw(head())
+    await event(polite)
+    await silent.answer()
+    await until(lambda: registry.watchers == 2)
+    closing = asyncio.ensure_future(server.runner.cleanup())
+    assert await event(polite) is None
+    await closing
+    while (await silent.frame())[0] == TEXT:
+        pass
+    assert registry.watchers == 0
+
+
+async def test_watches_of_both_kinds_are_counted(client, registry):
+    stream = await client.ws_connect(f"{WATCH}&timeoutSeconds=1")
+    answer = await client.get(WATCH)
+    await event(stream)
+    assert 'svcdns_api_watches{resource="services"} 2.0' in await (await client.get("/metrics")).text()
+    assert await event(stream) is None
+    answer.close()
+    await until(lambda: registry.watchers == 0)
+    text = await (await client.get("/metrics")).text()
+    assert 'verb="watch"' in text and 'code="101"' in text
+
+
+class TestHandshakes:
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"Sec_WebSocket_Version": "12"},
+            {"Sec_WebSocket_Version": None},
+            {"Sec_WebSocket_Key": None},
+            {"Sec_WebSocket_Key": "short"},
+            {"Sec_WebSocket_Key": "=" * 24},
+        ],
+    )
+    async def test_bad_ones_are_a_status(self, raw, registry, changed):
+        stranger = await raw(head(**changed))
+        status, _ = await stranger.answer()
+        body = await asyncio.wait_for(stranger.reader.readuntil(b"}"), 20)
+        assert (status, b'"kind":"Status"' in body) == (400, True)
+        assert registry.watchers == 0
+        stranger.writer.close()
+
+    @pytest.mark.parametrize(
+        "changed", [{"Upgrade": "h2c"}, {"Upgrade": "tcp"}, {"Upgrade": None}, {"Connection": "keep-alive"}]
+    )
+    async def test_what_asks_for_no_web_socket_gets_lines(self, raw, changed):
+        stranger = await raw(head(f"{WATCH}&timeoutSeconds=1", **changed))
+        status, answer = await stranger.answer()
+        assert status == 200 and b"chunked" in answer
+        stranger.writer.close()
+
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            (SERVICES, 200),
+            (f"{SERVICES}/web", 200),
+            (f"{SERVICES}/nope", 404),
+            ("/version", 200),
+            ("/nope", 404),
+        ],
+    )
+    async def test_elsewhere_the_answer_is_plain_and_the_connection_stays(self, raw, path, status):
+        stranger = await raw(head(path) + head("/livez", Upgrade=None))
+        assert (await stranger.answer())[0] == status
+        rest = await asyncio.wait_for(stranger.reader.readuntil(b"\r\n\r\nok"), 20)
+        assert b"HTTP/1.1 200 OK" in rest
+        stranger.writer.close()
+
+    async def test_other_methods_are_answered_plainly(self, client):
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+        answer = await client.post(SERVICES, json=service("db"), headers=upgrade)
+        assert answer.status == 201
+
+
+class TestOrigins:
+    """A browser shows a page of elsewhere what a WebSocket says: it is refused (RFC 6455, section 10.2)."""
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "http://evil.example",
+            "null",
+            "http://127.0.0.1.evil.example",
+            "http://127.0.0.1:1",
+            "http://[",
+            "x",
+        ],
+    )
+    async def test_a_page_of_elsewhere_opens_none(self, client, registry, origin):
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await client.ws_connect(WATCH, origin=origin)
+        assert refused.value.status == 403
+        assert registry.watchers == 0
+
+    async def test_one_of_two_origins_is_enough_to_be_refused(self, raw, server):
+        own = f"127.0.0.1:{server.port}"
+        twice = head(Host=own, Origin=f"http://{own}\r\nOrigin: http://evil.example")
+        stranger = await raw(twice)
+        assert (await stranger.answer())[0] == 403
+        stranger.writer.close()
+
+    @pytest.mark.parametrize(
+        ("host", "origin"),
+        [("127.0.0.1:{}", "http://127.0.0.1:{}"), ("Localhost:{}", "http://localhost:{}"),
+         ("[::1]", "http://[::1]"), ("localhost", "https://localhost:443"), ("localhost:80", "http://localhost")],
+    )  # fmt: skip
+    async def test_the_server_itself_does(self, raw, server, host, origin):
+        stranger = await raw(head(Host=host.format(server.port), Origin=origin.format(server.port)))
+        assert (await stranger.answer())[0] == 101
+        stranger.writer.close()
+
+
+class TestAccess:
+    @pytest.fixture
+    def options(self, tokens):
+        return {"authority": ConfiguredAuthority(ApiConfig(tokens=tokens[0]))}
+
+    async def test_a_web_socket_is_a_watch_like_any_other(self, client, tokens):
+        of_bank = "/api/v1/namespaces/bank/services?watch=1"
+        for user, status in ((None, 401), ("shop-viewer", 403), ("viewer", 101)):
+            headers = {"Authorization": f"Bearer {tokens[1][user]}"} if user else {}
+            try:
+                stream = await client.ws_connect(of_bank, headers=headers)
+                await stream.close()
+                seen = 101
+            except WSServerHandshakeError as refused:
+                seen = refused.status
+            assert seen == status, user
+
+
+class TestWhatClientsSend:
+    async def opened(self, raw, registry) -> RawClient:
+        stranger = await raw(head())
+        assert (await stranger.answer())[0] == 101
+        await until(lambda: registry.watchers == 1)
+        assert (await stranger.frame())[0] == TEXT
+        return stranger
+
+    async def test_pings_have_pongs_and_messages_are_dropped(self, raw, registry):
+        stranger = await self.opened(raw, registry)
+        stranger.writer.write(frame(TEXT, b"hello") + frame(PONG) + frame(PING, b"there?"))
+        assert await stranger.frame() == (PONG, b"there?")
+        await put(registry, "db")
+        assert (await stranger.frame())[0] == TEXT
+        stranger.writer.write(frame(CLOSE, b"\x03\xe8"))
+        assert await stranger.frame() == (CLOSE, b"\x03\xe8")
+        await until(lambda: registry.watchers == 0)
+
+    @pytest.mark.parametrize(
+        ("octets", "code"),
+        [
+            (b"GET / HTTP/1.1\r\n\r\n", 1002),
+            (b"\xff" * 50, 1002),
+            (frame(0, b"the rest of nothing"), 1002),
+            (frame(PING, b"", fin=False), 1002),
+            (frame(PING, b"x" * 126), 1002),
+            (frame(TEXT, b"\xff\xff"), 1007),
+            (frame(TEXT, b"x" * 5000), 1009),
+            (frame(TEXT, length=2**62), 1009),
+            (frame(TEXT, b"x" * 4000, fin=False) + frame(0, b"x" * 4000), 1009),
+            (frame(PING) * 5000, 1008),
+            (frame(TEXT, b"x") * 5000, 1008),
+        ],
+        ids=["http", "ones", "continuation", "split ping", "large ping", "no utf-8", "large", "huge", "parts",
+             "pings", "messages"],
+    )  # fmt: skip
+    async def test_what_is_not_allowed_ends_the_stream(self, raw, registry, octets, code):
+        stranger = await self.opened(raw, registry)
+        stranger.writer.write(octets)
+        while (said := await stranger.frame())[0] != CLOSE:
+            assert said[0] in (TEXT, PONG)
+        assert struct.unpack("!H", said[1][:2]) == (code,)
+        await until(lambda: registry.watchers == 0)
+        stranger.writer.close()
+
+    async def test_half_a_frame_holds_up_nothing(self, raw, registry):
+        stranger = await self.opened(raw, registry)
+        stranger.writer.write(frame(TEXT, b"x" * 100)[:-50])
+        await put(registry, "db")
+        assert (await stranger.frame())[0] == TEXT
+        stranger.writer.close()
+        await until(lambda: registry.watchers == 0)
+
+
+class TestSlowReaders:
+    @pytest.fixture
+    def options(self):
+        return {"send_timeout": 1.5}
+
+    @pytest.fixture
+    def slow(self, server, registry):
+        """Return a function: a client that opens a watch, sends something and reads nothing of 20 MB."""
+
+        async def connect(query: str = "", sends: bytes = b"") -> socket.socket:
+            made = socket.socket()
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            made.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", server.port))
+            made.sendall(head(WATCH + query) + sends)
+            await until(lambda: registry.watchers == 1)
+            for number in range(100):
+                large = service(f"s{number}")
+                large["metadata"]["annotations"] = {"x": "x" * 200_000}
+                await registry.put(SERVICE, "shop", large)
+            return made
+
+        return connect
+
+    @pytest.mark.parametrize(
+        ("query", "sends"),
+        [("", b""), ("", frame(PING, b"x" * 100) * 90), ("&timeoutSeconds=1", b"")],
+        ids=["silent", "pings", "at the end"],
+    )
+    async def test_are_cut_off(self, client, server, registry, slow, query, sends):
+        with await slow(query, sends):
+            await until(lambda: not registry.watchers)
+            text = await (await client.get("/metrics")).text()
+            assert "svcdns_api_watches_cut_total 1.0" in text
+            await until(lambda: len(server.runner.server.connections) == 1)  # that of `client`
+
+    async def test_who_says_close_and_does_not_read_leaves_nothing(self, server, registry, slow):
+        with await slow() as stranger:
+            stranger.sendall(frame(CLOSE, b"\x03\xe8"))
+            await until(lambda: not registry.watchers and not server.runner.server.connections)
