@@ -98,6 +98,7 @@ class _Messages:
         self._request = request
         self.answer = web.WebSocketResponse(
             timeout=_FOR_EVER,
+            autoclose=False,
             autoping=False,
             protocols=_offered(request),
             compress=False,

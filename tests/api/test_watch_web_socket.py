@@ -162,6 +162,7 @@ async def test_a_client_that_says_close_ends_its_watch_with_close(client, regist
     await event(stream)
     assert await stream.close() and stream.close_code == 1000
     await until(lambda: registry.watchers == 0)
+    assert 'code="101"' in await (await client.get("/metrics")).text()
 
 
 async def test_a_client_that_vanishes_ends_its_watch(raw, registry):
