@@ -93,6 +93,10 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "ports": [{"port": 80}],
     },
     "Namespace": {},
+    "Event": {
+        "metadata": {"namespace": "default"},
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web"},
+    },
 }
 """What is accepted; a few parts of it are replaced."""
 
@@ -108,7 +112,7 @@ def objects_of(kind: Kind) -> st.SearchStrategy[Any]:
             return draw(_value(schema, 0))
         metadata = {"name": draw(st.sampled_from(NAMES[:3]))}
         made = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
-        made = _merged(made, SAMPLES[kind.name])
+        made = _merged(made, SAMPLES.get(kind.name, {}))
         for _ in range(draw(st.integers(0, 3))):
             name = draw(st.sampled_from(sorted(some)))
             made = _merged(made, {name: draw(_right(some[name], 1))})
@@ -214,7 +218,7 @@ def plain_objects_of(kind: Kind) -> st.SearchStrategy[Any]:
     @st.composite
     def make(draw: st.DrawFn) -> Any:
         made = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": "web"}}
-        made = _merged(made, SAMPLES[kind.name])
+        made = _merged(made, SAMPLES.get(kind.name, {}))
         for name in parts:
             made = _merged(made, {name: draw(_plain(schema["properties"][name], 1))})
         return made

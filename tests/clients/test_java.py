@@ -1,0 +1,122 @@
+"""Java: fabric8's client with each of its HTTP clients, its models, and two resolvers that Java programs use.
+
+One Maven project (tests/clients/java) is built once; its modules come from where Maven is set up for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+from clients.accepted import lines_of
+from clients.resolving import BOTH, CLUSTER_IP, DB, NO_A, NOWHERE, SEARCH, SRV, WEB, Resolving
+from toolbox.running_server import RunningServer
+
+from svcdns.objects.kinds import STORED
+
+SOURCE = Path(__file__).parent / "java"
+BUILD_SECONDS = 600
+SECONDS = 120
+pytestmark = pytest.mark.timeout(BUILD_SECONDS + SECONDS)
+HTTP_CLIENTS = (
+    pytest.param("jdkhttp.JdkHttpClientFactory", id="jdk"),
+    pytest.param("vertx.VertxHttpClientFactory", id="vertx"),
+    pytest.param("jetty.JettyHttpClientFactory", id="jetty", marks=pytest.mark.soak),
+    pytest.param("okhttp.OkHttpClientFactory", id="okhttp", marks=pytest.mark.soak),
+)
+Java = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def java(need: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Java:
+    """Return a function: the command that runs a class of the project with arguments."""
+    program, maven = need("java"), need("mvn")
+    folder = tmp_path_factory.mktemp("java") / "project"
+    shutil.copytree(SOURCE, folder)
+    command = [maven, "-q", "-B", "compile", "dependency:build-classpath", "-Dmdep.outputFile=classpath"]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS)
+    if built.returncode:
+        text = "the Java clients can't be built here: " + (built.stdout + built.stderr)[-2000:]
+        pytest.fail(text) if os.environ.get("CI") == "true" else pytest.skip(text)
+    classes = f"{folder / 'target' / 'classes'}{os.pathsep}{(folder / 'classpath').read_text().strip()}"
+    quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]  # these programs live for a second
+    return lambda *arguments: [program, *quick, "-cp", classes, *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def resolving() -> Iterator[Resolving]:
+    with Resolving() as made:
+        yield made
+
+
+@pytest.mark.parametrize("factory", HTTP_CLIENTS)
+def test_fabric8_by_each_http_client(java: Java, server: RunningServer, factory: str) -> None:
+    before = len(server.log())
+    command = java("Typed", server.api, f"io.fabric8.kubernetes.client.{factory}")
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    assert ended.stdout.splitlines()[-1:] == ["done"], ended.stdout + ended.stderr
+    assert "watch=true 101 " in server.log()[before:], "no watch travelled over WebSocket"
+
+
+def decoded(java: Java, examples: int) -> None:
+    """Assert that fabric8's models read what would be stored of so many objects of each kind."""
+    lines = lines_of(STORED, examples)
+    wrong = '{"apiVersion":"v1","kind":"Service","spec":{"ports":[{"port":"80"}]}}'
+    text = "".join(f"{line}\n" for line in [*lines, wrong])
+    told = subprocess.run(java("Decode"), input=text.encode(), capture_output=True, check=True)
+    *answers, refused = told.stdout.decode().splitlines()
+    assert "Cannot coerce String" in refused, "these models read anything"
+    assert len(answers) == len(lines) > examples
+    names = {kind.name for kind in STORED}
+    assert [pair for pair in zip(lines, answers, strict=True) if pair[1] not in names] == []
+
+
+def test_fabric8_models_decode_what_is_accepted(java: Java) -> None:
+    decoded(java, 60)
+
+
+@pytest.mark.soak
+def test_fabric8_models_decode_much_of_what_is_accepted(java: Java) -> None:
+    decoded(java, 1000)
+
+
+class Resolve:
+    """The program of that name, which looks up one name after the other."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+    def __call__(self, resolver: str, rrtype: str, name: str) -> list[str]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(f"{resolver} {rrtype} {name}\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().rstrip("\n").split(",")
+
+
+def test_resolvers(java: Java, resolving: Resolving) -> None:
+    with Resolve(java("Resolve", *resolving.dns, *SEARCH)) as resolve:
+        assert resolve("jndi", "A", WEB) == resolve("netty", "A", "web") == [CLUSTER_IP]
+        records = resolve("jndi", "SRV", SRV)
+        assert [record.split()[2] for record in records] == [str(resolving.port)] * 2
+        assert sorted(resolve("jndi", "A", record.split()[3])[0] for record in records) == BOTH
+        for name in ("db", "db.default", "db.default.svc", DB, f"{DB}.", "alias"):
+            assert resolve("netty", "A", name) == BOTH, name
+
+        assert resolve("jndi", "A", NOWHERE) == ["NXDOMAIN"]
+        assert resolve("jndi", "AAAA", WEB) == resolve("jndi", "A", NO_A) == ["NODATA"]
+        assert resolve("netty", "A", "nowhere") == resolve("netty", "A", f"{NO_A}.") == ["NONE"]
+
+        resolving.follows_flips(lambda: resolve("jndi", "A", DB))
+        resolving.follows_flips(lambda: resolve("netty", "A", "db"))
