@@ -38,6 +38,7 @@ from . import (
 from .access_log import AccessLogger, server_log
 from .documents import Documents
 from .health import Health, Metrics, ServerHealth
+from .http_server import Runner
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
@@ -113,7 +114,7 @@ def create_runner(app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TI
     """Return the runner: a client that leaves ends its watch, probes leave no access log line."""
     if connections.KEY not in app:
         app[connections.KEY] = connections.Connections()
-    return web.AppRunner(
+    return Runner(
         app,
         handler_cancellation=True,
         access_log_class=AccessLogger,
