@@ -14,6 +14,8 @@ from aiohttp import web
 
 JSON = "application/json"
 YAML = "application/yaml"
+TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
+"""Begins a subprotocol of a WebSocket that holds a bearer token (see auth.authentication)."""
 
 
 def _clauses(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -85,3 +87,9 @@ def wants_web_socket(request: web.Request) -> bool:
         and request.headers.get("Upgrade", "").strip().lower() == "websocket"
         and "upgrade" in media_types(connection)
     )
+
+
+def subprotocols(request: web.Request) -> list[str]:
+    """Return the subprotocols that a WebSocket's client offers, in its order."""
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", ()))
+    return [word.strip() for word in offered.split(",") if word.strip()]

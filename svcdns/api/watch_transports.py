@@ -2,7 +2,7 @@
 
 Both carry the same octets, an event as JSON and a newline.  A client that asks for a WebSocket (RFC 6455)
 gets one text message an event, as from kube-apiserver: no compression, nothing but pongs in between, and
-Close at the end.
+Close at the end.  The first subprotocol that is offered is taken, but for one that holds a token.
 
 Of what a WebSocket's client sends nothing is wanted but Close and Ping:
 
@@ -24,7 +24,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from svcdns.objects.errors import bad_request
 
-from .negotiation import JSON, wants_web_socket
+from .negotiation import JSON, TOKEN_PROTOCOL, subprotocols, wants_web_socket
 
 LARGEST_MESSAGE = 4096
 """Octets of a message from here on which a client is sent away."""
@@ -33,8 +33,6 @@ MESSAGES_A_SECOND = 10
 _ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _FOR_EVER = 86400.0
 """Seconds; how long a client's Close is waited for is said where a stream ends."""
-_BEARER = "base64url.bearer.authorization.k8s.io."
-"""Begins a subprotocol that holds a token; it is never sent back."""
 
 
 class WatchTransport(Protocol):
@@ -100,7 +98,7 @@ class _Messages:
             timeout=_FOR_EVER,
             autoclose=False,
             autoping=False,
-            protocols=_offered(request),
+            protocols=[word for word in subprotocols(request) if not word.startswith(TOKEN_PROTOCOL)],
             compress=False,
             max_msg_size=LARGEST_MESSAGE,
         )
@@ -149,9 +147,3 @@ class _Messages:
     async def _send_pong(self, octets: bytes) -> None:
         with suppress(ConnectionError):
             await self.answer.pong(octets)
-
-
-def _offered(request: web.Request) -> tuple[str, ...]:
-    """Return the subprotocols that a client names: Kubernetes takes any, and says so."""
-    words = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-    return tuple(word.strip() for word in words if not word.strip().startswith(_BEARER))

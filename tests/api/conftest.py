@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from api.users import USERS
+from api.web_sockets import RawClient
 from prometheus_client import CollectorRegistry, generate_latest
 from toolbox.builders import namespace, service
 
@@ -213,6 +214,18 @@ def client(loop, server) -> Iterator[TestClient]:
     made = loop.run_until_complete(make())
     yield made
     loop.run_until_complete(made.close())
+
+
+@pytest.fixture
+def raw(server):
+    """Return a function: a client that has sent some octets."""
+
+    async def connect(octets: bytes) -> RawClient:
+        made = RawClient(*await asyncio.open_connection("127.0.0.1", server.port))
+        made.writer.write(octets)
+        return made
+
+    return connect
 
 
 @pytest.fixture

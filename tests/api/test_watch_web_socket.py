@@ -1,27 +1,21 @@
 """Watches over WebSocket, as fabric8's clients ask for them: the same events; what bad clients can't do."""
 
 import asyncio
-import base64
 import json
 import socket
 import struct
 
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from api.web_sockets import CLOSE, PING, PONG, SERVICES, TEXT, WATCH, RawClient, frame, head
 from toolbox.builders import service
 from toolbox.waiting import until
 
-from svcdns.api.auth.authority import ConfiguredAuthority
-from svcdns.config.sections import ApiConfig
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
 from svcdns.store import log
 
-SERVICES = "/api/v1/namespaces/shop/services"
-WATCH = f"{SERVICES}?watch=1"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-KEY = base64.b64encode(bytes(16)).decode()
-CLOSE, PING, PONG, TEXT = 8, 9, 10, 1
 
 
 async def event(stream: ClientWebSocketResponse):
@@ -36,60 +30,6 @@ async def event(stream: ClientWebSocketResponse):
 
 async def put(registry, name):
     await registry.put(SERVICE, "shop", service(name, labels={"app": name}))
-
-
-def head(path=WATCH, **changed) -> bytes:
-    """The head of a handshake, octet by octet; a header of None is left out."""
-    headers = {"Host": "127.0.0.1", "Connection": "keep-alive, Upgrade", "Upgrade": "WebSocket",
-               "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY}  # fmt: skip
-    headers |= {name.replace("_", "-"): value for name, value in changed.items()}
-    lines = [
-        f"GET {path} HTTP/1.1",
-        *(f"{name}: {value}" for name, value in headers.items() if value),
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode()
-
-
-def frame(
-    opcode: int, octets: bytes = b"", *, fin: bool = True, masked: bool = True, length: int = -1
-) -> bytes:
-    """A frame as a client sends it; `length` is what it says of itself."""
-    size = len(octets) if length < 0 else length
-    extended = b"" if size < 126 else struct.pack("!H", size) if size < 65536 else struct.pack("!Q", size)
-    short = size if size < 126 else 126 if size < 65536 else 127
-    start = bytes([(0x80 if fin else 0) | opcode, (0x80 if masked else 0) | short])
-    return start + extended + (bytes(4) if masked else b"") + octets
-
-
-class RawClient:
-    """A client that sends what it likes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def answer(self) -> tuple[int, bytes]:
-        octets = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20)
-        return int(octets.split()[1]), octets
-
-    async def frame(self) -> tuple[int, bytes]:
-        opcode, size = await asyncio.wait_for(self.reader.readexactly(2), 20)
-        if size == 126:
-            (size,) = struct.unpack("!H", await self.reader.readexactly(2))
-        return opcode & 15, await self.reader.readexactly(size)
-
-
-@pytest.fixture
-def raw(server):
-    """Return a function: a client that has sent some octets."""
-
-    async def connect(octets: bytes) -> RawClient:
-        made = RawClient(*await asyncio.open_connection("127.0.0.1", server.port))
-        made.writer.write(octets)
-        return made
-
-    return connect
 
 
 async def test_the_present_state_then_changes(client, registry):
@@ -196,113 +136,6 @@ async def test_watches_of_both_kinds_are_counted(client, registry):
     await until(lambda: registry.watchers == 0)
     text = await (await client.get("/metrics")).text()
     assert 'verb="watch"' in text and 'code="101"' in text
-
-
-class TestHandshakes:
-    @pytest.mark.parametrize(
-        "changed",
-        [
-            {"Sec_WebSocket_Version": "12"},
-            {"Sec_WebSocket_Version": None},
-            {"Sec_WebSocket_Key": None},
-            {"Sec_WebSocket_Key": "short"},
-            {"Sec_WebSocket_Key": "=" * 24},
-        ],
-    )
-    async def test_bad_ones_are_a_status(self, raw, registry, changed):
-        stranger = await raw(head(**changed))
-        status, _ = await stranger.answer()
-        body = await asyncio.wait_for(stranger.reader.readuntil(b"}"), 20)
-        assert (status, b'"kind":"Status"' in body) == (400, True)
-        assert registry.watchers == 0
-        stranger.writer.close()
-
-    @pytest.mark.parametrize(
-        "changed", [{"Upgrade": "h2c"}, {"Upgrade": "tcp"}, {"Upgrade": None}, {"Connection": "keep-alive"}]
-    )
-    async def test_what_asks_for_no_web_socket_gets_lines(self, raw, changed):
-        stranger = await raw(head(f"{WATCH}&timeoutSeconds=1", **changed))
-        status, answer = await stranger.answer()
-        assert status == 200 and b"chunked" in answer
-        stranger.writer.close()
-
-    @pytest.mark.parametrize(
-        ("path", "status"),
-        [
-            (SERVICES, 200),
-            (f"{SERVICES}/web", 200),
-            (f"{SERVICES}/nope", 404),
-            ("/version", 200),
-            ("/nope", 404),
-        ],
-    )
-    async def test_elsewhere_the_answer_is_plain_and_the_connection_stays(self, raw, path, status):
-        stranger = await raw(head(path) + head("/livez", Upgrade=None))
-        assert (await stranger.answer())[0] == status
-        rest = await asyncio.wait_for(stranger.reader.readuntil(b"\r\n\r\nok"), 20)
-        assert b"HTTP/1.1 200 OK" in rest
-        stranger.writer.close()
-
-    async def test_other_methods_are_answered_plainly(self, client):
-        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
-        answer = await client.post(SERVICES, json=service("db"), headers=upgrade)
-        assert answer.status == 201
-
-
-class TestOrigins:
-    """A browser shows a page of elsewhere what a WebSocket says: it is refused (RFC 6455, section 10.2)."""
-
-    @pytest.mark.parametrize(
-        "origin",
-        [
-            "http://evil.example",
-            "null",
-            "http://127.0.0.1.evil.example",
-            "http://127.0.0.1:1",
-            "http://[",
-            "x",
-        ],
-    )
-    async def test_a_page_of_elsewhere_opens_none(self, client, registry, origin):
-        with pytest.raises(WSServerHandshakeError) as refused:
-            await client.ws_connect(WATCH, origin=origin)
-        assert refused.value.status == 403
-        assert registry.watchers == 0
-
-    async def test_one_of_two_origins_is_enough_to_be_refused(self, raw, server):
-        own = f"127.0.0.1:{server.port}"
-        twice = head(Host=own, Origin=f"http://{own}\r\nOrigin: http://evil.example")
-        stranger = await raw(twice)
-        assert (await stranger.answer())[0] == 403
-        stranger.writer.close()
-
-    @pytest.mark.parametrize(
-        ("host", "origin"),
-        [("127.0.0.1:{}", "http://127.0.0.1:{}"), ("Localhost:{}", "http://localhost:{}"),
-         ("[::1]", "http://[::1]"), ("localhost", "https://localhost:443"), ("localhost:80", "http://localhost")],
-    )  # fmt: skip
-    async def test_the_server_itself_does(self, raw, server, host, origin):
-        stranger = await raw(head(Host=host.format(server.port), Origin=origin.format(server.port)))
-        assert (await stranger.answer())[0] == 101
-        stranger.writer.close()
-
-
-class TestAccess:
-    @pytest.fixture
-    def options(self, tokens):
-        return {"authority": ConfiguredAuthority(ApiConfig(tokens=tokens[0]))}
-
-    async def test_a_web_socket_is_a_watch_like_any_other(self, client, tokens):
-        of_bank = "/api/v1/namespaces/bank/services?watch=1"
-        for user, status in ((None, 401), ("shop-viewer", 403), ("viewer", 101)):
-            headers = {"Authorization": f"Bearer {tokens[1][user]}"} if user else {}
-            try:
-                stream = await client.ws_connect(of_bank, headers=headers)
-                await stream.close()
-                seen = 101
-            except WSServerHandshakeError as refused:
-                seen = refused.status
-            assert seen == status, user
 
 
 class TestWhatClientsSend:
