@@ -313,11 +313,11 @@ def send_to_odd_paths(resources: Sequence[Resource], connection: Connection, exa
 
 def test_each_path_and_method(server: RunningServer, connection: Connection) -> None:
     for resource in discovered(server):
-        send_to_each_path(resource, connection, 5)
+        send_to_each_path(resource, connection, 12)
 
 
 def test_odd_paths(server: RunningServer, connection: Connection) -> None:
-    send_to_odd_paths(list(discovered(server)), connection, 300)
+    send_to_odd_paths(list(discovered(server)), connection, 800)
 
 
 @pytest.mark.soak

@@ -27,7 +27,7 @@ HTTP_CLIENTS = (
     pytest.param("jdkhttp.JdkHttpClientFactory", id="jdk"),
     pytest.param("vertx.VertxHttpClientFactory", id="vertx"),
     pytest.param("jetty.JettyHttpClientFactory", id="jetty", marks=pytest.mark.soak),
-    pytest.param("okhttp.OkHttpClientFactory", id="okhttp", marks=pytest.mark.soak),
+    pytest.param("okhttp.OkHttpClientFactory", id="okhttp"),
 )
 Java = Callable[..., list[str]]
 
