@@ -5,8 +5,10 @@ One Maven project (tests/clients/java) is built once; its modules come from wher
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ from typing import Self
 import pytest
 from clients.accepted import lines_of
 from clients.resolving import BOTH, CLUSTER_IP, DB, NO_A, NOWHERE, SEARCH, SRV, WEB, Resolving
+from toolbox.builders import service
 from toolbox.running_server import RunningServer
+from toolbox.waiting import wait_for
 
 from svcdns.objects.kinds import STORED
 
@@ -54,6 +58,31 @@ def resolving() -> Iterator[Resolving]:
         yield made
 
 
+class Talking:
+    """A program that says a line when something happens."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+    def line(self) -> str:
+        """Return the next line, "" when the program has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().rstrip("\n")
+
+    def say(self, line: str) -> None:
+        """Give it a line of input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+
 @pytest.mark.parametrize("factory", HTTP_CLIENTS)
 def test_fabric8_by_each_http_client(java: Java, server: RunningServer, factory: str) -> None:
     before = len(server.log())
@@ -61,6 +90,32 @@ def test_fabric8_by_each_http_client(java: Java, server: RunningServer, factory:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert ended.stdout.splitlines()[-1:] == ["done"], ended.stdout + ended.stderr
     assert "watch=true 101 " in server.log()[before:], "no watch travelled over WebSocket"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGTERM, id="stopped", marks=pytest.mark.soak),
+    ],
+)
+def test_an_informer_goes_on_when_the_writer_has_been_started_again(java: Java, sent: signal.Signals) -> None:
+    with RunningServer(workers=1) as server:
+        command = java(
+            "Follow", server.api, "io.fabric8.kubernetes.client.jdkhttp.JdkHttpClientFactory", "default"
+        )
+        with Talking(command) as informer:
+            assert informer.line() == "synced"
+            os.kill(server.writer_pid, sent)
+            wait_for(lambda: _made(server, "later"), "the next writer")
+            assert informer.line() == "add later"
+
+
+def _made(server: RunningServer, name: str) -> bool:
+    try:
+        return server.post("/api/v1/namespaces/default/services", service(name)).status in (201, 409)
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def decoded(java: Java, examples: int) -> None:
@@ -85,28 +140,13 @@ def test_fabric8_models_decode_much_of_what_is_accepted(java: Java) -> None:
     decoded(java, 1000)
 
 
-class Resolve:
-    """The program of that name, which looks up one name after the other."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.communicate()
-
-    def __call__(self, resolver: str, rrtype: str, name: str) -> list[str]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{resolver} {rrtype} {name}\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline().rstrip("\n").split(",")
-
-
 def test_resolvers(java: Java, resolving: Resolving) -> None:
-    with Resolve(java("Resolve", *resolving.dns, *SEARCH)) as resolve:
+    with Talking(java("Resolve", *resolving.dns, *SEARCH)) as program:
+
+        def resolve(resolver: str, rrtype: str, name: str) -> list[str]:
+            program.say(f"{resolver} {rrtype} {name}")
+            return program.line().split(",")
+
         assert resolve("jndi", "A", WEB) == resolve("netty", "A", "web") == [CLUSTER_IP]
         records = resolve("jndi", "SRV", SRV)
         assert [record.split()[2] for record in records] == [str(resolving.port)] * 2
