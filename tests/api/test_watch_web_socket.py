@@ -8,6 +8,8 @@ import struct
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from api.web_sockets import CLOSE, PING, PONG, SERVICES, TEXT, WATCH, RawClient, frame, head
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from toolbox.builders import service
 from toolbox.waiting import until
 
@@ -190,6 +192,34 @@ class TestWhatClientsSend:
         assert (await stranger.frame())[0] == TEXT
         stranger.writer.close()
         await until(lambda: registry.watchers == 0)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.builds(
+            frame,
+            st.integers(0, 15),
+            st.binary(max_size=200),
+            fin=st.booleans(),
+            masked=st.booleans(),
+            length=st.sampled_from([-1, -1, -1, 0, 1, 125, 126, 65536, 2**63, 2**64 - 1]),
+        )
+        | st.binary(max_size=50),
+        max_size=8,
+    )
+)
+def test_whatever_a_client_sends_its_watch_ends_with_it(loop, raw, registry, caplog, frames):
+    async def send():
+        stranger = await raw(head() + b"".join(frames))
+        assert (await stranger.answer())[0] == 101
+        stranger.writer.write_eof()
+        await asyncio.wait_for(stranger.reader.read(), 20)  # to the end
+        stranger.writer.close()
+        await until(lambda: registry.watchers == 0)
+
+    loop.run_until_complete(send())
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 
 class TestSlowReaders:
