@@ -30,6 +30,7 @@ from . import (
     body_limits,
     cache_route,
     connections,
+    explain_route,
     health,
     paths,
     resolv_conf_route,
@@ -95,7 +96,18 @@ def create_app(
     access = AccessControl(authority, names)
     documents = Documents(version)
     status = ServerHealth(health, warnings)
-    front = _Front(access, resources, reviews, documents, status, metrics, config or Config(), counted, flush)
+    front = _Front(
+        access,
+        resources,
+        reviews,
+        documents,
+        status,
+        metrics,
+        config or Config(),
+        counted,
+        flush,
+        registry.explain,
+    )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
     app[body_limits.KEY] = of_bodies = bodies_limits or body_limits.BodyLimits()
@@ -165,6 +177,7 @@ class _Front:
     config: Config
     counters: ApiMetrics
     flush: cache_route.Flush | None
+    explain: explain_route.Explain
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -223,8 +236,10 @@ class _Front:
             return await self.reviews.answer(request, review)
         if cache_route.is_at(path):
             return await cache_route.answer(request, path, self.flush)
+        if path == explain_route.PATH and request.method in paths.READ:
+            return await explain_route.answer(request, self.explain)
         document = self.documents.find(request, path)
-        if document is None and path != resolv_conf_route.PATH and path not in health.QUIET:
+        if document is None and path not in (resolv_conf_route.PATH, explain_route.PATH, *health.QUIET):
             raise no_such_path()
         if request.method not in paths.READ:
             raise method_not_allowed()

@@ -2,47 +2,132 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-from svcdns.config.sections import Config
+from svcdns.config.sections import Config, ConfigError
 
-from .flags import ConfigFlag, loaded
-from .outcome import MISTAKE, say
+from .flags import ConfigFlag, loaded, with_option_flags
+from .outcome import MISTAKE, OK, REFUSED, say
+
+if TYPE_CHECKING:
+    from svcdns.manifests.reading import Reading
+
+OutputFlag = Annotated[
+    str, typer.Option("--output", "-o", metavar="FORMAT", help="text, or json for programs.")
+]
 
 
-def check(config: ConfigFlag = None) -> None:
+@with_option_flags
+def check(flags: Mapping[str, Any], config: ConfigFlag = None, output: OutputFlag = "text") -> None:
     """Check the configuration, its zone files and its manifests, without starting anything.
 
-    Every mistake is one line that says where it stands. Exit code 0 when there is none, 2 otherwise.
+    Every mistake is one line that says where it stands, and of the manifests all is listed: what would be
+    registered, and what not, and why. Exit code 0 when there is no mistake, 1 when there are some in
+    manifests (with --strict-manifests also when anything is left out), 2 when there are others. Flags are
+    those of svcdns serve.
 
-    Example:
+    Examples:
 
         svcdns check --config svcdns.toml
+
+        svcdns check --manifests examples
     """
-    resolved = loaded(config, {})
+    if output not in ("text", "json"):
+        raise ConfigError(f"--output: {output[:80]!r} is not known; allowed: text, json")
+    try:
+        resolved = loaded(config, flags)
+    except ConfigError as wrong:
+        if output == "text":
+            raise
+        found = Found([str(wrong)])
+    else:
+        found = _found(resolved)
+    if output == "json":
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.show(str(config or "defaults"))
+    raise typer.Exit(found.code)
 
-    from svcdns.config import checks
-    from svcdns.server import preflight
 
-    zones, wrong_zones = _zones(resolved)
-    manifests, wrong_manifests = _manifests(resolved)
-    mistakes = [*preflight.mistakes(resolved), *wrong_zones, *wrong_manifests]
-    for line in mistakes or [
-        *preflight.warnings(resolved.api),
-        *checks.warnings(resolved),
-        *preflight.resolv_conf_warnings(resolved),
-    ]:
-        say(line)
-    if mistakes:
-        raise typer.Exit(MISTAKE)
-    typer.echo(
-        f"{config or 'defaults'}: no mistakes; {_count(zones, 'zone')}, {_count(manifests, 'manifest')}"
-    )
+@dataclass
+class Found:
+    """What a check has found."""
+
+    mistakes: list[str]
+    """A line each; those of manifests are not among them."""
+    warnings: list[str] = field(default_factory=list)
+    zones: int = 0
+    reading: Reading | None = None
+    strict: bool = False
+
+    @property
+    def code(self) -> int:
+        """Return the exit code."""
+        not_taken = self.reading.not_taken if self.reading else ()
+        is_wrong = any(one.is_mistake or self.strict for one in not_taken)
+        return MISTAKE if self.mistakes else REFUSED if is_wrong else OK
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON holds it."""
+        from .listing import entries
+
+        listed = entries(self.reading) if self.reading else []
+        said = {"mistakes": self.mistakes, "warnings": self.warnings, "zones": self.zones}
+        return {**said, "manifests": [entry.as_json() for entry in listed]}
+
+    def show(self, name: str) -> None:
+        """Print it for people; `name` is that of the configuration."""
+        from svcdns.manifests.saying import counted
+
+        from .listing import lines
+
+        assert self.reading is not None
+        for line in lines(self.reading):
+            typer.echo(line)
+        for line in self.mistakes or self.warnings:
+            say(line)
+        if self.mistakes:
+            return
+        numbers = [_count(self.zones, "zone"), _count(len(self.reading.manifests), "manifest")]
+        not_taken = self.reading.not_taken
+        if self.code:
+            say(f"{name}: {counted(not_taken)}; {', '.join(numbers)}")
+        else:
+            left_out = [counted(not_taken)] if not_taken else []
+            typer.echo(f"{name}: no mistakes; {', '.join([*numbers, *left_out])}")
 
 
 def mistakes_in_files(config: Config) -> list[str]:
-    """Return the mistakes in zone files and manifests, a line each."""
-    return [*_zones(config)[1], *_manifests(config)[1]]
+    """Return what in zone files and manifests keeps a server from starting, a line each."""
+    lines = _zones(config)[1]
+    if config.strict_manifests:
+        lines += map(str, _reading(config).not_taken)
+    return lines
+
+
+def _found(config: Config) -> Found:
+    from svcdns.config import checks
+    from svcdns.manifests.files import warnings as manifest_warnings
+    from svcdns.server import preflight
+
+    zones, wrong_zones = _zones(config)
+    mistakes = [*preflight.mistakes(config), *wrong_zones]
+    warnings = (
+        []
+        if mistakes
+        else [
+            *preflight.warnings(config.api),
+            *checks.warnings(config),
+            *manifest_warnings(config.manifests),
+            *preflight.resolv_conf_warnings(config),
+        ]
+    )
+    return Found(mistakes, warnings, zones, _reading(config), config.strict_manifests)
 
 
 def _zones(config: Config) -> tuple[int, list[str]]:
@@ -57,15 +142,37 @@ def _zones(config: Config) -> tuple[int, list[str]]:
     return len(files) - len(mistakes), mistakes
 
 
-def _manifests(config: Config) -> tuple[int, list[str]]:
-    """Return how many manifests there are, and the mistakes in them, a line each."""
-    from svcdns.manifests.manifests import ManifestError, check_manifests, read_manifests
+def _reading(config: Config) -> Reading:
+    from svcdns.manifests.reading import read_manifests
 
+    reading = read_manifests(config.manifests)
+    referred = {one.namespace for one in reading.manifests if one.kind.namespaced}
+    return reading.in_namespaces(_stored_namespaces(config, referred))
+
+
+def _stored_namespaces(config: Config, names: Collection[str]) -> list[str]:
+    """Return which of these namespaces are there: the first ones, and those in data that can be read."""
+    import lmdb
+
+    from svcdns.manifests.manifests import is_stored
+    from svcdns.objects.kinds import FIRST_NAMESPACES, NAMESPACE
+    from svcdns.registry.registry import Registry
+    from svcdns.store.damage import Damaged
+    from svcdns.store.environment import NotThere, open_store
+
+    found = [*FIRST_NAMESPACES]
+    others = [name for name in names if name not in found]
+    if not others:
+        return found
     try:
-        manifests = read_manifests(config.manifests)
-    except ManifestError as wrong:
-        return 0, [str(wrong)]
-    return len(manifests), [str(wrong) for wrong in check_manifests(manifests)]
+        store = open_store(config.data, "reader")
+    except (NotThere, Damaged, lmdb.Error, OSError):
+        return found
+    try:
+        registry = Registry(store, config)
+        return found + [name for name in others if is_stored(registry, NAMESPACE, "", name)]
+    finally:
+        store.close()
 
 
 def _count(number: int, word: str) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from svcdns.config.options import SWITCH
 from svcdns.config.readers import Wrong
 from svcdns.config.sections import OPTIONS, Config, ConfigError
 
@@ -50,12 +51,11 @@ def with_option_flags(command: Callable[..., None]) -> Callable[..., None]:
     declared.sort(key=lambda pair: pair[0].place)
     names, parameters = {}, []
     for flag, option in declared:
-        names[flag.name.removeprefix("--")] = option.name
-        kind: Any = list[str] if isinstance(option.default, tuple) else str
-        typed = Annotated[kind | None, typer.Option(flag.name, metavar=flag.metavar, help=flag.help)]
-        parameters.append(
-            Parameter(flag.name.removeprefix("--"), Parameter.KEYWORD_ONLY, default=None, annotation=typed)
-        )
+        name = flag.name.removeprefix("--").replace("-", "_")
+        names[name] = option.name
+        kind: Any = bool if option.form is SWITCH else list[str] if isinstance(option.default, tuple) else str
+        typed = Annotated[kind | None, typer.Option(flag.name, metavar=flag.metavar or None, help=flag.help)]
+        parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=typed))
 
     @wraps(command)
     def run(**given: Any) -> None:

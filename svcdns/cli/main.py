@@ -18,8 +18,11 @@ import typer
 from svcdns.config.sections import ConfigError
 
 from . import cache, certs, token
+from .add import add, ready, remove, unready
+from .apply import apply, delete
 from .backup import backup, restore
 from .check import check
+from .get import get
 from .kubeconfig import kubeconfig
 from .outcome import MISTAKE, OK, REFUSED, Refused, say
 from .query import query
@@ -27,6 +30,7 @@ from .resolvconf import resolvconf
 from .serve import serve
 from .upgrade import upgrade
 from .version import version
+from .why import why
 
 _USAGE_ERROR = typer.BadParameter.__mro__[1]
 """What is raised for flags and commands that don't exist, whichever click typer brings along."""
@@ -42,17 +46,21 @@ answers over DNS as it does in a cluster.
 
 Start it, register something, ask for it:
 
-    svcdns serve --manifests examples
-    curl -s http://127.0.0.1:8053/api/v1/services
-    svcdns query web.default.svc.cluster.local
-    dig @127.0.0.1 -p 1053 web.default.svc.cluster.local
+    svcdns serve
+    svcdns add cache --port redis=6379 10.0.0.5 10.0.0.6
+    svcdns why cache
+    dig @127.0.0.1 -p 1053 cache.default.svc.cluster.local
 """,
 )
 
 app.add_typer(certs.app, name="certs")
 app.add_typer(token.app, name="token")
 app.add_typer(cache.app, name="cache")
-for command in (serve, check, upgrade, query, resolvconf, kubeconfig, backup, restore, version):
+COMMANDS = (
+    *(serve, add, remove, ready, unready, why, get, apply, delete),
+    *(query, check, upgrade, backup, restore, kubeconfig, resolvconf, version),
+)
+for command in COMMANDS:
     app.command()(command)
 
 

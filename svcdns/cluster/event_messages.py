@@ -236,7 +236,7 @@ def missing_port_messages(service: Object, pod: Object) -> Iterator[EventMessage
         yield EventMessage(subject_of(pod), WARNING, "TargetPortNotFound", text)
 
 
-# Namespaces and zone files
+# Namespaces, zone files and manifests
 
 
 def namespace_emptying(namespace: Object) -> EventMessage:
@@ -262,3 +262,9 @@ def zone_file_gone(name: str, origin: str) -> EventMessage:
     return EventMessage(
         zone_file(name), NORMAL, "ZoneFileGone", f"The file is gone: zone {origin} is not served"
     )
+
+
+def manifests_not_taken(text: str, *, is_mistake: bool) -> EventMessage:
+    """Something in the files of manifests is not registered; `text` says what, why and what to do."""
+    subject = Subject("Manifests", "", "kube-system", "manifests", "")
+    return EventMessage(subject, WARNING if is_mistake else NORMAL, "ManifestsNotTaken", text)

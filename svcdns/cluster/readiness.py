@@ -9,8 +9,10 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-conditions
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+
+from svcdns.objects.syntax import address_of
 
 READY_ANNOTATION = "svcdns.io/ready"
 ASSUMED_READY = "AssumedReady"
@@ -28,7 +30,7 @@ def addresses(pod: Mapping[str, Any]) -> list[IPv4Address | IPv6Address]:
     """Return the Pod's addresses, at most one a family, primary first."""
     status = pod.get("status") or {}
     listed = [entry.get("ip") for entry in status.get("podIPs") or []] or [status.get("podIP")]
-    return [ip_address(text) for text in listed if text]
+    return [address_of(text) for text in listed if text]
 
 
 def is_terminating(pod: Mapping[str, Any]) -> bool:

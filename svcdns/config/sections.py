@@ -64,7 +64,7 @@ class DnsConfig:
     workers: int = option(
         0,
         read.between(0, 256, "(0 = one for each core)"),
-        flag=Flag("--workers", "N", "DNS processes; 0 is one for each core.", place=5),
+        flag=Flag("--workers", "N", "DNS processes; 0 is one for each core.", place=6),
     )
     """DNS worker processes; 0 is one for each core."""
     ttl: int = option(5, read.between(0, 3600, _SECONDS), shapes_answers=True)
@@ -219,13 +219,25 @@ class Config:
         ),
     )
     """Files or folders of YAML or JSON that are applied at each start. They win for the fields that they
-    name, bring back what was deleted, and never delete."""
+    name, bring back what was deleted, and never delete. What can't be registered is named in the log and
+    keeps nothing else away, see [manifests.md](manifests.md)."""
+    strict_manifests: bool = option(
+        False,
+        flag=Flag(
+            "--strict-manifests",
+            "",
+            "End the start where a manifest can't be registered, all named.",
+            place=5,
+        ),
+    )
+    """`true`: a first start ends with exit code 1 where anything in the manifests can't be registered, and
+    each of it is named; later starts apply none of them then."""
     user: str = option("", read.user)
     """Started as root: become this user once all sockets are bound."""
     log: str = option(
         "info",
         read.one_of("debug", "info", "warning", "error"),
-        flag=Flag("--log", "LEVEL", "debug, info, warning or error.", place=6),
+        flag=Flag("--log", "LEVEL", "debug, info, warning or error.", place=7),
     )
     """`debug`, `info`, `warning` or `error`."""
     services: ServicesConfig = ServicesConfig()

@@ -16,6 +16,7 @@ from svcdns.wire.key import key_of_wire
 from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import authority
+from .gathered import Parts
 from .lookup_result import LookupResult, State
 from .view import View
 
@@ -55,6 +56,8 @@ class Draft:
     authoritative: bool = True
     chain: list[bytes] = field(default_factory=list)
     section: Section | None = None
+    parts: Parts | None = None
+    """Where `section` is to be read from, once it is known how much room there is."""
     owner: bytes = header.QUESTION_NAME
     authority: list[bytes] = field(default_factory=list)
     additionals: bytes = b""
@@ -69,10 +72,16 @@ class Draft:
     endless: str = ""
     """Why the chain has no end, where our zones don't come to one."""
 
+    def take(self, section: Section) -> None:
+        """Answer with the RRs of a section, and bring its additionals."""
+        self.section = section
+        self.additionals, self.additional_count = section.additionals, section.additional_count
+
     @property
     def is_nodata(self) -> bool:
         """Whether it says that the name exists and has no such type."""
-        return self.rcode == codes.NOERROR and not (self.chain or self.section or self.is_referral)
+        says_something = self.chain or self.section or self.parts or self.is_referral
+        return self.rcode == codes.NOERROR and not says_something
 
 
 def answer_name(view: View, name: bytes, key: bytes, rrtype: int, forwards: bool = False) -> Draft:
@@ -128,9 +137,9 @@ def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int)
     if rrtype == codes.ANY and state in (State.HIT, State.CNAME, State.NODATA):
         draft.chain.append(here.pointer() + _ANY_OBSOLETED)
     elif state is State.HIT:
-        assert section is not None
-        draft.section, draft.owner = section, here.pointer()
-        draft.additionals, draft.additional_count = section.additionals, section.additional_count
+        draft.parts, draft.owner = found.parts, here.pointer()
+        if section is not None:
+            draft.take(section)
     elif state is State.CNAME:
         assert section is not None
         draft.chain.append(here.pointer() + section.answers[header.POINTER_OCTETS :])

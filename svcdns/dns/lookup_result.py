@@ -8,6 +8,8 @@ from enum import Enum, auto
 from svcdns.names.packed import Section
 from svcdns.store.snapshot import Zone
 
+from .gathered import Parts
+
 
 class State(Enum):
     """Where the lookup of a name and a type has ended."""
@@ -30,11 +32,13 @@ class State(Enum):
 class LookupResult:
     """A state, the zone that says so, and the RRset that belongs to it.
 
-    `section` is the answer, the CNAME, the DNAME or the NS set of the delegation; `owner_octets` is
-    the size of the owner on the wire where that is an ancestor of the name asked for.
+    `section` is the answer, the CNAME, the DNAME or the NS set of the delegation; an answer that is kept in
+    parts is `parts` instead.  `owner_octets` is the size of the owner on the wire where that is an ancestor
+    of the name asked for.
     """
 
     state: State
     zone: Zone
     section: Section | None = None
     owner_octets: int = 0
+    parts: Parts | None = None

@@ -16,6 +16,7 @@ from svcdns.names.packed import Section
 from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
 
+from .gathered import Parts
 from .lookup_result import LookupResult, State
 from .view import View
 
@@ -28,7 +29,11 @@ def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
         key = view.table.standard_key(key)
     row = view.row(zone, key)
     if row is not None:
-        return in_row(row, zone, rrtype)
+        found = in_row(row, zone, rrtype)
+        if row[0] & packed.PARTS and found.section is not None:
+            parts = Parts(view.snapshot.txn, view.snapshot.answers, key, rrtype, found.section.count)
+            return LookupResult(State.HIT, zone, parts=parts)
+        return found
     pod = _insecure_pod(view, key)
     if pod is not None:
         return _pod_answer(view, zone, pod, rrtype)

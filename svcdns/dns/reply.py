@@ -33,11 +33,14 @@ def _write(frame: Frame, draft: Draft, options: bytes = b"") -> bytes:
     """Return the reply; `options` are those of our OPT."""
     opt = frame.opt(draft.rcode, options)
     room = frame.limit - frame.end - len(opt)
+    if draft.parts is not None:
+        draft.take(draft.parts.read(room))
     sections = fit(draft, frame.end, room)
     if sections.truncated and frame.tcp and draft.section is not None:
         if opt:
             sections = fit(draft, frame.end, room - _EDE_ROOM)
-            sent = f"{sections.answer_count} of {len(draft.chain) + draft.section.count}"
+            there = draft.parts.count if draft.parts is not None else draft.section.count
+            sent = f"{sections.answer_count} of {len(draft.chain) + there}"
             opt = frame.opt(draft.rcode, edns.error(codes.EDE_OTHER, sent))
         sections.truncated = False
     aa = header.AA if draft.authoritative else 0

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from svcdns.names import packed
+from svcdns.names.row_parts import counts_of, folded, is_part, name_of
 from svcdns.store.snapshot import Zone
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of_key
@@ -44,14 +45,39 @@ def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
     """Yield every RR of a transfer."""
     first = soa(view, zone)[header.POINTER_OCTETS :]
     yield zone.key, first
+    gathered = _GatheredParts(b"")
     for key, row, delegated in _rows(view, zone):
+        if row[0] & packed.PARTS:
+            gathered = _GatheredParts(row)  # its parts come next
+            continue
         for section in packed.sections(row):
             if section.type in (packed.NEGATIVE_SOA, codes.SOA):
                 continue
-            if not delegated or section.type == codes.NS:
+            if is_part(key):
+                for rr in gathered.rrs_of(section):
+                    yield name_of(key), rr[header.POINTER_OCTETS :]
+            elif not delegated or section.type == codes.NS:
                 for rr in section.rrs():
                     yield key, rr[header.POINTER_OCTETS :]
     yield zone.key, first
+
+
+class _GatheredParts:
+    """The parts of one row (svcdns.names.row_parts), and what they have held so far: no RR comes twice."""
+
+    def __init__(self, index_row: bytes) -> None:
+        self._counts = counts_of(index_row) if index_row else {}
+        self._seen: set[bytes] = set()
+
+    def rrs_of(self, section: packed.Section) -> list[bytes]:
+        """Return the RRs of a part that have not come yet."""
+        new = [
+            rr
+            for rr in folded(section.type, section.rrs(), self._counts[section.type])
+            if rr not in self._seen
+        ]
+        self._seen.update(new)
+        return new
 
 
 def _rows(view: View, zone: Zone) -> Iterator[tuple[bytes, bytes, bool]]:

@@ -3,197 +3,96 @@
 Rules that hold here:
 
 * a manifest wins for the fields it names, recreates what was deleted, never prunes, never clears status;
-* all are read and validated before one is applied (`apply_manifests`);
-* an error is one line that names file, document and field.
+* what the registry refuses keeps none of the others away, and is named like what could not be read;
+* what is not taken leaves what was registered before as it is, and the line about it says so;
+* strict, all of that is an error: nothing is applied where a manifest is invalid by itself.
 
-Reading the files is the business of `files`.
+Reading the files is the business of `reading`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import (
-    ENDPOINTSLICE,
-    FIRST_NAMESPACES,
-    NAMESPACE,
-    POD,
-    SERVICE,
-    STORED,
-    Kind,
-    by_manifest,
-)
-from svcdns.objects.metadata_rules import SERVERS_OWN
+from svcdns.objects.kinds import NAMESPACE, SERVICE, Kind
 from svcdns.objects.schema import structure
-from svcdns.objects.validation import validate
 from svcdns.registry.requests import Patch, WriteOptions
 
-from .files import ManifestError, Place, files_of, objects_of
+from .foreign import TAKEN
+from .not_taken import ManifestError, NotTaken
+from .reading import Manifest, Reading
 
 if TYPE_CHECKING:
     from svcdns.registry.registry import Registry
 
-__all__ = ["Applied", "Manifest", "ManifestError", "apply_manifests", "check_manifests", "read_manifests"]
-
-log = logging.getLogger(__name__)
-
 Object = dict[str, Any]
 
-_ORDER = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE)
+_ORDER = sorted(TAKEN, key=lambda kind: kind is not NAMESPACE)
 _AT_ONCE = 64
 """Writes that wait for one commit."""
 _TRIES = 5
 _STRICT = WriteOptions(field_validation="Strict", field_manager="svcdns-manifests")
+_STAYS = "what is registered stays as it is"
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """One object, where it was written, and its kind; a namespaced one has its namespace filled in."""
+class NotApplied(Exception):
+    """Strict, and something is not taken."""
 
-    place: Place
-    kind: Kind
-    object: Object
-
-    @property
-    def name(self) -> str:
-        """Return metadata.name."""
-        return str(self.object["metadata"]["name"])
-
-    @property
-    def namespace(self) -> str:
-        """Return metadata.namespace, or an empty text for a kind that has none."""
-        return str(self.object["metadata"]["namespace"]) if self.kind.namespaced else ""
-
-    def error(self, field: str, text: str) -> ManifestError:
-        """Return what is wrong with a field of this manifest."""
-        return self.place.error(field, f"{text} ({self.kind.name} {self.name})")
+    def __init__(self, not_taken: Sequence[NotTaken]) -> None:
+        """`not_taken` has at least one."""
+        super().__init__(str(not_taken[0]))
+        self.not_taken = tuple(not_taken)
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many objects were created, changed, and as the manifest says already."""
+    """How many objects were created, changed, and as the manifest says already; and what was not taken."""
 
     created: int
     changed: int
     unchanged: int
+    not_taken: tuple[NotTaken, ...] = ()
 
 
-def read_manifests(paths: Iterable[Path]) -> list[Manifest]:
-    """Return the manifests in these files and folders (*.yaml, *.yml, *.json, sorted by name).
+async def apply_manifests(registry: Registry, reading: Reading, *, strict: bool = False) -> Applied:
+    """Bring the registry to what the manifests say.
 
-    Raises ManifestError for a file that can't be read, and for what isn't an object of a kind that can be
-    registered, has no name, or stands in two places.
+    What only the registry can see (an address in use) is found as the objects come to it; strict, those
+    before stay applied.  Raises NotApplied if strict, StatusError and lmdb.Error where the registry can't be
+    written.
     """
-    manifests: list[Manifest] = []
-    places: dict[tuple[Kind, str, str], Place] = {}
-    for path in files_of(paths):
-        for place, obj in objects_of(path):
-            manifest = _manifest(place, obj)
-            identity = (manifest.kind, manifest.namespace, manifest.name)
-            if identity in places:
-                raise manifest.error("", f"the same object stands in {places[identity]} already")
-            places[identity] = place
-            manifests.append(manifest)
-    return manifests
-
-
-def _manifest(place: Place, obj: Object) -> Manifest:
-    kind = _kind(place, obj)
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict):
-        raise place.error("metadata", "is missing: it must be a mapping with at least a name")
-    metadata = {key: value for key, value in metadata.items() if key not in SERVERS_OWN}
-    if not isinstance(metadata.get("name"), str) or not metadata["name"]:
-        raise place.error("metadata.name", "must be a text that is not empty")
-    if kind.namespaced:
-        metadata["namespace"] = metadata.get("namespace") or "default"
-        if not isinstance(metadata["namespace"], str):
-            raise place.error("metadata.namespace", "must be a text")
-    return Manifest(place, kind, {**obj, "metadata": metadata})
-
-
-def _kind(place: Place, obj: Object) -> Kind:
-    version, name = obj.get("apiVersion"), obj.get("kind")
-    for field, value in (("apiVersion", version), ("kind", name)):
-        if not isinstance(value, str):
-            raise place.error(field, "must be a text" if value is not None else "is missing")
-    kind = by_manifest(str(version), str(name))
-    if kind is None or kind not in STORED:
-        allowed = ", ".join(f"{kind.name} ({kind.api_version})" for kind in STORED)
-        raise place.error("kind", f"{name} ({version}) can't be registered; allowed: {allowed}")
-    return kind
-
-
-def check_manifests(
-    manifests: Sequence[Manifest], existing: Collection[str] | None = FIRST_NAMESPACES
-) -> list[ManifestError]:
-    """Return what is wrong with manifests, [] if nothing is.
-
-    `existing` are the namespaces that are there; None leaves it open whether a namespace exists.
-    """
-    namespaces = {manifest.name for manifest in manifests if manifest.kind is NAMESPACE}
-    errors: list[ManifestError] = []
-    for manifest in manifests:
-        errors += _faults(manifest)
-        known = existing is None or manifest.namespace in namespaces or manifest.namespace in existing
-        if manifest.kind.namespaced and not known:
-            text = f"there is no namespace {manifest.namespace!r}; add a manifest of a Namespace"
-            errors.append(manifest.error("metadata.namespace", text))
-    return errors
-
-
-def _faults(manifest: Manifest) -> list[ManifestError]:
-    try:
-        cleaned, _ = structure(manifest.kind, manifest.object, "Strict")
-        causes = validate(manifest.kind, default(manifest.kind, cleaned))
-    except StatusError as refused:
-        return [_of_status(manifest, refused)]
-    return [manifest.error(cause.field, cause.message) for cause in causes]
-
-
-_FIELD = re.compile(r'(?:unknown field "(?P<unknown>[^"]+)")|(?:: (?P<typed>[A-Za-z]\S*): )')
-
-
-def _of_status(manifest: Manifest, refused: StatusError) -> ManifestError:
-    """Return a refusal of the registry as one line; the field is where the first cause is."""
-    if refused.causes:
-        return manifest.error(refused.causes[0].field, refused.causes[0].message)
-    found = _FIELD.search(refused.message)
-    return manifest.error((found["unknown"] or found["typed"]) if found else "", refused.message)
-
-
-async def apply_manifests(registry: Registry, manifests: Sequence[Manifest]) -> Applied:
-    """Bring the registry to what the manifests say; raises the first ManifestError.
-
-    Nothing is applied where a manifest is invalid by itself.  What only the registry can see (an
-    address in use) is found as the objects come to it; those before stay applied.
-    """
-    referred = {manifest.namespace for manifest in manifests if manifest.kind.namespaced}
-    existing = [name for name in referred if _stored(registry, NAMESPACE, "", name) is not None]
-    for error in check_manifests(manifests, existing):
-        raise error
-    outcomes = []
-    for batch in _batches(manifests):
+    reading = _in_stored_namespaces(registry, reading)
+    if strict and reading.not_taken:
+        raise NotApplied(reading.not_taken)
+    outcomes: list[str] = []
+    not_taken = [*reading.not_taken]
+    for batch in _batches(reading.manifests):
         tasks = [_apply(registry, manifest) for manifest in batch]
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(outcome, BaseException):
+            if isinstance(outcome, ManifestError):
+                not_taken.append(outcome)
+            elif isinstance(outcome, BaseException):
                 raise outcome
-            outcomes.append(outcome)
-    counts = [outcomes.count(word) for word in ("created", "changed", "unchanged")]
-    if manifests:
-        log.info("manifests applied: %d objects created, %d changed, %d unchanged", *counts)
-    return Applied(*counts)
+            else:
+                outcomes.append(outcome)
+        if strict and not_taken:
+            raise NotApplied(not_taken)
+    created, changed, unchanged = map(outcomes.count, ("created", "changed", "unchanged"))
+    if registry.has_answers():  # so there was a start before this one
+        not_taken = [one.with_remedy(_STAYS) if one.is_mistake else one for one in not_taken]
+    return Applied(created, changed, unchanged, tuple(not_taken))
+
+
+def _in_stored_namespaces(registry: Registry, reading: Reading) -> Reading:
+    referred = {manifest.namespace for manifest in reading.manifests if manifest.kind.namespaced}
+    return reading.in_namespaces([name for name in referred if is_stored(registry, NAMESPACE, "", name)])
 
 
 def _batches(manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
@@ -210,6 +109,11 @@ def _asks_for_allocation(manifest: Manifest) -> bool:
     ports = spec.get("ports") or []
     named = [spec.get("clusterIP"), spec.get("loadBalancerIP"), *(port.get("nodePort") for port in ports)]
     return manifest.kind is SERVICE and any(value not in (None, "", "None") for value in named)
+
+
+def is_stored(registry: Registry, kind: Kind, namespace: str, name: str) -> bool:
+    """Return whether an object is registered."""
+    return _stored(registry, kind, namespace, name) is not None
 
 
 def _stored(registry: Registry, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -238,7 +142,7 @@ async def _apply(registry: Registry, manifest: Manifest) -> str:
             if refused.code == 507:
                 raise  # the manifest is not at fault
             if refused.code not in (404, 409) or not left:  # 404, 409: someone else was quicker
-                raise _of_status(manifest, refused) from None
+                raise manifest.refused(refused) from None
     raise AssertionError("the last try returns or raises")
 
 

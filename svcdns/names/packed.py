@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from struct import Struct, pack
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of this format; raised when stored rows can no longer be read."""
 
 NEGATIVE_SOA = 0
@@ -37,6 +37,8 @@ CUT = 2
 """Row flag: a delegation; below this name the zone only holds glue (RFC 1034 section 4.2.1)."""
 DNAME = 4
 """Row flag: the row has a DNAME record (RFC 6672)."""
+PARTS = 8
+"""Row flag: the RRs are kept in parts, and this row only counts them (svcdns.names.row_parts)."""
 
 TYPES_AT = 2
 """Where the types of a row begin."""
@@ -86,8 +88,8 @@ def pack_row(rrsets: Iterable[RRset], flags: int = 0) -> bytes:
         answers = b"".join(rrset.rrs)
         additional = b"".join(rrset.additionals)
         count = len(rrset.rrs)
-        first = len(rrset.rrs[0])
-        stride = first if first * count == len(answers) and all(len(rr) == first for rr in rrset.rrs) else 0
+        sizes = set(map(len, rrset.rrs))
+        stride = sizes.pop() if len(sizes) == 1 else 0
         starts = accumulate(map(len, rrset.rrs[:-1]), initial=0)
         table = pack(f">{count}I", *starts) if not stride and count > 1 else b""
         types += rrset.type.to_bytes(2)

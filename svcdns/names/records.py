@@ -1,4 +1,4 @@
-"""Single RRs in their stored form (see `packed`), their RDATA made by dnslib.
+"""Single RRs in their stored form (see `packed`), RDATA other than addresses made by dnslib.
 
 Each function returns the octets of one RR whose owner is a pointer to the question.  TTLs are seconds.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
-from dnslib import AAAA, CNAME, NS, PTR, RD, SOA, SRV, TXT, A
+from dnslib import CNAME, NS, PTR, RD, SOA, SRV, TXT
 from dnslib.label import DNSBuffer
 
 from svcdns.wire import codes, header
@@ -44,8 +44,8 @@ def address_type(address: Address) -> int:
 
 def address_rr(address: Address, ttl: int) -> bytes:
     """Return the A (RFC 1035) or AAAA (RFC 3596) of an address."""
-    rdata = A(str(address)) if address.version == 4 else AAAA(str(address))
-    return _rr(address_type(address), ttl, rdata)
+    packed = address.packed
+    return header.QUESTION_NAME + header.rr_head(address_type(address), ttl, len(packed)) + packed
 
 
 def srv_rr(target: str, port: int, ttl: int) -> bytes:

@@ -7,7 +7,7 @@ Row numbers in comments refer to the tables of the documented DNS behaviour (doc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 
 import msgspec
@@ -81,6 +81,10 @@ def endpoint_ptr(names: ClusterNames, service: tuple[str, str], label: str, ttl:
     return ptr_rr(names.endpoint_text(*service, label), ttl)
 
 
+_Pairs = Sequence[tuple[EndpointRow, bytes]]
+"""Endpoints, each with one SRV that leads to it."""
+
+
 def service_rows(
     names: ClusterNames, facts: ServiceFacts, endpoints: Sequence[EndpointRow]
 ) -> dict[bytes, bytes]:
@@ -98,6 +102,11 @@ def service_rows(
 def endpoint_name_row(endpoints: Sequence[EndpointRow]) -> bytes | None:
     """Return the row of LABEL.SVC from all endpoints of that label (C5, C8, B11), or None."""
     return _endpoint_set_rows(endpoints).get(b"")
+
+
+def part_rows(endpoints: Sequence[EndpointRow]) -> dict[bytes, bytes]:
+    """Return the same of a part of a headless Service's endpoints (svcdns.names.row_parts)."""
+    return _endpoint_set_rows(endpoints, _srv_part)
 
 
 def _external_name_rows(facts: ServiceFacts) -> dict[bytes, bytes]:
@@ -130,8 +139,11 @@ def _cluster_ip_rows(names: ClusterNames, facts: ServiceFacts) -> dict[bytes, by
     return rows
 
 
-def _endpoint_set_rows(endpoints: Sequence[EndpointRow]) -> dict[bytes, bytes]:
-    """Rows of a set of endpoints: all of a headless Service, or those that share one label."""
+def _endpoint_set_rows(
+    endpoints: Sequence[EndpointRow], srv_set: Callable[[_Pairs], RRset] | None = None
+) -> dict[bytes, bytes]:
+    """Rows of some endpoints: all of a headless Service, a part of them, or those that share one label."""
+    srv_set = srv_set or _endpoint_srv_set
     if not endpoints:
         return {}
     matching: dict[bytes, list[tuple[EndpointRow, bytes]]] = {}
@@ -142,15 +154,21 @@ def _endpoint_set_rows(endpoints: Sequence[EndpointRow]) -> dict[bytes, bytes]:
             if suffix:
                 matching.setdefault(suffix, []).append((endpoint, srv))
     sets = rrsets_by_type([endpoint.address for endpoint in endpoints])
-    rows = {b"": pack_row([*sets, _endpoint_srv_set(everything)] if everything else sets)}
+    rows = {b"": pack_row([*sets, srv_set(everything)] if everything else sets)}
     for suffix, pairs in matching.items():
         here = sets if len(pairs) == len(endpoints) else rrsets_by_type([e.address for e, _ in pairs])
-        rows[suffix] = pack_row([*here, _endpoint_srv_set(pairs)])
+        rows[suffix] = pack_row([*here, srv_set(pairs)])
     return rows
 
 
-def _endpoint_srv_set(pairs: Sequence[tuple[EndpointRow, bytes]]) -> RRset:
+def _endpoint_srv_set(pairs: _Pairs) -> RRset:
     return _srv_set([srv for _, srv in pairs], len(pairs), [endpoint.glue for endpoint, _ in pairs])
+
+
+def _srv_part(pairs: _Pairs) -> RRset:
+    """Return the SRVs of a part as they are: their weight follows from all parts."""
+    glue = dict.fromkeys(endpoint.glue for endpoint, _ in pairs)
+    return RRset(codes.SRV, [srv for _, srv in pairs], list(glue))
 
 
 def _srv_set(srvs: list[bytes], pairs: int, glue: Iterable[bytes]) -> RRset:

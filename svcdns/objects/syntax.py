@@ -158,12 +158,21 @@ def label_value_errors(text: str) -> list[str]:
     return errors if _IS_LABEL_VALUE(text) else [*errors, _NOT_LABEL_VALUE]
 
 
+@functools.lru_cache(maxsize=8192)
+def address_of(text: str) -> IPv4Address | IPv6Address:
+    """Return the address that a text spells: a write reads the same one several times.
+
+    Raises ValueError.
+    """
+    return ipaddress.ip_address(text)
+
+
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address that a text means, or None if address_errors() has anything against it."""
     if len(text) > _LONGEST_ADDRESS or "%" in text:
         return None
     try:
-        address = ipaddress.ip_address(text)
+        address = address_of(text)
     except ValueError:
         return None
     return None if isinstance(address, IPv6Address) and address.ipv4_mapped else address

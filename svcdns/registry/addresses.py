@@ -11,7 +11,6 @@ Everything happens inside the write's transaction: a write that fails allocates 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 
 from svcdns.cluster import allocation
 from svcdns.cluster.allocation import Network
@@ -20,6 +19,7 @@ from svcdns.cluster.families import choose_families, has_cluster_ip
 from svcdns.objects.errors import Cause, StatusError, invalid
 from svcdns.objects.service_addresses import cluster_ips, family_of, ingress_addresses, is_headless
 from svcdns.objects.service_rules import needs_health_check
+from svcdns.objects.syntax import address_of
 
 from .facts import packed
 from .transaction import Object, WriteTransaction
@@ -75,7 +75,7 @@ def _owner(service: Object) -> bytes:
 
 
 def _address_key(word: bytes, address: str) -> bytes:
-    return word + packed(ip_address(address))
+    return word + packed(address_of(address))
 
 
 def _port_key(port: int) -> bytes:
@@ -134,7 +134,7 @@ def _claim(
     holder = write.txn.get(key, db=write.tables.allocations)
     if holder == owner:
         return []
-    number = int(ip_address(address))
+    number = int(address_of(address))
     same = _of_family(networks, family_of(address))
     why = ""
     if family and family_of(address) != family:

@@ -16,6 +16,7 @@ from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
 from svcdns.names.cluster_names import reverse_key
 from svcdns.names.packed import RRset, pack_row
 from svcdns.names.records import address_rr, rrsets_by_type
+from svcdns.names.row_parts import ROOT, is_part, name_of
 from svcdns.names.service_rows import endpoint_name_row, service_rows
 from svcdns.objects.kinds import SERVICE
 from svcdns.objects.service_addresses import is_headless
@@ -23,7 +24,8 @@ from svcdns.wire import codes
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import facts
-from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan, scan_keys
+from .endpoint_parts import EndpointParts
+from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan
 
 SERIAL = b"serial "
 _SERIAL_SPACE = 1 << 32
@@ -38,11 +40,11 @@ class AnswerTable:
     changed_zones: set[bytes] = field(default_factory=set)
 
     def put(self, key: bytes, row: bytes | None) -> None:
-        """Bring the row of one owner name to a state; None: the name does not exist.
+        """Bring the row of one owner name, or of a part of it, to a state; None: there is none.
 
         A name that is too long for DNS (below a long cluster domain) can't be asked for: no row.
         """
-        if len(key) + 1 > MAX_NAME_OCTETS:
+        if len(name_of(key) if is_part(key) else key) + 1 > MAX_NAME_OCTETS:
             return
         if put_or_delete(self.write.txn, self.table, key, row):
             self.changed_zones.add(self._zone_of(key))
@@ -59,8 +61,11 @@ def rebuild(answers: AnswerTable, touched: Touched) -> None:
     """Rebuild every touched name."""
     for namespace in sorted(touched.namespaces):
         _namespace(answers, namespace)
-    for namespace, service in sorted(touched.services):
-        _service(answers, namespace, service)
+    labels: dict[tuple[str, str], set[str]] = {}
+    for namespace, service, label in touched.endpoints:
+        labels.setdefault((namespace, service), set()).add(label)
+    for who in sorted(touched.services | labels.keys()):
+        _service(answers, *who, None if who in touched.services else labels[who])
     for namespace, service, label in sorted(touched.endpoints):
         _endpoint(answers, namespace, service, label)
     for address in sorted(touched.addresses):
@@ -78,17 +83,25 @@ def _namespace(answers: AnswerTable, namespace: str) -> None:
     answers.put(names.pod_namespace(namespace), None if pods == "disabled" else row)
 
 
-def _service(answers: AnswerTable, namespace: str, name: str) -> None:
+def _service(answers: AnswerTable, namespace: str, name: str, labels: set[str] | None) -> None:
+    """Rebuild a Service's own names; `labels` are those of endpoints that changed, None if it did itself."""
     write = answers.write
     base = write.settings.names.service(namespace, name)
-    rows = {base + suffix: row for suffix, row in _service_rows(write, namespace, name).items()}
-    # A Service's own names as they stand: SVC and what begins with `_` below it.
-    standing = [base, *scan_keys(write.txn, answers.table, base + b"_")]
+    parts = EndpointParts(write, answers.table, (namespace, name), base)
+    were_there = parts.are_there()
+    if were_there and labels is not None and parts.update(labels, answers.put):
+        return
+    standing = list(parts.standing_names())
+    if were_there:
+        standing += [key for name in standing for key in parts.standing_parts(name)]
+    rows = _service_rows(write, namespace, name, parts)
     for key in dict.fromkeys((*standing, *rows)):
         answers.put(key, rows.get(key))
 
 
-def _service_rows(write: WriteTransaction, namespace: str, name: str) -> dict[bytes, bytes]:
+def _service_rows(
+    write: WriteTransaction, namespace: str, name: str, parts: EndpointParts
+) -> dict[bytes, bytes]:
     service = write.load(SERVICE, namespace, name)
     if service is None or not facts.is_visible(write, namespace):
         return {}
@@ -97,11 +110,14 @@ def _service_rows(write: WriteTransaction, namespace: str, name: str) -> dict[by
     may_hide = write.settings.config.dns.ignore_empty_service and not headless and not basis.external_name
     if may_hide and not _has_rows(write, write.tables.endpoints, joined(namespace, name)):
         return {}  # B3
-    endpoints = facts.endpoints_of(write, namespace, name) if headless else []
+    endpoints = facts.endpoints_of(write, namespace, name, at_most=ROOT.capacity + 1) if headless else []
+    if len(endpoints) > ROOT.capacity:
+        return parts.all_rows()
     try:
-        return service_rows(write.settings.names, basis, endpoints)
+        rows = service_rows(write.settings.names, basis, endpoints)
     except BadName:
         return {}  # its own name is too long
+    return {parts.base + suffix: row for suffix, row in rows.items()}
 
 
 def _has_rows(write: WriteTransaction, table: lmdb._Database, prefix: bytes) -> bool:

@@ -1,20 +1,24 @@
 """Facts: what names follow from, as rows of ready bytes, kept in line with objects.
 
-    endpoints  namespace, service, label, family+address, slice -> EndpointRow   (ready ones only)
+    endpoints  namespace, service, hash+label, family+address, slice -> EndpointRow   (ready ones only)
     addresses  family+address, rank, namespace, service, label, slice -> PTR
     pod_ips    namespace, family+address, pod -> ""
 
-An address has a rank: 0 for a cluster IP (it hides the others, F1), 1 for an endpoint with a hostname
-of its own, 2 for one without, 3 for a Pod (no PTR: it only says that the address is registered).
-Rows exist only for what is visible: a Service that exists, a namespace that is served.  Whoever changes
-a fact adds the names that follow from it to `write.touched`.
+`hash` is that of the label, in four hex digits: the order in which rows are kept in parts
+(svcdns.names.row_parts).  An address has a rank: 0 for a cluster IP (it hides the others, F1), 1 for an
+endpoint with a hostname of its own, 2 for one without, 3 for a Pod (no PTR: it only says that the address
+is registered).  Rows exist only for what is visible: a Service that exists, a namespace that is served.
+Whoever changes a fact adds the names that follow from it to `write.touched`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from itertools import islice
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 
 import lmdb
 import msgspec
@@ -23,15 +27,19 @@ from svcdns.cluster import event_messages
 from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
 from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
+from svcdns.names.row_parts import hash_of
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
 from svcdns.objects.service_addresses import cluster_ips
 from svcdns.objects.service_rules import TTL_ANNOTATION
+from svcdns.objects.syntax import address_of
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
 from .transaction import Object, WriteTransaction, encode, joined, present, put_or_delete, scan, scan_keys
 
 VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", b"\3"
+
+_HASH_DIGITS = 4
 
 _encode_endpoint = msgspec.msgpack.Encoder().encode
 decode_endpoint = msgspec.msgpack.Decoder(EndpointRow).decode
@@ -131,7 +139,7 @@ def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
         return {}  # too long for DNS below this cluster domain
     rr = ptr_rr(target, _ttl(write, service))
     who = joined(metadata["namespace"], metadata["name"])
-    return {packed(ip_address(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
+    return {packed(address_of(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
 
 
 def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> None:
@@ -169,9 +177,7 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
             del before.endpoints[key]
             for pointer in _address_keys(key):
                 before.addresses.pop(pointer, None)
-    if _replace(write, before, after):
-        names = {_service_name(old), _service_name(new)} - {""}
-        write.touched.services |= {(namespace, name) for name in names}
+    _replace(write, before, after)
 
 
 def pod_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
@@ -250,7 +256,7 @@ def _ready(
         if (endpoint.get("conditions") or {}).get("ready") is False:
             continue  # unknown (null) counts as ready (C3)
         for text in endpoint["addresses"]:
-            address = ip_address(text)
+            address = address_of(text)
             yield endpoint, _endpoint_label(write, endpoint, address), address
 
 
@@ -267,7 +273,17 @@ def _endpoint_label(write: WriteTransaction, endpoint: Mapping[str, Any], addres
 
 def _endpoint_key(endpoint_slice: Mapping[str, Any], label: str, address: Address) -> bytes:
     namespace, name = endpoint_slice["metadata"]["namespace"], endpoint_slice["metadata"]["name"]
-    return joined(namespace, _service_name(endpoint_slice), label) + packed(address) + str(name).encode()
+    who = joined(namespace, _service_name(endpoint_slice), _hashed(label))
+    return who + packed(address) + str(name).encode()
+
+
+def _hashed(label: str) -> str:
+    return hash_text(hash_of(label)) + label
+
+
+def hash_text(hash_: int) -> str:
+    """Return a hash as keys of `endpoints` spell it, so that they sort by it."""
+    return f"{hash_:0{_HASH_DIGITS}x}"
 
 
 def _kept_keys(write: WriteTransaction, endpoint_slice: Mapping[str, Any], keys: set[bytes]) -> set[bytes]:
@@ -280,9 +296,10 @@ def _kept_keys(write: WriteTransaction, endpoint_slice: Mapping[str, Any], keys:
 
 def _address_keys(endpoint_key: bytes) -> list[bytes]:
     """Return the keys in `addresses` that may belong to an `endpoints` key (of either rank)."""
-    *who, rest = endpoint_key.split(b"\0", 3)
+    namespace, service, label, rest = endpoint_key.split(b"\0", 3)
     address, slice_name = _split_address(rest)
-    return [address + rank + b"\0".join((*who, slice_name)) for rank in (NAMED, UNNAMED)]
+    who = b"\0".join((namespace, service, label[_HASH_DIGITS:], slice_name))
+    return [address + rank + who for rank in (NAMED, UNNAMED)]
 
 
 def _bring(
@@ -292,20 +309,50 @@ def _bring(
     return [key for key in before | after if put_or_delete(write.txn, table, key, after.get(key))]
 
 
-def _replace(write: WriteTransaction, before: _Rows, after: _Rows) -> bool:
-    """Bring rows from one state to another, touch the names that follow; return whether endpoints changed."""
+def _replace(write: WriteTransaction, before: _Rows, after: _Rows) -> None:
+    """Bring rows from one state to another, and touch the names that follow."""
     for key in _bring(write, write.tables.addresses, before.addresses, after.addresses):
         write.touched.addresses.add(_split_address(key)[0])
     changed = _bring(write, write.tables.endpoints, before.endpoints, after.endpoints)
     for key in changed:
         namespace, service, label = key.split(b"\0", 3)[:3]
-        write.touched.endpoints.add((namespace.decode(), service.decode(), label.decode()))
-    return bool(changed)
+        write.touched.endpoints.add((namespace.decode(), service.decode(), label[_HASH_DIGITS:].decode()))
 
 
 def endpoints_of(
-    write: WriteTransaction, namespace: str, service: str, label: str | None = None
+    write: WriteTransaction,
+    namespace: str,
+    service: str,
+    label: str | None = None,
+    at_most: int | None = None,
 ) -> list[EndpointRow]:
-    """Return the rows of all ready endpoints of a Service, or of those with one label."""
-    prefix = joined(namespace, service) if label is None else joined(namespace, service, label)
-    return [decode_endpoint(value) for _, value in scan(write.txn, write.tables.endpoints, prefix)]
+    """Return the rows of the ready endpoints of a Service, or of those with one label."""
+    prefix = joined(namespace, service) if label is None else joined(namespace, service, _hashed(label))
+    rows = islice(scan(write.txn, write.tables.endpoints, prefix), at_most)
+    return [decode_endpoint(value) for _, value in rows]
+
+
+def endpoints_between(
+    write: WriteTransaction, namespace: str, service: str, first: int, last: int, at_most: int
+) -> list[bytes]:
+    """Return the rows of a Service's ready endpoints whose hash is in a range, the first so many, encoded."""
+    prefix = joined(namespace, service)
+    with write.txn.cursor(db=write.tables.endpoints) as cursor:
+        if not cursor.set_range(prefix + hash_text(first).encode()):
+            return []
+        rows = list(islice(cast(Iterator[tuple[bytes, bytes]], cursor.iternext()), at_most))
+    # Rows are sorted: where the range ends is found without looking at each.
+    end = bisect_left(rows, prefix + hash_text(last).encode() + b"\xff", key=itemgetter(0))
+    return [row for _, row in rows[:end]]
+
+
+def count_between(
+    write: WriteTransaction, namespace: str, service: str, first: int, last: int, at_most: int
+) -> int:
+    """Return how many rows `endpoints_between` has, without reading them."""
+    prefix = joined(namespace, service)
+    with write.txn.cursor(db=write.tables.endpoints) as cursor:
+        if not cursor.set_range(prefix + hash_text(first).encode()):
+            return 0
+        keys = list(islice(cast(Iterator[bytes], cursor.iternext(values=False)), at_most))
+    return bisect_left(keys, prefix + hash_text(last).encode() + b"\xff")

@@ -30,6 +30,7 @@ from svcdns.store.writable import why_not
 from . import accept, answer_tables, deletion, reading, removal
 from .commit import Committer
 from .events import Recorder
+from .explain import Explanation, explain
 from .identity import check_not_renamed
 from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
@@ -93,6 +94,10 @@ class Registry:
     def has_answers(self) -> bool:
         """Return whether there is something to answer from, should nothing be written any more."""
         return answer_tables.has_answers(self.store)
+
+    def explain(self, name: str, namespace: str) -> Explanation:
+        """Return what a name or a Pod answers, and why not more; reads, and takes a moment."""
+        return explain(self.store, self.settings, name, namespace)
 
     async def try_to_write(self) -> None:
         """To be called now and then while there is trouble: see whether it is over."""

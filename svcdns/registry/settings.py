@@ -17,7 +17,7 @@ from svcdns.names.records import Address
 from svcdns.objects.selectors import LabelSelector
 from svcdns.wire.key import key_of
 
-RULES = 1
+RULES = 2
 
 Network = IPv4Network | IPv6Network
 

@@ -26,7 +26,7 @@ from svcdns.cluster import event_messages
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 
 from . import facts
-from .transaction import Object, WriteTransaction, joined, present, scan, scan_keys
+from .transaction import Object, WriteTransaction, joined, object_key, present, scan, scan_keys
 
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
@@ -180,7 +180,8 @@ class SliceEditor:
                 slice_changed(self.write, before, None)
 
     def _exists(self, name: str) -> bool:
-        return self.write.load(ENDPOINTSLICE, self.namespace, name) is not None
+        with self.write.txn.cursor(db=self.write.tables.objects) as cursor:
+            return bool(cursor.set_key(object_key(ENDPOINTSLICE, self.namespace, name)))
 
     def _load(self, name: str) -> Object:
         if name not in self._now:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
 
 import lmdb
 
-from svcdns.manifests.manifests import Manifest, ManifestError, apply_manifests
+from svcdns.config.sections import Config
+from svcdns.manifests.files import warnings
+from svcdns.manifests.manifests import NotApplied, apply_manifests
+from svcdns.manifests.not_taken import most_wanted
+from svcdns.manifests.reading import Reading, read_manifests
+from svcdns.manifests.saying import log_applied, log_not_taken, message_of
 from svcdns.objects.errors import StatusError
 from svcdns.registry.registry import Registry
 from svcdns.zonefiles.folder import ZoneFolder
@@ -30,11 +34,12 @@ class Loading:
     """Brings manifests and zone files into the registry, now or later."""
 
     def __init__(
-        self, registry: Registry, manifests: Sequence[Manifest], zones: ZoneFolder, counters: Counters
+        self, registry: Registry, manifests: Reading, zones: ZoneFolder, counters: Counters, *, strict: bool
     ) -> None:
-        """Nothing is loaded yet."""
+        """Nothing is loaded yet; `strict` is the option strict_manifests."""
         self._registry = registry
         self._manifests = manifests
+        self._strict = strict
         self._zones = zones
         self._counters = counters
         self._loaded = False
@@ -45,8 +50,7 @@ class Loading:
         if self._registry.trouble:
             return
         try:
-            with mistakes_in_manifests(is_first=is_first):
-                await apply_manifests(self._registry, self._manifests)
+            await self._apply(is_first=is_first)
             await self._zones.start()
             await self._registry.set_loaded()
         except (lmdb.Error, StatusError) as refused:
@@ -55,6 +59,16 @@ class Loading:
                 raise NotNow(f"the data in {folder} can't be written: {refused}") from None
         else:
             self._loaded = True
+
+    async def _apply(self, *, is_first: bool) -> None:
+        try:
+            applied = await apply_manifests(self._registry, self._manifests, strict=self._strict)
+        except NotApplied as refused:
+            _not_applied(refused, is_first=is_first)
+            return
+        log_applied(applied)
+        if message := message_of(applied):
+            self._registry.record([message])
 
     async def run(self) -> None:
         """Follow the zone files, and make up for what could not be written, until cancelled."""
@@ -80,12 +94,19 @@ class Loading:
             await self._zones.refresh()  # files that could not be stored
 
 
-@contextlib.contextmanager
-def mistakes_in_manifests(*, is_first: bool) -> Iterator[None]:
-    """At the first start they end the server; later, DNS is worth more than a manifest changed since."""
-    try:
-        yield
-    except ManifestError as wrong:
-        if is_first:
-            raise Fatal(str(wrong)) from None
-        log.error("manifests are not applied again: %s", wrong)
+def read_at_start(config: Config, *, is_first: bool) -> Reading:
+    """Return what is in the manifests.  Raises Fatal at a strict server's first start if not all is valid."""
+    for line in warnings(config.manifests):
+        log.warning("%s", line)
+    reading = read_manifests(config.manifests)
+    if config.strict_manifests and is_first and reading.not_taken:
+        _not_applied(NotApplied(reading.not_taken), is_first=True)
+    return reading
+
+
+def _not_applied(refused: NotApplied, *, is_first: bool) -> None:
+    """Say why a strict server applies none.  Raises Fatal at the first start; later, DNS is worth more."""
+    if is_first:
+        raise Fatal(*map(str, most_wanted(refused.not_taken))) from None
+    log_not_taken(refused.not_taken)
+    log.error("manifests are not applied again: not all can be taken, and strict_manifests is set")

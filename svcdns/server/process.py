@@ -26,7 +26,7 @@ Main = Callable[[Handoff, Config, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 class Fatal(Exception):
-    """A mistake in configuration or data that starting again can't cure; the text is one line."""
+    """A mistake in configuration or data that starting again can't cure; each argument is one line."""
 
 
 class NotNow(Exception):
@@ -45,7 +45,9 @@ def run(main: Main, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_until_stopped(main, handoff))
     except Fatal as fatal:
-        print(f"svcdns: {fatal}", file=sys.stderr, flush=True)
+        for line in fatal.args:
+            print(f"svcdns: {line}", file=sys.stderr)
+        sys.stderr.flush()
         sys.exit(FATAL)
     except NotNow as trouble:
         log.error("%s", trouble)

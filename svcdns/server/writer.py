@@ -30,11 +30,6 @@ from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
-from svcdns.manifests.manifests import (
-    Manifest,
-    check_manifests,
-    read_manifests,
-)
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
@@ -52,7 +47,7 @@ from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
-from .loading import Loading, mistakes_in_manifests
+from .loading import Loading, read_at_start
 from .metrics import Metrics
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
@@ -92,9 +87,7 @@ async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> N
 
 async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
     metrics = Metrics()
-    manifests: list[Manifest] = []
-    with mistakes_in_manifests(is_first=not counters.get(WRITER, "restarts")):
-        manifests = _read_manifests(config)
+    manifests = read_at_start(config, is_first=not counters.get(WRITER, "restarts"))
     await take_over(handoff)
     await _until_readers_have_locks(config.data, counters)
     with contextlib.closing(_open(config, counters)) as store:
@@ -113,7 +106,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             background(watcher.run()),
         ):
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
-            loading = Loading(registry, manifests, zones, counters)
+            loading = Loading(registry, manifests, zones, counters, strict=config.strict_manifests)
             await loading.load()
             async with background(loading.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
@@ -163,14 +156,6 @@ def _open(config: Config, counters: Counters) -> Store:
         raise Fatal(f"the data in {config.data} can't be opened: {refused}") from None
     store.env.reader_check()
     return store
-
-
-def _read_manifests(config: Config) -> list[Manifest]:
-    """Return the manifests, checked as far as they can be by themselves.  Raises ManifestError."""
-    manifests = read_manifests(config.manifests)
-    for wrong in check_manifests(manifests, existing=None):
-        raise wrong
-    return manifests
 
 
 @contextlib.asynccontextmanager

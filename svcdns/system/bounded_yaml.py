@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -23,6 +24,10 @@ from .yaml_scalars import PLAIN, TAG, DoesNotFit, key_of, value_of
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'', re.DOTALL)
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _TAG_DIRECTIVES = 100
+_START = re.compile(r"^(?:%.*\n){0,10}---(?=\s|\Z)", re.MULTILINE)
+"""A line that begins a document, wherever it stands, with the directives before it (YAML 1.2.2, 9.1.2)."""
+MOST_REFUSED = 20
+"""Of the documents that are read apart."""
 _VALUES = (yaml.ScalarEvent, yaml.CollectionStartEvent)
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -52,7 +57,8 @@ class Rules:
     aliases: int = 0
     """In the whole text; 0: they are refused."""
     values: int = 200_000
-    """Of one document, before aliases are written out: keys, scalars, lists and mappings."""
+    """Of one document, before aliases are written out: keys, scalars, lists and mappings; keys that are
+    merged are counted once more, by themselves."""
     keys: int = 1 << 30
     """Of one mapping, and merged ones count as often as they are merged."""
     strict: bool = False
@@ -81,6 +87,38 @@ def documents(text: str, rules: Rules, repeated: list[Repeated] | None = None) -
             yield _Values(rules, number, repeated).of(node)
     except yaml.YAMLError as error:
         raise _refused(error, number + 1) from None
+
+
+def documents_apart(text: str, rules: Rules) -> Iterator[Any | Refused]:
+    """Yield the value of each document, None for an empty one, or the Refused that keeps it from being read.
+
+    What is wrong with a document ends with it: the next line `---` begins another.  Aliases are counted in
+    each by itself then.  After MOST_REFUSED the rest is not read.
+    """
+    try:
+        yield from [*documents(text, rules)]  # all or none: most texts have no mistake
+    except Refused:
+        yield from _one_by_one(text, rules)
+
+
+def _one_by_one(text: str, rules: Rules) -> Iterator[Any | Refused]:
+    number = refused = lines = 0
+    starts = [0, *(found.start() for found in _START.finditer(text)), len(text)]
+    for start, end in pairwise(starts):
+        part = text[start:end]
+        try:
+            for value in documents(part, rules):
+                number += 1
+                yield value
+        except Refused as bad:
+            number, refused = number + 1, refused + 1
+            bad.document = number
+            bad.line += lines if bad.line else 0
+            yield bad
+            if refused == MOST_REFUSED:
+                yield Refused(f"{refused} documents are broken, the rest is not read", number + 1, None)
+                return
+        lines += part.count("\n")
 
 
 def _check_events(text: str, rules: Rules) -> None:
@@ -145,6 +183,8 @@ class _Values:
         """By the node's id; those of lists and mappings are there before they are filled."""
         self._keys: dict[int, int] = {}
         """Of the mappings that are complete, by the node's id."""
+        self._merged = 0
+        """Keys that were merged so far: each takes memory again."""
 
     def of(self, node: Any) -> Any:
         """Return a node's value.  Recurses as deep as the text is nested: aliases name what came before."""
@@ -186,6 +226,9 @@ class _Values:
             value = self.of(source)
             if id(source) not in self._keys:
                 raise self._refused(source, "a mapping is merged into itself")
+            self._merged += len(value)
+            if self._merged > self._rules.values:
+                raise self._refused(source, f"there are more than {self._rules.values} merged keys")
             into.update(value)
             keys += self._keys[id(source)]
         return keys

@@ -64,6 +64,7 @@ MATRIX = [
     ("PATCH", "/api/v1/namespaces/bank", {"admin"}),
     ("DELETE", "/api/v1/namespaces/shop", {"admin", "shop-admin"}),
     ("GET", "/metrics", WIDE),
+    ("GET", "/svcdns/v1/explain?name=web", WIDE),
     ("DELETE", "/cache", {"admin"}),
     ("DELETE", "/cache/www.example.org", {"admin"}),
     ("GET", "/cache", {"admin"}),

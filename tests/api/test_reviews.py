@@ -111,6 +111,8 @@ async def test_what_does_not_exist_is_for_the_authority_to_say(client) -> None:
         ("/apis/discovery.k8s.io", "get", "bob", True),
         ("/metrics", "get", "bob", False),
         ("/metrics", "get", "ann", True),
+        ("/svcdns/v1/explain", "get", "bob", False),
+        ("/svcdns/v1/explain", "get", "ann", True),
         ("/healthz", "post", "ann", False),
         ("/nope", "get", "ann", False),
         ("/cache", "delete", "ann", True),

@@ -17,12 +17,12 @@ from svcdns.registry.answer_tables import current_table
 from svcdns.registry.settings import RULES
 from svcdns.wire.key import text_of_key
 
-GOLDEN_RULES = (1, 1)
+GOLDEN_RULES = (2, 2)
 """LAYOUT and RULES that the hashes below are of."""
 GOLDEN = {
-    "default": "ffc89e3cb5cc210a38507944f582256e",
-    "options": "0e5454a95f0a0f634b3c4a6c313bdf4c",
-    "insecure": "f4903a893951a96d6bb0a0435831d6b0",
+    "default": "28cbdd4389d261952348181fa7f054cb",
+    "options": "85b2a995c0550a0504b3169080db345c",
+    "insecure": "9a6cec46013476f57d96d2f85d6fce87",
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},

@@ -1,10 +1,14 @@
 """The command line as a user meets it: exit codes, one line a mistake, no traceback."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from toolbox.running_server import RunningServer, svcdns
+
+from svcdns.cli.check import mistakes_in_files
+from svcdns.config.load import load
 
 
 @pytest.mark.parametrize(
@@ -24,6 +28,7 @@ from toolbox.running_server import RunningServer, svcdns
         (["serve", "--log", "loud"], "--log: 'loud' is not known; allowed: debug, info, warning, error"),
         (["serve", "--manifests", "nosuch"], "--manifests: manifests: there is no file or folder"),
         (["check", "--config", "nosuch.toml"], "nosuch.toml: can't be read"),
+        (["check", "--output", "xml"], "--output: 'xml' is not known; allowed: text, json"),
         (["query"], "Missing argument 'NAME'"),
         (["query", "a..b"], "'a..b' is no domain name: a DNS label is empty; allowed: such as example.com"),
         (["query", "x" * 64], "is no domain name"),
@@ -91,6 +96,80 @@ def test_check_reads_the_zone_files(tmp_path: Path) -> None:
     ran = svcdns("check", "--config", "c.toml", cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith(f"svcdns: {zone}:5: ")
+
+
+MANIFESTS = Path(__file__).parents[1] / "manifests" / "corpus"
+
+
+def test_check_lists_what_becomes_of_a_folder_of_manifests(tmp_path: Path) -> None:
+    ran = svcdns("check", "--manifests", MANIFESTS, cwd=tmp_path)
+    assert ran.returncode == 1
+    assert ran.stderr == "svcdns: defaults: 10 mistakes, 17 left out; 0 zones, 14 manifests\n"
+    lines = ran.stdout.splitlines()
+    assert all(len(line) <= 80 or " " not in line.strip() for line in lines), "80 columns, but for paths"
+    start = lines.index(f"{MANIFESTS}/compose-chat.yaml")
+    assert lines[start + 1] == "  document 1, items[0]: Service chat in default: registered"
+    assert lines[start + 2 : start + 5] == [
+        "  document 1, items[1]: Deployment chat: left out: is not run here; register",
+        "    each of its Pods with its address (status.podIP) and the labels",
+        "    io.kompose.service=chat, by which Service chat selects it",
+    ]
+    assert lines[start + 5].startswith(
+        "  document 1, items[2].spec.ports[0].port: Service chat-web: mistake: "
+    )
+
+
+def test_check_gives_programs_json(tmp_path: Path) -> None:
+    ran = svcdns("check", "--manifests", MANIFESTS, "-o", "json", cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    found = json.loads(ran.stdout)
+    assert (found["mistakes"], found["zones"]) == ([], 0)
+    assert {
+        "file": str(MANIFESTS / "kustomize-blog.yaml"),
+        "document": 2,
+        "field": "",
+        "object": "Pod blog-db-0",
+        "namespace": "blog",
+        "outcome": "registered",
+        "why": "",
+        "remedy": "",
+    } in found["manifests"]
+    outcomes = [entry["outcome"] for entry in found["manifests"]]
+    assert [outcomes.count(word) for word in ("registered", "mistake", "left out")] == [14, 10, 17]
+    ran = svcdns("check", "--config", "nosuch.toml", "-o", "json", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert json.loads(ran.stdout)["mistakes"][0].startswith("nosuch.toml: ")
+
+
+def test_check_takes_what_is_left_out_for_no_mistake_unless_strict(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text("{apiVersion: v1, kind: Secret, metadata: {name: s}}")
+    ran = svcdns("check", "--manifests", file, cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.endswith("\ndefaults: no mistakes; 0 zones, 0 manifests, 1 left out\n")
+    for strict in (("--strict-manifests",), ()):
+        environ = {} if strict else {"SVCDNS_STRICT_MANIFESTS": "true"}
+        ran = svcdns("check", "--manifests", file, *strict, cwd=tmp_path, **environ)
+        assert (ran.returncode, ran.stderr) == (1, "svcdns: defaults: 1 left out; 0 zones, 0 manifests\n")
+
+
+def test_check_knows_the_namespaces_of_a_server_that_runs(server: RunningServer, tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(
+        "{apiVersion: v1, kind: Service, metadata: {name: a, namespace: made-by-api}, "
+        "spec: {ports: [{port: 1}]}}"
+    )
+    arguments = ("check", "--manifests", file, "--data", server.data)
+    assert svcdns(*arguments, cwd=tmp_path).returncode == 1
+    server.post("/api/v1/namespaces", {"metadata": {"name": "made-by-api"}})
+    assert svcdns(*arguments, cwd=tmp_path).returncode == 0
+
+
+def test_manifests_keep_a_new_version_away_only_where_they_are_strict(tmp_path: Path) -> None:
+    arguments = {"manifests": [str(MANIFESTS)], "data": str(tmp_path), "dns.zones": None}
+    assert mistakes_in_files(load(None, {"SVCDNS_DNS_ZONES": str(tmp_path)}, arguments)) == []
+    strict = load(None, {"SVCDNS_DNS_ZONES": str(tmp_path)}, {**arguments, "strict_manifests": True})
+    assert len(mistakes_in_files(strict)) == 10 + 17
 
 
 # query

@@ -18,6 +18,7 @@ CONTRACT = """\
 cluster_domain = "cluster.local"
 data = "svcdns-data"
 manifests = []
+strict_manifests = false
 user = ""
 log = "info"
 

@@ -127,19 +127,38 @@ def test_manifests_are_applied_before_it_is_ready(tmp_path: Path) -> None:
         assert server.answers("web.default.svc.cluster.local") == ["10.96.7.7"]
 
 
-def test_a_mistake_in_a_manifest_ends_the_start_with_one_line(tmp_path: Path) -> None:
+def test_strict_mistakes_in_manifests_end_the_start_all_named(tmp_path: Path) -> None:
     manifest = tmp_path / "web.yaml"
     manifest.write_text(MANIFEST.replace("10.96.7.7", "10.96.7.777"))
-    server = RunningServer(workers=1, arguments=("--manifests", str(manifest)))
-    (line,) = failed_start(server)
-    assert line.startswith(f"svcdns: {manifest}, document 1, spec.clusterIP")
+    (tmp_path / "b.yaml").write_text("{")
+    (tmp_path / "c.yaml").write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}")
+    server = RunningServer(workers=1, arguments=("--manifests", str(tmp_path), "--strict-manifests"))
+    lines = failed_start(server)
+    assert [line.removeprefix(f"svcdns: {tmp_path}/").partition(",")[0] for line in lines] == [
+        "b.yaml",
+        "web.yaml",
+        "c.yaml",
+    ]
+    assert ", document 1, spec.clusterIP" in lines[1]
     server.close()
 
 
-def test_a_writer_that_comes_back_to_a_broken_manifest_goes_on(tmp_path: Path) -> None:
+def test_strict_what_only_the_registry_sees_ends_the_start_too(tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(MANIFEST)
+    other = tmp_path / "zz.yaml"
+    other.write_text(MANIFEST.replace("web", "other"))
+    config = f'manifests = ["{tmp_path}"]\nstrict_manifests = true\n'
+    server = RunningServer(workers=1, config=config)
+    (line,) = failed_start(server)
+    assert line.startswith(f"svcdns: {other}, document 1, spec.clusterIP")
+    server.close()
+
+
+def test_a_strict_writer_that_comes_back_to_a_broken_manifest_goes_on(tmp_path: Path) -> None:
     manifest = tmp_path / "web.yaml"
     manifest.write_text(MANIFEST)
-    with RunningServer(workers=1, arguments=("--manifests", str(manifest))) as server:
+    arguments = ("--manifests", str(manifest), "--strict-manifests")
+    with RunningServer(workers=1, arguments=arguments) as server:
         manifest.write_text("{")
         os.kill(server.writer_pid, signal.SIGKILL)
         wait_for(lambda: "manifests are not applied again" in server.log(), "the log line")

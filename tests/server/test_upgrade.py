@@ -266,12 +266,15 @@ def test_a_configuration_that_is_gone_leaves_all_as_it_was() -> None:
         assert pids(server) == before
 
 
-def test_a_manifest_with_a_mistake_leaves_all_as_it_was(tmp_path: Path) -> None:
-    with Configured(configured(rest=f'manifests = ["{tmp_path}"]')) as server:
+def test_a_manifest_with_a_mistake_leaves_all_as_it_was_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    strict = "strict_manifests = true"
+    with Configured(configured(rest=f'manifests = ["{tmp_path}"]\n{strict}')) as server:
         (tmp_path / "wrong.yaml").write_text("kind: Service\n")
         before = pids(server)
         assert "wrong.yaml" in refused(server)
         assert pids(server) == before
+        reconfigure(server, strict, "")
+        upgraded(server)
 
 
 @pytest.mark.parametrize("workers", [1, 3, 5])

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svcdns.system.bounded_yaml import Refused, Rules, TooDeep, documents
+from svcdns.system.bounded_yaml import MOST_REFUSED, Refused, Rules, TooDeep, documents, documents_apart
 
 BODY = Rules(depth=200)
 MANIFEST = Rules(depth=100, aliases=1000, keys=100, values=100_000, strict=True)
@@ -116,3 +116,58 @@ def test_what_was_written_is_read_again(value: Any, flow: bool) -> None:
     text = yaml.safe_dump(value, default_flow_style=flow, default_style='"')  # each with its tag
     for rules in (BODY, MANIFEST):
         assert list(documents(text, Rules(rules.depth, 1000, strict=rules.strict))) == [value]
+
+
+def test_what_is_merged_is_bounded_in_all() -> None:
+    rules = Rules(depth=10, aliases=1000, values=1000)
+    text = "- &a {" + ", ".join(f"k{number}: 1" for number in range(100)) + "}\n"
+    assert len(read(text + "- {<<: *a}\n" * 10, rules)) == 11
+    with pytest.raises(Refused, match="more than 1000 merged keys"):
+        read(text + "- {<<: *a}\n" * 11, rules)
+
+
+def apart(text: str) -> list[Any]:
+    """Each document: its value, or where it is refused (document, line)."""
+    found = documents_apart(text, MANIFEST)
+    return [(one.document, one.line) if isinstance(one, Refused) else one for one in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\n---\nb: [\n---\nc: 1\n", [{"a": 1}, (2, 4), {"c": 1}]),
+        ("a: 1\r\n---\r\nb: [\r\n---\r\nc: 1\r\n", [{"a": 1}, (2, 4), {"c": 1}]),
+        ("# only\n---\n'\n--- # two\nc: 1", [(1, 4), {"c": 1}]),
+        ("---\n---\na: 'x\n---\nb: |\n  ---\n ---x\n---y: 1\n", [None, (2, 4), (3, 7)]),
+        ("a: &x 1\n---\nb: *x\n---\nc: *x\n---\nd: &x [*x]\n", [{"a": 1}, (2, 3), (3, 5), {"d": [[...]]}]),
+        ("{\n...\n%YAML 1.1\n%TAG !x! tag:yaml.org,2002:\n---\na: !x!str 1\n", [(1, 2), {"a": "1"}]),
+    ],
+)
+def test_what_is_wrong_with_a_document_ends_with_it(text: str, expected: list[Any]) -> None:
+    found = apart(text)
+    if {"d": [[...]]} in expected:
+        assert (found[:3], found[3]["d"][0] is found[3]["d"]) == (expected[:3], True)
+    else:
+        assert found == expected
+
+
+def test_a_text_of_mistakes_is_not_read_to_its_end() -> None:
+    assert len(apart("[\n---\n" * 1000)) == MOST_REFUSED + 1
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a: 1\n", "[\n", "'\n", "b: {c: [d]}\n", "\t- x\n", "# c\n", "*e\n"]),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_good_documents_are_read_whatever_lies_between(parts: list[str]) -> None:
+    good = {"a: 1\n": {"a": 1}, "b: {c: [d]}\n": {"b": {"c": ["d"]}}, "# c\n": None}
+    found = [*documents_apart("".join(f"---\n{part}" for part in parts), MANIFEST)]
+    assert [good[part] for part in parts if part in good] == [
+        one for one in found if not isinstance(one, Refused)
+    ]
+    assert [one.document for one in found if isinstance(one, Refused)] == [
+        number for number, part in enumerate(parts, 1) if part not in good
+    ]

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from svcdns.api import cache_route, paths
+from svcdns.api import cache_route, explain_route, paths
 from svcdns.api.negotiation import wants_web_socket
 from svcdns.api.paths import Action
 from svcdns.objects.errors import StatusError
@@ -73,6 +73,8 @@ class AccessControl:
         elif path == _METRICS and not self._authority.allowed(user, READING_METRICS)[0]:
             text = f'forbidden: User "{user.username}" cannot get path "{_METRICS}"'
             raise StatusError(403, "Forbidden", text)
+        elif path == explain_route.PATH and not self._authority.allowed(user, explain_route.EXPLAINING)[0]:
+            raise _forbidden(user, explain_route.EXPLAINING)
         elif cache_route.is_at(path) and not self._authority.allowed(user, cache_route.FLUSHING)[0]:
             text = f'forbidden: User "{user.username}" cannot {verb} path "{path[:_LONGEST]}"'
             raise StatusError(403, "Forbidden", text)

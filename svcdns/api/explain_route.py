@@ -1,0 +1,49 @@
+"""GET /svcdns/v1/explain?name=NAME: what a name answers, from which objects, and for an empty answer why.
+
+    {"name": "web.default.svc.cluster.local.", "answers": [], "objects": ["Service default/web"],
+     "reasons": ["selector app=web matches no Pod; Pod web-1 has name=web"]}
+
+NAME is written as people write names (svcdns.registry.explain); `namespace` is where a name is looked for
+that names none.  It shows objects of all namespaces, so it is for who may read them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+from aiohttp import web
+
+from svcdns.objects.errors import Cause, StatusError
+from svcdns.registry.explain import Explanation
+from svcdns.wire.name import BadName
+
+from .paths import Action
+from .responses import json_answer
+
+PATH = "/svcdns/v1/explain"
+EXPLAINING = Action("list", "", "pods")
+"""What somebody must be allowed to do, in all namespaces."""
+DEFAULT_NAMESPACE = "default"
+_LONGEST_NAME = 1024
+
+Explain = Callable[[str, str], Explanation]
+"""Explains a name, in a namespace; takes a moment where there are many Pods."""
+
+
+async def answer(request: web.Request, explain: Explain) -> web.Response:
+    """Explain a name.  Raises StatusError 400 where none is given, or it can't be one."""
+    name = request.query.get("name", "")
+    if not name.strip(". ") or len(name) > _LONGEST_NAME:
+        raise _invalid("must be a domain name, or the name of a Pod; such as ?name=web.default.svc")
+    namespace = request.query.get("namespace") or DEFAULT_NAMESPACE
+    try:
+        found = await asyncio.to_thread(explain, name, namespace)
+    except (BadName, UnicodeError) as wrong:
+        raise _invalid(str(wrong)) from None
+    return json_answer(request, msgspec.json.encode(found))
+
+
+def _invalid(text: str) -> StatusError:
+    return StatusError(400, "BadRequest", f"name: {text}", causes=[Cause("FieldValueInvalid", text, "name")])

@@ -1,0 +1,133 @@
+"""The client for asyncio: the same calls as `sync.Client`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpcore
+
+from svcdns.objects.kinds import Kind
+
+from . import calls, explanations, registration
+from .connection import Connection, find
+from .exchange import ApiError, Call, Object, Request, Response, T
+from .registration import Added
+from .transport import SECONDS, extensions, reading, why_unreachable
+
+
+class AsyncClient:
+    """Talks to the API of a svcdns server.
+
+        async with AsyncClient() as there:
+            await there.add("cache", ["10.0.0.5", "10.0.0.6"], ports={"redis": 6379})
+
+    Each method raises ApiError for what the server refuses, Unreachable where none answers.
+    """
+
+    def __init__(self, connection: Connection | None = None, *, seconds: float = SECONDS) -> None:
+        """Connect to what `svcdns.client.find` finds where nothing is said.
+
+        `seconds` is how long an answer may take.  Raises NoServer.
+        """
+        self.connection = connection or find()
+        self.warnings: list[str] = []
+        """What the server has warned of so far."""
+        self._seconds = seconds
+        self._pool = httpcore.AsyncConnectionPool(ssl_context=self.connection.tls(), retries=1)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
+
+    async def run(self, call: Call[T]) -> T:
+        """Run any call: send what it asks for, until it returns."""
+        try:
+            request = next(call)
+            while True:
+                request = call.send(await self.send(request))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def send(self, request: Request) -> Response:
+        """Send one request.  Raises Unreachable."""
+        with why_unreachable(self.connection):
+            answer = await self._pool.request(
+                request.method,
+                self.connection.url + request.path,
+                headers=request.headers(self.connection.token),
+                content=request.octets(),
+                extensions=extensions(self._seconds),
+            )
+        response = reading(answer.status, answer.headers, answer.content)
+        self.warnings += response.warnings
+        return response
+
+    async def watch(
+        self, kind: Kind, namespace: str = "", name: str = "", labels: str = ""
+    ) -> AsyncIterator[Object]:
+        """Yield what is there and each change from then on, as watch events, until the server ends it."""
+        request = calls.watch(kind, namespace, name, labels)
+        with why_unreachable(self.connection):
+            async with self._pool.stream(
+                request.method,
+                self.connection.url + request.path,
+                headers=request.headers(self.connection.token),
+                extensions=extensions(None),
+            ) as answer:
+                if answer.status != 200:
+                    raise ApiError.of(answer.status, json.loads(await answer.aread() or b"null"))
+                rest = b""
+                async for octets in answer.aiter_stream():
+                    *lines, rest = (rest + octets).split(b"\n")
+                    for line in filter(None, lines):
+                        yield json.loads(line)
+
+    async def get(self, kind: Kind, name: str, namespace: str = "default") -> Object | None:
+        """Return an object, None if there is none."""
+        return await self.run(calls.get(kind, namespace, name))
+
+    async def list(
+        self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> list[Object]:
+        """Return all objects of a kind in a namespace, in all of them where none is named."""
+        return await self.run(calls.list_objects(kind, namespace, labels, fields))
+
+    async def apply(self, obj: Object, namespace: str = "", *, force: bool = True) -> Object:
+        """Create an object, or bring it to what is said of it; return it as it is now."""
+        return await self.run(calls.apply(obj, namespace, force=force))
+
+    async def delete(self, kind: Kind, name: str, namespace: str = "default") -> bool:
+        """Delete an object; return whether there was one."""
+        return await self.run(calls.delete(kind, namespace, name))
+
+    async def add(self, name: str, addresses: Sequence[str], **more: Any) -> Added:
+        """Register a Service and a Pod for each address; see `registration.add`."""
+        return await self.run(registration.add(name, addresses, **more))
+
+    async def remove(
+        self, name: str, addresses: Sequence[str] = (), namespace: str = "default"
+    ) -> Sequence[str]:
+        """Take a Service and its Pods away; see `registration.remove`."""
+        return await self.run(registration.remove(name, addresses, namespace=namespace))
+
+    async def set_ready(
+        self, name: str, ready: bool, because: str = "", namespace: str = "default"
+    ) -> Sequence[str]:
+        """Say that a Pod, or all Pods of a Service, are ready or not; see `registration.set_ready`."""
+        return await self.run(registration.set_ready(name, ready, because, namespace=namespace))
+
+    async def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
+        """Return what a name or a Pod answers, from which objects, and why not more."""
+        return await self.run(explanations.explain(name, namespace))

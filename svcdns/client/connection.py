@@ -1,0 +1,141 @@
+"""Which server is meant, and what it is shown: found in one order, the first that says something wins.
+
+    1. what the caller says                       --api URL
+    2. SVCDNS_API                                 (with SVCDNS_TOKEN and SVCDNS_CA beside it)
+    3. the current context of KUBECONFIG
+    4. a server that runs on a data folder        addresses.json in it says where
+
+`~/.kube/config` is not looked at unless KUBECONFIG names it: it is most likely a real cluster's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from svcdns.config.listening import ADDRESSES
+
+from . import kubeconfig_file
+
+DATA_FOLDERS = (Path("svcdns-data"), Path("/var/lib/svcdns"))
+"""Where servers keep their data: `make run` and `svcdns serve` here, the image and the service there."""
+
+
+class NoServer(Exception):
+    """No server is named and none is found; the text says where was looked, and what names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where an API is, whom it is trusted by, and what it is shown; PEM as octets."""
+
+    url: str
+    found: str = ""
+    """What named it, for messages: "--api", "SVCDNS_API" ..."""
+    token: str = ""
+    ca: bytes = b""
+    certificate: bytes = b""
+    key: bytes = b""
+    verify: bool = True
+    namespace: str = ""
+    """Where commands go that name none; "" is `default`."""
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return how to connect, None for plain HTTP.  Raises NoServer for unusable certificates."""
+        if urlsplit(self.url).scheme != "https":
+            return None
+        try:
+            context = ssl.create_default_context(cadata=self.ca.decode() if self.ca else None)
+            if not self.verify:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if self.certificate:
+                _load_chain(context, self.certificate + b"\n" + self.key)
+        except (OSError, ValueError) as wrong:  # of ssl too
+            raise NoServer(f"{self.found}: the certificates can't be used: {wrong}") from None
+        return context
+
+
+def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
+    """The standard library reads certificates from files only."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+
+
+def find(
+    api: str = "", environ: Mapping[str, str] = os.environ, folders: Sequence[Path] = DATA_FOLDERS
+) -> Connection:
+    """Return the connection that is meant.  Raises NoServer."""
+    token = environ.get("SVCDNS_TOKEN", "")
+    for found, url in (("--api", api), ("SVCDNS_API", environ.get("SVCDNS_API", ""))):
+        if url:
+            return Connection(_checked(url, found), found, token, _ca(environ))
+    if files := environ.get("KUBECONFIG", ""):
+        return _of_kubeconfig(files)
+    for folder in folders:
+        if url := running_at(folder):
+            return Connection(url, f"the server on {folder}", token, _ca(environ))
+    looked = ", ".join(str(folder) for folder in folders)
+    raise NoServer(
+        f"which server? none runs on {looked}, and neither SVCDNS_API nor KUBECONFIG names one; "
+        "say --api URL, or start one: svcdns serve"
+    )
+
+
+def running_at(folder: Path) -> str:
+    """Return the URL of the API of the server that runs on a data folder, "" if none does."""
+    try:
+        written = json.loads((folder / ADDRESSES).read_text())
+        os.kill(int(written["pid"]), 0)
+    except PermissionError:  # it lives, and is another user's
+        pass
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    host, _, port = str(written["api"]).rpartition(":")
+    if host in ("0.0.0.0", "[::]"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    return f"{'https' if written.get('tls') else 'http'}://{host}:{port}"
+
+
+def _checked(url: str, found: str) -> str:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and "@" not in url
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment:
+        raise NoServer(f"{found}: {url[:80]!r} is no URL of a server; allowed: such as http://127.0.0.1:8053")
+    return url.rstrip("/")
+
+
+def _ca(environ: Mapping[str, str]) -> bytes:
+    if not (file := environ.get("SVCDNS_CA", "")):
+        return b""
+    try:
+        return Path(file).read_bytes()
+    except OSError as wrong:
+        raise NoServer(f"SVCDNS_CA: {file}: {(wrong.strerror or str(wrong)).lower()}") from None
+
+
+def _of_kubeconfig(files: str) -> Connection:
+    try:
+        current = kubeconfig_file.current(files)
+    except kubeconfig_file.Unusable as wrong:
+        raise NoServer(f"KUBECONFIG: {wrong}") from None
+    return Connection(
+        _checked(current.server, "KUBECONFIG"),
+        "KUBECONFIG",
+        current.token,
+        current.ca,
+        current.certificate,
+        current.key,
+        current.verify,
+        current.namespace,
+    )

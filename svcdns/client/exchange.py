@@ -1,0 +1,100 @@
+"""What is said to the API and what it says back, as values: no I/O here.
+
+A call is a generator: it yields a `Request`, is sent the `Response`, and returns what the caller wanted.  Who
+runs it decides how octets travel, so the client for asyncio and the one without it share every call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Object = dict[str, Any]
+"""A Kubernetes object as JSON."""
+
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; `path` begins with / and holds the query."""
+
+    method: str
+    path: str
+    body: Any = None
+    """Sent as JSON; None: no body."""
+    content_type: str = JSON
+    accept: str = JSON
+
+    def headers(self, token: str = "") -> list[tuple[str, str]]:
+        """Return the headers; `token` is shown to the API if there is one."""
+        headers = [("Accept", self.accept), ("User-Agent", "svcdns")]
+        if self.body is not None:
+            headers.append(("Content-Type", self.content_type))
+        return [*headers, ("Authorization", f"Bearer {token}")] if token else headers
+
+    def octets(self) -> bytes:
+        """Return the body as it is sent."""
+        return b"" if self.body is None else json.dumps(self.body).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back: HTTP status, the `Warning` headers' texts, and the body."""
+
+    status: int
+    body: bytes
+    warnings: tuple[str, ...] = ()
+
+    def json(self) -> Any:
+        """Return the body.  Raises ApiError where it is not JSON, or the status is not 2xx."""
+        try:
+            decoded = json.loads(self.body)
+        except ValueError:
+            decoded = None
+        if not 200 <= self.status < 300 or decoded is None:
+            raise ApiError.of(self.status, decoded)
+        return decoded
+
+
+@dataclass
+class ApiError(Exception):
+    """The API refused: HTTP status, Kubernetes' reason ("NotFound"), a message for people, its causes."""
+
+    status: int
+    reason: str
+    message: str
+    causes: list[tuple[str, str]] = field(default_factory=list)
+    """(field, what is wrong with it)"""
+
+    def __str__(self) -> str:
+        return self.message
+
+    @classmethod
+    def of(cls, status: int, body: Any) -> ApiError:
+        """Return the error that a response says."""
+        if not isinstance(body, Mapping) or not isinstance(body.get("message"), str):
+            return cls(status, "", f"the server answered with HTTP status {status} and nothing that says why")
+        details = body.get("details") or {}
+        given = details.get("causes") or []
+        causes = [(str(one.get("field", "")), str(one.get("message", ""))) for one in given]
+        return cls(status, str(body.get("reason", "")), body["message"], causes)
+
+
+class Unreachable(Exception):
+    """Nothing answers there, or what does can't be trusted; the text says which."""
+
+
+Call = Generator[Request, Response, T]
+"""A call in progress: see above."""
+
+
+def answer(request: Request) -> Call[Any]:
+    """Send one request; return the JSON of the answer.  Raises ApiError."""
+    response = yield request
+    return response.json()

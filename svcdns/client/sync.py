@@ -1,0 +1,128 @@
+"""The client for programs without an event loop: one connection at a time, blocking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpcore
+
+from svcdns.objects.kinds import Kind
+
+from . import calls, explanations, registration
+from .connection import Connection, find
+from .exchange import ApiError, Call, Object, Request, Response, T
+from .registration import Added
+from .transport import SECONDS, extensions, reading, why_unreachable
+
+
+class Client:
+    """Talks to the API of a svcdns server.
+
+        with Client() as there:
+            there.add("cache", ["10.0.0.5", "10.0.0.6"], ports={"redis": 6379})
+
+    Each method raises ApiError for what the server refuses, Unreachable where none answers.
+    """
+
+    def __init__(self, connection: Connection | None = None, *, seconds: float = SECONDS) -> None:
+        """Connect to what `svcdns.client.find` finds where nothing is said.
+
+        `seconds` is how long an answer may take.  Raises NoServer.
+        """
+        self.connection = connection or find()
+        self.warnings: list[str] = []
+        """What the server has warned of so far."""
+        self._seconds = seconds
+        self._pool = httpcore.ConnectionPool(ssl_context=self.connection.tls(), retries=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def run(self, call: Call[T]) -> T:
+        """Run any call: send what it asks for, until it returns."""
+        try:
+            request = next(call)
+            while True:
+                request = call.send(self.send(request))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def send(self, request: Request) -> Response:
+        """Send one request.  Raises Unreachable."""
+        with why_unreachable(self.connection):
+            answer = self._pool.request(
+                request.method,
+                self.connection.url + request.path,
+                headers=request.headers(self.connection.token),
+                content=request.octets(),
+                extensions=extensions(self._seconds),
+            )
+        response = reading(answer.status, answer.headers, answer.content)
+        self.warnings += response.warnings
+        return response
+
+    def watch(self, kind: Kind, namespace: str = "", name: str = "", labels: str = "") -> Iterator[Object]:
+        """Yield what is there and each change from then on, as watch events, until the server ends it."""
+        request = calls.watch(kind, namespace, name, labels)
+        with (
+            why_unreachable(self.connection),
+            self._pool.stream(
+                request.method,
+                self.connection.url + request.path,
+                headers=request.headers(self.connection.token),
+                extensions=extensions(None),
+            ) as answer,
+        ):
+            if answer.status != 200:
+                raise ApiError.of(answer.status, json.loads(answer.read() or b"null"))
+            rest = b""
+            for octets in answer.iter_stream():
+                *lines, rest = (rest + octets).split(b"\n")
+                yield from map(json.loads, filter(None, lines))
+
+    def get(self, kind: Kind, name: str, namespace: str = "default") -> Object | None:
+        """Return an object, None if there is none."""
+        return self.run(calls.get(kind, namespace, name))
+
+    def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+        """Return all objects of a kind in a namespace, in all of them where none is named."""
+        return self.run(calls.list_objects(kind, namespace, labels, fields))
+
+    def apply(self, obj: Object, namespace: str = "", *, force: bool = True) -> Object:
+        """Create an object, or bring it to what is said of it; return it as it is now."""
+        return self.run(calls.apply(obj, namespace, force=force))
+
+    def delete(self, kind: Kind, name: str, namespace: str = "default") -> bool:
+        """Delete an object; return whether there was one."""
+        return self.run(calls.delete(kind, namespace, name))
+
+    def add(self, name: str, addresses: Sequence[str], **more: Any) -> Added:
+        """Register a Service and a Pod for each address; see `registration.add`."""
+        return self.run(registration.add(name, addresses, **more))
+
+    def remove(self, name: str, addresses: Sequence[str] = (), namespace: str = "default") -> Sequence[str]:
+        """Take a Service and its Pods away; see `registration.remove`."""
+        return self.run(registration.remove(name, addresses, namespace=namespace))
+
+    def set_ready(
+        self, name: str, ready: bool, because: str = "", namespace: str = "default"
+    ) -> Sequence[str]:
+        """Say that a Pod, or all Pods of a Service, are ready or not; see `registration.set_ready`."""
+        return self.run(registration.set_ready(name, ready, because, namespace=namespace))
+
+    def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
+        """Return what a name or a Pod answers, from which objects, and why not more."""
+        return self.run(explanations.explain(name, namespace))
