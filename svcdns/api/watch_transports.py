@@ -127,8 +127,10 @@ class _Messages:
             if task is not None:
                 task.cancel()
         transport = self._request.transport
-        if transport is not None and transport.get_write_buffer_size():
-            transport.abort()
+        # Under TLS a transport that is closed can't be asked, and asyncio ends it in half a minute.
+        with suppress(AttributeError):
+            if transport is not None and transport.get_write_buffer_size():
+                transport.abort()
 
     async def _read(self, client_left: Callable[[], None]) -> None:
         """Read until the client says Close, or has said too much."""

@@ -5,6 +5,7 @@ import inspect
 import json
 import logging
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -187,7 +188,13 @@ def options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def server(loop, registry, clock, health, collectors, options) -> Iterator[TestServer]:
+def tls() -> ssl.SSLContext | None:
+    """Give the context of a server that speaks TLS; a test module may."""
+    return None
+
+
+@pytest.fixture
+def server(loop, registry, clock, health, collectors, options, tls) -> Iterator[TestServer]:
     def metrics() -> tuple[bytes, str]:
         return generate_latest(collectors), "text/plain; version=0.0.4; charset=utf-8"
 
@@ -201,7 +208,7 @@ def server(loop, registry, clock, health, collectors, options) -> Iterator[TestS
         **options,
     )
     made = ServerAsServed(app)
-    loop.run_until_complete(made.start_server(shutdown_timeout=1))
+    loop.run_until_complete(made.start_server(shutdown_timeout=1, ssl=tls))
     yield made
     loop.run_until_complete(made.close())
 

@@ -1,0 +1,64 @@
+"""Watches over TLS, by HTTP and by WebSocket: they end properly, and who does not read leaves nothing."""
+
+import asyncio
+import ssl
+
+import pytest
+from aiohttp import WSMsgType
+from api.web_sockets import WATCH, head
+from toolbox.builders import service
+from toolbox.waiting import until
+
+from svcdns.cli.certificates import make_ca, make_server
+from svcdns.objects.kinds import SERVICE
+
+BOTH_WAYS = pytest.mark.parametrize("upgrade", ["websocket", None], ids=["websocket", "http"])
+
+
+@pytest.fixture
+def tls(tmp_path):
+    pair = make_server(make_ca(), ["127.0.0.1"])
+    (tmp_path / "pair").write_bytes(pair.certificate_pem + pair.key_pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "pair")
+    return context
+
+
+@pytest.fixture
+def options():
+    return {"send_timeout": 1.5}
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_wrong(caplog):
+    yield
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+async def test_a_web_socket_ends_with_close(client, server, registry):
+    for query, leaves in (("&timeoutSeconds=1", False), ("", True)):
+        async with client.ws_connect(WATCH + query, ssl=False) as stream:
+            assert (await stream.receive(20)).type is WSMsgType.TEXT
+            if leaves:
+                await stream.close()
+            else:
+                assert (await stream.receive(20)).data == 1000
+        await until(lambda: not registry.watchers and not server.runner.server.connections)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("query", ["", "&timeoutSeconds=1"], ids=["while events come", "at the end"])
+async def test_who_does_not_read_is_cut_off(client, server, registry, upgrade, query):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context, limit=1024)
+    writer.write(head(WATCH + query, Upgrade=upgrade))
+    await until(lambda: registry.watchers == 1)
+    for number in range(100):
+        large = service(f"s{number}")
+        large["metadata"]["annotations"] = {"x": "x" * 200_000}
+        await registry.put(SERVICE, "shop", large)
+    await until(lambda: not registry.watchers and not server.runner.server.connections)
+    text = await (await client.get("/metrics", ssl=False)).text()
+    assert "svcdns_api_watches_cut_total 1.0" in text
+    writer.transport.abort()
