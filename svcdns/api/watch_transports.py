@@ -117,17 +117,20 @@ class _Messages:
         if self._reading is not None:
             self._reading.cancel()
         code = WSCloseCode.POLICY_VIOLATION if self._flooded else WSCloseCode.OK
-        with suppress(TimeoutError):  # a client that says no Close does no harm
+        try:
             # Who floods us is not listened to until it says Close.
             async with asyncio.timeout(0 if self._flooded else seconds):
                 await self.answer.close(code=code)
+        except TimeoutError:  # it has had its time to read and to say Close
+            if self._request.transport is not None:
+                self._request.transport.abort()
 
     def release(self) -> None:
         for task in (self._reading, self._pong):
             if task is not None:
                 task.cancel()
         transport = self._request.transport
-        # Under TLS a transport that is closed can't be asked, and asyncio ends it in half a minute.
+        # A TLS transport that is closed can't be asked, and asyncio ends it in half a minute.
         with suppress(AttributeError):
             if transport is not None and transport.get_write_buffer_size():
                 transport.abort()

@@ -3,6 +3,9 @@
 Resources and subresources are those that discovery names, so a kind that is new is here without a word. Each
 answer is whole: JSON of success, or a Status of its code; and the connection that it came over answers the
 next request, unless it said `Connection: close`.
+
+schemathesis is no dependency here: it holds jsonschema-rs back to an older version than the server runs with, and
+what it makes of Kubernetes' schemas is nearly all refused at once.
 """
 
 from __future__ import annotations

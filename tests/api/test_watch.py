@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError
+from api.web_sockets import put_20_mb
 from toolbox.builders import pod, service
 from toolbox.waiting import until
 
@@ -218,6 +219,7 @@ class TestSlowWatchers:
 
     @pytest.mark.parametrize("query", ["", "&timeoutSeconds=1"], ids=["while events come", "at the end"])
     async def test_are_cut_off(self, client, server, registry, query):
+        await put_20_mb(registry)
         with socket.socket() as slow:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.setblocking(False)
@@ -227,10 +229,6 @@ class TestSlowWatchers:
                 slow, f"GET {SERVICES}?watch=1{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
             )
             await until(lambda: registry.watchers == 1)
-            for number in range(100):
-                large = service(f"s{number}")
-                large["metadata"]["annotations"] = {"x": "x" * 200_000}
-                await registry.put(SERVICE, "shop", large)
             await until(lambda: registry.watchers == 0)
             tail = b""
             while received := await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), 20):

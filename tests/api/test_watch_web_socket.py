@@ -7,7 +7,7 @@ import struct
 
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
-from api.web_sockets import CLOSE, PING, PONG, SERVICES, TEXT, WATCH, RawClient, frame, head
+from api.web_sockets import CLOSE, PING, PONG, SERVICES, TEXT, WATCH, RawClient, frame, head, put_20_mb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toolbox.builders import service
@@ -232,16 +232,13 @@ class TestSlowReaders:
         """Return a function: a client that opens a watch, sends something and reads nothing of 20 MB."""
 
         async def connect(query: str = "", sends: bytes = b"") -> socket.socket:
+            await put_20_mb(registry)
             made = socket.socket()
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             made.setblocking(False)
             await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", server.port))
             made.sendall(head(WATCH + query) + sends)
             await until(lambda: registry.watchers == 1)
-            for number in range(100):
-                large = service(f"s{number}")
-                large["metadata"]["annotations"] = {"x": "x" * 200_000}
-                await registry.put(SERVICE, "shop", large)
             return made
 
         return connect
@@ -260,5 +257,19 @@ class TestSlowReaders:
 
     async def test_who_says_close_and_does_not_read_leaves_nothing(self, server, registry, slow):
         with await slow() as stranger:
+            stranger.sendall(frame(CLOSE, b"\x03\xe8"))
+            await until(lambda: not registry.watchers and not server.runner.server.connections)
+
+    async def test_nor_does_one_that_has_all_but_a_little(self, server, registry, slow):
+        """What waits is too little for sending to be held up."""
+        with await slow("&sendInitialEvents=false&resourceVersionMatch=NotOlderThan") as stranger:
+            (connection,) = server.runner.server.connections
+            number = 0
+            while not connection.transport.get_write_buffer_size():
+                number += 1
+                more = service(f"n{number}")
+                more["metadata"]["annotations"] = {"x": "x" * 20_000}
+                await registry.put(SERVICE, "shop", more)
+                await asyncio.sleep(0)
             stranger.sendall(frame(CLOSE, b"\x03\xe8"))
             await until(lambda: not registry.watchers and not server.runner.server.connections)

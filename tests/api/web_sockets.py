@@ -4,6 +4,10 @@ import asyncio
 import base64
 import struct
 
+from toolbox.builders import service
+
+from svcdns.objects.kinds import SERVICE
+
 SERVICES = "/api/v1/namespaces/shop/services"
 WATCH = f"{SERVICES}?watch=1"
 KEY = base64.b64encode(bytes(16)).decode()
@@ -33,6 +37,14 @@ def frame(
     short = size if size < 126 else 126 if size < 65536 else 127
     start = bytes([(0x80 if fin else 0) | opcode, (0x80 if masked else 0) | short])
     return start + extended + (bytes(4) if masked else b"") + octets
+
+
+async def put_20_mb(registry) -> None:
+    """Register more than the buffers of a connection hold: who does not read is found out at once."""
+    for number in range(100):
+        large = service(f"s{number}")
+        large["metadata"]["annotations"] = {"x": "x" * 200_000}
+        await registry.put(SERVICE, "shop", large)
 
 
 class RawClient:
