@@ -24,10 +24,14 @@ COMPILE   = $(TOOL)/uv pip compile --quiet --universal --python-version 3.11 --g
 # A file's tests stay in one process; those marked `alone` wait until the others do nothing.
 SUITE     = -m pytest -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-.PHONY: run test test-newest soak coverage lint types format lock clean
+.PHONY: run demo test test-newest soak coverage lint types format lock clean
 
 run: $(VENV)/.run
-	$(BIN)/svcdns serve --manifests examples --data svcdns-data $(SERVE)
+	$(BIN)/svcdns serve --data svcdns-data $(SERVE)
+
+demo: $(VENV)/.run
+	@echo "serving what stands in examples/, in a data folder of its own (svcdns-demo)"
+	$(BIN)/svcdns serve --manifests examples --data svcdns-demo $(SERVE)
 
 test: $(VENV)/.dev
 	$(BIN)/python $(SUITE)
@@ -60,6 +64,7 @@ lock: .venv-lock
 	$(COMPILE) -c requirements/dev.txt --extra fast --extra tls -o requirements/image.txt
 
 clean:
+	@echo "your data stay where they are: svcdns-data, svcdns-demo"
 	rm -rf $(VENV) .venv-newest .venv-lock build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.python:

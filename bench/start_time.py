@@ -1,4 +1,4 @@
-"""From the start of the server to its first answer: a first start, restarts, and `make run`.
+"""From the start of the server to its first answer: a first start, restarts, and `make demo`.
 
     python bench/start_time.py [ROUNDS]        needs make and a .venv that is in place
 
@@ -82,7 +82,7 @@ def measure(rounds: int, fill: int) -> tuple[float, float]:
 
 
 def make_run(rounds: int) -> float:
-    """Return the median of seconds from `make run` to the first answer for a Service of examples/."""
+    """Return the median of seconds from `make demo` to the first answer for a Service of examples/."""
     times = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +91,7 @@ def make_run(rounds: int) -> float:
             quiet = subprocess.DEVNULL
             began = time.perf_counter()
             process = subprocess.Popen(
-                ["make", "run", f"SERVE={flags}"], cwd=HERE.parent, stdout=quiet, stderr=quiet
+                ["make", "demo", f"SERVE={flags}"], cwd=HERE.parent, stdout=quiet, stderr=quiet
             )
             ended, pid = first_answer(data, "web.default.svc.cluster.local", 1)
             times.append(ended - began)
@@ -106,7 +106,7 @@ def main(rounds: int = 5) -> None:
     for name, fill in (("first start", -1), ("restart, empty", 0), ("restart, 10,000 Services", 10_000)):
         answered, ready = measure(rounds, fill)
         rows.append((name, f"{answered:.2f}", f"{ready:.2f}"))
-    rows.append(("make run, with examples/", f"{make_run(rounds):.2f}", ""))
+    rows.append(("make demo", f"{make_run(rounds):.2f}", ""))
     table(("", "first answer s", "ready s"), rows)
 
 

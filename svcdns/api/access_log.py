@@ -1,4 +1,4 @@
-"""The access log: one line a request, at level INFO of the logger `aiohttp.access`; probes leave none.
+"""The access log, where it is wanted: a line a request, INFO of the logger `aiohttp.access`; none of probes.
 
 What can't be read as HTTP leaves a line at level INFO of `svcdns.api.http`, which does not repeat what was
 sent: a token may be part of it.

@@ -35,6 +35,7 @@ from . import (
     paths,
     resolv_conf_route,
     review_kinds,
+    status_route,
 )
 from .access_log import AccessLogger, server_log
 from .documents import Documents
@@ -71,6 +72,7 @@ def create_app(
     config: Config | None = None,
     counters: ApiMetrics | None = None,
     flush: cache_route.Flush | None = None,
+    overview: status_route.Overview = dict,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     send_timeout: float = 10.0,
@@ -107,6 +109,7 @@ def create_app(
         counted,
         flush,
         registry.explain,
+        overview,
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -122,13 +125,16 @@ def create_app(
     return app
 
 
-def create_runner(app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> web.AppRunner:
-    """Return the runner: a client that leaves ends its watch, probes leave no access log line."""
+def create_runner(
+    app: web.Application, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT, access_log: bool = False
+) -> web.AppRunner:
+    """Return the runner: a client that leaves ends its watch; `access_log`: each request leaves a line."""
     if connections.KEY not in app:
         app[connections.KEY] = connections.Connections()
     return Runner(
         app,
         handler_cancellation=True,
+        access_log=logging.getLogger("aiohttp.access") if access_log else None,
         access_log_class=AccessLogger,
         auto_decompress=False,  # not for those either whose bodies nobody reads (see bodies.check_head)
         logger=server_log,
@@ -178,6 +184,7 @@ class _Front:
     counters: ApiMetrics
     flush: cache_route.Flush | None
     explain: explain_route.Explain
+    overview: status_route.Overview
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -238,8 +245,10 @@ class _Front:
             return await cache_route.answer(request, path, self.flush)
         if path == explain_route.PATH and request.method in paths.READ:
             return await explain_route.answer(request, self.explain)
+        if path == status_route.PATH and request.method in paths.READ:
+            return await status_route.answer(request, self.overview)
         document = self.documents.find(request, path)
-        if document is None and path not in (resolv_conf_route.PATH, explain_route.PATH, *health.QUIET):
+        if document is None and path not in (*_OTHER_PATHS, *health.QUIET):
             raise no_such_path()
         if request.method not in paths.READ:
             raise method_not_allowed()
@@ -250,6 +259,10 @@ class _Front:
         if path == "/metrics":
             return health.metrics_answer(self.metrics)
         return health.health_answer(request, path, self.health)
+
+
+_OTHER_PATHS = (resolv_conf_route.PATH, explain_route.PATH, status_route.PATH)
+"""Paths without objects that take a moment, or are nobody's probe."""
 
 
 def _is_watch(request: web.Request) -> bool:

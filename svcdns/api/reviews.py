@@ -23,7 +23,7 @@ from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
 from svcdns.objects.kinds import KINDS, Kind
 
-from . import bodies, cache_route, discovery, explain_route, parameters, responses
+from . import bodies, cache_route, discovery, explain_route, parameters, responses, status_route
 from .paths import Action
 from .review_kinds import ACCESS, METHODS, REVIEWS, SELF, SELF_RULES
 
@@ -117,9 +117,10 @@ class Reviews:
     def _paths(self, user: User) -> list[str]:
         """Return the paths that the user may read."""
         paths = [*_PATHS]
-        for path, action in ((_METRICS, READING_METRICS), (explain_route.PATH, explain_route.EXPLAINING)):
-            if self._authority.allowed(user, action)[0]:
-                paths.append(path)
+        if self._authority.allowed(user, READING_METRICS)[0]:
+            paths += [_METRICS, status_route.PATH]
+        if self._authority.allowed(user, explain_route.EXPLAINING)[0]:
+            paths.append(explain_route.PATH)
         return paths
 
     def _may_flush(self, user: User) -> bool:

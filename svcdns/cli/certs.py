@@ -123,7 +123,8 @@ def _making(folder: Path, names: Sequence[str], force: bool) -> Iterator[ModuleT
     try:
         import svcdns.cli.certificates as certificates
     except ImportError:
-        raise Refused("certificates need the package cryptography: pip install 'svcdns[tls]'") from None
+        remedy = "install it where svcdns is: pip install cryptography"
+        raise Refused(f"certificates need the package cryptography; {remedy}") from None
     try:
         yield certificates
     except certificates.CertificateError as wrong:

@@ -28,6 +28,7 @@ from .outcome import MISTAKE, OK, REFUSED, Refused, say
 from .query import query
 from .resolvconf import resolvconf
 from .serve import serve
+from .status import status
 from .upgrade import upgrade
 from .version import version
 from .why import why
@@ -57,7 +58,7 @@ app.add_typer(certs.app, name="certs")
 app.add_typer(token.app, name="token")
 app.add_typer(cache.app, name="cache")
 COMMANDS = (
-    *(serve, add, remove, ready, unready, why, get, apply, delete),
+    *(serve, add, remove, ready, unready, why, status, get, apply, delete),
     *(query, check, upgrade, backup, restore, kubeconfig, resolvconf, version),
 )
 for command in COMMANDS:

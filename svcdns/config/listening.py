@@ -22,6 +22,14 @@ def dns_endpoints(config: Config) -> tuple[Endpoint, ...]:
     return _running(config.data / ADDRESSES) or config.dns.listen
 
 
+def api_url(config: Config) -> str:
+    """Return the URL of the API, with the port that it really has if the server runs."""
+    listen = str(config.api.listen)
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        listen = str(json.loads((config.data / ADDRESSES).read_text())["api"])
+    return f"{'https' if config.api.tls_cert else 'http'}://{listen}"
+
+
 def is_running(config: Config) -> bool:
     """Return whether a server runs on the data folder, as far as this user may see."""
     return bool(_running(config.data / ADDRESSES))

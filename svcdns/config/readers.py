@@ -140,9 +140,9 @@ def domain(text: str) -> str:
 
 
 def cluster_domain(text: str) -> str:
-    """Return the cluster domain: a domain name outside the reverse trees."""
+    """Return the cluster domain: outside the reverse trees; home.arpa is for homes (RFC 8375)."""
     name = domain(text)
-    if is_within(name, "arpa"):
+    if is_within(name, "arpa") and not is_within(name, "home.arpa"):
         raise Wrong(f"{text!r} belongs to the reverse tree; allowed: a forward zone such as cluster.local")
     return name
 

@@ -183,6 +183,11 @@ class ApiConfig:
     """CA whose client certificates say who somebody is."""
     tokens: Path | None = option(None)
     """File of token hashes, see `svcdns token`; read again when it changes."""
+    audit_log: Path | None = option(None)
+    """File for the audit log, a line of JSON for each write; it is opened anew when it was moved away.
+    Without it the lines stand in the log of the server."""
+    access_log: bool = option(False)
+    """`true`: a line in the log for each request, reads too."""
     grant: tuple[Grant, ...] = option((), grants)
     """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `edit`, `admin`),
     `namespaces`. As a variable: JSON."""

@@ -19,6 +19,7 @@ from svcdns.objects.service_addresses import is_headless
 from svcdns.store import log
 from svcdns.store.environment import Store
 
+from . import slices
 from .requests import Page, Selection
 from .transaction import (
     Object,
@@ -97,6 +98,14 @@ def count(store: Store, kind: Kind) -> int:
     """Return how many objects of a kind there are; walks their keys."""
     with store.read() as txn:
         return _count_after(txn, store, kind, "", b"")
+
+
+def endpoint_counts(store: Store) -> dict[str, int]:
+    """Return how many endpoints there are: `all` in slices, `ready` in answers (one an address)."""
+    with store.read() as txn:
+        rows = scan(txn, store.tables.slices, b"")
+        in_slices = sum(slices.count_of(row) for _, row in rows)
+        return {"all": in_slices, "ready": txn.stat(store.tables.endpoints)["entries"]}
 
 
 def _candidates(

@@ -277,6 +277,10 @@ class Registry:
         """Return how many objects of a kind there are."""
         return reading.count(self.store, kind)
 
+    def endpoint_counts(self) -> dict[str, int]:
+        """Return how many endpoints there are: `all` in slices, `ready` in answers."""
+        return reading.endpoint_counts(self.store)
+
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
         """Run something in the one writer's transaction (zone files); durable when this returns."""
 

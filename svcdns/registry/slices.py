@@ -43,6 +43,11 @@ _encode_row = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(SliceRow).decode
 
 
+def count_of(row: bytes) -> int:
+    """Return how many endpoints a slice has, by its row in `slices`."""
+    return _decode_row(row).count
+
+
 def service_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update the generated slices of a Service that was written or deleted."""
     metadata = present(old, new)["metadata"]

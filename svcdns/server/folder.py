@@ -186,9 +186,17 @@ def _give(there: Path, account: pwd.struct_passwd) -> None:
         os.chown(there, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
-def publish_addresses(folder: Path, dns: list[Endpoint], api: Endpoint, workers: int) -> None:
+def publish_addresses(
+    folder: Path, dns: list[Endpoint], api: Endpoint, workers: int, *, tls: bool = False
+) -> None:
     """Write addresses.json: where we listen, with the ports that the kernel chose.  Raises OSError."""
-    here = {"pid": os.getpid(), "dns": [str(one) for one in dns], "api": str(api), "workers": workers}
+    here = {
+        "pid": os.getpid(),
+        "dns": [str(one) for one in dns],
+        "api": str(api),
+        "tls": tls,
+        "workers": workers,
+    }
     atomic_write(folder / ADDRESSES, f"{json.dumps(here)}\n".encode(), _READABLE)
 
 

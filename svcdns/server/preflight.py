@@ -32,6 +32,9 @@ def api_mistakes(api: ApiConfig) -> list[str]:
             context_of(api)
         except TlsError as wrong:
             found.append(str(wrong))
+    if api.audit_log is not None and (why := _not_writable(api.audit_log)):
+        allowed = "allowed: a file in a folder that svcdns may write to"
+        found.append(f"api.audit_log: {api.audit_log}: {why}; {allowed}")
     if api.tokens is not None:
         from svcdns.api.auth.token_file import read
         from svcdns.api.auth.token_lines import TokenError
@@ -42,6 +45,15 @@ def api_mistakes(api: ApiConfig) -> list[str]:
             wrongs = [f"{unreadable}; `svcdns token create --file {api.tokens}` makes it"]
         found += [f"api.tokens: {api.tokens}: {wrong}" for wrong in wrongs]
     return found
+
+
+def _not_writable(file: Path) -> str:
+    """Return why nothing can be appended to a file, "" where it can (it is made where it is missing)."""
+    try:
+        with file.open("a"):
+            return ""
+    except OSError as wrong:
+        return f"can't be written: {(wrong.strerror or str(wrong)).lower()}"
 
 
 def warnings(api: ApiConfig) -> list[str]:

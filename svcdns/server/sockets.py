@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svcdns.config.sections import Config, Endpoint
+from svcdns.system.port_owner import program_at
 
 RECEIVE_OCTETS = 4 << 20
 LINK_OCTETS = 4 << 20
@@ -212,7 +213,8 @@ def _bind(one: socket.socket, listen: Endpoint, what: str, flag: str) -> None:
 
 def _refused(failed: OSError, listen: Endpoint, what: str, flag: str) -> BindError:
     if failed.errno == errno.EADDRINUSE:
-        text = f"{listen} ({what}) is in use by another program; stop that, or choose another with {flag}"
+        program = program_at("udp" if "UDP" in what else "tcp", listen.port) or "another program"
+        text = f"{listen} ({what}) is in use by {program}; stop that, or choose another with {flag}"
     elif failed.errno in (errno.EACCES, errno.EPERM):
         text = (
             f"{listen} ({what}) needs more rights: ports below 1024 are for root (then set user) "

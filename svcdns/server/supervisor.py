@@ -31,6 +31,7 @@ from svcdns.config.listening import ADDRESSES
 from svcdns.config.load import of_spelt, spelt_options
 from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
+from svcdns.system import service_notice
 
 from . import folder, inherited_sockets, succession, surroundings
 from .counters import WRITER, Counters
@@ -184,17 +185,20 @@ class Supervisor:
         if not self._announced and self.crew.counters.ready():
             self._announced = True
             logging.getLogger(READY).info("svcdns ready: %s", self._where())
+            service_notice.tell(service_notice.READY)
 
     def _where(self) -> str:
         sockets = self.crew.sockets
         dns = ",".join(map(str, sockets.dns_addresses))
-        return f"dns={dns} api={sockets.api_address} workers={len(self.crew.workers)}"
+        workers, data = len(self.crew.workers), self.crew.config.data
+        return f"dns={dns} api={sockets.api_address} workers={workers} data={data}"
 
     def _publish_addresses(self) -> None:
         """Write where we listen; where the disk takes nothing, try again later."""
         sockets, data = self.crew.sockets, self.crew.config.data
+        tls, workers = bool(self.crew.config.api.tls_cert), len(self.crew.workers)
         try:
-            folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, len(self.crew.workers))
+            folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, workers, tls=tls)
         except OSError as failed:
             if self._publish_again_at is None:
                 text = failed.strerror or failed
@@ -290,6 +294,7 @@ class Supervisor:
 
     def _stop(self, woken: socket.socket) -> None:
         log.info("stopping")
+        service_notice.tell(service_notice.STOPPING)
         both = self._replacement
         if self._under_way is not None:
             with contextlib.suppress(Failed):

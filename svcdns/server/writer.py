@@ -26,6 +26,7 @@ import lmdb
 
 from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
+from svcdns.api.auth import audit
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
@@ -49,6 +50,7 @@ from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
 from .loading import Loading, read_at_start
 from .metrics import Metrics
+from .overview import overview
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
@@ -189,14 +191,20 @@ async def _api(
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
         raise SystemExit(f"svcdns: {wrong}")  # it was good before: DNS goes on while this is tried again
+    if config.audit_log is not None:
+        audit.write_to(config.audit_log)
     flush = socket.socket(fileno=handoff.flush) if handoff.flush >= 0 else None
     is_open = not config.authenticates
     if is_open and not config.is_local:
         log.warning("whoever reaches the API at %s may change everything (api.insecure)", config.listen)
+
+    def warnings() -> list[str]:
+        return [f"writes are refused: {text}" for text in [registry.trouble] if text]
+
     app = create_app(
         registry,
         health=lambda: reasons(counters),
-        warnings=lambda: [f"writes are refused: {text}" for text in [registry.trouble] if text],
+        warnings=warnings,
         metrics=metrics.render,
         version=__version__,
         authority=None if is_open else ConfiguredAuthority(config),
@@ -204,8 +212,10 @@ async def _api(
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
+        overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
     )
-    async with serving(create_runner(app), socket.socket(fileno=os.dup(handoff.api)), config):
+    runner = create_runner(app, access_log=config.access_log)
+    async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
         yield
 
 

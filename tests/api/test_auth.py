@@ -65,6 +65,7 @@ MATRIX = [
     ("DELETE", "/api/v1/namespaces/shop", {"admin", "shop-admin"}),
     ("GET", "/metrics", WIDE),
     ("GET", "/svcdns/v1/explain?name=web", WIDE),
+    ("GET", "/svcdns/v1/status", WIDE),
     ("DELETE", "/cache", {"admin"}),
     ("DELETE", "/cache/www.example.org", {"admin"}),
     ("GET", "/cache", {"admin"}),

@@ -4,8 +4,8 @@ Resources and subresources are those that discovery names, so a kind that is new
 answer is whole: JSON of success, or a Status of its code; and the connection that it came over answers the
 next request, unless it said `Connection: close`.
 
-schemathesis is no dependency here: it holds jsonschema-rs back to an older version than the server runs with, and
-what it makes of Kubernetes' schemas is nearly all refused at once.
+schemathesis is no dependency here: it holds jsonschema-rs back to an older version than the server runs with,
+and what it makes of Kubernetes' schemas is nearly all refused at once.
 """
 
 from __future__ import annotations
@@ -287,7 +287,14 @@ def send_to_each_path(resource: Resource, connection: Connection, examples: int)
 def send_to_odd_paths(server: RunningServer, connection: Connection, examples: int) -> None:
     """Send all sorts of requests to paths that are nearly right."""
     paths = [path for resource in discovered(server) for path in resource.paths()]
-    others = [*server.get("/").json["paths"], "/", "/cache", "/cache/web", "/svcdns/v1/explain"]
+    others = [
+        *server.get("/").json["paths"],
+        "/",
+        "/cache",
+        "/cache/web",
+        "/svcdns/v1/explain",
+        "/svcdns/v1/status",
+    ]
 
     @settings(max_examples=examples)
     @given(

@@ -103,6 +103,23 @@ def test_what_there_is_as_a_table_as_yaml_as_json_as_names(run: Run) -> None:
     assert run("get", "pods", "-l", "app=none").stderr == "No pods in namespace default.\n"
 
 
+def test_status_on_one_screen(run: Run, server: RunningServer) -> None:
+    run("add", "cache", "10.0.0.5", "10.0.0.6")
+    run("unready", "cache-10-0-0-5")
+    ran = run("status")
+    assert ran.returncode == 0
+    lines = dict(line.split(maxsplit=1) for line in ran.stdout.splitlines())
+    assert lines["data"] == str(server.data)
+    assert lines["api"] == server.api
+    assert lines["endpoints"] == "1 ready, 1 not ready"
+    assert "2 pods" in lines["objects"]
+    assert "zone       cluster.local. (cluster)" in ran.stdout
+    assert lines["processes"] == "writer, worker-0 answer"
+    assert all(len(line) <= 80 for line in ran.stdout.splitlines() if not line.startswith("data"))
+    said = json.loads(run("status", "-o", "json").stdout)
+    assert said["objects"]["services"] == 1
+
+
 def test_why_as_json(run: Run) -> None:
     run("add", "cache", "10.0.0.5")
     said: dict[str, Any] = json.loads(run("why", "cache", "-o", "json").stdout)

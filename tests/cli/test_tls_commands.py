@@ -111,7 +111,8 @@ def test_certs_without_cryptography_say_what_to_install(
     monkeypatch.delattr(cli, "certificates")
     monkeypatch.setitem(sys.modules, "svcdns.cli.certificates", None)
     line = mistake("certs", "init", cwd=tmp_path, code=1)
-    assert line == "certificates need the package cryptography: pip install 'svcdns[tls]'"
+    assert line.startswith("certificates need the package cryptography; ")
+    assert "pip install cryptography" in line
 
 
 # token

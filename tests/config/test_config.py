@@ -72,6 +72,8 @@ tls_cert = ""
 tls_key = ""
 client_ca = ""
 tokens = ""
+audit_log = ""
+access_log = false
 grant = []
 """
 

@@ -244,8 +244,9 @@ def test_a_dns_port_in_use_is_refused(kind: socket.SocketKind, reuse: bool) -> N
         code, text = refused(fake(dns=(place,)))
     protocol = "UDP" if kind == socket.SOCK_DGRAM else "TCP"
     assert code == 1
+    program = Path("/proc/self/comm").read_text().strip()
     assert text == (
-        f"svcdns: {place} (DNS, {protocol}) is in use by another program; "
+        f"svcdns: {place} (DNS, {protocol}) is in use by {program} (process {os.getpid()}); "
         "stop that, or choose another with --dns\n"
     )
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from svcdns.api import cache_route, explain_route, paths
+from svcdns.api import cache_route, explain_route, paths, status_route
 from svcdns.api.negotiation import wants_web_socket
 from svcdns.api.paths import Action
 from svcdns.objects.errors import StatusError
@@ -70,8 +70,8 @@ class AccessControl:
             raise _forbidden(user, Action("impersonate", "", "users", name=request.headers[_IMPERSONATION]))
         if target is not None:
             self._check_allowed(request, user, target, verb)
-        elif path == _METRICS and not self._authority.allowed(user, READING_METRICS)[0]:
-            text = f'forbidden: User "{user.username}" cannot get path "{_METRICS}"'
+        elif path in (_METRICS, status_route.PATH) and not self._authority.allowed(user, READING_METRICS)[0]:
+            text = f'forbidden: User "{user.username}" cannot get path "{path}"'
             raise StatusError(403, "Forbidden", text)
         elif path == explain_route.PATH and not self._authority.allowed(user, explain_route.EXPLAINING)[0]:
             raise _forbidden(user, explain_route.EXPLAINING)

@@ -3,6 +3,8 @@
     {"time":"2026-01-31T12:00:00.123Z","user":"ci","verb":"create","resource":"services","namespace":"shop",
      "name":"web","code":201,"client":"192.0.2.7"}
 
+Where a file is named, the lines go there and nowhere else.
+
 No bodies and no headers: neither objects nor tokens end up in a log.  `code` 499: the client left before
 the answer; what it asked for may have been done.  Reviews write nothing and leave no line.
 """
@@ -11,6 +13,8 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
 
 import msgspec
 from aiohttp import web
@@ -20,9 +24,41 @@ from svcdns.api import cache_route, paths
 from .access_control import USER
 
 log = logging.getLogger("svcdns.audit")
+_log = logging.getLogger(__name__)
 
 _LONGEST = 300
 """Characters of a name that a line repeats; no object has a longer one."""
+
+
+class _File(WatchedFileHandler):
+    """Appends to a file, and opens it anew when it was moved away; says once that it can't be written."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(message)s"))
+        self._fails = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.reopenIfNeeded()
+            stream = self.stream = self.stream or self._open()
+            stream.write(f"{self.format(record)}\n")
+            stream.flush()
+        except (OSError, ValueError) as wrong:
+            if not self._fails:
+                _log.error("the audit log %s can't be written: %s", self.baseFilename, wrong)
+            self._fails = True
+        else:
+            self._fails = False
+
+
+def write_to(file: Path) -> None:
+    """Have lines go to a file from now on.  Raises OSError where it can't be opened."""
+    for former in log.handlers:
+        former.close()
+    log.handlers[:] = [_File(file)]
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 class _Metadata(msgspec.Struct):

@@ -1,0 +1,94 @@
+"""The shipped systemd unit, on a machine whose first process is systemd: it starts, reloads and stops."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from container.resolving import Inside
+from container.running_container import Podman
+from toolbox.running_server import SOURCE
+from toolbox.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(900)  # the first test makes what a machine consists of
+
+UNIT = SOURCE / "contrib" / "svcdns.service"
+CONFIG = """
+[dns]
+listen = ["127.0.0.1:53"]
+
+[forward]
+upstreams = []
+"""
+INSTALLED = "/opt/svcdns"
+
+
+class Machine(Inside):
+    """A container with systemd as its first process, and svcdns where the unit expects it."""
+
+    def __init__(self, podman: Podman, system: str, image: str, folder: Path) -> None:
+        super().__init__(
+            podman, *("--systemd", "always", "--privileged", "--network", "none"), system, "/sbin/init"
+        )
+        wait_for(self._is_up, "systemd to have started everything")
+        source = podman.run("create", image).strip()
+        podman.run("cp", f"{source}:{INSTALLED}", str(folder / "svcdns"))
+        podman.run("rm", source)
+        podman.run("cp", str(folder / "svcdns"), f"{self.name}:/opt")
+        podman.run("cp", str(UNIT), f"{self.name}:/etc/systemd/system/svcdns.service")
+        self.sh(f"mkdir -p /etc/svcdns\ncat > /etc/svcdns/svcdns.toml <<'END'\n{CONFIG}END")
+        self.sh("systemctl mask --now systemd-resolved\nsystemctl daemon-reload")
+
+    def _is_up(self) -> bool:
+        done = self._podman.attempt("exec", self.name, "systemctl", "is-system-running")
+        return done.stdout.strip() in ("running", "degraded")
+
+    def sh(self, script: str) -> str:
+        return self.execute("sh", "-ec", script)
+
+    def svcdns(self, *arguments: str) -> str:
+        return self.execute(f"{INSTALLED}/bin/svcdns", *arguments)
+
+    def property(self, name: str) -> str:
+        return self.sh(f"systemctl show --value --property {name} svcdns").strip()
+
+
+@pytest.fixture(scope="module")
+def machine(
+    podman: Podman, whole_system: str, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    with podman.cleaning():
+        yield Machine(podman, whole_system, image, tmp_path_factory.mktemp("installed"))
+
+
+def test_the_service_from_its_start_to_its_stop(machine: Machine) -> None:
+    # `start` of a notifying service comes back when it is ready: nothing waits here
+    machine.sh("systemctl start svcdns || (journalctl -u svcdns; false)")
+    assert machine.property("ActiveState") == "active"
+    assert machine.property("MainPID") != "0"
+
+    machine.svcdns("add", "cache", "--port", "redis=6379", "10.0.0.5")
+    asked = machine.svcdns("query", "cache.default.svc.cluster.local", "--server", "127.0.0.1:53")
+    assert "10.0.0.5" in asked
+    status = machine.svcdns("status")
+    assert "data       /var/lib/svcdns" in status
+    process = machine.property("MainPID")
+    assert machine.sh(f"stat -c %U /proc/{process}").strip() not in ("root", "0")
+
+    machine.sh("systemctl reload svcdns || (journalctl -u svcdns; false)")
+    assert machine.property("MainPID") == process, "an upgrade in place keeps its process"
+    assert "svcdns upgraded: " in machine.sh("journalctl -u svcdns --output cat")
+
+    machine.sh(f"kill -9 {process}")
+    wait_for(lambda: machine.property("MainPID") not in ("0", process), "systemd to start it again")
+    wait_for(lambda: machine.property("ActiveState") == "active", "it to be ready again")
+    assert "10.0.0.5" in machine.svcdns("why", "cache")
+
+    machine.sh("systemctl stop svcdns")
+    assert machine.property("Result") == "success"
+
+
+def test_little_is_open_to_it(machine: Machine) -> None:
+    said = machine.sh("systemd-analyze security --offline=yes /etc/systemd/system/svcdns.service")
+    exposure = re.search(r"Overall exposure level for svcdns.service: ([0-9.]+)", said)
+    assert exposure is not None and float(exposure[1]) <= 2.0, said
