@@ -46,6 +46,7 @@ public class Typed {
       try (Watch watch = client.services().watch(new Said());
           SharedIndexInformer<Pod> pods = client.pods().inform(new Heard<>());
           SharedIndexInformer<Service> services = client.services().runnableInformer(0)) {
+        System.out.println("watches by " + watch.getClass().getSimpleName());
         services.addEventHandler(new Heard<>());
         services.start().toCompletableFuture().get(30, TimeUnit.SECONDS);
         Set<String> wanted = new HashSet<>(services(client));
