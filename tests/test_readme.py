@@ -1,4 +1,4 @@
-"""The README's commands do what is printed under them."""
+"""The commands of the README, and of the first steps, do what is printed under them."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from toolbox.running_server import RunningServer
 
 ROOT = Path(__file__).parent.parent
@@ -25,11 +26,12 @@ def commands(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_each_command_prints_what_the_readme_says(need: Callable[..., str]) -> None:
+@pytest.mark.parametrize(("page", "at_least"), [("README.md", 8), ("docs/first-steps.md", 10)])
+def test_each_command_prints_what_the_page_says(need: Callable[..., str], page: str, at_least: int) -> None:
     need("dig")
     need("curl")
-    listed = commands((ROOT / "README.md").read_text())
-    assert len(listed) >= 8
+    listed = commands((ROOT / page).read_text())
+    assert len(listed) >= at_least
     with RunningServer(workers=2) as server:
         environ = {**os.environ, "SVCDNS_DATA": str(server.data), "PYTHONPATH": str(ROOT)}
         for command, printed in listed:

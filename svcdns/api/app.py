@@ -236,7 +236,7 @@ class _Front:
     async def _answer(self, request: web.Request, target: paths.Target | None) -> web.StreamResponse:
         if target is not None:
             if request.method not in paths.allowed_methods(target):
-                raise method_not_allowed()
+                raise method_not_allowed(paths.instead(target, request.method))
             return await self.resources.answer(request, target)
         path = request.rel_url.raw_path.rstrip("/") or "/"
         if (review := review_kinds.by_path(path)) is not None:
@@ -249,7 +249,7 @@ class _Front:
             return await status_route.answer(request, self.overview)
         document = self.documents.find(request, path)
         if document is None and path not in (*_OTHER_PATHS, *health.QUIET):
-            raise no_such_path()
+            raise no_such_path(paths.meant(path))
         if request.method not in paths.READ:
             raise method_not_allowed()
         if document is not None:

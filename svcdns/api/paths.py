@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from svcdns.objects.kinds import NAMESPACE, POD, Kind, by_path
+from svcdns.objects.kinds import KINDS, NAMESPACE, POD, Kind, by_path
 
 LONGEST_NAME = 253
 """Octets of the longest name an object can have."""
@@ -78,6 +78,41 @@ def parse(raw_path: str) -> Target | None:
         case ["apis", group, version, *rest] if group:
             return _below(group, version, rest)
     return None
+
+
+def meant(raw_path: str) -> str:
+    """Return the path that a wrong one is most likely meant to be, "" where none comes to mind.
+
+    Looked for is a kind by any of its names, in whatever else the path says: /services, /api/v1/pod.
+    """
+    words = [unquote(segment).lower() for segment in raw_path.split("/") if segment]
+    for at, word in enumerate(words):
+        kind = _called(word)
+        if kind is None or at + 2 < len(words):
+            continue  # a namespace that more follows, or a subresource that is not there
+        before = words[at - 1] if at > 1 and words[at - 2] in ("namespaces", "namespace", "ns") else "default"
+        space = f"/namespaces/{before}" if kind.namespaced else ""
+        name = f"/{words[at + 1]}" if at + 1 < len(words) else ""
+        found = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+        path = f"{found}{space}/{kind.plural}{name}"
+        return path if path.isprintable() and len(path) < LONGEST_NAME and parse(path) is not None else ""
+    return ""
+
+
+def _called(word: str) -> Kind | None:
+    names = ((kind, (kind.plural, kind.singular, *kind.short_names)) for kind in KINDS)
+    return next((kind for kind, called in names if word in called), None)
+
+
+def instead(target: Target, method: str) -> str:
+    """Return what somebody who asks for a collection by a method that it has not may want, or ""."""
+    if method == "POST" and target.kind.namespaced and not target.namespace and not target.kind.read_only:
+        path = f"/apis/{target.kind.group}" if target.kind.group else "/api"
+        path = f"{path}/{target.kind.version}/namespaces/NAMESPACE/{target.kind.plural}"
+        return f"objects are created in a namespace: POST {path}"
+    if method == "POST" and target.name and not target.subresource:
+        return "an object that is there is changed by PUT or PATCH, a new one is created in its collection"
+    return ""
 
 
 def subresources(kind: Kind) -> dict[str, tuple[str, ...]]:

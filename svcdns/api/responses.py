@@ -131,12 +131,13 @@ SUCCESS = encode({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status"
 """What an eviction is answered with."""
 
 
-def no_such_path() -> StatusError:
-    """404: the path means nothing here."""
-    return StatusError(404, "NotFound", "the server could not find the requested resource")
+def no_such_path(meant: str = "") -> StatusError:
+    """404: the path means nothing here; `meant` is one that does, if it can be guessed."""
+    hint = f"; did you mean {meant}?" if meant else ""
+    return StatusError(404, "NotFound", f"the server could not find the requested resource{hint}")
 
 
-def method_not_allowed() -> StatusError:
-    """405: the path is right, the method isn't."""
+def method_not_allowed(instead: str = "") -> StatusError:
+    """405: the path is right, the method isn't; `instead` says what would be."""
     text = "the server does not allow this method on the requested resource"
-    return StatusError(405, "MethodNotAllowed", text)
+    return StatusError(405, "MethodNotAllowed", f"{text}; {instead}" if instead else text)

@@ -29,7 +29,7 @@ from .query import query
 from .resolvconf import resolvconf
 from .serve import serve
 from .status import status
-from .upgrade import upgrade
+from .upgrade import reload, upgrade
 from .version import version
 from .why import why
 
@@ -59,7 +59,7 @@ app.add_typer(token.app, name="token")
 app.add_typer(cache.app, name="cache")
 COMMANDS = (
     *(serve, add, remove, ready, unready, why, status, get, apply, delete),
-    *(query, check, upgrade, backup, restore, kubeconfig, resolvconf, version),
+    *(query, check, upgrade, reload, backup, restore, kubeconfig, resolvconf, version),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -41,6 +41,19 @@ def upgrade(config: ConfigFlag = None, data: DataFlag = None) -> None:
     _upgrade(folder.absolute(), typer.echo)
 
 
+def reload(config: ConfigFlag = None, data: DataFlag = None) -> None:
+    """Have a running server take the configuration, zone files and manifests that are there now.
+
+    It is what `svcdns upgrade` does, by another name: no question is lost, and a mistake changes nothing.
+    What can't be taken so (another data folder or user) is named. SIGHUP only looks at zone files.
+
+    Example:
+
+        svcdns reload --config /etc/svcdns/svcdns.toml
+    """
+    upgrade(config, data)
+
+
 def _upgrade(folder: Path, say: Callable[[str], None]) -> None:
     """Tell the server on a data folder to, and follow it; `say` is given a line for each step.
 

@@ -53,6 +53,12 @@ class StatusError(Exception):
         self.causes = tuple(causes)
         self.retry_after = retry_after
 
+    def noting(self, notes: Iterable[str]) -> StatusError:
+        """Return this error with what else was noticed about the body, where that is to blame (422)."""
+        if self.code == 422 and (also := ", ".join(notes)):
+            self.message = f"{self.message}; and {also}"
+        return self
+
     def as_json(self) -> dict[str, Any]:
         """Return the Status object."""
         details: dict[str, Any] = {}

@@ -31,6 +31,8 @@ _LIMITS = {"int32": 2**31, "int64": 2**63}
 _OUT_OF_RANGE = "is out of range for this field"
 _TYPE = ValidationErrorKind.Type
 
+_PARTS = ("metadata", "spec", "status")
+
 Path = tuple[str | int, ...]
 
 
@@ -57,6 +59,7 @@ def structure(
         return _read(kind, body), ()
     unknown: list[str] = []
     cleaned: dict[str, Any] = _clean(schema_of(kind), body, "", unknown)
+    unknown = [text + _where_it_belongs(kind, text) for text in unknown]
     if not _fits(kind, cleaned):
         raise _cannot_be_handled(kind, ", ".join(_wrong_types(kind, cleaned)))
     if unknown and field_validation == "Strict":
@@ -143,6 +146,17 @@ def _unreadable(kind: Kind, error: ValueError) -> StatusError:
     if isinstance(error, UnicodeError):
         return _cannot_be_handled(kind, "a text is not valid Unicode (it holds a lone surrogate)")
     return _cannot_be_handled(kind, str(error)[:200])
+
+
+def _where_it_belongs(kind: Kind, text: str) -> str:
+    """Return where a field belongs that stands in another part of the object; "" where nothing has it."""
+    *above, field = text.partition('"')[2].rstrip('"').split(".")
+    if len(above) > 1 or not set(above) <= set(_PARTS):
+        return ""
+    parts = ((part, schema) for part, schema in schema_of(kind).fields.items() if part in _PARTS)
+    belongs = (part for part, schema in parts if above != [part] and field in schema.fields)
+    part = next(belongs, "")
+    return f" (it belongs under {part})" if part else ""
 
 
 def _clean(schema: SchemaNode, value: Any, path: str, unknown: list[str]) -> Any:

@@ -81,7 +81,8 @@ def _cluster_ip_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     for i, address in enumerate(several[:3]):
         for text in syntax.unicast_errors(address):
             sound = False
-            yield invalid_value(f"{_FIELD}[{i}]", address, text)
+            hint = '; did you mean "None"?' if address.lower() == "none" else ""
+            yield invalid_value(f"{_FIELD}[{i}]", address, text + hint)
     if not sound:
         return
     if len(several) == 2 and family_of(several[0]) == family_of(several[1]):

@@ -16,13 +16,11 @@ SUBDOMAIN_OCTETS = 253
 
 _LABEL_1123 = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = _LABEL_1123 + r"(\." + _LABEL_1123 + ")*"
-_LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 
 _IS_LABEL_1123 = re.compile(_LABEL_1123).fullmatch
 _IS_SUBDOMAIN = re.compile(_SUBDOMAIN).fullmatch
-_IS_LABEL_1035 = re.compile(_LABEL_1035).fullmatch
 _IS_QUALIFIED = re.compile(_QUALIFIED).fullmatch
 _IS_LABEL_VALUE = re.compile(_LABEL_VALUE).fullmatch
 
@@ -48,13 +46,6 @@ _NOT_SUBDOMAIN = _explained(
     "and must start and end with an alphanumeric character",
     _SUBDOMAIN,
     "example.com",
-)
-_NOT_LABEL_1035 = _explained(
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
-    "start with an alphabetic character, and end with an alphanumeric character",
-    _LABEL_1035,
-    "my-name",
-    "abc-123",
 )
 _NOT_QUALIFIED = _explained(
     "must consist of alphanumeric characters, '-', '_' or '.', "
@@ -89,12 +80,6 @@ def subdomain_errors(text: str) -> list[str]:
     """DNS-1123 subdomain: names of Pods and EndpointSlices."""
     errors = [too_long(SUBDOMAIN_OCTETS)] if len(text) > SUBDOMAIN_OCTETS else []
     return errors if _IS_SUBDOMAIN(text[:65536]) else [*errors, _NOT_SUBDOMAIN]
-
-
-def label_1035_errors(text: str) -> list[str]:
-    """DNS-1035 label: names of Services."""
-    errors = [too_long(LABEL_OCTETS)] if len(text) > LABEL_OCTETS else []
-    return errors if _IS_LABEL_1035(text) else [*errors, _NOT_LABEL_1035]
 
 
 def domain_errors(text: str) -> list[str]:

@@ -27,6 +27,12 @@ from .transaction import Object, WriteTransaction
 FULL = 507
 
 
+_WAYS_OUT = (
+    "a Service that is to answer another address is headless (clusterIP: None) with an EndpointSlice, "
+    "or the ranges are widened by an option of svcdns"
+)
+
+
 def allocate(write: WriteTransaction, old: Object | None, new: Object) -> None:
     """Allocate what a Service needs and release what it no longer needs.
 
@@ -141,7 +147,7 @@ def _claim(
         why = f"is not of the family {family}"
     elif not any(number in allocation.usable(network) for network in same):
         ranges = ", ".join(map(str, networks)) or "none is configured"
-        why = f"is not within the range of valid IPs ({ranges})"
+        why = f"is not within the range of valid IPs ({ranges}); {_WAYS_OUT}"
     elif holder is not None:
         why = "provided IP is already allocated"
     if why:

@@ -207,7 +207,10 @@ class Registry:
         """Run a write of what is given, once it has passed the schema."""
         _check_writable(kind)
         body, warnings = structure(kind, given, options.field_validation, fill_kind=True)
-        written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+        try:
+            written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+        except StatusError as refused:
+            raise refused.noting(warnings) from None
         return _with_warnings(written, warnings)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:

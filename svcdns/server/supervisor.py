@@ -160,6 +160,7 @@ class Supervisor:
         except BlockingIOError:
             return False
         if signal.SIGHUP in numbers and self.crew.counters.get(WRITER, "ready"):
+            log.info("zone files are looked at; `svcdns reload` takes a changed configuration too")
             self.crew.writer.signal(signal.SIGHUP)  # not before: it would die of it, and reads all anyway
         if signal.SIGUSR2 in numbers:
             if self._under_way is None:

@@ -31,12 +31,6 @@ def test_a_label_that_is_wrong_and_long_has_two_errors() -> None:
     )
 
 
-def test_service_names_start_with_a_letter() -> None:
-    assert syntax.label_1035_errors("web-1") == []
-    (message,) = syntax.label_1035_errors("1web")
-    assert message.startswith("a DNS-1035 label must consist of")
-
-
 def test_subdomains() -> None:
     assert syntax.subdomain_errors("a.b-c.0") == []
     assert syntax.subdomain_errors("a" * 253) == []

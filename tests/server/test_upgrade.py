@@ -13,114 +13,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toolbox.running_server import SOURCE, RunningServer
+from server.upgrading import (
+    command,
+    descriptors,
+    fake,
+    lives,
+    pids,
+    refused,
+    upgraded,
+    who,
+)
+from toolbox.running_server import RunningServer
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.server.counters import WRITER
 from svcdns.server.progress import read
-
-FAKE = (sys.executable, str(Path(__file__).with_name("fake_server.py")))
-UPGRADE = (sys.executable, "-m", "svcdns", "upgrade")
-
-
-def fake(**how: object) -> RunningServer:
-    return RunningServer(command=FAKE, **how)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def running() -> Iterator[RunningServer]:
     with fake(workers=2) as server:
         yield server
-
-
-def command(folder: Path) -> tuple[int, str, str]:
-    """Run `svcdns upgrade`; return its exit code, stdout and stderr."""
-    environ = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    done = subprocess.run(
-        [*UPGRADE, "--data", str(folder)],
-        capture_output=True,
-        text=True,
-        env=environ,
-        timeout=3 * GUARD_SECONDS,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def upgraded(server: RunningServer) -> None:
-    code, out, err = command(server.data)
-    assert (code, err) == (0, ""), (code, out, err, server.log())
-    assert out.splitlines()[-1].startswith("upgraded to svcdns ")
-
-
-def refused(server: RunningServer) -> str:
-    """Return the last line of an upgrade that fails."""
-    code, out, err = command(server.data)
-    assert code == 1, (code, out, err)
-    assert err.startswith("svcdns: ")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err + server.log()
-    return err.removeprefix("svcdns: ").rstrip("\n")
-
-
-def who(server: RunningServer, where: tuple[str, int] | None = None) -> str:
-    """Ask from a new port; return who answers."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.settimeout(GUARD_SECONDS)
-        one.sendto(b"who", where or server.dns)
-        return one.recv(512).decode()
-
-
-def pids(server: RunningServer) -> set[int]:
-    return {server.writer_pid, *server.worker_pids}
-
-
-def lives(pid: int) -> bool:
-    """Return whether a process runs; of one that has ended something may be left until its parent looks."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def descriptors(server: RunningServer) -> set[str]:
-    assert server.process is not None
-    found = set()
-    for name in os.listdir(f"/proc/{server.process.pid}/fd"):
-        try:
-            found.add(os.readlink(f"/proc/{server.process.pid}/fd/{name}"))
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def reconfigure(server: RunningServer, before: str, after: str) -> None:
-    file = server.folder / "svcdns.toml"
-    text = file.read_text()
-    assert before in text
-    file.write_text(text.replace(before, after))
-
-
-def configured(dns: str = '"127.0.0.1:0"', workers: int = 2, rest: str = "") -> str:
-    """Return a configuration that flags do not override."""
-    return (
-        f'{rest}\n[dns]\nlisten = [{dns}]\nworkers = {workers}\n[api]\nlisten = "127.0.0.1:0"\n'
-        "[forward]\nupstreams = []\n"
-    )
-
-
-class Configured(RunningServer):
-    """A server whose configuration is all in its file, so that an upgrade can find it changed."""
-
-    def __init__(self, config: str) -> None:
-        super().__init__(command=FAKE, config=config)
-        self._command = [
-            *FAKE,
-            "serve",
-            "--config",
-            str(self.folder / "svcdns.toml"),
-            "--data",
-            str(self.data),
-        ]
 
 
 def test_all_children_are_new_and_the_process_is_the_same(running: RunningServer) -> None:
@@ -243,122 +156,6 @@ def test_an_old_process_that_ignores_its_end_is_killed(running: RunningServer) -
         deaf = int(one.recv(512).decode().split()[1])
     upgraded(running)
     assert not lives(deaf)
-
-
-# The new code and its configuration
-
-
-def test_mistakes_in_the_configuration_leave_all_as_it_was() -> None:
-    with Configured(configured()) as server:
-        before = pids(server)
-        reconfigure(server, "workers = 2", "workers = true")
-        assert "dns.workers" in refused(server)
-        assert pids(server) == before
-        reconfigure(server, "workers = true", "workers = 2")
-        upgraded(server)
-
-
-def test_a_configuration_that_is_gone_leaves_all_as_it_was() -> None:
-    with Configured(configured()) as server:
-        before = pids(server)
-        (server.folder / "svcdns.toml").unlink()
-        assert "svcdns.toml" in refused(server)
-        assert pids(server) == before
-
-
-def test_a_manifest_with_a_mistake_leaves_all_as_it_was_only_where_that_is_asked_for(tmp_path: Path) -> None:
-    strict = "strict_manifests = true"
-    with Configured(configured(rest=f'manifests = ["{tmp_path}"]\n{strict}')) as server:
-        (tmp_path / "wrong.yaml").write_text("kind: Service\n")
-        before = pids(server)
-        assert "wrong.yaml" in refused(server)
-        assert pids(server) == before
-        reconfigure(server, strict, "")
-        upgraded(server)
-
-
-@pytest.mark.parametrize("workers", [1, 3, 5])
-def test_another_number_of_workers(workers: int) -> None:
-    with Configured(configured()) as server:
-        reconfigure(server, "workers = 2", f"workers = {workers}")
-        upgraded(server)
-        assert len(server.worker_pids) == workers
-        met = {who(server).split()[0] for _ in range(200)}
-        assert met <= {f"worker-{number}" for number in range(workers)}
-        assert workers == 1 or len(met) > 1
-        reconfigure(server, f"workers = {workers}", "workers = 2")
-        upgraded(server)
-        assert who(server).startswith("worker-")
-
-
-def test_listeners_come_and_go() -> None:
-    with Configured(configured()) as server:
-        first = server.dns
-        reconfigure(server, '["127.0.0.1:0"]', '["127.0.0.1:0", "127.0.0.2:0"]')
-        upgraded(server)
-        assert server.dns == first
-        second = server.dns_addresses[1]
-        assert who(server, second).startswith("worker-")
-        socket.create_connection(second, timeout=GUARD_SECONDS).close()
-        reconfigure(server, '["127.0.0.1:0", "127.0.0.2:0"]', f'["{second[0]}:{second[1]}"]')
-        upgraded(server)
-        assert server.dns_addresses == [second]
-        assert who(server).startswith("worker-")
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(first, timeout=GUARD_SECONDS)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
-            again.bind(first)
-
-
-def test_a_listener_that_cannot_be_had_leaves_all_as_it_was() -> None:
-    with Configured(configured()) as server, socket.create_server(("127.0.0.3", 0)) as taken:
-        before = pids(server)
-        place = f"127.0.0.3:{taken.getsockname()[1]}"
-        reconfigure(server, '["127.0.0.1:0"]', f'["127.0.0.1:0", "{place}"]')
-        line = refused(server)
-        assert f"{place} (DNS, TCP) is in use by " in line
-        assert line.endswith("or restart svcdns instead of upgrading it")
-        assert pids(server) == before
-        assert who(server).startswith("worker-")
-
-
-def test_another_data_folder_takes_a_restart(tmp_path: Path) -> None:
-    with Configured(configured()) as server:
-        server._command[-2:] = []
-        assert server.stop() == 0
-        (server.folder / "svcdns.toml").write_text(f'data = "{server.data}"\n' + configured())
-        server.start()
-        reconfigure(server, f'data = "{server.data}"', f'data = "{tmp_path}"')
-        assert refused(server).endswith("which takes a restart instead of an upgrade")
-
-
-def test_a_script_is_run_as_it_is_now(tmp_path: Path) -> None:
-    """So a new version may come with another interpreter: it stands in the first line of the script."""
-    script = tmp_path / "svcdns"
-
-    def write(*more: str) -> None:
-        lines = (
-            f"#!{sys.executable}",
-            "import runpy, sys",
-            *more,
-            f"runpy.run_path({FAKE[1]!r}, run_name='__main__')",
-        )
-        script.write_text("\n".join(lines))
-        script.chmod(0o755)
-
-    write()
-    with RunningServer(command=[str(script)]) as server:
-        write("print('the new script', file=sys.stderr, flush=True)")
-        upgraded(server)
-        assert server.log().count("the new script") >= 1
-        before = pids(server)
-        script.chmod(0o644)
-        script.write_text("raise SystemExit('broken')\n")
-        assert refused(server)
-        assert pids(server) == before
-        script.unlink()
-        assert refused(server)
-        assert pids(server) == before
 
 
 # Who asks for it
