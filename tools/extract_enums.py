@@ -24,6 +24,7 @@ from pathlib import Path
 
 DATA = Path(__file__).resolve().parent.parent / "svcdns" / "objects" / "data"
 PACKAGES = {
+    "coordination/v1": "io.k8s.api.coordination.v1",
     "core/v1": "io.k8s.api.core.v1",
     "discovery/v1": "io.k8s.api.discovery.v1",
 }

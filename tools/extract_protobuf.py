@@ -45,10 +45,13 @@ ROOTS = {
     "authorization.k8s.io/v1 SelfSubjectAccessReview": "k8s.io.api.authorization.v1.SelfSubjectAccessReview",
     "authorization.k8s.io/v1 SelfSubjectRulesReview": "k8s.io.api.authorization.v1.SelfSubjectRulesReview",
     "authorization.k8s.io/v1 SubjectAccessReview": "k8s.io.api.authorization.v1.SubjectAccessReview",
+    "coordination.k8s.io/v1 Lease": "k8s.io.api.coordination.v1.Lease",
     "discovery.k8s.io/v1 EndpointSlice": "k8s.io.api.discovery.v1.EndpointSlice",
+    "events.k8s.io/v1 Event": "k8s.io.api.events.v1.Event",
     "v1 DeleteOptions": "k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions",
     "v1 Event": "k8s.io.api.core.v1.Event",
     "v1 Namespace": "k8s.io.api.core.v1.Namespace",
+    "v1 Node": "k8s.io.api.core.v1.Node",
     "v1 Pod": "k8s.io.api.core.v1.Pod",
     "v1 Service": "k8s.io.api.core.v1.Service",
 }

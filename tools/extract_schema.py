@@ -30,12 +30,17 @@ ROOTS = (
     "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
     "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
     "io.k8s.api.authorization.v1.SubjectAccessReview",
+    "io.k8s.api.coordination.v1.Lease",
     "io.k8s.api.core.v1.Endpoints",
     "io.k8s.api.core.v1.Event",
     "io.k8s.api.core.v1.Namespace",
+    "io.k8s.api.core.v1.Node",
     "io.k8s.api.core.v1.Pod",
     "io.k8s.api.core.v1.Service",
     "io.k8s.api.discovery.v1.EndpointSlice",
+    "io.k8s.api.events.v1.Event",
+    "io.k8s.api.networking.v1.IPAddress",
+    "io.k8s.api.networking.v1.ServiceCIDR",
     "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
 )
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"

@@ -161,9 +161,9 @@ def allowed_methods(target: Target) -> tuple[str, ...]:
         return subresources(target.kind)[target.subresource]
     if target.name:
         return (*READ, "PUT", "PATCH", "DELETE")
-    if not target.kind.namespaced:
+    if target.kind is NAMESPACE:
         return (*READ, "POST")
-    return (*READ, "POST", "DELETE") if target.namespace else READ
+    return (*READ, "POST", "DELETE") if target.namespace or not target.kind.namespaced else READ
 
 
 _VERBS = {

@@ -4,7 +4,8 @@ Nothing here decides what somebody may do: an `Authority` does, the same that ad
 `kubectl auth can-i` and `kubectl auth whoami` say what would really happen.  Here its answers are put into
 the objects that clients expect.  Nothing is stored.
 
-A "*" in a question means "each that there is": it is allowed when all of them are.
+A "*" in a question means "each that there is" (in the namespace, where it names one): it is allowed when all
+of them are.
 https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
 """
 
@@ -21,7 +22,7 @@ from svcdns.api.auth.authority import Authority
 from svcdns.api.auth.user import User
 from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
-from svcdns.objects.kinds import KINDS, Kind
+from svcdns.objects.kinds import KINDS, NAMESPACE, Kind
 
 from . import bodies, cache_route, discovery, explain_route, parameters, responses, status_route
 from .paths import Action
@@ -185,7 +186,10 @@ def _actions(asked: Object) -> Iterator[Action]:
     matching = [
         (kind, own, verbs)
         for kind, own, verbs in _all_resources()
-        if group in ("*", kind.group) and resource in ("*", kind.plural) and subresource in ("*", own)
+        if group in ("*", kind.group)
+        and resource in ("*", kind.plural)
+        and subresource in ("*", own)
+        and (kind.namespaced or not (namespace and resource == "*") or kind is NAMESPACE)
     ]
     if not matching:  # nothing of ours: let the authority say what it thinks of it
         yield given

@@ -138,6 +138,23 @@ def _joined(ip: str, port: object) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
+def of_lease(obj: Object, now: float) -> list[str]:
+    """Return Name, Holder, Age."""
+    return [_name(obj), (obj.get("spec") or {}).get("holderIdentity", ""), age_of(obj, now)]
+
+
+def of_service_cidr(obj: Object, now: float) -> list[str]:
+    """Return Name, CIDRs, Age."""
+    return [_name(obj), ",".join((obj.get("spec") or {}).get("cidrs") or []), age_of(obj, now)]
+
+
+def of_ip_address(obj: Object, now: float) -> list[str]:
+    """Return Name, ParentRef."""
+    parent = (obj.get("spec") or {}).get("parentRef") or {}
+    named = (parent.get("resource"), parent.get("namespace"), parent.get("name"))
+    return [_name(obj), "/".join(word for word in named if word) or "<none>"]
+
+
 def of_event(obj: Object, now: float) -> list[str]:
     """Return Last Seen, Type, Reason, Object, Message; wide: Subobject, Source, First Seen, Count, Name.
 

@@ -14,11 +14,24 @@ from typing import Any
 
 import msgspec
 
-from svcdns.objects import openapi
-from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects import conversion, openapi
+from svcdns.objects.kinds import (
+    ENDPOINTS,
+    ENDPOINTSLICE,
+    EVENT,
+    IPADDRESS,
+    LEASE,
+    NAMESPACE,
+    NEWER_EVENT,
+    NODE,
+    POD,
+    SERVICE,
+    SERVICECIDR,
+    Kind,
+)
 from svcdns.registry.requests import Page
 
-from . import table_cells
+from . import node_cells, table_cells
 
 _CORE = "io.k8s.api.core.v1."
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -52,6 +65,8 @@ _NAME = Column("Name", (_META, "name"), format="name")
 _AGE = Column("Age", (_META, "creationTimestamp"))
 _SLICE = openapi.component(ENDPOINTSLICE)
 _EVENT = _CORE + "Event"
+_NETWORKING = "io.k8s.api.networking.v1."
+_NODE_INFO = _CORE + "NodeSystemInfo"
 _SERVICE_SPEC = _CORE + "ServiceSpec"
 _RESTARTS = (
     "The number of times the containers in this pod have been restarted and when the last container in "
@@ -88,6 +103,21 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
         _AGE,
     ),
     ENDPOINTS: (_NAME, Column("Endpoints", (_CORE + "Endpoints", "subsets")), _AGE),
+    NODE: (
+        _NAME,
+        Column("Status", "The status of the node"),
+        Column("Roles", "The roles of the node"),
+        _AGE,
+        Column("Version", (_NODE_INFO, "kubeletVersion")),
+        Column("Internal-IP", (_CORE + "NodeStatus", "addresses"), 1),
+        Column("External-IP", (_CORE + "NodeStatus", "addresses"), 1),
+        Column("OS-Image", (_NODE_INFO, "osImage"), 1),
+        Column("Kernel-Version", (_NODE_INFO, "kernelVersion"), 1),
+        Column("Container-Runtime", (_NODE_INFO, "containerRuntimeVersion"), 1),
+    ),
+    LEASE: (_NAME, Column("Holder", ("io.k8s.api.coordination.v1.LeaseSpec", "holderIdentity")), _AGE),
+    SERVICECIDR: (_NAME, Column("CIDRs", (_NETWORKING + "ServiceCIDRSpec", "cidrs")), _AGE),
+    IPADDRESS: (_NAME, Column("ParentRef", (_NETWORKING + "IPAddressSpec", "parentRef"))),
     EVENT: (
         Column("Last Seen", (_EVENT, "lastTimestamp")),
         Column("Type", (_EVENT, "type")),
@@ -101,6 +131,7 @@ _COLUMNS: dict[Kind, tuple[Column, ...]] = {
         Column("Name", (_META, "name"), 1),
     ),
 }
+_COLUMNS[NEWER_EVENT] = _COLUMNS[EVENT]
 
 _CELLS: dict[Kind, Callable[[dict[str, Any], float], list[str]]] = {
     NAMESPACE: table_cells.of_namespace,
@@ -109,6 +140,11 @@ _CELLS: dict[Kind, Callable[[dict[str, Any], float], list[str]]] = {
     ENDPOINTSLICE: table_cells.of_endpointslice,
     ENDPOINTS: table_cells.of_endpoints,
     EVENT: table_cells.of_event,
+    NEWER_EVENT: lambda event, now: table_cells.of_event(conversion.renamed(NEWER_EVENT, event), now),
+    NODE: node_cells.of_node,
+    LEASE: table_cells.of_lease,
+    SERVICECIDR: table_cells.of_service_cidr,
+    IPADDRESS: table_cells.of_ip_address,
 }
 
 

@@ -47,6 +47,9 @@ class ServicesConfig:
         (), read.each(read.service_network), shapes_answers=True
     )
     """Where LoadBalancer Services get an address from; without one they stay pending."""
+    kubernetes: bool = option(False)
+    """`true`: the Service `default/kubernetes` leads to this server's own API, as in a cluster; it is made at
+    start, and put back when somebody deletes or changes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,10 @@ class ApiConfig:
         flag=Flag("--api", "HOST:PORT", "Serve the REST API here.", place=2),
     )
     """Where the API listens."""
+    advertise_addresses: tuple[str, ...] = option((), read.each(read.address))
+    """Addresses at which others reach the API: endpoints of the Service that `kubernetes` in `[services]`
+    keeps. `[]` is where it listens; for `0.0.0.0` and `[::]`, the address from which this machine sends to
+    others, whatever it is at the time."""
     insecure: bool = option(False)
     """`true`: serve without TLS and credentials away from loopback. Whoever reaches the port may then change
     everything."""

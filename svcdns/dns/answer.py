@@ -120,7 +120,8 @@ class Answerer:
             question = parse(packet)
         except Malformed as wrong:
             self._count(stats.NO_ZONE, transport, 0, stats.FORMERR)
-            return refusal(self._frame(packet, wrong.end, None, transport, rights), codes.FORMERR)
+            rcode = codes.BADVERS if wrong.edns is not None and wrong.edns.version else codes.FORMERR
+            return refusal(self._frame(packet, wrong.end, wrong.edns, transport, rights), rcode)
         frame = self._frame(packet, question.end, question.edns, transport, rights)
         if question.edns is not None and question.edns.version != 0:
             return self._refuse(frame, question, codes.BADVERS)
@@ -154,6 +155,8 @@ class Answerer:
         zone = view.table.registry_zone_at(question.key) or view.table.file_zone_at(question.key)
         if zone is None:
             return self._refuse(frame, question, codes.NOTAUTH, codes.EDE_NOT_AUTHORITATIVE)
+        if question.serial is None:
+            return self._refuse(frame, question, codes.FORMERR)
         self._count(STATS_ZONE[zone.kind], UDP, question.rrtype, stats.OK)
         return write(frame, Draft(chain=[soa(view, zone)]))
 

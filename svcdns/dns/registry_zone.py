@@ -21,6 +21,8 @@ from .lookup_result import LookupResult, State
 from .view import View
 
 _ADDRESS_OCTETS = frozenset(b"0123456789abcdef-")
+_OF_ITSELF = (codes.RRSIG, codes.NSEC)
+"""What a name with a CNAME has itself, if at all (RFC 4035 section 2.5): no such question leads on."""
 
 
 def look_up(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
@@ -46,7 +48,8 @@ def in_row(row: bytes, zone: Zone, rrtype: int) -> LookupResult:
     if section is not None:
         return LookupResult(State.HIT, zone, section)
     alias = packed.find(row, codes.CNAME)
-    if alias is not None and not (rrtype == codes.SRV and zone.kind == "cluster"):
+    leads_on = rrtype not in _OF_ITSELF and not (rrtype == codes.SRV and zone.kind == "cluster")
+    if alias is not None and leads_on:
         return LookupResult(State.CNAME, zone, alias)
     return LookupResult(State.NODATA, zone)
 

@@ -113,6 +113,10 @@ class Transfers:
             outlet.send(refusal(frame, codes.NOTAUTH, codes.EDE_NOT_AUTHORITATIVE))
             return
         kind = STATS_ZONE[zone.kind]
+        if question.rrtype == codes.IXFR and question.serial is None:
+            self._count(question, stats.FORMERR, kind)
+            outlet.send(refusal(frame, codes.FORMERR))
+            return
         apex = soa(view, zone)
         if question.serial is not None and not is_newer(serial(apex), question.serial):
             self._count(question, stats.OK, kind)

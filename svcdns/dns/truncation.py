@@ -25,7 +25,7 @@ from svcdns.wire.reply import Sections
 
 from .draft import Draft
 
-_NAME_IN_RDATA = {codes.NS: 0, codes.MX: 2, codes.SRV: 6}
+_NAME_IN_RDATA = {codes.NS: 0, codes.SRV: 6, **dict.fromkeys((codes.MX, codes.AFSDB, codes.RT, codes.KX), 2)}
 """Where the name stands in the RDATA of the types that bring additional RRs."""
 _RR_OCTETS = header.RR.size
 _SMALLEST_RR = header.POINTED_RR + 4

@@ -78,8 +78,7 @@ def cname_targets(entry: CacheEntry, name: bytes) -> list[tuple[bytes, int]]:
     if not entry.has_cname:
         return []
     wire, at = _upstreams_message(name, entry.body())
-    _, aliases = answer_rrs(wire, at, entry.answers, {})
-    return follow(name, aliases)[0]
+    return follow(name, answer_rrs(wire, at, entry.answers, {}).aliases)[0]
 
 
 def _upstreams_message(name: bytes, body: bytes) -> tuple[bytes, int]:

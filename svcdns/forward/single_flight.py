@@ -32,9 +32,10 @@ from svcdns.cache.store import Cache, now
 from svcdns.config.sections import CacheConfig
 from svcdns.dns import stats
 from svcdns.wire import codes
+from svcdns.wire.garbage import Garbage
 from svcdns.wire.key import above
 from svcdns.wire.query import Query
-from svcdns.wire.response import Garbage, Response
+from svcdns.wire.response import Response
 
 from .clients import Clients, ForwardedQuestion
 from .pool import Pool, Unresolved

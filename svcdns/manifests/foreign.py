@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 from svcdns.config.readers import few
-from svcdns.objects.kinds import ENDPOINTS, EVENT, KINDS, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, EVENT, KINDS, LEASE, STORED, Kind
 from svcdns.objects.selectors import matches_map
 
 from .documents import NO_OBJECT
@@ -20,7 +20,12 @@ from .not_taken import LeftOut, NotTaken, Place, described
 
 Object = Mapping[str, Any]
 
-TAKEN: tuple[Kind, ...] = tuple(kind for kind in STORED if kind is not EVENT)
+_HAPPENS: dict[Kind, str] = {
+    EVENT: "is what happened elsewhere",
+    LEASE: "is held by whoever runs elsewhere",
+}
+"""Kinds that programs write while they run, and why a file can't say what they hold."""
+TAKEN: tuple[Kind, ...] = tuple(kind for kind in STORED if kind not in _HAPPENS)
 """Kinds that a manifest may be of."""
 
 _OF_OBJECTS = {"apiVersion", "metadata", "spec"}
@@ -97,8 +102,8 @@ def refusal(place: Place, obj: Object) -> NotTaken:
     if ours is not None and ours.read_only:
         remedy = "write EndpointSlices with the label kubernetes.io/service-name" if ours is ENDPOINTS else ""
         return place.error("kind", "follows from other objects, and can't be registered", what, remedy)
-    if ours is EVENT:
-        return LeftOut(place, "is what happened elsewhere", what)
+    if ours is not None and ours.stored in _HAPPENS:
+        return LeftOut(place, _HAPPENS[ours.stored], what)
     if ours is not None:
         right = f"write apiVersion: {ours.api_version}, kind: {ours.name}"
         return place.error("kind", f"{name} ({version}) is not known", what, right)

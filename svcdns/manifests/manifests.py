@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import NAMESPACE, SERVICE, Kind
+from svcdns.objects.kinds import NAMESPACE, NODE, SERVICE, Kind
 from svcdns.objects.schema import structure
 from svcdns.registry.requests import Patch, WriteOptions
 
@@ -137,6 +137,9 @@ async def _apply(registry: Registry, manifest: Manifest) -> str:
                 return "created"
             patch = Patch("merge", overlay(old, body))
             written = await registry.patch(kind, namespace, name, patch, _STRICT)
+            if kind is NODE and "status" in body:  # what a kubelet would report
+                status = Patch("merge", {"status": patch.document["status"]})
+                written = await registry.patch(kind, namespace, name, status, _STRICT, "status")
             return "changed" if msgspec.json.decode(written.object) != old else "unchanged"
         except StatusError as refused:
             if refused.code == 507:

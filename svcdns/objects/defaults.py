@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from .carry_over import carry_over
-from .kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from .kinds import ENDPOINTSLICE, LEASE, NAMESPACE, NODE, POD, SERVICE, Kind
 from .pod_defaults import before_types
 from .service_rules import externally_accessible
 from .type_defaults import fill_in
@@ -109,4 +109,30 @@ def _slice(endpoint_slice: Object) -> Object:
     return {**endpoint_slice, "ports": ports}
 
 
-_OWN = {SERVICE: _service, POD: before_types, NAMESPACE: _namespace, ENDPOINTSLICE: _slice}
+def _node(node: Object) -> Object:
+    spec, status = dict(node.get("spec", {})), dict(node.get("status", {}))
+    spec.pop("configSource", None)  # Kubernetes drops both: the feature is removed
+    status.pop("config", None)
+    single, several = spec.pop("podCIDR", ""), spec.pop("podCIDRs", [])
+    if single and single != (several or [""])[0]:
+        several = [single]
+    if several:
+        spec |= {"podCIDR": several[0], "podCIDRs": several}
+    if "capacity" in status:
+        status.setdefault("allocatable", status["capacity"])
+    shown: Object = {"daemonEndpoints": {"kubeletEndpoint": {}}, "nodeInfo": {}}
+    return {**node, "spec": spec, "status": {**shown, **status}}
+
+
+def _lease(lease: Object) -> Object:
+    return {"spec": {}, **lease}
+
+
+_OWN = {
+    SERVICE: _service,
+    POD: before_types,
+    NAMESPACE: _namespace,
+    ENDPOINTSLICE: _slice,
+    NODE: _node,
+    LEASE: _lease,
+}

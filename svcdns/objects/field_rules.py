@@ -110,6 +110,11 @@ def _not_negative(text: str) -> list[str]:
     return [] if quantity.amount(text) >= Decimal(0) else ["must be greater than or equal to 0"]
 
 
+def _cidr(text: str) -> list[str]:
+    network = syntax.parse_network(text)
+    return [] if network is not None else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+
+
 def _ingress_host(name: str) -> list[str]:
     if syntax.parse_address(name) is not None:
         return ["must be a DNS name, not an IP address"]
@@ -153,8 +158,14 @@ _RULES: dict[str, Rule] = {
     "KeyToPath.mode": _MODE,
     "LabelSelectorRequirement.key": syntax.key_errors,
     "LoadBalancerIngress.hostname": _optional(_ingress_host),
+    "LeaseSpec.leaseDurationSeconds": _at_least(1),
+    "LeaseSpec.leaseTransitions": _COUNT,
     "LoadBalancerIngress.ip": _ADDRESS,
     "NodeSelectorRequirement.key": syntax.key_errors,
+    "NodeSpec.podCIDRs[]": _cidr,
+    "NodeStatus.allocatable[]": _not_negative,
+    "NodeStatus.capacity[]": _not_negative,
+    "NodeSwapStatus.capacity": _COUNT,
     "PodAffinityTerm.topologyKey": syntax.key_errors,
     "PodDNSConfig.nameservers[]": syntax.address_errors,
     "PodReadinessGate.conditionType": syntax.key_errors,
@@ -191,6 +202,8 @@ _RULES: dict[str, Rule] = {
     "SecurityContext.runAsUser": _ID,
     "ServiceAccountTokenProjection.expirationSeconds": _between(600, 2**32),
     "TCPSocketAction.port": _port_or_name,
+    "Taint.key": syntax.key_errors,
+    "Taint.value": syntax.label_value_errors,
     "Toleration.key": _KEY,
     "TopologySpreadConstraint.maxSkew": _at_least(1),
     "TopologySpreadConstraint.minDomains": _at_least(1),

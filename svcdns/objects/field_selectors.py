@@ -13,7 +13,7 @@ from typing import Any
 
 from .causes import shown
 from .errors import StatusError, bad_request
-from .kinds import EVENT, NAMESPACE, POD, SERVICE, Kind
+from .kinds import EVENT, NAMESPACE, NEWER_EVENT, NODE, POD, SERVICE, Kind
 
 _PART = re.compile(
     r"\s*(?P<field>[^=!,\\\s]*)\s*(?P<operator>==|!=|=)(?P<value>(?:[^\\,=]|\\[\\,=])*)(?:,|\Z)"
@@ -25,8 +25,8 @@ _MOST_CHARACTERS = 64 * 1024
 _Reader = Callable[[Mapping[str, Any]], str]
 
 
-def _text_at(field: str) -> _Reader:
-    """Return a reader of one field as text; absent is "", true is "true"."""
+def _text_at(field: str, absent: str = "") -> _Reader:
+    """Return a reader of one field as text: true is "true"."""
     path = field.split(".")
 
     def read(obj: Mapping[str, Any]) -> str:
@@ -35,7 +35,7 @@ def _text_at(field: str) -> _Reader:
             value = value.get(word) if isinstance(value, Mapping) else None
         if isinstance(value, bool):
             return str(value).lower()
-        return value if isinstance(value, str) else ""
+        return value if isinstance(value, str) else absent
 
     return read
 
@@ -45,36 +45,40 @@ def _readers(*fields: str) -> dict[str, _Reader]:
 
 
 _COMMON = _readers()
+_REFERENCE = ("apiVersion", "fieldPath", "kind", "name", "namespace", "resourceVersion", "uid")
 _component, _reporting = _text_at("source.component"), _text_at("reportingComponent")
 _OF_KIND = {
+    NODE: {**_readers(), "spec.unschedulable": _text_at("spec.unschedulable", "false")},
     NAMESPACE: _readers("status.phase"),
     SERVICE: _readers("spec.clusterIP", "spec.type"),
-    POD: _readers(
-        "spec.hostNetwork",
-        "spec.nodeName",
-        "spec.restartPolicy",
-        "spec.schedulerName",
-        "spec.serviceAccountName",
-        "status.nominatedNodeName",
-        "status.phase",
-        "status.podIP",
-    ),
+    POD: {
+        **_readers(
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.nominatedNodeName",
+            "status.phase",
+            "status.podIP",
+        ),
+        "spec.hostNetwork": _text_at("spec.hostNetwork", "false"),
+    },
     EVENT: {
         **_readers(
-            "involvedObject.apiVersion",
-            "involvedObject.fieldPath",
-            "involvedObject.kind",
-            "involvedObject.name",
-            "involvedObject.namespace",
-            "involvedObject.resourceVersion",
-            "involvedObject.uid",
+            *(f"involvedObject.{word}" for word in _REFERENCE),
             "reason",
             "reportingComponent",
             "type",
         ),
         "source": lambda event: _component(event) or _reporting(event),
     },
+    NEWER_EVENT: {
+        **_readers("reason", "type"),
+        **{f"regarding.{word}": _text_at(f"involvedObject.{word}") for word in _REFERENCE},
+        "reportingController": _reporting,
+    },
 }
+"""How each field is read, of an object as it is stored."""
 
 
 SELECTABLE = frozenset(field for readers in _OF_KIND.values() for field in readers)
@@ -125,7 +129,7 @@ class FieldSelector:
         return cls(tuple(found), kind)
 
     def matches(self, obj: Mapping[str, Any]) -> bool:
-        """Whether the object (of the selector's kind) is selected."""
+        """Whether the object (as the selector's kind is stored) is selected."""
         readers = _OF_KIND.get(self.kind, _COMMON)
         return all(
             (readers[each.field](obj) == each.value) == (each.operator == "=") for each in self.requirements

@@ -20,6 +20,13 @@ class Kind:
     has_status: bool = False
     read_only: bool = False
     """A view computed from other objects (Endpoints)."""
+    stored_as: Kind | None = None
+    """The kind as which its objects are kept, where that is another (see conversion)."""
+
+    @property
+    def stored(self) -> Kind:
+        """The kind as which its objects are kept."""
+        return self.stored_as or self
 
     @property
     def api_version(self) -> str:
@@ -33,9 +40,31 @@ POD = Kind("Pod", "pods", "pod", "", "v1", True, ("po",), ("all",), has_status=T
 ENDPOINTSLICE = Kind("EndpointSlice", "endpointslices", "endpointslice", "discovery.k8s.io", "v1", True)
 ENDPOINTS = Kind("Endpoints", "endpoints", "endpoints", "", "v1", True, ("ep",), read_only=True)
 EVENT = Kind("Event", "events", "event", "", "v1", True, ("ev",))
+NEWER_EVENT = Kind("Event", "events", "event", "events.k8s.io", "v1", True, stored_as=EVENT)
+"""The same Events by the names of events.k8s.io/v1; without `ev`, or kubectl warns that it means both."""
+NODE = Kind("Node", "nodes", "node", "", "v1", False, ("no",), has_status=True)
+LEASE = Kind("Lease", "leases", "lease", "coordination.k8s.io", "v1", True)
+SERVICECIDR = Kind(
+    "ServiceCIDR", "servicecidrs", "servicecidr", "networking.k8s.io", "v1", False, read_only=True
+)
+IPADDRESS = Kind(
+    "IPAddress", "ipaddresses", "ipaddress", "networking.k8s.io", "v1", False, ("ip",), read_only=True
+)
 
-KINDS: tuple[Kind, ...] = (NAMESPACE, SERVICE, POD, ENDPOINTSLICE, ENDPOINTS, EVENT)
-STORED: tuple[Kind, ...] = tuple(kind for kind in KINDS if not kind.read_only)
+KINDS: tuple[Kind, ...] = (
+    NAMESPACE,
+    SERVICE,
+    POD,
+    ENDPOINTSLICE,
+    ENDPOINTS,
+    EVENT,
+    NEWER_EVENT,
+    NODE,
+    LEASE,
+    SERVICECIDR,
+    IPADDRESS,
+)
+STORED: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind.stored is kind and not kind.read_only)
 
 FIRST_NAMESPACES = ("default", "kube-system")
 """Namespaces that exist from the start and can't be deleted."""

@@ -27,6 +27,8 @@ SERVERS_OWN = (
 
 _STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 
+_OF_EVENTS = ("v1", "events.k8s.io/v1")
+
 NameRule = Callable[[str], list[str]]
 
 
@@ -71,8 +73,9 @@ def _owner_causes(references: list[dict[str, Any]]) -> Iterator[Cause]:
             yield invalid_value(
                 f"{field}.apiVersion", reference["apiVersion"], "must be VERSION or GROUP/VERSION"
             )
-        if (reference.get("apiVersion"), reference.get("kind")) == ("v1", "Event"):
-            yield invalid_value(field, "v1, Kind=Event", "is disallowed from being an owner")
+        if reference.get("kind") == "Event" and reference.get("apiVersion") in _OF_EVENTS:
+            text = f"{reference['apiVersion']}, Kind=Event"
+            yield invalid_value(field, text, "is disallowed from being an owner")
         controllers += [reference] if reference.get("controller") else []
     if len(controllers) > 1:
         text = "Only one reference can have Controller set to true"

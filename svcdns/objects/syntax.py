@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 LABEL_OCTETS = 63
 SUBDOMAIN_OCTETS = 253
@@ -161,6 +161,17 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return None if isinstance(address, IPv6Address) and address.ipv4_mapped else address
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network | None:
+    """Return the network that a CIDR means (bits behind the prefix don't count), None where it is none."""
+    address, slash, length = text.partition("/")
+    if parse_address(address) is None or not slash or not length.isascii() or not length.isdigit():
+        return None
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
 
 
 def address_errors(text: str) -> list[str]:

@@ -13,8 +13,10 @@ from . import schema, syntax
 from .errors import Cause
 from .event_rules import event_causes
 from .field_rules import field_causes
-from .kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
+from .kinds import ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, NODE, POD, SERVICE, Kind
+from .lease_rules import lease_causes
 from .metadata_rules import NameRule, metadata_causes
+from .node_rules import node_causes
 from .pod_rules import pod_causes
 from .service_rules import service_causes
 from .slice_rules import slice_causes
@@ -28,6 +30,8 @@ _NAME_RULES: dict[Kind, NameRule] = {
     POD: syntax.subdomain_errors,
     ENDPOINTSLICE: syntax.subdomain_errors,
     EVENT: syntax.subdomain_errors,
+    NODE: syntax.subdomain_errors,
+    LEASE: syntax.subdomain_errors,
 }
 
 
@@ -58,3 +62,7 @@ def _causes(kind: Kind, new: dict[str, Any], old: dict[str, Any] | None) -> Iter
         yield from slice_causes(new, old)
     elif kind is EVENT:
         yield from event_causes(new)
+    elif kind is NODE:
+        yield from node_causes(new, old)
+    elif kind is LEASE:
+        yield from lease_causes(new)

@@ -16,7 +16,7 @@ from svcdns.cluster.readiness import with_ready_condition
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, conflict, invalid, not_found
-from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, LEASE, NAMESPACE, NODE, POD, SERVICE, Kind
 from svcdns.objects.managed_fields import Authorship
 from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
@@ -32,6 +32,9 @@ _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
 _ANY_REVISION = "0"
 """In a body: whatever is stored may be replaced."""
+_REVISION_FIELD = "metadata.resourceVersion"
+_BORN_WITH_STATUS = frozenset({POD, NODE})
+"""Kinds whose status may be said with their creation, since nobody else would report it."""
 
 
 def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, author: Authorship) -> Written:
@@ -42,7 +45,7 @@ def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, au
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = _generate_name(write, kind, namespace, metadata["generateName"])
     new = {**body, "metadata": metadata}
-    if kind is not POD:
+    if kind not in _BORN_WITH_STATUS:
         new.pop("status", None)
     new = default(kind, new)
     _check(kind, new, None)
@@ -181,6 +184,9 @@ def _check_not_overtaken(kind: Kind, old: Object, metadata: Object) -> None:
     """Raise StatusError 409 where the client has seen another revision, or another object of this name."""
     name, stored = old["metadata"]["name"], old["metadata"]
     given = metadata.get("resourceVersion")
+    if kind is LEASE and given in (None, "", _ANY_REVISION):  # who doesn't look takes another's lock
+        cause = Cause("FieldValueInvalid", "Invalid value: must be specified for an update", _REVISION_FIELD)
+        raise invalid(kind.name, name, [cause], kind.group)
     if given and given not in (_ANY_REVISION, stored["resourceVersion"]):
         message = "the object has been modified; please apply your changes to the latest version"
         raise conflict(kind.plural, name, f"{message} and try again", kind.group)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, POD, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import Authorship
 
 from . import accept, addresses, owners
@@ -23,7 +23,7 @@ from .transaction import WriteTransaction, encode, joined, scan_keys
 
 Object = dict[str, Any]
 
-_CONTENT = (SERVICE, POD, ENDPOINTSLICE)
+_CONTENT = (SERVICE, POD, ENDPOINTSLICE, LEASE)
 """In the order of removal: with its Service gone, a Pod's going changes no slice."""
 _KINDS = {kind.name: kind for kind in STORED}
 

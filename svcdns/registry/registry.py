@@ -7,9 +7,8 @@ reads and watches see only what is committed.  All methods raise StatusError.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +17,9 @@ import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.config.sections import Config
+from svcdns.objects import conversion
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, NAMESPACE, POD, SERVICE, STORED, Kind
+from svcdns.objects.kinds import EVENT, FIRST_NAMESPACES, LEASE, NAMESPACE, SERVICE, STORED, Kind
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -27,7 +27,7 @@ from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 from svcdns.store.writable import why_not
 
-from . import accept, answer_tables, deletion, reading, removal
+from . import accept, address_views, answer_tables, deletion, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .explain import Explanation, explain
@@ -37,13 +37,12 @@ from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
 from .stored_objects import Renewal
 from .transaction import Object, WriteTransaction, decode
-from .watch import Feed, watch
-
-logger = logging.getLogger(__name__)
+from .unfinished_deletions import UnfinishedDeletions
+from .watch import Feed, converted, watch
 
 T = TypeVar("T")
 
-_MADE_BY_REPLACING = frozenset({SERVICE, EVENT})
+_MADE_BY_REPLACING = frozenset({SERVICE, EVENT, LEASE})
 """Kinds of which a PUT makes an object that is not there, as in Kubernetes."""
 
 
@@ -58,10 +57,10 @@ class Registry:
         self.settings: Settings = make_settings(config)
         self._observe_commit = observe_commit
         self._feed: Feed | None = None
+        self._views: dict[Kind, address_views.View] = {}
         self._committer = Committer(store, self.settings, self._committed, self.record)
         self._recorder = Recorder(self._committer.write)
-        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unfinished = UnfinishedDeletions(store, self._committer.write)
 
     async def start(self) -> None:
         """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
@@ -73,6 +72,8 @@ class Registry:
         """
         answer_tables.refuse_newer(self.store)
         self._feed = Feed(self.store)
+        ranges = self.settings.config.services.cluster_ip_ranges
+        self._views = address_views.views(self.store, ranges, self._feed.revision)
         self._committer.start()
         try:
             await self._prepare()
@@ -122,7 +123,7 @@ class Registry:
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
                 await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
-        self._resume()
+        self._unfinished.resume()
         self._recorder.start()
 
     async def set_loaded(self) -> None:
@@ -131,19 +132,18 @@ class Registry:
 
     async def stop(self) -> None:
         """Let the writes that wait finish, end everything that runs."""
-        for timer in self._timers.values():
-            timer.cancel()
-        for task in self._tasks:
-            task.cancel()
+        self._unfinished.stop()
         await self._recorder.stop()
         await self._committer.stop()
 
     async def create(self, kind: Kind, namespace: str, body: Object, options: WriteOptions) -> Written:
         """Create an object from its JSON shape."""
         author = Authorship(options.field_manager or SERVER)
-        return await self._write(
-            kind, body, options, lambda w, new: accept.create(w, kind, namespace, new, author)
-        )
+
+        def action(write: WriteTransaction, new: Object) -> Written:
+            return accept.create(write, kind.stored, namespace, conversion.stored(kind, new), author)
+
+        return await self._write(kind, body, options, action)
 
     async def replace(
         self,
@@ -156,13 +156,17 @@ class Registry:
     ) -> Written:
         """Replace an object, or its status (`subresource` "status")."""
 
+        stored = kind.stored
+        may_be_made = stored in _MADE_BY_REPLACING and not subresource
+
         def action(write: WriteTransaction, new: Object) -> Written:
-            if kind in _MADE_BY_REPLACING and not subresource and write.load(kind, namespace, name) is None:
+            if may_be_made and write.load(stored, namespace, name) is None:
                 author = Authorship(options.field_manager or SERVER)
-                return accept.create(write, kind, namespace, new, author)
-            old = write.existing(kind, namespace, name)
+                return accept.create(write, stored, namespace, conversion.stored(kind, new), author)
+            old = write.existing(stored, namespace, name)
             author = _author(options, subresource, body, old)
-            return deletion.update(write, kind, old, new, subresource, author)
+            new = conversion.stored(kind, new, old)
+            return deletion.update(write, stored, old, new, subresource, author)
 
         return await self._write(kind, body, options, action)
 
@@ -176,26 +180,28 @@ class Registry:
         subresource: str = "",
     ) -> Written:
         """Patch an object as it stands when the write's turn comes; an apply creates what is missing."""
+        stored = kind.stored
         if patch.type == "apply":
             check_configuration(patch.document)
             at = (namespace, name)
-            return await self._write(
-                kind,
-                patch.document,
-                options,
-                lambda w, new: apply_configuration(w, kind, at, new, options, subresource),
-            )
+
+            def apply(write: WriteTransaction, new: Object) -> Written:
+                new = conversion.checked(kind, new, write.load(stored, *at))
+                return apply_configuration(write, stored, at, new, options, subresource)
+
+            return await self._write(kind, patch.document, options, apply)
         _check_writable(kind)
 
         def action(write: WriteTransaction) -> Written:
-            old = write.existing(kind, namespace, name)
-            patched = apply_patch(kind, old, patch.type, patch.document)
+            old = write.existing(stored, namespace, name)
+            patched = apply_patch(kind, conversion.shown(kind, old), patch.type, patch.document)
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
-            return _with_warnings(deletion.update(write, kind, old, body, subresource, author), warnings)
+            body = conversion.stored(kind, body, old)
+            return _with_warnings(deletion.update(write, stored, old, body, subresource, author), warnings)
 
-        return await self._committer.write(action, dry_run=options.dry_run)
+        return _shown(kind, await self._committer.write(action, dry_run=options.dry_run))
 
     async def _write(
         self,
@@ -211,21 +217,21 @@ class Registry:
             written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
         except StatusError as refused:
             raise refused.noting(warnings) from None
-        return _with_warnings(written, warnings)
+        return _shown(kind, _with_warnings(written, warnings))
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
         """Delete an object; of a Namespace, once it is seen to terminate, also all that is in it."""
         _check_writable(kind)
         accept.check_deletable(kind, name)
         written = await self._committer.write(
-            lambda w: removal.delete(w, kind, namespace, name, options), dry_run=options.dry_run
+            lambda w: removal.delete(w, kind.stored, namespace, name, options), dry_run=options.dry_run
         )
         if not options.dry_run:
             if kind is NAMESPACE:
                 # What is in it goes before this is answered, unless it is much: then the rest goes soon.
                 await self._committer.write(lambda w: removal.empty_some(w, name))
-            self._after_delete(kind, decode(written.object))
-        return written
+            self._unfinished.follow(kind, decode(written.object))
+        return _shown(kind, written)
 
     async def delete_collection(
         self, kind: Kind, namespace: str, selection: Selection, options: DeleteOptions
@@ -236,22 +242,29 @@ class Registry:
         gone: list[bytes] = []
         for start in range(0, len(page.items), removal.CHUNK):
             objects = [decode(octets) for octets in page.items[start : start + removal.CHUNK]]
-            action = partial(removal.delete_each, kind=kind, objects=objects, options=options)
+            action = partial(removal.delete_each, kind=kind.stored, objects=objects, options=options)
             for item in await self._committer.write(action, dry_run=options.dry_run):
-                gone.append(item.object)
+                gone.append(conversion.shown_octets(kind, item.object))
                 if not options.dry_run:
-                    self._after_delete(kind, decode(item.object))
+                    self._unfinished.follow(kind, decode(item.object))
         return Page(gone, page.revision)
 
     def get(self, kind: Kind, namespace: str, name: str) -> bytes:
         """Return an object as JSON."""
-        return reading.get(self.store, kind, namespace, name)
+        if (view := self._views.get(kind)) is not None:
+            return view.get(name)
+        return conversion.shown_octets(kind, reading.get(self.store, kind, namespace, name))
 
     def page(
         self, kind: Kind, namespace: str, selection: Selection, limit: int = 0, continue_: str = ""
     ) -> Page:
         """Return a part of a list; `namespace` "" is all."""
-        return reading.page(self.store, kind, namespace, selection, limit, continue_)
+        if (view := self._views.get(kind)) is not None:
+            return view.page(selection, continue_)
+        page = reading.page(self.store, kind, namespace, selection, limit, continue_)
+        if kind.stored is kind:
+            return page
+        return replace(page, items=[conversion.shown_octets(kind, octets) for octets in page.items])
 
     def watch(
         self,
@@ -265,7 +278,7 @@ class Registry:
     ) -> AsyncIterator[Event]:
         """Yield what changes in a collection; see watch.watch."""
         assert self._feed is not None, "the registry has not been started"
-        return watch(
+        events = watch(
             self.store,
             self._feed,
             kind,
@@ -274,7 +287,9 @@ class Registry:
             after,
             bookmarks=bookmarks,
             initial_events=initial_events,
+            view=self._views.get(kind),
         )
+        return events if kind.stored is kind else converted(kind, events)
 
     def count(self, kind: Kind) -> int:
         """Return how many objects of a kind there are."""
@@ -310,57 +325,15 @@ class Registry:
         except StatusError:
             return None
 
-    def _after_delete(self, kind: Kind, obj: Object) -> None:
-        """Start what a deletion leaves for later: the end of a Pod's grace period, emptying a namespace."""
-        metadata = obj["metadata"]
-        if not metadata.get("deletionTimestamp"):
-            return
-        if kind is POD:
-            self._schedule_removal(metadata)
-        elif kind is NAMESPACE and self._find(NAMESPACE, "", metadata["name"]) is not None:
-            self._run(self._empty(metadata["name"]))
 
-    def _resume(self) -> None:
-        """Go on with the deletions that a restart interrupted."""
-        for kind in (POD, NAMESPACE):
-            for octets in self.page(kind, "", Selection()).items:
-                self._after_delete(kind, decode(octets))
-
-    def _schedule_removal(self, metadata: Object) -> None:
-        """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid."""
-        until = datetime.fromisoformat(metadata["deletionTimestamp"])
-        delay = max((until - datetime.now(UTC)).total_seconds(), 0.0)
-        delay = min(delay, float(metadata.get("deletionGracePeriodSeconds") or 0))  # a clock set back
-        key = (metadata["namespace"], metadata["name"])
-        if key in self._timers:
-            self._timers[key].cancel()
-        loop = asyncio.get_running_loop()
-        self._timers[key] = loop.call_later(delay, lambda: self._run(self._remove_pod(key, metadata["uid"])))
-
-    async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
-        self._timers.pop(key, None)
-        await self._committer.write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
-
-    async def _empty(self, namespace: str) -> None:
-        """Empty a terminating namespace step by step, then remove it."""
-        while not await self._committer.write(lambda w: removal.empty_some(w, namespace)):
-            await asyncio.sleep(0)
-
-    def _run(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        overtaken = isinstance(error, StatusError) and error.code in (404, 409)
-        if error is not None and not overtaken:
-            logger.error("work after a deletion failed: %s", error)
+def _shown(kind: Kind, written: Written) -> Written:
+    if kind.stored is kind:
+        return written
+    return replace(written, object=conversion.shown_octets(kind, written.object))
 
 
 def _check_writable(kind: Kind) -> None:
-    if kind not in STORED or kind is ENDPOINTS:
+    if kind.stored not in STORED:
         text = "the server does not allow this method on the requested resource"
         raise StatusError(405, "MethodNotAllowed", text, kind=kind.plural)
 

@@ -19,7 +19,7 @@ import msgspec
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, POD, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, POD, Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
 
@@ -153,9 +153,13 @@ def present(old: Object | None, new: Object | None) -> Object:
     return found
 
 
+_OFTEN_WRITTEN = frozenset({EVENT.name, LEASE.name})
+"""Kinds that would push the changes of all others out of a shared log."""
+
+
 def log_of(tables: Tables, kind: Kind) -> lmdb._Database:
     """Return the table in which changes of a kind are logged."""
-    return tables.event_log if kind is EVENT else tables.log
+    return tables.event_log if kind.name in _OFTEN_WRITTEN else tables.log
 
 
 def read_revision(txn: lmdb.Transaction, tables: Tables) -> int:
@@ -168,6 +172,7 @@ _SELECTABLE = {
     part: tuple(field.split(".")[1] for field in sorted(SELECTABLE) if field.startswith(part + "."))
     for part in ("spec", "status")
 }
+_SELECTABLE["spec"] += ("clusterIPs",)  # IPAddresses follow from these
 
 
 _SELECTABLE_OF_EVENTS = ("involvedObject", "reason", "reportingComponent", "source", "type")

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 
 import lmdb
 
+from svcdns.objects import conversion
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from . import endpoints_watch, reading
+from . import address_views, endpoints_watch, reading
 from .requests import Event, Selection
 from .transaction import decode, log_of, read_revision
 
@@ -144,8 +146,9 @@ async def watch(
     *,
     bookmarks: bool = False,
     initial_events: bool = False,
-) -> AsyncIterator[Event]:
-    """Yield what changes in a collection; `namespace` "" is all.
+    view: address_views.View | None = None,
+) -> AsyncGenerator[Event]:
+    """Yield what changes in a collection; `namespace` "" is all; `view` makes what the kind shows.
 
     `after` None begins with an ADDED for each object there is; with `initial_events` a BOOKMARK marks their
     end.  A BOOKMARK has no object: it says that all events up to its revision have been seen.  Raises
@@ -153,21 +156,25 @@ async def watch(
     yet, what comes after it is waited for.
     """
     if after is None or initial_events:
-        page = reading.page(store, kind, namespace, selection)
+        page = reading.page(store, kind, namespace, selection) if view is None else view.page(selection)
         for octets in page.items:
             yield Event("ADDED", octets, page.revision)
         after = page.revision
         if initial_events:
             yield Event("BOOKMARK", b"", after)
     else:
-        _check_position(store, kind, after)
-    sources = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind,)
+        _check_position(store, kind, after, 0 if view is None else view.oldest)
+    sources: tuple[Kind, ...] = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind.stored,)
+    if view is not None:
+        sources = address_views.SOURCES
     while True:
         woken = [feed.next(source) for source in sources]
         while after < feed.revision:
             entries, reached = feed.after(sources, after)
             wanted = (item for item in entries if not namespace or item[1].namespace == namespace)
-            if kind is ENDPOINTS:
+            if view is not None:
+                events = view.changes(wanted, selection)
+            elif kind is ENDPOINTS:
                 events = endpoints_watch.changes(store, wanted, selection)
             else:
                 events = _changes(wanted, selection)
@@ -180,6 +187,14 @@ async def watch(
             if not done:
                 after = max(after, feed.revision)
                 yield Event("BOOKMARK", b"", after)
+
+
+async def converted(kind: Kind, events: AsyncGenerator[Event]) -> AsyncIterator[Event]:
+    """Yield the events of a kind that is stored as another, with its objects as it shows them."""
+    async with aclosing(events):
+        async for event in events:
+            octets = conversion.shown_octets(kind, event.object) if event.object else b""
+            yield replace(event, object=octets)
 
 
 def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
@@ -195,10 +210,10 @@ def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> 
         yield Event(type_, octets, revision)
 
 
-def _check_position(store: Store, kind: Kind, after: int) -> None:
+def _check_position(store: Store, kind: Kind, after: int, oldest: int) -> None:
     with store.read() as txn:
         floor = log.floor(txn, log_of(store.tables, kind))
-    if after < floor:
+    if after < max(floor, oldest):
         raise _expired(after)
 
 

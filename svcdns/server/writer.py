@@ -43,7 +43,7 @@ from svcdns.system.background import background
 from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
 
-from . import folder
+from . import folder, own_service
 from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
@@ -105,6 +105,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
         async with (
             _started(registry, config.data),
             _api(handoff, config.api, registry, counters, metrics),
+            _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
@@ -217,6 +218,14 @@ async def _api(
     runner = create_runner(app, access_log=config.access_log)
     async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
         yield
+
+
+@contextlib.asynccontextmanager
+async def _own_service(handoff: Handoff, config: Config, registry: Registry) -> AsyncIterator[None]:
+    """Keep the Service that leads to the API on the supervisor's socket, if that is wanted."""
+    with socket.socket(fileno=os.dup(handoff.api)) as listener:
+        async with own_service.kept(registry, config, listener):
+            yield
 
 
 @contextlib.asynccontextmanager

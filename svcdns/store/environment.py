@@ -37,7 +37,7 @@ class Tables:
                  dependents by their owner (see registry/owners.py)
     objects      kind NUL namespace NUL name -> JSON as served
     log          revision u64 -> event (see log.py)
-    event_log    the same for objects of kind Event, with a bound of its own
+    event_log    the same for Events and Leases, with a bound of its own
     allocations  addresses and ports in use -> their Service
     slices       namespace NUL service NUL slice -> what the endpoints rows of a slice need
     members      namespace NUL service NUL pod NUL family -> name of the generated slice that holds it

@@ -3,8 +3,9 @@
     revision u64 -> msgpack (type, kind, namespace, object after, what selectors saw before)
     0 u64        -> revision u64: events up to this one have been deleted (missing: none has)
 
-There are two such tables.  Objects of kind Event (what svcdns reports about the others) have one of their
-own, so that many Events do not push out of the log what watchers of Services and Pods have yet to see.
+There are two such tables.  Events (what svcdns reports about the others) and Leases (which are renewed every
+few seconds) have one of their own, so that they do not push out of the log what watchers of Services and Pods
+have yet to see.
 Revisions are shared: in either table there are gaps where the other has its rows.
 
 `before` holds only what a selector can look at, so that a watcher sees a transition into or out of
@@ -25,7 +26,7 @@ from .environment import Store
 KEEP = 10_000
 """Events kept; a watch that begins further back gets 410 Expired."""
 KEEP_OF_EVENTS = 2_000
-"""The same, of the table for objects of kind Event."""
+"""The same, of the table for Events and Leases."""
 _FLOOR = (0).to_bytes(8)
 _DEFLATE_FROM = 4096
 _TRIM_SLACK = 256

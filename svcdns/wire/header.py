@@ -69,6 +69,11 @@ def flags_of(packet: bytes) -> int:
     return packet[2] << 8 | packet[3]
 
 
+def with_flags(packet: bytes, flags: int) -> bytes:
+    """Return a message of at least four octets in which these flags are set too."""
+    return packet[:FLAGS_AT] + (flags_of(packet) | flags).to_bytes(2) + packet[COUNTS_AT:]
+
+
 def pointer(at: int) -> bytes:
     """Return a pointer to the name at this offset, of at most FARTHEST."""
     return (POINTER | at).to_bytes(2)

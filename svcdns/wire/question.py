@@ -23,11 +23,15 @@ _LARGEST_BARE = header.OCTETS + MAX_NAME_OCTETS + header.TYPE_CLASS.size + EMPTY
 
 
 class Malformed(Exception):
-    """The message can't be read.  `end` is the end of its question, 0 where that can't be read either."""
+    """The message can't be read.  `end` is the end of its question, 0 where that can't be read either.
 
-    def __init__(self, text: str, end: int = 0) -> None:
+    `edns` is what its OPT says, where that can be read: the reply has one too (RFC 6891 section 6.1.1).
+    """
+
+    def __init__(self, text: str, end: int = 0, edns: Edns | None = None) -> None:
         super().__init__(text)
         self.end = end
+        self.edns = edns
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,15 @@ class Question:
     """Offset of the first octet behind the question."""
     edns: Edns | None = None
     serial: int | None = None
-    """Of the SOA in an IXFR's authority section."""
+    """Of the SOA in an IXFR's authority section, which every IXFR is to have."""
 
 
 def parse(packet: bytes) -> Question:
     """Return the question of a message of at least 12 octets with opcode QUERY; raise Malformed."""
     questions, answers, authorities, additionals = header.COUNTS.unpack_from(packet, header.COUNTS_AT)
     if questions != 1:
-        raise Malformed(f"{questions} questions")
+        alone = not (questions or answers or authorities)
+        raise Malformed(f"{questions} questions", edns=_edns_alone(packet, additionals) if alone else None)
     bare = _question(packet)
     try:
         at, serial = bare.end, None
@@ -114,6 +119,14 @@ def _additionals(packet: bytes, at: int, count: int) -> Edns | None:
                 raise Malformed("an option runs over the end of the OPT")
         at = end
     return edns
+
+
+def _edns_alone(packet: bytes, additionals: int) -> Edns | None:
+    """Return the OPT of a message that has additional RRs alone, None where there is none to be read."""
+    try:
+        return _additionals(packet, header.OCTETS, additionals)
+    except (Malformed, BadName, IndexError):
+        return None
 
 
 def _ixfr_soa(packet: bytes, at: int) -> tuple[int, int]:

@@ -6,16 +6,18 @@ parser will follow:
 * QR, opcode, ID, and one question that equals ours (RFC 5452 section 9.1);
 * every name ends within the message, has at most 255 octets, and its pointers go strictly back to what
   can be a name (RFC 1035 sections 3.1 and 4.1.4): never to octets that change while a reply is kept;
-* of the answer section what speaks of the question's name and of where its CNAMEs lead from there counts; a
-  DNAME may be above one of these names.  Other RRs are left out (RFC 2181 section 5.4.1), and the rest is put
-  in the order in which it leads on, as stub resolvers expect it; nothing at all that counts is no answer;
+* of the answer section what speaks of the question's name and of where its CNAMEs lead from there counts: the
+  CNAMEs, RRs of the type asked for where these end, DNAMEs above, and with DO the RRSIGs of all these.  Other
+  RRs are left out (RFC 2181 section 5.4.1), and the rest is put in the order in which it leads on, as stub
+  resolvers expect it; RRs about none of these names, and CNAMEs without an end, are no answer;
 * RDATA of the types in which names may be compressed (RFC 3597 section 4), of A, AAAA, TXT and HINFO is
   exactly filled; other RDATA is opaque;
-* all RRs are of class IN, none is of a type that only questions have, and nothing stands behind the last.
+* all RRs are of class IN, and none is of a type that only questions have; octets behind the last mean
+  nothing, as to other resolvers, and are cut off.
 
-The OPT is between us and the upstream and is taken out.  It is nearly always the last RR; where it is
-not, pointers behind it would shift.  A message that has to change elsewhere than at its end is written anew
-(`response_rebuild`).
+The OPT (of several the first, as to other resolvers) is between us and the upstream and is taken out.  It is
+nearly always the last RR; where it is not, pointers behind it would shift.  A message that has to change
+elsewhere than at its end is written anew (`response_rebuild`).
 
 A truncated reply is not read behind its question: it may end anywhere, and is asked for again over TCP.
 
@@ -31,10 +33,12 @@ from struct import Struct, error
 
 from . import codes, header
 from .edns import EMPTY_OPT_OCTETS, OPTION, options_well_formed
+from .garbage import Garbage, Unusable
 from .name import BadName, check_name, read_name
 from .query import Query, is_same_question
+from .response_answer import arrange
 from .response_rebuild import Places, rebuild, rr_places
-from .rr_names import MAX_LINKS, NAPTR, REFUSED, SHAPE, TEXTS, answer_rrs, dname_ranks, follow
+from .rr_names import NAPTR, REFUSED, SHAPE, TEXTS
 
 _read_header = Struct(">HHHHHH").unpack_from
 """As header.HEADER, with the ID as a number."""
@@ -45,6 +49,8 @@ _read_rr = header.RR.unpack_from
 
 _A_OCTETS, _AAAA_OCTETS = 4, 16
 _INFO_CODE_OCTETS = 2
+_ROOT_NS = b"\0" + codes.NS.to_bytes(2)
+"""How the NS set of the root begins: who knows no better says that (a lame server)."""
 _OPT_RCODE_AT = 5
 """Where the upper bits of the rcode stand in an OPT."""
 
@@ -70,14 +76,6 @@ class Response:
     """Info code of the upstream's Extended DNS Error."""
     answered: bool = False
     """Whether the answer section has RRs of the type asked for, where its CNAMEs end."""
-
-
-class Garbage(Exception):
-    """Octets that are no reply to the question; the text says why."""
-
-
-class Unusable(Garbage):
-    """A reply to the question, by its ID and question, with which nothing can be done."""
 
 
 def read(wire: bytes, query: Query, ident: int | None) -> Response:
@@ -122,16 +120,19 @@ def _read(wire: bytes, query: Query, ident: int | None) -> Response:
         return Response(question, end, flags & header.RCODE, True, (0, 0, 0), (), None)
 
     # 2. Every RR.
-    answered, elsewhere, ttls, ttl_at, not_ttls, soa_end, opt = _walk(
-        wire, end, (answers, authorities, additionals), query.rrtype
+    answered, elsewhere, ttls, ttl_at, not_ttls, soa_end, opts, rrs_end = _walk(
+        wire, end, (answers, authorities, additionals), query
     )
+    wire = wire[:rrs_end]
 
     # 3. Whether it answers, and what of it.  Most replies speak of the question's name alone, without CNAME.
     order = None
     if elsewhere:
-        answered, order = _arranged(wire, end, answers, query)
-    elif query.rrtype in codes.SEVERAL_TYPES:
-        answered = answers > 0
+        answered, order, missing = arrange(wire, end, answers, query)
+        if missing:
+            return _completed(wire, end, answers, query, missing)
+    elif not (answers or soa_end or flags & header.RCODE) and authorities and wire.startswith(_ROOT_NS, end):
+        raise Garbage("a referral to the root")
 
     # 4. TTLs that are none become 0, in place: no offset moves.
     if not_ttls:
@@ -141,19 +142,19 @@ def _read(wire: bytes, query: Query, ident: int | None) -> Response:
     # as they are where answer RRs move.
     rcode = flags & header.RCODE
     ede = None
-    if opt is not None:
-        opt_from, opt_to = opt
+    if opts:
+        opt_from, opt_to = opts[0]
         rcode |= wire[opt_from + _OPT_RCODE_AT] << 4
         ede = _ede(wire, opt_from + EMPTY_OPT_OCTETS, opt_to)
-        additionals -= 1
-    if order is not None or (opt is not None and opt[1] != len(wire)):
-        places = rr_places(wire, end, (answers, authorities, additionals + (opt is not None)))
+    if order is not None or (opts and opt_to != rrs_end):
+        places = rr_places(wire, end, (answers, authorities, additionals))
         if order is not None:
             places[0] = [places[0][number] for number in order]
         return _rebuilt(wire, end, places, query, rcode, ede)
-    if opt is not None:
+    if opts:
+        additionals -= 1
         counted = wire[: header.ADDITIONALS_AT] + additionals.to_bytes(2)
-        wire = counted + wire[header.OCTETS : opt[0]]
+        wire = counted + wire[header.OCTETS : opt_from]
 
     # 6. For how long it may be kept.
     minimum = _MINIMUM.unpack_from(wire, soa_end - _MINIMUM.size)[0] if soa_end else None
@@ -179,20 +180,22 @@ def _check_question(wire: bytes, query: Query, ident: int | None) -> tuple[int, 
     return flags, end, answers, authorities, additionals
 
 
-_Walked = tuple[bool, bool, list[int], list[int], list[int], int, tuple[int, int] | None]
+_Walked = tuple[bool, bool, list[int], list[int], list[int], int, list[tuple[int, int]], int]
 """What a walk over all RRs has found, in this order:
 
 * whether the answer section has an RR of the type asked for, of whatever owner;
-* whether it has another owner than the question's name, or a CNAME: then the former says too little;
+* whether it has another owner than the question's name, or another type: then the former says too little;
 * the TTLs of all RRs but the OPT, their offsets, and those of them whose top bit is set;
 * the end of the SOA in the authority section, 0 if there is none;
-* where the OPT begins and ends.
+* where each OPT begins and ends, and where the last RR does.
 """
 
 
-def _walk(wire: bytes, end: int, counts: tuple[int, int, int], asked: int) -> _Walked:
-    """Go through all RRs, which begin at `end`; `asked` is the type asked for.  Raises Garbage, BadName."""
+def _walk(wire: bytes, end: int, counts: tuple[int, int, int], query: Query) -> _Walked:
+    """Go through all RRs, which begin at `end`.  Raises Garbage, BadName."""
     answers, authorities, additionals = counts
+    asked = query.rrtype
+    beside = codes.RRSIG if query.do else asked
     others = answers + authorities
     size = len(wire)
     at = end
@@ -204,7 +207,7 @@ def _walk(wire: bytes, end: int, counts: tuple[int, int, int], asked: int) -> _W
     ttl_at: list[int] = []
     not_ttls: list[int] = []
     answered = elsewhere = False
-    opt = None
+    opts: list[tuple[int, int]] = []
     soa_end = 0
     for number in range(others + additionals):
         # The owner: nearly always a pointer to the question's name.
@@ -220,12 +223,12 @@ def _walk(wire: bytes, end: int, counts: tuple[int, int, int], asked: int) -> _W
         at = start + octets
         if at > size:
             raise Garbage("RDATA runs over the end")
-        # An OPT: one, in the additional section, owned by the root (RFC 6891 section 6.1.1).  Its class and
-        # TTL are something else than that.
+        # An OPT: in the additional section, owned by the root (RFC 6891 section 6.1.1).  Its class and TTL
+        # are something else than that.
         if rrtype == codes.OPT:
-            if opt or number < others or start != owner + EMPTY_OPT_OCTETS:
+            if number < others or start != owner + EMPTY_OPT_OCTETS:
                 raise Garbage("an OPT where none may be")
-            opt = owner, at
+            opts.append((owner, at))
             continue
         if rrclass != codes.IN:
             raise Garbage("an RR of another class")
@@ -239,7 +242,7 @@ def _walk(wire: bytes, end: int, counts: tuple[int, int, int], asked: int) -> _W
         if number < answers:
             if rrtype == asked:
                 answered = True
-            elif rrtype == codes.CNAME:
+            elif rrtype != beside:
                 elsewhere = True
         # RDATA: exactly filled where a parser looks into it.  All other is opaque: pointers may lead there.
         if rrtype == codes.A:
@@ -254,9 +257,7 @@ def _walk(wire: bytes, end: int, counts: tuple[int, int, int], asked: int) -> _W
                 soa_end = at
         else:
             places.append((start, at))
-    if at != size:
-        raise Garbage("octets behind the last RR")
-    return answered, elsewhere, ttls, ttl_at, not_ttls, soa_end, opt
+    return answered, elsewhere, ttls, ttl_at, not_ttls, soa_end, opts, at
 
 
 def _lifetime(rcode: int, answered: bool, ttls: list[int], minimum: int | None) -> int | None:
@@ -266,46 +267,6 @@ def _lifetime(rcode: int, answered: bool, ttls: list[int], minimum: int | None) 
     if rcode in (codes.NOERROR, codes.NXDOMAIN) and minimum is not None:
         return min(min(ttls), minimum if minimum <= header.MAX_TTL else 0)
     return None
-
-
-def _arranged(wire: bytes, at: int, count: int, query: Query) -> tuple[bool, list[int] | None]:
-    """Say whether an answer section has RRs of the type asked for, where its CNAMEs lead from the question.
-
-    Returns the numbers of the RRs that belong to it too, in the order in which they lead on; None where these
-    are all, as they stand.  Raises Garbage where none belongs.
-    """
-    name, rrtype = query.question[: -header.TYPE_CLASS.size], query.rrtype
-    rrs, aliases = answer_rrs(wire, at, count, {header.OCTETS: name})
-    asked = name.lower()
-    stays = rrtype == codes.CNAME or rrtype in codes.SEVERAL_TYPES
-    links, ends = follow(name, aliases if not stays else {})
-    if len(links) == MAX_LINKS and not ends:
-        raise Garbage("CNAMEs without an end")
-
-    # Where each RR stands on the way: a DNAME before the name that it rewrites.
-    chain = [asked, *(target.lower() for target, _ in links)]
-    ranks = {owner: 2 * number + 1 for number, owner in enumerate(chain)}
-    above: dict[bytes, int] | None = None
-    ranked: list[tuple[int, int]] = []
-    for number, (owner, found, covers) in enumerate(rrs):
-        rank = ranks.get(owner)
-        if rank is None and covers == codes.DNAME:
-            if above is None:
-                above = dname_ranks(chain)
-            rank = above.get(owner)
-        is_second = found == codes.CNAME and aliases[owner][1] != number + 1
-        if rank is not None and not is_second:
-            ranked.append((rank, number))
-    if not ranked and count:
-        raise Garbage("an answer about another name")
-    order = [number for _, number in sorted(ranked)]
-
-    kept = [rrs[number] for number in order]
-    if rrtype in codes.SEVERAL_TYPES:
-        answered = any(owner == asked for owner, _, _ in kept)
-    else:
-        answered = ends and any(owner == chain[-1] and found == rrtype for owner, found, _ in kept)
-    return answered, None if order == list(range(count)) else order
 
 
 def _check_rdata(
@@ -366,6 +327,16 @@ def without(response: Response, query: Query, is_unwanted: Callable[[bytes, int]
     if kept == places:
         return response
     return _rebuilt(wire, response.end, kept, query, response.rcode, response.ede)
+
+
+def _completed(wire: bytes, end: int, answers: int, query: Query, missing: list[bytes]) -> Response:
+    """Return the answer with the CNAMEs that follow from its DNAMEs; what stands beside it is left out."""
+    rebuilt = rebuild(wire, end, [*rr_places(wire, end, (answers,)), [], []])
+    counts = header.COUNTS.pack(1, answers + len(missing), 0, 0)
+    whole = rebuilt[: header.COUNTS_AT] + counts + rebuilt[header.OCTETS :] + b"".join(missing)
+    if len(whole) > header.MAX_MESSAGE:
+        raise Garbage("too long once its names are spelt in full")
+    return _read(whole, query, None)
 
 
 def _rebuilt(wire: bytes, end: int, places: Places, query: Query, rcode: int, ede: int | None) -> Response:

@@ -3,12 +3,14 @@
 * Names are compared in lower case.  (Octets of length are below "A", so lower() changes letters only.)
 * An answer leads from the question's name along its CNAMEs, in whatever order they stand (resolvers put
   them in order; some boxes turn the whole section).  A DNAME needs nothing of its own, as the CNAME that
-  follows from it always stands beside it (RFC 6672 section 3.1).
+  follows from it stands beside it (RFC 6672 section 3.1), or is put there (`response_answer`).
 
 All that is walked has been found well-formed: nothing here raises for a message that was accepted.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from . import codes, header
 from .name import read_name
@@ -31,13 +33,26 @@ SHAPE: dict[int, tuple[int, int, int]] = {
 }
 """Of RDATA that is looked into: octets in front, how many names, octets behind; or how else it is read."""
 
-MAX_LINKS = 32
-"""CNAMEs of one answer that are followed; resolvers give up sooner."""
+MAX_LINKS = 11
+"""CNAMEs of one answer that are followed: as many as BIND and unbound follow."""
 
 Owned = tuple[bytes, int, int]
 """Of an RR: its owner in lower case, its type, and what an RRSIG covers (else its type again)."""
 Aliases = dict[bytes, tuple[bytes, int]]
 """Of a CNAME's owner in lower case: the target, and how many RRs of the section end with that CNAME."""
+Dnames = dict[bytes, tuple[bytes, int]]
+"""Of a DNAME's owner in lower case: the target, and the TTL in seconds."""
+
+
+@dataclass(slots=True)
+class AnswerRRs:
+    """The RRs of an answer section; of several CNAMEs, or DNAMEs, of one owner the first counts."""
+
+    owned: list[Owned] = field(default_factory=list)
+    aliases: Aliases = field(default_factory=dict)
+    dnames: Dnames = field(default_factory=dict)
+    contradicted: set[bytes] = field(default_factory=set)
+    """Owners of CNAMEs, or DNAMEs, that lead to different names."""
 
 
 def uncompressed(wire: bytes, at: int, end: int, rrtype: int, names: dict[int, bytes]) -> bytes:
@@ -60,27 +75,26 @@ def uncompressed(wire: bytes, at: int, end: int, rrtype: int, names: dict[int, b
     return b"".join(parts)
 
 
-def answer_rrs(wire: bytes, at: int, count: int, names: dict[int, bytes]) -> tuple[list[Owned], Aliases]:
-    """Return who owns the RRs of an answer section that begins at this offset, and its CNAMEs.
-
-    Of several CNAMEs of one owner the first counts.
-    """
-    owned: list[Owned] = []
-    aliases: Aliases = {}
+def answer_rrs(wire: bytes, at: int, count: int, names: dict[int, bytes]) -> AnswerRRs:
+    """Return who owns the RRs of an answer section that begins at this offset, and where they lead."""
+    found = AnswerRRs()
     for number in range(1, count + 1):
         name, at = read_name(wire, at, names)
         owner = name.lower()
-        rrtype, _, _, octets = header.RR.unpack_from(wire, at)
+        rrtype, _, ttl, octets = header.RR.unpack_from(wire, at)
         at += header.RR.size
         covers = rrtype
-        if rrtype == codes.CNAME:
-            if owner not in aliases:
-                aliases[owner] = read_name(wire, at, names)[0], number
+        if rrtype in (codes.CNAME, codes.DNAME):
+            leads = found.aliases if rrtype == codes.CNAME else found.dnames
+            target = read_name(wire, at, names)[0]
+            first, _ = leads.setdefault(owner, (target, number if rrtype == codes.CNAME else ttl))
+            if first.lower() != target.lower():
+                found.contradicted.add(owner)
         elif rrtype == codes.RRSIG and octets >= 2:
             covers = wire[at] << 8 | wire[at + 1]
-        owned.append((owner, rrtype, covers))
+        found.owned.append((owner, rrtype, covers))
         at += octets
-    return owned, aliases
+    return found
 
 
 def follow(name: bytes, aliases: Aliases) -> tuple[list[tuple[bytes, int]], bool]:

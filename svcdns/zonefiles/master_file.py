@@ -13,8 +13,10 @@ file and line) and packs what it read.  Rules that hold here:
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import dns.exception
@@ -28,16 +30,17 @@ import dns.zonefile
 
 from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, RRset, pack_row
 from svcdns.wire import codes, header
-from svcdns.wire.key import key_of_labels, labels_of_key, text_of_key
+from svcdns.wire.key import key_of_labels, labels_of_key, parent_keys, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-RULES = 3
+RULES = 4
 """Raised when the same text gives other rows or flags, so that stored zones are loaded again."""
 
 _BESIDE_CNAME = frozenset({codes.KEY, codes.RRSIG, codes.NSEC})
 """These may stand beside a CNAME (RFC 4034 section 2.5)."""
 _ADDRESSES = (codes.A, codes.AAAA)
 _SVCB = (codes.SVCB, codes.HTTPS)
+_EXCHANGERS = (codes.MX, codes.RT, codes.KX)
 _MAX_TYPES = 254
 _SHOWN = 80
 """Characters of a line that an error quotes."""
@@ -96,12 +99,12 @@ class CompiledZone:
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, packed row), the apex first, in the order of keys."""
-        for key in sorted(self._nodes):
+        for key in self._keys:
             yield key, _pack(self, key, self._nodes[key])
 
     def additionals(self, name: dns.name.Name, types: Sequence[int], *, occluded: bool) -> list[bytes]:
         """Return the RRs that a name has of these types, its owner spelt in full; none outside the zone."""
-        node = self._nodes.get(_key(name))
+        node = self._nodes.get(_key(name)) or self._wildcard(_key(name))
         if node is None or (node.occluded and not occluded):
             return []
         owner = name.to_wire()
@@ -109,6 +112,23 @@ class CompiledZone:
         return [
             rr for rrtype in types if rrtype in node.sets for rr in node.sets[rrtype].packed(rrtype, owner)
         ]
+
+    def _wildcard(self, key: bytes) -> _Node | None:
+        """Return the wildcard that answers for a name that doesn't exist (RFC 4592 section 3.3.1)."""
+        if not self.wildcards or not key.startswith(self.key) or self._exists(key):
+            return None
+        encloser = next(ancestor for ancestor in parent_keys(key)[1:] if self._exists(ancestor))
+        source = self._nodes.get(encloser + b"*\0")
+        return None if source is None or source.occluded else source
+
+    def _exists(self, key: bytes) -> bool:
+        """Say whether a name has records, or something below it has."""
+        at = bisect_left(self._keys, key)
+        return at < len(self._keys) and self._keys[at].startswith(key)
+
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        return sorted(self._nodes)
 
 
 def origin_of(file_name: str) -> str | None:
@@ -242,9 +262,11 @@ class _Reading(dns.transaction.Transaction):
 
 
 def _targets(owner: dns.name.Name, rdata: dns.rdata.Rdata) -> list[dns.name.Name]:
-    """The name whose addresses belong into the additional section (RFC 1035 section 3.3, 2782, 9460)."""
-    if rdata.rdtype == codes.MX:
+    """The name whose addresses belong into the additional section (RFC 1035, 1183, 2230, 2782, 9460)."""
+    if rdata.rdtype in _EXCHANGERS:
         return [rdata.exchange]  # type: ignore[attr-defined]
+    if rdata.rdtype == codes.AFSDB:
+        return [rdata.hostname]  # type: ignore[attr-defined]
     if rdata.rdtype in _SVCB and rdata.target == dns.name.root:  # type: ignore[attr-defined]
         # The owner itself, and nothing for an alias (RFC 9460 section 2.5). A wildcard's is the question's.
         is_service = rdata.priority > 0 and not owner.is_wild()  # type: ignore[attr-defined]

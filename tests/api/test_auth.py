@@ -18,6 +18,8 @@ from svcdns.objects.kinds import SERVICE
 SHOP = "/api/v1/namespaces/shop/services"
 BANK = "/api/v1/namespaces/bank/services"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 ALL = set(USERS)
 WIDE = {"viewer", "editor", "admin"}
 
@@ -51,6 +53,18 @@ MATRIX = [
     ("POST", SLICES, {"editor", "admin", "shop-editor", "shop-admin"}),
     ("POST", BANK, {"editor", "admin"}),
     ("DELETE", f"{BANK}/web", {"editor", "admin"}),
+    ("GET", "/api/v1/nodes", WIDE),
+    ("GET", "/api/v1/nodes/here", WIDE),
+    ("POST", "/api/v1/nodes", {"admin"}),
+    ("PATCH", "/api/v1/nodes/here/status", {"admin"}),
+    ("DELETE", "/api/v1/nodes/here", {"admin"}),
+    ("GET", "/apis/networking.k8s.io/v1/servicecidrs", WIDE),
+    ("GET", "/apis/networking.k8s.io/v1/ipaddresses/10.96.0.7", WIDE),
+    ("GET", LEASES, ALL),
+    ("POST", LEASES, {"editor", "admin", "shop-editor", "shop-admin"}),
+    ("PUT", f"{LEASES}/leader", {"editor", "admin", "shop-editor", "shop-admin"}),
+    ("GET", EVENTS, ALL),
+    ("POST", EVENTS, {"editor", "admin", "shop-editor", "shop-admin"}),
     ("GET", "/api/v1/namespaces", WIDE),
     ("GET", "/api/v1/namespaces/shop", ALL),
     ("GET", "/api/v1/namespaces/bank", WIDE),

@@ -6,7 +6,14 @@ DISCOVERY = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
 )
-GROUPS = ["authentication.k8s.io", "authorization.k8s.io", "discovery.k8s.io"]
+GROUPS = [
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "networking.k8s.io",
+]
 ALL = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 
 
@@ -29,8 +36,8 @@ async def test_legacy_core(client):
     assert (found["kind"], found["groupVersion"]) == ("APIResourceList", "v1")
     by_name = {entry["name"]: entry for entry in found["resources"]}
     assert sorted(by_name) == [
-        "endpoints", "events", "namespaces", "namespaces/finalize", "namespaces/status", "pods",
-        "pods/eviction", "pods/status", "services", "services/status",
+        "endpoints", "events", "namespaces", "namespaces/finalize", "namespaces/status", "nodes",
+        "nodes/status", "pods", "pods/eviction", "pods/status", "services", "services/status",
     ]  # fmt: skip
     assert by_name["services"] == {
         "name": "services",
@@ -57,7 +64,10 @@ async def test_legacy_groups(client):
 
 @pytest.mark.parametrize(
     ("path", "names"),
-    [("/api", ["endpoints", "events", "namespaces", "pods", "services"]), ("/apis", ["endpointslices"])],
+    [
+        ("/api", ["endpoints", "events", "namespaces", "nodes", "pods", "services"]),
+        ("/apis", ["endpointslices"]),
+    ],
 )
 async def test_aggregated(client, path, names):
     answer = await client.get(path, headers={"Accept": DISCOVERY})
@@ -100,10 +110,16 @@ async def test_openapi_says_that_the_server_validates(client):
         assert "Endpoints" not in patches
 
 
-async def test_openapi_is_whole(client):
-    found = await json_of(client, "/openapi/v3/api/v1")
+async def test_views_can_only_be_read(client):
+    found = await json_of(client, "/apis/networking.k8s.io/v1")
+    verbs = {entry["name"]: entry["verbs"] for entry in found["resources"]}
+    assert verbs == {name: ["get", "list", "watch"] for name in ("ipaddresses", "servicecidrs")}
+
+
+@pytest.mark.parametrize("path", ["api/v1", *(f"apis/{group}/v1" for group in GROUPS)])
+async def test_openapi_is_whole(client, path):
+    found = await json_of(client, f"/openapi/v3/{path}")
     schemas = found["components"]["schemas"]
-    assert "ports" in schemas["io.k8s.api.core.v1.ServiceSpec"]["properties"]
     text = str(found)
     referred = {part.split("'")[0] for part in text.split("#/components/schemas/")[1:]}
     assert referred <= set(schemas)

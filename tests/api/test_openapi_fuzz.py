@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from toolbox.running_server import Reply, RunningServer
 from toolbox.schema_values import NAMES, anything, fragments_of, json_patches, objects_of, texts
 
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, NEWER_EVENT, NODE, POD, SERVICE, Kind
 
-KINDS = [SERVICE, POD, ENDPOINTSLICE, NAMESPACE]
+KINDS = [SERVICE, POD, ENDPOINTSLICE, NAMESPACE, NODE, NEWER_EVENT]
 PATCHES = {
     "application/merge-patch+json": fragments_of,
     "application/strategic-merge-patch+json": fragments_of,
@@ -108,6 +108,7 @@ SEGMENTS = st.sampled_from(
     (
         *("api", "apis", "v1", "v2", "v3", "namespaces", "fuzz", "services", "pods", "endpoints", "status"),
         *("discovery.k8s.io", "endpointslices", "authentication.k8s.io", "selfsubjectreviews", "events"),
+        *("networking.k8s.io", "ipaddresses", "servicecidrs", "events.k8s.io", "nodes", "10.96.0.1"),
         *("openapi", "version", "healthz", "metrics", "nope", "web", "%2e%2e", "%00", "%ff", ""),
     )
 )
@@ -142,7 +143,7 @@ def test_requests_of_any_sort(server: RunningServer) -> None:
         [collection(kind) for kind in KINDS] + [f"{collection(kind)}/web" for kind in KINDS]
     )
 
-    @settings(max_examples=250)
+    @settings(max_examples=60)
     @given(
         paths,
         QUERIES,

@@ -223,7 +223,7 @@ def test_without_time_for_it_nothing_goes_stale() -> None:
 @pytest.mark.parametrize("age", [0, 7])
 def test_each_address_comes_first_equally_often(answer: list[str], age: int) -> None:
     rrtype = "AAAA" if "AAAA 2001" in answer[0] else "A"
-    stored = entry.pack(received(rrtype, answer=answer), NOW, CONFIG)
+    stored = entry.pack(received(rrtype, answer=answer, do=True), NOW, CONFIG)
     frame = asking(rrtype)
     rounds = 600
     addresses = [text.split(" ", 4)[4] for text in answer if f" IN {rrtype} " in text]

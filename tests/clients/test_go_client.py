@@ -1,4 +1,4 @@
-"""Go's own client: typed calls, which send protobuf, and informers, against a started server.
+"""Go's own client against a started server: typed calls, which send protobuf, informers, leader election.
 
 Building it takes minutes and some hundred megabytes of modules: `make soak`, and only where Go is.
 """
@@ -42,6 +42,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_typed_client_and_informers(programs: Path) -> None:
     with RunningServer(workers=1) as server:
         ended = run([str(programs / "typed"), server.api], 120)
+    told = ended.stdout.decode()
+    assert told.splitlines()[-1] == "done", told + ended.stderr.decode()
+
+
+def test_leader_election_and_newer_events(programs: Path) -> None:
+    with RunningServer(workers=1) as server:
+        ended = run([str(programs / "leader"), server.api], 300)
     told = ended.stdout.decode()
     assert told.splitlines()[-1] == "done", told + ended.stderr.decode()
 

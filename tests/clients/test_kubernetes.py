@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -226,3 +227,61 @@ def test_errors_have_a_status(core: Any, namespace: str) -> None:
         core.create_namespaced_service(namespace, body)
     assert caught.value.status == 422
     assert '"field":"spec.ports[0].port"' in caught.value.body
+
+
+def test_a_lease_is_held_and_renewed(api: Any, namespace: str) -> None:
+    """As the election of leaders in this client and in controllers does it: whoever has not looked loses."""
+    leases = client.CoordinationV1Api(api)
+    now = datetime.now(UTC)
+    spec = client.V1LeaseSpec(
+        holder_identity="one",
+        lease_duration_seconds=15,
+        acquire_time=now,
+        renew_time=now,
+        lease_transitions=0,
+    )
+    made = leases.create_namespaced_lease(
+        namespace, client.V1Lease(metadata=client.V1ObjectMeta(name="leader"), spec=spec)
+    )
+    assert made.spec.renew_time == now, "to the microsecond"
+    seen_by_two = leases.read_namespaced_lease("leader", namespace)
+    made.spec.renew_time = now + timedelta(seconds=2)
+    renewed = leases.replace_namespaced_lease("leader", namespace, made)
+    assert renewed.spec.renew_time == now + timedelta(seconds=2)
+    seen_by_two.spec.holder_identity = "two"
+    assert refusal(leases.replace_namespaced_lease, "leader", namespace, seen_by_two) == (409, "Conflict")
+    free = client.V1Lease(metadata=client.V1ObjectMeta(name="leader"), spec=client.V1LeaseSpec())
+    assert refusal(leases.replace_namespaced_lease, "leader", namespace, free)[0] == 422
+    renewed.spec.holder_identity = ""
+    assert leases.replace_namespaced_lease("leader", namespace, renewed).spec.holder_identity == ""
+    leases.delete_namespaced_lease("leader", namespace)
+
+
+def test_events_of_both_groups(api: Any, core: Any, namespace: str) -> None:
+    events = client.EventsV1Api(api)
+    about = client.V1ObjectReference(kind="Pod", namespace=namespace, name="web-1")
+    newer = client.EventsV1Event(
+        metadata=client.V1ObjectMeta(name="newer"), event_time=datetime.now(UTC), regarding=about,
+        reporting_controller="example.org/c", reporting_instance="c-1", action="Start", reason="Starting",
+        note="it starts", type="Normal",
+    )  # fmt: skip
+    events.create_namespaced_event(namespace, newer)
+    older = client.CoreV1Event(
+        metadata=client.V1ObjectMeta(name="older"), involved_object=about, reason="Pulled", message="an image"
+    )
+    core.create_namespaced_event(namespace, older)
+    assert {item.note for item in events.list_namespaced_event(namespace).items} == {"it starts", "an image"}
+    assert {item.message for item in core.list_namespaced_event(namespace).items} == {"it starts", "an image"}
+
+
+def test_a_node_reports(core: Any, namespace: str) -> None:
+    name = f"node-{namespace}"
+    address = client.V1NodeAddress(type="InternalIP", address="192.0.2.1")
+    status = client.V1NodeStatus(addresses=[address], capacity={"cpu": "4"})
+    core.create_node(client.V1Node(metadata=client.V1ObjectMeta(name=name), status=status))
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    core.patch_node_status(name, ready)
+    [found] = [item for item in core.list_node().items if item.metadata.name == name]
+    assert (found.status.addresses, found.status.allocatable) == ([address], {"cpu": "4"})
+    assert found.status.conditions[0].type == "Ready"
+    core.delete_node(name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.accepted import bodies_of, lines_of, stored
+from clients.accepted import bodies_of, forms, lines_of, stored
 from hypothesis import given, note, settings
 
 from svcdns.objects.kinds import POD, SERVICE, STORED, Kind
@@ -42,7 +42,8 @@ def test_python_models(kind: Kind) -> None:
         if made is not None:
             accepted += 1
             note(json.dumps(made))
-            model(kind).from_dict(made)
+            for shape, form in forms(kind, made):
+                model(shape).from_dict(form)
 
     one()
     assert accepted > 30, "too few objects were accepted for this to say anything"

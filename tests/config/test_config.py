@@ -26,6 +26,7 @@ log = "info"
 cluster_ip_ranges = ["10.96.0.0/12"]
 node_port_range = "30000-32767"
 load_balancer_ranges = []
+kubernetes = false
 
 [dns]
 listen = ["127.0.0.1:1053"]
@@ -66,6 +67,7 @@ transfer = []
 
 [api]
 listen = "127.0.0.1:8053"
+advertise_addresses = []
 insecure = false
 names = []
 tls_cert = ""

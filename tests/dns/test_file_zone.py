@@ -70,6 +70,15 @@ def test_cname_chains_lead_into_the_cluster(zones: AnswererHarness) -> None:
     ]
 
 
+@pytest.mark.parametrize("rrtype", ["RRSIG", "NSEC"])
+@pytest.mark.parametrize("name", ["alias.example.org", "foo.aliases.example.org", f"ext.default.svc.{Z}"])
+def test_what_an_alias_has_itself_leads_nowhere(zones: AnswererHarness, name: str, rrtype: str) -> None:
+    """RFC 4035 section 2.5: these stand beside a CNAME."""
+    reply = zones.ask(name, rrtype)
+    assert (reply.rcode(), reply.answer) == (dns.rcode.NOERROR, [])
+    assert reply.authority[0].rdtype.name == "SOA"
+
+
 class TestWildcard:
     def test_owner_is_the_question(self, zones: AnswererHarness) -> None:
         for name in ("any.wild.example.org.", "A.B.wild.example.org."):

@@ -117,6 +117,16 @@ def test_malformed_is_formerr(shared_world: AnswererHarness, what: str) -> None:
     assert not message.answer
 
 
+@pytest.mark.parametrize(("version", "rcode"), [(0, dns.rcode.FORMERR), (1, dns.rcode.BADVERS)])
+def test_no_question_but_an_opt_gets_one(shared_world: AnswererHarness, version: int, rcode: int) -> None:
+    """RFC 6891 section 6.1.1; such messages ask for a cookie (RFC 7873 section 5.4)."""
+    asked = OPT[:6] + bytes((version,)) + OPT[7:]
+    reply = shared_world.raw(with_counts(PLAIN[:12] + asked, 0, 0, 0, 1))
+    assert isinstance(reply, bytes)
+    message = dns.message.from_wire(reply)
+    assert (message.rcode(), message.edns) == (rcode, 0)
+
+
 def test_longest_name_is_answered(shared_world: AnswererHarness) -> None:
     prefix = (b"\x3f" + b"a" * 63) * 3
     rest = 255 - len(prefix) - len(NAME)

@@ -193,6 +193,10 @@ def ixfr(serial: int) -> bytes:
     return message.to_wire()
 
 
+async def test_ixfr_that_does_not_say_what_its_client_has(world: AnswererHarness) -> None:
+    assert (await single_reply(world, query(Z, "IXFR"))).rcode() == dns.rcode.FORMERR
+
+
 @pytest.mark.parametrize("serial", [7, 8, 7 + (1 << 30)])
 async def test_ixfr_with_our_serial_is_one_soa(world: AnswererHarness, serial: int) -> None:
     reply = await single_reply(world, ixfr(serial))

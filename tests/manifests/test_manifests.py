@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from manifests.written import reading
-from toolbox.builders import pod, service
+from toolbox.builders import endpoint_slice, lease, namespace, newer_event, node, pod, service
 from toolbox.registry_harness import started
 
+from svcdns.manifests.foreign import TAKEN
 from svcdns.manifests.manifests import Applied, NotApplied, apply_manifests, overlay
 from svcdns.manifests.reading import read_manifests
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, NODE, POD, SERVICE, Kind
 from svcdns.registry.registry import Registry
 from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
 
@@ -103,6 +104,40 @@ async def test_a_status_that_is_named_wins_and_other_conditions_stay(tmp_path: P
         status = stored(registry, POD, "web-1")["status"]
         assert status["podIPs"] == [{"ip": "10.244.0.9"}]
         assert {c["type"]: c["status"] for c in status["conditions"]} == {"Ready": "True", "Other": "True"}
+
+
+async def test_a_node_is_what_its_manifest_says(tmp_path: Path) -> None:
+    async with started(tmp_path / "data") as running:
+        registry = running.registry
+        for address, applied in (
+            ("192.0.2.1", Applied(1, 0, 0)),
+            ("192.0.2.1", Applied(0, 0, 1)),
+            ("192.0.2.2", Applied(0, 1, 0)),
+        ):
+            assert await apply_manifests(registry, reading(tmp_path, node(address=address))) == applied
+            listed = json.loads(registry.get(NODE, "", "here"))["status"]["addresses"]
+            assert [entry["address"] for entry in listed] == [address, "here"]
+
+
+def test_what_programs_write_while_they_run_is_left_out(tmp_path: Path) -> None:
+    about = {"kind": "Node", "name": "here"}
+    older = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "a"}, "involvedObject": about}
+    found = reading(tmp_path, older, newer_event("b"), lease("c"), node())
+    assert [manifest.kind for manifest in found.manifests] == [NODE]
+    assert [str(one).partition(": is ")[2] for one in found.not_taken] == [
+        "what happened elsewhere (Event a)",
+        "what happened elsewhere (Event b)",
+        "held by whoever runs elsewhere (Lease c)",
+    ]
+
+
+async def test_each_kind_that_is_taken_is_applied(tmp_path: Path) -> None:
+    made = [namespace("a"), node("a"), service("a"), pod("a"), endpoint_slice("a", "a")]
+    assert {obj["kind"] for obj in made} == {kind.name for kind in TAKEN}
+    async with started(tmp_path / "data") as running:
+        assert await apply_manifests(running.registry, reading(tmp_path, *made)) == Applied(len(made), 0, 0)
+        for kind in TAKEN:
+            assert running.registry.get(kind, "default" if kind.namespaced else "", "a")
 
 
 async def test_what_was_deleted_is_there_again_and_nothing_is_pruned(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from toolbox.builders import endpoint_slice, namespace, pod, service
+from toolbox.builders import endpoint_slice, lease, namespace, node, pod, service
 from toolbox.registry_harness import RegistryHarness
 from toolbox.waiting import until
 
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, LEASE, NAMESPACE, NODE, POD, SERVICE, Kind
 from svcdns.registry.requests import DeleteOptions, Patch, Selection, WriteOptions
 
 WRITE = WriteOptions()
@@ -22,6 +22,8 @@ OF = {
     POD: lambda: pod("web", "10.1.0.1"),
     ENDPOINTSLICE: lambda: endpoint_slice("web", "web", "192.0.2.1"),
     NAMESPACE: lambda: namespace("web"),
+    NODE: lambda: node("web"),
+    LEASE: lambda: lease("web"),
 }
 HELD = ["example.org/hold"]
 each_kind = pytest.mark.parametrize("kind", list(OF), ids=lambda kind: kind.plural)
@@ -135,6 +137,26 @@ def test_dependents_go_with_their_owner(run: Any, propagation: str) -> None:
     run(work)
 
 
+def test_leases_go_with_their_node(run: Any) -> None:
+    async def work(running: RegistryHarness) -> None:
+        owner = await create(running, NODE, node("here"))
+        await create(running, LEASE, with_metadata(lease("here"), ownerReferences=[owned_by(owner)]))
+        await running.registry.delete(NODE, "", "here", DELETE)
+        assert read(running, LEASE, "here") is None
+
+    run(work)
+
+
+@pytest.mark.parametrize("version", ["v1", "events.k8s.io/v1"])
+def test_an_event_owns_nothing(run: Any, version: str) -> None:
+    async def work(running: RegistryHarness) -> None:
+        reference = {"apiVersion": version, "kind": "Event", "name": "a", "uid": "b"}
+        with pytest.raises(StatusError, match="disallowed from being an owner"):
+            await create(running, LEASE, with_metadata(lease("here"), ownerReferences=[reference]))
+
+    run(work)
+
+
 def test_orphans_stay(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         owner = await create(running, SERVICE, service("web"))
@@ -193,10 +215,12 @@ def test_a_namespace_is_seen_to_terminate(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         await create(running, NAMESPACE, namespace("shop"))
         await create(running, POD, pod("a", "10.1.0.1", namespace="shop"), "shop")
+        await create(running, LEASE, with_metadata(lease("a"), namespace="shop"), "shop")
         deleted = json.loads((await running.registry.delete(NAMESPACE, "", "shop", DELETE)).object)
         assert deleted["status"]["phase"] == "Terminating" and deleted["metadata"]["deletionTimestamp"]
         await until(lambda: read(running, NAMESPACE, "shop") is None)
         assert running.registry.page(POD, "shop", Selection()).items == []
+        assert running.registry.page(LEASE, "shop", Selection()).items == []
 
     run(work)
 

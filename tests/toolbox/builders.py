@@ -61,6 +61,30 @@ def endpoint_slice(name: str, service: str, *addresses: str, **more: Any) -> Obj
     return made | {"addressType": family, "endpoints": endpoints, "ports": [], **more}
 
 
+def node(name: str = "here", address: str = "192.0.2.1", **spec: Any) -> Object:
+    """A Node with what a kubelet would report: its address, and that it is ready."""
+    addresses = [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}]
+    status = {"addresses": addresses, "conditions": [ready_condition(True)]}
+    return _object("Node", name) | {"spec": spec, "status": status}
+
+
+def lease(name: str = "leader", holder: str = "one", **spec: Any) -> Object:
+    """A Lease that somebody holds for 15 seconds."""
+    held = {"holderIdentity": holder, "leaseDurationSeconds": 15, **spec}
+    return _object("Lease", name) | {"apiVersion": "coordination.k8s.io/v1", "spec": held}
+
+
+def newer_event(name: str, **more: Any) -> Object:
+    """An Event about the Node `here`, as events.k8s.io/v1 has it."""
+    made = _object("Event", name) | {
+        "apiVersion": "events.k8s.io/v1",
+        "regarding": {"kind": "Node", "name": "here"},
+    }
+    said = {"reason": "Starting", "action": "Start", "note": "it starts", "type": "Normal"}
+    who = {"reportingController": "example.org/controller", "reportingInstance": "controller-1"}
+    return made | said | who | {"eventTime": "2026-01-01T00:00:00.000000Z", **more}
+
+
 def namespace(name: str) -> Object:
     """A Namespace."""
     return _object("Namespace", name)

@@ -45,6 +45,7 @@ def received(
     additional: Records = (),
     rcode: int = 0,
     name: str = NAME,
+    do: bool = False,
 ) -> Response:
     """Return what an upstream would say, read as from the wire."""
     query = dns.message.make_query(name, rrtype)
@@ -52,7 +53,8 @@ def received(
     message.answer, message.authority = rrsets(answer), rrsets(authority)
     message.additional = rrsets(additional)
     message.set_rcode(dns.rcode.Rcode(rcode))
-    ask = Query(key_of(name), int(dns.rdatatype.from_text(rrtype)), name=dns.name.from_text(name).to_wire())
+    wire = dns.name.from_text(name).to_wire()
+    ask = Query(key_of(name), int(dns.rdatatype.from_text(rrtype)), do, name=wire or b"")
     return read(message.to_wire(max_size=65535), ask, query.id)
 
 

@@ -93,12 +93,24 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "ports": [{"port": 80}],
     },
     "Namespace": {},
-    "Event": {
-        "metadata": {"namespace": "default"},
-        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web"},
+    "Node": {"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}},
+    "Lease": {"spec": {"holderIdentity": "a", "leaseDurationSeconds": 15}},
+    "Event": {"involvedObject": {"kind": "Pod", "name": "a"}, "reason": "Ready", "message": "a"},
+    "events.k8s.io/v1 Event": {
+        "regarding": {"kind": "Pod", "namespace": "a", "name": "a"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "type": "Normal",
+        "reason": "Ready",
+        "action": "Start",
+        "reportingController": "a/b",
+        "reportingInstance": "a",
     },
 }
 """What is accepted; a few parts of it are replaced."""
+
+
+def _sample(kind: Kind) -> dict[str, Any]:
+    return SAMPLES.get(f"{kind.api_version} {kind.name}") or SAMPLES.get(kind.name, {})
 
 
 def objects_of(kind: Kind) -> st.SearchStrategy[Any]:
@@ -112,7 +124,7 @@ def objects_of(kind: Kind) -> st.SearchStrategy[Any]:
             return draw(_value(schema, 0))
         metadata = {"name": draw(st.sampled_from(NAMES[:3]))}
         made = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
-        made = _merged(made, SAMPLES.get(kind.name, {}))
+        made = _merged(made, _sample(kind))
         for _ in range(draw(st.integers(0, 3))):
             name = draw(st.sampled_from(sorted(some)))
             made = _merged(made, {name: draw(_right(some[name], 1))})
@@ -218,7 +230,7 @@ def plain_objects_of(kind: Kind) -> st.SearchStrategy[Any]:
     @st.composite
     def make(draw: st.DrawFn) -> Any:
         made = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": "web"}}
-        made = _merged(made, SAMPLES.get(kind.name, {}))
+        made = _merged(made, _sample(kind))
         for name in parts:
             made = _merged(made, {name: draw(_plain(schema["properties"][name], 1))})
         return made

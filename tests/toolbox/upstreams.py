@@ -97,7 +97,7 @@ class Certificates:
         return made
 
 
-class _Daemon:
+class Daemon:
     """A DNS server of somebody else as a child process, with a folder of its own."""
 
     program = ""
@@ -173,7 +173,7 @@ class _Daemon:
             self._process = None
 
 
-class Unbound(_Daemon):
+class Unbound(Daemon):
     """unbound with a zone of its own: UDP and TCP on one port, TLS and HTTPS on others."""
 
     program = "unbound"
@@ -259,7 +259,7 @@ class Unbound(_Daemon):
         return ["-d", "-p", "-c", str(file)]
 
 
-class Knot(_Daemon):
+class Knot(Daemon):
     """Knot DNS, authoritative: UDP and TCP on one port."""
 
     program = "knotd"

@@ -8,9 +8,10 @@ from itertools import pairwise
 import dns.message
 import dns.rdatatype
 import pytest
-from toolbox.upstream_messages import NAME, agree, ask_for, pointer, raw, received, reply, rr, rrset
+from toolbox.upstream_messages import NAME, SOA, agree, ask_for, pointer, raw, received, reply, rr, rrset
 
-from svcdns.wire.response import Garbage, Response
+from svcdns.wire.garbage import Garbage
+from svcdns.wire.response import Response
 
 END = 12 + len(ask_for().name) + 4
 
@@ -18,6 +19,8 @@ END = 12 + len(ask_for().name) + 4
 
 W, T, U = "www.example.net.", "t.example.net.", "u.example.com."
 TO_T, T_TO_U = f"{NAME} 100 IN CNAME {T}", f"{T} 100 IN CNAME {U}"
+V = "www.example.com."
+W_TO_V, A_OF_V = f"{W} 9 IN CNAME {V}", f"{V} 9 IN A 192.0.2.1"
 DNAME, TO_W = "org. 9 IN DNAME net.", f"{NAME} 9 IN CNAME {W}"
 A_OF_W, A_OF_T, A_OF_U = f"{W} 9 IN A 192.0.2.1", f"{T} 300 IN A 192.0.2.1", f"{U} 300 IN A 192.0.2.1"
 SIGNATURE = "8 3 300 20300101000000 20200101000000 1 example.net. AAAA"
@@ -33,31 +36,83 @@ SIGNATURE = "8 3 300 20300101000000 20200101000000 1 example.net. AAAA"
         ((TO_T.upper(), A_OF_T), "A", True),
         ((f"{NAME} 9 IN RRSIG CNAME {SIGNATURE}", TO_T, A_OF_T, f"{T} 9 IN RRSIG A {SIGNATURE}"), "A", True),
         ((DNAME, TO_W, A_OF_W), "A", True),
-        ((DNAME, f"org. 9 IN RRSIG DNAME {SIGNATURE}", TO_T, A_OF_T), "A", True),
-        ((TO_T, "net. 9 IN DNAME com.", T_TO_U, A_OF_U), "A", True),
-        ((f"{NAME} 9 IN RRSIG CNAME {SIGNATURE}", f"{NAME} 9 IN NSEC a. CNAME"), "RRSIG", True),
+        ((DNAME, f"org. 9 IN RRSIG DNAME {SIGNATURE}", TO_W, A_OF_W), "A", True),
+        ((TO_W, "net. 9 IN DNAME com.", W_TO_V, A_OF_V), "A", True),
+        ((f"{NAME} 9 IN RRSIG CNAME {SIGNATURE}", f"{NAME} 9 IN RRSIG NSEC {SIGNATURE}"), "RRSIG", True),
+        ((f"{NAME} 9 IN A 192.0.2.1", f"{NAME} 9 IN NSEC a. CNAME"), "ANY", True),
         ((TO_T,), "CNAME", True),
-        ((DNAME,), "ANY", False),
         # not where the chain ends
         ((TO_T,), "A", False),
-        ((TO_T, f"{NAME} 300 IN A 192.0.2.1"), "A", False),
-        ((TO_T, T_TO_U, A_OF_T), "A", False),
-        ((TO_T, f"{T} 9 IN TXT a"), "A", False),
-        # in a circle
-        ((f"{NAME} 100 IN CNAME {NAME}", f"{NAME} 9 IN A 192.0.2.1"), "A", False),
-        ((TO_T, f"{T} 100 IN CNAME {NAME}", f"{T} 9 IN A 192.0.2.1"), "A", False),
-        ((TO_T, T_TO_U, f"{U} 100 IN CNAME {T}"), "A", False),
+        ((TO_T, T_TO_U), "A", False),
     ],
 )
 def test_an_answer_is_what_stands_where_the_cnames_end(
     answers: tuple[str, ...], rrtype: str, answered: bool
 ) -> None:
-    found = received(reply(*answers, rrtype=rrtype), rrtype)
+    found = received(reply(*answers, rrtype=rrtype), rrtype, do=True)
     assert found.answered is answered and found.counts[0] == len(answers)
     assert (found.lifetime is not None) is answered
     assert found == replace(
-        received(packed_as_is(answers, rrtype), rrtype), wire=found.wire, ttl_at=found.ttl_at
+        received(packed_as_is(answers, rrtype), rrtype, do=True), wire=found.wire, ttl_at=found.ttl_at
     )
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (f"{NAME} 100 IN CNAME {NAME}", f"{NAME} 9 IN A 192.0.2.1"),
+        (TO_T, f"{T} 100 IN CNAME {NAME}", f"{T} 9 IN A 192.0.2.1"),
+        (TO_T, T_TO_U, f"{U} 100 IN CNAME {T}"),
+        ("org. 9 IN DNAME org.org.", f"{NAME} 9 IN CNAME www.example.org.org."),
+    ],
+)
+def test_a_circle_is_refused(answers: tuple[str, ...]) -> None:
+    with pytest.raises(Garbage, match="without an end"):
+        received(reply(*answers))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (TO_T, f"{NAME} 100 IN CNAME {U}", A_OF_U),
+        (TO_T, T_TO_U, f"{T} 9 IN CNAME {NAME}", A_OF_U),
+        (DNAME, "org. 9 IN DNAME com.", TO_W, A_OF_W),
+        (DNAME, TO_T, A_OF_T),
+        ("org. 9 IN DNAME com.", TO_W, A_OF_W),
+    ],
+)
+def test_what_contradicts_itself_is_refused(answers: tuple[str, ...]) -> None:
+    """As by BIND and unbound, but for a CNAME beside another DNAME, where both follow the DNAME."""
+    for order in (answers, answers[::-1]):
+        with pytest.raises(Garbage, match=r"two|contradicts|without an end"):
+            received(reply(*order))
+
+
+@pytest.mark.parametrize(
+    ("answers", "made"),
+    [
+        ((DNAME, A_OF_W), [DNAME, TO_W, A_OF_W]),
+        ((A_OF_W, DNAME), [DNAME, TO_W, A_OF_W]),
+        ((DNAME,), [DNAME, TO_W]),
+        ((TO_W, "net. 9 IN DNAME com.", A_OF_V), [TO_W, "net. 9 IN DNAME com.", W_TO_V, A_OF_V]),
+    ],
+)
+def test_a_cname_that_follows_from_a_dname_is_added(answers: tuple[str, ...], made: list[str]) -> None:
+    """RFC 6672 section 3.1; stub resolvers follow CNAMEs alone."""
+    for wire in (
+        reply(*answers),
+        packed_as_is(answers, "A"),
+        reply(*answers, authority=(f"{U} 9 IN NS {T}",)),
+    ):
+        found = received(wire)
+        assert [line.lower() for line in kept(found)] == [line.lower() for line in made]
+        assert found.answered is (" IN A " in made[-1])
+        agree(found)
+
+
+def test_a_dname_that_makes_too_long_a_name_is_refused() -> None:
+    with pytest.raises(Garbage, match="too long"):
+        received(reply(f"org. 9 IN DNAME {'.'.join(['l' * 60] * 4)}."))
 
 
 def packed_as_is(answers: tuple[str, ...], rrtype: str) -> bytes:
@@ -98,7 +153,14 @@ def kept(found: Response) -> list[str]:
         ((A_OF_T, f"{NAME} 300 IN A 192.0.2.1"), [1], True),
         ((TO_T, A_OF_U), [0], False),
         ((TO_T, A_OF_T, f"{U} 9 IN RRSIG A {SIGNATURE}"), [0, 1], True),
-        ((TO_T, f"{NAME} 100 IN CNAME {U}", A_OF_U), [0], False),  # two CNAMEs: the first counts
+        ((TO_T, TO_T.lower().replace("in cname", "IN CNAME"), A_OF_T), [0, 2], True),
+        ((TO_T, f"{T} 300 IN TXT a", A_OF_T), [0, 2], True),  # other types than asked for
+        ((TO_T, f"{NAME} 300 IN A 192.0.2.1", A_OF_T), [0, 2], True),
+        ((TO_T, T_TO_U, A_OF_T), [0, 1], False),
+        ((TO_T, f"{T} 9 IN TXT a"), [0], False),
+        ((f"{NAME} 300 IN TXT a",), [], False),
+        ((f"{NAME} 300 IN AAAA ::1", f"{NAME} 300 IN A 192.0.2.1"), [1], True),
+        ((f"{NAME} 300 IN A 192.0.2.1", f"{NAME} 300 IN NSEC a. A"), [0], True),
         ((f"www.{NAME} 9 IN DNAME net.", TO_T, A_OF_T), [1, 2], True),
         (("example.com. 9 IN DNAME net.", TO_T, A_OF_T), [1, 2], True),
         (("ple.org. 9 IN DNAME net.", TO_T, A_OF_T), [1, 2], True),
@@ -107,7 +169,7 @@ def kept(found: Response) -> list[str]:
         # in order: CNAMEs as they lead on, a DNAME before what follows from it
         ((A_OF_U, T_TO_U, TO_T), [2, 1, 0], True),
         ((A_OF_T, f"{T} 9 IN RRSIG A {SIGNATURE}", TO_T), [2, 0, 1], True),
-        ((TO_T, T_TO_U, A_OF_U, "net. 9 IN DNAME com."), [0, 3, 1, 2], True),
+        ((TO_W, W_TO_V, A_OF_V, "net. 9 IN DNAME com."), [0, 3, 1, 2], True),
     ],
 )
 def test_what_does_not_belong_is_left_out_and_the_rest_put_in_order(
@@ -116,7 +178,7 @@ def test_what_does_not_belong_is_left_out_and_the_rest_put_in_order(
     """RFC 2181 section 5.4.1; stub resolvers take the first address after a CNAME."""
     expected = [" ".join(answers[number].split()) for number in left]
     for wire in (reply(*answers), packed_as_is(answers, "A"), reply(*answers, rcode="NXDOMAIN")):
-        found = received(wire)
+        found = received(wire, do=True)
         assert kept(found) == expected
         assert found.answered is answered
         assert dns.message.from_wire(wire).rcode() == found.rcode
@@ -137,21 +199,36 @@ def test_a_cname_that_was_asked_for_leads_nowhere(rrtype: str) -> None:
     assert found.counts == (1, 0, 0) and found.answered
 
 
+def test_without_do_no_signature_comes_along() -> None:
+    signed = (f"{NAME} 300 IN A 192.0.2.1", f"{NAME} 300 IN RRSIG A {SIGNATURE}")
+    assert received(reply(*signed)).counts == (1, 0, 0)
+    assert received(reply(*signed), do=True).counts == (2, 0, 0)
+
+
+def test_a_referral_to_the_root_is_refused() -> None:
+    """What a server says that does not know the name, and was never meant to be asked for it."""
+    for rrs in ((". 9 IN NS a.",), (". 9 IN NS a.", ". 9 IN NS b.")):
+        with pytest.raises(Garbage, match="referral"):
+            received(reply(authority=rrs))
+    assert received(reply(authority=("org. 9 IN NS a.",))).counts == (0, 1, 0)
+    assert received(reply(authority=(". 9 IN NS a.", SOA))).counts == (0, 2, 0)
+
+
 def test_other_sections_may_speak_of_others() -> None:
     wire = reply(f"{NAME} 300 IN A 192.0.2.1", authority=(f"{U} 9 IN NS {T}",), additional=(A_OF_T,))
     assert received(wire).counts == (1, 1, 1)
 
 
 def test_a_chain_of_any_length_is_read_in_linear_time() -> None:
-    """The CNAMEs of 1,500 names, each of which leads to the next: more than 32 are refused."""
+    """The CNAMEs of 1,500 names, each of which leads to the next: more than 11 are refused."""
     names = [ask_for().name, *(b"\x04%04d\0" % n for n in range(1500))]
     rrs = [rr(5, target, owner) for owner, target in pairwise(names)]
     start = time.process_time()
-    for chain in (rrs, rrs[::-1], rrs[:33]):
+    for chain in (rrs, rrs[::-1], rrs[:12]):
         with pytest.raises(Garbage, match="without an end"):
             received(raw(*chain))
-    assert received(raw(*rrs[:32])).counts == (32, 0, 0)
-    assert received(raw(*rrs[31::-1])).counts == (32, 0, 0)
+    assert received(raw(*rrs[:11])).counts == (11, 0, 0)
+    assert received(raw(*rrs[10::-1])).counts == (11, 0, 0)
     assert time.process_time() - start < 1.0  # a hundred times what it takes
 
 

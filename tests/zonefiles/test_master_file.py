@@ -121,6 +121,35 @@ def test_mail_and_service_targets_in_the_zone_come_with_their_addresses() -> Non
     assert glue(zone, "_cut._tcp.example.org", 33) == [], "below a cut is not ours to answer"
 
 
+def test_a_target_that_a_wildcard_answers_for_comes_with_its_addresses() -> None:
+    """As a question for the target is answered (RFC 4592 section 3.3.1), and never out of a delegation."""
+    zone = compiled(
+        "mx MX 1 Any.w",
+        "mx MX 2 a.b.w",
+        "mx MX 3 x.here.w",
+        "mx MX 4 ent.w",
+        "mx MX 5 x.lab",
+        "*.w A 192.0.2.2",
+        "here.w TXT there",
+        "x.ent.w TXT below",
+        "lab NS ns",
+        "*.lab A 192.0.2.3",
+    )
+    assert glue(zone, "mx.example.org", 15) == [
+        "Any.w.example.org. 192.0.2.2",
+        "a.b.w.example.org. 192.0.2.2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("record", "rrtype"),
+    [("MX 1 t", 15), ("AFSDB 1 t", 18), ("RT 1 t", 21), ("KX 1 t", 36), ("SRV 0 0 1 t", 33)],
+)
+def test_types_whose_target_comes_with_its_addresses(record: str, rrtype: int) -> None:
+    zone = compiled(f"x {record}", "t A 192.0.2.9")
+    assert glue(zone, "x.example.org", rrtype) == ["t.example.org. 192.0.2.9"]
+
+
 def test_wildcards_dnames_and_unknown_types() -> None:
     zone = compiled("* TXT any", "old DNAME new.example.net.", "odd TYPE65400 \\# 3 abcdef")
     assert (zone.wildcards, zone.cuts) == (True, True)

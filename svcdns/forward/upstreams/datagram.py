@@ -6,7 +6,8 @@ What makes a spoofed reply unlikely to be taken (RFC 5452):
   net.ipv4.ip_local_port_range) and drops what comes from any other address, because it is connected;
 * a random ID, and the question of a reply has to be ours.
 
-Where TCP fails, the truncated reply is what there is: it shows life, and is handed on as it is.
+A datagram that is longer than what we take is as good as a truncated one.  Where TCP fails, the truncated
+reply is what there is: it shows life, and is handed on as it is.
 
 What fails the check is counted and waiting goes on, so that nobody can end a try with one bad datagram.
 A connected socket also says at once when nothing listens there (ECONNREFUSED).
@@ -23,8 +24,10 @@ import os
 import socket
 from functools import partial
 
+from svcdns.wire import header
+from svcdns.wire.garbage import Garbage, Unusable
 from svcdns.wire.query import Query, encode_query
-from svcdns.wire.response import Garbage, Response, Unusable, read
+from svcdns.wire.response import Response, read
 
 from .datagram_poller import DatagramPoller
 from .stream import StreamUpstream
@@ -105,6 +108,8 @@ class UdpUpstream:
             return
         try:
             wire = sock.recv(_RECEIVE_OCTETS)
+            if len(wire) == _RECEIVE_OCTETS:
+                wire = header.with_flags(wire, header.TC)  # the rest of it is lost
             if edns and (refused := edns_refusal(wire, query, ident)):
                 future.set_exception(refused)
             else:

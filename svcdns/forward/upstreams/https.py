@@ -19,8 +19,9 @@ from dataclasses import replace
 import httpcore
 
 from svcdns.config.upstream_spec import Spec
+from svcdns.wire.garbage import Garbage, Unusable
 from svcdns.wire.query import Query, encode_query
-from svcdns.wire.response import Garbage, Response, Unusable, read
+from svcdns.wire.response import Response, read
 
 from .https_network import Network
 from .upstream import NoReply, UselessReply, no_reply

@@ -19,8 +19,9 @@ import os
 import ssl
 from dataclasses import dataclass
 
+from svcdns.wire.garbage import Garbage, Unusable
 from svcdns.wire.query import Query, encode_query
-from svcdns.wire.response import Garbage, Response, Unusable, read
+from svcdns.wire.response import Response, read
 
 from .upstream import EdnsFallback, LocalFault, NoReply, UselessReply, connect, edns_refusal, no_reply, until
 

@@ -97,8 +97,10 @@ def packed(got: Response) -> bytes:
     return entry.pack(got, NOW, CONFIG)
 
 
-def of_target(rrtype: str = "A", *answer: str, authority: tuple[str, ...] = (), rcode: int = 0) -> Response:
-    return received(rrtype, answer, authority, rcode=rcode, name=TARGET)
+def of_target(
+    rrtype: str = "A", *answer: str, authority: tuple[str, ...] = (), rcode: int = 0, do: bool = False
+) -> Response:
+    return received(rrtype, answer, authority, rcode=rcode, name=TARGET, do=do)
 
 
 @pytest.mark.parametrize("edns", [None, 1232])
@@ -201,7 +203,7 @@ def test_what_stands_in_says_so(asked: Asked, rcode: int, why: int) -> None:
 
 def test_do_brings_signatures(asked: Asked) -> None:
     signature = "A 8 3 300 20300101000000 20200101000000 1 elsewhere.info. AAAA"
-    stored = packed(of_target("A", ADDRESS, f"{TARGET}. 300 IN RRSIG {signature}"))
+    stored = packed(of_target("A", ADDRESS, f"{TARGET}. 300 IN RRSIG {signature}", do=True))
     reply = asked(stored, edns=1232, do=True)
     assert reply.ednsflags & dns.flags.DO
     assert texts(reply.answer) == [CNAME, ADDRESS, f"{TARGET}. 300 IN RRSIG {signature}"]

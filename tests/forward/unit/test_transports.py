@@ -23,7 +23,9 @@ from forward.unit.transports_harness import (
     text_of,
     upstream,
 )
+from peers.replies import reply
 from toolbox.misbehaving import Misbehaving
+from toolbox.scripted_upstream import ScriptedUpstream
 from toolbox.upstreams import HOST, Certificates, Knot, Unbound, free_port
 
 from svcdns.config.upstream_spec import parse
@@ -198,10 +200,19 @@ async def test_a_truncated_reply_is_asked_for_over_tcp_in_the_time_that_is_left(
     with Misbehaving("truncated") as server:
         assert data_of((await exchange(server.address, ask_for("a.example.", "TXT")))[0]) == ['"upstream"']
         server.behaviour = "huge"
-        assert len((await exchange(server.address, WWW))[0].wire) > 55_000
+        assert len((await exchange(server.address, ask_for("a.example.", "TXT")))[0].wire) > 55_000
         server.behaviour = "truncated_only"
         (cut,) = await exchange(server.address, WWW)
         assert cut.truncated and not cut.ttl_at, "over UDP it is handed on as cut"
+
+
+async def test_a_datagram_that_is_longer_than_ours_is_asked_for_over_tcp() -> None:
+    """Without TC: the rest of it is lost to us."""
+    many = [f"@ 60 A 192.0.2.{number}" for number in range(200)]
+    with ScriptedUpstream(
+        lambda query: [reply(query, ["@ 60 A 192.0.2.7"] if query.tcp else many)]
+    ) as server:
+        assert data_of((await exchange(f"127.0.0.1:{server.port}", WWW))[0]) == ["192.0.2.7"]
 
 
 @pytest.mark.parametrize("behaviour", ["formerr_on_edns", "notimp_on_edns"])

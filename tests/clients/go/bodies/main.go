@@ -13,8 +13,10 @@ import (
 
 	authn "k8s.io/api/authentication/v1"
 	authz "k8s.io/api/authorization/v1"
+	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	events "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -97,6 +99,9 @@ func main() {
 		if err := serializer.Encode(object, &octets); err != nil {
 			panic(err)
 		}
+		if _, isNewer := object.(*events.Event); isNewer {
+			kind = "newer " + kind
+		}
 		line, err := json.Marshal(map[string]any{"name": kind + " " + name, "protobuf": octets.Bytes(), "json": object})
 		if err != nil {
 			panic(err)
@@ -113,6 +118,7 @@ func main() {
 		{"authorization.k8s.io/v1", &authz.SelfSubjectRulesReview{}},
 		{"authorization.k8s.io/v1", &authz.SubjectAccessReview{}},
 		{"authentication.k8s.io/v1", &authn.SelfSubjectReview{}},
+		{"v1", &core.Node{}}, {"coordination.k8s.io/v1", &coordination.Lease{}}, {"events.k8s.io/v1", &events.Event{}},
 	} {
 		write("without anything", each.version, each.object.DeepCopyObject())
 		zeros, full := each.object.DeepCopyObject(), each.object

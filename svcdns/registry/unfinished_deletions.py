@@ -1,0 +1,97 @@
+"""What a deletion leaves for later: the end of a Pod's grace period, and emptying a namespace.
+
+Each step is a write of its own. A restart goes on with what it finds marked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import NAMESPACE, POD, Kind
+from svcdns.store.environment import Store
+
+from . import deletion, reading, removal
+from .requests import DeleteOptions, Selection
+from .transaction import Object, WriteTransaction, decode
+
+logger = logging.getLogger(__name__)
+
+Write = Callable[[Callable[[WriteTransaction], Any]], Awaitable[Any]]
+"""Runs something as a write of its own; see Committer.write."""
+
+
+class UnfinishedDeletions:
+    """Deletions that go on after they were answered; belongs to one event loop."""
+
+    def __init__(self, store: Store, write: Write) -> None:
+        """Nothing goes on yet."""
+        self._store = store
+        self._write = write
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """End everything that runs."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    def resume(self) -> None:
+        """Go on with the deletions that a restart interrupted."""
+        for kind in (POD, NAMESPACE):
+            for octets in reading.page(self._store, kind, "", Selection()).items:
+                self.follow(kind, decode(octets))
+
+    def follow(self, kind: Kind, obj: Object) -> None:
+        """Start what the deletion of an object leaves for later, if it leaves anything."""
+        metadata = obj["metadata"]
+        if not metadata.get("deletionTimestamp"):
+            return
+        if kind is POD:
+            self._schedule_removal(metadata)
+        elif kind is NAMESPACE and self._is_there(metadata["name"]):
+            self._run(self._empty(metadata["name"]))
+
+    def _is_there(self, namespace: str) -> bool:
+        try:
+            return bool(reading.get(self._store, NAMESPACE, "", namespace))
+        except StatusError:
+            return False
+
+    def _schedule_removal(self, metadata: Object) -> None:
+        """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid."""
+        until = datetime.fromisoformat(metadata["deletionTimestamp"])
+        delay = max((until - datetime.now(UTC)).total_seconds(), 0.0)
+        delay = min(delay, float(metadata.get("deletionGracePeriodSeconds") or 0))  # a clock set back
+        key = (metadata["namespace"], metadata["name"])
+        if key in self._timers:
+            self._timers[key].cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[key] = loop.call_later(delay, lambda: self._run(self._remove_pod(key, metadata["uid"])))
+
+    async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
+        self._timers.pop(key, None)
+        await self._write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
+
+    async def _empty(self, namespace: str) -> None:
+        """Empty a terminating namespace step by step, then remove it."""
+        while not await self._write(lambda w: removal.empty_some(w, namespace)):
+            await asyncio.sleep(0)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        overtaken = isinstance(error, StatusError) and error.code in (404, 409)
+        if error is not None and not overtaken:
+            logger.error("work after a deletion failed: %s", error)
