@@ -19,6 +19,7 @@ import java.nio.charset.StandardCharsets;
 public class Decode {
   public static void main(String[] arguments) throws Exception {
     JsonMapper mapper = JsonMapper.builder()
+        .findAndAddModules() // for java.time, as in the times of a Lease
         .disable(MapperFeature.ALLOW_COERCION_OF_SCALARS)
         .enable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
         .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
