@@ -75,7 +75,6 @@ def create_app(
     overview: status_route.Overview = dict,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
-    send_timeout: float = 10.0,
     limits: connections.Connections | None = None,
     bodies_limits: body_limits.BodyLimits | None = None,
 ) -> web.Application:
@@ -88,12 +87,11 @@ def create_app(
     everything); `names` are the host names under which the API may be addressed (None: any).
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
-    (None: there is no cache).  Times are in seconds: between two
-    bookmarks of a watch, and until a watcher that does not read is cut off.
+    (None: there is no cache).  `bookmark_interval` is in seconds, between two bookmarks of a watch.
     `limits` and `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
-    watches = Watches(registry, counted, bookmark_interval=bookmark_interval, send_timeout=send_timeout)
+    watches = Watches(registry, counted, bookmark_interval=bookmark_interval)
     resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
     access = AccessControl(authority, names)
     documents = Documents(version)

@@ -6,6 +6,8 @@
 * Where each has a request under way (watches), a few more are taken in all the same.  They are answered
   /livez, /readyz and /healthz, and for all else which limit it is: 429 for that of one client, 503 for that
   of all.  So a probe always finds room.
+* A client that is behind has SEND_SECONDS to take most of what waits for it, which is about HIGH_WATER
+  octets; whatever it has asked for, it is cut off then, so nobody holds octets who doesn't read.
 * As many descriptors as other things need are left to them, whatever the limit of open files is now.
 
 No sockets here: `server.accepting` accepts, and asks.
@@ -18,11 +20,13 @@ import math
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import cast
 
 from aiohttp import web
 
 from svcdns.objects.errors import StatusError
+from svcdns.system import tcp_memory
 
 CONNECTIONS = 8192
 OF_CLIENT = 4096
@@ -35,6 +39,9 @@ GRACE_SECONDS = 1.0
 FILES_LEFT = 96
 """Descriptors that are left to all else: the store, zone files, tokens, and the spare connections."""
 HEAD_SECONDS = 10.0
+SEND_SECONDS = 10.0
+HIGH_WATER = 64 * 1024
+"""Octets that may wait for a client before it is behind."""
 SWEEP_SECONDS = 1.0
 
 
@@ -51,16 +58,24 @@ class Connections:
     """All connections of one API."""
 
     def __init__(
-        self, *, limit: int = CONNECTIONS, of_client: int = OF_CLIENT, head_seconds: float = HEAD_SECONDS
+        self,
+        *,
+        limit: int = CONNECTIONS,
+        of_client: int = OF_CLIENT,
+        head_seconds: float = HEAD_SECONDS,
+        send_seconds: float = SEND_SECONDS,
     ) -> None:
         """`limit` is for all, `of_client` for one address; a small limit of open files lowers both."""
         self._limit = limit
         self._of_client = of_client
         self.head_seconds = head_seconds
+        self._send_seconds = send_seconds
         self._clients: dict[str, _Client] = {}
         self._waiting: dict[Connection, float] = {}
         self._heads: dict[Connection, float] = {}
         """Until when a head has to be there, in the order of these times."""
+        self._behind: dict[Connection, float] = {}
+        """The same of those whose clients have to take what waits for them."""
         self._spare: dict[Connection, float] = {}
         """Those above a limit, and since when."""
         self._of: dict[object, Connection] = {}
@@ -132,10 +147,19 @@ class Connections:
             self._waiting.pop(connection, None)
         self._heads.pop(connection, None)
 
+    def fall_behind(self, connection: Connection) -> None:
+        """Note that much waits for a client."""
+        self._behind[connection] = asyncio.get_running_loop().time() + self._send_seconds
+
+    def catch_up(self, connection: Connection) -> None:
+        """Note that it has taken most of it."""
+        self._behind.pop(connection, None)
+
     def forget(self, connection: Connection) -> None:
         """Let go of a connection that has ended."""
         self._of.pop(connection.inner, None)
         self._heads.pop(connection, None)
+        self._behind.pop(connection, None)
         self._spare.pop(connection, None)
         known = self._clients.get(connection.client)
         if known is None or connection not in known.all:
@@ -155,17 +179,17 @@ class Connections:
         return self._of.get(request.protocol)
 
     async def sweep(self) -> None:
-        """Close what has waited too long for a head, once a second until cancelled."""
+        """Close what has waited too long for a head or a reader, once a second until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.close_late(asyncio.get_running_loop().time())
 
     def close_late(self, now: float) -> None:
-        """Close connections whose head should have been there by now (seconds of the loop's clock)."""
-        while self._heads:
-            connection, until = next(iter(self._heads.items()))
-            if until > now:
-                return
+        """Close connections whose time for a head, or for reading, is up (now in the loop's seconds)."""
+        for connection in list(takewhile(lambda waiting: self._heads[waiting] <= now, self._heads)):
+            connection.end()
+        for connection in list(takewhile(lambda waiting: self._behind[waiting] <= now, self._behind)):
+            connection.is_cut_off = True
             connection.end()
 
 
@@ -180,6 +204,8 @@ class Connection(asyncio.Protocol):
         self.client = client
         self._close = close
         self.refusal = refusal
+        self.is_cut_off = False
+        """Whether it was closed because its client reads too slowly."""
         self.inner: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self._working = False
@@ -205,7 +231,7 @@ class Connection(asyncio.Protocol):
         """Close the connection at once."""
         self._connections.forget(self)
         if self._transport is not None:
-            self._transport.abort()
+            tcp_memory.reset(self._transport)
         else:
             self._close()
 
@@ -214,6 +240,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS, where there is any, has been agreed on."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
         assert self.inner is not None
         self.inner.connection_made(transport)
 
@@ -232,11 +259,13 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read."""
         assert self.inner is not None
+        self._connections.fall_behind(self)
         self.inner.pause_writing()
 
     def resume_writing(self) -> None:
         """It reads again."""
         assert self.inner is not None
+        self._connections.catch_up(self)
         self.inner.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -19,7 +19,8 @@ from .negotiation import YAML, accepts_gzip, wants_yaml
 SMALLEST = 128 * 1024
 """Octets from which on an answer is compressed; Kubernetes' own bound."""
 _LARGEST_IN_BLOCKS = 64 * 1024
-_LEVEL = 1
+LEVEL = 1
+"""Of compression: the quickest."""
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"])
@@ -47,7 +48,7 @@ async def encoded(request: web.Request, answer: web.StreamResponse) -> web.Strea
         answer.headers["Content-Type"] = YAML
     body = answer.body
     if len(body) >= SMALLEST and accepts_gzip(request.headers.get("Accept-Encoding", "")):
-        answer.body = await asyncio.to_thread(gzip.compress, body, _LEVEL, mtime=0)
+        answer.body = await asyncio.to_thread(gzip.compress, body, LEVEL, mtime=0)
         answer.headers["Content-Encoding"] = "gzip"
         answer.headers["Vary"] = "Accept-Encoding"
     return answer

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import msgspec
 
-_LIST = b'{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/%b","metadata":%b,"items":[%b]}'
 _OBJECT = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}'
 
 
@@ -22,8 +21,3 @@ _decode = msgspec.json.Decoder(_WithMetadata).decode
 def of_object(octets: bytes, version: str) -> bytes:
     """Return the metadata of an object, as JSON; `version` is that of meta.k8s.io."""
     return _OBJECT % (version.encode(), bytes(_decode(octets).metadata))
-
-
-def of_list(items: list[bytes], metadata: bytes, version: str) -> bytes:
-    """Return the metadata of objects as a list, whose own metadata are given as JSON."""
-    return _LIST % (version.encode(), metadata, b",".join(of_object(item, version) for item in items))

@@ -1,7 +1,4 @@
-"""Answers: stored JSON, lists, Tables, Status objects; and the headers that go with them.
-
-Lists are joined from the stored octets of their objects, which are not decoded.
-"""
+"""Answers: stored JSON, Tables, Status objects; and the headers that go with them.  Lists are in `lists`."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ from aiohttp import web
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import Kind
-from svcdns.registry.requests import Page
 
 from . import parameters, partial_metadata, tables
 from .negotiation import JSON, metadata_version, table_version
@@ -41,14 +37,19 @@ def is_pretty(request: web.Request) -> bool:
 def json_answer(
     request: web.Request, octets: bytes, *, status: int = 200, warnings: Iterable[str] = ()
 ) -> web.Response:
-    """Return an answer with a JSON body."""
+    """Return an answer with a JSON body, indented for those who want it so."""
     if is_pretty(request):
         octets = msgspec.json.format(octets, indent=2) + b"\n"
-    answer = web.Response(body=octets, status=status, headers={"Content-Type": JSON})
-    answer.headers["Cache-Control"] = "no-cache, private"
+    answer = octets_answer(octets, status=status)
     for value in warning_headers(warnings):
         answer.headers.add("Warning", value)
     return answer
+
+
+def octets_answer(octets: bytes, *, status: int = 200) -> web.Response:
+    """Return an answer with a JSON body as it is given."""
+    headers = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
+    return web.Response(body=octets, status=status, headers=headers)
 
 
 def warning_headers(texts: Iterable[str]) -> list[str]:
@@ -79,32 +80,13 @@ def object_answer(
     if version := metadata_version(accept):
         octets = partial_metadata.of_object(octets, version)
     elif version := table_version(accept):
-        page = Page([octets], 0)
-        octets = tables.table(kind, page, clock(), version, _included(request))
+        octets = tables.of_object(kind, octets, clock(), version, included(request))
     return json_answer(request, octets, status=status, warnings=warnings)
 
 
-def list_answer(request: web.Request, kind: Kind, page: Page, clock: Clock = time.time) -> web.Response:
-    """Return an answer with a list of objects, as a Table or their metadata when the client asks for that."""
-    accept = request.headers.get("Accept", "")
-    if version := metadata_version(accept):
-        octets = partial_metadata.of_list(page.items, encode(tables.list_metadata(page)), version)
-    elif version := table_version(accept):
-        octets = tables.table(kind, page, clock(), version, _included(request))
-    else:
-        octets = list_octets(kind, page)
-    return json_answer(request, octets)
-
-
-def _included(request: web.Request) -> str:
+def included(request: web.Request) -> str:
+    """Return what stands beside the cells of a Table: Metadata, Object or None."""
     return request.query.get("includeObject", "") or "Metadata"
-
-
-def list_octets(kind: Kind, page: Page) -> bytes:
-    """Return a list object, such as a ServiceList, around the stored octets of its items."""
-    metadata = tables.list_metadata(page)
-    head = encode({"kind": kind.name + "List", "apiVersion": kind.api_version, "metadata": metadata})
-    return b"".join((head[:-1], b',"items":[', b",".join(page.items), b"]}"))
 
 
 def status_answer(request: web.Request, error: StatusError) -> web.Response:

@@ -18,9 +18,9 @@ from aiohttp import web
 from svcdns.objects.errors import Cause, StatusError, bad_request, not_found
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.registry.identity import agreed
-from svcdns.registry.requests import Page, Patch, WriteOptions, Written
+from svcdns.registry.requests import Patch, WriteOptions, Written
 
-from . import bodies, parameters, responses
+from . import bodies, lists, parameters, responses
 from .encodings import encoded
 from .paths import Target
 from .responses import Clock
@@ -75,11 +75,11 @@ class Resources:
         options = parameters.list_options(_asked(request, target), target.kind)
         if options.watch and request.method == "GET":
             return await self._watches.answer(request, target, options)
-        page = self._registry.page(
+        with self._registry.listing(
             target.kind, target.namespace, options.selection, options.limit, options.continue_
-        )
-        _check_revision(options, page)
-        return responses.list_answer(request, target.kind, page, self._clock)
+        ) as listing:
+            _check_revision(options, listing.revision)
+            return await lists.answer(request, target.kind, listing, self._clock)
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
@@ -133,7 +133,7 @@ class Resources:
         page = await self._finish(
             self._registry.delete_collection(target.kind, target.namespace, selection, options)
         )
-        return responses.list_answer(request, target.kind, page, self._clock)
+        return lists.page_answer(request, target.kind, page, self._clock)
 
     async def _written(
         self,
@@ -192,15 +192,15 @@ def _not_found(target: Target) -> StatusError:
     return not_found("namespaces", target.namespace[:300])
 
 
-def _check_revision(options: parameters.ListOptions, page: Page) -> None:
+def _check_revision(options: parameters.ListOptions, present: int) -> None:
     """Raise StatusError when a list of another revision was asked for than the present one."""
     wanted = options.resource_version
     if not wanted:
         return
-    if wanted > page.revision:
-        text = f"Too large resource version: {wanted}, current: {page.revision}"
+    if wanted > present:
+        text = f"Too large resource version: {wanted}, current: {present}"
         cause = Cause("ResourceVersionTooLarge", "Too large resource version")
         raise StatusError(504, "Timeout", text, causes=[cause], retry_after=1)
-    if options.match == "Exact" and wanted != page.revision:
-        text = f"The resourceVersion for the provided list is too old: {wanted}, current: {page.revision}"
+    if options.match == "Exact" and wanted != present:
+        text = f"The resourceVersion for the provided list is too old: {wanted}, current: {present}"
         raise StatusError(410, "Expired", text)

@@ -149,35 +149,32 @@ _CELLS: dict[Kind, Callable[[dict[str, Any], float], list[str]]] = {
 
 
 @functools.cache
-def _definitions(kind: Kind) -> msgspec.Raw:
+def definitions(kind: Kind) -> msgspec.Raw:
+    """Return the columns of a kind, in JSON."""
     return msgspec.Raw(msgspec.json.encode([column.definition() for column in _COLUMNS[kind]]))
 
 
-def table(
-    kind: Kind, page: Page, now: float, version: str = "v1", included: str = "Metadata", columns: bool = True
+def of_object(
+    kind: Kind,
+    octets: bytes,
+    now: float,
+    version: str = "v1",
+    included: str = "Metadata",
+    columns: bool = True,
 ) -> bytes:
-    """Return a page of objects as a Table, in JSON.
+    """Return a Table with one row, in JSON, under the resourceVersion of its object.
 
     `now` is in seconds since 1970; `included` is what stands beside the cells: Metadata, Object or None;
-    `columns` is False for all but the first Table of a watch.  A page of revision 0 is one object, whose
-    resourceVersion the Table then has.
+    `columns` is False for all but the first Table of a watch.
     """
-    api_version = f"meta.k8s.io/{version}"
-    objects = [msgspec.json.decode(octets) for octets in page.items]
-    rows = [
-        _row(kind, obj, octets, now, api_version, included)
-        for obj, octets in zip(objects, page.items, strict=True)
-    ]
-    metadata = list_metadata(page)
-    if objects and not page.revision:
-        metadata["resourceVersion"] = str((objects[0].get("metadata") or {}).get("resourceVersion", ""))
+    metadata = msgspec.json.decode(octets).get("metadata") or {}
     return msgspec.json.encode(
         {
             "kind": "Table",
-            "apiVersion": api_version,
-            "metadata": metadata,
-            "columnDefinitions": _definitions(kind) if columns else [],
-            "rows": rows,
+            "apiVersion": f"meta.k8s.io/{version}",
+            "metadata": {"resourceVersion": str(metadata.get("resourceVersion", ""))},
+            "columnDefinitions": definitions(kind) if columns else [],
+            "rows": [msgspec.Raw(row(kind, octets, now, version, included))],
         }
     )
 
@@ -192,13 +189,14 @@ def list_metadata(page: Page) -> dict[str, Any]:
     return metadata
 
 
-def _row(
-    kind: Kind, obj: dict[str, Any], octets: bytes, now: float, api_version: str, included: str
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"cells": _CELLS[kind](obj, now)}
+def row(kind: Kind, octets: bytes, now: float, version: str, included: str) -> bytes:
+    """Return the row of one object, in JSON; see `of_object`."""
+    obj = msgspec.json.decode(octets)
+    shown: dict[str, Any] = {"cells": _CELLS[kind](obj, now)}
     if included == "Object":
-        row["object"] = msgspec.Raw(octets)
+        shown["object"] = msgspec.Raw(octets)
     elif included != "None":
+        api_version = f"meta.k8s.io/{version}"
         metadata = obj.get("metadata") or {}
-        row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata}
-    return row
+        shown["object"] = {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata}
+    return msgspec.json.encode(shown)

@@ -25,9 +25,12 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from svcdns.objects.errors import bad_request
 
 from .negotiation import JSON, TOKEN_PROTOCOL, subprotocols, wants_web_socket
+from .sending import send
 
 LARGEST_MESSAGE = 4096
 """Octets of a message from here on which a client is sent away."""
+CLOSE_SECONDS = 2.0
+"""What a client has to take the end of its stream, and to say Close itself."""
 FREE_MESSAGES = 100
 MESSAGES_A_SECOND = 10
 _ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
@@ -45,11 +48,11 @@ class WatchTransport(Protocol):
     async def open(self, client_left: Callable[[], None]) -> None:
         """Send the head of the answer; `client_left` is called when a WebSocket's client has ended it."""
 
-    async def send(self, line: bytes) -> None:
-        """Send one event, a line; wait while the client does not read.  Raises ConnectionError."""
+    async def send(self, lines: bytes) -> None:
+        """Send events, a line each; wait while the client does not read.  Raises ConnectionError."""
 
-    async def finish(self, seconds: float) -> None:
-        """End the stream properly, in so many seconds.  Raises TimeoutError, ConnectionError."""
+    async def finish(self, seconds: float | None) -> None:
+        """End the stream properly, in so many seconds if not None.  Raises TimeoutError, ConnectionError."""
 
     def release(self) -> None:
         """Let go of all; what could not be sent by now is given up."""
@@ -78,10 +81,10 @@ class _Lines:
             self.answer.enable_chunked_encoding()
         await self.answer.prepare(self._request)
 
-    async def send(self, line: bytes) -> None:
-        await self.answer.write(line)
+    async def send(self, lines: bytes) -> None:
+        await send(self.answer, lines, until=b"\n")
 
-    async def finish(self, seconds: float) -> None:
+    async def finish(self, seconds: float | None) -> None:
         async with asyncio.timeout(seconds):
             await self.answer.write_eof()
 
@@ -110,16 +113,18 @@ class _Messages:
         await self.answer.prepare(self._request)
         self._reading = asyncio.create_task(self._read(client_left))
 
-    async def send(self, line: bytes) -> None:
-        await self.answer.send_frame(line, WSMsgType.TEXT)
+    async def send(self, lines: bytes) -> None:
+        for line in lines.splitlines(keepends=True):
+            await self.answer.send_frame(line, WSMsgType.TEXT)
 
-    async def finish(self, seconds: float) -> None:
+    async def finish(self, seconds: float | None) -> None:
         if self._reading is not None:
             self._reading.cancel()
         code = WSCloseCode.POLICY_VIOLATION if self._flooded else WSCloseCode.OK
+        patience = CLOSE_SECONDS if seconds is None else seconds
         try:
             # Who floods us is not listened to until it says Close.
-            async with asyncio.timeout(0 if self._flooded else seconds):
+            async with asyncio.timeout(0 if self._flooded else patience):
                 await self.answer.close(code=code)
         except TimeoutError:  # it has had its time to read and to say Close
             if self._request.transport is not None:

@@ -5,9 +5,10 @@
 How lines travel, in an HTTP answer or over a WebSocket, is said in `watch_transports`.
 A stream ends in one of four ways: the time that the client or we set is up, or the server shuts down
 (both end it properly, and the client goes on from the last revision it saw); the registry refuses to go
-on (an ERROR event with the Status, 410 Expired as a rule); the client has gone; or the client reads so
-slowly that one event takes longer than `send_timeout`, whereupon it is cut off.  Nothing is queued for a
-watcher but what the socket buffers: the next event is asked for when the last one is on its way.
+on (an ERROR event with the Status, 410 Expired as a rule); the client has gone; or it reads so slowly that
+its connection is cut off (`connections`).  Events come in batches, whose lines are made once for all who are
+sent the same.  Nothing is queued for a watcher but the batch that is being sent and what its connection
+holds: the next batch is asked for when most of this one has been taken.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -27,13 +28,14 @@ from aiohttp import web
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import Kind
-from svcdns.registry.requests import Event, Page
+from svcdns.registry.requests import Batch, Event
 
-from . import partial_metadata, tables
+from . import connections, partial_metadata, tables
 from .metrics import ApiMetrics
 from .negotiation import metadata_version, table_version
 from .parameters import ListOptions
 from .paths import Target
+from .responses import included
 from .watch_transports import WatchTransport, transport_of
 
 if TYPE_CHECKING:
@@ -49,10 +51,6 @@ _AT_A_STOP = 0.5
 """Seconds in which a client takes the end of its stream when the server stops."""
 
 
-class _TooSlow(Exception):
-    """The client does not read."""
-
-
 @dataclass(slots=True)
 class Watches:
     """All watch streams of this server."""
@@ -61,8 +59,6 @@ class Watches:
     counters: ApiMetrics
     bookmark_interval: float
     """Seconds between two bookmarks."""
-    send_timeout: float
-    """Seconds until a client that doesn't read is cut off."""
     closed: bool = False
     _open: set[_Stream] = field(default_factory=set)
 
@@ -114,13 +110,14 @@ def _begins_after(registry: Registry, target: Target, options: ListOptions) -> i
     if options.resource_version:
         return options.resource_version
     if options.send_initial_events is False:
-        return registry.page(target.kind, target.namespace, options.selection, 1).revision
+        with registry.listing(target.kind, target.namespace, options.selection) as listing:
+            return listing.revision
     return None
 
 
-async def _next(events: AsyncIterator[Event]) -> Event | None:
-    async for event in events:
-        return event
+async def _next(events: AsyncIterator[Batch]) -> Batch | None:
+    async for batch in events:
+        return batch
     return None
 
 
@@ -140,6 +137,8 @@ class _Stream:
         self._watches = watches
         self._request = request
         self._transport = transport
+        self._was_cut = False
+        self._connection = request.app[connections.KEY].of(request)
         self._kind = kind
         self._options = options
         accept = request.headers.get("Accept", "")
@@ -148,7 +147,6 @@ class _Stream:
         self._columns_sent = False
         self._initial = initial
         """What comes now is the present state."""
-        self._was_cut = False
         self._revision = 0 if initial else options.resource_version or 0
         """What a bookmark may say: all events up to here have been sent.  0: unknown yet."""
         asked = min(options.timeout, _LONGEST_ASKED)
@@ -160,7 +158,7 @@ class _Stream:
             self._deadline.reschedule(asyncio.get_running_loop().time())
 
     async def run(
-        self, opening: asyncio.Future[Event | None], events: AsyncIterator[Event]
+        self, opening: asyncio.Future[Batch | None], events: AsyncIterator[Batch]
     ) -> web.StreamResponse:
         """Send everything; return the response when the stream has ended."""
         await self._transport.open(self.end)
@@ -173,34 +171,35 @@ class _Stream:
                     if self._watches.closed:
                         self.end()
                     await self._send_all(opening, events)
-            patience = _AT_A_STOP if self._watches.closed else self._watches.send_timeout
-            await self._transport.finish(min(patience, self._watches.send_timeout))
-        except (_TooSlow, TimeoutError):
-            self._cut()
+            await self._transport.finish(_AT_A_STOP if self._watches.closed else None)
+        except TimeoutError:
+            self._abort()
         except asyncio.CancelledError:
             # All who wait for a client to read share a future of aiohttp's, which the deadline has cancelled.
             if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
-            self._cut()
+            self._was_cut = True
+            self._abort()
         except ConnectionError:
             pass  # the client has gone
         finally:
             if ticking is not None:
                 ticking.cancel()
             self._transport.release()
+            self._note_cut()
         return self._transport.answer
 
-    async def _send_all(self, opening: asyncio.Future[Event | None], events: AsyncIterator[Event]) -> None:
+    async def _send_all(self, opening: asyncio.Future[Batch | None], events: AsyncIterator[Batch]) -> None:
         try:
             first = await opening
             if first is None:
                 return
             await self._pass_on(first)
-            async for event in events:
-                await self._pass_on(event)
+            async for batch in events:
+                await self._pass_on(batch)
         except StatusError as error:
             await self._send_error(error)
-        except (_TooSlow, ConnectionError):
+        except ConnectionError:
             raise
         except Exception:
             _log.exception("a watch of %s failed", self._kind.plural)
@@ -208,35 +207,47 @@ class _Stream:
             await self._send_error(StatusError(500, "InternalError", text))
 
     async def _send_error(self, error: StatusError) -> None:
-        await self._send("ERROR", msgspec.json.encode(error.as_json()))
+        await self._send(_line("ERROR", msgspec.json.encode(error.as_json())))
 
-    async def _pass_on(self, event: Event) -> None:
-        if event.type != "BOOKMARK":
+    async def _pass_on(self, batch: Batch) -> None:
+        last = batch.events[-1]
+        if last.type != "BOOKMARK":
+            await self._send(self._lines(batch))
             if not self._initial:
-                self._revision = event.revision
-            await self._send(event.type, self._shown(event.object))
+                self._revision = last.revision
             return
-        self._revision = event.revision
+        self._revision = last.revision
         if self._initial:
             self._initial = False
             if self._options.send_initial_events:
-                await self._send("BOOKMARK", self._shown(self._bookmark({INITIAL_EVENTS_END: "true"})))
+                await self._send_bookmark({INITIAL_EVENTS_END: "true"})
 
     async def _send_bookmarks(self) -> None:
-        try:
+        with suppress(ConnectionError):
             while True:
                 await asyncio.sleep(self._watches.bookmark_interval)
                 if self._revision:
-                    await self._send("BOOKMARK", self._shown(self._bookmark({})))
-        except (_TooSlow, ConnectionError):
-            self._cut()
+                    await self._send_bookmark({})
 
-    def _bookmark(self, annotations: dict[str, str]) -> bytes:
+    async def _send_bookmark(self, annotations: dict[str, str]) -> None:
         metadata: dict[str, Any] = {"resourceVersion": str(self._revision), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
         kind = self._kind
-        return msgspec.json.encode({"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata})
+        obj = {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}
+        await self._send(_line("BOOKMARK", self._shown(msgspec.json.encode(obj))))
+
+    def _lines(self, batch: Batch) -> bytes:
+        """Return the events of a batch as they are sent; those of Tables are this client's own."""
+        if self._table:
+            return b"".join(self._line_of(event) for event in batch.events)
+        lines = batch.encoded.get(self._metadata)
+        if lines is None:
+            lines = batch.encoded[self._metadata] = b"".join(map(self._line_of, batch.events))
+        return lines
+
+    def _line_of(self, event: Event) -> bytes:
+        return _line(event.type, self._shown(event.object))
 
     def _shown(self, octets: bytes) -> bytes:
         if self._metadata:
@@ -244,24 +255,23 @@ class _Stream:
         if not self._table:
             return octets
         columns, self._columns_sent = not self._columns_sent, True
-        included = self._request.query.get("includeObject", "") or "Metadata"
-        return tables.table(self._kind, Page([octets], 0), time.time(), self._table, included, columns)
+        beside = included(self._request)
+        return tables.of_object(self._kind, octets, time.time(), self._table, beside, columns)
 
-    async def _send(self, type_: str, octets: bytes) -> None:
-        line = b'{"type":"%b","object":%b}\n' % (type_.encode(), octets)
-        timeout = asyncio.timeout(self._watches.send_timeout)
-        try:
-            async with timeout:
-                await self._transport.send(line)
-        except TimeoutError:
-            raise _TooSlow from None
+    async def _send(self, lines: bytes) -> None:
+        """Send lines; whatever ends this or comes in between, each of them is whole."""
+        await self._transport.send(lines)
 
-    def _cut(self) -> None:
-        """Close the connection without a proper end: the client reads too slowly, or not at all."""
-        transport = self._request.transport
-        if transport is not None and not self._was_cut:
-            self._was_cut = True
+    def _abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    def _note_cut(self) -> None:
+        """Count and log a client that was cut off because it reads too slowly, or not at all."""
+        if self._was_cut or (self._connection is not None and self._connection.is_cut_off):
             self._watches.counters.slow_watches.inc()
             _log.warning("a watch of %s was cut off: the client reads too slowly", self._kind.plural)
-            transport.abort()
-        self.end()
+
+
+def _line(type_: str, octets: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (type_.encode(), octets)

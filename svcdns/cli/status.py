@@ -50,7 +50,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "data", found["data"]
     for zone in found["zones"]:
         yield "zone", f"{zone['origin']} ({zone['kind']})"
-    yield "objects", ", ".join(f"{count} {plural}" for plural, count in found["objects"].items())
+    counted = (f"{count} {plural}" for plural, count in found["objects"].items() if count)
+    yield "objects", ", ".join(counted) or "none"
     endpoints = found["endpoints"]
     not_ready = max(0, endpoints["all"] - endpoints["ready"])
     yield "endpoints", f"{endpoints['ready']} ready, {not_ready} not ready"

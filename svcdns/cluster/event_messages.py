@@ -80,7 +80,8 @@ def service_messages(old: Object | None, new: Object) -> Iterator[EventMessage]:
     before, after = (old or {}).get("spec") or {}, new["spec"]
     subject = subject_of(new)
     yield from _cluster_ip_messages(subject, before, after)
-    ports = [number for number in _node_ports(after) if number not in _node_ports(before)]
+    had = set(_node_ports(before))
+    ports = [number for number in _node_ports(after) if number not in had]
     if ports:
         yield EventMessage(subject, NORMAL, "NodePortAllocated", f"{_counted('Node port', ports)} allocated")
     yield from _balancer_messages(subject, old, new)

@@ -23,9 +23,9 @@ from contextlib import suppress
 from typing import cast
 
 from svcdns.store.snapshot import Begin, never_raising
+from svcdns.system import tcp_memory
 from svcdns.wire.question import Question
 
-from . import tcp_memory
 from .access import EVERYBODY, counted_as
 from .answer import Answerer
 from .forward_link import ForwardLink

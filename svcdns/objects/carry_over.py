@@ -114,9 +114,9 @@ def _drop_unneeded(spec: Object, before: Object) -> None:
 
 
 def _drop_node_ports(spec: Object, before: Object) -> None:
-    old_numbers = {port.get("nodePort", 0) for port in before.get("ports", [])}
+    old_numbers = {0, *(port.get("nodePort", 0) for port in before.get("ports", []))}
     ports = spec.get("ports", [])
-    if all(port.get("nodePort", 0) in old_numbers | {0} for port in ports):
+    if all(port.get("nodePort", 0) in old_numbers for port in ports):
         spec["ports"] = [{key: port[key] for key in port if key != "nodePort"} for port in ports]
 
 

@@ -56,7 +56,8 @@ def _finalizer_causes(metadata: dict[str, Any], before: dict[str, Any]) -> Itera
             errors = ["name is neither a standard finalizer name nor is it fully qualified"]
         for text in errors:
             yield invalid_value(f"metadata.finalizers[{i}]", name, text)
-    added = [name for name in names if name not in before.get("finalizers", [])]
+    known = set(before.get("finalizers", []))
+    added = [name for name in names if name not in known]
     if before.get("deletionTimestamp") and added:
         text = f"no new finalizers can be added if the object is being deleted, found new finalizers {added}"
         yield causes.forbidden("metadata.finalizers", text)

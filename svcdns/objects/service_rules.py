@@ -15,6 +15,7 @@ from .causes import forbidden, invalid_value, required
 from .errors import Cause
 from .metadata_rules import labels_causes
 from .service_addresses import address_causes, is_headless, update_address_causes
+from .slice_rules import MOST_PORTS
 
 TTL_ANNOTATION = "svcdns.io/dns-ttl"
 """Seconds that resolvers may keep the answers of this Service, 0..3600."""
@@ -86,10 +87,12 @@ def _external_name_causes(spec: dict[str, Any]) -> Iterator[Cause]:
 
 def _ports_causes(spec: dict[str, Any]) -> Iterator[Cause]:
     ports = spec.get("ports", [])
+    if len(ports) > MOST_PORTS:  # Kubernetes can't store a Service with more, nor slices of it
+        yield causes.too_many("spec.ports", len(ports), MOST_PORTS)
     names: set[str] = set()
     numbers: set[tuple[int, str]] = set()
     node_ports: set[tuple[int, str]] = set()
-    for i, port in enumerate(ports):
+    for i, port in enumerate(ports[:MOST_PORTS]):
         field = f"spec.ports[{i}]"
         yield from _port_name_causes(port, field, names, named=len(ports) > 1)
         yield from _port_causes(port, field, numbers)

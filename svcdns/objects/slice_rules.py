@@ -19,7 +19,7 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 _TYPES = ("IPv4", "IPv6", "FQDN")
 _MOST_ENDPOINTS = 1000
 _MOST_ADDRESSES = 100
-_MOST_PORTS = 20000
+MOST_PORTS = 20000
 
 
 def slice_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iterator[Cause]:
@@ -35,9 +35,9 @@ def slice_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iter
         yield from _endpoint_causes(endpoint, f"endpoints[{i}]", address_type)
         yield from _form_causes(endpoint, f"endpoints[{i}]", before)
     ports = new.get("ports", [])
-    if len(ports) > _MOST_PORTS:
-        yield too_many("ports", len(ports), _MOST_PORTS)
-    yield from _ports_causes(ports[:_MOST_PORTS])
+    if len(ports) > MOST_PORTS:
+        yield too_many("ports", len(ports), MOST_PORTS)
+    yield from _ports_causes(ports[:MOST_PORTS])
 
 
 def _type_causes(new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:

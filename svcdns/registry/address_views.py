@@ -152,7 +152,7 @@ class IPAddresses:
             with self.store.read() as txn:
                 revision = read_revision(txn, self.store.tables)
             return _page(self._of_name(name), revision, selection, continue_)
-        services = reading.page(self.store, SERVICE, "", Selection())
+        services = reading.read_all(self.store, SERVICE)
         found = (obj for octets in services.items for obj in _of_service(decode(octets)))
         return _page(found, services.revision, selection, continue_)
 

@@ -22,6 +22,8 @@ from .transaction import Object, decode, encode
 
 SOURCES = (SERVICE, ENDPOINTSLICE)
 """Whose changes change Endpoints."""
+MOST_SERVICES = 8
+"""Services whose views are made in one go: one may have many endpoints."""
 
 
 @dataclass(slots=True)
@@ -35,17 +37,31 @@ class _Change:
     """The Service when it was deleted last."""
 
 
-def changes(store: Store, entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
-    """Yield the events of Endpoints that follow from log entries of `SOURCES`, which are in order."""
+def changes(
+    store: Store, entries: Iterable[tuple[int, log.Entry]], selection: Selection
+) -> tuple[list[Event], int | None]:
+    """Return the events of Endpoints that follow from log entries of `SOURCES`, which are in order.
+
+    Where these are about more than MOST_SERVICES, only the first entries are looked at; the second value is
+    the revision of the last of these then, and None where all were.
+    """
     touched: dict[tuple[str, str], _Change] = {}
+    looked_at = 0
+    reached: int | None = None
     for revision, entry in entries:
-        for service in _services(entry):
-            change = touched.setdefault((entry.namespace, service), _Change())
+        services = [(entry.namespace, service) for service in _services(entry)]
+        if looked_at and len(touched.keys() | services) > MOST_SERVICES:
+            reached = looked_at
+            break
+        looked_at = revision
+        for service in services:
+            change = touched.setdefault(service, _Change())
             change.revision = revision
             if entry.kind == SERVICE.name:
                 _add(change, entry, selection)
-    for (namespace, service), change in sorted(touched.items(), key=lambda item: item[1].revision):
-        yield from _events(store, namespace, service, change, selection)
+    in_order = sorted(touched.items(), key=lambda item: item[1].revision)
+    found = [event for at, change in in_order for event in _events(store, *at, change, selection)]
+    return found, reached
 
 
 def _services(entry: log.Entry) -> Iterable[str]:

@@ -1,52 +1,43 @@
-"""Reading what is committed: one object, pages of a list, and the Endpoints view.
+"""Reading what is committed: one object, a piece of a list, and the Endpoints view.
 
-Objects stay JSON bytes; they are decoded only where a selector has to look inside.
+Objects stay JSON bytes; they are decoded only where a selector has to look inside.  A piece is read in one
+go: it is small enough that whoever waits for the event loop does not notice.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator
+from itertools import islice
 
 import lmdb
-import msgspec
 
 from svcdns.cluster.endpoints import HEADLESS_LABEL, SERVICE_NAME_LABEL
-from svcdns.objects.errors import StatusError, bad_request, not_found
+from svcdns.objects import conversion
+from svcdns.objects.errors import not_found
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
 from svcdns.objects.service_addresses import is_headless
-from svcdns.store import log
 from svcdns.store.environment import Store
 
 from . import slices
-from .requests import Page, Selection
+from .requests import Page, Piece, Selection
 from .transaction import (
     Object,
     collection_prefix,
     decode,
     encode,
     joined,
-    log_of,
     object_key,
     read_revision,
     scan,
     scan_keys,
 )
 
-MAX_PAGE = 10_000
+ROWS = 256
+"""Rows that are looked at for one piece, at most."""
+OCTETS = 256 * 1024
+"""A piece ends with the row in which its rows, and what is made of them, reach so many octets."""
 _LONGEST_KEY = 511
 """Octets; LMDB's own limit."""
-_TOO_OLD = "The provided continue parameter is too old to display a consistent list; start the list again"
-
-
-class _Token(msgspec.Struct, array_like=True, frozen=True):
-    """A `continue` token: which list it belongs to, its revision, the last key given."""
-
-    kind: str
-    namespace: str
-    revision: int
-    after: bytes
 
 
 def get(store: Store, kind: Kind, namespace: str, name: str) -> bytes:
@@ -60,44 +51,65 @@ def get(store: Store, kind: Kind, namespace: str, name: str) -> bytes:
     return bytes(octets)
 
 
-def page(
-    store: Store, kind: Kind, namespace: str, selection: Selection, limit: int = 0, continue_: str = ""
-) -> Page:
-    """Return a part of a list, all of it where `limit` is 0.
+def read_piece(
+    txn: lmdb.Transaction,
+    store: Store,
+    kind: Kind,
+    namespace: str,
+    selection: Selection,
+    after: bytes = b"",
+    most: int = ROWS,
+) -> Piece:
+    """Read a list on from behind a key: up to `most` objects that are selected, in their keys' order."""
+    items: list[bytes] = []
+    octets, last, left = 0, after, ROWS
+    for key, value in _candidates(txn, store, kind, namespace, selection, after):
+        if not left or octets >= OCTETS or len(items) == most:
+            return Piece(items, last, False, octets)
+        left -= 1
+        last = key
+        if value is None:
+            continue
+        octets += len(value)
+        if kind is ENDPOINTS:
+            value = encode(_endpoints_in(txn, store, decode(value)))
+            octets += len(value)
+        if not selection or selection.matches_json(value):
+            items.append(conversion.shown_octets(kind, value))
+    return Piece(items, last, True, octets)
 
-    Pages after the first show the present state under the first page's revision: a watch from there
-    brings whatever changed meanwhile.  StatusError 400 for a token of another list, 410 for an old one.
-    """
-    if kind is ENDPOINTS:
-        return _endpoints_page(store, namespace, selection)
-    token = _read_token(continue_, kind, namespace) if continue_ else None
-    limit = min(limit, MAX_PAGE) if limit > 0 else 0
+
+def read_all(store: Store, kind: Kind) -> Page:
+    """Return all objects of a kind, read in one go."""
+    items: list[bytes] = []
     with store.read() as txn:
-        revision = read_revision(txn, store.tables)
-        if token is not None:
-            revision = token.revision
-            if revision < log.floor(txn, log_of(store.tables, kind)):
-                raise StatusError(410, "Expired", _TOO_OLD)
-        items: list[bytes] = []
-        last, more = b"", False
-        for key, value in _candidates(txn, store, kind, namespace, selection, token.after if token else b""):
-            if selection and not selection.matches(decode(value)):
-                continue
-            if limit and len(items) == limit:
-                more = True
-                break
-            items.append(value)
-            last = key
-        if not more:
-            return Page(items, revision)
-        remaining = None if selection else _count_after(txn, store, kind, namespace, last)
-    return Page(items, revision, _write_token(_Token(kind.name, namespace, revision, last)), remaining)
+        piece = Piece([], b"", False, 0)
+        while not piece.is_last:
+            piece = read_piece(txn, store, kind, "", Selection(), piece.after)
+            items += piece.items
+        return Page(items, read_revision(txn, store.tables))
+
+
+def count_some(
+    txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes, most: int
+) -> tuple[int, bytes]:
+    """Count up to `most` objects behind a key; return how many, and the last one's key."""
+    keys = scan_keys(txn, store.tables.objects, collection_prefix(_stored(kind), namespace), after)
+    counted, last = 0, after
+    for last in islice(keys, most):  # noqa: B007
+        counted += 1
+    return counted, last
 
 
 def count(store: Store, kind: Kind) -> int:
     """Return how many objects of a kind there are; walks their keys."""
     with store.read() as txn:
-        return _count_after(txn, store, kind, "", b"")
+        return sum(1 for _ in scan_keys(txn, store.tables.objects, collection_prefix(kind)))
+
+
+def _stored(kind: Kind) -> Kind:
+    """Return the kind among whose rows a list goes: of the Endpoints view, their Services."""
+    return SERVICE if kind is ENDPOINTS else kind.stored
 
 
 def endpoint_counts(store: Store) -> dict[str, int]:
@@ -110,59 +122,55 @@ def endpoint_counts(store: Store) -> dict[str, int]:
 
 def _candidates(
     txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, selection: Selection, after: bytes
-) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the rows among which the selected ones are: a name, as clients wait for one, is looked up."""
-    fields = selection.fields
-    name = fields.exact("metadata.name") if fields is not None else None
-    if fields is not None:
-        namespace = namespace or fields.exact("metadata.namespace") or ""
-    if name is None or (kind.namespaced and not namespace):
-        ending = b"" if name is None else b"\0" + name.encode()
-        rows = scan(txn, store.tables.objects, collection_prefix(kind, namespace), after)
-        yield from (row for row in rows if row[0].endswith(ending))
-        return
-    key = object_key(kind, namespace, name)
-    value = txn.get(key, db=store.tables.objects) if len(key) <= _LONGEST_KEY else None
-    if value is not None and key > after:
-        yield key, bytes(value)
+) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield the rows among which the selected ones are, without their values where the key says no.
+
+    A name, as clients wait for one, is looked up.
+    """
+    kind, name = _stored(kind), None
+    if selection.fields is not None:
+        name = selection.fields.exact("metadata.name")
+        namespace = namespace or selection.fields.exact("metadata.namespace") or ""
+    objects, prefix = store.tables.objects, collection_prefix(kind, namespace)
+    if name is None:
+        yield from scan(txn, objects, prefix, after)
+    elif kind.namespaced and not namespace:
+        ending = b"\0" + name.encode()
+        for key in scan_keys(txn, objects, prefix, after):
+            yield key, _octets(txn.get(key, db=objects)) if key.endswith(ending) else None
+    else:
+        key = object_key(kind, namespace, name)
+        value = _octets(txn.get(key, db=objects)) if len(key) <= _LONGEST_KEY else None
+        if value is not None and key > after:
+            yield key, value
 
 
-def _count_after(txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes) -> int:
-    keys = scan_keys(txn, store.tables.objects, collection_prefix(kind, namespace), after)
-    return sum(1 for _ in keys)
+def _octets(value: bytes | memoryview | None) -> bytes | None:
+    return None if value is None else bytes(value)
 
 
-def _write_token(token: _Token) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(token)).decode()
-
-
-def _read_token(text: str, kind: Kind, namespace: str) -> _Token:
-    try:
-        token = msgspec.msgpack.decode(base64.urlsafe_b64decode(text.encode()), type=_Token)
-    except (binascii.Error, ValueError, msgspec.MsgspecError) as wrong:
-        raise bad_request("continue: not a token that this server has given out") from wrong
-    if (token.kind, token.namespace) != (kind.name, namespace):
-        raise bad_request("continue: the token belongs to another list")
-    return token
-
-
-def slices_by_service(store: Store, namespace: str, service: str) -> list[Object]:
+def _slices_of(txn: lmdb.Transaction, store: Store, namespace: str, service: str) -> list[Object]:
     """Return every slice of a Service, decoded."""
     prefix = joined(namespace, service)
-    with store.read() as txn:
-        names = [key[len(prefix) : -1].decode() for key in scan_keys(txn, store.tables.slices, prefix)]
-        keys = (object_key(ENDPOINTSLICE, namespace, name) for name in names)
-        found = (txn.get(key, db=store.tables.objects) for key in keys)
-        return [decode(octets) for octets in found if octets is not None]
+    names = [key[len(prefix) : -1].decode() for key in scan_keys(txn, store.tables.slices, prefix)]
+    keys = (object_key(ENDPOINTSLICE, namespace, name) for name in names)
+    found = (txn.get(key, db=store.tables.objects) for key in keys)
+    return [decode(octets) for octets in found if octets is not None]
+
+
+def _endpoints_in(txn: lmdb.Transaction, store: Store, service: Object) -> Object:
+    """Return the Endpoints of a Service as a transaction sees its slices."""
+    metadata = service["metadata"]
+    return endpoints_of(service, _slices_of(txn, store, metadata["namespace"], metadata["name"]))
 
 
 def _endpoints_view(store: Store, namespace: str, name: str) -> bytes:
     """Return core/v1 Endpoints as computed from the slices of a Service; 404 without the Service."""
-    try:
-        service = decode(get(store, SERVICE, namespace, name))
-    except StatusError as missing:
-        raise not_found(ENDPOINTS.plural, name) from missing
-    return encode(endpoints_of(service, slices_by_service(store, namespace, name)))
+    with store.read() as txn:
+        octets = txn.get(object_key(SERVICE, namespace, name), db=store.tables.objects)
+        if octets is None:
+            raise not_found(ENDPOINTS.plural, name)
+        return encode(_endpoints_in(txn, store, decode(octets)))
 
 
 def endpoints_of(service: Object, slices: list[Object]) -> Object:
@@ -199,14 +207,3 @@ def _subset(endpoint_slice: Object) -> Object:
     if subset and endpoint_slice.get("ports"):
         subset["ports"] = endpoint_slice["ports"]
     return subset
-
-
-def _endpoints_page(store: Store, namespace: str, selection: Selection) -> Page:
-    services = page(store, SERVICE, namespace, Selection())
-    items = []
-    for service in map(decode, services.items):
-        metadata = service["metadata"]
-        view = endpoints_of(service, slices_by_service(store, metadata["namespace"], metadata["name"]))
-        if selection.matches(view):
-            items.append(encode(view))
-    return Page(items, services.revision)

@@ -32,13 +32,14 @@ from .commit import Committer
 from .events import Recorder
 from .explain import Explanation, explain
 from .identity import check_not_renamed
-from .requests import DeleteOptions, Event, Page, Patch, Selection, WriteOptions, Written
+from .listing import Listing, Reads
+from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
 from .stored_objects import Renewal
-from .transaction import Object, WriteTransaction, decode
+from .transaction import Object, WriteTransaction, decode, is_large
 from .unfinished_deletions import UnfinishedDeletions
-from .watch import Feed, converted, watch
+from .watch import Feed, watch
 
 T = TypeVar("T")
 
@@ -56,6 +57,7 @@ class Registry:
         self.store = store
         self.settings: Settings = make_settings(config)
         self._observe_commit = observe_commit
+        self._reads = Reads.of(store)
         self._feed: Feed | None = None
         self._views: dict[Kind, address_views.View] = {}
         self._committer = Committer(store, self.settings, self._committed, self.record)
@@ -135,6 +137,7 @@ class Registry:
         self._unfinished.stop()
         await self._recorder.stop()
         await self._committer.stop()
+        self._reads.close()
 
     async def create(self, kind: Kind, namespace: str, body: Object, options: WriteOptions) -> Written:
         """Create an object from its JSON shape."""
@@ -212,7 +215,8 @@ class Registry:
     ) -> Written:
         """Run a write of what is given, once it has passed the schema."""
         _check_writable(kind)
-        body, warnings = structure(kind, given, options.field_validation, fill_kind=True)
+        check = partial(structure, kind, given, options.field_validation, fill_kind=True)
+        body, warnings = await asyncio.to_thread(check) if is_large(given) else check()
         try:
             written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
         except StatusError as refused:
@@ -238,16 +242,17 @@ class Registry:
     ) -> Page:
         """Delete all selected objects, at most 500 a transaction; return those that were deleted."""
         _check_writable(kind)
-        page = self.page(kind, namespace, selection)
+        with self.listing(kind, namespace, selection) as listing:
+            names = [removal.name_of(item) async for piece in listing.pieces() for item in piece.items]
         gone: list[bytes] = []
-        for start in range(0, len(page.items), removal.CHUNK):
-            objects = [decode(octets) for octets in page.items[start : start + removal.CHUNK]]
-            action = partial(removal.delete_each, kind=kind.stored, objects=objects, options=options)
+        for start in range(0, len(names), removal.CHUNK):
+            chunk = names[start : start + removal.CHUNK]
+            action = partial(removal.delete_each, kind=kind.stored, names=chunk, options=options)
             for item in await self._committer.write(action, dry_run=options.dry_run):
                 gone.append(conversion.shown_octets(kind, item.object))
                 if not options.dry_run:
                     self._unfinished.follow(kind, decode(item.object))
-        return Page(gone, page.revision)
+        return Page(gone, listing.revision)
 
     def get(self, kind: Kind, namespace: str, name: str) -> bytes:
         """Return an object as JSON."""
@@ -258,13 +263,15 @@ class Registry:
     def page(
         self, kind: Kind, namespace: str, selection: Selection, limit: int = 0, continue_: str = ""
     ) -> Page:
-        """Return a part of a list; `namespace` "" is all."""
-        if (view := self._views.get(kind)) is not None:
-            return view.page(selection, continue_)
-        page = reading.page(self.store, kind, namespace, selection, limit, continue_)
-        if kind.stored is kind:
-            return page
-        return replace(page, items=[conversion.shown_octets(kind, octets) for octets in page.items])
+        """Return a part of a list, read in one go; `namespace` "" is all."""
+        with self.listing(kind, namespace, selection, limit, continue_) as listing:
+            return listing.page()
+
+    def listing(
+        self, kind: Kind, namespace: str, selection: Selection, limit: int = 0, continue_: str = ""
+    ) -> Listing:
+        """Begin to read a list in pieces; see listing.Listing."""
+        return Listing(self._reads, kind, namespace, selection, limit, continue_, self._views.get(kind))
 
     def watch(
         self,
@@ -275,11 +282,11 @@ class Registry:
         *,
         bookmarks: bool = False,
         initial_events: bool = False,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[Batch]:
         """Yield what changes in a collection; see watch.watch."""
         assert self._feed is not None, "the registry has not been started"
-        events = watch(
-            self.store,
+        return watch(
+            self._reads,
             self._feed,
             kind,
             namespace,
@@ -289,7 +296,6 @@ class Registry:
             initial_events=initial_events,
             view=self._views.get(kind),
         )
-        return events if kind.stored is kind else converted(kind, events)
 
     def count(self, kind: Kind) -> int:
         """Return how many objects of a kind there are."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
+import msgspec
+
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
 from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, Kind
@@ -14,6 +16,18 @@ from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction
 
 CHUNK = 500
+
+
+class _Metadata(msgspec.Struct):
+    name: str
+    namespace: str = ""
+
+
+class _Named(msgspec.Struct):
+    metadata: _Metadata
+
+
+_named = msgspec.json.Decoder(_Named).decode
 
 
 def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
@@ -85,15 +99,20 @@ def _say_what_is_held(write: WriteTransaction, namespace: str, held: list[Object
     accept.store(write, NAMESPACE, old, {**old, "status": status})
 
 
+def name_of(octets: bytes) -> tuple[str, str]:
+    """Return (namespace, name) of an object in JSON."""
+    metadata = _named(octets).metadata
+    return metadata.namespace, metadata.name
+
+
 def delete_each(
-    write: WriteTransaction, kind: Kind, objects: list[Object], options: DeleteOptions
+    write: WriteTransaction, kind: Kind, names: list[tuple[str, str]], options: DeleteOptions
 ) -> list[Written]:
     """Delete those of the objects that are still there; generated slices are passed over."""
     out = []
-    for obj in objects:
-        metadata = obj["metadata"]
-        namespace, name = metadata.get("namespace", ""), metadata["name"]
-        if write.load(kind, namespace, name) is None or (kind is ENDPOINTSLICE and is_generated(obj)):
+    for namespace, name in names:
+        found = write.load(kind, namespace, name)
+        if found is None or (kind is ENDPOINTSLICE and is_generated(found)):
             continue
         if kind is not NAMESPACE or name not in FIRST_NAMESPACES:
             out.append(delete(write, kind, namespace, name, options))

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from svcdns.objects.selectors import FieldSelector, LabelSelector
+
+
+class _Metadata(msgspec.Struct):
+    labels: dict[str, str] | None = None
+
+
+class _Labelled(msgspec.Struct):
+    metadata: _Metadata
+
+
+_labelled = msgspec.json.Decoder(_Labelled).decode
+_decode = msgspec.json.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,12 @@ class Selection:
         by_label = self.labels is None or self.labels.matches(labels)
         return by_label and (self.fields is None or self.fields.matches(obj))
 
+    def matches_json(self, octets: bytes) -> bool:
+        """Return whether an object in JSON is meant; selected by labels, nothing else of it is read."""
+        if self.fields is None:
+            return self.labels is None or self.labels.matches(_labelled(octets).metadata.labels or {})
+        return self.matches(_decode(octets))
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -84,3 +105,30 @@ class Event:
     type: str
     object: bytes
     revision: int
+
+
+Encoded = dict[Hashable, bytes]
+"""What the API has made of objects that were read together, by form: once for all who are given them."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Events of a watch that were read together, in order; the same one may be given to many watchers."""
+
+    events: Sequence[Event]
+    encoded: Encoded = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Piece:
+    """A part of a list that was read in one go; the same one may be given to many who read."""
+
+    items: list[bytes]
+    after: bytes
+    """Key of the last row that was looked at: here it goes on."""
+    is_last: bool
+    octets: int
+    """Of the rows that were looked at."""
+    encoded: Encoded = field(default_factory=dict)
+    batch: Batch | None = None
+    """The items as events of a watch, once somebody wanted them so."""

@@ -8,6 +8,7 @@ touched names in `Touched`; `dns_rows` rebuilds those once for all writes of a c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -27,6 +28,9 @@ from .settings import Settings
 
 REVISION = b"revision"
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+LARGE = 64 * 1024
+"""Octets of a large object."""
 
 Object = dict[str, Any]
 
@@ -144,6 +148,13 @@ def _with_revision_of(old: Object | None, new: Object) -> bytes:
     if old is not None:
         metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
     return encode({**new, "metadata": metadata})
+
+
+def is_large(given: Object) -> bool:
+    """Return whether to look at the structure of an object takes too long for the event loop."""
+    with suppress(TypeError, ValueError, OverflowError, RecursionError):  # the schema says what is wrong
+        return len(encode(given)) > LARGE
+    return False
 
 
 def present(old: Object | None, new: Object | None) -> Object:

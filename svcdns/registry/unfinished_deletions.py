@@ -16,7 +16,7 @@ from svcdns.objects.kinds import NAMESPACE, POD, Kind
 from svcdns.store.environment import Store
 
 from . import deletion, reading, removal
-from .requests import DeleteOptions, Selection
+from .requests import DeleteOptions
 from .transaction import Object, WriteTransaction, decode
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,9 @@ class UnfinishedDeletions:
     def resume(self) -> None:
         """Go on with the deletions that a restart interrupted."""
         for kind in (POD, NAMESPACE):
-            for octets in reading.page(self._store, kind, "", Selection()).items:
-                self.follow(kind, decode(octets))
+            for octets in reading.read_all(self._store, kind).items:
+                if b'"deletionTimestamp"' in octets:  # few are; the others needn't be decoded
+                    self.follow(kind, decode(octets))
 
     def follow(self, kind: Kind, obj: Object) -> None:
         """Start what the deletion of an object leaves for later, if it leaves anything."""

@@ -1,16 +1,17 @@
 """Watch streams: watchers are woken by commits of their kind and see events in commit order.
 
 One `Feed` reads what each commit added to the event log, once for all watchers.  A watcher holds nothing
-but its position (a revision).  Whoever falls behind what the feed still holds reads the log itself, and
-whoever falls behind the log gets 410 Expired; so a stream can also be taken up again after a restart.
+but its position (a revision) and the batch that is being sent to it, and is given the next one when it asks:
+so a slow one holds no more than a fast one.  Those who are at the same place are given the same batch.
+Whoever falls behind what the feed still holds reads the log itself, and whoever falls behind the log gets
+410 Expired; so a stream can also be taken up again after a restart.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import lmdb
@@ -21,11 +22,17 @@ from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from . import address_views, endpoints_watch, reading
-from .requests import Event, Selection
-from .transaction import decode, log_of, read_revision
+from . import address_views, endpoints_watch
+from .listing import Listing, Reads
+from .reading import OCTETS
+from .recent import Recent
+from .requests import Batch, Event, Piece, Selection
+from .transaction import log_of, read_revision
 
 BATCH = 256
+"""Entries of the log that are looked at in one go."""
+_SMALL, _MIDDLE = 1, 8
+"""What it takes of a turn to send a batch that is there, and to make one."""
 RECENT = 1024
 """Events of one kind that the feed holds in memory."""
 BOOKMARK_SECONDS = 60.0
@@ -69,6 +76,7 @@ class Feed:
         with store.read() as txn:
             self.revision = read_revision(txn, store.tables)
         self._channels = {kind.name: _Channel(self.revision) for kind in STORED}
+        self._batches: Recent[tuple[Batch, int]] = Recent()
 
     def advance(self) -> set[str]:
         """Read what has been committed since the last time and wake those who wait; return its kinds."""
@@ -95,11 +103,50 @@ class Feed:
         """Return what the next event of a kind completes; take it before looking at what there is."""
         return self._channels[kind.name].future()
 
-    def after(self, kinds: tuple[Kind, ...], revision: int) -> tuple[list[tuple[int, log.Entry]], int]:
+    def share(self, kind: Kind, namespace: str, selection: Selection, after: int) -> int:
+        """Return which share of a turn `batch` takes."""
+        return _SMALL if (kind, namespace, selection, after) in self._batches else _MIDDLE
+
+    def batch(
+        self,
+        kind: Kind,
+        namespace: str,
+        selection: Selection,
+        after: int,
+        view: address_views.View | None = None,
+    ) -> tuple[Batch, int]:
+        """Return what happened in a collection after a revision, and up to which revision that is all.
+
+        That is at most what can be looked at in one go.  Raises StatusError 410.
+        """
+        key: Hashable = (kind, namespace, selection, after)
+        found = self._batches.get(key)
+        if found is not None:
+            return found
+        entries, reached = self._after(_sources(kind, view), after)
+        wanted: list[tuple[int, log.Entry]] = []
+        octets = 0
+        for revision, entry in entries:
+            if octets >= OCTETS:
+                reached = wanted[-1][0]
+                break
+            if not namespace or entry.namespace == namespace:
+                wanted.append((revision, entry.inflated()))
+                octets += len(wanted[-1][1].after)
+        if view is not None:
+            events = list(view.changes(wanted, selection))
+        elif kind is ENDPOINTS:
+            events, cut = endpoints_watch.changes(self._store, wanted, selection)
+            reached = reached if cut is None else cut
+        else:
+            events = [_as_shown(kind, event) for event in _changes(wanted, selection)]
+        octets = sum(len(event.object) for event in events)
+        return self._batches.put(key, (Batch(events), reached), octets)
+
+    def _after(self, kinds: tuple[Kind, ...], revision: int) -> tuple[list[tuple[int, log.Entry]], int]:
         """Return events of these kinds (of one log) after a revision, and up to which revision these are all.
 
-        At most a batch is read from the log: who is far behind must not hold all of it.  Raises
-        StatusError 410.
+        At most a batch is returned: who is far behind must not hold all of it.  Raises StatusError 410.
         """
         channels = [self._channels[kind.name] for kind in kinds]
         if any(revision < channel.floor for channel in channels):
@@ -111,6 +158,9 @@ class Feed:
                     break
                 found.append(event)
         found.sort(key=lambda event: event[0])
+        if len(found) > BATCH:
+            del found[BATCH:]
+            return found, found[-1][0]
         return found, self.revision
 
     def _from_log(self, kinds: tuple[Kind, ...], revision: int) -> tuple[list[tuple[int, log.Entry]], int]:
@@ -136,8 +186,15 @@ class Feed:
                 yield revision, entry
 
 
+def _sources(kind: Kind, view: address_views.View | None) -> tuple[Kind, ...]:
+    """Return the kinds whose changes a watch of a kind is about."""
+    if view is not None:
+        return address_views.SOURCES
+    return endpoints_watch.SOURCES if kind is ENDPOINTS else (kind.stored,)
+
+
 async def watch(
-    store: Store,
+    reads: Reads,
     feed: Feed,
     kind: Kind,
     namespace: str,
@@ -147,7 +204,7 @@ async def watch(
     bookmarks: bool = False,
     initial_events: bool = False,
     view: address_views.View | None = None,
-) -> AsyncGenerator[Event]:
+) -> AsyncIterator[Batch]:
     """Yield what changes in a collection; `namespace` "" is all; `view` makes what the kind shows.
 
     `after` None begins with an ADDED for each object there is; with `initial_events` a BOOKMARK marks their
@@ -156,45 +213,45 @@ async def watch(
     yet, what comes after it is waited for.
     """
     if after is None or initial_events:
-        page = reading.page(store, kind, namespace, selection) if view is None else view.page(selection)
-        for octets in page.items:
-            yield Event("ADDED", octets, page.revision)
-        after = page.revision
+        with Listing(reads, kind, namespace, selection, view=view) as listing:
+            after = listing.revision
+            async for piece in listing.pieces():
+                yield _added(piece, after)
         if initial_events:
-            yield Event("BOOKMARK", b"", after)
+            yield _bookmark(after)
     else:
-        _check_position(store, kind, after, 0 if view is None else view.oldest)
-    sources: tuple[Kind, ...] = endpoints_watch.SOURCES if kind is ENDPOINTS else (kind.stored,)
-    if view is not None:
-        sources = address_views.SOURCES
+        _check_position(reads.store, kind, after, 0 if view is None else view.oldest)
     while True:
-        woken = [feed.next(source) for source in sources]
+        woken = [feed.next(source) for source in _sources(kind, view)]
         while after < feed.revision:
-            entries, reached = feed.after(sources, after)
-            wanted = (item for item in entries if not namespace or item[1].namespace == namespace)
-            if view is not None:
-                events = view.changes(wanted, selection)
-            elif kind is ENDPOINTS:
-                events = endpoints_watch.changes(store, wanted, selection)
-            else:
-                events = _changes(wanted, selection)
-            for event in events:
-                yield event
-            after = reached
+            await reads.turns.next(feed.share(kind, namespace, selection, after))
+            batch, after = feed.batch(kind, namespace, selection, after, view)
+            if batch.events:
+                yield batch
         if not any(future.done() for future in woken):
             timeout = BOOKMARK_SECONDS if bookmarks else None
             done, _ = await asyncio.wait(woken, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 after = max(after, feed.revision)
-                yield Event("BOOKMARK", b"", after)
+                yield _bookmark(after)
 
 
-async def converted(kind: Kind, events: AsyncGenerator[Event]) -> AsyncIterator[Event]:
-    """Yield the events of a kind that is stored as another, with its objects as it shows them."""
-    async with aclosing(events):
-        async for event in events:
-            octets = conversion.shown_octets(kind, event.object) if event.object else b""
-            yield replace(event, object=octets)
+def _as_shown(kind: Kind, event: Event) -> Event:
+    """Return an event of a kind that may be stored as another, with its object as it shows it."""
+    if kind.stored is kind:
+        return event
+    return replace(event, object=conversion.shown_octets(kind, event.object))
+
+
+def _added(piece: Piece, revision: int) -> Batch:
+    """Return the objects of a piece as events; the same ones for all who are given the piece."""
+    if piece.batch is None:
+        piece.batch = Batch([Event("ADDED", octets, revision) for octets in piece.items])
+    return piece.batch
+
+
+def _bookmark(revision: int) -> Batch:
+    return Batch([Event("BOOKMARK", b"", revision)])
 
 
 def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> Iterator[Event]:
@@ -202,8 +259,8 @@ def _changes(entries: Iterable[tuple[int, log.Entry]], selection: Selection) -> 
     for revision, entry in entries:
         type_, octets = entry.type, entry.object()
         if selection:
-            before = entry.before is not None and selection.matches(decode(entry.before))
-            now = type_ != "DELETED" and selection.matches(decode(octets))
+            before = entry.before is not None and selection.matches_json(entry.before)
+            now = type_ != "DELETED" and selection.matches_json(octets)
             if not before and not now:
                 continue
             type_ = ("MODIFIED" if before else "ADDED") if now else "DELETED"

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from svcdns.api import connections
 from svcdns.config.sections import ApiConfig
+from svcdns.system import tcp_memory
 from svcdns.system.background import background
 from svcdns.system.watched_file import WatchedFile
 
@@ -30,6 +31,8 @@ from .tls import TlsError, context_of, warnings
 BACKLOG = 1_024
 """Connections that may wait: after a restart all watchers come back at once, and one that finds no room
 tries again only after a second."""
+UNREACHABLE_SECONDS = 60.0
+"""A client whose host does not acknowledge what was sent for so long has gone."""
 LAST_REQUESTS_SECONDS = 0.1
 """What was accepted before the end gets so long to ask, and is answered: a client that has just connected
 would find its connection reset otherwise.  Others wait in the backlog, for the next process."""
@@ -55,6 +58,7 @@ class ApiSite:
     def start(self) -> None:
         """Begin to answer.  Raises TlsError."""
         self._acceptor.context = context_of(self._config)
+        tcp_memory.bound_unsent(self._listener, UNREACHABLE_SECONDS)
         self._listener.listen(BACKLOG)
         self._acceptor.start()
         for warning in warnings(self._config):

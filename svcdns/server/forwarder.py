@@ -37,7 +37,7 @@ from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
 
-from . import folder
+from . import folder, scheduling
 from .child_setup import Handoff
 from .flush_link import FlushServer
 from .process import run
@@ -58,6 +58,7 @@ log = logging.getLogger(__name__)
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     """Forward until stopped."""
+    scheduling.step_back()
     store = StoreReader(config.data)
     bailiwick = Bailiwick(store.begin, elsewhere(config.forward))
     # Which names are ours, and whether upstreams lead in loops, is known only once there is a store.

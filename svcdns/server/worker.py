@@ -33,6 +33,7 @@ from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
 from svcdns.system.background import background
 
+from . import scheduling
 from .child_setup import Handoff
 from .counters import Counters, Slot
 from .process import run
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     """Answer until stopped."""
+    scheduling.take_short_slices()
     counters, stats, store = handoff.counters(), Stats(), StoreReader(config.data)
     slot, row = counters.slot(handoff.worker), handoff.worker + 1
     stats.slots[:] = slot.read()  # they go on where those of a former worker ended

@@ -49,6 +49,10 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
         """Return the object as JSON."""
         return zlib.decompress(self.after) if self.deflated else self.after
 
+    def inflated(self) -> Entry:
+        """Return the event with its object as JSON."""
+        return msgspec.structs.replace(self, after=self.object(), deflated=False) if self.deflated else self
+
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode

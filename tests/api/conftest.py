@@ -66,17 +66,17 @@ class RecordedRegistry(Registry):
         self._fail()
         return super().get(*given)
 
-    def page(self, *given):
+    def listing(self, *given):
         self._fail()
-        return super().page(*given)
+        return super().listing(*given)
 
     async def watch(self, *given, **more):
         self.calls.append(("watch", *given))
         self.watchers += 1
         try:
-            async with aclosing(super().watch(*given, **more)) as events:
-                async for event in events:
-                    yield event
+            async with aclosing(super().watch(*given, **more)) as batches:
+                async for batch in batches:
+                    yield batch
                     self._fail()
         finally:
             self.watchers -= 1

@@ -7,6 +7,7 @@ from toolbox.builders import service
 
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.config.sections import ApiConfig, Grant
+from svcdns.objects.kinds import SERVICE
 
 SHOP = "/api/v1/namespaces/shop/services"
 NEW = service("new")
@@ -151,6 +152,23 @@ class TestWithoutAuthentication:
         writer.write(f"GET {SHOP} HTTP/1.0\r\n\r\n".encode())
         assert b" 200 " in await asyncio.wait_for(reader.readline(), 20)
         writer.close()
+
+    @pytest.mark.parametrize(
+        ("request_", "code"),
+        [
+            ("GET /version\r\n\r\n", 505),
+            ("GET /version HTTP/0.9\r\n\r\n", 505),
+            ("GET /version HTTP/1.1\r\n\r\n", 400),
+            ("DELETE /api/v1/namespaces/shop/services/web HTTP/1.1\r\n\r\n", 400),
+        ],
+    )
+    async def test_what_http_does_not_allow(self, server, registry, request_, code):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request_.encode())
+        answer = await asyncio.wait_for(reader.readline(), 20)
+        writer.close()
+        assert int(answer.split()[1]) == code, answer
+        assert registry.stored(SERVICE, "shop", "web") is not None
 
     async def test_its_user_is_anonymous(self, client, audited):
         assert (await client.post(SHOP, json=NEW)).status == 201

@@ -8,7 +8,15 @@ import resource
 import pytest
 
 from svcdns.api import connections as limits
-from svcdns.api.connections import FILES_LEFT, HEAD_SECONDS, SPARE, Connection, Connections
+from svcdns.api.connections import (
+    FILES_LEFT,
+    HEAD_SECONDS,
+    HIGH_WATER,
+    SEND_SECONDS,
+    SPARE,
+    Connection,
+    Connections,
+)
 
 
 class Transport(asyncio.Transport):
@@ -18,6 +26,12 @@ class Transport(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high_water = high
 
 
 class Inner(asyncio.Protocol):
@@ -119,6 +133,26 @@ async def test_a_head_has_its_time() -> None:
     connections.close_late(asyncio.get_running_loop().time() + HEAD_SECONDS + 1)
     assert idle[1].aborted
     assert len(connections) == 1
+
+
+async def test_who_does_not_take_what_waits_for_it_is_cut_off() -> None:
+    connections = Connections()
+    now = asyncio.get_running_loop().time()
+    stopped, slow, brisk = (opened(connections, client) for client in "abc")
+    for connection, transport in (stopped, slow, brisk):
+        assert transport.high_water == HIGH_WATER
+        connection.begin()
+    for connection, _ in (stopped, slow):
+        connection.pause_writing()
+    slow[0].resume_writing()
+    connections.close_late(now + SEND_SECONDS - 1)
+    assert not any(transport.aborted for _, transport in (stopped, slow, brisk))
+    connections.close_late(now + SEND_SECONDS + 1)
+    assert stopped[1].aborted and stopped[0].is_cut_off
+    assert not slow[1].aborted and not brisk[1].aborted
+    slow[0].pause_writing()
+    connections.close_late(asyncio.get_running_loop().time() + 2 * SEND_SECONDS)
+    assert slow[1].aborted and not brisk[1].aborted
 
 
 async def test_an_end_before_it_was_open() -> None:

@@ -299,6 +299,17 @@ async def test_web_pages_of_other_origins_may_not_write(client, registry):
     assert answer.status == 201
 
 
+@pytest.mark.parametrize(
+    ("site", "code"), [("cross-site", 403), ("same-site", 403), ("same-origin", 201), ("none", 201)]
+)
+async def test_a_browser_says_whose_page_would_write(client, registry, site, code):
+    """Fetch Metadata, without an Origin."""
+    headers = {"Sec-Fetch-Site": site}
+    assert (await client.post(SERVICES, json=service("db"), headers=headers)).status == code
+    assert (registry.stored(SERVICE, "shop", "db") is not None) == (code == 201)
+    assert (await client.get(SERVICES, headers=headers)).status == 200, "nothing can be read of it there"
+
+
 async def test_lists_of_revisions(client, registry):
     now = registry.revision
     assert (await client.get(f"{SERVICES}?resourceVersion=0")).status == 200

@@ -212,37 +212,32 @@ class TestBookmarks:
             assert (mark["type"], revision) == ("BOOKMARK", str(registry.revision))
 
 
-class TestSlowWatchers:
-    @pytest.fixture
-    def options(self):
-        return {"send_timeout": 1.5}
+async def test_who_does_not_read_is_cut_off_when_its_time_is_up(client, server, registry):
+    await put_20_mb(registry)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, ("127.0.0.1", server.port))
+        await loop.sock_sendall(
+            slow, f"GET {SERVICES}?watch=1&timeoutSeconds=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        )
+        await until(lambda: registry.watchers == 1)
+        await until(lambda: registry.watchers == 0)
+        tail = b""
+        while received := await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), 20):
+            tail = (tail + received)[-5:]
+        assert tail != b"0\r\n\r\n", "the stream was ended as if all had been sent"
+    text = await (await client.get("/metrics")).text()
+    assert "svcdns_api_watches_cut_total 1.0" in text
 
-    @pytest.mark.parametrize("query", ["", "&timeoutSeconds=1"], ids=["while events come", "at the end"])
-    async def test_are_cut_off(self, client, server, registry, query):
-        await put_20_mb(registry)
-        with socket.socket() as slow:
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            slow.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(slow, ("127.0.0.1", server.port))
-            await loop.sock_sendall(
-                slow, f"GET {SERVICES}?watch=1{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-            )
-            await until(lambda: registry.watchers == 1)
-            await until(lambda: registry.watchers == 0)
-            tail = b""
-            while received := await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), 20):
-                tail = (tail + received)[-5:]
-            assert tail != b"0\r\n\r\n", "the stream was ended as if all had been sent"
-        text = await (await client.get("/metrics")).text()
-        assert "svcdns_api_watches_cut_total 1.0" in text
 
-    async def test_do_not_hold_up_others(self, client, registry):
-        async with client.get(f"{SERVICES}?watch=1") as answer:
-            await event(answer)
-            await registry.put(POD, "shop", pod("p"))
-            await put(registry, "db")
-            assert (await event(answer))["object"]["metadata"]["name"] == "db"
+async def test_changes_of_other_kinds_are_not_seen(client, registry):
+    async with client.get(f"{SERVICES}?watch=1") as answer:
+        await event(answer)
+        await registry.put(POD, "shop", pod("p"))
+        await put(registry, "db")
+        assert (await event(answer))["object"]["metadata"]["name"] == "db"
 
 
 async def test_a_hundred_watchers_see_one_change(client, registry):

@@ -3,16 +3,20 @@
 Asserted loosely, since other tests run on the same machine; bench/watch.py measures.
 """
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
 
 import pytest
+from toolbox.builders import pod
 from toolbox.running_server import RunningServer
 from toolbox.waiting import wait_for
-from toolbox.watching import Watchers, cpu_seconds, rss
+from toolbox.watching import Informers, Watchers, cpu_seconds, rss
 
 SERVICES = "/api/v1/namespaces/default/services"
+PODS = "/api/v1/namespaces/default/pods"
 IDLE = 1_000
 
 
@@ -73,6 +77,49 @@ def test_a_watcher_that_does_not_read_is_cut_off(server: RunningServer) -> None:
         with pytest.raises(ConnectionError):
             _read_on(one)
     assert "a watch of services was cut off: the client reads too slowly" in server.log()
+
+
+def test_those_that_stop_reading_hold_little_and_are_cut_off(server: RunningServer) -> None:
+    """Ten lists and ten watches of 40 MB each."""
+    pid = server.writer_pid
+    fill(server, 400, 100_000)
+    server.get(PODS)  # what is allocated once for all
+    before = rss(pid)
+    with (
+        Informers(server.api, 10, PODS, receive_buffer=4096) as watches,
+        Informers(server.api, 10, PODS, receive_buffer=4096, watch=False) as lists,
+    ):
+        peak = [before]
+
+        def cut() -> bool:
+            peak.append(rss(pid))
+            return "svcdns_api_watches_cut_total 10.0" in server.get("/metrics").text
+
+        wait_for(cut, "the watches to be cut off")
+        for one in (*watches.sockets, *lists.sockets):
+            one.settimeout(30)
+            with pytest.raises(ConnectionError):
+                _read_on(one)
+    assert max(peak) - before < 20_000_000, "a piece each"
+
+
+def test_a_restart_brings_all_informers_back(server: RunningServer) -> None:
+    fill(server, 300, 5_000)
+    count = 0
+    for _ in range(2):
+        with Informers(server.api, 30, PODS) as informers:
+            informers.all_complete()
+            count = informers.octets
+        os.kill(server.writer_pid, signal.SIGKILL)
+    assert count > 30 * 300 * 5_000
+
+
+def fill(server: RunningServer, count: int, octets: int) -> None:
+    """Register Pods of a size."""
+    for number in range(count):
+        made = pod(f"p{number}", "10.0.0.1")
+        made["metadata"]["annotations"] = {"padding": "x" * octets}
+        assert server.post(PODS, made).status == 201
 
 
 def _read_on(one: socket.socket) -> None:

@@ -71,11 +71,13 @@ def test_version() -> None:
 def test_help_shows_how_to_begin(arguments: list[str]) -> None:
     ran = svcdns(*arguments)
     assert ran.returncode == 0
-    assert "svcdns serve --manifests examples" in ran.stdout
+    assert "svcdns add cache --port redis=6379" in ran.stdout
     assert "dig @127.0.0.1 -p 1053" in ran.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "query", "resolvconf", "cache flush"])
+@pytest.mark.parametrize(
+    "command", ["serve", "check", "add", "why", "get", "query", "resolvconf", "cache flush"]
+)
 def test_each_command_has_an_example(command: str) -> None:
     ran = svcdns(*command.split(), "--help")
     assert ran.returncode == 0

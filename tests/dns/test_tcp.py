@@ -19,7 +19,7 @@ from toolbox.waiting import run, until
 
 from svcdns.dns import stats
 from svcdns.dns.tcp import TcpListener
-from svcdns.dns.tcp_memory import SEND_OCTETS
+from svcdns.system.tcp_memory import SEND_OCTETS
 
 GUARD_SECONDS = 30
 SHORT = 0.2

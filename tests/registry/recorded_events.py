@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from toolbox.registry_harness import RegistryHarness
+from toolbox.registry_harness import RegistryHarness, each_event
 from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.objects.kinds import EVENT, POD
@@ -46,7 +46,7 @@ async def until(running: RegistryHarness, condition: Callable[[], Any]) -> Any:
 
     async def look() -> Any:
         revision = running.registry.page(EVENT, "", Selection()).revision
-        stream = running.registry.watch(EVENT, "", Selection(), revision)
+        stream = each_event(running.registry.watch(EVENT, "", Selection(), revision))
         while not (value := condition()):
             await anext(stream)
         return value

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toolbox.builders import external, headless, service
-from toolbox.registry_harness import RegistryHarness, started
+from toolbox.registry_harness import RegistryHarness, each_event, started
 
 from svcdns.config.sections import Config, ServicesConfig
 from svcdns.objects.errors import StatusError
@@ -86,13 +86,13 @@ def test_one_range_of_each_family_in_an_object(run: Any) -> None:
 def test_a_watch_of_ranges_does_not_outlive_its_server(run: Any) -> None:
     async def before(running: RegistryHarness) -> tuple[int, str]:
         page = running.registry.page(SERVICECIDR, "", Selection())
-        events = running.registry.watch(SERVICECIDR, "", Selection(), None, initial_events=True)
+        events = each_event(running.registry.watch(SERVICECIDR, "", Selection(), None, initial_events=True))
         assert await take(events, 2) == [("ADDED", "kubernetes"), ("BOOKMARK", "")]
         await running.registry.create(SERVICE, "default", service(), OPTIONS)
         return page.revision, json.loads(page.items[0])["metadata"]["uid"]
 
     async def after(running: RegistryHarness) -> str:
-        events = running.registry.watch(SERVICECIDR, "", Selection(), seen)
+        events = each_event(running.registry.watch(SERVICECIDR, "", Selection(), seen))
         with pytest.raises(StatusError) as expired:
             await anext(events)
         assert expired.value.code == 410
@@ -168,9 +168,8 @@ def test_views_are_not_written_and_have_no_pages(run: Any, kind: Kind) -> None:
 def test_a_watch_sees_what_is_given_and_given_back(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         registry = running.registry
-        events = registry.watch(
-            IPADDRESS, "", Selection(), registry.page(IPADDRESS, "", Selection()).revision
-        )
+        seen = registry.page(IPADDRESS, "", Selection()).revision
+        events = each_event(registry.watch(IPADDRESS, "", Selection(), seen))
         first = "10.96.0.7"
         await registry.create(SERVICE, "default", service(clusterIP=first), OPTIONS)
         assert await take(events, 1) == [("ADDED", first)]
@@ -212,9 +211,8 @@ def test_who_watches_knows_what_a_list_shows(
     async def work() -> None:
         async with started(tmp_path_factory.mktemp("views"), DUAL) as running:
             registry = running.registry
-            events = registry.watch(
-                IPADDRESS, "", Selection(), registry.page(IPADDRESS, "", Selection()).revision
-            )
+            seen = registry.page(IPADDRESS, "", Selection()).revision
+            events = each_event(registry.watch(IPADDRESS, "", Selection(), seen))
             for name, spec in steps:
                 try:
                     if spec is None:

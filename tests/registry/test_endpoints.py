@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from toolbox.builders import pod, service
-from toolbox.registry_harness import RegistryHarness
+from toolbox.registry_harness import RegistryHarness, each_event
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE
@@ -210,7 +210,7 @@ def test_termination_takes_a_pod_out_at_once_and_the_object_after_its_grace(run:
     async def work(running: RegistryHarness) -> None:
         await put(running, SERVICE, service(clusterIP="None"))
         await put(running, POD, pod("a", "10.0.0.1"))
-        events = running.registry.watch(POD, "default", Selection(), None)
+        events = each_event(running.registry.watch(POD, "default", Selection(), None))
         assert (await anext(events)).type == "ADDED"
         await running.registry.delete(POD, "default", "a", DeleteOptions(grace_period_seconds=1))
         assert running.row(NAME) is None
@@ -229,7 +229,7 @@ def test_deleting_a_namespace_deletes_what_is_in_it(run: Any) -> None:
         await running.registry.create(SERVICE, "shop", service(clusterIP="None"), WRITE)
         many = [pod(f"p{i}", f"10.0.{i // 250}.{i % 250}") for i in range(700)]
         await asyncio.gather(*(running.registry.create(POD, "shop", p, WRITE) for p in many))
-        events = running.registry.watch(NAMESPACE, "", Selection(), None)
+        events = each_event(running.registry.watch(NAMESPACE, "", Selection(), None))
         for _ in range(3):
             assert (await anext(events)).type == "ADDED"
         await running.registry.delete(NAMESPACE, "", "shop", DELETE)

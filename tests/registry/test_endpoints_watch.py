@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from toolbox.builders import pod, service
-from toolbox.registry_harness import RegistryHarness
+from toolbox.registry_harness import RegistryHarness, each_event
 
 from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD, SERVICE
 from svcdns.objects.selectors import LabelSelector
+from svcdns.registry.endpoints_watch import MOST_SERVICES
 from svcdns.registry.registry import Registry
 from svcdns.registry.requests import DeleteOptions, Event, Patch, Selection, WriteOptions
 from svcdns.registry.transaction import decode
@@ -33,7 +34,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[tuple[str, str,
 
 def following(registry: Registry, selection: Selection | None = None, **more: Any) -> AsyncIterator[Event]:
     after = registry.page(ENDPOINTS, "", Selection()).revision if not more else None
-    return registry.watch(ENDPOINTS, "default", selection or Selection(), after, **more)
+    return each_event(registry.watch(ENDPOINTS, "default", selection or Selection(), after, **more))
 
 
 async def label(registry: Registry, **labels: str | None) -> None:
@@ -150,3 +151,21 @@ def test_what_is_there_comes_first_as_a_stream(run: Any) -> None:
         return seen + await take(events, 1)
 
     assert run(work) == [("ADDED", "web", []), ("BOOKMARK", "", []), ("MODIFIED", "web", ["10.1.0.1"])]
+
+
+def test_changes_of_many_services_all_come(run: Any) -> None:
+    """More than are looked at in one go."""
+
+    async def work(running: RegistryHarness) -> None:
+        registry = running.registry
+        start = registry.page(ENDPOINTS, "", Selection()).revision
+        count = 3 * MOST_SERVICES + 1
+        for number in range(count):
+            await registry.create(SERVICE, "default", service(f"s{number:02}"), OPTIONS)
+        events = each_event(registry.watch(ENDPOINTS, "default", Selection(), start))
+        seen = await take(events, count)
+        assert [(type_, name) for type_, name, _ in seen] == [("ADDED", f"s{n:02}") for n in range(count)]
+        batches = registry.watch(ENDPOINTS, "default", Selection(), start)
+        assert len((await anext(batches)).events) == MOST_SERVICES
+
+    run(work)

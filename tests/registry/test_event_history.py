@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from registry.recorded_events import READY, WRITE, listed, selected, status, told, until
 from toolbox.builders import pod, service
-from toolbox.registry_harness import RegistryHarness
+from toolbox.registry_harness import RegistryHarness, each_event
 from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.cluster.event_messages import EventMessage, Subject
@@ -56,7 +56,7 @@ def test_the_history_is_bounded(run: Any, monkeypatch: pytest.MonkeyPatch) -> No
             await until(running, lambda chosen=chosen: listed(running, chosen))
         names = {f"s{number}" for number in range(7, 12)}
         await until(running, lambda: {e["involvedObject"]["name"] for e in listed(running)} == names)
-        stream = running.registry.watch(EVENT, "", Selection(), start)
+        stream = each_event(running.registry.watch(EVENT, "", Selection(), start))
         gone = set()
         while len(gone) < 7:
             event = await asyncio.wait_for(anext(stream), GUARD_SECONDS)
@@ -179,7 +179,7 @@ def test_watching_with_a_field_selector(run: Any) -> None:
     """A transition is told by the fields that Events have."""
 
     async def work(running: RegistryHarness) -> None:
-        stream = running.registry.watch(EVENT, "", selected("type=Warning,source=svcdns"), None)
+        stream = each_event(running.registry.watch(EVENT, "", selected("type=Warning,source=svcdns"), None))
         await running.registry.create(SERVICE, "default", service(clusterIP="None"), WRITE)
         await running.registry.create(POD, "default", pod("web-1", "10.1.0.1"), WRITE)
         seen = []
@@ -205,13 +205,13 @@ def test_telling_pushes_nothing_out_of_the_log(run: Any, monkeypatch: pytest.Mon
         await running.registry.create(POD, "default", pod("second", "10.1.0.2"), WRITE)
         for number in range(40):
             await running.registry.create(EVENT, "default", an_event(f"e{number:02}"), WRITE)
-        event = await anext(running.registry.watch(POD, "", Selection(), start))
+        event = await anext(each_event(running.registry.watch(POD, "", Selection(), start)))
         assert json.loads(event.object)["metadata"]["name"] == "second"
         with pytest.raises(StatusError) as expired:
-            await anext(running.registry.watch(EVENT, "", Selection(), start))
+            await anext(each_event(running.registry.watch(EVENT, "", Selection(), start)))
         assert expired.value.code == 410
         now = running.registry.page(EVENT, "", Selection()).revision
-        stream = running.registry.watch(EVENT, "", Selection(), now - 5)
+        stream = each_event(running.registry.watch(EVENT, "", Selection(), now - 5))
         names = [json.loads((await anext(stream)).object)["metadata"]["name"] for _ in range(5)]
         assert names == [f"e{number}" for number in range(35, 40)]
 
@@ -224,7 +224,7 @@ def test_a_watch_of_events_on_a_server_that_has_told_nothing_yet(run: Any) -> No
     async def work(running: RegistryHarness) -> None:
         for number in range(5):
             await running.registry.create(POD, "default", pod(f"p{number}", f"10.1.0.{number}"), WRITE)
-        stream = running.registry.watch(EVENT, "", Selection(), 2)
+        stream = each_event(running.registry.watch(EVENT, "", Selection(), 2))
         await running.registry.create(SERVICE, "default", service(), WRITE)
         event = await asyncio.wait_for(anext(stream), GUARD_SECONDS)
         assert json.loads(event.object)["involvedObject"]["name"] == "web"
@@ -245,9 +245,10 @@ def test_a_feed_that_stood_still_too_long_sends_its_watchers_back(
             await running.registry.create(POD, "default", pod(f"p{number}", f"10.1.0.{number}"), WRITE)
         feed.advance()
         with pytest.raises(StatusError) as expired:
-            feed.after((POD,), start)
+            feed.batch(POD, "", Selection(), start)
         assert expired.value.code == 410
-        assert feed.after((POD,), feed.revision) == ([], feed.revision)
+        batch, reached = feed.batch(POD, "", Selection(), feed.revision)
+        assert (batch.events, reached) == ([], feed.revision)
 
     run(work)
 

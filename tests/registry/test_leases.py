@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from toolbox.builders import lease, node, service
-from toolbox.registry_harness import RegistryHarness
+from toolbox.registry_harness import RegistryHarness, each_event
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import LEASE, NODE, SERVICE
@@ -91,7 +91,7 @@ def test_renewals_leave_the_log_of_other_kinds_alone(run: Any) -> None:
         entries, complete = log.after(registry.store, table, 0, 10_000)
         assert complete and LEASE.name not in {entry.kind for _, entry in entries}
         revision = int(made["metadata"]["resourceVersion"])
-        events = registry.watch(LEASE, "default", Selection(), revision - 1)
+        events = each_event(registry.watch(LEASE, "default", Selection(), revision - 1))
         event = await asyncio.wait_for(anext(events), 30)
         assert (event.type, event.revision) == ("MODIFIED", revision)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from toolbox.builders import pod, service
-from toolbox.registry_harness import RegistryHarness
+from toolbox.registry_harness import RegistryHarness, each_event
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.objects.selectors import FieldSelector, LabelSelector
+from svcdns.registry.reading import OCTETS
 from svcdns.registry.requests import DeleteOptions, Patch, Selection, WriteOptions
 from svcdns.store import log
 
@@ -84,7 +85,7 @@ def test_an_object_that_enters_and_leaves_a_selection(run: Any) -> None:
             POD, "default", "p00", Patch("merge", {"metadata": {"labels": {"app": "odd"}}}), WRITE
         )
         await running.registry.delete(POD, "default", "p00", DeleteOptions())
-        events = running.registry.watch(POD, "", odd, revision)
+        events = each_event(running.registry.watch(POD, "", odd, revision))
         seen = [(await anext(events)).type for _ in range(4)]
         assert seen == ["ADDED", "DELETED", "ADDED", "DELETED"]
 
@@ -98,7 +99,7 @@ def test_a_watch_goes_on_across_a_restart(run: Any) -> None:
 
     async def second(running: RegistryHarness, after: int) -> list[str]:
         await running.registry.delete(POD, "default", "p00", DeleteOptions())
-        events = running.registry.watch(POD, "", ALL, after)
+        events = each_event(running.registry.watch(POD, "", ALL, after))
         event = await anext(events)
         return [event.type, named(event.object)]
 
@@ -109,7 +110,7 @@ def test_a_watch_goes_on_across_a_restart(run: Any) -> None:
 def test_a_watch_wakes_up_for_a_commit(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         revision = running.registry.page(POD, "", ALL).revision
-        events = running.registry.watch(POD, "", ALL, revision)
+        events = each_event(running.registry.watch(POD, "", ALL, revision))
         waiting = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0)
         await running.registry.create(SERVICE, "default", service(), WRITE)
@@ -125,7 +126,7 @@ def test_a_watch_wakes_up_for_a_commit(run: Any) -> None:
 def test_initial_events_end_with_a_bookmark(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         await pods(running, 2)
-        events = running.registry.watch(POD, "", ALL, None, bookmarks=True, initial_events=True)
+        events = each_event(running.registry.watch(POD, "", ALL, None, bookmarks=True, initial_events=True))
         seen = [await anext(events) for _ in range(3)]
         assert [e.type for e in seen] == ["ADDED", "ADDED", "BOOKMARK"]
         assert (seen[2].object, seen[2].revision) == (b"", seen[1].revision)
@@ -141,10 +142,10 @@ def test_what_the_log_no_longer_holds_is_expired(run: Any, monkeypatch: pytest.M
         for i in range(10):
             await running.registry.create(POD, "default", pod(f"p{i}", f"10.0.0.{i}"), WRITE)
         with pytest.raises(StatusError) as caught:
-            await anext(running.registry.watch(POD, "", ALL, 1))
+            await anext(each_event(running.registry.watch(POD, "", ALL, 1)))
         assert (caught.value.code, caught.value.reason) == (410, "Expired")
         revision = running.registry.page(POD, "", ALL).revision
-        events = running.registry.watch(POD, "", ALL, revision - 5)
+        events = each_event(running.registry.watch(POD, "", ALL, revision - 5))
         assert [named((await anext(events)).object) for _ in range(5)] == [f"p{i}" for i in range(5, 10)]
 
     run(work)
@@ -153,7 +154,7 @@ def test_what_the_log_no_longer_holds_is_expired(run: Any, monkeypatch: pytest.M
 def test_a_revision_from_the_future_is_waited_for(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         reached = running.registry.page(POD, "", ALL).revision
-        events = running.registry.watch(POD, "", ALL, reached + 1)
+        events = each_event(running.registry.watch(POD, "", ALL, reached + 1))
         first = asyncio.ensure_future(anext(events))
         await pods(running, 2)
         assert named((await first).object) == "p01", "p00 came under the revision that was named"
@@ -168,5 +169,39 @@ def test_a_collection_is_deleted_by_selection(run: Any) -> None:
         gone = await running.registry.delete_collection(POD, "default", odd, DeleteOptions())
         assert [named(item) for item in gone.items] == ["p01", "p03", "p05"]
         assert len(running.registry.page(POD, "", ALL).items) == 3
+
+    run(work)
+
+
+def test_watchers_at_one_place_are_given_the_same_batch(run: Any) -> None:
+    async def work(running: RegistryHarness) -> None:
+        registry = running.registry
+        start = registry.page(POD, "", ALL).revision
+        await pods(running, 3)
+        batches = [await anext(registry.watch(POD, "", ALL, start)) for _ in range(3)]
+        assert batches[0] is batches[1] is batches[2]
+        assert [named(event.object) for event in batches[0].events] == ["p00", "p01", "p02"]
+        odd = Selection(labels=LabelSelector.parse("app=odd"))
+        [event] = (await anext(registry.watch(POD, "", odd, start))).events
+        assert named(event.object) == "p01"
+
+    run(work)
+
+
+def test_who_is_far_behind_is_given_a_little_at_a_time(run: Any) -> None:
+    async def work(running: RegistryHarness) -> None:
+        registry = running.registry
+        await pods(running, 1)
+        start = registry.page(POD, "", ALL).revision
+        for number in range(20):
+            change = {"metadata": {"annotations": {"n": str(number), "padding": "xyz" * 10_000}}}
+            await registry.patch(POD, "default", "p00", Patch("merge", change), WRITE)
+        batches = registry.watch(POD, "", ALL, start)
+        seen: list[str] = []
+        while len(seen) < 20:
+            batch = await asyncio.wait_for(anext(batches), 30)
+            assert sum(len(event.object) for event in batch.events) < 2 * OCTETS
+            seen += [json.loads(event.object)["metadata"]["annotations"]["n"] for event in batch.events]
+        assert seen == [str(number) for number in range(20)]
 
     run(work)

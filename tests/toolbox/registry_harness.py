@@ -14,6 +14,7 @@ from dnslib.label import DNSBuffer
 from svcdns.config.sections import Config
 from svcdns.names.packed import find
 from svcdns.registry.registry import Registry
+from svcdns.registry.requests import Batch, Event
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import Snapshots
 from svcdns.wire.key import key_of, wire_of_key
@@ -42,6 +43,13 @@ class RegistryHarness:
             return []
         owner = wire_of_key(key_of(name))
         return sorted(str(RR.parse(DNSBuffer(owner + rr[2:])).rdata) for rr in section.rrs())
+
+
+async def each_event(batches: AsyncIterator[Batch]) -> AsyncIterator[Event]:
+    """Yield the events of a watch one by one."""
+    async for batch in batches:
+        for event in batch.events:
+            yield event
 
 
 @pytest.fixture

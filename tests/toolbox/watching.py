@@ -99,3 +99,58 @@ class Watchers:
         for one in self.sockets:
             one.close()
         self._selector.close()
+
+
+class Informers:
+    """Watches that want the present state first and read it as fast as they can; a context manager.
+
+    They read only when `all_complete` is called.
+    """
+
+    MARK = b"k8s.io/initial-events-end"
+
+    def __init__(
+        self, url: str, count: int, path: str, *, receive_buffer: int = 0, watch: bool = True
+    ) -> None:
+        """`receive_buffer` is the socket's, octets; 0 leaves it to the system.  Without `watch`: lists."""
+        allow_sockets(count)
+        host, _, port = url.removeprefix("http://").partition(":")
+        mark = "&" if "?" in path else "?"
+        query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        target = f"{path}{mark}{query}" if watch else path
+        head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        self._selector = selectors.DefaultSelector()
+        self.octets = 0
+        self.sockets = []
+        for _ in range(count):
+            made = socket.socket()
+            if receive_buffer:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            made.connect((host, int(port)))
+            made.sendall(head)
+            self._selector.register(made, selectors.EVENT_READ)
+            self.sockets.append(made)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self.sockets:
+            one.close()
+        self._selector.close()
+
+    def all_complete(self) -> None:
+        """Read until each has been told that it has all there is."""
+        tails = dict.fromkeys(self.sockets, b"")
+        while tails:
+            for key, _ in self._selector.select(GUARD_SECONDS):
+                one = key.fileobj
+                assert isinstance(one, socket.socket)
+                octets = one.recv(1 << 20)
+                assert octets, "a watch has ended"
+                self.octets += len(octets)
+                if self.MARK in tails[one] + octets[-400:] or self.MARK in octets[:400]:
+                    del tails[one]
+                    self._selector.unregister(one)
+                else:
+                    tails[one] = (tails[one] + octets[-400:])[-400:]

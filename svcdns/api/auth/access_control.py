@@ -62,6 +62,7 @@ class AccessControl:
         path = "" if target else request.rel_url.raw_path.rstrip("/")
         if path in FOR_ANYONE:
             return
+        _check_protocol(request)
         if self._names is not None:
             _check_host(request.headers.get("Host"), self._names)
         _check_origin(request)
@@ -99,10 +100,16 @@ def _selected_name(request: web.Request, target: paths.Target, verb: str) -> str
         return ""
 
 
+def _check_protocol(request: web.Request) -> None:
+    """Raise StatusError for HTTP/0.9; aiohttp itself refuses 1.1 without Host (RFC 9112 section 3.2)."""
+    if request.version < (1, 0):
+        raise StatusError(505, "BadRequest", "HTTP/1.1 or HTTP/1.0 is expected")
+
+
 def _check_host(host: str | None, names: frozenset[str]) -> None:
     """Raise StatusError unless a request was sent to an address, to localhost, or to one of the names."""
     if host is None:
-        return  # no browser leaves it out
+        return  # HTTP/1.0: no browser leaves it out
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     name = name.lower().removesuffix(".")
     if name == "localhost" or name in names or _is_address(name.removeprefix("[").removesuffix("]")):
@@ -125,13 +132,14 @@ def _check_origin(request: web.Request) -> None:
     """Raise StatusError when a web page of somewhere else would write, or read from a WebSocket.
 
     What someone has open in a browser must not write to an API on their loopback address: browsers say
-    where a request comes from. They keep answers from pages of elsewhere, but not what a WebSocket says
-    (RFC 6455 section 10.2). Other clients say nothing, or name the server itself.
+    where a request comes from (Origin, and Fetch Metadata, https://www.w3.org/TR/fetch-metadata/). They keep
+    answers from pages of elsewhere, but not what a WebSocket says (RFC 6455 section 10.2). Other clients say
+    nothing, or name the server itself.
     """
-    origins = request.headers.getall("Origin", ())
-    if not origins or (request.method in paths.READ and not wants_web_socket(request)):
+    if request.method in paths.READ and not wants_web_socket(request):
         return
-    if not all(_is_of(origin, request.host) for origin in origins):
+    same = request.headers.get("Sec-Fetch-Site", "none").strip().lower() in ("none", "same-origin")
+    if not same or not all(_is_of(origin, request.host) for origin in request.headers.getall("Origin", ())):
         raise StatusError(403, "Forbidden", "requests from web pages of another origin are forbidden")
 
 

@@ -26,7 +26,18 @@ _RESET = struct.pack("ii", 1, 0)
 def bound(listener: socket.socket, idle_seconds: float) -> None:
     """Bound what connections of a listening socket, which inherit this, may hold, and for how long."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_OCTETS)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(idle_seconds * 1000)))
+    _bound_time(listener, idle_seconds)
+
+
+def bound_unsent(listener: socket.socket, idle_seconds: float) -> None:
+    """Bound only what is not on its way yet, where much is sent to those who read: a send buffer of a fixed
+    size would make them wait for each other."""
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, SEND_OCTETS)
+    _bound_time(listener, idle_seconds)
+
+
+def _bound_time(listener: socket.socket, seconds: float) -> None:
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 
 
 def unsent(transport: asyncio.Transport) -> int:
