@@ -40,6 +40,7 @@ from . import (
 from .access_log import AccessLogger, server_log
 from .documents import Documents
 from .health import Health, Metrics, ServerHealth
+from .http_server import Runner
 from .metrics import ApiMetrics
 from .parameters import boolean
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
@@ -128,7 +129,7 @@ def create_runner(
     """Return the runner: a client that leaves ends its watch; `access_log`: each request leaves a line."""
     if connections.KEY not in app:
         app[connections.KEY] = connections.Connections()
-    return web.AppRunner(
+    return Runner(
         app,
         handler_cancellation=True,
         access_log=logging.getLogger("aiohttp.access") if access_log else None,

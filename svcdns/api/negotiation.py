@@ -1,4 +1,4 @@
-"""Which form of an answer the client asks for: objects, their metadata, Tables, discovery; JSON or YAML.
+"""Which form of an answer is asked for: objects, their metadata, Tables, discovery; JSON, YAML; a WebSocket.
 
 Everything but /openapi/v2 is answered in JSON or YAML, whatever else `Accept` names: clients pick their
 decoder from the Content-Type of the answer, so a client that prefers protobuf is served too, and 406 is never
@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from aiohttp import web
+
 JSON = "application/json"
 YAML = "application/yaml"
+TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
+"""Begins a subprotocol of a WebSocket that holds a bearer token (see auth.authentication)."""
 
 
 def _clauses(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -72,3 +76,20 @@ def accepts_gzip(accept_encoding: str) -> bool:
         if coding == "gzip":
             return parameters.get("q", "1").rstrip("0").rstrip(".") not in ("", "0")
     return False
+
+
+def wants_web_socket(request: web.Request) -> bool:
+    """Return whether a client opens a WebSocket (RFC 6455 section 4.2.1), be its key good or not."""
+    connection = ",".join(request.headers.getall("Connection", ()))
+    return (
+        request.method == "GET"
+        and request.version >= (1, 1)
+        and request.headers.get("Upgrade", "").strip().lower() == "websocket"
+        and "upgrade" in media_types(connection)
+    )
+
+
+def subprotocols(request: web.Request) -> list[str]:
+    """Return the subprotocols that a WebSocket's client offers, in its order."""
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", ()))
+    return [word.strip() for word in offered.split(",") if word.strip()]

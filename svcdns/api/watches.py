@@ -2,6 +2,7 @@
 
     {"type":"ADDED","object":{...}}\\n
 
+How lines travel, in an HTTP answer or over a WebSocket, is said in `watch_transports`.
 A stream ends in one of four ways: the time that the client or we set is up, or the server shuts down
 (both end it properly, and the client goes on from the last revision it saw); the registry refuses to go
 on (an ERROR event with the Status, 410 Expired as a rule); the client has gone; or it reads so slowly that
@@ -31,11 +32,11 @@ from svcdns.registry.requests import Batch, Event
 
 from . import connections, partial_metadata, tables
 from .metrics import ApiMetrics
-from .negotiation import JSON, metadata_version, table_version
+from .negotiation import metadata_version, table_version
 from .parameters import ListOptions
 from .paths import Target
 from .responses import included
-from .sending import send
+from .watch_transports import WatchTransport, transport_of
 
 if TYPE_CHECKING:
     from svcdns.registry.registry import Registry
@@ -72,6 +73,7 @@ class Watches:
 
         Raises StatusError when the registry refuses before the stream has begun.
         """
+        transport = transport_of(request)
         after = _begins_after(self.registry, target, options)
         # The state's revision is what the bookmark after the initial events says, so it is always wanted.
         events = self.registry.watch(
@@ -88,7 +90,7 @@ class Watches:
             await asyncio.wait({opening}, timeout=0)
             if opening.done() and (error := opening.exception()):
                 raise error
-            stream = _Stream(self, request, target.kind, options, initial=after is None)
+            stream = _Stream(self, request, transport, target.kind, options, initial=after is None)
             self._open.add(stream)
             with self.counters.watches.labels(target.kind.plural).track_inprogress():
                 try:
@@ -123,10 +125,19 @@ class _Stream:
     """One stream: what has been sent, and when it ends."""
 
     def __init__(
-        self, watches: Watches, request: web.Request, kind: Kind, options: ListOptions, *, initial: bool
+        self,
+        watches: Watches,
+        request: web.Request,
+        transport: WatchTransport,
+        kind: Kind,
+        options: ListOptions,
+        *,
+        initial: bool,
     ) -> None:
         self._watches = watches
         self._request = request
+        self._transport = transport
+        self._was_cut = False
         self._connection = request.app[connections.KEY].of(request)
         self._kind = kind
         self._options = options
@@ -140,9 +151,6 @@ class _Stream:
         """What a bookmark may say: all events up to here have been sent.  0: unknown yet."""
         asked = min(options.timeout, _LONGEST_ASKED)
         self._deadline = asyncio.timeout(asked or random.uniform(_SHORTEST, _LONGEST))
-        self._response = web.StreamResponse(
-            headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"}
-        )
 
     def end(self) -> None:
         """End the stream properly, now."""
@@ -153,9 +161,7 @@ class _Stream:
         self, opening: asyncio.Future[Batch | None], events: AsyncIterator[Batch]
     ) -> web.StreamResponse:
         """Send everything; return the response when the stream has ended."""
-        if self._request.version >= (1, 1):
-            self._response.enable_chunked_encoding()
-        await self._response.prepare(self._request)
+        await self._transport.open(self.end)
         ticking: asyncio.Task[None] | None = None
         if self._options.bookmarks:
             ticking = asyncio.create_task(self._send_bookmarks())
@@ -165,18 +171,23 @@ class _Stream:
                     if self._watches.closed:
                         self.end()
                     await self._send_all(opening, events)
-            async with asyncio.timeout(_AT_A_STOP if self._watches.closed else None):
-                await self._response.write_eof()
+            await self._transport.finish(_AT_A_STOP if self._watches.closed else None)
         except TimeoutError:
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            self._abort()
+        except asyncio.CancelledError:
+            # All who wait for a client to read share a future of aiohttp's, which the deadline has cancelled.
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            self._was_cut = True
+            self._abort()
         except ConnectionError:
             pass  # the client has gone
         finally:
             if ticking is not None:
                 ticking.cancel()
+            self._transport.release()
             self._note_cut()
-        return self._response
+        return self._transport.answer
 
     async def _send_all(self, opening: asyncio.Future[Batch | None], events: AsyncIterator[Batch]) -> None:
         try:
@@ -249,11 +260,15 @@ class _Stream:
 
     async def _send(self, lines: bytes) -> None:
         """Send lines; whatever ends this or comes in between, each of them is whole."""
-        await send(self._response, lines, until=b"\n")
+        await self._transport.send(lines)
+
+    def _abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
     def _note_cut(self) -> None:
         """Count and log a client that was cut off because it reads too slowly, or not at all."""
-        if self._connection is not None and self._connection.is_cut_off:
+        if self._was_cut or (self._connection is not None and self._connection.is_cut_off):
             self._watches.counters.slow_watches.inc()
             _log.warning("a watch of %s was cut off: the client reads too slowly", self._kind.plural)
 

@@ -5,6 +5,7 @@ import inspect
 import json
 import logging
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,6 +18,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from api.users import USERS
+from api.web_sockets import RawClient
 from prometheus_client import CollectorRegistry, generate_latest
 from toolbox.builders import namespace, service
 
@@ -186,7 +188,13 @@ def options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def server(loop, registry, clock, health, collectors, options) -> Iterator[TestServer]:
+def tls() -> ssl.SSLContext | None:
+    """Give the context of a server that speaks TLS; a test module may."""
+    return None
+
+
+@pytest.fixture
+def server(loop, registry, clock, health, collectors, options, tls) -> Iterator[TestServer]:
     def metrics() -> tuple[bytes, str]:
         return generate_latest(collectors), "text/plain; version=0.0.4; charset=utf-8"
 
@@ -200,7 +208,7 @@ def server(loop, registry, clock, health, collectors, options) -> Iterator[TestS
         **options,
     )
     made = ServerAsServed(app)
-    loop.run_until_complete(made.start_server(shutdown_timeout=1))
+    loop.run_until_complete(made.start_server(shutdown_timeout=1, ssl=tls))
     yield made
     loop.run_until_complete(made.close())
 
@@ -213,6 +221,18 @@ def client(loop, server) -> Iterator[TestClient]:
     made = loop.run_until_complete(make())
     yield made
     loop.run_until_complete(made.close())
+
+
+@pytest.fixture
+def raw(server):
+    """Return a function: a client that has sent some octets."""
+
+    async def connect(octets: bytes) -> RawClient:
+        made = RawClient(*await asyncio.open_connection("127.0.0.1", server.port))
+        made.writer.write(octets)
+        return made
+
+    return connect
 
 
 @pytest.fixture

@@ -345,3 +345,27 @@ def test_parsers_of_parameters_raise_status_errors_only(query):
             parse()
         except StatusError as error:
             assert error.code in (400, 422)
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 TLS\r\n\r\n", "HTTP"),
+        (b"GET /api/v1/pods?labelSelector=a=\xc3\xbc HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", "HTTP"),
+        (b"POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nContent-Length: secret\r\n\r\n", "HTTP"),
+        (b"GET /api/v1/pods?labelSelector=" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "8190"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"secret" * 2000 + b"\r\n\r\n", "8190"),
+    ],
+    ids=["tls", "octets in a query", "no header", "no length", "long line", "long header"],
+)
+async def test_what_is_no_http_gets_a_status_that_repeats_nothing(server, octets, words):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(octets)
+    answer = await asyncio.wait_for(reader.read(), 20)  # to the end: nothing else is read of this client
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = json.loads(body)
+    assert b" 400 " in head.partition(b"\r\n")[0] and b"application/json" in head
+    assert (status["kind"], status["code"]) == ("Status", 400)
+    assert words in status["message"] and "secret" not in status["message"]

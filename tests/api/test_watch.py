@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError
+from api.web_sockets import put_20_mb
 from toolbox.builders import pod, service
 from toolbox.waiting import until
 
@@ -209,6 +211,26 @@ class TestBookmarks:
             mark = await event(answer)
             revision = mark["object"]["rows"][0]["object"]["metadata"]["resourceVersion"]
             assert (mark["type"], revision) == ("BOOKMARK", str(registry.revision))
+
+
+async def test_who_does_not_read_is_cut_off_when_its_time_is_up(client, server, registry):
+    await put_20_mb(registry)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, ("127.0.0.1", server.port))
+        await loop.sock_sendall(
+            slow, f"GET {SERVICES}?watch=1&timeoutSeconds=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        )
+        await until(lambda: registry.watchers == 1)
+        await until(lambda: registry.watchers == 0)
+        tail = b""
+        while received := await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), 20):
+            tail = (tail + received)[-5:]
+        assert tail != b"0\r\n\r\n", "the stream was ended as if all had been sent"
+    text = await (await client.get("/metrics")).text()
+    assert "svcdns_api_watches_cut_total 1.0" in text
 
 
 async def test_changes_of_other_kinds_are_not_seen(client, registry):

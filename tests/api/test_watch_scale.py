@@ -55,11 +55,12 @@ def test_idle_watchers_cost_little(server: RunningServer) -> None:
     assert share <= 0.05, share
 
 
-def test_a_watcher_that_does_not_read_is_cut_off(server: RunningServer) -> None:
+@pytest.mark.parametrize("web_socket", [False, True], ids=["http", "websocket"])
+def test_a_watcher_that_does_not_read_is_cut_off(server: RunningServer, web_socket: bool) -> None:
     """It holds back no other, its memory is bounded, and it sees the end of its connection."""
     pid = server.writer_pid
     with (
-        Watchers(server, 1, "/api/v1/services", receive_buffer=4096) as slow,
+        Watchers(server, 1, "/api/v1/services", receive_buffer=4096, web_socket=web_socket) as slow,
         Watchers(server, 1, "/api/v1/services") as brisk,
     ):
         before = rss(pid)

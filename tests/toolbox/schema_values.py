@@ -111,7 +111,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
 
 
 def _sample(kind: Kind) -> dict[str, Any]:
-    return SAMPLES.get(f"{kind.api_version} {kind.name}") or SAMPLES[kind.name]
+    return SAMPLES.get(f"{kind.api_version} {kind.name}") or SAMPLES.get(kind.name, {})
 
 
 def objects_of(kind: Kind) -> st.SearchStrategy[Any]:

@@ -42,12 +42,27 @@ def allow_sockets(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 100, hard), hard))
 
 
+_UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
 class Watchers:
     """Some watches of one collection from now on; a context manager that closes them."""
 
-    def __init__(self, server: RunningServer, count: int, path: str, *, receive_buffer: int = 0) -> None:
+    def __init__(
+        self,
+        server: RunningServer,
+        count: int,
+        path: str,
+        *,
+        receive_buffer: int = 0,
+        web_socket: bool = False,
+    ) -> None:
         """`receive_buffer` is the socket's, octets; 0 leaves it to the system."""
         allow_sockets(count)
+        self._headers, self._status = (_UPGRADE, b"101") if web_socket else ("", b"200")
         host, _, port = server.api.removeprefix("http://").partition(":")
         self._where = (host, int(port))
         self._selector = selectors.DefaultSelector()
@@ -67,7 +82,7 @@ class Watchers:
         if receive_buffer:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         made.connect(self._where)
-        made.sendall(f"GET {target} HTTP/1.1\r\nHost: {self._where[0]}\r\n\r\n".encode())
+        made.sendall(f"GET {target} HTTP/1.1\r\nHost: {self._where[0]}\r\n{self._headers}\r\n".encode())
         self._selector.register(made, selectors.EVENT_READ)
         return made
 
@@ -77,7 +92,7 @@ class Watchers:
         while waiting:
             for one in self._readable():
                 head = one.recv(65536)
-                assert head.startswith(b"HTTP/1.1 200") and head.endswith(b"\r\n\r\n"), head
+                assert head.startswith(b"HTTP/1.1 " + self._status) and head.endswith(b"\r\n\r\n"), head
                 waiting.remove(one)
 
     def _readable(self) -> Sequence[socket.socket]:

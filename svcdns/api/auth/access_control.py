@@ -9,6 +9,7 @@ Rules:
 * liveness and readiness are for anyone; discovery, the schema, /resolv.conf and the reviews about
   oneself to all who said who they are; /metrics to those who may view all namespaces; the cache is emptied
   by administrators of all namespaces;
+* a web page of somewhere else neither writes nor watches over a WebSocket;
 * an API that asks nobody who they are listens to names it knows only, or a web page whose own name was
   made to point at this machine (DNS rebinding) could talk to it;
 * nobody acts in another's name: a request that wants to is refused, since to ignore it would answer
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from svcdns.api import cache_route, explain_route, paths, status_route
+from svcdns.api.negotiation import wants_web_socket
 from svcdns.api.paths import Action
 from svcdns.objects.errors import StatusError
 from svcdns.objects.field_selectors import FieldSelector
@@ -42,6 +44,7 @@ _OTHER = "other"
 """The verb of methods that mean nothing here (see paths.verb_of)."""
 _METRICS = "/metrics"
 _IMPERSONATION = "Impersonate-User"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 300
 """Characters of a name that a refusal repeats."""
 
@@ -126,23 +129,31 @@ def _is_address(text: str) -> bool:
 
 
 def _check_origin(request: web.Request) -> None:
-    """Raise StatusError when a web page of somewhere else would write.
+    """Raise StatusError when a web page of somewhere else would write, or read from a WebSocket.
 
     What someone has open in a browser must not write to an API on their loopback address: browsers say
-    where a request comes from (Origin, and Fetch Metadata, https://www.w3.org/TR/fetch-metadata/), other
-    clients say nothing.
+    where a request comes from (Origin, and Fetch Metadata, https://www.w3.org/TR/fetch-metadata/). They keep
+    answers from pages of elsewhere, but not what a WebSocket says (RFC 6455 section 10.2). Other clients say
+    nothing, or name the server itself.
     """
-    if request.method in paths.READ:
+    if request.method in paths.READ and not wants_web_socket(request):
         return
     same = request.headers.get("Sec-Fetch-Site", "none").strip().lower() in ("none", "same-origin")
-    origin = request.headers.get("Origin")
-    if same and origin is not None:
-        try:
-            same = urlsplit(origin).netloc == request.host
-        except ValueError:
-            same = False
-    if not same:
+    if not same or not all(_is_of(origin, request.host) for origin in request.headers.getall("Origin", ())):
         raise StatusError(403, "Forbidden", "requests from web pages of another origin are forbidden")
+
+
+def _is_of(origin: str, host: str) -> bool:
+    """Return whether an Origin is this server, as Host names it; a default port may be left out."""
+    try:
+        page, here = urlsplit(origin), urlsplit(f"//{host}")
+        port = _DEFAULT_PORTS.get(page.scheme)
+        return bool(page.hostname) and (page.hostname, page.port or port) == (
+            here.hostname,
+            here.port or port,
+        )
+    except ValueError:
+        return False
 
 
 def _forbidden(user: User, action: Action) -> StatusError:

@@ -4,6 +4,8 @@ Rules:
 
 * a request with an Authorization header is who the token says, or nobody: a certificate beside it does
   not count then, and what is no good token is refused, not ignored;
+* the client of a WebSocket that can't set that header, as a page in a browser can't, offers the token as a
+  subprotocol, beside another one: it counts as the header would;
 * a certificate's common name is the user, its organizations are the groups.  That it is good was
   checked in the handshake (see svcdns.server.tls);
 * every refusal has one text: it does not say what was wrong, and nothing of it is logged.
@@ -13,12 +15,14 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
+from svcdns.api.negotiation import TOKEN_PROTOCOL, subprotocols, wants_web_socket
 from svcdns.objects.errors import StatusError
 
 from .token_file import TokenFile
@@ -44,7 +48,7 @@ class Authentication:
 
     def user(self, request: web.Request) -> User:
         """Return the user.  Raises StatusError 401."""
-        given = request.headers.getall("Authorization", ())
+        given = request.headers.getall("Authorization", ()) or _offered(request)
         user = self._of_token(given) if given else self._of_certificate(request)
         if user is None:
             raise StatusError(401, "Unauthorized", "Unauthorized")
@@ -66,6 +70,24 @@ class Authentication:
             return None
         certificate = request.transport.get_extra_info("peercert")
         return _of_subject(certificate["subject"]) if certificate else None
+
+
+def _offered(request: web.Request) -> tuple[str, ...]:
+    """Return the token of a WebSocket's subprotocols as an Authorization header has it, "" for no good one.
+
+    https://github.com/kubernetes/apiserver/blob/master/pkg/authentication/request/websocket/protocol.go
+    """
+    words = subprotocols(request) if wants_web_socket(request) else []
+    tokens = [word.removeprefix(TOKEN_PROTOCOL) for word in words if word.startswith(TOKEN_PROTOCOL)]
+    if not tokens:
+        return ()
+    if len(tokens) > 1 or len(words) == 1:
+        return ("",)
+    try:
+        octets = base64.b64decode(tokens[0] + "=" * (-len(tokens[0]) % 4), altchars=b"-_", validate=True)
+        return (f"Bearer {octets.decode()}",)
+    except ValueError:
+        return ("",)
 
 
 def _of_subject(subject: Iterable[Iterable[tuple[str, Any]]]) -> User | None:

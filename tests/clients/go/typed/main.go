@@ -35,6 +35,7 @@ func main() {
 	seen := watch(client)
 	wanted := append(services(client), pods(client)...)
 	wanted = append(wanted, slices(client)...)
+	wanted = append(wanted, events(client)...)
 	reviews(client)
 	await(seen, wanted)
 	must(0, client.CoreV1().Namespaces().Delete(ctx, namespace, meta.DeleteOptions{}))
@@ -61,6 +62,10 @@ func watch(client kubernetes.Interface) <-chan string {
 		"service": factory.Core().V1().Services().Informer(),
 		"pod":     factory.Core().V1().Pods().Informer(),
 		"slice":   factory.Discovery().V1().EndpointSlices().Informer(),
+		"event":   factory.Core().V1().Events().Informer(),
+		// Of these it is enough that they sync, and that the namespace is seen.
+		"namespace": factory.Core().V1().Namespaces().Informer(),
+		"endpoints": factory.Core().V1().Endpoints().Informer(),
 	} {
 		tell := func(verb string, object any) { seen <- verb + " " + what + " " + object.(meta.Object).GetName() }
 		must(informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -154,6 +159,22 @@ func slices(client kubernetes.Interface) []string {
 	check(err != nil, "deleted in spite of its precondition")
 	must(0, api.Delete(ctx, "db-1", meta.DeleteOptions{Preconditions: meta.NewUIDPreconditions(string(made.UID))}))
 	return []string{"add slice db-1", "update slice db-1", "delete slice db-1"}
+}
+
+func events(client kubernetes.Interface) []string {
+	api := client.CoreV1().Events(namespace)
+	made := must(api.Create(ctx, &core.Event{
+		ObjectMeta:     meta.ObjectMeta{Name: "web.1"},
+		InvolvedObject: core.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: "web"},
+		Reason:         "Tried", Message: "this is a test", Type: core.EventTypeNormal,
+		Source: core.EventSource{Component: "typed"}, FirstTimestamp: meta.Now(), LastTimestamp: meta.Now(), Count: 1,
+	}, meta.CreateOptions{}))
+	made.Count = 2
+	made = must(api.Update(ctx, made, meta.UpdateOptions{}))
+	found := must(api.List(ctx, meta.ListOptions{FieldSelector: "involvedObject.name=web"}))
+	check(made.Count == 2 && len(found.Items) == 1, "events %v", found.Items)
+	must(0, api.Delete(ctx, "web.1", meta.DeleteOptions{}))
+	return []string{"add event web.1", "update event web.1", "delete event web.1", "add namespace " + namespace}
 }
 
 func reviews(client kubernetes.Interface) {
