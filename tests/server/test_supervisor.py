@@ -61,9 +61,8 @@ def refused(server: RunningServer) -> tuple[int, str]:
 def test_it_says_once_that_it_is_ready_and_where(running: RunningServer) -> None:
     (line,) = [line for line in running.log().splitlines() if "svcdns ready" in line]
     host, port = running.dns
-    assert line.endswith(
-        f"svcdns ready: dns={host}:{port} api={running.api.removeprefix('http://')} workers=2"
-    )
+    api = running.api.removeprefix("http://")
+    assert line.endswith(f"svcdns ready: dns={host}:{port} api={api} workers=2 data={running.data}")
 
 
 def test_it_says_that_nothing_is_forwarded(running: RunningServer) -> None:
