@@ -19,6 +19,8 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 _TYPES = ("IPv4", "IPv6", "FQDN")
 _MOST_ENDPOINTS = 1000
 _MOST_ADDRESSES = 100
+_MOST_PAIRS = 100_000
+"""Pairs of address and port in one slice; Kubernetes has no such bound, but makes no records of them."""
 MOST_PORTS = 20000
 
 
@@ -38,6 +40,10 @@ def slice_causes(new: dict[str, Any], old: dict[str, Any] | None = None) -> Iter
     if len(ports) > MOST_PORTS:
         yield too_many("ports", len(ports), MOST_PORTS)
     yield from _ports_causes(ports[:MOST_PORTS])
+    pairs = sum(len(endpoint.get("addresses") or []) for endpoint in endpoints) * len(ports)
+    if pairs > _MOST_PAIRS:
+        text = f"{pairs} pairs of address and port, each of which is a record; allowed: up to {_MOST_PAIRS}"
+        yield invalid_value("ports", len(ports), text)
 
 
 def _type_causes(new: dict[str, Any], old: dict[str, Any] | None) -> Iterator[Cause]:

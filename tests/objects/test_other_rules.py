@@ -150,6 +150,14 @@ def test_wrong_slices(path: str, value: Any, field: str, reason: str) -> None:
     assert (field, reason) in found(kinds.ENDPOINTSLICE, changed(SLICE, path, value))
 
 
+@pytest.mark.parametrize(("ports", "expected"), [(100, []), (101, [("ports", "Invalid")])])
+def test_a_slice_has_a_bounded_number_of_records(ports: int, expected: list[tuple[str, str]]) -> None:
+    endpoints = [{"addresses": [f"10.1.{n // 250}.{n % 250 + 1}"]} for n in range(1000)]
+    many = changed(SLICE, "endpoints", endpoints)
+    named = [{"name": f"p{number}", "port": number} for number in range(1, ports + 1)]
+    assert found(kinds.ENDPOINTSLICE, changed(many, "ports", named)) == expected
+
+
 def test_slices_of_names() -> None:
     named = changed(SLICE, "addressType", "FQDN")
     assert found(kinds.ENDPOINTSLICE, changed(named, "endpoints.0.addresses", ["a.example"])) == []
