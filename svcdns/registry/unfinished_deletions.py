@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import NAMESPACE, POD, Kind
 from svcdns.store.environment import Store
@@ -23,6 +25,19 @@ logger = logging.getLogger(__name__)
 
 Write = Callable[[Callable[[WriteTransaction], Any]], Awaitable[Any]]
 """Runs something as a write of its own; see Committer.write."""
+
+
+class _Metadata(msgspec.Struct):
+    deleted: str = msgspec.field(default="", name="deletionTimestamp")
+
+
+class _Marked(msgspec.Struct):
+    """As much of an object as says whether it is being deleted."""
+
+    metadata: _Metadata
+
+
+_read_marked = msgspec.json.Decoder(_Marked).decode
 
 
 class UnfinishedDeletions:
@@ -43,10 +58,13 @@ class UnfinishedDeletions:
             task.cancel()
 
     def resume(self) -> None:
-        """Go on with the deletions that a restart interrupted."""
+        """Go on with the deletions that a restart interrupted.
+
+        Each row is read, so that one which is not what was written shows here.  Raises damage.ERRORS.
+        """
         for kind in (POD, NAMESPACE):
             for octets in reading.read_all(self._store, kind).items:
-                if b'"deletionTimestamp"' in octets:  # few are; the others needn't be decoded
+                if _read_marked(octets).metadata.deleted:  # few are; the others needn't be decoded
                     self.follow(kind, decode(octets))
 
     def follow(self, kind: Kind, obj: Object) -> None:

@@ -58,9 +58,9 @@ def test_the_table_has_its_rows() -> None:
     assert {"logs", "get configmaps", "top", "apply --prune"} <= {command for command, _ in not_there()}
 
 
-def test_endpoints_are_a_view(kubectl: Kubectl, web: object) -> None:
-    assert "MethodNotAllowed" in kubectl.refused("label", "endpoints", "web", "a=b")
-    assert "MethodNotAllowed" in kubectl.refused("delete", "endpoints", "web")
+def test_endpoints_of_a_service_with_a_selector_follow_from_its_pods(kubectl: Kubectl, web: object) -> None:
+    assert "Forbidden" in kubectl.refused("label", "endpoints", "web", "a=b")
+    assert "Forbidden" in kubectl.refused("delete", "endpoints", "web")
 
 
 def test_slices_that_svcdns_makes_stay(kubectl: Kubectl, web: object) -> None:
