@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from svcdns.objects.kinds import KINDS
+
 from . import talking
 from .outcome import OK, REFUSED
 
@@ -50,7 +52,9 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "data", found["data"]
     for zone in found["zones"]:
         yield "zone", f"{zone['origin']} ({zone['kind']})"
-    counted = (f"{count} {plural}" for plural, count in found["objects"].items() if count)
+    one = {kind.plural: kind.singular for kind in KINDS}
+    objects = found["objects"].items()
+    counted = (f"{count} {one.get(word, word) if count == 1 else word}" for word, count in objects if count)
     yield "objects", ", ".join(counted) or "none"
     endpoints = found["endpoints"]
     not_ready = max(0, endpoints["all"] - endpoints["ready"])

@@ -112,7 +112,7 @@ def test_status_on_one_screen(run: Run, server: RunningServer) -> None:
     assert lines["data"] == str(server.data)
     assert lines["api"] == server.api
     assert lines["endpoints"] == "1 ready, 1 not ready"
-    assert "2 pods" in lines["objects"]
+    assert "1 service, 2 pods" in lines["objects"]
     assert "zone       cluster.local. (cluster)" in ran.stdout
     assert lines["processes"] == "writer, worker-0 answer"
     assert all(len(line) <= 80 for line in ran.stdout.splitlines() if not line.startswith("data"))
