@@ -204,6 +204,11 @@ def test_addresses_of_slices_are_canonical(run: Any) -> None:
             pod("a", containers=[{"name": "a", "readinessProbe": {"tcpSocket": {"port": 1}}}]),
             "is not run here",
         ),
+        (
+            ENDPOINTSLICE,
+            {"metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": []},
+            "without kubernetes.io/service-name no Service has",
+        ),
     ],
 )
 def test_warnings(run: Any, kind: Kind, body: dict[str, Any], text: str) -> None:
