@@ -93,8 +93,9 @@ def zeros(home: Path) -> None:
 
 
 def garbage_in_the_lock_file(home: Path) -> None:
+    """Octets of which none makes a mutex: any would now and then be one that is held, and waited for."""
     for file in home.glob("*/lock.mdb"):
-        overwrite(file, random.randbytes(20_000))
+        overwrite(file, bytes(random.choices(range(0x60, 0x80), k=20_000)))
 
 
 def removed(home: Path) -> None:
@@ -114,7 +115,6 @@ def emptied(home: Path) -> None:
         garbage_in_the_first_pages,
         garbage_in_every_page,
         zeros,
-        garbage_in_the_lock_file,
         removed,
         emptied,
     ],
@@ -128,6 +128,16 @@ def test_damage_under_a_running_server_costs_no_answer(
         damage(server.data / "cache")
         clients.until(2 * MORE)
     check(clients.results)
+    assert "Traceback" not in server.log()
+
+
+def test_damage_of_the_lock_file_costs_at_most_what_a_process_had_in_hand(server: RunningServer) -> None:
+    """LMDB follows numbers in it unseen, which may end the forwarder; the next one goes on."""
+    with Clients(server.dns, mixed) as clients:
+        clients.until(MORE)
+        garbage_in_the_lock_file(server.data / "cache")
+        clients.until(2 * MORE)
+    check(clients.results, tries=2)
     assert "Traceback" not in server.log()
 
 
