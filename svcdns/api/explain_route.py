@@ -26,7 +26,7 @@ PATH = "/svcdns/v1/explain"
 EXPLAINING = Action("list", "", "pods")
 """What somebody must be allowed to do, in all namespaces."""
 DEFAULT_NAMESPACE = "default"
-_LONGEST_NAME = 1024
+_LONGEST_NAME, _LONGEST_NAMESPACE = 253, 63
 
 Explain = Callable[[str, str], Explanation]
 """Explains a name, in a namespace; takes a moment where there are many Pods."""
@@ -35,9 +35,11 @@ Explain = Callable[[str, str], Explanation]
 async def answer(request: web.Request, explain: Explain) -> web.Response:
     """Explain a name.  Raises StatusError 400 where none is given, or it can't be one."""
     name = request.query.get("name", "")
-    if not name.strip(". ") or len(name) > _LONGEST_NAME:
+    if not name.strip(". ") or len(name) > _LONGEST_NAME or not name.isascii():
         raise _invalid("must be a domain name, or the name of a Pod; such as ?name=web.default.svc")
     namespace = request.query.get("namespace") or DEFAULT_NAMESPACE
+    if len(namespace) > _LONGEST_NAMESPACE or not namespace.isascii():
+        raise _invalid("namespace must be the name of a namespace")
     try:
         found = await asyncio.to_thread(explain, name, namespace)
     except (BadName, UnicodeError) as wrong:
