@@ -9,7 +9,7 @@ from svcdns.cluster.traffic_plan import Frontend, Host, Rule
 
 
 class EngineError(Exception):
-    """An engine could not do what it was told; what was in effect before still is.  One line, with the remedy."""
+    """An engine could not do what it was told; what was in effect before still is.  One line."""
 
 
 class Engine(Protocol):
