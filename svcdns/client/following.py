@@ -1,10 +1,10 @@
 """Following a kind of object for as long as one wants: what is there, then each change.
 
     async for step in follow(client, SERVICE):
-        Page(items)       some of what is there; more may follow
-        Listed()          that was all: what none of these pages showed is gone
-        Changed(events)   what came at once: (type, object)
-        Lost(why)         nobody answers, or refuses; what was learned so far stays, and it is tried again
+        Page(items, is_first)   some of what is there; more may follow
+        Listed()                that was all: what none of these pages showed is gone
+        Changed(events, ...)    what came at once: (type, object)
+        Lost(why)               nobody answers, or refuses; what was learned stays, and it is tried again
 
 Rules:
 
@@ -43,6 +43,8 @@ class Page:
     """Some of the objects that there are, as JSON."""
 
     items: Sequence[Raw]
+    is_first: bool
+    """A listing begins with it; one before that had no end is void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,8 @@ async def follow(client: AsyncClient, kind: Kind, *, labels: str = "", name: str
         try:
             revision = ""
             async for page in _pages(client, kind, query):
+                yield Page(page.items or (), is_first=not revision)
                 revision = page.metadata.resource_version
-                yield Page(page.items or ())
             yield Listed()
             async for changed in _watched_on(client, kind, query, revision):
                 failures = 0

@@ -211,6 +211,32 @@ class ApiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """[proxy]: traffic to the addresses of Services, on this host."""
+
+    serve: bool = option(
+        False, flag=Flag("--proxy", "", "Carry traffic to the addresses of Services on this host.", place=8)
+    )
+    """`true`: `svcdns serve` carries traffic too, as `svcdns proxy` does where it runs by itself."""
+    engine: str = option("auto", read.one_of("auto", "nft", "user"))
+    """What carries it: packet rules of the kernel (`nft`), or a relay that needs no rights (`user`). `auto`
+    is `nft` where that may be, else `user`, and the log says why."""
+    node: str = option("", read.node_name)
+    """The name of this node; "" is the host's name. Endpoints with this `nodeName` are local to it."""
+    node_addresses: tuple[str, ...] = option((), read.each(read.address))
+    """The node's own addresses; `[]` is what is found: the address from which this host sends to others."""
+    node_port_addresses: tuple[str, ...] = option(("primary",), read.each(read.node_port_addresses))
+    """Where node ports are offered: `primary` (the node's own addresses), `localhost`, `all`, or networks."""
+    local_networks: tuple[str, ...] = option(("auto",), read.each(read.local_network))
+    """Networks of containers and VMs behind this host; `auto` stands for those that are found."""
+    external_ips: tuple[Network, ...] = option((), read.each(read.network))
+    """Networks in which Services may claim `externalIPs`; `[]` is none: whoever may write a Service could
+    take traffic to any address otherwise (CVE-2020-8554)."""
+    healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)
+    """Where the proxy answers `/healthz` and `/metrics`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration; `load` gives it with every path absolute."""
 
@@ -258,6 +284,7 @@ class Config:
     cache: CacheConfig = CacheConfig()
     acl: AclConfig = AclConfig()
     api: ApiConfig = ApiConfig()
+    proxy: ProxyConfig = ProxyConfig()
 
 
 SECTIONS: dict[str, type] = {one.name: type(one.default) for one in fields(Config) if not one.metadata}
