@@ -52,6 +52,8 @@ class Agent:
         self.api = ApiState(client, self.traffic, node, self.sync.wake, self._zone_is)
         self.status = Status(__version__, node, self.sync, self.api, self.traffic)
         self.health_checks = HealthChecks(lambda: not self.status.why_unhealthy())
+        self.listening: tuple[str, int] | None = None
+        """Where the proxy's own port is, once it answers there."""
         self._reporting = Reporting(client, node)
         self._metrics = Metrics(self.status)
         self.sync.health_checks = self.health_checks.change
@@ -116,6 +118,7 @@ class Agent:
                     log.error("healthz: %s can't be listened on: %s", listen, refused.strerror or refused)
                 said = True
                 await asyncio.sleep(_RETRY_SECONDS)
+        self.listening = runner.addresses[0][:2]
         try:
             with suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
