@@ -185,8 +185,8 @@ def read_route(payload: bytes) -> Route | None:
     return Route(
         destination,
         leads or tuple(_next_hops(found.get(_RTA_MULTIPATH, b""))),
-        found.get(_RTA_GATEWAY),
-        found.get(_RTA_SOURCE),
+        _optional(found.get(_RTA_GATEWAY), size),
+        _optional(found.get(_RTA_SOURCE), size),
         _number(found[_RTA_TABLE]) if _RTA_TABLE in found else table,
         protocol,
         kind,
@@ -241,6 +241,12 @@ def _number(octets: bytes) -> int:
     if len(octets) < _NUMBER.size:
         raise wire.Malformed(f"a number of {len(octets)} octets")
     return int(_NUMBER.unpack_from(octets)[0])
+
+
+def _optional(address: bytes | None, size: int) -> bytes | None:
+    if address is not None and len(address) != size:
+        raise wire.Malformed(f"an address of {len(address)} octets")
+    return address
 
 
 def _text(octets: bytes) -> str:

@@ -4,7 +4,8 @@ Rules:
 
 * local is a network whose machines have this one as their gateway: behind a bridge that has ports of
   containers and VMs only, behind a veth or a tap.  A link with a default route is never local, nor is a
-  tunnel of layer 3 (a VPN: who is at its other end has other ways out);
+  tunnel of layer 3 (a VPN: who is at its other end has other ways out).  Where there is no default route, a
+  veth to more than single addresses may be the way to everybody else, and isn't local;
 * a range that something else already leads to is left alone as a whole: no route, no refusing of what isn't
   assigned.  Routes of everything (`0.0.0.0/0`, and `0.0.0.0/1`, the way VPNs spell it) don't count, nor do
   wider "unreachable" and the like;
@@ -77,7 +78,7 @@ def host(found: Found, settings: HostSettings) -> Host:
 
 
 def primary_addresses(found: Found, settings: HostSettings) -> tuple[bytes, ...]:
-    """Return the address of the node in each family: as set, else that of the default route, else the first."""
+    """Return the node's address of each family: as set, else the default route's, else the first."""
     if settings.node_addresses:
         return settings.node_addresses
     return tuple(one for size in (4, 16) if (one := _primary(found, size)))
@@ -121,19 +122,37 @@ def local_links(found: Found) -> frozenset[int]:
     ports: dict[int, list[Link]] = {}
     for link in found.links:
         ports.setdefault(link.controller, []).append(link)
+    wide = () if uplinks else _to_networks(found)
     return frozenset(
         link.index
         for link in found.links
-        if link.index not in uplinks and _is_local(link, ports.get(link.index, ()))
+        if link.index not in uplinks
+        and (
+            _is_guests_bridge(link, ports.get(link.index, ())) or (_is_guest(link) and link.index not in wide)
+        )
     )
 
 
-def _is_local(link: Link, ports: Iterable[Link]) -> bool:
-    if link.kind == "bridge":
-        return all(port.kind in _PORTS_OF_GUESTS for port in ports)
+def _is_guests_bridge(link: Link, ports: Iterable[Link]) -> bool:
+    return link.kind == "bridge" and all(port.kind in _PORTS_OF_GUESTS for port in ports)
+
+
+def _is_guest(link: Link) -> bool:
     return link.controller == 0 and (
         link.kind == "veth" or (link.kind == "tun" and link.hardware == ETHERNET)
     )
+
+
+def _to_networks(found: Found) -> set[int]:
+    """Return the links with a route to more than a single address (of this link only: no matter)."""
+    return {
+        link
+        for route in found.routes
+        if route.kind == UNICAST
+        and route.destination.prefixlen < route.destination.max_prefixlen
+        and not route.destination.is_link_local
+        for link in route.links
+    }
 
 
 def _local_networks(found: Found, settings: HostSettings) -> Iterator[Network]:
@@ -161,7 +180,7 @@ def _ordered(networks: Iterable[Network]) -> tuple[Network, ...]:
 def _node_port_addresses(found: Found, settings: HostSettings) -> set[bytes]:
     """Return the addresses that offer node ports; loopback never: the kernel doesn't carry those abroad."""
     offered: set[bytes] = set()
-    own = [one.address for one in found.addresses if not ip_address(one.address).is_loopback]
+    own = [one.address for one in found.addresses if _may_offer(one.address)]
     for word in settings.node_port_addresses:
         if word == PRIMARY:
             offered.update(primary_addresses(found, settings))
@@ -171,6 +190,11 @@ def _node_port_addresses(found: Found, settings: HostSettings) -> set[bytes]:
             offered.update(one for one in own if ip_address(one) in word)
     ranges = (*settings.cluster_ranges, *settings.load_balancer_ranges)
     return {one for one in offered if not any(ip_address(one) in each for each in ranges)}
+
+
+def _may_offer(address: bytes) -> bool:
+    read = ip_address(address)
+    return not (read.is_loopback or read.is_link_local)
 
 
 def _primary(found: Found, size: int) -> bytes | None:
@@ -239,4 +263,4 @@ def _route_over(found: Found, one: Network, inside_of_network: bool = False) -> 
 
 
 def _overlap(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.overlaps(other)  # type: ignore[arg-type]
+    return one.version == other.version and one.overlaps(other)
