@@ -6,7 +6,8 @@ Rules:
   kernel gives all there is;
 * an entry as the kernel writes it has its addresses at fixed places: those are read at once, everything
   else attribute by attribute, with the same result;
-* an entry is deleted by its own octets and its identity, so never one that has come in its place.
+* an entry is deleted by its own octets and its number.  The kernel may give that to the next entry of the
+  same client and destination; should that one be deleted, its next packet makes it anew.
 
 include/uapi/linux/netfilter/nfnetlink_conntrack.h; net/netfilter/nf_conntrack_netlink.c
 """

@@ -60,7 +60,7 @@ def tables(kernel: wire.Socket) -> list[tuple[str, str]]:
 
 def chains(kernel: wire.Socket) -> list[Chain]:
     """Return all chains of all tables.  Raises wire.NetlinkError, wire.Malformed."""
-    return [_chain(family, payload) for family, payload in _dump(kernel, _GET_CHAIN, _NEW_CHAIN)]
+    return [read_chain(family, payload) for family, payload in _dump(kernel, _GET_CHAIN, _NEW_CHAIN)]
 
 
 def rules(kernel: wire.Socket, family: str, table: str, chain: str) -> list[bytes]:
@@ -111,7 +111,8 @@ def _dump(
     return found
 
 
-def _chain(family: str, payload: bytes) -> Chain:
+def read_chain(family: str, payload: bytes) -> Chain:
+    """Return the chain of an NFT_MSG_NEWCHAIN.  Raises wire.Malformed."""
     said = dict(wire.attributes(payload))
     table, name = _text(said.get(_CHAIN_TABLE, b"")), _text(said.get(_CHAIN_NAME, b""))
     if _CHAIN_HOOK not in said:
