@@ -195,6 +195,8 @@ class Socket:
         refused: NetlinkError | None = None
         while waiting:
             for message in self.receive():
+                if message.sequence < first:
+                    continue  # what an earlier exchange, refused before its end, left behind
                 if message.type == NLMSG_ERROR:
                     (code,) = struct.unpack_from("=i", message.payload)
                     if code and refused is None:
@@ -204,7 +206,7 @@ class Socket:
                         waiting.clear()
                 elif message.type == NLMSG_DONE:
                     waiting.discard(message.sequence)
-                elif message.sequence >= first:
+                else:
                     found.append(message)
         if refused is not None:
             raise refused
