@@ -172,6 +172,19 @@ class Node(Struct, frozen=True):
         return (self.metadata.labels or NO_LABELS).zone
 
 
+class RangeSpec(Struct, frozen=True):
+    """Networks that cluster IPs come from."""
+
+    cidrs: tuple[str, ...] | None = None
+
+
+class ServiceCidr(Struct, frozen=True):
+    """A ServiceCIDR."""
+
+    metadata: Metadata
+    spec: RangeSpec = RangeSpec()
+
+
 class Unreadable(ValueError):
     """An object that is not what the API defines; the text says where."""
 

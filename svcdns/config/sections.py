@@ -232,6 +232,17 @@ class ProxyConfig:
     external_ips: tuple[Network, ...] = option((), read.each(read.network))
     """Networks in which Services may claim `externalIPs`; `[]` is none: whoever may write a Service could
     take traffic to any address otherwise (CVE-2020-8554)."""
+    routes: bool = option(True)
+    """`true`: the ranges of Services get routes of their own, but for one that something else leads to
+    already; the log names what that is."""
+    hairpin: bool = option(True)
+    """`true`: where br_netfilter is on, ports of local bridges may send frames back where they came from, so
+    a container reaches itself through its Service."""
+    docker: str = option("auto", read.one_of("auto", "off"))
+    """`auto`: where Docker's chain DOCKER-USER is, one rule there lets traffic to Services pass; `off` leaves
+    Docker's rules alone."""
+    forwarding: str = option("leave", read.one_of("leave", "enable"))
+    """`enable`: IP forwarding is switched on where it is off; `leave` leaves it as it is."""
     healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)
     """Where the proxy answers `/healthz` and `/metrics`."""
 

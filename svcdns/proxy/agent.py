@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ from svcdns.client import AsyncClient
 from svcdns.cluster.service_frontends import Here
 from svcdns.cluster.traffic import Traffic
 from svcdns.cluster.usable_endpoints import Place
-from svcdns.config.sections import Network, ProxyConfig
+from svcdns.config.sections import Config, Network
 
 from . import health
 from .api_state import ApiState
@@ -42,14 +43,14 @@ log = logging.getLogger(__name__)
 class Agent:
     """A proxy: all its parts, and how they are wired."""
 
-    def __init__(self, config: ProxyConfig, node: str, client: AsyncClient, engine: Engine, machine: Machine):
+    def __init__(self, config: Config, node: str, client: AsyncClient, engine: Engine, machine: Machine):
         """Nothing runs yet; `node` is the name of this one."""
         self._config = config
         self._machine = machine
-        networks: tuple[Network, ...] = config.external_ips
-        self.traffic = Traffic(Here(self._place(node, ""), networks))
+        self._has_ranges = False
+        self.traffic = Traffic(Here(self._place(node, ""), config.proxy.external_ips))
         self.sync = EngineSync(engine, self.traffic, machine.host())
-        self.api = ApiState(client, self.traffic, node, self.sync.wake, self._zone_is)
+        self.api = ApiState(client, self.traffic, node, self.sync.wake, self)
         self.status = Status(__version__, node, self.sync, self.api, self.traffic)
         self.health_checks = HealthChecks(lambda: not self.status.why_unhealthy())
         self.listening: tuple[str, int] | None = None
@@ -64,7 +65,7 @@ class Agent:
         """Do its work until `stop` is set."""
         works = (
             self.api.run(),
-            self.sync.run(lambda: self.api.is_listed),
+            self.sync.run(self._is_ready),
             self._machine.run(self._machine_changed),
             self.health_checks.run(),
             self._reporting.run(),
@@ -92,8 +93,24 @@ class Agent:
         host = self._machine.host()
         return Place(node, zone, host.local_networks, self._machine.own_addresses())
 
-    def _zone_is(self, zone: str) -> None:
+    def zone_is(self, zone: str) -> None:
+        """Take the zone of this node, which hints speak of."""
         self.traffic.be_at(replace(self.traffic.here.place, zone=zone))
+
+    def ranges_are(self, ranges: Sequence[Network]) -> None:
+        """Take the networks that cluster IPs come from; [] for those of the configuration."""
+        self._has_ranges = True
+        try:
+            self._machine.ranges_are(ranges or self._config.services.cluster_ip_ranges)
+        except OSError as wrong:
+            log.error("the machine can't be set up for traffic: %s", wrong)
+        self._machine_changed()
+
+    def _is_ready(self) -> bool:
+        """Return whether the engine can be told; of a server that names no ranges, the configuration does."""
+        if self.api.is_listed and not self._has_ranges:
+            self.ranges_are(())
+        return self.api.is_listed
 
     def _machine_changed(self) -> None:
         host, place = self._machine.host(), self.traffic.here.place
@@ -107,7 +124,7 @@ class Agent:
 
     async def _serve_health(self) -> None:
         """Answer on the proxy's own port; one that can't be had keeps no traffic away."""
-        listen = self._config.healthz
+        listen = self._config.proxy.healthz
         said = False
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What the API says, brought into the traffic: three kinds that are followed, each by a task of its own.
+"""What the API says, brought into the traffic: the kinds that are followed, each by a task of its own.
 
 Rules:
 
@@ -13,15 +13,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from ipaddress import ip_network
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Raw, Struct
 
 from svcdns.client import AsyncClient
 from svcdns.client.following import Changed, Listed, Lost, Page, Step, follow
 from svcdns.cluster.traffic import Traffic
-from svcdns.cluster.traffic_objects import Metadata, Node, Service, Slice, Unreadable, decoded
-from svcdns.objects.kinds import ENDPOINTSLICE, NODE, SERVICE, Kind
+from svcdns.cluster.traffic_objects import Metadata, Node, Service, ServiceCidr, Slice, Unreadable, decoded
+from svcdns.config.sections import Network
+from svcdns.objects.kinds import ENDPOINTSLICE, NODE, SERVICE, SERVICECIDR, Kind
 from svcdns.system.log_on_change import LogOnChange
 
 SERVICES = "!service.kubernetes.io/service-proxy-name"
@@ -98,8 +100,49 @@ def _key_of(obj: Struct) -> str:
     return metadata.key
 
 
+class Learned(Protocol):
+    """Who is told what the API says of this node, and of the cluster."""
+
+    def zone_is(self, zone: str) -> None:
+        """Take the zone of this node, "" for none."""
+
+    def ranges_are(self, ranges: Sequence[Network]) -> None:
+        """Take the networks that cluster IPs come from."""
+
+
+def _followed_node(name: str, zone_is: Callable[[str], None]) -> Followed[Node]:
+    def keep(keys: Sequence[str]) -> None:
+        if not keys:
+            zone_is("")
+
+    return Followed(NODE, Node, lambda found: zone_is(found.zone), lambda key: zone_is(""), keep, name=name)
+
+
+def _followed_ranges(ranges_are: Callable[[Sequence[Network]], None]) -> Followed[ServiceCidr]:
+    """Ranges may be more than one object, but only change where the server was started anew: by lists."""
+    known: dict[str, ServiceCidr] = {}
+
+    def put(found: ServiceCidr) -> None:
+        known[found.metadata.key] = found
+
+    def keep(keys: Sequence[str]) -> None:
+        for key in known.keys() - set(keys):
+            del known[key]
+        texts = [text for _, one in sorted(known.items()) for text in one.spec.cidrs or ()]
+        ranges_are([ip_network(text, strict=False) for text in texts if _is_network(text)])
+
+    return Followed(SERVICECIDR, ServiceCidr, put, lambda key: None, keep)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return bool(ip_network(text, strict=False))
+    except ValueError:
+        return False
+
+
 class ApiState:
-    """Follows Services, EndpointSlices and the Node of this proxy."""
+    """Follows Services, EndpointSlices, ServiceCIDRs and the Node of this proxy."""
 
     def __init__(
         self,
@@ -107,9 +150,9 @@ class ApiState:
         traffic: Traffic,
         node: str,
         changed: Callable[[], None],
-        zone_is: Callable[[str], None],
+        learned: Learned,
     ) -> None:
-        """Nothing is asked yet.  `changed` is called after each step, `zone_is` with the zone of the node."""
+        """Nothing is asked yet.  `changed` is called after each step."""
         self._client = client
         self._changed = changed
         self._where = client.connection.url
@@ -120,20 +163,14 @@ class ApiState:
         self.slices = Followed(
             ENDPOINTSLICE, Slice, traffic.put_slice, traffic.drop_slice, traffic.keep_slices, SLICES
         )
-
-        def no_node(_: object) -> None:
-            zone_is("")
-
-        def keep_nodes(keys: Sequence[str]) -> None:
-            if not keys:
-                zone_is("")
-
-        self.node = Followed(NODE, Node, lambda found: zone_is(found.zone), no_node, keep_nodes, name=node)
+        self.node = _followed_node(node, learned.zone_is)
+        self.ranges = _followed_ranges(learned.ranges_are)
 
     @property
     def is_listed(self) -> bool:
         """Whether all that rules follow from has been seen: where the node is may come later."""
-        return self.services.is_listed and self.slices.is_listed
+        ranges_known = self.ranges.is_listed or bool(self.ranges.why_lost)
+        return ranges_known and self.services.is_listed and self.slices.is_listed
 
     @property
     def is_connected(self) -> bool:
@@ -152,9 +189,9 @@ class ApiState:
         return max((int(one) for one in revisions if one.isdecimal()), default=0)
 
     async def run(self) -> None:
-        """Follow all three until cancelled."""
+        """Follow all of them until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            every: tuple[Followed[Any], ...] = (self.services, self.slices, self.node)
+            every: tuple[Followed[Any], ...] = (self.ranges, self.services, self.slices, self.node)
             for followed in every:
                 tasks.create_task(self._follow(followed))
 

@@ -13,7 +13,7 @@ from svcdns.client import AsyncClient, Connection
 from svcdns.cluster.traffic import frontend_text
 from svcdns.cluster.traffic_plan import Endpoint, Frontend, Host, Rule
 from svcdns.config.sections import Endpoint as Listen
-from svcdns.config.sections import ProxyConfig
+from svcdns.config.sections import Config, ProxyConfig
 from svcdns.proxy.agent import Agent
 from svcdns.proxy.engine import EngineError
 from svcdns.proxy.machine import FixedMachine
@@ -75,7 +75,7 @@ async def running_agent(
     """An agent that follows the API at a URL; with `listed`, once the engine has been told of all."""
     proxy = ProxyConfig(healthz=Listen("127.0.0.1", config.pop("healthz_port", 0)), **config)
     async with AsyncClient(Connection(api)) as client:
-        agent = Agent(proxy, "here", client, engine, FixedMachine(host or Host()))
+        agent = Agent(Config(proxy=proxy), "here", client, engine, FixedMachine(host or Host()))
         stop = asyncio.Event()
         running = asyncio.create_task(agent.run(stop))
         try:
