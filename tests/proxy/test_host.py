@@ -62,9 +62,9 @@ def test_the_ranges_get_routes_and_the_host_is_found(host: Host, tmp_path: Path)
     watch = look(host, tmp_path)
     assert own_routes(host) == set(RANGES)
     assert watch.complaints == ()
-    assert [str(ip_address(one)) for one in watch.host.node_addresses] == ["192.168.77.1", "fd77::1"]
-    assert [str(one) for one in watch.host.local_networks] == ["10.244.0.0/24", "fd44::/64"]
-    assert [str(one) for one in watch.host.ranges] == ["10.96.0.0/12", "192.168.77.192/26", "fd96::/108"]
+    assert [str(ip_address(one)) for one in watch.host().node_addresses] == ["192.168.77.1", "fd77::1"]
+    assert [str(one) for one in watch.host().local_networks] == ["10.244.0.0/24", "fd44::/64"]
+    assert [str(one) for one in watch.host().ranges] == ["10.96.0.0/12", "192.168.77.192/26", "fd96::/108"]
 
 
 @pytest.mark.parametrize("address", ["10.96.0.1", "fd96::1"])
@@ -101,7 +101,7 @@ def test_a_vpn_that_leads_to_a_range_is_named_and_keeps_it(host: Host, tmp_path:
         "10.96.0.0/12 gets no route of ours: there is a route for 10.100.0.0/16 to tun7",
     )
     assert own_routes(host) == set(RANGES[1:])
-    assert ip_network(RANGES[0]) not in watch.host.ranges
+    assert ip_network(RANGES[0]) not in watch.host().ranges
 
 
 def test_a_vpn_that_comes_later_gets_the_range_back(host: Host, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def follow(host: Host, folder: Path, *steps: str, wanted: str) -> list[tuple[str
         with HostWatch(SETTINGS, folder) as watch:
             watch.look()
             task = asyncio.create_task(
-                watch.follow(lambda: told.append(tuple(map(str, watch.host.local_networks))))
+                watch.run(lambda: told.append(tuple(map(str, watch.host().local_networks))))
             )
             await asyncio.to_thread(host.ip, *steps)
             await until(lambda: told and wanted in told[-1], f"{wanted} among local networks")
@@ -272,7 +272,7 @@ def test_a_route_of_ours_that_somebody_takes_out_comes_back(host: Host, tmp_path
     async def following() -> None:
         with HostWatch(SETTINGS, tmp_path) as watch:
             watch.look()
-            task = asyncio.create_task(watch.follow(lambda: None))
+            task = asyncio.create_task(watch.run(lambda: None))
             await asyncio.to_thread(host.ip, "route del 10.96.0.0/12 dev lo")
             await until(lambda: RANGES[0] in own_routes(host), "the route")
             task.cancel()
