@@ -199,9 +199,11 @@ def _filter(family: int, protocol: int, to: tuple[bytes, int] | None) -> bytes:
     ip, transport = [], [wire.attribute(_PROTOCOL_NUMBER, bytes((protocol,)))]
     flags = _BY_PROTOCOL
     if to is not None:
-        ip.append(wire.attribute(_DESTINATIONS[family], to[0]))
         transport.append(wire.attribute(_DESTINATION_PORT, to[1].to_bytes(2, "big")))
-        flags |= _BY_DESTINATION | _BY_DESTINATION_PORT
+        flags |= _BY_DESTINATION_PORT
+    if to is not None and family == IPV4:  # Linux (6.18 at least) gives all *but* the IPv6 address asked for
+        ip.append(wire.attribute(_DESTINATIONS[family], to[0]))
+        flags |= _BY_DESTINATION
     wanted = wire.nested(
         _FILTER,
         wire.attribute(_FILTER_ORIGINAL, struct.pack("=I", flags)),

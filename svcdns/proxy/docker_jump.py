@@ -8,14 +8,16 @@ our ranges, or from a node port, and nothing else.  Rules:
   read would hide the table from everybody who uses it;
 * the jump comes behind the user's own rules in DOCKER-USER (before the RETURN that Docker ends it with): what
   those drop stays dropped;
-* the jump is known by its comment; Docker's chain without it gets it again; without Docker's chain there is
-  nothing to do, and nothing is.
+* the jump is known by its comment, which also says (by a digest) to which rules it leads: so whether it
+  stands is seen by netlink, without a process each few seconds.  Docker's chain without it gets it again;
+  without Docker's chain there is nothing to do, and nothing is done.
 
 https://docs.docker.com/engine/network/packet-filtering-firewalls/
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -88,41 +90,49 @@ def backs(kernel: wire.Socket, chain: str = DOCKERS_CHAIN) -> list[Back]:
 
 
 def wanted_rules(host: Host, node_ports: range, version: int) -> list[str]:
-    """Return the rules of our chain, as `iptables -S` writes them."""
+    """Return the rules of our chain, as iptables reads them."""
     begin, translated = f"-A {OWN_CHAIN}", "-m conntrack --ctstate DNAT"
     rules = [
         f"{begin} {translated} --ctorigdst {one} -j ACCEPT" for one in host.ranges if one.version == version
     ]
     ports = f"{node_ports.start}:{node_ports.stop - 1}"
     own = [ip_address(one) for one in host.node_addresses]
-    bits = 32 if version == 4 else 128
     return rules + [
-        f"{begin} {translated} --ctorigdst {one}/{bits} --ctorigdstport {ports} -j ACCEPT"
+        f"{begin} {translated} --ctorigdst {one} --ctorigdstport {ports} -j ACCEPT"
         for one in own
         if one.version == version
     ]
 
 
+def comment(wanted: Iterable[str]) -> str:
+    """Return the comment of the jump to these rules."""
+    return f"{COMMENT} ({hashlib.sha256(repr(list(wanted)).encode()).hexdigest()[:12]})"
+
+
 def _stands(kernel: wire.Socket, back: Back, wanted: list[str]) -> bool:
-    """Return whether the jump and its rules are there; by netlink where that is enough to see it is not."""
-    if not back.is_legacy:
-        rules = rulesets.rules(kernel, _FAMILIES[back.version], "filter", DOCKERS_CHAIN)
-        if not any(COMMENT.encode() in rule for rule in rules):
-            return False
-    jumps = [rule for rule in _listed(back, DOCKERS_CHAIN) or () if COMMENT in rule]
-    there = [rule for rule in _listed(back, OWN_CHAIN) or () if rule.startswith("-A")]
-    return len(jumps) == 1 and there == wanted
+    """Return whether there is one jump, to these rules."""
+    said = comment(wanted)
+    if back.is_legacy:
+        texts = [rule for rule in _listed(back, DOCKERS_CHAIN) or () if COMMENT in rule]
+        number = sum(rule.startswith("-A") for rule in _listed(back, OWN_CHAIN) or ())
+        return len(texts) == 1 and said in texts[0] and number == len(wanted)
+    family = _FAMILIES[back.version]
+    octets = [
+        rule for rule in rulesets.rules(kernel, family, "filter", DOCKERS_CHAIN) if COMMENT.encode() in rule
+    ]
+    number = len(rulesets.rules(kernel, family, "filter", OWN_CHAIN))
+    return len(octets) == 1 and said.encode() in octets[0] and number == len(wanted)
 
 
-def _make(back: Back, wanted: Iterable[str]) -> None:
+def _make(back: Back, wanted: list[str]) -> None:
     rules = [rule for rule in _listed(back, DOCKERS_CHAIN) or () if rule.startswith("-A")]
     lines = [f":{OWN_CHAIN} - [0:0]"]  # made, or emptied
     lines += [rule.replace("-A ", "-D ", 1) for rule in rules if COMMENT in rule]
     others = [rule for rule in rules if COMMENT not in rule]
     ends = bool(others) and others[-1] == f"-A {DOCKERS_CHAIN} -j RETURN"
     place = len(others) if ends else len(others) + 1
-    lines += [*wanted, f'-I {DOCKERS_CHAIN} {place} -m comment --comment "{COMMENT}" -j {OWN_CHAIN}']
-    _restore(back, lines)
+    jump = f'-I {DOCKERS_CHAIN} {place} -m comment --comment "{comment(wanted)}" -j {OWN_CHAIN}'
+    _restore(back, [*lines, *wanted, jump])
 
 
 def _removal(back: Back) -> list[str]:

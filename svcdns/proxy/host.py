@@ -55,7 +55,6 @@ class HostWatch:
         """`folder` is for the file of what was changed (`changes_made`).  Raises OSError."""
         self.settings = settings
         """May be set to others at any time; the next look goes by them."""
-        self.host = Host()
         self.primary: tuple[bytes, ...] = ()
         """The node's own address in each family."""
         self.complaints: tuple[str, ...] = ()
@@ -64,6 +63,8 @@ class HostWatch:
         self._packets = wire.Socket(wire.NETFILTER)
         self._told = wire.Socket(wire.ROUTE, _GROUPS)
         self._made = ChangesMade(folder)
+        self._host = Host()
+        self._addresses: frozenset[bytes] = frozenset()
 
     def __enter__(self) -> Self:
         return self
@@ -78,16 +79,25 @@ class HostWatch:
         for one in (self._routes, self._packets, self._told):
             one.close()
 
+    def host(self) -> Host:
+        """Return what engines are told of the machine, as of the last look."""
+        return self._host
+
+    def own_addresses(self) -> frozenset[bytes]:
+        """Return all addresses of the machine, as of the last look."""
+        return self._addresses
+
     def look(self) -> Host:
         """Read everything anew, put it in order, return what engines are told.  Raises OSError, Malformed."""
         found, settings = read(self._routes), self.settings
-        self.host = host(found, settings)
+        self._host = host(found, settings)
+        self._addresses = frozenset(one.address for one in found.addresses)
         self.primary = primary_addresses(found, settings)
         self.complaints = tuple(self._set_up(found, settings))
-        return self.host
+        return self._host
 
-    async def follow(self, changed: Callable[[], None]) -> None:
-        """Look whenever something changes, for ever; call `changed` when `host` or `complaints` differ."""
+    async def run(self, changed: Callable[[], None]) -> None:
+        """Look whenever something changes, until cancelled; call `changed` where that came to anything."""
         told = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -112,21 +122,24 @@ class HostWatch:
             await asyncio.sleep(_SETTLE_SECONDS)
             told.clear()
             self._drain()
-        before, began = (self.host, self.complaints), time.monotonic()
+        before, began = self._known(), time.monotonic()
         try:
             await asyncio.to_thread(self.look)
         except (OSError, wire.Malformed) as wrong:
             self.complaints = (f"the kernel doesn't say what this machine is: {wrong}",)
-        if (self.host, self.complaints) != before:
+        if self._known() != before:
             changed()
         return (time.monotonic() - began) * share
+
+    def _known(self) -> tuple[object, ...]:
+        return self._host, self._addresses, self.complaints
 
     def _set_up(self, found: Found, settings: HostSettings) -> Iterator[str]:
         yield from own_routes.set_up(self._routes, found, settings)
         yield from machine_settings.set_up(self._routes, found, settings, self._made)
         if settings.docker:
             with suppress(OSError):  # without the right to see packet rules there is no kernel engine either
-                yield from docker_jump.set_up(self._packets, self.host, settings.node_ports)
+                yield from docker_jump.set_up(self._packets, self._host, settings.node_ports)
 
     def _drain(self) -> None:
         for _ in range(_DRAIN):
