@@ -37,7 +37,10 @@ class ServicesConfig:
     """[services]: what Services are given."""
 
     cluster_ip_ranges: tuple[Network, ...] = option(
-        (ip_network("10.96.0.0/12"),), read.each(read.service_network, least=1), shapes_answers=True
+        (ip_network("10.96.0.0/12"),),
+        read.each(read.service_network, least=1),
+        shapes_answers=True,
+        flag=Flag("--cluster-ip-range", "NETWORK", "Take cluster IPs from here; may be repeated.", place=9),
     )
     """Where cluster IPs come from; the first range's family is the primary one. Add a range of the other
     family for dual stack."""

@@ -66,7 +66,7 @@ class Frontends:
 
     def apply(self, changed: Mapping[Frontend, Rule | None], host: Host | None) -> None:
         """Change these, and the host where it is given: first close, then change and open."""
-        touched = set(changed)
+        touched = {frontend for frontend, rule in changed.items() if self._is_news(frontend, rule)}
         if host is not None and host != self._host:
             self._host = host
             touched |= self._bound.keys()
@@ -96,6 +96,10 @@ class Frontends:
         return {frontend: self._why(frontend, said) for frontend in sorted(self._unserved)}
 
     # Rules and points
+
+    def _is_news(self, frontend: Frontend, rule: Rule | None) -> bool:
+        bound = self._bound.get(frontend)
+        return bound is None or bound.picker.rule != rule or frontend in self._unserved
 
     def _set_rule(self, frontend: Frontend, rule: Rule | None, *, is_gone: bool) -> None:
         bound = self._bound.get(frontend)
