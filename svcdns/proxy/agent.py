@@ -30,6 +30,7 @@ from . import health
 from .api_state import ApiState
 from .engine import Engine
 from .engine_sync import EngineSync
+from .flows import Flows
 from .health_checks import HealthChecks
 from .machine import Machine
 from .reporting import Reporting
@@ -59,6 +60,9 @@ class Agent:
         self._metrics = Metrics(self.status)
         self.sync.health_checks = self.health_checks.change
         self.sync.computed = self._computed
+        self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
+        if self._flows is not None:
+            self.sync.applied = self._flows.applied
         self.health_checks.listen_at(machine.host().node_addresses)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -70,6 +74,7 @@ class Agent:
             self.health_checks.run(),
             self._reporting.run(),
             self._serve_health(),
+            *([self._flows.run()] if self._flows is not None else ()),
         )
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(stop.wait())

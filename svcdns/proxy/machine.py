@@ -27,7 +27,7 @@ class Machine(Protocol):
         """Return what engines are told of it, as it is now."""
 
     def own_addresses(self) -> frozenset[bytes]:
-        """Return the node's addresses: endpoints there are local."""
+        """Return its addresses: endpoints there are local."""
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Take where cluster IPs come from; before that nothing is known of ranges, and nothing set up."""
@@ -74,11 +74,11 @@ class KernelMachine:
 
     def host(self) -> Host:
         """Return what engines are told of it."""
-        return self._watch.host
+        return self._watch.host()
 
     def own_addresses(self) -> frozenset[bytes]:
-        """Return the node's addresses, and those that offer node ports."""
-        return frozenset((*self._watch.primary, *self._watch.host.node_addresses))
+        """Return all addresses of this machine."""
+        return self._watch.own_addresses()
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Set up what traffic to these takes.  Raises OSError."""
@@ -93,7 +93,7 @@ class KernelMachine:
             changed()
 
         try:
-            await self._watch.follow(said)
+            await self._watch.run(said)
         finally:
             self._watch.close()
 
