@@ -32,7 +32,7 @@ def _taken_back(routes: wire.Socket, packets: wire.Socket, folder: Path) -> Iter
     yield from docker_jump.remove(packets)
     yield from _tables(packets)
     yield from own_routes.remove(routes, read(routes))
-    docker_is_here = bool(docker_jump.backs(packets))
+    docker_is_here = docker_jump.is_here(packets)
     yield from machine_settings.restore(routes, read(routes), ChangesMade(folder), docker_is_here)
 
 

@@ -90,7 +90,7 @@ def test_looking_again_changes_nothing_and_new_addresses_change_the_rules(
     start_docker(docker)
     look(docker[0], tmp_path)
     before = state(docker[0])
-    monkeypatch.setattr("svcdns.proxy.docker_jump._restore", None)  # nothing is even tried
+    monkeypatch.setattr("svcdns.proxy.iptables.change", None)  # nothing is even tried
     look(docker[0], tmp_path)
     monkeypatch.undo()
     assert state(docker[0]) == before
@@ -152,7 +152,7 @@ def test_without_iptables_it_says_what_is_missing(
     docker: tuple[Host, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_docker(docker)
-    monkeypatch.setattr("svcdns.proxy.docker_jump._PROGRAMS", {4: "noiptables", 6: "noip6tables"})
+    monkeypatch.setattr("svcdns.proxy.iptables._PROGRAMS", {4: "noiptables", 6: "noip6tables"})
     complaints = look(docker[0], tmp_path).complaints
     if docker[1] == "iptables-nft":  # the other kind is only seen by its own program
         assert complaints[0].endswith("noiptables is not installed")
