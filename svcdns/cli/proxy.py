@@ -55,24 +55,67 @@ def proxy(
     engine: Annotated[
         str, typer.Option("--engine", metavar="ENGINE", help="auto, nft or user; see docs/config.md.")
     ] = "",
+    cleanup: Annotated[
+        bool, typer.Option("--cleanup", help="Take back all that a proxy changed of this machine, and end.")
+    ] = False,
 ) -> None:
     """Carry traffic to cluster IPs, node ports and load balancer addresses, until told to end.
 
     It follows a server's API, here or elsewhere, and keeps packet rules of the kernel (or, without
     rights, sockets of its own) at what is registered. What the kernel holds goes on when it ends.
-    `svcdns serve --proxy` does the same beside a server.
+    `svcdns serve --proxy` does the same beside a server. --cleanup takes its rules, routes and settings
+    back; it needs no server and no configuration, and exit code 0 says that nothing is left.
 
     Examples:
 
         svcdns proxy
 
         svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token - --node host-2
+
+        svcdns proxy --cleanup
     """
     if context.invoked_subcommand is not None:
+        return
+    if cleanup:
+        _clean_up()
         return
     resolved = _with_flags(loaded(config, {}), node, node_address or [], engine)
     credentials = Credentials.given(None, ca, token, client_cert, client_key)
     _run(resolved, _connection(resolved, server, kubeconfig, credentials))
+
+
+@app.command()
+def check(
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--output", "-o", help="Text for people, or JSON.")
+    ] = "text",
+    config: ConfigFlag = None,
+) -> None:
+    """Say what this machine can do for traffic to Services, and what stands in the way; change nothing.
+
+    What is wrong comes first, each with the command that mends it. Exit code 1 when something is.
+
+    Examples:
+
+        svcdns proxy check
+
+        svcdns proxy check --config /etc/svcdns/svcdns.toml -o json
+    """
+    from svcdns.proxy.check import check
+    from svcdns.proxy.machine import host_settings
+
+    resolved = loaded(config, {})
+    wanted = host_settings(resolved)
+    try:
+        report = check(replace(wanted, cluster_ranges=resolved.services.cluster_ip_ranges))
+    except OSError as failed:
+        raise Refused(f"the kernel can't be asked: {failed.strerror or failed}") from None
+    if output == "json":
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        for line in report.lines():
+            typer.echo(line)
+    raise typer.Exit(REFUSED if report.code else OK)
 
 
 @app.command()
@@ -104,6 +147,19 @@ def status(
         for name, text in _lines(found, service):
             typer.echo(f"{name:{_WIDTH}}{text}")
     raise typer.Exit(OK if found["healthy"] and (found["frontends"] or not service) else REFUSED)
+
+
+def _clean_up() -> None:
+    """Take everything back, a line each.  Raises Refused, Exit."""
+    from svcdns.proxy.cleanup import cleanup
+
+    try:
+        restored = cleanup()
+    except OSError as failed:
+        raise Refused(f"the kernel can't be asked: {failed.strerror or failed}") from None
+    for one in restored:
+        typer.echo(one.text)
+    raise typer.Exit(OK if all(one.is_done for one in restored) else REFUSED)
 
 
 def _with_flags(config: Config, node: str, addresses: list[str], engine: str) -> Config:
