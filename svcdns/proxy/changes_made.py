@@ -21,6 +21,7 @@ from typing import NamedTuple
 from svcdns.system.replacing import atomic_write
 
 DEFAULT_FOLDER = Path("/run/svcdns")
+"""Where the file is, unless this process may not write there: then in the data folder."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/thread-self/ns/net")
 
@@ -39,6 +40,12 @@ class Restored(NamedTuple):
 
     text: str
     is_done: bool
+
+
+def folder_for(data: Path) -> Path:
+    """Return where this process keeps its file, given the data folder of its configuration."""
+    nearest = next(one for one in (DEFAULT_FOLDER, *DEFAULT_FOLDER.parents) if one.exists())
+    return DEFAULT_FOLDER if os.access(nearest, os.W_OK) else data
 
 
 class ChangesMade:

@@ -14,6 +14,7 @@ from svcdns.config.sections import Config, Network
 from svcdns.netlink.wire import Malformed
 from svcdns.system.log_on_change import LogOnChange
 
+from .changes_made import folder_for
 from .host import HostWatch
 from .host_settings import ALL, AUTO, LOCALHOST, PRIMARY, HostSettings
 
@@ -69,7 +70,8 @@ class KernelMachine:
         """
         self._wanted = host_settings(config, sets_up=sets_up)
         self._said = LogOnChange(())
-        self._watch = HostWatch(replace(self._wanted, routes=False, hairpin=False, docker=False))
+        nothing = replace(self._wanted, routes=False, hairpin=False, docker=False, forwarding=False)
+        self._watch = HostWatch(nothing, folder_for(config.data))
         self._look()
 
     def host(self) -> Host:

@@ -125,7 +125,7 @@ def test_ports_of_local_bridges_are_turned_where_frames_pass_packet_rules(
     assert hairpin(host) == ("on" if switch == "1" else "off")
     look(host, tmp_path)  # a second proxy knows what the first one changed
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert state(host) == before
 
 
@@ -135,7 +135,7 @@ def test_a_port_that_was_turned_by_others_stays_so(host: Host, tmp_path: Path) -
     host.ip("link set veth0 type bridge_slave hairpin on")
     look(host, tmp_path)
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert hairpin(host) == "on"
 
 
@@ -160,7 +160,7 @@ def test_forwarding_is_left_alone_or_switched_on_and_back(host: Host, tmp_path: 
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
     assert read(host, "ipv4/ip_forward") == read(host, "ipv6/conf/all/forwarding") == "1"
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert state(host) == before
 
 
@@ -168,7 +168,7 @@ def test_forwarding_that_was_on_stays_on(host: Host, tmp_path: Path) -> None:
     write(host, "ipv4/ip_forward", "1")
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert read(host, "ipv4/ip_forward") == "1"
 
 
