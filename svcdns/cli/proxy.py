@@ -55,6 +55,9 @@ def proxy(
     engine: Annotated[
         str, typer.Option("--engine", metavar="ENGINE", help="auto, nft or user; see docs/config.md.")
     ] = "",
+    cleanup: Annotated[
+        bool, typer.Option("--cleanup", help="Take back all that proxies changed of this machine, and end.")
+    ] = False,
 ) -> None:
     """Carry traffic to cluster IPs, node ports and load balancer addresses, until told to end.
 
@@ -62,17 +65,53 @@ def proxy(
     rights, sockets of its own) at what is registered. What the kernel holds goes on when it ends.
     `svcdns serve --proxy` does the same beside a server.
 
+    --cleanup takes no server: packet rules, routes, the jump in DOCKER-USER, hairpin mode and forwarding
+    are as they were; exit code 0 when they are, also when there was nothing.
+
     Examples:
 
         svcdns proxy
+
+        svcdns proxy --cleanup
 
         svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token - --node host-2
     """
     if context.invoked_subcommand is not None:
         return
+    if cleanup:
+        raise typer.Exit(_clean_up(loaded(config, {})))
     resolved = _with_flags(loaded(config, {}), node, node_address or [], engine)
     credentials = Credentials.given(None, ca, token, client_cert, client_key)
     _run(resolved, _connection(resolved, server, kubeconfig, credentials))
+
+
+@app.command()
+def check(
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--output", "-o", help="Text for people, or JSON.")
+    ] = "text",
+    config: ConfigFlag = None,
+) -> None:
+    """Say what this machine can do for traffic to Services, and what stands in the way.
+
+    Each obstacle comes with the command that mends it, where there is one. Nothing is changed, and no
+    server is asked: the ranges are those of the configuration. Exit code 1 when something keeps traffic away.
+
+    Examples:
+
+        svcdns proxy check
+
+        svcdns proxy check --config /etc/svcdns/svcdns.toml -o json
+    """
+    from svcdns.proxy.check import check_config
+
+    report = check_config(loaded(config, {}))
+    if output == "json":
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        for line in report.lines():
+            typer.echo(line)
+    raise typer.Exit(report.code)
 
 
 @app.command()
@@ -178,6 +217,21 @@ def _run(config: Config, connection: Connection) -> None:
         raise Refused(str(refused)) from None
     except OSError as failed:
         raise Refused(failed.strerror or str(failed)) from None
+
+
+def _clean_up(config: Config) -> int:
+    """Take back what proxies changed, a line for each thing; return the exit code.  Raises Refused."""
+    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.proxy.changes_made import DEFAULT_FOLDER
+    from svcdns.proxy.cleanup import cleanup
+
+    try:
+        found = cleanup([DEFAULT_FOLDER, config.data, *DATA_FOLDERS])
+    except OSError as failed:
+        raise Refused(failed.strerror or str(failed)) from None
+    for one in found:
+        typer.echo(one.text)
+    return OK if all(one.is_done for one in found) else REFUSED
 
 
 def _asked(config: Config, service: str) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
+from svcdns.config.sections import Config
 from svcdns.netlink import conntrack, wire
 
 from . import choice, machine_settings, node_ports
 from .forward_rules import obstacles
 from .host import read
 from .host_settings import HostSettings, Network
+from .machine import host_settings
 from .networks import Found, host, local_links, ranges_in_use
 
 OK, WARNING, WRONG = "ok", "warning", "wrong"
@@ -68,14 +70,21 @@ class Report:
         return {"ok": self.code == 0, "findings": [one._asdict() for one in self.findings]}
 
 
-def check(settings: HostSettings) -> Report:
-    """Look at this machine (this network namespace) with the settings of its proxy."""
-    return Report(tuple(_findings(settings)))
+def check(settings: HostSettings, engine: str = choice.AUTO) -> Report:
+    """Look at this machine (this network namespace) with the settings and the engine of its proxy."""
+    return Report(tuple(_findings(settings, engine)))
 
 
-def _findings(settings: HostSettings) -> Iterator[Finding]:
-    yield from _engine(choice.missing_for_nft())
-    yield from _kernel(os.uname().release)
+def check_config(config: Config) -> Report:
+    """Look at this machine as a configuration wants it, without a server."""
+    settings = replace(host_settings(config), cluster_ranges=config.services.cluster_ip_ranges)
+    return check(settings, config.proxy.engine)
+
+
+def _findings(settings: HostSettings, engine: str) -> Iterator[Finding]:
+    if engine != choice.USER:
+        yield from _engine(choice.missing_for_nft())
+        yield from _kernel(os.uname().release)
     try:
         with wire.Socket(wire.ROUTE) as routes:
             found = read(routes)
@@ -83,11 +92,12 @@ def _findings(settings: HostSettings) -> Iterator[Finding]:
         yield Finding("ranges", WRONG, f"links and routes can't be read: {wrong}")
         return
     yield from _ranges(found, settings)
-    yield from _forwarding(found, settings)
-    yield from _hairpin(found, settings)
-    yield from _rules(settings)
     yield from _node_ports(found, settings)
-    yield from _connections(conntrack.fill())
+    if engine != choice.USER:  # a relay forwards no packets
+        yield from _forwarding(found, settings)
+        yield from _hairpin(found, settings)
+        yield from _rules(settings)
+        yield from _connections(conntrack.fill())
 
 
 def _engine(missing: str) -> Iterator[Finding]:
