@@ -56,30 +56,29 @@ def proxy(
         str, typer.Option("--engine", metavar="ENGINE", help="auto, nft or user; see docs/config.md.")
     ] = "",
     cleanup: Annotated[
-        bool, typer.Option("--cleanup", help="Take back all that proxies changed of this machine, and end.")
+        bool, typer.Option("--cleanup", help="Take back all that a proxy changed of this machine, and end.")
     ] = False,
 ) -> None:
     """Carry traffic to cluster IPs, node ports and load balancer addresses, until told to end.
 
     It follows a server's API, here or elsewhere, and keeps packet rules of the kernel (or, without
     rights, sockets of its own) at what is registered. What the kernel holds goes on when it ends.
-    `svcdns serve --proxy` does the same beside a server.
-
-    --cleanup takes no server: packet rules, routes, the jump in DOCKER-USER, hairpin mode and forwarding
-    are as they were; exit code 0 when they are, also when there was nothing.
+    `svcdns serve --proxy` does the same beside a server. --cleanup takes its rules, routes and settings
+    back; it needs no server and no configuration (but --config where that names a data folder that is
+    nowhere usual), and exit code 0 says that nothing is left.
 
     Examples:
 
         svcdns proxy
 
-        svcdns proxy --cleanup
-
         svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token - --node host-2
+
+        svcdns proxy --cleanup
     """
     if context.invoked_subcommand is not None:
         return
     if cleanup:
-        raise typer.Exit(_clean_up(loaded(config, {})))
+        _clean_up([loaded(config, {}).data] if config else [])
     resolved = _with_flags(loaded(config, {}), node, node_address or [], engine)
     credentials = Credentials.given(None, ca, token, client_cert, client_key)
     _run(resolved, _connection(resolved, server, kubeconfig, credentials))
@@ -92,10 +91,9 @@ def check(
     ] = "text",
     config: ConfigFlag = None,
 ) -> None:
-    """Say what this machine can do for traffic to Services, and what stands in the way.
+    """Say what this machine can do for traffic to Services, and what stands in the way; change nothing.
 
-    Each obstacle comes with the command that mends it, where there is one. Nothing is changed, and no
-    server is asked: the ranges are those of the configuration. Exit code 1 when something keeps traffic away.
+    What is wrong comes first, each with the command that mends it. Exit code 1 when something is.
 
     Examples:
 
@@ -143,6 +141,21 @@ def status(
         for name, text in _lines(found, service):
             typer.echo(f"{name:{_WIDTH}}{text}")
     raise typer.Exit(OK if found["healthy"] and (found["frontends"] or not service) else REFUSED)
+
+
+def _clean_up(data: list[Path]) -> None:
+    """Take everything back, a line each; `data` are folders to look in besides.  Raises Refused, Exit."""
+    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.proxy.changes_made import DEFAULT_FOLDER
+    from svcdns.proxy.cleanup import cleanup
+
+    try:
+        restored = cleanup([DEFAULT_FOLDER, *data, *DATA_FOLDERS])
+    except OSError as failed:
+        raise Refused(f"the kernel can't be asked: {failed.strerror or failed}") from None
+    for one in restored:
+        typer.echo(one.text)
+    raise typer.Exit(OK if all(one.is_done for one in restored) else REFUSED)
 
 
 def _with_flags(config: Config, node: str, addresses: list[str], engine: str) -> Config:
@@ -217,21 +230,6 @@ def _run(config: Config, connection: Connection) -> None:
         raise Refused(str(refused)) from None
     except OSError as failed:
         raise Refused(failed.strerror or str(failed)) from None
-
-
-def _clean_up(config: Config) -> int:
-    """Take back what proxies changed, a line for each thing; return the exit code.  Raises Refused."""
-    from svcdns.client.connection import DATA_FOLDERS
-    from svcdns.proxy.changes_made import DEFAULT_FOLDER
-    from svcdns.proxy.cleanup import cleanup
-
-    try:
-        found = cleanup([DEFAULT_FOLDER, config.data, *DATA_FOLDERS])
-    except OSError as failed:
-        raise Refused(failed.strerror or str(failed)) from None
-    for one in found:
-        typer.echo(one.text)
-    return OK if all(one.is_done for one in found) else REFUSED
 
 
 def _asked(config: Config, service: str) -> dict[str, Any]:

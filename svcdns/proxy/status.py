@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -19,6 +19,7 @@ from svcdns.cluster.traffic_plan import Destination, Endpoint, Frontend, Rule
 
 from .api_state import ApiState
 from .engine_sync import EngineSync
+from .unserved import Problems
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
 _MOST_SHOWN = 1_000
@@ -34,6 +35,7 @@ class Status:
     sync: EngineSync
     api: ApiState
     traffic: Traffic
+    problems: Callable[[], Problems]
 
     def why_unhealthy(self) -> str:
         """Return what keeps the proxy from its work, "" for nothing.  An API that is away doesn't."""
@@ -55,7 +57,7 @@ class Status:
     def page(self, service: str = "") -> dict[str, Any]:
         """Return the whole status; `service`: of this one only, NAMESPACE/NAME."""
         chosen = [(at, rule) for at, rule in self.sync.in_effect.items() if service in ("", rule.service)]
-        problems = {key: found for key, found in self.traffic.problems.items() if service in ("", key)}
+        problems = {key: found for key, found in self.problems().items() if service in ("", key)}
         return {
             "version": self.version,
             "node": self.node,
@@ -140,7 +142,10 @@ class Metrics(Collector):
             ),
             "last_sync_timestamp_seconds": ("When the engine was told something last.", sync.synced_at),
             "services": ("Services that were seen.", len(traffic.services)),
-            "services_with_problems": ("Services that don't get all they ask for.", len(traffic.problems)),
+            "services_with_problems": (
+                "Services that don't get all they ask for.",
+                len(self._status.problems()),
+            ),
             "frontends": ("Frontends that carry traffic or refuse it.", len(sync.in_effect)),
         }
         for name, (text, value) in gauges.items():
