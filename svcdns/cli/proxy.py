@@ -257,6 +257,8 @@ def _lines(found: Mapping[str, Any], service: str) -> Iterator[tuple[str, str]]:
     yield "holds", ", ".join(f"{count} {word}" for word, count in found["held"].items())
     if found["reason"]:
         yield "warning", found["reason"]
+    for text in found["machine"]:
+        yield "warning", text
     for one in found["problems"]:
         yield "warning", f"{one['service']}: {one['message']}"
     for one in found["frontends"]:

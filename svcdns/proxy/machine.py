@@ -30,6 +30,9 @@ class Machine(Protocol):
     def own_addresses(self) -> frozenset[bytes]:
         """Return its addresses: endpoints there are local."""
 
+    def complaints(self) -> tuple[str, ...]:
+        """Return what of it could not be put in order, a line each."""
+
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Take where cluster IPs come from; before that nothing is known of ranges, and nothing set up."""
 
@@ -51,6 +54,10 @@ class FixedMachine:
     def own_addresses(self) -> frozenset[bytes]:
         """Return what was said of it."""
         return self.addresses
+
+    def complaints(self) -> tuple[str, ...]:
+        """Return none."""
+        return ()
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Have the host know them."""
@@ -81,6 +88,10 @@ class KernelMachine:
     def own_addresses(self) -> frozenset[bytes]:
         """Return all addresses of this machine."""
         return self._watch.own_addresses()
+
+    def complaints(self) -> tuple[str, ...]:
+        """Return what could not be put in order at the last look."""
+        return self._watch.complaints
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Set up what traffic to these takes.  Raises OSError."""
