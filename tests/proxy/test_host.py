@@ -194,6 +194,15 @@ def test_what_was_changed_before_the_boot_or_elsewhere_is_forgotten(host: Host, 
     assert ChangesMade(tmp_path).all() == []
 
 
+def test_a_namespace_that_takes_the_number_of_another_is_not_taken_for_it(
+    may_make_hosts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):  # the kernel gives the same inode again at once
+        with machine() as one, one.entered():
+            assert ChangesMade(tmp_path).all() == []
+            ChangesMade(tmp_path).note("sysctl", "net/ipv4/ip_forward", "0")
+
+
 @pytest.mark.parametrize(
     "octets",
     [b"", b"{", b"[]", b'{"changed": [["a"]]}', b'{"changed": 7}', b"\xff", b'{"changed": [[1, 2, 3]]}'],
