@@ -64,7 +64,8 @@ def proxy(
     It follows a server's API, here or elsewhere, and keeps packet rules of the kernel (or, without
     rights, sockets of its own) at what is registered. What the kernel holds goes on when it ends.
     `svcdns serve --proxy` does the same beside a server. --cleanup takes its rules, routes and settings
-    back; it needs no server and no configuration, and exit code 0 says that nothing is left.
+    back; it needs no server and no configuration (but --config where that names a data folder that is
+    nowhere usual), and exit code 0 says that nothing is left.
 
     Examples:
 
@@ -77,8 +78,7 @@ def proxy(
     if context.invoked_subcommand is not None:
         return
     if cleanup:
-        _clean_up()
-        return
+        _clean_up([loaded(config, {}).data] if config else [])
     resolved = _with_flags(loaded(config, {}), node, node_address or [], engine)
     credentials = Credentials.given(None, ca, token, client_cert, client_key)
     _run(resolved, _connection(resolved, server, kubeconfig, credentials))
@@ -101,21 +101,15 @@ def check(
 
         svcdns proxy check --config /etc/svcdns/svcdns.toml -o json
     """
-    from svcdns.proxy.check import check
-    from svcdns.proxy.machine import host_settings
+    from svcdns.proxy.check import check_config
 
-    resolved = loaded(config, {})
-    wanted = host_settings(resolved)
-    try:
-        report = check(replace(wanted, cluster_ranges=resolved.services.cluster_ip_ranges))
-    except OSError as failed:
-        raise Refused(f"the kernel can't be asked: {failed.strerror or failed}") from None
+    report = check_config(loaded(config, {}))
     if output == "json":
         typer.echo(json.dumps(report.as_json(), indent=2))
     else:
         for line in report.lines():
             typer.echo(line)
-    raise typer.Exit(REFUSED if report.code else OK)
+    raise typer.Exit(report.code)
 
 
 @app.command()
@@ -149,12 +143,14 @@ def status(
     raise typer.Exit(OK if found["healthy"] and (found["frontends"] or not service) else REFUSED)
 
 
-def _clean_up() -> None:
-    """Take everything back, a line each.  Raises Refused, Exit."""
+def _clean_up(data: list[Path]) -> None:
+    """Take everything back, a line each; `data` are folders to look in besides.  Raises Refused, Exit."""
+    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.proxy.changes_made import DEFAULT_FOLDER
     from svcdns.proxy.cleanup import cleanup
 
     try:
-        restored = cleanup()
+        restored = cleanup([DEFAULT_FOLDER, *data, *DATA_FOLDERS])
     except OSError as failed:
         raise Refused(f"the kernel can't be asked: {failed.strerror or failed}") from None
     for one in restored:
@@ -261,6 +257,8 @@ def _lines(found: Mapping[str, Any], service: str) -> Iterator[tuple[str, str]]:
     yield "holds", ", ".join(f"{count} {word}" for word, count in found["held"].items())
     if found["reason"]:
         yield "warning", found["reason"]
+    for text in found["machine"]:
+        yield "warning", text
     for one in found["problems"]:
         yield "warning", f"{one['service']}: {one['message']}"
     for one in found["frontends"]:

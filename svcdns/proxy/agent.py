@@ -53,7 +53,17 @@ class Agent:
         self.traffic = Traffic(Here(self._place(node, ""), config.proxy.external_ips))
         self.sync = EngineSync(engine, self.traffic, machine.host())
         self.api = ApiState(client, self.traffic, node, self.sync.wake, self)
-        self.status = Status(__version__, node, self.sync, self.api, self.traffic, self.problems)
+        self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
+        self.status = Status(
+            __version__,
+            node,
+            self.sync,
+            self.api,
+            self.traffic,
+            self.problems,
+            lambda: self._flows.forgotten if self._flows is not None else None,
+            machine.complaints,
+        )
         self.health_checks = HealthChecks(lambda: not self.status.why_unhealthy())
         self.listening: tuple[str, int] | None = None
         """Where the proxy's own port is, once it answers there."""
@@ -62,7 +72,6 @@ class Agent:
         self.sync.health_checks = self.health_checks.change
         self._unserved = Unserved(self.sync, self._report)
         self.sync.computed = self._report
-        self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
         if self._flows is not None:
             self.sync.applied = self._flows.applied
         self.health_checks.listen_at(machine.host().node_addresses)

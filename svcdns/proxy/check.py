@@ -12,24 +12,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from svcdns.netlink import conntrack, rulesets, wire
+from svcdns.config.sections import Config
+from svcdns.netlink import conntrack, wire
 
-from . import machine_settings, node_ports
+from . import choice, machine_settings, node_ports
 from .forward_rules import obstacles
 from .host import read
 from .host_settings import HostSettings, Network
+from .machine import host_settings
 from .networks import Found, host, local_links, ranges_in_use
 
 OK, WARNING, WRONG = "ok", "warning", "wrong"
-_STATUS = Path("/proc/self/status")
-_NET_ADMIN = 12
-_OLDEST, _KEEPS = (5, 10), (6, 9)
-"""Kernels: what the packet rules take; tables that others cannot flush."""
+_KEEPS = (6, 9)
+"""The first Linux whose tables others cannot flush."""
 _FULL = 80
 """Percent of the table of connections."""
 _MOST_LISTENERS = 20
@@ -39,7 +38,7 @@ class Finding(NamedTuple):
     """One thing that was looked at."""
 
     about: str
-    """A word: kernel, rights, forwarding, hairpin, rules, ranges, node-ports, connections."""
+    """A word: engine, kernel, forwarding, hairpin, rules, ranges, node-ports, connections."""
     level: str
     text: str
     remedy: str = ""
@@ -71,14 +70,21 @@ class Report:
         return {"ok": self.code == 0, "findings": [one._asdict() for one in self.findings]}
 
 
-def check(settings: HostSettings) -> Report:
-    """Look at this machine (this network namespace) with the settings of its proxy."""
-    return Report(tuple(_findings(settings)))
+def check(settings: HostSettings, engine: str = choice.AUTO) -> Report:
+    """Look at this machine (this network namespace) with the settings and the engine of its proxy."""
+    return Report(tuple(_findings(settings, engine)))
 
 
-def _findings(settings: HostSettings) -> Iterator[Finding]:
-    yield from _kernel(os.uname().release)
-    yield from _rights(_capabilities())
+def check_config(config: Config) -> Report:
+    """Look at this machine as a configuration wants it, without a server."""
+    settings = replace(host_settings(config), cluster_ranges=config.services.cluster_ip_ranges)
+    return check(settings, config.proxy.engine)
+
+
+def _findings(settings: HostSettings, engine: str) -> Iterator[Finding]:
+    if engine != choice.USER:
+        yield from _engine(choice.missing_for_nft())
+        yield from _kernel(os.uname().release)
     try:
         with wire.Socket(wire.ROUTE) as routes:
             found = read(routes)
@@ -86,51 +92,29 @@ def _findings(settings: HostSettings) -> Iterator[Finding]:
         yield Finding("ranges", WRONG, f"links and routes can't be read: {wrong}")
         return
     yield from _ranges(found, settings)
-    yield from _forwarding(found, settings)
-    yield from _hairpin(found, settings)
-    yield from _rules(settings)
     yield from _node_ports(found, settings)
-    yield from _connections(conntrack.fill())
+    if engine != choice.USER:  # a relay forwards no packets
+        yield from _forwarding(found, settings)
+        yield from _hairpin(found, settings)
+        yield from _rules(settings)
+        yield from _connections(conntrack.fill())
+
+
+def _engine(missing: str) -> Iterator[Finding]:
+    if missing:
+        remedy = "until then there is the engine user, which carries less (docs/traffic.md)"
+        yield Finding("engine", WRONG, f"the engine nft can't be used: {missing}", remedy)
+    else:
+        yield Finding("engine", OK, "the engine nft can be used: this kernel, with these rights")
 
 
 def _kernel(release: str) -> Iterator[Finding]:
     numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
-    if numbers < _OLDEST:
-        yield Finding("kernel", WRONG, f"Linux {release} is too old for the engine nft; it takes 5.10", "")
-        return
-    try:
-        with wire.Socket(wire.NETFILTER) as kernel:
-            rulesets.tables(kernel)
-    except OSError as wrong:
-        if wrong.errno not in (1, 13):  # the right to it is another finding
-            text = f"this kernel has no nf_tables ({wrong.strerror})"
-            yield Finding("kernel", WRONG, text, "modprobe nf_tables nft_nat nft_masq nft_fib_inet")
-            return
     if numbers < _KEEPS:
         text = f"Linux {release}: `nft flush ruleset` takes the proxy's table, too, until the proxy sees it"
         yield Finding("kernel", WARNING, text, "Linux 6.9 and newer keep the proxy's table from others")
     else:
-        yield Finding("kernel", OK, f"Linux {release} has nf_tables, and keeps the proxy's table from others")
-
-
-def _rights(capabilities: int | None) -> Iterator[Finding]:
-    if capabilities is None:
-        yield Finding("rights", WARNING, "the rights of this process can't be read")
-    elif capabilities >> _NET_ADMIN & 1:
-        yield Finding("rights", OK, "this process has CAP_NET_ADMIN")
-    else:
-        remedy = (
-            "run it as root, or with AmbientCapabilities=CAP_NET_ADMIN; without, there is the engine user"
-        )
-        yield Finding("rights", WRONG, "this process has no CAP_NET_ADMIN", remedy)
-
-
-def _capabilities() -> int | None:
-    try:
-        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if ":" in line)
-        return int(lines["CapEff"], 16)
-    except (OSError, ValueError, KeyError):
-        return None
+        yield Finding("kernel", OK, f"Linux {release} keeps the proxy's table from others")
 
 
 def _ranges(found: Found, settings: HostSettings) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from svcdns.cluster.traffic import Traffic, frontend_text
 from svcdns.cluster.traffic_plan import Destination, Endpoint, Frontend, Rule
 
 from .api_state import ApiState
+from .connection_metrics import connection_metrics
 from .engine_sync import EngineSync
 from .unserved import Problems
 
@@ -36,6 +37,10 @@ class Status:
     api: ApiState
     traffic: Traffic
     problems: Callable[[], Problems]
+    flows_forgotten: Callable[[], int | None] = lambda: None
+    """`Flows.forgotten`; None for an engine whose connections the kernel doesn't remember."""
+    complaints: Callable[[], tuple[str, ...]] = tuple
+    """What of this machine could not be put in order, a line each."""
 
     def why_unhealthy(self) -> str:
         """Return what keeps the proxy from its work, "" for nothing.  An API that is away doesn't."""
@@ -71,6 +76,7 @@ class Status:
             },
             "nodeAddresses": [str(ip_address(one)) for one in self.sync.host.node_addresses],
             "localNetworks": [str(one) for one in self.sync.host.local_networks],
+            "machine": list(self.complaints()),
             "held": dict(self.sync.engine.held()),
             "services": len(self.traffic.services),
             "frontends": [_shown(at, rule) for at, rule in chosen[:_MOST_SHOWN]],
@@ -151,6 +157,7 @@ class Metrics(Collector):
         for name, (text, value) in gauges.items():
             yield Gauge(f"svcdns_proxy_{name}", text, float(value))
         yield from self._of_engine()
+        yield from connection_metrics(self._status.flows_forgotten())
 
     def _of_engine(self) -> Iterator[Metric]:
         sync = self._status.sync

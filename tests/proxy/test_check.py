@@ -277,12 +277,11 @@ def test_how_full_the_table_of_connections_is(
         assert found.remedy == "sysctl -w net.netfilter.nf_conntrack_max=200"
 
 
-def test_what_a_kernel_is_fit_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_kernels_keep_the_table_from_others() -> None:
     def levels(release: str) -> list[str]:
         return [one.level for one in looking._kernel(release)]
 
-    assert levels("5.4.0-150-generic") == [WRONG]
-    assert levels("5.10.0") == levels("6.8.12") == [WARNING]
+    assert levels("5.10.0-21-amd64") == levels("6.8.12") == [WARNING]
     assert levels("6.9") == levels("7.0.0-rc1") == [OK]
 
 
@@ -294,7 +293,7 @@ def test_without_rights_that_is_what_is_wrong(host: Host) -> None:
     )
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
     text = said(host, *words, sys.executable, "-c", program)
-    assert text.startswith("1\n") and "wrong:   this process has no CAP_NET_ADMIN" in text
+    assert text.startswith("1\n") and "wrong:   the engine nft can't be used: it takes CAP_NET_ADMIN" in text
 
 
 def test_the_report_for_people_begins_with_what_is_wrong_and_that_for_programs_has_all() -> None:

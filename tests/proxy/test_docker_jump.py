@@ -131,8 +131,8 @@ def test_cleanup_takes_the_jump_back_and_nothing_else(docker: tuple[Host, str], 
     before = state(docker[0]), rules(docker, "DOCKER-USER")
     look(docker[0], tmp_path)
     with docker[0].entered():
-        assert all(one.is_done for one in cleanup(tmp_path))
-        assert cleanup(tmp_path) == []
+        assert all(one.is_done for one in cleanup([tmp_path]))
+        assert cleanup([tmp_path]) == []
     assert (state(docker[0]), rules(docker, "DOCKER-USER")) == before
 
 
@@ -144,7 +144,7 @@ def test_cleanup_takes_the_chain_back_where_docker_has_gone(docker: tuple[Host, 
         for words in (["-F", "DOCKER-USER"], ["-F", "FORWARD"], ["-X", "DOCKER-USER"]):
             said(host, name, *words)
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert OWN_CHAIN not in said(host, program, "-S")
 
 
@@ -165,6 +165,6 @@ def test_cleanup_leaves_forwarding_on_where_docker_needs_it(docker: tuple[Host, 
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
     start_docker(docker)
     with host.entered():
-        done = cleanup(tmp_path)
+        done = cleanup([tmp_path])
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
     assert any("Docker is here" in one.text for one in done)
