@@ -1,18 +1,19 @@
 """A node of the lab with an engine of the kernel, and Services told to it in few words.
 
-    with carried(lab) as node:
-        node.has("10.96.0.10", endpoints=[lab.a1, lab.b1])
-        lab.client.ask("tcp", "10.96.0.10", 80)
+with carried(lab) as node:
+    node.has("10.96.0.10", endpoints=[lab.a1, lab.b1])
+    lab.client.ask("tcp", "10.96.0.10", 80)
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from itertools import product
 
+from toolbox.lab import LB_ADDRESSES, SERVICES, Lab, Machine
+
 from svcdns.cluster.traffic_plan import NODE, TCP, UDP, Destination, Endpoint, Frontend, Host, Rule, WhenEmpty
 from svcdns.proxy.kernel import KernelEngine, clean_up
-from toolbox.lab import LB_ADDRESSES, SERVICES, Lab, Machine
 
 PORT = 8080
 """Where containers of the lab serve."""
@@ -84,7 +85,9 @@ class CarriedNode:
             self.engine = KernelEngine()
         self.engine.replace({}, NODE_OF_THE_LAB)
 
-    def has(self, address: str, *, port: int = 80, protocol: str = "tcp", family: int = 0, **said: object) -> None:
+    def has(
+        self, address: str, *, port: int = 80, protocol: str = "tcp", family: int = 0, **said: object
+    ) -> None:
         """Have one frontend with a `rule`."""
         one = frontend(address, port, protocol, family)
         self.engine.apply({one: rule(one.family, **said)})  # type: ignore[arg-type]
@@ -92,6 +95,10 @@ class CarriedNode:
     def has_no(self, address: str, *, port: int = 80, protocol: str = "tcp", family: int = 0) -> None:
         """Have a frontend no more."""
         self.engine.apply({frontend(address, port, protocol, family): None})
+
+    def replace(self, rules: Mapping[Frontend, Rule]) -> None:
+        """Have exactly these rules."""
+        self.engine.replace(rules, NODE_OF_THE_LAB)
 
     def restart(self) -> None:
         """End the engine, and begin a new one on what it left."""

@@ -14,8 +14,9 @@ from proxy.carried import (
     rule,
     who_answers,
 )
-from svcdns.cluster.traffic_plan import WhenEmpty
 from toolbox.lab import BR_NETFILTER, Lab, Machine
+
+from svcdns.cluster.traffic_plan import WhenEmpty
 
 pytestmark = [
     pytest.mark.usefixtures("may_make_hosts"),
