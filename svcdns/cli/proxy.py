@@ -55,24 +55,61 @@ def proxy(
     engine: Annotated[
         str, typer.Option("--engine", metavar="ENGINE", help="auto, nft or user; see docs/config.md.")
     ] = "",
+    cleanup: Annotated[
+        bool, typer.Option("--cleanup", help="Take back all that a proxy changed of this machine, and end.")
+    ] = False,
 ) -> None:
     """Carry traffic to cluster IPs, node ports and load balancer addresses, until told to end.
 
     It follows a server's API, here or elsewhere, and keeps packet rules of the kernel (or, without
     rights, sockets of its own) at what is registered. What the kernel holds goes on when it ends.
-    `svcdns serve --proxy` does the same beside a server.
+    `svcdns serve --proxy` does the same beside a server. --cleanup takes its rules, routes and settings
+    back; it needs no server and no configuration (but --config where that names a data folder that is
+    nowhere usual), and exit code 0 says that nothing is left.
 
     Examples:
 
         svcdns proxy
 
         svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token - --node host-2
+
+        svcdns proxy --cleanup
     """
     if context.invoked_subcommand is not None:
         return
+    if cleanup:
+        _clean_up([loaded(config, {}).data] if config else [])
     resolved = _with_flags(loaded(config, {}), node, node_address or [], engine)
     credentials = Credentials.given(None, ca, token, client_cert, client_key)
     _run(resolved, _connection(resolved, server, kubeconfig, credentials))
+
+
+@app.command()
+def check(
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--output", "-o", help="Text for people, or JSON.")
+    ] = "text",
+    config: ConfigFlag = None,
+) -> None:
+    """Say what this machine can do for traffic to Services, and what stands in the way; change nothing.
+
+    What is wrong comes first, each with the command that mends it. Exit code 1 when something is.
+
+    Examples:
+
+        svcdns proxy check
+
+        svcdns proxy check --config /etc/svcdns/svcdns.toml -o json
+    """
+    from svcdns.proxy.check import check_config
+
+    report = check_config(loaded(config, {}))
+    if output == "json":
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        for line in report.lines():
+            typer.echo(line)
+    raise typer.Exit(report.code)
 
 
 @app.command()
@@ -104,6 +141,21 @@ def status(
         for name, text in _lines(found, service):
             typer.echo(f"{name:{_WIDTH}}{text}")
     raise typer.Exit(OK if found["healthy"] and (found["frontends"] or not service) else REFUSED)
+
+
+def _clean_up(data: list[Path]) -> None:
+    """Take everything back, a line each; `data` are folders to look in besides.  Raises Refused, Exit."""
+    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.proxy.changes_made import DEFAULT_FOLDER
+    from svcdns.proxy.cleanup import cleanup
+
+    try:
+        restored = cleanup([DEFAULT_FOLDER, *data, *DATA_FOLDERS])
+    except OSError as failed:
+        raise Refused(f"the kernel can't be asked: {failed.strerror or failed}") from None
+    for one in restored:
+        typer.echo(one.text)
+    raise typer.Exit(OK if all(one.is_done for one in restored) else REFUSED)
 
 
 def _with_flags(config: Config, node: str, addresses: list[str], engine: str) -> Config:
@@ -205,6 +257,8 @@ def _lines(found: Mapping[str, Any], service: str) -> Iterator[tuple[str, str]]:
     yield "holds", ", ".join(f"{count} {word}" for word, count in found["held"].items())
     if found["reason"]:
         yield "warning", found["reason"]
+    for text in found["machine"]:
+        yield "warning", text
     for one in found["problems"]:
         yield "warning", f"{one['service']}: {one['message']}"
     for one in found["frontends"]:

@@ -247,7 +247,7 @@ class ProxyConfig:
     forwarding: str = option("leave", read.one_of("leave", "enable"))
     """`enable`: IP forwarding is switched on where it is off; `leave` leaves it as it is."""
     reset_removed: bool = option(False)
-    """`true`: TCP connections to an endpoint that has left are reset; else they go on as long as it answers."""
+    """`true`: TCP connections to an endpoint that has left are reset; else they last while it answers."""
     healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)
     """Where the proxy answers `/healthz` and `/metrics`."""
 

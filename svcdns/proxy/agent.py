@@ -35,6 +35,7 @@ from .health_checks import HealthChecks
 from .machine import Machine
 from .reporting import Reporting
 from .status import Metrics, Status
+from .unserved import Problems, Unserved
 
 _RETRY_SECONDS = 5.0
 
@@ -52,15 +53,25 @@ class Agent:
         self.traffic = Traffic(Here(self._place(node, ""), config.proxy.external_ips))
         self.sync = EngineSync(engine, self.traffic, machine.host())
         self.api = ApiState(client, self.traffic, node, self.sync.wake, self)
-        self.status = Status(__version__, node, self.sync, self.api, self.traffic)
+        self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
+        self.status = Status(
+            __version__,
+            node,
+            self.sync,
+            self.api,
+            self.traffic,
+            self.problems,
+            lambda: self._flows.forgotten if self._flows is not None else None,
+            machine.complaints,
+        )
         self.health_checks = HealthChecks(lambda: not self.status.why_unhealthy())
         self.listening: tuple[str, int] | None = None
         """Where the proxy's own port is, once it answers there."""
         self._reporting = Reporting(client, node)
         self._metrics = Metrics(self.status)
         self.sync.health_checks = self.health_checks.change
-        self.sync.computed = self._computed
-        self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
+        self._unserved = Unserved(self.sync, self._report)
+        self.sync.computed = self._report
         if self._flows is not None:
             self.sync.applied = self._flows.applied
         self.health_checks.listen_at(machine.host().node_addresses)
@@ -73,6 +84,7 @@ class Agent:
             self._machine.run(self._machine_changed),
             self.health_checks.run(),
             self._reporting.run(),
+            self._unserved.run(),
             self._serve_health(),
             *([self._flows.run()] if self._flows is not None else ()),
         )
@@ -124,8 +136,15 @@ class Agent:
         self.sync.be_on(host)
         self.sync.wake()
 
-    def _computed(self) -> None:
-        self._reporting.look(self.traffic.problems, self.traffic.services)
+    def problems(self) -> Problems:
+        """Return what Services ask for and don't get, by Service."""
+        found = dict(self.traffic.problems)
+        for key, more in self._unserved.problems.items():
+            found[key] = (*found.get(key, ()), *more)
+        return found
+
+    def _report(self) -> None:
+        self._reporting.look(self.problems(), self.traffic.services)
 
     async def _serve_health(self) -> None:
         """Answer on the proxy's own port; one that can't be had keeps no traffic away."""

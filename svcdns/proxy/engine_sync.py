@@ -120,6 +120,8 @@ class EngineSync:
         self.engine.replace(rules, self.host)
         self._has_replaced, self._pending_host, self._pending = True, False, {}
         self._note(dict(rules))
+        services = len(self.traffic.services)
+        log.info("traffic is carried: %d frontends of %d Services", len(rules), services)
 
     def _apply(self) -> None:
         changed, host = dict(self._pending), self.host if self._pending_host else None

@@ -14,6 +14,7 @@ from svcdns.config.sections import Config, Network
 from svcdns.netlink.wire import Malformed
 from svcdns.system.log_on_change import LogOnChange
 
+from .changes_made import folder_for
 from .host import HostWatch
 from .host_settings import ALL, AUTO, LOCALHOST, PRIMARY, HostSettings
 
@@ -28,6 +29,9 @@ class Machine(Protocol):
 
     def own_addresses(self) -> frozenset[bytes]:
         """Return its addresses: endpoints there are local."""
+
+    def complaints(self) -> tuple[str, ...]:
+        """Return what of it could not be put in order, a line each."""
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Take where cluster IPs come from; before that nothing is known of ranges, and nothing set up."""
@@ -51,6 +55,10 @@ class FixedMachine:
         """Return what was said of it."""
         return self.addresses
 
+    def complaints(self) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Have the host know them."""
         self.known = replace(self.known, ranges=tuple(cluster_ranges))
@@ -69,7 +77,8 @@ class KernelMachine:
         """
         self._wanted = host_settings(config, sets_up=sets_up)
         self._said = LogOnChange(())
-        self._watch = HostWatch(replace(self._wanted, routes=False, hairpin=False, docker=False))
+        nothing = replace(self._wanted, routes=False, hairpin=False, docker=False, forwarding=False)
+        self._watch = HostWatch(nothing, folder_for(config.data))
         self._look()
 
     def host(self) -> Host:
@@ -79,6 +88,10 @@ class KernelMachine:
     def own_addresses(self) -> frozenset[bytes]:
         """Return all addresses of this machine."""
         return self._watch.own_addresses()
+
+    def complaints(self) -> tuple[str, ...]:
+        """Return what could not be put in order at the last look."""
+        return self._watch.complaints
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Set up what traffic to these takes.  Raises OSError."""

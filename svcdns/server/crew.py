@@ -109,7 +109,7 @@ class Crew:
         scheme = "https" if self.config.api.tls_cert else "http"
         url = f"{scheme}://{reachable(self.sockets.api_address)}"
         handoff = self._handoff(api_url=url, proxy_token=token)
-        alone = Counters.create(0, 1)
+        alone = Counters.create(0, 1, "svcdns-proxy")
         return Child(
             "proxy", commands.proxy, handoff, 0, alone, outlives_mistakes=True, starting=capabilities.lent
         )

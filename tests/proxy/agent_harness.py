@@ -12,8 +12,8 @@ from toolbox.waiting import until
 from svcdns.client import AsyncClient, Connection
 from svcdns.cluster.traffic import frontend_text
 from svcdns.cluster.traffic_plan import Endpoint, Frontend, Host, Rule
-from svcdns.config.sections import Endpoint as Listen
 from svcdns.config.sections import Config, ProxyConfig
+from svcdns.config.sections import Endpoint as Listen
 from svcdns.proxy.agent import Agent
 from svcdns.proxy.engine import EngineError
 from svcdns.proxy.machine import FixedMachine

@@ -24,14 +24,14 @@ def machine() -> Iterator[Host]:
     try:
         made.ip(
             f"link add eth0 type veth peer name port netns {lan.name}",
-            "link set eth0 address 02:00:00:00:77:01 up",
+            "link set eth0 address 02:00:00:00:77:01 addrgenmode none up",
             "address add 192.168.77.1/24 dev eth0",
             "address add fd77::1/64 dev eth0 nodad",
             "link add br0 address 02:00:00:00:44:01 type bridge mcast_snooping 0",
             "link add veth0 type veth peer name other0",
-            "link set veth0 master br0 up",
-            "link set other0 up",
-            "link set br0 up",
+            "link set veth0 master br0 addrgenmode none up",  # no addresses that come a moment later
+            "link set other0 addrgenmode none up",
+            "link set br0 addrgenmode none up",
             "address add 10.244.0.1/24 dev br0",
             "address add fd44::1/64 dev br0 nodad",
             "route add default via 192.168.77.9",

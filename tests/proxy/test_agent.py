@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -90,9 +91,9 @@ async def test_an_external_ip_that_is_not_allowed_is_an_event_on_its_service(web
     assert await reported() == 1, "a proxy that is started again says it in the same Event"
 
 
-def _events(server: RunningServer, reason: str) -> list[dict[str, str]]:
+def _events(server: RunningServer, reason: str, name: str = "web") -> list[dict[str, str]]:
     found = server.get("/api/v1/namespaces/default/events").json["items"]
-    return [one for one in found if one["reason"] == reason and one["involvedObject"]["name"] == "web"]
+    return [one for one in found if one["reason"] == reason and one["involvedObject"]["name"] == name]
 
 
 async def test_the_health_check_of_a_service_counts_the_ready_endpoints_here(server: RunningServer) -> None:
@@ -117,3 +118,18 @@ async def test_the_health_check_of_a_service_counts_the_ready_endpoints_here(ser
 
         assert server.delete(f"{SERVICES}/lb").status == 200
         await until(lambda: not agent.health_checks.listening)
+
+
+async def test_a_program_that_listens_on_a_node_port_is_told_in_an_event() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        made = without_selector("np", type="NodePort", ports=[{"port": 80, "nodePort": port}])
+        with_any_port = "[services]\nnode_port_range = '1024-65535'\n"
+        with RunningServer(workers=1, config=with_any_port) as other:
+            assert other.post(SERVICES, made).status == 201
+            here = Host(node_addresses=(bytes((127, 0, 0, 1)),))
+            async with running_agent(other.api, RecordingEngine(), host=here) as agent:
+                events = await until(lambda: _events(other, "NodePortTaken", "np"))
+                assert f"node port {port} " in events[0]["message"]
+                assert f" listens at tcp 127.0.0.1:{port}" in events[0]["message"]
+                assert agent.status.page()["problems"][0]["service"] == "default/np"

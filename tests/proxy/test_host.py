@@ -125,7 +125,7 @@ def test_ports_of_local_bridges_are_turned_where_frames_pass_packet_rules(
     assert hairpin(host) == ("on" if switch == "1" else "off")
     look(host, tmp_path)  # a second proxy knows what the first one changed
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert state(host) == before
 
 
@@ -135,7 +135,7 @@ def test_a_port_that_was_turned_by_others_stays_so(host: Host, tmp_path: Path) -
     host.ip("link set veth0 type bridge_slave hairpin on")
     look(host, tmp_path)
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert hairpin(host) == "on"
 
 
@@ -160,7 +160,7 @@ def test_forwarding_is_left_alone_or_switched_on_and_back(host: Host, tmp_path: 
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
     assert read(host, "ipv4/ip_forward") == read(host, "ipv6/conf/all/forwarding") == "1"
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert state(host) == before
 
 
@@ -168,7 +168,7 @@ def test_forwarding_that_was_on_stays_on(host: Host, tmp_path: Path) -> None:
     write(host, "ipv4/ip_forward", "1")
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert read(host, "ipv4/ip_forward") == "1"
 
 
@@ -192,6 +192,15 @@ def test_what_was_changed_before_the_boot_or_elsewhere_is_forgotten(host: Host, 
     assert [one.name for one in ChangesMade(tmp_path).all()] == ["4 veth0"]
     file.write_text(file.read_text().replace('"boot": "', '"boot": "another'))
     assert ChangesMade(tmp_path).all() == []
+
+
+def test_a_namespace_that_takes_the_number_of_another_is_not_taken_for_it(
+    may_make_hosts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):  # the kernel gives the same inode again at once
+        with machine() as one, one.entered():
+            assert ChangesMade(tmp_path).all() == []
+            ChangesMade(tmp_path).note("sysctl", "net/ipv4/ip_forward", "0")
 
 
 @pytest.mark.parametrize(
