@@ -25,6 +25,7 @@ from .host import read
 from .host_settings import HostSettings, Network
 from .machine import host_settings
 from .networks import Found, host, local_links, ranges_in_use
+from .translated import targets
 
 OK, WARNING, WRONG = "ok", "warning", "wrong"
 _KEEPS = (6, 9)
@@ -96,7 +97,7 @@ def _findings(settings: HostSettings, engine: str) -> Iterator[Finding]:
     if engine != choice.USER:  # a relay forwards no packets
         yield from _forwarding(found, settings)
         yield from _hairpin(found, settings)
-        yield from _rules(settings)
+        yield from _rules(found, settings)
         yield from _connections(conntrack.fill())
 
 
@@ -172,11 +173,11 @@ def _names(ports: Iterable[Any]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _rules(settings: HostSettings) -> Iterator[Finding]:
-    ranges = (*settings.cluster_ranges, *settings.load_balancer_ranges)
+def _rules(machine: Found, settings: HostSettings) -> Iterator[Finding]:
+    wanted = list(targets(host(machine, settings), settings.node_ports))
     try:
         with wire.Socket(wire.NETFILTER) as kernel:
-            found = list(obstacles(kernel, ranges))
+            found = list(obstacles(kernel, wanted))
     except (OSError, wire.Malformed) as wrong:
         yield Finding("rules", WARNING, f"other packet rules can't be read: {wrong}")
         return

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
 
 from svcdns.cluster.traffic_plan import Host
 from svcdns.netlink import rulesets, wire
@@ -26,6 +25,7 @@ from svcdns.netlink import rulesets, wire
 from . import iptables
 from .changes_made import Restored
 from .iptables import Back, NotPossible
+from .translated import targets
 
 DOCKERS_CHAIN = "DOCKER-USER"
 OWN_CHAIN = "SVCDNS-FORWARD"
@@ -62,17 +62,8 @@ def is_here(kernel: wire.Socket) -> bool:
 
 def wanted_rules(host: Host, node_ports: range, version: int) -> list[str]:
     """Return the rules of our chain, as iptables reads them."""
-    begin, translated = f"-A {OWN_CHAIN}", "-m conntrack --ctstate DNAT"
-    rules = [
-        f"{begin} {translated} --ctorigdst {one} -j ACCEPT" for one in host.ranges if one.version == version
-    ]
-    ports = f"{node_ports.start}:{node_ports.stop - 1}"
-    own = [ip_address(one) for one in host.node_addresses]
-    return rules + [
-        f"{begin} {translated} --ctorigdst {one} --ctorigdstport {ports} -j ACCEPT"
-        for one in own
-        if one.version == version
-    ]
+    wanted = (one for one in targets(host, node_ports) if one.network.version == version)
+    return [f"-A {OWN_CHAIN} {one.in_iptables} -j ACCEPT" for one in wanted]
 
 
 def comment(wanted: Iterable[str]) -> str:

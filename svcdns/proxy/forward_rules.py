@@ -23,6 +23,7 @@ from svcdns.netlink import rulesets, wire
 
 from . import docker_jump, iptables
 from .host_settings import Network
+from .translated import Target
 
 _IPTABLES_TABLES = (("ip", "filter"), ("ip6", "filter"))
 _VERSIONS = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
@@ -39,27 +40,27 @@ class Obstacle(NamedTuple):
     """Rules of Docker's, which a jump in DOCKER-USER is the way past."""
 
 
-def obstacles(kernel: wire.Socket, ranges: Sequence[Network]) -> Iterator[Obstacle]:
-    """Yield what drops traffic to these ranges.  Raises wire.NetlinkError."""
-    for back in (one for one in iptables.backs(kernel, "FORWARD")):
-        some = [one for one in ranges if one.version == back.version]
+def obstacles(kernel: wire.Socket, wanted: Sequence[Target]) -> Iterator[Obstacle]:
+    """Yield what drops traffic to these.  Raises wire.NetlinkError."""
+    for back in iptables.backs(kernel, "FORWARD"):
+        some = [one for one in wanted if one.network.version == back.version]
         if some:
             yield from _in_iptables(back, some)
     for chain in rulesets.chains(kernel):
-        some = [one for one in ranges if one.version in _VERSIONS.get(chain.family, ())]
+        some = [one for one in wanted if one.network.version in _VERSIONS.get(chain.family, ())]
         is_iptables = (chain.family, chain.table) in _IPTABLES_TABLES
         if some and chain.hook == rulesets.FORWARD and not is_iptables:
             yield from _in_nftables(chain, some)
 
 
-def _in_iptables(back: iptables.Back, ranges: Iterable[Network]) -> Iterator[Obstacle]:
+def _in_iptables(back: iptables.Back, wanted: Iterable[Target]) -> Iterator[Obstacle]:
     try:
         lines = iptables.saved(back)
     except iptables.NotPossible as wrong:
         yield Obstacle(f"the forwarding rules of {back.command} can't be read: {wrong}", "")
         return
     chains = {line[1:].split()[0] for line in lines if line.startswith(":")}
-    refused = [one for one in ranges if not _accepts(lines, one)]
+    refused = [one for one in wanted if not any(_accepts(line, one) for line in lines)]
     if not refused:
         return
     if docker_jump.DOCKERS_CHAIN in chains:
@@ -73,15 +74,22 @@ def _in_iptables(back: iptables.Back, ranges: Iterable[Network]) -> Iterator[Obs
         yield Obstacle(f"{whose} drops what is forwarded{keeping}", rules)
 
 
-def _accepts(lines: Iterable[str], one: Network) -> bool:
-    """Return whether a rule lets connections on that were translated from a range."""
-    for line in lines:
-        words = line.split()
-        if "--ctstate" in words and "DNAT" in words and words[-2:] == ["-j", "ACCEPT"]:
-            at = words.index("--ctorigdst") + 1 if "--ctorigdst" in words else 0
-            if "!" not in words and (not at or _holds(words[at], one)):
-                return True
-    return False
+def _accepts(line: str, one: Target) -> bool:
+    """Return whether a rule lets all connections on that were translated from a target."""
+    words = line.split()
+    if words[-2:] != ["-j", "ACCEPT"] or "!" in words or _after(words, "--ctstate") != "DNAT":
+        return False
+    if set(words) & {"-s", "-d", "-i", "-o", "-p"}:  # only some of them
+        return False
+    network = _network(_after(words, "--ctorigdst") or "::/0")
+    if "--ctorigdst" not in words:
+        return True
+    ports = _after(words, "--ctorigdstport")
+    return network is not None and one.is_in(network, _ports(ports, ":") if ports else None)
+
+
+def _after(words: Sequence[str], word: str) -> str:
+    return words[words.index(word) + 1] if word in words[:-1] else ""
 
 
 def _drops(lines: Iterable[str]) -> bool:
@@ -90,7 +98,7 @@ def _drops(lines: Iterable[str]) -> bool:
     return policy or any(line.startswith(("-A FORWARD -j DROP", "-A FORWARD -j REJECT")) for line in last)
 
 
-def _in_nftables(chain: rulesets.Chain, ranges: Sequence[Network]) -> Iterator[Obstacle]:
+def _in_nftables(chain: rulesets.Chain, wanted: Sequence[Target]) -> Iterator[Obstacle]:
     where = f"{chain.family} {chain.table} {chain.name}"
     drops = chain.policy == rulesets.DROP
     rules = _as_json(chain)
@@ -102,7 +110,7 @@ def _in_nftables(chain: rulesets.Chain, ranges: Sequence[Network]) -> Iterator[O
         return
     if not (drops or (rules and _is_end(rules[-1]))):
         return
-    refused = [one for one in ranges if not any(_lets_on(rule, one) for rule in rules)]
+    refused = [one for one in wanted if not any(_lets_on(rule, one) for rule in rules)]
     if not refused:
         return
     if chain.table == _FIREWALLD:
@@ -114,10 +122,7 @@ def _in_nftables(chain: rulesets.Chain, ranges: Sequence[Network]) -> Iterator[O
         )
         yield Obstacle(text, 'set "firewall-backend": "iptables" in /etc/docker/daemon.json, restart Docker')
     else:
-        commands = (
-            f"nft insert rule {where} ct status dnat ct original {_word(one)} daddr {one} accept"
-            for one in refused
-        )
+        commands = (f"nft insert rule {where} '{one.in_nftables} accept'" for one in refused)
         yield Obstacle(f"the chain {where} drops what it isn't told to let on", " && ".join(commands))
 
 
@@ -139,41 +144,51 @@ def _is_end(rule: Sequence[dict[str, Any]]) -> bool:
     return bool(words) and words[-1] in _ENDS and set(words[:-1]) <= {"counter", "log"}
 
 
-def _lets_on(rule: Sequence[dict[str, Any]], one: Network) -> bool:
-    """Return whether a rule accepts connections that were translated from a range."""
+def _lets_on(rule: Sequence[dict[str, Any]], one: Target) -> bool:
+    """Return whether a rule accepts all connections that were translated from a target."""
     if not rule or "accept" not in rule[-1]:
         return False
-    is_translated = False
+    is_translated, network, ports = False, one.network, None
     for match in (expression["match"] for expression in rule if "match" in expression):
-        left = match.get("left")
-        about = left.get("ct") if isinstance(left, dict) else None
+        about, said = match.get("left"), match.get("right")
+        if about == {"meta": {"key": "l4proto"}}:
+            continue  # of the protocols that Services have
+        about = about.get("ct") if isinstance(about, dict) else None
         if not isinstance(about, dict):
             return False
-        if about.get("key") == "status" and match.get("right") == "dnat":
+        if about.get("key") == "status" and said == "dnat":
             is_translated = True
-        elif about.get("dir") != "original" or not _is_range(match.get("right"), one):
+        elif about.get("dir") == "original" and str(about.get("key")).endswith("daddr"):
+            found = _network(said)
+            if found is None:
+                return False
+            network = found
+        elif about.get("dir") == "original" and about.get("key") == "proto-dst":
+            ports = _ports(said, "-")
+        else:
             return False
-    return is_translated
+    return is_translated and one.is_in(network, ports)
 
 
-def _is_range(said: object, one: Network) -> bool:
+def _network(said: object) -> Network | None:
+    """Read a network as iptables and nft -j write it; None for what is none."""
     prefix = said.get("prefix") if isinstance(said, dict) else None
-    text = f"{prefix.get('addr')}/{prefix.get('len')}" if isinstance(prefix, dict) else said
-    return isinstance(text, str) and _holds(text, one)
-
-
-def _holds(text: str, one: Network) -> bool:
+    text = f"{prefix.get('addr')}/{prefix.get('len')}" if isinstance(prefix, dict) else str(said)
     try:
-        said = ip_network(text, strict=False)
+        return ip_network(text, strict=False)
     except ValueError:
-        return False
-    return said.version == one.version and one.subnet_of(said)  # type: ignore[arg-type]
+        return None
 
 
-def _remedies(begin: str, ranges: Iterable[Network]) -> str:
-    rule = "-m conntrack --ctstate DNAT --ctorigdst"
-    return " && ".join(f"{begin} {rule} {one} -j ACCEPT" for one in ranges)
+def _ports(said: object, between: str) -> range:
+    """Read ports as iptables and nft -j write them; none for what is none."""
+    some = said.get("range") if isinstance(said, dict) else str(said).split(between)
+    try:
+        numbers = [int(str(one).split()[0], 0) for one in some or ()]  # nft 1.0.6: "0x7530 [invalid type]"
+    except (TypeError, ValueError, IndexError):
+        return range(0)
+    return range(numbers[0], numbers[-1] + 1) if numbers else range(0)
 
 
-def _word(one: Network) -> str:
-    return "ip" if one.version == 4 else "ip6"
+def _remedies(begin: str, wanted: Iterable[Target]) -> str:
+    return " && ".join(f"{begin} {one.in_iptables} -j ACCEPT" for one in wanted)

@@ -149,9 +149,47 @@ def test_a_rule_for_another_range_is_not_enough(host: Host) -> None:
     assert about(looked(host), "rules")[0].level == WRONG
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "iifname eth0 ct status dnat accept",
+        "ct status dnat ct original ip daddr 10.96.0.0/13 accept",
+        "ct status dnat ct reply ip daddr 10.96.0.0/12 accept",
+        "ct state new ct original ip daddr 10.96.0.0/12 accept",
+        "ct status dnat tcp dport 80 accept",
+        "ct status dnat counter",
+    ],
+)
+def test_a_rule_that_lets_only_some_on_is_not_enough(host: Host, rule: str) -> None:
+    nft(host, OWN)
+    said(host, "nft", "insert", "rule", f"inet mine through {rule}")
+    assert about(looked(host), "rules")[0].level == WRONG
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "-s 192.168.77.0/24 -m conntrack --ctstate DNAT -j ACCEPT",
+        "-m conntrack ! --ctstate DNAT -j ACCEPT",
+        "-m conntrack --ctstate DNAT --ctorigdst 10.96.0.0/13 -j ACCEPT",
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-m conntrack --ctstate DNAT -j RETURN",
+    ],
+)
+def test_a_rule_of_iptables_that_lets_only_some_on_is_not_enough(host: Host, rule: str) -> None:
+    text = UFW.replace("COMMIT", f"-A ufw-user-forward {rule}\nCOMMIT")
+    subprocess.run(host.command("iptables-restore", "--noflush"), input=text, text=True, check=True)
+    assert about(looked(host), "rules")[0].level == WRONG
+
+
 def test_rules_of_other_families_and_of_other_hooks_are_no_obstacle(host: Host) -> None:
     nft(host, OWN.replace("hook forward", "hook input") + OWN.replace("inet", "ip6"))
-    assert looked(host, replace(SETTINGS, cluster_ranges=SETTINGS.cluster_ranges[:1])).code == 0
+    of_ipv4 = replace(
+        SETTINGS,
+        cluster_ranges=SETTINGS.cluster_ranges[:1],
+        node_port_addresses=(ip_network("0.0.0.0/0"),),
+    )
+    assert looked(host, of_ipv4).code == 0
 
 
 def test_docker_is_what_the_proxy_has_a_way_past(host: Host, tmp_path: Path) -> None:
