@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -62,6 +63,7 @@ class HostWatch:
         self._routes = wire.Socket(wire.ROUTE)
         self._packets = wire.Socket(wire.NETFILTER)
         self._told = wire.Socket(wire.ROUTE, _GROUPS)
+        self._looking = threading.Lock()  # `run` looks in another thread
         self._made = ChangesMade(folder)
         self._host = Host()
         self._addresses: frozenset[bytes] = frozenset()
@@ -89,6 +91,10 @@ class HostWatch:
 
     def look(self) -> Host:
         """Read everything anew, put it in order, return what engines are told.  Raises OSError, Malformed."""
+        with self._looking:
+            return self._look()
+
+    def _look(self) -> Host:
         found, settings = read(self._routes), self.settings
         self._host = host(found, settings)
         self._addresses = frozenset(one.address for one in found.addresses)
