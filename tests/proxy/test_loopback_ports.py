@@ -1,6 +1,6 @@
 """Node ports on loopback addresses, beside the kernel's rules."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from proxy.site import Site
@@ -8,8 +8,7 @@ from toolbox.lab import Lab
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, need: Callable[..., str]) -> Iterator[Site]:
-    need("nft")
+def site(lab: Lab) -> Iterator[Site]:
     with Site(lab, more='node_port_addresses = ["primary", "localhost"]\n') as made:
         yield made
 
