@@ -63,8 +63,6 @@ class Kind(IntEnum):
     NEWSETELEM = 12
     GETSETELEM = 13
     DELSETELEM = 14
-    NEWGEN = 15
-    GETGEN = 16
     DESTROYSETELEM = 30
     """As DELSETELEM, and what isn't there is no error (Linux 6.3)."""
 
@@ -286,8 +284,3 @@ def dump(socket: Socket, kind: Kind, family: int, *filters: bytes) -> list[Recei
         found = socket.exchange([_message(kind, DUMP, family, *filters)])
         if not any(received.flags & DUMP_INTERRUPTED for received in found):
             return found
-
-
-def get_generation() -> Message:
-    """Ask for the rule set's generation."""
-    return _message(Kind.GETGEN, ACK, 0)

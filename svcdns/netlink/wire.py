@@ -198,8 +198,18 @@ class Socket:
     def _answers(self, waiting: set[int], first: int, count: int) -> list[Received]:
         found: list[Received] = []
         refused: NetlinkError | None = None
+        lost: Overrun | None = None
         while waiting:
-            for message in self.receive():
+            try:
+                received = self.receive(socket.MSG_DONTWAIT if lost else 0)
+            except (
+                Overrun
+            ) as wrong:  # of more refusals than there is room for, the first are still to be read
+                lost = wrong
+                continue
+            except BlockingIOError:
+                break
+            for message in received:
                 place = (message.sequence - first) & _SEQUENCE_MASK
                 if place >= count:
                     continue  # of an exchange before this one, which ended with its first refusal
@@ -216,6 +226,8 @@ class Socket:
                     found.append(message)
         if refused is not None:
             raise refused
+        if lost is not None:
+            raise lost
         return found
 
 

@@ -61,10 +61,16 @@ class KernelEngine:
         self._tables = {family: _Table(layout) for family, layout in layouts.items()}
         self._unswept: dict[tuple[int, str], frozenset[bytes]] = {}
         self._can_destroy = True
+        self._handles: dict[int, int] = {}
 
     def close(self) -> None:
         """Let go of the tables: they stay in effect."""
         self._socket.close()
+
+    @property
+    def owns(self) -> bool:
+        """Whether nobody else can change the tables: else call `repair` now and then."""
+        return bool(self._flags)
 
     def held(self) -> Mapping[str, int]:
         """Return how many frontends, and different endpoints, the tables have."""
@@ -85,6 +91,7 @@ class KernelEngine:
                 if wrong.errno not in _DISTURBED:
                     raise
                 nftables.commit(self._socket, self._recreate(plans))
+            self._handles = self._standing()
         for family, table in self._tables.items():
             table.contents = contents[family]
         self._unswept.clear()
@@ -111,6 +118,27 @@ class KernelEngine:
             self._restore(changed, host)
             return
         self._accept(plans)
+
+    def repair(self) -> bool:
+        """Put everything there again if somebody took our tables away; say whether.  Raises EngineError.
+
+        It can happen where the kernel has no owners of tables, by `nft flush ruleset` for instance.
+        """
+        with _explained():
+            standing = self._standing()
+        if standing == self._handles:
+            return False
+        self._restore({}, None)
+        return True
+
+    def _standing(self) -> dict[int, int]:
+        """Return the handles of our tables by family."""
+        return {
+            family: one.handle
+            for family, table in self._tables.items()
+            for one in nft_dump.tables(self._socket, table.family)
+            if one.name == TABLE
+        }
 
     def _restore(self, changed: Mapping[Frontend, Rule | None], host: Host | None) -> None:
         """Put everything there again: somebody else had their hands in our tables."""

@@ -221,7 +221,7 @@ class Layout:
 
     def _remembered(self, way: Way) -> Iterator[Rule]:
         """Yield a rule a protocol: nft writes a connection's port only where the protocol is known."""
-        key = (L4PROTO, ORIGINAL_DPORT, self.family.destination, DPORT)
+        key: tuple[Field, ...] = (L4PROTO, ORIGINAL_DPORT, self.family.destination, DPORT)
         if not way.node_port:
             key = (self.family.original_destination, *key)
         for number in _PROTOCOLS:

@@ -77,6 +77,21 @@ tokens = ""
 audit_log = ""
 access_log = false
 grant = []
+
+[proxy]
+serve = false
+engine = "auto"
+node = ""
+node_addresses = []
+node_port_addresses = ["primary"]
+local_networks = ["auto"]
+external_ips = []
+routes = true
+hairpin = true
+docker = "auto"
+forwarding = "leave"
+reset_removed = false
+healthz = "127.0.0.1:10256"
 """
 
 

@@ -56,7 +56,9 @@ async def test_a_watch_that_ends_in_order_goes_on_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("end", ["410", "half a line", "no JSON", "cut"])
-async def test_what_happened_while_a_watch_was_broken_is_found_by_listing(end: str) -> None:
+async def test_what_happened_while_a_watch_was_broken_is_found_by_listing(
+    end: str, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = RecordingEngine()
     async with scripted_api() as api:
         fill(api)
@@ -78,6 +80,7 @@ async def test_what_happened_while_a_watch_was_broken_is_found_by_listing(end: s
             await until(lambda: engine.endpoints(OTHER) == [] and engine.endpoints(VIP) is None)
             await until(lambda: agent.api.is_connected)
     assert engine.replaces == 1
+    assert ("is not followed" in caplog.text) is (end != "410"), "who is told to list again has lost nothing"
 
 
 @pytest.mark.parametrize(
@@ -160,12 +163,14 @@ async def test_what_the_engine_refuses_is_told_again_with_what_came_since() -> N
             engine.refuses = lambda rules: True
             api.send(SLICES, modified(web_at(101, "10.0.0.2")))
             await until(lambda: agent.sync.refusal)
-            api.send(SLICES, modified(web_at(102, "10.0.0.3")))
+            api.send("services", {"type": "ADDED", "object": at(102, cluster_ip("b", "10.96.0.2"))})
+            await until(lambda: len(agent.traffic.rules()) == 2)
             assert engine.endpoints(VIP) == ["10.0.0.1:8080"]
             assert "no room for it" in agent.status.why_unhealthy()
 
             engine.refuses = lambda rules: False
-            await until(lambda: engine.endpoints(VIP) == ["10.0.0.3:8080"])
+            await until(lambda: engine.endpoints(VIP) == ["10.0.0.2:8080"])
+            assert engine.endpoints(OTHER) == []
             assert not agent.status.why_unhealthy()
 
 

@@ -141,14 +141,21 @@ def capabilities(pid: int) -> tuple[int, int]:
     return int(lines["CapEff"], 16), int(lines["CapAmb"], 16)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes() -> None:
+@pytest.fixture
+def python_for_all() -> str:
+    """A Python that other users may run; only root may become another user."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
     python = next((path for path in (sys.executable, "/usr/bin/python3") if is_for_everybody(path)), "")
-    if not python:
-        pytest.skip("no Python here is for other users")
-    environ = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    secured = config(user="nobody")
-    server = RunningServer(workers=1, config=secured, command=(python, "-m", "svcdns"), environ=environ)
+    return python or pytest.skip("no Python here is for other users")
+
+
+ENVIRON = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes(python_for_all: str) -> None:
+    command = (python_for_all, "-m", "svcdns")
+    server = RunningServer(workers=1, config=config(user="nobody"), command=command, environ=ENVIRON)
     server.folder.chmod(0o755)
     with server:
         assert server.process is not None
@@ -167,3 +174,24 @@ def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes() -> No
         assert capabilities(proxy_pid(server))[0] == NET_ADMIN | NET_RAW
         assert capabilities(server.process.pid) == (0, 0)
         assert capabilities(server.writer_pid) == (0, 0)
+
+
+@pytest.mark.parametrize("by_capset", [True, False], ids=["", "capset is forbidden"])
+def test_rights_that_a_service_manager_gives_go_to_the_proxy_alone(
+    python_for_all: str, by_capset: bool
+) -> None:
+    """As a unit with AmbientCapabilities= does; one with a filter of system calls forbids capset(2)."""
+    rights = "+net_admin,+net_raw"
+    become = ("setpriv", "--reuid=nobody", "--clear-groups", f"--inh-caps={rights}")
+    script = "from svcdns.server import capabilities; capabilities._set = lambda sets: None; "
+    run = "import runpy; runpy.run_module('svcdns', run_name='__main__')"
+    program = (python_for_all, "-m", "svcdns") if by_capset else (python_for_all, "-c", script + run)
+    command = (*become, f"--ambient-caps={rights}", *program)
+    server = RunningServer(workers=1, config=config(), command=command, environ=ENVIRON)
+    server.folder.chmod(0o777)
+    with server:
+        assert server.process is not None
+        assert capabilities(proxy_pid(server))[0] == NET_ADMIN | NET_RAW
+        assert capabilities(server.writer_pid) == (0, 0)
+        assert capabilities(server.worker_pids[0]) == (0, 0)
+        assert capabilities(server.process.pid)[1] == 0
