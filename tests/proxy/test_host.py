@@ -278,6 +278,17 @@ def test_an_overrun_is_a_change(host: Host, tmp_path: Path, monkeypatch: pytest.
     assert overrun
 
 
+def test_two_may_look_at_once(host: Host, tmp_path: Path) -> None:
+    async def looking() -> None:
+        with HostWatch(SETTINGS, tmp_path) as watch:
+            looks = [asyncio.to_thread(watch.look) for _ in range(200)]
+            found = await asyncio.gather(*looks)
+            assert {len(one.local_networks) for one in found} == {2}
+
+    with host.entered():
+        run(looking())
+
+
 def test_a_route_of_ours_that_somebody_takes_out_comes_back(host: Host, tmp_path: Path) -> None:
     async def following() -> None:
         with HostWatch(SETTINGS, tmp_path) as watch:
