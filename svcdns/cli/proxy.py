@@ -245,7 +245,9 @@ def _rules(config: Config, connection: Connection) -> str:
     from svcdns.proxy.machine import KernelMachine
     from svcdns.proxy.preview import rules_text
     from svcdns.proxy.process import node_name
+    from svcdns.server import logs
 
+    logs.set_up("error")
     try:
         machine = KernelMachine(config, sets_up=False)
         return asyncio.run(rules_text(config, node_name(config), connection, machine))
