@@ -1,4 +1,4 @@
-"""Load balancer addresses on the LAN: neighbours find them, are told of them, and lose what no Service has."""
+"""Load balancer addresses on the LAN: neighbours find them, are told, and lose what no Service has."""
 
 import asyncio
 from collections.abc import Iterator
