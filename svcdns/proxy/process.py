@@ -12,6 +12,7 @@ from svcdns.config.sections import Config
 from . import engines
 from .agent import Agent
 from .choice import NFT
+from .host_settings import LOCALHOST
 from .machine import KernelMachine
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ def node_name(config: Config) -> str:
 
 async def serve(config: Config, connection: Connection, stop: asyncio.Event) -> None:
     """Carry traffic until `stop` is set.  Raises EngineError, and OSError for a machine that isn't known."""
-    engine = engines.made(config.proxy.engine)
+    proxy = config.proxy
+    engine = engines.made(proxy.engine, loopback_ports=LOCALHOST in proxy.node_port_addresses)
     try:
         machine = KernelMachine(config, sets_up=engine.name != "user")
         node = node_name(config)
