@@ -289,6 +289,14 @@ def node_name(text: str) -> str:
     return name
 
 
+def interface(text: str) -> str:
+    """Return the name of a network interface, as Linux has them: 15 octets at most, no slash, no space."""
+    is_name = 0 < len(text.encode()) < 16 and not set(text) & set("/: \t\n\0") and text not in (".", "..")
+    if not is_name:
+        raise Wrong(f"{text[:80]!r} is no name of an interface; allowed: such as eth0")
+    return text
+
+
 def node_port_addresses(text: str) -> str:
     """Return a word for addresses of this host, or a network in its usual spelling."""
     return text if text in ("primary", "localhost", "all") else str(network(text))

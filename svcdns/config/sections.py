@@ -247,6 +247,9 @@ class ProxyConfig:
     Docker's rules alone."""
     forwarding: str = option("leave", read.one_of("leave", "enable"))
     """`enable`: IP forwarding is switched on where it is off; `leave` leaves it as it is."""
+    announce: tuple[str, ...] = option((), read.each(read.interface))
+    """Interfaces, such as `eth0`, on which this host answers for the load balancer addresses of Services
+    (ARP, NDP); on one host of a network only. Takes forwarding, and `routes`."""
     reset_removed: bool = option(False)
     """`true`: TCP connections to an endpoint that has left are reset; else they last while it answers."""
     healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -23,10 +23,12 @@ from svcdns import __version__
 from svcdns.client import AsyncClient
 from svcdns.cluster.service_frontends import Here
 from svcdns.cluster.traffic import Traffic
+from svcdns.cluster.traffic_plan import Frontend, Rule
 from svcdns.cluster.usable_endpoints import Place
 from svcdns.config.sections import Config, Network
 
 from . import health
+from .announcing import Announced
 from .api_state import ApiState
 from .engine import Engine
 from .engine_sync import EngineSync
@@ -72,8 +74,8 @@ class Agent:
         self.sync.health_checks = self.health_checks.change
         self._unserved = Unserved(self.sync, self._report)
         self.sync.computed = self._report
-        if self._flows is not None:
-            self.sync.applied = self._flows.applied
+        self._announced = Announced(config.services.load_balancer_ranges)
+        self.sync.applied = self._applied
         self.health_checks.listen_at(machine.host().node_addresses)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -122,6 +124,12 @@ class Agent:
         except OSError as wrong:
             log.error("the machine can't be set up for traffic: %s", wrong)
         self._machine_changed()
+
+    def _applied(self, changed: Mapping[Frontend, Rule | None], before: Mapping[Frontend, Rule]) -> None:
+        """What else follows from what is in effect: rules first, then who is told of an address."""
+        if self._flows is not None:
+            self._flows.applied(changed, before)
+        self._machine.announce(self._announced.applied(changed))
 
     def _is_ready(self) -> bool:
         """Return whether the engine can be told; of a server that names no ranges, the configuration does."""

@@ -24,7 +24,7 @@ from typing import Self
 from svcdns.cluster.traffic_plan import Host
 from svcdns.netlink import route, wire
 
-from . import docker_jump, machine_settings, own_routes
+from . import announcing, docker_jump, machine_settings, own_routes
 from .changes_made import DEFAULT_FOLDER, ChangesMade
 from .host_settings import HostSettings
 from .networks import Found, host, primary_addresses
@@ -67,6 +67,9 @@ class HostWatch:
         self._made = ChangesMade(folder)
         self._host = Host()
         self._addresses: frozenset[bytes] = frozenset()
+        self._announced: frozenset[bytes] | None = None
+        self._told_at, self._untold = 0.0, ""
+        self._changed = asyncio.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +92,15 @@ class HostWatch:
         """Return all addresses of the machine, as of the last look."""
         return self._addresses
 
+    def announce(self, addresses: frozenset[bytes]) -> None:
+        """Answer for these on the interfaces that the settings name, from the next look on; it comes soon.
+
+        Until this is called, what was announced before stays.
+        """
+        if addresses != self._announced:
+            self._announced = addresses
+            self._changed.set()
+
     def look(self) -> Host:
         """Read everything anew, put it in order, return what engines are told.  Raises OSError, Malformed."""
         with self._looking:
@@ -104,29 +116,28 @@ class HostWatch:
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Look whenever something changes, until cancelled; call `changed` where that came to anything."""
-        told = asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def tell() -> None:
             loop.remove_reader(self._told.fileno())
-            told.set()
+            self._changed.set()
 
         try:
             while True:
                 loop.add_reader(self._told.fileno(), tell)
-                pause = await self._next_look(told, changed)
+                pause = await self._next_look(changed)
                 await asyncio.sleep(pause)
         finally:
             loop.remove_reader(self._told.fileno())
 
-    async def _next_look(self, told: asyncio.Event, changed: Callable[[], None]) -> float:
+    async def _next_look(self, changed: Callable[[], None]) -> float:
         """Wait for a change, look, and return how long to pause."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(told.wait(), _UNTOLD_SECONDS)
-        share = _SHARE if told.is_set() else _SHARE_UNTOLD
-        if told.is_set():
+            await asyncio.wait_for(self._changed.wait(), _UNTOLD_SECONDS)
+        share = _SHARE if self._changed.is_set() else _SHARE_UNTOLD
+        if self._changed.is_set():
             await asyncio.sleep(_SETTLE_SECONDS)
-            told.clear()
+            self._changed.clear()
             self._drain()
         before, began = self._known(), time.monotonic()
         try:
@@ -143,9 +154,23 @@ class HostWatch:
     def _set_up(self, found: Found, settings: HostSettings) -> Iterator[str]:
         yield from own_routes.set_up(self._routes, found, settings)
         yield from machine_settings.set_up(self._routes, found, settings, self._made)
+        if not settings.announce or self._announced is not None:  # before that, what is announced stays
+            yield from self._announce(found, settings)
         if settings.docker:
             with suppress(OSError):  # without the right to see packet rules there is no kernel engine either
                 yield from docker_jump.set_up(self._packets, self._host, settings.node_ports)
+
+    def _announce(self, found: Found, settings: HostSettings) -> Iterator[str]:
+        announced = self._announced or frozenset()
+        complaints, fresh = announcing.set_up(self._routes, found, settings, announced, self._made)
+        if time.monotonic() - self._told_at >= announcing.REFRESH_SECONDS:
+            self._told_at = time.monotonic()
+            fresh = announcing.wanted(found, settings, announced)
+        if fresh:
+            self._untold = announcing.tell(found, fresh)
+        yield from complaints
+        if self._untold:
+            yield self._untold
 
     def _drain(self) -> None:
         for _ in range(_DRAIN):

@@ -33,6 +33,9 @@ class Machine(Protocol):
     def complaints(self) -> tuple[str, ...]:
         """Return what of it could not be put in order, a line each."""
 
+    def announce(self, addresses: frozenset[bytes]) -> None:
+        """Answer for these load balancer addresses, where that is wanted."""
+
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Take where cluster IPs come from; before that nothing is known of ranges, and nothing set up."""
 
@@ -58,6 +61,9 @@ class FixedMachine:
     def complaints(self) -> tuple[str, ...]:
         """Return none."""
         return ()
+
+    def announce(self, addresses: frozenset[bytes]) -> None:
+        """Do nothing."""
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Have the host know them."""
@@ -92,6 +98,10 @@ class KernelMachine:
     def complaints(self) -> tuple[str, ...]:
         """Return what could not be put in order at the last look."""
         return self._watch.complaints
+
+    def announce(self, addresses: frozenset[bytes]) -> None:
+        """Answer for these on the interfaces that the configuration names, soon."""
+        self._watch.announce(addresses)
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Set up what traffic to these takes.  Raises OSError."""
@@ -136,6 +146,7 @@ def host_settings(config: Config, *, sets_up: bool = True) -> HostSettings:
         hairpin=sets_up and proxy.hairpin,
         docker=sets_up and proxy.docker == "auto",
         forwarding=sets_up and proxy.forwarding == "enable",
+        announce=proxy.announce if sets_up else (),
     )
 
 

@@ -18,7 +18,7 @@ from .changes_made import ChangesMade, Restored
 from .host_settings import HostSettings
 from .networks import Found, local_links
 
-HAIRPIN, SYSCTL = "hairpin", "sysctl"
+HAIRPIN, SYSCTL, SWITCH = "hairpin", "sysctl", "switch"
 BRIDGE_FILTER = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-nf-call-ip6tables"}
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _EACH_LINK = {4: "net/ipv4/conf", 6: "net/ipv6/conf"}
@@ -66,6 +66,19 @@ def _turn_ports(kernel: wire.Socket, found: Found, made: ChangesMade) -> Iterato
             route.set_hairpin(kernel, link.index, True)
         except OSError as wrong:
             yield f"hairpin_mode of {link.name} stays off: {wrong.strerror}"
+
+
+def switch(name: str, value: str, made: ChangesMade) -> str:
+    """Give a sysctl of a link a value that is ours to take back; return why not, "" where it has it."""
+    before = sysctl(name)
+    if before == value:
+        return ""
+    try:
+        made.note(SWITCH, f"{name}={value}", before)
+        (_SYSCTLS / name).write_text(value)
+    except OSError as wrong:
+        return f"{name.replace('/', '.')} can't be {value}: {wrong.strerror}"
+    return ""
 
 
 def _forward(version: int, found: Found, made: ChangesMade) -> Iterator[str]:
@@ -116,6 +129,8 @@ def restore(kernel: wire.Socket, found: Found, made: ChangesMade, docker_is_here
                 yield from _turn_back(kernel, ports.get(change.name))
             elif change.what == SYSCTL:
                 yield from _set_back(change.name, change.before, docker_is_here)
+            elif change.what == SWITCH:
+                yield from _switched_back(change.name, change.before)
             made.forget(change.what, change.name)
         except OSError as wrong:
             yield Restored(f"{change.name} stays as it is: {wrong.strerror}", False)
@@ -140,6 +155,13 @@ def _set_back(name: str, before: str, docker_is_here: bool) -> Iterator[Restored
         if sysctl(one):
             (_SYSCTLS / one).write_text("1")
     yield Restored(f"{shown} is {value} again", True)
+
+
+def _switched_back(name_and_value: str, before: str) -> Iterator[Restored]:
+    name, _, value = name_and_value.rpartition("=")
+    if sysctl(name) == value:
+        (_SYSCTLS / name).write_text(before)
+        yield Restored(f"{name.replace('/', '.')} is {before} again", True)
 
 
 def _port(link: route.Link) -> str:

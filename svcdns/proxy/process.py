@@ -11,6 +11,7 @@ from svcdns.config.sections import Config
 
 from . import engines
 from .agent import Agent
+from .choice import NFT
 from .host_settings import LOCALHOST
 from .machine import KernelMachine
 
@@ -34,3 +35,5 @@ async def serve(config: Config, connection: Connection, stop: asyncio.Event) -> 
             await Agent(config, node, client, engine, machine).run(stop)
     finally:
         engine.close()
+        if engine.name == NFT:
+            log.info("the kernel's rules stay in effect; `svcdns proxy --cleanup` takes them back")

@@ -18,6 +18,8 @@ from toolbox.lab import Lab, Machine
 from toolbox.running_server import Reply, RunningServer
 from toolbox.waiting import wait_for
 
+from svcdns.proxy.cleanup import cleanup
+
 CONFIG = """
 [services]
 cluster_ip_ranges = ["10.96.0.0/12", "fd96::/108"]
@@ -60,20 +62,29 @@ class Web:
 class Site:
     """The server and its registry, on the lab's node; a context manager."""
 
-    def __init__(self, lab: Lab, engine: str = "nft", more: str = "") -> None:
+    def __init__(self, lab: Lab, engine: str = "nft", more: str = "", leaves: bool = False) -> None:
+        """`more`: lines of [proxy]; `leaves`: what it changed of the node stays when it ends."""
         self.lab = lab
+        self._leaves = leaves
         self._server = RunningServer(workers=1, config=CONFIG.format(engine=engine) + more)
 
     def __enter__(self) -> Self:
         with self.lab.node.entered():
             self._server.start()
-        for host in (*self.lab.containers, self.lab.node, self.lab.second):
-            for protocol in ("tcp", "udp"):
-                self.lab.serve(host, protocol, PORT)
+        self._listening = [
+            self.lab.serve(host, protocol, PORT)
+            for host in (*self.lab.containers, self.lab.node, self.lab.second)
+            for protocol in ("tcp", "udp")
+        ]
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
         self._server.__exit__(kind, *rest)
+        for server in self._listening:
+            server.close()
+        if not self._leaves:
+            with self.lab.node.entered():
+                cleanup()
 
     # The registry
 
