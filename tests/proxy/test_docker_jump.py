@@ -111,6 +111,7 @@ def test_a_jump_that_is_flushed_or_doubled_is_put_right(docker: tuple[Host, str]
         said(host, program, *words)
         look(host, tmp_path)
         assert rules(docker, "DOCKER-USER") == [JUMP]
+        assert len(rules(docker, OWN_CHAIN)) == 2
 
 
 def test_without_docker_or_without_wish_nothing_is_made(docker: tuple[Host, str], tmp_path: Path) -> None:
