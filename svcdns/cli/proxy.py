@@ -55,6 +55,9 @@ def proxy(
     engine: Annotated[
         str, typer.Option("--engine", metavar="ENGINE", help="auto, nft or user; see docs/config.md.")
     ] = "",
+    print_rules: Annotated[
+        bool, typer.Option("--print", help="Print the kernel's rules as `nft -f` reads them, and end.")
+    ] = False,
     cleanup: Annotated[
         bool, typer.Option("--cleanup", help="Take back all that a proxy changed of this machine, and end.")
     ] = False,
@@ -81,7 +84,11 @@ def proxy(
         _clean_up([loaded(config, {}).data] if config else [])
     resolved = _with_flags(loaded(config, {}), node, node_address or [], engine)
     credentials = Credentials.given(None, ca, token, client_cert, client_key)
-    _run(resolved, _connection(resolved, server, kubeconfig, credentials))
+    connection = _connection(resolved, server, kubeconfig, credentials)
+    if print_rules:
+        typer.echo(_rules(resolved, connection), nl=False)
+    else:
+        _run(resolved, connection)
 
 
 @app.command()
@@ -228,6 +235,24 @@ def _run(config: Config, connection: Connection) -> None:
         asyncio.run(until_told())
     except EngineError as refused:
         raise Refused(str(refused)) from None
+    except OSError as failed:
+        raise Refused(failed.strerror or str(failed)) from None
+
+
+def _rules(config: Config, connection: Connection) -> str:
+    """Return the rules for what is registered now.  Raises Refused."""
+    from svcdns.client import Unreachable
+    from svcdns.proxy.machine import KernelMachine
+    from svcdns.proxy.preview import rules_text
+    from svcdns.proxy.process import node_name
+    from svcdns.server import logs
+
+    logs.set_up("error")
+    try:
+        machine = KernelMachine(config, sets_up=False)
+        return asyncio.run(rules_text(config, node_name(config), connection, machine))
+    except Unreachable as away:
+        raise Refused(str(away)) from None
     except OSError as failed:
         raise Refused(failed.strerror or str(failed)) from None
 

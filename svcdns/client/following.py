@@ -66,6 +66,8 @@ class Lost:
     """The server can't be followed for now; the text says why."""
 
     why: str
+    status: int = 0
+    """The HTTP status of a refusal; 0: nobody has answered."""
 
 
 Step = Page | Listed | Changed | Lost
@@ -111,7 +113,7 @@ async def follow(client: AsyncClient, kind: Kind, *, labels: str = "", name: str
                 yield changed
         except ApiError as refused:
             if refused.status != _GONE:
-                yield Lost(str(refused))
+                yield Lost(str(refused), refused.status)
         except (Unreachable, DecodeError) as lost:
             yield Lost(str(lost))
         failures += 1

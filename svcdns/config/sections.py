@@ -229,7 +229,8 @@ class ProxyConfig:
     node_addresses: tuple[str, ...] = option((), read.each(read.address))
     """The node's own addresses; `[]` is what is found: the address from which this host sends to others."""
     node_port_addresses: tuple[str, ...] = option(("primary",), read.each(read.node_port_addresses))
-    """Where node ports are offered: `primary` (the node's own addresses), `localhost`, `all`, or networks."""
+    """Where node ports are offered: `primary` (the node's own addresses), `localhost` (127.0.0.1 and ::1, by
+    sockets; the engine `user` always does), `all` (but loopback), or networks."""
     local_networks: tuple[str, ...] = option(("auto",), read.each(read.local_network))
     """Networks of containers and VMs behind this host; `auto` stands for those that are found."""
     external_ips: tuple[Network, ...] = option((), read.each(read.network))

@@ -30,6 +30,7 @@ SERVICES = "!service.kubernetes.io/service-proxy-name"
 """Label selector: those that another proxy is named for don't even come here."""
 SLICES = "!service.kubernetes.io/headless"
 _MOST_UNREADABLE_SAID = 100
+_NOT_FOR_US = (403, 404)
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class Followed(Generic[_T]):
     revision: str = ""
     """As of which its state is."""
     why_lost: str = ""
+    is_refused: bool = False
+    """Whether the API has no such kind, or none for us."""
     _seen: list[str] = field(default_factory=list)
     _unreadable: int = 0
 
@@ -78,8 +81,9 @@ class Followed(Generic[_T]):
                     self._take_one(kind, item)
                 self._seen = []
                 self.revision = revision or self.revision
-            case Lost(why):
+            case Lost(why, status):
                 self.is_connected, self.why_lost = False, why
+                self.is_refused = status in _NOT_FOR_US
 
     def _take_one(self, event: str, item: Raw) -> None:
         try:
@@ -169,7 +173,7 @@ class ApiState:
     @property
     def is_listed(self) -> bool:
         """Whether all that rules follow from has been seen: where the node is may come later."""
-        ranges_known = self.ranges.is_listed or bool(self.ranges.why_lost)
+        ranges_known = self.ranges.is_listed or self.ranges.is_refused
         return ranges_known and self.services.is_listed and self.slices.is_listed
 
     @property

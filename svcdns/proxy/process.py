@@ -11,6 +11,8 @@ from svcdns.config.sections import Config
 
 from . import engines
 from .agent import Agent
+from .choice import NFT
+from .host_settings import LOCALHOST
 from .machine import KernelMachine
 
 log = logging.getLogger(__name__)
@@ -23,7 +25,8 @@ def node_name(config: Config) -> str:
 
 async def serve(config: Config, connection: Connection, stop: asyncio.Event) -> None:
     """Carry traffic until `stop` is set.  Raises EngineError, and OSError for a machine that isn't known."""
-    engine = engines.made(config.proxy.engine)
+    proxy = config.proxy
+    engine = engines.made(proxy.engine, loopback_ports=LOCALHOST in proxy.node_port_addresses)
     try:
         machine = KernelMachine(config, sets_up=engine.name != "user")
         node = node_name(config)
@@ -32,3 +35,5 @@ async def serve(config: Config, connection: Connection, stop: asyncio.Event) -> 
             await Agent(config, node, client, engine, machine).run(stop)
     finally:
         engine.close()
+        if engine.name == NFT:
+            log.info("the kernel's rules stay in effect; `svcdns proxy --cleanup` takes them back")

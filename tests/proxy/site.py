@@ -62,11 +62,11 @@ class Web:
 class Site:
     """The server and its registry, on the lab's node; a context manager."""
 
-    def __init__(self, lab: Lab, engine: str = "nft", proxy: str = "", leaves: bool = False) -> None:
-        """`proxy`: more lines of [proxy]; `leaves`: what it changed of the node stays when it ends."""
+    def __init__(self, lab: Lab, engine: str = "nft", more: str = "", leaves: bool = False) -> None:
+        """`more`: lines of [proxy]; `leaves`: what it changed of the node stays when it ends."""
         self.lab = lab
         self._leaves = leaves
-        self._server = RunningServer(workers=1, config=CONFIG.format(engine=engine) + proxy)
+        self._server = RunningServer(workers=1, config=CONFIG.format(engine=engine) + more)
 
     def __enter__(self) -> Self:
         with self.lab.node.entered():
@@ -98,6 +98,11 @@ class Site:
         reply = self.request(method, path, body, **more)
         assert reply.status < 300, reply.text
         return reply.json
+
+    @property
+    def api(self) -> str:
+        """URL of the API, for who is on the node."""
+        return self._server.api
 
     def service(self, name: str, pods: Iterable[Machine] = (), **spec: Any) -> Web:
         """Register a Service of both families, TCP and UDP 80, and its Pods."""
@@ -155,6 +160,18 @@ class Site:
 
         wait_for(only_these, f"{client.short} to reach {names} at {address} by {protocol}", seconds=20)
         return seen
+
+    def one_of(self, client: Machine, protocol: str, address: str, port: int, names: set[str]) -> str:
+        """Wait until a client reaches one of these servers, and return which."""
+
+        def reached() -> str:
+            try:
+                who = client.ask(protocol, address, port, seconds=2).who
+            except OSError:
+                return ""
+            return who if who in names else ""
+
+        return wait_for(reached, f"{client.short} to reach one of {names} at {address}", seconds=20)
 
     def is_refused(self, client: Machine, protocol: str, address: str, port: int) -> None:
         """Wait until a client is refused; the kernel may say nothing to some datagrams (icmp_ratelimit)."""

@@ -1,5 +1,6 @@
 """A proxy whose API or engine does what none should: what was in effect stays, and nothing is missed."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -141,6 +142,27 @@ async def test_nothing_is_told_before_all_has_been_listed() -> None:
 
             api.answer = lambda plural: None
             await until(lambda: engine.endpoints(VIP) == ["10.0.0.1:8080"])
+
+
+@pytest.mark.parametrize("status", [403, 404, 503])
+async def test_a_server_that_names_no_ranges_leaves_them_to_the_configuration(status: int) -> None:
+    """One that is merely away doesn't: its ranges may be others."""
+    engine = RecordingEngine()
+    async with scripted_api() as api:
+        fill(api)
+        api.answer = lambda plural: web.Response(status=status) if plural == "servicecidrs" else None
+        async with running_agent(api.url, engine, listed=False) as agent:
+            if status != 503:
+                await until(lambda: engine.host.ranges == (ip_network("10.96.0.0/12"),))
+                return
+            await until(lambda: api.lists.count("servicecidrs") > 2)
+            assert agent.api.slices.is_listed
+            assert engine.replaces == 0
+            cidr = {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.112.0.0/16", "fd00::/108"]}}
+            api.objects["servicecidrs"] = [cidr]
+            api.answer = lambda plural: None
+            await until(lambda: engine.host.ranges == (ip_network("10.112.0.0/16"), ip_network("fd00::/108")))
+            assert engine.replaces == 1
 
 
 async def test_an_object_that_cannot_be_read_keeps_no_other_away() -> None:

@@ -186,7 +186,7 @@ def test_where_tables_have_no_owner_what_others_took_away_comes_back(
     "found",
     [
         "table ip svcdns { set vips { type inet_service; }; chain vip { drop; }; }",
-        "table ip svcdns { chain nat_in { type filter hook input priority 5; }; map x { type mark : mark; }; }",
+        "table ip svcdns { chain nat_in { type filter hook input priority 5; }; set x { type mark; }; }",
         "table ip svcdns { chain one { }; chain other { jump one; }; map vip_slots { type mark : mark; }; }",
         "printed",
     ],

@@ -116,3 +116,17 @@ def test_status_without_a_proxy_says_how_to_start_one(tmp_path: Path) -> None:
     done = svcdns("proxy", "status", "--config", tmp_path / "c.toml")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "no proxy answers at 127.0.0.1:" in done.stderr
+
+
+def test_the_rules_can_be_printed_without_any_right() -> None:
+    with RunningServer(workers=1, config="[services]\ncluster_ip_ranges = ['10.201.0.0/16']\n") as server:
+        assert server.post(SERVICES, service(clusterIP="10.201.0.77")).status == 201
+        done = svcdns("proxy", "--print", "--server", server.api)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "\ntable ip svcdns {\n" in done.stdout
+        assert "10.201.0.77 . tcp . 80" in done.stdout
+        assert "10.201.0.0/16" in done.stdout
+
+    done = svcdns("proxy", "--print", "--server", "http://127.0.0.1:1")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "http://127.0.0.1:1" in done.stderr

@@ -1,6 +1,9 @@
 """TCP through the relay, as a client and an endpoint see it."""
 
+import contextlib
 import hashlib
+import os
+import random
 import socket
 import struct
 import threading
@@ -254,3 +257,54 @@ def test_the_end_of_the_relay_ends_all(relaying: Relaying, pair: Pair) -> None:
     with pytest.raises(ConnectionRefusedError):
         connect(pair.frontend)
     assert text(pair.frontend.address).startswith("127.")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_left_of_clients_and_servers_that_do_as_they_like(relaying: Relaying, seed: int) -> None:
+    dice = random.Random(seed)
+    listener = listening("tcp")
+    frontend = relaying.serve(rule(Endpoint(b"\x7f\0\0\1", listener.getsockname()[1])))
+    pairs: list[list[socket.socket]] = []
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(1500):
+        if len(pairs) < 40 and dice.random() < 0.3:
+            client = connect(frontend)
+            server, _ = listener.accept()
+            for one in (client, server):
+                one.setblocking(False)
+            pairs.append([client, server])
+        elif pairs:
+            pair = dice.choice(pairs)
+            with contextlib.suppress(OSError, IndexError):
+                _do_something(dice, pair)
+            if not pair:
+                pairs.remove(pair)
+    for pair in pairs:
+        for one in pair:
+            one.close()
+    wait_for(lambda: relaying.relay.held()["connections"] == 0, "all connections to end")
+    pipes = 2 * 96
+    assert len(os.listdir("/proc/self/fd")) <= before + pipes
+    with connect(frontend) as client, listener.accept()[0] as server:
+        client.sendall(b"still there")
+        assert server.recv(100) == b"still there"
+    listener.close()
+
+
+def _do_something(dice: random.Random, pair: list[socket.socket]) -> None:
+    """Have one side read, write much or little, half-close, close or reset."""
+    side = dice.choice(pair)
+    what = dice.choice(["read", "read", "write", "write", "much", "shutdown", "close", "reset"])
+    if what == "read":
+        side.recv(1 << 20)
+    elif what == "write":
+        side.send(b"x" * dice.randrange(1, 2000))
+    elif what == "much":
+        side.send(bytes(4 << 20))
+    elif what == "shutdown":
+        side.shutdown(socket.SHUT_WR)
+    else:
+        if what == "reset":
+            side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        side.close()
+        pair.remove(side)

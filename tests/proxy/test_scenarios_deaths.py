@@ -1,7 +1,7 @@
 """Traffic outlives svcdns: processes are killed while clients go on, and what comes after is right again."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from proxy.site import Site, Web
@@ -11,8 +11,7 @@ PROXY, WRITER = "svcdns.server.proxy", "svcdns.server.writer"
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, need: Callable[..., str]) -> Iterator[Site]:
-    need("nft")
+def site(lab: Lab) -> Iterator[Site]:
     with Site(lab) as made:
         yield made
 

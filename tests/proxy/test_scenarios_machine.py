@@ -22,7 +22,7 @@ announce = ["eth0"]
 @pytest.fixture
 def site(lab: Lab, need: Callable[..., str]) -> Iterator[Site]:
     need("nft")
-    with Site(lab, proxy=PROXY) as made:
+    with Site(lab, more=PROXY) as made:
         yield made
 
 
@@ -40,7 +40,7 @@ def test_a_machine_that_had_traffic_is_afterwards_as_it_was(
     for name in ("iptables", "ip6tables"):
         said(lab.node, name, "-P", "FORWARD", "ACCEPT")
     before = state(lab.node)
-    with Site(lab, proxy=PROXY, leaves=True) as site:
+    with Site(lab, more=PROXY, leaves=True) as site:
         web = site.service("web", [lab.a1, lab.b1], type="LoadBalancer")
         for protocol in ("tcp", "udp"):
             site.reaches(

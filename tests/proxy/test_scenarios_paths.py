@@ -1,6 +1,6 @@
 """The paths of traffic through a node with packet rules: who reaches what, and is seen as whom."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from proxy.site import PORT, SERVICES, Site, Web
@@ -15,8 +15,7 @@ ONLY_IPV6 = {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, need: Callable[..., str]) -> Iterator[Site]:
-    need("nft")
+def site(lab: Lab) -> Iterator[Site]:
     with Site(lab) as made:
         for name, pods in (("web", [lab.a1, lab.b1, lab.far]), ("one", [lab.a1]), ("empty", [])):
             made.service(name, pods, type="LoadBalancer")

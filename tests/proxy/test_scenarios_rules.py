@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from proxy.site import PODS, SERVICES, Site
@@ -13,8 +13,7 @@ PROTOCOLS = pytest.mark.parametrize("protocol", ["tcp", "udp"])
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, need: Callable[..., str]) -> Iterator[Site]:
-    need("nft")
+def site(lab: Lab) -> Iterator[Site]:
     with Site(lab) as made:
         yield made
 

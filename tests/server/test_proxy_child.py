@@ -1,5 +1,6 @@
 """`svcdns serve --proxy`: a proxy beside the server, which comes and goes without it."""
 
+import json
 import os
 import signal
 import socket
@@ -107,17 +108,28 @@ main.main(sys.argv[1:])
 """
 
 
-def test_where_clients_have_to_say_who_they_are_it_has_a_token_of_its_own(tmp_path: Path) -> None:
-    token = svcdns("token", "create", "--name", "me", "--role", "edit", "--file", tmp_path / "tokens").stdout
-    secured = f"{config()}[api]\ntokens = '{tmp_path / 'tokens'}'\n"
-    with echoing() as port, RunningServer(workers=1, config=secured) as server:
-        assert server.get(SERVICES).status == 401
-        headers = {"Authorization": f"Bearer {token.strip()}"}
+def test_an_api_with_tls_that_asks_who_one_is_knows_its_own_proxy(tmp_path: Path) -> None:
+    """By a certificate for another name, of a CA that this machine does not trust."""
+    assert svcdns("certs", "init", "--dir", tmp_path / "certs", "--host", "dns.example.org").returncode == 0
+    svcdns("token", "create", "--name", "me", "--role", "view", "--file", tmp_path / "tokens")
+    with echoing() as port:
         made = service(clusterIP=ADDRESS, ports=[{"name": "http", "port": port, "targetPort": port}])
-        assert server.request("POST", SERVICES, made, headers=headers).status == 201
-        body = pod("web-1", "127.0.0.1", ready=True)
-        assert server.request("POST", PODS, body, headers=headers).status == 201
-        wait_for(lambda: connects(port), "a connection through the Service")
+        objects = [made, pod("web-1", "127.0.0.1", ready=True)]
+        (tmp_path / "objects.json").write_text(
+            json.dumps({"kind": "List", "apiVersion": "v1", "items": objects})
+        )
+        files = "".join(
+            f"{name} = '{tmp_path / file}'\n"
+            for name, file in (
+                ("tokens", "tokens"),
+                ("tls_cert", "certs/server.crt"),
+                ("tls_key", "certs/server.key"),
+                ("client_ca", "certs/ca.crt"),
+            )
+        )
+        secured = f"manifests = ['{tmp_path / 'objects.json'}']\n{config()}[api]\n{files}"
+        with RunningServer(workers=1, config=secured):
+            wait_for(lambda: connects(port), "a connection through the Service")
 
 
 def test_an_upgrade_leaves_one_proxy_a_new_one() -> None:
