@@ -57,7 +57,7 @@ while True:
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         with made.entered():
             for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):

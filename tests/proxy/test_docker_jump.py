@@ -30,7 +30,7 @@ COMMIT
 
 
 @pytest.fixture(params=["iptables-nft", "iptables-legacy"])
-def docker(request: pytest.FixtureRequest, may_make_hosts: None) -> Iterator[tuple[Host, str]]:
+def docker(request: pytest.FixtureRequest, may_change_rules: None) -> Iterator[tuple[Host, str]]:
     """Give a machine with Docker's chains, and the iptables that made them."""
     with machine() as made:
         probe = subprocess.run(made.command(request.param, "-S"), capture_output=True, text=True)

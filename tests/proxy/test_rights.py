@@ -42,7 +42,7 @@ else:
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         with made.entered():
             for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
