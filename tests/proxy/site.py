@@ -99,6 +99,11 @@ class Site:
         assert reply.status < 300, reply.text
         return reply.json
 
+    @property
+    def api(self) -> str:
+        """URL of the API, for who is on the node."""
+        return self._server.api
+
     def service(self, name: str, pods: Iterable[Machine] = (), **spec: Any) -> Web:
         """Register a Service of both families, TCP and UDP 80, and its Pods."""
         ports = [
