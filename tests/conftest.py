@@ -59,6 +59,7 @@ PACKAGES = {
     "named": "Debian: bind9",
     "named-checkzone": "Debian: bind9-utils",
     "named-compilezone": "Debian: bind9-utils",
+    "nft": "Debian: nftables",
     "nginx": "Debian: nginx",
     "nsd": "Debian: nsd",
     "podman": "Debian: podman, runc, netavark, iptables",

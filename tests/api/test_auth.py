@@ -20,8 +20,9 @@ BANK = "/api/v1/namespaces/bank/services"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
+CORE_EVENTS = "/api/v1/namespaces/shop/events"
 ALL = set(USERS)
-WIDE = {"viewer", "editor", "admin"}
+WIDE = {"viewer", "proxy", "editor", "admin"}
 
 
 @pytest.fixture
@@ -64,7 +65,10 @@ MATRIX = [
     ("POST", LEASES, {"editor", "admin", "shop-editor", "shop-admin"}),
     ("PUT", f"{LEASES}/leader", {"editor", "admin", "shop-editor", "shop-admin"}),
     ("GET", EVENTS, ALL),
-    ("POST", EVENTS, {"editor", "admin", "shop-editor", "shop-admin"}),
+    ("POST", EVENTS, {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
+    ("POST", CORE_EVENTS, {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
+    ("PATCH", f"{CORE_EVENTS}/some", {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
+    ("DELETE", f"{CORE_EVENTS}/some", {"editor", "admin", "shop-editor", "shop-admin"}),
     ("GET", "/api/v1/namespaces", WIDE),
     ("GET", "/api/v1/namespaces/shop", ALL),
     ("GET", "/api/v1/namespaces/bank", WIDE),
