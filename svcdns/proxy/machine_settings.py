@@ -41,9 +41,13 @@ def bridges_filter() -> bool:
 
 
 def ports_to_turn(found: Found) -> list[route.Link]:
-    """Return the ports of local bridges that don't send frames back where they came from."""
+    """Return the ports of local bridges to containers that don't send frames back where they came from.
+
+    A VM (tap) may have a bridge of its own, which would learn the wrong way from its frames coming back.
+    """
     local = local_links(found)
-    return [link for link in found.links if link.hairpin is False and link.controller in local]
+    ports = (link for link in found.links if link.kind == "veth" and link.controller in local)
+    return [link for link in ports if link.hairpin is False]
 
 
 def set_up(kernel: wire.Socket, found: Found, settings: HostSettings, made: ChangesMade) -> Iterator[str]:
