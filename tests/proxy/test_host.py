@@ -182,6 +182,15 @@ def test_forwarding_is_left_alone_or_switched_on_and_back(host: Host, tmp_path: 
     assert state(host) == before
 
 
+def test_forwarding_that_is_missing_is_said_where_containers_are(host: Host, tmp_path: Path) -> None:
+    write(host, "ipv4/ip_forward", "0")
+    write(host, "ipv6/conf/all/forwarding", "1")
+    (complaint,) = look(host, tmp_path).complaints
+    assert "IPv4 is not forwarded" in complaint
+    host.ip("link del br0", "link del veth0")
+    assert look(host, tmp_path).complaints == ()
+
+
 def test_forwarding_that_was_on_stays_on(host: Host, tmp_path: Path) -> None:
     write(host, "ipv4/ip_forward", "1")
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
