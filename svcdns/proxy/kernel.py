@@ -215,6 +215,17 @@ class KernelEngine:
             nftables.commit(self._socket, table.messages.forget(name, left, self._can_destroy))
 
 
+def is_owned() -> bool:
+    """Return whether a living process owns a table of ours.  Raises EngineError."""
+    with _explained(), Socket(NETFILTER) as socket:
+        return any(
+            table.owned
+            for layout in LAYOUTS.values()
+            for table in nft_dump.tables(socket, layout.family.number)
+            if table.name == TABLE or _of_other_layout(table.name)
+        )
+
+
 def clean_up() -> list[str]:
     """Delete all tables of ours, of any layout; return which.  Raises EngineError."""
     with _explained(), Socket(NETFILTER) as socket:

@@ -91,6 +91,7 @@ hairpin = true
 docker = "auto"
 forwarding = "leave"
 reset_removed = false
+announce = []
 healthz = "127.0.0.1:10256"
 """
 

@@ -37,7 +37,7 @@ def rule(lab: Lab, family: int) -> Rule:
 
 
 @pytest.fixture
-def node(lab: Lab, tmp_path: Path) -> Iterator[tuple[Lab, HostWatch]]:
+def node(lab: Lab, may_change_rules: None, tmp_path: Path) -> Iterator[tuple[Lab, HostWatch]]:
     """Give the lab with a balanced Service on its node, and a watch that has not announced it yet."""
     server = lab.serve(lab.a1, "tcp", 8080)
     with lab.node.entered():

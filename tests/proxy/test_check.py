@@ -64,7 +64,7 @@ table inet mine { chain through { type filter hook forward priority 0; policy dr
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         with made.entered():
             for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):

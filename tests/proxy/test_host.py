@@ -27,7 +27,7 @@ SETTINGS = HostSettings(
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         yield made
 
@@ -195,7 +195,7 @@ def test_what_was_changed_before_the_boot_or_elsewhere_is_forgotten(host: Host, 
 
 
 def test_a_namespace_that_has_the_number_of_one_that_ended_is_not_taken_for_it(
-    may_make_hosts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    may_change_rules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("svcdns.proxy.changes_made._NAMESPACE", Path("/proc/1/ns/net"))
     for _ in range(2):

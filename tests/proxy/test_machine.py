@@ -18,7 +18,7 @@ RANGE = ip_network("10.96.0.0/12")
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         yield made
 
