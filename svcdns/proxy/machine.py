@@ -33,6 +33,9 @@ class Machine(Protocol):
     def complaints(self) -> tuple[str, ...]:
         """Return what of it could not be put in order, a line each."""
 
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return the node's own address of each family."""
+
     def announce(self, addresses: frozenset[bytes]) -> None:
         """Answer for these load balancer addresses, where that is wanted."""
 
@@ -61,6 +64,10 @@ class FixedMachine:
     def complaints(self) -> tuple[str, ...]:
         """Return none."""
         return ()
+
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return those that offer node ports."""
+        return self.known.node_addresses
 
     def announce(self, addresses: frozenset[bytes]) -> None:
         """Do nothing."""
@@ -98,6 +105,10 @@ class KernelMachine:
     def complaints(self) -> tuple[str, ...]:
         """Return what could not be put in order at the last look."""
         return self._watch.complaints
+
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return the node's own address of each family."""
+        return self._watch.primary
 
     def announce(self, addresses: frozenset[bytes]) -> None:
         """Answer for these on the interfaces that the configuration names, soon."""

@@ -82,6 +82,7 @@ grant = []
 serve = false
 engine = "auto"
 node = ""
+register = true
 node_addresses = []
 node_port_addresses = ["primary"]
 local_networks = ["auto"]
