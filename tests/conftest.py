@@ -49,6 +49,7 @@ PACKAGES = {
     "haproxy": "Debian: haproxy",
     "ip": "Debian: iproute2",
     "iptables": "Debian: iptables",
+    "iptables-legacy": "Debian: iptables",
     "kdig": "Debian: knot-dnsutils",
     "java": "Debian: default-jdk-headless",
     "knotd": "Debian: knot",

@@ -27,7 +27,7 @@ from svcdns.cluster.traffic_plan import Frontend, Rule
 from svcdns.cluster.usable_endpoints import Place
 from svcdns.config.sections import Config, Network
 
-from . import health
+from . import health, repairing
 from .announcing import Announced
 from .api_state import ApiState
 from .engine import Engine
@@ -89,6 +89,7 @@ class Agent:
             self.health_checks.run(),
             self._reporting.run(),
             self._unserved.run(),
+            repairing.keep(self.sync.engine),
             self._serve_health(),
             *([self._flows.run()] if self._flows is not None else ()),
             *([self.own_node.run()] if self.own_node is not None else ()),

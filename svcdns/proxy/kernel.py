@@ -124,6 +124,8 @@ class KernelEngine:
 
         It can happen where the kernel has no owners of tables, by `nft flush ruleset` for instance.
         """
+        if not self._handles:
+            return False  # what stands there is not from us: it is in effect until we are told what to do
         with _explained():
             standing = self._standing()
         if standing == self._handles:
