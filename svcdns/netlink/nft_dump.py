@@ -47,7 +47,7 @@ def table_in(received: Received) -> Table:
 
 def chains(socket: Socket, family: int, table: str) -> set[str]:
     """Return the names of a table's chains.  Raises NetlinkError, Malformed."""
-    listed = (_fields(received) for received in dump(socket, Kind.GETCHAIN, family))
+    listed = (_fields(received) for received in dump(socket, Kind.GETCHAIN, family, text(1, table)))
     return {_text(found.get(3)) for found in listed if _text(found.get(1)) == table}
 
 

@@ -27,7 +27,7 @@ from svcdns.cluster.traffic_plan import Frontend, Rule
 from svcdns.cluster.usable_endpoints import Place
 from svcdns.config.sections import Config, Network
 
-from . import health
+from . import health, repairing
 from .announcing import Announced
 from .api_state import ApiState
 from .engine import Engine
@@ -35,6 +35,7 @@ from .engine_sync import EngineSync
 from .flows import Flows
 from .health_checks import HealthChecks
 from .machine import Machine
+from .own_node import OwnNode
 from .reporting import Reporting
 from .status import Metrics, Status
 from .unserved import Problems, Unserved
@@ -74,6 +75,7 @@ class Agent:
         self.sync.health_checks = self.health_checks.change
         self._unserved = Unserved(self.sync, self._report)
         self.sync.computed = self._report
+        self.own_node = OwnNode(client, node, machine.primary_addresses) if config.proxy.register else None
         self._announced = Announced(config.services.load_balancer_ranges)
         self.sync.applied = self._applied
         self.health_checks.listen_at(machine.host().node_addresses)
@@ -87,8 +89,10 @@ class Agent:
             self.health_checks.run(),
             self._reporting.run(),
             self._unserved.run(),
+            repairing.keep(self.sync.engine),
             self._serve_health(),
             *([self._flows.run()] if self._flows is not None else ()),
+            *([self.own_node.run()] if self.own_node is not None else ()),
         )
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(stop.wait())
@@ -98,6 +102,8 @@ class Agent:
             for task in (*tasks, stopping):
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            if self.own_node is not None:
+                await self.own_node.leave()
             self.sync.engine.close()
 
     async def _until_one_breaks(self, tasks: list[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
@@ -142,6 +148,8 @@ class Agent:
         self.traffic.be_at(self._place(place.node, place.zone))
         self.health_checks.listen_at(host.node_addresses)
         self.sync.be_on(host)
+        if self.own_node is not None:
+            self.own_node.look()
         self.sync.wake()
 
     def problems(self) -> Problems:

@@ -93,8 +93,8 @@ def _findings(settings: HostSettings, engine: str) -> Iterator[Finding]:
         yield Finding("ranges", WRONG, f"links and routes can't be read: {wrong}")
         return
     yield from _ranges(found, settings)
-    yield from _node_ports(found, settings)
-    if engine != choice.USER:  # a relay forwards no packets
+    if engine != choice.USER:  # a relay forwards no packets, and listens on node ports itself
+        yield from _node_ports(found, settings)
         yield from _forwarding(found, settings)
         yield from _hairpin(found, settings)
         yield from _rules(found, settings)

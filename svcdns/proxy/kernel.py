@@ -124,6 +124,8 @@ class KernelEngine:
 
         It can happen where the kernel has no owners of tables, by `nft flush ruleset` for instance.
         """
+        if not self._handles:
+            return False  # what stands there is not from us: it is in effect until we are told what to do
         with _explained():
             standing = self._standing()
         if standing == self._handles:
@@ -213,6 +215,17 @@ class KernelEngine:
         left = [one.key for one in listed if one.value not in stay]
         if left:
             nftables.commit(self._socket, table.messages.forget(name, left, self._can_destroy))
+
+
+def is_owned() -> bool:
+    """Return whether a living process owns a table of ours.  Raises EngineError."""
+    with _explained(), Socket(NETFILTER) as socket:
+        return any(
+            table.owned
+            for layout in LAYOUTS.values()
+            for table in nft_dump.tables(socket, layout.family.number)
+            if table.name == TABLE or _of_other_layout(table.name)
+        )
 
 
 def clean_up() -> list[str]:

@@ -19,6 +19,7 @@ from svcdns.cluster.traffic_plan import NODE, Frontend, Host, Rule
 
 from .engine import Engine
 from .relay import Relay
+from .repairing import Repairs
 
 _RuleOrNone = TypeVar("_RuleOrNone", Rule, Rule | None)
 
@@ -41,6 +42,15 @@ class WithLoopbackPorts:
         self._engine.apply(changed, host)
         if node_ports := _node_ports(changed):
             self._relay.apply(node_ports)
+
+    @property
+    def owns(self) -> bool:
+        """Whether nobody can undo what the engine does."""
+        return not isinstance(self._engine, Repairs) or self._engine.owns
+
+    def repair(self) -> bool:
+        """Have the engine do again what was undone.  Raises EngineError."""
+        return isinstance(self._engine, Repairs) and self._engine.repair()
 
     def held(self) -> Mapping[str, int]:
         """Return what the engine holds, and the relay's listeners and connections."""

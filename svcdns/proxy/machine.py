@@ -33,6 +33,9 @@ class Machine(Protocol):
     def complaints(self) -> tuple[str, ...]:
         """Return what of it could not be put in order, a line each."""
 
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return the node's own address of each family."""
+
     def announce(self, addresses: frozenset[bytes]) -> None:
         """Answer for these load balancer addresses, where that is wanted."""
 
@@ -61,6 +64,10 @@ class FixedMachine:
     def complaints(self) -> tuple[str, ...]:
         """Return none."""
         return ()
+
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return those that offer node ports."""
+        return self.known.node_addresses
 
     def announce(self, addresses: frozenset[bytes]) -> None:
         """Do nothing."""
@@ -99,6 +106,10 @@ class KernelMachine:
         """Return what could not be put in order at the last look."""
         return self._watch.complaints
 
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return the node's own address of each family."""
+        return self._watch.primary
+
     def announce(self, addresses: frozenset[bytes]) -> None:
         """Answer for these on the interfaces that the configuration names, soon."""
         self._watch.announce(addresses)
@@ -122,7 +133,7 @@ class KernelMachine:
 
     def _look(self) -> None:
         try:
-            self._watch.look()
+            self._watch.look(at_once=True)
         except Malformed as wrong:
             raise OSError(f"the kernel doesn't say what this machine is: {wrong}") from None
         self._say_complaints()

@@ -41,18 +41,24 @@ def bridges_filter() -> bool:
 
 
 def ports_to_turn(found: Found) -> list[route.Link]:
-    """Return the ports of local bridges that don't send frames back where they came from."""
+    """Return the ports of local bridges to containers that don't send frames back where they came from.
+
+    A VM (tap) may have a bridge of its own, which would learn the wrong way from its frames coming back.
+    """
     local = local_links(found)
-    return [link for link in found.links if link.hairpin is False and link.controller in local]
+    ports = (link for link in found.links if link.kind == "veth" and link.controller in local)
+    return [link for link in ports if link.hairpin is False]
 
 
 def set_up(kernel: wire.Socket, found: Found, settings: HostSettings, made: ChangesMade) -> Iterator[str]:
     """Change what is wanted and isn't so; yield what could not be done, a line each."""
     if settings.hairpin and bridges_filter():
         yield from _turn_ports(kernel, found, made)
-    if settings.forwarding:
-        for version in FORWARDING:
+    for version in FORWARDING:
+        if settings.forwarding:
             yield from _forward(version, found, made)
+        elif any(one.version == version for one in settings.cluster_ranges) and not_forwarded(version, found):
+            yield f"IPv{version} is not forwarded, so containers reach no Service: see `svcdns proxy check`"
 
 
 def _turn_ports(kernel: wire.Socket, found: Found, made: ChangesMade) -> Iterator[str]:
@@ -93,6 +99,17 @@ def _forward(version: int, found: Found, made: ChangesMade) -> Iterator[str]:
         (_SYSCTLS / name).write_text("1")
     except OSError as wrong:
         yield f"{name.replace('/', '.')} stays 0: {wrong.strerror}"
+
+
+def not_forwarded(version: int, found: Found) -> bool:
+    """Return whether packets of containers behind this machine would have to be forwarded, and are not."""
+    local = local_links(found)
+    is_needed = any(
+        one.destination.version == version and one.links and local.issuperset(one.links)
+        for one in found.routes
+        if not one.destination.is_link_local and not one.destination.is_multicast
+    )
+    return is_needed and sysctl(FORWARDING[version]) == "0"
 
 
 def advertised_default(found: Found) -> str:

@@ -9,9 +9,10 @@ import socket
 from svcdns.client import AsyncClient, Connection
 from svcdns.config.sections import Config
 
-from . import engines
+from . import engines, kernel
 from .agent import Agent
 from .choice import NFT
+from .engine import EngineError
 from .host_settings import LOCALHOST
 from .machine import KernelMachine
 
@@ -24,10 +25,16 @@ def node_name(config: Config) -> str:
 
 
 async def serve(config: Config, connection: Connection, stop: asyncio.Event) -> None:
-    """Carry traffic until `stop` is set.  Raises EngineError, and OSError for a machine that isn't known."""
+    """Carry traffic until `stop` is set.
+
+    Raises EngineError, also where another proxy has the packet rules of this machine: they would take turns
+    at its routes.  Raises OSError for a machine that isn't known.
+    """
     proxy = config.proxy
     engine = engines.made(proxy.engine, loopback_ports=LOCALHOST in proxy.node_port_addresses)
     try:
+        if engine.name == NFT and kernel.is_owned():
+            raise EngineError("another svcdns proxy carries traffic on this machine: end it first")
         machine = KernelMachine(config, sets_up=engine.name != "user")
         node = node_name(config)
         log.info("node %s, engine %s, API %s", node, engine.name, connection.url)

@@ -12,11 +12,11 @@ from proxy.test_check import OWN
 from toolbox.hosts import Host
 from toolbox.running_server import PYTHONPATH
 
-pytestmark = pytest.mark.usefixtures("may_make_hosts")
+pytestmark = pytest.mark.usefixtures("may_change_rules")
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         yield made
 

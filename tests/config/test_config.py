@@ -82,6 +82,7 @@ grant = []
 serve = false
 engine = "auto"
 node = ""
+register = true
 node_addresses = []
 node_port_addresses = ["primary"]
 local_networks = ["auto"]
@@ -91,6 +92,7 @@ hairpin = true
 docker = "auto"
 forwarding = "leave"
 reset_removed = false
+announce = []
 healthz = "127.0.0.1:10256"
 """
 

@@ -26,7 +26,7 @@ table ip6 nat { chain to { type nat hook prerouting priority -100;
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     made = Host()
     try:
         subprocess.run(made.command("nft", "-f", "-"), input=RULES, text=True, check=True)

@@ -73,6 +73,7 @@ async def running_agent(
     api: str, engine: RecordingEngine, *, host: Host | None = None, listed: bool = True, **config: Any
 ) -> AsyncIterator[Agent]:
     """An agent that follows the API at a URL; with `listed`, once the engine has been told of all."""
+    config.setdefault("register", False)
     proxy = ProxyConfig(healthz=Listen("127.0.0.1", config.pop("healthz_port", 0)), **config)
     async with AsyncClient(Connection(api)) as client:
         agent = Agent(Config(proxy=proxy), "here", client, engine, FixedMachine(host or Host()))

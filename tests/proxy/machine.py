@@ -1,4 +1,4 @@
-"""A machine with a LAN, a bridge and a container, and everything of it that a proxy might change.
+"""A machine that forwards, with a LAN and a container, and all of it that a proxy might change.
 
 eth0 192.168.77.1, fd77::1    br0 10.244.0.1, fd44::1 with the port veth0
 """
@@ -38,6 +38,9 @@ def machine() -> Iterator[Host]:
             "route add default via fd77::9",
         )
         lan.ip("link set port up")
+        with made.entered():
+            for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                Path(_SYSCTLS, name).write_text("1")
         yield made
     finally:
         remove(made)

@@ -37,7 +37,7 @@ def rule(lab: Lab, family: int) -> Rule:
 
 
 @pytest.fixture
-def node(lab: Lab, tmp_path: Path) -> Iterator[tuple[Lab, HostWatch]]:
+def node(lab: Lab, may_change_rules: None, tmp_path: Path) -> Iterator[tuple[Lab, HostWatch]]:
     """Give the lab with a balanced Service on its node, and a watch that has not announced it yet."""
     server = lab.serve(lab.a1, "tcp", 8080)
     with lab.node.entered():
@@ -149,7 +149,7 @@ def test_without_forwarding_it_says_that_nothing_is_announced(node: tuple[Lab, H
         switch.write_text("0")
     try:
         announce(lab, watch)
-        assert watch.complaints == ("IPv4 addresses are not announced while net.ipv4.ip_forward is 0",)
+        assert "IPv4 addresses are not announced while net.ipv4.ip_forward is 0" in watch.complaints
     finally:
         with lab.node.entered():
             switch.write_text("1")

@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -64,11 +64,8 @@ table inet mine { chain through { type filter hook forward priority 0; policy dr
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
-        with made.entered():
-            for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-                Path("/proc/sys/net", name).write_text("1")
         yield made
 
 
@@ -112,6 +109,16 @@ def test_rules_of_iptables_are_named_and_mended(host: Host, rules: str, named: s
     assert [one.level for one in found] == [WRONG, WRONG]  # in both families
     assert all(named in one.text for one in found)
     mend(host, found)
+    assert looked(host).code == 0
+
+
+def test_rules_of_the_legacy_iptables_are_named_and_mended(host: Host, need: Callable[..., str]) -> None:
+    need("iptables-legacy")
+    text = UFW.replace("conntrack --ctstate RELATED,ESTABLISHED", "state --state RELATED,ESTABLISHED")
+    subprocess.run(host.command("iptables-legacy-restore"), input=text, text=True, check=True)
+    (found,) = about(looked(host), "rules")
+    assert found.level == WRONG and found.remedy.startswith("iptables-legacy -I ufw-before-forward")
+    mend(host, [found])
     assert looked(host).code == 0
 
 

@@ -1,5 +1,6 @@
 """All that was changed is taken back, exactly, as often as one likes; nothing of others is touched."""
 
+import asyncio
 import os
 import random
 import signal
@@ -16,10 +17,14 @@ from proxy.machine import machine, nft, said, state
 from proxy.test_check import DOCKER, FIREWALLD, UFW, iptables
 from toolbox.hosts import Host
 
+from svcdns.client import Connection
+from svcdns.config.sections import Config, ServicesConfig
 from svcdns.proxy.cleanup import cleanup
+from svcdns.proxy.engine import EngineError
 from svcdns.proxy.host import HostWatch
 from svcdns.proxy.host_settings import HostSettings
 from svcdns.proxy.kernel import KernelEngine
+from svcdns.proxy.process import serve
 
 SETTINGS = HostSettings(
     cluster_ranges=(ip_network("10.96.0.0/12"), ip_network("fd96::/108")),
@@ -52,7 +57,7 @@ while True:
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         with made.entered():
             for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
@@ -117,6 +122,20 @@ def test_while_a_proxy_lives_nothing_is_taken_back_and_that_is_said(host: Host, 
         engine.close()
         assert all(one.is_done for one in cleanup([tmp_path]))
         assert "svcdns" not in said(host, "nft", "list", "tables")
+
+
+def test_a_second_proxy_ends_with_a_reason_and_changes_nothing(host: Host, tmp_path: Path) -> None:
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 9):
+        pytest.skip("this kernel has no tables that belong to a process")
+    other = Config(data=tmp_path, services=ServicesConfig(cluster_ip_ranges=(ip_network("10.112.0.0/12"),)))
+    with host.entered(), HostWatch(SETTINGS, tmp_path) as watch:
+        engine = KernelEngine()
+        engine.replace({}, watch.look())
+        before = state(host)
+        with pytest.raises(EngineError, match="another svcdns proxy"):
+            asyncio.run(serve(other, Connection("http://127.0.0.1:9"), asyncio.Event()))
+        assert state(host) == before
+        engine.close()
 
 
 def test_what_is_gone_already_is_no_failure(host: Host, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ COMMIT
 
 
 @pytest.fixture(params=["iptables-nft", "iptables-legacy"])
-def docker(request: pytest.FixtureRequest, may_make_hosts: None) -> Iterator[tuple[Host, str]]:
+def docker(request: pytest.FixtureRequest, may_change_rules: None) -> Iterator[tuple[Host, str]]:
     """Give a machine with Docker's chains, and the iptables that made them."""
     with machine() as made:
         probe = subprocess.run(made.command(request.param, "-S"), capture_output=True, text=True)
@@ -111,6 +111,7 @@ def test_a_jump_that_is_flushed_or_doubled_is_put_right(docker: tuple[Host, str]
         said(host, program, *words)
         look(host, tmp_path)
         assert rules(docker, "DOCKER-USER") == [JUMP]
+        assert len(rules(docker, OWN_CHAIN)) == 2
 
 
 def test_without_docker_or_without_wish_nothing_is_made(docker: tuple[Host, str], tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ SETTINGS = HostSettings(
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         yield made
 
@@ -130,6 +130,24 @@ def test_ports_of_local_bridges_are_turned_where_frames_pass_packet_rules(
 
 
 @pytest.mark.skipif(not BR_NETFILTER.exists(), reason="this kernel has no br_netfilter")
+def test_ports_of_machines_and_of_other_bridges_are_left_alone(host: Host, tmp_path: Path) -> None:
+    write(host, "bridge/bridge-nf-call-iptables", "1")
+    host.ip(
+        "tuntap add tap7 mode tap",  # a VM, which may have a bridge of its own
+        "link set tap7 master br0",
+        "link add br-up type bridge",  # the way out: it has the default route
+        "link set br-up up",
+        "address add 192.168.78.1/24 dev br-up",
+        "link add veth8 type veth peer name other8",
+        "link set veth8 master br-up up",
+        "route replace default via 192.168.78.9",
+    )
+    look(host, tmp_path)
+    shown = said(host, "ip", "-d", "link")
+    assert shown.count("hairpin on") == 1 and hairpin(host) == "on"
+
+
+@pytest.mark.skipif(not BR_NETFILTER.exists(), reason="this kernel has no br_netfilter")
 def test_a_port_that_was_turned_by_others_stays_so(host: Host, tmp_path: Path) -> None:
     write(host, "bridge/bridge-nf-call-iptables", "1")
     host.ip("link set veth0 type bridge_slave hairpin on")
@@ -164,6 +182,15 @@ def test_forwarding_is_left_alone_or_switched_on_and_back(host: Host, tmp_path: 
     assert state(host) == before
 
 
+def test_forwarding_that_is_missing_is_said_where_containers_are(host: Host, tmp_path: Path) -> None:
+    write(host, "ipv4/ip_forward", "0")
+    write(host, "ipv6/conf/all/forwarding", "1")
+    (complaint,) = look(host, tmp_path).complaints
+    assert "IPv4 is not forwarded" in complaint
+    host.ip("link del br0", "link del veth0")
+    assert look(host, tmp_path).complaints == ()
+
+
 def test_forwarding_that_was_on_stays_on(host: Host, tmp_path: Path) -> None:
     write(host, "ipv4/ip_forward", "1")
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
@@ -195,7 +222,7 @@ def test_what_was_changed_before_the_boot_or_elsewhere_is_forgotten(host: Host, 
 
 
 def test_a_namespace_that_has_the_number_of_one_that_ended_is_not_taken_for_it(
-    may_make_hosts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    may_change_rules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("svcdns.proxy.changes_made._NAMESPACE", Path("/proc/1/ns/net"))
     for _ in range(2):

@@ -1,5 +1,6 @@
 """The kernel engine begins, ends, is killed, and meets other people: traffic goes on."""
 
+import asyncio
 import errno
 import os
 import signal
@@ -12,13 +13,16 @@ from contextlib import contextmanager
 import pytest
 from proxy.carried import ADDRESSES, NODE_OF_THE_LAB, PORT, CarriedNode, carried, frontend, rule, who_answers
 from toolbox.lab import Lab, Machine
+from toolbox.waiting import until
 
 from svcdns.cluster.traffic_plan import Frontend, Rule
 from svcdns.netlink.wire import NetlinkError, Socket
-from svcdns.proxy import kernel
+from svcdns.proxy import kernel, repairing
 from svcdns.proxy.engine import EngineError
 from svcdns.proxy.kernel import KernelEngine, clean_up
 from svcdns.proxy.kernel_text import ruleset_text
+from svcdns.proxy.loopback_ports import WithLoopbackPorts
+from svcdns.proxy.relay import Relay
 
 pytestmark = pytest.mark.usefixtures("may_make_hosts")
 ADDRESS = ADDRESSES[4]["cluster"]
@@ -180,6 +184,24 @@ def test_where_tables_have_no_owner_what_others_took_away_comes_back(
     node.replace(some_rules(lab))
     assert lab.client.ask("tcp", ADDRESS, 80)
     assert not node.engine.repair()
+
+
+async def test_a_proxy_notices_by_itself_what_others_took_away(
+    lab: Lab, without_owners: None, node: CarriedNode
+) -> None:
+    with lab.node.entered():
+        other = KernelEngine()
+    node.replace(some_rules(lab))
+    engine = WithLoopbackPorts(node.engine, Relay())
+    keeping = asyncio.create_task(repairing.keep(engine, 0.01))
+    for _ in range(2):
+        nft(lab.node, "flush", "ruleset")
+        await until(lambda: len(tables(lab.node)) == 2, "the tables to come back")
+        assert lab.client.ask("tcp", ADDRESS, 80)
+    keeping.cancel()
+    assert not other.repair()  # it has made nothing yet: it must not take away what stands
+    assert lab.client.ask("tcp", ADDRESS, 80)
+    other.close()
 
 
 @pytest.mark.parametrize(

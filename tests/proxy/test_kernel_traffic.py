@@ -1,6 +1,8 @@
 """What clients of all kinds get through the kernel engine: each behaviour by real connections."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from proxy.carried import (
@@ -237,6 +239,23 @@ def test_an_address_of_our_ranges_that_the_node_has_itself_is_left_alone(
 
 
 @families
+def test_a_service_at_an_address_of_the_node_takes_nothing_but_its_own_port(
+    lab: Lab, node: CarriedNode, family: int
+) -> None:
+    """With one address there is no other for a load balancer; whoever cut off ssh there would be cut off."""
+    address = lab.node.addresses[family]
+    with_it = replace(NODE_OF_THE_LAB, ranges=(*NODE_OF_THE_LAB.ranges, ip_network(address)))
+    node.engine.apply({}, with_it)
+    node.has(address, endpoints=[lab.a1])
+    node.has("", port=30080, family=family, endpoints=[lab.b1], affinity=60)
+    for host in (lab.client, lab.a2, lab.node):
+        assert host.ask("tcp", address, 80).who == "a1"
+        assert host.ask("tcp", address, 30080).who == "b1"
+        assert host.ask("tcp", address, PORT).who == "node"
+        assert refused(host, "tcp", address, 81)
+
+
+@families
 def test_a_connection_outlives_its_endpoints_place_in_the_service(
     lab: Lab, node: CarriedNode, family: int
 ) -> None:
@@ -269,7 +288,7 @@ def test_a_service_that_changes_its_kind_leaves_nothing_behind(
 @families
 def test_the_host_may_change(lab: Lab, node: CarriedNode, family: int) -> None:
     node.has("", port=30080, family=family, endpoints=[lab.a1])
-    without = NODE_OF_THE_LAB.__class__(ranges=NODE_OF_THE_LAB.ranges)
+    without = replace(NODE_OF_THE_LAB, node_addresses=())
     node.engine.apply({}, without)
     assert refused(lab.client, "tcp", lab.node.addresses[family], 30080)
     node.engine.apply({}, NODE_OF_THE_LAB)

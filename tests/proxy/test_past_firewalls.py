@@ -50,7 +50,7 @@ PATIENCE = 0.4
 
 
 @pytest.fixture
-def node(lab: Lab, tmp_path: Path) -> Iterator[tuple[Lab, HostWatch]]:
+def node(lab: Lab, may_change_rules: None, tmp_path: Path) -> Iterator[tuple[Lab, HostWatch]]:
     """Give the lab with a Service on its node: endpoints a1, and HostWatch with nothing set up for Docker."""
     servers = [lab.serve(lab.a1, "tcp", 8080)]
     rules = {

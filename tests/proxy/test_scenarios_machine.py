@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,7 @@ announce = ["eth0"]
 
 
 @pytest.fixture
-def site(lab: Lab, need: Callable[..., str]) -> Iterator[Site]:
-    need("nft")
+def site(lab: Lab, may_change_rules: None) -> Iterator[Site]:
     with Site(lab, more=PROXY) as made:
         yield made
 
@@ -33,9 +32,8 @@ def clean_up(lab: Lab, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_machine_that_had_traffic_is_afterwards_as_it_was(
-    lab: Lab, need: Callable[..., str], tmp_path: Path
+    lab: Lab, may_change_rules: None, tmp_path: Path
 ) -> None:
-    need("nft")
     iptables(lab.node, DOCKER_28)
     for name in ("iptables", "ip6tables"):
         said(lab.node, name, "-P", "FORWARD", "ACCEPT")
