@@ -2,7 +2,7 @@
 
     async for step in follow(client, SERVICE):
         Page(items, is_first)   some of what is there; more may follow
-        Listed()                that was all: what none of these pages showed is gone
+        Listed(...)             that was all: what none of these pages showed is gone
         Changed(events, ...)    what came at once: (type, object)
         Lost(why)               nobody answers, or refuses; what was learned stays, and it is tried again
 
@@ -50,6 +50,9 @@ class Page:
 @dataclass(frozen=True, slots=True)
 class Listed:
     """The pages since the last one of these were all."""
+
+    revision: str
+    """As of which this is the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ async def follow(client: AsyncClient, kind: Kind, *, labels: str = "", name: str
             async for page in _pages(client, kind, query):
                 yield Page(page.items or (), is_first=not revision)
                 revision = page.metadata.resource_version
-            yield Listed()
+            yield Listed(revision)
             async for changed in _watched_on(client, kind, query, revision):
                 failures = 0
                 yield changed

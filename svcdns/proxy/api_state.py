@@ -4,7 +4,7 @@ Rules:
 
 * a list is a state: what it doesn't show is gone, but only once it is whole;
 * the traffic is as complete as it was, whatever becomes of the API;
-* an object that can't be read is said once, and is as if it weren't there: it was of no use before either.
+* an object that can't be read is logged, and what was known of it stays.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Followed(Generic[_T]):
                     self._seen = []
                 for item in items:
                     self._take_one("ADDED", item)
-            case Listed():
+            case Listed(revision):
                 self.keep(self._seen)
-                self._seen = []
+                self._seen, self.revision = [], revision
                 self.is_listed = self.is_connected = True
                 self.why_lost = ""
             case Changed(events, revision):
@@ -87,21 +87,16 @@ class Followed(Generic[_T]):
 
     def _take_one(self, event: str, item: Raw) -> None:
         try:
+            key = decoded(_Named, item).metadata.key
             if event == "DELETED":
-                self.drop(decoded(_Named, item).metadata.key)
+                self.drop(key)
             else:
-                obj = decoded(self.decode_as, item)
-                self._seen.append(_key_of(obj))
-                self.put(obj)
+                self._seen.append(key)
+                self.put(decoded(self.decode_as, item))
         except Unreadable as wrong:
             self._unreadable += 1
             if self._unreadable <= _MOST_UNREADABLE_SAID:
-                log.warning("an object of the API can't be read, and is left out: %s", wrong)
-
-
-def _key_of(obj: Struct) -> str:
-    metadata: Metadata = obj.metadata  # type: ignore[attr-defined]
-    return metadata.key
+                log.warning("an object of the API can't be read, and what was known of it stays: %s", wrong)
 
 
 class Learned(Protocol):

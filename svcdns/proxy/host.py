@@ -101,17 +101,24 @@ class HostWatch:
             self._announced = addresses
             self._changed.set()
 
-    def look(self) -> Host:
-        """Read everything anew, put it in order, return what engines are told.  Raises OSError, Malformed."""
-        with self._looking:
-            return self._look()
+    def look(self, *, at_once: bool = False) -> Host:
+        """Read everything anew, put it in order, return what engines are told.  Raises OSError, Malformed.
 
-    def _look(self) -> Host:
+        `at_once`: without what may take seconds, packet rules by iptables; those come with the next look of
+        `run`, which is soon.
+        """
+        with self._looking:
+            found = self._look(at_once)
+        if at_once:
+            self._changed.set()
+        return found
+
+    def _look(self, at_once: bool) -> Host:
         found, settings = read(self._routes), self.settings
         self._host = host(found, settings)
         self._addresses = frozenset(one.address for one in found.addresses)
         self.primary = primary_addresses(found, settings)
-        self.complaints = tuple(self._set_up(found, settings))
+        self.complaints = tuple(self._set_up(found, settings, at_once))
         return self._host
 
     async def run(self, changed: Callable[[], None]) -> None:
@@ -151,12 +158,12 @@ class HostWatch:
     def _known(self) -> tuple[object, ...]:
         return self._host, self._addresses, self.complaints
 
-    def _set_up(self, found: Found, settings: HostSettings) -> Iterator[str]:
+    def _set_up(self, found: Found, settings: HostSettings, at_once: bool) -> Iterator[str]:
         yield from own_routes.set_up(self._routes, found, settings)
         yield from machine_settings.set_up(self._routes, found, settings, self._made)
         if not settings.announce or self._announced is not None:  # before that, what is announced stays
             yield from self._announce(found, settings)
-        if settings.docker:
+        if settings.docker and not at_once:
             with suppress(OSError):  # without the right to see packet rules there is no kernel engine either
                 yield from docker_jump.set_up(self._packets, self._host, settings.node_ports)
 

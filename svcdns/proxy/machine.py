@@ -133,7 +133,7 @@ class KernelMachine:
 
     def _look(self) -> None:
         try:
-            self._watch.look()
+            self._watch.look(at_once=True)
         except Malformed as wrong:
             raise OSError(f"the kernel doesn't say what this machine is: {wrong}") from None
         self._say_complaints()

@@ -1,16 +1,21 @@
 """The agent's machine: what of it cannot be put in order is logged, shown, and counted."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from proxy.machine import machine, said
+from proxy.test_check import DOCKER, iptables
 from toolbox.hosts import Host
+from toolbox.waiting import run, until
 
 from svcdns.config.sections import Config, ProxyConfig, ServicesConfig
-from svcdns.proxy import changes_made
+from svcdns.proxy import changes_made, docker_jump
 from svcdns.proxy.connection_metrics import connection_metrics
 from svcdns.proxy.machine import KernelMachine
 
@@ -61,6 +66,31 @@ def test_what_stands_in_the_way_is_logged_once_and_shown(
         made.ranges_are([RANGE])
     assert "to br0" in made.complaints()[0]
     assert caplog.text.count("to br0") == 1
+
+
+def test_dockers_rules_are_passed_beside_the_event_loop_and_soon(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iptables(host, DOCKER)
+    threads: list[threading.Thread] = []
+    change = docker_jump.iptables.change
+
+    def noted(*about: Any) -> None:
+        threads.append(threading.current_thread())
+        change(*about)
+
+    monkeypatch.setattr(docker_jump.iptables, "change", noted)
+
+    async def running() -> None:
+        made = KernelMachine(config(tmp_path), sets_up=True)
+        made.ranges_are([RANGE])
+        task = asyncio.create_task(made.run(lambda: None))
+        await until(lambda: len(threads) > 0, "the jump")
+        task.cancel()
+
+    with host.entered():
+        run(running())
+    assert threading.main_thread() not in threads
 
 
 def test_forwarding_is_switched_on_once_the_ranges_are_known(host: Host, tmp_path: Path) -> None:
