@@ -53,6 +53,8 @@ class EngineSync:
         self.computed: Callable[[], None] = lambda: None
         """Is called when the traffic has been looked at: its problems may have changed."""
         self.applied: Applied = lambda changed, before: None
+        self.replaced: Callable[[], None] = lambda: None
+        """Is called when the engine has been told of all."""
         self.in_effect: dict[Frontend, Rule] = {}
         """What the engine holds."""
         self._pending: dict[Frontend, Rule | None] = {}
@@ -121,6 +123,7 @@ class EngineSync:
         self._has_replaced, self._pending_host, self._pending = True, False, {}
         self._note(dict(rules))
         services = len(self.traffic.services)
+        self.replaced()
         log.info("traffic is carried: %d frontends of %d Services", len(rules), services)
 
     def _apply(self) -> None:
