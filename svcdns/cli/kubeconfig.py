@@ -83,7 +83,7 @@ def _made(server: str, credentials: Credentials, namespace: str, name: str) -> t
 def _write(text: str, output: Path | None) -> None:
     """Write to stdout, or to a new file that only its owner reads.  Raises ConfigError, Refused."""
     if output is None:
-        print(text, end="")
+        typer.echo(text, nl=False)
         return
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -43,6 +43,7 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
     resolved = loaded(config, flags)
 
     from svcdns.config import checks
+    from svcdns.config.load import misspelt_variables
     from svcdns.server import preflight
 
     for mistake in preflight.mistakes(resolved):
@@ -56,6 +57,6 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
     from svcdns.server import logs, supervisor
 
     logs.set_up(resolved.log)
-    for warning in checks.warnings(resolved):
+    for warning in [*misspelt_variables(os.environ), *checks.warnings(resolved)]:
         logging.getLogger(__name__).warning("%s", warning)
     raise typer.Exit(supervisor.run(resolved))

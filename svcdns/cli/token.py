@@ -16,7 +16,7 @@ import typer
 from svcdns.config.sections import ConfigError
 
 from .flags import loaded
-from .outcome import say
+from .outcome import say, show
 
 app = typer.Typer(
     help="""Bearer tokens for the API: a file of their hashes, which a running server reads as it changes.""",
@@ -81,7 +81,7 @@ def list_(file: _File = None, config: _Config = None) -> None:
     rows += [(one.name, one.role, ",".join(one.namespaces) or "*") for one in tokens]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, role, namespaces in rows:
-        typer.echo(f"{name:{widths[0]}}   {role:{widths[1]}}   {namespaces}")
+        show(f"{name:{widths[0]}}   {role:{widths[1]}}   {namespaces}")
     if mistakes:
         raise ConfigError(f"{path}: {mistakes[0]}")
 

@@ -36,6 +36,7 @@ class AsyncClient:
         self.warnings: list[str] = []
         """What the server has warned of so far."""
         self._seconds = seconds
+        self._is_checked = not self.connection.is_unsure
         self._pool = httpcore.AsyncConnectionPool(ssl_context=self.connection.tls(), retries=1)
 
     async def __aenter__(self) -> Self:
@@ -61,8 +62,11 @@ class AsyncClient:
             return result
 
     async def send(self, request: Request) -> Response:
-        """Send one request.  Raises Unreachable."""
-        with why_unreachable(self.connection):
+        """Send one request.  Raises Unreachable, and NoServer where KUBECONFIG names what is no svcdns."""
+        if not self._is_checked:
+            self._is_checked = True
+            await self.run(explanations.check_server(self.connection))
+        with why_unreachable(self.connection, self._seconds):
             answer = await self._pool.request(
                 request.method,
                 self.connection.url + request.path,
@@ -75,11 +79,14 @@ class AsyncClient:
         return response
 
     async def watch(
-        self, kind: Kind, namespace: str = "", name: str = "", labels: str = ""
+        self, kind: Kind, namespace: str = "", name: str = "", labels: str = "", since: str = ""
     ) -> AsyncIterator[Object]:
-        """Yield what is there and each change from then on, as watch events, until the server ends it."""
-        request = calls.watch(kind, namespace, name, labels)
-        with why_unreachable(self.connection):
+        """Yield watch events until the server ends it: what is there and each change from then on.
+
+        With `since`, the resourceVersion of a list, only the changes after it.
+        """
+        request = calls.watch(kind, namespace, name, labels, since)
+        with why_unreachable(self.connection, None):
             async with self._pool.stream(
                 request.method,
                 self.connection.url + request.path,

@@ -51,13 +51,17 @@ class Response:
     body: bytes
     warnings: tuple[str, ...] = ()
 
-    def json(self) -> Any:
-        """Return the body.  Raises ApiError where it is not JSON, or the status is not 2xx."""
+    def json(self, *fields: str) -> Any:
+        """Return the body, a JSON object with at least these fields.
+
+        Raises ApiError where it is something else, or the status is not 2xx.
+        """
         try:
             decoded = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             decoded = None
-        if not 200 <= self.status < 300 or decoded is None:
+        is_good = isinstance(decoded, dict) and all(field in decoded for field in fields)
+        if not 200 <= self.status < 300 or not is_good:
             raise ApiError.of(self.status, decoded)
         return decoded
 
@@ -79,11 +83,21 @@ class ApiError(Exception):
     def of(cls, status: int, body: Any) -> ApiError:
         """Return the error that a response says."""
         if not isinstance(body, Mapping) or not isinstance(body.get("message"), str):
-            return cls(status, "", f"the server answered with HTTP status {status} and nothing that says why")
-        details = body.get("details") or {}
-        given = details.get("causes") or []
-        causes = [(str(one.get("field", "")), str(one.get("message", ""))) for one in given]
+            return cls(
+                status, "", f"no svcdns answers there: HTTP status {status}, and nothing that says why"
+            )
+        details = body.get("details")
+        given = details.get("causes") if isinstance(details, Mapping) else None
+        causes = [
+            (str(one.get("field", "")), str(one.get("message", "")))
+            for one in (given if isinstance(given, list) else [])
+            if isinstance(one, Mapping)
+        ]
         return cls(status, str(body.get("reason", "")), body["message"], causes)
+
+
+class Mistake(Exception):
+    """What was asked for can't be done; the text says why, and what can."""
 
 
 class Unreachable(Exception):
@@ -94,7 +108,7 @@ Call = Generator[Request, Response, T]
 """A call in progress: see above."""
 
 
-def answer(request: Request) -> Call[Any]:
-    """Send one request; return the JSON of the answer.  Raises ApiError."""
+def answer(request: Request, *fields: str) -> Call[Any]:
+    """Send one request; return the JSON of the answer, which has at least these fields.  Raises ApiError."""
     response = yield request
-    return response.json()
+    return response.json(*fields)

@@ -15,6 +15,13 @@ from .readers import endpoint
 from .sections import Config, Endpoint
 
 ADDRESSES = "addresses.json"
+DATA_FOLDERS = (Path("svcdns-data"), Path("/var/lib/svcdns"))
+"""Where servers keep their data: `make run` and `svcdns serve` here, the image and the service there."""
+
+
+def dns_of_running(folder: Path) -> tuple[Endpoint, ...]:
+    """Return where the server that runs on a data folder answers DNS, () for none."""
+    return _running(folder / ADDRESSES)
 
 
 def dns_endpoints(config: Config) -> tuple[Endpoint, ...]:
