@@ -13,7 +13,7 @@ from svcdns.objects.kinds import Kind
 
 from . import calls, explanations, registration
 from .connection import Connection, find
-from .exchange import ApiError, Call, Object, Request, Response, T
+from .exchange import Call, Object, Request, Response, T
 from .registration import Added
 from .transport import SECONDS, extensions, reading, why_unreachable
 
@@ -94,7 +94,7 @@ class AsyncClient:
                 extensions=extensions(None),
             ) as answer:
                 if answer.status != 200:
-                    raise ApiError.of(answer.status, json.loads(await answer.aread() or b"null"))
+                    raise Response(answer.status, await answer.aread()).refusal()
                 rest = b""
                 async for octets in answer.aiter_stream():
                     *lines, rest = (rest + octets).split(b"\n")

@@ -105,17 +105,31 @@ def apply(obj: Object, namespace: str = "", *, force: bool = True) -> Call[Objec
     return applied
 
 
-def merge(kind: Kind, namespace: str, name: str, patch: Object, subresource: str = "") -> Call[Object]:
-    """Change fields of an object (RFC 7386); return it as it is now."""
-    there = path_of_one(kind, namespace, name, subresource)
-    changed: Object = yield from answer(Request("PATCH", there, patch, MERGE), "metadata")
+def create(obj: Object, namespace: str) -> Call[Object | None]:
+    """Create an object; return it as it is now, None where one of that name is there already."""
+    there = path(kind_of_object(obj), namespace, fieldManager=FIELD_MANAGER)
+    try:
+        created: Object = yield from answer(Request("POST", there, obj), "metadata")
+        return created
+    except ApiError as wrong:
+        if wrong.status == 409 and wrong.reason == "AlreadyExists":
+            return None
+        raise
+
+
+def merge(
+    kind: Kind, namespace: str, name: str, patch: Object, subresource: str = "", *, form: str = MERGE
+) -> Call[Object]:
+    """Change fields of an object (RFC 7386, or Kubernetes' STRATEGIC form); return it as it is now."""
+    there = path_of_one(kind, namespace, name, subresource, fieldManager=FIELD_MANAGER)
+    changed: Object = yield from answer(Request("PATCH", there, patch, form), "metadata")
     return changed
 
 
 def delete(kind: Kind, namespace: str, name: str) -> Call[bool]:
     """Delete an object; return whether there was one."""
     try:
-        yield from answer(Request("DELETE", path_of_one(kind, namespace, name)))
+        yield from answer(Request("DELETE", path_of_one(kind, namespace, name)), "kind")
     except ApiError as wrong:
         if wrong.status == 404:
             return False

@@ -18,6 +18,7 @@ Object = dict[str, Any]
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,22 @@ class Response:
 
         Raises ApiError where it is something else, or the status is not 2xx.
         """
-        try:
-            decoded = json.loads(self.body)
-        except (ValueError, RecursionError):
-            decoded = None
+        decoded = self._decoded()
         is_good = isinstance(decoded, dict) and all(field in decoded for field in fields)
         if not 200 <= self.status < 300 or not is_good:
-            raise ApiError.of(self.status, decoded)
+            raise self.refusal()
         return decoded
+
+    def refusal(self) -> ApiError:
+        """Return what the response says as an error."""
+        return ApiError.of(self.status, self._decoded())
+
+    def _decoded(self) -> Any:
+        """Return the body, None where it is no JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """Services and their Pods in the words of somebody who has processes: add, remove, ready, unready.
 
-`add` makes what is missing and leaves what is there: a namespace, a Service that selects `app: NAME`, and one
-Pod for each address, called NAME-10-0-0-5.  So it can be said again, by several at once, and for one address
-after the other.
+`add` makes what is missing and leaves what is there: a namespace, a Service that selects `app: NAME`, its
+ports, and one Pod for each address, called NAME-10-0-0-5.  So it can be said again, by several at once, and
+for one address after the other: whoever comes second finds the Service, and adds to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 
 from . import calls, explanations, spelling
-from .exchange import Call, Mistake, Object
+from .exchange import STRATEGIC, Call, Mistake, Object
 
 APP = "app"
 """The label by which a Service finds the Pods that were added to it."""
@@ -42,23 +42,45 @@ def add(
 ) -> Call[Added]:
     """Register a Service (headless, or with a cluster IP) and a Pod for each address.
 
-    `ports` are numbers by name; `cluster_ip` is whether it gets one, or which; `host_name` gives the one
-    address a name below the Service's own.  Raises Mistake and ApiError.
+    `ports` are numbers by name, and come to those that are there; `cluster_ip` is whether it gets one, or
+    which; `host_name` gives the one address a name below the Service's own.  Raises Mistake and ApiError.
     """
     _check_words(name, namespace, ports or {}, cluster_ip, host_name, len(addresses))
     there = dict.fromkeys(map(spelling.address, addresses))
     pods = [_pod(name, address, namespace, labels or {}, host_name) for address in there]
-    yield from _make_namespace(namespace)
     found = yield from calls.get(SERVICE, namespace, name)
-    if found is not None:
-        _check_kind(found, cluster_ip)
-    service = found
-    if service is None or ports:
-        service = yield from calls.apply(_service(name, namespace, ports or {}, cluster_ip))
+    created = None
+    if found is None:
+        if cluster_ip and not ports:
+            raise Mistake("a Service with a cluster IP has at least one port; say it: --port http=80")
+        yield from _make_namespace(namespace)
+        created = yield from calls.create(_service(name, namespace, ports or {}, cluster_ip), namespace)
+    service = created or (yield from _with_ports(name, namespace, ports or {}, cluster_ip))
     made = []
     for pod in pods:
         made.append((yield from calls.apply(pod)))
-    return Added(service, made, is_new=found is None)
+    return Added(service, made, is_new=created is not None)
+
+
+def _with_ports(name: str, namespace: str, ports: Mapping[str, int], cluster_ip: bool | str) -> Call[Object]:
+    """Add ports to the Service that is there; one of the same name gets the new number.
+
+    Raises Mistake where it is another kind of Service, or just went away.
+    """
+    found = yield from calls.get(SERVICE, namespace, name)
+    if found is None:
+        raise Mistake(f"Service {name} was removed in this moment; say it again")
+    _check_kind(found, cluster_ip)
+    has = {one.get("name", ""): one["port"] for one in found["spec"].get("ports") or []}
+    changed = {word: number for word, number in ports.items() if has.get(word) != number}
+    if not changed:
+        return found
+    for word, number in has.items():
+        if word not in changed and number in changed.values():
+            raise Mistake(f"Service {name} has port {number} already, called {word or 'nothing'}")
+    before = [{"$patch": "delete", "port": has[word]} for word in changed if word in has]
+    patch = {"spec": {"ports": [*before, *_ports(changed)]}}
+    return (yield from calls.merge(SERVICE, namespace, name, patch, form=STRATEGIC))
 
 
 def _check_words(
@@ -151,13 +173,17 @@ def _check_kind(service: Object, cluster_ip: bool | str) -> None:
 def _service(name: str, namespace: str, ports: Mapping[str, int], cluster_ip: bool | str) -> Object:
     spec: Object = {"selector": {APP: name}}
     if ports:
-        spec["ports"] = [{"name": word, "port": number} for word, number in ports.items()]
+        spec["ports"] = _ports(ports)
     if not cluster_ip:
         spec["clusterIP"] = "None"
     elif isinstance(cluster_ip, str):
         spec["clusterIP"] = spelling.address(cluster_ip)
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def _ports(ports: Mapping[str, int]) -> list[Object]:
+    return [{"name": word, "port": number} for word, number in ports.items()]
 
 
 def _pod(name: str, address: str, namespace: str, labels: Mapping[str, str], host_name: str) -> Object:

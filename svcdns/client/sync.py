@@ -13,7 +13,7 @@ from svcdns.objects.kinds import Kind
 
 from . import calls, explanations, registration
 from .connection import Connection, find
-from .exchange import ApiError, Call, Object, Request, Response, T
+from .exchange import Call, Object, Request, Response, T
 from .registration import Added
 from .transport import SECONDS, extensions, reading, why_unreachable
 
@@ -96,7 +96,7 @@ class Client:
             ) as answer,
         ):
             if answer.status != 200:
-                raise ApiError.of(answer.status, json.loads(answer.read() or b"null"))
+                raise Response(answer.status, answer.read()).refusal()
             rest = b""
             for octets in answer.iter_stream():
                 *lines, rest = (rest + octets).split(b"\n")
