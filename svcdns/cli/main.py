@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -94,15 +95,29 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to flush
+        _drop_the_rest()
         code = PIPE_CLOSED
+    except SystemExit as ended:
+        # click and rich end with 1 where a reader went away
+        code = PIPE_CLOSED if isinstance(ended.__context__, BrokenPipeError) else ended.code
+    except OSError as failed:
+        if failed.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT) or failed.filename is not None:
+            raise
+        _drop_the_rest()
+        say(f"the result can't be written: {(failed.strerror or str(failed)).lower()}")
+        code = REFUSED
     except Exception as wrong:
         if not isinstance(wrong, _USAGE_ERROR):
             raise
         say(_usage(wrong))
         code = MISTAKE
     sys.exit(code or OK)
+
+
+def _drop_the_rest() -> None:
+    """Leave nothing in stdout that Python would try to write at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(wrong: Exception) -> str:
