@@ -69,7 +69,12 @@ def create(
 
 @app.command(name="list")
 def list_(file: _File = None, config: _Config = None) -> None:
-    """List the tokens of the file: name, role, namespaces."""
+    """List the tokens of the file: name, role, namespaces.
+
+    Example:
+
+        svcdns token list --file tokens
+    """
     from svcdns.api.auth import token_file, token_lines
 
     path, _ = _path(file, config)
@@ -88,7 +93,12 @@ def list_(file: _File = None, config: _Config = None) -> None:
 
 @app.command()
 def revoke(name: _Name, file: _File = None, config: _Config = None) -> None:
-    """Take a token out of the file; a running server refuses it from the next request on."""
+    """Take a token out of the file; a running server refuses it from the next request on.
+
+    Example:
+
+        svcdns token revoke --name ci --file tokens
+    """
     from svcdns.api.auth import token_file, token_lines
 
     path, _ = _path(file, config)
