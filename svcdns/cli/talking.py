@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from svcdns.client import ApiError, Client, Connection
     from svcdns.objects.kinds import Kind
 
-_SAYS_ALL = (400, 409, 422)
+_SAYS_ALL = (409, 422)
 """HTTP statuses of refusals that have to do with what was sent, whoever was asked."""
 
 ApiFlag = Annotated[
@@ -71,6 +71,8 @@ def talking(api: str, data: Path | None) -> Iterator[Client]:
     except Unreachable as wrong:
         raise Refused(str(wrong)) from None
     except ApiError as wrong:
+        if wrong.status == 400:  # a selector, a name: what was typed
+            raise ConfigError(str(wrong)) from None
         raise Refused(_with_remedy(wrong, there)) from None
 
 

@@ -141,7 +141,7 @@ def test_why_as_json(run: Run) -> None:
         (["get", "pod", "nope"], 1, "pod/nope is not there in namespace default (asked http://127.0.0.1:"),
         (["delete", "pod", "nope"], 1, "pod/nope is not there in namespace default (asked "),
         (["apply", "-f", "nosuch"], 2, "--filename: nosuch: is not there"),
-        (["why", ".."], 1, "must be a domain name"),
+        (["why", ".."], 2, "must be a domain name"),
         (["get", "--api", "foo"], 2, "--api: 'foo' is no URL of a server"),
     ],
 )
