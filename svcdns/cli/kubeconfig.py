@@ -44,7 +44,9 @@ def kubeconfig(
 
         svcdns kubeconfig --certs certs > admin.kubeconfig
 
-        svcdns kubeconfig --server https://dns.example.org:8053 --ca certs/ca.crt --token - -o ci.kubeconfig
+        svcdns kubeconfig --server https://dns.example.org:8053 --certs certs
+
+        svcdns kubeconfig --certs certs --token - -o ci.kubeconfig
     """
     credentials = Credentials.given(certs, ca, token, client_cert, client_key)
     text, warning = _made(server or api_access.server_of(loaded(config, {})), credentials, namespace, name)

@@ -28,7 +28,9 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
 
         svcdns serve --config svcdns.toml --workers 2
 
-        svcdns serve --dns 192.0.2.53:53 --dns '[2001:db8::53]:53' --data /var/lib/svcdns
+        svcdns serve --dns 192.0.2.53:53 --dns '[2001:db8::53]:53'
+
+        svcdns serve --data /var/lib/svcdns
     """
     from svcdns.server import succession
 

@@ -47,3 +47,34 @@ def test_help_shows_each_text_as_it_is_written(path: tuple[str, ...]) -> None:
     for text in filter(None, texts):
         assert words(inspect.cleandoc(text)) in shown
     assert "[[" not in ran.output.split("Usage:")[1].splitlines()[0]
+
+
+def shown(*arguments: str) -> list[str]:
+    """Return the lines of a page at 80 columns, without what frames them."""
+    ran = CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80", "TERM": "dumb"})
+    return [line.translate(_FRAME).rstrip() for line in ran.output.splitlines()]
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_examples_are_indented_and_paragraphs_are_not_broken_early(path: tuple[str, ...]) -> None:
+    command = get_command(app)
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+    lines = shown(*path)
+    for line in inspect.cleandoc(command.help or "").splitlines():
+        if line.startswith("    "):
+            assert f" {line}" in lines, "an example that breaks can't be copied"
+        elif len(line) > 78:
+            first = line[:78].rpartition(" ")[0]
+            assert any(text.strip().startswith(first) for text in lines), line
+
+
+def test_the_list_begins_with_the_five_that_somebody_new_needs() -> None:
+    lines = [line.strip() for line in shown()]
+    places = {name: min(at for at, line in enumerate(lines) if line.split()[:1] == [name]) for name in NAMES}
+    first = sorted(places, key=lambda name: places[name])[:5]
+    assert sorted(first) == ["add", "remove", "serve", "status", "why"]
+    assert lines.index("First steps") < min(places.values())
+
+
+NAMES = [path[0] for path in commands() if len(path) == 1]
