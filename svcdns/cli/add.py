@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from svcdns.client import Added, ApiError, Client
 
 _CLUSTER_IP, _ANY = "--cluster-ip", "any"
+_FORBIDDEN = 403
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A Service's name.", show_default=False)]
 AddressesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="ADDRESS...", help="Where it runs: IPv4 or IPv6.")
@@ -87,12 +89,25 @@ def add(
             )
         except ApiError as wrong:
             raise _with_holder(client, wrong, cluster_ip) from None
-        found = client.explain(f"{name}.{where}.svc", where)
-        answers = ", ".join(found["answers"]) or "nothing yet"
-        show(f"{str(found['name']).rstrip('.')} answers {answers}")
-        for reason in found["reasons"]:
-            show(f"  {reason}")
+        for line in _answers(client, name, where):
+            show(line)
         _warn(client, name, where, added)
+
+
+def _answers(client: Client, name: str, namespace: str) -> Iterator[str]:
+    """Yield what the name answers now, and why not more, as far as who asks may know."""
+    from svcdns.client import ApiError
+
+    try:
+        found = client.explain(f"{name}.{namespace}.svc", namespace)
+    except ApiError as wrong:
+        if wrong.status != _FORBIDDEN:
+            raise
+        yield f"{name}.{namespace}.svc is registered (what it answers is shown to readers of all namespaces)"
+        return
+    yield f"{str(found['name']).rstrip('.')} answers {', '.join(found['answers']) or 'nothing yet'}"
+    for reason in found["reasons"]:
+        yield f"  {reason}"
 
 
 def _cluster_ip(given: str | None) -> bool | str:

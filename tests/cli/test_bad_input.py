@@ -149,7 +149,11 @@ def test_twenty_adds_at_once_are_one_service_with_all_addresses_and_ports(
     assert len(server.answers("many.new.svc.cluster.local", tcp=True)) == 20
     with Client(Connection(server.api)) as client:
         (service,) = client.list(SERVICE, "new")
-    assert sorted(port["port"] for port in service["spec"]["ports"]) == list(range(1001, 1021))
+        assert sorted(port["port"] for port in service["spec"]["ports"]) == list(range(1001, 1021))
+        with ThreadPoolExecutor(20) as threads:
+            same = threads.map(lambda _: add(1), range(20))
+        assert not any(same)
+        assert len(client.list(POD, "new")) == 20
 
 
 def test_a_port_gets_another_number(run: Run, server: RunningServer) -> None:

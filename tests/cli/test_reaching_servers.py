@@ -210,12 +210,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OF_DEFAULT = token_lines.new_token()
+"""A token that is good for the namespace `default` only."""
+
+
 @pytest.fixture(scope="module")
 def secure(made: Path) -> Iterator[tuple[RunningServer, Path, str]]:
     """A server with TLS and a token, the CA's file, and the token."""
     token = token_lines.new_token()
     tokens = made / "tokens"
-    tokens.write_text(token_lines.made(token, "reader", "view", ()).line())
+    lines = [
+        token_lines.made(token, "reader", "view", ()),
+        token_lines.made(OF_DEFAULT, "tenant", "edit", ["default"]),
+    ]
+    tokens.write_text("\n".join(line.line() for line in lines))
     config = f"""\
 [api]
 tls_cert = "{made}/certs/server.crt"
@@ -245,6 +253,23 @@ def test_who_asks_has_to_be_shown(secure: tuple[RunningServer, Path, str], tmp_p
     text = said(svcdns("add", "x", "10.0.0.1", cwd=tmp_path, **trusting, SVCDNS_TOKEN=token), 1)
     assert "reader" in text
     assert "(asked https://" in text
+
+
+def test_who_may_write_in_one_namespace_only(secure: tuple[RunningServer, Path, str], tmp_path: Path) -> None:
+    server, ca, _ = secure
+    environ = {"SVCDNS_DATA": str(server.data), "SVCDNS_CA": str(ca), "SVCDNS_TOKEN": OF_DEFAULT}
+    added = svcdns("add", "mine", "10.4.1.1", "--port", "http=80", cwd=tmp_path, **environ)
+    assert (added.returncode, added.stderr) == (0, "")
+    assert added.stdout.startswith("mine.default.svc is registered")
+    assert server.answers("mine.default.svc.cluster.local") == ["10.4.1.1"]
+    again = svcdns("add", "mine", "10.4.1.2", "--port", "more=81", cwd=tmp_path, **environ)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert svcdns("get", "pods", "-l", "app=none", cwd=tmp_path, **environ).returncode == 0
+    text = said(svcdns("get", "service", "nope", cwd=tmp_path, **environ), 1)
+    assert "service/nope is not there in namespace default" in text
+    elsewhere = said(svcdns("add", "mine", "10.4.1.1", "-n", "other", cwd=tmp_path, **environ), 1)
+    assert "cannot" in elsewhere
+    assert svcdns("remove", "mine", cwd=tmp_path, **environ).returncode == 0
 
 
 def test_a_ca_that_is_none_names_the_variable(
