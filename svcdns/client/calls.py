@@ -24,7 +24,7 @@ def kind_of(word: str) -> Kind:
     for kind in KINDS:
         if lower in (kind.plural, kind.singular, *kind.short_names):
             return kind
-    known = ", ".join(kind.plural for kind in KINDS)
+    known = ", ".join(dict.fromkeys(kind.plural for kind in KINDS))
     raise UnknownKind(f"no kind is called {word!r}; allowed: {known}")
 
 

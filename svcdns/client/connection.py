@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from svcdns.config.listening import ADDRESSES, DATA_FOLDERS
+from svcdns.config.listening import ADDRESSES, DATA_FOLDERS, is_loopback
 
 from . import kubeconfig_file
 
@@ -89,7 +89,7 @@ def find(
     if files := environ.get("KUBECONFIG", ""):
         there = _of_kubeconfig(files)
         here = next((url for url in map(running_at, folders) if url), "")
-        return there if here in ("", there.url) else replace(there, passed_over=here)
+        return there if not here or _is_same(here, there.url) else replace(there, passed_over=here)
     for folder in folders:
         if url := running_at(folder):
             return Connection(url, f"the server on {folder}", token, _ca(environ))
@@ -113,6 +113,15 @@ def running_at(folder: Path) -> str:
     if host in ("0.0.0.0", "[::]"):
         host = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
     return f"{'https' if written.get('tls') else 'http'}://{host}:{port}"
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Return whether two URLs name the same server, as far as can be told without asking anybody."""
+    places = []
+    for parts in map(urlsplit, (one, other)):
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        places.append(("localhost" if is_loopback(parts.hostname or "") else parts.hostname, port))
+    return places[0] == places[1]
 
 
 def _checked(url: str, found: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 from .readers import endpoint
@@ -35,6 +36,14 @@ def api_url(config: Config) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         listen = str(json.loads((config.data / ADDRESSES).read_text())["api"])
     return f"{'https' if config.api.tls_cert else 'http'}://{listen}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether the host of a URL is this machine itself, by its address or as localhost."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_running(config: Config) -> bool:

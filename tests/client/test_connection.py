@@ -45,6 +45,25 @@ def test_what_is_said_wins_over_all_others(tmp_path: Path) -> None:
     assert find("", {}, [folder]).url == HERE
 
 
+@pytest.mark.parametrize(
+    ("server", "passed_over"),
+    [
+        (HERE, ""),
+        ("http://localhost:8053", ""),
+        ("http://[::1]:8053/", ""),
+        ("http://127.0.0.1:8054", HERE),
+        ("https://dns.example.org", HERE),
+    ],
+)
+def test_the_server_here_that_a_kubeconfig_passes_over_is_named(
+    tmp_path: Path, server: str, passed_over: str
+) -> None:
+    file = kubeconfig(tmp_path / "k")
+    file.write_text(file.read_text().replace("https://dns.example.org:8053/", server))
+    found = find("", {"KUBECONFIG": str(file)}, [published(tmp_path / "data")])
+    assert (found.url, found.is_unsure, found.passed_over) == (server.rstrip("/"), True, passed_over)
+
+
 def test_a_kubeconfig_says_who_one_is_and_where_commands_go(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file\n")
     pem = base64.b64encode(b"PEM").decode()
