@@ -158,6 +158,8 @@ def remove(
     with talking.talking(api, data) as client:
         where = talking.namespace_of(client, namespace)
         gone = client.remove(name, addresses or [], where)
+        if not gone and addresses and client.get(SERVICE, name, where) is not None:
+            raise Refused(f"nothing was added to {name} in namespace {where} at {', '.join(addresses)}")
         if not gone:
             raise Refused(talking.not_there(client, SERVICE, name, where))
     for one in gone:

@@ -12,7 +12,6 @@ KUBECONFIG may name one too, such a server must say that it is svcdns before any
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
 import tempfile
@@ -21,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from svcdns.config.listening import ADDRESSES, DATA_FOLDERS, is_loopback
+from svcdns.config.listening import DATA_FOLDERS, api_of_running, is_closed, is_loopback
 
 from . import kubeconfig_file
 
@@ -88,31 +87,19 @@ def find(
             return Connection(_checked(url, found), found, token, _ca(environ))
     if files := environ.get("KUBECONFIG", ""):
         there = _of_kubeconfig(files)
-        here = next((url for url in map(running_at, folders) if url), "")
+        here = next((url for url in map(api_of_running, folders) if url), "")
         return there if not here or _is_same(here, there.url) else replace(there, passed_over=here)
     for folder in folders:
-        if url := running_at(folder):
+        if url := api_of_running(folder):
             return Connection(url, f"the server on {folder}", token, _ca(environ))
-    looked = ", ".join(str(folder) for folder in folders)
-    raise NoServer(
-        f"which server? none runs on {looked}, and neither SVCDNS_API nor KUBECONFIG names one; "
-        "say --api URL, or start one: svcdns serve"
-    )
+    raise NoServer(f"which server? {_looked(folders)}; say --api URL, or start one: svcdns serve")
 
 
-def running_at(folder: Path) -> str:
-    """Return the URL of the API of the server that runs on a data folder, "" if none does."""
-    try:
-        written = json.loads((folder / ADDRESSES).read_text())
-        os.kill(int(written["pid"]), 0)
-    except PermissionError:  # it lives, and is another user's
-        pass
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    host, _, port = str(written["api"]).rpartition(":")
-    if host in ("0.0.0.0", "[::]"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
-    return f"{'https' if written.get('tls') else 'http'}://{host}:{port}"
+def _looked(folders: Sequence[Path]) -> str:
+    """Return where was looked for a server, and what this user may not look into."""
+    looked = ", ".join(map(str, folders))
+    closed = [f"{folder} is another user's (sudo?)" for folder in folders if is_closed(folder)]
+    return "; ".join([f"none runs on {looked}, and neither SVCDNS_API nor KUBECONFIG names one", *closed])
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -156,6 +156,12 @@ def test_twenty_adds_at_once_are_one_service_with_all_addresses_and_ports(
         assert len(client.list(POD, "new")) == 20
 
 
+def test_an_address_that_was_not_added_is_named(run: Run) -> None:
+    ran = run("remove", "keep", "10.2.0.77")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == "svcdns: nothing was added to keep in namespace default at 10.2.0.77\n"
+
+
 def test_a_port_gets_another_number(run: Run, server: RunningServer) -> None:
     run("add", "moved", "--port", "a=1", "--port", "b=2", "10.2.0.7")
     assert run("add", "moved", "--port", "a=3").returncode == 0
