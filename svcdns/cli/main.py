@@ -106,6 +106,9 @@ def main(arguments: list[str] | None = None) -> None:
         _drop_the_rest()
         say(f"the result can't be written: {(failed.strerror or str(failed)).lower()}")
         code = REFUSED
+    except UnicodeEncodeError as wrong:
+        say(f"{wrong.object[:80]!r} can't be sent anywhere: it is no UTF-8")
+        code = MISTAKE
     except Exception as wrong:
         if not isinstance(wrong, _USAGE_ERROR):
             raise

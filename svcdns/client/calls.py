@@ -55,7 +55,7 @@ def path_of_one(kind: Kind, namespace: str, name: str, subresource: str = "", **
     """
     parts = (name, namespace) if kind.namespaced else (name,)
     for part in parts:
-        if part in ("", ".", "..") or "/" in part or "%" in part:
+        if part in ("", ".", "..") or set(part) & {"/", "%"} or not (part.isascii() and part.isprintable()):
             raise Mistake(f"no {kind.singular} is called {part[:80]!r}; allowed: a name, such as web")
     return path(kind, namespace, name, subresource, **query)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from cli.in_process import svcdns
+from cli.test_help import command_at, commands
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from toolbox.running_server import RunningServer
 from toolbox.running_server import svcdns as whole_svcdns
 
@@ -55,6 +58,10 @@ def registered(server: RunningServer) -> list[object]:
         (["ready", ""], "no pod is called ''"),
         (["unready", "..", "--because", "x"], "no pod is called '..'"),
         (["get", "pod", ".."], "no pod is called '..'"),
+        (["get", "pod", "\udcff"], r"no pod is called '\udcff'"),
+        (["get", "-n", "\udcff"], r"'\udcff' can't be sent anywhere: it is no UTF-8"),
+        (["get", "-l", "app=\udcff"], "it is no UTF-8"),
+        (["why", "\udcff"], "it is no UTF-8"),
         (["add", "", "10.0.0.1"], "the name of a Service can't be ''"),
         (["add", "x", "10.0.0.1", "-n", ".."], "the name of a namespace can't be '..'"),
         (["add", "x", ""], "'' is no address"),
@@ -112,6 +119,34 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     assert ran.stderr.strip().isprintable()
     assert expected in ran.stderr
     assert registered(server) == before
+
+
+WORDS = st.one_of(
+    st.sampled_from(["", "-", "--", "..", "/", "a b", "x" * 300, "\x1b[31m", "\udcff", "\n", "-1", "9" * 30]),
+    st.sampled_from(
+        ["pods", "odd", "10.0.0.1", "10.0.0.0/8", "http=80", "a=b", "=", "json", "http://", "[::1"]
+    ),
+    st.text("ab\u00e9%?#/.:=-", max_size=5),
+)
+OPTIONS = {
+    path: sorted(
+        {opt for one in command_at(path).params for opt in one.opts if opt.startswith("-")}
+        - {"-w", "--watch"}
+    )
+    for path in commands()
+    if path not in ((), ("serve",), ("upgrade",), ("reload",))  # these would start, or change, a server
+    and path != ("query",)  # which would ask whoever is at an address
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), path=st.sampled_from(sorted(OPTIONS)))
+def test_no_words_are_a_traceback(run: Run, data: st.DataObject, path: tuple[str, ...]) -> None:
+    option = st.sampled_from(OPTIONS[path]) if OPTIONS[path] else WORDS
+    words = data.draw(st.lists(st.one_of(WORDS, option), max_size=5).filter(lambda given: "-" not in given))
+    ran = run(*path, *words)
+    assert ran.returncode in (0, 1, 2)
+    assert all(line.isprintable() for line in (ran.stdout + ran.stderr).splitlines())
 
 
 def test_a_cluster_ip_that_is_taken_names_its_holder(run: Run) -> None:

@@ -5,7 +5,8 @@ leaves them out.
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -25,6 +26,14 @@ def commands() -> Iterator[tuple[str, ...]]:
         todo += [((*path, name), inner) for name, inner in getattr(command, "commands", {}).items()]
 
 
+def command_at(path: Sequence[str]) -> Any:
+    """Return the command of a path."""
+    command: Any = get_command(app)
+    for name in path:
+        command = command.commands[name]
+    return command
+
+
 def words(text: str) -> str:
     return " ".join(text.translate(_FRAME).split())
 
@@ -35,9 +44,7 @@ def test_there_are_commands_of_groups_too() -> None:
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)
 def test_help_shows_each_text_as_it_is_written(path: tuple[str, ...]) -> None:
-    command = get_command(app)
-    for name in path:
-        command = command.commands[name]  # type: ignore[attr-defined]
+    command = command_at(path)
     texts = [command.help, *(getattr(option, "help", None) for option in command.params)]
     for inner in getattr(command, "commands", {}).values():
         texts.append(inner.help.partition("\n\n")[0])
@@ -57,9 +64,7 @@ def shown(*arguments: str) -> list[str]:
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)
 def test_examples_are_indented_and_paragraphs_are_not_broken_early(path: tuple[str, ...]) -> None:
-    command = get_command(app)
-    for name in path:
-        command = command.commands[name]  # type: ignore[attr-defined]
+    command = command_at(path)
     lines = shown(*path)
     for line in inspect.cleandoc(command.help or "").splitlines():
         if line.startswith("    "):

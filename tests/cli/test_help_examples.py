@@ -10,20 +10,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cli.in_process import svcdns
-from cli.test_help import commands
+from cli.test_help import command_at, commands
 from toolbox.running_server import PYTHONPATH, SOURCE, RunningServer
 from toolbox.waiting import GUARD_SECONDS
-from typer.main import get_command
 
-from svcdns.cli.main import app
 from svcdns.client import Client, Connection
 from svcdns.objects.kinds import POD, SERVICE
 
@@ -44,23 +41,15 @@ THERE = (
     "svcdns add first --port http=80 --cluster-ip=10.96.0.1",
     "svcdns add cache 10.0.0.5",
 )
-ALL = get_command(app)
 ANY_PORT = {"SVCDNS_DNS_LISTEN": "127.0.0.1:0"}
 SHELL = re.compile(r"[<>|$&]")
 
 
 def examples(*path: str) -> list[str]:
     """Return the example lines in the help of a command."""
-    command = _command(path)
+    command = command_at(path)
     lines = inspect.cleandoc(command.help or "").splitlines()
     return [line.strip() for line in lines if line.startswith("    ") and line.strip()]
-
-
-def _command(path: Sequence[str]) -> Any:
-    command: Any = ALL
-    for name in path:
-        command = command.commands[name]
-    return command
 
 
 @dataclass(frozen=True)
@@ -138,7 +127,7 @@ tokens = "{folder}/tokens"
 
 
 def test_each_command_has_an_example_and_its_place_in_the_order() -> None:
-    leaves = {path for path in commands() if path and not hasattr(_command(path), "commands")}
+    leaves = {path for path in commands() if path and not hasattr(command_at(path), "commands")}
     assert {tuple(name.split()) for name in ORDER} == leaves
     assert not [path for path in leaves if not examples(*path)]
 
