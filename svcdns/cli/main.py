@@ -31,6 +31,7 @@ from .serve import serve
 from .status import status
 from .upgrade import reload, upgrade
 from .version import version
+from .wait import wait
 from .why import why
 
 _USAGE_ERROR = typer.BadParameter.__mro__[1]
@@ -59,7 +60,7 @@ app.add_typer(token.app, name="token")
 app.add_typer(cache.app, name="cache")
 COMMANDS = (
     *(serve, add, remove, ready, unready, why, status, get, apply, delete),
-    *(query, check, upgrade, reload, backup, restore, kubeconfig, resolvconf, version),
+    *(wait, query, check, upgrade, reload, backup, restore, kubeconfig, resolvconf, version),
 )
 for command in COMMANDS:
     app.command()(command)
