@@ -36,6 +36,7 @@ from .serve import serve
 from .status import status
 from .upgrade import reload, upgrade
 from .version import version
+from .wait import wait
 from .why import why
 
 _USAGE_ERROR = typer.BadParameter.__mro__[1]
@@ -63,7 +64,7 @@ go to stdout, messages to stderr.
 )
 
 COMMANDS = (
-    *(serve, add, why, status, remove, get, ready, unready, apply, delete),
+    *(serve, add, why, status, remove, get, ready, unready, wait, apply, delete),
     *(query, resolvconf, check, reload, upgrade, backup, restore, version, kubeconfig),
 )
 for command in COMMANDS:

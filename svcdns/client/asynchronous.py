@@ -11,7 +11,7 @@ import httpcore
 
 from svcdns.objects.kinds import Kind
 
-from . import calls, explanations, registration
+from . import calls, explanations, registration, waiting
 from .connection import Connection, find
 from .exchange import Call, Object, Request, Response, T
 from .registration import Added
@@ -134,6 +134,10 @@ class AsyncClient:
     ) -> Sequence[str]:
         """Say that a Pod, or all Pods of a Service, are ready or not; see `registration.set_ready`."""
         return await self.run(registration.set_ready(name, ready, because, namespace=namespace))
+
+    async def wait_for_proxies(self, seconds: float = 10) -> Sequence[str]:
+        """Wait until the traffic does what was acknowledged by now; see `waiting.wait`."""
+        return await self.run(waiting.wait(seconds))
 
     async def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
         """Return what a name or a Pod answers, from which objects, and why not more."""
