@@ -36,6 +36,7 @@ from .flows import Flows
 from .health_checks import HealthChecks
 from .machine import Machine
 from .own_node import OwnNode
+from .progress import Progress
 from .reporting import Reporting
 from .status import Metrics, Status
 from .unserved import Problems, Unserved
@@ -76,6 +77,8 @@ class Agent:
         self.sync.health_checks = self.health_checks.change
         self._unserved = Unserved(self.sync, self._report)
         self.sync.computed = self._report_changed
+        self.sync.seen = self.api.revisions
+        self._progress = Progress(client, node, self.sync)
         self.own_node = OwnNode(client, node, machine.primary_addresses) if config.proxy.register else None
         self._announced = Announced(config.services.load_balancer_ranges)
         self.sync.applied = self._applied
@@ -90,6 +93,7 @@ class Agent:
             self.health_checks.run(),
             self._reporting.run(),
             self._unserved.run(),
+            self._progress.run(),
             repairing.keep(self.sync.engine),
             self._serve_health(),
             *([self._flows.run()] if self._flows is not None else ()),
