@@ -1,6 +1,7 @@
 """TCP through the relay, as a client and an endpoint see it."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import random
@@ -10,6 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from proxy.relaying import Relaying, connect, free_frontend, listening, rule, text
@@ -17,7 +19,7 @@ from toolbox.lab import ask_again
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.cluster.traffic_plan import Endpoint, Frontend, Host, WhenEmpty
-from svcdns.proxy.relay import pipes, tcp
+from svcdns.proxy.relay import loop, pipes, tcp
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -355,3 +357,24 @@ def _do_something(dice: random.Random, pair: list[socket.socket]) -> None:
             side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         side.close()
         pair.remove(side)
+
+
+def test_where_epoll_has_no_room_a_client_is_reset_and_the_next_one_is_served(
+    relaying: Relaying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frontend = relaying.serve(rule(*relaying.endpoints("a")))
+    watch = loop.Loop.watch
+    for refused in (1, 2):  # the endpoint's side, the client's
+        left = iter(range(1, 1000))
+
+        def scarce(self: loop.Loop, *arguments: Any, left: Any = left, refused: int = refused) -> None:
+            if next(left) == refused:
+                raise OSError(errno.ENOSPC, "no room")
+            watch(self, *arguments)
+
+        monkeypatch.setattr(loop.Loop, "watch", scarce)
+        with pytest.raises(ConnectionError), connect(frontend) as client:
+            client.recv(1)
+        monkeypatch.setattr(loop.Loop, "watch", watch)
+        assert ask(frontend) == "a"
+    wait_for(lambda: relaying.relay.held()["connections"] == 0, "nothing to be left")
