@@ -142,6 +142,8 @@ class FastPath:
             stored = table.standard_key(key)
             row: bytes | None = snapshot.txn.get(stored, db=snapshot.answers)  # type: ignore[assignment]
         else:
+            if key.startswith(table.alias_zones):
+                return NOT_PLAIN
             if table.is_outside(key):
                 if not rights & FORWARD or not packet[2]:
                     return NOT_PLAIN

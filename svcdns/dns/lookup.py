@@ -7,6 +7,7 @@ from svcdns.wire.key import key_of_wire
 from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import authority
+from .aliases import ALIASES
 from .draft import Draft, Name
 from .lookup_result import LookupResult, State
 from .signed_answers import add_signatures_and_proofs, signatures
@@ -88,7 +89,7 @@ def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int)
         return _rewrite(draft, found, here, rrtype)
     elif state is State.DELEGATION:
         _refer(draft, found, here)
-    else:
+    elif found.zone is not ALIASES:
         soa, octets = view.negative_soa(found.zone)
         draft.authority.append(here.pointer_to_ancestor(octets) + soa)
         draft.rcode = codes.NXDOMAIN if state is State.NXDOMAIN else codes.NOERROR

@@ -129,7 +129,6 @@ class Forwarder:
         # Our zones.
         draft = answer_name(view, asked.name, asked.key, asked.rrtype, True, dnssec=asked.do)
         question.draft = draft
-        question.table = view.table
         if draft.zone is not None and not question.may_ask_names:
             return refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED)
         if draft.outside is None:
@@ -138,7 +137,7 @@ class Forwarder:
         # They leave it to others: is there anybody to ask?
         special = special_use_zone(view.table, draft.outside.key, asked.rrtype)
         if special is not None:
-            return write(frame, answer_special_use(draft, special, asked.rrtype, view.table))
+            return write(frame, answer_special_use(draft, special, asked.rrtype, view))
         if not self._lookups.has_pool(draft.outside.key, asked.rrtype):
             return _from_zones_alone(question, view)
         return None

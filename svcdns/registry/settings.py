@@ -50,6 +50,11 @@ class Settings:
         """Keys of the zones whose unknown names go on; "." is all names."""
         return tuple(key_of(zone) for zone in self.config.dns.fallthrough)
 
+    @property
+    def alias_zones(self) -> tuple[bytes, ...]:
+        """Keys of the zones below which Services may have aliases."""
+        return tuple(key_of(zone) for zone in self.config.dns.alias_zones)
+
     def may_fall_through(self, zone: bytes) -> bool:
         """Return whether some name of a zone lies in one of those zones."""
         return any(zone.startswith(key) or key.startswith(zone) for key in self.fallthrough)
