@@ -149,6 +149,9 @@ def not_served(service: Object) -> EventMessage:
 
 # Aliases of a Service
 
+FIRST_OF_THEM = "the oldest (of one second, the first by namespace and name)"
+"""Which of the Services that ask for one alias has it."""
+
 
 def alias_remark(service: Object, text: str) -> EventMessage:
     """Something in the annotations of a Service that speak of aliases is not taken as it is written."""
@@ -156,8 +159,8 @@ def alias_remark(service: Object, text: str) -> EventMessage:
 
 
 def alias_taken(service: Object, alias: str, holder: str) -> EventMessage:
-    """An alias that a Service asks for is another's, `holder` as namespace/name: that one is older."""
-    text = f"Alias {alias} is answered by Service {holder}, which is older and asks for it too"
+    """An alias that a Service asks for is another's, `holder` as namespace/name."""
+    text = f"Alias {alias} is answered by Service {holder}, {FIRST_OF_THEM} of those that ask for it"
     return EventMessage(subject_of(service), WARNING, "AliasTaken", text)
 
 

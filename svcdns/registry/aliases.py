@@ -74,7 +74,7 @@ def warnings(write: WriteTransaction, old: Object | None, new: Object) -> Iterat
     for name, annotation in asked.names.items():
         there = alias_claims.holder(write, key_of(name))
         if there is not None and there != _who(new):
-            taken = f"the older Service {_text(there)} has it; choose another name"
+            taken = f"Service {_text(there)} has it, {event_messages.FIRST_OF_THEM}; choose another name"
             yield f"metadata.annotations[{annotation}]: {name} is not answered here: {taken}"
 
 

@@ -16,6 +16,7 @@ from behaviour.objects import (
     port,
     service,
 )
+from toolbox.registry_harness import RegistryClock
 
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 
@@ -204,17 +205,40 @@ def test_a_cname_of_a_zone_file_leads_to_an_alias(ask: Any) -> None:
 
 
 @pytest.mark.row("Q7")
-def test_the_older_service_keeps_an_alias_and_the_next_gets_it(new_world: Any) -> None:
+def test_the_oldest_service_has_an_alias_and_then_the_next(
+    new_world: Any, registry_clock: RegistryClock
+) -> None:
     world = new_world(namespace("shop"), alias_zones=ZONES)
-    world.add(aliased(service("b", clusterIP="10.96.0.2"), "www.example.com"))
-    world.add(aliased(service("a", clusterIP="10.96.0.1"), "www.example.com", "a.example.com"))
-    world.add(aliased(service("a", ns="shop", clusterIP="10.96.0.3"), "www.example.com"))
-    holders = []
-    for name, ns in (("a", "default"), ("b", "default"), ("a", "shop")):
-        holders += world.ask("www.example.com").rdata
+    for second, (name, ns) in enumerate((("b", "default"), ("a", "shop"), ("a", "default")), 1):
+        registry_clock.seconds = second
+        world.add(aliased(service(name, ns=ns, clusterIP=f"10.96.0.{second}"), "www.example.com"))
+    registry_clock.seconds = -10  # a clock that jumps changes nothing for who is there
+    for second, (name, ns) in enumerate((("b", "default"), ("a", "shop"), ("a", "default")), 1):
+        assert world.ask("www.example.com").rdata == [f"10.96.0.{second}"]
         world.remove(SERVICE, name, ns=ns)
-    assert sorted(holders) == ["10.96.0.1", "10.96.0.2", "10.96.0.3"]
     assert goes_on(world.ask("www.example.com"))
+
+
+@pytest.mark.row("Q7")
+def test_an_older_service_takes_an_alias_from_a_younger_one(
+    new_world: Any, registry_clock: RegistryClock
+) -> None:
+    world = new_world(alias_zones=ZONES)
+    for second, name in enumerate(("old", "new"), 1):
+        registry_clock.seconds = second
+        world.add(service(name, clusterIP=f"10.96.0.{second}"))
+    note = {"metadata": {"annotations": {NOTE: "www.example.com"}}}
+    for second, name in ((2, "new"), (1, "old")):
+        world.change(SERVICE, name, note)
+        assert world.ask("www.example.com").rdata == [f"10.96.0.{second}"]
+
+
+@pytest.mark.row("Q7")
+def test_of_one_second_the_first_by_name_has_it(new_world: Any, registry_clock: RegistryClock) -> None:
+    world = new_world(alias_zones=ZONES)
+    for number, name in enumerate(("b", "a", "c"), 1):
+        world.add(aliased(service(name, clusterIP=f"10.96.0.{number}"), "www.example.com"))
+    assert world.ask("www.example.com").rdata == ["10.96.0.2"]
 
 
 @pytest.mark.row("Q7")
@@ -229,9 +253,11 @@ def test_an_alias_given_up_stops_at_once(new_world: Any) -> None:
 
 
 @pytest.mark.row("Q7")
-def test_aliases_go_with_their_namespace(new_world: Any) -> None:
+def test_aliases_go_with_their_namespace(new_world: Any, registry_clock: RegistryClock) -> None:
     shop = aliased(service("a", ns="shop", clusterIP="10.96.0.1"), "a.example.com")
     world = new_world(namespace("shop"), shop, alias_zones=ZONES)
+    assert world.ask("a.example.com").rdata == ["10.96.0.1"]
+    registry_clock.seconds = 1
     world.add(aliased(service("b", clusterIP="10.96.0.2"), "a.example.com"))
     world.remove(NAMESPACE, "shop")
     assert world.ask("a.example.com").rdata == ["10.96.0.2"]
@@ -299,7 +325,7 @@ def test_pointers_lead_to_the_first_alias_if_asked_for(new_world: Any) -> None:
 
 
 @pytest.mark.row("Q8")
-def test_pointers_follow_the_holder(new_world: Any) -> None:
+def test_pointers_follow_the_holder(new_world: Any, registry_clock: RegistryClock) -> None:
     note = {"svcdns.io/ptr": "alias"}
     world = new_world(namespace("shop"), alias_zones=ZONES)
     first, second = (
@@ -307,6 +333,7 @@ def test_pointers_follow_the_holder(new_world: Any) -> None:
         aliased(service("a", ns="shop", clusterIP="10.96.0.2"), "a.example.com", **note),
     )
     world.add(first)
+    registry_clock.seconds = 1
     world.add(second)
     assert world.ask("1.0.96.10.in-addr.arpa", "PTR").rdata == ["a.example.com."]
     assert world.ask("2.0.96.10.in-addr.arpa", "PTR").rdata == [f"a.shop.svc.{Z}."]
