@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from svcdns.config.sections import ConfigError
+from svcdns.objects import service_aliases
 
 from . import talking
 from .outcome import Refused
@@ -32,6 +34,10 @@ def add(
     host_name: Annotated[
         str, typer.Option("--host-name", metavar="NAME", help="A name below the Service's, for one address.")
     ] = "",
+    alias: Annotated[
+        list[str] | None,
+        typer.Option("--alias", metavar="NAME", help="A name of its own, such as nas.home.arpa."),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label of its Pods.")
     ] = None,
@@ -51,8 +57,10 @@ def add(
         svcdns add db --host-name db-0 10.0.0.7
 
         svcdns add web --cluster-ip --port http=80 10.0.0.8
+
+        svcdns add nas --alias nas.home.arpa 192.168.1.20
     """
-    ports, labels = _ports(port or []), _labels(label or [])
+    ports, labels, aliases = _ports(port or []), _labels(label or []), _aliases(alias or [])
     with talking.talking(api, data) as client:
         where = talking.namespace_of(client, namespace)
         client.add(
@@ -63,8 +71,13 @@ def add(
             cluster_ip=cluster_ip,
             labels=labels,
             host_name=host_name,
+            aliases=aliases,
         )
-        found = client.explain(f"{name}.{where}.svc", where)
+        for asked in (f"{name}.{where}.svc", *aliases):
+            _show(client.explain(asked, where))
+
+
+def _show(found: Mapping[str, Any]) -> None:
     answers = ", ".join(found["answers"]) or "nothing yet"
     typer.echo(f"{str(found['name']).rstrip('.')} answers {answers}")
     for reason in found["reasons"]:
@@ -74,11 +87,14 @@ def add(
 def remove(
     name: NameArgument,
     addresses: AddressesArgument = None,
+    alias: Annotated[
+        list[str] | None, typer.Option("--alias", metavar="NAME", help="Only this name of its own.")
+    ] = None,
     namespace: talking.NamespaceFlag = "",
     api: talking.ApiFlag = "",
     data: talking.DataFlag = None,
 ) -> None:
-    """Take a Service and what was added to it away, or only some of its addresses.
+    """Take a Service and what was added to it away, or only some of its addresses or aliases.
 
     Exit code 1 when there was nothing to take away.
 
@@ -87,10 +103,13 @@ def remove(
         svcdns remove cache
 
         svcdns remove cache 10.0.0.5
+
+        svcdns remove nas --alias nas.home.arpa
     """
+    aliases = _aliases(alias or [])
     with talking.talking(api, data) as client:
         where = talking.namespace_of(client, namespace)
-        gone = client.remove(name, addresses or [], where)
+        gone = client.remove(name, addresses or [], where, aliases)
     if not gone:
         raise Refused(f"namespace {where} has nothing of that: see svcdns get services,pods -A")
     for one in gone:
@@ -146,6 +165,14 @@ def _ports(given: list[str]) -> dict[str, int]:
             raise ConfigError(f"--port: {text[:80]!r} is no port; allowed: such as redis=6379, or 6379")
         ports[name or f"port-{int(number)}"] = int(number)
     return ports
+
+
+def _aliases(given: list[str]) -> list[str]:
+    """Return aliases as they are written.  Raises ConfigError for what is no name of anything."""
+    for text in given:
+        if fault := service_aliases.fault_of(text):
+            raise ConfigError(f"--alias: {text[:80]!r} is no alias: {fault}")
+    return given
 
 
 def _labels(given: list[str]) -> dict[str, str]:

@@ -7,18 +7,20 @@ after the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
+from svcdns.objects.service_aliases import ALIASES_ANNOTATION
 
 from . import calls
-from .exchange import Call, Object
+from .exchange import ApiError, Call, Object, Request, answer
 
 APP = "app"
 """The label by which a Service finds the Pods that were added to it."""
 _BECAUSE = "SetByHand"
+_CONFLICT, _ATTEMPTS = 409, 16
 
 
 class Mistake(Exception):
@@ -42,11 +44,12 @@ def add(
     cluster_ip: bool = False,
     labels: Mapping[str, str] | None = None,
     host_name: str = "",
+    aliases: Sequence[str] = (),
 ) -> Call[Added]:
     """Register a Service (headless, or with a cluster IP) and a Pod for each address.
 
-    `ports` are numbers by name; `host_name` gives the one address a name below the Service's own.
-    Raises Mistake and ApiError.
+    `ports` are numbers by name; `host_name` gives the one address a name below the Service's own; `aliases`
+    are names of its own, beside those that it has.  Raises Mistake and ApiError.
     """
     if host_name and len(addresses) != 1:
         raise Mistake(f"a host name belongs to one address, and here are {len(addresses)}")
@@ -60,15 +63,21 @@ def add(
     made = []
     for pod in pods:
         made.append((yield from calls.apply(pod)))
+    if aliases:
+        service = yield from _change_aliases(name, namespace, lambda there: [*there, *aliases])
     return Added(service, made)
 
 
-def remove(name: str, addresses: Sequence[str] = (), *, namespace: str = "default") -> Call[list[str]]:
-    """Take a Service and the Pods that were added to it away, or only those with some addresses.
+def remove(
+    name: str, addresses: Sequence[str] = (), *, aliases: Sequence[str] = (), namespace: str = "default"
+) -> Call[list[str]]:
+    """Take a Service and the Pods that were added to it away, or only some addresses or aliases.
 
     Returns what is gone, as `kind/name`.
     """
-    gone = []
+    gone = yield from _remove_aliases(name, aliases, namespace)
+    if aliases and not addresses:
+        return gone
     names = [_pod_name(name, address) for address in addresses]
     for pod in (yield from calls.list_objects(POD, namespace, labels=f"{APP}={name}")):
         pod_name = pod["metadata"]["name"]
@@ -108,6 +117,45 @@ def _pods_of(name: str, namespace: str) -> Call[list[Object]]:
         f"namespace {namespace} has neither a Pod {name} nor a Service of that name with Pods; "
         "see: svcdns get pods -A"
     )
+
+
+def _remove_aliases(name: str, aliases: Sequence[str], namespace: str) -> Call[list[str]]:
+    if not aliases or (yield from calls.get(SERVICE, namespace, name)) is None:
+        return []
+    going = {_spelt(alias) for alias in aliases}
+    gone: list[str] = []
+
+    def without(there: list[str]) -> list[str]:
+        gone[:] = [f"alias/{alias}" for alias in there if _spelt(alias) in going]
+        return [alias for alias in there if _spelt(alias) not in going]
+
+    yield from _change_aliases(name, namespace, without)
+    return gone
+
+
+def _change_aliases(name: str, namespace: str, change: Callable[[list[str]], list[str]]) -> Call[Object]:
+    """Give a Service other aliases, each once however it is spelt; several may do so at once."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        service: Object = yield from answer(Request("GET", calls.path(SERVICE, namespace, name)))
+        metadata = service["metadata"]
+        text = (metadata.get("annotations") or {}).get(ALIASES_ANNOTATION) or ""
+        there = [part.strip() for part in text.split(",") if part.strip()]
+        after = list({_spelt(alias): alias for alias in reversed(change(there))}.values())[::-1]
+        if after == there:
+            return service
+        note = {ALIASES_ANNOTATION: ", ".join(after) or None}
+        patch = {"metadata": {"annotations": note, "resourceVersion": metadata["resourceVersion"]}}
+        try:
+            changed: Object = yield from calls.merge(SERVICE, namespace, name, patch)
+            return changed
+        except ApiError as wrong:
+            if wrong.status != _CONFLICT or attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _spelt(alias: str) -> str:
+    return alias.strip().lower().removesuffix(".")
 
 
 def _make_namespace(name: str) -> Call[None]:

@@ -16,6 +16,7 @@ alias is what is at and below that name, so `_port._proto.ALIAS` and an endpoint
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from svcdns.names.alias_rows import service_of
 from svcdns.store.snapshot import Zone
@@ -29,24 +30,46 @@ ALIASES = Zone(".", b"", "aliases")
 """What speaks where no zone does: it has neither an origin nor an SOA."""
 
 
+class Match(NamedTuple):
+    """What a name is as an alias, or below one."""
+
+    alias: bytes
+    """Key of the alias, which may be a wildcard."""
+    target: bytes
+    """Key of the name that answers: a Service's own, or what is below that."""
+
+
 def look_up(view: View, key: bytes, rrtype: int) -> LookupResult | None:
     """Return what a name answers as an alias or below one, None where no alias has it."""
-    top = view.table.alias_zone(key)
-    if top is None:
+    found = match(view, key)
+    cluster = view.table.cluster
+    if found is None or cluster is None:
         return None
-    for ancestor in parent_keys(key):
-        if len(ancestor) <= len(top):
+    answer = registry_zone.look_up(view, cluster, found.target, rrtype)
+    if answer.state is State.NXDOMAIN:
+        return LookupResult(State.NODATA, ALIASES)
+    return replace(answer, zone=ALIASES)
+
+
+def match(view: View, key: bytes) -> Match | None:
+    """Return what a name is as an alias or below one, None where no alias has it."""
+    top, cluster = view.table.alias_zone(key), view.table.cluster
+    if top is None or cluster is None or key == top:
+        return None
+    for encloser in parent_keys(key):
+        if len(encloser) <= len(top):
             break
-        service = _service_at(view, ancestor)
+        service = _service_at(view, encloser)
         if service is not None:
-            if ancestor == key:
-                return _answer(view, service, rrtype)
-            below = key[len(ancestor) :]
-            found = _below(view, service, below, rrtype)
-            return found if found or _encloses(view, service, below) else _wildcard(view, ancestor, rrtype)
-        if view.table.cluster is not None and view.has_below(view.table.cluster, ancestor):
-            return None if ancestor == key else _wildcard(view, ancestor, rrtype)
-    return _wildcard(view, top, rrtype) if key != top else None
+            below = key[len(encloser) :]
+            if not below or view.has_below(cluster, service + below):
+                return Match(encloser, service + below)
+            if any(view.has_below(cluster, service + closer) for closer in parent_keys(below)[1:]):
+                return None  # what is closer than the alias has no wildcard
+            return _wildcard(view, encloser)
+        if view.has_below(cluster, encloser):
+            return None if encloser == key else _wildcard(view, encloser)
+    return _wildcard(view, top)
 
 
 def exists_at_or_below(view: View, key: bytes) -> bool:
@@ -61,25 +84,7 @@ def _service_at(view: View, key: bytes) -> bytes | None:
     return None if row is None else service_of(row)
 
 
-def _answer(view: View, service: bytes, rrtype: int) -> LookupResult:
-    """Return what a Service's own name says, NODATA where there is no such name now."""
-    return _below(view, service, b"", rrtype) or LookupResult(State.NODATA, ALIASES)
-
-
-def _below(view: View, service: bytes, below: bytes, rrtype: int) -> LookupResult | None:
-    """Return what a name at or below a Service's own says, None where there is none."""
-    if view.table.cluster is None:
-        return None
-    found = registry_zone.look_up(view, view.table.cluster, service + below, rrtype)
-    return None if found.state is State.NXDOMAIN else replace(found, zone=ALIASES)
-
-
-def _encloses(view: View, service: bytes, below: bytes) -> bool:
-    """Say whether the closest encloser of a missing name is below the Service's own name, not that itself."""
-    zone = view.table.cluster
-    return zone is not None and any(view.has_below(zone, service + above) for above in parent_keys(below)[1:])
-
-
-def _wildcard(view: View, encloser: bytes, rrtype: int) -> LookupResult | None:
-    service = _service_at(view, encloser + b"*\0")
-    return None if service is None else _answer(view, service, rrtype)
+def _wildcard(view: View, encloser: bytes) -> Match | None:
+    wildcard = encloser + b"*\0"
+    service = _service_at(view, wildcard)
+    return None if service is None else Match(wildcard, service)

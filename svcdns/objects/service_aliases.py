@@ -26,12 +26,15 @@ PTR_TO_ALIAS = "alias"
 
 MOST_ALIASES = 100
 """Aliases that one Service may have."""
+_MOST_READ = 1000
+"""Names of an annotation that are looked at: an annotation may be 256 KiB long."""
 _MOST_REMARKS = 20
 """Names that are spoken of one by one; a last remark counts the others."""
 
 _NAME_OCTETS, _LABEL_OCTETS = 253, 63
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?", re.ASCII)
 _SHOWN = 80
+_UNUSUAL = "is answered, but host names are letters, digits and '-': some programs refuse it"
 
 
 class Remark(NamedTuple):
@@ -41,9 +44,11 @@ class Remark(NamedTuple):
     value: str
     """The name that it is about, as it was written, cut where it is long."""
     text: str
-    """The field, the name, the reason and a remedy."""
-    is_refusal: bool
-    """Whether the name is not taken."""
+    """The name, the reason and a remedy."""
+
+    def __str__(self) -> str:
+        """Return it with the field in front, as warnings have it."""
+        return f"metadata.annotations[{self.annotation}]: {self.text}"
 
 
 @dataclass(slots=True)
@@ -71,34 +76,41 @@ def written(service: Mapping[str, Any] | None, *, external_dns: bool) -> dict[st
 
 def read(annotations: Mapping[str, str], zones: Collection[str]) -> Aliases:
     """Read what `written` gives; aliases are allowed below `zones` (lower case, no last dot)."""
-    found = Aliases()
-    left_out = 0
+    found, not_spoken_of = Aliases(), 0
     for annotation, text in _items(annotations):
         name = text.lower().removesuffix(".")
-        fault = _fault(name) or _not_allowed(name, zones)
         if name in found.names:
             continue
+        fault = _fault(name) or _not_allowed(name, zones)
         if not fault and len(found.names) == MOST_ALIASES:
             fault = f"a Service has at most {MOST_ALIASES} aliases; leave some out, or use a wildcard"
-        remark = f"is not answered: {fault}" if fault else ""
         if not fault:
             found.names[name] = annotation
-            if "_" in name:
-                remark = "is answered, but host names are letters, digits and '-': some programs refuse it"
-        if remark and len(found.remarks) == _MOST_REMARKS:
-            left_out += 1
+        remark = f"is not answered: {fault}" if fault else _UNUSUAL if "_" in name else ""
+        if remark and len(found.remarks) < _MOST_REMARKS:
+            found.remarks.append(_remark(annotation, text, remark))
         elif remark:
-            found.remarks.append(_remark(annotation, text, remark, bool(fault)))
-    if left_out:
-        last = found.remarks[-1]
-        text = f"metadata.annotations[{last.annotation}]: {left_out} more names are not taken as written"
-        found.remarks.append(last._replace(value="", text=text))
+            not_spoken_of += 1
+    not_spoken_of += sum(_unread(value) for value in annotations.values())
+    if not_spoken_of:
+        text = f"{not_spoken_of} names more are not answered, or unusual"
+        found.remarks.append(Remark(next(iter(annotations)), "", text))
     pointer = annotations.get(PTR_ANNOTATION)
     found.is_pointer = pointer == PTR_TO_ALIAS
     if pointer is not None and not found.is_pointer:
         text = f"is not known and means nothing; allowed: {PTR_TO_ALIAS}"
-        found.remarks.append(_remark(PTR_ANNOTATION, pointer, text, True))
+        found.remarks.append(_remark(PTR_ANNOTATION, pointer, text))
     return found
+
+
+def asks_for(annotations: Mapping[str, str], name: str) -> bool:
+    """Say whether a name (lower case, no last dot) is among those written, taken or not."""
+    return any(text.lower().removesuffix(".") == name for _, text in _items(annotations))
+
+
+def fault_of(text: str) -> str:
+    """Return why a text is no alias in any zone, "" where it may be one."""
+    return _fault(text.lower().removesuffix("."))
 
 
 def is_wildcard(name: str) -> bool:
@@ -107,17 +119,22 @@ def is_wildcard(name: str) -> bool:
 
 
 def _items(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each name with the annotation that it stands in; a comma too much means nothing."""
+    """Yield each name with the annotation that it stands in, the first so many; commas too much mean nothing."""
     for annotation, value in annotations.items():
         if annotation != PTR_ANNOTATION:
-            yield from ((annotation, text) for part in value.split(",") if (text := part.strip()))
+            parts = value.split(",", _MOST_READ)[:_MOST_READ]
+            yield from ((annotation, text) for part in parts if (text := part.strip()))
 
 
-def _remark(annotation: str, value: str, text: str, is_refusal: bool) -> Remark:
+def _unread(value: str) -> int:
+    """Return how many names of an annotation nobody reads."""
+    return max(0, value.count(",") + 1 - _MOST_READ)
+
+
+def _remark(annotation: str, value: str, text: str) -> Remark:
     shown = value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "..."
     printable = "".join(letter if letter.isprintable() else "?" for letter in shown)
-    full = f"metadata.annotations[{annotation}]: {printable} {text}"
-    return Remark(annotation, printable, full, is_refusal)
+    return Remark(annotation, printable, f"{printable} {text}")
 
 
 def _fault(name: str) -> str:

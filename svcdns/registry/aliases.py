@@ -27,7 +27,7 @@ def service_changed(write: WriteTransaction, old: Object | None, new: Object | N
     service = present(old, new)
     had, wants = alias_claims.asked(write, old), alias_claims.asked(write, new)
     if new is not None and before != after:
-        write.messages += [event_messages.alias_remark(new, remark.text) for remark in wants.remarks]
+        write.messages += [event_messages.alias_remark(new, str(remark)) for remark in wants.remarks]
     visible = new is not None and facts.is_visible(write, service["metadata"]["namespace"])
     others: set[Who] = set()
     for name in dict.fromkeys((*had.names, *wants.names)):
@@ -68,7 +68,7 @@ def warnings(write: WriteTransaction, old: Object | None, new: Object) -> Iterat
     if not after or after == alias_claims.written(write, old):
         return
     asked = alias_claims.asked(write, new)
-    yield from (remark.text for remark in asked.remarks)
+    yield from map(str, asked.remarks)
     if not facts.is_visible(write, new["metadata"]["namespace"]):
         return
     for name, annotation in asked.names.items():

@@ -121,9 +121,9 @@ def test_a_thousand_names_are_bounded_in_names_and_in_words() -> None:
     text = ",".join(f"n{n}.home.arpa" for n in range(1000))
     found = read({NOTE: text}, ("home.arpa",))
     assert list(found.names) == [f"n{n}.home.arpa" for n in range(MOST_ALIASES)]
-    assert str(MOST_ALIASES) in found.remarks[0].text
+    assert str(MOST_ALIASES) in str(found.remarks[0])
     assert len(found.remarks) == 21
-    assert f"{1000 - MOST_ALIASES - 20} more" in found.remarks[-1].text
+    assert found.remarks[-1].text.startswith(f"{1000 - MOST_ALIASES - 20} names more")
 
 
 def test_the_longest_annotation_is_read() -> None:
