@@ -72,6 +72,12 @@ def match(view: View, key: bytes) -> Match | None:
     return _wildcard(view, top)
 
 
+def aliased_row(view: View, key: bytes) -> bytes | None:
+    """Return the row that answers at an alias itself, None where there is none, or no such row."""
+    service = _service_at(view, key)
+    return None if service is None else view.snapshot.row(service)
+
+
 def exists_at_or_below(view: View, key: bytes) -> bool:
     """Say whether there is an alias at or below a name, so that the name exists (RFC 8020)."""
     if view.table.alias_zone(key) is None or view.table.cluster is None:

@@ -62,14 +62,12 @@ class Aliases:
     """Whether its addresses lead back to the first alias."""
 
 
-def written(service: Mapping[str, Any] | None, *, external_dns: bool) -> dict[str, str]:
+def written(service: Mapping[str, Any], *, external_dns: bool) -> dict[str, str]:
     """Return the annotations of a Service that speak of aliases, as they are; {} for most Services.
 
     `external_dns` says whether EXTERNAL_DNS_ANNOTATION counts.
     """
-    annotations = None if service is None else service["metadata"].get("annotations")
-    if not annotations:
-        return {}
+    annotations = service["metadata"].get("annotations") or {}
     known = (ALIASES_ANNOTATION, *((EXTERNAL_DNS_ANNOTATION,) if external_dns else ()), PTR_ANNOTATION)
     return {key: annotations[key] for key in known if key in annotations}
 
@@ -91,10 +89,13 @@ def read(annotations: Mapping[str, str], zones: Collection[str]) -> Aliases:
             found.remarks.append(_remark(annotation, text, remark))
         elif remark:
             not_spoken_of += 1
-    not_spoken_of += sum(_unread(value) for value in annotations.values())
     if not_spoken_of:
         text = f"{not_spoken_of} names more are not answered, or unusual"
         found.remarks.append(Remark(next(iter(annotations)), "", text))
+    for annotation, value in annotations.items():
+        if value.count(",") >= _MOST_READ:
+            text = f"only the first {_MOST_READ} names are read; leave some out, or use a wildcard"
+            found.remarks.append(Remark(annotation, "", text))
     pointer = annotations.get(PTR_ANNOTATION)
     found.is_pointer = pointer == PTR_TO_ALIAS
     if pointer is not None and not found.is_pointer:
@@ -119,16 +120,11 @@ def is_wildcard(name: str) -> bool:
 
 
 def _items(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each name with the annotation that it stands in, the first so many; commas too much mean nothing."""
+    """Yield each name that is read with the annotation that it stands in; a comma too much means nothing."""
     for annotation, value in annotations.items():
         if annotation != PTR_ANNOTATION:
             parts = value.split(",", _MOST_READ)[:_MOST_READ]
             yield from ((annotation, text) for part in parts if (text := part.strip()))
-
-
-def _unread(value: str) -> int:
-    """Return how many names of an annotation nobody reads."""
-    return max(0, value.count(",") + 1 - _MOST_READ)
 
 
 def _remark(annotation: str, value: str, text: str) -> Remark:

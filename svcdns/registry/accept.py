@@ -162,7 +162,7 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     owners.index(write, kind, old, new)
     derive(write, kind, old, new)
     said = warnings(kind, old, new)
-    if kind is SERVICE:
+    if kind is SERVICE and "annotations" in new["metadata"]:
         said += tuple(islice(aliases.warnings(write, old, new), MOST_WARNINGS))
     return Written(octets, created=old is None, warnings=said)
 

@@ -36,6 +36,8 @@ def asked(write: WriteTransaction, service: Object | None) -> Aliases:
 
 def written(write: WriteTransaction, service: Mapping[str, Any] | None) -> dict[str, str]:
     """Return the annotations of a Service that speak of aliases and count here."""
+    if service is None or not service["metadata"].get("annotations"):
+        return {}
     dns = write.settings.config.dns
     return service_aliases.written(service, external_dns=dns.external_dns_annotation)
 

@@ -131,7 +131,7 @@ def test_the_longest_annotation_is_read() -> None:
     for text in ("x," * (128 << 10), "x" * (256 << 10), "," * (256 << 10), "*." * (128 << 10)):
         found = read({NOTE: text}, ("home.arpa",))
         assert not found.names
-        assert len(found.remarks) <= 21
+        assert 1 <= len(found.remarks) <= 22
         assert all(len(remark.text) < 300 for remark in found.remarks)
 
 
