@@ -65,7 +65,7 @@ class ZoneTable:
         self._registry = {zone.key: zone for zone in serving.zones if zone.kind != "file"}
         self._files = {zone.key: zone for zone in serving.zones if zone.kind == "file"}
         self._origins = sorted({*self._registry, *self._files})
-        self._tops = _topmost(self._origins)
+        self._tops = _topmost(sorted({*self._origins, *serving.alias_zones}))
         self._routes = tuple(sorted(elsewhere, key=len, reverse=True))
         self._elsewhere = {
             key: found
@@ -108,7 +108,7 @@ class ZoneTable:
         return key.startswith(self._elsewhere.get(zone.key, ()))
 
     def is_outside(self, key: bytes) -> bool:
-        """Say whether a name is neither in a zone of ours nor above one.
+        """Say whether a name is neither in a zone of ours, or in one for aliases, nor above one.
 
         No topmost origin is below another one, so the one before a name decides.
         """

@@ -352,3 +352,25 @@ def test_external_dns_counts_if_asked_for(new_world: Any) -> None:
         )
         for name in ("a.example.com", "b.example.com"):
             assert (world.ask(name).rcode == "NOERROR") is counts
+
+
+@pytest.mark.row("Q10")
+def test_what_is_not_taken_is_said_and_the_rest_is_answered(new_world: Any) -> None:
+    world = new_world(alias_zones=ZONES)
+    names = ("a.example.org", "a..example.com", "home.arpa", "good.home.arpa", "also_good.home.arpa")
+    (written,) = world.add(aliased(service("a", clusterIP="10.96.0.1"), *names))
+    assert len(written.warnings) == 4
+    assert not [line for line in written.warnings if "good.home.arpa" in line and "is not answered" in line]
+    assert world.ask("good.home.arpa").rdata == world.ask("also_good.home.arpa").rdata == ["10.96.0.1"]
+    for name in ("a.example.org", "home.arpa", "a.example.com"):
+        assert goes_on(world.ask(name))
+
+
+@pytest.mark.row("Q10")
+def test_a_service_has_a_hundred_aliases(new_world: Any) -> None:
+    world = new_world(alias_zones=ZONES)
+    names = [f"n{n}.home.arpa" for n in range(1000)]
+    (written,) = world.add(aliased(service("a", clusterIP="10.96.0.1"), *names))
+    assert 1 < len(written.warnings) < 30 and "at most 100" in written.warnings[0]
+    answered = [name for name in names if world.ask(name).rdata == ["10.96.0.1"]]
+    assert answered == names[:100]
