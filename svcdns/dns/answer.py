@@ -18,7 +18,7 @@ is read exactly and decided here, in this order (the first that applies wins):
     a name in none of our zones           REFUSED     (EDE 20)
     else                                  what the zone says
 
-Upstreams have to know names in none of our zones, and the targets of our aliases that are outside.
+Upstreams have to know names in none of our zones, and the targets of our CNAMEs that are outside.
 They are asked only for clients who want recursion and may have it.
 
 An exception anywhere costs this one client a SERVFAIL, is counted and logged, and nothing else.
@@ -163,7 +163,7 @@ class Answerer:
         return write(frame, Draft(chain=[soa(view, zone)]))
 
     def _outside(self, frame: Frame, draft: Draft, question: Question, view: View) -> Answer:
-        """Answer from the cache what is fresh there; targets of aliases are the forwarder's.
+        """Answer from the cache what is fresh there; targets of CNAMEs are the forwarder's.
 
         So are CNAMEs among names that a Service may come to have as an alias: where they lead is ours then.
         """
@@ -184,7 +184,7 @@ class Answerer:
     def not_forwarded(self, packet: bytes, begin: Begin, transport: int) -> bytes:
         """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23).
 
-        An alias of ours keeps what our zones say.
+        A CNAME of ours keeps what our zones say.
         """
         self.counters.slots[stats.FORWARD_REFUSED] += 1
         question = parse(packet)

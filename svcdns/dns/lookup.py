@@ -1,4 +1,4 @@
-"""Looking a question up in our zones: following aliases from name to name, and saying what is found."""
+"""Looking a question up in our zones: following CNAMEs from name to name, and saying what is found."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int
     seen: set[bytes] = set()
     while (found := authority.find(view, here.key, rrtype, forwards)) is not None:
         if len(seen) == MAX_LINKS and found.state in (State.CNAME, State.DNAME):
-            draft.endless = f"more than {MAX_LINKS} aliases"
+            draft.endless = f"more than {MAX_LINKS} CNAMEs"
             break
         if draft.zone is None:
             draft.zone = found.zone
@@ -60,7 +60,7 @@ def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int
             break
         here = _target(draft, target, question_end)
         if here.key in seen:
-            draft.endless = "a loop of aliases"
+            draft.endless = "a loop of CNAMEs"
             break
     else:
         draft.outside = here if forwards else None

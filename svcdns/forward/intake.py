@@ -3,7 +3,7 @@
     a worker's request -> read once -> our zones -> special-use names -> loops -> look up -> respond
 
 * Our zones come first here too: what has become ours on the way is answered from them, and only they know
-  which name an alias of ours leads to.
+  which name a CNAME of ours leads to.
 * Special-use names (`special_use_names`) don't go upstream.
 * Our own loop probes are refused and noted (`loops`).  What an upstream asks of us while we ask it the same
   is answered by our zones (`partial_loops`).
@@ -148,7 +148,7 @@ class Forwarder:
     def _is_loop(self, question: ForwardedQuestion, view: View) -> bool:
         """Say whether an upstream asks for what it is being asked; if so, hold the question or answer it.
 
-        An alias of ours is no loop: an upstream may ask for it while we ask for where it leads.
+        A CNAME of ours is no loop: an upstream may ask for it while we ask for where it leads.
         """
         if question.draft.zone is None or question.draft.chain:
             return False
