@@ -68,6 +68,7 @@ def world(make_world: Any) -> ClusterHarness:
         aliased(external("inner", "nas.home.arpa"), "inner.home.arpa"),
         aliased(service("apps", clusterIP="10.96.0.12"), "*.apps.example.com", "x.y.apps.example.com"),
         aliased(service("api", clusterIP="10.96.0.13"), "api.apps.example.com", "my_app.example.com"),
+        aliased(service("both", clusterIP="10.96.0.15"), "both.home.arpa", "*.both.home.arpa"),
         aliased(service("web", clusterIP="10.96.0.14"), "www.example.com", "*.file.example.com"),
         alias_zones=ZONES,
     )
@@ -161,6 +162,14 @@ def test_a_wildcard_stands_for_what_has_no_closer_alias(ask: Any, name: str, add
 def test_a_closer_name_hides_a_wildcard(ask: Any, name: str) -> None:
     assert ask(name).rcode in ("NOERROR", "NXDOMAIN")
     assert not ask(name).answer
+
+
+@pytest.mark.row("Q5", "Q2")
+def test_what_is_below_an_alias_is_closer_than_its_wildcard(ask: Any) -> None:
+    assert ask("other.both.home.arpa").rdata == ["10.96.0.15"]
+    assert ask("_http._tcp.both.home.arpa", "SRV").rdata == [f"0 100 80 both.{SVC}."]
+    assert is_empty(ask("_tcp.both.home.arpa"))
+    assert goes_on(ask("_none._tcp.both.home.arpa"))
 
 
 @pytest.mark.row("Q5", "Q2")

@@ -9,7 +9,7 @@ from behaviour.cluster_harness import SVC
 from behaviour.forwarding_harness import STRANGER, ForwardingClusterHarness
 from behaviour.objects import FILE, external, service
 from behaviour.test_q_aliases import ZONES, aliased
-from toolbox.upstreams import Unbound
+from toolbox.upstreams import Knot, Unbound
 
 from svcdns.config.sections import ForwardZone
 from svcdns.objects.kinds import SERVICE
@@ -81,10 +81,16 @@ def test_nothing_cached_hides_a_new_alias(world: Any, name: str, alias: str, tcp
 
 
 @pytest.mark.row("Q6", "P2")
-def test_what_upstreams_say_beside_an_answer_never_speaks_of_an_alias(world: Any) -> None:
-    for name, rrtype in (("example.com", "MX"), ("sip.example.net", "SRV")):
-        for _ in ("asked", "from the cache"):
-            assert not [line for line in world.ask(name, rrtype).additional if "nas" in line]
+def test_what_upstreams_say_beside_an_answer_never_speaks_of_an_alias(forward_to: Any, need: Any) -> None:
+    need("knotd")
+    with Knot(UPSTREAM) as authoritative:
+        for zones, beside in (((), ["nas.example.com. 300 A 192.0.2.9"]), (ZONES, [])):
+            world = forward_to([authoritative.address], alias_zones=zones)
+            for name, rrtype in (("example.com", "MX"), ("sip.example.net", "SRV")):
+                for _ in ("asked", "from the cache"):
+                    reply = world.ask(name, rrtype, edns=1232)
+                    assert reply.answer
+                    assert [line for line in reply.additional if "nas" in line] == beside
 
 
 @pytest.mark.row("Q6", "D2")
