@@ -27,6 +27,7 @@ from svcdns.dns.lookup import answer_name
 from svcdns.dns.reply import write
 from svcdns.dns.view import View
 from svcdns.wire import codes, header
+from svcdns.wire.key import text_of_key
 from svcdns.wire.query import Query
 from svcdns.wire.reply import refusal
 
@@ -150,9 +151,10 @@ class Forwarder:
 
         A CNAME of ours is no loop: an upstream may ask for it while we ask for where it leads.
         """
-        if question.draft.zone is None or question.draft.chain:
+        zone = _zone_of(question, view)
+        if zone is None or question.draft.chain:
             return False
-        outcome = self._loops.partial.check(question, partial(self._take_again, question))
+        outcome = self._loops.partial.check(question, zone, partial(self._take_again, question))
         if outcome is Outcome.NO_LOOP:
             return False
         if outcome is Outcome.HELD:
@@ -164,6 +166,14 @@ class Forwarder:
             reply = _from_zones_alone(question, view)
         self._clients.send(question, reply)
         return True
+
+
+def _zone_of(question: ForwardedQuestion, view: View) -> str | None:
+    """Return the zone of ours that leaves a name to upstreams, or that for aliases; None for neither."""
+    if (zone := question.draft.zone) is not None:
+        return zone.origin
+    aliases = view.table.alias_zone(question.question.key)
+    return None if aliases is None else text_of_key(aliases)
 
 
 def _query_of(question: ForwardedQuestion) -> Query:

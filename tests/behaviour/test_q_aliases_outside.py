@@ -12,7 +12,9 @@ from behaviour.test_q_aliases import ZONES, aliased
 from toolbox.upstreams import Knot, Unbound
 
 from svcdns.config.sections import ForwardZone
+from svcdns.forward.bailiwick import Bailiwick
 from svcdns.objects.kinds import SERVICE
+from svcdns.wire.key import key_of
 
 UPSTREAM = """\
 example.com. 300 IN MX 10 nas.example.com.
@@ -164,3 +166,10 @@ def test_an_alias_keeps_its_other_types_from_upstreams(world: Any, upstream: Unb
         reply = world.ask("nas.example.com", rrtype)
         assert (reply.rcode, reply.answer, reply.authority) == ("NOERROR", [], [])
     assert upstream.queries("nas.example.com.") == before
+
+
+def test_the_cache_is_filled_for_zones_of_aliases_too(world: Any) -> None:
+    """So it is emptied when these change, as it is for other zones."""
+    ours = Bailiwick(world.snapshots.begin).zones()
+    assert ours is not None
+    assert {key for kind, key, _ in ours if kind == "aliases"} == set(map(key_of, ZONES))
