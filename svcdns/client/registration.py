@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
-from svcdns.objects.service_aliases import ALIASES_ANNOTATION
+from svcdns.objects.service_aliases import ALIASES_ANNOTATION, spelt
 
 from . import calls
 from .exchange import ApiError, Call, Object, Request, answer
@@ -122,12 +122,12 @@ def _pods_of(name: str, namespace: str) -> Call[list[Object]]:
 def _remove_aliases(name: str, aliases: Sequence[str], namespace: str) -> Call[list[str]]:
     if not aliases or (yield from calls.get(SERVICE, namespace, name)) is None:
         return []
-    going = {_spelt(alias) for alias in aliases}
+    going = {spelt(alias) for alias in aliases}
     gone: list[str] = []
 
     def without(there: list[str]) -> list[str]:
-        gone[:] = [f"alias/{alias}" for alias in there if _spelt(alias) in going]
-        return [alias for alias in there if _spelt(alias) not in going]
+        gone[:] = [f"alias/{alias}" for alias in there if spelt(alias) in going]
+        return [alias for alias in there if spelt(alias) not in going]
 
     yield from _change_aliases(name, namespace, without)
     return gone
@@ -140,7 +140,7 @@ def _change_aliases(name: str, namespace: str, change: Callable[[list[str]], lis
         metadata = service["metadata"]
         text = (metadata.get("annotations") or {}).get(ALIASES_ANNOTATION) or ""
         there = [part.strip() for part in text.split(",") if part.strip()]
-        after = list({_spelt(alias): alias for alias in reversed(change(there))}.values())[::-1]
+        after = list({spelt(alias): alias for alias in reversed(change(there))}.values())[::-1]
         if after == there:
             return service
         note = {ALIASES_ANNOTATION: ", ".join(after) or None}
@@ -152,10 +152,6 @@ def _change_aliases(name: str, namespace: str, change: Callable[[list[str]], lis
             if wrong.status != _CONFLICT or attempt == _ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
-
-
-def _spelt(alias: str) -> str:
-    return alias.strip().lower().removesuffix(".")
 
 
 def _make_namespace(name: str) -> Call[None]:

@@ -54,22 +54,25 @@ def look_up(view: View, key: bytes, rrtype: int) -> LookupResult | None:
 def match(view: View, key: bytes) -> Match | None:
     """Return what a name is as an alias or below one, None where no alias has it."""
     top, cluster = view.table.alias_zone(key), view.table.cluster
-    if top is None or cluster is None or key == top:
+    if top is None or cluster is None:
         return None
-    for encloser in parent_keys(key):
-        if len(encloser) <= len(top):
-            break
-        service = _service_at(view, encloser)
-        if service is not None:
-            below = key[len(encloser) :]
-            if not below or view.has_below(cluster, service + below):
-                return Match(encloser, service + below)
-            if any(view.has_below(cluster, service + closer) for closer in parent_keys(below)[1:]):
-                return None  # what is closer than the alias has no wildcard
-            return _wildcard(view, encloser)
-        if view.has_below(cluster, encloser):
-            return None if encloser == key else _wildcard(view, encloser)
-    return _wildcard(view, top)
+    path = [name for name in parent_keys(key) if len(name) > len(top)]
+    nearest, service = _nearest(view, path)
+    for name in path:
+        # A name exists at or below the nearest alias, or as one above another alias.
+        if service and (name == nearest or view.has_below(cluster, service + name[len(nearest) :])):
+            return Match(nearest, service + name[len(nearest) :]) if name == key else _wildcard(view, name)
+        if view.has_below(cluster, name):
+            return None if name == key else _wildcard(view, name)
+    return _wildcard(view, top) if path else None
+
+
+def _nearest(view: View, path: list[bytes]) -> tuple[bytes, bytes]:
+    """Return the first of these names that is an alias, and its Service's own name; twice b"" for none."""
+    for name in path:
+        if (service := _service_at(view, name)) is not None:
+            return name, service
+    return b"", b""
 
 
 def aliased_row(view: View, key: bytes) -> bytes | None:

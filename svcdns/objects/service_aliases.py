@@ -76,7 +76,7 @@ def read(annotations: Mapping[str, str], zones: Collection[str]) -> Aliases:
     """Read what `written` gives; aliases are allowed below `zones` (lower case, no last dot)."""
     found, not_spoken_of = Aliases(), 0
     for annotation, text in _items(annotations):
-        name = text.lower().removesuffix(".")
+        name = spelt(text)
         if name in found.names:
             continue
         fault = _fault(name) or _not_allowed(name, zones)
@@ -106,12 +106,17 @@ def read(annotations: Mapping[str, str], zones: Collection[str]) -> Aliases:
 
 def asks_for(annotations: Mapping[str, str], name: str) -> bool:
     """Say whether a name (lower case, no last dot) is among those written, taken or not."""
-    return any(text.lower().removesuffix(".") == name for _, text in _items(annotations))
+    return any(spelt(text) == name for _, text in _items(annotations))
 
 
 def fault_of(text: str) -> str:
     """Return why a text is no alias in any zone, "" where it may be one."""
-    return _fault(text.lower().removesuffix("."))
+    return _fault(spelt(text))
+
+
+def spelt(text: str) -> str:
+    """Return an alias in its one spelling; what is not ASCII is none, and stays."""
+    return text.strip().lower().removesuffix(".") if text.isascii() else text
 
 
 def is_wildcard(name: str) -> bool:

@@ -70,6 +70,7 @@ def warnings_of(tmp_path: Path, *bodies: dict[str, Any], config: Config = CONFIG
         ("*.*.example.com", ["leftmost"]),
         ("x*.example.com", ["letters, digits"]),
         ("b\u00fccher.example.com", ["A-label", "xn--"]),
+        ("\u212a.example.com", ["A-label"]),
         ("a" * 64 + ".example.com", ["63"]),
         ("a." * 130 + "example.com", ["253"]),
         ("a\x07.example.com", ["letters, digits"]),
