@@ -83,7 +83,7 @@ def test_what_is_no_name_is_a_mistake(run: Run, alias: str) -> None:
     for command in ("add", "remove"):
         ran = run(command, "nas", "--alias", alias)
         assert ran.returncode == 2
-        assert ran.stderr.startswith(f"svcdns: --alias: {alias!r} is no alias")
+        assert ran.stderr.startswith(f"svcdns: an alias can't be {alias!r}: ")
 
 
 def test_what_is_not_answered_is_a_warning(run: Run) -> None:
