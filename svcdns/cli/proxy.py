@@ -73,7 +73,7 @@ def proxy(
 
         svcdns proxy
 
-        svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token - --node host-2
+        svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token -
 
         svcdns proxy --cleanup
     """
