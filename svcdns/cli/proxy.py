@@ -152,7 +152,7 @@ def status(
 
 def _clean_up(data: list[Path]) -> None:
     """Take everything back, a line each; `data` are folders to look in besides.  Raises Refused, Exit."""
-    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.config.listening import DATA_FOLDERS
     from svcdns.proxy.changes_made import DEFAULT_FOLDER
     from svcdns.proxy.cleanup import cleanup
 
@@ -182,7 +182,7 @@ def _connection(
 ) -> Connection:
     """Return which server is followed: as said, else as other commands find it.  Raises ConfigError."""
     from svcdns.client import Connection, NoServer, find
-    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.config.listening import DATA_FOLDERS
 
     if server and kubeconfig:
         raise ConfigError("--server and --kubeconfig exclude each other; allowed: one of them")

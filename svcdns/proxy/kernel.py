@@ -2,7 +2,8 @@
 
 Rules:
 
-* every method is one batch: all of it takes effect at once, or nothing does;
+* every method is one batch: all of it takes effect at once, or nothing does; only what is larger than may be
+  sent (in a user namespace: net.core.wmem_max) goes in several, each whole frontends;
 * a table outlives its process, and the next process takes it over (flags owner and persist, Linux 6.9):
   nobody else can change it meanwhile; where the kernel hasn't them, the table is open to all, as others are;
 * old rules are never taken away before new ones stand: connections don't notice a restart;
@@ -73,15 +74,25 @@ class KernelEngine:
         return bool(self._flags)
 
     def held(self) -> Mapping[str, int]:
-        """Return how many frontends, and different endpoints, the tables have."""
+        """Return how many frontends, different endpoints, and elements of sets, the tables have."""
         contents = [table.contents for table in self._tables.values()]
         return {
+            "elements": sum(sum(one.sizes.values()) for one in contents),
             "frontends": sum(len(one.held) for one in contents),
             "endpoints": sum(shared.name == "endpoints" for one in contents for shared in one.shared),
         }
 
     def replace(self, rules: Mapping[Frontend, Rule], host: Host) -> None:
         """Have exactly these rules.  Raises EngineError."""
+        try:
+            self._replace_at_once(rules, host)
+        except EngineError as wrong:
+            if _errno_of(wrong) != errno.EMSGSIZE or not rules:
+                raise
+            self._replace_at_once({}, host)  # meanwhile packets are dropped, not refused: clients try again
+            self.apply(rules)
+
+    def _replace_at_once(self, rules: Mapping[Frontend, Rule], host: Host) -> None:
         contents = {family: Contents(table.layout) for family, table in self._tables.items()}
         plans = {family: one.plan(_of(rules, family), host) for family, one in contents.items()}
         with _explained():
@@ -113,11 +124,21 @@ class KernelEngine:
             with _explained():
                 nftables.commit(self._socket, changes)
         except EngineError as wrong:
-            if not isinstance(wrong.__cause__, NetlinkError) or wrong.__cause__.errno not in _DISTURBED:
+            if _errno_of(wrong) in _DISTURBED:
+                self._restore(changed, host)
+            elif _errno_of(wrong) == errno.EMSGSIZE and len(changed) > 1:
+                self._apply_in_halves(changed, host)
+            else:
                 raise
-            self._restore(changed, host)
             return
         self._accept(plans)
+
+    def _apply_in_halves(self, changed: Mapping[Frontend, Rule | None], host: Host | None) -> None:
+        """Change some frontends, then the others: in a user namespace less may be sent at once."""
+        frontends = list(changed)
+        middle = len(frontends) // 2
+        self.apply({one: changed[one] for one in frontends[:middle]}, host)
+        self.apply({one: changed[one] for one in frontends[middle:]})
 
     def repair(self) -> bool:
         """Put everything there again if somebody took our tables away; say whether.  Raises EngineError.
@@ -206,9 +227,11 @@ class KernelEngine:
                 except NetlinkError as wrong:
                     if wrong.errno == errno.EINVAL:
                         self._can_destroy = False
-                    continue
-                del self._unswept[family, name]
-                break
+                except (OSError, Malformed):
+                    break
+                else:
+                    del self._unswept[family, name]
+                    break
 
     def _forget(self, table: _Table, name: str, stay: frozenset[bytes]) -> None:
         listed = nft_dump.elements(self._socket, table.family, TABLE, name)
@@ -248,6 +271,10 @@ def _of(rules: Mapping[Frontend, _RuleOrNone], family: int) -> dict[Frontend, _R
 
 def _of_other_layout(name: str) -> bool:
     return name != TABLE and (name == "svcdns" or name.startswith("svcdns-"))
+
+
+def _errno_of(wrong: EngineError) -> int | None:
+    return wrong.__cause__.errno if isinstance(wrong.__cause__, OSError) else None
 
 
 def _table_flags(socket: Socket) -> int:

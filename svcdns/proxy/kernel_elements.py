@@ -65,9 +65,6 @@ class Operations:
     swept: dict[str, frozenset[bytes]] = field(default_factory=dict)
     """Maps of clients, and the endpoints' addresses that may stay in them: done last, packets fill them."""
 
-    def __bool__(self) -> bool:
-        return bool(self.sets or self.chains or self.emptied or self.removed or self.added)
-
     def add(self, name: str, key: Key, value: Value = b"") -> None:
         """Add an element."""
         self.added.setdefault(name, []).append((key, value))
@@ -123,6 +120,8 @@ class Contents:
         self.held: dict[Frontend, Held] = {}
         self.shared: Counter[Shared] = Counter()
         self.host = Host()
+        self.sizes: Counter[str] = Counter()
+        """How many elements each set has, but those that packets add."""
 
     def plan(self, changed: Mapping[Frontend, Rule | None], host: Host | None = None) -> Plan:
         """Return what to do for these frontends (None: gone) and this host (None: as it is)."""
@@ -148,6 +147,12 @@ class Contents:
             if not self.shared[one]:
                 del self.shared[one]
         self.host = plan.host
+        for name in plan.operations.emptied:
+            del self.sizes[name]
+        for name, keys in plan.operations.removed.items():
+            self.sizes[name] -= len(keys)
+        for name, pairs in plan.operations.added.items():
+            self.sizes[name] += len(pairs)
 
     def _count(self, plan: Plan) -> None:
         for one, more in plan.shared.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 
@@ -24,6 +25,12 @@ def node_name(config: Config) -> str:
     return config.proxy.node or socket.gethostname().lower()
 
 
+def _leave_what_lasts_alone() -> None:
+    """Have the garbage collector look at newer objects only: at those of 10,000 Services it takes 0.1 s."""
+    gc.collect()
+    gc.freeze()
+
+
 async def serve(config: Config, connection: Connection, stop: asyncio.Event) -> None:
     """Carry traffic until `stop` is set.
 
@@ -39,7 +46,9 @@ async def serve(config: Config, connection: Connection, stop: asyncio.Event) -> 
         node = node_name(config)
         log.info("node %s, engine %s, API %s", node, engine.name, connection.url)
         async with AsyncClient(connection) as client:
-            await Agent(config, node, client, engine, machine).run(stop)
+            agent = Agent(config, node, client, engine, machine)
+            agent.sync.replaced = _leave_what_lasts_alone
+            await agent.run(stop)
     finally:
         engine.close()
         if engine.name == NFT:

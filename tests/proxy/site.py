@@ -144,7 +144,7 @@ class Site:
     # Traffic
 
     def reaches(
-        self, client: Machine, protocol: str, address: str, port: int, names: set[str], tries: int = 12
+        self, client: Machine, protocol: str, address: str, port: int, names: set[str], tries: int = 6
     ) -> set[str]:
         """Wait until a client reaches exactly these servers; return the addresses that they see it at."""
         seen: set[str] = set()

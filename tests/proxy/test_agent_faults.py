@@ -172,8 +172,17 @@ async def test_an_object_that_cannot_be_read_keeps_no_other_away() -> None:
         api.objects["services"].insert(
             0, {"metadata": {"name": "odd", "namespace": "x"}, "spec": {"ports": 7}}
         )
-        async with running_agent(api.url, engine):
+        async with running_agent(api.url, engine) as agent:
             assert engine.endpoints(VIP) == ["10.0.0.1:8080"]
+            assert agent.api.revision == 100
+
+            unreadable = web_at(101, "10.0.0.2") | {"endpoints": 7}
+            api.objects[SLICES] = [unreadable]
+            await watching(api)
+            api.send(SLICES, modified(unreadable))
+            api.cut(SLICES)
+            await until(lambda: api.lists.count(SLICES) == 2 and agent.api.is_connected)
+            assert engine.endpoints(VIP) == ["10.0.0.1:8080"], "what was known of it stays"
 
 
 async def test_what_the_engine_refuses_is_told_again_with_what_came_since() -> None:

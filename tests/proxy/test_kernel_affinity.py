@@ -64,9 +64,12 @@ def test_affinity_holds_on_a_node_port_and_for_clients_from_outside(
 
 
 @families
+@pytest.mark.parametrize("destroys", [True, False], ids=["since Linux 6.3", "before"])
 def test_affinity_ends_with_its_endpoint_at_once_and_others_keep_theirs(
-    lab: Lab, node: CarriedNode, family: int
+    lab: Lab, node: CarriedNode, family: int, destroys: bool
 ) -> None:
+    if not destroys:
+        node.engine._can_destroy = False
     address = ADDRESSES[family]["cluster"]
     by_name = {host.short: host for host in (lab.a2, lab.b1, lab.b2)}
     node.has(address, endpoints=list(by_name.values()), affinity=HOUR)

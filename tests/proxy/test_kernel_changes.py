@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from socket import SO_SNDBUF, SOL_SOCKET
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 from proxy.test_kernel_elements import FRONTENDS, hosts, rules
 from toolbox.hosts import Host, remove
 
-from svcdns.cluster.traffic_plan import Frontend, Rule
+from svcdns.cluster.traffic_plan import Destination, Endpoint, Frontend, Rule
 from svcdns.cluster.traffic_plan import Host as Node
 from svcdns.netlink import nft_dump
 from svcdns.netlink.wire import NETFILTER, Socket
+from svcdns.proxy.engine import EngineError
 from svcdns.proxy.kernel import KernelEngine, clean_up
 from svcdns.proxy.kernel_rules import TABLE
 
@@ -80,6 +82,34 @@ def test_no_change_is_refused_and_none_leaves_anything_behind(
     finally:
         engine.close()
         socket.close()
+
+
+def test_what_is_larger_than_may_be_sent_goes_in_pieces(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object) -> None:
+        """As in a user namespace, where net.core.wmem_max is the end."""
+
+    with host.entered():
+        clean_up()
+        engine, socket = KernelEngine(), Socket(NETFILTER)
+    engine._socket._socket.setsockopt(SOL_SOCKET, SO_SNDBUF, 100_000)
+    monkeypatch.setattr(Socket, "_make_room", no_room)
+    both = Destination((Endpoint(b"\x0a\0\0\x01", 80), Endpoint(b"\x0a\0\0\x02", 80)))
+    wanted = {
+        Frontend(4, number.to_bytes(4), 6, 80): Rule("default/web", both, both) for number in range(3000)
+    }
+    for _ in range(2):
+        engine.replace(wanted, Node())
+        assert len(nft_dump.elements(socket, IPV4, TABLE, "vip_frontends")) == 3000
+    assert engine.held() == {"frontends": 3000, "endpoints": 2, "elements": 3000 * 4 + 2}
+    engine.apply(dict.fromkeys(wanted))
+    assert nft_dump.elements(socket, IPV4, TABLE, "vip_frontends") == []
+    endpoints = tuple(Endpoint(number.to_bytes(4), 80) for number in range(9000))
+    huge = Destination(endpoints)
+    with pytest.raises(EngineError, match="wmem_max"):
+        engine.apply({FRONTENDS[0]: Rule("default/web", huge, huge)})
+    assert engine.held()["frontends"] == 0
+    engine.close()
+    socket.close()
 
 
 def test_a_change_while_others_change_their_own_rules_is_refused_by_nobody(host: Host) -> None:

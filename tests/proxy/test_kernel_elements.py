@@ -128,15 +128,16 @@ class Changes(RuleBasedStateMachine):
         fresh.do(Contents(LAYOUTS[4]).plan(self.wanted, self.host).operations)  # type: ignore[arg-type]
         assert self.table.unordered() == fresh.unordered()
         assert fresh.chains <= self.table.chains
+        assert {name: size for name, size in self.contents.sizes.items() if size} == {
+            name: len(found) for name, found in self.table.elements.items() if found
+        }
         self.table.check()
 
     @invariant()
     def nothing_is_done_for_no_change(self) -> None:
         """The same again is no work for the kernel."""
         same = self.contents.plan(self.wanted, self.host).operations  # type: ignore[arg-type]
-        assert not same
-        assert not same.gone_chains
-        assert not same.swept
+        assert same == Operations()
 
 
 TestChanges = Changes.TestCase
