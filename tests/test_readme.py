@@ -14,7 +14,7 @@ from toolbox.running_server import RunningServer
 from toolbox.upstreams import free_port
 
 ROOT = Path(__file__).parent.parent
-CONFIG = """
+AS_ON_A_LAPTOP = """
 [dns]
 alias_zones = ["home.arpa"]
 [services]
@@ -24,7 +24,7 @@ serve = true
 engine = "user"
 healthz = "127.0.0.1:0"
 """
-"""Aliases, and traffic as on a laptop: root's tests touch no packet rules of the machine."""
+"""Root's tests touch no packet rules of the machine."""
 
 
 def commands(text: str) -> list[tuple[str, str]]:
@@ -47,7 +47,7 @@ def test_each_command_prints_what_the_page_says(need: Callable[..., str], page: 
     listed = commands((ROOT / page).read_text())
     assert len(listed) >= at_least
     left_running: list[int] = []
-    with RunningServer(workers=2, config=CONFIG) as server:
+    with RunningServer(workers=2, config=AS_ON_A_LAPTOP) as server:
         environ = {**os.environ, "SVCDNS_DATA": str(server.data), "PYTHONPATH": str(ROOT)}
         web_port = free_port()
         try:

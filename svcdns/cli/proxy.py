@@ -19,7 +19,7 @@ from svcdns.config import readers
 from svcdns.config.listening import reachable
 from svcdns.config.sections import Config, ConfigError
 
-from . import api_access
+from . import api_access, help_pages
 from .api_access import Credentials
 from .flags import ConfigFlag, flag_value, loaded
 from .outcome import OK, REFUSED, Refused
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 _SECONDS = 10.0
 _WIDTH = 11
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer()
 
 
-@app.callback()
 def proxy(
     context: typer.Context,
     config: ConfigFlag = None,
@@ -89,6 +88,9 @@ def proxy(
         typer.echo(_rules(resolved, connection), nl=False)
     else:
         _run(resolved, connection)
+
+
+app.callback(invoke_without_command=True, help=help_pages.page(proxy))(proxy)
 
 
 @app.command()

@@ -28,11 +28,12 @@ ORDER = (
     *("version", "add", "why", "status", "get", "query", "unready", "ready", "resolvconf"),
     *("cache flush", "kubeconfig", "token create", "token list", "token revoke"),
     *("certs client", "certs server", "check", "backup", "restore", "upgrade", "reload"),
-    *("apply", "delete", "remove", "serve", "certs init"),
+    *("apply", "delete", "remove", "proxy check", "proxy status", "serve", "certs init"),
 )
 """All commands, those last that take something away."""
-NOT_RUN = re.compile("dig |docker |podman ")
-"""Beginnings of lines that take other programs; tests of the pages and of the image run such ones."""
+NOT_RUN = re.compile("dig |docker |podman |svcdns proxy ")
+"""Beginnings of lines that take other programs, or are about this machine; the tests of the pages, of the image
+and of the proxy run such ones."""
 READING = ("why", "get", "query", "unready", "ready", "delete", "remove")
 """Commands whose examples find these Services; all others begin with nothing."""
 THERE = (
