@@ -15,6 +15,8 @@ from toolbox.upstreams import free_port
 
 ROOT = Path(__file__).parent.parent
 AS_ON_A_LAPTOP = """
+[dns]
+alias_zones = ["home.arpa"]
 [services]
 cluster_ip_ranges = ["127.96.0.0/16"]
 [proxy]

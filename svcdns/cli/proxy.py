@@ -19,7 +19,7 @@ from svcdns.config import readers
 from svcdns.config.listening import reachable
 from svcdns.config.sections import Config, ConfigError
 
-from . import api_access
+from . import api_access, help_pages
 from .api_access import Credentials
 from .flags import ConfigFlag, flag_value, loaded
 from .outcome import OK, REFUSED, Refused
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 _SECONDS = 10.0
 _WIDTH = 11
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer()
 
 
-@app.callback()
 def proxy(
     context: typer.Context,
     config: ConfigFlag = None,
@@ -74,7 +73,7 @@ def proxy(
 
         svcdns proxy
 
-        svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token - --node host-2
+        svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token -
 
         svcdns proxy --cleanup
     """
@@ -89,6 +88,9 @@ def proxy(
         typer.echo(_rules(resolved, connection), nl=False)
     else:
         _run(resolved, connection)
+
+
+app.callback(invoke_without_command=True, help=help_pages.page(proxy))(proxy)
 
 
 @app.command()
@@ -152,7 +154,7 @@ def status(
 
 def _clean_up(data: list[Path]) -> None:
     """Take everything back, a line each; `data` are folders to look in besides.  Raises Refused, Exit."""
-    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.config.listening import DATA_FOLDERS
     from svcdns.proxy.changes_made import DEFAULT_FOLDER
     from svcdns.proxy.cleanup import cleanup
 
@@ -182,7 +184,7 @@ def _connection(
 ) -> Connection:
     """Return which server is followed: as said, else as other commands find it.  Raises ConfigError."""
     from svcdns.client import Connection, NoServer, find
-    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.config.listening import DATA_FOLDERS
 
     if server and kubeconfig:
         raise ConfigError("--server and --kubeconfig exclude each other; allowed: one of them")

@@ -29,6 +29,7 @@ from svcdns.objects.kinds import Kind
 
 from . import calls
 from .asynchronous import AsyncClient
+from .connection import NoServer
 from .exchange import ApiError, Request, Unreachable
 
 SILENT_SECONDS = 150.0
@@ -117,7 +118,7 @@ async def follow(client: AsyncClient, kind: Kind, *, labels: str = "", name: str
         except ApiError as refused:
             if refused.status != _GONE:
                 yield Lost(str(refused), refused.status)
-        except (Unreachable, DecodeError) as lost:
+        except (Unreachable, NoServer, DecodeError) as lost:
             yield Lost(str(lost))
         failures += 1
         await asyncio.sleep(_pause(failures))

@@ -36,6 +36,7 @@ from .flows import Flows
 from .health_checks import HealthChecks
 from .machine import Machine
 from .own_node import OwnNode
+from .progress import Progress
 from .reporting import Reporting
 from .status import Metrics, Status
 from .unserved import Problems, Unserved
@@ -53,6 +54,7 @@ class Agent:
         self._config = config
         self._machine = machine
         self._has_ranges = False
+        self._reported = 0
         self.traffic = Traffic(Here(self._place(node, ""), config.proxy.external_ips))
         self.sync = EngineSync(engine, self.traffic, machine.host())
         self.api = ApiState(client, self.traffic, node, self.sync.wake, self)
@@ -74,7 +76,9 @@ class Agent:
         self._metrics = Metrics(self.status)
         self.sync.health_checks = self.health_checks.change
         self._unserved = Unserved(self.sync, self._report)
-        self.sync.computed = self._report
+        self.sync.computed = self._report_changed
+        self.sync.seen = self.api.revisions
+        self._progress = Progress(client, node, self.sync)
         self.own_node = OwnNode(client, node, machine.primary_addresses) if config.proxy.register else None
         self._announced = Announced(config.services.load_balancer_ranges)
         self.sync.applied = self._applied
@@ -89,6 +93,7 @@ class Agent:
             self.health_checks.run(),
             self._reporting.run(),
             self._unserved.run(),
+            self._progress.run(),
             repairing.keep(self.sync.engine),
             self._serve_health(),
             *([self._flows.run()] if self._flows is not None else ()),
@@ -158,6 +163,11 @@ class Agent:
         for key, more in self._unserved.problems.items():
             found[key] = (*found.get(key, ()), *more)
         return found
+
+    def _report_changed(self) -> None:
+        if self._reported != self.traffic.problem_changes:
+            self._reported = self.traffic.problem_changes
+            self._report()
 
     def _report(self) -> None:
         self._reporting.look(self.problems(), self.traffic.services)

@@ -3,6 +3,8 @@
 Rules:
 
 * a list is a state: what it doesn't show is gone, but only once it is whole;
+* all objects of a kind come here, those that are not for us too: so it is known up to which revision the
+  traffic follows, whatever was written last;
 * the traffic is as complete as it was, whatever becomes of the API;
 * an object that can't be read is logged, and what was known of it stays.
 """
@@ -26,9 +28,6 @@ from svcdns.config.sections import Network
 from svcdns.objects.kinds import ENDPOINTSLICE, NODE, SERVICE, SERVICECIDR, Kind
 from svcdns.system.log_on_change import LogOnChange
 
-SERVICES = "!service.kubernetes.io/service-proxy-name"
-"""Label selector: those that another proxy is named for don't even come here."""
-SLICES = "!service.kubernetes.io/headless"
 _MOST_UNREADABLE_SAID = 100
 _NOT_FOR_US = (403, 404)
 
@@ -50,7 +49,6 @@ class Followed(Generic[_T]):
     put: Callable[[_T], None]
     drop: Callable[[str], None]
     keep: Callable[[Sequence[str]], None]
-    labels: str = ""
     name: str = ""
     is_listed: bool = False
     """Whether all of it has been seen at least once."""
@@ -157,10 +155,10 @@ class ApiState:
         self._where = client.connection.url
         self._connected = LogOnChange(True)
         self.services = Followed(
-            SERVICE, Service, traffic.put_service, traffic.drop_service, traffic.keep_services, SERVICES
+            SERVICE, Service, traffic.put_service, traffic.drop_service, traffic.keep_services
         )
         self.slices = Followed(
-            ENDPOINTSLICE, Slice, traffic.put_slice, traffic.drop_slice, traffic.keep_slices, SLICES
+            ENDPOINTSLICE, Slice, traffic.put_slice, traffic.drop_slice, traffic.keep_slices
         )
         self.node = _followed_node(node, learned.zone_is)
         self.ranges = _followed_ranges(learned.ranges_are)
@@ -181,11 +179,15 @@ class ApiState:
         """Why they would not be; "" where all is well."""
         return self.services.why_lost or self.slices.why_lost
 
+    def revisions(self) -> dict[str, int]:
+        """Return up to which revision each kind that traffic follows from is known, by its plural."""
+        followed: tuple[Followed[Any], ...] = (self.services, self.slices)
+        return {one.kind.plural: int(one.revision) if one.revision.isdecimal() else 0 for one in followed}
+
     @property
     def revision(self) -> int:
         """The newest revision that was heard of, 0 for none."""
-        revisions = (self.services.revision, self.slices.revision)
-        return max((int(one) for one in revisions if one.isdecimal()), default=0)
+        return max(self.revisions().values())
 
     async def run(self) -> None:
         """Follow all of them until cancelled."""
@@ -195,7 +197,7 @@ class ApiState:
                 tasks.create_task(self._follow(followed))
 
     async def _follow(self, followed: Followed[Any]) -> None:
-        async for step in follow(self._client, followed.kind, labels=followed.labels, name=followed.name):
+        async for step in follow(self._client, followed.kind, name=followed.name):
             followed.take(step)
             self._say_connected()
             self._changed()

@@ -40,6 +40,8 @@ _SETTLE_SECONDS = 0.1
 _UNTOLD_SECONDS = 5.0
 _SHARE, _SHARE_UNTOLD = 10, 100
 """A look is followed by a pause that is so many times as long; the second where nothing was told."""
+_LONGEST_PAUSE = 60.0
+"""Where a look waits for somebody else (iptables for its lock), that says nothing of what looks cost."""
 _DRAIN = 1000
 """Datagrams that are thrown away before a look, at most: the queue of a busy machine never ends."""
 
@@ -153,7 +155,7 @@ class HostWatch:
             self.complaints = (f"the kernel doesn't say what this machine is: {wrong}",)
         if self._known() != before:
             changed()
-        return (time.monotonic() - began) * share
+        return min(_LONGEST_PAUSE, (time.monotonic() - began) * share)
 
     def _known(self) -> tuple[object, ...]:
         return self._host, self._addresses, self.complaints

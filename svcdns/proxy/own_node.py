@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 
-from svcdns.client import ApiError, AsyncClient, Unreachable
+from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import get, merge, path
 from svcdns.client.exchange import Call, Object, Request, answer
 from svcdns.objects.kinds import NODE
@@ -69,7 +69,7 @@ class OwnNode:
     async def _say(self, runs: bool) -> bool:
         try:
             await self._client.run(_kept(self._name, self._addresses(), runs))
-        except (ApiError, Unreachable) as refused:
+        except (ApiError, NoServer, Unreachable) as refused:
             if isinstance(refused, ApiError) and self._refused.is_new(str(refused)):
                 log.warning("this Node is not registered: %s", refused)
             return False

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from svcdns.client import ApiError, AsyncClient, Unreachable
+from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import merge, path
 from svcdns.client.exchange import Call, Object, Request, answer
 from svcdns.cluster.service_frontends import Problem
@@ -78,7 +78,7 @@ class Reporting:
     async def _write(self, service: Service, problem: Problem) -> None:
         try:
             await self._client.run(_said(_event(service, problem, self._node)))
-        except (ApiError, Unreachable) as refused:
+        except (ApiError, NoServer, Unreachable) as refused:
             if self._refused.is_new(str(refused)):
                 log.warning("Events can't be written: %s", refused)
 

@@ -1,9 +1,11 @@
 """A proxy in front of a running server: what is registered is what its engine is told."""
 
+import asyncio
 import os
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from proxy.agent_harness import RecordingEngine, fetched, running_agent
@@ -133,3 +135,35 @@ async def test_a_program_that_listens_on_a_node_port_is_told_in_an_event() -> No
                 assert f"node port {port} " in events[0]["message"]
                 assert f" listens at tcp 127.0.0.1:{port}" in events[0]["message"]
                 assert agent.status.page()["problems"][0]["service"] == "default/np"
+
+
+@pytest.mark.parametrize("kind", ["a Service", "a slice", "what is no proxy's", "nothing at all"])
+async def test_who_waits_for_traffic_is_answered_when_the_engine_has_it(
+    web: RunningServer, kind: str
+) -> None:
+    engine = RecordingEngine()
+    headers = {"Svcdns-Wait": "proxies=30"}
+    async with running_agent(web.api, engine):
+        await until(
+            lambda: web.get("/svcdns/v1/wait?for=proxies&seconds=0").status != 503, "the proxy to be known"
+        )
+        for turn in range(3):
+            body: dict[str, Any] = {"metadata": {"annotations": {"turn": f"{kind} {turn}"}}}
+            path = f"{SERVICES}/web"
+            if kind == "a Service":
+                body["spec"] = {"ports": [{"name": "http", "port": 80 + turn, "targetPort": 8080}]}
+            elif kind == "a slice":
+                path = f"{PODS}/web-2/status"
+                body = {"status": {"conditions": [{"type": "Ready", "status": str(turn % 2 == 0)}]}}
+            elif kind == "what is no proxy's":
+                body["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "another"}
+            answer = await asyncio.to_thread(
+                web.request, "PATCH", path, body, content_type="application/merge-patch+json", headers=headers
+            )
+            assert (answer.status, "Warning" in answer.headers) == (200, False), answer.headers
+            if kind == "a Service":
+                assert engine.endpoints(f"TCP 10.96.7.7:{80 + turn}") == ["10.1.0.1:8080"]
+            elif kind == "a slice":
+                assert len(engine.endpoints(VIP) or ()) == 2 - turn % 2
+            elif kind == "what is no proxy's":
+                assert engine.endpoints(VIP) is None

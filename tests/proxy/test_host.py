@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from proxy.machine import machine, said, state
@@ -303,6 +304,26 @@ def test_an_overrun_is_a_change(host: Host, tmp_path: Path, monkeypatch: pytest.
         wanted="10.9.0.0/24",
     )
     assert overrun
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.5, 5.0), (30.0, 60.0)])
+def test_a_look_that_takes_long_is_followed_by_a_pause_that_has_an_end(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, pause: float
+) -> None:
+    async def looking() -> float:
+        with HostWatch(SETTINGS, tmp_path) as watch:
+            watch.look(at_once=True)
+            clock = [0.0]
+
+            def look() -> None:
+                clock[0] += took
+
+            monkeypatch.setattr(watch, "look", look)
+            monkeypatch.setattr("svcdns.proxy.host.time", SimpleNamespace(monotonic=lambda: clock[0]))
+            return await watch._next_look(lambda: None)
+
+    with host.entered():
+        assert asyncio.run(looking()) == pause
 
 
 def test_two_may_look_at_once(host: Host, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What users may do: four roles, in all namespaces or in some.
 
     view    get, list, watch
-    node    view, and to write Events and Nodes: what a proxy takes
+    node    view, and to write Events, Nodes and their Leases: what a proxy takes
     edit    view, and every write of what lives in a namespace, status included
     admin   edit, and Namespaces themselves
 
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from svcdns.api.paths import Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
-from svcdns.objects.kinds import EVENT, KINDS, NAMESPACE, NEWER_EVENT, NODE
+from svcdns.objects.kinds import EVENT, KINDS, LEASE, NAMESPACE, NEWER_EVENT, NODE
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""
@@ -32,6 +32,9 @@ BUILT_IN = (Grant(group=ADMINS, role="admin"), Grant(group=PROXIES, role="node")
 READING = frozenset({"get", "list", "watch"})
 WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 REPORTING = frozenset({"create", "update", "patch"})
+NODE_LEASES = "kube-node-lease"
+"""The namespace whose Leases say that nodes are there; who may write there may say how far a proxy is."""
+_LEASES = (LEASE.group, LEASE.plural)
 _REPORTED = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT, NODE))
 
 _KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
@@ -56,17 +59,18 @@ def decide(grants: Iterable[Grant], action: Action) -> tuple[bool, str]:
         namespace = action.name  # a Namespace counts as inside itself
     for grant in grants:
         in_scope = not grant.namespaces or namespace in grant.namespaces
-        if in_scope and _role_allows(grant.role, verb, resource):
+        if in_scope and _role_allows(grant.role, verb, resource, namespace):
             where = ", ".join(grant.namespaces)
             return True, f"role {grant.role} in {where}" if where else f"role {grant.role}"
     return False, ""
 
 
-def _role_allows(role: str, verb: str, resource: tuple[str, str]) -> bool:
+def _role_allows(role: str, verb: str, resource: tuple[str, str], namespace: str) -> bool:
     if role == "admin":
         return True
     if verb in READING:
         return resource in _KNOWN
     if role == "node":
-        return verb in REPORTING and resource in _REPORTED
+        is_lease = resource == _LEASES and namespace == NODE_LEASES
+        return verb in REPORTING and (resource in _REPORTED or is_lease)
     return role == "edit" and verb in WRITING and resource in _NAMESPACED
