@@ -167,3 +167,21 @@ async def test_who_waits_for_traffic_is_answered_when_the_engine_has_it(
                 assert len(engine.endpoints(VIP) or ()) == 2 - turn % 2
             elif kind == "what is no proxy's":
                 assert engine.endpoints(VIP) is None
+
+
+async def test_what_the_engine_refuses_is_not_said_to_be_in_effect(web: RunningServer) -> None:
+    engine = RecordingEngine()
+    async with running_agent(web.api, engine):
+        await until(lambda: web.get("/svcdns/v1/wait?for=proxies&seconds=0").status != 503, "the proxy")
+        engine.refuses = lambda rules: True
+        body = {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": 8080}]}}
+        headers = {"Svcdns-Wait": "proxies=0.5"}
+        merge = "application/merge-patch+json"
+        answer = await asyncio.to_thread(
+            web.request, "PATCH", f"{SERVICES}/web", body, content_type=merge, headers=headers
+        )
+        assert "the proxy on here is behind" in answer.headers["Warning"]
+
+        engine.refuses = lambda rules: False
+        answer = await asyncio.to_thread(web.get, "/svcdns/v1/wait?for=proxies&seconds=30")
+        assert (answer.status, engine.endpoints("TCP 10.96.7.7:81")) == (200, ["10.1.0.1:8080"])
