@@ -7,15 +7,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from svcdns.config.sections import ConfigError
-from svcdns.objects.kinds import NAMESPACE
+from svcdns.objects.kinds import NAMESPACE, SERVICE
 
 from . import talking
 from .outcome import REFUSED, Refused, say
+
+if TYPE_CHECKING:
+    from svcdns.manifests.reading import Manifest
 
 FilesFlag = Annotated[
     list[str],
@@ -50,7 +53,7 @@ def apply(
         for one in reading.not_taken:
             say(str(one))
             failed = failed or isinstance(one, ManifestError)
-        for manifest in sorted(reading.manifests, key=lambda one: one.kind is not NAMESPACE):
+        for manifest in sorted(reading.manifests, key=_order):
             try:
                 client.apply(manifest.object)
             except ApiError as wrong:
@@ -60,6 +63,11 @@ def apply(
                 typer.echo(f"{manifest.kind.singular}/{manifest.name} applied")
     if failed:
         raise typer.Exit(REFUSED)
+
+
+def _order(manifest: Manifest) -> int:
+    """Namespaces come before what is in them, Services behind their Pods, or they are warned of."""
+    return 0 if manifest.kind is NAMESPACE else 2 if manifest.kind is SERVICE else 1
 
 
 def delete(

@@ -55,11 +55,11 @@ def add(
     service = yield from calls.get(SERVICE, namespace, name)
     if service is not None:
         _check_kind(service, cluster_ip)
-    if service is None or ports:
-        service = yield from calls.apply(_service(name, namespace, ports or {}, cluster_ip))
-    made = []
+    made = []  # first: a Service without them would be warned of
     for pod in pods:
         made.append((yield from calls.apply(pod)))
+    if service is None or ports:
+        service = yield from calls.apply(_service(name, namespace, ports or {}, cluster_ip))
     return Added(service, made)
 
 

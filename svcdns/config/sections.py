@@ -193,6 +193,9 @@ class ApiConfig:
     audit_log: Path | None = option(None)
     """File for the audit log, a line of JSON for each write; it is opened anew when it was moved away.
     Without it the lines stand in the log of the server."""
+    hints: bool = option(True)
+    """`true`: a write is answered with a warning, and an Event follows, where what was written has no answer
+    yet: a selector that matches no Pod, a Pod without an address. `false`: as kube-apiserver, without."""
     access_log: bool = option(False)
     """`true`: a line in the log for each request, reads too."""
     grant: tuple[Grant, ...] = option((), grants)

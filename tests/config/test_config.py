@@ -75,6 +75,7 @@ tls_key = ""
 client_ca = ""
 tokens = ""
 audit_log = ""
+hints = true
 access_log = false
 grant = []
 """
