@@ -85,6 +85,9 @@ class DnsConfig:
     """An endpoint without a hostname is called after its Pod instead of its address."""
     ignore_empty_service: bool = option(False, shapes_answers=True)
     """A ClusterIP Service without a ready endpoint does not exist."""
+    explain_empty: bool = option(True)
+    """`true`: NXDOMAIN for a name of a Service that is registered says why, to who asks with EDNS, in an
+    Extended DNS Error ("no ready endpoint: 0 of 2 are ready")."""
     namespaces: tuple[str, ...] = option((), read.each(read.namespace), shapes_answers=True)
     """Serve only these namespaces; `[]` is all."""
     namespace_labels: str = option("", read.label_selector, shapes_answers=True)

@@ -15,11 +15,10 @@ so a while later (see `events`).  Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-import lmdb
 import msgspec
 
 from svcdns.cluster import event_messages, reasons
@@ -27,14 +26,13 @@ from svcdns.cluster.endpoints import SERVICE_NAME_LABEL, selector_of, selects
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.cluster.readiness import is_finished
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, POD, SERVICE, Kind
+from svcdns.store import service_backing
+from svcdns.store.rows import pair_key
 
-from .slices import pair_key
-from .transaction import Object, WriteTransaction, collection_prefix, joined, object_key, scan, scan_keys
+from .transaction import Object, WriteTransaction, collection_prefix, object_key, scan, scan_keys
 
 PER_SECOND = 10
 """How often the nearest Pod is looked for: about 0.3 ms each."""
-_MOST_CANDIDATES = 100
-"""Pods of one label that are compared with the rest of a selector."""
 _MOST_NEAR = 20
 _MOST_SERVICES = 10
 _KINDS = {kind.name: kind for kind in (SERVICE, POD, ENDPOINTSLICE)}
@@ -100,10 +98,13 @@ def _service_lacks(write: WriteTransaction, service: Object, when: str) -> Itera
         return
     selector = selector_of(service)
     if selector is None:
-        if not _has_slices(write, namespace, name):
+        has_stored = (
+            write.txn.get(object_key(ENDPOINTS, namespace, name), db=write.tables.objects) is not None
+        )
+        if not (has_stored or service_backing.has_slices(write.txn, write.tables, namespace, name)):
             text = reasons.without_endpoints(name, when)
             yield Hint(text, event_messages.no_endpoints(service, text))
-    elif not _has_pods(write, service, selector):
+    elif not service_backing.has_pods(write.txn, write.tables, namespace, name, selector):
         nearest = reasons.nearest(selector, _near(write, namespace, name)) if _looks.one_more() else ""
         text = reasons.without_pods(selector, nearest, when)
         yield Hint(f"Service {name}: {text}", event_messages.no_pod_matches(service, text))
@@ -130,34 +131,6 @@ def _is_external(service: Object) -> bool:
 def _has_address(pod: Object) -> bool:
     status = pod.get("status") or {}
     return bool(status.get("podIP") or status.get("podIPs"))
-
-
-def _has_slices(write: WriteTransaction, namespace: str, name: str) -> bool:
-    if _has_any(write, write.tables.slices, joined(namespace, name)):
-        return True
-    key = object_key(ENDPOINTS, namespace, name)
-    return write.txn.get(key, db=write.tables.objects) is not None
-
-
-def _has_pods(write: WriteTransaction, service: Object, selector: Mapping[str, str]) -> bool:
-    """Return whether a selector takes in a Pod, or there are too many Pods to know."""
-    namespace, labels = service["metadata"]["namespace"], write.tables.labels
-    pairs = [pair_key(namespace, f"{key}={value}") for key, value in selector.items()]
-    if len(pairs) == 1 or not _has_any(write, labels, pairs[0]):
-        return _has_any(write, labels, pairs[0])
-    if _has_any(write, write.tables.members, joined(namespace, service["metadata"]["name"])):
-        return True
-    pods = [list(islice(scan_keys(write.txn, labels, pair), _MOST_CANDIDATES)) for pair in pairs]
-    fewest = min(range(len(pairs)), key=lambda at: len(pods[at]))
-    if len(pods[fewest]) == _MOST_CANDIDATES:
-        return True
-    names = (key[len(pairs[fewest]) :] for key in pods[fewest])
-    return any(all(write.txn.get(pair + one, db=labels) is not None for pair in pairs) for one in names)
-
-
-def _has_any(write: WriteTransaction, table: lmdb._Database, prefix: bytes) -> bool:
-    with write.txn.cursor(db=table) as cursor:
-        return cursor.set_range(prefix) and bytes(cursor.key()).startswith(prefix)
 
 
 # The Pod that comes closest

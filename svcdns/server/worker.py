@@ -62,6 +62,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         identity=f"worker-{handoff.worker}",
         forwards=config.forward.forwards,
         elsewhere=elsewhere(config.forward),
+        explains=config.dns.explain_empty,
         **({"cache": cache.get} if cache is not None else {}),
     )
     rights = Rights(Access.of(config))

@@ -38,6 +38,7 @@ short_names = true
 pods = "verified"
 endpoint_pod_names = false
 ignore_empty_service = false
+explain_empty = true
 namespaces = []
 namespace_labels = ""
 reverse_zones = ["in-addr.arpa", "ip6.arpa"]

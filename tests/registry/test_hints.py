@@ -14,6 +14,7 @@ from svcdns.config.sections import ApiConfig, Config
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, POD, SERVICE, Kind
 from svcdns.registry import events, hints
 from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
+from svcdns.store import service_backing
 
 pytestmark = pytest.mark.usefixtures("at_once")
 HINTS = {"NoPodMatches", "NoEndpoints", "NoAddress", "NoService"}
@@ -209,7 +210,7 @@ def test_many_pods_are_not_compared(run: Any, monkeypatch: pytest.MonkeyPatch) -
     async def work(running: RegistryHarness) -> None:
         for number in range(4):
             await create(running, POD, pod(f"p-{number}", app="web", tier="front", zone="x"))
-        monkeypatch.setattr(hints, "_MOST_CANDIDATES", 4)
+        monkeypatch.setattr(service_backing, "MOST_CANDIDATES", 4)
         assert not await create(running, SERVICE, selecting("a", app="web", tier="front", zone="x"))
         monkeypatch.setattr(hints, "PER_SECOND", 0)
         [warning] = await create(running, SERVICE, selecting("b", app="wob"))
