@@ -44,6 +44,7 @@ from .empty_answers import why_empty
 from .fast_path import FastPath, count_cached, no_cache
 from .lookup import answer_name
 from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
+from .refusals import Refusals
 from .reply import unresolved, write
 from .stats import TCP, UDP, Stats
 from .transfer_rows import soa
@@ -76,6 +77,8 @@ class Answerer:
         """
         self.counters = counters
         self.udp_size = udp_size
+        self.refusals = Refusals()
+        """What access lists refused, for who knows the clients to log."""
         self._identity = identity.encode()[:255]
         self._cache = cache
         self._forwards = forwards
@@ -146,9 +149,12 @@ class Answerer:
         draft = answer_name(view, *asked, forwards, dnssec=question.do)
         if draft.zone is None and draft.outside is None:
             refused = self._forwards and not rights & FORWARD
+            if refused:
+                self.refusals.note(packet, FORWARD)
             why = codes.EDE_PROHIBITED if refused else codes.EDE_NOT_AUTHORITATIVE
             return self._refuse(frame, question, codes.REFUSED, why)
         if draft.zone is not None and not rights & NAMES:
+            self.refusals.note(packet, NAMES)
             return self._refuse(frame, question, codes.REFUSED, codes.EDE_PROHIBITED)
         if draft.outside is not None:
             return self._outside(frame, draft, question, view)
