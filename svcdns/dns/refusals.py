@@ -1,8 +1,8 @@
 """Who was refused by an access list: one line in the log for each network (/24, of IPv6 /64).
 
 The path that answers questions only notes that a message was refused; whose it was is looked up when a batch
-is done.  Addresses can be forged, so at most MOST networks are named in FORGET_SECONDS, by each worker; all are
-counted in the metrics (rcode REFUSED).
+is done.  Addresses can be forged, so at most MOST networks are named in FORGET_SECONDS, by each worker; the
+metrics count all (rcode REFUSED).
 """
 
 from __future__ import annotations
