@@ -29,7 +29,15 @@ _REVERSE = ("in-addr.arpa", "ip6.arpa")
 
 
 class ConfigError(Exception):
-    """A mistake in the configuration, as one line: where, what is wrong, what is allowed."""
+    """Mistakes in the configuration, each one line: where, what is wrong, what is allowed."""
+
+    @property
+    def lines(self) -> list[str]:
+        """Return them, at least one."""
+        return [str(line) for line in self.args]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 @dataclass(frozen=True, slots=True)

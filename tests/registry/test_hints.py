@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from toolbox.registry_harness import RegistryHarness
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, POD, SERVICE, Kind
 from svcdns.registry import events, hints
+from svcdns.registry.registry import Registry
 from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
 from svcdns.store import service_backing
+from svcdns.store.environment import open_store
 
 pytestmark = pytest.mark.usefixtures("at_once")
 HINTS = {"NoPodMatches", "NoEndpoints", "NoAddress", "NoService"}
@@ -217,3 +221,23 @@ def test_many_pods_are_not_compared(run: Any, monkeypatch: pytest.MonkeyPatch) -
         assert warning.endswith("matches no Pod yet")
 
     run(work)
+
+
+def test_before_all_is_loaded_nothing_is_an_event(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = open_store(tmp_path / "data", "writer")
+        registry = Registry(store, Config())
+        await registry.start()
+        running = RegistryHarness(registry)
+        await create(running, SERVICE, selecting(app="web"))
+        await create(running, SERVICE, selecting("other", app="other"))
+        await asyncio.sleep(2 * events.HOLD_SECONDS)  # a large folder of manifests takes longer than the hold
+        await create(running, POD, pod("web-1", app="web"))
+        assert not hinted(running)
+        await registry.set_loaded()
+        await told_of(running, "involvedObject.name=other", "NoPodMatches")
+        assert {message for _, message, _ in hinted(running)} == {"selector app=other matches no Pod"}
+        await registry.stop()
+        store.close()
+
+    asyncio.run(work())
