@@ -21,6 +21,8 @@ from .view import View
 
 MOST_CHARACTERS = 120
 """Of a reason: a selector may be long."""
+MOST_OCTETS = 64 * 1024
+"""Of a Service that is read for a reason: to decode a larger one takes too long here."""
 _NAMESPACE_AND_SERVICE = 2
 _PORT_AND_PROTOCOL = 2
 _decode = msgspec.json.Decoder().decode
@@ -42,7 +44,11 @@ def why_empty(view: View, key: bytes) -> str:
         return ""
     octets = _service(view, key)
     namespace, name, *front = _labels(view, key)
-    if octets is None or view.snapshot.row(view.table.svc_key + namespace + b"\0") is None:
+    if (
+        octets is None
+        or len(octets) > MOST_OCTETS
+        or view.snapshot.row(view.table.svc_key + namespace + b"\0") is None
+    ):
         return ""
     view.pace.given()
     service = _decode(octets)

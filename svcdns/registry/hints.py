@@ -52,7 +52,7 @@ def of_write(write: WriteTransaction, kind: Kind, old: Object | None, new: Objec
     if kind.name not in _KINDS or (old is not None and _cause(kind, old) == _cause(kind, new)):
         return []
     found = list(_lacks(write, kind, new, "yet"))
-    if kind is POD and old is not None:
+    if kind is POD and old is not None and _labels(old) != _labels(new):
         found += _left_alone(write, old, new)
     return found
 
@@ -72,8 +72,7 @@ def _cause(kind: Kind, obj: Object) -> object:
     """Return what of an object decides whether it lacks something."""
     if kind is SERVICE:
         return _is_external(obj), selector_of(obj)
-    labels = obj["metadata"].get("labels") or {}
-    return (labels, _has_address(obj)) if kind is POD else labels.get(SERVICE_NAME_LABEL)
+    return (_labels(obj), _has_address(obj)) if kind is POD else _labels(obj).get(SERVICE_NAME_LABEL)
 
 
 def _lacks(write: WriteTransaction, kind: Kind, obj: Object, when: str) -> Iterator[Hint]:
@@ -87,7 +86,7 @@ def _lacks(write: WriteTransaction, kind: Kind, obj: Object, when: str) -> Itera
         if not _has_address(obj) and not is_finished(obj):
             text = reasons.without_address(metadata["name"], when)
             yield Hint(text, event_messages.no_address(obj, text))
-    elif not (metadata.get("labels") or {}).get(SERVICE_NAME_LABEL):
+    elif not _labels(obj).get(SERVICE_NAME_LABEL):
         text = f"metadata.labels: without {SERVICE_NAME_LABEL} no Service has these endpoints"
         yield Hint(text, event_messages.no_service(obj, text))
 
@@ -113,15 +112,18 @@ def _service_lacks(write: WriteTransaction, service: Object, when: str) -> Itera
 def _left_alone(write: WriteTransaction, old: Object, new: Object) -> Iterator[Hint]:
     """Yield the Services that a Pod's labels matched before, and that match no Pod now."""
     namespace = new["metadata"]["namespace"]
-    labels = old["metadata"].get("labels") or {}
     keys = chain.from_iterable(
         scan_keys(write.txn, write.tables.selectors, pair_key(namespace, f"{key}={value}"))
-        for key, value in labels.items()
+        for key, value in _labels(old).items()
     )
     for key in islice(keys, _MOST_SERVICES):
         service = write.load(SERVICE, namespace, key[:-1].rpartition(b"\0")[2].decode())
         if service is not None and selects(service, old) and not selects(service, new):
             yield from _lacks(write, SERVICE, service, "now")
+
+
+def _labels(obj: Object) -> dict[str, str]:
+    return obj["metadata"].get("labels") or {}
 
 
 def _is_external(service: Object) -> bool:

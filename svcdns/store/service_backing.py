@@ -21,7 +21,7 @@ from .rows import has_any, joined, pair_key, scan, scan_keys
 
 MOST_CANDIDATES = 100
 """Pods of one label that are compared with the rest of a selector."""
-MOST_SLICES = 100
+MOST_PAIRS, MOST_SLICES = 10, 100
 
 
 class SliceRow(msgspec.Struct, array_like=True, frozen=True):
@@ -56,8 +56,9 @@ def has_pods(
         return has_any(txn, tables.labels, pairs[0])
     if has_any(txn, tables.members, joined(namespace, service)):
         return True
-    pods = [list(islice(scan_keys(txn, tables.labels, pair), MOST_CANDIDATES)) for pair in pairs]
-    fewest = min(range(len(pairs)), key=lambda at: len(pods[at]))
+    looked_at = pairs[:MOST_PAIRS]
+    pods = [list(islice(scan_keys(txn, tables.labels, pair), MOST_CANDIDATES)) for pair in looked_at]
+    fewest = min(range(len(pods)), key=lambda at: len(pods[at]))
     if len(pods[fewest]) == MOST_CANDIDATES:
         return True
     names = (key[len(pairs[fewest]) :] for key in pods[fewest])

@@ -175,3 +175,8 @@ def test_dig_prints_it(need: Callable[..., str]) -> None:
             command, capture_output=True, text=True, timeout=GUARD_SECONDS, check=True
         ).stdout
     assert "EDE: 0 (Other)" in printed and "(selector app=y2 matches no Pod)" in printed
+
+
+def test_a_service_that_is_large_is_not_read_for_a_reason(new_world: MakeHarness) -> None:
+    world = new_world(headless("db", notes={"big": "x" * 100_000}))
+    assert reason(world, f"db.{SVC}") == ""
