@@ -234,11 +234,9 @@ def test_before_all_is_loaded_nothing_is_an_event(tmp_path: Path, monkeypatch: p
         running = RegistryHarness(registry)
         await create(running, SERVICE, selecting(app="web"))
         await create(running, SERVICE, selecting("other", app="other"))
-        for name in (
-            "web-1",
-            "web-2",
-        ):  # each a turn of the loop, and a write that an Event could come before
-            await create(running, POD, pod(name, app="web"))
+        for number in range(20):  # each a write that an Event could come before
+            await create(running, POD, pod(f"x-{number}", app="x"))
+        await create(running, POD, pod("web-1", app="web"))
         assert not hinted(running)
         await registry.set_loaded()
         await told_of(running, "involvedObject.name=other", "NoPodMatches")
