@@ -51,7 +51,7 @@ _RETRY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _POLL_OFTEN_SECONDS = 30.0
 _UPGRADE_FAILED = "the upgrade has failed"
-_NOT_TAKEN = "the changed configuration is not taken"
+_NOT_TAKEN = "the configuration stays as it was"
 
 log = logging.getLogger(__name__)
 
