@@ -51,6 +51,8 @@ BATCH = 100
 GATHER_SECONDS, PAUSE_SECONDS, SWEEP_SECONDS = 0.1, 1.0, 60.0
 HOLD_SECONDS = 5.0
 """Longer than it takes to apply a file or two."""
+MOST_HELD = 200
+"""Messages that are held, the newest: to look again takes 50 us each, and a bulk leaves room for others."""
 SIMILAR, SIMILAR_SECONDS = 10, 600.0
 COMBINED = "(combined from similar events): "
 COMPONENT = "svcdns"
@@ -143,7 +145,7 @@ class Recorder:
         """Keep a message until it has lasted; the first of an object and reason decides when that is."""
         at = (message.subject, message.reason)
         if at not in self._held:
-            if len(self._held) >= KEEP:
+            if len(self._held) >= MOST_HELD:
                 self._held.popitem(last=False)
             self._held[at] = _Held(message, asyncio.get_running_loop().time() + HOLD_SECONDS)
         self._hold_on()

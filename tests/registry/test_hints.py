@@ -246,3 +246,14 @@ def test_before_all_is_loaded_nothing_is_an_event(tmp_path: Path, monkeypatch: p
         store.close()
 
     asyncio.run(work())
+
+
+def test_of_a_bulk_the_newest_become_events(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MOST_HELD", 3)
+
+    async def work(running: RegistryHarness) -> None:
+        await asyncio.gather(*(create(running, POD, without_address(f"p-{number}")) for number in range(9)))
+        await until(running, lambda: len(hinted(running)) == 3)
+        assert len(await after_the_hold(running)) == 3
+
+    run(work)
