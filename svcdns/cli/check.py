@@ -115,6 +115,7 @@ def mistakes_in_files(config: Config) -> list[str]:
 def _found(examined: Examined) -> Found:
     """Return all that is wrong: with the configuration, and in the files that its good part names."""
     from svcdns.config import checks
+    from svcdns.config.load import misspelt_variables
     from svcdns.manifests.files import warnings as manifest_warnings
     from svcdns.server import preflight
 
@@ -127,6 +128,7 @@ def _found(examined: Examined) -> Found:
         if mistakes
         else [
             *preflight.warnings(config.api),
+            *misspelt_variables(os.environ),
             *checks.warnings(config),
             *remarks,
             *manifest_warnings(config.manifests),

@@ -15,6 +15,9 @@ from .readiness import READY_ANNOTATION, addresses, is_finished, is_ready, is_te
 _MOST = 10
 """Sentences about Pods of one Service."""
 
+NO_POD_YET = "matches no Pod yet"
+"""Stands in the warning about a Service that was written before its Pods."""
+
 Object = Mapping[str, Any]
 
 

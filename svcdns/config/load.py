@@ -4,8 +4,8 @@ Rules:
 
 * a mistake is one line: the place (file:line, variable or flag), the option, what is wrong, what is
   allowed; all of them are found in one go;
-* unknown sections and keys of the file are refused, unknown variables are ignored (Kubernetes
-  injects some of its own, such as SVCDNS_PORT);
+* unknown sections and keys of the file are refused; unknown variables are ignored (Kubernetes
+  injects some of its own, such as SVCDNS_PORT), and those that look like an option's get a warning;
 * a relative path of the file is relative to the file, so is a default where there is a file: to
   write a default into the file changes nothing.  Those of flags and variables are relative to the
   working directory.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ from .options import NUMBER, spelt
 from .readers import Wrong
 from .sections import OPTIONS, SECTIONS, Config, ConfigError
 from .toml_file import Given, of_file
+
+_PREFIX = "SVCDNS_"
+_OTHER_VARIABLES = {_PREFIX + word for word in ("API", "CA", "CONFIG", "HANDOFF", "SUCCESSION", "TOKEN")}
+"""Variables that are no option's."""
+_ALIKE = 0.9
+"""How alike two names are that differ by a slip: SVCDNS_PORT and SVCDNS_SERVICE_HOST are like no option's."""
 
 
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
@@ -97,6 +104,20 @@ def _place_in_file(line: str) -> tuple[str, int]:
     """Return the order of a mistake: by file and line; what has no line keeps its place behind."""
     at = re.match(r"(.*?):(\d+): ", line)
     return (at[1], int(at[2])) if at else ("\uffff", 0)
+
+
+def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a line for each variable that is nobody's and reads like that of an option."""
+    options = [option.variable for option in OPTIONS.values()]
+    known = {*options, *_OTHER_VARIABLES}
+    lines = []
+    for name in sorted(environ):
+        if name.startswith(_PREFIX) and name not in known:
+            near = get_close_matches(name, options, n=1, cutoff=_ALIKE)
+            lines += [
+                f"{name}: no option is called that, nothing reads it; did you mean {one}?" for one in near
+            ]
+    return lines
 
 
 def spelt_options(config: Config) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     owners.index(write, kind, old, new)
     derive(write, kind, old, new)
     said = warnings(kind, old, new)
-    if write.settings.config.api.hints:
+    if write.settings.config.api.hints and not write.dry_run:  # there, what goes with it is never stored
         found = hints.of_write(write, kind, old, new)
         write.messages += [hint.message for hint in found]
         said = (*said, *(hint.warning for hint in found))

@@ -257,3 +257,12 @@ def test_of_a_bulk_the_newest_become_events(run: Any, monkeypatch: pytest.Monkey
         assert len(await after_the_hold(running)) == 3
 
     run(work)
+
+
+def test_a_dry_run_has_none(run: Any) -> None:
+    async def work(running: RegistryHarness) -> None:
+        dry = WriteOptions(dry_run=True)
+        assert not (await running.registry.create(SERVICE, "default", selecting(app="web"), dry)).warnings
+        assert not await after_the_hold(running)
+
+    run(work)
