@@ -149,6 +149,29 @@ def not_served(service: Object) -> EventMessage:
     return EventMessage(subject_of(service), WARNING, "NotServed", text)
 
 
+# Aliases of a Service
+
+FIRST_OF_THEM = "the oldest (of one second, the first by namespace and name)"
+"""Which of the Services that ask for one alias has it."""
+
+
+def alias_remark(service: Object, text: str) -> EventMessage:
+    """Something in the annotations of a Service that speak of aliases is not taken as it is written."""
+    return EventMessage(subject_of(service), WARNING, "AliasNotTaken", text[0].upper() + text[1:])
+
+
+def alias_taken(service: Object, alias: str, holder: str) -> EventMessage:
+    """An alias that a Service asks for is another's, `holder` as namespace/name."""
+    text = f"Alias {alias} is answered by Service {holder}, {FIRST_OF_THEM} of those that ask for it"
+    return EventMessage(subject_of(service), WARNING, "AliasTaken", text)
+
+
+def alias_given(service: Object, alias: str, before: str) -> EventMessage:
+    """A Service has an alias by now that another one, `before`, has had."""
+    text = f"Alias {alias} is answered by this Service now: Service {before} asks for it no more"
+    return EventMessage(subject_of(service), NORMAL, "AliasGiven", text)
+
+
 def _node_ports(spec: Object) -> list[int]:
     numbers = [port.get("nodePort") for port in spec.get("ports") or []] + [spec.get("healthCheckNodePort")]
     return [number for number in dict.fromkeys(numbers) if number]

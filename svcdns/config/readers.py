@@ -165,6 +165,20 @@ def cluster_domain(text: str) -> str:
     return name
 
 
+def alias_zone(text: str) -> str:
+    """Return a zone below which Services may have names of their own.
+
+    Never in the reverse trees, and none of the names that mean something else than a place in the tree for
+    good (RFC 6761, RFC 7686, RFC 9462).
+    """
+    name = domain(text)
+    if is_within(name, "arpa") and not is_within(name, "home.arpa"):
+        raise Wrong(f"{text!r} belongs to the reverse tree; allowed: a forward zone such as home.arpa")
+    if is_within(name, "localhost", "invalid", "onion"):
+        raise Wrong(f"{text!r} never means a host of a network (RFC 6761, RFC 7686); allowed: other zones")
+    return name
+
+
 def reverse_zone(text: str) -> str:
     """Return a reverse zone: in-addr.arpa, ip6.arpa or a name below them."""
     name = zone(text)

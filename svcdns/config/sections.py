@@ -108,6 +108,11 @@ class DnsConfig:
     fallthrough: tuple[str, ...] = option(_REVERSE, read.each(read.zone), shapes_answers=True)
     """Zones whose unknown names go on to zone files and upstreams; `["."]` is all. Addresses of our own
     ranges never do."""
+    alias_zones: tuple[str, ...] = option((), read.each(read.alias_zone), shapes_answers=True)
+    """Zones below which a Service may have names of its own, by the annotation `svcdns.io/aliases`, such as
+    `["home.arpa"]`; `[]` is none. Names there that no Service has are asked for as ever."""
+    external_dns_annotation: bool = option(False, shapes_answers=True)
+    """`true`: the annotation `external-dns.alpha.kubernetes.io/hostname` gives aliases too."""
     zones: Path = option(Path("zones"))
     """Folder of zone files (`*.zone`, `*.db`, `db.*`; RFC 1035). A changed file is taken over when it parses,
     and refused with file and line when it does not."""

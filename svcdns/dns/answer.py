@@ -18,7 +18,7 @@ is read exactly and decided here, in this order (the first that applies wins):
     a name in none of our zones           REFUSED     (EDE 20)
     else                                  what the zone says
 
-Upstreams have to know names in none of our zones, and the targets of our aliases that are outside.
+Upstreams have to know names in none of our zones, and the targets of our CNAMEs that are outside.
 They are asked only for clients who want recursion and may have it.
 
 An exception anywhere costs this one client a SERVFAIL, is counted and logged, and nothing else.
@@ -37,7 +37,7 @@ from svcdns.wire.edns import Edns
 from svcdns.wire.question import Malformed, Question, parse, question_end
 from svcdns.wire.reply import Frame, refusal
 
-from . import stats
+from . import authority, stats
 from .access import FORWARD, NAMES, TRANSFER
 from .draft import Draft
 from .empty_answers import why_empty
@@ -180,7 +180,10 @@ class Answerer:
         return write(frame, Draft(chain=[soa(view, zone)]))
 
     def _outside(self, frame: Frame, draft: Draft, question: Question, view: View) -> Answer:
-        """Answer from the cache what is fresh there; targets of aliases are the forwarder's."""
+        """Answer from the cache what is fresh there; targets of CNAMEs are the forwarder's.
+
+        So are CNAMEs among names that a Service may come to have as an alias: where they lead is ours then.
+        """
         if draft.chain:
             return HAND_OVER
         cd = bool(header.flags_of(frame.packet) & header.CD)
@@ -188,14 +191,17 @@ class Answerer:
         time = now()
         if stored is None or not entry.is_fresh(stored, time):
             return HAND_OVER
+        found = entry.decode(stored)
+        if found.has_cname and view.table.alias_zone(question.key) is not None:
+            return HAND_OVER
         protocol_and_type = stats.slot(0, int(frame.tcp), question.rrtype, 0) - stats.REPLIES
         count_cached(self.counters.slots, stored, protocol_and_type)
-        return above_ours(entry.decode(stored).reply(time, frame), view.table, question.key)
+        return above_ours(found.reply(time, frame), view, question.key)
 
     def not_forwarded(self, packet: bytes, begin: Begin, transport: int) -> bytes:
         """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23).
 
-        An alias of ours keeps what our zones say.
+        A CNAME of ours keeps what our zones say.
         """
         self.counters.slots[stats.FORWARD_REFUSED] += 1
         question = parse(packet)
@@ -255,10 +261,10 @@ class Answerer:
         self.counters.slots[stats.slot(zone, transport, rrtype, rcode)] += 1
 
 
-def above_ours(reply: bytes, table: ZoneTable, key: bytes) -> bytes:
-    """Return an upstream's reply without a NXDOMAIN for a name above a zone of ours (RFC 8020): it exists."""
+def above_ours(reply: bytes, view: View, key: bytes) -> bytes:
+    """Return an upstream's reply without a NXDOMAIN for a name above one of ours (RFC 8020): it exists."""
     flags = header.flags_of(reply)
-    if flags & header.RCODE == codes.NXDOMAIN and table.has_origin_below(key):
+    if flags & header.RCODE == codes.NXDOMAIN and authority.is_above_ours(view, key):
         noerror = (flags & ~header.RCODE).to_bytes(2)
         return reply[: header.FLAGS_AT] + noerror + reply[header.COUNTS_AT :]
     return reply

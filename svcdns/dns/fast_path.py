@@ -25,6 +25,7 @@ from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS
 
 from . import stats
 from .access import FORWARD, NAMES
+from .aliases import aliased_row
 from .empty_answers import may_have_reason
 from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
 from .stats import Stats
@@ -143,14 +144,20 @@ class FastPath:
             zone = table.cluster
             stored = table.standard_key(key)
             row: bytes | None = snapshot.txn.get(stored, db=snapshot.answers)  # type: ignore[assignment]
+        elif table.is_outside(key):
+            if not rights & FORWARD or not packet[2]:
+                return NOT_PLAIN
+            asked = packet[2] << 8 | packet[3] & _CD | _QR_RA
+            stored_at = entry.key(key, int.from_bytes(packet[at + 1 : at + 3]), do, bool(asked & _CD))
+            place_slot = transport * stats.PROTOCOL_STRIDE + type_slot
+            return self._outside(packet, end, stored_at, asked, limit, our_opt, place_slot)
+        elif key.startswith(table.alias_zones):
+            # An alias that is asked for a type that its Service has; all else there takes the exact path.
+            zone = table.cluster
+            row, stored = aliased_row(view, key), key
+            if row is None or row.find(packet[at + 1 : at + 3], _TYPES_AT, _TYPES_AT + 2 * row[1]) < 0:
+                return NOT_PLAIN
         else:
-            if table.is_outside(key):
-                if not rights & FORWARD or not packet[2]:
-                    return NOT_PLAIN
-                asked = packet[2] << 8 | packet[3] & _CD | _QR_RA
-                stored_at = entry.key(key, int.from_bytes(packet[at + 1 : at + 3]), do, bool(asked & _CD))
-                place_slot = transport * stats.PROTOCOL_STRIDE + type_slot
-                return self._outside(packet, end, stored_at, asked, limit, our_opt, place_slot)
             place = table.place(key)
             zone = place.zone
             # Zones that lie over each other, names that a delegation may hide, and what goes with RRSIGs

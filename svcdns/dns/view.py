@@ -23,7 +23,12 @@ from svcdns.wire.key import key_of, parent_keys, wire_of_key
 
 from . import stats
 
-STATS_ZONE = {"cluster": stats.CLUSTER, "reverse": stats.REVERSE, "file": stats.FILE}
+STATS_ZONE = {
+    "cluster": stats.CLUSTER,
+    "aliases": stats.CLUSTER,
+    "reverse": stats.REVERSE,
+    "file": stats.FILE,
+}
 
 _NEGATIVE_SOA = packed.NEGATIVE_SOA.to_bytes(2)
 """Where a row has this type, it is its first."""
@@ -64,14 +69,17 @@ class ZoneTable:
         self._registry = {zone.key: zone for zone in serving.zones if zone.kind != "file"}
         self._files = {zone.key: zone for zone in serving.zones if zone.kind == "file"}
         self._origins = sorted({*self._registry, *self._files})
-        self._tops = _topmost(self._origins)
+        self._tops = _topmost(sorted({*self._origins, *serving.alias_zones}))
         self._routes = tuple(sorted(elsewhere, key=len, reverse=True))
         self._elsewhere = {
             key: found
             for key in self._origins
             if (found := tuple(other for other in elsewhere if other.startswith(key) and other != key))
         }
-        self._there = sorted({*self._origins, *chain.from_iterable(self._elsewhere.values())})
+        self.alias_zones = serving.alias_zones
+        self._there = sorted(
+            {*self._origins, *self.alias_zones, *chain.from_iterable(self._elsewhere.values())}
+        )
         self.cluster_key = serving.cluster_key
         self.cluster = self._registry.get(serving.cluster_key)
         self.pods_insecure = serving.pods == "insecure"
@@ -94,7 +102,7 @@ class ZoneTable:
     def has_origin_below(self, key: bytes) -> bool:
         """Say whether a zone of ours, or one within ours that is asked for elsewhere, is at or below a name.
 
-        So the name exists.
+        So the name exists.  A zone for aliases counts as one of ours here.
         """
         at = bisect_left(self._there, key)
         return at < len(self._there) and self._there[at].startswith(key)
@@ -104,7 +112,7 @@ class ZoneTable:
         return key.startswith(self._elsewhere.get(zone.key, ()))
 
     def is_outside(self, key: bytes) -> bool:
-        """Say whether a name is neither in a zone of ours nor above one.
+        """Say whether a name is neither in a zone of ours, or in one for aliases, nor above one.
 
         No topmost origin is below another one, so the one before a name decides.
         """
@@ -113,6 +121,12 @@ class ZoneTable:
         return (at == 0 or not key.startswith(tops[at - 1])) and (
             at == len(tops) or not tops[at].startswith(key)
         )
+
+    def alias_zone(self, key: bytes) -> bytes | None:
+        """Return the topmost zone at or below which a name may be an alias's, None where it can't."""
+        if not key.startswith(self.alias_zones):
+            return None
+        return min((zone for zone in self.alias_zones if key.startswith(zone)), key=len)
 
     def route(self, key: bytes) -> bytes:
         """Return the longest zone with upstreams of its own that holds a name, b"" if none does."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from itertools import islice
 
 from svcdns.cluster.endpoints import is_generated, is_mirrored
 from svcdns.cluster.readiness import with_ready_condition
@@ -32,11 +33,11 @@ from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses, endpoints, hints, owners
+from . import addresses, aliases, endpoints, hints, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
-from .warnings import warnings
+from .warnings import MOST_WARNINGS, warnings
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -161,6 +162,8 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     owners.index(write, kind, old, new)
     derive(write, kind, old, new)
     said = warnings(kind, old, new)
+    if kind is SERVICE and "annotations" in new["metadata"]:
+        said += tuple(islice(aliases.warnings(write, old, new), MOST_WARNINGS))
     if write.settings.config.api.hints and not write.dry_run:  # there, what goes with it is never stored
         found = hints.of_write(write, kind, old, new)
         write.messages += [hint.message for hint in found]

@@ -30,11 +30,13 @@ from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.row_parts import hash_of
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
-from svcdns.objects.service_addresses import cluster_ips
+from svcdns.objects.service_addresses import cluster_ips, is_headless
+from svcdns.objects.service_aliases import PTR_ANNOTATION
 from svcdns.objects.service_rules import TTL_ANNOTATION
 from svcdns.objects.syntax import address_of
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
+from . import alias_claims
 from .transaction import Object, WriteTransaction, encode, joined, present, put_or_delete, scan, scan_keys
 
 VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", b"\3"
@@ -118,18 +120,28 @@ def service_changed(write: WriteTransaction, old: Object | None, new: Object | N
     before = _vip_rows(write, old) if old is not None else {}
     after = _vip_rows(write, new) if new is not None and visible else {}
     _replace(write, _Rows({}, before), _Rows({}, after))
-    if _endpoint_ttl(write, old) != _endpoint_ttl(write, new):
+    if _endpoint_basis(write, old) != _endpoint_basis(write, new):
         refresh_endpoints(write, namespace, name)
     write.touched.services.add((namespace, name))
     if old is None and new is not None and not visible:
         write.messages.append(event_messages.not_served(new))
 
 
-def _endpoint_ttl(write: WriteTransaction, service: Object | None) -> int | None:
+def _endpoint_basis(write: WriteTransaction, service: Object | None) -> tuple[Any, ...] | None:
     """Return what of a Service its endpoints' bytes follow from; None where it has no endpoint names."""
     if service is None or service["spec"].get("type") == "ExternalName":
         return None
-    return _ttl(write, service)
+    annotations = alias_claims.written(write, service)
+    leads_back = annotations if PTR_ANNOTATION in annotations else {}
+    return _ttl(write, service), is_headless(service["spec"]), leads_back
+
+
+def refresh_pointers(write: WriteTransaction, service: Object) -> None:
+    """Rebuild the PTRs of a Service that has gained or lost an alias, where they lead to one."""
+    if PTR_ANNOTATION not in alias_claims.written(write, service):
+        return
+    _replace(write, _Rows({}, {}), _Rows({}, _vip_rows(write, service)))
+    refresh_endpoints(write, service["metadata"]["namespace"], service["metadata"]["name"])
 
 
 def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
@@ -137,6 +149,7 @@ def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
     target = write.settings.names.service_text(metadata["namespace"], metadata["name"])
     if len(target) >= MAX_NAME_OCTETS:
         return {}  # too long for DNS below this cluster domain
+    target = alias_claims.pointer(write, service) or target
     rr = ptr_rr(target, _ttl(write, service))
     who = joined(metadata["namespace"], metadata["name"])
     return {packed(address_of(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
@@ -240,6 +253,7 @@ def _pack(
     metadata = endpoint_slice["metadata"]
     who = (metadata["namespace"], _service_name(endpoint_slice))
     names, ttl, ports = write.settings.names, _ttl(write, service), _ports(endpoint_slice)
+    alias = alias_claims.pointer(write, service) if is_headless(service["spec"]) else ""
     for endpoint, label, address in _ready(write, endpoints):
         try:
             row = endpoint_row(names, who, label, address, ports, ttl)
@@ -251,7 +265,7 @@ def _pack(
         rows.endpoints[_endpoint_key(endpoint_slice, label, address)] = _encode_endpoint(row)
         rank = NAMED if endpoint.get("hostname") else UNNAMED
         pointer = packed(address) + rank + joined(*who, label) + metadata["name"].encode()
-        rows.addresses[pointer] = endpoint_ptr(names, who, label, ttl)
+        rows.addresses[pointer] = ptr_rr(alias, ttl) if alias else endpoint_ptr(names, who, label, ttl)
 
 
 def _ready(

@@ -55,6 +55,8 @@ class Touched:
     """(namespace, packed address): A-B-C-D.NS.pod."""
     namespaces: set[str] = field(default_factory=set)
     """NS.svc and NS.pod."""
+    aliases: set[bytes] = field(default_factory=set)
+    """Keys of the aliases that may have another holder."""
 
     def merge(self, other: Touched) -> None:
         """Add what another write touched."""
@@ -63,9 +65,11 @@ class Touched:
         self.addresses |= other.addresses
         self.pods |= other.pods
         self.namespaces |= other.namespaces
+        self.aliases |= other.aliases
 
     def __bool__(self) -> bool:
-        return bool(self.services or self.endpoints or self.addresses or self.pods or self.namespaces)
+        names = self.services or self.endpoints or self.addresses or self.pods or self.namespaces
+        return bool(names or self.aliases)
 
 
 @dataclass(slots=True)

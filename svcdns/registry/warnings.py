@@ -19,7 +19,8 @@ from svcdns.objects.syntax import domain_errors, parse_address
 Object = dict[str, Any]
 
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
-_MOST_WARNINGS = 20
+MOST_WARNINGS = 20
+"""Warnings of one sort that an object gets at most."""
 
 
 def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
@@ -31,7 +32,7 @@ def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
     if kind is SERVICE:
         return tuple(_of_service((old or {}).get("spec") or {}, new.get("spec") or {}))
     if kind is ENDPOINTS:
-        return tuple(islice(_of_endpoints(old or {}, new), _MOST_WARNINGS))
+        return tuple(islice(_of_endpoints(old or {}, new), MOST_WARNINGS))
     if kind is ENDPOINTSLICE and old is None:
         deprecated = new.get("addressType") == "FQDN"
         return ("addressType: FQDN endpoints are deprecated",) if deprecated else ()

@@ -27,6 +27,7 @@ COUNTS = {
     "N": 5,
     "O": 6,
     "P": 14,
+    "Q": 10,
     "S": 36,
 }
 """How many rows each table has."""
