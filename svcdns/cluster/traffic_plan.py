@@ -65,6 +65,11 @@ class Rule:
     """How long a client address stays with its endpoint after a connection; 0: sessionAffinity None."""
     source_ranges: tuple[IPv4Network | IPv6Network, ...] | None = None
     """The only clients that are let in (loadBalancerSourceRanges); None: all."""
+    own: Destination | None = None
+    """For this host's own processes, where they are led elsewhere than `inside` says; None: they are not.
+
+    `traffic` never says so: an engine does, of endpoints that containers get to by a relay only.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +104,7 @@ class Host:
     """All networks that this host has an address in: two clients of one talk to each other directly."""
     ranges: tuple[IPv4Network | IPv6Network, ...] = ()
     """Where cluster IPs and load balancer addresses come from: ours alone."""
+    lasting_addresses: tuple[bytes, ...] = ()
+    """Addresses of this machine that others can be led to, the best ones first: for relays."""
+    relays: tuple[Frontend, ...] = ()
+    """Where relays of ours listen: only what was translated may get there.  Engines say so of each other."""

@@ -48,7 +48,7 @@ class Conntrack(IntEnum):
 META_L4PROTO = 16
 FIB_SOURCE, FIB_DESTINATION = 1, 2
 ICMP_UNREACHABLE, TCP_RESET = 0, 1
-_FIB_ADDRTYPE, _RANDOM, _DNAT, _UPDATE, _ORIGINAL, _INVERT = 3, 1, 1, 1, 0, 1
+_FIB_ADDRTYPE, _RANDOM, _SNAT, _DNAT, _UPDATE, _ORIGINAL, _INVERT = 3, 1, 0, 1, 1, 0, 1
 
 
 def u32(kind: int, value: int) -> bytes:
@@ -156,6 +156,11 @@ def destination_nat(family: int, address: int, port: int) -> bytes:
         _register(5, port),
         _register(6, port),
     )
+
+
+def source_nat(family: int, address: int) -> bytes:
+    """Let the connection come from the address in this register (family: NFPROTO_*)."""
+    return _expression("nat", u32(1, _SNAT), u32(2, family), _register(3, address), _register(4, address))
 
 
 def masquerade(flags: int) -> bytes:

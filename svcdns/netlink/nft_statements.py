@@ -219,6 +219,12 @@ def remember(key: Field, value: Field, name: str, seconds: int) -> Statement:
     return Statement(f"update @{name} {{ {key.text} timeout {seconds}s : {value.text} }}", octets)
 
 
+def from_destination(family: Family) -> Statement:
+    """Let the connection come from the very address that it goes to."""
+    octets = family.destination.load(0) + expressions.source_nat(family.number, 0)
+    return Statement(f"snat {family.name} to {family.destination.text}", octets)
+
+
 def masquerade() -> Statement:
     """Let the connection come from this host."""
     return Statement("masquerade fully-random", expressions.masquerade(_FULLY_RANDOM))

@@ -30,7 +30,7 @@ from svcdns.config.sections import Config, Network
 from . import health, repairing
 from .announcing import Announced
 from .api_state import ApiState
-from .engine import Engine
+from .engine import Changed, Engine, Leads, Rules
 from .engine_sync import EngineSync
 from .flows import Flows
 from .health_checks import HealthChecks
@@ -139,8 +139,12 @@ class Agent:
     def _applied(self, changed: Mapping[Frontend, Rule | None], before: Mapping[Frontend, Rule]) -> None:
         """What else follows from what is in effect: rules first, then who is told of an address."""
         if self._flows is not None:
-            self._flows.applied(changed, before)
+            self._flows.applied(*self._as_carried(changed, before))
         self._machine.announce(self._announced.applied(changed))
+
+    def _as_carried(self, changed: Changed, before: Rules) -> tuple[Changed, Rules]:
+        engine = self.sync.engine
+        return engine.as_carried(changed, before) if isinstance(engine, Leads) else (changed, before)
 
     def _is_ready(self) -> bool:
         """Return whether the engine can be told; of a server that names no ranges, the configuration does."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from svcdns.cluster.traffic_plan import Frontend, Host, Rule
+
+Rules = Mapping[Frontend, Rule]
+Changed = Mapping[Frontend, Rule | None]
+"""None: gone."""
 
 
 class EngineError(Exception):
@@ -29,3 +33,11 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of it: the kernel's rules stay in effect, a relay's listeners end."""
+
+
+@runtime_checkable
+class Leads(Protocol):
+    """An engine that leads clients to others than the endpoints of a rule."""
+
+    def as_carried(self, changed: Changed, before: Rules) -> tuple[Changed, Rules]:
+        """Return what the last call changed, and what was before, by where connections really end."""

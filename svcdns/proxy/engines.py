@@ -18,13 +18,9 @@ def made(wanted: str, *, loopback_ports: bool = False) -> Engine:
     choice = choose(wanted)
     if choice.engine == NFT:
         from .kernel import KernelEngine
+        from .loopback import WithLoopback
 
-        if loopback_ports:
-            from .loopback_ports import WithLoopbackPorts
-            from .relay import Relay
-
-            return WithLoopbackPorts(KernelEngine(), Relay())
-        return KernelEngine()
+        return WithLoopback(KernelEngine(), node_ports=loopback_ports)
     if wanted != choice.engine:
         log.warning("connections are carried by sockets (engine user): for nft, %s", choice.missing)
     from .relay import Relay

@@ -104,7 +104,10 @@ class Flows:
 
 def endpoints(rule: Rule | None) -> frozenset[Endpoint]:
     """Return the endpoints that anybody is sent to."""
-    return frozenset((*rule.inside.endpoints, *rule.outside.endpoints)) if rule else frozenset()
+    if rule is None:
+        return frozenset()
+    own = rule.own.endpoints if rule.own else ()
+    return frozenset((*rule.inside.endpoints, *rule.outside.endpoints, *own))
 
 
 def forget(wanted: Mapping[Frontend, Wanted], host: Host) -> int:

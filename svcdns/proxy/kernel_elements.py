@@ -13,39 +13,45 @@ Rules:
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import NamedTuple
 
 from svcdns.cluster.traffic_plan import NODE as NODE_ADDRESS
 from svcdns.cluster.traffic_plan import Destination, Endpoint, Frontend, Host, Rule, WhenEmpty
 from svcdns.netlink import nft_statements as say
 from svcdns.netlink.nft_statements import Rule as TableRule
-from svcdns.netlink.nft_types import PROTOCOL, Set
+from svcdns.netlink.nft_types import Set
+from svcdns.proxy.kernel_keys import (
+    Network,
+    collapsed,
+    endpoint_value,
+    frontend_key,
+    place_key,
+    slot_number,
+    unit_name,
+)
 from svcdns.proxy.kernel_rules import (
     NODE,
     NODE_OUTSIDE,
+    NODE_OWN,
     REFUSE,
     STICKY_CLIENTS,
     VIP,
     VIP_OUTSIDE,
+    VIP_OWN,
     Layout,
     Way,
 )
 from svcdns.proxy.kernel_slots import Endpoints, differences, reorder
 
-Network = IPv4Network | IPv6Network
 Value = str | bytes
 """Of an element: octets as registers hold them (none: it is a set), or a verdict as nft writes it."""
 Key = bytes | tuple[bytes, bytes]
 """Of an element: octets as registers hold them, or from where to where."""
 _KEPT = 32
 """Chains for so few endpoints stay once they are made: a frontend's endpoints come and go all the time."""
-_SLOT = struct.Struct("=I")
-_PAD_3, _PAD_2 = b"\0\0\0", b"\0\0"
 
 
 @dataclass(slots=True)
@@ -91,6 +97,8 @@ class Held(NamedTuple):
     inside: Pool
     outside: Pool | None
     """None: outside clients are treated as inside ones."""
+    own: Pool | None
+    """None: so are the host's own processes."""
 
 
 class Shared(NamedTuple):
@@ -185,6 +193,11 @@ class Contents:
             operations.remove("node_addresses", address)
         for address in sorted(now_addresses - before_addresses):
             operations.add("node_addresses", address)
+        before_relays, now_relays = self._relays(self.host), self._relays(host)
+        for key in before_relays - now_relays:
+            operations.remove("relays", key)
+        for key in sorted(now_relays - before_relays):
+            operations.add("relays", key)
 
     def _networks(self, networks: Iterable[Network]) -> list[Network]:
         return collapsed(networks, self.layout.family.address.octets)
@@ -192,6 +205,10 @@ class Contents:
     def _addresses(self, host: Host) -> set[bytes]:
         octets = self.layout.family.address.octets
         return {address for address in host.node_addresses if len(address) == octets}
+
+    def _relays(self, host: Host) -> set[bytes]:
+        octets = self.layout.family.address.octets
+        return {frontend_key(one) for one in host.relays if len(one.address) == octets}
 
 
 class _Change:
@@ -204,7 +221,7 @@ class _Change:
         self._frontend = frontend
         self._old = old
         node_port = frontend.address == NODE_ADDRESS
-        self._ways = (NODE, NODE_OUTSIDE) if node_port else (VIP, VIP_OUTSIDE)
+        self._ways = (NODE, NODE_OUTSIDE, NODE_OWN) if node_port else (VIP, VIP_OUTSIDE, VIP_OWN)
         self._key = frontend_key(frontend)
 
     def to(self, rule: Rule | None) -> None:
@@ -213,7 +230,8 @@ class _Change:
         own_outside = rule.outside if rule and rule.outside != rule.inside else None
         inside = self._pool(self._ways[0], old and old.inside, rule.inside if rule else None, rule)
         outside = self._pool(self._ways[1], old and old.outside, own_outside, rule)
-        new = Held(rule, inside, outside) if rule and inside else None
+        own = self._pool(self._ways[2], old and old.own, rule.own if rule else None, rule)
+        new = Held(rule, inside, outside, own) if rule and inside else None
         self._change_elements(self._elements(old), self._elements(new))
         self._change_presence(old, new)
         self._plan.held[self._frontend] = new
@@ -227,10 +245,9 @@ class _Change:
         new = Pool(now, slots, wanted.when_empty, rule.affinity_seconds) if wanted and rule else None
         self._move(way, len(was), moved)
         self._change_stickiness(way, old, new, left, came)
-        protocol = bytes((self._frontend.protocol,)) + _PAD_3
         for more, endpoints in ((-1, left), (1, came)):
             for endpoint in endpoints:
-                key = endpoint.address + protocol + endpoint.port.to_bytes(2) + _PAD_2
+                key = place_key(endpoint.address, self._frontend.protocol, endpoint.port)
                 self._plan.shared[Shared("endpoints", key)] += more
         for more, size in ((-1, len(was)), (1, len(now))):
             if size and len(was) != len(now):
@@ -306,12 +323,14 @@ class _Change:
         if held is None:
             return {}
         found: dict[tuple[str, Key], Value] = {}
-        inside_way, outside_way = self._ways
+        inside_way, outside_way, own_way = self._ways
         self._add_pool(found, inside_way, held.inside)
         if held.outside is not None:
             self._add_pool(found, outside_way, held.outside)
             if held.outside.endpoints and not held.inside.endpoints:
                 found[outside_way.stopped, self._key] = "return"
+        if held.own is not None:
+            self._add_pool(found, own_way, held.own)
         if held.rule.source_ranges is not None:
             found[f"{inside_way.name}_guarded", self._key] = b""
             for network in collapsed(held.rule.source_ranges, self._layout.family.address.octets):
@@ -356,35 +375,6 @@ class _Change:
 
     def _clients(self, way: Way, port: int) -> str:
         return f"{self._unit(way)}-clients-{port}"
-
-
-def unit_name(layout: Layout, way: Way, frontend: Frontend) -> str:
-    """Return the name of a frontend's chain; nft allows letters, digits, `.`, `_` and `-`."""
-    address = layout.family.address.show(frontend.address).replace(":", "_") + "-" if frontend.address else ""
-    return f"{way.name}-{address}{PROTOCOL.show(bytes((frontend.protocol,)))}-{frontend.port}"
-
-
-def frontend_key(frontend: Frontend) -> bytes:
-    """Return a frontend as registers hold it; a node port is without its address."""
-    protocol = bytes((frontend.protocol,)) + _PAD_3
-    return frontend.address + protocol + frontend.port.to_bytes(2) + _PAD_2
-
-
-def endpoint_value(endpoint: Endpoint) -> bytes:
-    """Return an endpoint as registers hold it."""
-    return endpoint.address + endpoint.port.to_bytes(2) + _PAD_2
-
-
-def slot_number(slot: int) -> bytes:
-    """Return a slot as `numgen` gives it: in the machine's order."""
-    return _SLOT.pack(slot)
-
-
-def collapsed(networks: Iterable[Network], octets: int) -> list[Network]:
-    """Return the networks of one family (4 or 16 octets), none within another, sorted."""
-    version = 4 if octets == 4 else 6
-    mine = [network for network in networks if network.version == version]
-    return sorted(collapse_addresses(mine), key=lambda network: network.network_address.packed)  # type: ignore[type-var]
 
 
 def _ends(network: Network) -> tuple[bytes, bytes]:

@@ -5,6 +5,10 @@ One table a family, `svcdns`.  A frontend is found in a map, by (address, protoc
 for frontends with N endpoints: a random number below N completes the key of the map of slots, which gives
 address and port.  So a change of a Service is a change of a few elements.
 
+Endpoints at loopback addresses are for the host's own processes only.  Where a frontend has some, these
+processes find it in a map of their own; the others are led to a relay at an address of the host, which
+nobody gets to who wasn't led there.
+
 Order in a packet's way: at priority -110 what must not be carried is refused or dropped; at -101 the first
 packet of a connection is sent to an endpoint; at -90 what was not, though it goes to an address of our
 ranges, is refused or dropped (a ClusterIP never leaves the host as it is), and clients with affinity are
@@ -36,11 +40,10 @@ _PROTOCOLS = (TCP, UDP, SCTP)
 
 
 class Way(NamedTuple):
-    """One of the ways to find a frontend: by address or as a node port, for all or for outside clients."""
+    """One of the ways to find a frontend: by address or as a node port, for all or for some clients."""
 
     name: str
     node_port: bool
-    outside: bool
 
     @property
     def frontends(self) -> str:
@@ -72,11 +75,15 @@ class Way(NamedTuple):
         return f"{self.name}_any_{endpoints}"
 
 
-VIP = Way("vip", node_port=False, outside=False)
-VIP_OUTSIDE = Way("vip_outside", node_port=False, outside=True)
-NODE = Way("node", node_port=True, outside=False)
-NODE_OUTSIDE = Way("node_outside", node_port=True, outside=True)
-WAYS = (VIP, VIP_OUTSIDE, NODE, NODE_OUTSIDE)
+VIP = Way("vip", node_port=False)
+VIP_OUTSIDE = Way("vip_outside", node_port=False)
+VIP_OWN = Way("vip_own", node_port=False)
+NODE = Way("node", node_port=True)
+NODE_OUTSIDE = Way("node_outside", node_port=True)
+NODE_OWN = Way("node_own", node_port=True)
+_OWN = (VIP_OWN, NODE_OWN)
+"""For the host's own processes."""
+WAYS = (VIP, VIP_OUTSIDE, NODE, NODE_OUTSIDE, *_OWN)
 
 
 class BaseChain(NamedTuple):
@@ -123,13 +130,15 @@ class Layout:
         yield Set("vips", (address,))
         yield Set("node_ports", (PROTOCOL, PORT))
         yield Set("endpoints", (address, PROTOCOL, PORT))
+        yield Set("relays", (address, PROTOCOL, PORT))
         for way in (VIP, NODE):
             yield Set(f"{way.name}_guarded", self.key_types(way))
             yield Set(f"{way.name}_allowed", (*self.key_types(way), address), interval=True)
         for way in WAYS:
             key = self.key_types(way)
             yield Set(way.frontends, key, Holds.VERDICTS)
-            yield Set(way.stopped, key, Holds.VERDICTS)
+            if way not in _OWN:
+                yield Set(way.stopped, key, Holds.VERDICTS)
             yield Set(way.spread, key, Holds.VERDICTS)
             yield Set(way.slots, (*key, SLOT), (address, PORT))
             yield Set(way.sticky, (*key, address, PORT), Holds.VERDICTS)
@@ -153,24 +162,28 @@ class Layout:
             say.inside((self.family.source, L4PROTO, SPORT), "endpoints"),
             say.drop(),
         )
+        relay = say.inside((self.family.destination, L4PROTO, DPORT), "relays")
+        unasked = tuple((say.state(one), relay, say.goto(REFUSE)) for one in ("new", "untracked"))
         after = (say.inside((self.family.destination,), "ranges"), say.goto("unused"))
         new = (say.state("new"), say.destination_changed())
         return {
-            "filter_in": (invalid, *ours),
+            "filter_in": (invalid, *unasked, *ours),
             "filter_out": ours,
             "nat_in": self._towards("vip_in", "node_in"),
-            "nat_out": self._towards("vip", "node"),
+            "nat_out": self._towards("vip_out", "node_out"),
             "after_in": ((*new, say.goto("remember")), after),
-            "after_out": ((*new, say.goto("remember")), after),
-            "remember": (
-                (say.inside((self.family.original_destination,), "vips"), say.jump("remember_vip")),
-                (
-                    say.inside((self.family.original_destination,), "node_addresses"),
-                    say.jump("remember_node"),
-                ),
-            ),
+            "after_out": ((*new, say.goto("remember_out")), after),
+            "remember": self._originally_to("remember_vip", "remember_node"),
+            "remember_out": self._originally_to("remember_vip_out", "remember_node_out"),
             "source": self._source(),
         }
+
+    def _originally_to(self, vip: str, node: str) -> tuple[Rule, ...]:
+        original = self.family.original_destination
+        return (
+            (say.inside((original,), "vips"), say.jump(vip)),
+            (say.inside((original,), "node_addresses"), say.jump(node)),
+        )
 
     def _towards(self, vip: str, node: str, *first: say.Statement) -> tuple[Rule, ...]:
         return (
@@ -205,6 +218,10 @@ class Layout:
                 (*self._from_outside(), say.verdict_of(key, outside.frontends)),
                 (say.goto(way.name),),
             ),
+            f"{way.name}_out": (
+                (say.verdict_of(key, _own(way).frontends),),
+                (say.goto(way.name),),
+            ),
             way.name: ((say.verdict_of(key, way.frontends),),),
         }
 
@@ -217,6 +234,10 @@ class Layout:
                 *self._remembered(way),
             ),
             f"remember_{outside.name}": tuple(self._remembered(outside)),
+            f"remember_{way.name}_out": (
+                *self._remembered(_own(way)),
+                (say.goto(f"remember_{way.name}"),),
+            ),
         }
 
     def _remembered(self, way: Way) -> Iterator[Rule]:
@@ -239,11 +260,19 @@ class Layout:
         )
 
     def _back(self) -> tuple[Rule, ...]:
-        """Keep a client's address where this host is the gateway of the endpoint, and not of both at once."""
+        """Keep a client's address where this host is the gateway of the endpoint, and not of both at once.
+
+        Between this host's own addresses both are the endpoint's: a UDP server that is bound to all addresses
+        answers from the one that it sees the client at.
+        """
         source, destination = self.family.source, self.family.destination
         behind = say.inside((destination,), "local_networks")
         apart = say.outside((source, destination), "same_networks")
-        return (behind, say.source_not_local(), apart, say.back()), (say.masquerade(),)
+        return (
+            (behind, say.source_not_local(), apart, say.back()),
+            (say.destination_local(), say.from_destination(self.family)),
+            (say.masquerade(),),
+        )
 
     def _unused(self) -> tuple[Rule, ...]:
         """Refuse ports that no Service has at its address; drop what goes to an address that none has.
@@ -264,6 +293,10 @@ class Layout:
 
 def _outside(way: Way) -> Way:
     return NODE_OUTSIDE if way.node_port else VIP_OUTSIDE
+
+
+def _own(way: Way) -> Way:
+    return NODE_OWN if way.node_port else VIP_OWN
 
 
 LAYOUTS = {4: Layout(IP), 6: Layout(IP6)}

@@ -74,6 +74,7 @@ def host(found: Found, settings: HostSettings) -> Host:
         _ordered(_local_networks(found, settings)),
         _ordered(_same_networks(found)),
         _ordered(one for one in ranges if one not in refused),
+        tuple(_lasting_addresses(found, settings)),
     )
 
 
@@ -190,6 +191,15 @@ def _node_port_addresses(found: Found, settings: HostSettings) -> set[bytes]:
             offered.update(one for one in own if ip_address(one) in word)
     ranges = (*settings.cluster_ranges, *settings.load_balancer_ranges)
     return {one for one in offered if not any(ip_address(one) in each for each in ranges)}
+
+
+def _lasting_addresses(found: Found, settings: HostSettings) -> Iterator[bytes]:
+    """Yield addresses of this machine that others can be led to: first those that only guests see."""
+    local, ranges = local_links(found), (*settings.cluster_ranges, *settings.load_balancer_ranges)
+    fit = [one for one in found.addresses if _is_fit(one)]
+    for address in sorted(fit, key=lambda one: (one.link not in local, one.link, one.address)):
+        if not any(ip_address(address.address) in each for each in ranges):
+            yield address.address
 
 
 def _may_offer(address: bytes) -> bool:

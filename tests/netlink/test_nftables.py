@@ -107,7 +107,11 @@ def test_every_statement_and_set_lists_as_nft_itself_would_have_made_it(
     host: Host, socket: Socket, family: Family
 ) -> None:
     number = family.number
-    chains = {"every": rules_of(family), "nat_in": nat_rules_of(family), "source": [(say.masquerade(),)]}
+    chains = {
+        "every": rules_of(family),
+        "nat_in": nat_rules_of(family),
+        "source": [(say.from_destination(family),), (say.masquerade(),)],
+    }
     made = [nftables.new_set(number, "t", one, place) for place, one in enumerate(sets_of(family), 1)]
     made += [nftables.chain(number, "t", "other"), nftables.chain(number, "t", "every")]
     made.append(nftables.base_chain(number, "t", "nat_in", "nat", Hook.PREROUTING, -101))

@@ -10,7 +10,7 @@ an expectation is waited for, and then has to hold.
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from toolbox.builders import pod, service
@@ -119,17 +119,24 @@ class Site:
     def pod(self, app: str, host: Machine, *, ready: bool = True) -> None:
         """Register a Pod that runs on a host of the lab."""
         on_node = host not in (self.lab.second, self.lab.far)
-        made = pod(
-            f"{app}-{host.short}", host.addresses[4], app, ready, nodeName="node" if on_node else "second"
-        )
-        made["status"]["podIPs"] = [{"ip": host.addresses[family]} for family in (4, 6)]
+        addresses = [host.addresses[family] for family in (4, 6)]
+        self._pod(app, host.short, addresses, ready, nodeName="node" if on_node else "second")
+
+    def process(self, app: str, name: str, *addresses: str) -> None:
+        """Register a process of the node as a Pod: at loopback addresses, at most one a family."""
+        self._pod(app, name, addresses, ready=True)
+
+    def _pod(self, app: str, name: str, addresses: Sequence[str], ready: bool, **spec: Any) -> None:
+        made = pod(f"{app}-{name}", addresses[0], app, ready, **spec)
+        made["status"]["podIPs"] = [{"ip": address} for address in addresses]
         self.done("POST", PODS, made)
 
-    def set_ready(self, app: str, host: Machine, ready: bool, *, waits: bool = False) -> None:
-        """Change a Pod's condition; with `waits`, return when the traffic follows."""
+    def set_ready(self, app: str, host: Machine | str, ready: bool, *, waits: bool = False) -> None:
+        """Change a Pod's condition (of a process: its name); with `waits`, return when traffic follows."""
+        name = host if isinstance(host, str) else host.short
         reply = self.request(
             "PATCH",
-            f"{PODS}/{app}-{host.short}/status",
+            f"{PODS}/{app}-{name}/status",
             {"status": {"conditions": [{"type": "Ready", "status": str(ready)}]}},
             content_type="application/merge-patch+json",
             headers={"Svcdns-Wait": "proxies=60"} if waits else None,

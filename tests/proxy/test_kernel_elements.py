@@ -25,7 +25,11 @@ networks = st.sampled_from(("0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.0.0/
 ranges = st.none() | st.lists(networks.map(ip_network), max_size=3).map(tuple)
 seconds = st.sampled_from((0, 0, 60, 3600))
 rules = st.builds(Rule, st.just("default/web"), destinations, destinations, seconds, ranges) | st.builds(
-    lambda one, sticky, allowed: Rule("default/web", one, one, sticky, allowed), destinations, seconds, ranges
+    lambda one, sticky, allowed, own: Rule("default/web", one, one, sticky, allowed, own),
+    destinations,
+    seconds,
+    ranges,
+    st.none() | destinations.filter(lambda own: bool(own.endpoints)),
 )
 FRONTENDS = (
     frontend("10.96.0.1"),
@@ -37,7 +41,8 @@ FRONTENDS = (
 )
 some_networks = st.lists(networks.map(ip_network), max_size=3).map(tuple)
 addresses = st.lists(st.integers(1, 3).map(lambda last: bytes((192, 168, 0, last))), unique=True).map(tuple)
-hosts = st.builds(Host, addresses, some_networks, some_networks, some_networks)
+relays = st.lists(st.sampled_from(FRONTENDS[:4]), unique=True).map(tuple)
+hosts = st.builds(Host, addresses, some_networks, some_networks, some_networks, addresses, relays)
 
 
 class TableModel:

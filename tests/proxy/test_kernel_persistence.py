@@ -21,8 +21,7 @@ from svcdns.proxy import kernel, repairing
 from svcdns.proxy.engine import EngineError
 from svcdns.proxy.kernel import KernelEngine, clean_up
 from svcdns.proxy.kernel_text import ruleset_text
-from svcdns.proxy.loopback_ports import WithLoopbackPorts
-from svcdns.proxy.relay import Relay
+from svcdns.proxy.loopback import WithLoopback
 
 pytestmark = pytest.mark.usefixtures("may_make_hosts")
 ADDRESS = ADDRESSES[4]["cluster"]
@@ -192,7 +191,7 @@ async def test_a_proxy_notices_by_itself_what_others_took_away(
     with lab.node.entered():
         other = KernelEngine()
     node.replace(some_rules(lab))
-    engine = WithLoopbackPorts(node.engine, Relay())
+    engine = WithLoopback(node.engine, node_ports=True)
     keeping = asyncio.create_task(repairing.keep(engine, 0.01))
     for _ in range(2):
         nft(lab.node, "flush", "ruleset")
