@@ -20,7 +20,7 @@ https://kubernetes.io/docs/concepts/services-networking/service/
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
@@ -137,12 +137,13 @@ class _Rules:
         )
         everywhere, here = Destination(found.cluster), _local(found)
         within = here if inner_local else everywhere
-        inner = self._rule(within, within)
-        outer = self._rule(everywhere, here) if outer_local else self._rule(everywhere, everywhere)
+        inner = self._rule(within, within, found)
+        outer = self._rule(everywhere, here if outer_local else everywhere, found)
         return _PortRules(inner, inner if inner == outer else outer)
 
-    def _rule(self, inside: Destination, outside: Destination) -> Rule:
-        return Rule(self.service.metadata.key, inside, outside, _affinity(self.service))
+    def _rule(self, inside: Destination, outside: Destination, found: Usable) -> Rule:
+        key = self.service.metadata.key
+        return Rule(key, inside, outside, _affinity(self.service), leaving=found.leaving)
 
 
 def _local(found: Usable) -> Destination:
@@ -161,7 +162,7 @@ def _affinity(service: Service) -> int:
 def _guarded(rule: Rule, ranges: tuple[Network, ...] | None) -> Rule:
     if ranges is None:
         return rule
-    return Rule(rule.service, rule.inside, rule.outside, rule.affinity_seconds, ranges)
+    return replace(rule, source_ranges=ranges)
 
 
 # Addresses beside cluster IPs

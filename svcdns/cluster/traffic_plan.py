@@ -65,6 +65,8 @@ class Rule:
     """How long a client address stays with its endpoint after a connection; 0: sessionAffinity None."""
     source_ranges: tuple[IPv4Network | IPv6Network, ...] | None = None
     """The only clients that are let in (loadBalancerSourceRanges); None: all."""
+    leaving: tuple[Endpoint, ...] = ()
+    """Those that serve while they terminate, beside others: no new connections, but what is open stays."""
     own: Destination | None = None
     """For this host's own processes, where they are led elsewhere than `inside` says; None: they are not.
 

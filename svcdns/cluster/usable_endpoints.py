@@ -144,6 +144,8 @@ class Usable(NamedTuple):
     """Empty too where nobody wants it."""
     any: bool
     """Whether there is one anywhere: where it can't be reached by policy, silence is the answer."""
+    leaving: tuple[Endpoint, ...] = ()
+    """Those that still serve while they terminate, where others are ready: for what is open."""
 
 
 def usable(
@@ -156,12 +158,13 @@ def usable(
         cluster = _hinted(ready, place)
     else:
         cluster = list(best)
+    leaving = tuple(sorted(endpoint for endpoint, one in best.items() if one.draining)) if ready else ()
     if not local:
-        return Usable(tuple(sorted(cluster)), (), bool(best))
+        return Usable(tuple(sorted(cluster)), (), bool(best), leaving)
     here = [endpoint for endpoint, one in ready.items() if place.holds(one)]
     if not here:
         here = [endpoint for endpoint, one in best.items() if one.draining and place.holds(one)]
-    return Usable(tuple(sorted(cluster)), tuple(sorted(here)), bool(best))
+    return Usable(tuple(sorted(cluster)), tuple(sorted(here)), bool(best), leaving)
 
 
 def _best(slices: Iterable[PackedSlice], name: str, protocol: int, family: int) -> dict[Endpoint, Candidate]:

@@ -6,6 +6,7 @@ that keeps its socket would go on talking to an endpoint that has left, or to no
 * after each change that is in effect, the UDP flows to the frontends that changed are forgotten whose
   endpoint isn't among the frontend's now, also where there is none; the client's next datagram goes where
   a new one's would.  Flows to endpoints that stay aren't touched, whatever else changed;
+* an endpoint that still serves while it terminates keeps its flows until it is gone;
 * so at a start, when all frontends are new to the proxy, only those move whose endpoint left meanwhile;
 * TCP connections to an endpoint that left go on, unless `reset_removed`: then they are forgotten, and the
   next packet of either side is answered by a reset;
@@ -103,11 +104,11 @@ class Flows:
 
 
 def endpoints(rule: Rule | None) -> frozenset[Endpoint]:
-    """Return the endpoints that anybody is sent to."""
+    """Return the endpoints that anybody is sent to, or was and may stay."""
     if rule is None:
         return frozenset()
     own = rule.own.endpoints if rule.own else ()
-    return frozenset((*rule.inside.endpoints, *rule.outside.endpoints, *own))
+    return frozenset((*rule.inside.endpoints, *rule.outside.endpoints, *own, *rule.leaving))
 
 
 def forget(wanted: Mapping[Frontend, Wanted], host: Host) -> int:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from svcdns.cluster.traffic_plan import SCTP, Destination, Endpoint, Frontend, Host, Rule
+from svcdns.cluster.traffic_plan import SCTP, Endpoint, Frontend, Host, Rule
 
 PORTS = range(61_000, 65_536)
 """Above what Linux gives to outgoing connections (ip_local_port_range), and above node ports."""
@@ -42,20 +42,21 @@ class Loopback(NamedTuple):
     endpoint: Endpoint
 
 
-def loopback(frontend: Frontend, destination: Destination) -> tuple[Endpoint, ...]:
-    """Return the endpoints at loopback addresses, without a look at the others."""
+def loopback(frontend: Frontend, found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """Return those of sorted endpoints that are at loopback addresses, without a look at the others."""
     first, end = _BOUNDS[frontend.family]
-    found = destination.endpoints
     return found[bisect_left(found, first) : bisect_left(found, end)]
 
 
 def all_loopback(frontend: Frontend, rule: Rule) -> set[Loopback]:
-    """Return the loopback endpoints of a rule."""
+    """Return the loopback endpoints of a rule, also those that are leaving: relays carry what is open."""
     if frontend.protocol == SCTP:
         return set()
-    found = loopback(frontend, rule.inside)
+    found = loopback(frontend, rule.inside.endpoints)
     if rule.outside is not rule.inside:
-        found += loopback(frontend, rule.outside)
+        found += loopback(frontend, rule.outside.endpoints)
+    if rule.leaving:
+        found += loopback(frontend, rule.leaving)
     return {Loopback(frontend.protocol, one) for one in found}
 
 
@@ -110,16 +111,14 @@ class StandIns:
 
 def carried(frontend: Frontend, rule: Rule, points: Mapping[Loopback, Frontend]) -> Rule:
     """Return a rule as packet rules can carry it."""
-    inside = _replaced(frontend, rule.inside, points)
-    outside = inside if rule.outside == rule.inside else _replaced(frontend, rule.outside, points)
-    return replace(rule, inside=inside, outside=outside, own=rule.inside)
 
+    def replaced(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        mine = loopback(frontend, endpoints)
+        found = (points.get(Loopback(frontend.protocol, one)) for one in mine)
+        others = {*endpoints}.difference(mine) | {Endpoint(one.address, one.port) for one in found if one}
+        return tuple(sorted(others or endpoints))
 
-def _replaced(
-    frontend: Frontend, destination: Destination, points: Mapping[Loopback, Frontend]
-) -> Destination:
-    others = set(destination.endpoints) - {*loopback(frontend, destination)}
-    for one in loopback(frontend, destination):
-        if (point := points.get(Loopback(frontend.protocol, one))) is not None:
-            others.add(Endpoint(point.address, point.port))
-    return destination._replace(endpoints=tuple(sorted(others or destination.endpoints)))
+    inside = rule.inside._replace(endpoints=replaced(rule.inside.endpoints))
+    outside = rule.outside._replace(endpoints=replaced(rule.outside.endpoints))
+    leaving = tuple(sorted({*rule.leaving, *replaced(rule.leaving)}))
+    return replace(rule, inside=inside, outside=outside, leaving=leaving, own=rule.inside)

@@ -1,7 +1,7 @@
 """What goes where: cluster IPs, node ports and other addresses, and the endpoints behind each."""
 
 import time
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 from cluster.traffic_harness import HERE, Run, cluster_ip, endpoint, slice_of
@@ -192,6 +192,20 @@ def test_terminating_endpoints_are_used_where_none_is_ready() -> None:
 
     run.take(slice_of(endpoint(THREE, ready=True), draining, gone))
     assert run.shown == {VIP: everywhere("10.0.0.3:8080")}
+
+
+def test_what_is_open_at_an_endpoint_may_stay_while_that_serves_beside_others() -> None:
+    draining = endpoint(ONE, **DRAINING)
+    gone = endpoint(TWO, ready=False, serving=False, terminating=True)
+
+    def leaving(*endpoints: dict[str, object]) -> list[str]:
+        run = Run(cluster_ip(), slice_of(*endpoints))
+        (rule,) = run.traffic.rules().values()
+        return [str(ip_address(one.address)) for one in rule.leaving]
+
+    assert leaving(endpoint(THREE), draining, gone) == [ONE]
+    assert leaving(endpoint(THREE), gone) == []
+    assert leaving(draining, gone) == []  # it gets all connections
 
 
 def test_the_fallback_to_terminating_endpoints_is_decided_for_this_node_by_itself() -> None:

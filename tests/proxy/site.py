@@ -10,11 +10,12 @@ an expectation is waited for, and then has to hold.
 
 import os
 import signal
+import socket
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from toolbox.builders import pod, service
-from toolbox.lab import Lab, Machine
+from toolbox.lab import Lab, Machine, ask_again
 from toolbox.running_server import Reply, RunningServer
 from toolbox.waiting import wait_for
 
@@ -116,18 +117,38 @@ class Site:
             self.pod(name, host)
         return Web(self.done("GET", f"{SERVICES}/{name}"))
 
-    def pod(self, app: str, host: Machine, *, ready: bool = True) -> None:
-        """Register a Pod that runs on a host of the lab."""
+    def pod(self, app: str, host: Machine, *, ready: bool = True, lingers: bool = False) -> None:
+        """Register a Pod that runs on a host of the lab; one that lingers is not gone once it is deleted."""
         on_node = host not in (self.lab.second, self.lab.far)
         addresses = [host.addresses[family] for family in (4, 6)]
-        self._pod(app, host.short, addresses, ready, nodeName="node" if on_node else "second")
+        node_name = "node" if on_node else "second"
+        self._pod(app, host.short, addresses, ready, lingers, nodeName=node_name)
 
     def process(self, app: str, name: str, *addresses: str) -> None:
         """Register a process of the node as a Pod: at loopback addresses, at most one a family."""
         self._pod(app, name, addresses, ready=True)
 
-    def _pod(self, app: str, name: str, addresses: Sequence[str], ready: bool, **spec: Any) -> None:
+    def let_go(self, app: str, host: Machine) -> None:
+        """Have a Pod that lingers be gone."""
+        self.done(
+            "PATCH",
+            f"{PODS}/{app}-{host.short}",
+            {"metadata": {"finalizers": None}},
+            content_type="application/merge-patch+json",
+        )
+
+    def _pod(
+        self,
+        app: str,
+        name: str,
+        addresses: Sequence[str],
+        ready: bool,
+        lingers: bool = False,
+        **spec: Any,
+    ) -> None:
         made = pod(f"{app}-{name}", addresses[0], app, ready, **spec)
+        if lingers:
+            made["metadata"]["finalizers"] = ["example.com/waits"]
         made["status"]["podIPs"] = [{"ip": address} for address in addresses]
         self.done("POST", PODS, made)
 
@@ -239,6 +260,16 @@ class Site:
         """Start the server on its data."""
         with self.lab.node.entered():
             self._server.start()
+
+
+def answering(client: socket.socket) -> str:
+    """Return who answers a client's connection now: "refused" where nobody may, "" where nobody does."""
+    try:
+        return ask_again(client).who
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError:
+        return ""
 
 
 def _children(pid: int) -> list[int]:

@@ -1,11 +1,10 @@
 """What Services say of their traffic, end to end: policies, source ranges, affinity, what comes and goes."""
 
 import json
-import socket
 from collections.abc import Iterator
 
 import pytest
-from proxy.site import PODS, SERVICES, Site
+from proxy.site import PODS, SERVICES, Site, answering
 from toolbox.lab import Lab, ask_again
 from toolbox.waiting import wait_for
 
@@ -108,20 +107,11 @@ def test_a_udp_flow_follows_the_endpoints(site: Site, lab: Lab, frontend: str) -
         for is_a1, who in ((False, "b1"), (True, "a1")):
             site.set_ready(name, lab.b1, not is_a1)
             site.set_ready(name, lab.a1, is_a1)
-            wait_for(lambda who=who: _who(client) == who, f"the flow to go to {who}", seconds=20)
+            wait_for(lambda who=who: answering(client) == who, f"the flow to go to {who}", seconds=20)
         site.set_ready(name, lab.a1, False)
-        wait_for(lambda: _who(client) == "refused", "the flow to be refused", seconds=20)
+        wait_for(lambda: answering(client) == "refused", "the flow to be refused", seconds=20)
         site.set_ready(name, lab.b1, True)
-        wait_for(lambda: _who(client) == "b1", "the flow to go to b1", seconds=20)
-
-
-def _who(client: socket.socket) -> str:
-    try:
-        return ask_again(client).who
-    except ConnectionRefusedError:
-        return "refused"
-    except OSError:
-        return ""
+        wait_for(lambda: answering(client) == "b1", "the flow to go to b1", seconds=20)
 
 
 def test_a_health_check_node_port_says_whether_there_are_endpoints_here(site: Site, lab: Lab) -> None:
@@ -169,3 +159,19 @@ def test_after_a_write_that_waited_the_first_connection_is_right(site: Site, lab
         site.set_ready("waited", staying, True)
         site.set_ready("waited", leaving, False, waits=True)
         assert lab.node.ask("tcp", web.cluster_ip(4), 80).who == staying.short, f"turn {turn}"
+
+
+def test_a_udp_flow_stays_while_its_endpoint_serves_and_moves_when_that_is_gone(site: Site, lab: Lab) -> None:
+    web = site.service("drained")
+    site.pod("drained", lab.a1, lingers=True)
+    place = (web.cluster_ip(4), 80)
+    site.reaches(lab.client, "udp", *place, {"a1"})
+    with lab.client.connect("udp", *place, seconds=0.3) as client:
+        assert ask_again(client).who == "a1"
+        site.pod("drained", lab.b1)
+        site.reaches(lab.client, "udp", *place, {"a1", "b1"})
+        site.done("DELETE", f"{PODS}/drained-a1")
+        site.reaches(lab.client, "udp", *place, {"b1"})
+        assert {ask_again(client).who for _ in range(10)} == {"a1"}
+        site.let_go("drained", lab.a1)
+        wait_for(lambda: answering(client) == "b1", "the flow to move", seconds=20)

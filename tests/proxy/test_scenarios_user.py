@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from proxy.site import Site
+from proxy.site import PODS, Site, answering
 from toolbox.lab import Lab, ask_again
+from toolbox.waiting import wait_for
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["tcp", "udp"])
 
@@ -58,3 +59,19 @@ def test_the_next_proxy_serves_after_one_was_killed(site: Site, lab: Lab) -> Non
     site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"b2"})
     site.kill("svcdns.server.proxy")
     site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"b2"})
+
+
+def test_a_udp_flow_stays_while_its_endpoint_serves_and_moves_when_that_is_gone(site: Site, lab: Lab) -> None:
+    web = site.service("drained")
+    site.pod("drained", lab.a1, lingers=True)
+    place = (web.cluster_ip(4), 80)
+    site.reaches(lab.client, "udp", *place, {"a1"})
+    with lab.client.connect("udp", *place, seconds=0.3) as client:
+        assert ask_again(client).who == "a1"
+        site.pod("drained", lab.b1)
+        site.reaches(lab.client, "udp", *place, {"a1", "b1"})
+        site.done("DELETE", f"{PODS}/drained-a1")
+        site.reaches(lab.client, "udp", *place, {"b1"})
+        assert {ask_again(client).who for _ in range(10)} == {"a1"}
+        site.let_go("drained", lab.a1)
+        wait_for(lambda: answering(client) == "b1", "the flow to move", seconds=20)

@@ -70,6 +70,7 @@ class Picker:
         self.rule = rule
         self._inside = Side(rule.inside)
         self._outside = self._inside if rule.outside == rule.inside else Side(rule.outside)
+        self._leaving = Side(Destination(rule.leaving)).members
         own = [ip_network(address) for address in host.node_addresses]
         loopback: list[Network] = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
         self._here: tuple[Network, ...] = (*loopback, *own, *host.ranges)
@@ -125,6 +126,10 @@ class Picker:
             if now < until and target in side.members:
                 return target
         return side.targets[int(random.random() * len(side.targets))]
+
+    def may_stay(self, side: Side, target: Target) -> bool:
+        """Whether a flow may go on: its endpoint is one still, or serves while it terminates."""
+        return target in side.members or target in self._leaving
 
     def other(self, side: Side, tried: Collection[Target]) -> Target | None:
         """Return one that was not tried yet; None where there is none."""

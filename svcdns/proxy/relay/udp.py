@@ -4,8 +4,8 @@ Rules:
 
 * an answer leaves from the address and port that the client asked;
 * a flow ends when nothing came for IDLE_SECONDS (UNANSWERED_SECONDS where the endpoint never said
-  anything), when its endpoint is one no longer, or refuses (ICMP); the client's next datagram begins
-  another;
+  anything), when its endpoint is gone (one that serves while it terminates is not), or refuses (ICMP);
+  the client's next datagram begins another;
 * there are at most `Limits.most_flows` in all; the one that was unused longest gives way;
 * datagrams that find no room in a socket are lost, as in any network.
 """
@@ -127,7 +127,7 @@ class UdpListener:
             self._has_filter = silence.attach(self._socket, tests) and bool(tests)
         for flow in list(self._by_client.values()):
             side = self._picker.side(flow.name[0], self._own)
-            if side is None or flow.target not in side.members:
+            if side is None or not self._picker.may_stay(side, flow.target):
                 self.end(flow)
 
     def close(self) -> None:
