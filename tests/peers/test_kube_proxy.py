@@ -1,9 +1,7 @@
 """The real kube-proxy in front of our API: what it makes of our Services, traffic meets.
 
-It is no package of any distribution, so it runs where `kube-proxy` is on the PATH or SVCDNS_KUBE_PROXY names
-it. Go's modules have it: `go build k8s.io/kubernetes/cmd/kube-proxy` in a module that requires
-k8s.io/kubernetes and replaces the modules of its staging folder by their releases. All of it lives on a host
-of its own.
+All of it lives on a host of its own. What traffic meets beyond this is in `proxy/test_scenarios_*.py`, by our
+own proxy and by kube-proxy.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ import contextlib
 import http.server
 import json
 import os
-import shutil
 import socket
 import socketserver
 import subprocess
@@ -24,10 +21,10 @@ from typing import Any
 import pytest
 from toolbox.builders import pod, ready_condition, service
 from toolbox.hosts import Host, NotAllowed, sweep
+from toolbox.running_kube_proxy import kube_proxy, needs_kube_proxy
 from toolbox.running_server import RunningServer
-from toolbox.waiting import GUARD_SECONDS, wait_for
+from toolbox.waiting import wait_for
 
-KUBE_PROXY = os.environ.get("SVCDNS_KUBE_PROXY") or shutil.which("kube-proxy")
 NODE_ADDRESS = "192.0.2.1"
 PODS = {"web-1": "10.244.0.11", "web-2": "10.244.0.12"}
 CONFIG = """
@@ -40,7 +37,7 @@ SERVICES = "/api/v1/namespaces/default/services"
 
 pytestmark = [
     pytest.mark.soak,
-    pytest.mark.skipif(KUBE_PROXY is None, reason="kube-proxy is not here; SVCDNS_KUBE_PROXY may name it"),
+    needs_kube_proxy,
     pytest.mark.skipif(bool(os.geteuid()), reason="it takes root to make a host"),
 ]
 
@@ -97,35 +94,6 @@ def serving(name: str, address: str) -> Iterator[None]:
             thread.join()
 
 
-@contextlib.contextmanager
-def kube_proxy(server: RunningServer, folder: Path) -> Iterator[Path]:
-    """A running kube-proxy; gives its log."""
-    assert KUBE_PROXY is not None
-    kubeconfig, log = folder / "kubeconfig", folder / "log"
-    cluster = {"name": "c", "cluster": {"server": server.api}}
-    context = {"name": "c", "context": {"cluster": "c", "user": ""}}
-    kubeconfig.write_text(json.dumps({"clusters": [cluster], "contexts": [context], "current-context": "c"}))
-    flags = {
-        "kubeconfig": kubeconfig,
-        "proxy-mode": "nftables",
-        "hostname-override": "here",
-        "cluster-cidr": "10.244.0.0/16",
-        "conntrack-max-per-core": 0,
-        "conntrack-tcp-timeout-established": "0s",
-        "conntrack-tcp-timeout-close-wait": "0s",
-        "metrics-bind-address": "127.0.0.1:10249",
-    }
-    command = [KUBE_PROXY, *(f"--{name}={value}" for name, value in flags.items())]
-    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
-        try:
-            yield log
-        finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GUARD_SECONDS)
-            process.kill()
-
-
 def said_at(address: str, port: int, path: str = "/") -> str:
     """What whoever is reached there answers, "" where nobody is."""
     try:
@@ -155,7 +123,7 @@ def server(host: Host, tmp_path: Path) -> Iterator[RunningServer]:
             stack.enter_context(serving(name, address))
             made = pod(name, address, ready=name == "web-1")
             assert running.post(PODS_OF_DEFAULT, made).status == 201
-        log = stack.enter_context(kube_proxy(running, tmp_path))
+        log = stack.enter_context(kube_proxy(running.api, tmp_path, "here", "10.244.0.0/16"))
         try:
             yield running
         except BaseException:

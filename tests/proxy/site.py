@@ -11,11 +11,17 @@ an expectation is waited for, and then has to hold.
 import os
 import signal
 import socket
-from collections.abc import Iterable, Sequence
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+import pytest
 from toolbox.builders import pod, service
 from toolbox.lab import Lab, Machine, ask_again
+from toolbox.running_kube_proxy import kube_proxy, needs_kube_proxy
 from toolbox.running_server import Reply, RunningServer
 from toolbox.waiting import wait_for
 
@@ -26,12 +32,15 @@ CONFIG = """
 cluster_ip_ranges = ["10.96.0.0/12", "fd96::/108"]
 load_balancer_ranges = ["192.168.77.192/26", "fd77::c0/122"]
 [proxy]
-serve = true
+serve = {serves}
 engine = "{engine}"
 node = "node"
 healthz = "127.0.0.1:0"
 """
 SERVICES, PODS = "/api/v1/namespaces/default/services", "/api/v1/namespaces/default/pods"
+KUBE_PROXY = "kube-proxy"
+CARRIERS = ["nft", pytest.param(KUBE_PROXY, marks=[pytest.mark.soak, needs_kube_proxy])]
+"""Engines of a Site for what must be the same by our own proxy and by kube-proxy."""
 PORT = 8080
 """Where servers of this folder listen; a namespace of its own has it free."""
 SILENCE_SECONDS = 0.3
@@ -64,14 +73,22 @@ class Site:
     """The server and its registry, on the lab's node; a context manager."""
 
     def __init__(self, lab: Lab, engine: str = "nft", more: str = "", leaves: bool = False) -> None:
-        """`more`: lines of [proxy]; `leaves`: what it changed of the node stays when it ends."""
+        """`more`: lines of [proxy]; `leaves`: what it changed of the node stays when it ends.
+
+        With the engine KUBE_PROXY, that one carries the traffic, and nothing of ours.
+        """
         self.lab = lab
+        self.is_ours = engine != KUBE_PROXY
         self._leaves = leaves
-        self._server = RunningServer(workers=1, config=CONFIG.format(engine=engine) + more)
+        said = {"engine": engine, "serves": "true"} if self.is_ours else {"engine": "nft", "serves": "false"}
+        self._server = RunningServer(workers=1, config=CONFIG.format(**said) + more)
+        self._kube_proxy = ExitStack()
 
     def __enter__(self) -> Self:
         with self.lab.node.entered():
             self._server.start()
+        if not self.is_ours:
+            self._start_kube_proxy()
         self._listening = [
             self.lab.serve(host, protocol, PORT)
             for host in (*self.lab.containers, self.lab.node, self.lab.second)
@@ -80,12 +97,31 @@ class Site:
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
+        self._kube_proxy.close()
         self._server.__exit__(kind, *rest)
         for server in self._listening:
             server.close()
         if not self._leaves:
             with self.lab.node.entered():
                 cleanup()
+
+    def _start_kube_proxy(self) -> None:
+        """Run it on the node, with a way out: without one, it has none for its packets to leave by."""
+        addresses = [{"type": "InternalIP", "address": one} for one in self.lab.node.addresses.values()]
+        self.done("POST", "/api/v1/nodes", {"metadata": {"name": "node"}, "status": {"addresses": addresses}})
+        ways = ("default via 192.168.77.254", "default via fd77::fe")
+        self.lab.node.ip(*(f"route add {way}" for way in ways))
+        self._kube_proxy.callback(self.lab.node.ip, *(f"route del {way}" for way in ways))
+        self._kube_proxy.callback(self._without_rules_of_kube_proxy)
+        folder = self._kube_proxy.enter_context(TemporaryDirectory())
+        with self.lab.node.entered():
+            running = kube_proxy(self.api, Path(folder), "node", "10.244.0.0/15,fd44::/15")
+            self._kube_proxy.enter_context(running)
+
+    def _without_rules_of_kube_proxy(self) -> None:
+        for family in ("ip", "ip6"):
+            words = self.lab.node.command("nft", "delete", "table", family, "kube-proxy")
+            subprocess.run(words, check=False, capture_output=True)
 
     # The registry
 
@@ -203,6 +239,16 @@ class Site:
             return who if who in names else ""
 
         return wait_for(reached, f"{client.short} to reach one of {names} at {address}", seconds=20)
+
+    @contextmanager
+    def flow(self, client: Machine, address: str, port: int, name: str) -> Iterator[socket.socket]:
+        """Give a UDP socket of a client that this server answers."""
+        for _ in range(100):
+            with client.connect("udp", address, port, seconds=SILENCE_SECONDS) as made:
+                if answering(made) == name:
+                    yield made
+                    return
+        raise AssertionError(f"no flow of {client.short} gets to {name}")
 
     def is_refused(self, client: Machine, protocol: str, address: str, port: int) -> None:
         """Wait until a client is refused; the kernel may say nothing to some datagrams (icmp_ratelimit)."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from proxy.site import PORT, SERVICES, Site, Web
+from proxy.site import CARRIERS, PORT, SERVICES, Site, Web
 from toolbox.lab import BR_NETFILTER, Lab
 
 pytestmark = [
@@ -14,9 +14,9 @@ pytestmark = [
 ONLY_IPV6 = {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
 
 
-@pytest.fixture(scope="module")
-def site(lab: Lab) -> Iterator[Site]:
-    with Site(lab) as made:
+@pytest.fixture(scope="module", params=CARRIERS)
+def site(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Site]:
+    with Site(lab, request.param) as made:
         for name, pods in (("web", [lab.a1, lab.b1, lab.far]), ("one", [lab.a1]), ("empty", [])):
             made.service(name, pods, type="LoadBalancer")
             made.service(f"{name}-6", selector={"app": name}, type="LoadBalancer", **ONLY_IPV6)

@@ -4,16 +4,16 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from proxy.site import PODS, SERVICES, Site, answering
+from proxy.site import CARRIERS, PODS, SERVICES, Site, answering
 from toolbox.lab import Lab, ask_again
 from toolbox.waiting import wait_for
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["tcp", "udp"])
 
 
-@pytest.fixture(scope="module")
-def site(lab: Lab) -> Iterator[Site]:
-    with Site(lab) as made:
+@pytest.fixture(scope="module", params=CARRIERS)
+def site(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Site]:
+    with Site(lab, request.param) as made:
         yield made
 
 
@@ -109,7 +109,9 @@ def test_a_udp_flow_follows_the_endpoints(site: Site, lab: Lab, frontend: str) -
             site.set_ready(name, lab.a1, is_a1)
             wait_for(lambda who=who: answering(client) == who, f"the flow to go to {who}", seconds=20)
         site.set_ready(name, lab.a1, False)
-        wait_for(lambda: answering(client) == "refused", "the flow to be refused", seconds=20)
+        if site.is_ours:  # kube-proxy 1.37 forgets no flow where no endpoint is left
+            wait_for(lambda: answering(client) == "refused", "the flow to be refused", seconds=20)
+        site.is_refused(lab.client, "udp", *place)
         site.set_ready(name, lab.b1, True)
         wait_for(lambda: answering(client) == "b1", "the flow to go to b1", seconds=20)
 
@@ -152,6 +154,8 @@ def test_two_services_share_no_traffic(site: Site, lab: Lab) -> None:
 
 
 def test_after_a_write_that_waited_the_first_connection_is_right(site: Site, lab: Lab) -> None:
+    if not site.is_ours:
+        pytest.skip("kube-proxy tells nobody how far it is")
     web = site.service("waited", [lab.a1, lab.b1])
     site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"a1", "b1"})
     for turn in range(40):
@@ -168,10 +172,13 @@ def test_a_udp_flow_stays_while_its_endpoint_serves_and_moves_when_that_is_gone(
     site.reaches(lab.client, "udp", *place, {"a1"})
     with lab.client.connect("udp", *place, seconds=0.3) as client:
         assert ask_again(client).who == "a1"
-        site.pod("drained", lab.b1)
-        site.reaches(lab.client, "udp", *place, {"a1", "b1"})
+        for host in (lab.b1, lab.b2):
+            site.pod("drained", host)
         site.done("DELETE", f"{PODS}/drained-a1")
-        site.reaches(lab.client, "udp", *place, {"b1"})
-        assert {ask_again(client).who for _ in range(10)} == {"a1"}
+        site.reaches(lab.client, "udp", *place, {"b1", "b2"})
+        with site.flow(lab.client, *place, "b2") as other:
+            site.set_ready("drained", lab.b2, False)
+            wait_for(lambda: answering(other) == "b1", "the other flow to move", seconds=20)
+        assert answering(client) == "a1"
         site.let_go("drained", lab.a1)
         wait_for(lambda: answering(client) == "b1", "the flow to move", seconds=20)
