@@ -106,17 +106,27 @@ class Site:
                 cleanup()
 
     def _start_kube_proxy(self) -> None:
-        """Run it on the node, with a way out: without one, it has none for its packets to leave by."""
+        """Run it on the node, for which is done what it leaves to others.
+
+        It takes a way out for packets to cluster IPs to begin with (a default route), and, where a bridge's
+        packets pass its rules, hairpin mode of the bridge's ports (a CNI plugin).
+        """
         addresses = [{"type": "InternalIP", "address": one} for one in self.lab.node.addresses.values()]
         self.done("POST", "/api/v1/nodes", {"metadata": {"name": "node"}, "status": {"addresses": addresses}})
         ways = ("default via 192.168.77.254", "default via fd77::fe")
         self.lab.node.ip(*(f"route add {way}" for way in ways))
         self._kube_proxy.callback(self.lab.node.ip, *(f"route del {way}" for way in ways))
+        ports = [f"veth-{host.short}" for host in (self.lab.a1, self.lab.a2, self.lab.b1, self.lab.b2)]
+        self._hairpin(ports, "on")
+        self._kube_proxy.callback(self._hairpin, ports, "off")
         self._kube_proxy.callback(self._without_rules_of_kube_proxy)
         folder = self._kube_proxy.enter_context(TemporaryDirectory())
         with self.lab.node.entered():
             running = kube_proxy(self.api, Path(folder), "node", "10.244.0.0/15,fd44::/15")
             self._kube_proxy.enter_context(running)
+
+    def _hairpin(self, ports: Iterable[str], mode: str) -> None:
+        self.lab.node.ip(*(f"link set dev {port} type bridge_slave hairpin {mode}" for port in ports))
 
     def _without_rules_of_kube_proxy(self) -> None:
         for family in ("ip", "ip6"):
@@ -153,12 +163,24 @@ class Site:
             self.pod(name, host)
         return Web(self.done("GET", f"{SERVICES}/{name}"))
 
-    def pod(self, app: str, host: Machine, *, ready: bool = True, lingers: bool = False) -> None:
-        """Register a Pod that runs on a host of the lab; one that lingers is not gone once it is deleted."""
+    def pod(
+        self,
+        app: str,
+        host: Machine,
+        *,
+        ready: bool = True,
+        lingers: bool = False,
+        ports: Sequence[Object] = (),
+    ) -> None:
+        """Register a Pod that runs on a host of the lab; one that lingers is not gone once it is deleted.
+
+        `ports`: those of its container.
+        """
         on_node = host not in (self.lab.second, self.lab.far)
         addresses = [host.addresses[family] for family in (4, 6)]
         node_name = "node" if on_node else "second"
-        self._pod(app, host.short, addresses, ready, lingers, nodeName=node_name)
+        containers = [{"name": "main", "image": "example.com/main", "ports": list(ports)}]
+        self._pod(app, host.short, addresses, ready, lingers, nodeName=node_name, containers=containers)
 
     def process(self, app: str, name: str, *addresses: str) -> None:
         """Register a process of the node as a Pod: at loopback addresses, at most one a family."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from proxy.site import CARRIERS, PODS, SERVICES, Site, answering
+from proxy.site import CARRIERS, PODS, PORT, SERVICES, Site, answering
 from toolbox.lab import Lab, ask_again
 from toolbox.waiting import wait_for
 
@@ -114,6 +114,40 @@ def test_a_udp_flow_follows_the_endpoints(site: Site, lab: Lab, frontend: str) -
         site.is_refused(lab.client, "udp", *place)
         site.set_ready(name, lab.b1, True)
         wait_for(lambda: answering(client) == "b1", "the flow to go to b1", seconds=20)
+
+
+@PROTOCOLS
+def test_endpoints_that_terminate_serve_where_no_other_does(site: Site, lab: Lab, protocol: str) -> None:
+    name = f"fallback-{protocol}"
+    web = site.service(name, type="NodePort", externalTrafficPolicy="Local")
+    for host in (lab.a1, lab.far):
+        site.pod(name, host, lingers=True)
+    node_port = (lab.node.addresses[4], web.node_port(protocol))
+    site.reaches(lab.b1, protocol, web.cluster_ip(4), 80, {"a1", "far"})
+    site.done("DELETE", f"{PODS}/{name}-a1")
+    site.reaches(lab.b1, protocol, web.cluster_ip(4), 80, {"far"})
+    site.reaches(lab.client, protocol, *node_port, {"a1"})  # decided for this node by itself
+    site.done("DELETE", f"{PODS}/{name}-far")
+    site.reaches(lab.b1, protocol, web.cluster_ip(4), 80, {"a1", "far"})
+    site.let_go(name, lab.a1)
+    site.reaches(lab.b1, protocol, web.cluster_ip(4), 80, {"far"})
+    site.meets_silence(lab.client, protocol, *node_port)
+
+
+def test_the_same_node_is_preferred_where_it_has_an_endpoint(site: Site, lab: Lab) -> None:
+    web = site.service("near", [lab.a1, lab.far], trafficDistribution="PreferSameNode")
+    site.reaches(lab.b1, "tcp", web.cluster_ip(4), 80, {"a1"}, tries=20)
+    site.set_ready("near", lab.a1, False)
+    site.reaches(lab.b1, "tcp", web.cluster_ip(4), 80, {"far"})
+
+
+def test_a_port_by_name_has_the_number_that_each_pod_gives_it(site: Site, lab: Lab) -> None:
+    ports = [{"name": "tcp", "port": 80, "targetPort": "web", "protocol": "TCP"}]
+    web = site.service("named", ports=ports)
+    with lab.serve(lab.b1, "tcp", 9090, who="b1-at-9090"):
+        for host, number in ((lab.a1, PORT), (lab.b1, 9090)):
+            site.pod("named", host, ports=[{"name": "web", "containerPort": number}])
+        site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"a1", "b1-at-9090"})
 
 
 def test_a_health_check_node_port_says_whether_there_are_endpoints_here(site: Site, lab: Lab) -> None:

@@ -199,7 +199,7 @@ class Lab:
 
     def __init__(self, *, br_netfilter: bool | None = None) -> None:
         """`br_netfilter`: whether bridged packets pass packet rules; None: as the kernel has it."""
-        self._br_netfilter = br_netfilter
+        self.br_netfilter = br_netfilter
         self._made: list[Host] = []
 
     def __enter__(self) -> Self:
@@ -298,9 +298,9 @@ class Lab:
         with node.entered():
             for switch in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
                 Path("/proc/sys/net", switch).write_text("1")
-            if self._br_netfilter is not None:
+            if self.br_netfilter is not None:
                 for switch in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"):
-                    (_BRIDGE_SWITCHES / switch).write_text(str(int(self._br_netfilter)))
+                    (_BRIDGE_SWITCHES / switch).write_text(str(int(self.br_netfilter)))
 
     def _add(self, host: MadeHost) -> MadeHost:
         self._made.append(host)
