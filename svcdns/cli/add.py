@@ -52,7 +52,7 @@ def add(
 
         svcdns add web --cluster-ip --port http=80 10.0.0.8
     """
-    ports, labels = _ports(port or []), _labels(label or [])
+    ports, labels = ports_of(port or []), labels_of(label or [])
     with talking.talking(api, data) as client:
         where = talking.namespace_of(client, namespace)
         client.add(
@@ -137,7 +137,7 @@ def _set_ready(name: str, is_ready: bool, because: str, namespace: str, api: str
         typer.echo(f"pod/{pod} is {'ready' if is_ready else 'not ready'}")
 
 
-def _ports(given: list[str]) -> dict[str, int]:
+def ports_of(given: list[str]) -> dict[str, int]:
     """Return ports by name; one without a name is called by its number.  Raises ConfigError."""
     ports = {}
     for text in given:
@@ -148,7 +148,8 @@ def _ports(given: list[str]) -> dict[str, int]:
     return ports
 
 
-def _labels(given: list[str]) -> dict[str, str]:
+def labels_of(given: list[str]) -> dict[str, str]:
+    """Return labels as they are written on the command line.  Raises ConfigError."""
     labels = {}
     for text in given:
         key, equals, value = text.partition("=")

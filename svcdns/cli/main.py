@@ -26,6 +26,7 @@ from .get import get
 from .kubeconfig import kubeconfig
 from .outcome import MISTAKE, OK, REFUSED, Refused, say
 from .query import query
+from .register import register
 from .resolvconf import resolvconf
 from .serve import serve
 from .status import status
@@ -58,7 +59,7 @@ app.add_typer(certs.app, name="certs")
 app.add_typer(token.app, name="token")
 app.add_typer(cache.app, name="cache")
 COMMANDS = (
-    *(serve, add, remove, ready, unready, why, status, get, apply, delete),
+    *(serve, add, register, remove, ready, unready, why, status, get, apply, delete),
     *(query, check, upgrade, reload, backup, restore, kubeconfig, resolvconf, version),
 )
 for command in COMMANDS:

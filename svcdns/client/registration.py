@@ -51,7 +51,7 @@ def add(
     if host_name and len(addresses) != 1:
         raise Mistake(f"a host name belongs to one address, and here are {len(addresses)}")
     pods = [_pod(name, address, namespace, labels or {}, host_name) for address in addresses]
-    yield from _make_namespace(namespace)
+    yield from make_namespace(namespace)
     service = yield from calls.get(SERVICE, namespace, name)
     if service is not None:
         _check_kind(service, cluster_ip)
@@ -110,7 +110,8 @@ def _pods_of(name: str, namespace: str) -> Call[list[Object]]:
     )
 
 
-def _make_namespace(name: str) -> Call[None]:
+def make_namespace(name: str) -> Call[None]:
+    """Make a namespace where it is not there."""
     if (yield from calls.get(NAMESPACE, "", name)) is None:
         yield from calls.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
