@@ -20,6 +20,8 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that all import `from toolbox... import ...`
 
+from toolbox.hosts import why_not
+from toolbox.lab import Lab
 from toolbox.running_server import RunningServer
 from toolbox.waiting import GUARD_SECONDS
 
@@ -176,6 +178,24 @@ def need() -> Callable[..., str]:
         return found
 
     return look
+
+
+@pytest.fixture(scope="session")
+def may_make_hosts(need: Callable[..., str]) -> None:
+    """Skip on a laptop, fail in CI, where network namespaces cannot be made."""
+    need("ip")
+    reason = why_not()
+    if reason and IN_CI:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest, may_make_hosts: None) -> Iterator[Lab]:
+    """Give a network with containers; a parameter of the fixture is the lab's `br_netfilter`."""
+    with Lab(br_netfilter=getattr(request, "param", None)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from svcdns.config.listening import ADDRESSES
+from svcdns.config.listening import ADDRESSES, reachable
 from svcdns.config.sections import Config, ConfigError, Endpoint
 
 KUBECTL_SENDS_NO_TOKEN = "kubectl sends no token over plain http; other clients do"
@@ -69,10 +69,7 @@ def server_of(config: Config) -> str:
         pass
     if not listen.port:
         raise ConfigError("which server? none of this configuration runs, so say --server URL")
-    host = listen.host
-    if ip_address(host).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
-    return f"{scheme}://{Endpoint(host, listen.port)}"
+    return f"{scheme}://{reachable(listen)}"
 
 
 def checked(server: str, credentials: Credentials) -> tuple[str, str]:

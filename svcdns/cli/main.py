@@ -17,7 +17,7 @@ import typer
 
 from svcdns.config.sections import ConfigError
 
-from . import cache, certs, token
+from . import cache, certs, proxy, token
 from .add import add, ready, remove, unready
 from .apply import apply, delete
 from .backup import backup, restore
@@ -58,6 +58,7 @@ Start it, register something, ask for it:
 app.add_typer(certs.app, name="certs")
 app.add_typer(token.app, name="token")
 app.add_typer(cache.app, name="cache")
+app.add_typer(proxy.app, name="proxy")
 COMMANDS = (
     *(serve, add, register, remove, ready, unready, why, status, get, apply, delete),
     *(query, check, upgrade, reload, backup, restore, kubeconfig, resolvconf, version),

@@ -78,21 +78,31 @@ class AsyncClient:
         self, kind: Kind, namespace: str = "", name: str = "", labels: str = ""
     ) -> AsyncIterator[Object]:
         """Yield what is there and each change from then on, as watch events, until the server ends it."""
-        request = calls.watch(kind, namespace, name, labels)
+        async for lines in self.lines(calls.watch(kind, namespace, name, labels)):
+            for line in lines:
+                yield json.loads(line)
+
+    async def lines(
+        self, request: Request, silent_seconds: float | None = None
+    ) -> AsyncIterator[list[bytes]]:
+        """Yield the lines of a stream, at least one, as they come together, until the server ends it.
+
+        `silent_seconds` is how long it may take until something comes.  Raises ApiError and Unreachable.
+        """
         with why_unreachable(self.connection):
             async with self._pool.stream(
                 request.method,
                 self.connection.url + request.path,
                 headers=request.headers(self.connection.token),
-                extensions=extensions(None),
+                extensions=extensions(silent_seconds),
             ) as answer:
                 if answer.status != 200:
-                    raise ApiError.of(answer.status, json.loads(await answer.aread() or b"null"))
+                    raise ApiError.of(answer.status, _json_or_none(await answer.aread()))
                 rest = b""
                 async for octets in answer.aiter_stream():
                     *lines, rest = (rest + octets).split(b"\n")
-                    for line in filter(None, lines):
-                        yield json.loads(line)
+                    if whole := [line for line in lines if line]:
+                        yield whole
 
     async def get(self, kind: Kind, name: str, namespace: str = "default") -> Object | None:
         """Return an object, None if there is none."""
@@ -131,3 +141,10 @@ class AsyncClient:
     async def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
         """Return what a name or a Pod answers, from which objects, and why not more."""
         return await self.run(explanations.explain(name, namespace))
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 from .readers import endpoint
@@ -28,6 +29,13 @@ def api_url(config: Config) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         listen = str(json.loads((config.data / ADDRESSES).read_text())["api"])
     return f"{'https' if config.api.tls_cert else 'http'}://{listen}"
+
+
+def reachable(listen: Endpoint) -> Endpoint:
+    """Return where this machine itself reaches what listens there: a wildcard is no address to connect to."""
+    if ip_address(listen.host).is_unspecified:
+        return Endpoint("::1" if ":" in listen.host else "127.0.0.1", listen.port)
+    return listen
 
 
 def is_running(config: Config) -> bool:

@@ -37,7 +37,10 @@ class ServicesConfig:
     """[services]: what Services are given."""
 
     cluster_ip_ranges: tuple[Network, ...] = option(
-        (ip_network("10.96.0.0/12"),), read.each(read.service_network, least=1), shapes_answers=True
+        (ip_network("10.96.0.0/12"),),
+        read.each(read.service_network, least=1),
+        shapes_answers=True,
+        flag=Flag("--cluster-ip-range", "NETWORK", "Take cluster IPs from here; may be repeated.", place=9),
     )
     """Where cluster IPs come from; the first range's family is the primary one. Add a range of the other
     family for dual stack."""
@@ -211,6 +214,45 @@ class ApiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """[proxy]: traffic to the addresses of Services, on this host."""
+
+    serve: bool = option(
+        False, flag=Flag("--proxy", "", "Carry traffic to the addresses of Services on this host.", place=8)
+    )
+    """`true`: `svcdns serve` carries traffic too, as `svcdns proxy` does where it runs by itself."""
+    engine: str = option("auto", read.one_of("auto", "nft", "user"))
+    """What carries it: packet rules of the kernel (`nft`), or a relay that needs no rights (`user`). `auto`
+    is `nft` where that may be, else `user`, and the log says why."""
+    node: str = option("", read.node_name)
+    """The name of this node; "" is the host's name. Endpoints with this `nodeName` are local to it."""
+    node_addresses: tuple[str, ...] = option((), read.each(read.address))
+    """The node's own addresses; `[]` is what is found: the address from which this host sends to others."""
+    node_port_addresses: tuple[str, ...] = option(("primary",), read.each(read.node_port_addresses))
+    """Where node ports are offered: `primary` (the node's own addresses), `localhost`, `all`, or networks."""
+    local_networks: tuple[str, ...] = option(("auto",), read.each(read.local_network))
+    """Networks of containers and VMs behind this host; `auto` stands for those that are found."""
+    external_ips: tuple[Network, ...] = option((), read.each(read.network))
+    """Networks in which Services may claim `externalIPs`; `[]` is none: whoever may write a Service could
+    take traffic to any address otherwise (CVE-2020-8554)."""
+    routes: bool = option(True)
+    """`true`: the ranges of Services get routes of their own, but for one that something else leads to
+    already; the log names what that is."""
+    hairpin: bool = option(True)
+    """`true`: where br_netfilter is on, ports of local bridges may send frames back where they came from, so
+    a container reaches itself through its Service."""
+    docker: str = option("auto", read.one_of("auto", "off"))
+    """`auto`: where Docker's chain DOCKER-USER is, one rule there lets traffic to Services pass; `off` leaves
+    Docker's rules alone."""
+    forwarding: str = option("leave", read.one_of("leave", "enable"))
+    """`enable`: IP forwarding is switched on where it is off; `leave` leaves it as it is."""
+    reset_removed: bool = option(False)
+    """`true`: TCP connections to an endpoint that has left are reset; else they last while it answers."""
+    healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)
+    """Where the proxy answers `/healthz` and `/metrics`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration; `load` gives it with every path absolute."""
 
@@ -258,6 +300,7 @@ class Config:
     cache: CacheConfig = CacheConfig()
     acl: AclConfig = AclConfig()
     api: ApiConfig = ApiConfig()
+    proxy: ProxyConfig = ProxyConfig()
 
 
 SECTIONS: dict[str, type] = {one.name: type(one.default) for one in fields(Config) if not one.metadata}

@@ -15,7 +15,7 @@ from .upstream_spec import upstream
 POLICIES = ("sequential", "random", "round_robin")
 """In which order upstreams that answer are tried."""
 
-ROLES = ("view", "edit", "admin")
+ROLES = ("view", "node", "edit", "admin")
 """What one may be granted; each includes those before it (see svcdns.api.auth.authorization)."""
 
 

@@ -40,6 +40,7 @@ ROUTE, NETFILTER = 0, 12
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _NO_ENOBUFS = 270, 10, 11, 5
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _RECEIVE_OCTETS = 1 << 16
+_SEQUENCE_MASK = 0x7FFFFFFF
 
 
 class NetlinkError(OSError):
@@ -162,17 +163,17 @@ class Socket:
 
         Raises NetlinkError for the first refusal, once all is read; Overrun; OSError.
         """
-        first = self._sequence + 1
+        first = (self._sequence + 1) & _SEQUENCE_MASK
         parts, waiting = [], set()
         for message in sent:
-            self._sequence = (self._sequence + 1) & 0x7FFFFFFF
+            self._sequence = (self._sequence + 1) & _SEQUENCE_MASK
             parts.append(packed(message, self._sequence))
             if message.flags & (ACK | DUMP):
                 waiting.add(self._sequence)
         octets = b"".join(parts)
         self._make_room(len(octets))
         self._socket.sendto(octets, (0, 0))
-        return self._answers(waiting, first)
+        return self._answers(waiting, first, len(parts))
 
     def receive(self, flags: int = 0) -> list[Received]:
         """Return the messages of one datagram from a group.  Raises Overrun, BlockingIOError, Malformed."""
@@ -187,25 +188,39 @@ class Socket:
         return list(messages(octets))
 
     def _make_room(self, octets: int) -> None:
-        if octets > self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2:
+        if octets <= self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2:
+            return
+        try:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, octets * 2)
+        except PermissionError:  # in a user namespace: as much as net.core.wmem_max allows
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, octets * 2)
 
-    def _answers(self, waiting: set[int], first: int) -> list[Received]:
+    def _answers(self, waiting: set[int], first: int, count: int) -> list[Received]:
         found: list[Received] = []
         refused: NetlinkError | None = None
         while waiting:
             for message in self.receive():
+                place = (message.sequence - first) & _SEQUENCE_MASK
+                if place >= count:
+                    continue  # of an exchange before this one, which ended with its first refusal
                 if message.type == NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", message.payload)
+                    code = _code(message)
                     if code and refused is None:
-                        refused = NetlinkError(-code, message.sequence - first)
+                        refused = NetlinkError(-code, place)
                     waiting.discard(message.sequence)
                     if code:  # a batch ends with its first refusal: nothing else is answered
                         waiting.clear()
                 elif message.type == NLMSG_DONE:
                     waiting.discard(message.sequence)
-                elif message.sequence >= first:
+                else:
                     found.append(message)
         if refused is not None:
             raise refused
         return found
+
+
+def _code(message: Received) -> int:
+    """Return what an answer says: 0, or a negative errno.  Raises Malformed."""
+    if len(message.payload) < 4:
+        raise Malformed("an answer without its code")
+    return int(struct.unpack_from("=i", message.payload)[0])

@@ -1,6 +1,7 @@
-"""What users may do: three roles, in all namespaces or in some.
+"""What users may do: four roles, in all namespaces or in some.
 
     view    get, list, watch
+    node    view, and to write Events: what a proxy takes
     edit    view, and every write of what lives in a namespace, status included
     admin   edit, and Namespaces themselves
 
@@ -20,14 +21,18 @@ from collections.abc import Iterable, Iterator
 from svcdns.api.paths import Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
-from svcdns.objects.kinds import KINDS, NAMESPACE
+from svcdns.objects.kinds import EVENT, KINDS, NAMESPACE, NEWER_EVENT
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""
-BUILT_IN = Grant(group=ADMINS, role="admin")
+PROXIES = "svcdns:proxies"
+"""The group of those who carry traffic; the proxy of a server of `svcdns serve --proxy` is of it."""
+BUILT_IN = (Grant(group=ADMINS, role="admin"), Grant(group=PROXIES, role="node"))
 
 READING = frozenset({"get", "list", "watch"})
 WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+REPORTING = frozenset({"create", "update", "patch"})
+EVENTS = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT))
 
 _KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
 _NAMESPACED = frozenset((kind.group, kind.plural) for kind in KINDS if kind.namespaced)
@@ -62,4 +67,6 @@ def _role_allows(role: str, verb: str, resource: tuple[str, str]) -> bool:
         return True
     if verb in READING:
         return resource in _KNOWN
+    if role == "node":
+        return verb in REPORTING and resource in EVENTS
     return role == "edit" and verb in WRITING and resource in _NAMESPACED

@@ -1,0 +1,210 @@
+"""What the API says, brought into the traffic: the kinds that are followed, each by a task of its own.
+
+Rules:
+
+* a list is a state: what it doesn't show is gone, but only once it is whole;
+* the traffic is as complete as it was, whatever becomes of the API;
+* an object that can't be read is said once, and is as if it weren't there: it was of no use before either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any, Generic, Protocol, TypeVar
+
+from msgspec import Raw, Struct
+
+from svcdns.client import AsyncClient
+from svcdns.client.following import Changed, Listed, Lost, Page, Step, follow
+from svcdns.cluster.traffic import Traffic
+from svcdns.cluster.traffic_objects import Metadata, Node, Service, ServiceCidr, Slice, Unreadable, decoded
+from svcdns.config.sections import Network
+from svcdns.objects.kinds import ENDPOINTSLICE, NODE, SERVICE, SERVICECIDR, Kind
+from svcdns.system.log_on_change import LogOnChange
+
+SERVICES = "!service.kubernetes.io/service-proxy-name"
+"""Label selector: those that another proxy is named for don't even come here."""
+SLICES = "!service.kubernetes.io/headless"
+_MOST_UNREADABLE_SAID = 100
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T", bound=Struct)
+
+
+class _Named(Struct):
+    metadata: Metadata
+
+
+@dataclass(slots=True)
+class Followed(Generic[_T]):
+    """One kind: how its objects are taken, and how it stands with the API."""
+
+    kind: Kind
+    decode_as: type[_T]
+    put: Callable[[_T], None]
+    drop: Callable[[str], None]
+    keep: Callable[[Sequence[str]], None]
+    labels: str = ""
+    name: str = ""
+    is_listed: bool = False
+    """Whether all of it has been seen at least once."""
+    is_connected: bool = False
+    revision: str = ""
+    """As of which its state is."""
+    why_lost: str = ""
+    _seen: list[str] = field(default_factory=list)
+    _unreadable: int = 0
+
+    def take(self, step: Step) -> None:
+        """Take a step of following it."""
+        match step:
+            case Page(items, is_first):
+                if is_first:
+                    self._seen = []
+                for item in items:
+                    self._take_one("ADDED", item)
+            case Listed():
+                self.keep(self._seen)
+                self._seen = []
+                self.is_listed = self.is_connected = True
+                self.why_lost = ""
+            case Changed(events, revision):
+                for kind, item in events:
+                    self._take_one(kind, item)
+                self._seen = []
+                self.revision = revision or self.revision
+            case Lost(why):
+                self.is_connected, self.why_lost = False, why
+
+    def _take_one(self, event: str, item: Raw) -> None:
+        try:
+            if event == "DELETED":
+                self.drop(decoded(_Named, item).metadata.key)
+            else:
+                obj = decoded(self.decode_as, item)
+                self._seen.append(_key_of(obj))
+                self.put(obj)
+        except Unreadable as wrong:
+            self._unreadable += 1
+            if self._unreadable <= _MOST_UNREADABLE_SAID:
+                log.warning("an object of the API can't be read, and is left out: %s", wrong)
+
+
+def _key_of(obj: Struct) -> str:
+    metadata: Metadata = obj.metadata  # type: ignore[attr-defined]
+    return metadata.key
+
+
+class Learned(Protocol):
+    """Who is told what the API says of this node, and of the cluster."""
+
+    def zone_is(self, zone: str) -> None:
+        """Take the zone of this node, "" for none."""
+
+    def ranges_are(self, ranges: Sequence[Network]) -> None:
+        """Take the networks that cluster IPs come from."""
+
+
+def _followed_node(name: str, zone_is: Callable[[str], None]) -> Followed[Node]:
+    def keep(keys: Sequence[str]) -> None:
+        if not keys:
+            zone_is("")
+
+    return Followed(NODE, Node, lambda found: zone_is(found.zone), lambda key: zone_is(""), keep, name=name)
+
+
+def _followed_ranges(ranges_are: Callable[[Sequence[Network]], None]) -> Followed[ServiceCidr]:
+    """Ranges may be more than one object, but only change where the server was started anew: by lists."""
+    known: dict[str, ServiceCidr] = {}
+
+    def put(found: ServiceCidr) -> None:
+        known[found.metadata.key] = found
+
+    def keep(keys: Sequence[str]) -> None:
+        for key in known.keys() - set(keys):
+            del known[key]
+        texts = [text for _, one in sorted(known.items()) for text in one.spec.cidrs or ()]
+        ranges_are([ip_network(text, strict=False) for text in texts if _is_network(text)])
+
+    return Followed(SERVICECIDR, ServiceCidr, put, lambda key: None, keep)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return bool(ip_network(text, strict=False))
+    except ValueError:
+        return False
+
+
+class ApiState:
+    """Follows Services, EndpointSlices, ServiceCIDRs and the Node of this proxy."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        traffic: Traffic,
+        node: str,
+        changed: Callable[[], None],
+        learned: Learned,
+    ) -> None:
+        """Nothing is asked yet.  `changed` is called after each step."""
+        self._client = client
+        self._changed = changed
+        self._where = client.connection.url
+        self._connected = LogOnChange(True)
+        self.services = Followed(
+            SERVICE, Service, traffic.put_service, traffic.drop_service, traffic.keep_services, SERVICES
+        )
+        self.slices = Followed(
+            ENDPOINTSLICE, Slice, traffic.put_slice, traffic.drop_slice, traffic.keep_slices, SLICES
+        )
+        self.node = _followed_node(node, learned.zone_is)
+        self.ranges = _followed_ranges(learned.ranges_are)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all that rules follow from has been seen: where the node is may come later."""
+        ranges_known = self.ranges.is_listed or bool(self.ranges.why_lost)
+        return ranges_known and self.services.is_listed and self.slices.is_listed
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether changes would be heard of."""
+        return self.services.is_connected and self.slices.is_connected
+
+    @property
+    def why_lost(self) -> str:
+        """Why they would not be; "" where all is well."""
+        return self.services.why_lost or self.slices.why_lost
+
+    @property
+    def revision(self) -> int:
+        """The newest revision that was heard of, 0 for none."""
+        revisions = (self.services.revision, self.slices.revision)
+        return max((int(one) for one in revisions if one.isdecimal()), default=0)
+
+    async def run(self) -> None:
+        """Follow all of them until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            every: tuple[Followed[Any], ...] = (self.ranges, self.services, self.slices, self.node)
+            for followed in every:
+                tasks.create_task(self._follow(followed))
+
+    async def _follow(self, followed: Followed[Any]) -> None:
+        async for step in follow(self._client, followed.kind, labels=followed.labels, name=followed.name):
+            followed.take(step)
+            self._say_connected()
+            self._changed()
+
+    def _say_connected(self) -> None:
+        if self._connected.is_new(self.is_connected or not self.why_lost):
+            if self.why_lost:
+                text = "the last state stays" if self.is_listed else "nothing is known of Services yet"
+                log.warning("the API is not followed: %s; %s", self.why_lost, text)
+            else:
+                log.info("the API at %s is followed again", self._where)
