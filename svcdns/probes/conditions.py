@@ -5,6 +5,8 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-conditions
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from svcdns.client.asynchronous import AsyncClient
 from svcdns.client.calls import path
 from svcdns.client.exchange import ApiError, Object, Request, Unreachable
@@ -25,8 +27,8 @@ class Conditions:
         """`client` may write the status of Pods."""
         self._client = client
 
-    async def write(self, pod: PodName, uid: str, verdict: Verdict, turned: bool, now: str) -> None:
-        """Write a verdict; `now` is the time of its transition, where it turned.  Raises NotWritten."""
+    async def write(self, pod: PodName, uid: str, verdict: Verdict, turned: bool, now: datetime) -> None:
+        """Write a verdict; `now` is the time of its transition (UTC), where it turned.  Raises NotWritten."""
         there = path(POD, pod.namespace, pod.name, "status")
         request = Request("PATCH", there, _patch(uid, verdict, turned, now), _STRATEGIC)
         try:
@@ -38,7 +40,7 @@ class Conditions:
             raise NotWritten(str(lost)) from None
 
 
-def _patch(uid: str, verdict: Verdict, turned: bool, now: str) -> Object:
+def _patch(uid: str, verdict: Verdict, turned: bool, now: datetime) -> Object:
     condition = {
         "type": CONDITION,
         "status": "True" if verdict.ready else "False",
@@ -46,5 +48,5 @@ def _patch(uid: str, verdict: Verdict, turned: bool, now: str) -> Object:
         "message": verdict.message,
     }
     if turned:
-        condition["lastTransitionTime"] = now
+        condition["lastTransitionTime"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"metadata": {"uid": uid}, "status": {"conditions": [condition]}}

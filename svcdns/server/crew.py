@@ -12,7 +12,8 @@ import logging
 import secrets
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from svcdns.config.listening import reachable
@@ -40,6 +41,22 @@ class Commands:
     worker: Sequence[str] = (sys.executable, "-m", "svcdns.server.worker")
     forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
     proxy: Sequence[str] = (sys.executable, "-m", "svcdns.server.proxy")
+    prober: Sequence[str] = (sys.executable, "-m", "svcdns.server.prober")
+
+
+PROXY, PROBER = "proxy", "prober"
+"""The clients of the API that a server brings along, by the names of their commands."""
+Starting = Callable[[], AbstractContextManager[None]]
+
+
+def _tokens(config: Config) -> dict[str, str]:
+    """Return the clients that there are, each with what it shows to the API: "" where nobody is asked."""
+    there = {PROXY: config.proxy.serve, PROBER: config.probes.run}
+    return {
+        name: secrets.token_urlsafe(32) if config.api.authenticates else ""
+        for name, wanted in there.items()
+        if wanted
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +93,8 @@ class Crew:
         self.held = held
         self._keep = held.locks
         ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
-        token = secrets.token_urlsafe(32) if config.proxy.serve and config.api.authenticates else ""
-        api = self._handoff(api=sockets.api.fileno(), flush=ours, proxy_token=token)
+        tokens = _tokens(config)
+        api = self._handoff(api=sockets.api.fileno(), flush=ours, own_tokens=tuple(tokens.items()))
         self.writer = Child("writer", commands.writer, api, WRITER, counters, self._keep)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]
         self.forwarder: Child | None = None
@@ -90,7 +107,11 @@ class Crew:
             self._answer_through(0)
         else:
             counters.set(counters.forwarder, "given_up", 1)  # nobody need wait for it
-        self.proxy = self._proxy(commands, token) if config.proxy.serve else None
+        lent = {PROXY: capabilities.lent}
+        self.clients = [
+            self._client(name, getattr(commands, name), token, lent.get(name, nullcontext))
+            for name, token in tokens.items()
+        ]
 
     def _worker(self, number: int, commands: Commands) -> Child:
         handoff = self._handoff(
@@ -104,22 +125,20 @@ class Crew:
         name, command = f"dns worker {number}", [*commands.worker, str(number)]
         return Child(name, command, handoff, number + 1, self.counters, self._keep)
 
-    def _proxy(self, commands: Commands, token: str) -> Child:
-        """Return the proxy, whose life is no matter to the others: its counters are its own."""
+    def _client(self, name: str, command: Sequence[str], token: str, starting: Starting) -> Child:
+        """Return a client of the API, whose life is no matter to the others: its counters are its own."""
         scheme = "https" if self.config.api.tls_cert else "http"
         url = f"{scheme}://{reachable(self.sockets.api_address)}"
-        handoff = self._handoff(api_url=url, proxy_token=token)
-        alone = Counters.create(0, 1, "svcdns-proxy")
-        return Child(
-            "proxy", commands.proxy, handoff, 0, alone, outlives_mistakes=True, starting=capabilities.lent
-        )
+        handoff = self._handoff(api_url=url, api_token=token)
+        alone = Counters.create(0, 1, f"svcdns-{name}")
+        return Child(name, command, handoff, 0, alone, outlives_mistakes=True, starting=starting)
 
-    def _handoff(self, **rest: int | str | tuple[int, ...]) -> Handoff:
+    def _handoff(self, **rest: int | str | tuple[object, ...]) -> Handoff:
         return Handoff(self.config, self.held.lifeline[0], self.counters.descriptor, **rest)  # type: ignore[arg-type]
 
     def children(self) -> list[Child]:
         """Return all of them."""
-        return [self.writer, *self.workers, *self.forwarders(), *self.proxies()]
+        return [self.writer, *self.workers, *self.forwarders(), *self.clients]
 
     def all_but_writer(self) -> list[Child]:
         """Return those who answer questions."""
@@ -128,10 +147,6 @@ class Crew:
     def forwarders(self) -> list[Child]:
         """Return the forwarder, if there is one."""
         return [self.forwarder] if self.forwarder else []
-
-    def proxies(self) -> list[Child]:
-        """Return the proxy, if there is one."""
-        return [self.proxy] if self.proxy else []
 
     def adopt(self, pids: Sequence[int], given_up: Sequence[int]) -> None:
         """Take processes that run as the children, in the order of `children`; 0 for one to be started."""
@@ -206,5 +221,5 @@ class Crew:
     def stop(self) -> None:
         """End all: the workers last, so that own names are answered while the others end."""
         self.counters.set_stopping()
-        stop_all([self.writer, *self.forwarders(), *self.proxies()], STOP_SECONDS)
+        stop_all([self.writer, *self.forwarders(), *self.clients], STOP_SECONDS)
         stop_all(self.workers, WORKERS_STOP_SECONDS)

@@ -2,6 +2,7 @@
 
     view    get, list, watch
     node    view, and to write Events: what a proxy takes
+    prober  view, and to write Events and the status of Pods; no grant gives it, a server's own prober has it
     edit    view, and every write of what lives in a namespace, status included
     admin   edit, and Namespaces themselves
 
@@ -21,19 +22,26 @@ from collections.abc import Iterable, Iterator
 from svcdns.api.paths import Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
-from svcdns.objects.kinds import EVENT, KINDS, NAMESPACE, NEWER_EVENT
+from svcdns.objects.kinds import EVENT, KINDS, NAMESPACE, NEWER_EVENT, POD
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""
 PROXIES = "svcdns:proxies"
 """The group of those who carry traffic; the proxy of a server of `svcdns serve --proxy` is of it."""
-BUILT_IN = (Grant(group=ADMINS, role="admin"), Grant(group=PROXIES, role="node"))
+PROBERS = "svcdns:probers"
+"""The group of those who probe Pods; the prober of a server is of it."""
+BUILT_IN = (
+    Grant(group=ADMINS, role="admin"),
+    Grant(group=PROXIES, role="node"),
+    Grant(group=PROBERS, role="prober"),
+)
 
 READING = frozenset({"get", "list", "watch"})
 WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 REPORTING = frozenset({"create", "update", "patch"})
 EVENTS = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT))
 
+_POD_STATUS = ((POD.group, POD.plural), "status")
 _KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
 _NAMESPACED = frozenset((kind.group, kind.plural) for kind in KINDS if kind.namespaced)
 _OWN_REVIEWS = frozenset((kind.group, kind.plural) for kind in REVIEWS if kind is not ACCESS)
@@ -49,24 +57,28 @@ def matching(grants: Iterable[Grant], user: str, groups: Iterable[str]) -> Itera
 
 def decide(grants: Iterable[Grant], action: Action) -> tuple[bool, str]:
     """Return whether these grants allow something, and which role does.  A status is as its object is."""
-    verb, resource, namespace = action.verb, (action.group, action.resource), action.namespace
+    resource, namespace = (action.group, action.resource), action.namespace
     if resource in _OWN_REVIEWS:
-        return verb == "create", "everybody may ask about themselves" if verb == "create" else ""
+        asks = action.verb == "create"
+        return asks, "everybody may ask about themselves" if asks else ""
     if resource == (NAMESPACE.group, NAMESPACE.plural):
         namespace = action.name  # a Namespace counts as inside itself
     for grant in grants:
         in_scope = not grant.namespaces or namespace in grant.namespaces
-        if in_scope and _role_allows(grant.role, verb, resource):
+        if in_scope and _role_allows(grant.role, action):
             where = ", ".join(grant.namespaces)
             return True, f"role {grant.role} in {where}" if where else f"role {grant.role}"
     return False, ""
 
 
-def _role_allows(role: str, verb: str, resource: tuple[str, str]) -> bool:
+def _role_allows(role: str, action: Action) -> bool:
+    verb, resource = action.verb, (action.group, action.resource)
     if role == "admin":
         return True
     if verb in READING:
         return resource in _KNOWN
     if role == "node":
         return verb in REPORTING and resource in EVENTS
+    if role == "prober":
+        return verb in REPORTING and (resource in EVENTS or (resource, action.subresource) == _POD_STATUS)
     return role == "edit" and verb in WRITING and resource in _NAMESPACED
