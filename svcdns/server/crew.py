@@ -12,7 +12,7 @@ import logging
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -81,10 +81,12 @@ class Crew:
         held: Held,
         *,
         before: Sockets | None = None,
+        tokens: Mapping[str, str] | None = None,
     ) -> None:
         """Nothing is started yet; there is a worker for each of those that `counters` has room for.
 
-        `before` are the sockets of the crew that this one is to follow.
+        `before` are the sockets of the crew that this one is to follow.  `tokens` are those of the clients of
+        a crew that runs already (None: there are the clients that the configuration wants, with new ones).
         """
         self._passed_on = before.passing[1].fileno() if before is not None else -1
         self.config = config
@@ -93,7 +95,7 @@ class Crew:
         self.held = held
         self._keep = held.locks
         ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
-        tokens = _tokens(config)
+        tokens = _tokens(config) if tokens is None else tokens
         api = self._handoff(api=sockets.api.fileno(), flush=ours, own_tokens=tuple(tokens.items()))
         self.writer = Child("writer", commands.writer, api, WRITER, counters, self._keep)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]
@@ -138,7 +140,11 @@ class Crew:
 
     def children(self) -> list[Child]:
         """Return all of them."""
-        return [self.writer, *self.workers, *self.forwarders(), *self.clients]
+        return [*self.answering(), *self.clients]
+
+    def answering(self) -> list[Child]:
+        """Return the server itself: without one of these, something is not answered."""
+        return [self.writer, *self.workers, *self.forwarders()]
 
     def all_but_writer(self) -> list[Child]:
         """Return those who answer questions."""
@@ -148,12 +154,21 @@ class Crew:
         """Return the forwarder, if there is one."""
         return [self.forwarder] if self.forwarder else []
 
-    def adopt(self, pids: Sequence[int], given_up: Sequence[int]) -> None:
-        """Take processes that run as the children, in the order of `children`; 0 for one to be started."""
-        for child, pid in zip(self.children(), pids, strict=True):
+    def adopt(self, pids: Sequence[int], given_up: Sequence[int], clients: Sequence[int]) -> None:
+        """Take processes that run as the children, in the order of `answering` and of `clients`.
+
+        0 stands for one to be started.
+        """
+        for child, pid in zip(self.answering(), pids, strict=True):
             child.given_up = child.row - 1 in given_up
             if not child.given_up:
                 child.adopt(pid)
+        for child, pid in zip(self.clients, clients, strict=True):
+            child.adopt(pid)
+
+    def tokens(self) -> Iterable[tuple[Child, str]]:
+        """Return each client with what it shows to the API."""
+        return ((child, child.handoff.api_token) for child in self.clients)
 
     def forget_those_before(self) -> None:
         """To be called when the crew before has ended: nothing more comes from there."""

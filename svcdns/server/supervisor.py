@@ -34,6 +34,7 @@ from svcdns.dns.stats import SLOTS
 from svcdns.system import service_notice
 
 from . import capabilities, folder, inherited_sockets, succession, surroundings
+from .children import Child
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
 from .cut_data import refuse_cut_data
@@ -85,8 +86,9 @@ def _successor(config: Config, commands: Commands, legacy: Legacy) -> Supervisor
         os.set_inheritable(number, False)
     held = Held(legacy.locks, legacy.lifeline)
     counters = Counters(legacy.counting)
-    crew = Crew(of_spelt(legacy.config), commands, Sockets.of(legacy.sockets), counters, held)
-    crew.adopt(legacy.pids, legacy.given_up)
+    tokens = {name: token for name, _, token in legacy.clients}
+    crew = Crew(of_spelt(legacy.config), commands, Sockets.of(legacy.sockets), counters, held, tokens=tokens)
+    crew.adopt(legacy.pids, legacy.given_up, [pid for _, pid, _ in legacy.clients])
     return Supervisor(crew, commands, config, legacy.upgrades)
 
 
@@ -274,9 +276,10 @@ class Supervisor:
             lifeline=crew.held.lifeline,
             counting=crew.counters.descriptor,
             sockets=crew.sockets.numbers(),
-            pids=tuple(child.process.pid if child.process else 0 for child in crew.children()),
+            pids=tuple(_pid(child) for child in crew.answering()),
             given_up=tuple(child.row - 1 for child in crew.workers if child.given_up),
             upgrades=self._upgrades,
+            clients=tuple((child.name, _pid(child), token) for child, token in crew.tokens()),
         )
 
     def _descriptors(self) -> list[int]:
@@ -321,6 +324,10 @@ class Supervisor:
         folder.withdraw(self.crew.config.data)
 
 
+def _pid(child: Child) -> int:
+    return child.process.pid if child.process else 0
+
+
 def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
     """Return the crew that is to follow; nothing of it is started yet.  Raises Failed."""
     workers = _workers(config)
@@ -331,7 +338,7 @@ def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
     except BindError as refused:
         raise Failed(f"{refused}; or restart svcdns instead of upgrading it") from None
     crew = Crew(config, commands, sockets, counters, old.held, before=old.sockets)
-    for child in (crew.writer, *crew.all_but_writer()):  # none is at its first start
+    for child in crew.answering():  # none is at its first start
         row = min(child.row, old.counters.forwarder)
         counters.set(child.row, "restarts", old.counters.get(row, "restarts") + 1)
     return crew
