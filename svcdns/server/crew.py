@@ -12,6 +12,7 @@ import logging
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ STOP_SECONDS = 5.0
 WORKERS_STOP_SECONDS = 3.0
 """All together less than the 10 s after which podman and docker kill."""
 STUCK_SECONDS = 10.0
+_WANTED_SECONDS = 1.0
+"""How often is looked whether there is something to do for a client that was not started."""
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +167,8 @@ class Crew:
             if not child.given_up:
                 child.adopt(pid)
         for child, pid in zip(self.clients, clients, strict=True):
-            child.adopt(pid)
+            if pid or self._is_wanted(child):
+                child.adopt(pid)
 
     def tokens(self) -> Iterable[tuple[Child, str]]:
         """Return each client with what it shows to the API."""
@@ -180,10 +184,30 @@ class Crew:
         for child in self.children():
             child.outlives_mistakes = True
 
+    def start(self) -> None:
+        """Start all of them, but for those that have nothing to do yet.  Raises OSError."""
+        for child in self.children():
+            if self._is_wanted(child):
+                child.start()
+
+    def start_clients_soon(self) -> None:
+        """Have the clients started with the next look at the children."""
+        for child in self.clients:
+            child.again_at = time.monotonic() if self._is_wanted(child) else None
+
+    def _is_wanted(self, child: Child) -> bool:
+        """Return whether a child has anything to do: a prober has not before there is a Pod with probes."""
+        return child.name != PROBER or self.counters.probes_are_wanted
+
+    def _waits(self, child: Child) -> bool:
+        return child.name == PROBER and child.process is None and child.again_at is None
+
     def check(self, children: Iterable[Child]) -> bool:
         """Start again who died of `children`, end a stuck forwarder; return whether one can't be cured."""
         fatal = False
         self._end_stuck_forwarder()
+        for child in filter(self._waits, self.clients):
+            child.again_at = time.monotonic() if self._is_wanted(child) else None
         for child in children:
             child.check(may_give_up=self._may_give_up(child))
             self._close_if_given_up(child)
@@ -231,6 +255,8 @@ class Crew:
         waits = [max(0.0, one.again_at - now) for one in self.children() if one.again_at is not None]
         if self.forwarder:
             waits.append(STUCK_SECONDS / 5)
+        if any(map(self._waits, self.clients)):
+            waits.append(_WANTED_SECONDS)
         return min(waits, default=None)
 
     def stop(self) -> None:

@@ -129,8 +129,7 @@ class Replacement:
         for client in self.old.clients:
             client.signal(signal.SIGTERM)
         yield from self._gone(self.old.clients, FORWARDER_SECONDS)
-        for client in self.new.clients:
-            client.again_at = time.monotonic()  # started with the next look at the children
+        self.new.start_clients_soon()
 
     def _gone(self, children: list[Child], seconds: float) -> Iterator[None]:
         deadline = time.monotonic() + seconds

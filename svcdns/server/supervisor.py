@@ -148,8 +148,7 @@ class Supervisor:
                 self._publish_addresses()
                 if self.crew.forwarder is None:
                     log.info("nothing is forwarded: upstreams in [forward] is empty")
-                for child in self.crew.children():
-                    child.start()
+                self.crew.start()
             while not fatal and not self._signalled(woken):
                 fatal = self._check()
                 self._go_on()
