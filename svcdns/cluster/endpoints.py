@@ -15,7 +15,7 @@ import msgspec
 
 from svcdns.objects.selectors import matches_map
 
-from .readiness import addresses, is_finished, is_ready, is_terminating
+from .readiness import addresses, is_finished, is_ready, is_terminating, running_containers
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
@@ -117,18 +117,11 @@ def target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None
     if not target:
         return int(port["port"])
     protocol = port.get("protocol") or "TCP"
-    for container in _running_containers(pod):
+    for container in running_containers(pod):
         for candidate in container.get("ports") or []:
             if candidate.get("name") == target and (candidate.get("protocol") or "TCP") == protocol:
                 return int(candidate["containerPort"])
     return None
-
-
-def _running_containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the containers that run as long as the Pod: its own, then sidecars."""
-    spec = pod.get("spec") or {}
-    sidecars = [c for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"]
-    return [*(spec.get("containers") or []), *sidecars]
 
 
 def slice_group(family: str, ports: list[dict[str, Any]]) -> str:

@@ -42,6 +42,8 @@ class Explanation:
     """The objects that it follows from: "Service shop/web"."""
     reasons: list[str] = field(default_factory=list)
     """Why there is no answer, or why some Pods are not in it."""
+    sources: list[str] = field(default_factory=list)
+    """Of a Pod: what each source says of its readiness (svcdns.cluster.readiness)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ def _of_pod(reader: _Reader, pod: Object) -> Explanation:
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     found = Explanation(name, objects=[f"Pod {namespace}/{name}"])
     found.answers = [entry["ip"] for entry in (pod.get("status") or {}).get("podIPs") or []]
+    found.sources = reasons.of_sources(pod)
     services = [one for one in reader.all(SERVICE, namespace) if selects(one, pod)]
     found.objects += [f"Service {namespace}/{one['metadata']['name']}" for one in services]
     if not services:

@@ -16,10 +16,21 @@ from typing import Any, TypeVar
 import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
+from svcdns.cluster.pod_conditions import as_served, as_written
 from svcdns.config.sections import Config
 from svcdns.objects import conversion
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, LEASE, NAMESPACE, SERVICE, STORED, Kind
+from svcdns.objects.kinds import (
+    ENDPOINTS,
+    EVENT,
+    FIRST_NAMESPACES,
+    LEASE,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    STORED,
+    Kind,
+)
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -200,8 +211,12 @@ class Registry:
             if kind is ENDPOINTS and write.load(kind, namespace, name) is None:
                 view = endpoints.to_write_on(write, namespace, name)
             old = view or write.existing(stored, namespace, name)
-            patched = apply_patch(kind, conversion.shown(kind, old), patch.type, patch.document)
+            by_type = kind is POD and patch.type == "strategic"  # it merges conditions
+            shown = as_written(old) if by_type else conversion.shown(kind, old)
+            patched = apply_patch(kind, shown, patch.type, patch.document)
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
+            if by_type:
+                body = as_served(old, body)
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
             if view is not None:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
+from svcdns.cluster.readiness import readiness_probes
 from svcdns.objects.endpoints_rules import addresses_of
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.service_addresses import is_headless
@@ -44,14 +45,13 @@ def _of_namespace(old: Object | None, new: Object) -> Iterator[str]:
 
 
 def _of_pod(old: Object | None, new: Object) -> Iterator[str]:
-    probes = _readiness_probes(new)
-    if probes and (old is None or probes != _readiness_probes(old)):
+    probes = readiness_probes(new)
+    if not probes or (old is not None and probes == readiness_probes(old)):
+        return
+    if any("exec" in probe for probe in probes):
+        yield "readinessProbe.exec is not run here: the Pod is ready when the Ready condition says so"
+    if not all("exec" in probe for probe in probes):
         yield "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
-
-
-def _readiness_probes(pod: Object) -> list[Any]:
-    containers = (pod.get("spec") or {}).get("containers") or []
-    return [container["readinessProbe"] for container in containers if container.get("readinessProbe")]
 
 
 def _of_slice(new: Object) -> Iterator[str]:
