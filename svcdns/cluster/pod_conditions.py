@@ -116,7 +116,7 @@ def with_conditions(pod: Pod, old: Pod | None, now: str) -> Pod:
         shown[PROBE] = result  # at the end, as all of svcdns'
     if promises_heartbeats(pod):
         beating = given.get(HEARTBEAT) if old is not None else None
-        shown[HEARTBEAT] = beating or heartbeat_condition(True, "", now)
+        shown[HEARTBEAT] = beating or _heartbeat(True, "", now)
     if reported is not None:
         shown[REPORTED] = reported
     if reported is not None or status.get("podIP") or status.get("podIPs"):
@@ -143,7 +143,13 @@ def brought_up_to_date(pod: Pod, now: str) -> Pod:
 _BEFORE_GATES = "ReportedBeforeGatesCounted"
 
 
-def heartbeat_condition(in_time: bool, message: str, now: str) -> Condition:
+def with_heartbeat(pod: Pod, in_time: bool, period: str, now: str) -> Pod:
+    """Return a stored Pod of which a heartbeat came again, or none came for its period ("30s")."""
+    others = [condition for kind, condition in conditions_of(pod).items() if kind != HEARTBEAT]
+    return _with(pod, [*others, _heartbeat(in_time, "" if in_time else f"no heartbeat for {period}", now)])
+
+
+def _heartbeat(in_time: bool, message: str, now: str) -> Condition:
     """Return the condition that says whether a Pod's heartbeats come in time."""
     made = {
         "type": HEARTBEAT,
@@ -224,9 +230,9 @@ def _computed(
         ready = {**follows, **ready, "status": follows["status"]}  # which may be Unknown
     served = before.get(READY)
     ready["lastTransitionTime"] = _since(ready, served, now)
-    if follows is not None and given is not None and given != served:
-        if (since := given.get("lastTransitionTime")) == follows["lastTransitionTime"]:
-            ready["lastTransitionTime"] = since  # as the client says
+    is_new = follows is not None and given is not None and given != served
+    if is_new and follows and given and given.get("lastTransitionTime") == follows["lastTransitionTime"]:
+        ready["lastTransitionTime"] = follows["lastTransitionTime"]  # as the client says
     whole = decides
     if decides.source in _NOT_OF_CONTAINERS:
         whole = deciding([one for one in said if one.source not in _NOT_OF_CONTAINERS])

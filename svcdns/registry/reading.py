@@ -86,6 +86,11 @@ def read_all(store: Store, kind: Kind) -> Page:
         return Page(items, read_revision(txn, store.tables))
 
 
+def all_octets(txn: lmdb.Transaction, store: Store, kind: Kind) -> Iterator[bytes]:
+    """Yield all objects of a kind as JSON."""
+    return (octets for _, octets in scan(txn, store.tables.objects, collection_prefix(kind)))
+
+
 def count_some(
     txn: lmdb.Transaction, store: Store, kind: Kind, namespace: str, after: bytes, most: int
 ) -> tuple[int, bytes]:

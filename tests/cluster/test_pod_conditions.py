@@ -12,9 +12,9 @@ from svcdns.cluster.pod_conditions import (
     as_served,
     as_written,
     brought_up_to_date,
-    heartbeat_condition,
     kept,
     with_conditions,
+    with_heartbeat,
 )
 from svcdns.cluster.readiness import conditions_of, is_ready
 
@@ -123,9 +123,7 @@ class Run:
                 self.store(kept(pod, by_type(pod, value)))
             case "heartbeat" if model.heartbeat:
                 model.late = not value
-                others = [c for c in pod["status"]["conditions"] if c["type"] != "svcdns.io/Heartbeat"]
-                beat = heartbeat_condition(value, "", self.now)
-                self.store({**pod, "status": {**pod["status"], "conditions": [*others, beat]}})
+                self.store(with_heartbeat(pod, value, "30s", self.now))
             case "probe":
                 model.probe = value
                 self.store(kept(pod, written(pod, probe=value)))

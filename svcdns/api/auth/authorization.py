@@ -1,8 +1,9 @@
-"""What users may do: three roles, in all namespaces or in some.
+"""What users may do: four roles, in all namespaces or in some.
 
-    view    get, list, watch
-    edit    view, and every write of what lives in a namespace, status included
-    admin   edit, and Namespaces themselves
+    view       get, list, watch
+    edit       view, and every write of what lives in a namespace, status included
+    admin      edit, and Namespaces themselves
+    heartbeat  update pods/heartbeat, and nothing else: for a process that keeps its Pod alive
 
 Rules:
 
@@ -17,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from svcdns.api.paths import Action
+from svcdns.api.paths import HEARTBEAT, Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
-from svcdns.objects.kinds import KINDS, NAMESPACE
+from svcdns.objects.kinds import KINDS, NAMESPACE, POD
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""
@@ -51,15 +52,17 @@ def decide(grants: Iterable[Grant], action: Action) -> tuple[bool, str]:
         namespace = action.name  # a Namespace counts as inside itself
     for grant in grants:
         in_scope = not grant.namespaces or namespace in grant.namespaces
-        if in_scope and _role_allows(grant.role, verb, resource):
+        if in_scope and _role_allows(grant.role, verb, resource, action.subresource):
             where = ", ".join(grant.namespaces)
             return True, f"role {grant.role} in {where}" if where else f"role {grant.role}"
     return False, ""
 
 
-def _role_allows(role: str, verb: str, resource: tuple[str, str]) -> bool:
+def _role_allows(role: str, verb: str, resource: tuple[str, str], subresource: str) -> bool:
     if role == "admin":
         return True
+    if role == HEARTBEAT:
+        return (verb, resource, subresource) == ("update", (POD.group, POD.plural), HEARTBEAT)
     if verb in READING:
         return resource in _KNOWN
     return role == "edit" and verb in WRITING and resource in _NAMESPACED
