@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from svcdns.objects.service_addresses import cluster_ips, ingress_addresses, is_headless
 from svcdns.objects.syntax import domain_errors, parse_address
 
-from .endpoints import selects, target_number
+from .endpoints import WHEN_NONE_READY, selects, target_number
 from .readiness import (
     AS_REPORTED,
     PROBE_NOT_RUN,
@@ -257,6 +257,12 @@ def heartbeat_messages(pod: Object, in_time: bool, period: str) -> Iterator[Even
 def pod_expired(pod: Object, after: str) -> EventMessage:
     """A Pod was deleted because nothing was heard of it for too long."""
     return EventMessage(subject_of(pod), WARNING, "HeartbeatExpired", f"Deleted: no heartbeat for {after}")
+
+
+def none_is_ready(service: Object) -> EventMessage:
+    """The last ready endpoint of a Service is gone, and its names answer with those that are not ready."""
+    text = f"No endpoint is ready: its names answer with all of them ({WHEN_NONE_READY})"
+    return EventMessage(subject_of(service), WARNING, "NoEndpointReady", text)
 
 
 def missing_port_messages(service: Object, pod: Object) -> Iterator[EventMessage]:
