@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -39,8 +38,6 @@ from .removal import name_of
 from .requests import DeleteOptions
 from .transaction import Object, WriteTransaction, decode, object_key
 from .unfinished_deletions import Write
-
-logger = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 """(namespace, name)"""
@@ -262,34 +259,36 @@ class Heartbeats:
             self._wake(self._heap[0][0])
 
     async def _write_waiting(self) -> None:
-        """Write who is late, and delete who has expired, some at a time."""
+        """Write who is late, and delete who has expired, some at a time, slowly where that is refused."""
         try:
             while self._waiting:
                 some = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
-                await asyncio.gather(*map(self._write_one, some))
+                if not all(await asyncio.gather(*map(self._write_one, some))):
+                    await asyncio.sleep(_AGAIN_SECONDS)
         finally:
             self._task = None
 
-    async def _write_one(self, entry: _Entry) -> None:
+    async def _write_one(self, entry: _Entry) -> bool:
+        """Write what an entry waits for; return whether it could be written."""
         if entry.state is State.TO_BE_LATE:
             entry.state, before, action = State.LATE, State.IN_TIME, _late
         elif entry.state is State.TO_EXPIRE:
             before, action = State.LATE, _expired
         else:
-            return  # it was heard of meanwhile
+            return True  # it was heard of meanwhile
         try:
             is_there = await self._write(lambda write: action(write, entry.key, entry.uid))
-        except StatusError as refused:
-            logger.warning("a late heartbeat of %s/%s is not written: %s", *entry.key, refused.message)
+        except StatusError:  # of which the committer has said why
             if entry.state in (State.LATE, State.TO_EXPIRE):
                 entry.state = before
                 self._queue(entry, self._now() + _AGAIN_SECONDS)
-            return
+            return False
         if not is_there:
             if self._entries.get(entry.key) is entry:
                 del self._entries[entry.key]
         elif entry.state is State.LATE and not entry.queued:
             self._queue(entry)
+        return True
 
     async def _resumed(self, entry: _Entry) -> None:
         """Make a Pod that has been heard of again as ready as it was."""
