@@ -32,6 +32,7 @@ from . import (
     connections,
     explain_route,
     health,
+    heartbeats_route,
     paths,
     resolv_conf_route,
     review_kinds,
@@ -108,6 +109,7 @@ def create_app(
         flush,
         registry.explain,
         overview,
+        registry.heartbeats.beat_each,
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -183,6 +185,7 @@ class _Front:
     flush: cache_route.Flush | None
     explain: explain_route.Explain
     overview: status_route.Overview
+    beat_each: heartbeats_route.BeatEach
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -245,6 +248,8 @@ class _Front:
             return await explain_route.answer(request, self.explain)
         if path == status_route.PATH and request.method in paths.READ:
             return await status_route.answer(request, self.overview)
+        if path == heartbeats_route.PATH:
+            return await heartbeats_route.answer(request, self.beat_each, self.access.check_action)
         document = self.documents.find(request, path)
         if document is None and path not in (*_OTHER_PATHS, *health.QUIET):
             raise no_such_path(paths.meant(path))
@@ -275,7 +280,13 @@ def _refusal(request: web.Request, target: paths.Target | None, error: StatusErr
     if error.code == 401:
         answer.headers["WWW-Authenticate"] = CHALLENGE
     if error.code == 405:
-        others = cache_route.METHODS if cache_route.is_at(request.rel_url.raw_path) else paths.READ
-        methods = others if target is None else paths.allowed_methods(target)
+        methods = _methods_of(request.rel_url.raw_path) if target is None else paths.allowed_methods(target)
         answer.headers["Allow"] = ", ".join(methods)
     return answer
+
+
+def _methods_of(path: str) -> tuple[str, ...]:
+    """Return the methods that mean something at a path without objects."""
+    if cache_route.is_at(path):
+        return cache_route.METHODS
+    return heartbeats_route.METHODS if path.rstrip("/") == heartbeats_route.PATH else paths.READ

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from svcdns.client import registration
+from svcdns.client.exchange import Object
 from svcdns.config.sections import ConfigError
 
 from . import talking
@@ -132,9 +134,21 @@ def unready(
 
 def _set_ready(name: str, is_ready: bool, because: str, namespace: str, api: str, data: Path | None) -> None:
     with talking.talking(api, data) as client:
-        pods = client.set_ready(name, is_ready, because, talking.namespace_of(client, namespace))
+        where = talking.namespace_of(client, namespace)
+        pods = client.run(registration.report(name, is_ready, because, namespace=where))
     for pod in pods:
-        typer.echo(f"pod/{pod} is {'ready' if is_ready else 'not ready'}")
+        typer.echo(f"pod/{pod['metadata']['name']} {_state(pod, is_ready)}")
+
+
+def _state(pod: Object, said: bool) -> str:
+    """Return what became of a Pod that was said to be ready or not: there are other sources."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready: Object = next((one for one in conditions if one["type"] == "Ready"), {})
+    if (ready.get("status") == "True") == said:
+        return "is ready" if said else "is not ready"
+    held = f"{ready.get('reason', '')}: {ready.get('message', '')}".strip(": ")
+    name = pod["metadata"]["name"]
+    return f"is reported as {'ready' if said else 'not ready'}, but {held}; see: svcdns why {name}"
 
 
 def ports_of(given: list[str]) -> dict[str, int]:

@@ -42,6 +42,8 @@ def why(
         typer.echo(f"{found['name']}  {', '.join(found['answers']) or 'no answer'}")
         for one in found["objects"]:
             typer.echo(f"  from {one}")
+        for said in found.get("sources", ()):
+            typer.echo(f"  {said}")
         for reason in found["reasons"]:
             typer.echo(f"  {reason}")
     raise typer.Exit(OK if found["answers"] else REFUSED)

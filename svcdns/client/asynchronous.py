@@ -138,6 +138,10 @@ class AsyncClient:
         """Say that a Pod, or all Pods of a Service, are ready or not; see `registration.set_ready`."""
         return await self.run(registration.set_ready(name, ready, because, namespace=namespace))
 
+    async def heartbeat(self, name: str, namespace: str = "default") -> bool:
+        """Show that a Pod lives; False: it is not there any more, and is to be registered again."""
+        return await self.run(calls.heartbeat(namespace, name))
+
     async def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
         """Return what a name or a Pod answers, from which objects, and why not more."""
         return await self.run(explanations.explain(name, namespace))

@@ -84,13 +84,21 @@ def set_ready(name: str, ready: bool, because: str = "", *, namespace: str = "de
 
     Raises Mistake where there is neither.
     """
+    pods = yield from report(name, ready, because, namespace=namespace)
+    return [pod["metadata"]["name"] for pod in pods]
+
+
+def report(name: str, ready: bool, because: str = "", *, namespace: str = "default") -> Call[list[Object]]:
+    """Say the same; return the Pods as they are then: other sources may hold back who is said to be ready."""
     pods = yield from _pods_of(name, namespace)
+    written = []
     condition = {"type": "Ready", "status": "True" if ready else "False", "reason": _BECAUSE}
     for pod in pods:
         others = [one for one in pod["status"].get("conditions") or [] if one.get("type") != "Ready"]
         status = {"conditions": [*others, {**condition, "message": because}]}
-        yield from calls.merge(POD, namespace, pod["metadata"]["name"], {"status": status}, "status")
-    return [pod["metadata"]["name"] for pod in pods]
+        merged = calls.merge(POD, namespace, pod["metadata"]["name"], {"status": status}, "status")
+        written.append((yield from merged))
+    return written
 
 
 def _pods_of(name: str, namespace: str) -> Call[list[Object]]:

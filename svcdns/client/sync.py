@@ -123,6 +123,10 @@ class Client:
         """Say that a Pod, or all Pods of a Service, are ready or not; see `registration.set_ready`."""
         return self.run(registration.set_ready(name, ready, because, namespace=namespace))
 
+    def heartbeat(self, name: str, namespace: str = "default") -> bool:
+        """Show that a Pod lives; False: it is not there any more, and is to be registered again."""
+        return self.run(calls.heartbeat(namespace, name))
+
     def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
         """Return what a name or a Pod answers, from which objects, and why not more."""
         return self.run(explanations.explain(name, namespace))

@@ -207,8 +207,8 @@ class ApiConfig:
     access_log: bool = option(False)
     """`true`: a line in the log for each request, reads too."""
     grant: tuple[Grant, ...] = option((), grants)
-    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `edit`, `admin`),
-    `namespaces`. As a variable: JSON."""
+    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `edit`, `admin`,
+    `heartbeat`), `namespaces`. As a variable: JSON."""
 
     @property
     def is_local(self) -> bool:

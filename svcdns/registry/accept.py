@@ -12,7 +12,7 @@ import secrets
 import uuid
 
 from svcdns.cluster.endpoints import is_generated, is_mirrored
-from svcdns.cluster.readiness import with_ready_condition
+from svcdns.cluster.pod_conditions import kept, with_conditions
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, conflict, invalid, not_found
@@ -104,6 +104,8 @@ def update(
                 new["status"] = old["status"]
     new = default(kind, new, old)
     _check(kind, new, old)
+    if kind is POD:
+        new = kept(old, new)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise generated(old)
     if kind is ENDPOINTS and not old["metadata"].get("deletionTimestamp"):
@@ -122,13 +124,14 @@ def _owners_after(
         owner = (author.manager, managed_fields.UPDATE, subresource)
         before = stored if author.given is None else author.given
         entries = managed_fields.updated(kind, old, new, before, owner, write.now)
-        if entries is stored or author.given is None:
+        if entries is stored or (author.given is None and kind is not POD):
             return entries
-    same = (
-        managed_fields.same_but_times(entries, stored)
-        and {**new, "metadata": _owned(new["metadata"], stored)} == old
-    )
-    return stored if same else entries
+    if not managed_fields.same_but_times(entries, stored):
+        return entries
+    new = {**new, "metadata": _owned(new["metadata"], stored)}
+    if kind is POD:  # what was written may be there already, though the condition Ready says otherwise
+        new = with_conditions(new, old, write.now)
+    return stored if new == old else entries
 
 
 def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Object:
@@ -153,7 +156,7 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     if kind is SERVICE:
         addresses.allocate(write, old, new)
     elif kind is POD:
-        new = with_ready_condition(new, write.now)
+        new = with_conditions(new, old, write.now)
     new = _ordered(new)
     if old is not None and new == old:
         return Written(encode(old))

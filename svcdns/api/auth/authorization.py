@@ -1,10 +1,11 @@
-"""What users may do: four roles, in all namespaces or in some.
+"""What users may do: roles, in all namespaces or in some.
 
-    view    get, list, watch
-    node    view, and to write Events: what a proxy takes
-    prober  view, and to write Events and the status of Pods; no grant gives it, a server's own prober has it
-    edit    view, and every write of what lives in a namespace, status included
-    admin   edit, and Namespaces themselves
+    view       get, list, watch
+    node       view, and to write Events: what a proxy takes
+    edit       view, and every write of what lives in a namespace, status included
+    admin      edit, and Namespaces themselves
+    heartbeat  update pods/heartbeat, and nothing else: for a process that keeps its Pod alive
+    prober     view, and to write Events and the status of Pods: of a server's own prober, no grant gives it
 
 Rules:
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from svcdns.api.paths import Action
+from svcdns.api.paths import HEARTBEAT, Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
 from svcdns.objects.kinds import EVENT, KINDS, NAMESPACE, NEWER_EVENT, POD
@@ -75,6 +76,8 @@ def _role_allows(role: str, action: Action) -> bool:
     verb, resource = action.verb, (action.group, action.resource)
     if role == "admin":
         return True
+    if role == HEARTBEAT:
+        return (verb, resource, action.subresource) == ("update", (POD.group, POD.plural), HEARTBEAT)
     if verb in READING:
         return resource in _KNOWN
     if role == "node":
