@@ -30,7 +30,7 @@ _LATE_AFTER = 3
 _INSTANCE = "svcdns.io/instance"
 _LONGEST_NAME = 63
 _TRIES = 5
-_KINDS = re.compile(r"(?P<kind>https?|tcp|grpc)(?::(?P<port>[^:/]+))?(?P<rest>[:/].*)?")
+_KINDS = re.compile(r"(?P<kind>https?|tcp|grpc)(?::(?P<port>[^:/]*))?(?P<path>/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ def probe_of(text: str) -> dict[str, Any]:
     Without a port it is that of the Pod's first port.  Raises Mistake.
     """
     found = _KINDS.fullmatch(text)
-    if found is None or (found["rest"] or "").startswith(":"):
+    if found is None:
         raise _no_probe(text)
-    kind, rest = found["kind"], found["rest"] or ""
+    kind, path = found["kind"], found["path"] or ""
     port: int | str = _number(found["port"], text) if found["port"] else ""
     if kind.startswith("http"):
-        return {"httpGet": {"path": rest or "/", "port": port, "scheme": kind.upper()}}
-    if rest:
+        return {"httpGet": {"path": path or "/", "port": port, "scheme": kind.upper()}}
+    if path:
         raise _no_probe(text)
     return {"tcpSocket" if kind == "tcp" else "grpc": {"port": port}}
 

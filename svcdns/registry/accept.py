@@ -32,7 +32,7 @@ from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses, endpoints, owners
+from . import addresses, endpoints, owners, probed
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
@@ -161,6 +161,8 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     if old is not None and new == old:
         return Written(encode(old))
     octets = write.save(kind, old, new)
+    if kind is POD:
+        probed.note(write, new)
     owners.index(write, kind, old, new)
     derive(write, kind, old, new)
     return Written(octets, created=old is None, warnings=warnings(kind, old, new))

@@ -39,7 +39,7 @@ from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 from svcdns.store.writable import why_not
 
-from . import accept, address_views, answer_tables, deletion, endpoints, reading, removal
+from . import accept, address_views, answer_tables, deletion, endpoints, probed, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .explain import Explanation, explain
@@ -333,6 +333,10 @@ class Registry:
             initial_events=initial_events,
             view=self._views.get(kind),
         )
+
+    def has_probes(self) -> bool:
+        """Return whether there was ever a Pod with probes."""
+        return probed.is_noted(self.store)
 
     def count(self, kind: Kind) -> int:
         """Return how many objects of a kind there are."""

@@ -21,7 +21,7 @@ from svcdns.objects.scalars import without_unreadable
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 
-from . import owners, slices
+from . import owners, probed, slices
 from .derive import derive
 from .transaction import WriteTransaction, collection_prefix, scan_keys
 
@@ -79,6 +79,7 @@ class Renewal:
             new = self._without_our_mark(write, new)
         if kind is POD:
             new = brought_up_to_date(new, write.now)
+            probed.note(write, new)
         if new != old:
             write.save(kind, old, new)
             derive(write, kind, old, new)

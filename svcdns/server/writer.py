@@ -113,7 +113,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             await loading.load()
             async with background(loading.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
-                await _until_told(stop, store, config.data)
+                await _until_told(stop, registry, counters, config.data)
                 counters.set(WRITER, "ready", 0)
 
 
@@ -124,9 +124,12 @@ async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
-async def _until_told(stop: asyncio.Event, store: Store, data: Path) -> None:
+async def _until_told(stop: asyncio.Event, registry: Registry, counters: Counters, data: Path) -> None:
     """Wait for the event.  Raises NotNow when what was opened on a read-only file system could be written."""
+    store = registry.store
     while not stop.is_set():
+        if registry.has_probes():
+            counters.want_probes()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), POLL_SECONDS)
         if not store.has_lock and not is_read_only(data):
