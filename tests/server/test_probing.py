@@ -150,9 +150,7 @@ def test_a_link_local_address_is_never_asked(server: RunningServer) -> None:
     probe = {"tcpSocket": {"port": 80}}
     body = {
         "metadata": {"name": "web-2", "labels": {"app": "web"}},
-        "spec": {
-            "containers": [{"name": "c", "image": "none", "readinessProbe": {"tcpSocket": {"port": 80}}}]
-        },
+        "spec": {"containers": [{"name": "c", "image": "none", "readinessProbe": probe}]},
         "status": {"podIP": "169.254.169.254"},
     }
     server.post(PODS, body)
