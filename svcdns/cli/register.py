@@ -136,6 +136,6 @@ def _probe(given: str, has_port: bool) -> dict[str, object] | None:
         found = probe_of(given)
     except Mistake as wrong:
         raise ConfigError(f"--probe: {wrong}") from None
-    if not has_port and any(asked["port"] == "" for asked in found.values()):
+    if not has_port and any(isinstance(asked, dict) and asked["port"] == "" for asked in found.values()):
         raise ConfigError("--probe names no port, and there is no --port")
     return found

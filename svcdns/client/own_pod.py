@@ -25,6 +25,9 @@ from .exchange import ApiError, Call, Object, Request
 from .registration import APP, Mistake, make_namespace
 
 HEARTBEAT_SECONDS = 10
+PROBE_SECONDS = 2
+"""A process that has just begun is not to wait for the kubelet's ten seconds until it is answered."""
+_OFTEN = {"periodSeconds": PROBE_SECONDS}
 _LATE_AFTER = 3
 """Heartbeats that may be missed."""
 _INSTANCE = "svcdns.io/instance"
@@ -63,7 +66,7 @@ class OwnPod:
 def probe_of(text: str) -> dict[str, Any]:
     """Return the readinessProbe that is meant by http:/path, http:8081/path, tcp, tcp:5432 or grpc:5000.
 
-    Without a port it is that of the Pod's first port.  Raises Mistake.
+    It is asked every PROBE_SECONDS.  Without a port it is that of the Pod's first port.  Raises Mistake.
     """
     found = _KINDS.fullmatch(text)
     if found is None:
@@ -71,10 +74,10 @@ def probe_of(text: str) -> dict[str, Any]:
     kind, path = found["kind"], found["path"] or ""
     port: int | str = _number(found["port"], text) if found["port"] else ""
     if kind.startswith("http"):
-        return {"httpGet": {"path": path or "/", "port": port, "scheme": kind.upper()}}
+        return {"httpGet": {"path": path or "/", "port": port, "scheme": kind.upper()}, **_OFTEN}
     if path:
         raise _no_probe(text)
-    return {"tcpSocket" if kind == "tcp" else "grpc": {"port": port}}
+    return {"tcpSocket" if kind == "tcp" else "grpc": {"port": port}, **_OFTEN}
 
 
 def own_address(url: str) -> str:

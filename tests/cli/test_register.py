@@ -255,11 +255,11 @@ def test_mistakes_are_said_before_anything_runs(arguments: list[str], text: str,
         ("grpc:5000", None, {"grpc": {"port": 5000}}),
     ],
 )
-def test_probes_as_they_are_written(text: str, port: int | None, probe: object) -> None:
+def test_probes_as_they_are_written(text: str, port: int | None, probe: dict[str, object]) -> None:
     from svcdns.client.own_pod import OwnPod, _pod, probe_of
 
     own = OwnPod("web", "10.0.0.1", {"http": 8080}, probe=probe_of(text))
-    assert _pod(own, {})["spec"]["containers"][0]["readinessProbe"] == probe
+    assert _pod(own, {})["spec"]["containers"][0]["readinessProbe"] == {**probe, "periodSeconds": 2}
 
 
 def test_from_python(server: RunningServer) -> None:
