@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,6 +113,7 @@ def mistakes_in_files(config: Config) -> list[str]:
 
 def _found(config: Config) -> Found:
     from svcdns.config import checks
+    from svcdns.config.load import misspelt_variables
     from svcdns.manifests.files import warnings as manifest_warnings
     from svcdns.server import preflight
 
@@ -122,6 +124,7 @@ def _found(config: Config) -> Found:
         if mistakes
         else [
             *preflight.warnings(config.api),
+            *misspelt_variables(os.environ),
             *checks.warnings(config),
             *remarks,
             *manifest_warnings(config.manifests),

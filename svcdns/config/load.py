@@ -4,8 +4,8 @@ Rules:
 
 * a mistake is a ConfigError of one line: the place (file:line, variable or flag), the option, what
   is wrong, what is allowed;
-* unknown sections and keys of the file are refused, unknown variables are ignored (Kubernetes
-  injects some of its own, such as SVCDNS_PORT);
+* unknown sections and keys of the file are refused; unknown variables are ignored (Kubernetes
+  injects some of its own, such as SVCDNS_PORT), and those that look like an option's get a warning;
 * a relative path of the file is relative to the file, so is a default where there is a file: to
   write a default into the file changes nothing.  Those of flags and variables are relative to the
   working directory.
@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from .options import NUMBER, spelt
 from .readers import Wrong
 from .sections import OPTIONS, SECTIONS, Config, ConfigError
 from .toml_file import Given, of_file
+
+_PREFIX = "SVCDNS_"
+_OTHER_VARIABLES = {_PREFIX + word for word in ("API", "CA", "CONFIG", "HANDOFF", "SUCCESSION", "TOKEN")}
+"""Variables that are no option's."""
+_ALIKE = 0.9
+"""How alike two names are that differ by a slip: SVCDNS_PORT and SVCDNS_SERVICE_HOST are like no option's."""
 
 
 def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
@@ -41,6 +48,20 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
         place = found.place_of(problem.table) if found else "default"
         raise ConfigError(f"{place}: {problem.option}: {problem.text}")
     return config
+
+
+def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a line for each variable that is nobody's and reads like that of an option."""
+    options = [option.variable for option in OPTIONS.values()]
+    known = {*options, *_OTHER_VARIABLES}
+    lines = []
+    for name in sorted(environ):
+        if name.startswith(_PREFIX) and name not in known:
+            near = get_close_matches(name, options, n=1, cutoff=_ALIKE)
+            lines += [
+                f"{name}: no option is called that, nothing reads it; did you mean {one}?" for one in near
+            ]
+    return lines
 
 
 def spelt_options(config: Config) -> dict[str, Any]:

@@ -334,6 +334,11 @@ class Registry:
             view=self._views.get(kind),
         )
 
+    def last_change(self, kind: Kind) -> int:
+        """Return the revision up to which a kind's events are all there are, of what was acknowledged."""
+        assert self._feed is not None, "the registry has not been started"
+        return self._feed.last(kind)
+
     def count(self, kind: Kind) -> int:
         """Return how many objects of a kind there are."""
         return reading.count(self.store, kind)

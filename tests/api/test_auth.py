@@ -80,6 +80,8 @@ MATRIX = [
     ("GET", "/metrics", WIDE),
     ("GET", "/svcdns/v1/explain?name=web", WIDE),
     ("GET", "/svcdns/v1/status", WIDE),
+    ("POST", "/svcdns/v1/proxies/a", {"editor", "admin"}),
+    ("GET", "/svcdns/v1/wait", ALL),
     ("DELETE", "/cache", {"admin"}),
     ("DELETE", "/cache/www.example.org", {"admin"}),
     ("GET", "/cache", {"admin"}),

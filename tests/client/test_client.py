@@ -101,7 +101,7 @@ def test_what_cannot_be_added_is_said(
 
 def test_a_refusal_has_its_causes(client: Client) -> None:
     with pytest.raises(ApiError) as refused:
-        client.add("Capital_", ["10.0.0.5"])
+        client.add("capital", ["10.0.0.5"], labels={"Not a key": ""})
     assert refused.value.status == 422
     assert refused.value.causes
 
