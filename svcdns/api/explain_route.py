@@ -4,7 +4,8 @@
      "reasons": ["selector app=web matches no Pod; Pod web-1 has name=web"], "sources": []}
 
 NAME is written as people write names (svcdns.registry.explain); `namespace` is where a name is looked for
-that names none; `sources` is what each source says of the readiness of a Pod, where NAME is one.  It shows objects of all namespaces, so it is for who may read them all.
+that names none.  `sources` is what each source says of a Pod's readiness, where NAME is a Pod.  It shows
+objects of all namespaces, so it is for who may read them all.
 """
 
 from __future__ import annotations
