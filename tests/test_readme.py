@@ -32,7 +32,7 @@ def test_each_command_prints_what_the_page_says(need: Callable[..., str], page: 
     need("curl")
     listed = commands((ROOT / page).read_text())
     assert len(listed) >= at_least
-    with RunningServer(workers=2) as server:
+    with RunningServer(workers=2, config='[dns]\nalias_zones = ["home.arpa"]\n') as server:
         environ = {**os.environ, "SVCDNS_DATA": str(server.data), "PYTHONPATH": str(ROOT)}
         for command, printed in listed:
             there = command.replace("-p 1053", f"-p {server.dns[1]}").replace(

@@ -54,6 +54,10 @@ def add(
     host_name: Annotated[
         str, typer.Option("--host-name", metavar="NAME", help="A name below the Service's, for one address.")
     ] = "",
+    alias: Annotated[
+        list[str] | None,
+        typer.Option("--alias", metavar="NAME", help="A name of its own, such as nas.home.arpa."),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label of its Pods.")
     ] = None,
@@ -73,10 +77,13 @@ def add(
         svcdns add db --host-name db-0 10.0.0.7
 
         svcdns add web --cluster-ip --port http=80 10.0.0.8
+
+        svcdns add nas --alias nas.home.arpa 192.168.1.20
     """
     from svcdns.client import ApiError
+    from svcdns.cluster.reasons import NO_POD_YET
 
-    ports, labels = _ports(port or []), _labels(label or [])
+    ports, labels, aliases = _ports(port or []), _labels(label or []), alias or []
     with talking.talking(api, data) as client:
         where = talking.namespace_of(client, namespace)
         try:
@@ -88,24 +95,28 @@ def add(
                 cluster_ip=_cluster_ip(cluster_ip),
                 labels=labels,
                 host_name=host_name,
+                aliases=aliases,
             )
         except ApiError as wrong:
             raise _with_holder(client, wrong, cluster_ip) from None
-        for line in _answers(client, name, where):
-            show(line)
+        # The Service comes before its Pods; what it still lacks behind them is among the reasons.
+        client.warnings[:] = [one for one in client.warnings if NO_POD_YET not in one]
+        for asked in (f"{name}.{where}.svc", *aliases):
+            for line in _answers(client, asked, where):
+                show(line)
         _warn(client, name, where, added)
 
 
 def _answers(client: Client, name: str, namespace: str) -> Iterator[str]:
-    """Yield what the name answers now, and why not more, as far as who asks may know."""
+    """Yield what a name answers now, and why not more, as far as who asks may know."""
     from svcdns.client import ApiError
 
     try:
-        found = client.explain(f"{name}.{namespace}.svc", namespace)
+        found = client.explain(name, namespace)
     except ApiError as wrong:
         if wrong.status != _FORBIDDEN:
             raise
-        yield f"{name}.{namespace}.svc is registered (what it answers is shown to readers of all namespaces)"
+        yield f"{name} is registered (what it answers is shown to readers of all namespaces)"
         return
     yield f"{str(found['name']).rstrip('.')} answers {', '.join(found['answers']) or 'nothing yet'}"
     for reason in found["reasons"]:
@@ -143,11 +154,14 @@ def _warn(client: Client, name: str, namespace: str, added: Added) -> None:
 def remove(
     name: NameArgument,
     addresses: AddressesArgument = None,
+    alias: Annotated[
+        list[str] | None, typer.Option("--alias", metavar="NAME", help="Only this name of its own.")
+    ] = None,
     namespace: talking.NamespaceFlag = "",
     api: talking.ApiFlag = "",
     data: talking.DataFlag = None,
 ) -> None:
-    """Take a Service and what was added to it away, or only some of its addresses.
+    """Take a Service and what was added to it away, or only some of its addresses or aliases.
 
     Exit code 1 when there was nothing to take away.
 
@@ -156,10 +170,14 @@ def remove(
         svcdns remove cache
 
         svcdns remove cache 10.0.0.5
+
+        svcdns remove nas --alias nas.home.arpa
     """
     with talking.talking(api, data) as client:
         where = talking.namespace_of(client, namespace)
-        gone = client.remove(name, addresses or [], where)
+        gone = client.remove(name, addresses or [], where, alias or [])
+        if not gone and alias and client.get(SERVICE, name, where) is not None:
+            raise Refused(f"{name} in namespace {where} has no alias {', '.join(alias)}")
         if not gone and addresses and client.get(SERVICE, name, where) is not None:
             raise Refused(f"nothing was added to {name} in namespace {where} at {', '.join(addresses)}")
         if not gone:

@@ -124,10 +124,14 @@ class AsyncClient:
         return await self.run(registration.add(name, addresses, **more))
 
     async def remove(
-        self, name: str, addresses: Sequence[str] = (), namespace: str = "default"
+        self,
+        name: str,
+        addresses: Sequence[str] = (),
+        namespace: str = "default",
+        aliases: Sequence[str] = (),
     ) -> Sequence[str]:
         """Take a Service and its Pods away; see `registration.remove`."""
-        return await self.run(registration.remove(name, addresses, namespace=namespace))
+        return await self.run(registration.remove(name, addresses, aliases=aliases, namespace=namespace))
 
     async def set_ready(
         self, name: str, ready: bool, because: str = "", namespace: str = "default"

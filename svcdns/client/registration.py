@@ -7,17 +7,19 @@ for one address after the other: whoever comes second finds the Service, and add
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
+from svcdns.objects.service_aliases import ALIASES_ANNOTATION, spelt
 
 from . import calls, explanations, spelling
-from .exchange import STRATEGIC, Call, Mistake, Object
+from .exchange import STRATEGIC, ApiError, Call, Mistake, Object, Request, answer
 
 APP = "app"
 """The label by which a Service finds the Pods that were added to it."""
 _BECAUSE = "SetByHand"
+_CONFLICT, _ATTEMPTS = 409, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,17 @@ def add(
     cluster_ip: bool | str = False,
     labels: Mapping[str, str] | None = None,
     host_name: str = "",
+    aliases: Sequence[str] = (),
 ) -> Call[Added]:
     """Register a Service (headless, or with a cluster IP) and a Pod for each address.
 
     `ports` are numbers by name, and come to those that are there; `cluster_ip` is whether it gets one, or
-    which; `host_name` gives the one address a name below the Service's own.  Raises Mistake and ApiError.
+    which; `host_name` gives the one address a name below the Service's own; `aliases` are names of its own,
+    and come to those that it has.  Raises Mistake and ApiError.
     """
     _check_words(name, namespace, ports or {}, cluster_ip, host_name, len(addresses))
+    for alias in aliases:
+        spelling.alias(alias)
     there = dict.fromkeys(map(spelling.address, addresses))
     pods = [_pod(name, address, namespace, labels or {}, host_name) for address in there]
     found = yield from calls.get(SERVICE, namespace, name)
@@ -59,6 +65,8 @@ def add(
     made = []
     for pod in pods:
         made.append((yield from calls.apply(pod)))
+    if aliases:
+        service = yield from _change_aliases(name, namespace, lambda there: [*there, *aliases])
     return Added(service, made, is_new=created is not None)
 
 
@@ -99,14 +107,18 @@ def _check_words(
             raise Mistake(f"a host name belongs to one address, and here are {count}")
 
 
-def remove(name: str, addresses: Sequence[str] = (), *, namespace: str = "default") -> Call[list[str]]:
-    """Take a Service and the Pods that were added to it away, or only those with some addresses.
+def remove(
+    name: str, addresses: Sequence[str] = (), *, aliases: Sequence[str] = (), namespace: str = "default"
+) -> Call[list[str]]:
+    """Take a Service and the Pods that were added to it away, or only some addresses or aliases.
 
     Returns what is gone, as `kind/name`.
     """
-    gone = []
     spelling.label("the name of a Service", name)
     names = [_pod_name(name, spelling.address(text)) for text in addresses]
+    gone = yield from _remove_aliases(name, aliases, namespace)
+    if aliases and not addresses:
+        return gone
     for pod in (yield from calls.list_objects(POD, namespace, labels=f"{APP}={name}")):
         pod_name = pod["metadata"]["name"]
         if (not addresses or pod_name in names) and (yield from calls.delete(POD, namespace, pod_name)):
@@ -156,6 +168,41 @@ def _pods_of(name: str, namespace: str) -> Call[list[Object]]:
     raise Mistake(
         f"namespace {namespace} has neither a Pod {name} nor a Service of that name with Pods; {hint}"
     )
+
+
+def _remove_aliases(name: str, aliases: Sequence[str], namespace: str) -> Call[list[str]]:
+    going = {spelling.alias(alias) for alias in aliases}
+    if not aliases or (yield from calls.get(SERVICE, namespace, name)) is None:
+        return []
+    gone: list[str] = []
+
+    def without(there: list[str]) -> list[str]:
+        gone[:] = [f"alias/{alias}" for alias in there if spelt(alias) in going]
+        return [alias for alias in there if spelt(alias) not in going]
+
+    yield from _change_aliases(name, namespace, without)
+    return gone
+
+
+def _change_aliases(name: str, namespace: str, change: Callable[[list[str]], list[str]]) -> Call[Object]:
+    """Give a Service other aliases, each once however it is spelt; several may do so at once."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        service: Object = yield from answer(Request("GET", calls.path(SERVICE, namespace, name)))
+        metadata = service["metadata"]
+        text = (metadata.get("annotations") or {}).get(ALIASES_ANNOTATION) or ""
+        there = [part.strip() for part in text.split(",") if part.strip()]
+        after = list({spelt(alias): alias for alias in reversed(change(there))}.values())[::-1]
+        if after == there:
+            return service
+        note = {ALIASES_ANNOTATION: ", ".join(after) or None}
+        patch = {"metadata": {"annotations": note, "resourceVersion": metadata["resourceVersion"]}}
+        try:
+            changed: Object = yield from calls.merge(SERVICE, namespace, name, patch)
+            return changed
+        except ApiError as wrong:
+            if wrong.status != _CONFLICT or attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _make_namespace(name: str) -> Call[None]:

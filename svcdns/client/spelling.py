@@ -10,6 +10,7 @@ import re
 import unicodedata
 from ipaddress import ip_address, ip_interface
 
+from svcdns.objects.service_aliases import fault_of, spelt
 from svcdns.objects.syntax import LABEL_OCTETS, address_errors, label_errors, unicast_errors
 
 from .exchange import Mistake
@@ -40,6 +41,13 @@ def port(name: str, number: int) -> None:
     label("the name of a port", name)
     if number not in PORTS:
         raise Mistake(f"port {name} can't be {number}; allowed: {PORTS[0]}..{PORTS[-1]}")
+
+
+def alias(text: str) -> str:
+    """Return a name of its own for a Service in its one form.  Raises Mistake."""
+    if fault := fault_of(text):
+        raise Mistake(f"an alias can't be {text[:_SHOWN]!r}: {fault}")
+    return spelt(text)
 
 
 def address(text: str) -> str:

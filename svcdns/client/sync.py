@@ -122,9 +122,15 @@ class Client:
         """Register a Service and a Pod for each address; see `registration.add`."""
         return self.run(registration.add(name, addresses, **more))
 
-    def remove(self, name: str, addresses: Sequence[str] = (), namespace: str = "default") -> Sequence[str]:
+    def remove(
+        self,
+        name: str,
+        addresses: Sequence[str] = (),
+        namespace: str = "default",
+        aliases: Sequence[str] = (),
+    ) -> Sequence[str]:
         """Take a Service and its Pods away; see `registration.remove`."""
-        return self.run(registration.remove(name, addresses, namespace=namespace))
+        return self.run(registration.remove(name, addresses, aliases=aliases, namespace=namespace))
 
     def set_ready(
         self, name: str, ready: bool, because: str = "", namespace: str = "default"

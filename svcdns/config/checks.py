@@ -42,6 +42,7 @@ def problems(config: Config) -> Iterator[Problem]:
     if dns.namespaces and dns.namespace_labels:
         text = "namespaces is set too, and the two exclude each other; allowed: one of them"
         yield Problem("dns.namespace_labels", text)
+    yield from _alias_problems(config)
     yield from _overlaps(config)
     yield from _api_problems(api)
     for one in dns.listen:
@@ -71,6 +72,19 @@ def warnings(config: Config) -> list[str]:
 
 
 # Services, the API, paths
+
+
+def _alias_problems(config: Config) -> Iterator[Problem]:
+    """Yield what names of one's own would hide: the cluster domain, or all of what lies above it."""
+    domain = config.cluster_domain
+    for zone in config.dns.alias_zones:
+        if is_within(zone, domain):
+            text = f"{zone} lies in the cluster domain, whose names follow from Services"
+        elif is_within(domain, zone):
+            text = f"{zone} holds the cluster domain {domain}"
+        else:
+            continue
+        yield Problem("dns.alias_zones", f"{text}; allowed: zones that share no name with {domain}")
 
 
 def _overlaps(config: Config) -> Iterator[Problem]:

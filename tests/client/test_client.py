@@ -46,6 +46,27 @@ def test_adding_twice_changes_nothing_and_more_addresses_come_to_it(
     assert client.get(SERVICE, "cache")["spec"]["ports"][0]["port"] == 6379  # type: ignore[index]
 
 
+def test_aliases_given_by_several_at_once_all_stay(server: RunningServer, client: Client) -> None:
+    client.add("cache", ["10.0.0.5"])
+    names = [f"n{n}.home.arpa" for n in range(8)]
+
+    async def give(name: str) -> None:
+        async with AsyncClient(Connection(server.api)) as there:
+            await there.add("cache", [], aliases=[name])
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*map(give, names))
+
+    asyncio.run(all_of_them())
+    found = client.get(SERVICE, "cache")
+    assert found is not None
+    assert sorted(found["metadata"]["annotations"]["svcdns.io/aliases"].split(", ")) == names
+    assert sorted(client.remove("cache", aliases=[names[0], names[3]])) == [
+        "alias/n0.home.arpa",
+        "alias/n3.home.arpa",
+    ]
+
+
 def test_two_that_add_to_one_name_at_once_both_come_in(server: RunningServer, client: Client) -> None:
     async def add(address: str) -> None:
         async with AsyncClient(Connection(server.api)) as there:

@@ -199,7 +199,7 @@ def test_who_is_leaving_has_left(kubectl: Kubectl, server: RunningServer) -> Non
 
 
 @pytest.mark.usefixtures("web")
-def test_a_service_that_shows_all_when_none_is_ready(kubectl: Kubectl, server: RunningServer) -> None:
+def test_a_service_that_answers_with_all(kubectl: Kubectl, server: RunningServer) -> None:
     kubectl("annotate", "service", "web", "svcdns.io/when-none-ready=all")
     patch(kubectl, status(status="False"))
     assert answered(kubectl, server) == ["10.1.0.1"]
