@@ -32,7 +32,7 @@ ORDER = (
 )
 """All commands, those last that take something away."""
 NOT_RUN = re.compile("dig |docker |podman |svcdns proxy|.*svcdns wait")
-"""Lines that take other programs, or a proxy; tests of pages, of the image and of the proxy run such ones."""
+"""Lines that take other programs, or a proxy here; tests of the pages, the image and the proxy run them."""
 READING = ("why", "get", "query", "unready", "ready", "delete", "remove")
 """Commands whose examples find these Services; all others begin with nothing."""
 THERE = (
