@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from svcdns.config.listening import ADDRESSES, is_loopback
+from svcdns.config.listening import ADDRESSES, is_loopback, reachable
 from svcdns.config.sections import Config, ConfigError, Endpoint
 
 KUBECTL_SENDS_NO_TOKEN = "kubectl sends no token over plain http; other clients do"
@@ -69,10 +68,7 @@ def server_of(config: Config) -> str:
         pass
     if not listen.port:
         raise ConfigError("which server? none of this configuration runs, so say --server URL")
-    host = listen.host
-    if ip_address(host).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
-    return f"{scheme}://{Endpoint(host, listen.port)}"
+    return f"{scheme}://{reachable(listen)}"
 
 
 def checked(server: str, credentials: Credentials) -> tuple[str, str]:

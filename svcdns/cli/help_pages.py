@@ -15,7 +15,7 @@ PANELS = {
     "First steps": ("serve", "add", "why", "status", "remove"),
     "What is registered": ("get", "ready", "unready", "wait", "apply", "delete"),
     "Names": ("query", "resolvconf", "cache"),
-    "Running a server": ("check", "reload", "upgrade", "backup", "restore", "version"),
+    "Running a server": ("check", "reload", "upgrade", "backup", "restore", "version", "proxy"),
     "Who may ask the API": ("kubeconfig", "token", "certs"),
 }
 """The commands in the order in which somebody needs them."""

@@ -22,7 +22,7 @@ import typer
 
 from svcdns.config.sections import OPTIONS, ConfigError
 
-from . import cache, certs, help_pages, token
+from . import cache, certs, help_pages, proxy, token
 from .add import AddCommand, add, ready, remove, unready
 from .apply import apply, delete
 from .backup import backup, restore
@@ -71,7 +71,7 @@ for command in COMMANDS:
     panel = help_pages.panel_of(command.__name__)
     kind = AddCommand if command is add else None
     app.command(cls=kind, help=help_pages.page(command), rich_help_panel=panel)(command)
-for name, group in (("cache", cache.app), ("certs", certs.app), ("token", token.app)):
+for name, group in (("cache", cache.app), ("certs", certs.app), ("token", token.app), ("proxy", proxy.app)):
     for inner in group.registered_commands:
         if inner.callback is not None:
             inner.help = help_pages.page(inner.callback)

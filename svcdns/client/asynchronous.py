@@ -85,21 +85,31 @@ class AsyncClient:
 
         With `since`, the resourceVersion of a list, only the changes after it.
         """
-        request = calls.watch(kind, namespace, name, labels, since)
-        with why_unreachable(self.connection, None):
+        async for lines in self.lines(calls.watch(kind, namespace, name, labels, since)):
+            for line in lines:
+                yield json.loads(line)
+
+    async def lines(
+        self, request: Request, silent_seconds: float | None = None
+    ) -> AsyncIterator[list[bytes]]:
+        """Yield the lines of a stream, at least one, as they come together, until the server ends it.
+
+        `silent_seconds` is how long it may take until something comes.  Raises ApiError and Unreachable.
+        """
+        with why_unreachable(self.connection, silent_seconds):
             async with self._pool.stream(
                 request.method,
                 self.connection.url + request.path,
                 headers=request.headers(self.connection.token),
-                extensions=extensions(None),
+                extensions=extensions(silent_seconds),
             ) as answer:
                 if answer.status != 200:
                     raise Response(answer.status, await answer.aread()).refusal()
                 rest = b""
                 async for octets in answer.aiter_stream():
                     *lines, rest = (rest + octets).split(b"\n")
-                    for line in filter(None, lines):
-                        yield json.loads(line)
+                    if whole := [line for line in lines if line]:
+                        yield whole
 
     async def get(self, kind: Kind, name: str, namespace: str = "default") -> Object | None:
         """Return an object, None if there is none."""

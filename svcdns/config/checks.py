@@ -48,6 +48,10 @@ def problems(config: Config) -> Iterator[Problem]:
     for one in dns.listen:
         if one.port and one.port == api.listen.port and same_place(one.host, api.listen.host):
             yield Problem("api.listen", f"{api.listen} is where DNS listens; allowed: another port")
+    healthz = config.proxy.healthz
+    is_same = healthz.port == api.listen.port and same_place(healthz.host, api.listen.host)
+    if config.proxy.serve and healthz.port and is_same:
+        yield Problem("proxy.healthz", f"{healthz} is where the API listens; allowed: another port")
     yield from _forward_problems(config)
     yield from _acl_problems(config)
     yield from _path_problems(config)

@@ -62,6 +62,13 @@ def api_url(config: Config) -> str:
     return f"{'https' if config.api.tls_cert else 'http'}://{listen}"
 
 
+def reachable(listen: Endpoint) -> Endpoint:
+    """Return where this machine itself reaches what listens there: a wildcard is no address to connect to."""
+    if ip_address(listen.host).is_unspecified:
+        return Endpoint("::1" if ":" in listen.host else "127.0.0.1", listen.port)
+    return listen
+
+
 def is_loopback(host: str) -> bool:
     """Return whether the host of a URL is this machine itself, by its address or as localhost."""
     try:

@@ -313,6 +313,32 @@ def host_name(text: str) -> str:
     return name
 
 
+def node_name(text: str) -> str:
+    """Return the name of a node as Kubernetes has it (an RFC 1123 subdomain), "" for none."""
+    name = text.lower()
+    if name and (len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split("."))):
+        raise Wrong(f"{text[:80]!r} is no name of a node; allowed: such as host-1 or host-1.example.org")
+    return name
+
+
+def interface(text: str) -> str:
+    """Return the name of a network interface, as Linux has them: 15 octets at most, no slash, no space."""
+    is_name = 0 < len(text.encode()) < 16 and not set(text) & set("/: \t\n\0") and text not in (".", "..")
+    if not is_name:
+        raise Wrong(f"{text[:80]!r} is no name of an interface; allowed: such as eth0")
+    return text
+
+
+def node_port_addresses(text: str) -> str:
+    """Return a word for addresses of this host, or a network in its usual spelling."""
+    return text if text in ("primary", "localhost", "all") else str(network(text))
+
+
+def local_network(text: str) -> str:
+    """Return "auto", or a network in its usual spelling."""
+    return text if text == "auto" else str(network(text))
+
+
 def each(read: Callable[[str], Any], *, least: int = 0) -> Callable[[Sequence[str]], tuple[Any, ...]]:
     """Return the reader of a list: at least so many values, none twice however it is spelt."""
 

@@ -45,7 +45,10 @@ class ServicesConfig:
     """[services]: what Services are given."""
 
     cluster_ip_ranges: tuple[Network, ...] = option(
-        (ip_network("10.96.0.0/12"),), read.each(read.service_network, least=1), shapes_answers=True
+        (ip_network("10.96.0.0/12"),),
+        read.each(read.service_network, least=1),
+        shapes_answers=True,
+        flag=Flag("--cluster-ip-range", "NETWORK", "Take cluster IPs from here; may be repeated.", place=9),
     )
     """Where cluster IPs come from; the first range's family is the primary one. Add a range of the other
     family for dual stack."""
@@ -215,7 +218,7 @@ class ApiConfig:
     access_log: bool = option(False)
     """`true`: a line in the log for each request, reads too."""
     grant: tuple[Grant, ...] = option((), grants)
-    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `edit`, `admin`,
+    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `node`, `edit`, `admin`,
     `heartbeat`), `namespaces`. As a variable: JSON."""
 
     @property
@@ -227,6 +230,52 @@ class ApiConfig:
     def authenticates(self) -> bool:
         """Whether clients have to say who they are."""
         return self.tokens is not None or self.client_ca is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """[proxy]: traffic to the addresses of Services, on this host."""
+
+    serve: bool = option(
+        False, flag=Flag("--proxy", "", "Carry traffic to the addresses of Services on this host.", place=8)
+    )
+    """`true`: `svcdns serve` carries traffic too, as `svcdns proxy` does where it runs by itself."""
+    engine: str = option("auto", read.one_of("auto", "nft", "user"))
+    """What carries it: packet rules of the kernel (`nft`), or a relay that needs no rights (`user`). `auto`
+    is `nft` where that may be, else `user`, and the log says why."""
+    node: str = option("", read.node_name)
+    """The name of this node; "" is the host's name. Endpoints with this `nodeName` are local to it."""
+    register: bool = option(True)
+    """`true`: the proxy keeps a Node of that name in the registry, with the node's own addresses; labels are
+    yours, such as its zone. One that another program keeps is left alone."""
+    node_addresses: tuple[str, ...] = option((), read.each(read.address))
+    """The node's own addresses; `[]` is what is found: the address from which this host sends to others."""
+    node_port_addresses: tuple[str, ...] = option(("primary",), read.each(read.node_port_addresses))
+    """Where node ports are offered: `primary` (the node's own addresses), `localhost` (127.0.0.1 and ::1, by
+    sockets; the engine `user` always does), `all` (but loopback), or networks."""
+    local_networks: tuple[str, ...] = option(("auto",), read.each(read.local_network))
+    """Networks of containers and VMs behind this host; `auto` stands for those that are found."""
+    external_ips: tuple[Network, ...] = option((), read.each(read.network))
+    """Networks in which Services may claim `externalIPs`; `[]` is none: whoever may write a Service could
+    take traffic to any address otherwise (CVE-2020-8554)."""
+    routes: bool = option(True)
+    """`true`: the ranges of Services get routes of their own, but for one that something else leads to
+    already; the log names what that is."""
+    hairpin: bool = option(True)
+    """`true`: where br_netfilter is on, ports of local bridges may send frames back where they came from, so
+    a container reaches itself through its Service."""
+    docker: str = option("auto", read.one_of("auto", "off"))
+    """`auto`: where Docker's chain DOCKER-USER is, one rule there lets traffic to Services pass; `off` leaves
+    Docker's rules alone."""
+    forwarding: str = option("leave", read.one_of("leave", "enable"))
+    """`enable`: IP forwarding is switched on where it is off; `leave` leaves it as it is."""
+    announce: tuple[str, ...] = option((), read.each(read.interface))
+    """Interfaces, such as `eth0`, on which this host answers for the load balancer addresses of Services
+    (ARP, NDP); on one host of a network only. Takes forwarding, and `routes`."""
+    reset_removed: bool = option(False)
+    """`true`: TCP connections to an endpoint that has left are reset; else they last while it answers."""
+    healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)
+    """Where the proxy answers `/healthz` and `/metrics`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +326,7 @@ class Config:
     cache: CacheConfig = CacheConfig()
     acl: AclConfig = AclConfig()
     api: ApiConfig = ApiConfig()
+    proxy: ProxyConfig = ProxyConfig()
 
 
 SECTIONS: dict[str, type] = {one.name: type(one.default) for one in fields(Config) if not one.metadata}

@@ -15,7 +15,7 @@ from .upstream_spec import upstream
 POLICIES = ("sequential", "random", "round_robin")
 """In which order upstreams that answer are tried."""
 
-ROLES = ("view", "edit", "admin", "heartbeat")
+ROLES = ("view", "node", "edit", "admin", "heartbeat")
 """What one may be granted (see svcdns.api.auth.authorization); the first is the least of those who read."""
 
 

@@ -40,6 +40,9 @@ ROUTE, NETFILTER = 0, 12
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _NO_ENOBUFS = 270, 10, 11, 5
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _RECEIVE_OCTETS = 1 << 16
+_SEQUENCE_MASK = 0x7FFFFFFF
+_PATIENCE = struct.pack("@ll", 30, 0)
+"""How long an answer may take (struct timeval): the kernel answers at once, or it has lost the answer."""
 
 
 class NetlinkError(OSError):
@@ -140,6 +143,8 @@ class Socket:
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         for group in groups:
             self._socket.setsockopt(_SOL_NETLINK, 1, group)
+        if not groups:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
 
     def __enter__(self) -> Self:
         return self
@@ -162,17 +167,17 @@ class Socket:
 
         Raises NetlinkError for the first refusal, once all is read; Overrun; OSError.
         """
-        first = self._sequence + 1
+        first = (self._sequence + 1) & _SEQUENCE_MASK
         parts, waiting = [], set()
         for message in sent:
-            self._sequence = (self._sequence + 1) & 0x7FFFFFFF
+            self._sequence = (self._sequence + 1) & _SEQUENCE_MASK
             parts.append(packed(message, self._sequence))
             if message.flags & (ACK | DUMP):
                 waiting.add(self._sequence)
         octets = b"".join(parts)
         self._make_room(len(octets))
         self._socket.sendto(octets, (0, 0))
-        return self._answers(waiting, first)
+        return self._answers(waiting, first, len(parts))
 
     def receive(self, flags: int = 0) -> list[Received]:
         """Return the messages of one datagram from a group.  Raises Overrun, BlockingIOError, Malformed."""
@@ -187,25 +192,61 @@ class Socket:
         return list(messages(octets))
 
     def _make_room(self, octets: int) -> None:
-        if octets > self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2:
+        if octets <= self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2:
+            return
+        try:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, octets * 2)
+        except PermissionError:  # in a user namespace: as much as net.core.wmem_max allows
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, octets * 2)
 
-    def _answers(self, waiting: set[int], first: int) -> list[Received]:
+    def _answers(self, waiting: set[int], first: int, count: int) -> list[Received]:
         found: list[Received] = []
         refused: NetlinkError | None = None
+        lost: Overrun | None = None
         while waiting:
-            for message in self.receive():
+            try:
+                received = self.receive(socket.MSG_DONTWAIT if lost else 0)
+            except Overrun as overrun:  # more refusals than there is room for: the first can still be read
+                lost = overrun
+                continue
+            except BlockingIOError:
+                lost = lost or Overrun(errno.ETIMEDOUT)
+                break
+            for message in received:
+                place = (message.sequence - first) & _SEQUENCE_MASK
+                if place >= count:
+                    continue  # of an exchange before this one
                 if message.type == NLMSG_ERROR:
-                    (code,) = struct.unpack_from("=i", message.payload)
+                    code = _code(message)
                     if code and refused is None:
-                        refused = NetlinkError(-code, message.sequence - first)
+                        refused = NetlinkError(-code, place)
                     waiting.discard(message.sequence)
                     if code:  # a batch ends with its first refusal: nothing else is answered
                         waiting.clear()
                 elif message.type == NLMSG_DONE:
                     waiting.discard(message.sequence)
-                elif message.sequence >= first:
+                else:
                     found.append(message)
-        if refused is not None:
-            raise refused
+        failed = refused or lost
+        if failed is not None:
+            self._drain()
+            raise failed
         return found
+
+    def _drain(self) -> None:
+        """Read what is left: a queue that stays full would swallow the next answer without a word."""
+        while True:
+            try:
+                self._socket.recv(_RECEIVE_OCTETS, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as wrong:
+                if wrong.errno != errno.ENOBUFS:
+                    raise
+
+
+def _code(message: Received) -> int:
+    """Return what an answer says: 0, or a negative errno.  Raises Malformed."""
+    if len(message.payload) < 4:
+        raise Malformed("an answer without its code")
+    return int(struct.unpack_from("=i", message.payload)[0])

@@ -49,6 +49,10 @@ class Handoff:
     """Where a worker that leaves puts its TCP connections (svcdns.dns.tcp_passing)."""
     passed_on: int = -1
     """Where a worker finds those of the workers before an upgrade."""
+    api_url: str = ""
+    """Where the proxy finds the API."""
+    proxy_token: str = ""
+    """What the proxy shows to the API, and the writer knows it by; "" where nobody is asked."""
     predecessor: int = -1
     """A descriptor of the process whose work this one takes over in an upgrade (see takeover.py)."""
 

@@ -18,7 +18,8 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from .adopted import Adopted
@@ -79,7 +80,9 @@ class Child:
     given_up: bool = False
     fatal: bool = False
     outlives_mistakes: bool = False
-    """Whether FATAL is tried again too: an upgrade's server was good before."""
+    """Whether FATAL is tried again too: an upgrade's server was good before; a proxy is not the server."""
+    starting: Callable[[], AbstractContextManager[None]] = nullcontext
+    """What its start is done within: rights that it alone is given."""
     code: int | None = None
     """How it ended last, None before that."""
 
@@ -112,7 +115,7 @@ class Child:
     def start(self) -> None:
         """Start it.  Raises OSError when the system refuses."""
         self.again_at = None
-        with self.handoff.in_memory() as handoff:
+        with self.handoff.in_memory() as handoff, self.starting():
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,

@@ -86,9 +86,9 @@ class Counters:
             os.close(self.descriptor)
 
     @classmethod
-    def create(cls, workers: int, width: int) -> Counters:
+    def create(cls, workers: int, width: int, name: str = NAME) -> Counters:
         """Make them, all numbers 0.  Raises OSError when there is no memory left."""
-        descriptor = os.memfd_create(NAME)
+        descriptor = os.memfd_create(name)
         try:
             # Taken now: what is missing must show here, not as SIGBUS in a worker.
             os.posix_fallocate(descriptor, 0, 8 * _size(workers, width))

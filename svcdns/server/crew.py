@@ -9,13 +9,16 @@ Standard library only.
 from __future__ import annotations
 
 import logging
+import secrets
 import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from svcdns.config.listening import reachable
 from svcdns.config.sections import Config
 
+from . import capabilities
 from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
@@ -36,6 +39,7 @@ class Commands:
     writer: Sequence[str] = (sys.executable, "-m", "svcdns.server.writer")
     worker: Sequence[str] = (sys.executable, "-m", "svcdns.server.worker")
     forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
+    proxy: Sequence[str] = (sys.executable, "-m", "svcdns.server.proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class Crew:
         self.held = held
         self._keep = held.locks
         ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
-        api = self._handoff(api=sockets.api.fileno(), flush=ours)
+        token = secrets.token_urlsafe(32) if config.proxy.serve and config.api.authenticates else ""
+        api = self._handoff(api=sockets.api.fileno(), flush=ours, proxy_token=token)
         self.writer = Child("writer", commands.writer, api, WRITER, counters, self._keep)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]
         self.forwarder: Child | None = None
@@ -85,6 +90,7 @@ class Crew:
             self._answer_through(0)
         else:
             counters.set(counters.forwarder, "given_up", 1)  # nobody need wait for it
+        self.proxy = self._proxy(commands, token) if config.proxy.serve else None
 
     def _worker(self, number: int, commands: Commands) -> Child:
         handoff = self._handoff(
@@ -98,12 +104,22 @@ class Crew:
         name, command = f"dns worker {number}", [*commands.worker, str(number)]
         return Child(name, command, handoff, number + 1, self.counters, self._keep)
 
-    def _handoff(self, **rest: int | tuple[int, ...]) -> Handoff:
+    def _proxy(self, commands: Commands, token: str) -> Child:
+        """Return the proxy, whose life is no matter to the others: its counters are its own."""
+        scheme = "https" if self.config.api.tls_cert else "http"
+        url = f"{scheme}://{reachable(self.sockets.api_address)}"
+        handoff = self._handoff(api_url=url, proxy_token=token)
+        alone = Counters.create(0, 1, "svcdns-proxy")
+        return Child(
+            "proxy", commands.proxy, handoff, 0, alone, outlives_mistakes=True, starting=capabilities.lent
+        )
+
+    def _handoff(self, **rest: int | str | tuple[int, ...]) -> Handoff:
         return Handoff(self.config, self.held.lifeline[0], self.counters.descriptor, **rest)  # type: ignore[arg-type]
 
     def children(self) -> list[Child]:
         """Return all of them."""
-        return [self.writer, *self.workers, *self.forwarders()]
+        return [self.writer, *self.workers, *self.forwarders(), *self.proxies()]
 
     def all_but_writer(self) -> list[Child]:
         """Return those who answer questions."""
@@ -112,6 +128,10 @@ class Crew:
     def forwarders(self) -> list[Child]:
         """Return the forwarder, if there is one."""
         return [self.forwarder] if self.forwarder else []
+
+    def proxies(self) -> list[Child]:
+        """Return the proxy, if there is one."""
+        return [self.proxy] if self.proxy else []
 
     def adopt(self, pids: Sequence[int], given_up: Sequence[int]) -> None:
         """Take processes that run as the children, in the order of `children`; 0 for one to be started."""
@@ -186,5 +206,5 @@ class Crew:
     def stop(self) -> None:
         """End all: the workers last, so that own names are answered while the others end."""
         self.counters.set_stopping()
-        stop_all([self.writer, *self.forwarders()], STOP_SECONDS)
+        stop_all([self.writer, *self.forwarders(), *self.proxies()], STOP_SECONDS)
         stop_all(self.workers, WORKERS_STOP_SECONDS)

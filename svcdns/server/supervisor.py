@@ -35,7 +35,7 @@ from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 from svcdns.system import service_notice
 
-from . import folder, inherited_sockets, succession, surroundings
+from . import capabilities, folder, inherited_sockets, succession, surroundings
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
 from .cut_data import refuse_cut_data
@@ -72,8 +72,7 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
         locks = folder.take(config.data)
         refuse_cut_data(config.data)
         sockets = bind_all(config, workers)
-        if config.user and os.geteuid() == 0:
-            folder.give_to(config.data, config.user)
+        _become_user(config)
         counters = Counters.create(workers, SLOTS)
         crew = Crew(config, commands, sockets, counters, Held(locks, os.pipe()))
         return Supervisor(crew, commands).run()
@@ -85,6 +84,7 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
 
 def _successor(config: Config, commands: Commands, legacy: Legacy) -> Supervisor:
     """Return the supervisor of a server that runs already, which is about to replace its children."""
+    capabilities.hold_back()
     for number in (*legacy.lifeline, *legacy.locks, legacy.counting):
         os.set_inheritable(number, False)
     held = Held(legacy.locks, legacy.lifeline)
@@ -92,6 +92,18 @@ def _successor(config: Config, commands: Commands, legacy: Legacy) -> Supervisor
     crew = Crew(of_spelt(legacy.config), commands, Sockets.of(legacy.sockets), counters, held)
     crew.adopt(legacy.pids, legacy.given_up)
     return Supervisor(crew, commands, config, legacy.upgrades)
+
+
+def _become_user(config: Config) -> None:
+    """Become `user`, with what the proxy will need held back for it."""
+    becomes = bool(config.user) and os.geteuid() == 0
+    if becomes and config.proxy.serve:
+        with capabilities.kept():
+            folder.give_to(config.data, config.user)
+    elif becomes:
+        folder.give_to(config.data, config.user)
+    elif config.proxy.serve:
+        capabilities.hold_back()
 
 
 def _workers(config: Config) -> int:
@@ -278,7 +290,8 @@ class Supervisor:
         legacy = self._legacy().with_successor(config)  # children may have died meanwhile
         log.info("upgrading: process %d goes on as %s", os.getpid(), " ".join(words))
         try:
-            succession.become(words, legacy, self._descriptors(), self._unread)
+            with capabilities.lent():
+                succession.become(words, legacy, self._descriptors(), self._unread)
         except OSError as failed:
             raise Failed(f"{words[0]} can't be run: {failed.strerror or failed}") from None
 
@@ -360,7 +373,7 @@ def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
     except BindError as refused:
         raise Failed(f"{refused}; or restart svcdns instead of upgrading it") from None
     crew = Crew(config, commands, sockets, counters, old.held, before=old.sockets)
-    for child in crew.children():  # none is at its first start
+    for child in (crew.writer, *crew.all_but_writer()):  # none is at its first start
         row = min(child.row, old.counters.forwarder)
         counters.set(child.row, "restarts", old.counters.get(row, "restarts") + 1)
     return crew

@@ -208,7 +208,7 @@ async def _api(
         warnings=warnings,
         metrics=metrics.render,
         version=__version__,
-        authority=None if is_open else ConfiguredAuthority(config),
+        authority=None if is_open else ConfiguredAuthority(config, handoff.proxy_token),
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),

@@ -25,14 +25,14 @@ from svcdns.client import Client, Connection
 from svcdns.objects.kinds import POD, SERVICE
 
 ORDER = (
-    *("version", "add", "why", "status", "get", "query", "unready", "ready", "resolvconf"),
+    *("version", "add", "why", "status", "get", "query", "unready", "ready", "wait", "resolvconf"),
     *("cache flush", "kubeconfig", "token create", "token list", "token revoke"),
     *("certs client", "certs server", "check", "backup", "restore", "upgrade", "reload"),
-    *("apply", "delete", "remove", "serve", "certs init"),
+    *("apply", "delete", "remove", "wait", "proxy check", "proxy status", "serve", "certs init"),
 )
 """All commands, those last that take something away."""
-NOT_RUN = re.compile("dig |docker |podman ")
-"""Beginnings of lines that take other programs; tests of the pages and of the image run such ones."""
+NOT_RUN = re.compile("dig |docker |podman |svcdns proxy|.*svcdns wait")
+"""Lines that take other programs, or a proxy here; tests of the pages, the image and the proxy run them."""
 READING = ("why", "get", "query", "unready", "ready", "delete", "remove")
 """Commands whose examples find these Services; all others begin with nothing."""
 THERE = (
@@ -40,7 +40,10 @@ THERE = (
     "svcdns add web -n shop 10.0.0.2",
     "svcdns add first --port http=80 --cluster-ip=10.96.0.1",
     "svcdns add cache 10.0.0.5",
+    "svcdns add nas --alias nas.home.arpa 192.168.1.20",
 )
+ELSEWHERE = ("serve", "certs init", "wait")
+"""Commands whose examples have a test of their own; those of `wait` take a proxy (tests/proxy)."""
 ANY_PORT = {"SVCDNS_DNS_LISTEN": "127.0.0.1:0"}
 SHELL = re.compile(r"[<>|$&]")
 
@@ -132,7 +135,7 @@ def test_each_command_has_an_example_and_its_place_in_the_order() -> None:
     assert not [path for path in leaves if not examples(*path)]
 
 
-@pytest.mark.parametrize("command", [name for name in ORDER if name not in ("serve", "certs init")])
+@pytest.mark.parametrize("command", [name for name in ORDER if name not in ELSEWHERE])
 def test_each_example_does_what_it_says(world: World, command: str) -> None:
     for example in examples(*command.split()):
         if NOT_RUN.match(example):

@@ -81,6 +81,23 @@ audit_log = ""
 hints = true
 access_log = false
 grant = []
+
+[proxy]
+serve = false
+engine = "auto"
+node = ""
+register = true
+node_addresses = []
+node_port_addresses = ["primary"]
+local_networks = ["auto"]
+external_ips = []
+routes = true
+hairpin = true
+docker = "auto"
+forwarding = "leave"
+reset_removed = false
+announce = []
+healthz = "127.0.0.1:10256"
 """
 
 
@@ -295,6 +312,11 @@ IN_FILE = [
     ("[forward]\nupstreams = ['example.org']", "2: forward.upstreams: 'example.org'"),
     ("[api]\nlisten = '0.0.0.0:8053'", "2: api.listen: 0.0.0.0:8053"),
     ("[api]\nlisten = '127.0.0.1:1053'", "2: api.listen: 127.0.0.1:1053"),
+    ("[proxy]\nserve = true\nhealthz = '127.0.0.1:8053'", "3: proxy.healthz: 127.0.0.1:8053"),
+    ("[proxy]\nengine = 'ebpf'", "2: proxy.engine: 'ebpf'"),
+    ("[proxy]\nnode = 'a b'", "2: proxy.node: 'a b'"),
+    ("[proxy]\nnode_port_addresses = ['some']", "2: proxy.node_port_addresses: 'some'"),
+    ("[proxy]\nexternal_ips = ['10.0.0.1/8']", "2: proxy.external_ips: '10.0.0.1/8'"),
 ]
 
 

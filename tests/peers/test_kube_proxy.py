@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forward.hosts.laboratory import Host, NotAllowed, sweep
 from toolbox.builders import pod, ready_condition, service
+from toolbox.hosts import Host, NotAllowed, sweep
 from toolbox.running_server import RunningServer
 from toolbox.waiting import GUARD_SECONDS, wait_for
 

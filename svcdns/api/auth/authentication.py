@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +26,7 @@ from aiohttp import web
 from svcdns.api.negotiation import TOKEN_PROTOCOL, subprotocols, wants_web_socket
 from svcdns.objects.errors import StatusError
 
+from .authorization import PROXIES
 from .token_file import TokenFile
 from .token_lines import digest_of
 from .user import User
@@ -33,6 +35,8 @@ AUTHENTICATED = "system:authenticated"
 """The group of all who said who they are."""
 CHALLENGE = 'Bearer realm="svcdns"'
 """WWW-Authenticate of a refusal (RFC 6750, section 3)."""
+OWN_PROXY = User("svcdns:proxy", "", (PROXIES, AUTHENTICATED))
+"""The proxy of `svcdns serve --proxy`, by a token that only its server knows."""
 _LONGEST_TOKEN = 512
 """Characters; ours have 50."""
 
@@ -45,6 +49,8 @@ class Authentication:
     """None: no token is good."""
     _certificates: bool
     """Whether those of clients count."""
+    _proxy_token: str = ""
+    """Of this server's own proxy; "": there is none."""
 
     def user(self, request: web.Request) -> User:
         """Return the user.  Raises StatusError 401."""
@@ -55,14 +61,19 @@ class Authentication:
         return user
 
     def _of_token(self, given: Iterable[str]) -> User | None:
-        if self._tokens is None:
+        if self._tokens is None and not self._proxy_token:
             return None
         header, *more = given
         scheme, _, token = header.strip().partition(" ")
         token = token.strip()
         if more or scheme.lower() != "bearer" or not token or len(token) > _LONGEST_TOKEN:
             return None
-        found = self._tokens.find(digest_of(token.encode(errors="surrogateescape")))
+        octets = token.encode(errors="surrogateescape")
+        if self._proxy_token and compare_digest(octets, self._proxy_token.encode()):
+            return OWN_PROXY
+        if self._tokens is None:
+            return None
+        found = self._tokens.find(digest_of(octets))
         return None if found is None else User(found.name, "", (AUTHENTICATED,))
 
     def _of_certificate(self, request: web.Request) -> User | None:

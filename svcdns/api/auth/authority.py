@@ -50,11 +50,14 @@ class ConfiguredAuthority:
     What a user was granted is looked up once and kept until the tokens change.
     """
 
-    def __init__(self, config: ApiConfig) -> None:
-        """`config` names the tokens and the grants; without tokens and client CA nobody is let in."""
+    def __init__(self, config: ApiConfig, proxy_token: str = "") -> None:
+        """`config` names the tokens and the grants; without tokens and client CA nobody is let in.
+
+        `proxy_token` is that of this server's own proxy, "" where there is none.
+        """
         self._tokens = TokenFile(config.tokens) if config.tokens else None
-        self._authentication = Authentication(self._tokens, config.client_ca is not None)
-        self._grants = (*config.grant, BUILT_IN)
+        self._authentication = Authentication(self._tokens, config.client_ca is not None, proxy_token)
+        self._grants = (*config.grant, *BUILT_IN)
         self._kept: dict[tuple[str, tuple[str, ...]], tuple[Grant, ...]] = {}
         self._kept_of = 0
 

@@ -1,6 +1,7 @@
-"""What users may do: four roles, in all namespaces or in some.
+"""What users may do: five roles, in all namespaces or in some.
 
     view       get, list, watch
+    node       view, and to write Events, Nodes and their Leases: what a proxy takes
     edit       view, and every write of what lives in a namespace, status included
     admin      edit, and Namespaces themselves
     heartbeat  update pods/heartbeat, and nothing else: for a process that keeps its Pod alive
@@ -21,14 +22,21 @@ from collections.abc import Iterable, Iterator
 from svcdns.api.paths import HEARTBEAT, Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
-from svcdns.objects.kinds import KINDS, NAMESPACE, POD
+from svcdns.objects.kinds import EVENT, KINDS, LEASE, NAMESPACE, NEWER_EVENT, NODE, POD
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""
-BUILT_IN = Grant(group=ADMINS, role="admin")
+PROXIES = "svcdns:proxies"
+"""The group of those who carry traffic; the proxy of a server of `svcdns serve --proxy` is of it."""
+BUILT_IN = (Grant(group=ADMINS, role="admin"), Grant(group=PROXIES, role="node"))
 
 READING = frozenset({"get", "list", "watch"})
 WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+REPORTING = frozenset({"create", "update", "patch"})
+NODE_LEASES = "kube-node-lease"
+"""The namespace whose Leases say that nodes are there; who may write there may say how far a proxy is."""
+_LEASES = (LEASE.group, LEASE.plural)
+_REPORTED = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT, NODE))
 
 _KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
 _NAMESPACED = frozenset((kind.group, kind.plural) for kind in KINDS if kind.namespaced)
@@ -52,17 +60,21 @@ def decide(grants: Iterable[Grant], action: Action) -> tuple[bool, str]:
         namespace = action.name  # a Namespace counts as inside itself
     for grant in grants:
         in_scope = not grant.namespaces or namespace in grant.namespaces
-        if in_scope and _role_allows(grant.role, verb, resource, action.subresource):
+        if in_scope and _role_allows(grant.role, action, namespace):
             where = ", ".join(grant.namespaces)
             return True, f"role {grant.role} in {where}" if where else f"role {grant.role}"
     return False, ""
 
 
-def _role_allows(role: str, verb: str, resource: tuple[str, str], subresource: str) -> bool:
+def _role_allows(role: str, action: Action, namespace: str) -> bool:
+    verb, resource = action.verb, (action.group, action.resource)
     if role == "admin":
         return True
     if role == HEARTBEAT:
-        return (verb, resource, subresource) == ("update", (POD.group, POD.plural), HEARTBEAT)
+        return (verb, resource, action.subresource) == ("update", (POD.group, POD.plural), HEARTBEAT)
     if verb in READING:
         return resource in _KNOWN
+    if role == "node":
+        is_lease = resource == _LEASES and namespace == NODE_LEASES
+        return verb in REPORTING and (resource in _REPORTED or is_lease)
     return role == "edit" and verb in WRITING and resource in _NAMESPACED

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forward.hosts.laboratory import Host
+from toolbox.hosts import Host
 
 NONE = "none"
 """A clear answer: there is no such name, or it has no such address."""

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from forward.hosts.laboratory import SEARCH, Laboratory, sweep
+from forward.hosts.laboratory import SEARCH, Laboratory
+from toolbox.hosts import sweep
 from toolbox.running_server import PYTHONPATH
 from toolbox.waiting import wait_for
 

@@ -14,9 +14,10 @@ import dns.query
 import dns.rcode
 import pytest
 from forward.hosts.expectations import OUTSIDE_ADDRESSES, RECORDS
-from forward.hosts.laboratory import Host, Laboratory
+from forward.hosts.laboratory import Laboratory
 from forward.hosts.lookups import AT_ONCE
 from forward.hosts.resolvers import svcdns
+from toolbox.hosts import Host
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import Unbound
 

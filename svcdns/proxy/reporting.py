@@ -1,0 +1,124 @@
+"""Events on Services about what they ask for and don't get: `kubectl describe service` shows them.
+
+Rules:
+
+* a problem is reported when it appears, by each node under a name of its own: the Event of a proxy that was
+  started again is the same one, with a new time;
+* Events are for people: one that the API does not take is dropped, and nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
+from svcdns.client.calls import merge, path
+from svcdns.client.exchange import Call, Object, Request, answer
+from svcdns.cluster.service_frontends import Problem
+from svcdns.cluster.traffic_objects import Service
+from svcdns.objects.kinds import EVENT
+from svcdns.system.log_on_change import LogOnChange
+
+COMPONENT = "svcdns-proxy"
+_MOST_WAITING = 1_000
+_MOST_SAID = 20
+"""Lines in the log for what appears at once."""
+_BETWEEN_SECONDS = 0.05
+"""Not more than twenty a second, however much changes at once."""
+_CONFLICT = 409
+
+log = logging.getLogger(__name__)
+
+
+class Reporting:
+    """What is still to be reported, and what has been."""
+
+    def __init__(self, client: AsyncClient, node: str) -> None:
+        """`node` is the name of this one."""
+        self._client = client
+        self._node = node
+        self._known: dict[str, tuple[Problem, ...]] = {}
+        self._waiting: deque[tuple[Service, Problem]] = deque(maxlen=_MOST_WAITING)
+        self._wake = asyncio.Event()
+        self._refused = LogOnChange()
+
+    def look(self, problems: Mapping[str, tuple[Problem, ...]], services: Mapping[str, Service]) -> None:
+        """Report what is new among the problems by Service."""
+        new = [
+            (service, problem)
+            for key, found in problems.items()
+            if found != (known := self._known.get(key, ())) and (service := services.get(key)) is not None
+            for problem in found
+            if problem not in known
+        ]
+        self._known = dict(problems)
+        if not new:
+            return
+        for service, problem in new[:_MOST_SAID]:
+            log.warning("Service %s: %s", service.metadata.key, problem.text)
+        if len(new) > _MOST_SAID:
+            log.warning("%d more such problems: svcdns proxy status", len(new) - _MOST_SAID)
+        self._waiting.extend(new)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write Events until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._write(*self._waiting.popleft())
+                await asyncio.sleep(_BETWEEN_SECONDS)
+
+    async def _write(self, service: Service, problem: Problem) -> None:
+        try:
+            await self._client.run(_said(_event(service, problem, self._node)))
+        except (ApiError, NoServer, Unreachable) as refused:
+            if self._refused.is_new(str(refused)):
+                log.warning("Events can't be written: %s", refused)
+
+
+def _said(event: Object) -> Call[None]:
+    """Create an Event, or set the time of one that is there."""
+    metadata = event["metadata"]
+    try:
+        yield from answer(Request("POST", path(EVENT, metadata["namespace"]), event))
+    except ApiError as refused:
+        if refused.status != _CONFLICT:
+            raise
+        again = {"lastTimestamp": event["lastTimestamp"]}
+        yield from merge(EVENT, metadata["namespace"], metadata["name"], again)
+
+
+def _event(service: Service, problem: Problem, node: str) -> Object:
+    about = service.metadata
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"namespace": about.namespace, "name": _name(about.name, (about.uid, node, *problem))},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "namespace": about.namespace,
+            "name": about.name,
+            "uid": about.uid,
+        },
+        "type": "Warning",
+        "reason": problem.reason,
+        "message": problem.text,
+        "source": {"component": COMPONENT, "host": node},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _name(service: str, parts: Iterable[str]) -> str:
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return f"{service}.{digest}"
