@@ -27,10 +27,11 @@ SUITE     = -m pytest -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-re
 .PHONY: run demo test test-newest soak coverage lint types format lock clean
 
 run: $(VENV)/.run
+	@echo "serving what is registered in svcdns-data (nothing at first); Ctrl-C ends it"
 	$(BIN)/svcdns serve --data svcdns-data $(SERVE)
 
 demo: $(VENV)/.run
-	@echo "serving what stands in examples/, in a data folder of its own (svcdns-demo)"
+	@echo "serving what stands in examples/, in a data folder of its own (svcdns-demo); Ctrl-C ends it"
 	$(BIN)/svcdns serve --manifests examples --data svcdns-demo $(SERVE)
 
 test: $(VENV)/.dev
@@ -64,7 +65,7 @@ lock: .venv-lock
 	$(COMPILE) -c requirements/dev.txt --extra fast --extra grpc --extra tls -o requirements/image.txt
 
 clean:
-	@echo "your data stay where they are: svcdns-data, svcdns-demo"
+	@echo "taking away what make has made; your data stay where they are: svcdns-data, svcdns-demo"
 	rm -rf $(VENV) .venv-newest .venv-lock build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.python:

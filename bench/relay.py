@@ -55,9 +55,9 @@ def free_port() -> Port:
         return int(probe.getsockname()[1])
 
 
-def serve(ready: multiprocessing.Queue[Port], mebibytes: int) -> None:
+def serve(ready: multiprocessing.Queue[Port], mebibytes: int, host: str = "127.0.0.1") -> None:
     """Answer a question by itself, and `STREAM` by many octets; until ended."""
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listening = socket.create_server((host, 0), backlog=1024)
     ready.put(listening.getsockname()[1])
     while True:
         one, _ = listening.accept()
@@ -114,13 +114,13 @@ def started(work: Callable[..., None], *arguments: object) -> Iterator[tuple[Por
         process.join()
 
 
-def connections(port: Port, count: int) -> list[float]:
+def connections(port: Port, count: int, host: str = "127.0.0.1") -> list[float]:
     """Return the seconds of each connection with its request."""
     took = []
     for _ in range(count):
         before = time.perf_counter()
         with socket.socket() as one:
-            one.connect(("127.0.0.1", port))
+            one.connect((host, port))
             one.sendall(QUESTION)
             while one.recv(1000):
                 pass
@@ -128,11 +128,11 @@ def connections(port: Port, count: int) -> list[float]:
     return took
 
 
-def stream(port: Port) -> None:
+def stream(port: Port, host: str = "127.0.0.1") -> None:
     """Read a stream to its end."""
     buffer = bytearray(1 << 20)
     with socket.socket() as one:
-        one.connect(("127.0.0.1", port))
+        one.connect((host, port))
         one.sendall(STREAM)
         while one.recv_into(buffer):
             pass

@@ -38,6 +38,7 @@ settings.load_profile("svcdns")
 
 PACKAGES = {
     "busybox": "Debian: busybox-static",
+    "conntrack": "Debian: conntrack",
     "curl": "Debian: curl",
     "delv": "Debian: bind9-dnsutils",
     "dig": "Debian: bind9-dnsutils",
@@ -47,6 +48,8 @@ PACKAGES = {
     "getent": "Debian: libc-bin",
     "haproxy": "Debian: haproxy",
     "ip": "Debian: iproute2",
+    "iptables": "Debian: iptables",
+    "iptables-legacy": "Debian: iptables",
     "kdig": "Debian: knot-dnsutils",
     "java": "Debian: default-jdk-headless",
     "knotd": "Debian: knot",
@@ -59,12 +62,15 @@ PACKAGES = {
     "named": "Debian: bind9",
     "named-checkzone": "Debian: bind9-utils",
     "named-compilezone": "Debian: bind9-utils",
+    "nft": "Debian: nftables",
     "nginx": "Debian: nginx",
     "nsd": "Debian: nsd",
     "podman": "Debian: podman, runc, netavark, iptables",
     "podman_compose": "PyPI: podman-compose",
     "pycares": "PyPI: pycares",
+    "setpriv": "Debian: util-linux",
     "strace": "Debian: strace",
+    "sysctl": "Debian: procps",
     "unbound": "Debian: unbound",
 }
 """Which package has a program or module that tests need."""
@@ -189,6 +195,13 @@ def may_make_hosts(need: Callable[..., str]) -> None:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def may_change_rules(may_make_hosts: None, need: Callable[..., str]) -> None:
+    """Skip, or fail in CI, where the programs that make and read packet rules and settings are missing."""
+    for program in ("nft", "iptables", "sysctl", "setpriv"):
+        need(program)
 
 
 @pytest.fixture(scope="module")

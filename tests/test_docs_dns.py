@@ -40,7 +40,7 @@ def verdict(row: str) -> str:
     differs = set().union(*(named(cells[-1]) for cells in table("Where svcdns differs from CoreDNS")))
     if row in not_there():
         return "not there"
-    if row[0] in "NO":
+    if row[0] in "NOQ":
         return "an addition"
     if row[0] == "S":
         return "the specification"

@@ -34,6 +34,7 @@ from . import (
     health,
     heartbeats_route,
     paths,
+    proxies_route,
     resolv_conf_route,
     review_kinds,
     status_route,
@@ -44,6 +45,7 @@ from .health import Health, Metrics, ServerHealth
 from .http_server import Runner
 from .metrics import ApiMetrics
 from .parameters import boolean
+from .proxies import Proxies
 from .responses import Clock, method_not_allowed, no_such_path, status_answer
 from .reviews import Reviews
 from .routes import Resources
@@ -110,6 +112,7 @@ def create_app(
         registry.explain,
         overview,
         registry.heartbeats.beat_each,
+        proxies := Proxies(registry.last_change),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -118,6 +121,7 @@ def create_app(
 
     async def end(_: web.Application) -> None:
         watches.close()
+        proxies.end()
         of_bodies.end_unfinished()
         of_bodies.close()
 
@@ -186,6 +190,7 @@ class _Front:
     explain: explain_route.Explain
     overview: status_route.Overview
     beat_each: heartbeats_route.BeatEach
+    proxies: Proxies
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -238,12 +243,16 @@ class _Front:
         if target is not None:
             if request.method not in paths.allowed_methods(target):
                 raise method_not_allowed(paths.instead(target, request.method))
-            return await self.resources.answer(request, target)
+            return await self._of_object(request, target)
         path = request.rel_url.raw_path.rstrip("/") or "/"
         if (review := review_kinds.by_path(path)) is not None:
             return await self.reviews.answer(request, review)
         if cache_route.is_at(path):
             return await cache_route.answer(request, path, self.flush)
+        if proxies_route.is_report(path):
+            return await proxies_route.report(request, path, self.proxies)
+        if path == proxies_route.WAIT and request.method in paths.READ:
+            return await proxies_route.wait(request, self.proxies)
         if path == explain_route.PATH and request.method in paths.READ:
             return await explain_route.answer(request, self.explain)
         if path == status_route.PATH and request.method in paths.READ:
@@ -263,8 +272,15 @@ class _Front:
             return health.metrics_answer(self.metrics)
         return health.health_answer(request, path, self.health)
 
+    async def _of_object(self, request: web.Request, target: paths.Target) -> web.StreamResponse:
+        seconds = proxies_route.asked(request)
+        answer = await self.resources.answer(request, target)
+        if seconds is not None:
+            await proxies_route.wait_beside(answer, self.proxies, seconds)
+        return answer
 
-_OTHER_PATHS = (resolv_conf_route.PATH, explain_route.PATH, status_route.PATH)
+
+_OTHER_PATHS = (resolv_conf_route.PATH, explain_route.PATH, status_route.PATH, proxies_route.WAIT)
 """Paths without objects that take a moment, or are nobody's probe."""
 
 
@@ -280,13 +296,15 @@ def _refusal(request: web.Request, target: paths.Target | None, error: StatusErr
     if error.code == 401:
         answer.headers["WWW-Authenticate"] = CHALLENGE
     if error.code == 405:
-        methods = _methods_of(request.rel_url.raw_path) if target is None else paths.allowed_methods(target)
+        methods = _methods(request.rel_url.raw_path) if target is None else paths.allowed_methods(target)
         answer.headers["Allow"] = ", ".join(methods)
     return answer
 
 
-def _methods_of(path: str) -> tuple[str, ...]:
-    """Return the methods that mean something at a path without objects."""
-    if cache_route.is_at(path):
-        return cache_route.METHODS
-    return heartbeats_route.METHODS if path.rstrip("/") == heartbeats_route.PATH else paths.READ
+def _methods(path: str) -> tuple[str, ...]:
+    """Return the methods of a path without objects."""
+    if proxies_route.is_report(path):
+        return proxies_route.METHODS
+    if path.rstrip("/") == heartbeats_route.PATH:
+        return heartbeats_route.METHODS
+    return cache_route.METHODS if cache_route.is_at(path) else paths.READ

@@ -1,10 +1,11 @@
 """GET /svcdns/v1/explain?name=NAME: what a name answers, from which objects, and for an empty answer why.
 
     {"name": "web.default.svc.cluster.local.", "answers": [], "objects": ["Service default/web"],
-     "reasons": ["selector app=web matches no Pod; Pod web-1 has name=web"]}
+     "reasons": ["selector app=web matches no Pod; Pod web-1 has name=web"], "sources": []}
 
 NAME is written as people write names (svcdns.registry.explain); `namespace` is where a name is looked for
-that names none.  It shows objects of all namespaces, so it is for who may read them all.
+that names none.  `sources` is what each source says of a Pod's readiness, where NAME is a Pod.  It shows
+objects of all namespaces, so it is for who may read them all.
 """
 
 from __future__ import annotations
@@ -35,16 +36,21 @@ Explain = Callable[[str, str], Explanation]
 async def answer(request: web.Request, explain: Explain) -> web.Response:
     """Explain a name.  Raises StatusError 400 where none is given, or it can't be one."""
     name = request.query.get("name", "")
-    if not name.strip(". ") or len(name) > _LONGEST_NAME or not name.isascii():
-        raise _invalid("must be a domain name, or the name of a Pod; such as ?name=web.default.svc")
+    if not name.strip(". ") or len(name) > _LONGEST_NAME or not _is_plain(name):
+        raise _invalid("must be a domain name, or the name of a Pod; such as web.default.svc")
     namespace = request.query.get("namespace") or DEFAULT_NAMESPACE
-    if len(namespace) > _LONGEST_NAMESPACE or not namespace.isascii():
+    if len(namespace) > _LONGEST_NAMESPACE or not _is_plain(namespace):
         raise _invalid("namespace must be the name of a namespace")
     try:
         found = await asyncio.to_thread(explain, name, namespace)
     except (BadName, UnicodeError) as wrong:
         raise _invalid(str(wrong)) from None
     return json_answer(request, msgspec.json.encode(found))
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a text is ASCII without control characters: keys of the store end in NUL."""
+    return text.isascii() and text.isprintable()
 
 
 def _invalid(text: str) -> StatusError:

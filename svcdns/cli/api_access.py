@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from svcdns.config.listening import ADDRESSES, reachable
+from svcdns.config.listening import ADDRESSES, is_loopback, reachable
 from svcdns.config.sections import Config, ConfigError, Endpoint
 
 KUBECTL_SENDS_NO_TOKEN = "kubectl sends no token over plain http; other clients do"
@@ -95,14 +94,7 @@ def checked(server: str, credentials: Credentials) -> tuple[str, str]:
         return url, ""
     if credentials.client_cert:
         raise ConfigError(f"--server: {url}: a client certificate needs https")
-    if credentials.token and not _is_loopback(parts.hostname or ""):
+    if credentials.token and not is_loopback(parts.hostname or ""):
         text = f"everybody on the way could read the token, and {KUBECTL_SENDS_NO_TOKEN}; allowed: https"
         raise ConfigError(f"--server: {url}: {text}")
     return url, KUBECTL_SENDS_NO_TOKEN if credentials.token else ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

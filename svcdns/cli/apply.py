@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from svcdns.config.sections import ConfigError
-from svcdns.objects.kinds import NAMESPACE
+from svcdns.manifests import files as files_of_manifests
+from svcdns.objects.kinds import NAMESPACE, SERVICE
 
 from . import talking
-from .outcome import REFUSED, Refused, say
+from .outcome import REFUSED, Refused, say, show
+
+if TYPE_CHECKING:
+    from svcdns.client import Client
+    from svcdns.manifests.reading import Manifest
+
+_MOST_OCTETS = files_of_manifests.MAX_OCTETS + 1
+"""Read of a pipe: enough to see that it is too much."""
 
 FilesFlag = Annotated[
     list[str],
@@ -31,7 +40,8 @@ def apply(
 ) -> None:
     """Create objects, or bring them to what files say of them (server-side apply).
 
-    What is no object that svcdns registers is named and left out. Exit code 1 when something was not applied.
+    What is no object that svcdns registers is named and left out. Exit code 1 when something else was not
+    applied, or nothing was. Objects are applied one by one, namespaces first, and can be applied again.
 
     Examples:
 
@@ -39,27 +49,46 @@ def apply(
 
         svcdns apply -f - < web.yaml
     """
-    from svcdns.client import ApiError
-    from svcdns.manifests.not_taken import ManifestError
     from svcdns.manifests.reading import read_manifests
 
-    with _files(filename) as paths, talking.talking(api, data) as client:
-        where = talking.namespace_of(client, namespace)
-        reading = read_manifests(paths, where)
-        failed = False
+    with _files(filename) as files, talking.talking(api, data) as client:
+        reading = read_manifests(files.paths, talking.namespace_of(client, namespace))
         for one in reading.not_taken:
-            say(str(one))
-            failed = failed or isinstance(one, ManifestError)
-        for manifest in sorted(reading.manifests, key=lambda one: one.kind is not NAMESPACE):
-            try:
-                client.apply(manifest.object)
-            except ApiError as wrong:
-                say(f"{manifest.place}: {wrong}")
-                failed = True
-            else:
-                typer.echo(f"{manifest.kind.singular}/{manifest.name} applied")
-    if failed:
+            say(one.line(files.shown(one.place.file)))
+        if not reading.manifests and not reading.not_taken:
+            raise ConfigError(
+                f"--filename: {', '.join(filename)}: holds no object; allowed: Kubernetes' YAML or JSON"
+            )
+        refused = _apply(client, reading.manifests, files)
+    if refused or not reading.manifests or any(one.is_mistake for one in reading.not_taken):
         raise typer.Exit(REFUSED)
+
+
+def _apply(client: Client, manifests: Sequence[Manifest], files: _Files) -> int:
+    """Apply objects; return how many the server refused.  Raises Refused."""
+    from svcdns.client import ApiError, Unreachable
+
+    refused = 0
+    in_order = sorted(manifests, key=_order)
+    for number, manifest in enumerate(in_order):
+        try:
+            client.apply(manifest.object)
+        except ApiError as wrong:
+            if wrong.status == 401:
+                raise
+            say(f"{manifest.place.in_words(files.shown(manifest.place.file))}: {wrong}")
+            refused += 1
+        except Unreachable as wrong:
+            rest = f"{len(in_order) - number} of {len(in_order)} objects may not be applied"
+            raise Refused(f"{wrong}; {rest}; say it again when the server is back") from None
+        else:
+            show(f"{manifest.kind.singular}/{manifest.name} applied")
+    return refused
+
+
+def _order(manifest: Manifest) -> int:
+    """Namespaces come before what is in them, Services behind their Pods, or they are warned of."""
+    return 0 if manifest.kind is NAMESPACE else 2 if manifest.kind is SERVICE else 1
 
 
 def delete(
@@ -69,7 +98,9 @@ def delete(
     api: talking.ApiFlag = "",
     data: talking.DataFlag = None,
 ) -> None:
-    """Delete objects by name. Exit code 1 when one of them is not there.
+    """Delete objects by name.
+
+    Exit code 1 when one of them is not there.
 
     Example:
 
@@ -82,24 +113,43 @@ def delete(
         found, where = kind_of(kind), talking.namespace_of(client, namespace)
         for name in names:
             if client.delete(found, name, where if found.namespaced else ""):
-                typer.echo(f"{found.singular}/{name} deleted")
+                show(f"{found.singular}/{name} deleted")
             else:
                 missing.append(name)
+        if len(missing) == 1:
+            raise Refused(talking.not_there(client, found, missing[0], where))
     if missing:
         raise Refused(f"not there: {', '.join(f'{found.singular}/{name}' for name in missing)}")
 
 
+@dataclass(slots=True)
+class _Files:
+    """What is to be read; what can be read only once stands in a file of ours."""
+
+    paths: list[Path] = field(default_factory=list)
+    copies: dict[Path, str] = field(default_factory=dict)
+    """What was copied, by its copy, as the user called it."""
+
+    def shown(self, file: Path) -> str:
+        """Return what a file is called for the user."""
+        return self.copies.get(file, str(file))
+
+
 @contextmanager
-def _files(given: list[str]) -> Iterator[list[Path]]:
-    """Give the paths that are meant; the standard input becomes a file for as long as it is needed."""
+def _files(given: list[str]) -> Iterator[_Files]:
+    """Give the paths that are meant; the standard input and pipes become files while they are needed."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for text in given:
-            path = Path(text)
+        files = _Files()
+        for number, text in enumerate(dict.fromkeys(given)):
+            path, copy = Path(text), Path(folder) / f"{number}.yaml"
             if text == "-":
-                path = Path(folder) / "stdin.yaml"
-                path.write_bytes(sys.stdin.buffer.read())
+                copy.write_bytes(sys.stdin.buffer.read(_MOST_OCTETS))
+                files.copies[copy] = "standard input"
             elif not path.exists():
                 raise ConfigError(f"--filename: {text}: is not there; allowed: a file, a folder or -")
-            paths.append(path)
-        yield paths
+            elif path.is_fifo() or path.is_char_device():
+                with path.open("rb") as pipe:
+                    copy.write_bytes(pipe.read(_MOST_OCTETS))
+                files.copies[copy] = text
+            files.paths.append(copy if copy in files.copies else path)
+        yield files

@@ -74,7 +74,12 @@ def init(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _For
 
 @app.command()
 def server(dir: _Dir = _HERE, host: _Host = None, days: _Days = _YEAR, force: _Force = False) -> None:
-    """Make a server certificate anew (with --force in the place of the old one), signed by the CA of DIR."""
+    """Make a server certificate anew (with --force in the place of the old one), signed by the CA of DIR.
+
+    Example:
+
+        svcdns certs server --host dns.example.org --force
+    """
     hosts = _hosts(host)
     with _making(dir, ("server",), force) as certificates:
         _write(dir, "server", certificates.make_server(_ca(dir), hosts, days))

@@ -1,21 +1,23 @@
 """`svcdns get`: objects as tables for people, or as YAML, JSON and names for programs.
 
-The tables are the server's own, as kubectl prints them.
+The tables are the server's own, laid out as kubectl does: columns are as wide as they must be, nothing is
+cut, and a terminal that is narrower breaks the lines.  Width counts cells, as letters may take two or none.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from svcdns.config.sections import ConfigError
 from svcdns.objects.kinds import Kind
 
 from . import talking
-from .outcome import Refused
+from .outcome import Refused, plain, say, show
 
 if TYPE_CHECKING:
     from svcdns.client import Client
@@ -38,12 +40,17 @@ def get(
     labels: Annotated[
         str, typer.Option("--selector", "-l", metavar="KEY=VALUE", help="Those that have a label.")
     ] = "",
-    output: Annotated[Output, typer.Option("--output", "-o", help="How they are shown.")] = "table",
+    output: Annotated[
+        Output,
+        typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, yaml, json or name."),
+    ] = "table",
     namespace: talking.NamespaceFlag = "",
     api: talking.ApiFlag = "",
     data: talking.DataFlag = None,
 ) -> None:
     """Show what is registered.
+
+    Exit code 1 when the one object that is named is not there; nothing to list is no error.
 
     Examples:
 
@@ -58,83 +65,145 @@ def get(
     with talking.talking(api, data) as client:
         found = kind_of(kind)
         where = "" if all_namespaces or not found.namespaced else talking.namespace_of(client, namespace)
+        wanted = _Wanted(found, where, name, labels)
+        _check(wanted, all_namespaces)
         if output in ("table", "wide"):
-            _print_table(client, found, where, name, labels, is_wide=output == "wide", of_all=all_namespaces)
+            since = _print_table(client, wanted, is_wide=output == "wide")
         else:
-            _print_objects(client, found, where, name, labels, output)
+            since = _print_objects(client, wanted, output)
         if watch:
-            for event in client.watch(found, where, name, labels):
-                _print_event(event, found)
+            for event in client.watch(found, where, name, labels, since):
+                _print_event(event, found, output)
 
 
-def _print_table(
-    client: Client, kind: Kind, namespace: str, name: str, labels: str, *, is_wide: bool, of_all: bool
-) -> None:
-    from svcdns.client import calls
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What was asked for; `namespace` is "" for all, `name` for all objects."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    labels: str
+
+
+def _check(wanted: _Wanted, all_namespaces: bool) -> None:
+    """Raise ConfigError for what can't be asked for together."""
+    if wanted.name and wanted.labels:
+        raise ConfigError("NAME and --selector exclude each other; allowed: one of them")
+    if wanted.name and all_namespaces and wanted.kind.namespaced:
+        raise ConfigError("NAME and --all-namespaces exclude each other; say --namespace NS")
+
+
+def _print_table(client: Client, wanted: _Wanted, *, is_wide: bool) -> str:
+    """Print the table; return the resourceVersion that it shows."""
+    from svcdns.client import ApiError, calls
     from svcdns.client.exchange import Request
 
-    query = {} if name else {"labelSelector": labels}
-    request = Request("GET", calls.path(kind, namespace, name, **query), accept=calls.TABLE)
-    table = client.send(request).json()
+    kind, namespace, name = wanted.kind, wanted.namespace, wanted.name
+    path = calls.path(kind, namespace, labelSelector=wanted.labels)
+    if name:
+        path = calls.path_of_one(kind, namespace, name)
+    try:
+        table = client.send(Request("GET", path, accept=calls.TABLE)).json("rows", "columnDefinitions")
+    except ApiError as wrong:
+        if name and wrong.status == 404:
+            raise Refused(talking.not_there(client, kind, name, namespace)) from None
+        raise
     if not table["rows"]:
-        where = f" in namespace {namespace}" if namespace else ""
-        print(f"No {kind.plural}{where}.", file=sys.stderr)
+        _say_nothing_there(client, wanted)
+    for line in _lines(table, is_wide=is_wide, of_all=kind.namespaced and not namespace):
+        show(line)
+    return str(table["metadata"].get("resourceVersion", ""))
+
+
+def _say_nothing_there(client: Client, wanted: _Wanted) -> None:
+    """Say that a list is empty, and where else there would be something."""
+    from svcdns.client import explanations
+
+    kind, namespace = wanted.kind, wanted.namespace
+    if not namespace:
+        say(f"no {kind.plural}")
         return
-    for line in _lines(table, is_wide=is_wide, of_all=of_all and kind.namespaced):
-        typer.echo(line)
+    which = "" if client.run(explanations.has_namespace(namespace)) else ", which is not there"
+    there = client.run(explanations.anywhere(kind, wanted.labels))
+    hint = f"; there are some in {there}: -n {there}" if there else ""
+    say(f"no {kind.plural} in namespace {namespace}{which}{hint}")
 
 
 def _lines(table: Mapping[str, Any], *, is_wide: bool, of_all: bool) -> Iterator[str]:
-    """Lay a table out as kubectl does: each column as wide as it must be."""
+    """Lay a table out: each column as wide as it must be; nothing for a table without rows."""
+    from rich.cells import cell_len
+
+    if not table["rows"]:
+        return
     shown = [
         at for at, column in enumerate(table["columnDefinitions"]) if is_wide or not column.get("priority")
     ]
     rows = [[table["columnDefinitions"][at]["name"].upper() for at in shown]]
-    rows += [[str(row["cells"][at]) for at in shown] for row in table["rows"]]
+    rows += [[plain(str(row["cells"][at])) for at in shown] for row in table["rows"]]
     if of_all:
         namespaces = (row["object"]["metadata"]["namespace"] for row in table["rows"])
         rows = [[first, *row] for first, row in zip(["NAMESPACE", *namespaces], rows, strict=True)]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    for row in rows:
-        yield _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    sizes = [[cell_len(cell) for cell in row] for row in rows]
+    widths = [max(column) for column in zip(*sizes, strict=True)]
+    for row, size in zip(rows, sizes, strict=True):
+        padded = (cell + " " * (width - has) for cell, has, width in zip(row, size, widths, strict=True))
+        yield _GAP.join(padded).rstrip()
 
 
-def _print_objects(
-    client: Client, kind: Kind, namespace: str, name: str, labels: str, output: Output
-) -> None:
+def _print_objects(client: Client, wanted: _Wanted, output: Output) -> str:
+    """Print objects whole, or their names; return the resourceVersion that a watch begins from."""
+    from svcdns.client.calls import list_objects_at
+
+    kind, name = wanted.kind, wanted.name
     if name:
-        one = client.get(kind, name, namespace)
+        one = client.get(kind, name, wanted.namespace)
         if one is None:
-            raise Refused(f"{kind.singular}/{name} is not there")
-        objects = [one]
+            raise Refused(talking.not_there(client, kind, name, wanted.namespace))
+        objects, since = [one], str(one["metadata"].get("resourceVersion", ""))
     else:
-        objects = client.list(kind, namespace, labels=labels)
-    typed = [{"apiVersion": kind.api_version, "kind": kind.name, **_readable(one)} for one in objects]
+        objects, since = client.run(list_objects_at(kind, wanted.namespace, wanted.labels))
     if output == "name":
-        for one in typed:
-            typer.echo(f"{kind.singular}/{one['metadata']['name']}")
-        return
-    shown = typed[0] if name else {"apiVersion": "v1", "kind": "List", "items": typed}
-    typer.echo(_as_text(shown, output), nl=output == "json")
+        for one in objects:
+            show(_name(one, kind))
+        return since
+    typed = [_readable(one, kind) for one in objects]
+    _print_whole(typed[0] if name else {"apiVersion": "v1", "kind": "List", "items": typed}, output)
+    return since
 
 
-def _as_text(value: Any, output: Output) -> str:
+def _print_whole(value: Any, output: Output) -> None:
+    """Print a value as JSON or YAML, which escape what would do something to a terminal."""
     if output == "json":
-        return json.dumps(value, indent=2)
+        typer.echo(json.dumps(value, indent=2))
+        return
     import yaml
 
-    return str(yaml.safe_dump(value, sort_keys=False))
+    typer.echo(yaml.safe_dump(value, sort_keys=False), nl=False)
 
 
-def _readable(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object without the record of whose each field is."""
+def _name(obj: Mapping[str, Any], kind: Kind) -> str:
+    return f"{kind.singular}/{obj['metadata']['name']}"
+
+
+def _readable(obj: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """Return an object with its kind, and without the record of whose each field is."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    return {**obj, "metadata": metadata}
+    return {"apiVersion": kind.api_version, "kind": kind.name, **obj, "metadata": metadata}
 
 
-def _print_event(event: Mapping[str, Any], kind: Kind) -> None:
+def _print_event(event: Mapping[str, Any], kind: Kind, output: Output) -> None:
+    """Print a change as the list before it was: a line, a name, or one JSON or YAML document."""
     obj = event["object"]
     if event["type"] == "ERROR":
         raise Refused(str(obj.get("message")))
-    if "metadata" in obj and obj["metadata"].get("name"):
-        typer.echo(f"{event['type'].lower():9}{_GAP}{kind.singular}/{obj['metadata']['name']}")
+    if event["type"] == "BOOKMARK":
+        return
+    if output in ("json", "yaml"):
+        if output == "yaml":
+            typer.echo("---")
+        _print_whole(_readable(obj, kind), output)
+    elif output == "name":
+        show(_name(obj, kind))
+    else:
+        show(f"{event['type'].lower():9}{_GAP}{_name(obj, kind)}")

@@ -44,7 +44,9 @@ def kubeconfig(
 
         svcdns kubeconfig --certs certs > admin.kubeconfig
 
-        svcdns kubeconfig --server https://dns.example.org:8053 --ca certs/ca.crt --token - -o ci.kubeconfig
+        svcdns kubeconfig --server https://dns.example.org:8053 --certs certs
+
+        svcdns kubeconfig --certs certs --token - -o ci.kubeconfig
     """
     credentials = Credentials.given(certs, ca, token, client_cert, client_key)
     text, warning = _made(server or api_access.server_of(loaded(config, {})), credentials, namespace, name)
@@ -83,7 +85,7 @@ def _made(server: str, credentials: Credentials, namespace: str, name: str) -> t
 def _write(text: str, output: Path | None) -> None:
     """Write to stdout, or to a new file that only its owner reads.  Raises ConfigError, Refused."""
     if output is None:
-        print(text, end="")
+        typer.echo(text, nl=False)
         return
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,17 +1,41 @@
-"""How a command ends: its exit code, and the one line on stderr that says why."""
+"""How a command ends, and what it writes: its exit code, results on stdout, messages on stderr.
+
+What stands in objects, or in what somebody typed, never reaches a terminal as it is: letters that move the
+cursor, change colours or turn the writing around are shown as escapes, in pipes too.
+"""
 
 from __future__ import annotations
 
-import sys
+import typer
 
 OK, REFUSED, MISTAKE = 0, 1, 2
 """Exit codes."""
+INTERRUPTED, PIPE_CLOSED = 130, 141
+"""As a shell says that SIGINT or SIGPIPE ended a program."""
 
 
 class Refused(Exception):
     """What a command raises when the machine, not the command line, is at fault: one line, exit code 1."""
 
 
+def plain(text: str) -> str:
+    """Return a text as one line that does nothing to a terminal: ESC is \\x1b, a line's end is \\n."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # an octet of the command line that is no UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
+
+
+def show(line: str) -> None:
+    """Write a line of the result to stdout."""
+    typer.echo(plain(line))
+
+
 def say(text: str) -> None:
     """Write a line for the user to stderr."""
-    print(f"svcdns: {' '.join(text.split())}", file=sys.stderr)
+    typer.echo(f"svcdns: {plain(' '.join(text.split()))}", err=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import http.client
 import json
 import os
 import signal
@@ -19,7 +17,7 @@ from svcdns.config import readers
 from svcdns.config.listening import reachable
 from svcdns.config.sections import Config, ConfigError
 
-from . import api_access
+from . import api_access, help_pages
 from .api_access import Credentials
 from .flags import ConfigFlag, flag_value, loaded
 from .outcome import OK, REFUSED, Refused
@@ -30,10 +28,9 @@ if TYPE_CHECKING:
 _SECONDS = 10.0
 _WIDTH = 11
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer()
 
 
-@app.callback()
 def proxy(
     context: typer.Context,
     config: ConfigFlag = None,
@@ -55,24 +52,71 @@ def proxy(
     engine: Annotated[
         str, typer.Option("--engine", metavar="ENGINE", help="auto, nft or user; see docs/config.md.")
     ] = "",
+    print_rules: Annotated[
+        bool, typer.Option("--print", help="Print the kernel's rules as `nft -f` reads them, and end.")
+    ] = False,
+    cleanup: Annotated[
+        bool, typer.Option("--cleanup", help="Take back all that a proxy changed of this machine, and end.")
+    ] = False,
 ) -> None:
     """Carry traffic to cluster IPs, node ports and load balancer addresses, until told to end.
 
     It follows a server's API, here or elsewhere, and keeps packet rules of the kernel (or, without
     rights, sockets of its own) at what is registered. What the kernel holds goes on when it ends.
-    `svcdns serve --proxy` does the same beside a server.
+    `svcdns serve --proxy` does the same beside a server. --cleanup takes its rules, routes and settings
+    back; it needs no server and no configuration (but --config where that names a data folder that is
+    nowhere usual), and exit code 0 says that nothing is left.
 
     Examples:
 
         svcdns proxy
 
-        svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token - --node host-2
+        svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token -
+
+        svcdns proxy --cleanup
     """
     if context.invoked_subcommand is not None:
         return
+    if cleanup:
+        _clean_up([loaded(config, {}).data] if config else [])
     resolved = _with_flags(loaded(config, {}), node, node_address or [], engine)
     credentials = Credentials.given(None, ca, token, client_cert, client_key)
-    _run(resolved, _connection(resolved, server, kubeconfig, credentials))
+    connection = _connection(resolved, server, kubeconfig, credentials)
+    if print_rules:
+        typer.echo(_rules(resolved, connection), nl=False)
+    else:
+        _run(resolved, connection)
+
+
+app.callback(invoke_without_command=True, help=help_pages.page(proxy))(proxy)
+
+
+@app.command()
+def check(
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--output", "-o", help="Text for people, or JSON.")
+    ] = "text",
+    config: ConfigFlag = None,
+) -> None:
+    """Say what this machine can do for traffic to Services, and what stands in the way; change nothing.
+
+    What is wrong comes first, each with the command that mends it. Exit code 1 when something is.
+
+    Examples:
+
+        svcdns proxy check
+
+        svcdns proxy check --config /etc/svcdns/svcdns.toml -o json
+    """
+    from svcdns.proxy.check import check_config
+
+    report = check_config(loaded(config, {}))
+    if output == "json":
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        for line in report.lines():
+            typer.echo(line)
+    raise typer.Exit(report.code)
 
 
 @app.command()
@@ -106,6 +150,21 @@ def status(
     raise typer.Exit(OK if found["healthy"] and (found["frontends"] or not service) else REFUSED)
 
 
+def _clean_up(data: list[Path]) -> None:
+    """Take everything back, a line each; `data` are folders to look in besides.  Raises Refused, Exit."""
+    from svcdns.config.listening import DATA_FOLDERS
+    from svcdns.proxy.changes_made import DEFAULT_FOLDER
+    from svcdns.proxy.cleanup import cleanup
+
+    try:
+        restored = cleanup([DEFAULT_FOLDER, *data, *DATA_FOLDERS])
+    except OSError as failed:
+        raise Refused(f"the kernel can't be asked: {failed.strerror or failed}") from None
+    for one in restored:
+        typer.echo(one.text)
+    raise typer.Exit(OK if all(one.is_done for one in restored) else REFUSED)
+
+
 def _with_flags(config: Config, node: str, addresses: list[str], engine: str) -> Config:
     """Return the configuration with what these flags say in its place.  Raises ConfigError."""
     given: dict[str, Any] = {}
@@ -123,7 +182,7 @@ def _connection(
 ) -> Connection:
     """Return which server is followed: as said, else as other commands find it.  Raises ConfigError."""
     from svcdns.client import Connection, NoServer, find
-    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.config.listening import DATA_FOLDERS
 
     if server and kubeconfig:
         raise ConfigError("--server and --kubeconfig exclude each other; allowed: one of them")
@@ -161,6 +220,8 @@ def _read(file: Path) -> bytes:
 
 
 def _run(config: Config, connection: Connection) -> None:
+    import asyncio
+
     from svcdns.proxy import process
     from svcdns.proxy.engine import EngineError
     from svcdns.server import logs
@@ -180,15 +241,37 @@ def _run(config: Config, connection: Connection) -> None:
         raise Refused(failed.strerror or str(failed)) from None
 
 
+def _rules(config: Config, connection: Connection) -> str:
+    """Return the rules for what is registered now.  Raises Refused."""
+    import asyncio
+
+    from svcdns.client import Unreachable
+    from svcdns.proxy.machine import KernelMachine
+    from svcdns.proxy.preview import rules_text
+    from svcdns.proxy.process import node_name
+    from svcdns.server import logs
+
+    logs.set_up("error")
+    try:
+        machine = KernelMachine(config, sets_up=False)
+        return asyncio.run(rules_text(config, node_name(config), connection, machine))
+    except Unreachable as away:
+        raise Refused(str(away)) from None
+    except OSError as failed:
+        raise Refused(failed.strerror or str(failed)) from None
+
+
 def _asked(config: Config, service: str) -> dict[str, Any]:
     """Return what the proxy here says of itself.  Raises Refused."""
+    from http.client import HTTPConnection, HTTPException
+
     listen = reachable(config.proxy.healthz)
-    connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_SECONDS)
+    connection = HTTPConnection(listen.host, listen.port, timeout=_SECONDS)
     try:
         connection.request("GET", f"/status?service={quote(service, safe='')}")
         answer = connection.getresponse()
         found: dict[str, Any] = json.loads(answer.read())
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, HTTPException, ValueError):
         text = f"no proxy answers at {listen} (healthz in [proxy]); start one: svcdns proxy"
         raise Refused(text) from None
     finally:
@@ -205,6 +288,8 @@ def _lines(found: Mapping[str, Any], service: str) -> Iterator[tuple[str, str]]:
     yield "holds", ", ".join(f"{count} {word}" for word, count in found["held"].items())
     if found["reason"]:
         yield "warning", found["reason"]
+    for text in found["machine"]:
+        yield "warning", text
     for one in found["problems"]:
         yield "warning", f"{one['service']}: {one['message']}"
     for one in found["frontends"]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .outcome import OK, REFUSED
+from .outcome import OK, REFUSED, say
 
 
 def query(
@@ -17,7 +17,9 @@ def query(
     ] = None,
     server: Annotated[
         str | None,
-        typer.Option("--server", metavar="HOST:PORT", help="Whom to ask; the local svcdns where left out."),
+        typer.Option(
+            "--server", metavar="HOST:PORT", help="Whom to ask; a svcdns on this machine where left out."
+        ),
     ] = None,
     timeout: Annotated[
         float,
@@ -27,7 +29,8 @@ def query(
     """Ask a DNS server: a dig for places that have none.
 
     Asks over UDP, and over TCP where the answer was cut. Exit code 0 when there is an answer, 1 when
-    there is none, 2 for a mistake in the question.
+    there is none, 2 for a mistake in the question. Where nothing is said, it asks at SVCDNS_DNS_LISTEN,
+    else the server that runs on a data folder of this machine, else 127.0.0.1:1053.
 
     Examples:
 
@@ -41,6 +44,8 @@ def query(
     """
     from .question import ask
 
-    text, answered = ask(name, type, server, timeout, os.environ)
+    text, answered, hint = ask(name, type, server, timeout, os.environ)
     typer.echo(text)
+    if hint:
+        say(hint)
     raise typer.Exit(OK if answered else REFUSED)

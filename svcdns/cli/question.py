@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from ipaddress import ip_address
+from pathlib import Path
 
 import dns.exception
 import dns.flags
@@ -15,6 +17,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.reversename
 
+from svcdns.config.listening import DATA_FOLDERS, dns_of_running
 from svcdns.config.readers import endpoint
 from svcdns.config.sections import ConfigError, Endpoint
 
@@ -28,8 +31,8 @@ _UDP_OCTETS = 1232
 
 def ask(
     name: str, rrtype: str | None, server: str | None, timeout: float, environ: Mapping[str, str]
-) -> tuple[str, bool]:
-    """Return the reply as text, and whether it is NOERROR with an answer.
+) -> tuple[str, bool, str]:
+    """Return the reply as text, whether it is NOERROR with an answer, and a hint for who expected one.
 
     `timeout` is in seconds, for each of UDP and TCP.  Raises ConfigError for what can't be asked, and Refused
     where the server does not answer.
@@ -51,7 +54,20 @@ def ask(
         raise Refused(f"{where} sent what is no DNS reply: {failed}") from None
     transport = "TCP" if over_tcp else "UDP"
     text = f";; {_status(reply)}, {1000 * took:.1f} ms over {transport} from {where}\n{_sections(reply)}"
-    return text, reply.rcode() == dns.rcode.NOERROR and bool(reply.answer)
+    answered = reply.rcode() == dns.rcode.NOERROR and bool(reply.answer)
+    return text, answered, "" if answered else _hint(name, reply, is_ours=server is None)
+
+
+def _hint(name: str, reply: dns.message.Message, *, is_ours: bool) -> str:
+    """Return what finds out why there is no answer, where the server may be a svcdns."""
+    if reply.rcode() == dns.rcode.REFUSED and is_ours:
+        return (
+            f"refused: is this machine in the server's access list ([acl], docs/config.md)? svcdns why {name}"
+        )
+    says_no = reply.rcode() in (dns.rcode.NXDOMAIN, dns.rcode.NOERROR)
+    if says_no and (is_ours or reply.flags & dns.flags.AA):
+        return f"no answer; why: svcdns why {shlex.quote(name)}"
+    return ""
 
 
 def _question(name: str, rrtype: str | None) -> dns.message.QueryMessage:
@@ -76,7 +92,7 @@ def _server(text: str | None, environ: Mapping[str, str]) -> Endpoint:
     source = "--server"
     if text is None:
         listening = environ.get("SVCDNS_DNS_LISTEN", "").split(",")[0].strip()
-        source, text = ("SVCDNS_DNS_LISTEN", listening) if listening else ("default", DEFAULT_SERVER)
+        source, text = ("SVCDNS_DNS_LISTEN", listening) if listening else ("default", _running(environ))
     try:
         found = Endpoint(str(ip_address(text.removeprefix("[").removesuffix("]"))), _DNS_PORT)
     except ValueError:
@@ -86,6 +102,15 @@ def _server(text: str | None, environ: Mapping[str, str]) -> Endpoint:
     if ip_address(found.host).is_unspecified:
         return Endpoint("::1" if ":" in found.host else "127.0.0.1", found.port)
     return found
+
+
+def _running(environ: Mapping[str, str]) -> str:
+    """Return where a server that runs on a data folder of this machine answers, else the default."""
+    named = environ.get("SVCDNS_DATA", "")
+    for folder in [Path(named)] if named else DATA_FOLDERS:
+        if found := dns_of_running(folder):
+            return str(found[0])
+    return DEFAULT_SERVER
 
 
 def _status(reply: dns.message.Message) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -73,8 +72,10 @@ def register(
 
         svcdns register --service web --port 8080 -- python3 -m http.server 8080
 
-        svcdns register --service web --port 8080 --probe http:/healthz --drain 5 -- ./server
+        svcdns register -s web -p 8080 --probe http:/healthz --drain 5 -- ./server
     """
+    import asyncio
+
     from svcdns.client.keeping import keep
     from svcdns.client.own_pod import OwnPod
 
@@ -103,8 +104,8 @@ def register(
 def _connecting(said: OwnPod, api: str, data: Path | None) -> Connect:
     """Return what finds the server, and completes what is said to it by what is known then."""
     from svcdns.client import Connection, find
-    from svcdns.client.connection import DATA_FOLDERS
     from svcdns.client.own_pod import own_address
+    from svcdns.config.listening import DATA_FOLDERS
 
     folders = [data] if data is not None else DATA_FOLDERS
 

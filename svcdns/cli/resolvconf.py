@@ -42,11 +42,11 @@ def resolvconf(
 
     Examples:
 
-        svcdns resolvconf --namespace shop > shop.resolv.conf
+        svcdns resolvconf --namespace shop > shop.conf
 
-        docker run -v $PWD/shop.resolv.conf:/etc/resolv.conf:ro alpine nslookup web
+        docker run -v $PWD/shop.conf:/etc/resolv.conf:ro alpine nslookup web
 
-        podman run -v $PWD/shop.resolv.conf:/etc/resolv.conf:ro alpine nslookup web
+        podman run -v $PWD/shop.conf:/etc/resolv.conf:ro alpine nslookup web
 
         svcdns resolvconf --namespace shop --nameserver 192.0.2.53 --ndots 1
     """

@@ -28,7 +28,9 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
 
         svcdns serve --config svcdns.toml --workers 2
 
-        svcdns serve --dns 192.0.2.53:53 --dns '[2001:db8::53]:53' --data /var/lib/svcdns
+        svcdns serve --dns 192.0.2.53:53 --dns '[2001:db8::53]:53'
+
+        svcdns serve --data /var/lib/svcdns
     """
     from svcdns.server import succession
 
@@ -43,10 +45,11 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
     resolved = loaded(config, flags)
 
     from svcdns.config import checks
+    from svcdns.config.load import misspelt_variables
     from svcdns.server import preflight
 
-    for mistake in preflight.mistakes(resolved):
-        raise ConfigError(mistake)
+    if mistakes := preflight.mistakes(resolved):
+        raise ConfigError(*mistakes)
 
     if legacy is not None:
         from .rehearse import rehearse
@@ -56,6 +59,6 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
     from svcdns.server import logs, supervisor
 
     logs.set_up(resolved.log)
-    for warning in checks.warnings(resolved):
+    for warning in [*misspelt_variables(os.environ), *checks.warnings(resolved)]:
         logging.getLogger(__name__).warning("%s", warning)
     raise typer.Exit(supervisor.run(resolved))

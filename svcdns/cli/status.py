@@ -11,7 +11,7 @@ import typer
 from svcdns.objects.kinds import KINDS
 
 from . import talking
-from .outcome import OK, REFUSED
+from .outcome import OK, REFUSED, show
 
 _WIDTH = 11
 
@@ -36,12 +36,12 @@ def status(
     from svcdns.client.exchange import Request, answer
 
     with talking.talking(api, data) as client:
-        found = client.run(answer(Request("GET", "/svcdns/v1/status")))
+        found = client.run(answer(Request("GET", "/svcdns/v1/status"), "version", "dns", "data"))
     if output == "json":
         typer.echo(json.dumps(found, indent=2))
     else:
         for name, text in _lines(found):
-            typer.echo(f"{name:{_WIDTH}}{text}")
+            show(f"{name:{_WIDTH}}{text}")
     raise typer.Exit(REFUSED if found["warnings"] else OK)
 
 

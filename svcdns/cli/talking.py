@@ -1,4 +1,7 @@
-"""How the commands that talk to a running server find it, and what they say when that fails."""
+"""How the commands that talk to a running server find it, and what they say when that fails.
+
+A message that may have to do with the wrong server being asked names the server.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,10 @@ from .outcome import Refused, say
 
 if TYPE_CHECKING:
     from svcdns.client import ApiError, Client, Connection
+    from svcdns.objects.kinds import Kind
+
+_SAYS_ALL = (409, 422)
+"""HTTP statuses of refusals that have to do with what was sent, whoever was asked."""
 
 ApiFlag = Annotated[
     str,
@@ -37,7 +44,7 @@ NamespaceFlag = Annotated[
 def connection(api: str, data: Path | None) -> Connection:
     """Return which server is meant.  Raises ConfigError."""
     from svcdns.client import NoServer, find
-    from svcdns.client.connection import DATA_FOLDERS
+    from svcdns.config.listening import DATA_FOLDERS
 
     try:
         return find(api, os.environ, [data] if data is not None else DATA_FOLDERS)
@@ -52,7 +59,10 @@ def talking(api: str, data: Path | None) -> Iterator[Client]:
     from svcdns.client.calls import UnknownKind
 
     try:
-        with Client(connection(api, data)) as client:
+        with Client(there := connection(api, data)) as client:
+            if there.passed_over:
+                here = f"unset {there.found}, or say --api {there.passed_over}"
+                say(f"asking {there.url} ({there.found}); for the server on this machine {here}")
             yield client
             for warning in dict.fromkeys(client.warnings):
                 say(f"warning: {warning}")
@@ -61,13 +71,38 @@ def talking(api: str, data: Path | None) -> Iterator[Client]:
     except Unreachable as wrong:
         raise Refused(str(wrong)) from None
     except ApiError as wrong:
-        raise Refused(_with_remedy(wrong)) from None
+        if wrong.status == 400:  # a selector, a name: what was typed
+            raise ConfigError(str(wrong)) from None
+        raise Refused(_with_remedy(wrong, there)) from None
 
 
-def _with_remedy(wrong: ApiError) -> str:
+def _with_remedy(wrong: ApiError, there: Connection) -> str:
+    """Return what is said of a refusal; the server is named where another one might not refuse."""
     if wrong.status == 401:
-        return f"{wrong}; show who you are: SVCDNS_TOKEN=..., or KUBECONFIG=... (svcdns kubeconfig)"
-    return str(wrong)
+        shown = "the token is not one of the server's" if there.token else "it asks who you are"
+        remedy = "SVCDNS_TOKEN=... (svcdns token create), or KUBECONFIG=... (svcdns kubeconfig)"
+        return f"{wrong}: {asked(there)}: {shown}; show it with {remedy}"
+    return str(wrong) if wrong.status in _SAYS_ALL else f"{wrong} ({asked(there)})"
+
+
+def asked(there: Connection) -> str:
+    """Return which server was asked, and what named it, for messages."""
+    return f"asked {there.url}, {there.found}" if there.found else f"asked {there.url}"
+
+
+def not_there(client: Client, kind: Kind, name: str, namespace: str) -> str:
+    """Return what is said of an object that is not there: where there is one, if there is."""
+    from svcdns.client import explanations
+
+    if not kind.namespaced:
+        return f"{kind.singular}/{name} is not there ({asked(client.connection)})"
+    text = f"{kind.singular}/{name} is not there in namespace {namespace}"
+    others = client.run(explanations.elsewhere(kind, name, namespace))
+    return (
+        f"{text}; there is one in {others[0]}: -n {others[0]}"
+        if others
+        else f"{text} ({asked(client.connection)})"
+    )
 
 
 def namespace_of(client: Client, namespace: str) -> str:

@@ -16,7 +16,7 @@ import typer
 from svcdns.config.sections import ConfigError
 
 from .flags import loaded
-from .outcome import say
+from .outcome import say, show
 
 app = typer.Typer(
     help="""Bearer tokens for the API: a file of their hashes, which a running server reads as it changes.""",
@@ -69,7 +69,12 @@ def create(
 
 @app.command(name="list")
 def list_(file: _File = None, config: _Config = None) -> None:
-    """List the tokens of the file: name, role, namespaces."""
+    """List the tokens of the file: name, role, namespaces.
+
+    Example:
+
+        svcdns token list --file tokens
+    """
     from svcdns.api.auth import token_file, token_lines
 
     path, _ = _path(file, config)
@@ -81,14 +86,19 @@ def list_(file: _File = None, config: _Config = None) -> None:
     rows += [(one.name, one.role, ",".join(one.namespaces) or "*") for one in tokens]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, role, namespaces in rows:
-        typer.echo(f"{name:{widths[0]}}   {role:{widths[1]}}   {namespaces}")
+        show(f"{name:{widths[0]}}   {role:{widths[1]}}   {namespaces}")
     if mistakes:
         raise ConfigError(f"{path}: {mistakes[0]}")
 
 
 @app.command()
 def revoke(name: _Name, file: _File = None, config: _Config = None) -> None:
-    """Take a token out of the file; a running server refuses it from the next request on."""
+    """Take a token out of the file; a running server refuses it from the next request on.
+
+    Example:
+
+        svcdns token revoke --name ci --file tokens
+    """
     from svcdns.api.auth import token_file, token_lines
 
     path, _ = _path(file, config)

@@ -6,7 +6,12 @@ import typer
 
 
 def version() -> None:
-    """Print the version."""
+    """Print the version.
+
+    Example:
+
+        svcdns version
+    """
     from svcdns import __version__
 
     typer.echo(f"svcdns {__version__}")

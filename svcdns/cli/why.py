@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from . import talking
-from .outcome import OK, REFUSED
+from .outcome import OK, REFUSED, show
 
 
 def why(
@@ -39,11 +39,11 @@ def why(
     if output == "json":
         typer.echo(json.dumps(found, indent=2))
     else:
-        typer.echo(f"{found['name']}  {', '.join(found['answers']) or 'no answer'}")
+        show(f"{found['name']}  {', '.join(found['answers']) or 'no answer'}")
         for one in found["objects"]:
-            typer.echo(f"  from {one}")
+            show(f"  from {one}")
         for said in found.get("sources", ()):
-            typer.echo(f"  {said}")
+            show(f"  {said}")
         for reason in found["reasons"]:
-            typer.echo(f"  {reason}")
+            show(f"  {reason}")
     raise typer.Exit(OK if found["answers"] else REFUSED)

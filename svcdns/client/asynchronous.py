@@ -11,9 +11,9 @@ import httpcore
 
 from svcdns.objects.kinds import Kind
 
-from . import calls, explanations, registration
+from . import calls, explanations, registration, waiting
 from .connection import Connection, find
-from .exchange import ApiError, Call, Object, Request, Response, T
+from .exchange import Call, Object, Request, Response, T
 from .registration import Added
 from .transport import SECONDS, extensions, reading, why_unreachable
 
@@ -36,6 +36,7 @@ class AsyncClient:
         self.warnings: list[str] = []
         """What the server has warned of so far."""
         self._seconds = seconds
+        self._is_checked = not self.connection.is_unsure
         self._pool = httpcore.AsyncConnectionPool(ssl_context=self.connection.tls(), retries=1)
 
     async def __aenter__(self) -> Self:
@@ -61,8 +62,11 @@ class AsyncClient:
             return result
 
     async def send(self, request: Request) -> Response:
-        """Send one request.  Raises Unreachable."""
-        with why_unreachable(self.connection):
+        """Send one request.  Raises Unreachable, and NoServer where KUBECONFIG names what is no svcdns."""
+        if not self._is_checked:
+            self._is_checked = True
+            await self.run(explanations.check_server(self.connection))
+        with why_unreachable(self.connection, self._seconds):
             answer = await self._pool.request(
                 request.method,
                 self.connection.url + request.path,
@@ -75,10 +79,13 @@ class AsyncClient:
         return response
 
     async def watch(
-        self, kind: Kind, namespace: str = "", name: str = "", labels: str = ""
+        self, kind: Kind, namespace: str = "", name: str = "", labels: str = "", since: str = ""
     ) -> AsyncIterator[Object]:
-        """Yield what is there and each change from then on, as watch events, until the server ends it."""
-        async for lines in self.lines(calls.watch(kind, namespace, name, labels)):
+        """Yield watch events until the server ends it: what is there and each change from then on.
+
+        With `since`, the resourceVersion of a list, only the changes after it.
+        """
+        async for lines in self.lines(calls.watch(kind, namespace, name, labels, since)):
             for line in lines:
                 yield json.loads(line)
 
@@ -89,7 +96,7 @@ class AsyncClient:
 
         `silent_seconds` is how long it may take until something comes.  Raises ApiError and Unreachable.
         """
-        with why_unreachable(self.connection):
+        with why_unreachable(self.connection, silent_seconds):
             async with self._pool.stream(
                 request.method,
                 self.connection.url + request.path,
@@ -97,7 +104,7 @@ class AsyncClient:
                 extensions=extensions(silent_seconds),
             ) as answer:
                 if answer.status != 200:
-                    raise ApiError.of(answer.status, _json_or_none(await answer.aread()))
+                    raise Response(answer.status, await answer.aread()).refusal()
                 rest = b""
                 async for octets in answer.aiter_stream():
                     *lines, rest = (rest + octets).split(b"\n")
@@ -127,10 +134,14 @@ class AsyncClient:
         return await self.run(registration.add(name, addresses, **more))
 
     async def remove(
-        self, name: str, addresses: Sequence[str] = (), namespace: str = "default"
+        self,
+        name: str,
+        addresses: Sequence[str] = (),
+        namespace: str = "default",
+        aliases: Sequence[str] = (),
     ) -> Sequence[str]:
         """Take a Service and its Pods away; see `registration.remove`."""
-        return await self.run(registration.remove(name, addresses, namespace=namespace))
+        return await self.run(registration.remove(name, addresses, aliases=aliases, namespace=namespace))
 
     async def set_ready(
         self, name: str, ready: bool, because: str = "", namespace: str = "default"
@@ -142,13 +153,10 @@ class AsyncClient:
         """Show that a Pod lives; False: it is not there any more, and is to be registered again."""
         return await self.run(calls.heartbeat(namespace, name))
 
+    async def wait_for_proxies(self, seconds: float = 10) -> Sequence[str]:
+        """Wait until the traffic does what was acknowledged by now; see `waiting.wait`."""
+        return await self.run(waiting.wait(seconds))
+
     async def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
         """Return what a name or a Pod answers, from which objects, and why not more."""
         return await self.run(explanations.explain(name, namespace))
-
-
-def _json_or_none(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None

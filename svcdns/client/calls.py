@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 
 from svcdns.objects.kinds import KINDS, POD, Kind
 
-from .exchange import APPLY, MERGE, ApiError, Call, Object, Request, answer
+from .exchange import APPLY, MERGE, ApiError, Call, Mistake, Object, Request, answer
 
 FIELD_MANAGER = "svcdns"
 """Whose fields those are that `apply` sets."""
@@ -24,7 +24,7 @@ def kind_of(word: str) -> Kind:
     for kind in KINDS:
         if lower in (kind.plural, kind.singular, *kind.short_names):
             return kind
-    known = ", ".join(kind.plural for kind in KINDS)
+    known = ", ".join(dict.fromkeys(kind.plural for kind in KINDS))
     raise UnknownKind(f"no kind is called {word!r}; allowed: {known}")
 
 
@@ -47,10 +47,23 @@ def path(kind: Kind, namespace: str = "", name: str = "", subresource: str = "",
     return "/".join(parts) + (f"?{urlencode(asked)}" if asked else "")
 
 
+def path_of_one(kind: Kind, namespace: str, name: str, subresource: str = "", **query: str) -> str:
+    """Return the path of one object.
+
+    Raises Mistake for what no object is called: without a name, the path would be that of all of them.
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names
+    """
+    parts = (name, namespace) if kind.namespaced else (name,)
+    for part in parts:
+        if part in ("", ".", "..") or set(part) & {"/", "%"} or not (part.isascii() and part.isprintable()):
+            raise Mistake(f"no {kind.singular} is called {part[:80]!r}; allowed: a name, such as web")
+    return path(kind, namespace, name, subresource, **query)
+
+
 def get(kind: Kind, namespace: str, name: str) -> Call[Object | None]:
     """Return an object, None if there is none."""
     try:
-        found: Object = yield from answer(Request("GET", path(kind, namespace, name)))
+        found: Object = yield from answer(Request("GET", path_of_one(kind, namespace, name)), "metadata")
         return found
     except ApiError as wrong:
         if wrong.status == 404:
@@ -60,15 +73,23 @@ def get(kind: Kind, namespace: str, name: str) -> Call[Object | None]:
 
 def list_objects(kind: Kind, namespace: str = "", labels: str = "", fields: str = "") -> Call[list[Object]]:
     """Return all objects of a kind, page by page; `labels` and `fields` are selectors."""
+    objects, _ = yield from list_objects_at(kind, namespace, labels, fields)
+    return objects
+
+
+def list_objects_at(
+    kind: Kind, namespace: str = "", labels: str = "", fields: str = ""
+) -> Call[tuple[list[Object], str]]:
+    """Return the same, and the resourceVersion from which a watch goes on."""
     objects: list[Object] = []
     following = ""
     while True:
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(_PAGE), "continue": following}
-        page = yield from answer(Request("GET", path(kind, namespace, **query)))
+        page = yield from answer(Request("GET", path(kind, namespace, **query)), "items", "metadata")
         objects += page["items"]
         following = page["metadata"].get("continue", "")
         if not following:
-            return objects
+            return objects, str(page["metadata"].get("resourceVersion", ""))
 
 
 def apply(obj: Object, namespace: str = "", *, force: bool = True) -> Call[Object]:
@@ -79,22 +100,36 @@ def apply(obj: Object, namespace: str = "", *, force: bool = True) -> Call[Objec
     kind, metadata = kind_of_object(obj), obj.get("metadata") or {}
     where = str(metadata.get("namespace") or namespace or "default")
     query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else ""}
-    there = path(kind, where, str(metadata.get("name") or ""), **query)
-    applied: Object = yield from answer(Request("PATCH", there, obj, APPLY))
+    there = path_of_one(kind, where, str(metadata.get("name") or ""), **query)
+    applied: Object = yield from answer(Request("PATCH", there, obj, APPLY), "metadata")
     return applied
 
 
-def merge(kind: Kind, namespace: str, name: str, patch: Object, subresource: str = "") -> Call[Object]:
-    """Change fields of an object (RFC 7386); return it as it is now."""
-    there = path(kind, namespace, name, subresource)
-    changed: Object = yield from answer(Request("PATCH", there, patch, MERGE))
+def create(obj: Object, namespace: str) -> Call[Object | None]:
+    """Create an object; return it as it is now, None where one of that name is there already."""
+    there = path(kind_of_object(obj), namespace, fieldManager=FIELD_MANAGER)
+    try:
+        created: Object = yield from answer(Request("POST", there, obj), "metadata")
+        return created
+    except ApiError as wrong:
+        if wrong.status == 409 and wrong.reason == "AlreadyExists":
+            return None
+        raise
+
+
+def merge(
+    kind: Kind, namespace: str, name: str, patch: Object, subresource: str = "", *, form: str = MERGE
+) -> Call[Object]:
+    """Change fields of an object (RFC 7386, or Kubernetes' STRATEGIC form); return it as it is now."""
+    there = path_of_one(kind, namespace, name, subresource, fieldManager=FIELD_MANAGER)
+    changed: Object = yield from answer(Request("PATCH", there, patch, form), "metadata")
     return changed
 
 
 def delete(kind: Kind, namespace: str, name: str) -> Call[bool]:
     """Delete an object; return whether there was one."""
     try:
-        yield from answer(Request("DELETE", path(kind, namespace, name)))
+        yield from answer(Request("DELETE", path_of_one(kind, namespace, name)), "kind")
     except ApiError as wrong:
         if wrong.status == 404:
             return False
@@ -112,8 +147,8 @@ def heartbeat(namespace: str, name: str) -> Call[bool]:
     return True
 
 
-def watch(kind: Kind, namespace: str = "", name: str = "", labels: str = "") -> Request:
-    """Return the request of a watch that begins with what is there."""
+def watch(kind: Kind, namespace: str = "", name: str = "", labels: str = "", since: str = "") -> Request:
+    """Return the request of a watch: from a resourceVersion on, or beginning with what is there."""
     fields = f"metadata.name={name}" if name else ""
-    query = {"watch": "true", "labelSelector": labels, "fieldSelector": fields}
+    query = {"watch": "true", "labelSelector": labels, "fieldSelector": fields, "resourceVersion": since}
     return Request("GET", path(kind, namespace, **query))

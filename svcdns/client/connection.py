@@ -5,26 +5,26 @@
     3. the current context of KUBECONFIG
     4. a server that runs on a data folder        addresses.json in it says where
 
-`~/.kube/config` is not looked at unless KUBECONFIG names it: it is most likely a real cluster's.
+`~/.kube/config` is not looked at unless KUBECONFIG names it: it is most likely a real cluster's.  As
+KUBECONFIG may name one too, such a server must say that it is svcdns before anything else is sent to it
+(`explanations.check_server`), and `passed_over` says which server on this machine was not taken.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from svcdns.config.listening import ADDRESSES
+from svcdns.config.listening import DATA_FOLDERS, api_of_running, is_closed, is_loopback
 
 from . import kubeconfig_file
 
-DATA_FOLDERS = (Path("svcdns-data"), Path("/var/lib/svcdns"))
-"""Where servers keep their data: `make run` and `svcdns serve` here, the image and the service there."""
+_KUBECONFIG, _CA = "KUBECONFIG", "SVCDNS_CA"
 
 
 class NoServer(Exception):
@@ -45,6 +45,13 @@ class Connection:
     verify: bool = True
     namespace: str = ""
     """Where commands go that name none; "" is `default`."""
+    passed_over: str = ""
+    """The server on this machine that would have been meant without KUBECONFIG, for messages; "" for none."""
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether what names this server may name a cluster of Kubernetes as well."""
+        return self.found == _KUBECONFIG
 
     def tls(self) -> ssl.SSLContext | None:
         """Return how to connect, None for plain HTTP.  Raises NoServer for unusable certificates."""
@@ -57,7 +64,8 @@ class Connection:
             if self.certificate:
                 _load_chain(context, self.certificate + b"\n" + self.key)
         except (OSError, ValueError) as wrong:  # of ssl too
-            raise NoServer(f"{self.found}: the certificates can't be used: {wrong}") from None
+            whose = self.found if self.certificate or self.is_unsure else _CA
+            raise NoServer(f"{whose}: the certificates can't be used: {wrong}") from None
         return context
 
 
@@ -73,35 +81,34 @@ def find(
     api: str = "", environ: Mapping[str, str] = os.environ, folders: Sequence[Path] = DATA_FOLDERS
 ) -> Connection:
     """Return the connection that is meant.  Raises NoServer."""
-    token = environ.get("SVCDNS_TOKEN", "")
+    token = _token(environ)
     for found, url in (("--api", api), ("SVCDNS_API", environ.get("SVCDNS_API", ""))):
         if url:
             return Connection(_checked(url, found), found, token, _ca(environ))
     if files := environ.get("KUBECONFIG", ""):
-        return _of_kubeconfig(files)
+        there = _of_kubeconfig(files)
+        here = next((url for url in map(api_of_running, folders) if url), "")
+        return there if not here or _is_same(here, there.url) else replace(there, passed_over=here)
     for folder in folders:
-        if url := running_at(folder):
+        if url := api_of_running(folder):
             return Connection(url, f"the server on {folder}", token, _ca(environ))
-    looked = ", ".join(str(folder) for folder in folders)
-    raise NoServer(
-        f"which server? none runs on {looked}, and neither SVCDNS_API nor KUBECONFIG names one; "
-        "say --api URL, or start one: svcdns serve"
-    )
+    raise NoServer(f"which server? {_looked(folders)}; say --api URL, or start one: svcdns serve")
 
 
-def running_at(folder: Path) -> str:
-    """Return the URL of the API of the server that runs on a data folder, "" if none does."""
-    try:
-        written = json.loads((folder / ADDRESSES).read_text())
-        os.kill(int(written["pid"]), 0)
-    except PermissionError:  # it lives, and is another user's
-        pass
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    host, _, port = str(written["api"]).rpartition(":")
-    if host in ("0.0.0.0", "[::]"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
-    return f"{'https' if written.get('tls') else 'http'}://{host}:{port}"
+def _looked(folders: Sequence[Path]) -> str:
+    """Return where was looked for a server, and what this user may not look into."""
+    looked = ", ".join(map(str, folders))
+    closed = [f"{folder} is another user's (sudo?)" for folder in folders if is_closed(folder)]
+    return "; ".join([f"none runs on {looked}, and neither SVCDNS_API nor KUBECONFIG names one", *closed])
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Return whether two URLs name the same server, as far as can be told without asking anybody."""
+    places = []
+    for parts in map(urlsplit, (one, other)):
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        places.append(("localhost" if is_loopback(parts.hostname or "") else parts.hostname, port))
+    return places[0] == places[1]
 
 
 def _checked(url: str, found: str) -> str:
@@ -121,17 +128,24 @@ def _ca(environ: Mapping[str, str]) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as wrong:
-        raise NoServer(f"SVCDNS_CA: {file}: {(wrong.strerror or str(wrong)).lower()}") from None
+        raise NoServer(f"{_CA}: {file}: {(wrong.strerror or str(wrong)).lower()}") from None
+
+
+def _token(environ: Mapping[str, str]) -> str:
+    token = environ.get("SVCDNS_TOKEN", "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise NoServer("SVCDNS_TOKEN: is no token; allowed: what `svcdns token create` printed")
+    return token
 
 
 def _of_kubeconfig(files: str) -> Connection:
     try:
         current = kubeconfig_file.current(files)
     except kubeconfig_file.Unusable as wrong:
-        raise NoServer(f"KUBECONFIG: {wrong}") from None
+        raise NoServer(f"{_KUBECONFIG}: {wrong}") from None
     return Connection(
-        _checked(current.server, "KUBECONFIG"),
-        "KUBECONFIG",
+        _checked(current.server, _KUBECONFIG),
+        _KUBECONFIG,
         current.token,
         current.ca,
         current.certificate,

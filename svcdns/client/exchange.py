@@ -18,6 +18,7 @@ Object = dict[str, Any]
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,27 @@ class Response:
     body: bytes
     warnings: tuple[str, ...] = ()
 
-    def json(self) -> Any:
-        """Return the body.  Raises ApiError where it is not JSON, or the status is not 2xx."""
-        try:
-            decoded = json.loads(self.body)
-        except ValueError:
-            decoded = None
-        if not 200 <= self.status < 300 or decoded is None:
-            raise ApiError.of(self.status, decoded)
+    def json(self, *fields: str) -> Any:
+        """Return the body, a JSON object with at least these fields.
+
+        Raises ApiError where it is something else, or the status is not 2xx.
+        """
+        decoded = self._decoded()
+        is_good = isinstance(decoded, dict) and all(field in decoded for field in fields)
+        if not 200 <= self.status < 300 or not is_good:
+            raise self.refusal()
         return decoded
+
+    def refusal(self) -> ApiError:
+        """Return what the response says as an error."""
+        return ApiError.of(self.status, self._decoded())
+
+    def _decoded(self) -> Any:
+        """Return the body, None where it is no JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
 
 @dataclass
@@ -79,11 +92,21 @@ class ApiError(Exception):
     def of(cls, status: int, body: Any) -> ApiError:
         """Return the error that a response says."""
         if not isinstance(body, Mapping) or not isinstance(body.get("message"), str):
-            return cls(status, "", f"the server answered with HTTP status {status} and nothing that says why")
-        details = body.get("details") or {}
-        given = details.get("causes") or []
-        causes = [(str(one.get("field", "")), str(one.get("message", ""))) for one in given]
+            return cls(
+                status, "", f"no svcdns answers there: HTTP status {status}, and nothing that says why"
+            )
+        details = body.get("details")
+        given = details.get("causes") if isinstance(details, Mapping) else None
+        causes = [
+            (str(one.get("field", "")), str(one.get("message", "")))
+            for one in (given if isinstance(given, list) else [])
+            if isinstance(one, Mapping)
+        ]
         return cls(status, str(body.get("reason", "")), body["message"], causes)
+
+
+class Mistake(Exception):
+    """What was asked for can't be done; the text says why, and what can."""
 
 
 class Unreachable(Exception):
@@ -94,7 +117,7 @@ Call = Generator[Request, Response, T]
 """A call in progress: see above."""
 
 
-def answer(request: Request) -> Call[Any]:
-    """Send one request; return the JSON of the answer.  Raises ApiError."""
+def answer(request: Request, *fields: str) -> Call[Any]:
+    """Send one request; return the JSON of the answer, which has at least these fields.  Raises ApiError."""
     response = yield request
-    return response.json()
+    return response.json(*fields)

@@ -2,7 +2,7 @@
 
     async for step in follow(client, SERVICE):
         Page(items, is_first)   some of what is there; more may follow
-        Listed()                that was all: what none of these pages showed is gone
+        Listed(...)             that was all: what none of these pages showed is gone
         Changed(events, ...)    what came at once: (type, object)
         Lost(why)               nobody answers, or refuses; what was learned stays, and it is tried again
 
@@ -29,6 +29,7 @@ from svcdns.objects.kinds import Kind
 
 from . import calls
 from .asynchronous import AsyncClient
+from .connection import NoServer
 from .exchange import ApiError, Request, Unreachable
 
 SILENT_SECONDS = 150.0
@@ -51,6 +52,9 @@ class Page:
 class Listed:
     """The pages since the last one of these were all."""
 
+    revision: str
+    """As of which this is the state."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changed:
@@ -66,6 +70,8 @@ class Lost:
     """The server can't be followed for now; the text says why."""
 
     why: str
+    status: int = 0
+    """The HTTP status of a refusal; 0: nobody has answered."""
 
 
 Step = Page | Listed | Changed | Lost
@@ -105,14 +111,14 @@ async def follow(client: AsyncClient, kind: Kind, *, labels: str = "", name: str
             async for page in _pages(client, kind, query):
                 yield Page(page.items or (), is_first=not revision)
                 revision = page.metadata.resource_version
-            yield Listed()
+            yield Listed(revision)
             async for changed in _watched_on(client, kind, query, revision):
                 failures = 0
                 yield changed
         except ApiError as refused:
             if refused.status != _GONE:
-                yield Lost(str(refused))
-        except (Unreachable, DecodeError) as lost:
+                yield Lost(str(refused), refused.status)
+        except (Unreachable, NoServer, DecodeError) as lost:
             yield Lost(str(lost))
         failures += 1
         await asyncio.sleep(_pause(failures))

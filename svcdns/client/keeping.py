@@ -13,9 +13,8 @@ from contextlib import contextmanager, suppress
 
 from .asynchronous import AsyncClient
 from .connection import Connection, NoServer
-from .exchange import ApiError, Unreachable
+from .exchange import ApiError, Mistake, Unreachable
 from .own_pod import OwnPod, beat, deregister, register
-from .registration import Mistake
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 LEAVING_SECONDS = 3.0

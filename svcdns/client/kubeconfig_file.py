@@ -71,6 +71,8 @@ def current(files: str) -> Current:
     token = user.text("token")
     if not token and user.text("tokenFile"):
         token = _read(user.folder / user.text("tokenFile")).decode(errors="replace").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise Unusable(f"the token of user {user_name} is none: it has letters that no token has")
     return Current(
         server=cluster.text("server"),
         namespace=context.text("namespace"),

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from svcdns.objects.kinds import POD, SERVICE
 
 from . import calls
-from .exchange import ApiError, Call, Object, Request
-from .registration import APP, Mistake, make_namespace
+from .exchange import ApiError, Call, Mistake, Object, Request
+from .registration import APP, make_namespace
 
 HEARTBEAT_SECONDS = 10
 PROBE_SECONDS = 2

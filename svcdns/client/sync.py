@@ -11,9 +11,9 @@ import httpcore
 
 from svcdns.objects.kinds import Kind
 
-from . import calls, explanations, registration
+from . import calls, explanations, registration, waiting
 from .connection import Connection, find
-from .exchange import ApiError, Call, Object, Request, Response, T
+from .exchange import Call, Object, Request, Response, T
 from .registration import Added
 from .transport import SECONDS, extensions, reading, why_unreachable
 
@@ -36,6 +36,7 @@ class Client:
         self.warnings: list[str] = []
         """What the server has warned of so far."""
         self._seconds = seconds
+        self._is_checked = not self.connection.is_unsure
         self._pool = httpcore.ConnectionPool(ssl_context=self.connection.tls(), retries=1)
 
     def __enter__(self) -> Self:
@@ -61,8 +62,11 @@ class Client:
             return result
 
     def send(self, request: Request) -> Response:
-        """Send one request.  Raises Unreachable."""
-        with why_unreachable(self.connection):
+        """Send one request.  Raises Unreachable, and NoServer where KUBECONFIG names what is no svcdns."""
+        if not self._is_checked:
+            self._is_checked = True
+            self.run(explanations.check_server(self.connection))
+        with why_unreachable(self.connection, self._seconds):
             answer = self._pool.request(
                 request.method,
                 self.connection.url + request.path,
@@ -74,11 +78,16 @@ class Client:
         self.warnings += response.warnings
         return response
 
-    def watch(self, kind: Kind, namespace: str = "", name: str = "", labels: str = "") -> Iterator[Object]:
-        """Yield what is there and each change from then on, as watch events, until the server ends it."""
-        request = calls.watch(kind, namespace, name, labels)
+    def watch(
+        self, kind: Kind, namespace: str = "", name: str = "", labels: str = "", since: str = ""
+    ) -> Iterator[Object]:
+        """Yield watch events until the server ends it: what is there and each change from then on.
+
+        With `since`, the resourceVersion of a list, only the changes after it.
+        """
+        request = calls.watch(kind, namespace, name, labels, since)
         with (
-            why_unreachable(self.connection),
+            why_unreachable(self.connection, None),
             self._pool.stream(
                 request.method,
                 self.connection.url + request.path,
@@ -87,7 +96,7 @@ class Client:
             ) as answer,
         ):
             if answer.status != 200:
-                raise ApiError.of(answer.status, json.loads(answer.read() or b"null"))
+                raise Response(answer.status, answer.read()).refusal()
             rest = b""
             for octets in answer.iter_stream():
                 *lines, rest = (rest + octets).split(b"\n")
@@ -113,9 +122,15 @@ class Client:
         """Register a Service and a Pod for each address; see `registration.add`."""
         return self.run(registration.add(name, addresses, **more))
 
-    def remove(self, name: str, addresses: Sequence[str] = (), namespace: str = "default") -> Sequence[str]:
+    def remove(
+        self,
+        name: str,
+        addresses: Sequence[str] = (),
+        namespace: str = "default",
+        aliases: Sequence[str] = (),
+    ) -> Sequence[str]:
         """Take a Service and its Pods away; see `registration.remove`."""
-        return self.run(registration.remove(name, addresses, namespace=namespace))
+        return self.run(registration.remove(name, addresses, aliases=aliases, namespace=namespace))
 
     def set_ready(
         self, name: str, ready: bool, because: str = "", namespace: str = "default"
@@ -126,6 +141,10 @@ class Client:
     def heartbeat(self, name: str, namespace: str = "default") -> bool:
         """Show that a Pod lives; False: it is not there any more, and is to be registered again."""
         return self.run(calls.heartbeat(namespace, name))
+
+    def wait_for_proxies(self, seconds: float = 10) -> Sequence[str]:
+        """Wait until the traffic does what was acknowledged by now; see `waiting.wait`."""
+        return self.run(waiting.wait(seconds))
 
     def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
         """Return what a name or a Pod answers, from which objects, and why not more."""

@@ -16,6 +16,7 @@ from .exchange import Response, Unreachable
 SECONDS = 30.0
 """How long an answer may take."""
 _CONNECT_SECONDS = 5.0
+_ERRNO = re.compile(r"^\[errno -?\d+\] ")
 _WARNING = re.compile(rb'299 \S+ "((?:[^"\\]|\\.)*)"')
 
 
@@ -33,12 +34,19 @@ def reading(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) ->
 
 
 @contextmanager
-def why_unreachable(connection: Connection) -> Iterator[None]:
-    """Raise Unreachable for what goes wrong on the way: where it was, and what may help."""
+def why_unreachable(connection: Connection, seconds: float | None) -> Iterator[None]:
+    """Raise Unreachable for what goes wrong on the way: where it was, and what may help.
+
+    `seconds` is how long an answer might take.
+    """
     try:
         yield
+    except (httpcore.ConnectTimeout, httpcore.PoolTimeout):
+        text = "no connection in time; is that address right, and does a firewall let it through?"
+        raise Unreachable(f"{_where(connection)} can't be reached: {text}") from None
     except httpcore.TimeoutException:
-        raise Unreachable(f"{_where(connection)} did not answer in time") from None
+        within = "in time" if seconds is None else f"within {seconds:g} s"
+        raise Unreachable(f"{_where(connection)} did not answer {within}; is that svcdns?") from None
     except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as wrong:
         raise Unreachable(f"{_where(connection)} can't be reached: {_why(wrong)}") from None
 
@@ -48,10 +56,12 @@ def _where(connection: Connection) -> str:
 
 
 def _why(wrong: BaseException) -> str:
-    text = str(wrong).lower() or type(wrong).__name__
+    text = _ERRNO.sub("", str(wrong).lower()) or type(wrong).__name__
     cause = wrong.__cause__ or wrong.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not to be trusted: {cause.verify_message}; allowed: SVCDNS_CA=FILE"
+    if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+        return "it speaks no TLS; does it want http?"
     if isinstance(wrong, httpcore.RemoteProtocolError) and "http" in text:
         return "it speaks no HTTP; does it want https?"
     if "refused" in text:

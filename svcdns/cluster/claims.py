@@ -73,9 +73,6 @@ class Claims(Generic[K, V]):
         claimed = self._of.get(service, ())
         return [(key, self._held[key].service) for key in claimed if service in self._waiting.get(key, ())]
 
-    def __len__(self) -> int:
-        return len(self._held)
-
     def _add(self, key: K, claim: _Claim[V]) -> set[str]:
         held = self._held.get(key)
         if held is None or (held.service == claim.service and key not in self._waiting):

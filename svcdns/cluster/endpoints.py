@@ -93,7 +93,7 @@ def publishes_not_ready(service: Mapping[str, Any]) -> bool:
     return bool(annotations.get(TOLERATE_UNREADY) == "true")
 
 
-def shows_all_when_none_is_ready(service: Mapping[str, Any]) -> bool:
+def answers_with_all(service: Mapping[str, Any]) -> bool:
     """Return whether the names of a Service without a ready endpoint answer with those that are not ready."""
     annotations = service["metadata"].get("annotations") or {}
     return bool(annotations.get(WHEN_NONE_READY) == WHEN_NONE_ALL)

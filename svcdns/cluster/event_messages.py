@@ -58,6 +58,8 @@ class EventMessage(NamedTuple):
     text: str
     of_refusal: bool = False
     """It happened although the write was refused, and because of it."""
+    if_lasting: bool = False
+    """It is to become an Event only if it is still so after a while (see registry/hints.py)."""
 
 
 def subject_of(obj: Object) -> Subject:
@@ -150,6 +152,29 @@ def not_served(service: Object) -> EventMessage:
     """A Service was created in a namespace that the configuration hides from DNS."""
     text = "Its namespace is not served (dns.namespaces, dns.namespace_labels): the Service has no records"
     return EventMessage(subject_of(service), WARNING, "NotServed", text)
+
+
+# Aliases of a Service
+
+FIRST_OF_THEM = "the oldest (of one second, the first by namespace and name)"
+"""Which of the Services that ask for one alias has it."""
+
+
+def alias_remark(service: Object, text: str) -> EventMessage:
+    """Something in the annotations of a Service that speak of aliases is not taken as it is written."""
+    return EventMessage(subject_of(service), WARNING, "AliasNotTaken", text[0].upper() + text[1:])
+
+
+def alias_taken(service: Object, alias: str, holder: str) -> EventMessage:
+    """An alias that a Service asks for is another's, `holder` as namespace/name."""
+    text = f"Alias {alias} is answered by Service {holder}, {FIRST_OF_THEM} of those that ask for it"
+    return EventMessage(subject_of(service), WARNING, "AliasTaken", text)
+
+
+def alias_given(service: Object, alias: str, before: str) -> EventMessage:
+    """A Service has an alias by now that another one, `before`, has had."""
+    text = f"Alias {alias} is answered by this Service now: Service {before} asks for it no more"
+    return EventMessage(subject_of(service), NORMAL, "AliasGiven", text)
 
 
 def _node_ports(spec: Object) -> list[int]:
@@ -294,6 +319,29 @@ def endpoints_wait(endpoints: Object) -> EventMessage:
     """The Service of stored Endpoints has a selector now, so its Pods are its endpoints."""
     text = "The Service has a selector: its Pods are its endpoints until the selector is taken away"
     return EventMessage(subject_of(endpoints), WARNING, "EndpointsNotUsed", text)
+
+
+# What is still missing
+
+
+def no_pod_matches(service: Object, text: str) -> EventMessage:
+    """A Service's selector takes in no Pod."""
+    return EventMessage(subject_of(service), WARNING, "NoPodMatches", text, if_lasting=True)
+
+
+def no_endpoints(service: Object, text: str) -> EventMessage:
+    """A Service has neither a selector, nor an EndpointSlice or Endpoints."""
+    return EventMessage(subject_of(service), WARNING, "NoEndpoints", text, if_lasting=True)
+
+
+def no_address(pod: Object, text: str) -> EventMessage:
+    """A Pod has no address."""
+    return EventMessage(subject_of(pod), WARNING, "NoAddress", text, if_lasting=True)
+
+
+def no_service(endpoint_slice: Object, text: str) -> EventMessage:
+    """An EndpointSlice names no Service."""
+    return EventMessage(subject_of(endpoint_slice), WARNING, "NoService", text, if_lasting=True)
 
 
 # Namespaces, zone files and manifests

@@ -230,9 +230,9 @@ def _computed(
         ready = {**follows, **ready, "status": follows["status"]}  # which may be Unknown
     served = before.get(READY)
     ready["lastTransitionTime"] = _since(ready, served, now)
-    is_new = follows is not None and given is not None and given != served
-    if is_new and follows and given and given.get("lastTransitionTime") == follows["lastTransitionTime"]:
-        ready["lastTransitionTime"] = follows["lastTransitionTime"]  # as the client says
+    says_since = (given or {}).get("lastTransitionTime") if given != served else None
+    if follows is not None and says_since == follows["lastTransitionTime"]:
+        ready["lastTransitionTime"] = says_since  # as the client says
     whole = decides
     if decides.source in _NOT_OF_CONTAINERS:
         whole = deciding([one for one in said if one.source not in _NOT_OF_CONTAINERS])

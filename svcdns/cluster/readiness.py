@@ -175,7 +175,8 @@ def verdicts(pod: Object, conditions: Conditions | None = None) -> list[Verdict]
         said.append(_verdict(Source.HEARTBEAT, heartbeat, _BY_HEARTBEAT[heartbeat.get("status") == "True"]))
     if probes := readiness_probes(pod):
         said += _probe_verdicts(probes, conditions.get(PROBE), reported is not None)
-    if gates := (pod.get("spec") or _NONE).get("readinessGates"):
+    is_older = reported is not None and REPORTED not in conditions  # then a report counted without gates
+    if not is_older and (gates := (pod.get("spec") or _NONE).get("readinessGates")):
         said.append(_gate_verdict([gate.get("conditionType", "") for gate in gates], conditions))
     if deleted := metadata.get("deletionTimestamp"):
         said.append(Verdict(Source.LEAVING, False, _BY_DELETION, f"deleted; it goes at {deleted}"))

@@ -38,6 +38,8 @@ class Traffic:
         """By NAMESPACE/NAME."""
         self.problems: dict[str, tuple[Problem, ...]] = {}
         """By Service, as of the last `changes`; without an entry: none."""
+        self.problem_changes = 0
+        """How often they have become different."""
         self._slices: dict[str, PackedSlice] = {}
         self._of_service: dict[str, dict[str, PackedSlice]] = {}
         self._rules: Claims[Frontend, Rule] = Claims()
@@ -140,10 +142,14 @@ class Traffic:
             Problem("AddressTaken", f"healthCheckNodePort {port} belongs to the older Service {holder}")
             for port, holder in self._health_checks.not_had(key)
         ]
-        if problems := (*self._own_problems.get(key, ()), *taken):
+        problems = (*self._own_problems.get(key, ()), *taken)
+        if problems == self.problems.get(key, ()):
+            return
+        self.problem_changes += 1
+        if problems:
             self.problems[key] = problems
         else:
-            self.problems.pop(key, None)
+            del self.problems[key]
 
     def _take_from(self, service: str, key: str) -> None:
         if service:

@@ -19,7 +19,7 @@ KEP-1669 (terminating endpoints), KEP-3015 (PreferSameNode)
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from operator import attrgetter
@@ -63,8 +63,8 @@ class PackedSlice(NamedTuple):
     """NAMESPACE/NAME, "" for one that belongs to none or is not for us."""
     version: str
     family: int
-    ports: tuple[tuple[str, int, int], ...]
-    """(name, protocol, number), as Service ports are joined with them."""
+    ports: Mapping[tuple[str, int], tuple[int, ...]]
+    """Numbers by (name, protocol): what Service ports are joined with."""
     candidates: tuple[Candidate, ...]
 
 
@@ -73,12 +73,13 @@ def packed(one: Slice) -> PackedSlice:
     metadata = one.metadata
     labels, family = metadata.labels, FAMILIES.get(one.address_type)
     if labels is None or not labels.service or labels.headless is not None or family is None:
-        return PackedSlice("", metadata.resource_version, 0, (), ())
-    ports = tuple(
-        (port.name or "", PROTOCOLS[port.protocol or "TCP"], port.port)
-        for port in one.ports or ()
-        if port.port and (port.protocol or "TCP") in PROTOCOLS
-    )
+        return PackedSlice("", metadata.resource_version, 0, {}, ())
+    ports: dict[tuple[str, int], tuple[int, ...]] = {}
+    for port in one.ports or ():
+        protocol = PROTOCOLS.get(port.protocol or "TCP")
+        if port.port and protocol is not None:
+            joined = (port.name or "", protocol)
+            ports[joined] = (*ports.get(joined, ()), port.port)
     key = f"{metadata.namespace}/{labels.service}"
     return PackedSlice(key, metadata.resource_version, family, ports, tuple(_candidates(one, family)))
 
@@ -168,9 +169,7 @@ def _best(slices: Iterable[PackedSlice], name: str, protocol: int, family: int) 
     for one in slices:
         if one.family != family:
             continue
-        for port_name, port_protocol, number in one.ports:
-            if port_name != name or port_protocol != protocol:
-                continue
+        for number in one.ports.get((name, protocol), ()):
             for candidate in one.candidates:
                 endpoint = Endpoint(candidate.address, number)
                 known = best.get(endpoint)

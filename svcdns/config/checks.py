@@ -42,11 +42,16 @@ def problems(config: Config) -> Iterator[Problem]:
     if dns.namespaces and dns.namespace_labels:
         text = "namespaces is set too, and the two exclude each other; allowed: one of them"
         yield Problem("dns.namespace_labels", text)
+    yield from _alias_problems(config)
     yield from _overlaps(config)
     yield from _api_problems(api)
     for one in dns.listen:
         if one.port and one.port == api.listen.port and same_place(one.host, api.listen.host):
             yield Problem("api.listen", f"{api.listen} is where DNS listens; allowed: another port")
+    healthz = config.proxy.healthz
+    is_same = healthz.port == api.listen.port and same_place(healthz.host, api.listen.host)
+    if config.proxy.serve and healthz.port and is_same:
+        yield Problem("proxy.healthz", f"{healthz} is where the API listens; allowed: another port")
     yield from _forward_problems(config)
     yield from _acl_problems(config)
     yield from _path_problems(config)
@@ -71,6 +76,19 @@ def warnings(config: Config) -> list[str]:
 
 
 # Services, the API, paths
+
+
+def _alias_problems(config: Config) -> Iterator[Problem]:
+    """Yield what names of one's own would hide: the cluster domain, or all of what lies above it."""
+    domain = config.cluster_domain
+    for zone in config.dns.alias_zones:
+        if is_within(zone, domain):
+            text = f"{zone} lies in the cluster domain, whose names follow from Services"
+        elif is_within(domain, zone):
+            text = f"{zone} holds the cluster domain {domain}"
+        else:
+            continue
+        yield Problem("dns.alias_zones", f"{text}; allowed: zones that share no name with {domain}")
 
 
 def _overlaps(config: Config) -> Iterator[Problem]:

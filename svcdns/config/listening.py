@@ -8,14 +8,45 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
-from .readers import endpoint
+from .readers import Wrong, endpoint
 from .sections import Config, Endpoint
 
 ADDRESSES = "addresses.json"
+DATA_FOLDERS = (Path("svcdns-data"), Path("/var/lib/svcdns"))
+"""Where servers keep their data: `make run` and `svcdns serve` here, the image and the service there."""
+
+
+def dns_of_running(folder: Path) -> tuple[Endpoint, ...]:
+    """Return where the server that runs on a data folder answers DNS, () for none."""
+    return _running(folder / ADDRESSES)
+
+
+def api_of_running(folder: Path) -> str:
+    """Return the URL of the API of the server that runs on a data folder, "" for none."""
+    written = _of_running(folder / ADDRESSES)
+    try:
+        listen = endpoint(written["api"])
+    except (Wrong, KeyError, TypeError, AttributeError):
+        return ""
+    host = listen.host
+    if ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"{'https' if written.get('tls') else 'http'}://{Endpoint(host, listen.port)}"
+
+
+def is_closed(folder: Path) -> bool:
+    """Return whether a data folder is there that this user may not look into."""
+    try:
+        (folder / ADDRESSES).stat()
+    except OSError as failed:
+        return isinstance(failed, PermissionError)
+    return not os.access(folder / ADDRESSES, os.R_OK)
 
 
 def dns_endpoints(config: Config) -> tuple[Endpoint, ...]:
@@ -38,6 +69,14 @@ def reachable(listen: Endpoint) -> Endpoint:
     return listen
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether the host of a URL is this machine itself, by its address or as localhost."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_running(config: Config) -> bool:
     """Return whether a server runs on the data folder, as far as this user may see."""
     return bool(_running(config.data / ADDRESSES))
@@ -46,12 +85,20 @@ def is_running(config: Config) -> bool:
 def _running(file: Path) -> tuple[Endpoint, ...]:
     """Return where a server that runs answers; () for none, and for a file that says something else."""
     try:
+        return tuple(map(endpoint, _of_running(file)["dns"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def _of_running(file: Path) -> Mapping[str, Any]:
+    """Return what a server that runs has written; {} for none, and for what no server has written."""
+    try:
         written = json.loads(file.read_text())
         pid = int(written["pid"])
         if not 0 < pid < 1 << 31:
-            return ()
+            return {}
         with suppress(PermissionError):  # it lives, and is another user's
             os.kill(pid, 0)
-        return tuple(map(endpoint, written["dns"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ()
+        return {}
+    return written if isinstance(written, dict) else {}

@@ -29,6 +29,17 @@ class Wrong(ValueError):
 
     table: int = 0
     """Of an option that is written as tables: the number of the one that is wrong, from 1; 0 for none."""
+    others: tuple[Wrong, ...] = ()
+    """What else is wrong with the same value, such as other items of a list."""
+
+    @property
+    def all(self) -> tuple[Wrong, ...]:
+        """Everything that is wrong with the value."""
+        return (self, *self.others)
+
+    def reworded(self, word: Callable[[Wrong], Wrong]) -> Wrong:
+        """Return all of it in other words."""
+        return together([word(one) for one in self.all])
 
     @classmethod
     def in_table(cls, number: int, text: str) -> Wrong:
@@ -36,6 +47,13 @@ class Wrong(ValueError):
         wrong = cls(text)
         wrong.table = number
         return wrong
+
+
+def together(wrongs: Sequence[Wrong]) -> Wrong:
+    """Return several as one; there is at least one, and none has others."""
+    first, *rest = wrongs
+    first.others = tuple(rest)
+    return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,20 @@ def cluster_domain(text: str) -> str:
     name = domain(text)
     if is_within(name, "arpa") and not is_within(name, "home.arpa"):
         raise Wrong(f"{text!r} belongs to the reverse tree; allowed: a forward zone such as cluster.local")
+    return name
+
+
+def alias_zone(text: str) -> str:
+    """Return a zone below which Services may have names of their own.
+
+    Never in the reverse trees, and none of the names that mean something else than a place in the tree for
+    good (RFC 6761, RFC 7686, RFC 9462).
+    """
+    name = domain(text)
+    if is_within(name, "arpa") and not is_within(name, "home.arpa"):
+        raise Wrong(f"{text!r} belongs to the reverse tree; allowed: a forward zone such as home.arpa")
+    if is_within(name, "localhost", "invalid", "onion"):
+        raise Wrong(f"{text!r} never means a host of a network (RFC 6761, RFC 7686); allowed: other zones")
     return name
 
 
@@ -289,6 +321,14 @@ def node_name(text: str) -> str:
     return name
 
 
+def interface(text: str) -> str:
+    """Return the name of a network interface, as Linux has them: 15 octets at most, no slash, no space."""
+    is_name = 0 < len(text.encode()) < 16 and not set(text) & set("/: \t\n\0") and text not in (".", "..")
+    if not is_name:
+        raise Wrong(f"{text[:80]!r} is no name of an interface; allowed: such as eth0")
+    return text
+
+
 def node_port_addresses(text: str) -> str:
     """Return a word for addresses of this host, or a network in its usual spelling."""
     return text if text in ("primary", "localhost", "all") else str(network(text))
@@ -306,10 +346,18 @@ def each(read: Callable[[str], Any], *, least: int = 0) -> Callable[[Sequence[st
         if len(texts) < least:
             raise Wrong(f"the list is empty; allowed: {least} or more")
         found: dict[Any, None] = {}
-        for item in map(read, texts):
+        wrongs: list[Wrong] = []
+        for text in texts:
+            try:
+                item = read(text)
+            except Wrong as wrong:
+                wrongs += wrong.all
+                continue
             if item in found:
-                raise Wrong(f"'{item}' stands in the list twice; allowed: once")
+                wrongs.append(Wrong(f"'{item}' stands in the list twice; allowed: once"))
             found[item] = None
+        if wrongs:
+            raise together(wrongs)
         return tuple(found)
 
     return read_all

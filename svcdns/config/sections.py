@@ -37,7 +37,15 @@ _REVERSE = ("in-addr.arpa", "ip6.arpa")
 
 
 class ConfigError(Exception):
-    """A mistake in the configuration, as one line: where, what is wrong, what is allowed."""
+    """Mistakes in the configuration, each one line: where, what is wrong, what is allowed."""
+
+    @property
+    def lines(self) -> list[str]:
+        """Return them, at least one."""
+        return [str(line) for line in self.args]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,9 @@ class DnsConfig:
     """An endpoint without a hostname is called after its Pod instead of its address."""
     ignore_empty_service: bool = option(False, shapes_answers=True)
     """A ClusterIP Service without a ready endpoint does not exist."""
+    explain_empty: bool = option(True)
+    """`true`: NXDOMAIN for a name of a Service that is registered says why, to who asks with EDNS, in an
+    Extended DNS Error ("no ready endpoint: 0 of 2 are ready")."""
     namespaces: tuple[str, ...] = option((), read.each(read.namespace), shapes_answers=True)
     """Serve only these namespaces; `[]` is all."""
     namespace_labels: str = option("", read.label_selector, shapes_answers=True)
@@ -108,6 +119,11 @@ class DnsConfig:
     fallthrough: tuple[str, ...] = option(_REVERSE, read.each(read.zone), shapes_answers=True)
     """Zones whose unknown names go on to zone files and upstreams; `["."]` is all. Addresses of our own
     ranges never do."""
+    alias_zones: tuple[str, ...] = option((), read.each(read.alias_zone), shapes_answers=True)
+    """Zones below which a Service may have names of its own, by the annotation `svcdns.io/aliases`, such as
+    `["home.arpa"]`; `[]` is none. Names there that no Service has are asked for as ever."""
+    external_dns_annotation: bool = option(False, shapes_answers=True)
+    """`true`: the annotation `external-dns.alpha.kubernetes.io/hostname` gives aliases too."""
     zones: Path = option(Path("zones"))
     """Folder of zone files (`*.zone`, `*.db`, `db.*`; RFC 1035). A changed file is taken over when it parses,
     and refused with file and line when it does not."""
@@ -204,10 +220,13 @@ class ApiConfig:
     audit_log: Path | None = option(None)
     """File for the audit log, a line of JSON for each write; it is opened anew when it was moved away.
     Without it the lines stand in the log of the server."""
+    hints: bool = option(True)
+    """`true`: a write is answered with a warning, and an Event follows, where what was written has no answer
+    yet: a selector that matches no Pod, a Pod without an address. `false`: as kube-apiserver, without."""
     access_log: bool = option(False)
     """`true`: a line in the log for each request, reads too."""
     grant: tuple[Grant, ...] = option((), grants)
-    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `edit`, `admin`,
+    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `node`, `edit`, `admin`,
     `heartbeat`), `namespaces`. As a variable: JSON."""
 
     @property
@@ -234,10 +253,14 @@ class ProxyConfig:
     is `nft` where that may be, else `user`, and the log says why."""
     node: str = option("", read.node_name)
     """The name of this node; "" is the host's name. Endpoints with this `nodeName` are local to it."""
+    register: bool = option(True)
+    """`true`: the proxy keeps a Node of that name in the registry, with the node's own addresses; labels are
+    yours, such as its zone. One that another program keeps is left alone."""
     node_addresses: tuple[str, ...] = option((), read.each(read.address))
     """The node's own addresses; `[]` is what is found: the address from which this host sends to others."""
     node_port_addresses: tuple[str, ...] = option(("primary",), read.each(read.node_port_addresses))
-    """Where node ports are offered: `primary` (the node's own addresses), `localhost`, `all`, or networks."""
+    """Where node ports are offered: `primary` (the node's own addresses), `localhost` (127.0.0.1 and ::1, by
+    sockets; the engine `user` always does), `all` (but loopback), or networks."""
     local_networks: tuple[str, ...] = option(("auto",), read.each(read.local_network))
     """Networks of containers and VMs behind this host; `auto` stands for those that are found."""
     external_ips: tuple[Network, ...] = option((), read.each(read.network))
@@ -254,6 +277,9 @@ class ProxyConfig:
     Docker's rules alone."""
     forwarding: str = option("leave", read.one_of("leave", "enable"))
     """`enable`: IP forwarding is switched on where it is off; `leave` leaves it as it is."""
+    announce: tuple[str, ...] = option((), read.each(read.interface))
+    """Interfaces, such as `eth0`, on which this host answers for the load balancer addresses of Services
+    (ARP, NDP); on one host of a network only. Takes forwarding, and `routes`."""
     reset_removed: bool = option(False)
     """`true`: TCP connections to an endpoint that has left are reset; else they last while it answers."""
     healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)

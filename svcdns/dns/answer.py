@@ -18,7 +18,7 @@ is read exactly and decided here, in this order (the first that applies wins):
     a name in none of our zones           REFUSED     (EDE 20)
     else                                  what the zone says
 
-Upstreams have to know names in none of our zones, and the targets of our aliases that are outside.
+Upstreams have to know names in none of our zones, and the targets of our CNAMEs that are outside.
 They are asked only for clients who want recursion and may have it.
 
 An exception anywhere costs this one client a SERVFAIL, is counted and logged, and nothing else.
@@ -37,16 +37,18 @@ from svcdns.wire.edns import Edns
 from svcdns.wire.question import Malformed, Question, parse, question_end
 from svcdns.wire.reply import Frame, refusal
 
-from . import stats
+from . import authority, stats
 from .access import FORWARD, NAMES, TRANSFER
 from .draft import Draft
+from .empty_answers import why_empty
 from .fast_path import FastPath, count_cached, no_cache
 from .lookup import answer_name
 from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
+from .refusals import Refusals
 from .reply import unresolved, write
 from .stats import TCP, UDP, Stats
 from .transfer_rows import soa
-from .view import STATS_ZONE, View, ZoneTable
+from .view import STATS_ZONE, Pace, View, ZoneTable
 
 log = logging.getLogger(__name__)
 
@@ -65,18 +67,23 @@ class Answerer:
         cache: Callable[[bytes], bytes | None] = no_cache,
         forwards: bool = False,
         elsewhere: Collection[bytes] = (),
+        explains: bool = False,
     ) -> None:
         """`udp_size` caps UDP replies (octets); `identity` answers CH TXT id.server (at most 255 octets).
 
         `cache` reads the cache of forwarded answers, `forwards` says whether anybody's questions are,
-        `elsewhere` (keys) which zones have upstreams of their own.
+        `elsewhere` (keys) which zones have upstreams of their own.  `explains`: the NXDOMAIN of a Service's
+        name says why.
         """
         self.counters = counters
         self.udp_size = udp_size
+        self.refusals = Refusals()
+        """What access lists refused, for who knows the clients to log."""
         self._identity = identity.encode()[:255]
         self._cache = cache
         self._forwards = forwards
         self._elsewhere = elsewhere
+        self._pace = Pace() if explains else None
         self._fast = FastPath(counters, udp_size, cache).answer
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
@@ -108,7 +115,7 @@ class Answerer:
             return None
         if self._table is None or self._table.serving is not serving:
             self._table = ZoneTable(serving, self._elsewhere)
-        return View(snapshot, self._table)
+        return View(snapshot, self._table, self._pace)
 
     def _exact(self, packet: bytes, view: View | None, transport: int, rights: int) -> Answer:
         """Answer any message, step by step."""
@@ -142,15 +149,25 @@ class Answerer:
         draft = answer_name(view, *asked, forwards, dnssec=question.do)
         if draft.zone is None and draft.outside is None:
             refused = self._forwards and not rights & FORWARD
+            if refused:
+                self.refusals.note(packet, FORWARD)
             why = codes.EDE_PROHIBITED if refused else codes.EDE_NOT_AUTHORITATIVE
             return self._refuse(frame, question, codes.REFUSED, why)
         if draft.zone is not None and not rights & NAMES:
+            self.refusals.note(packet, NAMES)
             return self._refuse(frame, question, codes.REFUSED, codes.EDE_PROHIBITED)
         if draft.outside is not None:
             return self._outside(frame, draft, question, view)
-        reply = write(frame, draft)
+        reply = write(frame, draft, self._why_empty(draft, question, view))
         self._count_draft(draft, question, transport)
         return reply
+
+    def _why_empty(self, draft: Draft, question: Question, view: View) -> str:
+        """Return why a Service's name has no answer, "" for other answers and names."""
+        if question.edns is None or draft.rcode != codes.NXDOMAIN or draft.chain or not view.may_explain:
+            return ""
+        view.may_explain = False
+        return why_empty(view, view.table.standard_key(question.key))
 
     def _soa_alone(self, frame: Frame, question: Question, view: View) -> bytes:
         """Answer an IXFR over UDP: no history is kept, and a whole zone has no room (RFC 1995 section 2)."""
@@ -163,7 +180,10 @@ class Answerer:
         return write(frame, Draft(chain=[soa(view, zone)]))
 
     def _outside(self, frame: Frame, draft: Draft, question: Question, view: View) -> Answer:
-        """Answer from the cache what is fresh there; targets of aliases are the forwarder's."""
+        """Answer from the cache what is fresh there; targets of CNAMEs are the forwarder's.
+
+        So are CNAMEs among names that a Service may come to have as an alias: where they lead is ours then.
+        """
         if draft.chain:
             return HAND_OVER
         cd = bool(header.flags_of(frame.packet) & header.CD)
@@ -171,14 +191,17 @@ class Answerer:
         time = now()
         if stored is None or not entry.is_fresh(stored, time):
             return HAND_OVER
+        found = entry.decode(stored)
+        if found.has_cname and view.table.alias_zone(question.key) is not None:
+            return HAND_OVER
         protocol_and_type = stats.slot(0, int(frame.tcp), question.rrtype, 0) - stats.REPLIES
         count_cached(self.counters.slots, stored, protocol_and_type)
-        return above_ours(entry.decode(stored).reply(time, frame), view.table, question.key)
+        return above_ours(found.reply(time, frame), view, question.key)
 
     def not_forwarded(self, packet: bytes, begin: Begin, transport: int) -> bytes:
         """Return the SERVFAIL for a question that could not be handed over (RFC 8914, EDE 23).
 
-        An alias of ours keeps what our zones say.
+        A CNAME of ours keeps what our zones say.
         """
         self.counters.slots[stats.FORWARD_REFUSED] += 1
         question = parse(packet)
@@ -238,10 +261,10 @@ class Answerer:
         self.counters.slots[stats.slot(zone, transport, rrtype, rcode)] += 1
 
 
-def above_ours(reply: bytes, table: ZoneTable, key: bytes) -> bytes:
-    """Return an upstream's reply without a NXDOMAIN for a name above a zone of ours (RFC 8020): it exists."""
+def above_ours(reply: bytes, view: View, key: bytes) -> bytes:
+    """Return an upstream's reply without a NXDOMAIN for a name above one of ours (RFC 8020): it exists."""
     flags = header.flags_of(reply)
-    if flags & header.RCODE == codes.NXDOMAIN and table.has_origin_below(key):
+    if flags & header.RCODE == codes.NXDOMAIN and authority.is_above_ours(view, key):
         noerror = (flags & ~header.RCODE).to_bytes(2)
         return reply[: header.FLAGS_AT] + noerror + reply[header.COUNTS_AT :]
     return reply

@@ -1,5 +1,6 @@
 """Which zone answers a name, where zones of several kinds lie over each other.
 
+* Aliases of Services are asked first (`aliases`); what follows is about names that none has.
 * The longest origin wins; a DS question at an origin goes to the zone above (RFC 4035 section 3.1.4.1).
   So do zones that have upstreams of their own, for clients who may ask these; own ranges stay here.
 * The registry wins over a zone file at a name where it has RRs.
@@ -21,7 +22,7 @@ from svcdns.store.snapshot import Zone
 from svcdns.wire import codes
 from svcdns.wire.key import above
 
-from . import file_zone, registry_zone
+from . import aliases, file_zone, registry_zone
 from .lookup_result import LookupResult, State
 from .view import Place, View
 
@@ -33,6 +34,8 @@ def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> LookupR
     instead of NXDOMAIN, delegated ones, instead of DELEGATION, and those of longer zones that have
     upstreams of their own; without, these are in none of our zones.
     """
+    if (alias := aliases.look_up(view, key, rrtype)) is not None:
+        return alias
     place = view.table.place(key)
     parents = _parents(view, key) if rrtype == codes.DS and view.table.is_origin(key) else None
     if parents is not None:
@@ -50,6 +53,11 @@ def find(view: View, key: bytes, rrtype: int, forwards: bool = False) -> LookupR
     if parents is not None and found.state is State.NXDOMAIN:
         return replace(found, state=State.NODATA)
     return found
+
+
+def is_above_ours(view: View, key: bytes) -> bool:
+    """Say whether a zone of ours, or an alias, is at or below a name: then it exists, whatever others say."""
+    return view.table.has_origin_below(key) or aliases.exists_at_or_below(view, key)
 
 
 def _parents(view: View, origin: bytes) -> Place | None:
@@ -76,7 +84,7 @@ def _find(view: View, place: Place, key: bytes, rrtype: int, forwards: bool) -> 
         return found
     if forwards and place.file is None and _falls_through(view, found.zone, key):
         return replace(found, state=State.OUTSIDE)
-    return replace(found, state=State.NODATA) if view.table.has_origin_below(key) else found
+    return replace(found, state=State.NODATA) if is_above_ours(view, key) else found
 
 
 def _with_registry(view: View, zone: Zone, file: Zone | None, key: bytes, rrtype: int) -> LookupResult:

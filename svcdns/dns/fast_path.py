@@ -25,6 +25,8 @@ from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS
 
 from . import stats
 from .access import FORWARD, NAMES
+from .aliases import aliased_row
+from .empty_answers import may_have_reason
 from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
 from .stats import Stats
 from .view import STATS_ZONE, View
@@ -51,6 +53,7 @@ _QR_RA = header.QR | header.RA
 _RD_OCTET = header.RD_OCTET
 _CD = header.CD
 _NXDOMAIN = codes.NXDOMAIN
+_NXDOMAIN_SLOT = stats.NXDOMAIN
 _RA_SHIFT = header.RA.bit_length() - FORWARD.bit_length()
 """How far the right to forward stands from the RA bit."""
 
@@ -141,14 +144,20 @@ class FastPath:
             zone = table.cluster
             stored = table.standard_key(key)
             row: bytes | None = snapshot.txn.get(stored, db=snapshot.answers)  # type: ignore[assignment]
+        elif table.is_outside(key):
+            if not rights & FORWARD or not packet[2]:
+                return NOT_PLAIN
+            asked = packet[2] << 8 | packet[3] & _CD | _QR_RA
+            stored_at = entry.key(key, int.from_bytes(packet[at + 1 : at + 3]), do, bool(asked & _CD))
+            place_slot = transport * stats.PROTOCOL_STRIDE + type_slot
+            return self._outside(packet, end, stored_at, asked, limit, our_opt, place_slot)
+        elif key.startswith(table.alias_zones):
+            # An alias that is asked for a type that its Service has; all else there takes the exact path.
+            zone = table.cluster
+            row, stored = aliased_row(view, key), key
+            if row is None or row.find(packet[at + 1 : at + 3], _TYPES_AT, _TYPES_AT + 2 * row[1]) < 0:
+                return NOT_PLAIN
         else:
-            if table.is_outside(key):
-                if not rights & FORWARD or not packet[2]:
-                    return NOT_PLAIN
-                asked = packet[2] << 8 | packet[3] & _CD | _QR_RA
-                stored_at = entry.key(key, int.from_bytes(packet[at + 1 : at + 3]), do, bool(asked & _CD))
-                place_slot = transport * stats.PROTOCOL_STRIDE + type_slot
-                return self._outside(packet, end, stored_at, asked, limit, our_opt, place_slot)
             place = table.place(key)
             zone = place.zone
             # Zones that lie over each other, names that a delegation may hide, and what goes with RRSIGs
@@ -212,8 +221,15 @@ class FastPath:
         soa, origin_octets = view.negative_soa(zone)
         if end + _POINTER_OCTETS + len(soa) + len(our_opt) > limit:
             return NOT_PLAIN
+        additional = 0
+        if our_opt:
+            if rcode == _NXDOMAIN_SLOT and view.may_hand_on and zone.kind == "cluster":
+                view.may_hand_on = False
+                if may_have_reason(view, stored):
+                    return NOT_PLAIN
+            additional = 1
         self._slots[place_slot + type_slot + rcode] += 1
-        head = _pack_header(packet[:2], asked, 1, 0, 1, 1 if our_opt else 0)
+        head = _pack_header(packet[:2], asked, 1, 0, 1, additional)
         owner = (_POINTER_BEHIND + at - origin_octets).to_bytes(2)
         return head + packet[_HEADER_OCTETS:end] + owner + soa + our_opt
 

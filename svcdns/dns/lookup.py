@@ -1,4 +1,4 @@
-"""Looking a question up in our zones: following aliases from name to name, and saying what is found."""
+"""Looking a question up in our zones: following CNAMEs from name to name, and saying what is found."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from svcdns.wire.key import key_of_wire
 from svcdns.wire.name import MAX_NAME_OCTETS
 
 from . import authority
+from .aliases import ALIASES
 from .draft import Draft, Name
 from .lookup_result import LookupResult, State
 from .signed_answers import add_signatures_and_proofs, signatures
@@ -44,7 +45,7 @@ def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int
     seen: set[bytes] = set()
     while (found := authority.find(view, here.key, rrtype, forwards)) is not None:
         if len(seen) == MAX_LINKS and found.state in (State.CNAME, State.DNAME):
-            draft.endless = f"more than {MAX_LINKS} aliases"
+            draft.endless = f"more than {MAX_LINKS} CNAMEs"
             break
         if draft.zone is None:
             draft.zone = found.zone
@@ -59,7 +60,7 @@ def _follow(view: View, draft: Draft, here: Name, question_end: int, rrtype: int
             break
         here = _target(draft, target, question_end)
         if here.key in seen:
-            draft.endless = "a loop of aliases"
+            draft.endless = "a loop of CNAMEs"
             break
     else:
         draft.outside = here if forwards else None
@@ -88,7 +89,7 @@ def _say(view: View, draft: Draft, found: LookupResult, here: Name, rrtype: int)
         return _rewrite(draft, found, here, rrtype)
     elif state is State.DELEGATION:
         _refer(draft, found, here)
-    else:
+    elif found.zone is not ALIASES:
         soa, octets = view.negative_soa(found.zone)
         draft.authority.append(here.pointer_to_ancestor(octets) + soa)
         draft.rcode = codes.NXDOMAIN if state is State.NXDOMAIN else codes.NOERROR

@@ -47,10 +47,10 @@ def in_row(row: bytes, zone: Zone, rrtype: int) -> LookupResult:
     section = packed.find(row, rrtype) if rrtype else None
     if section is not None:
         return LookupResult(State.HIT, zone, section, row=row)
-    alias = packed.find(row, codes.CNAME)
+    cname = packed.find(row, codes.CNAME)
     leads_on = rrtype not in _OF_ITSELF and not (rrtype == codes.SRV and zone.kind == "cluster")
-    if alias is not None and leads_on:
-        return LookupResult(State.CNAME, zone, alias, row=row)
+    if cname is not None and leads_on:
+        return LookupResult(State.CNAME, zone, cname, row=row)
     return LookupResult(State.NODATA, zone, row=row)
 
 

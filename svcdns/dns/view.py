@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
+from time import monotonic
 
 import lmdb
 
@@ -22,10 +23,18 @@ from svcdns.wire.key import key_of, parent_keys, wire_of_key
 
 from . import stats
 
-STATS_ZONE = {"cluster": stats.CLUSTER, "reverse": stats.REVERSE, "file": stats.FILE}
+STATS_ZONE = {
+    "cluster": stats.CLUSTER,
+    "aliases": stats.CLUSTER,
+    "reverse": stats.REVERSE,
+    "file": stats.FILE,
+}
 
 _NEGATIVE_SOA = packed.NEGATIVE_SOA.to_bytes(2)
 """Where a row has this type, it is its first."""
+
+PAUSE_SECONDS, LOOK_SECONDS = 0.01, 0.001
+"""Between two reasons that one worker gives, and between two looks whether there could be one."""
 
 # Labels next to the cluster domain that are no namespaces, see short_form.
 _STANDARD = frozenset({b"svc", b"pod", b"dns", b"dns-version"})
@@ -60,14 +69,17 @@ class ZoneTable:
         self._registry = {zone.key: zone for zone in serving.zones if zone.kind != "file"}
         self._files = {zone.key: zone for zone in serving.zones if zone.kind == "file"}
         self._origins = sorted({*self._registry, *self._files})
-        self._tops = _topmost(self._origins)
+        self._tops = _topmost(sorted({*self._origins, *serving.alias_zones}))
         self._routes = tuple(sorted(elsewhere, key=len, reverse=True))
         self._elsewhere = {
             key: found
             for key in self._origins
             if (found := tuple(other for other in elsewhere if other.startswith(key) and other != key))
         }
-        self._there = sorted({*self._origins, *chain.from_iterable(self._elsewhere.values())})
+        self.alias_zones = serving.alias_zones
+        self._there = sorted(
+            {*self._origins, *self.alias_zones, *chain.from_iterable(self._elsewhere.values())}
+        )
         self.cluster_key = serving.cluster_key
         self.cluster = self._registry.get(serving.cluster_key)
         self.pods_insecure = serving.pods == "insecure"
@@ -90,7 +102,7 @@ class ZoneTable:
     def has_origin_below(self, key: bytes) -> bool:
         """Say whether a zone of ours, or one within ours that is asked for elsewhere, is at or below a name.
 
-        So the name exists.
+        So the name exists.  A zone for aliases counts as one of ours here.
         """
         at = bisect_left(self._there, key)
         return at < len(self._there) and self._there[at].startswith(key)
@@ -100,7 +112,7 @@ class ZoneTable:
         return key.startswith(self._elsewhere.get(zone.key, ()))
 
     def is_outside(self, key: bytes) -> bool:
-        """Say whether a name is neither in a zone of ours nor above one.
+        """Say whether a name is neither in a zone of ours, or in one for aliases, nor above one.
 
         No topmost origin is below another one, so the one before a name decides.
         """
@@ -109,6 +121,12 @@ class ZoneTable:
         return (at == 0 or not key.startswith(tops[at - 1])) and (
             at == len(tops) or not tops[at].startswith(key)
         )
+
+    def alias_zone(self, key: bytes) -> bytes | None:
+        """Return the topmost zone at or below which a name may be an alias's, None where it can't."""
+        if not key.startswith(self.alias_zones):
+            return None
+        return min((zone for zone in self.alias_zones if key.startswith(zone)), key=len)
 
     def route(self, key: bytes) -> bytes:
         """Return the longest zone with upstreams of its own that holds a name, b"" if none does."""
@@ -139,17 +157,40 @@ def _topmost(origins: list[bytes]) -> list[bytes]:
     return tops
 
 
+class Pace:
+    """How often a worker says why an answer is empty (svcdns.dns.empty_answers)."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def is_due(self) -> bool:
+        """Return whether it is time for one."""
+        return monotonic() >= self._next
+
+    def given(self) -> None:
+        """One has been given."""
+        self._next = monotonic() + PAUSE_SECONDS
+
+    def looked_in_vain(self) -> None:
+        """A name that could have had one has none."""
+        self._next = monotonic() + LOOK_SECONDS
+
+
 class View:
     """A snapshot whose first load has ended, its zones, and what was read of it so far."""
 
-    __slots__ = ("_cursors", "_soas", "serving", "snapshot", "table")
+    __slots__ = ("_cursors", "_soas", "may_explain", "may_hand_on", "pace", "serving", "snapshot", "table")
 
-    def __init__(self, snapshot: Snapshot, table: ZoneTable) -> None:
+    def __init__(self, snapshot: Snapshot, table: ZoneTable, pace: Pace | None = None) -> None:
+        """`pace` says how often an empty answer has a reason; None: never."""
         self.snapshot = snapshot
         self.table = table
         self.serving = table.serving
         self._cursors: dict[bool, lmdb.Cursor] = {}
         self._soas: dict[bytes, tuple[bytes, int]] = {}
+        self.pace = pace
+        self.may_explain = self.may_hand_on = pace is not None
+        """Whether the exact path may still look for a reason, the fast path whether there could be one."""
 
     def row(self, zone: Zone, key: bytes) -> bytes | None:
         """Return the row of a name in a zone, if it has one."""

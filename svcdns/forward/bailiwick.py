@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from svcdns.cache.entry import CacheEntry, is_fresh, is_nodata
 from svcdns.dns import authority
+from svcdns.dns.aliases import ALIASES
 from svcdns.dns.lookup_result import State
 from svcdns.dns.view import View, ZoneTable
 from svcdns.store.snapshot import Begin, never_raising
@@ -27,6 +28,8 @@ from svcdns.wire.response import Response, without
 
 from .cname_chains import cname_targets
 
+_OF_ALIASES = (codes.A, codes.AAAA, codes.CNAME, codes.SRV)
+"""Types that an alias may come to have at any moment."""
 _HAS_RECORDS = (codes.NOERROR, codes.NXDOMAIN, codes.YXDOMAIN)
 
 ZoneVersion = tuple[str, bytes, int]
@@ -57,11 +60,12 @@ class Bailiwick:
             yield View(snapshot, self._table)
 
     def zones(self) -> frozenset[ZoneVersion] | None:
-        """Return all zones of ours, None while there is no store to read."""
+        """Return all zones of ours and those for aliases, None while there is no store to read."""
         with self.view() as view:
             if view is None:
                 return None
-            return frozenset((zone.kind, zone.key, zone.version) for zone in view.serving.zones)
+            ours = ((zone.kind, zone.key, zone.version) for zone in view.serving.zones)
+            return frozenset((*ours, *((ALIASES.kind, key, 0) for key in view.serving.alias_zones)))
 
     def has_upstreams(self, key: bytes) -> bool:
         """Say whether a zone (its key) has upstreams of its own."""
@@ -82,6 +86,8 @@ class Bailiwick:
                 key = key_of_wire(owner)
                 if key == query.key or _is_negative_soa(query, key, rrtype):
                     return False
+                if rrtype in _OF_ALIASES and view.table.alias_zone(key) is not None:
+                    return True
                 return _is_out_of_bailiwick(view, replace(query, rrtype=rrtype), key)
 
             return without(response, query, is_others)
@@ -117,8 +123,12 @@ def _is_negative_soa(query: Query, key: bytes, rrtype: int) -> bool:
 def _is_out_of_bailiwick(view: View, query: Query, key: bytes) -> bool:
     """Say whether others than the upstreams that were asked speak for a name.
 
-    A name of the cluster domain that falls through to upstreams may be registered at any moment.
+    A name of the cluster domain that falls through to upstreams may be registered at any moment, and so may
+    an alias.  CNAMEs from one name that may be an alias to another stay: each who takes them from the cache
+    looks where they lead.
     """
+    if view.table.alias_zone(key) is not None and view.table.alias_zone(query.key) is None:
+        return True
     found = authority.find(view, key, query.rrtype, True)
     if found is not None and (found.state is not State.OUTSIDE or found.zone.kind == "cluster"):
         return True

@@ -19,7 +19,6 @@ from svcdns.dns.access import EVERYBODY, NAMES, counted_as
 from svcdns.dns.draft import Draft
 from svcdns.dns.forward_link import ForwardReply, ForwardRequest, send
 from svcdns.dns.stats import Stats
-from svcdns.dns.view import ZoneTable
 from svcdns.wire.query import Query
 from svcdns.wire.question import Question, parse
 from svcdns.wire.reply import Frame
@@ -38,8 +37,6 @@ class ForwardedQuestion:
     """Whether the client may ask for our own names, by whatever way it comes to them."""
     draft: Draft = field(init=False, repr=False)
     """What our zones say, and whatever has been added since."""
-    table: ZoneTable = field(init=False, repr=False)
-    """The zones that said so."""
     query: Query = field(init=False, repr=False)
     """What upstreams are asked now."""
     departures: int = 0

@@ -3,7 +3,7 @@
     a worker's request -> read once -> our zones -> special-use names -> loops -> look up -> respond
 
 * Our zones come first here too: what has become ours on the way is answered from them, and only they know
-  which name an alias of ours leads to.
+  which name a CNAME of ours leads to.
 * Special-use names (`special_use_names`) don't go upstream.
 * Our own loop probes are refused and noted (`loops`).  What an upstream asks of us while we ask it the same
   is answered by our zones (`partial_loops`).
@@ -27,6 +27,7 @@ from svcdns.dns.lookup import answer_name
 from svcdns.dns.reply import write
 from svcdns.dns.view import View
 from svcdns.wire import codes, header
+from svcdns.wire.key import text_of_key
 from svcdns.wire.query import Query
 from svcdns.wire.reply import refusal
 
@@ -129,7 +130,6 @@ class Forwarder:
         # Our zones.
         draft = answer_name(view, asked.name, asked.key, asked.rrtype, True, dnssec=asked.do)
         question.draft = draft
-        question.table = view.table
         if draft.zone is not None and not question.may_ask_names:
             return refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED)
         if draft.outside is None:
@@ -138,7 +138,7 @@ class Forwarder:
         # They leave it to others: is there anybody to ask?
         special = special_use_zone(view.table, draft.outside.key, asked.rrtype)
         if special is not None:
-            return write(frame, answer_special_use(draft, special, asked.rrtype, view.table))
+            return write(frame, answer_special_use(draft, special, asked.rrtype, view))
         if not self._lookups.has_pool(draft.outside.key, asked.rrtype):
             return _from_zones_alone(question, view)
         return None
@@ -149,11 +149,12 @@ class Forwarder:
     def _is_loop(self, question: ForwardedQuestion, view: View) -> bool:
         """Say whether an upstream asks for what it is being asked; if so, hold the question or answer it.
 
-        An alias of ours is no loop: an upstream may ask for it while we ask for where it leads.
+        A CNAME of ours is no loop: an upstream may ask for it while we ask for where it leads.
         """
-        if question.draft.zone is None or question.draft.chain:
+        zone = _zone_of(question, view)
+        if zone is None or question.draft.chain:
             return False
-        outcome = self._loops.partial.check(question, partial(self._take_again, question))
+        outcome = self._loops.partial.check(question, zone, partial(self._take_again, question))
         if outcome is Outcome.NO_LOOP:
             return False
         if outcome is Outcome.HELD:
@@ -165,6 +166,14 @@ class Forwarder:
             reply = _from_zones_alone(question, view)
         self._clients.send(question, reply)
         return True
+
+
+def _zone_of(question: ForwardedQuestion, view: View) -> str | None:
+    """Return the zone of ours that leaves a name to upstreams, or that for aliases; None for neither."""
+    if (zone := question.draft.zone) is not None:
+        return zone.origin
+    aliases = view.table.alias_zone(question.question.key)
+    return None if aliases is None else text_of_key(aliases)
 
 
 def _query_of(question: ForwardedQuestion) -> Query:

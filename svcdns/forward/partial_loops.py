@@ -3,7 +3,8 @@
     we ask R for a name that our zone lacks -> R forwards that zone to us -> the same question comes in
 
 Resolvers whose conditional forwarders lead to us are usual, and right for all that our zones know.  What
-they lack and send on (zones that fall through, delegated names) would go round until all give up.
+they lack and send on (zones that fall through or are for aliases, delegated names) would go round until all
+give up.
 
 * Suspected is a question for a name of our zones from the address of one of its own upstreams, while the
   same question is under way there.  It is held until there is a proof, for PROOF_SECONDS at most.
@@ -32,7 +33,6 @@ from time import monotonic
 
 from svcdns.config.own_address import is_local
 from svcdns.forward.upstreams.upstream import NoReply
-from svcdns.store.snapshot import Zone
 from svcdns.wire.key import above, text_of_key
 from svcdns.wire.query import Query
 
@@ -101,12 +101,13 @@ class PartialLoopDetector:
         self._silent_until: dict[str, float] = {}
         """By an upstream's address: no log line before."""
 
-    def check(self, question: ForwardedQuestion, call_back: Callable[[], object]) -> Outcome:
+    def check(self, question: ForwardedQuestion, origin: str, call_back: Callable[[], object]) -> Outcome:
         """Say what is to be done with a question for a name in a zone of ours that goes to upstreams.
 
-        `call_back` is called once, later, where the outcome is HELD.
+        `origin` is that of the zone, or of one for aliases.  `call_back` is called once, later, where the
+        outcome is HELD.
         """
-        key, rrtype, zone = question.question.key, question.question.rrtype, question.draft.zone
+        key, rrtype = question.question.key, question.question.rrtype
         where = asked_at(key, rrtype)
         upstreams = self._upstreams(where)
         address = _plain(question.client)
@@ -121,8 +122,7 @@ class PartialLoopDetector:
             return Outcome.HELD
         if not finding.is_loop:
             return Outcome.NO_LOOP
-        assert zone is not None
-        self._log(suspect, key, zone)
+        self._log(suspect, key, origin)
         is_last = all(health.looped or self._is_in_loop(health, where) for health in upstreams)
         return Outcome.NO_OTHER_UPSTREAM if is_last else Outcome.REFUSE
 
@@ -186,7 +186,7 @@ class PartialLoopDetector:
         found = self._findings.get((health.address, above(where)))
         return found is not None and found.is_loop and self._clock() < found.until
 
-    def _log(self, suspect: Health, key: bytes, zone: Zone) -> None:
+    def _log(self, suspect: Health, key: bytes, origin: str) -> None:
         now = self._clock()
         if now < self._silent_until.get(suspect.address, now):
             return
@@ -196,7 +196,7 @@ class PartialLoopDetector:
             "(a partial forwarding loop), so nobody knows them: have it send us questions only for what is "
             "served here, or name the servers that know the others in a [[forward.zone]]",
             suspect.name,
-            zone.origin,
+            origin,
             text_of_key(key),
         )
 

@@ -12,10 +12,12 @@ from dataclasses import replace
 
 from svcdns.cache.entry import is_nodata
 from svcdns.cache.store import now
-from svcdns.dns import stats
+from svcdns.dns import aliases, stats
 from svcdns.dns.answer import above_ours
+from svcdns.dns.draft import Draft
 from svcdns.dns.lookup import go_on
 from svcdns.dns.reply import unresolved, write
+from svcdns.dns.view import View
 from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_wire
 
@@ -50,10 +52,16 @@ class Responder:
             self._go_on(question, resolution)
         elif draft.chain:
             reply = reply_after_chain(frame, draft, question.query, entry, now())
-            self._send(question, above_ours(reply, question.table, question.query.key))
+            self._send(question, self._above_ours(reply, question))
         else:
-            reply = above_ours(entry.reply(now(), frame), question.table, question.query.key)
+            reply = self._above_ours(entry.reply(now(), frame), question)
             self._send(question, reply, is_nodata=is_nodata(entry.stored))
+
+    def _above_ours(self, reply: bytes, question: ForwardedQuestion) -> bytes:
+        if header.flags_of(reply) & header.RCODE != codes.NXDOMAIN:
+            return reply
+        with self._bailiwick.view() as view:
+            return reply if view is None else above_ours(reply, view, question.query.key)
 
     def _go_on(self, question: ForwardedQuestion, resolution: Resolution) -> None:
         """Go on at the name to which upstreams' CNAMEs have led out of bailiwick."""
@@ -67,16 +75,17 @@ class Responder:
         append_cnames(draft, draft.outside, resolution.departure, ttl, frame.end)
         draft.outside = None
         with self._bailiwick.view() as view:
-            is_ours = view is not None and view.table.place(key_of_wire(target)).zone is not None
-            if view is not None and (question.may_ask_names or not is_ours):
+            if view is not None and (
+                question.may_ask_names or not _is_ours(view, key_of_wire(target), rrtype)
+            ):
                 go_on(view, draft, target, frame.end, rrtype)
-        draft.authoritative = ours_first  # AA speaks of the first owner name (RFC 1035 section 4.1.1)
+            draft.authoritative = ours_first  # AA speaks of the first owner name (RFC 1035 section 4.1.1)
+            is_said = view is not None and draft.outside is not None and _is_special(view, draft, rrtype)
 
         # Where they leave it to others, those are asked.
-        if (outside := draft.outside) is None:
+        outside = draft.outside
+        if outside is None or is_said:
             self._send(question, write(frame, draft))
-        elif (special := special_use_zone(question.table, outside.key, rrtype)) is not None:
-            self._send(question, write(frame, answer_special_use(draft, special, rrtype, question.table)))
         elif question.departures == MOST_DEPARTURES:
             text = "the CNAMEs lead to and fro between zones"
             self._send(question, unresolved(frame, draft, codes.EDE_OTHER, text))
@@ -94,3 +103,17 @@ class Responder:
         slot = stats.RCODE_SLOT.get(rcode, stats.OTHER_RCODE)
         self._clients.count_reply(question, stats.NODATA if is_nodata and rcode == codes.NOERROR else slot)
         self._clients.send(question, reply)
+
+
+def _is_ours(view: View, key: bytes, rrtype: int) -> bool:
+    """Say whether a name is in a zone of ours, or an alias."""
+    return view.table.place(key).zone is not None or aliases.look_up(view, key, rrtype) is not None
+
+
+def _is_special(view: View, draft: Draft, rrtype: int) -> bool:
+    """Say into the draft what is said of its outside name if no upstream is asked for it; whether it was."""
+    assert draft.outside is not None
+    special = special_use_zone(view.table, draft.outside.key, rrtype)
+    if special is not None:
+        answer_special_use(draft, special, rrtype, view)
+    return special is not None

@@ -20,8 +20,9 @@ top of the latter in arpa goes upstream: arpa says without a signature that they
 
 from __future__ import annotations
 
+from svcdns.dns.authority import is_above_ours
 from svcdns.dns.draft import Draft
-from svcdns.dns.view import ZoneTable
+from svcdns.dns.view import View, ZoneTable
 from svcdns.wire import codes, header
 from svcdns.wire.key import key_of, parent_keys, wire_of, wire_of_key
 
@@ -79,7 +80,7 @@ def special_use_zone(table: ZoneTable, key: bytes, rrtype: int) -> bytes | None:
     return None if rrtype == codes.DS and key == zone and key.startswith(_ARPA) else zone
 
 
-def answer_special_use(draft: Draft, zone: bytes, rrtype: int, table: ZoneTable) -> Draft:
+def answer_special_use(draft: Draft, zone: bytes, rrtype: int, view: View) -> Draft:
     """Return a draft, whose outside name is at or below a special-use `zone`, with what is said of it."""
     here = draft.outside
     assert here is not None
@@ -90,7 +91,7 @@ def answer_special_use(draft: Draft, zone: bytes, rrtype: int, table: ZoneTable)
     elif is_top and zone.startswith(_ARPA) and (rdata := {codes.SOA: _SOA, codes.NS: _SERVER}.get(rrtype)):
         draft.chain.append(here.pointer() + header.rr_head(rrtype, _TTL, len(rdata)) + rdata)
     else:
-        exists = zone in _EXISTING or (is_top and zone.startswith(_ARPA)) or table.has_origin_below(here.key)
+        exists = zone in _EXISTING or (is_top and zone.startswith(_ARPA)) or is_above_ours(view, here.key)
         draft.rcode = codes.NOERROR if exists else codes.NXDOMAIN
         owner = here.pointer_to_ancestor(len(wire_of_key(zone)))
         draft.authority.append(owner + header.rr_head(codes.SOA, _NEGATIVE_TTL, len(_SOA)) + _SOA)

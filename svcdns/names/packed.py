@@ -39,6 +39,8 @@ DNAME = 4
 """Row flag: the row has a DNAME record (RFC 6672)."""
 PARTS = 8
 """Row flag: the RRs are kept in parts, and this row only counts them (svcdns.names.row_parts)."""
+ALIAS = 16
+"""Row flag: the name is another one of a Service, whose rows answer (svcdns.names.alias_rows)."""
 
 TYPES_AT = 2
 """Where the types of a row begin."""

@@ -9,17 +9,18 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from svcdns.netlink.nftables import Kind, dump, get_generation
+from svcdns.netlink.nftables import Kind, dump
 from svcdns.netlink.wire import Malformed, Received, Socket, attributes, text
 
 _HEADER_OCTETS = 4
 
 
 class Table(NamedTuple):
-    """A table: its name and flags; whether a living process owns it."""
+    """A table: its name and flags, a number that no other table has or had, and whether a process owns it."""
 
     name: str
     flags: int
+    handle: int
     owned: bool
 
 
@@ -41,12 +42,12 @@ def tables(socket: Socket, family: int) -> list[Table]:
 def table_in(received: Received) -> Table:
     """Read a table.  Raises Malformed."""
     found = _fields(received)
-    return Table(_text(found.get(1)), _u32(found.get(2)), 7 in found)
+    return Table(_text(found.get(1)), _u32(found.get(2)), int.from_bytes(found.get(4, b"")), 7 in found)
 
 
 def chains(socket: Socket, family: int, table: str) -> set[str]:
     """Return the names of a table's chains.  Raises NetlinkError, Malformed."""
-    listed = (_fields(received) for received in dump(socket, Kind.GETCHAIN, family))
+    listed = (_fields(received) for received in dump(socket, Kind.GETCHAIN, family, text(1, table)))
     return {_text(found.get(3)) for found in listed if _text(found.get(1)) == table}
 
 
@@ -68,14 +69,6 @@ def elements_in(received: Received) -> list[Listed]:
     """Read the elements in one message.  Raises Malformed."""
     listed = _fields(received).get(3, b"")
     return [_element(octets) for kind, octets in attributes(listed) if kind == 1]
-
-
-def generation(socket: Socket) -> int:
-    """Return the rule set's generation: each batch of anybody raises it.  Raises NetlinkError."""
-    received = socket.exchange([get_generation()])
-    if not received:
-        raise Malformed("no generation in the answer")
-    return _u32(_fields(received[0]).get(1))
 
 
 def _element(octets: bytes) -> Listed:

@@ -23,7 +23,6 @@ class Verdict(IntEnum):
     """What becomes of a packet (enum nft_verdicts, NF_DROP)."""
 
     DROP = 0
-    ACCEPT = 1
     JUMP = -3
     GOTO = -4
     RETURN = -5
@@ -175,8 +174,3 @@ def update(name: str, word: int, value: int, seconds: int) -> bytes:
     return _expression(
         "dynset", text(1, name), u32(3, _UPDATE), _register(4, word), _register(5, value), timeout
     )
-
-
-def counter() -> bytes:
-    """Count packets and octets."""
-    return _expression("counter", attribute(1, bytes(8)), attribute(2, bytes(8)))

@@ -232,8 +232,3 @@ def reset() -> Statement:
 def unreachable(family: Family) -> Statement:
     """Answer ICMP port unreachable."""
     return Statement("reject", expressions.reject(expressions.ICMP_UNREACHABLE, family.port_unreachable))
-
-
-def count() -> Statement:
-    """Count what comes here."""
-    return Statement("counter", expressions.counter())

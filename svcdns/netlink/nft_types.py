@@ -153,14 +153,6 @@ def show(types: tuple[Type, ...], octets: bytes) -> str:
     return " . ".join(kind.show(value) for kind, value in zip(types, fields(types, octets), strict=True))
 
 
-def show_range(types: tuple[Type, ...], first: bytes, last: bytes) -> str:
-    """Return a key whose fields are ranges, each from `first` to `last` (inclusive).  Raises Malformed."""
-    ends = zip(types, fields(types, first), fields(types, last), strict=True)
-    return " . ".join(
-        kind.show(low) if low == high else f"{kind.show(low)}-{kind.show(high)}" for kind, low, high in ends
-    )
-
-
 def _written(kind: Type, as_expression: bool) -> str:
     return _TYPEOF[kind.name] if as_expression else kind.name
 

@@ -11,6 +11,7 @@ include/uapi/linux/netfilter/nf_tables.h of Linux; https://docs.kernel.org/netli
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from svcdns.netlink.wire import (
     NESTED,
     REQUEST,
     Message,
+    NetlinkError,
     Received,
     Socket,
     attribute,
@@ -42,6 +44,8 @@ _BATCH_BEGIN, _BATCH_END = 16, 17
 _SUBSYSTEM_ID = 10
 _MESSAGE_OCTETS = 48 << 10
 """Elements in one message; an attribute ends at 64 KiB."""
+_DUMPS = 50
+"""So many times a list is asked for that others change meanwhile."""
 _VERDICT_DATA = 0xFFFFFF00
 
 
@@ -63,8 +67,6 @@ class Kind(IntEnum):
     NEWSETELEM = 12
     GETSETELEM = 13
     DELSETELEM = 14
-    NEWGEN = 15
-    GETGEN = 16
     DESTROYSETELEM = 30
     """As DELSETELEM, and what isn't there is no error (Linux 6.3)."""
 
@@ -281,13 +283,9 @@ def _parts(elements: Iterable[Element]) -> Iterator[list[Element]]:
 
 
 def dump(socket: Socket, kind: Kind, family: int, *filters: bytes) -> list[Received]:
-    """Return what a dump lists.  Raises NetlinkError."""
-    while True:
+    """Return what a dump lists.  Raises NetlinkError, EINTR where others change it all the time."""
+    for _ in range(_DUMPS):
         found = socket.exchange([_message(kind, DUMP, family, *filters)])
         if not any(received.flags & DUMP_INTERRUPTED for received in found):
             return found
-
-
-def get_generation() -> Message:
-    """Ask for the rule set's generation."""
-    return _message(Kind.GETGEN, ACK, 0)
+    raise NetlinkError(errno.EINTR)

@@ -64,6 +64,8 @@ class Link:
     """Index of the bridge or bond that it is a port of; 0: none."""
     hairpin: bool | None
     """Whether a port of a bridge sends frames back where they came from; None where it is no such port."""
+    address: bytes = b""
+    """Its hardware address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def set_hairpin(kernel: wire.Socket, port: int, on: bool) -> None:
     kernel.exchange([wire.Message(_SET_LINK, wire.ACK, payload)])
 
 
-_NAME, _CONTROLLER, _PROTOCOL_INFO, _LINK_INFO = 3, 10, 12, 18
+_LINK_ADDRESS, _NAME, _CONTROLLER, _PROTOCOL_INFO, _LINK_INFO = 1, 3, 10, 12, 18
 _INFO_KIND, _INFO_PORT_KIND, _INFO_PORT_DATA = 1, 4, 5
 _BRPORT_MODE = 4
 
@@ -149,7 +151,7 @@ def read_link(payload: bytes) -> Link | None:
         hairpin = port.get(_BRPORT_MODE, b"\0")[:1] == b"\1"
     controller = _number(found[_CONTROLLER]) if _CONTROLLER in found else 0
     name, kind = _text(found.get(_NAME, b"")), _text(about.get(_INFO_KIND, b""))
-    return Link(index, name, hardware, kind, controller, hairpin)
+    return Link(index, name, hardware, kind, controller, hairpin, found.get(_LINK_ADDRESS, b""))
 
 
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8

@@ -1,4 +1,4 @@
-"""Which packet rules others have: tables, chains and rules of nf_tables, as far as a look takes.
+"""Which packet rules others have: the chains of all tables, and a chain's rules, as far as a look takes.
 
 Rules:
 
@@ -12,25 +12,19 @@ include/uapi/linux/netfilter/nf_tables.h
 
 from __future__ import annotations
 
-import errno
 import struct
 from dataclasses import dataclass
 
 from . import wire
+from .nftables import Kind, dump
 
-_SUBSYSTEM = 10
-_GET_TABLE, _DELETE_TABLE, _GET_CHAIN, _GET_RULE = (_SUBSYSTEM << 8 | one for one in (1, 2, 4, 7))
-_NEW_TABLE, _NEW_CHAIN, _NEW_RULE = (_SUBSYSTEM << 8 | one for one in (0, 3, 6))
-_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_HEADER = struct.Struct("!BBH")
-"""Family, version, resource: struct nfgenmsg."""
+_HEADER_OCTETS = 4
 _NUMBER, _SIGNED = struct.Struct("!I"), struct.Struct("!i")
-
+_ALL_FAMILIES = 0
 FAMILIES = {"inet": 1, "ip": 2, "arp": 3, "netdev": 5, "bridge": 7, "ip6": 10}
 _FAMILY_NAMES = {number: name for name, number in FAMILIES.items()}
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 DROP, ACCEPT = 0, 1
-_TABLE_NAME = 1
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY = 1, 3, 4, 5
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
 _RULE_TABLE, _RULE_CHAIN = 1, 2
@@ -49,71 +43,29 @@ class Chain:
     policy: int = ACCEPT
 
 
-def tables(kernel: wire.Socket) -> list[tuple[str, str]]:
-    """Return the family and the name of each table.  Raises wire.NetlinkError, wire.Malformed."""
-    found = []
-    for family, payload in _dump(kernel, _GET_TABLE, _NEW_TABLE):
-        said = dict(wire.attributes(payload))
-        found.append((family, _text(said.get(_TABLE_NAME, b""))))
-    return found
-
-
 def chains(kernel: wire.Socket) -> list[Chain]:
     """Return all chains of all tables.  Raises wire.NetlinkError, wire.Malformed."""
-    return [read_chain(family, payload) for family, payload in _dump(kernel, _GET_CHAIN, _NEW_CHAIN)]
+    return [read_chain(received.payload) for received in dump(kernel, Kind.GETCHAIN, _ALL_FAMILIES)]
 
 
 def rules(kernel: wire.Socket, family: str, table: str, chain: str) -> list[bytes]:
     """Return the rules of a chain as octets, in order; [] where it isn't there.  Raises as `chains`."""
-    which = wire.text(_RULE_TABLE, table) + wire.text(_RULE_CHAIN, chain)
+    which = wire.text(_RULE_TABLE, table), wire.text(_RULE_CHAIN, chain)
     found = []
-    for _, payload in _dump(kernel, _GET_RULE, _NEW_RULE, FAMILIES[family], which):
+    for received in dump(kernel, Kind.GETRULE, FAMILIES[family], *which):
+        payload = received.payload[_HEADER_OCTETS:]
         said = dict(wire.attributes(payload))  # an old kernel gives the rules of all chains
         if (_text(said.get(_RULE_TABLE, b"")), _text(said.get(_RULE_CHAIN, b""))) == (table, chain):
             found.append(payload)
     return found
 
 
-def delete_table(kernel: wire.Socket, family: str, name: str) -> bool:
-    """Delete a table with all that is in it; return whether it was there.
-
-    Raises wire.NetlinkError: EPERM where a process that owns the table lives, or without CAP_NET_ADMIN.
-    """
-    batch = _HEADER.pack(0, 0, _SUBSYSTEM)
-    deleting = _HEADER.pack(FAMILIES[family], 0, 0) + wire.text(_TABLE_NAME, name)
-    try:
-        kernel.exchange(
-            [
-                wire.Message(_BATCH_BEGIN, 0, batch),
-                wire.Message(_DELETE_TABLE, wire.ACK, deleting),
-                wire.Message(_BATCH_END, 0, batch),
-            ]
-        )
-    except wire.NetlinkError as wrong:
-        if wrong.errno == errno.ENOENT:
-            return False
-        raise
-    return True
-
-
-def _dump(
-    kernel: wire.Socket, asked: int, answered: int, family: int = 0, which: bytes = b""
-) -> list[tuple[str, bytes]]:
-    request = wire.Message(asked, wire.DUMP, _HEADER.pack(family, 0, 0) + which)
-    found = []
-    for message in kernel.exchange([request]):
-        if message.type != answered:
-            continue
-        if len(message.payload) < _HEADER.size:
-            raise wire.Malformed("packet rules without a header")
-        number, payload = message.payload[0], message.payload[_HEADER.size :]
-        found.append((_FAMILY_NAMES.get(number, str(number)), payload))
-    return found
-
-
-def read_chain(family: str, payload: bytes) -> Chain:
+def read_chain(payload: bytes) -> Chain:
     """Return the chain of an NFT_MSG_NEWCHAIN.  Raises wire.Malformed."""
-    said = dict(wire.attributes(payload))
+    if len(payload) < _HEADER_OCTETS:
+        raise wire.Malformed("a chain without a header")
+    family = _FAMILY_NAMES.get(payload[0], str(payload[0]))
+    said = dict(wire.attributes(payload[_HEADER_OCTETS:]))
     table, name = _text(said.get(_CHAIN_TABLE, b"")), _text(said.get(_CHAIN_NAME, b""))
     if _CHAIN_HOOK not in said:
         return Chain(family, table, name)

@@ -41,6 +41,8 @@ _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _NO_ENOBUFS = 270, 10, 11, 5
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _RECEIVE_OCTETS = 1 << 16
 _SEQUENCE_MASK = 0x7FFFFFFF
+_PATIENCE = struct.pack("@ll", 30, 0)
+"""How long an answer may take (struct timeval): the kernel answers at once, or it has lost the answer."""
 
 
 class NetlinkError(OSError):
@@ -141,6 +143,8 @@ class Socket:
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         for group in groups:
             self._socket.setsockopt(_SOL_NETLINK, 1, group)
+        if not groups:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
 
     def __enter__(self) -> Self:
         return self
@@ -198,11 +202,20 @@ class Socket:
     def _answers(self, waiting: set[int], first: int, count: int) -> list[Received]:
         found: list[Received] = []
         refused: NetlinkError | None = None
+        lost: Overrun | None = None
         while waiting:
-            for message in self.receive():
+            try:
+                received = self.receive(socket.MSG_DONTWAIT if lost else 0)
+            except Overrun as overrun:  # more refusals than there is room for: the first can still be read
+                lost = overrun
+                continue
+            except BlockingIOError:
+                lost = lost or Overrun(errno.ETIMEDOUT)
+                break
+            for message in received:
                 place = (message.sequence - first) & _SEQUENCE_MASK
                 if place >= count:
-                    continue  # of an exchange before this one, which ended with its first refusal
+                    continue  # of an exchange before this one
                 if message.type == NLMSG_ERROR:
                     code = _code(message)
                     if code and refused is None:
@@ -214,9 +227,22 @@ class Socket:
                     waiting.discard(message.sequence)
                 else:
                     found.append(message)
-        if refused is not None:
-            raise refused
+        failed = refused or lost
+        if failed is not None:
+            self._drain()
+            raise failed
         return found
+
+    def _drain(self) -> None:
+        """Read what is left: a queue that stays full would swallow the next answer without a word."""
+        while True:
+            try:
+                self._socket.recv(_RECEIVE_OCTETS, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as wrong:
+                if wrong.errno != errno.ENOBUFS:
+                    raise
 
 
 def _code(message: Received) -> int:

@@ -4,7 +4,8 @@ Rules:
 
 * startupProbe and readinessProbe of containers, and of init containers that run beside them (restartPolicy
   Always); livenessProbes are the business of whoever restarts the process;
-* what can't be probed (exec, an unknown named port, no address) is said in words and is not ready;
+* what can't be probed (an unknown named port) is said in words and is not ready; exec probes are left out,
+  such a container goes by what is reported of its Pod;
 * the target is the Pod's own address: `host` of a probe is not a target here, it is the Host header.
 
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Object = Mapping[str, Any]
+_KINDS = ("httpGet", "tcpSocket", "grpc")
+_WHICH = ("startupProbe", "readinessProbe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +108,12 @@ def _running(pod: Object) -> Iterator[Object]:
 
 
 def _probes(container: Object) -> bool:
-    return bool(container.get("startupProbe") or container.get("readinessProbe"))
+    return any((container.get(which) or {}).get(kind) for which in _WHICH for kind in _KINDS)
 
 
 def _probe(container: Object, given: Object | None) -> Probe | None:
     """Return a probe with the kubelet's defaults; 0 means the default for all but the delay."""
-    if not given:
+    if not given or not any(given.get(kind) for kind in _KINDS):
         return None
     return Probe(
         _check(container, given),
@@ -128,11 +131,10 @@ def _check(container: Object, given: Object) -> Check:
             return _http(container, http)
         if tcp := given.get("tcpSocket"):
             return TcpSocket(_port(container, tcp.get("port")))
-        if grpc := given.get("grpc"):
-            return Grpc(_port(container, grpc.get("port")), grpc.get("service") or "")
+        grpc = given["grpc"]
+        return Grpc(_port(container, grpc.get("port")), grpc.get("service") or "")
     except _NoPort as none:
         return NotRun(str(none))
-    return NotRun("exec probes are not run here: report readiness, or use httpGet, tcpSocket or grpc")
 
 
 def _http(container: Object, http: Object) -> HttpGet:

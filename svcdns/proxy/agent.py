@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -23,18 +23,23 @@ from svcdns import __version__
 from svcdns.client import AsyncClient
 from svcdns.cluster.service_frontends import Here
 from svcdns.cluster.traffic import Traffic
+from svcdns.cluster.traffic_plan import Frontend, Rule
 from svcdns.cluster.usable_endpoints import Place
 from svcdns.config.sections import Config, Network
 
-from . import health
+from . import health, repairing
+from .announcing import Announced
 from .api_state import ApiState
 from .engine import Engine
 from .engine_sync import EngineSync
 from .flows import Flows
 from .health_checks import HealthChecks
 from .machine import Machine
+from .own_node import OwnNode
+from .progress import Progress
 from .reporting import Reporting
 from .status import Metrics, Status
+from .unserved import Problems, Unserved
 
 _RETRY_SECONDS = 5.0
 
@@ -49,20 +54,34 @@ class Agent:
         self._config = config
         self._machine = machine
         self._has_ranges = False
+        self._reported = 0
         self.traffic = Traffic(Here(self._place(node, ""), config.proxy.external_ips))
         self.sync = EngineSync(engine, self.traffic, machine.host())
         self.api = ApiState(client, self.traffic, node, self.sync.wake, self)
-        self.status = Status(__version__, node, self.sync, self.api, self.traffic)
+        self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
+        self.status = Status(
+            __version__,
+            node,
+            self.sync,
+            self.api,
+            self.traffic,
+            self.problems,
+            lambda: self._flows.forgotten if self._flows is not None else None,
+            machine.complaints,
+        )
         self.health_checks = HealthChecks(lambda: not self.status.why_unhealthy())
         self.listening: tuple[str, int] | None = None
         """Where the proxy's own port is, once it answers there."""
         self._reporting = Reporting(client, node)
         self._metrics = Metrics(self.status)
         self.sync.health_checks = self.health_checks.change
-        self.sync.computed = self._computed
-        self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
-        if self._flows is not None:
-            self.sync.applied = self._flows.applied
+        self._unserved = Unserved(self.sync, self._report)
+        self.sync.computed = self._report_changed
+        self.sync.seen = self.api.revisions
+        self._progress = Progress(client, node, self.sync)
+        self.own_node = OwnNode(client, node, machine.primary_addresses) if config.proxy.register else None
+        self._announced = Announced(config.services.load_balancer_ranges)
+        self.sync.applied = self._applied
         self.health_checks.listen_at(machine.host().node_addresses)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -73,8 +92,12 @@ class Agent:
             self._machine.run(self._machine_changed),
             self.health_checks.run(),
             self._reporting.run(),
+            self._unserved.run(),
+            self._progress.run(),
+            repairing.keep(self.sync.engine),
             self._serve_health(),
             *([self._flows.run()] if self._flows is not None else ()),
+            *([self.own_node.run()] if self.own_node is not None else ()),
         )
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(stop.wait())
@@ -84,6 +107,8 @@ class Agent:
             for task in (*tasks, stopping):
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            if self.own_node is not None:
+                await self.own_node.leave()
             self.sync.engine.close()
 
     async def _until_one_breaks(self, tasks: list[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
@@ -111,6 +136,12 @@ class Agent:
             log.error("the machine can't be set up for traffic: %s", wrong)
         self._machine_changed()
 
+    def _applied(self, changed: Mapping[Frontend, Rule | None], before: Mapping[Frontend, Rule]) -> None:
+        """What else follows from what is in effect: rules first, then who is told of an address."""
+        if self._flows is not None:
+            self._flows.applied(changed, before)
+        self._machine.announce(self._announced.applied(changed))
+
     def _is_ready(self) -> bool:
         """Return whether the engine can be told; of a server that names no ranges, the configuration does."""
         if self.api.is_listed and not self._has_ranges:
@@ -122,10 +153,24 @@ class Agent:
         self.traffic.be_at(self._place(place.node, place.zone))
         self.health_checks.listen_at(host.node_addresses)
         self.sync.be_on(host)
+        if self.own_node is not None:
+            self.own_node.look()
         self.sync.wake()
 
-    def _computed(self) -> None:
-        self._reporting.look(self.traffic.problems, self.traffic.services)
+    def problems(self) -> Problems:
+        """Return what Services ask for and don't get, by Service."""
+        found = dict(self.traffic.problems)
+        for key, more in self._unserved.problems.items():
+            found[key] = (*found.get(key, ()), *more)
+        return found
+
+    def _report_changed(self) -> None:
+        if self._reported != self.traffic.problem_changes:
+            self._reported = self.traffic.problem_changes
+            self._report()
+
+    def _report(self) -> None:
+        self._reporting.look(self.problems(), self.traffic.services)
 
     async def _serve_health(self) -> None:
         """Answer on the proxy's own port; one that can't be had keeps no traffic away."""

@@ -3,8 +3,10 @@
 Rules:
 
 * a list is a state: what it doesn't show is gone, but only once it is whole;
+* all objects of a kind come here, those that are not for us too: so it is known up to which revision the
+  traffic follows, whatever was written last;
 * the traffic is as complete as it was, whatever becomes of the API;
-* an object that can't be read is said once, and is as if it weren't there: it was of no use before either.
+* an object that can't be read is logged, and what was known of it stays.
 """
 
 from __future__ import annotations
@@ -26,10 +28,8 @@ from svcdns.config.sections import Network
 from svcdns.objects.kinds import ENDPOINTSLICE, NODE, SERVICE, SERVICECIDR, Kind
 from svcdns.system.log_on_change import LogOnChange
 
-SERVICES = "!service.kubernetes.io/service-proxy-name"
-"""Label selector: those that another proxy is named for don't even come here."""
-SLICES = "!service.kubernetes.io/headless"
 _MOST_UNREADABLE_SAID = 100
+_NOT_FOR_US = (403, 404)
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,6 @@ class Followed(Generic[_T]):
     put: Callable[[_T], None]
     drop: Callable[[str], None]
     keep: Callable[[Sequence[str]], None]
-    labels: str = ""
     name: str = ""
     is_listed: bool = False
     """Whether all of it has been seen at least once."""
@@ -57,6 +56,8 @@ class Followed(Generic[_T]):
     revision: str = ""
     """As of which its state is."""
     why_lost: str = ""
+    is_refused: bool = False
+    """Whether the API has no such kind, or none for us."""
     _seen: list[str] = field(default_factory=list)
     _unreadable: int = 0
 
@@ -68,9 +69,9 @@ class Followed(Generic[_T]):
                     self._seen = []
                 for item in items:
                     self._take_one("ADDED", item)
-            case Listed():
+            case Listed(revision):
                 self.keep(self._seen)
-                self._seen = []
+                self._seen, self.revision = [], revision
                 self.is_listed = self.is_connected = True
                 self.why_lost = ""
             case Changed(events, revision):
@@ -78,26 +79,22 @@ class Followed(Generic[_T]):
                     self._take_one(kind, item)
                 self._seen = []
                 self.revision = revision or self.revision
-            case Lost(why):
+            case Lost(why, status):
                 self.is_connected, self.why_lost = False, why
+                self.is_refused = status in _NOT_FOR_US
 
     def _take_one(self, event: str, item: Raw) -> None:
         try:
+            key = decoded(_Named, item).metadata.key
             if event == "DELETED":
-                self.drop(decoded(_Named, item).metadata.key)
+                self.drop(key)
             else:
-                obj = decoded(self.decode_as, item)
-                self._seen.append(_key_of(obj))
-                self.put(obj)
+                self._seen.append(key)
+                self.put(decoded(self.decode_as, item))
         except Unreadable as wrong:
             self._unreadable += 1
             if self._unreadable <= _MOST_UNREADABLE_SAID:
-                log.warning("an object of the API can't be read, and is left out: %s", wrong)
-
-
-def _key_of(obj: Struct) -> str:
-    metadata: Metadata = obj.metadata  # type: ignore[attr-defined]
-    return metadata.key
+                log.warning("an object of the API can't be read, and what was known of it stays: %s", wrong)
 
 
 class Learned(Protocol):
@@ -158,10 +155,10 @@ class ApiState:
         self._where = client.connection.url
         self._connected = LogOnChange(True)
         self.services = Followed(
-            SERVICE, Service, traffic.put_service, traffic.drop_service, traffic.keep_services, SERVICES
+            SERVICE, Service, traffic.put_service, traffic.drop_service, traffic.keep_services
         )
         self.slices = Followed(
-            ENDPOINTSLICE, Slice, traffic.put_slice, traffic.drop_slice, traffic.keep_slices, SLICES
+            ENDPOINTSLICE, Slice, traffic.put_slice, traffic.drop_slice, traffic.keep_slices
         )
         self.node = _followed_node(node, learned.zone_is)
         self.ranges = _followed_ranges(learned.ranges_are)
@@ -169,7 +166,7 @@ class ApiState:
     @property
     def is_listed(self) -> bool:
         """Whether all that rules follow from has been seen: where the node is may come later."""
-        ranges_known = self.ranges.is_listed or bool(self.ranges.why_lost)
+        ranges_known = self.ranges.is_listed or self.ranges.is_refused
         return ranges_known and self.services.is_listed and self.slices.is_listed
 
     @property
@@ -182,11 +179,15 @@ class ApiState:
         """Why they would not be; "" where all is well."""
         return self.services.why_lost or self.slices.why_lost
 
+    def revisions(self) -> dict[str, int]:
+        """Return up to which revision each kind that traffic follows from is known, by its plural."""
+        followed: tuple[Followed[Any], ...] = (self.services, self.slices)
+        return {one.kind.plural: int(one.revision) if one.revision.isdecimal() else 0 for one in followed}
+
     @property
     def revision(self) -> int:
         """The newest revision that was heard of, 0 for none."""
-        revisions = (self.services.revision, self.slices.revision)
-        return max((int(one) for one in revisions if one.isdecimal()), default=0)
+        return max(self.revisions().values())
 
     async def run(self) -> None:
         """Follow all of them until cancelled."""
@@ -196,7 +197,7 @@ class ApiState:
                 tasks.create_task(self._follow(followed))
 
     async def _follow(self, followed: Followed[Any]) -> None:
-        async for step in follow(self._client, followed.kind, labels=followed.labels, name=followed.name):
+        async for step in follow(self._client, followed.kind, name=followed.name):
             followed.take(step)
             self._say_connected()
             self._changed()

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +23,10 @@ from typing import NamedTuple
 from svcdns.system.replacing import atomic_write
 
 DEFAULT_FOLDER = Path("/run/svcdns")
+"""Where the file is, unless this process may not write there: then in the data folder."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/thread-self/ns/net")
+_SO_NETNS_COOKIE = 71
 
 
 class Changed(NamedTuple):
@@ -39,6 +43,12 @@ class Restored(NamedTuple):
 
     text: str
     is_done: bool
+
+
+def folder_for(data: Path) -> Path:
+    """Return where this process keeps its file, given the data folder of its configuration."""
+    nearest = next(one for one in (DEFAULT_FOLDER, *DEFAULT_FOLDER.parents) if one.exists())
+    return DEFAULT_FOLDER if os.access(nearest, os.W_OK) else data
 
 
 class ChangesMade:
@@ -91,10 +101,17 @@ class ChangesMade:
 
 
 def _namespace() -> int:
-    try:
-        return os.stat(_NAMESPACE).st_ino
-    except OSError:
-        return 0
+    """Return what tells this network namespace from all others of this boot, also from those that ended.
+
+    The inode's number (Linux before 5.14) may be used again.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as any_socket:
+        try:
+            return int.from_bytes(
+                any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder
+            )
+        except OSError:
+            return os.stat(_NAMESPACE).st_ino
 
 
 def _boot() -> str:

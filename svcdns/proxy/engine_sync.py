@@ -53,8 +53,15 @@ class EngineSync:
         self.computed: Callable[[], None] = lambda: None
         """Is called when the traffic has been looked at: its problems may have changed."""
         self.applied: Applied = lambda changed, before: None
+        self.replaced: Callable[[], None] = lambda: None
+        """Is called when the engine has been told of all."""
         self.in_effect: dict[Frontend, Rule] = {}
         """What the engine holds."""
+        self.seen: Callable[[], Mapping[str, int]] = dict
+        """Returns up to which revision of each kind the traffic has been told."""
+        self.revisions: Mapping[str, int] = {}
+        """Up to which revision of each kind the engine has done what follows."""
+        self._done = asyncio.Event()
         self._pending: dict[Frontend, Rule | None] = {}
         self._pending_host = False
         self._has_replaced = False
@@ -66,6 +73,12 @@ class EngineSync:
     def is_synced(self) -> bool:
         """Whether the engine has been told of all once."""
         return self._has_replaced
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so that the engine has to do with."""
+        while not condition():
+            done = self._done
+            await done.wait()
 
     def wake(self) -> None:
         """Have it look at the traffic soon."""
@@ -93,12 +106,13 @@ class EngineSync:
 
     def bring(self) -> float | None:
         """Bring the engine to what the traffic says; return when to try again, None: at the next change."""
-        changes = self.traffic.changes()
+        seen, changes = self.seen(), self.traffic.changes()
         if changes.health_checks:
             self.health_checks(changes.health_checks)
         self._pending.update(changes.rules)
         self.computed()
         if self._has_replaced and not self._pending and not self._pending_host:
+            self._has_done(seen)
             return None
         began = time.perf_counter()
         try:
@@ -110,10 +124,16 @@ class EngineSync:
             return self._refused(str(refused))
         finally:
             self.observe(time.perf_counter() - began)
+        self._has_done(seen)
         self._failures, self.refusal = 0, ""
         if self._said.is_new(""):
             log.info("the engine does again what it is told")
         return None
+
+    def _has_done(self, revisions: Mapping[str, int]) -> None:
+        self.revisions = revisions
+        done, self._done = self._done, asyncio.Event()
+        done.set()
 
     def _replace(self) -> None:
         rules = self.traffic.rules()
@@ -121,6 +141,7 @@ class EngineSync:
         self._has_replaced, self._pending_host, self._pending = True, False, {}
         self._note(dict(rules))
         services = len(self.traffic.services)
+        self.replaced()
         log.info("traffic is carried: %d frontends of %d Services", len(rules), services)
 
     def _apply(self) -> None:

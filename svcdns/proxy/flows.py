@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -89,7 +90,7 @@ class Flows:
             await self._wake.wait()
             self._wake.clear()
             pending, self.pending = self.pending, {}
-            self._is_idle = False
+            self._is_idle, began = False, time.monotonic()
             try:
                 self.forgotten += await asyncio.to_thread(forget, pending, self._host())
                 failure = ""
@@ -98,6 +99,7 @@ class Flows:
             self._is_idle = True
             if self._said.is_new(failure) and failure:
                 log.error("flows of endpoints that left stay as they are: %s", failure)
+            await asyncio.sleep(time.monotonic() - began)  # half of a core at most, however large the table
 
 
 def endpoints(rule: Rule | None) -> frozenset[Endpoint]:

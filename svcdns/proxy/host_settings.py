@@ -35,3 +35,5 @@ class HostSettings:
     """Whether DOCKER-USER gets a jump to rules of ours, where it is."""
     forwarding: bool = False
     """Whether forwarding is switched on where it is off."""
+    announce: tuple[str, ...] = ()
+    """Interfaces on which load balancer addresses are answered for."""

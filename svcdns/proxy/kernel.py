@@ -2,7 +2,8 @@
 
 Rules:
 
-* every method is one batch: all of it takes effect at once, or nothing does;
+* every method is one batch: all of it takes effect at once, or nothing does; only what is larger than may be
+  sent (in a user namespace: net.core.wmem_max) goes in several, each whole frontends;
 * a table outlives its process, and the next process takes it over (flags owner and persist, Linux 6.9):
   nobody else can change it meanwhile; where the kernel hasn't them, the table is open to all, as others are;
 * old rules are never taken away before new ones stand: connections don't notice a restart;
@@ -61,21 +62,37 @@ class KernelEngine:
         self._tables = {family: _Table(layout) for family, layout in layouts.items()}
         self._unswept: dict[tuple[int, str], frozenset[bytes]] = {}
         self._can_destroy = True
+        self._handles: dict[int, int] = {}
 
     def close(self) -> None:
         """Let go of the tables: they stay in effect."""
         self._socket.close()
 
+    @property
+    def owns(self) -> bool:
+        """Whether nobody else can change the tables: else call `repair` now and then."""
+        return bool(self._flags)
+
     def held(self) -> Mapping[str, int]:
-        """Return how many frontends, and different endpoints, the tables have."""
+        """Return how many frontends, different endpoints, and elements of sets, the tables have."""
         contents = [table.contents for table in self._tables.values()]
         return {
+            "elements": sum(sum(one.sizes.values()) for one in contents),
             "frontends": sum(len(one.held) for one in contents),
             "endpoints": sum(shared.name == "endpoints" for one in contents for shared in one.shared),
         }
 
     def replace(self, rules: Mapping[Frontend, Rule], host: Host) -> None:
         """Have exactly these rules.  Raises EngineError."""
+        try:
+            self._replace_at_once(rules, host)
+        except EngineError as wrong:
+            if _errno_of(wrong) != errno.EMSGSIZE or not rules:
+                raise
+            self._replace_at_once({}, host)  # meanwhile packets are dropped, not refused: clients try again
+            self.apply(rules)
+
+    def _replace_at_once(self, rules: Mapping[Frontend, Rule], host: Host) -> None:
         contents = {family: Contents(table.layout) for family, table in self._tables.items()}
         plans = {family: one.plan(_of(rules, family), host) for family, one in contents.items()}
         with _explained():
@@ -85,6 +102,7 @@ class KernelEngine:
                 if wrong.errno not in _DISTURBED:
                     raise
                 nftables.commit(self._socket, self._recreate(plans))
+            self._handles = self._standing()
         for family, table in self._tables.items():
             table.contents = contents[family]
         self._unswept.clear()
@@ -106,11 +124,44 @@ class KernelEngine:
             with _explained():
                 nftables.commit(self._socket, changes)
         except EngineError as wrong:
-            if not isinstance(wrong.__cause__, NetlinkError) or wrong.__cause__.errno not in _DISTURBED:
+            if _errno_of(wrong) in _DISTURBED:
+                self._restore(changed, host)
+            elif _errno_of(wrong) == errno.EMSGSIZE and len(changed) > 1:
+                self._apply_in_halves(changed, host)
+            else:
                 raise
-            self._restore(changed, host)
             return
         self._accept(plans)
+
+    def _apply_in_halves(self, changed: Mapping[Frontend, Rule | None], host: Host | None) -> None:
+        """Change some frontends, then the others: in a user namespace less may be sent at once."""
+        frontends = list(changed)
+        middle = len(frontends) // 2
+        self.apply({one: changed[one] for one in frontends[:middle]}, host)
+        self.apply({one: changed[one] for one in frontends[middle:]})
+
+    def repair(self) -> bool:
+        """Put everything there again if somebody took our tables away; say whether.  Raises EngineError.
+
+        It can happen where the kernel has no owners of tables, by `nft flush ruleset` for instance.
+        """
+        if not self._handles:
+            return False  # what stands there is not from us: it is in effect until we are told what to do
+        with _explained():
+            standing = self._standing()
+        if standing == self._handles:
+            return False
+        self._restore({}, None)
+        return True
+
+    def _standing(self) -> dict[int, int]:
+        """Return the handles of our tables by family."""
+        return {
+            family: one.handle
+            for family, table in self._tables.items()
+            for one in nft_dump.tables(self._socket, table.family)
+            if one.name == TABLE
+        }
 
     def _restore(self, changed: Mapping[Frontend, Rule | None], host: Host | None) -> None:
         """Put everything there again: somebody else had their hands in our tables."""
@@ -176,15 +227,28 @@ class KernelEngine:
                 except NetlinkError as wrong:
                     if wrong.errno == errno.EINVAL:
                         self._can_destroy = False
-                    continue
-                del self._unswept[family, name]
-                break
+                except (OSError, Malformed):
+                    break
+                else:
+                    del self._unswept[family, name]
+                    break
 
     def _forget(self, table: _Table, name: str, stay: frozenset[bytes]) -> None:
         listed = nft_dump.elements(self._socket, table.family, TABLE, name)
         left = [one.key for one in listed if one.value not in stay]
         if left:
             nftables.commit(self._socket, table.messages.forget(name, left, self._can_destroy))
+
+
+def is_owned() -> bool:
+    """Return whether a living process owns a table of ours.  Raises EngineError."""
+    with _explained(), Socket(NETFILTER) as socket:
+        return any(
+            table.owned
+            for layout in LAYOUTS.values()
+            for table in nft_dump.tables(socket, layout.family.number)
+            if table.name == TABLE or _of_other_layout(table.name)
+        )
 
 
 def clean_up() -> list[str]:
@@ -207,6 +271,10 @@ def _of(rules: Mapping[Frontend, _RuleOrNone], family: int) -> dict[Frontend, _R
 
 def _of_other_layout(name: str) -> bool:
     return name != TABLE and (name == "svcdns" or name.startswith("svcdns-"))
+
+
+def _errno_of(wrong: EngineError) -> int | None:
+    return wrong.__cause__.errno if isinstance(wrong.__cause__, OSError) else None
 
 
 def _table_flags(socket: Socket) -> int:

@@ -42,6 +42,8 @@ Value = str | bytes
 """Of an element: octets as registers hold them (none: it is a set), or a verdict as nft writes it."""
 Key = bytes | tuple[bytes, bytes]
 """Of an element: octets as registers hold them, or from where to where."""
+_KEPT = 32
+"""Chains for so few endpoints stay once they are made: a frontend's endpoints come and go all the time."""
 _SLOT = struct.Struct("=I")
 _PAD_3, _PAD_2 = b"\0\0\0", b"\0\0"
 
@@ -62,9 +64,6 @@ class Operations:
     gone_sets: list[str] = field(default_factory=list)
     swept: dict[str, frozenset[bytes]] = field(default_factory=dict)
     """Maps of clients, and the endpoints' addresses that may stay in them: done last, packets fill them."""
-
-    def __bool__(self) -> bool:
-        return bool(self.sets or self.chains or self.emptied or self.removed or self.added)
 
     def add(self, name: str, key: Key, value: Value = b"") -> None:
         """Add an element."""
@@ -121,6 +120,8 @@ class Contents:
         self.held: dict[Frontend, Held] = {}
         self.shared: Counter[Shared] = Counter()
         self.host = Host()
+        self.sizes: Counter[str] = Counter()
+        """How many elements each set has, but those that packets add."""
 
     def plan(self, changed: Mapping[Frontend, Rule | None], host: Host | None = None) -> Plan:
         """Return what to do for these frontends (None: gone) and this host (None: as it is)."""
@@ -146,6 +147,12 @@ class Contents:
             if not self.shared[one]:
                 del self.shared[one]
         self.host = plan.host
+        for name in plan.operations.emptied:
+            del self.sizes[name]
+        for name, keys in plan.operations.removed.items():
+            self.sizes[name] -= len(keys)
+        for name, pairs in plan.operations.added.items():
+            self.sizes[name] += len(pairs)
 
     def _count(self, plan: Plan) -> None:
         for one, more in plan.shared.items():
@@ -153,6 +160,7 @@ class Contents:
             if not before and more > 0:
                 if one.way is not None:
                     plan.operations.chains[one.name] = self.layout.any_of(one.way, one.endpoints)
+                    plan.shared[one] += one.endpoints <= _KEPT  # as if one more frontend needed it
                 else:
                     plan.operations.add(one.name, one.key)
             elif before and before + more == 0:
@@ -201,32 +209,23 @@ class _Change:
 
     def to(self, rule: Rule | None) -> None:
         """Plan the way."""
-        old, inside, outside = self._old, None, None
-        if rule is not None:
-            inside = self._pool(old and old.inside, rule.inside, rule)
-            if rule.outside != rule.inside:
-                outside = self._pool(old and old.outside, rule.outside, rule)
-        new = Held(rule, inside, outside) if rule is not None and inside is not None else None
-        self._change_pool(self._ways[0], old and old.inside, inside)
-        self._change_pool(self._ways[1], old and old.outside, outside)
+        old = self._old
+        own_outside = rule.outside if rule and rule.outside != rule.inside else None
+        inside = self._pool(self._ways[0], old and old.inside, rule.inside if rule else None, rule)
+        outside = self._pool(self._ways[1], old and old.outside, own_outside, rule)
+        new = Held(rule, inside, outside) if rule and inside else None
         self._change_elements(self._elements(old), self._elements(new))
         self._change_presence(old, new)
         self._plan.held[self._frontend] = new
 
-    def _pool(self, old: Pool | None, wanted: Destination, rule: Rule) -> Pool:
-        """Return the pool afterwards: endpoints that stay keep their slots, but the last ones."""
+    def _pool(self, way: Way, old: Pool | None, wanted: Destination | None, rule: Rule | None) -> Pool | None:
+        """Plan the endpoints of one way: those that stay keep their slots, but the last ones."""
         was: Endpoints = old.endpoints if old else ()
-        slots = wanted.endpoints
-        if was:
-            left, came = differences(was, wanted.endpoints)
-            slots = reorder(old.slots if old else (), left, came)[0]
-        return Pool(wanted.endpoints, slots, wanted.when_empty, rule.affinity_seconds)
-
-    def _change_pool(self, way: Way, old: Pool | None, new: Pool | None) -> None:
-        was: Endpoints = old.endpoints if old else ()
-        now: Endpoints = new.endpoints if new else ()
+        now: Endpoints = wanted.endpoints if wanted else ()
         left, came = differences(was, now)
-        self._change_slots(way, old.slots if old else (), left, came)
+        slots, moved = reorder(old.slots if old else (), left, came)
+        new = Pool(now, slots, wanted.when_empty, rule.affinity_seconds) if wanted and rule else None
+        self._move(way, len(was), moved)
         self._change_stickiness(way, old, new, left, came)
         protocol = bytes((self._frontend.protocol,)) + _PAD_3
         for more, endpoints in ((-1, left), (1, came)):
@@ -236,15 +235,16 @@ class _Change:
         for more, size in ((-1, len(was)), (1, len(now))):
             if size and len(was) != len(now):
                 self._plan.shared[Shared(way.any_of(size), b"", way, size)] += more
+        return new
 
-    def _change_slots(self, way: Way, slots: Endpoints, left: list[Endpoint], came: list[Endpoint]) -> None:
-        before = len(slots)
-        for slot, endpoint in reorder(slots, left, came)[1].items():
+    def _move(self, way: Way, before: int, moved: Mapping[int, Endpoint | None]) -> None:
+        name = way.slots
+        for slot, endpoint in moved.items():
             key = self._key + slot_number(slot)
             if slot < before:
-                self._operations.remove(way.slots, key)
+                self._operations.remove(name, key)
             if endpoint is not None:
-                self._operations.add(way.slots, key, endpoint_value(endpoint))
+                self._operations.add(name, key, endpoint_value(endpoint))
 
     def _change_stickiness(
         self, way: Way, old: Pool | None, new: Pool | None, left: list[Endpoint], came: list[Endpoint]

@@ -163,10 +163,10 @@ class Layout:
             "after_in": ((*new, say.goto("remember")), after),
             "after_out": ((*new, say.goto("remember")), after),
             "remember": (
-                (say.inside((self.family.original_destination,), "vips"), say.goto("remember_vip")),
+                (say.inside((self.family.original_destination,), "vips"), say.jump("remember_vip")),
                 (
                     say.inside((self.family.original_destination,), "node_addresses"),
-                    say.goto("remember_node"),
+                    say.jump("remember_node"),
                 ),
             ),
             "source": self._source(),
@@ -174,8 +174,8 @@ class Layout:
 
     def _towards(self, vip: str, node: str, *first: say.Statement) -> tuple[Rule, ...]:
         return (
-            (*first, say.inside((self.family.destination,), "vips"), say.goto(vip)),
-            (*first, say.inside((self.family.destination,), "node_addresses"), say.goto(node)),
+            (*first, say.inside((self.family.destination,), "vips"), say.jump(vip)),
+            (*first, say.inside((self.family.destination,), "node_addresses"), say.jump(node)),
         )
 
     def _from_outside(self) -> Rule:
@@ -221,7 +221,7 @@ class Layout:
 
     def _remembered(self, way: Way) -> Iterator[Rule]:
         """Yield a rule a protocol: nft writes a connection's port only where the protocol is known."""
-        key = (L4PROTO, ORIGINAL_DPORT, self.family.destination, DPORT)
+        key: tuple[Field, ...] = (L4PROTO, ORIGINAL_DPORT, self.family.destination, DPORT)
         if not way.node_port:
             key = (self.family.original_destination, *key)
         for number in _PROTOCOLS:
@@ -248,13 +248,13 @@ class Layout:
     def _unused(self) -> tuple[Rule, ...]:
         """Refuse ports that no Service has at its address; drop what goes to an address that none has.
 
-        An address of our ranges that this host has itself (it announces it) is left alone, and so are
-        neighbour solicitations, whose state is untracked.
+        An address that this host has itself is left alone, its listeners too, whatever Service is at it;
+        and so are neighbour solicitations, whose state is untracked.
         """
         return (
             (say.state("untracked"), say.back()),
-            (say.state("new"), say.inside((self.family.destination,), "vips"), say.goto(REFUSE)),
             (say.destination_local(), say.back()),
+            (say.state("new"), say.inside((self.family.destination,), "vips"), say.goto(REFUSE)),
             (say.drop(),),
         )
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from svcdns.cluster.traffic_plan import Endpoint
 
 Endpoints = tuple[Endpoint, ...]
+_FEW = 8
+"""So many are looked for one by one."""
 
 
 def differences(old: Endpoints, new: Endpoints) -> tuple[list[Endpoint], list[Endpoint]]:
@@ -44,7 +46,8 @@ def reorder(
     """
     found = list(slots)
     changed: dict[int, Endpoint | None] = {}
-    free = sorted((found.index(one) for one in left), reverse=True)
+    places = {one: slot for slot, one in enumerate(slots)} if len(left) > _FEW else None
+    free = sorted((places[one] if places else found.index(one) for one in left), reverse=True)
     waiting = list(reversed(came))
     while waiting:
         if free:

@@ -14,6 +14,7 @@ from svcdns.config.sections import Config, Network
 from svcdns.netlink.wire import Malformed
 from svcdns.system.log_on_change import LogOnChange
 
+from .changes_made import folder_for
 from .host import HostWatch
 from .host_settings import ALL, AUTO, LOCALHOST, PRIMARY, HostSettings
 
@@ -28,6 +29,15 @@ class Machine(Protocol):
 
     def own_addresses(self) -> frozenset[bytes]:
         """Return its addresses: endpoints there are local."""
+
+    def complaints(self) -> tuple[str, ...]:
+        """Return what of it could not be put in order, a line each."""
+
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return the node's own address of each family."""
+
+    def announce(self, addresses: frozenset[bytes]) -> None:
+        """Answer for these load balancer addresses, where that is wanted."""
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Take where cluster IPs come from; before that nothing is known of ranges, and nothing set up."""
@@ -51,6 +61,17 @@ class FixedMachine:
         """Return what was said of it."""
         return self.addresses
 
+    def complaints(self) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return those that offer node ports."""
+        return self.known.node_addresses
+
+    def announce(self, addresses: frozenset[bytes]) -> None:
+        """Do nothing."""
+
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Have the host know them."""
         self.known = replace(self.known, ranges=tuple(cluster_ranges))
@@ -69,7 +90,8 @@ class KernelMachine:
         """
         self._wanted = host_settings(config, sets_up=sets_up)
         self._said = LogOnChange(())
-        self._watch = HostWatch(replace(self._wanted, routes=False, hairpin=False, docker=False))
+        nothing = replace(self._wanted, routes=False, hairpin=False, docker=False, forwarding=False)
+        self._watch = HostWatch(nothing, folder_for(config.data))
         self._look()
 
     def host(self) -> Host:
@@ -79,6 +101,18 @@ class KernelMachine:
     def own_addresses(self) -> frozenset[bytes]:
         """Return all addresses of this machine."""
         return self._watch.own_addresses()
+
+    def complaints(self) -> tuple[str, ...]:
+        """Return what could not be put in order at the last look."""
+        return self._watch.complaints
+
+    def primary_addresses(self) -> tuple[bytes, ...]:
+        """Return the node's own address of each family."""
+        return self._watch.primary
+
+    def announce(self, addresses: frozenset[bytes]) -> None:
+        """Answer for these on the interfaces that the configuration names, soon."""
+        self._watch.announce(addresses)
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Set up what traffic to these takes.  Raises OSError."""
@@ -99,7 +133,7 @@ class KernelMachine:
 
     def _look(self) -> None:
         try:
-            self._watch.look()
+            self._watch.look(at_once=True)
         except Malformed as wrong:
             raise OSError(f"the kernel doesn't say what this machine is: {wrong}") from None
         self._say_complaints()
@@ -123,6 +157,7 @@ def host_settings(config: Config, *, sets_up: bool = True) -> HostSettings:
         hairpin=sets_up and proxy.hairpin,
         docker=sets_up and proxy.docker == "auto",
         forwarding=sets_up and proxy.forwarding == "enable",
+        announce=proxy.announce if sets_up else (),
     )
 
 

@@ -18,7 +18,7 @@ from .changes_made import ChangesMade, Restored
 from .host_settings import HostSettings
 from .networks import Found, local_links
 
-HAIRPIN, SYSCTL = "hairpin", "sysctl"
+HAIRPIN, SYSCTL, SWITCH = "hairpin", "sysctl", "switch"
 BRIDGE_FILTER = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-nf-call-ip6tables"}
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _EACH_LINK = {4: "net/ipv4/conf", 6: "net/ipv6/conf"}
@@ -41,18 +41,24 @@ def bridges_filter() -> bool:
 
 
 def ports_to_turn(found: Found) -> list[route.Link]:
-    """Return the ports of local bridges that don't send frames back where they came from."""
+    """Return the ports of local bridges to containers that don't send frames back where they came from.
+
+    A VM (tap) may have a bridge of its own, which would learn the wrong way from its frames coming back.
+    """
     local = local_links(found)
-    return [link for link in found.links if link.hairpin is False and link.controller in local]
+    ports = (link for link in found.links if link.kind == "veth" and link.controller in local)
+    return [link for link in ports if link.hairpin is False]
 
 
 def set_up(kernel: wire.Socket, found: Found, settings: HostSettings, made: ChangesMade) -> Iterator[str]:
     """Change what is wanted and isn't so; yield what could not be done, a line each."""
     if settings.hairpin and bridges_filter():
         yield from _turn_ports(kernel, found, made)
-    if settings.forwarding:
-        for version in FORWARDING:
+    for version in FORWARDING:
+        if settings.forwarding:
             yield from _forward(version, found, made)
+        elif any(one.version == version for one in settings.cluster_ranges) and not_forwarded(version, found):
+            yield f"IPv{version} is not forwarded, so containers reach no Service: see `svcdns proxy check`"
 
 
 def _turn_ports(kernel: wire.Socket, found: Found, made: ChangesMade) -> Iterator[str]:
@@ -68,6 +74,19 @@ def _turn_ports(kernel: wire.Socket, found: Found, made: ChangesMade) -> Iterato
             yield f"hairpin_mode of {link.name} stays off: {wrong.strerror}"
 
 
+def switch(name: str, value: str, made: ChangesMade) -> str:
+    """Give a sysctl of a link a value that is ours to take back; return why not, "" where it has it."""
+    before = sysctl(name)
+    if before == value:
+        return ""
+    try:
+        made.note(SWITCH, f"{name}={value}", before)
+        (_SYSCTLS / name).write_text(value)
+    except OSError as wrong:
+        return f"{name.replace('/', '.')} can't be {value}: {wrong.strerror}"
+    return ""
+
+
 def _forward(version: int, found: Found, made: ChangesMade) -> Iterator[str]:
     name = FORWARDING[version]
     if sysctl(name) != "0":
@@ -80,6 +99,17 @@ def _forward(version: int, found: Found, made: ChangesMade) -> Iterator[str]:
         (_SYSCTLS / name).write_text("1")
     except OSError as wrong:
         yield f"{name.replace('/', '.')} stays 0: {wrong.strerror}"
+
+
+def not_forwarded(version: int, found: Found) -> bool:
+    """Return whether packets of containers behind this machine would have to be forwarded, and are not."""
+    local = local_links(found)
+    is_needed = any(
+        one.destination.version == version and one.links and local.issuperset(one.links)
+        for one in found.routes
+        if not one.destination.is_link_local and not one.destination.is_multicast
+    )
+    return is_needed and sysctl(FORWARDING[version]) == "0"
 
 
 def advertised_default(found: Found) -> str:
@@ -116,6 +146,8 @@ def restore(kernel: wire.Socket, found: Found, made: ChangesMade, docker_is_here
                 yield from _turn_back(kernel, ports.get(change.name))
             elif change.what == SYSCTL:
                 yield from _set_back(change.name, change.before, docker_is_here)
+            elif change.what == SWITCH:
+                yield from _switched_back(change.name, change.before)
             made.forget(change.what, change.name)
         except OSError as wrong:
             yield Restored(f"{change.name} stays as it is: {wrong.strerror}", False)
@@ -140,6 +172,13 @@ def _set_back(name: str, before: str, docker_is_here: bool) -> Iterator[Restored
         if sysctl(one):
             (_SYSCTLS / one).write_text("1")
     yield Restored(f"{shown} is {value} again", True)
+
+
+def _switched_back(name_and_value: str, before: str) -> Iterator[Restored]:
+    name, _, value = name_and_value.rpartition("=")
+    if sysctl(name) == value:
+        (_SYSCTLS / name).write_text(before)
+        yield Restored(f"{name.replace('/', '.')} is {before} again", True)
 
 
 def _port(link: route.Link) -> str:

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 
-from svcdns.client import ApiError, AsyncClient, Unreachable
+from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import merge, path
 from svcdns.client.exchange import Call, Object, Request, answer
 from svcdns.cluster.service_frontends import Problem
@@ -26,6 +26,8 @@ from svcdns.system.log_on_change import LogOnChange
 
 COMPONENT = "svcdns-proxy"
 _MOST_WAITING = 1_000
+_MOST_SAID = 20
+"""Lines in the log for what appears at once."""
 _BETWEEN_SECONDS = 0.05
 """Not more than twenty a second, however much changes at once."""
 _CONFLICT = 409
@@ -47,15 +49,21 @@ class Reporting:
 
     def look(self, problems: Mapping[str, tuple[Problem, ...]], services: Mapping[str, Service]) -> None:
         """Report what is new among the problems by Service."""
-        if problems == self._known:
-            return
-        for key, found in problems.items():
-            service = services.get(key)
-            for problem in found:
-                if service is not None and problem not in self._known.get(key, ()):
-                    log.warning("Service %s: %s", key, problem.text)
-                    self._waiting.append((service, problem))
+        new = [
+            (service, problem)
+            for key, found in problems.items()
+            if found != (known := self._known.get(key, ())) and (service := services.get(key)) is not None
+            for problem in found
+            if problem not in known
+        ]
         self._known = dict(problems)
+        if not new:
+            return
+        for service, problem in new[:_MOST_SAID]:
+            log.warning("Service %s: %s", service.metadata.key, problem.text)
+        if len(new) > _MOST_SAID:
+            log.warning("%d more such problems: svcdns proxy status", len(new) - _MOST_SAID)
+        self._waiting.extend(new)
         self._wake.set()
 
     async def run(self) -> None:
@@ -70,7 +78,7 @@ class Reporting:
     async def _write(self, service: Service, problem: Problem) -> None:
         try:
             await self._client.run(_said(_event(service, problem, self._node)))
-        except (ApiError, Unreachable) as refused:
+        except (ApiError, NoServer, Unreachable) as refused:
             if self._refused.is_new(str(refused)):
                 log.warning("Events can't be written: %s", refused)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -18,7 +18,9 @@ from svcdns.cluster.traffic import Traffic, frontend_text
 from svcdns.cluster.traffic_plan import Destination, Endpoint, Frontend, Rule
 
 from .api_state import ApiState
+from .connection_metrics import connection_metrics
 from .engine_sync import EngineSync
+from .unserved import Problems
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
 _MOST_SHOWN = 1_000
@@ -34,6 +36,11 @@ class Status:
     sync: EngineSync
     api: ApiState
     traffic: Traffic
+    problems: Callable[[], Problems]
+    flows_forgotten: Callable[[], int | None] = lambda: None
+    """`Flows.forgotten`; None for an engine whose connections the kernel doesn't remember."""
+    complaints: Callable[[], tuple[str, ...]] = tuple
+    """What of this machine could not be put in order, a line each."""
 
     def why_unhealthy(self) -> str:
         """Return what keeps the proxy from its work, "" for nothing.  An API that is away doesn't."""
@@ -55,7 +62,7 @@ class Status:
     def page(self, service: str = "") -> dict[str, Any]:
         """Return the whole status; `service`: of this one only, NAMESPACE/NAME."""
         chosen = [(at, rule) for at, rule in self.sync.in_effect.items() if service in ("", rule.service)]
-        problems = {key: found for key, found in self.traffic.problems.items() if service in ("", key)}
+        problems = {key: found for key, found in self.problems().items() if service in ("", key)}
         return {
             "version": self.version,
             "node": self.node,
@@ -69,6 +76,7 @@ class Status:
             },
             "nodeAddresses": [str(ip_address(one)) for one in self.sync.host.node_addresses],
             "localNetworks": [str(one) for one in self.sync.host.local_networks],
+            "machine": list(self.complaints()),
             "held": dict(self.sync.engine.held()),
             "services": len(self.traffic.services),
             "frontends": [_shown(at, rule) for at, rule in chosen[:_MOST_SHOWN]],
@@ -140,12 +148,16 @@ class Metrics(Collector):
             ),
             "last_sync_timestamp_seconds": ("When the engine was told something last.", sync.synced_at),
             "services": ("Services that were seen.", len(traffic.services)),
-            "services_with_problems": ("Services that don't get all they ask for.", len(traffic.problems)),
+            "services_with_problems": (
+                "Services that don't get all they ask for.",
+                len(self._status.problems()),
+            ),
             "frontends": ("Frontends that carry traffic or refuse it.", len(sync.in_effect)),
         }
         for name, (text, value) in gauges.items():
             yield Gauge(f"svcdns_proxy_{name}", text, float(value))
         yield from self._of_engine()
+        yield from connection_metrics(self._status.flows_forgotten())
 
     def _of_engine(self) -> Iterator[Metric]:
         sync = self._status.sync

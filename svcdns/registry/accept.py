@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from itertools import islice
 
 from svcdns.cluster.endpoints import is_generated, is_mirrored
 from svcdns.cluster.pod_conditions import kept, with_conditions
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
-from svcdns.objects.errors import Cause, StatusError, conflict, invalid, not_found
+from svcdns.objects.errors import Cause, StatusError, conflict, invalid, no_namespace
 from svcdns.objects.kinds import (
     ENDPOINTS,
     ENDPOINTSLICE,
@@ -32,11 +33,11 @@ from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses, endpoints, owners, probed
+from . import addresses, aliases, endpoints, hints, owners, probed
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
-from .warnings import warnings
+from .warnings import MOST_WARNINGS, warnings
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -165,7 +166,14 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
         probed.note(write, new)
     owners.index(write, kind, old, new)
     derive(write, kind, old, new)
-    return Written(octets, created=old is None, warnings=warnings(kind, old, new))
+    said = warnings(kind, old, new)
+    if kind is SERVICE and "annotations" in new["metadata"]:
+        said += tuple(islice(aliases.warnings(write, old, new), MOST_WARNINGS))
+    if write.settings.config.api.hints and not write.dry_run:  # there, what goes with it is never stored
+        found = hints.of_write(write, kind, old, new)
+        write.messages += [hint.message for hint in found]
+        said = (*said, *(hint.warning for hint in found))
+    return Written(octets, created=old is None, warnings=said)
 
 
 def _check(kind: Kind, new: Object, old: Object | None) -> None:
@@ -238,7 +246,7 @@ def check_preconditions(kind: Kind, old: Object, options: DeleteOptions) -> None
 def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
     found = write.load(NAMESPACE, "", namespace)
     if found is None:
-        raise not_found("namespaces", namespace)
+        raise no_namespace(namespace, hints=write.settings.config.api.hints)
     if found["metadata"].get("deletionTimestamp"):
         text = f"unable to create new content in namespace {namespace} because it is being terminated"
         why = f"namespace {namespace} is being terminated"

@@ -23,7 +23,7 @@ from svcdns.store import counts
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
-from . import facts
+from . import alias_claims, facts
 from .derive import derive
 from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
 from .settings import RULES, Settings, own_reverse_prefixes
@@ -117,6 +117,7 @@ def _clear(store: Store, letter: str) -> None:
     tables = store.tables
     with store.write() as txn:
         txn.delete(MADE_BY, db=tables.meta)
+        alias_claims.clear(txn, tables)
         for table in (tables.endpoints, tables.addresses, tables.pod_ips, _table(store, letter)):
             txn.drop(table, delete=False)
 
@@ -168,6 +169,7 @@ def _next_serving(settings: Settings, letter: str, current: Serving | None) -> S
         zones=tuple(sorted(zones, key=lambda zone: -len(zone.key))),
         own_reverse=own_reverse_prefixes(settings.own_ranges),
         fallthrough=settings.fallthrough,
+        alias_zones=settings.alias_zones,
         epoch=(current.epoch if current else 0) + 1,
         loaded=current.loaded if current else False,
     )

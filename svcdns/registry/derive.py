@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 
-from . import facts, mirroring, slices
+from . import aliases, facts, mirroring, slices
 from .transaction import Object, WriteTransaction, joined, present, scan_keys
 
 
 def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object | None) -> None:
     """Derive slices and facts from one object that was created, changed or deleted (already saved)."""
     if kind is SERVICE:
+        aliases.service_changed(write, old, new)
         facts.service_changed(write, old, new)
         slices.service_changed(write, old, new)
         mirroring.service_changed(write, old, new)
@@ -39,6 +40,7 @@ def _namespace_changed(write: WriteTransaction, old: Object | None, new: Object 
     if was == now:
         return
     for service in _objects(write, SERVICE, name):  # it came into view or left it
+        aliases.service_changed(write, service, service)
         facts.service_changed(write, service, service)
         facts.refresh_endpoints(write, name, service["metadata"]["name"])
     for pod in _objects(write, POD, name):

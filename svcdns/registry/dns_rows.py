@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import lmdb
 
+from svcdns.names.alias_rows import alias_row
 from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
 from svcdns.names.cluster_names import reverse_key
 from svcdns.names.packed import RRset, pack_row
@@ -23,7 +24,7 @@ from svcdns.objects.service_addresses import is_headless
 from svcdns.wire import codes
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
-from . import facts
+from . import alias_claims, facts
 from .endpoint_parts import EndpointParts
 from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan
 
@@ -46,15 +47,17 @@ class AnswerTable:
         """
         if len(name_of(key) if is_part(key) else key) + 1 > MAX_NAME_OCTETS:
             return
-        if put_or_delete(self.write.txn, self.table, key, row):
-            self.changed_zones.add(self._zone_of(key))
+        changed = put_or_delete(self.write.txn, self.table, key, row)
+        if changed and (zone := self._zone_of(key)) is not None:
+            self.changed_zones.add(zone)
 
-    def _zone_of(self, key: bytes) -> bytes:
+    def _zone_of(self, key: bytes) -> bytes | None:
+        """Return the zone of ours that a name is in; an alias is in none, so no serial goes with it."""
         settings = self.write.settings
         if key.startswith(settings.names.apex):
             return settings.names.apex
         within = [zone for _, zone in settings.reverse_zones if key.startswith(zone)]
-        return max(within, key=len)
+        return max(within, key=len, default=None)
 
 
 def rebuild(answers: AnswerTable, touched: Touched) -> None:
@@ -72,6 +75,8 @@ def rebuild(answers: AnswerTable, touched: Touched) -> None:
         _reverse(answers, address)
     for namespace, address in sorted(touched.pods):
         _pod(answers, namespace, address)
+    for alias in sorted(touched.aliases):
+        _alias(answers, alias)
 
 
 def _namespace(answers: AnswerTable, namespace: str) -> None:
@@ -154,6 +159,13 @@ def _pod(answers: AnswerTable, namespace: str, address: bytes) -> None:
     ip = facts.unpacked(address)
     row = pack_row(rrsets_by_type([address_rr(ip, settings.ttl)])) if lives else None
     answers.put(settings.names.pod(namespace, ip), row)
+
+
+def _alias(answers: AnswerTable, alias: bytes) -> None:
+    """Rebuild an alias: it leads to the Service that has it by now."""
+    holder = alias_claims.holder(answers.write, alias)
+    names = answers.write.settings.names
+    answers.put(alias, None if holder is None else alias_row(names.service(*holder)))
 
 
 def put_fixed_rows(answers: AnswerTable) -> None:

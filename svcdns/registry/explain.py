@@ -1,8 +1,8 @@
 """Why a name answers what it answers: from which objects, and for an empty answer the reason.
 
 One snapshot is read.  Names may be written as people write them: `web`, `web.shop`, `web.shop.svc`, the
-whole name with the cluster domain or without, with `_port._proto` or an endpoint's label in front, or the
-name of a Pod.
+whole name with the cluster domain or without, with `_port._proto` or an endpoint's label in front, an alias,
+or the name of a Pod.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ import lmdb
 from svcdns.cluster import reasons
 from svcdns.cluster.endpoints import (
     WHEN_NONE_READY,
+    answers_with_all,
     has_ready,
     is_generated,
     is_mirrored,
     selects,
-    shows_all_when_none_is_ready,
 )
+from svcdns.cluster.event_messages import FIRST_OF_THEM
+from svcdns.dns import aliases
+from svcdns.dns.view import View, ZoneTable
 from svcdns.names import packed
 from svcdns.names.row_parts import is_part_of
+from svcdns.objects import service_aliases
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.service_aliases import ALIASES_ANNOTATION, EXTERNAL_DNS_ANNOTATION
 from svcdns.store.environment import Store
+from svcdns.store.snapshot import Snapshot, read_serving
 from svcdns.wire import codes, header
-from svcdns.wire.key import key_of, key_of_wire, text_of_key
+from svcdns.wire.key import key_of, key_of_wire, labels_of_key, text_of_key
 
+from . import alias_claims
 from .answer_tables import current_table
 from .settings import Settings
 from .transaction import Object, collection_prefix, decode, joined, object_key, scan, scan_keys
@@ -80,8 +87,21 @@ class _Reader:
         found = (self.get(ENDPOINTSLICE, namespace, name) for name in names)
         return [one for one in found if one is not None]
 
+    def everywhere(self, kind: Kind, word: bytes) -> Iterator[Object]:
+        """Yield the objects of a kind in which a word stands, of all namespaces."""
+        rows = scan(self.txn, self.store.tables.objects, collection_prefix(kind))
+        return (decode(octets) for _, octets in rows if word in octets)
+
+    def alias(self, key: bytes) -> aliases.Match | None:
+        """Return which alias has a name."""
+        serving = read_serving(self.txn, self.store.tables)
+        if serving is None:
+            return None
+        snapshot = Snapshot(self.txn, self.store, serving, current_table(self.store, self.txn))
+        return aliases.match(View(snapshot, ZoneTable(serving)), key)
+
     def answers(self, name: str) -> list[str]:
-        """Return the addresses or the alias that a name answers with, in presentation format."""
+        """Return the addresses or the CNAME that a name answers with, in presentation format."""
         key, table = key_of(name), current_table(self.store, self.txn)
         row: Any = self.txn.get(key, db=table)
         rows = [row] if row is not None else []
@@ -118,6 +138,11 @@ def explain(store: Store, settings: Settings, text: str, namespace: str) -> Expl
     with store.read() as txn:
         reader = _Reader(store, settings, txn)
         words = text.strip().lower().rstrip(".").split(".")
+        alias = _of_alias(reader, ".".join(words))
+        if alias is not None:
+            return alias
+        if _may_be_alias(reader, ".".join(words)):
+            return _elsewhere(reader, text)
         place = _place(reader, words, namespace)
         if place is None:
             return _elsewhere(reader, text)
@@ -145,11 +170,55 @@ def _place(reader: _Reader, words: list[str], namespace: str) -> _Place | None:
     return None
 
 
+def _of_alias(reader: _Reader, name: str) -> Explanation | None:
+    """Explain a name that an alias has, None for all others."""
+    if not _may_be_alias(reader, name) or (matched := reader.alias(key_of(name))) is None:
+        return None
+    labels = [label.decode() for label in labels_of_key(matched.target)]
+    domain = reader.settings.names.domain.rstrip(".").split(".")
+    *front, service, namespace, _ = labels[: -len(domain)]
+    found = _of_name(reader, _Place(namespace, service, tuple(front)))
+    found.name = name + "."
+    alias = text_of_key(matched.alias).rstrip(".")
+    found.objects.insert(0, f"alias {alias}")
+    holder = f"{namespace}/{service}"
+    for who in alias_claims.claimants(reader.txn, reader.store.tables, matched.alias):
+        if (other := "/".join(who)) != holder:
+            first = f"{holder} has it, {FIRST_OF_THEM}"
+            found.reasons.append(f"Service {other} asks for the alias {alias} too; {first}")
+    return found
+
+
+def _may_be_alias(reader: _Reader, name: str) -> bool:
+    return any(name.endswith("." + zone) for zone in reader.settings.config.dns.alias_zones)
+
+
+def _not_taken(reader: _Reader, name: str) -> Iterator[str]:
+    """Yield which Services ask for a name as an alias, and why none has it."""
+    dns = reader.settings.config.dns
+    words = [ALIASES_ANNOTATION, *([EXTERNAL_DNS_ANNOTATION] if dns.external_dns_annotation else [])]
+    asking = {
+        (service["metadata"]["namespace"], service["metadata"]["name"]): service
+        for word in words
+        for service in reader.everywhere(SERVICE, word.encode())
+    }
+    for who, service in asking.items():
+        annotations = service_aliases.written(service, external_dns=dns.external_dns_annotation)
+        if service_aliases.asks_for(annotations, name):
+            asked = service_aliases.read(annotations, dns.alias_zones)
+            about = [one.text for one in asked.remarks if one.value.lower().rstrip(".") == name]
+            why = about[0] if about else "its namespace is not served, or it has too many aliases"
+            yield f"Service {'/'.join(who)} asks for it as an alias: {why}"
+    if _may_be_alias(reader, name):
+        yield f"no Service has the alias {name}"
+
+
 def _elsewhere(reader: _Reader, text: str) -> Explanation:
     name = text.strip().lower().rstrip(".") + "."
     found = Explanation(name, reader.answers(name))
     domain = reader.settings.names.domain
     if not name.endswith("." + domain) and not found.answers:
+        found.reasons += _not_taken(reader, name.rstrip("."))
         found.reasons.append(f"{name} is not below {domain}: zone files and upstreams answer for it")
     return found
 
@@ -200,7 +269,7 @@ def _say_endpoints(reader: _Reader, place: _Place, service: Object, found: Expla
     found.reasons += reasons.of_service(service, selected, others, bool(own))
     if any(map(has_ready, slices)) or not found.answers:
         return
-    if shows_all_when_none_is_ready(service):
+    if answers_with_all(service):
         found.reasons.insert(0, f"no endpoint is ready: all of them are answered ({WHEN_NONE_READY}: all)")
     elif service["spec"].get("clusterIP") != "None" and found.reasons:
         found.reasons.insert(0, "the cluster IP is answered, but no endpoint is ready behind it")

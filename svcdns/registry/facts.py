@@ -24,22 +24,19 @@ import lmdb
 import msgspec
 
 from svcdns.cluster import event_messages
-from svcdns.cluster.endpoints import (
-    SERVICE_NAME_LABEL,
-    as_if_ready,
-    has_ready,
-    shows_all_when_none_is_ready,
-)
+from svcdns.cluster.endpoints import SERVICE_NAME_LABEL, answers_with_all, as_if_ready, has_ready
 from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.row_parts import hash_of
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
-from svcdns.objects.service_addresses import cluster_ips
+from svcdns.objects.service_addresses import cluster_ips, is_headless
+from svcdns.objects.service_aliases import PTR_ANNOTATION
 from svcdns.objects.service_rules import TTL_ANNOTATION
 from svcdns.objects.syntax import address_of
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
+from . import alias_claims
 from .transaction import Object, WriteTransaction, encode, joined, present, put_or_delete, scan, scan_keys
 
 VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", b"\3"
@@ -130,11 +127,22 @@ def service_changed(write: WriteTransaction, old: Object | None, new: Object | N
         write.messages.append(event_messages.not_served(new))
 
 
-def _endpoint_basis(write: WriteTransaction, service: Object | None) -> tuple[int, bool] | None:
+def _endpoint_basis(write: WriteTransaction, service: Object | None) -> tuple[Any, ...] | None:
     """Return what of a Service its endpoints' rows follow from; None where it has no endpoint names."""
     if service is None or service["spec"].get("type") == "ExternalName":
         return None
-    return _ttl(write, service), shows_all_when_none_is_ready(service)
+    annotations = alias_claims.written(write, service)
+    leads_back = annotations if PTR_ANNOTATION in annotations else {}
+    shows_all = answers_with_all(service)
+    return _ttl(write, service), shows_all, is_headless(service["spec"]), leads_back
+
+
+def refresh_pointers(write: WriteTransaction, service: Object) -> None:
+    """Rebuild the PTRs of a Service that has gained or lost an alias, where they lead to one."""
+    if PTR_ANNOTATION not in alias_claims.written(write, service):
+        return
+    _replace(write, _Rows({}, {}), _Rows({}, _vip_rows(write, service)))
+    refresh_endpoints(write, service["metadata"]["namespace"], service["metadata"]["name"])
 
 
 def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
@@ -142,6 +150,7 @@ def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
     target = write.settings.names.service_text(metadata["namespace"], metadata["name"])
     if len(target) >= MAX_NAME_OCTETS:
         return {}  # too long for DNS below this cluster domain
+    target = alias_claims.pointer(write, service) or target
     rr = ptr_rr(target, _ttl(write, service))
     who = joined(metadata["namespace"], metadata["name"])
     return {packed(address_of(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
@@ -161,7 +170,7 @@ def refresh_endpoints(write: WriteTransaction, namespace: str, name: str, *, had
     if service is not None:
         loaded = (write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode()) for key in keys)
         found = [one for one in loaded if one is not None]
-        if shows_all_when_none_is_ready(service) and not any(map(has_ready, found)):
+        if answers_with_all(service) and not any(map(has_ready, found)):
             found = [{**one, "endpoints": as_if_ready(one)} for one in found]
             if had_ready:
                 write.messages.append(event_messages.none_is_ready(service))
@@ -206,7 +215,7 @@ def _may_show_all(write: WriteTransaction, *states: Object | None) -> bool:
     for state in states:
         if state is not None and (name := _service_name(state)):
             service = write.load(SERVICE, state["metadata"]["namespace"], name)
-            if service is not None and shows_all_when_none_is_ready(service):
+            if service is not None and answers_with_all(service):
                 return True
     return False
 
@@ -266,6 +275,7 @@ def _pack(
     metadata = endpoint_slice["metadata"]
     who = (metadata["namespace"], _service_name(endpoint_slice))
     names, ttl, ports = write.settings.names, _ttl(write, service), _ports(endpoint_slice)
+    alias = alias_claims.pointer(write, service) if is_headless(service["spec"]) else ""
     for endpoint, label, address in _ready(write, endpoints):
         try:
             row = endpoint_row(names, who, label, address, ports, ttl)
@@ -277,7 +287,7 @@ def _pack(
         rows.endpoints[_endpoint_key(endpoint_slice, label, address)] = _encode_endpoint(row)
         rank = NAMED if endpoint.get("hostname") else UNNAMED
         pointer = packed(address) + rank + joined(*who, label) + metadata["name"].encode()
-        rows.addresses[pointer] = endpoint_ptr(names, who, label, ttl)
+        rows.addresses[pointer] = ptr_rr(alias, ttl) if alias else endpoint_ptr(names, who, label, ttl)
 
 
 def _ready(

@@ -52,6 +52,8 @@ _CATCH_UP_SECONDS = 1.0
 _AGAIN_SECONDS = 1.0
 """Until a write that was refused is tried again."""
 _LONGEST_LEASE = 24 * 3600.0
+_FEW = 1000
+"""Entries among which nobody looks for those of Pods that are gone."""
 
 
 class State(Enum):
@@ -108,6 +110,7 @@ class Heartbeats:
         """`write` runs a write of its own (Committer.write); `clock` is in seconds, from anywhere."""
         self._store, self._write, self._clock = store, write, clock
         self._entries: dict[Key, _Entry] = {}
+        self._swept_at = _FEW
         self._heap: list[tuple[float, Key]] = []
         self._stalled = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -155,6 +158,8 @@ class Heartbeats:
         entry = _Entry(key, pod["metadata"]["uid"], *promise, 0.0, 0.0, state)
         self._entries[key] = entry
         self._heard(entry, entry.period)
+        if len(self._entries) > self._swept_at:
+            self._sweep()
         return entry
 
     async def beat(self, namespace: str, name: str) -> None:
@@ -203,6 +208,15 @@ class Heartbeats:
         self._heard(entry, _lease_seconds(spec) or entry.period)
         if entry.state is not State.IN_TIME:
             await self._resumed(entry)
+
+    def _sweep(self) -> None:
+        """Forget Pods that are gone, whoever took them away; each time there are twice as many as then."""
+        with self._store.read() as txn:
+            table = self._store.tables.objects
+            gone = [key for key in self._entries if txn.get(object_key(POD, *key), db=table) is None]
+        for key in gone:
+            del self._entries[key]
+        self._swept_at = max(_FEW, 2 * len(self._entries))
 
     def _entry(self, key: Key, octets: bytes | memoryview) -> _Entry | None:
         found = self._entries.get(key)

@@ -146,6 +146,7 @@ class Registry:
     async def set_loaded(self) -> None:
         """Store that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
         await asyncio.to_thread(answer_tables.set_loaded, self.store)
+        self._recorder.set_loaded()
 
     async def stop(self) -> None:
         """Let the writes that wait finish, end everything that runs."""
@@ -337,6 +338,11 @@ class Registry:
     def has_probes(self) -> bool:
         """Return whether there was ever a Pod with probes."""
         return probed.is_noted(self.store)
+
+    def last_change(self, kind: Kind) -> int:
+        """Return the revision up to which a kind's events are all there are, of what was acknowledged."""
+        assert self._feed is not None, "the registry has not been started"
+        return self._feed.last(kind)
 
     def count(self, kind: Kind) -> int:
         """Return how many objects of a kind there are."""

@@ -50,6 +50,11 @@ class Settings:
         """Keys of the zones whose unknown names go on; "." is all names."""
         return tuple(key_of(zone) for zone in self.config.dns.fallthrough)
 
+    @property
+    def alias_zones(self) -> tuple[bytes, ...]:
+        """Keys of the zones below which Services may have aliases."""
+        return tuple(key_of(zone) for zone in self.config.dns.alias_zones)
+
     def may_fall_through(self, zone: bytes) -> bool:
         """Return whether some name of a zone lies in one of those zones."""
         return any(zone.startswith(key) or key.startswith(zone) for key in self.fallthrough)
@@ -64,7 +69,9 @@ class Settings:
         as_they_are = {
             OPTIONS[name].key: value
             for name, value in spelt_options(self.config).items()
-            if OPTIONS[name].shapes_answers and name not in _DERIVED_FROM
+            if OPTIONS[name].shapes_answers
+            and name not in _DERIVED_FROM
+            and not (name in _LATER and not value)
         }
         return msgspec.json.encode(derived | as_they_are)
 
@@ -77,6 +84,10 @@ _DERIVED_FROM = (
     "dns.advertise_addresses",
 )
 """Options that count in the fingerprint by what is derived from them."""
+
+
+_LATER = ("dns.alias_zones", "dns.external_dns_annotation")
+"""Options that stored answers were made without: unset, they count as not there, so nothing is made anew."""
 
 
 def make_settings(config: Config) -> Settings:

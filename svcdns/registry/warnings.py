@@ -2,6 +2,7 @@
 
 Kubernetes' own where our kinds have them (pkg/api/service/warnings.go, pkg/registry/discovery), and those for
 what svcdns does not do. One about a field is given when the field comes or changes, not with every write.
+What an object still lacks to be answered is said by `hints`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from svcdns.cluster.endpoints import SERVICE_NAME_LABEL, WHEN_NONE_ALL, WHEN_NONE_READY
+from svcdns.cluster.endpoints import WHEN_NONE_ALL, WHEN_NONE_READY
 from svcdns.cluster.readiness import readiness_probes
 from svcdns.objects.causes import shown
 from svcdns.objects.endpoints_rules import addresses_of
@@ -21,7 +22,8 @@ from svcdns.objects.syntax import domain_errors, parse_address
 Object = dict[str, Any]
 
 _NAMES_WITHOUT_SHORT_FORM = frozenset({"svc", "pod", "dns", "dns-version"})
-_MOST_WARNINGS = 20
+MOST_WARNINGS = 20
+"""Warnings of one sort that an object gets at most."""
 
 
 def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
@@ -34,9 +36,10 @@ def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
         of_spec = _of_service((old or {}).get("spec") or {}, new.get("spec") or {})
         return (*of_spec, *_of_when_none_ready(old, new))
     if kind is ENDPOINTS:
-        return tuple(islice(_of_endpoints(old or {}, new), _MOST_WARNINGS))
+        return tuple(islice(_of_endpoints(old or {}, new), MOST_WARNINGS))
     if kind is ENDPOINTSLICE and old is None:
-        return tuple(_of_slice(new))
+        deprecated = new.get("addressType") == "FQDN"
+        return ("addressType: FQDN endpoints are deprecated",) if deprecated else ()
     return ()
 
 
@@ -52,15 +55,6 @@ def _of_pod(old: Object | None, new: Object) -> Iterator[str]:
         return
     if any("exec" in probe for probe in probes):
         yield "readinessProbe.exec is not run here: the Pod is ready when the Ready condition says so"
-    if not all("exec" in probe for probe in probes):
-        yield "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
-
-
-def _of_slice(new: Object) -> Iterator[str]:
-    if new.get("addressType") == "FQDN":
-        yield "addressType: FQDN endpoints are deprecated"
-    if not (new["metadata"].get("labels") or {}).get(SERVICE_NAME_LABEL):
-        yield f"metadata.labels: without {SERVICE_NAME_LABEL} no Service has these endpoints"
 
 
 def _of_endpoints(old: Object, new: Object) -> Iterator[str]:

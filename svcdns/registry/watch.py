@@ -44,6 +44,8 @@ class _Channel:
 
     floor: int
     """Events up to this revision are no longer held."""
+    last: int
+    """The revision of the last event, if there was one since the start; else that of the start."""
     recent: deque[tuple[int, log.Entry]] = field(default_factory=deque)
     _next: asyncio.Future[None] | None = None
 
@@ -51,10 +53,11 @@ class _Channel:
         if len(self.recent) == RECENT:
             self.floor, _ = self.recent.popleft()
         self.recent.append((revision, entry))
+        self.last = revision
 
     def forget(self, revision: int) -> None:
         self.recent.clear()
-        self.floor = revision
+        self.floor = self.last = revision
 
     def wake(self) -> None:
         if self._next is not None and not self._next.done():
@@ -75,7 +78,7 @@ class Feed:
         self._store = store
         with store.read() as txn:
             self.revision = read_revision(txn, store.tables)
-        self._channels = {kind.name: _Channel(self.revision) for kind in STORED}
+        self._channels = {kind.name: _Channel(self.revision, self.revision) for kind in STORED}
         self._batches: Recent[tuple[Batch, int]] = Recent()
 
     def advance(self) -> set[str]:
@@ -98,6 +101,10 @@ class Feed:
         for kind in woken:
             self._channels[kind].wake()
         return woken
+
+    def last(self, kind: Kind) -> int:
+        """Return the revision up to which somebody must have seen a kind's events to have seen them all."""
+        return self._channels[kind.name].last
 
     def next(self, kind: Kind) -> asyncio.Future[None]:
         """Return what the next event of a kind completes; take it before looking at what there is."""

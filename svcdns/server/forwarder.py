@@ -82,12 +82,16 @@ async def _have_the_cache_left(handoff: Handoff, config: Config) -> None:
 
 
 def _source_of(config: Config, zones: Zones) -> str:
-    """Return where answers come from, as upstreams and our zones say: those from elsewhere are forgotten."""
+    """Return where answers come from, as upstreams, our zones and those for aliases say.
+
+    What came from elsewhere is forgotten.
+    """
     forward = config.forward
     routes = {".": forward.upstreams} | {zone.name: zone.upstreams for zone in forward.zone}
     asked = sorted((name, sorted(upstreams)) for name, upstreams in routes.items())
     ours = sorted((kind, key.hex(), version) for kind, key, version in zones)
-    return blake2b(json.dumps([asked, ours]).encode(), digest_size=16).hexdigest()
+    may_come = sorted(config.dns.alias_zones)  # known before the registry has switched to these
+    return blake2b(json.dumps([asked, ours, may_come]).encode(), digest_size=16).hexdigest()
 
 
 class _Forwarding:

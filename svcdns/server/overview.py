@@ -38,7 +38,9 @@ def _zones(registry: Registry) -> list[dict[str, str]]:
     with registry.store.read() as txn:
         serving = read_serving(txn, registry.store.tables)
     zones = serving.zones if serving is not None else ()
-    return [{"origin": zone.origin, "kind": zone.kind} for zone in zones]
+    ours = [{"origin": zone.origin, "kind": zone.kind} for zone in zones]
+    below = registry.settings.config.dns.alias_zones
+    return [*ours, *({"origin": f"{zone}.", "kind": "aliases"} for zone in below)]
 
 
 def _upstreams(data: Path) -> list[dict[str, Any]]:

@@ -76,6 +76,8 @@ class Serving(msgspec.Struct, frozen=True):
     """Key prefixes of the reverse names of our own ranges: these never fall through."""
     fallthrough: tuple[bytes, ...] = ()
     """Keys of the zones whose unknown names go on to zone files and upstreams."""
+    alias_zones: tuple[bytes, ...] = ()
+    """Keys of the zones below which Services have aliases; they are no zones of ours."""
     loaded: bool = True
     """False until manifests and zone files are in for the first time ever."""
     epoch: int = 0

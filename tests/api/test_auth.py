@@ -20,8 +20,9 @@ BANK = "/api/v1/namespaces/bank/services"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
+CORE_EVENTS = "/api/v1/namespaces/shop/events"
 ALL = set(USERS)
-WIDE = {"viewer", "editor", "admin"}
+WIDE = {"viewer", "proxy", "editor", "admin"}
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ MATRIX = [
     ("DELETE", f"{BANK}/web", {"editor", "admin"}),
     ("GET", "/api/v1/nodes", WIDE),
     ("GET", "/api/v1/nodes/here", WIDE),
-    ("POST", "/api/v1/nodes", {"admin"}),
-    ("PATCH", "/api/v1/nodes/here/status", {"admin"}),
+    ("POST", "/api/v1/nodes", {"proxy", "admin"}),
+    ("PATCH", "/api/v1/nodes/here/status", {"proxy", "admin"}),
     ("DELETE", "/api/v1/nodes/here", {"admin"}),
     ("GET", "/apis/networking.k8s.io/v1/servicecidrs", WIDE),
     ("GET", "/apis/networking.k8s.io/v1/ipaddresses/10.96.0.7", WIDE),
@@ -64,7 +65,10 @@ MATRIX = [
     ("POST", LEASES, {"editor", "admin", "shop-editor", "shop-admin"}),
     ("PUT", f"{LEASES}/leader", {"editor", "admin", "shop-editor", "shop-admin"}),
     ("GET", EVENTS, ALL),
-    ("POST", EVENTS, {"editor", "admin", "shop-editor", "shop-admin"}),
+    ("POST", EVENTS, {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
+    ("POST", CORE_EVENTS, {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
+    ("PATCH", f"{CORE_EVENTS}/some", {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
+    ("DELETE", f"{CORE_EVENTS}/some", {"editor", "admin", "shop-editor", "shop-admin"}),
     ("GET", "/api/v1/namespaces", WIDE),
     ("GET", "/api/v1/namespaces/shop", ALL),
     ("GET", "/api/v1/namespaces/bank", WIDE),
@@ -80,6 +84,8 @@ MATRIX = [
     ("GET", "/metrics", WIDE),
     ("GET", "/svcdns/v1/explain?name=web", WIDE),
     ("GET", "/svcdns/v1/status", WIDE),
+    ("POST", "/svcdns/v1/proxies/a", {"proxy", "editor", "admin"}),
+    ("GET", "/svcdns/v1/wait", ALL),
     ("DELETE", "/cache", {"admin"}),
     ("DELETE", "/cache/www.example.org", {"admin"}),
     ("GET", "/cache", {"admin"}),

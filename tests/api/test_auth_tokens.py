@@ -54,7 +54,7 @@ def test_a_line_says_what_it_was_made_of(role, namespaces):
         (f"{HASH} -ci edit shop", "name '-ci' can't be; allowed: 1 to 63 letters, digits and inner . _ @ -"),
         (f"{HASH} {'c' * 64} edit shop", "can't be; allowed: 1 to 63"),
         (f"{HASH} system:masters edit shop", "name 'system:masters' can't be"),
-        (f"{HASH} ci owner shop", "role 'owner' is not known; allowed: view, edit, admin"),
+        (f"{HASH} ci owner shop", "role 'owner' is not known; allowed: view, node, edit, admin"),
         (f"{HASH} ci edit Shop", "'Shop' is no namespace; allowed: 1 to 63 lower-case letters"),
         (f"{HASH} ci edit shop,", "'' is no namespace"),
         (f"{HASH} ci edit *,shop", "'*' is no namespace"),

@@ -2,6 +2,7 @@
 
 USERS = {
     "viewer": ("view", ()),
+    "proxy": ("node", ()),
     "editor": ("edit", ()),
     "admin": ("admin", ()),
     "shop-viewer": ("view", ("shop",)),

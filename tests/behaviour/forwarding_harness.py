@@ -96,7 +96,7 @@ class ForwardingClusterHarness(ClusterHarness):
         self.flights = SingleFlight(
             self.routes.pool, cache, own.cache, bailiwick.departure, bailiwick.scrubbed
         )
-        clients = Clients([udp], self.counters, udp_size=own.dns.udp_size)
+        clients = Clients([udp], self.counters, rights, udp_size=own.dns.udp_size)
         limits = Limits(own.forward.outstanding, own.forward.outstanding_per_client)
         lookups = Lookups(self.flights, clients, limits)
         loops = Loops(self.routes.is_probe, PartialLoopDetector(lambda key: (), self.flights.is_under_way))

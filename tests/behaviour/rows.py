@@ -25,8 +25,9 @@ COUNTS = {
     "H": 5,
     "J": 9,
     "N": 5,
-    "O": 6,
+    "O": 7,
     "P": 14,
+    "Q": 10,
     "S": 36,
 }
 """How many rows each table has."""

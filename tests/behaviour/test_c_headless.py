@@ -115,7 +115,7 @@ def test_not_ready_addresses_are_published_on_request(new_world: Any, more: dict
     assert world.ask("1.0.1.10.in-addr.arpa", "PTR").rdata == [f"10-1-0-1.{DB}."]
 
 
-@pytest.mark.row("O6")
+@pytest.mark.row("O7")
 def test_all_answer_when_none_is_ready_if_the_service_wants_it(new_world: Any) -> None:
     pods = [pod(f"p{n}", f"10.1.0.{n}", app="db", ready=False) for n in (1, 2)]
     notes = {"svcdns.io/when-none-ready": "all"}

@@ -1,4 +1,4 @@
-"""Rows D: ExternalName Services, and aliases from name to name."""
+"""Rows D: ExternalName Services, and CNAMEs from name to name."""
 
 from typing import Any
 

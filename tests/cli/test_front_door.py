@@ -100,6 +100,23 @@ def test_planted_mistakes(run: Run, tmp_path: Path) -> None:
         assert all(len(line) < 200 for line in why.stdout.splitlines())
 
 
+PAIR = """
+{apiVersion: v1, kind: Service, metadata: {name: pair}, spec: {clusterIP: None, selector: {app: pair}}}
+"""
+POD = "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {app: pair}}, status: {podIP: 10.0.0.1}}"
+
+
+def test_what_is_applied_together_is_not_warned_of_and_what_is_missing_is(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{PAIR}\n---\n{POD}\n")
+    assert run("apply", "-f", "a.yaml").stderr == ""
+    (tmp_path / "a.yaml").write_text(PAIR.replace("pair", "alone"))
+    said = run("apply", "-f", "a.yaml").stderr
+    assert "warning: Service alone: selector app=alone matches no Pod yet" in said
+    missing = run("apply", "-n", "nope", "-f", "a.yaml")
+    assert missing.returncode == 1
+    assert 'namespaces "nope" not found' in missing.stderr and "svcdns add -n nope" in missing.stderr
+
+
 def test_a_service_of_another_namespace_is_named(run: Run) -> None:
     run("add", "web", "-n", "shop", "10.0.0.1")
     why = run("why", "web")
@@ -118,7 +135,7 @@ def test_what_there_is_as_a_table_as_yaml_as_json_as_names(run: Run) -> None:
     listed = json.loads(run("get", "pods", "-o", "json").stdout)
     assert [one["metadata"]["name"] for one in listed["items"]] == ["cache-10-0-0-5"]
     assert "managedFields" not in run("get", "service", "cache", "-o", "yaml").stdout
-    assert run("get", "pods", "-l", "app=none").stderr == "No pods in namespace default.\n"
+    assert run("get", "pods", "-l", "app=none").stderr == "svcdns: no pods in namespace default\n"
 
 
 def test_status_on_one_screen(run: Run, server: RunningServer) -> None:
@@ -149,17 +166,17 @@ def test_why_as_json(run: Run) -> None:
     ("arguments", "code", "expected"),
     [
         (["add", "x", "--port", "abc"], 2, "--port: 'abc' is no port; allowed: such as redis=6379"),
-        (["add", "x", "--port", "a=70000"], 2, "'a=70000' is no port"),
+        (["add", "x", "--port", "a=70000"], 2, "port a can't be 70000; allowed: 1..65535"),
         (["add", "x", "--label", "app"], 2, "--label: 'app' is no label; allowed: such as tier=backend"),
         (["add", "x", "10.0.0"], 2, "'10.0.0' is no address"),
-        (["add", "My_Cache", "10.0.0.1"], 1, "a lowercase RFC 1123"),
-        (["remove", "nope"], 1, "namespace default has nothing of that"),
+        (["add", "My_Cache", "10.0.0.1"], 2, "did you mean my-cache?"),
+        (["remove", "nope"], 1, "service/nope is not there in namespace default"),
         (["ready", "nope"], 2, "neither a Pod nope nor a Service"),
         (["get", "deployments"], 2, "no kind is called 'deployments'; allowed: namespaces, services"),
-        (["get", "pod", "nope"], 1, 'pods "nope" not found'),
-        (["delete", "pod", "nope"], 1, "not there: pod/nope"),
+        (["get", "pod", "nope"], 1, "pod/nope is not there in namespace default (asked http://127.0.0.1:"),
+        (["delete", "pod", "nope"], 1, "pod/nope is not there in namespace default (asked "),
         (["apply", "-f", "nosuch"], 2, "--filename: nosuch: is not there"),
-        (["why", ".."], 1, "must be a domain name"),
+        (["why", ".."], 2, "must be a domain name"),
         (["get", "--api", "foo"], 2, "--api: 'foo' is no URL of a server"),
     ],
 )

@@ -46,6 +46,27 @@ def test_adding_twice_changes_nothing_and_more_addresses_come_to_it(
     assert client.get(SERVICE, "cache")["spec"]["ports"][0]["port"] == 6379  # type: ignore[index]
 
 
+def test_aliases_given_by_several_at_once_all_stay(server: RunningServer, client: Client) -> None:
+    client.add("cache", ["10.0.0.5"])
+    names = [f"n{n}.home.arpa" for n in range(8)]
+
+    async def give(name: str) -> None:
+        async with AsyncClient(Connection(server.api)) as there:
+            await there.add("cache", [], aliases=[name])
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*map(give, names))
+
+    asyncio.run(all_of_them())
+    found = client.get(SERVICE, "cache")
+    assert found is not None
+    assert sorted(found["metadata"]["annotations"]["svcdns.io/aliases"].split(", ")) == names
+    assert sorted(client.remove("cache", aliases=[names[0], names[3]])) == [
+        "alias/n0.home.arpa",
+        "alias/n3.home.arpa",
+    ]
+
+
 def test_two_that_add_to_one_name_at_once_both_come_in(server: RunningServer, client: Client) -> None:
     async def add(address: str) -> None:
         async with AsyncClient(Connection(server.api)) as there:
@@ -101,7 +122,7 @@ def test_what_cannot_be_added_is_said(
 
 def test_a_refusal_has_its_causes(client: Client) -> None:
     with pytest.raises(ApiError) as refused:
-        client.add("Capital_", ["10.0.0.5"])
+        client.add("capital", ["10.0.0.5"], labels={"Not a key": ""})
     assert refused.value.status == 422
     assert refused.value.causes
 
@@ -139,3 +160,20 @@ def unused_tcp_port_url() -> Iterator[str]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+def test_heartbeats(server: RunningServer, client: Client) -> None:
+    client.add("cache", ["10.0.0.5"])
+    with pytest.raises(ApiError, match="no annotation") as refused:
+        client.heartbeat("cache-10-0-0-5")
+    assert refused.value.status == 409
+    promise = {"annotations": {"svcdns.io/heartbeat": "30s"}, "name": "cache-10-0-0-5"}
+    client.apply({"apiVersion": "v1", "kind": "Pod", "metadata": promise}, force=False)
+    assert client.heartbeat("cache-10-0-0-5")
+    assert not client.heartbeat("nobody"), "register it again"
+
+    async def beat() -> bool:
+        async with AsyncClient(Connection(server.api)) as there:
+            return await there.heartbeat("cache-10-0-0-5")
+
+    assert asyncio.run(beat())

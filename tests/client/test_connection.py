@@ -1,6 +1,7 @@
 """Which server is meant: the first that says something wins, and a mistake is named with its place."""
 
 import base64
+import errno
 import json
 import os
 from pathlib import Path
@@ -45,6 +46,38 @@ def test_what_is_said_wins_over_all_others(tmp_path: Path) -> None:
     assert find("", {}, [folder]).url == HERE
 
 
+@pytest.mark.parametrize(
+    ("server", "passed_over"),
+    [
+        (HERE, ""),
+        ("http://localhost:8053", ""),
+        ("http://[::1]:8053/", ""),
+        ("http://127.0.0.1:8054", HERE),
+        ("https://dns.example.org", HERE),
+    ],
+)
+def test_the_server_here_that_a_kubeconfig_passes_over_is_named(
+    tmp_path: Path, server: str, passed_over: str
+) -> None:
+    file = kubeconfig(tmp_path / "k")
+    file.write_text(file.read_text().replace("https://dns.example.org:8053/", server))
+    found = find("", {"KUBECONFIG": str(file)}, [published(tmp_path / "data")])
+    assert (found.url, found.is_unsure, found.passed_over) == (server.rstrip("/"), True, passed_over)
+
+
+def test_a_data_folder_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = published(tmp_path / "data")
+
+    def refused(self: Path, *_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    for looked_at in ("read_text", "stat"):  # root may look everywhere
+        monkeypatch.setattr(Path, looked_at, refused)
+    with pytest.raises(NoServer) as none:
+        find("", {}, [folder])
+    assert f"{folder} is another user's (sudo?)" in str(none.value)
+
+
 def test_a_kubeconfig_says_who_one_is_and_where_commands_go(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file\n")
     pem = base64.b64encode(b"PEM").decode()
@@ -78,7 +111,12 @@ def test_a_login_by_plugin_is_refused_with_a_way_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "[]", "{}", '{"pid": "x", "api": 1}', '{"pid": 4194304, "api": "a:1"}']
+    "written",
+    [
+        *("", "[]", "{}", "null", '{"pid": "x", "api": 1}', '{"pid": 4194304, "api": "127.0.0.1:1"}'),
+        *('{"pid": 1}', '{"pid": 1, "api": "x"}', '{"pid": 1, "api": 5}', '{"pid": 0, "api": "127.0.0.1:1"}'),
+        *('{"pid": 99999999999999999999, "api": "127.0.0.1:1"}', '{"pid": -1, "api": "127.0.0.1:1"}'),
+    ],
 )
 def test_a_folder_without_a_server_is_passed_over(tmp_path: Path, written: str) -> None:
     (tmp_path / "addresses.json").write_text(written)

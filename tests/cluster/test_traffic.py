@@ -1,5 +1,6 @@
 """What goes where: cluster IPs, node ports and other addresses, and the endpoints behind each."""
 
+import time
 from ipaddress import ip_network
 
 import pytest
@@ -360,3 +361,18 @@ def test_all_is_computed_anew_where_this_proxy_is_found_elsewhere() -> None:
     assert run.shown == {VIP: everywhere("10.0.0.1:8080")}
     run.traffic.be_at(HERE.place)
     assert run.changes()
+
+
+@pytest.mark.alone
+def test_what_many_ports_cost_grows_with_their_number_and_not_with_its_square() -> None:
+    def seconds(count: int) -> float:
+        ports = [{"name": f"p{number}", "port": number} for number in range(1, count + 1)]
+        made, one = cluster_ip(ports=ports), slice_of(endpoint(ONE), endpoint(TWO), ports=ports)
+        took = []
+        for _ in range(5):
+            began = time.process_time()
+            assert len(Run(made, one).held) == count
+            took.append(time.process_time() - began)
+        return min(took)
+
+    assert seconds(4000) < 10 * seconds(1000)

@@ -38,11 +38,14 @@ short_names = true
 pods = "verified"
 endpoint_pod_names = false
 ignore_empty_service = false
+explain_empty = true
 namespaces = []
 namespace_labels = ""
 reverse_zones = ["in-addr.arpa", "ip6.arpa"]
 advertise_addresses = []
 fallthrough = ["in-addr.arpa", "ip6.arpa"]
+alias_zones = []
+external_dns_annotation = false
 zones = "zones"
 transfer_to = []
 
@@ -67,7 +70,8 @@ transfer = []
 
 [probes]
 run = true
-networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "fc00::/7", "::1/128"]
+networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", \
+    "fc00::/7", "::1/128"]
 
 [api]
 listen = "127.0.0.1:8053"
@@ -79,8 +83,26 @@ tls_key = ""
 client_ca = ""
 tokens = ""
 audit_log = ""
+hints = true
 access_log = false
 grant = []
+
+[proxy]
+serve = false
+engine = "auto"
+node = ""
+register = true
+node_addresses = []
+node_port_addresses = ["primary"]
+local_networks = ["auto"]
+external_ips = []
+routes = true
+hairpin = true
+docker = "auto"
+forwarding = "leave"
+reset_removed = false
+announce = []
+healthz = "127.0.0.1:10256"
 """
 
 
@@ -178,6 +200,11 @@ def test_where_to_listen(text: str, expected: Endpoint) -> None:
     assert load(None, {}, {"dns.listen": [text]}).dns.listen == (expected,)
 
 
+def test_zones_for_aliases_have_one_spelling(folder: Path) -> None:
+    zones = of_text(folder, '[dns]\nalias_zones = ["Home.ARPA.", "lan"]\n').dns.alias_zones
+    assert zones == ("home.arpa", "lan")
+
+
 def test_an_exposed_api_is_fine_when_it_is_said_to_be(folder: Path) -> None:
     config = of_text(folder, '[api]\nlisten = "0.0.0.0:8053"\ninsecure = true\n')
     assert config.api.listen.host == "0.0.0.0"
@@ -251,6 +278,21 @@ IN_FILE = [
         "[dns]\nnamespaces = ['a']\nnamespace_labels = 'x=y'",
         "3: dns.namespace_labels: namespaces is set too, and the",
     ),
+    ("[dns]\nalias_zones = ['a..b']", "2: dns.alias_zones: 'a..b'"),
+    ("[dns]\nalias_zones = ['.']", "2: dns.alias_zones: '.'"),
+    ("[dns]\nalias_zones = ['*.example.com']", "2: dns.alias_zones: '*.example.com'"),
+    ("[dns]\nalias_zones = ['Example.com.', 'example.com']", "2: dns.alias_zones: 'example.com'"),
+    ("[dns]\nalias_zones = ['arpa']", "2: dns.alias_zones: 'arpa'"),
+    ("[dns]\nalias_zones = ['10.in-addr.arpa']", "2: dns.alias_zones: '10.in-addr.arpa'"),
+    ("[dns]\nalias_zones = ['localhost']", "2: dns.alias_zones: 'localhost'"),
+    ("[dns]\nalias_zones = ['cluster.local']", "2: dns.alias_zones: cluster.local lies in the cluster"),
+    ("[dns]\nalias_zones = ['a.cluster.local']", "2: dns.alias_zones: a.cluster.local lies in the cluster"),
+    ("[dns]\nalias_zones = ['x.org', 'local']", "2: dns.alias_zones: local holds the cluster domain"),
+    (
+        "cluster_domain = 'home.arpa'\n[dns]\nalias_zones = ['home.arpa']",
+        "3: dns.alias_zones: home.arpa lies in the cluster domain",
+    ),
+    ("[dns]\nexternal_dns_annotation = 1", "2: dns.external_dns_annotation: 1"),
     ("[dns]\nworkers = 257", "2: dns.workers: 257"),
     ("cluster_domain = 'a b'", "1: cluster_domain: 'a b'"),
     ("cluster_domain = ''", "1: cluster_domain: ''"),
@@ -275,6 +317,11 @@ IN_FILE = [
     ("[forward]\nupstreams = ['example.org']", "2: forward.upstreams: 'example.org'"),
     ("[api]\nlisten = '0.0.0.0:8053'", "2: api.listen: 0.0.0.0:8053"),
     ("[api]\nlisten = '127.0.0.1:1053'", "2: api.listen: 127.0.0.1:1053"),
+    ("[proxy]\nserve = true\nhealthz = '127.0.0.1:8053'", "3: proxy.healthz: 127.0.0.1:8053"),
+    ("[proxy]\nengine = 'ebpf'", "2: proxy.engine: 'ebpf'"),
+    ("[proxy]\nnode = 'a b'", "2: proxy.node: 'a b'"),
+    ("[proxy]\nnode_port_addresses = ['some']", "2: proxy.node_port_addresses: 'some'"),
+    ("[proxy]\nexternal_ips = ['10.0.0.1/8']", "2: proxy.external_ips: '10.0.0.1/8'"),
 ]
 
 
@@ -342,6 +389,6 @@ def test_no_variable_does_more_than_be_refused(environ: dict[str, str]) -> None:
     try:
         config = load(None, environ, {})
     except ConfigError as wrong:
-        assert len(str(wrong).splitlines()) == 1, str(wrong)
+        assert all(len(line.splitlines()) == 1 for line in wrong.lines), wrong.lines
     else:
         assert of_spelt(json.loads(json.dumps(spelt_options(config)))) == config

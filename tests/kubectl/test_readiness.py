@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -60,6 +61,9 @@ def test_patches_report(kubectl: Kubectl, server: RunningServer, kind: str) -> N
         operation = {"op": "replace", "path": path, "value": said}
         patch(kubectl, [operation] if kind == "json" else status(status=said), kind)
 
+    if kind != "json":  # which can only say what differs
+        report("True")
+        assert "svcdns.io/Reported" in conditions(kubectl), "said, though it was taken for ready anyway"
     report("False")
     assert (shown(kubectl), answered(kubectl, server)) == ("0/1", [])
     assert described(kubectl) == {"Ready": "False", "ContainersReady": "False", "svcdns.io/Reported": "False"}
@@ -115,8 +119,11 @@ def test_a_manager_that_applies_it_has_its_word_until_it_takes_it_back(
         kubectl(*SSA, "--subresource=status", "--field-manager=keeper", stdin=manifest(config))
         return str(kubectl.json("get", "pod", "web-1")["metadata"]["resourceVersion"])
 
+    apply(READY)
+    assert conditions(kubectl)["svcdns.io/Reported"]["status"] == "True"
     kubectl("annotate", "pod", "web-1", "svcdns.io/ready=false")
-    first = apply(READY)
+    first, second = apply(READY), int(time.time())
+    wait_for(lambda: int(time.time()) > second, "another time to write")
     assert apply(READY) == first, "applied again, though Ready is False: nothing changes"
     assert answered(kubectl, server) == []
     kubectl("annotate", "pod", "web-1", "svcdns.io/ready-")
@@ -192,7 +199,7 @@ def test_who_is_leaving_has_left(kubectl: Kubectl, server: RunningServer) -> Non
 
 
 @pytest.mark.usefixtures("web")
-def test_a_service_that_shows_all_when_none_is_ready(kubectl: Kubectl, server: RunningServer) -> None:
+def test_a_service_that_answers_with_all(kubectl: Kubectl, server: RunningServer) -> None:
     kubectl("annotate", "service", "web", "svcdns.io/when-none-ready=all")
     patch(kubectl, status(status="False"))
     assert answered(kubectl, server) == ["10.1.0.1"]

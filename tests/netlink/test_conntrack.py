@@ -27,7 +27,7 @@ table ip6 to { chain out { type nat hook output priority -100;
 
 
 @pytest.fixture
-def host(may_make_hosts: None, need: object) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     made = Host()
     try:
         made.ip("route add fd96::/108 dev lo")

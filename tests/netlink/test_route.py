@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -163,6 +164,12 @@ def test_any_route_reads_as_it_was_written(
         metric,
     )
     assert route.read_route(route.packed_route(wanted)) == wanted
+
+
+def test_a_cached_route_is_none_of_the_machines_own() -> None:
+    octets = bytearray(route.packed_route(route.Route(ip_network("10.96.0.0/12"), (1,))))
+    octets[8:12] = (0x200).to_bytes(4, sys.byteorder)
+    assert route.read_route(bytes(octets)) is None
 
 
 READERS: list[Callable[[bytes], object]] = [route.read_link, route.read_address, route.read_route]

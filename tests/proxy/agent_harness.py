@@ -12,8 +12,8 @@ from toolbox.waiting import until
 from svcdns.client import AsyncClient, Connection
 from svcdns.cluster.traffic import frontend_text
 from svcdns.cluster.traffic_plan import Endpoint, Frontend, Host, Rule
-from svcdns.config.sections import Endpoint as Listen
 from svcdns.config.sections import Config, ProxyConfig
+from svcdns.config.sections import Endpoint as Listen
 from svcdns.proxy.agent import Agent
 from svcdns.proxy.engine import EngineError
 from svcdns.proxy.machine import FixedMachine
@@ -73,6 +73,7 @@ async def running_agent(
     api: str, engine: RecordingEngine, *, host: Host | None = None, listed: bool = True, **config: Any
 ) -> AsyncIterator[Agent]:
     """An agent that follows the API at a URL; with `listed`, once the engine has been told of all."""
+    config.setdefault("register", False)
     proxy = ProxyConfig(healthz=Listen("127.0.0.1", config.pop("healthz_port", 0)), **config)
     async with AsyncClient(Connection(api)) as client:
         agent = Agent(Config(proxy=proxy), "here", client, engine, FixedMachine(host or Host()))

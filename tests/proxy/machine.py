@@ -1,4 +1,4 @@
-"""A machine with a LAN, a bridge and a container, and everything of it that a proxy might change.
+"""A machine that forwards, with a LAN and a container, and all of it that a proxy might change.
 
 eth0 192.168.77.1, fd77::1    br0 10.244.0.1, fd44::1 with the port veth0
 """
@@ -24,20 +24,23 @@ def machine() -> Iterator[Host]:
     try:
         made.ip(
             f"link add eth0 type veth peer name port netns {lan.name}",
-            "link set eth0 address 02:00:00:00:77:01 up",
+            "link set eth0 address 02:00:00:00:77:01 addrgenmode none up",
             "address add 192.168.77.1/24 dev eth0",
             "address add fd77::1/64 dev eth0 nodad",
             "link add br0 address 02:00:00:00:44:01 type bridge mcast_snooping 0",
             "link add veth0 type veth peer name other0",
-            "link set veth0 master br0 up",
-            "link set other0 up",
-            "link set br0 up",
+            "link set veth0 master br0 addrgenmode none up",  # no addresses that come a moment later
+            "link set other0 addrgenmode none up",
+            "link set br0 addrgenmode none up",
             "address add 10.244.0.1/24 dev br0",
             "address add fd44::1/64 dev br0 nodad",
             "route add default via 192.168.77.9",
             "route add default via fd77::9",
         )
         lan.ip("link set port up")
+        with made.entered():
+            for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                Path(_SYSCTLS, name).write_text("1")
         yield made
     finally:
         remove(made)
@@ -87,6 +90,6 @@ def _sysctls() -> Iterator[tuple[str, str]]:
 
 
 def _steady(text: str) -> str:
-    """Leave out what changes by itself: counters, times, timers."""
-    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    """Leave out what changes by itself: counters, times, timers, addresses that links give themselves."""
+    lines = (line for line in text.splitlines() if not line.startswith("#") and "fe80::" not in line)
     return "\n".join(_CHANGES_BY_ITSELF.sub("", line) for line in lines)

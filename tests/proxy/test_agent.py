@@ -1,8 +1,11 @@
 """A proxy in front of a running server: what is registered is what its engine is told."""
 
+import asyncio
 import os
 import signal
+import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from proxy.agent_harness import RecordingEngine, fetched, running_agent
@@ -90,9 +93,9 @@ async def test_an_external_ip_that_is_not_allowed_is_an_event_on_its_service(web
     assert await reported() == 1, "a proxy that is started again says it in the same Event"
 
 
-def _events(server: RunningServer, reason: str) -> list[dict[str, str]]:
+def _events(server: RunningServer, reason: str, name: str = "web") -> list[dict[str, str]]:
     found = server.get("/api/v1/namespaces/default/events").json["items"]
-    return [one for one in found if one["reason"] == reason and one["involvedObject"]["name"] == "web"]
+    return [one for one in found if one["reason"] == reason and one["involvedObject"]["name"] == name]
 
 
 async def test_the_health_check_of_a_service_counts_the_ready_endpoints_here(server: RunningServer) -> None:
@@ -117,3 +120,68 @@ async def test_the_health_check_of_a_service_counts_the_ready_endpoints_here(ser
 
         assert server.delete(f"{SERVICES}/lb").status == 200
         await until(lambda: not agent.health_checks.listening)
+
+
+async def test_a_program_that_listens_on_a_node_port_is_told_in_an_event() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        made = without_selector("np", type="NodePort", ports=[{"port": 80, "nodePort": port}])
+        with_any_port = "[services]\nnode_port_range = '1024-65535'\n"
+        with RunningServer(workers=1, config=with_any_port) as other:
+            assert other.post(SERVICES, made).status == 201
+            here = Host(node_addresses=(bytes((127, 0, 0, 1)),))
+            async with running_agent(other.api, RecordingEngine(), host=here) as agent:
+                events = await until(lambda: _events(other, "NodePortTaken", "np"))
+                assert f"node port {port} " in events[0]["message"]
+                assert f" listens at tcp 127.0.0.1:{port}" in events[0]["message"]
+                assert agent.status.page()["problems"][0]["service"] == "default/np"
+
+
+@pytest.mark.parametrize("kind", ["a Service", "a slice", "what is no proxy's", "nothing at all"])
+async def test_who_waits_for_traffic_is_answered_when_the_engine_has_it(
+    web: RunningServer, kind: str
+) -> None:
+    engine = RecordingEngine()
+    headers = {"Svcdns-Wait": "proxies=30"}
+    async with running_agent(web.api, engine):
+        await until(
+            lambda: web.get("/svcdns/v1/wait?for=proxies&seconds=0").status != 503, "the proxy to be known"
+        )
+        for turn in range(3):
+            body: dict[str, Any] = {"metadata": {"annotations": {"turn": f"{kind} {turn}"}}}
+            path = f"{SERVICES}/web"
+            if kind == "a Service":
+                body["spec"] = {"ports": [{"name": "http", "port": 80 + turn, "targetPort": 8080}]}
+            elif kind == "a slice":
+                path = f"{PODS}/web-2/status"
+                body = {"status": {"conditions": [{"type": "Ready", "status": str(turn % 2 == 0)}]}}
+            elif kind == "what is no proxy's":
+                body["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "another"}
+            answer = await asyncio.to_thread(
+                web.request, "PATCH", path, body, content_type="application/merge-patch+json", headers=headers
+            )
+            assert (answer.status, "Warning" in answer.headers) == (200, False), answer.headers
+            if kind == "a Service":
+                assert engine.endpoints(f"TCP 10.96.7.7:{80 + turn}") == ["10.1.0.1:8080"]
+            elif kind == "a slice":
+                assert len(engine.endpoints(VIP) or ()) == 2 - turn % 2
+            elif kind == "what is no proxy's":
+                assert engine.endpoints(VIP) is None
+
+
+async def test_what_the_engine_refuses_is_not_said_to_be_in_effect(web: RunningServer) -> None:
+    engine = RecordingEngine()
+    async with running_agent(web.api, engine):
+        await until(lambda: web.get("/svcdns/v1/wait?for=proxies&seconds=0").status != 503, "the proxy")
+        engine.refuses = lambda rules: True
+        body = {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": 8080}]}}
+        headers = {"Svcdns-Wait": "proxies=0.5"}
+        merge = "application/merge-patch+json"
+        answer = await asyncio.to_thread(
+            web.request, "PATCH", f"{SERVICES}/web", body, content_type=merge, headers=headers
+        )
+        assert "the proxy on here is behind" in answer.headers["Warning"]
+
+        engine.refuses = lambda rules: False
+        answer = await asyncio.to_thread(web.get, "/svcdns/v1/wait?for=proxies&seconds=30")
+        assert (answer.status, engine.endpoints("TCP 10.96.7.7:81")) == (200, ["10.1.0.1:8080"])

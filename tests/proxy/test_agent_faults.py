@@ -1,5 +1,6 @@
 """A proxy whose API or engine does what none should: what was in effect stays, and nothing is missed."""
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -56,7 +57,9 @@ async def test_a_watch_that_ends_in_order_goes_on_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("end", ["410", "half a line", "no JSON", "cut"])
-async def test_what_happened_while_a_watch_was_broken_is_found_by_listing(end: str) -> None:
+async def test_what_happened_while_a_watch_was_broken_is_found_by_listing(
+    end: str, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = RecordingEngine()
     async with scripted_api() as api:
         fill(api)
@@ -78,6 +81,7 @@ async def test_what_happened_while_a_watch_was_broken_is_found_by_listing(end: s
             await until(lambda: engine.endpoints(OTHER) == [] and engine.endpoints(VIP) is None)
             await until(lambda: agent.api.is_connected)
     assert engine.replaces == 1
+    assert ("is not followed" in caplog.text) is (end != "410"), "who is told to list again has lost nothing"
 
 
 @pytest.mark.parametrize(
@@ -140,6 +144,27 @@ async def test_nothing_is_told_before_all_has_been_listed() -> None:
             await until(lambda: engine.endpoints(VIP) == ["10.0.0.1:8080"])
 
 
+@pytest.mark.parametrize("status", [403, 404, 503])
+async def test_a_server_that_names_no_ranges_leaves_them_to_the_configuration(status: int) -> None:
+    """One that is merely away doesn't: its ranges may be others."""
+    engine = RecordingEngine()
+    async with scripted_api() as api:
+        fill(api)
+        api.answer = lambda plural: web.Response(status=status) if plural == "servicecidrs" else None
+        async with running_agent(api.url, engine, listed=False) as agent:
+            if status != 503:
+                await until(lambda: engine.host.ranges == (ip_network("10.96.0.0/12"),))
+                return
+            await until(lambda: api.lists.count("servicecidrs") > 2)
+            assert agent.api.slices.is_listed
+            assert engine.replaces == 0
+            cidr = {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.112.0.0/16", "fd00::/108"]}}
+            api.objects["servicecidrs"] = [cidr]
+            api.answer = lambda plural: None
+            await until(lambda: engine.host.ranges == (ip_network("10.112.0.0/16"), ip_network("fd00::/108")))
+            assert engine.replaces == 1
+
+
 async def test_an_object_that_cannot_be_read_keeps_no_other_away() -> None:
     engine = RecordingEngine()
     async with scripted_api() as api:
@@ -147,8 +172,17 @@ async def test_an_object_that_cannot_be_read_keeps_no_other_away() -> None:
         api.objects["services"].insert(
             0, {"metadata": {"name": "odd", "namespace": "x"}, "spec": {"ports": 7}}
         )
-        async with running_agent(api.url, engine):
+        async with running_agent(api.url, engine) as agent:
             assert engine.endpoints(VIP) == ["10.0.0.1:8080"]
+            assert agent.api.revision == 100
+
+            unreadable = web_at(101, "10.0.0.2") | {"endpoints": 7}
+            api.objects[SLICES] = [unreadable]
+            await watching(api)
+            api.send(SLICES, modified(unreadable))
+            api.cut(SLICES)
+            await until(lambda: api.lists.count(SLICES) == 2 and agent.api.is_connected)
+            assert engine.endpoints(VIP) == ["10.0.0.1:8080"], "what was known of it stays"
 
 
 async def test_what_the_engine_refuses_is_told_again_with_what_came_since() -> None:
@@ -160,12 +194,14 @@ async def test_what_the_engine_refuses_is_told_again_with_what_came_since() -> N
             engine.refuses = lambda rules: True
             api.send(SLICES, modified(web_at(101, "10.0.0.2")))
             await until(lambda: agent.sync.refusal)
-            api.send(SLICES, modified(web_at(102, "10.0.0.3")))
+            api.send("services", {"type": "ADDED", "object": at(102, cluster_ip("b", "10.96.0.2"))})
+            await until(lambda: len(agent.traffic.rules()) == 2)
             assert engine.endpoints(VIP) == ["10.0.0.1:8080"]
             assert "no room for it" in agent.status.why_unhealthy()
 
             engine.refuses = lambda rules: False
-            await until(lambda: engine.endpoints(VIP) == ["10.0.0.3:8080"])
+            await until(lambda: engine.endpoints(VIP) == ["10.0.0.2:8080"])
+            assert engine.endpoints(OTHER) == []
             assert not agent.status.why_unhealthy()
 
 

@@ -30,7 +30,7 @@ COMMIT
 
 
 @pytest.fixture(params=["iptables-nft", "iptables-legacy"])
-def docker(request: pytest.FixtureRequest, may_make_hosts: None) -> Iterator[tuple[Host, str]]:
+def docker(request: pytest.FixtureRequest, may_change_rules: None) -> Iterator[tuple[Host, str]]:
     """Give a machine with Docker's chains, and the iptables that made them."""
     with machine() as made:
         probe = subprocess.run(made.command(request.param, "-S"), capture_output=True, text=True)
@@ -90,7 +90,7 @@ def test_looking_again_changes_nothing_and_new_addresses_change_the_rules(
     start_docker(docker)
     look(docker[0], tmp_path)
     before = state(docker[0])
-    monkeypatch.setattr("svcdns.proxy.docker_jump._restore", None)  # nothing is even tried
+    monkeypatch.setattr("svcdns.proxy.iptables.change", None)  # nothing is even tried
     look(docker[0], tmp_path)
     monkeypatch.undo()
     assert state(docker[0]) == before
@@ -111,6 +111,7 @@ def test_a_jump_that_is_flushed_or_doubled_is_put_right(docker: tuple[Host, str]
         said(host, program, *words)
         look(host, tmp_path)
         assert rules(docker, "DOCKER-USER") == [JUMP]
+        assert len(rules(docker, OWN_CHAIN)) == 2
 
 
 def test_without_docker_or_without_wish_nothing_is_made(docker: tuple[Host, str], tmp_path: Path) -> None:
@@ -131,8 +132,8 @@ def test_cleanup_takes_the_jump_back_and_nothing_else(docker: tuple[Host, str], 
     before = state(docker[0]), rules(docker, "DOCKER-USER")
     look(docker[0], tmp_path)
     with docker[0].entered():
-        assert all(one.is_done for one in cleanup(tmp_path))
-        assert cleanup(tmp_path) == []
+        assert all(one.is_done for one in cleanup([tmp_path]))
+        assert cleanup([tmp_path]) == []
     assert (state(docker[0]), rules(docker, "DOCKER-USER")) == before
 
 
@@ -144,7 +145,7 @@ def test_cleanup_takes_the_chain_back_where_docker_has_gone(docker: tuple[Host, 
         for words in (["-F", "DOCKER-USER"], ["-F", "FORWARD"], ["-X", "DOCKER-USER"]):
             said(host, name, *words)
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert OWN_CHAIN not in said(host, program, "-S")
 
 
@@ -152,7 +153,7 @@ def test_without_iptables_it_says_what_is_missing(
     docker: tuple[Host, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_docker(docker)
-    monkeypatch.setattr("svcdns.proxy.docker_jump._PROGRAMS", {4: "noiptables", 6: "noip6tables"})
+    monkeypatch.setattr("svcdns.proxy.iptables._PROGRAMS", {4: "noiptables", 6: "noip6tables"})
     complaints = look(docker[0], tmp_path).complaints
     if docker[1] == "iptables-nft":  # the other kind is only seen by its own program
         assert complaints[0].endswith("noiptables is not installed")
@@ -165,6 +166,6 @@ def test_cleanup_leaves_forwarding_on_where_docker_needs_it(docker: tuple[Host, 
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
     start_docker(docker)
     with host.entered():
-        done = cleanup(tmp_path)
+        done = cleanup([tmp_path])
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
     assert any("Docker is here" in one.text for one in done)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -27,7 +27,7 @@ KNOWN = Host(node_addresses=tuple(ip_address(one).packed for one in NODES.values
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Namespace]:
+def host(may_change_rules: None) -> Iterator[Namespace]:
     with machine() as made:
         made.ip("route add 10.96.0.0/12 dev lo", "route add fd96::/108 dev lo")
         yield made
@@ -220,7 +220,8 @@ def test_without_the_right_to_it_that_is_said_and_nothing_else_happens(
     assert "Operation not permitted" in caplog.text
 
 
-def test_the_program_conntrack_sees_the_same(host: Namespace, need: object) -> None:
+def test_the_program_conntrack_sees_the_same(host: Namespace, need: Callable[..., str]) -> None:
+    need("conntrack")
     vip = VIPS[4]
     lead(host, {vip: A})
     with serving(host, 4, A), client(host, vip) as asking:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from proxy.machine import machine, said, state
@@ -27,7 +28,7 @@ SETTINGS = HostSettings(
 
 
 @pytest.fixture
-def host(may_make_hosts: None) -> Iterator[Host]:
+def host(may_change_rules: None) -> Iterator[Host]:
     with machine() as made:
         yield made
 
@@ -125,8 +126,26 @@ def test_ports_of_local_bridges_are_turned_where_frames_pass_packet_rules(
     assert hairpin(host) == ("on" if switch == "1" else "off")
     look(host, tmp_path)  # a second proxy knows what the first one changed
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert state(host) == before
+
+
+@pytest.mark.skipif(not BR_NETFILTER.exists(), reason="this kernel has no br_netfilter")
+def test_ports_of_machines_and_of_other_bridges_are_left_alone(host: Host, tmp_path: Path) -> None:
+    write(host, "bridge/bridge-nf-call-iptables", "1")
+    host.ip(
+        "tuntap add tap7 mode tap",  # a VM, which may have a bridge of its own
+        "link set tap7 master br0",
+        "link add br-up type bridge",  # the way out: it has the default route
+        "link set br-up up",
+        "address add 192.168.78.1/24 dev br-up",
+        "link add veth8 type veth peer name other8",
+        "link set veth8 master br-up up",
+        "route replace default via 192.168.78.9",
+    )
+    look(host, tmp_path)
+    shown = said(host, "ip", "-d", "link")
+    assert shown.count("hairpin on") == 1 and hairpin(host) == "on"
 
 
 @pytest.mark.skipif(not BR_NETFILTER.exists(), reason="this kernel has no br_netfilter")
@@ -135,7 +154,7 @@ def test_a_port_that_was_turned_by_others_stays_so(host: Host, tmp_path: Path) -
     host.ip("link set veth0 type bridge_slave hairpin on")
     look(host, tmp_path)
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert hairpin(host) == "on"
 
 
@@ -160,15 +179,24 @@ def test_forwarding_is_left_alone_or_switched_on_and_back(host: Host, tmp_path: 
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
     assert read(host, "ipv4/ip_forward") == read(host, "ipv6/conf/all/forwarding") == "1"
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert state(host) == before
+
+
+def test_forwarding_that_is_missing_is_said_where_containers_are(host: Host, tmp_path: Path) -> None:
+    write(host, "ipv4/ip_forward", "0")
+    write(host, "ipv6/conf/all/forwarding", "1")
+    (complaint,) = look(host, tmp_path).complaints
+    assert "IPv4 is not forwarded" in complaint
+    host.ip("link del br0", "link del veth0")
+    assert look(host, tmp_path).complaints == ()
 
 
 def test_forwarding_that_was_on_stays_on(host: Host, tmp_path: Path) -> None:
     write(host, "ipv4/ip_forward", "1")
     look(host, tmp_path, replace(SETTINGS, forwarding=True))
     with host.entered():
-        cleanup(tmp_path)
+        cleanup([tmp_path])
     assert read(host, "ipv4/ip_forward") == "1"
 
 
@@ -192,6 +220,16 @@ def test_what_was_changed_before_the_boot_or_elsewhere_is_forgotten(host: Host, 
     assert [one.name for one in ChangesMade(tmp_path).all()] == ["4 veth0"]
     file.write_text(file.read_text().replace('"boot": "', '"boot": "another'))
     assert ChangesMade(tmp_path).all() == []
+
+
+def test_a_namespace_that_has_the_number_of_one_that_ended_is_not_taken_for_it(
+    may_change_rules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svcdns.proxy.changes_made._NAMESPACE", Path("/proc/1/ns/net"))
+    for _ in range(2):
+        with machine() as one, one.entered():
+            assert ChangesMade(tmp_path).all() == []
+            ChangesMade(tmp_path).note("sysctl", "net/ipv4/ip_forward", "0")
 
 
 @pytest.mark.parametrize(
@@ -266,6 +304,37 @@ def test_an_overrun_is_a_change(host: Host, tmp_path: Path, monkeypatch: pytest.
         wanted="10.9.0.0/24",
     )
     assert overrun
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.5, 5.0), (30.0, 60.0)])
+def test_a_look_that_takes_long_is_followed_by_a_pause_that_has_an_end(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, pause: float
+) -> None:
+    async def looking() -> float:
+        with HostWatch(SETTINGS, tmp_path) as watch:
+            watch.look(at_once=True)
+            clock = [0.0]
+
+            def look() -> None:
+                clock[0] += took
+
+            monkeypatch.setattr(watch, "look", look)
+            monkeypatch.setattr("svcdns.proxy.host.time", SimpleNamespace(monotonic=lambda: clock[0]))
+            return await watch._next_look(lambda: None)
+
+    with host.entered():
+        assert asyncio.run(looking()) == pause
+
+
+def test_two_may_look_at_once(host: Host, tmp_path: Path) -> None:
+    async def looking() -> None:
+        with HostWatch(SETTINGS, tmp_path) as watch:
+            looks = [asyncio.to_thread(watch.look) for _ in range(200)]
+            found = await asyncio.gather(*looks)
+            assert {len(one.local_networks) for one in found} == {2}
+
+    with host.entered():
+        run(looking())
 
 
 def test_a_route_of_ours_that_somebody_takes_out_comes_back(host: Host, tmp_path: Path) -> None:

@@ -155,6 +155,9 @@ async def test_a_lease_of_the_same_name_counts(tmp_path: Path) -> None:
         assert condition(running, "Ready")["status"] == "True", "it holds for as long as the Lease says"
         await running.registry.heartbeats.beat("default", "web-1")
         await until(lambda: condition(running, "Ready")["status"] == "False")
+        same = {"spec": {"leaseTransitions": 1}}
+        await running.registry.patch(LEASE, "default", "web-1", Patch("merge", same), WRITE)
+        assert condition(running, "Ready")["status"] == "False", "nobody has renewed it"
         given_back = {"spec": {"holderIdentity": "", "renewTime": "2026-01-01T00:00:01.000000Z"}}
         await running.registry.patch(LEASE, "default", "web-1", Patch("merge", given_back), WRITE)
         assert condition(running, "Ready")["status"] == "False", "nobody holds it"
@@ -181,6 +184,8 @@ async def test_nobody_flaps_when_a_writer_starts(tmp_path: Path) -> None:
             await running.registry.heartbeats.beat_each([("default", name) for name in names])
             await asyncio.sleep(0.3)
         assert running.registry.page(POD, "", Selection()).revision == revision
+        await running.registry.heartbeats.beat("default", "late")
+        assert condition(running, "Ready", "late")["status"] == "True"
 
 
 async def test_nobody_is_late_for_what_the_server_slept_through(tmp_path: Path) -> None:

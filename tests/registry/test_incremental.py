@@ -62,8 +62,12 @@ def any_service(rng: random.Random, name: str) -> dict[str, Any]:
     if rng.random() < 0.2:
         spec["publishNotReadyAddresses"] = True
     metadata: dict[str, Any] = {"name": name, "labels": rng.choice([{}, {"team": "a"}, {"team": "b"}])}
+    notes = {"svcdns.io/aliases": rng.choice(["a.home.arpa", "b.home.arpa, a.home.arpa", "*.home.arpa", ""])}
     if rng.random() < 0.3:
-        metadata["annotations"] = {"svcdns.io/dns-ttl": str(rng.choice([0, 7, 60]))}
+        notes["svcdns.io/dns-ttl"] = str(rng.choice([0, 7, 60]))
+    if rng.random() < 0.5:
+        notes["svcdns.io/ptr"] = "alias"
+    metadata["annotations"] = notes
     return {"metadata": metadata, "spec": spec}
 
 
@@ -174,6 +178,7 @@ def answers(folder: Path) -> tuple[str, dict[bytes, bytes]]:
 CONFIGS = {
     "plain": DnsConfig(),
     "empty hidden": DnsConfig(ignore_empty_service=True),
+    "aliases": DnsConfig(alias_zones=("home.arpa",), namespace_labels="dns!=no"),
     "pod names": DnsConfig(endpoint_pod_names=True, namespace_labels="dns!=no"),
 }
 

@@ -100,6 +100,16 @@ async def test_a_namespace_gives_its_pods_the_same_grace_period(tmp_path: Path) 
         assert read(running, POD, "web-2", "shop") is None
 
 
+async def test_a_namespace_goes_with_the_last_of_its_pods(tmp_path: Path) -> None:
+    async with started(tmp_path / "data") as running:
+        registry = running.registry
+        await registry.create(NAMESPACE, "", namespace("shop"), WRITE)
+        await registry.create(POD, "shop", pod("web-1", "10.1.0.1"), WRITE)
+        await registry.delete(NAMESPACE, "", "shop", grace(1))
+        assert read(running, POD, "web-1", "shop") is not None
+        await until(lambda: read(running, NAMESPACE, "shop", "") is None)
+
+
 async def test_a_namespace_that_is_deleted_again_without_one_goes_at_once(tmp_path: Path) -> None:
     async with started(tmp_path / "data") as running:
         registry = running.registry

@@ -33,13 +33,14 @@ ignore_empty_service = true
 namespaces = ["a", "b"]
 reverse_zones = ["10.in-addr.arpa"]
 fallthrough = ["."]
+alias_zones = ["Home.arpa."]
 udp_size = 600
 """
 OTHERS = (
     '{"cluster_domain":"corp.local.","ranges":["10.0.0.0/24","fd00::/112","192.0.2.0/24"],'
     '"servers":["2001:db8::1"],"ttl":30,"negative_ttl":10,"short_names":false,"pods":"disabled",'
     '"endpoint_pod_names":true,"ignore_empty_service":true,"namespaces":["a","b"],"namespace_labels":"",'
-    '"reverse_zones":["10.in-addr.arpa"],"fallthrough":["."]}'
+    '"reverse_zones":["10.in-addr.arpa"],"fallthrough":["."],"alias_zones":["home.arpa"]}'
 )
 
 
@@ -70,6 +71,8 @@ CHANGED = {
     "dns.reverse_zones": ["ip6.arpa"],
     "dns.advertise_addresses": ["192.0.2.53"],
     "dns.fallthrough": ["."],
+    "dns.alias_zones": ["home.arpa"],
+    "dns.external_dns_annotation": True,
 }
 """A value, other than the default, of each option that shapes answers."""
 

@@ -1,5 +1,6 @@
 """`svcdns serve --proxy`: a proxy beside the server, which comes and goes without it."""
 
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from server.test_supervisor import is_for_everybody
+from server.test_supervisor import OF_PACKAGES, is_for_everybody
 from server.upgrading import upgraded
 from toolbox.builders import pod, service
 from toolbox.running_server import RunningServer, svcdns
@@ -107,17 +108,28 @@ main.main(sys.argv[1:])
 """
 
 
-def test_where_clients_have_to_say_who_they_are_it_has_a_token_of_its_own(tmp_path: Path) -> None:
-    token = svcdns("token", "create", "--name", "me", "--role", "edit", "--file", tmp_path / "tokens").stdout
-    secured = f"{config()}[api]\ntokens = '{tmp_path / 'tokens'}'\n"
-    with echoing() as port, RunningServer(workers=1, config=secured) as server:
-        assert server.get(SERVICES).status == 401
-        headers = {"Authorization": f"Bearer {token.strip()}"}
+def test_an_api_with_tls_that_asks_who_one_is_knows_its_own_proxy(tmp_path: Path) -> None:
+    """By a certificate for another name, of a CA that this machine does not trust."""
+    assert svcdns("certs", "init", "--dir", tmp_path / "certs", "--host", "dns.example.org").returncode == 0
+    svcdns("token", "create", "--name", "me", "--role", "view", "--file", tmp_path / "tokens")
+    with echoing() as port:
         made = service(clusterIP=ADDRESS, ports=[{"name": "http", "port": port, "targetPort": port}])
-        assert server.request("POST", SERVICES, made, headers=headers).status == 201
-        body = pod("web-1", "127.0.0.1", ready=True)
-        assert server.request("POST", PODS, body, headers=headers).status == 201
-        wait_for(lambda: connects(port), "a connection through the Service")
+        objects = [made, pod("web-1", "127.0.0.1", ready=True)]
+        (tmp_path / "objects.json").write_text(
+            json.dumps({"kind": "List", "apiVersion": "v1", "items": objects})
+        )
+        files = "".join(
+            f"{name} = '{tmp_path / file}'\n"
+            for name, file in (
+                ("tokens", "tokens"),
+                ("tls_cert", "certs/server.crt"),
+                ("tls_key", "certs/server.key"),
+                ("client_ca", "certs/ca.crt"),
+            )
+        )
+        secured = f"manifests = ['{tmp_path / 'objects.json'}']\n{config()}[api]\n{files}"
+        with RunningServer(workers=1, config=secured):
+            wait_for(lambda: connects(port), "a connection through the Service")
 
 
 def test_an_upgrade_leaves_one_proxy_a_new_one() -> None:
@@ -141,14 +153,21 @@ def capabilities(pid: int) -> tuple[int, int]:
     return int(lines["CapEff"], 16), int(lines["CapAmb"], 16)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes() -> None:
+@pytest.fixture
+def python_for_all() -> str:
+    """A Python that other users may run; only root may become another user."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
     python = next((path for path in (sys.executable, "/usr/bin/python3") if is_for_everybody(path)), "")
-    if not python:
-        pytest.skip("no Python here is for other users")
-    environ = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    secured = config(user="nobody")
-    server = RunningServer(workers=1, config=secured, command=(python, "-m", "svcdns"), environ=environ)
+    return python or pytest.skip("no Python here is for other users")
+
+
+ENVIRON = OF_PACKAGES
+
+
+def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes(python_for_all: str) -> None:
+    command = (python_for_all, "-m", "svcdns")
+    server = RunningServer(workers=1, config=config(user="nobody"), command=command, environ=ENVIRON)
     server.folder.chmod(0o755)
     with server:
         assert server.process is not None
@@ -167,3 +186,24 @@ def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes() -> No
         assert capabilities(proxy_pid(server))[0] == NET_ADMIN | NET_RAW
         assert capabilities(server.process.pid) == (0, 0)
         assert capabilities(server.writer_pid) == (0, 0)
+
+
+@pytest.mark.parametrize("by_capset", [True, False], ids=["", "capset is forbidden"])
+def test_rights_that_a_service_manager_gives_go_to_the_proxy_alone(
+    python_for_all: str, by_capset: bool
+) -> None:
+    """As a unit with AmbientCapabilities= does; one with a filter of system calls forbids capset(2)."""
+    rights = "+net_admin,+net_raw"
+    become = ("setpriv", "--reuid=nobody", "--clear-groups", f"--inh-caps={rights}")
+    script = "from svcdns.server import capabilities; capabilities._set = lambda sets: None; "
+    run = "import runpy; runpy.run_module('svcdns', run_name='__main__')"
+    program = (python_for_all, "-m", "svcdns") if by_capset else (python_for_all, "-c", script + run)
+    command = (*become, f"--ambient-caps={rights}", *program)
+    server = RunningServer(workers=1, config=config(), command=command, environ=ENVIRON)
+    server.folder.chmod(0o777)
+    with server:
+        assert server.process is not None
+        assert capabilities(proxy_pid(server))[0] == NET_ADMIN | NET_RAW
+        assert capabilities(server.writer_pid) == (0, 0)
+        assert capabilities(server.worker_pids[0]) == (0, 0)
+        assert capabilities(server.process.pid)[1] == 0

@@ -69,7 +69,12 @@ class AnswererHarness:
         self.counters = Stats()
         self.answerer = Answerer(self.counters, identity="worker-0")
         self.zones: list[Zone] = []
-        self.settings: dict[str, object] = {"short_names": True, "pods": "verified", "own_reverse": ()}
+        self.settings: dict[str, object] = {
+            "short_names": True,
+            "pods": "verified",
+            "own_reverse": (),
+            "alias_zones": (),
+        }
         self.epoch = 0
         self._txn: lmdb.Transaction | None = None
 
@@ -141,6 +146,7 @@ class AnswererHarness:
             zones=tuple(sorted(self.zones, key=lambda zone: -len(zone.key))),
             own_reverse=self.settings["own_reverse"],  # type: ignore[arg-type]
             fallthrough=tuple(zone.key for zone in self.zones if zone.fallthrough),
+            alias_zones=self.settings["alias_zones"],  # type: ignore[arg-type]
             epoch=self.epoch,
         )
         with self.writing() as txn:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dnslib.label import DNSBuffer
 
 from svcdns.config.sections import Config
 from svcdns.names.packed import find
+from svcdns.registry import commit
 from svcdns.registry.registry import Registry
 from svcdns.registry.requests import Batch, Event
 from svcdns.store.environment import open_store
@@ -43,6 +45,24 @@ class RegistryHarness:
             return []
         owner = wire_of_key(key_of(name))
         return sorted(str(RR.parse(DNSBuffer(owner + rr[2:])).rdata) for rr in section.rrs())
+
+
+class RegistryClock:
+    """The clock by which the registry says when an object was created, in seconds from a fixed time on."""
+
+    seconds = 0
+
+    def now(self, zone: tzinfo) -> datetime:
+        """Return the time, as `datetime.now` does."""
+        return datetime(2026, 1, 1, 12, tzinfo=zone) + timedelta(seconds=self.seconds)
+
+
+@pytest.fixture
+def registry_clock(monkeypatch: pytest.MonkeyPatch) -> RegistryClock:
+    """Give the clock that all registries of a test go by."""
+    clock = RegistryClock()
+    monkeypatch.setattr(commit, "datetime", clock)
+    return clock
 
 
 async def each_event(batches: AsyncIterator[Batch]) -> AsyncIterator[Event]:

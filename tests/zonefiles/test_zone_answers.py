@@ -109,11 +109,11 @@ class TestAliases:
     @pytest.mark.parametrize(
         ("lines", "why", "most"),
         [
-            (["c0 CNAME c0"], "a loop of aliases", 1),
-            (["c0 CNAME c1", "c1 CNAME C0"], "a loop of aliases", 2),
-            (["c0 CNAME a.d", "d DNAME e", "a.e CNAME c0"], "a loop of aliases", 4),
-            ([f"c{n} CNAME c{n + 1}" for n in range(11)] + ["c11 A 192.0.2.1"], "more than 10 aliases", 10),
-            (["c0 CNAME x.d", "d DNAME d.d"], "more than 10 aliases", 11),
+            (["c0 CNAME c0"], "a loop of CNAMEs", 1),
+            (["c0 CNAME c1", "c1 CNAME C0"], "a loop of CNAMEs", 2),
+            (["c0 CNAME a.d", "d DNAME e", "a.e CNAME c0"], "a loop of CNAMEs", 4),
+            ([f"c{n} CNAME c{n + 1}" for n in range(11)] + ["c11 A 192.0.2.1"], "more than 10 CNAMEs", 10),
+            (["c0 CNAME x.d", "d DNAME d.d"], "more than 10 CNAMEs", 11),
         ],
     )
     def test_no_end(

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from svcdns.api import cache_route, explain_route, paths, status_route
+from svcdns.api import cache_route, explain_route, paths, proxies_route, status_route
 from svcdns.api.negotiation import wants_web_socket
 from svcdns.api.paths import Action
 from svcdns.objects.errors import StatusError
@@ -76,6 +76,8 @@ class AccessControl:
             raise StatusError(403, "Forbidden", text)
         elif path == explain_route.PATH and not self._authority.allowed(user, explain_route.EXPLAINING)[0]:
             raise _forbidden(user, explain_route.EXPLAINING)
+        elif proxies_route.is_report(path) and not self._authority.allowed(user, proxies_route.REPORTING)[0]:
+            raise _forbidden(user, proxies_route.REPORTING)
         elif cache_route.is_at(path) and not self._authority.allowed(user, cache_route.FLUSHING)[0]:
             text = f'forbidden: User "{user.username}" cannot {verb} path "{path[:_LONGEST]}"'
             raise StatusError(403, "Forbidden", text)

@@ -1,7 +1,7 @@
 """What users may do: roles, in all namespaces or in some.
 
     view       get, list, watch
-    node       view, and to write Events: what a proxy takes
+    node       view, and to write Events, Nodes and their Leases: what a proxy takes
     edit       view, and every write of what lives in a namespace, status included
     admin      edit, and Namespaces themselves
     heartbeat  update pods/heartbeat, and nothing else: for a process that keeps its Pod alive
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from svcdns.api.paths import HEARTBEAT, Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
-from svcdns.objects.kinds import EVENT, KINDS, NAMESPACE, NEWER_EVENT, POD
+from svcdns.objects.kinds import EVENT, KINDS, LEASE, NAMESPACE, NEWER_EVENT, NODE, POD
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""
@@ -40,7 +40,11 @@ BUILT_IN = (
 READING = frozenset({"get", "list", "watch"})
 WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 REPORTING = frozenset({"create", "update", "patch"})
-EVENTS = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT))
+NODE_LEASES = "kube-node-lease"
+"""The namespace whose Leases say that nodes are there; who may write there may say how far a proxy is."""
+_LEASES = (LEASE.group, LEASE.plural)
+_EVENTS = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT))
+_REPORTED = _EVENTS | {(NODE.group, NODE.plural)}
 
 _POD_STATUS = ((POD.group, POD.plural), "status")
 _KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
@@ -66,13 +70,13 @@ def decide(grants: Iterable[Grant], action: Action) -> tuple[bool, str]:
         namespace = action.name  # a Namespace counts as inside itself
     for grant in grants:
         in_scope = not grant.namespaces or namespace in grant.namespaces
-        if in_scope and _role_allows(grant.role, action):
+        if in_scope and _role_allows(grant.role, action, namespace):
             where = ", ".join(grant.namespaces)
             return True, f"role {grant.role} in {where}" if where else f"role {grant.role}"
     return False, ""
 
 
-def _role_allows(role: str, action: Action) -> bool:
+def _role_allows(role: str, action: Action, namespace: str) -> bool:
     verb, resource = action.verb, (action.group, action.resource)
     if role == "admin":
         return True
@@ -81,7 +85,8 @@ def _role_allows(role: str, action: Action) -> bool:
     if verb in READING:
         return resource in _KNOWN
     if role == "node":
-        return verb in REPORTING and resource in EVENTS
+        is_lease = resource == _LEASES and namespace == NODE_LEASES
+        return verb in REPORTING and (resource in _REPORTED or is_lease)
     if role == "prober":
-        return verb in REPORTING and (resource in EVENTS or (resource, action.subresource) == _POD_STATUS)
+        return verb in REPORTING and (resource in _EVENTS or (resource, action.subresource) == _POD_STATUS)
     return role == "edit" and verb in WRITING and resource in _NAMESPACED

@@ -1,11 +1,15 @@
 """The engine `user`, as others see it: called from any thread, it does all work in a thread of its own.
 
-Rules: what is asked of it is done between two events of its loop, so a client meets the old rules or the
-new ones.
+Rules:
+
+* what is asked of it is done between two events of its loop, so a client meets the old rules or the new ones;
+* the process has little else to do.  When it does compute (10,000 Services are listed), its thread has to let
+  this one go on soon: with Python's 5 ms for a turn, the 99th percentile of a connection was 56 ms then.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
@@ -16,6 +20,8 @@ from svcdns.proxy.relay.carrying import Carrying
 from svcdns.proxy.relay.frontends import Frontends
 from svcdns.proxy.relay.limits import Limits, raise_open_files
 from svcdns.proxy.relay.loop import Loop
+
+_TURN_SECONDS = 0.0005
 
 T = TypeVar("T")
 
@@ -36,6 +42,7 @@ class Relay:
             raise EngineError(f"the relay cannot start: {wrong.strerror}") from None
         self._carrying = Carrying(self._loop, Limits(open_files or raise_open_files()))
         self._frontends = Frontends(self._carrying)
+        sys.setswitchinterval(min(sys.getswitchinterval(), _TURN_SECONDS))
         self._loop.start()
 
     def replace(self, rules: Mapping[Frontend, Rule], host: Host) -> None:

@@ -180,7 +180,7 @@ class Frontends:
     def _say_what_is_not_bound(self) -> None:
         number = len(self._unserved)
         if not number:
-            if self._said.is_new(""):
+            if self._said.is_new("") and self._bound:
                 log.info("all frontends have their listeners")
             return
         first = min(self._unserved)

@@ -2,8 +2,8 @@
 
 Rules:
 
-* a quarter of them is for listeners at most, a connection takes two, a UDP flow one; what is left is for
-  pipes and all else of the process;
+* some are kept for pipes and all else of the process; of the others half may be listeners, an eighth UDP
+  flows, and connections take the rest, two each;
 * when no connection may be added, listeners are left alone until one ends: clients wait in the kernel's
   backlog, and one line says so.
 """

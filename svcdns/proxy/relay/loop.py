@@ -21,13 +21,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 """For a connection: each change once."""
 READABLE, WRITABLE = select.EPOLLIN, select.EPOLLOUT
 HUNG_UP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _EVENTS_A_TURN = 256
+_ENDED = "the relay has ended"
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Loop:
         self._again: list[Callable[[], None]] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._lock = threading.Lock()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
@@ -62,17 +63,10 @@ class Loop:
         Raises RuntimeError once the loop has ended.
         """
         done: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                done.set_result(work())
-            except BaseException as wrong:
-                done.set_exception(wrong)
-
         with self._lock:  # so that no call is left behind by a loop that ends
             if self._stopped:
-                raise RuntimeError("the relay has ended")
-            self._calls.append(run)
+                raise RuntimeError(_ENDED)
+            self._calls.append((done, work))
             os.eventfd_write(self._wake, 1)
         return done.result()
 
@@ -110,15 +104,20 @@ class Loop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), work))
 
     def _run(self) -> None:
-        while not self._stopped:
-            for descriptor, events in self._epoll.poll(self._patience(), _EVENTS_A_TURN):
-                if descriptor == self._wake:
-                    os.eventfd_read(self._wake)
-                elif handler := self._handlers.get(descriptor):
-                    self._guarded(handler, events)
-            self._turn()
-        self._epoll.close()
-        os.close(self._wake)
+        try:
+            while not self._stopped:
+                for descriptor, events in self._epoll.poll(self._patience(), _EVENTS_A_TURN):
+                    if descriptor == self._wake:
+                        os.eventfd_read(self._wake)
+                    elif handler := self._handlers.get(descriptor):
+                        self._guarded(handler, events)
+                self._turn()
+        finally:  # whatever ended it, nobody waits for ever
+            self._stop()
+            while self._calls:
+                self._calls.popleft()[0].set_exception(RuntimeError(_ENDED))
+            self._epoll.close()
+            os.close(self._wake)
 
     def _patience(self) -> float:
         if self._again:
@@ -132,8 +131,12 @@ class Loop:
                 self._guarded(work)
         while self._timers and self._timers[0][0] <= time.monotonic():
             self._guarded(heapq.heappop(self._timers)[2])
-        while self._calls:
-            self._calls.popleft()()
+        while self._calls and not self._stopped:
+            done, work = self._calls.popleft()
+            try:
+                done.set_result(work())
+            except BaseException as wrong:
+                done.set_exception(wrong)
 
     def _guarded(self, work: Callable[..., None], *arguments: int) -> None:
         try:

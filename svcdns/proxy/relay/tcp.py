@@ -22,7 +22,7 @@ import time
 from contextlib import suppress
 
 from svcdns.proxy.relay.carrying import Carrying
-from svcdns.proxy.relay.loop import EDGES, HUNG_UP, READABLE, WRITABLE
+from svcdns.proxy.relay.loop import EDGES, HUNG_UP, READABLE, WRITABLE, Handler
 from svcdns.proxy.relay.picking import Picker, Side, Target
 from svcdns.proxy.relay.pipes import PIPE_OCTETS, Pipe
 
@@ -224,8 +224,7 @@ class Connection:
             return
         self.deadline = time.monotonic() + DIAL_SECONDS
         self._carrying.dialling(self)
-        self._carrying.loop.watch(server.fileno(), EDGES, self._on_server)
-        if not code:
+        if self._watches(server, self._on_server) and not code:
             self._connected()
 
     def _dial_failed(self) -> None:
@@ -239,8 +238,17 @@ class Connection:
         self._up = Way(self._carrying, self._client, self._server)
         self._down = Way(self._carrying, self._server, self._client)
         self._down.readable = False
-        self._carrying.loop.watch(self._client.fileno(), EDGES, self._on_client)
-        self._move()
+        if self._watches(self._client, self._on_client):
+            self._move()
+
+    def _watches(self, side: socket.socket, handler: Handler) -> bool:
+        """Hear of a side from now on; reset both where epoll has no room for it (max_user_watches)."""
+        try:
+            self._carrying.loop.watch(side.fileno(), EDGES, handler)
+        except OSError:
+            self.reset()
+            return False
+        return True
 
     def _leave_server(self) -> None:
         self._carrying.dialled(self)
@@ -274,11 +282,7 @@ class Connection:
                 source.hung_up = True
         if events & (WRITABLE | HUNG_UP):
             sink.writable = True
-        if (
-            events & select.EPOLLERR
-            and source.is_stuck
-            and side.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        ):
+        if events & select.EPOLLERR and source.is_stuck and _error(side):
             self.reset()
         else:
             self._move()

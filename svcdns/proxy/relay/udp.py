@@ -190,7 +190,11 @@ class UdpListener:
         self._carrying.hops.note(made, target, depth)
         self._picker.taken(name[0], target, now)
         flow = Flow(self, name, target, made, depth)
+        try:
+            self._carrying.loop.watch(made.fileno(), READABLE, flow.on_event)
+        except OSError:  # no room in epoll
+            made.close()
+            return None
         self._by_client[name] = flow
         self._flows.add(flow, self)
-        self._carrying.loop.watch(made.fileno(), READABLE, flow.on_event)
         return flow

@@ -20,6 +20,7 @@ from svcdns.forward.health import Health
 from svcdns.forward.partial_loops import LOG_SECONDS, LOOP_SECONDS, NO_LOOP_SECONDS, PartialLoopDetector
 from svcdns.forward.upstreams.upstream import NoReply
 from svcdns.names.packed import CUT
+from svcdns.wire.key import key_of
 from svcdns.wire.query import Query
 from svcdns.wire.response import Response
 
@@ -148,6 +149,21 @@ async def test_it_hears_what_our_zones_say(
     )
     assert f"such as {NAME}. " in told.getMessage()
     assert "[[forward.zone]]" in told.getMessage()
+
+
+async def test_a_zone_for_aliases_comes_back_too(
+    harness: ForwarderHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A site's resolver that sends all of the zone here; nobody speaks for what no alias has."""
+    name = "none.example.com"
+    harness.world.serve(alias_zones=(key_of("example.com"),))
+    async with at_work(harness, THERE) as world:
+        first = await world.under_way(name, "A")
+        held = world.back(name, "A")
+        await world.prove()
+        assert errors(await world.get(held)) == ("REFUSED", [20])
+        await world.finish(first)
+    assert "in our zone example.com. that" in caplog.text
 
 
 async def test_a_proof_is_for_the_names_beside_it(harness: ForwarderHarness) -> None:

@@ -1,0 +1,239 @@
+"""A whole site: the lab's network, and on its node a server that carries traffic too.
+
+    with Site(lab) as site:
+        web = site.service("web", pods=[lab.a1, lab.b1])
+        site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"a1", "b1"})
+
+Rules: what is asked of the API is asked on the node.  Traffic follows what the API has acknowledged soon, so
+an expectation is waited for, and then has to hold.
+"""
+
+import os
+import signal
+from collections.abc import Iterable
+from typing import Any, Self
+
+from toolbox.builders import pod, service
+from toolbox.lab import Lab, Machine
+from toolbox.running_server import Reply, RunningServer
+from toolbox.waiting import wait_for
+
+from svcdns.proxy.cleanup import cleanup
+
+CONFIG = """
+[services]
+cluster_ip_ranges = ["10.96.0.0/12", "fd96::/108"]
+load_balancer_ranges = ["192.168.77.192/26", "fd77::c0/122"]
+[proxy]
+serve = true
+engine = "{engine}"
+node = "node"
+healthz = "127.0.0.1:0"
+"""
+SERVICES, PODS = "/api/v1/namespaces/default/services", "/api/v1/namespaces/default/pods"
+PORT = 8080
+"""Where servers of this folder listen; a namespace of its own has it free."""
+SILENCE_SECONDS = 0.3
+
+Object = dict[str, Any]
+
+
+class Web:
+    """A Service, as the API shows it."""
+
+    def __init__(self, shown: Object) -> None:
+        self.shown = shown
+
+    def cluster_ip(self, family: int) -> str:
+        """Its cluster IP of a family."""
+        return next(ip for ip in self.shown["spec"]["clusterIPs"] if (":" in ip) == (family == 6))
+
+    @property
+    def balancer(self) -> str:
+        """Its load balancer address."""
+        return str(self.shown["status"]["loadBalancer"]["ingress"][0]["ip"])
+
+    def node_port(self, protocol: str) -> int:
+        """Its node port of a protocol."""
+        ports = self.shown["spec"]["ports"]
+        return int(next(one["nodePort"] for one in ports if one["name"] == protocol))
+
+
+class Site:
+    """The server and its registry, on the lab's node; a context manager."""
+
+    def __init__(self, lab: Lab, engine: str = "nft", more: str = "", leaves: bool = False) -> None:
+        """`more`: lines of [proxy]; `leaves`: what it changed of the node stays when it ends."""
+        self.lab = lab
+        self._leaves = leaves
+        self._server = RunningServer(workers=1, config=CONFIG.format(engine=engine) + more)
+
+    def __enter__(self) -> Self:
+        with self.lab.node.entered():
+            self._server.start()
+        self._listening = [
+            self.lab.serve(host, protocol, PORT)
+            for host in (*self.lab.containers, self.lab.node, self.lab.second)
+            for protocol in ("tcp", "udp")
+        ]
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        self._server.__exit__(kind, *rest)
+        for server in self._listening:
+            server.close()
+        if not self._leaves:
+            with self.lab.node.entered():
+                cleanup()
+
+    # The registry
+
+    def request(self, method: str, path: str, body: Any = None, **more: Any) -> Reply:
+        """Ask the API, on the node; no status is an error here."""
+        with self.lab.node.entered():
+            return self._server.request(method, path, body, **more)
+
+    def done(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        """Ask the API for what it has to do; return what it says."""
+        reply = self.request(method, path, body, **more)
+        assert reply.status < 300, reply.text
+        return reply.json
+
+    @property
+    def api(self) -> str:
+        """URL of the API, for who is on the node."""
+        return self._server.api
+
+    def service(self, name: str, pods: Iterable[Machine] = (), **spec: Any) -> Web:
+        """Register a Service of both families, TCP and UDP 80, and its Pods."""
+        ports = [
+            {"name": protocol, "port": 80, "targetPort": PORT, "protocol": protocol.upper()}
+            for protocol in ("tcp", "udp")
+        ]
+        wanted = {"ports": ports, "ipFamilyPolicy": "PreferDualStack", **spec}
+        self.done("POST", SERVICES, service(name, **wanted))
+        for host in pods:
+            self.pod(name, host)
+        return Web(self.done("GET", f"{SERVICES}/{name}"))
+
+    def pod(self, app: str, host: Machine, *, ready: bool = True) -> None:
+        """Register a Pod that runs on a host of the lab."""
+        on_node = host not in (self.lab.second, self.lab.far)
+        made = pod(
+            f"{app}-{host.short}", host.addresses[4], app, ready, nodeName="node" if on_node else "second"
+        )
+        made["status"]["podIPs"] = [{"ip": host.addresses[family]} for family in (4, 6)]
+        self.done("POST", PODS, made)
+
+    def set_ready(self, app: str, host: Machine, ready: bool, *, waits: bool = False) -> None:
+        """Change a Pod's condition; with `waits`, return when the traffic follows."""
+        reply = self.request(
+            "PATCH",
+            f"{PODS}/{app}-{host.short}/status",
+            {"status": {"conditions": [{"type": "Ready", "status": str(ready)}]}},
+            content_type="application/merge-patch+json",
+            headers={"Svcdns-Wait": "proxies=60"} if waits else None,
+        )
+        assert reply.status == 200, reply.text
+        assert not (waits and "Warning" in reply.headers), reply.headers
+
+    def change(self, name: str, **spec: Any) -> Web:
+        """Change a Service."""
+        body = {"spec": spec}
+        return Web(
+            self.done("PATCH", f"{SERVICES}/{name}", body, content_type="application/merge-patch+json")
+        )
+
+    # Traffic
+
+    def reaches(
+        self, client: Machine, protocol: str, address: str, port: int, names: set[str], tries: int = 6
+    ) -> set[str]:
+        """Wait until a client reaches exactly these servers; return the addresses that they see it at."""
+        seen: set[str] = set()
+
+        def only_these() -> bool:
+            try:
+                answers = [client.ask(protocol, address, port, seconds=2) for _ in range(tries * len(names))]
+            except OSError:
+                return False
+            seen.clear()
+            seen.update(answer.seen for answer in answers)
+            return {answer.who for answer in answers} == names
+
+        wait_for(only_these, f"{client.short} to reach {names} at {address} by {protocol}", seconds=20)
+        return seen
+
+    def one_of(self, client: Machine, protocol: str, address: str, port: int, names: set[str]) -> str:
+        """Wait until a client reaches one of these servers, and return which."""
+
+        def reached() -> str:
+            try:
+                who = client.ask(protocol, address, port, seconds=2).who
+            except OSError:
+                return ""
+            return who if who in names else ""
+
+        return wait_for(reached, f"{client.short} to reach one of {names} at {address}", seconds=20)
+
+    def is_refused(self, client: Machine, protocol: str, address: str, port: int) -> None:
+        """Wait until a client is refused; the kernel may say nothing to some datagrams (icmp_ratelimit)."""
+
+        def refused() -> bool:
+            try:
+                client.ask(protocol, address, port, seconds=2 if protocol == "tcp" else SILENCE_SECONDS)
+            except (ConnectionRefusedError, PermissionError):  # EPERM: UDP on the host itself
+                return True
+            except OSError:
+                return False
+            return False
+
+        wait_for(refused, f"{client.short} to be refused at {address} by {protocol}", seconds=20)
+
+    def meets_silence(self, client: Machine, protocol: str, address: str, port: int) -> None:
+        """Wait until a client gets no answer at all."""
+
+        def silent() -> bool:
+            try:
+                client.ask(protocol, address, port, seconds=SILENCE_SECONDS)
+            except TimeoutError:
+                return True
+            except PermissionError:  # what the host drops of its own datagrams
+                return client is self.lab.node and protocol == "udp"
+            except OSError:
+                return False
+            return False
+
+        wait_for(silent, f"silence for {client.short} at {address} by {protocol}", seconds=20)
+
+    # What may die
+
+    def pids(self, module: str) -> list[int]:
+        """Return the pids of its processes that run a module, such as svcdns.server.proxy."""
+        assert self._server.process is not None
+        found = []
+        for pid in _children(self._server.process.pid):
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                if module.encode() in file.read().split(b"\0"):
+                    found.append(pid)
+        return found
+
+    def kill(self, module: str) -> None:
+        """Kill a process of it (SIGKILL), and return when the next one is there."""
+        (before,) = self.pids(module)
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: any(pid != before for pid in self.pids(module)), f"another {module}")
+
+    def kill_all(self) -> None:
+        """Kill the server as a whole; it is not started again."""
+        self._server.kill()
+
+    def start_again(self) -> None:
+        """Start the server on its data."""
+        with self.lab.node.entered():
+            self._server.start()
+
+
+def _children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(word) for word in file.read().split()]

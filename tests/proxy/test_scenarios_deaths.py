@@ -1,0 +1,80 @@
+"""Traffic outlives svcdns: processes are killed while clients go on, and what comes after is right again."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from proxy.site import Site, Web
+from toolbox.lab import Lab, ask_again
+
+PROXY, WRITER = "svcdns.server.proxy", "svcdns.server.writer"
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab) -> Iterator[Site]:
+    with Site(lab) as made:
+        yield made
+
+
+class Clients:
+    """One that connects again and again, and one whose connection stays; a context manager."""
+
+    def __init__(self, lab: Lab, web: Web) -> None:
+        self._lab, self._address = lab, web.cluster_ip(4)
+        self._stop = threading.Event()
+        self.failures: list[str] = []
+        self.answers = 0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Clients":
+        self._open = self._lab.client.connect("tcp", self._address, 80)
+        self._flow = self._lab.client.connect("udp", self._address, 80)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._open.close()
+        self._flow.close()
+
+    def _run(self) -> None:
+        flow = ask_again(self._flow)
+        while not self._stop.is_set():
+            try:
+                self._lab.client.ask("tcp", self._address, 80, seconds=5)
+                ask_again(self._open)
+                if ask_again(self._flow) != flow:
+                    self.failures.append("the UDP flow went elsewhere")
+            except OSError as wrong:
+                self.failures.append(repr(wrong))
+            self.answers += 1
+
+
+@pytest.mark.parametrize("killed", [PROXY, WRITER], ids=["proxy", "api"])
+def test_no_connection_is_lost_when_a_process_is_killed(site: Site, lab: Lab, killed: str) -> None:
+    name = killed.rpartition(".")[2]
+    web = site.service(name, [lab.a1, lab.b1])
+    site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"a1", "b1"})
+    with Clients(lab, web) as clients:
+        for _ in range(3):
+            site.kill(killed)
+        after = site.service(f"{name}-after", [lab.b2])
+        site.reaches(lab.client, "tcp", after.cluster_ip(4), 80, {"b2"})
+    assert clients.answers > 10 and not clients.failures
+    site.set_ready(name, lab.a1, False)
+    site.reaches(lab.a2, "tcp", web.cluster_ip(4), 80, {"b1"})
+
+
+def test_no_connection_is_lost_when_all_of_it_is_killed_and_started_again(site: Site, lab: Lab) -> None:
+    web = site.service("all", [lab.a1, lab.b1])
+    site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"a1", "b1"})
+    with Clients(lab, web) as clients:
+        site.kill_all()
+        site.reaches(lab.b2, "tcp", web.cluster_ip(4), 80, {"a1", "b1"})
+        site.start_again()
+        after = site.service("all-after", [lab.b2])
+        site.reaches(lab.client, "tcp", after.cluster_ip(4), 80, {"b2"})
+    assert clients.answers > 10 and not clients.failures
+    site.set_ready("all", lab.b1, False)
+    site.reaches(lab.b2, "tcp", web.cluster_ip(4), 80, {"a1"})
