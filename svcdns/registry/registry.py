@@ -39,7 +39,7 @@ from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
 from svcdns.store.writable import why_not
 
-from . import accept, address_views, answer_tables, deletion, endpoints, probed, reading, removal
+from . import accept, address_views, answer_tables, deletion, endpoints, reading, removal
 from .commit import Committer
 from .events import Recorder
 from .explain import Explanation, explain
@@ -334,10 +334,6 @@ class Registry:
             initial_events=initial_events,
             view=self._views.get(kind),
         )
-
-    def has_probes(self) -> bool:
-        """Return whether there was ever a Pod with probes."""
-        return probed.is_noted(self.store)
 
     def last_change(self, kind: Kind) -> int:
         """Return the revision up to which a kind's events are all there are, of what was acknowledged."""
