@@ -153,6 +153,12 @@ def capabilities(pid: int) -> tuple[int, int]:
     return int(lines["CapEff"], 16), int(lines["CapAmb"], 16)
 
 
+def permitted(pid: int) -> int:
+    """What a process could take up by itself."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("CapPrm:")[2].split()[0], 16)
+
+
 @pytest.fixture
 def python_for_all() -> str:
     """A Python that other users may run; only root may become another user."""
@@ -174,6 +180,8 @@ def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes(python_
         for pid in (server.process.pid, server.writer_pid, *server.worker_pids):
             assert Path(f"/proc/{pid}").owner() == "nobody"
             assert capabilities(pid) == (0, 0)
+        assert permitted(server.process.pid) == NET_ADMIN | NET_RAW
+        assert [permitted(pid) for pid in (server.writer_pid, *server.worker_pids)] == [0, 0]
         first = proxy_pid(server)
         assert Path(f"/proc/{first}").owner() == "nobody"
         assert capabilities(first)[0] == NET_ADMIN | NET_RAW
@@ -185,6 +193,7 @@ def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes(python_
         upgraded(server)
         assert capabilities(proxy_pid(server))[0] == NET_ADMIN | NET_RAW
         assert capabilities(server.process.pid) == (0, 0)
+        assert permitted(server.process.pid) == NET_ADMIN | NET_RAW
         assert capabilities(server.writer_pid) == (0, 0)
 
 
