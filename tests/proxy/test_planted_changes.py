@@ -47,7 +47,9 @@ def test_a_file_that_is_no_setting_of_ours_stays_as_it_is(host: Host, tmp_path: 
     assert precious.read_text() == "root"
 
 
-@pytest.mark.parametrize("name", ["net/ipv4/neigh/lo/gc_stale_time", "net/ipv4/conf/lo/rp_filter", "kernel/x"])
+@pytest.mark.parametrize(
+    "name", ["net/ipv4/neigh/lo/gc_stale_time", "net/ipv4/conf/lo/rp_filter", "kernel/x"]
+)
 def test_no_other_setting_is_set_back(host: Host, tmp_path: Path, name: str) -> None:
     with host.entered():
         path = Path("/proc/sys", name)
