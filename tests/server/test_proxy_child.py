@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from server.test_supervisor import is_for_everybody
-from server.upgrading import upgraded
+from server.upgrading import reconfigure, upgraded
 from toolbox.builders import pod, service
 from toolbox.running_server import RunningServer, svcdns
 from toolbox.waiting import wait_for
@@ -45,8 +45,8 @@ def register(server: RunningServer, port: int) -> None:
     assert server.post(PODS, pod("web-1", "127.0.0.1", ready=True)).status == 201
 
 
-def connects(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((ADDRESS, port), timeout=5):
+def connects(port: int, address: str = ADDRESS) -> bool:
+    with suppress(OSError), socket.create_connection((address, port), timeout=5):
         return True
     return False
 
@@ -143,6 +143,31 @@ def test_an_upgrade_leaves_one_proxy_a_new_one() -> None:
         wait_for(lambda: proxies(server) and proxies(server) != [first], "another proxy")
         assert len(proxies(server)) == 1
         wait_for(lambda: connects(port), "a connection through the Service again")
+
+
+def test_a_reload_starts_it_moves_it_to_other_ranges_and_ends_it() -> None:
+    off = config().replace("serve = true", "serve = false")
+    with echoing() as port, RunningServer(workers=1, config=off) as server:
+        register(server, port)
+        assert proxies(server) == []
+        reconfigure(server, "serve = false", "serve = true")
+        upgraded(server)
+        wait_for(lambda: connects(port), "a connection through the Service")
+
+        reconfigure(server, "127.96.0.0/16", "127.97.0.0/16")
+        upgraded(server)
+        made = service(
+            "next", selector={"app": "web"}, ports=[{"name": "http", "port": port, "targetPort": port}]
+        )
+        address = server.post(SERVICES, made).json["spec"]["clusterIP"]
+        assert address.startswith("127.97.")
+        wait_for(lambda: connects(port, address), "a connection by the other range")
+
+        reconfigure(server, "serve = true", "serve = false")
+        upgraded(server)
+        assert proxies(server) == []
+        assert not connects(port, address)
+        assert server.get(f"{SERVICES}/web").status == 200
 
 
 def capabilities(pid: int) -> tuple[int, int]:
