@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -309,7 +309,7 @@ class Site:
         assert self._server.process is not None
         found = []
         for pid in _children(self._server.process.pid):
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
+            with suppress(FileNotFoundError), open(f"/proc/{pid}/cmdline", "rb") as file:  # it may have died
                 if module.encode() in file.read().split(b"\0"):
                     found.append(pid)
         return found
