@@ -92,6 +92,8 @@ def included(request: web.Request) -> str:
 def status_answer(request: web.Request, error: StatusError) -> web.Response:
     """Return a refusal as a Status object."""
     answer = json_answer(request, encode(error.as_json()), status=error.code)
+    for value in warning_headers(error.warnings):
+        answer.headers.add("Warning", value)
     if error.retry_after:
         answer.headers["Retry-After"] = str(error.retry_after)
     return answer

@@ -79,6 +79,7 @@ def add(
         svcdns add nas --alias nas.home.arpa 192.168.1.20
     """
     from svcdns.client import ApiError
+    from svcdns.cluster.reasons import NO_POD_YET
 
     ports, labels, aliases = _ports(port or []), _labels(label or []), alias or []
     with talking.talking(api, data) as client:
@@ -96,6 +97,8 @@ def add(
             )
         except ApiError as wrong:
             raise _with_holder(client, wrong, cluster_ip) from None
+        # The Service comes before its Pods; what it still lacks behind them is among the reasons.
+        client.warnings[:] = [one for one in client.warnings if NO_POD_YET not in one]
         for asked in (f"{name}.{where}.svc", *aliases):
             for line in _answers(client, asked, where):
                 show(line)

@@ -14,7 +14,7 @@ import typer
 
 from svcdns.config.sections import ConfigError
 from svcdns.manifests import files as files_of_manifests
-from svcdns.objects.kinds import NAMESPACE
+from svcdns.objects.kinds import NAMESPACE, SERVICE
 
 from . import talking
 from .outcome import REFUSED, Refused, say, show
@@ -65,11 +65,11 @@ def apply(
 
 
 def _apply(client: Client, manifests: Sequence[Manifest], files: _Files) -> int:
-    """Apply objects, namespaces first; return how many the server refused.  Raises Refused."""
+    """Apply objects; return how many the server refused.  Raises Refused."""
     from svcdns.client import ApiError, Unreachable
 
     refused = 0
-    in_order = sorted(manifests, key=lambda one: one.kind is not NAMESPACE)
+    in_order = sorted(manifests, key=_order)
     for number, manifest in enumerate(in_order):
         try:
             client.apply(manifest.object)
@@ -84,6 +84,11 @@ def _apply(client: Client, manifests: Sequence[Manifest], files: _Files) -> int:
         else:
             show(f"{manifest.kind.singular}/{manifest.name} applied")
     return refused
+
+
+def _order(manifest: Manifest) -> int:
+    """Namespaces come before what is in them, Services behind their Pods, or they are warned of."""
+    return 0 if manifest.kind is NAMESPACE else 2 if manifest.kind is SERVICE else 1
 
 
 def delete(

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from svcdns.config.sections import Config, ConfigError
 
-from .flags import ConfigFlag, loaded, with_option_flags
+from .flags import ConfigFlag, with_option_flags
 from .outcome import MISTAKE, OK, REFUSED, say
 
 if TYPE_CHECKING:
+    from svcdns.config.load import Examined
     from svcdns.manifests.reading import Reading
 
 OutputFlag = Annotated[
@@ -40,14 +41,14 @@ def check(flags: Mapping[str, Any], config: ConfigFlag = None, output: OutputFla
     """
     if output not in ("text", "json"):
         raise ConfigError(f"--output: {output[:80]!r} is not known; allowed: text, json")
+    from svcdns.config.load import examined
+
     try:
-        resolved = loaded(config, flags)
+        found = _found(examined(config, os.environ, flags))
     except ConfigError as wrong:
         if output == "text":
             raise
-        found = Found([str(wrong)])
-    else:
-        found = _found(resolved)
+        found = Found(wrong.lines)
     if output == "json":
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:
@@ -111,14 +112,17 @@ def mistakes_in_files(config: Config) -> list[str]:
     return lines
 
 
-def _found(config: Config) -> Found:
+def _found(examined: Examined) -> Found:
+    """Return all that is wrong: with the configuration, and in the files that its good part names."""
     from svcdns.config import checks
     from svcdns.config.load import misspelt_variables
     from svcdns.manifests.files import warnings as manifest_warnings
     from svcdns.server import preflight
 
+    there = tuple(path for path in examined.config.manifests if path.exists())
+    config = replace(examined.config, manifests=there)
     zones, wrong_zones, remarks = _zones(config)
-    mistakes = [*preflight.mistakes(config), *wrong_zones]
+    mistakes = [*examined.mistakes, *preflight.mistakes(config), *wrong_zones]
     warnings = (
         []
         if mistakes

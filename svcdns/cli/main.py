@@ -2,7 +2,7 @@
 
 Rules:
 
-* a mistake of the user's ends with one line on stderr and exit code 2; what the machine refuses (a
+* each mistake of the user's is one line on stderr, and the exit code is 2; what the machine refuses (a
   port in use, a locked data folder) with exit code 1; no traceback for either;
 * Ctrl-C and a reader that goes away end a command without a word, as they end any program;
 * each command imports what it needs when it runs, so that `svcdns query` starts fast.
@@ -88,7 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
         code: Any = app(args=given or ["--help"], prog_name="svcdns", standalone_mode=False)
         sys.stdout.flush()
     except ConfigError as wrong:
-        say(str(wrong))
+        for line in wrong.lines:
+            say(line)
         code = MISTAKE
     except Refused as refused:
         say(str(refused))

@@ -48,8 +48,8 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
     from svcdns.config.load import misspelt_variables
     from svcdns.server import preflight
 
-    for mistake in preflight.mistakes(resolved):
-        raise ConfigError(mistake)
+    if mistakes := preflight.mistakes(resolved):
+        raise ConfigError(*mistakes)
 
     if legacy is not None:
         from .rehearse import rehearse

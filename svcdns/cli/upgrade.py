@@ -45,7 +45,8 @@ def reload(config: ConfigFlag = None, data: DataFlag = None) -> None:
     """Have a running server take the configuration, zone files and manifests that are there now.
 
     It is what `svcdns upgrade` does, by another name: no question is lost, and a mistake changes nothing.
-    What can't be taken so (another data folder or user) is named. SIGHUP only looks at zone files.
+    What can't be taken so (another data folder or user) is named. SIGHUP does the same where the
+    configuration has changed, and looks at zone files.
 
     Example:
 

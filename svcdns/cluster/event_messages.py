@@ -53,6 +53,8 @@ class EventMessage(NamedTuple):
     text: str
     of_refusal: bool = False
     """It happened although the write was refused, and because of it."""
+    if_lasting: bool = False
+    """It is to become an Event only if it is still so after a while (see registry/hints.py)."""
 
 
 def subject_of(obj: Object) -> Subject:
@@ -281,6 +283,29 @@ def endpoints_wait(endpoints: Object) -> EventMessage:
     """The Service of stored Endpoints has a selector now, so its Pods are its endpoints."""
     text = "The Service has a selector: its Pods are its endpoints until the selector is taken away"
     return EventMessage(subject_of(endpoints), WARNING, "EndpointsNotUsed", text)
+
+
+# What is still missing
+
+
+def no_pod_matches(service: Object, text: str) -> EventMessage:
+    """A Service's selector takes in no Pod."""
+    return EventMessage(subject_of(service), WARNING, "NoPodMatches", text, if_lasting=True)
+
+
+def no_endpoints(service: Object, text: str) -> EventMessage:
+    """A Service has neither a selector, nor an EndpointSlice or Endpoints."""
+    return EventMessage(subject_of(service), WARNING, "NoEndpoints", text, if_lasting=True)
+
+
+def no_address(pod: Object, text: str) -> EventMessage:
+    """A Pod has no address."""
+    return EventMessage(subject_of(pod), WARNING, "NoAddress", text, if_lasting=True)
+
+
+def no_service(endpoint_slice: Object, text: str) -> EventMessage:
+    """An EndpointSlice names no Service."""
+    return EventMessage(subject_of(endpoint_slice), WARNING, "NoService", text, if_lasting=True)
 
 
 # Namespaces, zone files and manifests

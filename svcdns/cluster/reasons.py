@@ -15,6 +15,9 @@ from .readiness import READY_ANNOTATION, addresses, is_finished, is_ready, is_te
 _MOST = 10
 """Sentences about Pods of one Service."""
 
+NO_POD_YET = "matches no Pod yet"
+"""Stands in the warning about a Service that was written before its Pods."""
+
 Object = Mapping[str, Any]
 
 
@@ -34,14 +37,12 @@ def of_service(
     name, spec = service["metadata"]["name"], service.get("spec") or {}
     selector = spec.get("selector") or {}
     if not selector:
-        if has_slices:
-            return []
-        return [
-            f"Service {name} has no selector and no EndpointSlice: give it spec.selector, "
-            f"or write a slice with the label kubernetes.io/service-name={name}"
-        ]
+        return [] if has_slices else [without_endpoints(name)]
     if not selected:
-        return [f"selector {selector_text(selector)} matches no Pod{_nearest(selector, others)}"]
+        pods = list(others)
+        labelled = any(pod["metadata"].get("labels") for pod in pods)
+        near = nearest(selector, pods) if labelled else "; no Pod of the namespace has labels"
+        return [without_pods(selector, near)]
     shows_all = publishes_not_ready(service)
     reasons = [reason for pod in selected if (reason := of_pod(pod, shows_all))]
     if len(reasons) > _MOST:
@@ -49,11 +50,36 @@ def of_service(
     return reasons
 
 
+def without_endpoints(name: str, when: str = "") -> str:
+    """Say that a Service has neither a selector nor a slice; `when` may be "yet" or "now"."""
+    return (
+        f"Service {name} has no selector and no EndpointSlice{_spaced(when)}: give it spec.selector, "
+        f"or write a slice with the label kubernetes.io/service-name={name}"
+    )
+
+
+def without_pods(selector: Mapping[str, str], nearest: str = "", when: str = "") -> str:
+    """Say that a selector takes in no Pod; `nearest` are the words about the one that comes closest."""
+    return f"selector {selector_text(selector)} matches no Pod{_spaced(when)}{nearest}"
+
+
+def without_address(name: str, when: str = "") -> str:
+    """Say that a Pod has no address, and who gives it one."""
+    return (
+        f"Pod {name} has no address{_spaced(when)}: set status.podIP (no kubelet does that here), "
+        "or register it by `svcdns add`"
+    )
+
+
+def _spaced(word: str) -> str:
+    return f" {word}" if word else ""
+
+
 def of_pod(pod: Object, shows_not_ready: bool = False) -> str:
     """Return why a Pod is no ready endpoint of a Service that selects it, "" if it is one."""
     name = pod["metadata"]["name"]
     if not addresses(dict(pod)):
-        return f"Pod {name} has no address: set status.podIP"
+        return without_address(name)
     if is_finished(pod):
         return f"Pod {name} has ended: its phase is {pod['status']['phase']}"
     if shows_not_ready:
@@ -75,8 +101,8 @@ def _because(pod: Object) -> str:
     return f" ({said})" if said else ""
 
 
-def _nearest(selector: Mapping[str, str], pods: Iterable[Object]) -> str:
-    """Return the Pod whose labels come closest, in words."""
+def nearest(selector: Mapping[str, str], pods: Iterable[Object]) -> str:
+    """Return the Pod whose labels come closest, in words; "" where none is close."""
     wanted = [f"{key}={value}" for key, value in selector.items()]
     labels = {
         f"{key}={value}": pod["metadata"]["name"]
@@ -90,7 +116,7 @@ def _nearest(selector: Mapping[str, str], pods: Iterable[Object]) -> str:
     for value in selector.values():
         if value in values:
             return f"; Pod {labels[values[value]]} has {values[value]}"
-    return "" if labels else "; no Pod of the namespace has labels"
+    return ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

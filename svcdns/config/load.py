@@ -2,8 +2,8 @@
 
 Rules:
 
-* a mistake is a ConfigError of one line: the place (file:line, variable or flag), the option, what
-  is wrong, what is allowed;
+* a mistake is one line: the place (file:line, variable or flag), the option, what is wrong, what is
+  allowed; all of them are found in one go;
 * unknown sections and keys of the file are refused; unknown variables are ignored (Kubernetes
   injects some of its own, such as SVCDNS_PORT), and those that look like an option's get a warning;
 * a relative path of the file is relative to the file, so is a default where there is a file: to
@@ -13,12 +13,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from .checks import problems
+from .checks import Problem, problems
 from .options import NUMBER, spelt
 from .readers import Wrong
 from .sections import OPTIONS, SECTIONS, Config, ConfigError
@@ -35,19 +37,73 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     """Return the configuration, every path absolute.
 
     `flags` holds what flags say by the name of the option ("dns.listen"), None for those not given.
-    Raises ConfigError for the first mistake found.
+    Raises ConfigError with all mistakes.
+    """
+    found = examined(file, environ, flags)
+    if found.mistakes:
+        raise ConfigError(*found.mistakes)
+    return found.config
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A configuration and what is wrong with it; an option that is wrong has its default."""
+
+    config: Config
+    mistakes: list[str]
+    wrong: frozenset[str]
+    """Names of the options whose values can't be read."""
+
+
+def examined(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> Examined:
+    """Return the configuration, every path absolute, and the mistakes in it, a line each; as `load` else.
+
+    Raises ConfigError for a file that can't be read as TOML.
     """
     here = Path.cwd()
     base = here if file is None else file.absolute().parent
-    given = of_file(file, base) if file is not None else {}
-    given |= _of_variables(environ, here)
-    given |= _of_flags(flags, here)
-    config = _build({name: _value(name, one) for name, one in given.items()}, base)
-    if problem := next(problems(config), None):
-        found = given.get(problem.option)
-        place = found.place_of(problem.table) if found else "default"
-        raise ConfigError(f"{place}: {problem.option}: {problem.text}")
-    return config
+    given, mistakes = of_file(file, base) if file is not None else ({}, [])
+    wrong: set[str] = set()
+    of_variables, wrong_variables = _of_variables(environ, here)
+    given |= of_variables | _of_flags(flags, here)
+    for name, lines in wrong_variables.items():
+        if flags.get(name) is None:  # a flag wins over it
+            given.pop(name, None)
+            mistakes += lines
+            wrong.add(name)
+    values = {}
+    for name, one in given.items():
+        try:
+            values[name] = OPTIONS[name].value_of(one.written, one.base)
+        except Wrong as found:
+            mistakes += _lines(name, one, found)
+            wrong.add(name)
+    config = _build(values, base)
+    mistakes += [_line(problem, given) for problem in problems(config) if not _follows(problem, wrong)]
+    return Examined(config, sorted(mistakes, key=_place_in_file), frozenset(wrong))
+
+
+def _lines(name: str, given: Given, wrong: Wrong) -> list[str]:
+    which = "" if given.says_option else f"{name}: "
+    return [f"{given.place_of(one.table)}: {which}{one}" for one in wrong.all]
+
+
+def _line(problem: Problem, given: Mapping[str, Given]) -> str:
+    found = given.get(problem.option)
+    place = found.place_of(problem.table) if found else "default"
+    return f"{place}: {problem.option}: {problem.text}"
+
+
+def _follows(problem: Problem, wrong: Iterable[str]) -> bool:
+    """Return whether a problem may only be there because an option that is wrong has its default for now."""
+    words = set(re.findall(r"[a-z_]+", problem.text))
+    return any(problem.option == name or name.rpartition(".")[2] in words for name in wrong)
+
+
+def _place_in_file(line: str) -> tuple[str, int]:
+    """Return the order of a mistake: by file and line; what has no line keeps its place behind."""
+    at = re.match(r"(.*?):(\d+): ", line)
+    return (at[1], int(at[2])) if at else ("\uffff", 0)
 
 
 def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
@@ -78,16 +134,18 @@ def of_spelt(options: Mapping[str, Any]) -> Config:
     return _build({name: OPTIONS[name].value_of(written, root) for name, written in options.items()}, root)
 
 
-def _of_variables(environ: Mapping[str, str], base: Path) -> dict[str, Given]:
-    given = {}
+def _of_variables(environ: Mapping[str, str], base: Path) -> tuple[dict[str, Given], dict[str, list[str]]]:
+    """Return what variables say, and the mistakes in others, both by the names of options."""
+    given, mistakes = {}, {}
     for name, option in OPTIONS.items():
         if (text := environ.get(option.variable)) is not None:
             try:
                 written = option.form.of_text(text.strip())
             except Wrong as wrong:
-                raise ConfigError(f"{option.variable}: {wrong}") from None
-            given[name] = Given(written, option.variable, base, says_option=True)
-    return given
+                mistakes[name] = [f"{option.variable}: {wrong}"]
+            else:
+                given[name] = Given(written, option.variable, base, says_option=True)
+    return given, mistakes
 
 
 def _of_flags(flags: Mapping[str, Any], base: Path) -> dict[str, Given]:
@@ -105,14 +163,6 @@ def _number(written: Any) -> Any:
     """Return a flag's whole number; what is none stays as it is, and is refused for its form."""
     text = str(written)
     return int(text) if text.removeprefix("-").isdecimal() and len(text) < 10 else written
-
-
-def _value(name: str, given: Given) -> Any:
-    try:
-        return OPTIONS[name].value_of(given.written, given.base)
-    except Wrong as wrong:
-        which = "" if given.says_option else f"{name}: "
-        raise ConfigError(f"{given.place_of(wrong.table)}: {which}{wrong}") from None
 
 
 def _build(values: Mapping[str, Any], base: Path) -> Config:

@@ -29,6 +29,17 @@ class Wrong(ValueError):
 
     table: int = 0
     """Of an option that is written as tables: the number of the one that is wrong, from 1; 0 for none."""
+    others: tuple[Wrong, ...] = ()
+    """What else is wrong with the same value, such as other items of a list."""
+
+    @property
+    def all(self) -> tuple[Wrong, ...]:
+        """Everything that is wrong with the value."""
+        return (self, *self.others)
+
+    def reworded(self, word: Callable[[Wrong], Wrong]) -> Wrong:
+        """Return all of it in other words."""
+        return together([word(one) for one in self.all])
 
     @classmethod
     def in_table(cls, number: int, text: str) -> Wrong:
@@ -36,6 +47,13 @@ class Wrong(ValueError):
         wrong = cls(text)
         wrong.table = number
         return wrong
+
+
+def together(wrongs: Sequence[Wrong]) -> Wrong:
+    """Return several as one; there is at least one, and none has others."""
+    first, *rest = wrongs
+    first.others = tuple(rest)
+    return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,10 +346,18 @@ def each(read: Callable[[str], Any], *, least: int = 0) -> Callable[[Sequence[st
         if len(texts) < least:
             raise Wrong(f"the list is empty; allowed: {least} or more")
         found: dict[Any, None] = {}
-        for item in map(read, texts):
+        wrongs: list[Wrong] = []
+        for text in texts:
+            try:
+                item = read(text)
+            except Wrong as wrong:
+                wrongs += wrong.all
+                continue
             if item in found:
-                raise Wrong(f"'{item}' stands in the list twice; allowed: once")
+                wrongs.append(Wrong(f"'{item}' stands in the list twice; allowed: once"))
             found[item] = None
+        if wrongs:
+            raise together(wrongs)
         return tuple(found)
 
     return read_all

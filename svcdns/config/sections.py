@@ -29,7 +29,15 @@ _REVERSE = ("in-addr.arpa", "ip6.arpa")
 
 
 class ConfigError(Exception):
-    """A mistake in the configuration, as one line: where, what is wrong, what is allowed."""
+    """Mistakes in the configuration, each one line: where, what is wrong, what is allowed."""
+
+    @property
+    def lines(self) -> list[str]:
+        """Return them, at least one."""
+        return [str(line) for line in self.args]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,9 @@ class DnsConfig:
     """An endpoint without a hostname is called after its Pod instead of its address."""
     ignore_empty_service: bool = option(False, shapes_answers=True)
     """A ClusterIP Service without a ready endpoint does not exist."""
+    explain_empty: bool = option(True)
+    """`true`: NXDOMAIN for a name of a Service that is registered says why, to who asks with EDNS, in an
+    Extended DNS Error ("no ready endpoint: 0 of 2 are ready")."""
     namespaces: tuple[str, ...] = option((), read.each(read.namespace), shapes_answers=True)
     """Serve only these namespaces; `[]` is all."""
     namespace_labels: str = option("", read.label_selector, shapes_answers=True)
@@ -201,6 +212,9 @@ class ApiConfig:
     audit_log: Path | None = option(None)
     """File for the audit log, a line of JSON for each write; it is opened anew when it was moved away.
     Without it the lines stand in the log of the server."""
+    hints: bool = option(True)
+    """`true`: a write is answered with a warning, and an Event follows, where what was written has no answer
+    yet: a selector that matches no Pod, a Pod without an address. `false`: as kube-apiserver, without."""
     access_log: bool = option(False)
     """`true`: a line in the log for each request, reads too."""
     grant: tuple[Grant, ...] = option((), grants)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .options import Table
-from .readers import Wrong, each, namespace, shown, zone
+from .readers import Wrong, each, namespace, shown, together, zone
 from .upstream_spec import upstream
 
 POLICIES = ("sequential", "random", "round_robin")
@@ -43,14 +43,18 @@ class Grant(Table):
 def forward_zones(tables: Sequence[dict[str, Any]]) -> tuple[ForwardZone, ...]:
     """Return the zones that are asked for elsewhere, from [[forward.zone]]."""
     found: dict[str, ForwardZone] = {}
+    wrongs: list[Wrong] = []
     for number, table in enumerate(tables, 1):
         try:
             one = _zone(table)
             if one.name in found:
                 raise Wrong(f"{one.name} is listed before; allowed: each zone once, with all its upstreams")
         except Wrong as wrong:
-            raise Wrong.in_table(number, f"zone {number}: {wrong}") from None
-        found[one.name] = one
+            wrongs += [Wrong.in_table(number, f"zone {number}: {each_one}") for each_one in wrong.all]
+        else:
+            found[one.name] = one
+    if wrongs:
+        raise together(wrongs)
     return tuple(found.values())
 
 
@@ -95,7 +99,16 @@ def _upstreams(texts: Any) -> tuple[str, ...]:
 
 def grants(tables: Sequence[dict[str, Any]]) -> tuple[Grant, ...]:
     """Return who may do what, from [[api.grant]]."""
-    return tuple(_grant(table, f"grant {number}") for number, table in enumerate(tables, 1))
+    found: list[Grant] = []
+    wrongs: list[Wrong] = []
+    for number, table in enumerate(tables, 1):
+        try:
+            found.append(_grant(table, f"grant {number}"))
+        except Wrong as wrong:
+            wrongs += [Wrong.in_table(number, str(one)) for one in wrong.all]
+    if wrongs:
+        raise together(wrongs)
+    return tuple(found)
 
 
 def _grant(table: dict[str, Any], what: str) -> Grant:
@@ -124,4 +137,4 @@ def _list(what: str, read: Callable[[str], str], texts: list[str]) -> tuple[str,
     try:
         return each(read)(texts)
     except Wrong as wrong:
-        raise Wrong(f"{what}: {wrong}") from None
+        raise wrong.reworded(lambda one: Wrong(f"{what}: {one}")) from None

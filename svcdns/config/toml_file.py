@@ -36,10 +36,10 @@ class Given:
         return self.tables[table - 1] if 0 < table <= len(self.tables) else self.place
 
 
-def of_file(file: Path, base: Path) -> dict[str, Given]:
-    """Return what a TOML file says, by the names of options; `base` is where its relative paths start.
+def of_file(file: Path, base: Path) -> tuple[dict[str, Given], list[str]]:
+    """Return what a TOML file says, by the names of options, and the mistakes in it: what is not known.
 
-    Raises ConfigError.
+    `base` is where its relative paths start.  Raises ConfigError for what is no TOML at all.
     """
     try:
         with file.open("rb") as opened:
@@ -70,28 +70,31 @@ def _not_toml(file: Path, text: str, message: str) -> ConfigError:
 
 def _of_document(
     document: dict[str, Any], source: str, places: dict[str, str], tables: dict[str, list[str]], base: Path
-) -> dict[str, Given]:
-    """Return what a parsed document says; raises ConfigError for what is not known.
+) -> tuple[dict[str, Given], list[str]]:
+    """Return what a parsed document says, and a line for each thing that is not known.
 
     `places` are those of sections and keys, `tables` those of an option's tables; else it is `source`.
     """
-    given = {}
+    given: dict[str, Given] = {}
+    wrong: list[str] = []
     for name, value in document.items():
         place = places.get(name, source)
         if name in SECTIONS:
             if not isinstance(value, dict):
-                raise ConfigError(f"{place}: {name} is a section; write [{name}] on a line of its own")
+                wrong.append(f"{place}: {name} is a section; write [{name}] on a line of its own")
+                continue
             for key, inner in value.items():
                 option = f"{name}.{key}"
                 place = places.get(option, places.get(name, source))
                 if key not in _KEYS[name]:
-                    raise ConfigError(f"{place}: {_unknown(name, key)}")
-                given[option] = Given(inner, place, base, tables.get(option, []))
+                    wrong.append(f"{place}: {_unknown(name, key)}")
+                else:
+                    given[option] = Given(inner, place, base, tables.get(option, []))
         elif name in _KEYS[""]:
             given[name] = Given(value, place, base)
         else:
-            raise ConfigError(f"{place}: {_unknown('', name, is_section=isinstance(value, dict))}")
-    return given
+            wrong.append(f"{place}: {_unknown('', name, is_section=isinstance(value, dict))}")
+    return given, wrong
 
 
 _KEYS = {

@@ -40,13 +40,15 @@ from svcdns.wire.reply import Frame, refusal
 from . import authority, stats
 from .access import FORWARD, NAMES, TRANSFER
 from .draft import Draft
+from .empty_answers import why_empty
 from .fast_path import FastPath, count_cached, no_cache
 from .lookup import answer_name
 from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
+from .refusals import Refusals
 from .reply import unresolved, write
 from .stats import TCP, UDP, Stats
 from .transfer_rows import soa
-from .view import STATS_ZONE, View, ZoneTable
+from .view import STATS_ZONE, Pace, View, ZoneTable
 
 log = logging.getLogger(__name__)
 
@@ -65,18 +67,23 @@ class Answerer:
         cache: Callable[[bytes], bytes | None] = no_cache,
         forwards: bool = False,
         elsewhere: Collection[bytes] = (),
+        explains: bool = False,
     ) -> None:
         """`udp_size` caps UDP replies (octets); `identity` answers CH TXT id.server (at most 255 octets).
 
         `cache` reads the cache of forwarded answers, `forwards` says whether anybody's questions are,
-        `elsewhere` (keys) which zones have upstreams of their own.
+        `elsewhere` (keys) which zones have upstreams of their own.  `explains`: the NXDOMAIN of a Service's
+        name says why.
         """
         self.counters = counters
         self.udp_size = udp_size
+        self.refusals = Refusals()
+        """What access lists refused, for who knows the clients to log."""
         self._identity = identity.encode()[:255]
         self._cache = cache
         self._forwards = forwards
         self._elsewhere = elsewhere
+        self._pace = Pace() if explains else None
         self._fast = FastPath(counters, udp_size, cache).answer
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
@@ -108,7 +115,7 @@ class Answerer:
             return None
         if self._table is None or self._table.serving is not serving:
             self._table = ZoneTable(serving, self._elsewhere)
-        return View(snapshot, self._table)
+        return View(snapshot, self._table, self._pace)
 
     def _exact(self, packet: bytes, view: View | None, transport: int, rights: int) -> Answer:
         """Answer any message, step by step."""
@@ -142,15 +149,25 @@ class Answerer:
         draft = answer_name(view, *asked, forwards, dnssec=question.do)
         if draft.zone is None and draft.outside is None:
             refused = self._forwards and not rights & FORWARD
+            if refused:
+                self.refusals.note(packet, FORWARD)
             why = codes.EDE_PROHIBITED if refused else codes.EDE_NOT_AUTHORITATIVE
             return self._refuse(frame, question, codes.REFUSED, why)
         if draft.zone is not None and not rights & NAMES:
+            self.refusals.note(packet, NAMES)
             return self._refuse(frame, question, codes.REFUSED, codes.EDE_PROHIBITED)
         if draft.outside is not None:
             return self._outside(frame, draft, question, view)
-        reply = write(frame, draft)
+        reply = write(frame, draft, self._why_empty(draft, question, view))
         self._count_draft(draft, question, transport)
         return reply
+
+    def _why_empty(self, draft: Draft, question: Question, view: View) -> str:
+        """Return why a Service's name has no answer, "" for other answers and names."""
+        if question.edns is None or draft.rcode != codes.NXDOMAIN or draft.chain or not view.may_explain:
+            return ""
+        view.may_explain = False
+        return why_empty(view, view.table.standard_key(question.key))
 
     def _soa_alone(self, frame: Frame, question: Question, view: View) -> bytes:
         """Answer an IXFR over UDP: no history is kept, and a whole zone has no room (RFC 1995 section 2)."""

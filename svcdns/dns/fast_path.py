@@ -26,6 +26,7 @@ from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS
 from . import stats
 from .access import FORWARD, NAMES
 from .aliases import aliased_row
+from .empty_answers import may_have_reason
 from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
 from .stats import Stats
 from .view import STATS_ZONE, View
@@ -52,6 +53,7 @@ _QR_RA = header.QR | header.RA
 _RD_OCTET = header.RD_OCTET
 _CD = header.CD
 _NXDOMAIN = codes.NXDOMAIN
+_NXDOMAIN_SLOT = stats.NXDOMAIN
 _RA_SHIFT = header.RA.bit_length() - FORWARD.bit_length()
 """How far the right to forward stands from the RA bit."""
 
@@ -219,8 +221,15 @@ class FastPath:
         soa, origin_octets = view.negative_soa(zone)
         if end + _POINTER_OCTETS + len(soa) + len(our_opt) > limit:
             return NOT_PLAIN
+        additional = 0
+        if our_opt:
+            if rcode == _NXDOMAIN_SLOT and view.may_hand_on and zone.kind == "cluster":
+                view.may_hand_on = False
+                if may_have_reason(view, stored):
+                    return NOT_PLAIN
+            additional = 1
         self._slots[place_slot + type_slot + rcode] += 1
-        head = _pack_header(packet[:2], asked, 1, 0, 1, 1 if our_opt else 0)
+        head = _pack_header(packet[:2], asked, 1, 0, 1, additional)
         owner = (_POINTER_BEHIND + at - origin_octets).to_bytes(2)
         return head + packet[_HEADER_OCTETS:end] + owner + soa + our_opt
 

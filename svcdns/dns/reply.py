@@ -15,10 +15,14 @@ from .truncation import fit
 _EDE_ROOM = 32
 
 
-def write(frame: Frame, draft: Draft) -> bytes:
-    """Return the reply that says a draft, as much of it as fits."""
+def write(frame: Frame, draft: Draft, why_empty: str = "") -> bytes:
+    """Return the reply that says a draft, as much of it as fits; `why_empty` only where all of it fits."""
     if draft.endless and header.flags_of(frame.packet) & header.RD:
         return unresolved(frame, draft, codes.EDE_OTHER, draft.endless)
+    if why_empty and frame.edns is not None:
+        reply = _write(frame, draft, edns.error(codes.EDE_OTHER, why_empty))
+        if not header.flags_of(reply) & header.TC:
+            return reply
     return _write(frame, draft)
 
 

@@ -318,6 +318,8 @@ class Connection(asyncio.Protocol):
                     octets += len(reply)
                     if octets > _WRITE_HIGH:
                         break
+        if listener.answerer.refusals.waiting:
+            listener.answerer.refusals.of_client(self._client)
         if replies:
             self._transport.write(b"".join(replies))
             self._touch()

@@ -28,6 +28,7 @@ from svcdns.wire.reply import Frame, refusal
 from . import stats
 from .access import FORWARD, TRANSFER
 from .draft import Draft
+from .refusals import Refusals
 from .reply import write
 from .stats import Stats
 from .transfer_rows import messages, serial, soa, zone_rrs
@@ -78,14 +79,19 @@ class Transfers:
         counters: Stats,
         *,
         udp_size: int = 1232,
+        refusals: Refusals | None = None,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """`rights` are those of a client's address; `folder` is the data folder, where the lock files are."""
+        """`rights` are those of a client's address; `folder` is the data folder, where the lock files are.
+
+        `refusals` logs who may not.
+        """
         self._rights = rights
         self._folder = folder
         self._begin = never_raising(begin)
         self._counters = counters
         self._udp_size = udp_size
+        self._refusals = refusals or Refusals()
         self._stall_seconds = stall_seconds
 
     async def serve(self, packet: bytes, question: Question, client: str, outlet: Outlet) -> None:
@@ -95,6 +101,7 @@ class Transfers:
         if not rights & TRANSFER:
             self._count(question, stats.REFUSED)
             outlet.send(refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
+            self._refusals.log(client, TRANSFER)
             return
         with self._begin() as snapshot:
             await self._serve(frame, question, snapshot, outlet)

@@ -120,6 +120,8 @@ class UdpListener:
                     outside.append((packet, client))
                 elif reply is not SILENCE:
                     replies.append((reply, client))
+        if self._answerer.refusals.waiting:
+            self._answerer.refusals.of_batch(batch)
         return replies, outside
 
     def _refuse(self, packet: bytes, ancillary: Ancillary, client: Address) -> None:

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
+from time import monotonic
 
 import lmdb
 
@@ -31,6 +32,9 @@ STATS_ZONE = {
 
 _NEGATIVE_SOA = packed.NEGATIVE_SOA.to_bytes(2)
 """Where a row has this type, it is its first."""
+
+PAUSE_SECONDS, LOOK_SECONDS = 0.01, 0.001
+"""Between two reasons that one worker gives, and between two looks whether there could be one."""
 
 # Labels next to the cluster domain that are no namespaces, see short_form.
 _STANDARD = frozenset({b"svc", b"pod", b"dns", b"dns-version"})
@@ -153,17 +157,40 @@ def _topmost(origins: list[bytes]) -> list[bytes]:
     return tops
 
 
+class Pace:
+    """How often a worker says why an answer is empty (svcdns.dns.empty_answers)."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def is_due(self) -> bool:
+        """Return whether it is time for one."""
+        return monotonic() >= self._next
+
+    def given(self) -> None:
+        """One has been given."""
+        self._next = monotonic() + PAUSE_SECONDS
+
+    def looked_in_vain(self) -> None:
+        """A name that could have had one has none."""
+        self._next = monotonic() + LOOK_SECONDS
+
+
 class View:
     """A snapshot whose first load has ended, its zones, and what was read of it so far."""
 
-    __slots__ = ("_cursors", "_soas", "serving", "snapshot", "table")
+    __slots__ = ("_cursors", "_soas", "may_explain", "may_hand_on", "pace", "serving", "snapshot", "table")
 
-    def __init__(self, snapshot: Snapshot, table: ZoneTable) -> None:
+    def __init__(self, snapshot: Snapshot, table: ZoneTable, pace: Pace | None = None) -> None:
+        """`pace` says how often an empty answer has a reason; None: never."""
         self.snapshot = snapshot
         self.table = table
         self.serving = table.serving
         self._cursors: dict[bool, lmdb.Cursor] = {}
         self._soas: dict[bytes, tuple[bytes, int]] = {}
+        self.pace = pace
+        self.may_explain = self.may_hand_on = pace is not None
+        """Whether the exact path may still look for a reason, the fast path whether there could be one."""
 
     def row(self, zone: Zone, key: bytes) -> bytes | None:
         """Return the row of a name in a zone, if it has one."""

@@ -41,8 +41,12 @@ class StatusError(Exception):
         group: str = "",
         causes: Iterable[Cause] = (),
         retry_after: int = 0,
+        warnings: Iterable[str] = (),
     ) -> None:
-        """`kind` is the plural resource name except in Invalid, where Kubernetes gives the kind itself."""
+        """`kind` is the plural resource name except in Invalid, where Kubernetes gives the kind itself.
+
+        `warnings` go beside the answer, for what helps and is not Kubernetes' own message.
+        """
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -52,6 +56,7 @@ class StatusError(Exception):
         self.group = group
         self.causes = tuple(causes)
         self.retry_after = retry_after
+        self.warnings = tuple(warnings)
 
     def noting(self, notes: Iterable[str]) -> StatusError:
         """Return this error with what else was noticed about the body, where that is to blame (422)."""
@@ -87,6 +92,22 @@ def not_found(plural: str, name: str, group: str = "") -> StatusError:
     """404: no object of that name."""
     full = f"{plural}.{group}" if group else plural
     return StatusError(404, "NotFound", f'{full} "{name}" not found', kind=plural, name=name, group=group)
+
+
+def no_namespace(name: str, *, hints: bool) -> StatusError:
+    """404: a namespace in which something was to be made; with `hints`, how to make it, in header and body.
+
+    kubectl prints the header and no causes, and curl the body.
+    """
+    error = not_found("namespaces", name)
+    if hints:
+        text = (
+            f"namespace {name} is not there: `kubectl create namespace {name}` makes it, "
+            f"as does `svcdns add -n {name}`"
+        )
+        error.warnings = (text,)
+        error.causes = (Cause("NamespaceNotFound", text, "metadata.namespace"),)
+    return error
 
 
 def invalid(kind: str, name: str, causes: Iterable[Cause], group: str = "") -> StatusError:

@@ -16,7 +16,7 @@ from svcdns.cluster.endpoints import is_generated, is_mirrored
 from svcdns.cluster.readiness import with_ready_condition
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
-from svcdns.objects.errors import Cause, StatusError, conflict, invalid, not_found
+from svcdns.objects.errors import Cause, StatusError, conflict, invalid, no_namespace
 from svcdns.objects.kinds import (
     ENDPOINTS,
     ENDPOINTSLICE,
@@ -33,7 +33,7 @@ from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses, aliases, endpoints, owners
+from . import addresses, aliases, endpoints, hints, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
@@ -164,6 +164,10 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     said = warnings(kind, old, new)
     if kind is SERVICE and "annotations" in new["metadata"]:
         said += tuple(islice(aliases.warnings(write, old, new), MOST_WARNINGS))
+    if write.settings.config.api.hints and not write.dry_run:  # there, what goes with it is never stored
+        found = hints.of_write(write, kind, old, new)
+        write.messages += [hint.message for hint in found]
+        said = (*said, *(hint.warning for hint in found))
     return Written(octets, created=old is None, warnings=said)
 
 
@@ -237,7 +241,7 @@ def check_preconditions(kind: Kind, old: Object, options: DeleteOptions) -> None
 def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
     found = write.load(NAMESPACE, "", namespace)
     if found is None:
-        raise not_found("namespaces", namespace)
+        raise no_namespace(namespace, hints=write.settings.config.api.hints)
     if found["metadata"].get("deletionTimestamp"):
         text = f"unable to create new content in namespace {namespace} because it is being terminated"
         why = f"namespace {namespace} is being terminated"

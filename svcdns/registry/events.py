@@ -8,6 +8,8 @@ messages wait than the history would keep.  So flapping costs a few counters, an
 * one Event for each object, type, reason and message; again means count + 1 and a new lastTimestamp;
 * of one object and reason at most SIMILAR messages within SIMILAR_SECONDS; the others share one Event,
   "(combined from similar events): ...", as client-go does it;
+* what is only worth an Event while it lasts (a hint) waits for HOLD_SECONDS, is looked at again, and is
+  forgotten where it is over: a Service comes before its Pods;
 * the history is the newest KEEP Events of the server, none older than KEEP_SECONDS (Kubernetes' TTL).
   Clients' own Events are in it.
 
@@ -27,14 +29,16 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
-from svcdns.cluster.event_messages import EventMessage
+from svcdns.cluster.event_messages import EventMessage, Subject
 from svcdns.objects import syntax
 from svcdns.objects.errors import StatusError
 from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT, NAMESPACE
 
+from .hints import still
 from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, scan
 
 logger = logging.getLogger(__name__)
@@ -45,6 +49,10 @@ KEEP_SECONDS = 3600.0
 BATCH = 100
 """Events written at once: about 3 ms of the writing thread."""
 GATHER_SECONDS, PAUSE_SECONDS, SWEEP_SECONDS = 0.1, 1.0, 60.0
+HOLD_SECONDS = 5.0
+"""Longer than it takes to apply a file or two."""
+MOST_HELD = 200
+"""Messages that are held, the newest: to look again takes 50 us each, and a bulk leaves room for others."""
 SIMILAR, SIMILAR_SECONDS = 10, 600.0
 COMBINED = "(combined from similar events): "
 COMPONENT = "svcdns"
@@ -66,6 +74,14 @@ class _Waiting:
     count: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A message that is to last before it counts, until a time of the event loop."""
+
+    message: EventMessage
+    until: float
+
+
 class Recorder:
     """Counts messages and writes them as Events; belongs to one event loop."""
 
@@ -74,6 +90,9 @@ class Recorder:
         self._write = write
         self._clock = clock
         self._waiting: OrderedDict[EventMessage, _Waiting] = OrderedDict()
+        self._held: OrderedDict[tuple[Subject, str], _Held] = OrderedDict()
+        self._holder: asyncio.TimerHandle | None = None
+        self._loaded = False
         self._similar = Similar()
         self._timer: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -88,7 +107,7 @@ class Recorder:
     async def stop(self) -> None:
         """Write what waits, as far as that can be done, and end."""
         self._stopped = True
-        for timer in (self._timer, self._sweeper):
+        for timer in (self._timer, self._sweeper, self._holder):
             if timer is not None:
                 timer.cancel()
         if self._task is not None:
@@ -101,6 +120,9 @@ class Recorder:
         seconds = self._clock()
         now = datetime.fromtimestamp(seconds, UTC).strftime(TIME_FORMAT)
         for message in messages:
+            if message.if_lasting:
+                self._hold(message)
+                continue
             combined = self._similar.is_too_much(message, seconds)
             counted = message._replace(text=COMBINED) if combined else message
             waiting = self._waiting.get(counted)
@@ -111,7 +133,44 @@ class Recorder:
             waiting.last = now
             waiting.text = COMBINED + message.text if combined else message.text
             waiting.count += 1
-        self._soon()
+        if self._waiting:
+            self._soon()
+
+    def set_loaded(self) -> None:
+        """Manifests are in: from now on what is missing is missing."""
+        self._loaded = True
+        self._hold_on()
+
+    def _hold(self, message: EventMessage) -> None:
+        """Keep a message until it has lasted; the first of an object and reason decides when that is."""
+        at = (message.subject, message.reason)
+        if at not in self._held:
+            if len(self._held) >= MOST_HELD:
+                self._held.popitem(last=False)
+            self._held[at] = _Held(message, asyncio.get_running_loop().time() + HOLD_SECONDS)
+        self._hold_on()
+
+    def _hold_on(self) -> None:
+        """Look at the oldest message that is held when its time has come."""
+        if self._held and self._holder is None and self._loaded and not self._stopped:
+            loop, first = asyncio.get_running_loop(), next(iter(self._held.values()))
+            self._holder = loop.call_at(max(first.until, loop.time()), self._held_long_enough)
+
+    def _held_long_enough(self) -> None:
+        self._holder = None
+        if self._task is None:
+            self._begin(self._look_again)
+        else:
+            self._holder = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._held_long_enough)
+
+    async def _look_again(self) -> None:
+        """Record what of the held messages is still so."""
+        now = asyncio.get_running_loop().time()
+        due = [at for at, held in islice(self._held.items(), BATCH) if held.until <= now]
+        messages = [self._held.pop(at).message for at in due]
+        found = await self._do(lambda write: [still(write, message) for message in messages])
+        self.record(one._replace(if_lasting=False) for one in found or () if one is not None)
+        self._hold_on()
 
     def check_history(self) -> None:
         """Cut the history soon: a client has written an Event."""

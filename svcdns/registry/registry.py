@@ -131,6 +131,7 @@ class Registry:
     async def set_loaded(self) -> None:
         """Store that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
         await asyncio.to_thread(answer_tables.set_loaded, self.store)
+        self._recorder.set_loaded()
 
     async def stop(self) -> None:
         """Let the writes that wait finish, end everything that runs."""

@@ -13,18 +13,18 @@ them, so every replica that applies it makes the same.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
 import lmdb
-import msgspec
 
 from svcdns.cluster import endpoints as rules
 from svcdns.cluster import event_messages
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
+from svcdns.store.rows import pair_key
+from svcdns.store.service_backing import SliceRow, decode_slice_row, encode_slice_row
 
 from . import facts
 from .transaction import Object, WriteTransaction, joined, object_key, present, scan, scan_keys
@@ -35,21 +35,9 @@ MIRRORED = "mirrored"
 _SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
 
-class SliceRow(msgspec.Struct, array_like=True, frozen=True):
-    """What has to be known of a slice without decoding it."""
-
-    group: str
-    """Family and ports of a slice of Pods; MIRRORED; empty for a user's own."""
-    count: int
-
-
-_encode_row = msgspec.msgpack.Encoder().encode
-_decode_row = msgspec.msgpack.Decoder(SliceRow).decode
-
-
 def count_of(row: bytes) -> int:
     """Return how many endpoints a slice has, by its row in `slices`."""
-    return _decode_row(row).count
+    return decode_slice_row(row).count
 
 
 def service_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
@@ -100,7 +88,7 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
         write.txn.delete(key, db=write.tables.slices)
     if new is not None and (key := _index_key(new)):
         row = SliceRow(_index_group(new), len(new.get("endpoints") or []))
-        write.txn.put(key, _encode_row(row), db=write.tables.slices)
+        write.txn.put(key, encode_slice_row(row), db=write.tables.slices)
     facts.slice_changed(write, old, new)
 
 
@@ -120,7 +108,7 @@ def _index_group(endpoint_slice: Object) -> str:
 def names_of(write: WriteTransaction, namespace: str, service: str, *, mirrored: bool) -> list[str]:
     """Return the names of a Service's slices that mirror Endpoints, or of those of its Pods."""
     rows = scan(write.txn, write.tables.slices, joined(namespace, service))
-    groups = ((_last(key), _decode_row(value).group) for key, value in rows)
+    groups = ((_last(key), decode_slice_row(value).group) for key, value in rows)
     return [name for name, group in groups if group and (group == MIRRORED) is mirrored]
 
 
@@ -318,7 +306,7 @@ class SliceEditor:
             self._open = {}
             prefix = joined(self.namespace, self.name)
             for key, value in scan(self.write.txn, self.write.tables.slices, prefix):
-                row = _decode_row(value)
+                row = decode_slice_row(value)
                 if row.group not in ("", MIRRORED) and row.count < rules.MAX_ENDPOINTS:
                     self._open.setdefault(row.group, set()).add(_last(key))
         return self._open.setdefault(group, set())
@@ -345,11 +333,6 @@ def _shape(service: Object) -> tuple[Any, ...]:
     same_node = spec.get("trafficDistribution") == "PreferSameNode"
     headless = spec.get("clusterIP") == "None"
     return _selector(service), ports, spec.get("ipFamilies"), published, headless, same_node
-
-
-def pair_key(namespace: str, pair: str, *name: str) -> bytes:
-    """Key in `selectors` and `labels`; pairs are hashed, for a label may be longer than a key."""
-    return joined(namespace, hashlib.blake2b(pair.encode(), digest_size=16).hexdigest(), *name)
 
 
 def _pairs(labels: Mapping[str, str] | None) -> set[str]:

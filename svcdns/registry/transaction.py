@@ -7,12 +7,10 @@ touched names in `Touched`; `dns_rows` rebuilds those once for all writes of a c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import takewhile
-from typing import Any, cast
+from typing import Any
 
 import lmdb
 import msgspec
@@ -24,6 +22,10 @@ from svcdns.objects.field_selectors import SELECTABLE
 from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, POD, SERVICE, Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
+from svcdns.store.rows import joined as joined
+from svcdns.store.rows import object_key as object_key
+from svcdns.store.rows import scan as scan
+from svcdns.store.rows import scan_keys as scan_keys
 
 from .settings import Settings
 
@@ -211,44 +213,9 @@ def selectable(obj: Object) -> bytes:
     return encode(kept)
 
 
-def object_key(kind: Kind, namespace: str, name: str) -> bytes:
-    """Key in `objects`."""
-    return f"{kind.name}\0{namespace}\0{name}".encode()
-
-
 def collection_prefix(kind: Kind, namespace: str = "") -> bytes:
     """Prefix in `objects` of a kind, or of a kind in one namespace."""
     return joined(kind.name, namespace) if namespace else joined(kind.name)
-
-
-def joined(*parts: str) -> bytes:
-    """Parts of a key, each ended by NUL."""
-    return "".join(part + "\0" for part in parts).encode()
-
-
-def scan(
-    txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes, after: bytes = b""
-) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, value) of all keys with a prefix, those behind the key `after` where one is given.
-
-    The table must not be written meanwhile.
-    """
-    with txn.cursor(db=table) as cursor:
-        if not cursor.set_range(after + b"\0" if after else prefix):
-            return
-        rows = cast(Iterator[tuple[bytes, bytes]], cursor.iternext())
-        yield from takewhile(lambda row: row[0].startswith(prefix), rows)
-
-
-def scan_keys(
-    txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes, after: bytes = b""
-) -> Iterator[bytes]:
-    """Yield the keys that `scan` yields, without reading values."""
-    with txn.cursor(db=table) as cursor:
-        if not cursor.set_range(after + b"\0" if after else prefix):
-            return
-        keys = cast(Iterator[bytes], cursor.iternext(values=False))
-        yield from takewhile(lambda key: key.startswith(prefix), keys)
 
 
 def put_or_delete(txn: lmdb.Transaction, table: lmdb._Database, key: bytes, value: bytes | None) -> bool:

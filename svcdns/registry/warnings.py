@@ -2,6 +2,7 @@
 
 Kubernetes' own where our kinds have them (pkg/api/service/warnings.go, pkg/registry/discovery), and those for
 what svcdns does not do. One about a field is given when the field comes or changes, not with every write.
+What an object still lacks to be answered is said by `hints`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
 from svcdns.objects.endpoints_rules import addresses_of
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.service_addresses import is_headless
@@ -34,7 +34,8 @@ def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
     if kind is ENDPOINTS:
         return tuple(islice(_of_endpoints(old or {}, new), MOST_WARNINGS))
     if kind is ENDPOINTSLICE and old is None:
-        return tuple(_of_slice(new))
+        deprecated = new.get("addressType") == "FQDN"
+        return ("addressType: FQDN endpoints are deprecated",) if deprecated else ()
     return ()
 
 
@@ -53,13 +54,6 @@ def _of_pod(old: Object | None, new: Object) -> Iterator[str]:
 def _readiness_probes(pod: Object) -> list[Any]:
     containers = (pod.get("spec") or {}).get("containers") or []
     return [container["readinessProbe"] for container in containers if container.get("readinessProbe")]
-
-
-def _of_slice(new: Object) -> Iterator[str]:
-    if new.get("addressType") == "FQDN":
-        yield "addressType: FQDN endpoints are deprecated"
-    if not (new["metadata"].get("labels") or {}).get(SERVICE_NAME_LABEL):
-        yield f"metadata.labels: without {SERVICE_NAME_LABEL} no Service has these endpoints"
 
 
 def _of_endpoints(old: Object, new: Object) -> Iterator[str]:

@@ -25,7 +25,14 @@ def mistakes(config: Config) -> list[str]:
 def api_mistakes(api: ApiConfig) -> list[str]:
     """Return what keeps the API from starting, a line each."""
     found = []
-    if api.tls_cert is not None:
+    files = {"tls_cert": api.tls_cert, "tls_key": api.tls_key, "client_ca": api.client_ca}
+    unreadable = [
+        f"api.{option}: {file}: can't be read: {why}"
+        for option, file in files.items()
+        if file is not None and (why := _why_unreadable(file))
+    ]
+    found += unreadable
+    if api.tls_cert and api.tls_key and not unreadable:  # one without the other is a mistake of its own
         from .tls import TlsError, context_of
 
         try:
@@ -45,6 +52,15 @@ def api_mistakes(api: ApiConfig) -> list[str]:
             wrongs = [f"{unreadable}; `svcdns token create --file {api.tokens}` makes it"]
         found += [f"api.tokens: {api.tokens}: {wrong}" for wrong in wrongs]
     return found
+
+
+def _why_unreadable(file: Path) -> str:
+    """Return why a file can't be read, "" where it can."""
+    try:
+        with file.open("rb"):
+            return ""
+    except OSError as wrong:
+        return (wrong.strerror or str(wrong)).lower()
 
 
 def _not_writable(file: Path) -> str:

@@ -64,7 +64,8 @@ class Rehearsal:
         out, err = _text(self._out), _text(self._err)
         self._close()
         if code != 0 or not out.startswith("{"):
-            raise Failed(*(err.splitlines()[-_MOST_LINES:] or [f"the new code ended with code {code}"]))
+            lines = [line.removeprefix("svcdns: ") for line in err.splitlines()]
+            raise Failed(*(lines[-_MOST_LINES:] or [f"the new code ended with code {code}"]))
         found: dict[str, Any] = json.loads(out)
         return found
 

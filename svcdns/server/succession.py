@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NoReturn
@@ -94,12 +94,19 @@ def command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def become(words: list[str], legacy: Legacy, descriptors: list[int]) -> NoReturn:
-    """Execute the new code in this process.  Raises OSError; all is as before then."""
+def become(
+    words: list[str], legacy: Legacy, descriptors: list[int], unread: Callable[[], Iterable[int]]
+) -> NoReturn:
+    """Execute the new code in this process.  Raises OSError; all is as before then.
+
+    `unread` returns the signals that have come and are yet to be acted on: the new code gets them.
+    """
     with legacy.in_memory() as memory:
         for descriptor in (*descriptors, memory):
             os.set_inheritable(descriptor, True)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for number in unread():  # now no other can come between
+            os.kill(os.getpid(), number)  # it waits while it is blocked, also across the exec
         try:
             os.execve(words[0], words, {**os.environ, VARIABLE: str(memory)})
         finally:  # only where it failed

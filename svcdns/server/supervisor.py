@@ -4,6 +4,7 @@
     -> start again what dies, until SIGTERM or SIGINT -> end all, exit code 0
 
     SIGUSR2 -> the new code rehearses -> becomes the new code, which goes on from there (see succession.py)
+    SIGHUP  -> the writer looks at zone files; then the same, but only where the configuration has changed
 
 Rules:
 
@@ -25,6 +26,7 @@ import sys
 import time
 from collections.abc import Iterator
 from select import select
+from typing import Any
 
 from svcdns import __version__
 from svcdns.config.listening import ADDRESSES
@@ -48,6 +50,8 @@ from .surroundings import NotHere
 _RETRY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _POLL_OFTEN_SECONDS = 30.0
+_UPGRADE_FAILED = "the upgrade has failed"
+_NOT_TAKEN = "the configuration stays as it was"
 
 log = logging.getLogger(__name__)
 
@@ -133,13 +137,17 @@ class Supervisor:
         self._replacement: Replacement | None = None
         self._under_way: Iterator[None] | None = self._replace(successor) if successor else None
         self._announced = successor is not None
+        self._hung_up = False
+        """SIGHUP has come, and the configuration is yet to be read for it."""
+        self._failure = _UPGRADE_FAILED
+        self._woken: socket.socket | None = None
         self._publish_again_at: float | None = None
         """When to write addresses.json, which could not be written."""
         self._started = time.monotonic()
 
     def run(self) -> int:
         """Start the children and keep them running; return the exit code."""
-        woken = _wake_on_signals()
+        woken = self._woken = _wake_on_signals()
         fatal = False
         try:
             if self._under_way is None:
@@ -171,19 +179,19 @@ class Supervisor:
             numbers = woken.recv(4096)
         except BlockingIOError:
             return False
-        if signal.SIGHUP in numbers and self.crew.counters.get(WRITER, "ready"):
-            log.info("zone files are looked at; `svcdns reload` takes a changed configuration too")
-            self.crew.writer.signal(signal.SIGHUP)  # not before: it would die of it, and reads all anyway
+        if signal.SIGHUP in numbers:
+            self._hung_up = True
+            if self.crew.counters.get(WRITER, "ready"):  # else it would die of it, and it reads all anyway
+                self.crew.writer.signal(signal.SIGHUP)
         if signal.SIGUSR2 in numbers:
             if self._under_way is None:
-                self._upgrades += 1
-                self._under_way = self._rehearse()
+                self._begin_rehearsal()
             else:
                 log.warning("an upgrade is under way already")
         return signal.SIGTERM in numbers or signal.SIGINT in numbers
 
     def _patience(self) -> float | None:
-        if self._under_way is not None:
+        if self._under_way is not None or (self._hung_up and self._announced):
             return _POLL_SECONDS
         now = time.monotonic()
         waits = [self.crew.patience(now)]
@@ -227,8 +235,16 @@ class Supervisor:
 
     # An upgrade: the first half is the old code's, the second the new code's.
 
+    def _begin_rehearsal(self, *, if_changed: bool = False) -> None:
+        self._upgrades += 1
+        self._failure = _NOT_TAKEN if if_changed else _UPGRADE_FAILED
+        self._under_way = self._rehearse(if_changed=if_changed)
+
     def _go_on(self) -> None:
-        """Take the next step of an upgrade that is under way."""
+        """Take the next step of an upgrade that is under way, or begin one that was waited with."""
+        if self._under_way is None and self._hung_up and self._announced:
+            self._hung_up = False
+            self._begin_rehearsal(if_changed=True)
         if self._under_way is None:
             return
         try:
@@ -238,16 +254,22 @@ class Supervisor:
             pass
         except Failed as failed:
             for line in failed.lines():
-                log.error("the upgrade has failed: %s", line)
+                log.error("%s: %s", self._failure, line)
             self._progress.end(1, *failed.lines())
         except Exception as bug:  # an upgrade never ends the server
-            log.exception("the upgrade has failed")
+            log.exception(self._failure)
             self._progress.end(1, f"the upgrade has failed ({bug}): the log says more")
         self._under_way = self._replacement = None
 
-    def _rehearse(self) -> Iterator[None]:
-        """Have the new code check all that it would take over, then become it.  Raises Failed."""
-        log.info("upgrading: the new code checks the configuration")
+    def _rehearse(self, *, if_changed: bool) -> Iterator[None]:
+        """Have the new code check all that it would take over, then become it.  Raises Failed.
+
+        With `if_changed`, only where it has read another configuration than the one that runs.
+        """
+        if if_changed:
+            log.info("zone files are looked at, and the configuration is read again")
+        else:
+            log.info("upgrading: the new code checks the configuration")
         self._progress = Progress(self.crew.config.data, self._upgrades)
         self._progress.write("the new code checks the configuration")
         words, legacy = succession.command(), self._legacy()
@@ -258,13 +280,28 @@ class Supervisor:
         except GeneratorExit:
             rehearsal.end()
             raise
+        changed = ", ".join(_changed(spelt_options(self.crew.config), config))
+        if if_changed and not changed:
+            log.info("the configuration has not changed")
+            self._progress.end(0, "the configuration has not changed")
+            return
+        if changed:
+            log.info("changed options are taken: %s", changed)
         legacy = self._legacy().with_successor(config)  # children may have died meanwhile
         log.info("upgrading: process %d goes on as %s", os.getpid(), " ".join(words))
         try:
             with capabilities.lent():
-                succession.become(words, legacy, self._descriptors())
+                succession.become(words, legacy, self._descriptors(), self._unread)
         except OSError as failed:
             raise Failed(f"{words[0]} can't be run: {failed.strerror or failed}") from None
+
+    def _unread(self) -> set[int]:
+        """Return the signals that have come and are yet to be acted on."""
+        numbers = {int(signal.SIGHUP)} if self._hung_up else set()
+        if self._woken is not None:
+            with contextlib.suppress(BlockingIOError):
+                numbers.update(self._woken.recv(4096))
+        return numbers & SIGNALS - {signal.SIGCHLD}
 
     def _legacy(self) -> Legacy:
         crew = self.crew
@@ -319,6 +356,11 @@ class Supervisor:
         os.close(self.crew.held.lifeline[1])
         woken.close()
         folder.withdraw(self.crew.config.data)
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the names of the options that have another value; what only the new code knows doesn't count."""
+    return [name for name, value in after.items() if name in before and before[name] != value]
 
 
 def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:

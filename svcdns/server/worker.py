@@ -62,12 +62,20 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         identity=f"worker-{handoff.worker}",
         forwards=config.forward.forwards,
         elsewhere=elsewhere(config.forward),
+        explains=config.dns.explain_empty,
         **({"cache": cache.get} if cache is not None else {}),
     )
     rights = Rights(Access.of(config))
     forward_link = ForwardLink(link, lambda: counters.get(counters.forwarder, "beat") / 1000)
     shared: dict[str, Any] = {"rights": rights, "forward_link": forward_link}
-    transfers = _ShownTransfers(rights, config.data, store.begin, stats, udp_size=config.dns.udp_size)
+    transfers = _ShownTransfers(
+        rights,
+        config.data,
+        store.begin,
+        stats,
+        udp_size=config.dns.udp_size,
+        refusals=answerer.refusals,
+    )
     transfers.show = lambda running: counters.set(row, "busy", running)
     udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
     tcp = [socket.socket(fileno=descriptor) for descriptor in handoff.tcp]

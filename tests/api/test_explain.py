@@ -7,6 +7,7 @@ import pytest
 from behaviour.cluster_harness import ClusterHarness, config
 from behaviour.objects import Object, endpoint, endpoint_slice, external, headless, pod, service
 
+from svcdns.cluster import reasons
 from svcdns.objects.kinds import ENDPOINTS, NAMESPACE, POD
 from svcdns.registry.explain import Explanation
 
@@ -56,7 +57,7 @@ def test_what_the_answer_says_is_what_dns_says(world: ClusterHarness) -> None:
     ("objects", "expected"),
     [
         ([pod("p", "10.1.0.1", app="bd")], "selector app=db matches no Pod; Pod p has app=bd"),
-        ([WITHOUT_ADDRESS], "Pod p has no address: set status.podIP"),
+        ([WITHOUT_ADDRESS], reasons.without_address("p")),
         ([pod("p", "10.1.0.1", app="db", ready=False)], "Pod p is not ready: svcdns ready p"),
         ([pod("p", "10.1.0.1", app="db", phase="Succeeded")], "Pod p has ended: its phase is Succeeded"),
         ([], "selector app=db matches no Pod; no Pod of the namespace has labels"),

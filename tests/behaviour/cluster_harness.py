@@ -167,7 +167,8 @@ class ClusterHarness:
         self.config = configuration
         self.counters = Stats()
         size = configuration.dns.udp_size
-        self.answerer = Answerer(self.counters, udp_size=size, identity="worker-0")
+        explains = configuration.dns.explain_empty
+        self.answerer = Answerer(self.counters, udp_size=size, identity="worker-0", explains=explains)
         self._stack = AsyncExitStack()
         self._runner = asyncio.Runner()
         started = registry_harness.started(self.folder, configuration)

@@ -82,6 +82,23 @@ def test_planted_mistakes(run: Run, tmp_path: Path) -> None:
         assert all(len(line) < 200 for line in why.stdout.splitlines())
 
 
+PAIR = """
+{apiVersion: v1, kind: Service, metadata: {name: pair}, spec: {clusterIP: None, selector: {app: pair}}}
+"""
+POD = "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {app: pair}}, status: {podIP: 10.0.0.1}}"
+
+
+def test_what_is_applied_together_is_not_warned_of_and_what_is_missing_is(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{PAIR}\n---\n{POD}\n")
+    assert run("apply", "-f", "a.yaml").stderr == ""
+    (tmp_path / "a.yaml").write_text(PAIR.replace("pair", "alone"))
+    said = run("apply", "-f", "a.yaml").stderr
+    assert "warning: Service alone: selector app=alone matches no Pod yet" in said
+    missing = run("apply", "-n", "nope", "-f", "a.yaml")
+    assert missing.returncode == 1
+    assert 'namespaces "nope" not found' in missing.stderr and "svcdns add -n nope" in missing.stderr
+
+
 def test_a_service_of_another_namespace_is_named(run: Run) -> None:
     run("add", "web", "-n", "shop", "10.0.0.1")
     why = run("why", "web")

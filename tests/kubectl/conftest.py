@@ -22,8 +22,8 @@ def kubectl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[RunningServer]:
-    """A running server for all tests of this folder."""
-    with RunningServer(workers=1) as running:
+    """A running server for all tests of this folder, which says no more than kube-apiserver."""
+    with RunningServer(workers=1, config="[api]\nhints = false\n") as running:
         yield running
 
 

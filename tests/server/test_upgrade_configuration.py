@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from server.upgrading import (
     who,
 )
 from toolbox.running_server import RunningServer
-from toolbox.waiting import GUARD_SECONDS
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 
 def test_mistakes_in_the_configuration_leave_all_as_it_was() -> None:
@@ -141,3 +142,62 @@ def test_reload_is_the_same_by_another_name() -> None:
         code, _, err = command(server.data, "reload")
         assert (code, err) == (0, "")
         assert len(server.worker_pids) == 2
+
+
+def hang_up(server: RunningServer) -> None:
+    assert server.process is not None
+    server.process.send_signal(signal.SIGHUP)
+
+
+def test_a_hangup_takes_what_has_changed_and_names_it() -> None:
+    with Configured(configured(workers=1)) as server:
+        assert server.process is not None
+        process = server.process.pid
+        reconfigure(server, "workers = 1", "workers = 2\nttl = 30")
+        hang_up(server)
+        wait_for(lambda: len(server.worker_pids) == 2, "the second worker")
+        wait_for(lambda: "svcdns upgraded" in server.log(), "the last line")
+        assert "changed options are taken: dns.workers, dns.ttl" in server.log()
+        assert server.process.pid == process and server.process.poll() is None
+
+
+def test_a_hangup_without_a_change_replaces_nothing() -> None:
+    with Configured(configured()) as server:
+        before = pids(server)
+        hang_up(server)
+        wait_for(lambda: "the configuration has not changed" in server.log(), "the log line")
+        assert pids(server) == before
+        upgraded(server)
+
+
+def test_mistakes_at_a_hangup_are_all_named_and_change_nothing() -> None:
+    with Configured(configured()) as server:
+        before = pids(server)
+        reconfigure(server, "workers = 2", "workers = true\nttl = 99999\nlissten = 3")
+        hang_up(server)
+        named = ("dns.workers", "dns.ttl", "lissten")
+        wait_for(lambda: all(one in server.log() for one in named), "every mistake in the log")
+        assert server.log().count("the configuration stays as it was: ") == len(named)
+        assert pids(server) == before
+        reconfigure(server, "workers = true\nttl = 99999\nlissten = 3", "workers = 3")
+        hang_up(server)
+        wait_for(lambda: len(server.worker_pids) == 3, "the third worker")
+
+
+def test_another_user_at_a_hangup_is_named_and_changes_nothing() -> None:
+    with Configured(configured()) as server:
+        before = pids(server)
+        reconfigure(server, "[dns]", 'user = "root"\n[dns]')
+        hang_up(server)
+        wait_for(lambda: "user: none becomes root, which takes a restart" in server.log(), "the log line")
+        assert pids(server) == before
+
+
+def test_a_hangup_during_a_change_is_not_lost() -> None:
+    with Configured(configured(workers=1)) as server:
+        reconfigure(server, "workers = 1", "workers = 2")
+        hang_up(server)
+        wait_for(lambda: "changed options are taken" in server.log(), "the first change")
+        reconfigure(server, "workers = 2", "workers = 3")
+        hang_up(server)
+        wait_for(lambda: len(server.worker_pids) == 3, "the third worker")
