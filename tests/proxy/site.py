@@ -125,14 +125,17 @@ class Site:
         made["status"]["podIPs"] = [{"ip": host.addresses[family]} for family in (4, 6)]
         self.done("POST", PODS, made)
 
-    def set_ready(self, app: str, host: Machine, ready: bool) -> None:
-        """Change a Pod's condition."""
-        self.done(
+    def set_ready(self, app: str, host: Machine, ready: bool, *, waits: bool = False) -> None:
+        """Change a Pod's condition; with `waits`, return when the traffic follows."""
+        reply = self.request(
             "PATCH",
             f"{PODS}/{app}-{host.short}/status",
             {"status": {"conditions": [{"type": "Ready", "status": str(ready)}]}},
             content_type="application/merge-patch+json",
+            headers={"Svcdns-Wait": "proxies=60"} if waits else None,
         )
+        assert reply.status == 200, reply.text
+        assert not (waits and "Warning" in reply.headers), reply.headers
 
     def change(self, name: str, **spec: Any) -> Web:
         """Change a Service."""

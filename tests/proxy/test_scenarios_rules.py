@@ -159,3 +159,13 @@ def test_two_services_share_no_traffic(site: Site, lab: Lab) -> None:
     one, other = site.service("left", [lab.a1]), site.service("right", [lab.b1])
     site.reaches(lab.client, "tcp", one.cluster_ip(4), 80, {"a1"})
     site.reaches(lab.client, "tcp", other.cluster_ip(4), 80, {"b1"})
+
+
+def test_after_a_write_that_waited_the_first_connection_is_right(site: Site, lab: Lab) -> None:
+    web = site.service("waited", [lab.a1, lab.b1])
+    site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"a1", "b1"})
+    for turn in range(40):
+        leaving, staying = (lab.a1, lab.b1) if turn % 2 else (lab.b1, lab.a1)
+        site.set_ready("waited", staying, True)
+        site.set_ready("waited", leaving, False, waits=True)
+        assert lab.node.ask("tcp", web.cluster_ip(4), 80).who == staying.short, f"turn {turn}"
