@@ -271,7 +271,8 @@ class ProxyConfig:
     """`enable`: IP forwarding is switched on where it is off; `leave` leaves it as it is."""
     announce: tuple[str, ...] = option((), read.each(read.interface))
     """Interfaces, such as `eth0`, on which this host answers for the load balancer addresses of Services
-    (ARP, NDP); on one host of a network only. Takes forwarding, and `routes`."""
+    (ARP, NDP); hosts that do so in one network share them, and need `register`. Takes forwarding, and
+    `routes`."""
     reset_removed: bool = option(False)
     """`true`: TCP connections to an endpoint that has left are reset; else they last while it answers."""
     healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)
