@@ -1,4 +1,4 @@
-"""Which node answers for a load balancer address on its network: one of those that may, the same for all who ask.
+"""Which node answers for a load balancer address: one of those that may, the same for all who ask.
 
 Rendezvous hashing: each node has a weight for each address, and the heaviest has it.  So a node that leaves
 moves its own addresses only, and one that comes takes some from each of the others.

@@ -1,4 +1,4 @@
-"""Services, EndpointSlices, Nodes and Leases as far as traffic depends on them: what JSON of the API is decoded to.
+"""Services, EndpointSlices, Nodes and Leases as far as traffic depends on them: what JSON is decoded to.
 
 Rules:
 

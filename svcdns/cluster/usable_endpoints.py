@@ -205,7 +205,7 @@ def ready_here(slices: Iterable[PackedSlice], place: Place) -> int:
 
 
 def nodes_with_endpoints(slices: Collection[PackedSlice], place: Place) -> frozenset[str]:
-    """Return the nodes that have ready endpoints, or, where none is ready, such as serve while they terminate.
+    """Return the nodes that have ready endpoints; where none is ready, such as serve while they terminate.
 
     An endpoint that says nothing of its node counts where it is on this one.
     """

@@ -4,7 +4,7 @@ The kernel answers: a proxy neighbour for each address, on the links that are na
 a network of the link.  Rules:
 
 * one machine announces an address: two would both answer (`handover` says which).  What it announces outlives
-  the proxy, as packet rules do, unless there are others, who could take over: then for a while (`answer_gate`);
+  the proxy, as packet rules do; but for a while only where others could take over (`answer_gate`);
 * whoever remembers another machine for an address is told at once, and again every minute;
 * the kernel answers only where it forwards and has a route elsewhere (`own_routes`), so without these it is
   said that nothing is announced;
@@ -116,6 +116,11 @@ def set_up(
             address = ip_address(one.address)
             complaints.append(f"{address} is not announced on {found.name(one.link)}: {wrong.strerror}")
     return complaints, fresh
+
+
+def announced(kernel: wire.Socket) -> frozenset[bytes]:
+    """Return the addresses that are answered for now.  Raises wire.NetlinkError, wire.Malformed."""
+    return frozenset(one.address for one in neighbours.proxies(kernel) if one.protocol == OWN_PROTOCOL)
 
 
 def tell(found: Found, proxies: Collection[Proxy]) -> str:

@@ -1,4 +1,4 @@
-"""Which announced addresses this machine's kernel answers for (ARP, NDP), and how long: a gate of packet rules.
+"""Which announced addresses this machine's kernel answers for (ARP, NDP), and how long: a gate of rules.
 
     arp svcdns_announced, ip6 svcdns_announced:  a question for an address in `gated` that isn't in `answered`
                                                  is dropped before the kernel sees it
@@ -24,7 +24,7 @@ from svcdns.netlink import nft_statements as say
 from svcdns.netlink.nft_statements import ARP, ARP_TARGET, IP6, SOLICITED, Field, Rule
 from svcdns.netlink.nft_types import Set
 from svcdns.netlink.nftables import Hook
-from svcdns.netlink.wire import Message, NetlinkError, Socket
+from svcdns.netlink.wire import Malformed, Message, NetlinkError, Socket
 
 from .changes_made import Restored
 
@@ -34,22 +34,22 @@ _COMMENT = "who answers for load balancer addresses; made by svcdns proxy"
 _GATED, _ANSWERED, _CHAIN = "gated", "answered", "questions"
 _BEFORE_CONNECTIONS = -300
 _FAMILIES = {4: ARP, 6: IP6.number}
+_NO_FAMILY = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
 
 
 def set_up(kernel: Socket, gated: Collection[bytes], answered: Collection[bytes], seconds: float) -> None:
     """Answer for `answered` for so long from now on, and for nothing else of `gated`.
 
-    Raises NetlinkError, OSError: then nothing has changed, and what was answered for ends by itself.
+    Raises NetlinkError, OSError: then a family is as it was, and what was answered for ends by itself.
     """
     milliseconds = int(seconds * 1000)
     within = [one for one in answered if milliseconds > 0]
-    changes = [
-        message
-        for size in {len(one) for one in gated}
-        for message in _made(6 if size == 16 else 4, gated, within, milliseconds)
-    ]
-    if changes:
-        nftables.commit(kernel, changes)
+    for version, size in ((4, 4), (6, 16)):
+        try:
+            nftables.commit(kernel, list(_made(version, gated, within, milliseconds)))
+        except NetlinkError as wrong:
+            if wrong.errno not in _NO_FAMILY or any(len(one) == size for one in gated):
+                raise
 
 
 def remove(kernel: Socket) -> Iterator[Restored]:
@@ -60,13 +60,13 @@ def remove(kernel: Socket) -> Iterator[Restored]:
                 nftables.commit(kernel, [nftables.delete_table(family, TABLE)])
                 yield Restored(f"the table {'arp' if family == ARP else 'ip6'} {TABLE} is gone", True)
         except NetlinkError as wrong:
-            if wrong.errno not in (errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPERM):
+            if wrong.errno not in {*_NO_FAMILY, errno.ENOENT, errno.EPERM}:
                 yield Restored(f"the table {TABLE} stays: {wrong.strerror}", False)
 
 
 def take_away(kernel: Socket) -> None:
     """Take the gate away, where there is one."""
-    with suppress(OSError):
+    with suppress(OSError, Malformed):
         list(remove(kernel))
 
 

@@ -165,7 +165,7 @@ class ApiState:
         learned: Learned,
         members: Members | None = None,
     ) -> None:
-        """Nothing is asked yet.  `changed` is called after each step; without `members` Leases don't matter."""
+        """Nothing is asked yet.  `changed` is called after each step.  Without `members` no Leases."""
         self._client = client
         self._changed = changed
         self._where = client.connection.url

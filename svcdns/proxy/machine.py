@@ -11,10 +11,10 @@ from typing import Protocol
 from svcdns.cluster.traffic_plan import Host
 from svcdns.config.readers import network
 from svcdns.config.sections import Config, Network
-from svcdns.netlink.wire import NETFILTER, Malformed, Socket
+from svcdns.netlink.wire import NETFILTER, ROUTE, Malformed, Socket
 from svcdns.system.log_on_change import LogOnChange
 
-from . import answer_gate
+from . import announcing, answer_gate
 from .changes_made import folder_for
 from .host import HostWatch
 from .host_settings import ALL, AUTO, LOCALHOST, PRIMARY, HostSettings
@@ -139,11 +139,12 @@ class KernelMachine:
         """Set the gate in front of the kernel's answers, or take it away.  Raises OSError."""
         if not self._wanted.announce:
             return
-        with Socket(NETFILTER) as kernel:
+        with Socket(NETFILTER) as packets, Socket(ROUTE) as routes:
             if seconds is None:
-                answer_gate.take_away(kernel)
-            else:
-                answer_gate.set_up(kernel, gated, answered, seconds)
+                answer_gate.take_away(packets)
+            else:  # what is answered for by now stays so until the next look
+                gated |= announcing.announced(routes)
+                answer_gate.set_up(packets, gated, answered, seconds)
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Set up what traffic to these takes.  Raises OSError."""

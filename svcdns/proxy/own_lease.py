@@ -24,9 +24,10 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
-from svcdns.client.calls import merge, path
+from svcdns.client.calls import apply, merge, path
 from svcdns.client.exchange import Call, Object, Request, answer
 from svcdns.cluster.traffic_objects import ANNOUNCES, ANNOUNCES_ALONE, ANNOUNCES_IN
+from svcdns.netlink.wire import Malformed
 from svcdns.objects.kinds import LEASE
 from svcdns.system.log_on_change import LogOnChange
 
@@ -65,7 +66,7 @@ class OwnLease:
         members: Members,
         machine: Machine,
         candidates: Callable[[], Candidates],
-        times: Times = TIMES,
+        times: Times | None = None,
     ) -> None:
         """`candidates` gives the addresses of Services, and which nodes may announce each."""
         self._client = client
@@ -73,8 +74,8 @@ class OwnLease:
         self._members = members
         self._machine = machine
         self._candidates = candidates
-        self._times = times
-        self._handover = Handover(node, members, times.lifetime)
+        self._times = times or TIMES
+        self._handover = Handover(node, members, self._times.lifetime)
         self._networks: frozenset[Network] = frozenset()
         self._written_networks: frozenset[Network] | None = None
         self._set: object = None
@@ -113,7 +114,7 @@ class OwnLease:
         written = self._handover.written
         if written is None or written.said.lasting:
             return
-        self._answer(Step(frozenset(), 0.0, Said()), {})
+        self._answer(Step(frozenset(), 0.0, Said()), self._reachable())
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await self._write(Said(), has_left=True)
@@ -162,10 +163,10 @@ class OwnLease:
         seconds = None if step.until is None else step.until - time.monotonic()
         try:
             self._machine.answer_for(wanted[0], step.answered, seconds)
-        except OSError as wrong:
+        except (OSError, Malformed) as wrong:
             self._set = None
             self._machine.announce(frozenset())
-            if self._failed.is_new(text := wrong.strerror or str(wrong)):
+            if self._failed.is_new(text := str(wrong)):
                 log.error("no address is announced, as this kernel can't put an end to that: %s", text)
             return False
         self._set = wanted
@@ -206,12 +207,13 @@ class OwnLease:
 
 
 def _renewed(node: str, body: Object) -> Call[Object]:
-    """Change the Lease, or make it where it is missing; return it as it is now."""
+    """Change the Lease, or make it and its Namespace where they are missing; return it as it is now."""
     try:
         return (yield from merge(LEASE, NAMESPACE, node, body))
     except ApiError as refused:
         if refused.status != _NOT_FOUND:
             raise
+    yield from apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     kept = {key: text for key, text in body["metadata"]["annotations"].items() if text is not None}
     made = {
         "apiVersion": LEASE.api_version,

@@ -42,7 +42,7 @@ class Status:
     complaints: Callable[[], tuple[str, ...]] = tuple
     """What of this machine could not be put in order, a line each."""
     announced: Callable[[], Iterable[tuple[bytes, frozenset[str], str]]] = tuple
-    """Load balancer addresses, the Services that have each, and the node that announces it ("": none does)."""
+    """Load balancer addresses, the Services that have each, and the node that announces it ("": none)."""
 
     def why_unhealthy(self) -> str:
         """Return what keeps the proxy from its work, "" for nothing.  An API that is away doesn't."""

@@ -34,7 +34,8 @@ WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 REPORTING = frozenset({"create", "update", "patch"})
 NODE_LEASES = "kube-node-lease"
 """The namespace whose Leases say that nodes are there; who may write there may say how far a proxy is."""
-_LEASES = (LEASE.group, LEASE.plural)
+_OF_LEASES = frozenset((kind.group, kind.plural) for kind in (LEASE, NAMESPACE))
+"""Leases, and their Namespace, which a proxy applies where it is missing."""
 _REPORTED = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT, NODE))
 
 _KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
@@ -71,6 +72,6 @@ def _role_allows(role: str, verb: str, resource: tuple[str, str], namespace: str
     if verb in READING:
         return resource in _KNOWN
     if role == "node":
-        is_lease = resource == _LEASES and namespace == NODE_LEASES
+        is_lease = resource in _OF_LEASES and namespace == NODE_LEASES
         return verb in REPORTING and (resource in _REPORTED or is_lease)
     return role == "edit" and verb in WRITING and resource in _NAMESPACED
