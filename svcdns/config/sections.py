@@ -246,8 +246,8 @@ class ProxyConfig:
     node: str = option("", read.node_name)
     """The name of this node; "" is the host's name. Endpoints with this `nodeName` are local to it."""
     register: bool = option(True)
-    """`true`: the proxy keeps a Node of that name in the registry, with the node's own addresses; labels are
-    yours, such as its zone. One that another program keeps is left alone."""
+    """`true`: the proxy keeps a Node of that name in the registry, with the node's own addresses, and its
+    Lease; labels are yours, such as its zone. One that another program keeps is left alone."""
     node_addresses: tuple[str, ...] = option((), read.each(read.address))
     """The node's own addresses; `[]` is what is found: the address from which this host sends to others."""
     node_port_addresses: tuple[str, ...] = option(("primary",), read.each(read.node_port_addresses))

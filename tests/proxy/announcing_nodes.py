@@ -22,10 +22,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from proxy.machine import nft, said
-from toolbox.builders import service
-from toolbox.lab import Lab, Machine
+from toolbox.builders import pod, service
+from toolbox.lab import LB_ADDRESSES, Lab, Machine
 from toolbox.running_server import PYTHONPATH, RunningServer
-from toolbox.waiting import GUARD_SECONDS
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.netlink.neighbours import checksum
 from svcdns.proxy.cleanup import cleanup
@@ -73,6 +73,8 @@ class Announcing:
         }
 
     def __enter__(self) -> Self:
+        for network in LB_ADDRESSES:  # it is to ask who has them
+            self.lab.client.ip(f"route del {network}")
         with self.lab.client.entered():
             self.server.start()
         return self
@@ -107,6 +109,23 @@ class Announcing:
         )
         found = self.request("POST", "/api/v1/namespaces/default/services", made)
         return [one["ip"] for one in found["status"]["loadBalancer"]["ingress"]]
+
+    def pod(self, app: str, host: Machine, node: str) -> None:
+        """Register a ready Pod on a host of the lab."""
+        made = pod(app, host.addresses[4], app, True, nodeName=node)
+        self.request("POST", "/api/v1/namespaces/default/pods", made)
+
+    def reaches(self, address: str, who: str, *, host_sees_client: bool) -> None:
+        """Wait until `client` reaches a server; that sees the client's own address, where it has to."""
+
+        def reached() -> bool:
+            try:
+                answer = self.lab.client.ask("tcp", address, 80, seconds=2)
+            except OSError:
+                return False
+            return answer.who == who and (not host_sees_client or answer.seen == self.lab.client.addresses[4])
+
+        wait_for(reached, f"the client to reach {who} at {address}")
 
     def start(self, name: str) -> None:
         """Start the proxy of a node."""

@@ -78,6 +78,25 @@ def test_people_see_who_announces(site: tuple[Announcing, list[str]]) -> None:
     assert {f"{one} is announced by the node {min(who)}" for one, who in both.items()} <= texts
 
 
+def test_connections_arrive_whoever_announces_and_wherever_the_endpoint_is(
+    site: tuple[Announcing, list[str]],
+) -> None:
+    announcing, _ = site
+    lab = announcing.lab
+    servers = [lab.serve(one, "tcp", 80) for one in (lab.a1, lab.far)]
+    for name, host, node in (("near", lab.a1, "node"), ("far", lab.far, "second")):
+        for local in (False, True):
+            app = f"{name}-{local}".lower()
+            announcing.pod(app, host, node)
+            more = {"externalTrafficPolicy": "Local"} if local else {}
+            (address,) = announcing.service(app, **more)
+            announcing.reaches(address, host.short, host_sees_client=local)
+            if local:
+                answered(announcing, {address: {node}})
+    for one in servers:
+        one.close()
+
+
 def test_a_node_whose_proxy_died_is_unknown_and_ready_again(site: tuple[Announcing, list[str]]) -> None:
     announcing, _ = site
 

@@ -6,7 +6,8 @@
 Where a file is named, the lines go there and nowhere else.
 
 No bodies and no headers: neither objects nor tokens end up in a log.  `code` 499: the client left before
-the answer; what it asked for may have been done.  Reviews write nothing and leave no line.
+the answer; what it asked for may have been done.  Reviews write nothing and leave no line; nor do nodes that
+renew their Lease, which each does every few seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import msgspec
 from aiohttp import web
 
 from svcdns.api import cache_route, paths
+from svcdns.objects.kinds import LEASE
 
 from .access_control import USER
+from .authorization import NODE_LEASES
 
 log = logging.getLogger("svcdns.audit")
 _log = logging.getLogger(__name__)
@@ -61,6 +64,13 @@ def write_to(file: Path) -> None:
     log.propagate = False
 
 
+_DONE = 200
+
+
+def _is_sign_of_life(target: paths.Target, verb: str) -> bool:
+    return verb in ("update", "patch") and target.namespace == NODE_LEASES and target.resource == LEASE.plural
+
+
 class _Metadata(msgspec.Struct):
     name: str = ""
 
@@ -80,6 +90,8 @@ def record(
     if request.method in paths.READ or not log.isEnabledFor(logging.INFO):
         return
     if target is None and not cache_route.is_at(path):
+        return
+    if target is not None and code == _DONE and _is_sign_of_life(target, verb):
         return
     if target is None:
         resource, namespace, name = "cache", "", path.removeprefix(cache_route.PATH).removeprefix("/")
