@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from server.test_supervisor import is_for_everybody
+from server.test_supervisor import OF_PACKAGES, is_for_everybody
 from server.upgrading import upgraded
 from toolbox.builders import pod, service
 from toolbox.running_server import RunningServer, svcdns
@@ -162,7 +162,7 @@ def python_for_all() -> str:
     return python or pytest.skip("no Python here is for other users")
 
 
-ENVIRON = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+ENVIRON = OF_PACKAGES
 
 
 def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes(python_for_all: str) -> None:
