@@ -79,6 +79,7 @@ class OwnLease:
         self._networks: frozenset[Network] = frozenset()
         self._written_networks: frozenset[Network] | None = None
         self._set: object = None
+        self._has_begun = False
         self._wake = asyncio.Event()
         self._refused = LogOnChange("")
         self._failed = LogOnChange("")
@@ -102,6 +103,7 @@ class OwnLease:
             self._wake.clear()
             await self._wake.wait()
         self._handover.resume()
+        self._has_begun = True
         while True:
             self._wake.clear()
             pause = await self._step()
@@ -112,7 +114,8 @@ class OwnLease:
     async def leave(self) -> None:
         """Answer no more and say so, unless this machine is to go on alone."""
         written = self._handover.written
-        if written is None or written.said.lasting:
+        goes_on = written is not None and written.said.lasting and self._networks
+        if goes_on or not self._has_begun:
             return
         self._answer(Step(frozenset(), 0.0, Said()), self._reachable())
         with suppress(TimeoutError):
@@ -126,7 +129,7 @@ class OwnLease:
         before, written = self._handover.answered, self._handover.written
         step = self._handover.step(now, candidates)
         if not self._answer(step, candidates):
-            self._networks = self._handover.answered = frozenset()
+            self._networks, self._handover.answered = frozenset(), frozenset()
             step = Step(frozenset(), 0.0, Said())
         if gained := step.answered - before:
             self.answers_changed(gained)

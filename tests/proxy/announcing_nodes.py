@@ -61,8 +61,10 @@ _ARP, _IPV6 = 0x0806, 0x86DD
 class Announcing:
     """The server, the proxies of `node` and `second`, and a probe; a context manager."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, *, short: bool = True) -> None:
+        """`short`: with shortened times."""
         self.lab = lab
+        self._start = ("-c", SHORT) if short else ("-m", "svcdns")
         self.machines = {"node": lab.node, "second": lab.second}
         self.server = RunningServer(workers=1, config=SERVER, arguments=("--api", "192.168.77.9:0"))
         self._folder = TemporaryDirectory(prefix="svcdns-test-")
@@ -74,7 +76,7 @@ class Announcing:
 
     def __enter__(self) -> Self:
         for network in LB_ADDRESSES:  # it is to ask who has them
-            self.lab.client.ip(f"route del {network}")
+            self.lab.client.ip(f"route flush {network}")
         with self.lab.client.entered():
             self.server.start()
         return self
@@ -132,7 +134,7 @@ class Announcing:
         folder = Path(self._folder.name)
         config = folder / f"{name}.toml"
         config.write_text(PROXY.format(folder=folder / name, name=name))
-        words = [sys.executable, "-c", SHORT, "proxy", "--config", str(config), "--server", self.api]
+        words = [sys.executable, *self._start, "proxy", "--config", str(config), "--server", self.api]
         with self.machines[name].entered(), (folder / f"{name}.log").open("ab") as log:
             environ = {**os.environ, "PYTHONPATH": PYTHONPATH}
             self._proxies[name] = subprocess.Popen(words, stdout=log, stderr=log, env=environ)

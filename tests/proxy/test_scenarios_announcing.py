@@ -62,6 +62,26 @@ def test_one_answers_for_each_whoever_dies_or_is_cut_off(site: tuple[Announcing,
         answered(announcing, one_only)
 
 
+@pytest.mark.soak
+def test_the_same_with_the_times_that_users_have(lab: Lab, may_change_rules: None) -> None:
+    with Announcing(lab, short=False) as announcing:
+        addresses = [one for number in range(4) for one in announcing.service(f"web{number}")]
+        both, one_only = shares(addresses), shares(addresses, ("node",))
+        announcing.start("node")
+        answered(announcing, one_only)
+        with announcing.never_two(addresses):
+            announcing.start("second")
+            answered(announcing, both)
+            announcing.end("second", signal.SIGKILL)
+            answered(announcing, one_only)
+            announcing.start("second")
+            answered(announcing, both)
+            announcing.cut_off("second")
+            answered(announcing, one_only)
+            announcing.join_again("second")
+            answered(announcing, both)
+
+
 def test_people_see_who_announces(site: tuple[Announcing, list[str]]) -> None:
     announcing, addresses = site
     announcing.start("second")
