@@ -212,7 +212,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert self.cluster.announced().keys() == set(ADDRESSES)
 
 
-AnyOrder.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
+AnyOrder.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 TestAnyOrder = AnyOrder.TestCase
 
 
