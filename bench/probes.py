@@ -48,6 +48,7 @@ NAME = "one.default.svc.cluster.local"
 
 
 def main() -> None:
+    """Measure, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pods", type=int, default=5000)
     parser.add_argument("--period", type=int, default=10)
@@ -67,6 +68,7 @@ def main() -> None:
 
 
 def cost(server: RunningServer, given: argparse.Namespace, port: int) -> None:
+    """Print what probing many Pods takes of the prober."""
     with Client(Connection(server.api)) as client:
         for number in range(given.pods):
             client.apply(pod(f"p{number}", "many", "/", port, given.period))
@@ -87,6 +89,7 @@ def cost(server: RunningServer, given: argparse.Namespace, port: int) -> None:
 
 
 def flips(server: RunningServer, many: int, port: int, bad: Path) -> None:
+    """Print how long it takes from what a server says to what DNS says."""
     with Client(Connection(server.api)) as client:
         client.apply(pod("one", "one", "/one", port, 1))
     service(server, "one")
@@ -102,12 +105,13 @@ def flips(server: RunningServer, many: int, port: int, bad: Path) -> None:
         wait_for(lambda: server.answers(NAME) == ["127.0.0.1"], "its success")
         better.append(time.monotonic() - begun)
     print(
-        f"bad to DNS: median {statistics.median(worse):.2f} s, most {max(worse):.2f} s; allowed by the probe 3 s"
+        f"bad to DNS: median {statistics.median(worse):.2f} s, most {max(worse):.2f} s; its probe allows 3 s"
     )
-    print(f"good to DNS: median {statistics.median(better):.2f} s, most {max(better):.2f} s; allowed 1 s")
+    print(f"good to DNS: median {statistics.median(better):.2f} s, most {max(better):.2f} s; 1 s")
 
 
 def pod(name: str, app: str, path: str, port: int, period: int) -> dict[str, object]:
+    """Return a Pod of this machine with an HTTP probe."""
     probe = {"httpGet": {"path": path, "port": port}, "periodSeconds": period}
     return {
         "apiVersion": "v1",
@@ -119,12 +123,14 @@ def pod(name: str, app: str, path: str, port: int, period: int) -> dict[str, obj
 
 
 def service(server: RunningServer, name: str) -> None:
+    """Register a headless Service that finds Pods by `app`."""
     spec = {"clusterIP": "None", "selector": {"app": name}}
     made = server.post("/api/v1/namespaces/default/services", {"metadata": {"name": name}, "spec": spec})
     assert made.status == 201, made.text
 
 
 def prober(server: RunningServer) -> int:
+    """Return the pid of the prober of a server.  Raises LookupError."""
     assert server.process is not None
     pid = server.process.pid
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
