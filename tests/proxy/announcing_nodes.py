@@ -27,6 +27,7 @@ from toolbox.lab import LB_ADDRESSES, Lab, Machine
 from toolbox.running_server import PYTHONPATH, RunningServer
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
+from svcdns.cluster.announcers import announcer
 from svcdns.netlink.neighbours import checksum
 from svcdns.proxy.cleanup import cleanup
 
@@ -56,6 +57,9 @@ main()
 """
 _LISTEN_SECONDS = 0.1
 _ARP, _IPV6 = 0x0806, 0x86DD
+
+
+NODES = ("node", "second")
 
 
 class Announcing:
@@ -193,6 +197,16 @@ class Announcing:
             done.set()
             thread.join()
         assert two == [], two
+
+
+def shares(addresses: list[str], nodes: tuple[str, ...] = NODES) -> dict[str, set[str]]:
+    """Return who is to answer for each."""
+    return {one: {announcer(ip_address(one).packed, nodes)} for one in addresses}
+
+
+def answered(site: Announcing, wanted: dict[str, set[str]]) -> None:
+    """Wait until each address is answered for by whom it is to be."""
+    wait_for(lambda: {one: site.who_answers(one) for one in wanted} == wanted, f"{wanted}")
 
 
 def asked(client: Machine, address: str) -> set[str]:

@@ -2,18 +2,14 @@
 
 import signal
 from collections.abc import Iterator
-from ipaddress import ip_address
 
 import pytest
-from proxy.announcing_nodes import Announcing
+from proxy.announcing_nodes import NODES, Announcing, answered, shares
 from proxy.machine import said
 from toolbox.lab import Lab
 from toolbox.waiting import wait_for
 
-from svcdns.cluster.announcers import announcer
 from svcdns.proxy.cleanup import cleanup
-
-NODES = ("node", "second")
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +22,6 @@ def site(lab: Lab, may_change_rules: None) -> Iterator[tuple[Announcing, list[st
             for one in made.service(f"web{number}", ipFamilies=["IPv6" if number % 2 else "IPv4"])
         ]
         yield made, addresses
-
-
-def shares(addresses: list[str], nodes: tuple[str, ...] = NODES) -> dict[str, set[str]]:
-    """Return who is to answer for each."""
-    return {one: {announcer(ip_address(one).packed, nodes)} for one in addresses}
-
-
-def answered(site: Announcing, wanted: dict[str, set[str]]) -> None:
-    """Wait until each address is answered for by whom it is to be."""
-    wait_for(lambda: {one: site.who_answers(one) for one in wanted} == wanted, f"{wanted}")
 
 
 def test_one_answers_for_each_whoever_dies_or_is_cut_off(site: tuple[Announcing, list[str]]) -> None:
@@ -60,26 +46,6 @@ def test_one_answers_for_each_whoever_dies_or_is_cut_off(site: tuple[Announcing,
 
         announcing.end("second")
         answered(announcing, one_only)
-
-
-@pytest.mark.soak
-def test_the_same_with_the_times_that_users_have(lab: Lab, may_change_rules: None) -> None:
-    with Announcing(lab, short=False) as announcing:
-        addresses = [one for number in range(4) for one in announcing.service(f"web{number}")]
-        both, one_only = shares(addresses), shares(addresses, ("node",))
-        announcing.start("node")
-        answered(announcing, one_only)
-        with announcing.never_two(addresses):
-            announcing.start("second")
-            answered(announcing, both)
-            announcing.end("second", signal.SIGKILL)
-            answered(announcing, one_only)
-            announcing.start("second")
-            answered(announcing, both)
-            announcing.cut_off("second")
-            answered(announcing, one_only)
-            announcing.join_again("second")
-            answered(announcing, both)
 
 
 def test_people_see_who_announces(site: tuple[Announcing, list[str]]) -> None:
