@@ -147,9 +147,11 @@ class KernelMachine:
                 answer_gate.set_up(packets, gated, answered, seconds)
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
-        """Set up what traffic to these takes.  Raises OSError."""
-        self._watch.settings = replace(self._wanted, cluster_ranges=tuple(cluster_ranges))
-        self._look()
+        """Set up what traffic to these takes; of the same as before nothing follows.  Raises OSError."""
+        settings = replace(self._wanted, cluster_ranges=tuple(cluster_ranges))
+        if settings != self._watch.settings:
+            self._watch.settings = settings
+            self._look()
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Follow it until cancelled."""
