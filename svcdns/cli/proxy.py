@@ -292,6 +292,9 @@ def _lines(found: Mapping[str, Any], service: str) -> Iterator[tuple[str, str]]:
         yield "warning", text
     for one in found["problems"]:
         yield "warning", f"{one['service']}: {one['message']}"
+    for one in found["announced"]:
+        who = f"by {one['node']}" if one["node"] else "by no node now"
+        yield "announced", f"{one['address']}  {', '.join(one['services'])}  {who}"
     for one in found["frontends"]:
         yield "frontend", f"{one['frontend']}  {'' if service else one['service'] + '  '}{_where(one)}"
     if found["moreFrontends"]:

@@ -100,10 +100,15 @@ class _Object(Struct):
     metadata: _Metadata
 
 
-async def follow(client: AsyncClient, kind: Kind, *, labels: str = "", name: str = "") -> AsyncIterator[Step]:
-    """Yield what there is of a kind and what changes, until closed; nothing the server does ends it."""
+async def follow(
+    client: AsyncClient, kind: Kind, *, labels: str = "", name: str = "", namespace: str = ""
+) -> AsyncIterator[Step]:
+    """Yield what there is of a kind and what changes, until closed; nothing the server does ends it.
+
+    A namespace of "" means all of them.
+    """
     fields = f"metadata.name={name}" if name else ""
-    query = {"labelSelector": labels, "fieldSelector": fields}
+    query = {"namespace": namespace, "labelSelector": labels, "fieldSelector": fields}
     failures = 0
     while True:
         try:

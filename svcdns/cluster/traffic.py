@@ -20,10 +20,10 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from .claims import Claims
-from .service_frontends import NOTHING, Here, Network, Problem, frontends_of
+from .service_frontends import LOCAL, NOTHING, Here, Network, Problem, frontends_of
 from .traffic_objects import Service, Slice
 from .traffic_plan import NODE, SCTP, TCP, UDP, Changes, Frontend, HealthCheck, Rule
-from .usable_endpoints import PackedSlice, Place, packed, version_of
+from .usable_endpoints import PackedSlice, Place, nodes_with_endpoints, packed, version_of
 
 _PROTOCOL_NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
 
@@ -123,6 +123,13 @@ class Traffic:
     def health_checks(self) -> Mapping[int, HealthCheck]:
         """Return all health checks by port, as of the last `changes`."""
         return self._health_checks.all()
+
+    def nodes_of(self, service: str) -> frozenset[str] | None:
+        """Return the nodes that take connections from elsewhere to a Service; None: any node does."""
+        known = self.services.get(service)
+        if known is None or known.spec.external_traffic_policy != LOCAL:
+            return None
+        return nodes_with_endpoints(self._of_service.get(service, {}).values(), self.here.place)
 
     def _compute(self, key: str) -> set[str]:
         """Compute a Service; return which others that concerns."""

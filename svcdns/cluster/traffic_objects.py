@@ -1,4 +1,4 @@
-"""Services, EndpointSlices and Nodes as far as traffic depends on them: what JSON of the API is decoded to.
+"""Services, EndpointSlices, Nodes and Leases as far as traffic depends on them: what JSON is decoded to.
 
 Rules:
 
@@ -18,6 +18,12 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 ZONE_LABEL = "topology.kubernetes.io/zone"
+ANNOUNCES_IN = "svcdns.io/announces-in"
+"""Of a node's Lease: networks in which its proxy answers for load balancer addresses."""
+ANNOUNCES = "svcdns.io/announces"
+"""Of a node's Lease: the addresses that it answers for, or will as soon as no other one does."""
+ANNOUNCES_ALONE = "svcdns.io/announces-alone"
+"""Of a node's Lease, "true": it goes on answering whatever becomes of its proxy."""
 
 _T = TypeVar("_T", bound="Struct")
 
@@ -170,6 +176,37 @@ class Node(Struct, frozen=True):
     def zone(self) -> str:
         """The zone that it is in, "" where nobody said."""
         return (self.metadata.labels or NO_LABELS).zone
+
+
+class LeaseAnnotations(Struct, frozen=True, gc=False):
+    """What the proxy of a node says of load balancer addresses, in words with blanks between."""
+
+    networks: str = field(name=ANNOUNCES_IN, default="")
+    addresses: str = field(name=ANNOUNCES, default="")
+    lasting: str = field(name=ANNOUNCES_ALONE, default="")
+
+
+NO_LEASE_ANNOTATIONS = LeaseAnnotations()
+
+
+class LeaseMetadata(Metadata, frozen=True, gc=False):
+    """Of a Lease."""
+
+    annotations: LeaseAnnotations | None = None
+
+
+class LeaseSpec(Struct, frozen=True, rename="camel"):
+    """Who has it, and for how long after each renewal."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+
+
+class Lease(Struct, frozen=True):
+    """A Lease."""
+
+    metadata: LeaseMetadata
+    spec: LeaseSpec = LeaseSpec()
 
 
 class RangeSpec(Struct, frozen=True):

@@ -19,7 +19,7 @@ KEP-1669 (terminating endpoints), KEP-3015 (PreferSameNode)
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from operator import attrgetter
@@ -213,3 +213,17 @@ def ready_here(slices: Iterable[PackedSlice], place: Place) -> int:
                 each.address for each in one.candidates if each.ready and place.holds(each)
             )
     return max(map(len, found.values()))
+
+
+def nodes_with_endpoints(slices: Collection[PackedSlice], place: Place) -> frozenset[str]:
+    """Return the nodes that have ready endpoints; where none is ready, such as serve while they terminate.
+
+    An endpoint that says nothing of its node counts where it is on this one.
+    """
+    found: dict[bool, set[str]] = {True: set(), False: set()}
+    for one in slices:
+        if one.ports:
+            for each in one.candidates:
+                if each.node or place.holds(each):
+                    found[each.ready].add(each.node or place.node)
+    return frozenset(found[True] or found[False])

@@ -254,8 +254,8 @@ class ProxyConfig:
     node: str = option("", read.node_name)
     """The name of this node; "" is the host's name. Endpoints with this `nodeName` are local to it."""
     register: bool = option(True)
-    """`true`: the proxy keeps a Node of that name in the registry, with the node's own addresses; labels are
-    yours, such as its zone. One that another program keeps is left alone."""
+    """`true`: the proxy keeps a Node of that name in the registry, with the node's own addresses, and its
+    Lease; labels are yours, such as its zone. One that another program keeps is left alone."""
     node_addresses: tuple[str, ...] = option((), read.each(read.address))
     """The node's own addresses; `[]` is what is found: the address from which this host sends to others."""
     node_port_addresses: tuple[str, ...] = option(("primary",), read.each(read.node_port_addresses))
@@ -279,7 +279,8 @@ class ProxyConfig:
     """`enable`: IP forwarding is switched on where it is off; `leave` leaves it as it is."""
     announce: tuple[str, ...] = option((), read.each(read.interface))
     """Interfaces, such as `eth0`, on which this host answers for the load balancer addresses of Services
-    (ARP, NDP); on one host of a network only. Takes forwarding, and `routes`."""
+    (ARP, NDP); hosts that do so in one network share them, and need `register`. Takes forwarding, and
+    `routes`."""
     reset_removed: bool = option(False)
     """`true`: TCP connections to an endpoint that has left are reset; else they last while it answers."""
     healthz: Endpoint = option(Endpoint("127.0.0.1", 10256), read.endpoint)

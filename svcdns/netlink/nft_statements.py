@@ -99,6 +99,22 @@ IP6 = Family(
     4,
 )
 
+ARP = 3
+"""The family of ARP (NFPROTO_ARP), whose packets have no other fields than these."""
+ARP_TARGET = Field("arp daddr ip", IPV4, _payload(Base.NETWORK, 24, 4))
+"""The address that is asked for (RFC 826, with addresses of Ethernet and IPv4)."""
+SOLICITED = Field("@th,64,128", IPV6, _payload(Base.TRANSPORT, 8, 16))
+"""The target of a neighbour solicitation (RFC 4861 section 4.3); behind `solicitation` only."""
+_ICMPV6, _SOLICITATION = 58, 135
+
+
+def solicitation() -> Statement:
+    """Match neighbour solicitations."""
+    octets = L4PROTO.load(0) + expressions.compare(0, bytes((_ICMPV6,)))
+    octets += expressions.payload(0, Base.TRANSPORT, 0, 1)
+    octets += expressions.compare(0, bytes((_SOLICITATION,)))
+    return Statement("icmpv6 type nd-neighbor-solicit", octets)
+
 
 def random_below(modulus: int) -> Field:
     """Return a random number as a field of a key."""

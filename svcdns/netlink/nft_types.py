@@ -82,6 +82,8 @@ class Set:
     """Elements are ranges."""
     size: int = 0
     """Packets add elements, up to so many, each with a timeout; 0: elements are ours alone."""
+    timed: bool = False
+    """Elements of ours may have a timeout."""
 
     @cached_property
     def key_octets(self) -> int:
@@ -110,6 +112,8 @@ class Set:
             lines.append("flags interval")
         if self.size:
             lines += [f"size {self.size}", "flags dynamic,timeout"]
+        if self.timed:
+            lines.append("flags timeout")
         return "; ".join(lines)
 
     def user_data(self) -> bytes:

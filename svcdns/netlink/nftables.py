@@ -84,6 +84,7 @@ class Hook(IntEnum):
     """Where a base chain sees packets (enum nf_inet_hooks)."""
 
     PREROUTING = 0
+    """Of the family arp: packets to this host, of which there are no others."""
     OUTPUT = 3
     POSTROUTING = 4
 
@@ -191,6 +192,8 @@ def _flags(declared: Set) -> int:
         flags |= _SetFlag.INTERVAL | (_SetFlag.CONCAT if len(declared.key) > 1 else _SetFlag(0))
     if declared.size:
         flags |= _SetFlag.TIMEOUT | _SetFlag.EVAL
+    if declared.timed:
+        flags |= _SetFlag.TIMEOUT
     return flags
 
 
@@ -209,6 +212,11 @@ def delete_set(family: int, table: str, name: str) -> Message:
 def element(key: bytes, data: bytes = b"") -> Element:
     """Return an element: its key, padded as in registers, and `value_data` or `verdict_data` of a map."""
     return nested(1, nested(1, value_data(key)), nested(2, data) if data else b"")
+
+
+def timed_element(key: bytes, milliseconds: int) -> Element:
+    """Return an element that the kernel takes out by itself after so long."""
+    return nested(1, nested(1, value_data(key)), attribute(4, struct.pack("!Q", milliseconds)))
 
 
 def range_element(first: bytes, last: bytes) -> Element:

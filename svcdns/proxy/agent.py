@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
 
 from svcdns import __version__
 from svcdns.client import AsyncClient
@@ -33,8 +34,12 @@ from .api_state import ApiState
 from .engine import Changed, Engine, Leads, Rules
 from .engine_sync import EngineSync
 from .flows import Flows
+from .handover import Candidates
 from .health_checks import HealthChecks
+from .late_nodes import LateNodes
 from .machine import Machine
+from .members import Members
+from .own_lease import OwnLease
 from .own_node import OwnNode
 from .progress import Progress
 from .reporting import Reporting
@@ -58,7 +63,11 @@ class Agent:
         place, outer = self._place(node, ""), config.proxy.external_ips
         self.traffic = Traffic(Here(place, outer, config.services.load_balancer_ranges))
         self.sync = EngineSync(engine, self.traffic, machine.host())
-        self.api = ApiState(client, self.traffic, node, self.sync.wake, self)
+        self.members = Members()
+        takes_part = config.proxy.register
+        self.api = ApiState(
+            client, self.traffic, node, self.sync.wake, self, self.members if takes_part else None
+        )
         self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
         self.status = Status(
             __version__,
@@ -69,6 +78,7 @@ class Agent:
             self.problems,
             lambda: self._flows.forgotten if self._flows is not None else None,
             machine.complaints,
+            self._who_announces,
         )
         self.health_checks = HealthChecks(lambda: not self.status.why_unhealthy())
         self.listening: tuple[str, int] | None = None
@@ -80,8 +90,15 @@ class Agent:
         self.sync.computed = self._report_changed
         self.sync.seen = self.api.revisions
         self._progress = Progress(client, node, self.sync)
-        self.own_node = OwnNode(client, node, machine.primary_addresses) if config.proxy.register else None
+        self.own_node = OwnNode(client, node, machine.primary_addresses) if takes_part else None
         self._announced = Announced(config.services.load_balancer_ranges)
+        self.own_lease: OwnLease | None = None
+        self._late_nodes = LateNodes(client, node, self.members)
+        if takes_part:
+            self.own_lease = OwnLease(client, node, self.members, machine, self._candidates)
+            self.own_lease.answers_changed = self._say_announced
+            self.own_lease.came_back = self._machine_changed
+            self.api.leases_changed = self.own_lease.look
         self.sync.applied = self._applied
         self.health_checks.listen_at(machine.host().node_addresses)
 
@@ -99,6 +116,7 @@ class Agent:
             self._serve_health(),
             *([self._flows.run()] if self._flows is not None else ()),
             *([self.own_node.run()] if self.own_node is not None else ()),
+            *(self._among_nodes(self.own_lease) if self.own_lease is not None else ()),
         )
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(stop.wait())
@@ -108,6 +126,8 @@ class Agent:
             for task in (*tasks, stopping):
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            if self.own_lease is not None:
+                await self.own_lease.leave()
             if self.own_node is not None:
                 await self.own_node.leave()
             self.sync.engine.close()
@@ -143,7 +163,48 @@ class Agent:
         """What else follows from what is in effect: rules first, then who is told of an address."""
         if self._flows is not None:
             self._flows.applied(*self._as_carried(changed, before))
-        self._machine.announce(self._announced.applied(changed))
+        addresses = self._announced.applied(changed)
+        if self.own_lease is None:
+            self._machine.announce(addresses)
+        else:
+            self.own_lease.look()
+
+    def _among_nodes(self, own_lease: OwnLease) -> tuple[Coroutine[None, None, None], ...]:
+        """Return the work that has to do with other nodes."""
+        leases = self.api.leases
+        return (
+            own_lease.run(lambda: self.sync.is_synced and leases is not None and leases.is_listed),
+            self._late_nodes.run(),
+        )
+
+    def _candidates(self) -> Candidates:
+        """Return all load balancer addresses, and the nodes that may announce each; None: all may."""
+        found: dict[bytes, frozenset[str] | None] = {}
+        for address, services in self._announced.services().items():
+            nodes = [self.traffic.nodes_of(one) for one in services]
+            everywhere = any(one is None for one in nodes)
+            found[address] = None if everywhere else frozenset(name for one in nodes for name in one or ())
+        return found
+
+    def _who_announces(self) -> list[tuple[bytes, frozenset[str], str]]:
+        """Return each address in a network where this machine announces, its Services, and who answers."""
+        networks, own = self._machine.announces_in(), self.own_lease
+        found = []
+        for address, services in sorted(self._announced.services().items()):
+            if not any(ip_address(address) in one for one in networks):
+                continue
+            is_here = own is None or address in own.answered
+            others = self.members.claiming(address) - {self.status.node}
+            found.append((address, services, self.status.node if is_here else min(others, default="")))
+        return found
+
+    def _say_announced(self, addresses: Collection[bytes]) -> None:
+        services = self._announced.services()
+        for address in sorted(addresses):
+            for key in sorted(services.get(address, ())):
+                if (service := self.traffic.services.get(key)) is not None:
+                    text = f"{ip_address(address)} is announced by the node {self.status.node}"
+                    self._reporting.say(service, "Announced", text)
 
     def _as_carried(self, changed: Changed, before: Rules) -> tuple[Changed, Rules]:
         engine = self.sync.engine

@@ -3,7 +3,8 @@
 The kernel answers: a proxy neighbour for each address, on the links that are named, where the address is in
 a network of the link.  Rules:
 
-* one machine announces: two would both answer.  What it announces outlives the proxy, as packet rules do;
+* one machine announces an address: two would both answer (`handover` says which).  What it announces outlives
+  the proxy, as packet rules do; but for a while only where others could take over (`answer_gate`);
 * whoever remembers another machine for an address is told at once, and again every minute;
 * the kernel answers only where it forwards and has a route elsewhere (`own_routes`), so without these it is
   said that nothing is announced;
@@ -34,21 +35,25 @@ class Announced:
     def __init__(self, ranges: Collection[Network]) -> None:
         """`ranges` are those of load balancer addresses: no others are announced."""
         self._ranges = ranges
-        self._frontends: dict[bytes, set[Frontend]] = {}
+        self._frontends: dict[bytes, dict[Frontend, str]] = {}
 
     def applied(self, changed: Mapping[Frontend, Rule | None]) -> frozenset[bytes]:
         """Take what is in effect now; return all addresses."""
         for frontend, rule in changed.items():
             if not self._is_balanced(frontend.address):
                 continue
-            there = self._frontends.setdefault(frontend.address, set())
+            there = self._frontends.setdefault(frontend.address, {})
             if rule is not None:
-                there.add(frontend)
+                there[frontend] = rule.service
                 continue
-            there.discard(frontend)
+            there.pop(frontend, None)
             if not there:
                 del self._frontends[frontend.address]
         return frozenset(self._frontends)
+
+    def services(self) -> dict[bytes, frozenset[str]]:
+        """Return all addresses, and the Services (NAMESPACE/NAME) that have each."""
+        return {address: frozenset(there.values()) for address, there in self._frontends.items()}
 
     def _is_balanced(self, address: bytes) -> bool:
         return address != NODE and any(ip_address(address) in one for one in self._ranges)
@@ -57,13 +62,7 @@ class Announced:
 def wanted(found: Found, settings: HostSettings, announced: Collection[bytes]) -> set[Proxy]:
     """Return what is to be answered for, and where."""
     refused = ranges_in_use(found, settings)
-    places = [
-        (link.index, address.network)
-        for link in found.links
-        if link.name in settings.announce
-        for address in found.addresses
-        if address.link == link.index
-    ]
+    places = _places(found, settings)
     return {
         Proxy(link, one, OWN_PROTOCOL)
         for one in announced
@@ -71,6 +70,21 @@ def wanted(found: Found, settings: HostSettings, announced: Collection[bytes]) -
         for link, network in places
         if ip_address(one) in network
     }
+
+
+def networks(found: Found, settings: HostSettings) -> frozenset[Network]:
+    """Return the networks in which this machine answers for addresses."""
+    return frozenset(network for _, network in _places(found, settings) if not network.is_link_local)
+
+
+def _places(found: Found, settings: HostSettings) -> list[tuple[int, Network]]:
+    return [
+        (link.index, address.network)
+        for link in found.links
+        if link.name in settings.announce
+        for address in found.addresses
+        if address.link == link.index
+    ]
 
 
 def set_up(
@@ -97,6 +111,11 @@ def set_up(
             address = ip_address(one.address)
             complaints.append(f"{address} is not announced on {found.name(one.link)}: {wrong.strerror}")
     return complaints, fresh
+
+
+def announced(kernel: wire.Socket) -> frozenset[bytes]:
+    """Return the addresses that are answered for now.  Raises wire.NetlinkError, wire.Malformed."""
+    return frozenset(one.address for one in neighbours.proxies(kernel) if one.protocol == OWN_PROTOCOL)
 
 
 def tell(found: Found, proxies: Collection[Proxy]) -> str:

@@ -23,10 +23,21 @@ from msgspec import Raw, Struct
 from svcdns.client import AsyncClient
 from svcdns.client.following import Changed, Listed, Lost, Page, Step, follow
 from svcdns.cluster.traffic import Traffic
-from svcdns.cluster.traffic_objects import Metadata, Node, Service, ServiceCidr, Slice, Unreadable, decoded
+from svcdns.cluster.traffic_objects import (
+    Lease,
+    Metadata,
+    Node,
+    Service,
+    ServiceCidr,
+    Slice,
+    Unreadable,
+    decoded,
+)
 from svcdns.config.sections import Network
-from svcdns.objects.kinds import ENDPOINTSLICE, NODE, SERVICE, SERVICECIDR, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, LEASE, NODE, SERVICE, SERVICECIDR, Kind
 from svcdns.system.log_on_change import LogOnChange
+
+from .members import NAMESPACE, Members
 
 _MOST_UNREADABLE_SAID = 100
 _NOT_FOR_US = (403, 404)
@@ -131,6 +142,10 @@ def _followed_ranges(ranges_are: Callable[[Sequence[Network]], None]) -> Followe
     return Followed(SERVICECIDR, ServiceCidr, put, lambda key: None, keep)
 
 
+def _followed_leases(members: Members) -> Followed[Lease]:
+    return Followed(LEASE, Lease, members.put, members.drop, members.keep)
+
+
 def _is_network(text: str) -> bool:
     try:
         return bool(ip_network(text, strict=False))
@@ -139,7 +154,7 @@ def _is_network(text: str) -> bool:
 
 
 class ApiState:
-    """Follows Services, EndpointSlices, ServiceCIDRs and the Node of this proxy."""
+    """Follows Services, EndpointSlices, ServiceCIDRs, Leases of nodes and the Node of this proxy."""
 
     def __init__(
         self,
@@ -148,8 +163,9 @@ class ApiState:
         node: str,
         changed: Callable[[], None],
         learned: Learned,
+        members: Members | None = None,
     ) -> None:
-        """Nothing is asked yet.  `changed` is called after each step."""
+        """Nothing is asked yet.  `changed` is called after each step.  Without `members` no Leases."""
         self._client = client
         self._changed = changed
         self._where = client.connection.url
@@ -162,6 +178,8 @@ class ApiState:
         )
         self.node = _followed_node(node, learned.zone_is)
         self.ranges = _followed_ranges(learned.ranges_are)
+        self.leases = _followed_leases(members) if members is not None else None
+        self.leases_changed: Callable[[], None] = lambda: None
 
     @property
     def is_listed(self) -> bool:
@@ -195,12 +213,20 @@ class ApiState:
             every: tuple[Followed[Any], ...] = (self.ranges, self.services, self.slices, self.node)
             for followed in every:
                 tasks.create_task(self._follow(followed))
+            if self.leases is not None:
+                tasks.create_task(self._follow_leases(self.leases))
 
     async def _follow(self, followed: Followed[Any]) -> None:
         async for step in follow(self._client, followed.kind, name=followed.name):
             followed.take(step)
             self._say_connected()
             self._changed()
+
+    async def _follow_leases(self, leases: Followed[Lease]) -> None:
+        """Follow them apart from the rest: no traffic depends on them, and they change all the time."""
+        async for step in follow(self._client, leases.kind, namespace=NAMESPACE):
+            leases.take(step)
+            self.leases_changed()
 
     def _say_connected(self) -> None:
         if self._connected.is_new(self.is_connected or not self.why_lost):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from svcdns.netlink import wire
 
-from . import announcing, docker_jump, kernel, machine_settings, own_routes
+from . import announcing, answer_gate, docker_jump, kernel, machine_settings, own_routes
 from .changes_made import DEFAULT_FOLDER, ChangesMade, Restored
 from .engine import EngineError
 from .host import read
@@ -37,6 +37,7 @@ def cleanup(folders: Sequence[Path] = (DEFAULT_FOLDER,)) -> list[Restored]:
 def _taken_back(routes: wire.Socket, packets: wire.Socket, folders: Sequence[Path]) -> Iterator[Restored]:
     yield from docker_jump.remove(packets)
     yield from announcing.remove(routes)
+    yield from answer_gate.remove(packets)
     yield from own_routes.remove(routes, read(routes))
     docker_is_here = docker_jump.is_here(packets)
     for folder in dict.fromkeys(folders):

@@ -26,7 +26,7 @@ from svcdns.netlink import route, wire
 
 from . import announcing, docker_jump, machine_settings, own_routes
 from .changes_made import DEFAULT_FOLDER, ChangesMade
-from .host_settings import HostSettings
+from .host_settings import HostSettings, Network
 from .networks import Found, host, primary_addresses
 
 _GROUPS = (
@@ -62,6 +62,8 @@ class HostWatch:
         """The node's own address in each family."""
         self.complaints: tuple[str, ...] = ()
         """What could not be put in order, a line each."""
+        self.announces_in: frozenset[Network] = frozenset()
+        """The networks of the interfaces on which addresses are answered for."""
         self._routes = wire.Socket(wire.ROUTE)
         self._packets = wire.Socket(wire.NETFILTER)
         self._told = wire.Socket(wire.ROUTE, _GROUPS)
@@ -120,6 +122,7 @@ class HostWatch:
         self._host = host(found, settings)
         self._addresses = frozenset(one.address for one in found.addresses)
         self.primary = primary_addresses(found, settings)
+        self.announces_in = announcing.networks(found, settings)
         self.complaints = tuple(self._set_up(found, settings, at_once))
         return self._host
 
@@ -158,7 +161,7 @@ class HostWatch:
         return min(_LONGEST_PAUSE, (time.monotonic() - began) * share)
 
     def _known(self) -> tuple[object, ...]:
-        return self._host, self._addresses, self.complaints
+        return self._host, self._addresses, self.announces_in, self.complaints
 
     def _set_up(self, found: Found, settings: HostSettings, at_once: bool) -> Iterator[str]:
         yield from own_routes.set_up(self._routes, found, settings)

@@ -11,9 +11,10 @@ from typing import Protocol
 from svcdns.cluster.traffic_plan import Host
 from svcdns.config.readers import network
 from svcdns.config.sections import Config, Network
-from svcdns.netlink.wire import Malformed
+from svcdns.netlink.wire import NETFILTER, ROUTE, Malformed, Socket
 from svcdns.system.log_on_change import LogOnChange
 
+from . import announcing, answer_gate
 from .changes_made import folder_for
 from .host import HostWatch
 from .host_settings import ALL, AUTO, LOCALHOST, PRIMARY, HostSettings
@@ -38,6 +39,15 @@ class Machine(Protocol):
 
     def announce(self, addresses: frozenset[bytes]) -> None:
         """Answer for these load balancer addresses, where that is wanted."""
+
+    def announces_in(self) -> frozenset[Network]:
+        """Return the networks in which it may answer for load balancer addresses."""
+
+    def answer_for(self, gated: frozenset[bytes], answered: frozenset[bytes], seconds: float | None) -> None:
+        """Of what is announced, answer for these, for so long; for others of `gated` not at all.
+
+        None: for all that is announced, without end.  Raises OSError.
+        """
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Take where cluster IPs come from; before that nothing is known of ranges, and nothing set up."""
@@ -70,6 +80,13 @@ class FixedMachine:
         return self.known.node_addresses
 
     def announce(self, addresses: frozenset[bytes]) -> None:
+        """Do nothing."""
+
+    def announces_in(self) -> frozenset[Network]:
+        """Return none."""
+        return frozenset()
+
+    def answer_for(self, gated: frozenset[bytes], answered: frozenset[bytes], seconds: float | None) -> None:
         """Do nothing."""
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
@@ -113,6 +130,21 @@ class KernelMachine:
     def announce(self, addresses: frozenset[bytes]) -> None:
         """Answer for these on the interfaces that the configuration names, soon."""
         self._watch.announce(addresses)
+
+    def announces_in(self) -> frozenset[Network]:
+        """Return the networks of the interfaces that the configuration names."""
+        return self._watch.announces_in
+
+    def answer_for(self, gated: frozenset[bytes], answered: frozenset[bytes], seconds: float | None) -> None:
+        """Set the gate in front of the kernel's answers, or take it away.  Raises OSError."""
+        if not self._wanted.announce:
+            return
+        with Socket(NETFILTER) as packets, Socket(ROUTE) as routes:
+            if seconds is None:
+                answer_gate.take_away(packets)
+            else:  # what is answered for by now stays so until the next look
+                gated |= announcing.announced(routes)
+                answer_gate.set_up(packets, gated, answered, seconds)
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
         """Set up what traffic to these takes; of the same as before nothing follows.  Raises OSError."""

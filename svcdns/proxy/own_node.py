@@ -4,8 +4,8 @@ Rules:
 
 * labels, taints and all else that somebody sets stay: the zone of a node is a label of theirs;
 * a Node that another program keeps (its Ready condition has another reason) is left alone;
-* Ready says that a proxy was there at its lastHeartbeatTime; one that ends in order says so.  Nobody else
-  looks whether it still is;
+* Ready says that a proxy was there at its lastHeartbeatTime; one that ends in order says so.  Of one whose
+  Lease is late the proxies of other nodes say so (`late_nodes`);
 * traffic needs no Node: where the API refuses, one line in the log says so.
 
 https://kubernetes.io/docs/reference/node/node-status/
@@ -31,7 +31,8 @@ _RETRY_SECONDS = 10.0
 _LEAVE_SECONDS = 1.0
 """For so long may the API take for the last word: it often ends at the same time."""
 _CONFLICT = 409
-_REASON, _ENDED = "ProxyRunning", "ProxyEnded"
+RUNNING, ENDED, UNKNOWN = "ProxyRunning", "ProxyEnded", "NodeStatusUnknown"
+"""Reasons of the condition, where proxies write it."""
 
 log = logging.getLogger(__name__)
 
@@ -95,22 +96,28 @@ def _kept(name: str, addresses: Sequence[bytes], runs: bool) -> Call[None]:
     status = found.get("status") or {}
     conditions = status.get("conditions") or []
     before = next((one for one in conditions if one.get("type") == "Ready"), None)
-    if before is None or before.get("reason") in (_REASON, _ENDED):
+    if before is None or before.get("reason") in (RUNNING, ENDED, UNKNOWN):
         others = [one for one in conditions if one is not before]
         given = {"conditions": [*others, _ready(before, runs)], "addresses": _addresses(name, addresses)}
         yield from merge(NODE, "", name, {"status": given}, "status")
 
 
 def _ready(before: Object | None, runs: bool) -> Object:
+    if runs:
+        return condition(before, "True", RUNNING, "svcdns proxy carries traffic here")
+    return condition(before, "False", ENDED, "svcdns proxy has ended")
+
+
+def condition(before: Object | None, status: str, reason: str, message: str) -> Object:
+    """Return a Ready condition as of now; `before` is the one that it replaces."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    status, reason = ("True", _REASON) if runs else ("False", _ENDED)
     same = before is not None and before.get("status") == status
     since = before.get("lastTransitionTime", now) if before is not None and same else now
     return {
         "type": "Ready",
         "status": status,
         "reason": reason,
-        "message": "svcdns proxy carries traffic here" if runs else "svcdns proxy has ended",
+        "message": message,
         "lastHeartbeatTime": now,
         "lastTransitionTime": since,
     }

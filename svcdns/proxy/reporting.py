@@ -1,4 +1,4 @@
-"""Events on Services about what they ask for and don't get: `kubectl describe service` shows them.
+"""Events on Services: what they ask for and don't get, and who announces them (`kubectl describe service`).
 
 Rules:
 
@@ -43,7 +43,7 @@ class Reporting:
         self._client = client
         self._node = node
         self._known: dict[str, tuple[Problem, ...]] = {}
-        self._waiting: deque[tuple[Service, Problem]] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[tuple[Service, Problem, str]] = deque(maxlen=_MOST_WAITING)
         self._wake = asyncio.Event()
         self._refused = LogOnChange()
 
@@ -63,7 +63,12 @@ class Reporting:
             log.warning("Service %s: %s", service.metadata.key, problem.text)
         if len(new) > _MOST_SAID:
             log.warning("%d more such problems: svcdns proxy status", len(new) - _MOST_SAID)
-        self._waiting.extend(new)
+        self._waiting.extend((service, problem, "Warning") for service, problem in new)
+        self._wake.set()
+
+    def say(self, service: Service, reason: str, text: str) -> None:
+        """Report something that is as it should be."""
+        self._waiting.append((service, Problem(reason, text), "Normal"))
         self._wake.set()
 
     async def run(self) -> None:
@@ -75,9 +80,9 @@ class Reporting:
                 await self._write(*self._waiting.popleft())
                 await asyncio.sleep(_BETWEEN_SECONDS)
 
-    async def _write(self, service: Service, problem: Problem) -> None:
+    async def _write(self, service: Service, problem: Problem, kind: str) -> None:
         try:
-            await self._client.run(_said(_event(service, problem, self._node)))
+            await self._client.run(_said(_event(service, problem, self._node, kind)))
         except (ApiError, NoServer, Unreachable) as refused:
             if self._refused.is_new(str(refused)):
                 log.warning("Events can't be written: %s", refused)
@@ -95,7 +100,7 @@ def _said(event: Object) -> Call[None]:
         yield from merge(EVENT, metadata["namespace"], metadata["name"], again)
 
 
-def _event(service: Service, problem: Problem, node: str) -> Object:
+def _event(service: Service, problem: Problem, node: str, kind: str) -> Object:
     about = service.metadata
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {
@@ -109,7 +114,7 @@ def _event(service: Service, problem: Problem, node: str) -> Object:
             "name": about.name,
             "uid": about.uid,
         },
-        "type": "Warning",
+        "type": kind,
         "reason": problem.reason,
         "message": problem.text,
         "source": {"component": COMPONENT, "host": node},

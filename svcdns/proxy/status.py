@@ -41,6 +41,8 @@ class Status:
     """`Flows.forgotten`; None for an engine whose connections the kernel doesn't remember."""
     complaints: Callable[[], tuple[str, ...]] = tuple
     """What of this machine could not be put in order, a line each."""
+    announced: Callable[[], Iterable[tuple[bytes, frozenset[str], str]]] = tuple
+    """Load balancer addresses, the Services that have each, and the node that announces it ("": none)."""
 
     def why_unhealthy(self) -> str:
         """Return what keeps the proxy from its work, "" for nothing.  An API that is away doesn't."""
@@ -77,6 +79,11 @@ class Status:
             "nodeAddresses": [str(ip_address(one)) for one in self.sync.host.node_addresses],
             "localNetworks": [str(one) for one in self.sync.host.local_networks],
             "machine": list(self.complaints()),
+            "announced": [
+                {"address": str(ip_address(address)), "services": sorted(services), "node": node}
+                for address, services, node in self.announced()
+                if service in ("", *services)
+            ][:_MOST_SHOWN],
             "held": dict(self.sync.engine.held()),
             "services": len(self.traffic.services),
             "frontends": [_shown(at, rule) for at, rule in chosen[:_MOST_SHOWN]],

@@ -390,3 +390,21 @@ def test_what_many_ports_cost_grows_with_their_number_and_not_with_its_square() 
         return min(took)
 
     assert seconds(4000) < 10 * seconds(1000)
+
+
+def test_nodes_with_a_ready_endpoint_take_connections_from_elsewhere_where_the_policy_is_local() -> None:
+    endpoints = [
+        endpoint("10.1.0.1", "far"),
+        endpoint("10.2.0.1", "gone", ready=False),
+        endpoint("10.3.0.1", "ending", ready=False, serving=True, terminating=True),
+    ]
+    run = Run(cluster_ip(externalTrafficPolicy="Local"), slice_of(*endpoints))
+    assert run.traffic.nodes_of("default/web") == {"far"}
+    run.take(slice_of(endpoint("10.88.0.9"), endpoint("10.9.0.1")))  # nobody says where: one is here
+    assert run.traffic.nodes_of("default/web") == {"here"}
+    run.take(slice_of(*endpoints[1:]))
+    assert run.traffic.nodes_of("default/web") == {"ending"}
+    run.take(slice_of())
+    assert run.traffic.nodes_of("default/web") == frozenset()
+    run.take(cluster_ip(externalTrafficPolicy="Cluster"))
+    assert run.traffic.nodes_of("default/web") is None and run.traffic.nodes_of("default/none") is None

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 import httpcore
@@ -12,7 +13,7 @@ from toolbox.waiting import until
 from svcdns.client import AsyncClient, Connection
 from svcdns.cluster.traffic import frontend_text
 from svcdns.cluster.traffic_plan import Endpoint, Frontend, Host, Rule
-from svcdns.config.sections import Config, ProxyConfig
+from svcdns.config.sections import Config, ProxyConfig, ServicesConfig
 from svcdns.config.sections import Endpoint as Listen
 from svcdns.proxy.agent import Agent
 from svcdns.proxy.engine import EngineError
@@ -70,13 +71,26 @@ def _shown(one: Endpoint) -> str:
 
 @asynccontextmanager
 async def running_agent(
-    api: str, engine: RecordingEngine, *, host: Host | None = None, listed: bool = True, **config: Any
+    api: str,
+    engine: RecordingEngine,
+    *,
+    host: Host | None = None,
+    machine: FixedMachine | None = None,
+    listed: bool = True,
+    **config: Any,
 ) -> AsyncIterator[Agent]:
     """An agent that follows the API at a URL; with `listed`, once the engine has been told of all."""
     config.setdefault("register", False)
+    balanced = tuple(map(ip_network, config.pop("balanced", ())))
     proxy = ProxyConfig(healthz=Listen("127.0.0.1", config.pop("healthz_port", 0)), **config)
     async with AsyncClient(Connection(api)) as client:
-        agent = Agent(Config(proxy=proxy), "here", client, engine, FixedMachine(host or Host()))
+        agent = Agent(
+            Config(proxy=proxy, services=ServicesConfig(load_balancer_ranges=balanced)),
+            "here",
+            client,
+            engine,
+            machine or FixedMachine(host or Host()),
+        )
         stop = asyncio.Event()
         running = asyncio.create_task(agent.run(stop))
         try:

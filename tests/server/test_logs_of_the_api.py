@@ -22,6 +22,21 @@ def test_one_line_a_write_and_none_a_read() -> None:
         assert json.loads(line.partition("svcdns.audit: ")[2])["name"] == "web"
 
 
+def test_a_node_that_renews_its_lease_leaves_no_line_and_others_do() -> None:
+    leases = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
+    with RunningServer(workers=1) as server:
+        for namespace in ("kube-node-lease", "default"):
+            server.post("/api/v1/namespaces", {"metadata": {"name": namespace}})
+            made = {"metadata": {"name": "here"}, "spec": {"holderIdentity": "here"}}
+            server.post(leases.format(namespace), made)
+            one = f"{leases.format(namespace)}/here"
+            assert server.patch(one, {"spec": {"leaseDurationSeconds": 15}}).status == 200
+            assert server.patch(one, {"spec": {"leaseDurationSeconds": -1}}).status == 422
+        entries = [json.loads(line.partition("svcdns.audit: ")[2]) for line in lines(server)]
+    codes = [(one["namespace"], one["code"]) for one in entries if one["verb"] == "patch"]
+    assert codes == [("kube-node-lease", 422), ("default", 200), ("default", 422)]
+
+
 def test_each_request_where_that_is_asked_for() -> None:
     with RunningServer(workers=1, config="[api]\naccess_log = true\n") as server:
         server.get(SERVICES)

@@ -265,7 +265,8 @@ class RunningServer:
         try:
             connection.request(method, path, octets or None, {**sent, **(headers or {})})
             answer = connection.getresponse()
-            return Reply(answer.status, dict(answer.getheaders()), answer.read().decode())
+            named = {name: ", ".join(answer.headers.get_all(name, [])) for name in answer.headers}
+            return Reply(answer.status, named, answer.read().decode())
         finally:
             connection.close()
 

@@ -6,8 +6,8 @@
 Where a file is named, the lines go there and nowhere else.
 
 No bodies and no headers: neither objects nor tokens end up in a log.  `code` 499: the client left before
-the answer; what it asked for may have been done.  Reviews write nothing and leave no line, nor does a
-heartbeat that counted: there are too many of them.
+the answer; what it asked for may have been done.  Reviews write nothing and leave no line, nor do a heartbeat
+that counted and a node that renews its Lease: there are too many of them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import msgspec
 from aiohttp import web
 
 from svcdns.api import cache_route, paths
+from svcdns.objects.kinds import LEASE
 
 from .access_control import USER
+from .authorization import NODE_LEASES
 
 log = logging.getLogger("svcdns.audit")
 _log = logging.getLogger(__name__)
@@ -62,6 +64,14 @@ def write_to(file: Path) -> None:
     log.propagate = False
 
 
+def _is_sign_of_life(target: paths.Target, verb: str, code: int) -> bool:
+    """Return whether it is a heartbeat, or a node's Lease that was renewed."""
+    if target.subresource == paths.HEARTBEAT:
+        return code == 204
+    is_node = target.namespace == NODE_LEASES and target.resource == LEASE.plural
+    return is_node and verb in ("update", "patch") and code == 200
+
+
 class _Metadata(msgspec.Struct):
     name: str = ""
 
@@ -82,7 +92,7 @@ def record(
         return
     if target is None and not cache_route.is_at(path):
         return
-    if target is not None and target.subresource == paths.HEARTBEAT and code == 204:
+    if target is not None and _is_sign_of_life(target, verb, code):
         return
     if target is None:
         resource, namespace, name = "cache", "", path.removeprefix(cache_route.PATH).removeprefix("/")

@@ -42,7 +42,8 @@ WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 REPORTING = frozenset({"create", "update", "patch"})
 NODE_LEASES = "kube-node-lease"
 """The namespace whose Leases say that nodes are there; who may write there may say how far a proxy is."""
-_LEASES = (LEASE.group, LEASE.plural)
+_OF_LEASES = frozenset((kind.group, kind.plural) for kind in (LEASE, NAMESPACE))
+"""Leases, and their Namespace, which a proxy applies where it is missing."""
 _EVENTS = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT))
 _REPORTED = _EVENTS | {(NODE.group, NODE.plural)}
 
@@ -85,7 +86,7 @@ def _role_allows(role: str, action: Action, namespace: str) -> bool:
     if verb in READING:
         return resource in _KNOWN
     if role == "node":
-        is_lease = resource == _LEASES and namespace == NODE_LEASES
+        is_lease = resource in _OF_LEASES and namespace == NODE_LEASES
         return verb in REPORTING and (resource in _REPORTED or is_lease)
     if role == "prober":
         return verb in REPORTING and (resource in _EVENTS or (resource, action.subresource) == _POD_STATUS)
