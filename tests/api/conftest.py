@@ -27,7 +27,7 @@ from svcdns.api.auth.token_file import add
 from svcdns.api.auth.token_lines import made as made_line
 from svcdns.api.auth.token_lines import new_token
 from svcdns.api.metrics import ApiMetrics
-from svcdns.config.sections import Config
+from svcdns.config.sections import ApiConfig, Config
 from svcdns.objects.kinds import NAMESPACE, SERVICE, Kind
 from svcdns.registry import events
 from svcdns.registry.registry import Registry
@@ -39,7 +39,7 @@ class RecordedRegistry(Registry):
     """The real registry, which notes what the API asks of it, and fails or waits when a test says so."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store, Config())
+        super().__init__(store, Config(api=ApiConfig(hints=False)))  # they have tests of their own
         self.calls: list[tuple[Any, ...]] = []
         """The name of each write or watch that was asked for, and its arguments."""
         self.watchers = 0
