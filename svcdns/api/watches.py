@@ -98,8 +98,9 @@ class Watches:
                 finally:
                     self._open.discard(stream)
         finally:
-            opening.cancel()
-            await asyncio.wait({opening})  # what is still being asked can't be closed
+            if not opening.done():
+                opening.cancel()
+                await asyncio.wait({opening})  # what is still being asked can't be closed
             if (aclose := getattr(events, "aclose", None)) is not None:
                 await aclose()
 

@@ -368,7 +368,7 @@ def test_what_is_not_taken_is_said_and_the_rest_is_answered(new_world: Any) -> N
     world = new_world(alias_zones=ZONES)
     names = ("a.example.org", "a..example.com", "home.arpa", "good.home.arpa", "also_good.home.arpa")
     (written,) = world.add(aliased(service("a", clusterIP="10.96.0.1"), *names))
-    assert len(written.warnings) == 4
+    assert sum("svcdns.io/aliases" in one for one in written.warnings) == 4
     assert not [line for line in written.warnings if "good.home.arpa" in line and "is not answered" in line]
     assert world.ask("good.home.arpa").rdata == world.ask("also_good.home.arpa").rdata == ["10.96.0.1"]
     for name in ("a.example.org", "home.arpa", "a.example.com"):
