@@ -166,6 +166,8 @@ class Answerer:
         """Return why a Service's name has no answer, "" for other answers and names."""
         if question.edns is None or draft.rcode != codes.NXDOMAIN or draft.chain or not view.may_explain:
             return ""
+        if draft.zone is None or draft.zone.kind != "cluster":
+            return ""
         view.may_explain = False
         return why_empty(view, view.table.standard_key(question.key))
 
