@@ -21,6 +21,7 @@ REFUSED = "(?i)alert|reset|eof|broken pipe|closed"
 """How the end of a handshake looks like to the client."""
 CONFIG = """
 [api]
+hints = false
 tls_cert = "{0}/server.crt"
 tls_key = "{0}/server.key"
 client_ca = "{0}/ca.crt"
