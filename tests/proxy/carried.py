@@ -5,6 +5,7 @@ with carried(lab) as node:
     lab.client.ask("tcp", "10.96.0.10", 80)
 """
 
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
@@ -13,6 +14,7 @@ from itertools import product
 from toolbox.lab import LB_ADDRESSES, SERVICES, Lab, Machine
 
 from svcdns.cluster.traffic_plan import NODE, TCP, UDP, Destination, Endpoint, Frontend, Host, Rule, WhenEmpty
+from svcdns.netlink import conntrack, wire
 from svcdns.proxy.kernel import KernelEngine, clean_up
 
 PORT = 8080
@@ -117,6 +119,7 @@ def carried(lab: Lab) -> Iterator[CarriedNode]:
     """Make the node; routes to the ranges, rules and sockets end with it."""
     routes = [f"{network} dev lo" for network in (*SERVICES, *LB_ADDRESSES)]
     lab.node.ip(*(f"route add {route}" for route in routes))
+    _forget_flows(lab)
     node = CarriedNode(lab)
     try:
         yield node
@@ -125,6 +128,13 @@ def carried(lab: Lab) -> Iterator[CarriedNode]:
         with lab.node.entered():
             clean_up()
         lab.node.ip(*(f"route del {route}" for route in routes))
+
+
+def _forget_flows(lab: Lab) -> None:
+    """Forget the UDP flows of tests before: a client that gets the same port would be on one of them."""
+    with lab.node.entered(), wire.Socket(wire.NETFILTER) as kernel:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            conntrack.delete(kernel, list(conntrack.flows(kernel, family, UDP)))
 
 
 def each_family_and_protocol() -> list[tuple[int, str]]:
