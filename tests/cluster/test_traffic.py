@@ -4,7 +4,7 @@ import time
 from ipaddress import ip_address, ip_network
 
 import pytest
-from cluster.traffic_harness import HERE, Run, cluster_ip, endpoint, slice_of
+from cluster.traffic_harness import Run, cluster_ip, endpoint, slice_of
 
 from svcdns.cluster.service_frontends import Here
 from svcdns.cluster.traffic_objects import Service, Slice, Unreadable, decoded
@@ -327,54 +327,6 @@ def test_the_older_of_two_services_keeps_an_address_until_it_gives_it_up() -> No
     run.take(cluster_ip("web"))
     assert run.rule("TCP 198.51.100.7:80").service == "default/b"
     assert run.problems == []
-
-
-def test_a_change_touches_its_service_only() -> None:
-    run = Run(cluster_ip(), cluster_ip("db", "10.96.0.2"), slice_of(endpoint(ONE)))
-
-    changes = run.take(slice_of(endpoint(TWO)))
-
-    assert [rule and rule.service for rule in changes.rules.values()] == ["default/web"]
-    assert not run.take(slice_of(endpoint(TWO)))
-
-
-def test_what_a_list_does_not_show_is_gone() -> None:
-    run = Run(cluster_ip(), cluster_ip("db", "10.96.0.2"), slice_of(endpoint(ONE)))
-
-    run.traffic.keep_services(["default/web"])
-    run.traffic.keep_slices([])
-    run.changes()
-
-    assert run.shown == {VIP: everywhere("refused")}
-
-
-def test_a_service_that_changes_its_type_has_no_old_frontend_left() -> None:
-    run = Run(external(), slice_of(endpoint(ONE)))
-
-    run.take(cluster_ip(ports=[{"name": "http", "port": 81}]))
-    assert list(run.shown) == ["TCP 10.96.0.1:81"]
-    run.take(cluster_ip(address="", type="ExternalName", externalName="example.org"))
-    assert run.shown == {}
-
-
-def test_a_slice_may_go_to_another_service() -> None:
-    run = Run(cluster_ip(), cluster_ip("db", "10.96.0.2"), slice_of(endpoint(ONE)))
-
-    run.take(slice_of(endpoint(ONE), service="db"))
-
-    assert run.shown == {VIP: everywhere("refused"), "TCP 10.96.0.2:80": everywhere("10.0.0.1:8080")}
-
-
-def test_all_is_computed_anew_where_this_proxy_is_found_elsewhere() -> None:
-    run = Run(cluster_ip(internalTrafficPolicy="Local"), slice_of(endpoint(ONE, "there")))
-    assert run.shown == {VIP: everywhere("dropped")}
-
-    run.traffic.be_at(Place("there"))
-    run.changes()
-
-    assert run.shown == {VIP: everywhere("10.0.0.1:8080")}
-    run.traffic.be_at(HERE.place)
-    assert run.changes()
 
 
 @pytest.mark.alone

@@ -3,12 +3,14 @@
 from ipaddress import ip_address
 from typing import Any
 
+from cluster.test_traffic import ONE, TWO, VIP, everywhere, external
 from cluster.traffic_harness import HERE, Object, Run, cluster_ip, endpoint, slice_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from svcdns.cluster.traffic import frontend_text
 from svcdns.cluster.traffic_plan import Endpoint
+from svcdns.cluster.usable_endpoints import Place
 
 NAMES = ("a", "b", "c")
 POLICIES = st.sampled_from(["Local", "Cluster"])
@@ -128,3 +130,51 @@ def _near(ready: list[tuple[Endpoint, Object]]) -> list[Endpoint]:
         if all(hints) and near:
             return near
     return [at for at, _ in ready]
+
+
+def test_a_change_touches_its_service_only() -> None:
+    run = Run(cluster_ip(), cluster_ip("db", "10.96.0.2"), slice_of(endpoint(ONE)))
+
+    changes = run.take(slice_of(endpoint(TWO)))
+
+    assert [rule and rule.service for rule in changes.rules.values()] == ["default/web"]
+    assert not run.take(slice_of(endpoint(TWO)))
+
+
+def test_what_a_list_does_not_show_is_gone() -> None:
+    run = Run(cluster_ip(), cluster_ip("db", "10.96.0.2"), slice_of(endpoint(ONE)))
+
+    run.traffic.keep_services(["default/web"])
+    run.traffic.keep_slices([])
+    run.changes()
+
+    assert run.shown == {VIP: everywhere("refused")}
+
+
+def test_a_service_that_changes_its_type_has_no_old_frontend_left() -> None:
+    run = Run(external(), slice_of(endpoint(ONE)))
+
+    run.take(cluster_ip(ports=[{"name": "http", "port": 81}]))
+    assert list(run.shown) == ["TCP 10.96.0.1:81"]
+    run.take(cluster_ip(address="", type="ExternalName", externalName="example.org"))
+    assert run.shown == {}
+
+
+def test_a_slice_may_go_to_another_service() -> None:
+    run = Run(cluster_ip(), cluster_ip("db", "10.96.0.2"), slice_of(endpoint(ONE)))
+
+    run.take(slice_of(endpoint(ONE), service="db"))
+
+    assert run.shown == {VIP: everywhere("refused"), "TCP 10.96.0.2:80": everywhere("10.0.0.1:8080")}
+
+
+def test_all_is_computed_anew_where_this_proxy_is_found_elsewhere() -> None:
+    run = Run(cluster_ip(internalTrafficPolicy="Local"), slice_of(endpoint(ONE, "there")))
+    assert run.shown == {VIP: everywhere("dropped")}
+
+    run.traffic.be_at(Place("there"))
+    run.changes()
+
+    assert run.shown == {VIP: everywhere("10.0.0.1:8080")}
+    run.traffic.be_at(HERE.place)
+    assert run.changes()

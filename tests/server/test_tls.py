@@ -19,8 +19,7 @@ from svcdns.cli.certificates import make_ca, make_client
 SERVICES = "/api/v1/namespaces/default/services"
 REFUSED = "(?i)alert|reset|eof|broken pipe|closed"
 """How the end of a handshake looks like to the client."""
-CONFIG = """
-[api]
+CONFIG = """[api]
 hints = false
 tls_cert = "{0}/server.crt"
 tls_key = "{0}/server.key"
