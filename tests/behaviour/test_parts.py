@@ -48,7 +48,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def in_one_piece(make_world: Any) -> dict[tuple[str, str], Any]:
-    return everything(make_world(*objects()))
+    return everything(make_world(*objects(), explain_empty=False))
 
 
 def everything(world: ClusterHarness) -> dict[tuple[str, str], Any]:
@@ -73,7 +73,7 @@ def transferred(world: ClusterHarness) -> list[str]:
 def test_answers_and_transfers_are_the_same(
     small_parts: None, in_one_piece: dict[tuple[str, str], Any], new_world: Any
 ) -> None:
-    world = new_world(*objects())
+    world = new_world(*objects(), explain_empty=False)
     assert kept_in_parts(world, f"db.{SVC}") > 10
     assert everything(world) == in_one_piece
 
@@ -81,7 +81,7 @@ def test_answers_and_transfers_are_the_same(
 def test_they_are_the_same_while_endpoints_come_and_go(
     small_parts: None, in_one_piece: dict[tuple[str, str], Any], new_world: Any
 ) -> None:
-    world = new_world(*objects())
+    world = new_world(*objects(), explain_empty=False)
     names = [f"p{n}" for n in range(1, PODS + 1)]
     random.Random(7).shuffle(names)
     for name in names:
@@ -95,7 +95,7 @@ def test_they_are_the_same_while_endpoints_come_and_go(
 
 
 def test_udp_says_a_random_part_with_tc(small_parts: None, new_world: Any) -> None:
-    world = new_world(*objects())
+    world = new_world(*objects(), explain_empty=False)
     seen: set[str] = set()
     for _ in range(300):
         reply = world.ask(f"db.{SVC}")
@@ -106,7 +106,7 @@ def test_udp_says_a_random_part_with_tc(small_parts: None, new_world: Any) -> No
 
 
 def test_srvs_over_udp_have_their_weight(small_parts: None, new_world: Any) -> None:
-    world = new_world(*objects())
+    world = new_world(*objects(), explain_empty=False)
     (whole,) = {rr.split()[1] for rr in world.ask(f"_http._tcp.db.{SVC}", "SRV", tcp=True).rdata}
     (part,) = {rr.split()[1] for rr in world.ask(f"_http._tcp.db.{SVC}", "SRV").rdata}
     assert whole == part == "1"
@@ -114,7 +114,7 @@ def test_srvs_over_udp_have_their_weight(small_parts: None, new_world: Any) -> N
 
 
 def test_the_service_itself_goes_with_all_its_parts(small_parts: None, new_world: Any) -> None:
-    world = new_world(*objects())
+    world = new_world(*objects(), explain_empty=False)
     world.change(SERVICE, "db", {"metadata": {"annotations": {"svcdns.io/dns-ttl": "77"}}})
     assert {line.split()[1] for line in world.ask(f"db.{SVC}", tcp=True).answer} == {"77"}
     world.remove(ENDPOINTSLICE, "db-six")
