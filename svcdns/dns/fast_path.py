@@ -75,6 +75,10 @@ _USUAL = {number.to_bytes(2): slot for number, slot in stats.TYPE_SLOT.items() i
 """Slots of the types that take this path, by their two octets on the wire."""
 
 
+PlainAnswer = Callable[[bytes, View, int, int], FastReply]
+"""Answers a packet from a view: for a transport (stats.UDP, stats.TCP) and a client's rights."""
+
+
 def no_cache(_: bytes) -> None:
     """Return what is in a cache that holds nothing."""
     return
