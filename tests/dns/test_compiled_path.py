@@ -1,10 +1,13 @@
 """The compiled path says what the reference in Python says, octet for octet, or leaves the question to it."""
 
+import os
 import random
 import socket
+import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
+from pathlib import Path
 from time import process_time
 
 import dns.message
@@ -303,3 +306,18 @@ def test_a_row_of_one_type_at_many_sizes(zones: AnswererHarness) -> None:
     for number in range(200):
         packet = number.to_bytes(2) + question(f"odd.default.svc.{Z}", 16)[2:]
         same(zones, packet, everyone, UDP)
+
+
+@pytest.mark.parametrize("packets", [20_000, pytest.param(2_000_000, marks=pytest.mark.soak)])
+@pytest.mark.timeout(3600)
+def test_nothing_beyond_an_end_is_touched(need: Callable[..., str], packets: int) -> None:
+    """Under AddressSanitizer, in a process of its own."""
+    need("gcc")
+    program = Path(__file__).parent / "fuzz_compiled_path.py"
+    ran = subprocess.run(
+        [sys.executable, str(program), str(packets)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CC": "gcc"},
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-4000:]
