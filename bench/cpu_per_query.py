@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,11 @@ def question_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def measure(server: Server, questions: Path, seconds: float) -> tuple[float, float, float]:
-    """Return microseconds of CPU a question, (user, system), and questions a second."""
-    limits = ["-c", "8", "-q", "200", "-l", str(seconds)]
+def measure(
+    server: Server, questions: Path, seconds: float, options: Sequence[str] = ()
+) -> tuple[float, float, float]:
+    """Return microseconds of CPU a question, (user, system), and questions a second; `options`: dnsperf's."""
+    limits = ["-c", "8", "-q", "200", "-l", str(seconds), *options]
     command = ["dnsperf", "-s", server.where[0], "-p", str(server.where[1]), "-d", str(questions), *limits]
     before = cpu_seconds(server.pid)
     ran = subprocess.run(
