@@ -106,7 +106,7 @@ def zone_files(folder: Path, where: Place) -> dict[str, Path]:
             dns.query.xfr(where[0], origin, port=where[1], relativize=False), relativize=False
         )
         files[origin] = folder / f"{origin}.zone"
-        files[origin].write_text(str(zone.to_text()))
+        files[origin].write_text(str(zone.to_text(relativize=False)))
     return files
 
 
