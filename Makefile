@@ -24,7 +24,7 @@ COMPILE   = $(TOOL)/uv pip compile --quiet --universal --python-version 3.11 --g
   --no-emit-index-url --custom-compile-command "make lock" $(LOCK) pyproject.toml requirements/build.in
 
 # What pip compiles; a change has it done again.
-COMPILED := svcdns/dns/compiled_path.c svcdns/dns/compiled_reply.h
+COMPILED := $(wildcard svcdns/dns/compiled_*.[ch])
 
 # A file's tests stay in one process; those marked `alone` wait until the others do nothing.
 SUITE     = -m pytest -m "not soak" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST)

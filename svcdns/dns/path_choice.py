@@ -28,7 +28,7 @@ VARIABLE = "SVCDNS_FAST_PATH"
 COMPILED, PYTHON = "compiled", "python"
 
 OF_FILE, NEVER, NO_NXDOMAIN, SIGNED, INSECURE_PODS = 1, 2, 4, 8, 16
-"""What a zone's flags say; compiled_reply.h has the same."""
+"""What a zone's flags say; compiled_lookup.h has the same."""
 
 MOST_UDP = 4096
 """Octets of the buffers for UDP replies, and the most that dns.udp_size may be."""
