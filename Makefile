@@ -73,7 +73,7 @@ lock: .venv-lock
 	$(TOOL)/python $(PIP) --upgrade uv
 	$(COMPILE) --extra dev -o requirements/dev.txt
 	$(COMPILE) -c requirements/dev.txt -o requirements/run.txt
-	$(COMPILE) -c requirements/dev.txt --extra fast --extra tls -o requirements/image.txt
+	$(COMPILE) -c requirements/dev.txt --extra fast --extra grpc --extra tls -o requirements/image.txt
 
 clean:
 	@echo "taking away what make has made; your data stay where they are: svcdns-data, svcdns-demo"

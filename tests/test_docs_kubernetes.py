@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-LAST_ROW = 43
+LAST_ROW = 44
 
 
 def rows() -> list[list[str]]:

@@ -32,6 +32,7 @@ from . import (
     connections,
     explain_route,
     health,
+    heartbeats_route,
     paths,
     proxies_route,
     resolv_conf_route,
@@ -110,6 +111,7 @@ def create_app(
         flush,
         registry.explain,
         overview,
+        registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
@@ -187,6 +189,7 @@ class _Front:
     flush: cache_route.Flush | None
     explain: explain_route.Explain
     overview: status_route.Overview
+    beat_each: heartbeats_route.BeatEach
     proxies: Proxies
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -254,6 +257,8 @@ class _Front:
             return await explain_route.answer(request, self.explain)
         if path == status_route.PATH and request.method in paths.READ:
             return await status_route.answer(request, self.overview)
+        if path == heartbeats_route.PATH:
+            return await heartbeats_route.answer(request, self.beat_each, self.access.check_action)
         document = self.documents.find(request, path)
         if document is None and path not in (*_OTHER_PATHS, *health.QUIET):
             raise no_such_path(paths.meant(path))
@@ -300,4 +305,6 @@ def _methods(path: str) -> tuple[str, ...]:
     """Return the methods of a path without objects."""
     if proxies_route.is_report(path):
         return proxies_route.METHODS
+    if path.rstrip("/") == heartbeats_route.PATH:
+        return heartbeats_route.METHODS
     return cache_route.METHODS if cache_route.is_at(path) else paths.READ

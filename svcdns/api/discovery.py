@@ -13,7 +13,7 @@ from typing import Any
 from svcdns.objects import openapi
 from svcdns.objects.kinds import KINDS, NAMESPACE, POD, Kind
 
-from .paths import Target, allowed_methods, verb_of
+from .paths import HEARTBEAT, Target, allowed_methods, verb_of
 from .review_kinds import REVIEWS
 from .review_kinds import VERBS as REVIEW_VERBS
 
@@ -114,6 +114,7 @@ def subresources(kind: Kind) -> Iterator[tuple[str, dict[str, str], list[str]]]:
         yield "finalize", own, ["update"]
     if kind is POD:
         yield "eviction", {"group": "policy", "version": "v1", "kind": "Eviction"}, ["create"]
+        yield HEARTBEAT, own, ["update"]
 
 
 def _legacy(kind: Kind) -> Iterable[Document]:

@@ -1,10 +1,11 @@
 """GET /svcdns/v1/explain?name=NAME: what a name answers, from which objects, and for an empty answer why.
 
     {"name": "web.default.svc.cluster.local.", "answers": [], "objects": ["Service default/web"],
-     "reasons": ["selector app=web matches no Pod; Pod web-1 has name=web"]}
+     "reasons": ["selector app=web matches no Pod; Pod web-1 has name=web"], "sources": []}
 
 NAME is written as people write names (svcdns.registry.explain); `namespace` is where a name is looked for
-that names none.  It shows objects of all namespaces, so it is for who may read them all.
+that names none.  `sources` is what each source says of a Pod's readiness, where NAME is a Pod.  It shows
+objects of all namespaces, so it is for who may read them all.
 """
 
 from __future__ import annotations

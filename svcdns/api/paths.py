@@ -22,6 +22,8 @@ LONGEST_NAME = 253
 """Octets of the longest name an object can have."""
 
 READ = ("GET", "HEAD")
+HEARTBEAT = "heartbeat"
+"""The subresource of a Pod by which it shows that it lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def subresources(kind: Kind) -> dict[str, tuple[str, ...]]:
 
 _OTHER_SUBRESOURCES: dict[Kind, dict[str, tuple[str, ...]]] = {
     NAMESPACE: {"finalize": ("PUT",)},
-    POD: {"eviction": ("POST",)},
+    POD: {"eviction": ("POST",), HEARTBEAT: ("POST",)},
 }
 
 
@@ -182,5 +184,7 @@ def verb_of(target: Target | None, method: str, watching: bool) -> str:
         return method.lower() if method in _VERBS else "other"
     if method not in _VERBS:
         return "other"
+    if target.subresource == HEARTBEAT:
+        return "update"  # what it is a right of: nothing is created
     verb = _VERBS[method][bool(target.name)]
     return "watch" if verb == "list" and (watching or target.watched) else verb

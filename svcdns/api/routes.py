@@ -22,7 +22,7 @@ from svcdns.registry.requests import Patch, WriteOptions, Written
 
 from . import bodies, lists, parameters, responses
 from .encodings import encoded
-from .paths import Target
+from .paths import HEARTBEAT, Target
 from .responses import Clock
 from .watches import Watches
 
@@ -53,6 +53,8 @@ class Resources:
         if not target.can_exist():
             raise _not_found(target)
         match request.method:
+            case "POST" if target.subresource == HEARTBEAT:
+                return await self._beat(request, target)
             case "POST" if target.subresource:
                 return await self._evict(request, target)
             case "POST":
@@ -98,6 +100,12 @@ class Resources:
         options = parameters.delete_options(request.query, given)
         await self._finish(self._registry.delete(target.kind, target.namespace, target.name, options))
         return responses.json_answer(request, responses.SUCCESS, status=201)
+
+    async def _beat(self, request: web.Request, target: Target) -> web.Response:
+        """Count a heartbeat of a Pod; whatever the body says, it says no more than its coming."""
+        if not _write_options(request).dry_run:
+            await self._finish(self._registry.heartbeats.beat(target.namespace, target.name))
+        return web.Response(status=204)
 
     async def _replace(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)

@@ -84,8 +84,8 @@ class Watches:
             bookmarks=options.bookmarks or after is None,
             initial_events=after is None,
         )
+        opening = asyncio.ensure_future(_next(events))
         try:
-            opening = asyncio.ensure_future(_next(events))
             # One turn of the loop lets the registry refuse at once; then it is an HTTP error.
             await asyncio.wait({opening}, timeout=0)
             if opening.done() and (error := opening.exception()):
@@ -97,8 +97,9 @@ class Watches:
                     return await stream.run(opening, events)
                 finally:
                     self._open.discard(stream)
-                    opening.cancel()
         finally:
+            opening.cancel()
+            await asyncio.wait({opening})  # what is still being asked can't be closed
             if (aclose := getattr(events, "aclose", None)) is not None:
                 await aclose()
 

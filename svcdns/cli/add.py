@@ -17,6 +17,7 @@ from .outcome import Refused, say, show
 
 if TYPE_CHECKING:
     from svcdns.client import Added, ApiError, Client
+    from svcdns.client.exchange import Object
 
 _CLUSTER_IP, _ANY = "--cluster-ip", "any"
 _FORBIDDEN = 403
@@ -81,7 +82,7 @@ def add(
     from svcdns.client import ApiError
     from svcdns.cluster.reasons import NO_POD_YET
 
-    ports, labels, aliases = _ports(port or []), _labels(label or []), alias or []
+    ports, labels, aliases = ports_of(port or []), labels_of(label or []), alias or []
     with talking.talking(api, data) as client:
         where = talking.namespace_of(client, namespace)
         try:
@@ -218,13 +219,27 @@ def unready(
 
 
 def _set_ready(name: str, is_ready: bool, because: str, namespace: str, api: str, data: Path | None) -> None:
+    from svcdns.client import registration
+
     with talking.talking(api, data) as client:
-        pods = client.set_ready(name, is_ready, because, talking.namespace_of(client, namespace))
+        where = talking.namespace_of(client, namespace)
+        pods = client.run(registration.report(name, is_ready, because, namespace=where))
     for pod in pods:
-        show(f"pod/{pod} is {'ready' if is_ready else 'not ready'}")
+        show(f"pod/{pod['metadata']['name']} {_state(pod, is_ready)}")
 
 
-def _ports(given: list[str]) -> dict[str, int]:
+def _state(pod: Object, said: bool) -> str:
+    """Return what became of a Pod that was said to be ready or not: there are other sources."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready: Object = next((one for one in conditions if one["type"] == "Ready"), {})
+    if (ready.get("status") == "True") == said:
+        return "is ready" if said else "is not ready"
+    held = f"{ready.get('reason', '')}: {ready.get('message', '')}".strip(": ")
+    name = pod["metadata"]["name"]
+    return f"is reported as {'ready' if said else 'not ready'}, but {held}; see: svcdns why {name}"
+
+
+def ports_of(given: list[str]) -> dict[str, int]:
     """Return ports by name; one without a name is called by its number.  Raises ConfigError."""
     ports: dict[str, int] = {}
     for text in given:
@@ -236,7 +251,8 @@ def _ports(given: list[str]) -> dict[str, int]:
     return ports
 
 
-def _labels(given: list[str]) -> dict[str, str]:
+def labels_of(given: list[str]) -> dict[str, str]:
+    """Return labels as they are written on the command line.  Raises ConfigError."""
     labels = {}
     for text in given:
         key, equals, value = text.partition("=")

@@ -31,6 +31,7 @@ from .get import get
 from .kubeconfig import kubeconfig
 from .outcome import INTERRUPTED, MISTAKE, OK, PIPE_CLOSED, REFUSED, Refused, say
 from .query import query
+from .register import register
 from .resolvconf import resolvconf
 from .serve import serve
 from .status import status
@@ -64,7 +65,7 @@ go to stdout, messages to stderr.
 )
 
 COMMANDS = (
-    *(serve, add, why, status, remove, get, ready, unready, wait, apply, delete),
+    *(serve, add, register, why, status, remove, get, ready, unready, wait, apply, delete),
     *(query, resolvconf, check, reload, upgrade, backup, restore, version, kubeconfig),
 )
 for command in COMMANDS:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import http.client
 import json
 import os
 import signal
@@ -222,6 +220,8 @@ def _read(file: Path) -> bytes:
 
 
 def _run(config: Config, connection: Connection) -> None:
+    import asyncio
+
     from svcdns.proxy import process
     from svcdns.proxy.engine import EngineError
     from svcdns.server import logs
@@ -243,6 +243,8 @@ def _run(config: Config, connection: Connection) -> None:
 
 def _rules(config: Config, connection: Connection) -> str:
     """Return the rules for what is registered now.  Raises Refused."""
+    import asyncio
+
     from svcdns.client import Unreachable
     from svcdns.proxy.machine import KernelMachine
     from svcdns.proxy.preview import rules_text
@@ -261,13 +263,15 @@ def _rules(config: Config, connection: Connection) -> str:
 
 def _asked(config: Config, service: str) -> dict[str, Any]:
     """Return what the proxy here says of itself.  Raises Refused."""
+    from http.client import HTTPConnection, HTTPException
+
     listen = reachable(config.proxy.healthz)
-    connection = http.client.HTTPConnection(listen.host, listen.port, timeout=_SECONDS)
+    connection = HTTPConnection(listen.host, listen.port, timeout=_SECONDS)
     try:
         connection.request("GET", f"/status?service={quote(service, safe='')}")
         answer = connection.getresponse()
         found: dict[str, Any] = json.loads(answer.read())
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, HTTPException, ValueError):
         text = f"no proxy answers at {listen} (healthz in [proxy]); start one: svcdns proxy"
         raise Refused(text) from None
     finally:

@@ -37,7 +37,7 @@ _Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Whose token 
 @app.command()
 def create(
     name: _Name,
-    role: Annotated[str, typer.Option("--role", help="view, node, edit or admin.")] = "view",
+    role: Annotated[str, typer.Option("--role", help="view, node, edit, admin or heartbeat.")] = "view",
     namespace: Annotated[
         list[str] | None,
         typer.Option("--namespace", metavar="NS", help="Only there; may be repeated. Else everywhere."),

@@ -42,6 +42,8 @@ def why(
         show(f"{found['name']}  {', '.join(found['answers']) or 'no answer'}")
         for one in found["objects"]:
             show(f"  from {one}")
+        for said in found.get("sources", ()):
+            show(f"  {said}")
         for reason in found["reasons"]:
             show(f"  {reason}")
     raise typer.Exit(OK if found["answers"] else REFUSED)

@@ -11,6 +11,8 @@ Which server that is: `find` says in what order it looks.  docs/client.md is the
 from svcdns.client.asynchronous import AsyncClient
 from svcdns.client.connection import Connection, NoServer, find
 from svcdns.client.exchange import ApiError, Mistake, Unreachable
+from svcdns.client.keeping import registered
+from svcdns.client.own_pod import OwnPod
 from svcdns.client.registration import Added
 from svcdns.client.sync import Client
 
@@ -22,6 +24,8 @@ __all__ = [
     "Connection",
     "Mistake",
     "NoServer",
+    "OwnPod",
     "Unreachable",
     "find",
+    "registered",
 ]

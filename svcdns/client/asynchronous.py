@@ -149,6 +149,10 @@ class AsyncClient:
         """Say that a Pod, or all Pods of a Service, are ready or not; see `registration.set_ready`."""
         return await self.run(registration.set_ready(name, ready, because, namespace=namespace))
 
+    async def heartbeat(self, name: str, namespace: str = "default") -> bool:
+        """Show that a Pod lives; False: it is not there any more, and is to be registered again."""
+        return await self.run(calls.heartbeat(namespace, name))
+
     async def wait_for_proxies(self, seconds: float = 10) -> Sequence[str]:
         """Wait until the traffic does what was acknowledged by now; see `waiting.wait`."""
         return await self.run(waiting.wait(seconds))

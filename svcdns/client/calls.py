@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlencode
 
-from svcdns.objects.kinds import KINDS, Kind
+from svcdns.objects.kinds import KINDS, POD, Kind
 
 from .exchange import APPLY, MERGE, ApiError, Call, Mistake, Object, Request, answer
 
@@ -134,6 +134,16 @@ def delete(kind: Kind, namespace: str, name: str) -> Call[bool]:
         if wrong.status == 404:
             return False
         raise
+    return True
+
+
+def heartbeat(namespace: str, name: str) -> Call[bool]:
+    """Show that a Pod lives; return False where it is not there: it is to be registered again."""
+    response = yield Request("POST", path(POD, namespace, name, "heartbeat"))
+    if response.status == 404:
+        return False
+    if response.status != 204:
+        response.json()
     return True
 
 

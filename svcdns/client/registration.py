@@ -59,7 +59,7 @@ def add(
     if found is None:
         if cluster_ip and not ports:
             raise Mistake("a Service with a cluster IP has at least one port; say it: --port http=80")
-        yield from _make_namespace(namespace)
+        yield from make_namespace(namespace)
         created = yield from calls.create(_service(name, namespace, ports or {}, cluster_ip), namespace)
     service = created or (yield from _with_ports(name, namespace, ports or {}, cluster_ip))
     made = []
@@ -133,14 +133,22 @@ def set_ready(name: str, ready: bool, because: str = "", *, namespace: str = "de
 
     Raises Mistake where there is neither.
     """
+    pods = yield from report(name, ready, because, namespace=namespace)
+    return [pod["metadata"]["name"] for pod in pods]
+
+
+def report(name: str, ready: bool, because: str = "", *, namespace: str = "default") -> Call[list[Object]]:
+    """Say the same; return the Pods as they are then: other sources may hold back who is said to be ready."""
     pods = yield from _pods_of(name, namespace)
+    written = []
     condition = {"type": "Ready", "status": "True" if ready else "False", "reason": _BECAUSE}
     for pod in pods:
         conditions = (pod.get("status") or {}).get("conditions") or []
         others = [one for one in conditions if one.get("type") != "Ready"]
         status = {"conditions": [*others, {**condition, "message": because}]}
-        yield from calls.merge(POD, namespace, pod["metadata"]["name"], {"status": status}, "status")
-    return [pod["metadata"]["name"] for pod in pods]
+        merged = calls.merge(POD, namespace, pod["metadata"]["name"], {"status": status}, "status")
+        written.append((yield from merged))
+    return written
 
 
 def _pods_of(name: str, namespace: str) -> Call[list[Object]]:
@@ -197,7 +205,8 @@ def _change_aliases(name: str, namespace: str, change: Callable[[list[str]], lis
     raise AssertionError("the last attempt returns or raises")
 
 
-def _make_namespace(name: str) -> Call[None]:
+def make_namespace(name: str) -> Call[None]:
+    """Make a namespace where it is not there."""
     if (yield from calls.get(NAMESPACE, "", name)) is None:
         yield from calls.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 

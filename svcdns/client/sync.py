@@ -138,6 +138,10 @@ class Client:
         """Say that a Pod, or all Pods of a Service, are ready or not; see `registration.set_ready`."""
         return self.run(registration.set_ready(name, ready, because, namespace=namespace))
 
+    def heartbeat(self, name: str, namespace: str = "default") -> bool:
+        """Show that a Pod lives; False: it is not there any more, and is to be registered again."""
+        return self.run(calls.heartbeat(namespace, name))
+
     def wait_for_proxies(self, seconds: float = 10) -> Sequence[str]:
         """Wait until the traffic does what was acknowledged by now; see `waiting.wait`."""
         return self.run(waiting.wait(seconds))

@@ -15,7 +15,7 @@ import msgspec
 
 from svcdns.objects.selectors import matches_map
 
-from .readiness import addresses, is_finished, is_ready, is_terminating
+from .readiness import addresses, is_finished, is_ready, is_terminating, running_containers
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
@@ -23,6 +23,7 @@ MANAGED_BY = "endpointslice-controller.k8s.io"
 MIRRORED_BY = "endpointslicemirroring-controller.k8s.io"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 TOLERATE_UNREADY = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
+WHEN_NONE_READY, WHEN_NONE_ALL = "svcdns.io/when-none-ready", "all"
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _encode = msgspec.json.Encoder().encode
 MAX_ENDPOINTS = 100
@@ -92,6 +93,25 @@ def publishes_not_ready(service: Mapping[str, Any]) -> bool:
     return bool(annotations.get(TOLERATE_UNREADY) == "true")
 
 
+def answers_with_all(service: Mapping[str, Any]) -> bool:
+    """Return whether the names of a Service without a ready endpoint answer with those that are not ready."""
+    annotations = service["metadata"].get("annotations") or {}
+    return bool(annotations.get(WHEN_NONE_READY) == WHEN_NONE_ALL)
+
+
+def has_ready(endpoint_slice: Mapping[str, Any] | None) -> bool:
+    """Return whether a slice has an endpoint that is ready, or of which nobody knows."""
+    endpoints = (endpoint_slice or {}).get("endpoints") or []
+    return any((endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints)
+
+
+def as_if_ready(endpoint_slice: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the endpoints of a slice as if they were ready; those that are leaving stay out."""
+    endpoints = endpoint_slice.get("endpoints") or []
+    staying = (one for one in endpoints if not (one.get("conditions") or {}).get("terminating"))
+    return [{**one, "conditions": {"ready": True}} for one in staying]
+
+
 def ports_of(service: Mapping[str, Any], pod: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the slice ports of a Pod for a Service: targetPort looked up, the Service's port names kept.
 
@@ -117,18 +137,11 @@ def target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None
     if not target:
         return int(port["port"])
     protocol = port.get("protocol") or "TCP"
-    for container in _running_containers(pod):
+    for container in running_containers(pod):
         for candidate in container.get("ports") or []:
             if candidate.get("name") == target and (candidate.get("protocol") or "TCP") == protocol:
                 return int(candidate["containerPort"])
     return None
-
-
-def _running_containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the containers that run as long as the Pod: its own, then sidecars."""
-    spec = pod.get("spec") or {}
-    sidecars = [c for c in spec.get("initContainers") or [] if c.get("restartPolicy") == "Always"]
-    return [*(spec.get("containers") or []), *sidecars]
 
 
 def slice_group(family: str, ports: list[dict[str, Any]]) -> str:

@@ -15,15 +15,20 @@ from typing import Any, NamedTuple
 from svcdns.objects.service_addresses import cluster_ips, ingress_addresses, is_headless
 from svcdns.objects.syntax import domain_errors, parse_address
 
-from .endpoints import selects, target_number
+from .endpoints import WHEN_NONE_READY, selects, target_number
 from .readiness import (
-    ASSUMED_READY,
-    GATES_NOT_READY,
+    AS_REPORTED,
     PROBE_NOT_RUN,
     READY_ANNOTATION,
+    Source,
+    Verdict,
     addresses,
+    conditions_of,
+    deciding,
     is_finished,
     is_terminating,
+    report_in,
+    verdicts,
 )
 
 NORMAL, WARNING = "Normal", "Warning"
@@ -234,24 +239,55 @@ def _why(pod: Object, conditions: Object) -> str:
         return "the Service publishes addresses that are not ready"
     if is_terminating(pod):
         return "the Pod is being deleted"
-    override = (pod["metadata"].get("annotations") or {}).get(READY_ANNOTATION)
-    if override is not None:
-        return f"annotation {READY_ANNOTATION} is {override[:_MOST_DETAIL]!r}"
-    given = (pod.get("status") or {}).get("conditions") or []
-    ready: Object = next((c for c in given if c.get("type") == "Ready"), {})
-    reason = ready.get("reason", "")
-    if reason in _OURS:
-        return _OURS[reason]
-    text = f"condition Ready is {ready.get('status', 'Unknown')}"
-    text += f", {reason}" if reason else ""
-    return f"{text} ({ready['message'][:_MOST_DETAIL]})" if ready.get("message") else text
+    decides = deciding(verdicts(pod), leaving=False)
+    return _report_text(pod) if decides.source == Source.REPORTED else _source_text(pod, decides)
 
 
-_OURS = {
-    ASSUMED_READY: "nobody has set its Ready condition, so it is taken as ready",
-    PROBE_NOT_RUN: "its readinessProbe is not run here; set the Ready condition through /status",
-    GATES_NOT_READY: "a condition named in spec.readinessGates is not True",
-}
+def _report_text(pod: Object) -> str:
+    """Return what was reported of a Pod."""
+    reported = report_in(conditions_of(pod)) or {}
+    reason = reported.get("reason", "")
+    text = f"condition Ready is {reported.get('status', 'Unknown')}"
+    text += f", {reason}" if reason not in ("", AS_REPORTED) else ""
+    return f"{text} ({reported['message'][:_MOST_DETAIL]})" if reported.get("message") else text
+
+
+def _source_text(pod: Object, verdict: Verdict) -> str:
+    """Return what another source says of a Pod."""
+    detail = f" ({verdict.message[:_MOST_DETAIL]})" if verdict.message else ""
+    match verdict.source:
+        case Source.OVERRIDE:
+            override = pod["metadata"]["annotations"][READY_ANNOTATION]
+            return f"annotation {READY_ANNOTATION} is {override[:_MOST_DETAIL]!r}"
+        case Source.HEARTBEAT:
+            return "its heartbeats come in time" if verdict.ready else verdict.message[:_MOST_DETAIL]
+        case Source.PROBE if verdict.reason == PROBE_NOT_RUN:
+            return f"{verdict.message}; set the Ready condition through /status"
+        case Source.PROBE:
+            return f"its readinessProbe {'succeeds' if verdict.ready else 'fails'}{detail}"
+        case Source.GATES:
+            return f"{verdict.message[:_MOST_DETAIL]} (spec.readinessGates)"
+    return "nobody has set its Ready condition, so it is taken as ready"
+
+
+def heartbeat_messages(pod: Object, in_time: bool, period: str) -> Iterator[EventMessage]:
+    """Yield that a Pod's heartbeats stopped or came again; `period` is what it promises, as it says it."""
+    if in_time:
+        yield EventMessage(subject_of(pod), NORMAL, "HeartbeatResumed", "A heartbeat has come again")
+    else:
+        text = f"No heartbeat for {period}: the Pod is not ready until the next one"
+        yield EventMessage(subject_of(pod), WARNING, "HeartbeatLate", text)
+
+
+def pod_expired(pod: Object, after: str) -> EventMessage:
+    """A Pod was deleted because nothing was heard of it for too long."""
+    return EventMessage(subject_of(pod), WARNING, "HeartbeatExpired", f"Deleted: no heartbeat for {after}")
+
+
+def none_is_ready(service: Object) -> EventMessage:
+    """The last ready endpoint of a Service is gone, and its names answer with those that are not ready."""
+    text = f"No endpoint is ready: its names answer with all of them ({WHEN_NONE_READY})"
+    return EventMessage(subject_of(service), WARNING, "NoEndpointReady", text)
 
 
 def missing_port_messages(service: Object, pod: Object) -> Iterator[EventMessage]:

@@ -10,7 +10,18 @@ from difflib import get_close_matches
 from typing import Any
 
 from .endpoints import publishes_not_ready
-from .readiness import READY_ANNOTATION, addresses, is_finished, is_ready, is_terminating
+from .readiness import (
+    AS_REPORTED,
+    PROBE_NOT_RUN,
+    READY_ANNOTATION,
+    Source,
+    Verdict,
+    addresses,
+    deciding,
+    is_finished,
+    is_terminating,
+    verdicts,
+)
 
 _MOST = 10
 """Sentences about Pods of one Service."""
@@ -86,19 +97,45 @@ def of_pod(pod: Object, shows_not_ready: bool = False) -> str:
         return ""
     if is_terminating(pod):
         return f"Pod {name} is leaving: it was deleted at {pod['metadata']['deletionTimestamp']}"
-    if is_ready(pod):
+    decides = deciding(verdicts(pod))
+    if decides.ready:
         return ""
-    return f"Pod {name} is not ready{_because(pod)}: svcdns ready {name}"
+    said = f" ({_detail(decides)})" if _detail(decides) else ""
+    return f"Pod {name} is not ready{said}: {_remedy(decides, name)}"
 
 
-def _because(pod: Object) -> str:
-    """Return who says that a Pod is not ready, and why."""
-    if (pod["metadata"].get("annotations") or {}).get(READY_ANNOTATION) == "false":
-        return f" (annotation {READY_ANNOTATION}: false)"
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    ready: Object = next((one for one in conditions if one.get("type") == "Ready"), {})
-    said = " ".join(str(ready[word]) for word in ("reason", "message") if ready.get(word))
-    return f" ({said})" if said else ""
+def of_sources(pod: Object) -> list[str]:
+    """Return what each source says of a Pod's readiness, since when, and what would change it."""
+    name = pod["metadata"]["name"]
+    said = []
+    for one in verdicts(pod):
+        text = f"{one.source}: {'ready' if one.ready else 'not ready'}"
+        text += f" since {one.since}" if one.since else ""
+        text += f" ({detail})" if (detail := _detail(one)) else ""
+        said.append(text if one.ready else f"{text}: {_remedy(one, name)}")
+    return said or ["nobody says whether it is ready: it is, as soon as it has an address"]
+
+
+def _detail(verdict: Verdict) -> str:
+    """Return what a source says beside ready or not."""
+    is_word = verdict.source == Source.REPORTED and verdict.reason != AS_REPORTED
+    return " ".join(word for word in (verdict.reason if is_word else "", verdict.message) if word)
+
+
+def _remedy(verdict: Verdict, name: str) -> str:
+    """Return what would change the verdict of a source that holds a Pod back."""
+    match verdict.source:
+        case Source.OVERRIDE:
+            return f"kubectl annotate pod {name} {READY_ANNOTATION}-"
+        case Source.HEARTBEAT:
+            return "its next heartbeat changes that"
+        case Source.PROBE if verdict.reason != PROBE_NOT_RUN:
+            return "it is ready again when the probe succeeds"
+        case Source.GATES:
+            return "whoever the gate belongs to sets that condition to True"
+        case Source.LEAVING:
+            return "it was deleted, and does not come back"
+    return f"svcdns ready {name}"
 
 
 def nearest(selector: Mapping[str, str], pods: Iterable[Object]) -> str:

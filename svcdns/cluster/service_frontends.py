@@ -11,7 +11,9 @@ Rules:
 * headless and ExternalName Services have none, nor has one that another proxy is named for;
 * loadBalancerSourceRanges guard load balancer addresses only.  One that can't be read lets nobody in, and is
   reported; so does a family of addresses that has none while the other has some;
-* external IPs only count in networks that the administrator has named (CVE-2020-8554); others are reported.
+* external IPs only count in networks that the administrator has named (CVE-2020-8554); others are reported;
+* so do a load balancer's addresses that would take something else away, as whoever writes a status can say
+  any: addresses of this machine, cluster IPs, and those that never lead beyond a machine or its link.
 
 https://kubernetes.io/docs/reference/networking/virtual-ips/
 https://kubernetes.io/docs/concepts/services-networking/service/
@@ -50,6 +52,23 @@ class Here:
     place: Place = field(default_factory=Place)
     external_networks: tuple[Network, ...] = ()
     """Where Services may claim external IPs."""
+    balancer_networks: tuple[Network, ...] = ()
+    """Where load balancers' addresses come from, as the configuration says it."""
+    cluster_networks: tuple[Network, ...] = ()
+    """Where cluster IPs come from: nothing else may be had there."""
+
+    def why_no_balancer(self, address: bytes) -> str:
+        """Return in words why an address can't be a load balancer's; "" where it may be one."""
+        read = ip_address(address)
+        if any(read in one for one in (*self.balancer_networks, *self.external_networks)):
+            return ""
+        if address in self.place.addresses:
+            return "is an address of this machine"
+        if any(read in one for one in self.cluster_networks):
+            return "lies where cluster IPs come from"
+        if read.is_loopback or read.is_link_local or read.is_multicast or read.is_unspecified:
+            return "is never a load balancer's"
+        return ""
 
 
 class Frontends(NamedTuple):
@@ -177,8 +196,13 @@ def _outer_addresses(service: Service, here: Here) -> tuple[dict[int, list[_Oute
     found: dict[int, list[_Outer]] = {4: [], 6: []}
     for text in _load_balancer_addresses(service):
         for family in (4, 6):
-            if (octets := address_octets(text, family)) is not None:
-                found[family].append((octets, None if ranges is None else ranges[family]))
+            if (octets := address_octets(text, family)) is None:
+                continue
+            if why := here.why_no_balancer(octets):
+                said = f"load balancer address {text} {why}, and carries no traffic: external_ips in [proxy]"
+                problems.append(Problem("LoadBalancerIPNotAllowed", f"{said} allows it"))
+                continue
+            found[family].append((octets, None if ranges is None else ranges[family]))
     for text in _external_addresses(service, here.external_networks, problems):
         for family in (4, 6):
             if (octets := address_octets(text, family)) is not None:

@@ -20,10 +20,10 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from .claims import Claims
-from .service_frontends import NOTHING, Here, Problem, frontends_of
+from .service_frontends import NOTHING, Here, Network, Problem, frontends_of
 from .traffic_objects import Service, Slice
 from .traffic_plan import NODE, SCTP, TCP, UDP, Changes, Frontend, HealthCheck, Rule
-from .usable_endpoints import PackedSlice, Place, packed
+from .usable_endpoints import PackedSlice, Place, packed, version_of
 
 _PROTOCOL_NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
 
@@ -53,7 +53,7 @@ class Traffic:
         """Take a Service as it is now."""
         key = service.metadata.key
         known = self.services.get(key)
-        if known is None or _differs(known.metadata.resource_version, service.metadata.resource_version):
+        if known is None or _differs(version_of(known.metadata), version_of(service.metadata)):
             self.services[key] = service
             self._dirty[key] = None
 
@@ -66,7 +66,7 @@ class Traffic:
         """Take an EndpointSlice as it is now."""
         key = one.metadata.key
         known = self._slices.get(key)
-        if known is not None and not _differs(known.version, one.metadata.resource_version):
+        if known is not None and not _differs(known.version, version_of(one.metadata)):
             return
         now = packed(one)
         if known is not None and known.service != now.service:
@@ -93,8 +93,15 @@ class Traffic:
 
     def be_at(self, place: Place) -> None:
         """Take where this proxy is; all is computed anew where that has changed."""
-        if place != self.here.place:
-            self.here = replace(self.here, place=place)
+        self._know(replace(self.here, place=place))
+
+    def cluster_networks_are(self, networks: Iterable[Network]) -> None:
+        """Take where cluster IPs come from; all is computed anew where that has changed."""
+        self._know(replace(self.here, cluster_networks=tuple(networks)))
+
+    def _know(self, here: Here) -> None:
+        if here != self.here:
+            self.here = here
             self._dirty.update(dict.fromkeys(self.services))
 
     # What follows

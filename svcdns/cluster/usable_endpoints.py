@@ -25,7 +25,7 @@ from ipaddress import IPv4Network, IPv6Network
 from operator import attrgetter
 from typing import NamedTuple
 
-from .traffic_objects import Conditions, Hints, Name, Slice
+from .traffic_objects import Conditions, Hints, Metadata, Name, Slice
 from .traffic_plan import SCTP, TCP, UDP, Endpoint
 
 PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
@@ -73,7 +73,7 @@ def packed(one: Slice) -> PackedSlice:
     metadata = one.metadata
     labels, family = metadata.labels, FAMILIES.get(one.address_type)
     if labels is None or not labels.service or labels.headless is not None or family is None:
-        return PackedSlice("", metadata.resource_version, 0, {}, ())
+        return PackedSlice("", version_of(metadata), 0, {}, ())
     ports: dict[tuple[str, int], tuple[int, ...]] = {}
     for port in one.ports or ():
         protocol = PROTOCOLS.get(port.protocol or "TCP")
@@ -81,7 +81,15 @@ def packed(one: Slice) -> PackedSlice:
             joined = (port.name or "", protocol)
             ports[joined] = (*ports.get(joined, ()), port.port)
     key = f"{metadata.namespace}/{labels.service}"
-    return PackedSlice(key, metadata.resource_version, family, ports, tuple(_candidates(one, family)))
+    return PackedSlice(key, version_of(metadata), family, ports, tuple(_candidates(one, family)))
+
+
+def version_of(metadata: Metadata) -> str:
+    """Return what two states of an object differ in, "" where it has none.
+
+    A revision alone isn't enough: another server, or one whose data are new, counts from the start.
+    """
+    return f"{metadata.uid} {metadata.resource_version}" if metadata.resource_version else ""
 
 
 def _candidates(one: Slice, family: int) -> Iterator[Candidate]:

@@ -23,6 +23,14 @@ from .tables import Grant as Grant
 from .tables import forward_zones, grants
 from .upstream_spec import upstream
 
+PRIVATE_NETWORKS = tuple(
+    ip_network(one)
+    for one in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8"),
+        *("fc00::/7", "::1/128"),
+    )
+)
+"""Of private use (RFC 1918, RFC 4193, RFC 6598), and loopback."""
 _SECONDS = "seconds"
 _DAY = 86_400
 _REVERSE = ("in-addr.arpa", "ip6.arpa")
@@ -218,8 +226,8 @@ class ApiConfig:
     access_log: bool = option(False)
     """`true`: a line in the log for each request, reads too."""
     grant: tuple[Grant, ...] = option((), grants)
-    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `edit`, `admin`),
-    `namespaces`. As a variable: JSON."""
+    """Who may do what, one `[[api.grant]]` each: `user` or `group`, `role` (`view`, `node`, `edit`, `admin`,
+    `heartbeat`), `namespaces`. As a variable: JSON."""
 
     @property
     def is_local(self) -> bool:
@@ -279,6 +287,17 @@ class ProxyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbesConfig:
+    """[probes]: asking Pods themselves whether they are ready, as their probes say."""
+
+    run: bool = option(True)
+    """`true`: this server runs them. `false`: such a Pod goes by what is reported of it."""
+    networks: tuple[Network, ...] = option(PRIVATE_NETWORKS, read.each(read.network, least=1))
+    """Where Pods are probed: whoever may register one chooses where this server connects to. Link-local and
+    multicast addresses are never probed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration; `load` gives it with every path absolute."""
 
@@ -327,6 +346,7 @@ class Config:
     acl: AclConfig = AclConfig()
     api: ApiConfig = ApiConfig()
     proxy: ProxyConfig = ProxyConfig()
+    probes: ProbesConfig = ProbesConfig()
 
 
 SECTIONS: dict[str, type] = {one.name: type(one.default) for one in fields(Config) if not one.metadata}

@@ -15,8 +15,8 @@ from .upstream_spec import upstream
 POLICIES = ("sequential", "random", "round_robin")
 """In which order upstreams that answer are tried."""
 
-ROLES = ("view", "node", "edit", "admin")
-"""What one may be granted; each includes those before it (see svcdns.api.auth.authorization)."""
+ROLES = ("view", "node", "edit", "admin", "heartbeat")
+"""What one may be granted (see svcdns.api.auth.authorization); the first is the least of those who read."""
 
 
 @dataclass(frozen=True, slots=True)

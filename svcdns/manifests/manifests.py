@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from svcdns.cluster.pod_conditions import as_written
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import NAMESPACE, NODE, SERVICE, Kind
+from svcdns.objects.kinds import NAMESPACE, NODE, POD, SERVICE, Kind
 from svcdns.objects.schema import structure
 from svcdns.registry.requests import Patch, WriteOptions
 
@@ -166,7 +167,8 @@ def overlay(old: Object, body: Object) -> Object:
     if whole:
         patch["spec"] = {**spec, **whole}
     if "conditions" in status:
-        stored = (old.get("status") or {}).get("conditions") or []
+        written = as_written(old) if old["kind"] == POD.name else old
+        stored = (written.get("status") or {}).get("conditions") or []
         known = {condition.get("type"): condition for condition in stored}
         for condition in status["conditions"]:
             word = condition.get("type")

@@ -8,12 +8,15 @@ from typing import Any
 from . import causes, syntax
 from .causes import forbidden, invalid_value, required
 from .errors import Cause
+from .heartbeat_rules import heartbeat_causes
 from .service_addresses import family_of
 
 
 def pod_causes(pod: dict[str, Any], old: dict[str, Any] | None = None) -> Iterator[Cause]:
     """Yield what is wrong between the fields of a Pod; `old` is the stored one on an update."""
     spec, status = pod.get("spec", {}), pod.get("status", {})
+    if annotations := pod.get("metadata", {}).get("annotations"):
+        yield from heartbeat_causes(annotations)
     yield from _containers_causes(spec)
     yield from _pod_ip_causes(status)
     yield from _status_causes(status)

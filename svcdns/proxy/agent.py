@@ -55,7 +55,8 @@ class Agent:
         self._machine = machine
         self._has_ranges = False
         self._reported = 0
-        self.traffic = Traffic(Here(self._place(node, ""), config.proxy.external_ips))
+        place, outer = self._place(node, ""), config.proxy.external_ips
+        self.traffic = Traffic(Here(place, outer, config.services.load_balancer_ranges))
         self.sync = EngineSync(engine, self.traffic, machine.host())
         self.api = ApiState(client, self.traffic, node, self.sync.wake, self)
         self._flows = Flows(machine.host, config.proxy.reset_removed) if engine.name == "nft" else None
@@ -130,8 +131,10 @@ class Agent:
     def ranges_are(self, ranges: Sequence[Network]) -> None:
         """Take the networks that cluster IPs come from; [] for those of the configuration."""
         self._has_ranges = True
+        ranges = ranges or self._config.services.cluster_ip_ranges
+        self.traffic.cluster_networks_are(ranges)
         try:
-            self._machine.ranges_are(ranges or self._config.services.cluster_ip_ranges)
+            self._machine.ranges_are(ranges)
         except OSError as wrong:
             log.error("the machine can't be set up for traffic: %s", wrong)
         self._machine_changed()

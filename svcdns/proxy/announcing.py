@@ -26,11 +26,6 @@ from .host_settings import HostSettings, Network
 from .networks import OWN_PROTOCOL, Found, ranges_in_use
 
 REFRESH_SECONDS = 60.0
-_SWITCHES = {
-    4: {"net/ipv4/neigh/{}/proxy_delay": "0"},
-    6: {"net/ipv6/neigh/{}/proxy_delay": "0", "net/ipv6/conf/{}/proxy_ndp": "1"},
-}
-"""What a link takes: answers at once, and for IPv6 answers at all."""
 
 
 class Announced:
@@ -90,7 +85,7 @@ def set_up(
     complaints = [line for one in there - chosen for line in _taken_out(kernel, one)]
     complaints += _missing(found, settings, chosen)
     for name, version in sorted({(found.name(one.link), _version(one)) for one in chosen}):
-        for form, value in _SWITCHES[version].items():
+        for form, value in machine_settings.SWITCHES[version].items():
             refused = machine_settings.switch(form.format(name), value, made)
             complaints += [refused] if refused else []
     fresh = set()

@@ -7,7 +7,9 @@ port doesn't.  Rules:
   written down isn't changed;
 * the file is one network namespace's, and one boot's: what it says of another is forgotten, because these
   settings ended with it;
-* a file that cannot be read is as none: then nothing is restored, and nothing guessed.
+* a file that cannot be read is as none: then nothing is restored, and nothing guessed;
+* the folder may be another user's (a server's data folder, for root who cleans up): no link is followed, only
+  a plain file of a sensible size is read, and whoever restores checks what it says.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +30,8 @@ DEFAULT_FOLDER = Path("/run/svcdns")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/thread-self/ns/net")
 _SO_NETNS_COOKIE = 71
+_MOST_OCTETS = 1 << 24
+"""Of the file: a machine with 100,000 ports of bridges has less to say."""
 
 
 class Changed(NamedTuple):
@@ -81,9 +86,9 @@ class ChangesMade:
 
     def _read(self) -> dict[tuple[str, str], str]:
         try:
-            said = json.loads(self._path.read_bytes())
+            said = json.loads(_plain_file(self._path))
             changed = [Changed(*map(str, one)) for one in said["changed"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
         if said.get("boot") != self._boot:
             return {}
@@ -98,6 +103,18 @@ class ChangesMade:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         said = {"boot": self._boot, "changed": self.all()}
         atomic_write(self._path, json.dumps(said).encode())
+
+
+def _plain_file(path: Path) -> bytes:
+    """Return what a file holds.  Raises OSError, ValueError for a link, a pipe and what is far too large."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a plain file")
+        octets = file.read(_MOST_OCTETS + 1)
+    if len(octets) > _MOST_OCTETS:
+        raise ValueError("too large")
+    return octets
 
 
 def _namespace() -> int:

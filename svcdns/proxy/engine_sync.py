@@ -4,7 +4,8 @@ Rules:
 
 * nothing is told before all objects have been listed once: half a state would cut the rest;
 * what an engine refuses is told again, together with what has changed since, after pauses that grow.  Where
-  a few changes are refused together, each is tried alone, so that one does not keep the others away;
+  a few changes are refused together, each is tried alone (the machine first), so that one does not keep the
+  others away;
 * the engine's calls are quick and block the loop meanwhile: whatever arrives then is the next piece.
 """
 
@@ -149,15 +150,22 @@ class EngineSync:
         try:
             self.engine.apply(changed, host)
         except EngineError:
-            if host is not None or not 1 < len(changed) <= _MOST_APART:
+            if not 1 < len(changed) + self._pending_host <= _MOST_APART:
                 raise
-            self._apply_apart(changed)
+            self._apply_apart(changed, host)
             return
         self._pending, self._pending_host = {}, False
         self._note(changed)
 
-    def _apply_apart(self, changed: Mapping[Frontend, Rule | None]) -> None:
+    def _apply_apart(self, changed: Mapping[Frontend, Rule | None], host: Host | None) -> None:
         last: EngineError | None = None
+        if host is not None:
+            try:
+                self.engine.apply({}, host)
+            except EngineError as refused:
+                last = refused
+            else:
+                self._pending_host = False
         for frontend, rule in changed.items():
             try:
                 self.engine.apply({frontend: rule})

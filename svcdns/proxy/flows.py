@@ -9,7 +9,8 @@ that keeps its socket would go on talking to an endpoint that has left, or to no
 * so at a start, when all frontends are new to the proxy, only those move whose endpoint left meanwhile;
 * TCP connections to an endpoint that left go on, unless `reset_removed`: then they are forgotten, and the
   next packet of either side is answered by a reset;
-* it is done beside the event loop, the newest state of a frontend only; what cannot be done is said once.
+* it is done beside the event loop, the newest state of a frontend only; what cannot be done is said once, and
+  tried again after pauses that grow.
 
 https://kubernetes.io/docs/reference/networking/virtual-ips/ (kube-proxy: pkg/proxy/conntrack/cleanup.go)
 """
@@ -27,6 +28,7 @@ from svcdns.netlink import conntrack, wire
 from svcdns.system.log_on_change import LogOnChange
 
 _FAMILIES = {4: conntrack.IPV4, 6: conntrack.IPV6}
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _FEW = 8
 """So many frontends are asked for one by one; for more, all flows are looked through once."""
 
@@ -37,7 +39,7 @@ class Wanted(NamedTuple):
     """Which flows to one frontend are to be forgotten."""
 
     kept: frozenset[Endpoint] = frozenset()
-    """UDP: those to any other endpoint."""
+    """UDP: those to any other endpoint; TCP: these never."""
     is_gone: bool = False
     """The frontend is nobody's now: only flows that were translated are about it."""
     removed: frozenset[Endpoint] = frozenset()
@@ -81,11 +83,13 @@ class Flows:
             elif frontend.protocol == TCP and self._reset_removed:
                 left = endpoints(before.get(frontend)) - endpoints(rule)
                 earlier = self.pending.get(frontend, Wanted()).removed
-                self.pending[frontend] = Wanted(removed=(earlier | left) - endpoints(rule))
+                now = endpoints(rule)
+                self.pending[frontend] = Wanted(now, removed=(earlier | left) - now)
         self._wake.set()
 
     async def run(self) -> None:
         """Forget flows as changes come, until cancelled."""
+        failures = 0
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -93,13 +97,28 @@ class Flows:
             self._is_idle, began = False, time.monotonic()
             try:
                 self.forgotten += await asyncio.to_thread(forget, pending, self._host())
-                failure = ""
+                failure, failures = "", 0
             except (OSError, wire.Malformed) as wrong:
-                failure = str(wrong)
+                failure, failures = str(wrong), failures + 1
+                self.have_again(pending)
             self._is_idle = True
             if self._said.is_new(failure) and failure:
-                log.error("flows of endpoints that left stay as they are: %s", failure)
-            await asyncio.sleep(time.monotonic() - began)  # half of a core at most, however large the table
+                log.error("flows of endpoints that left stay as they are, for now: %s", failure)
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 10)) if failures else 0.0
+            # Half of a core at most, however large the table.
+            await asyncio.sleep(max(pause, time.monotonic() - began))
+
+    def have_again(self, wanted: Mapping[Frontend, Wanted]) -> None:
+        """Put back what could not be looked for; what has been told since is newer."""
+        for frontend, earlier in wanted.items():
+            newer = self.pending.get(frontend)
+            if newer is None:
+                self.pending[frontend] = earlier
+            elif frontend.protocol == TCP:
+                self.pending[frontend] = Wanted(
+                    newer.kept, removed=newer.removed | earlier.removed - newer.kept
+                )
+        self._wake.set()
 
 
 def endpoints(rule: Rule | None) -> frozenset[Endpoint]:

@@ -115,9 +115,11 @@ class KernelMachine:
         self._watch.announce(addresses)
 
     def ranges_are(self, cluster_ranges: Sequence[Network]) -> None:
-        """Set up what traffic to these takes.  Raises OSError."""
-        self._watch.settings = replace(self._wanted, cluster_ranges=tuple(cluster_ranges))
-        self._look()
+        """Set up what traffic to these takes; of the same as before nothing follows.  Raises OSError."""
+        settings = replace(self._wanted, cluster_ranges=tuple(cluster_ranges))
+        if settings != self._watch.settings:
+            self._watch.settings = settings
+            self._look()
 
     async def run(self, changed: Callable[[], None]) -> None:
         """Follow it until cancelled."""

@@ -4,12 +4,14 @@ Rules:
 
 * a setting is changed only where it is wanted and not so already, and written down first (`changes_made`);
 * it is restored only where it still is what we made it: whoever changed it since is right;
+* what was written down may come from a folder of another user than the one who restores: only settings that
+  this room changes are written, and only 0 or what such a setting holds, whatever the file says;
 * IPv6 forwarding stays off where the default route comes from router advertisements and would be lost by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from svcdns.netlink import route, wire
@@ -23,6 +25,12 @@ BRIDGE_FILTER = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 _EACH_LINK = {4: "net/ipv4/conf", 6: "net/ipv6/conf"}
 _SYSCTLS = Path("/proc/sys")
+_LINKS_FORWARDING = {version: f"{folder}/{{}}/forwarding" for version, folder in _EACH_LINK.items()}
+SWITCHES = {
+    4: {"net/ipv4/neigh/{}/proxy_delay": "0"},
+    6: {"net/ipv6/neigh/{}/proxy_delay": "0", "net/ipv6/conf/{}/proxy_ndp": "1"},
+}
+"""What a link takes to answer for addresses: at once, and for IPv6 at all."""
 _BY_ADVERTISEMENT = 9
 """RTPROT_RA."""
 
@@ -132,7 +140,7 @@ def advertised_default(found: Found) -> str:
 def _forwarding_of_each(version: int) -> Iterator[str]:
     """Yield the sysctls of links that forwarded by themselves: switching all of them off ends that too."""
     for folder in sorted((_SYSCTLS / _EACH_LINK[version]).iterdir()):
-        name = f"{_EACH_LINK[version]}/{folder.name}/forwarding"
+        name = _LINKS_FORWARDING[version].format(folder.name)
         if folder.name != "all" and sysctl(name) == "1":
             yield name
 
@@ -166,19 +174,29 @@ def _set_back(name: str, before: str, docker_is_here: bool) -> Iterator[Restored
     if docker_is_here:
         yield Restored(f"{shown} stays 1: Docker is here, and needs it", True)
         return
-    value, *each = before.split()
-    (_SYSCTLS / name).write_text(value)
-    for one in each:
-        if sysctl(one):
+    (_SYSCTLS / name).write_text("0")
+    for one in before.split()[1:]:
+        if _is_of_a_link(one, _LINKS_FORWARDING.values()) and sysctl(one):
             (_SYSCTLS / one).write_text("1")
-    yield Restored(f"{shown} is {value} again", True)
+    yield Restored(f"{shown} is 0 again", True)
 
 
 def _switched_back(name_and_value: str, before: str) -> Iterator[Restored]:
     name, _, value = name_and_value.rpartition("=")
-    if sysctl(name) == value:
+    known = (form for forms in SWITCHES.values() for form in forms)
+    if _is_of_a_link(name, known) and before.isdecimal() and sysctl(name) == value:
         (_SYSCTLS / name).write_text(before)
         yield Restored(f"{name.replace('/', '.')} is {before} again", True)
+
+
+def _is_of_a_link(name: str, forms: Iterable[str]) -> bool:
+    """Return whether a name is one of these with the name of a link in it, and leads nowhere else."""
+    for form in forms:
+        before, _, after = form.partition("{}")
+        link = name.removeprefix(before).removesuffix(after)
+        if name == form.format(link) and link not in ("", ".", "..") and "/" not in link:
+            return True
+    return False
 
 
 def _port(link: route.Link) -> str:

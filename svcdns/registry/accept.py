@@ -13,7 +13,7 @@ import uuid
 from itertools import islice
 
 from svcdns.cluster.endpoints import is_generated, is_mirrored
-from svcdns.cluster.readiness import with_ready_condition
+from svcdns.cluster.pod_conditions import kept, with_conditions
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import Cause, StatusError, conflict, invalid, no_namespace
@@ -33,7 +33,7 @@ from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses, aliases, endpoints, hints, owners
+from . import addresses, aliases, endpoints, hints, owners, probed
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
@@ -105,6 +105,8 @@ def update(
                 new["status"] = old["status"]
     new = default(kind, new, old)
     _check(kind, new, old)
+    if kind is POD:
+        new = kept(old, new)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise generated(old)
     if kind is ENDPOINTS and not old["metadata"].get("deletionTimestamp"):
@@ -123,13 +125,14 @@ def _owners_after(
         owner = (author.manager, managed_fields.UPDATE, subresource)
         before = stored if author.given is None else author.given
         entries = managed_fields.updated(kind, old, new, before, owner, write.now)
-        if entries is stored or author.given is None:
+        if entries is stored or (author.given is None and kind is not POD):
             return entries
-    same = (
-        managed_fields.same_but_times(entries, stored)
-        and {**new, "metadata": _owned(new["metadata"], stored)} == old
-    )
-    return stored if same else entries
+    if not managed_fields.same_but_times(entries, stored):
+        return entries
+    new = {**new, "metadata": _owned(new["metadata"], stored)}
+    if kind is POD:  # what was written may be there already, though the condition Ready says otherwise
+        new = with_conditions(new, old, write.now)
+    return stored if new == old else entries
 
 
 def _owned(metadata: Object, entries: list[managed_fields.Entry] | None) -> Object:
@@ -154,11 +157,13 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     if kind is SERVICE:
         addresses.allocate(write, old, new)
     elif kind is POD:
-        new = with_ready_condition(new, write.now)
+        new = with_conditions(new, old, write.now)
     new = _ordered(new)
     if old is not None and new == old:
         return Written(encode(old))
     octets = write.save(kind, old, new)
+    if kind is POD:
+        probed.note(write, new)
     owners.index(write, kind, old, new)
     derive(write, kind, old, new)
     said = warnings(kind, old, new)

@@ -19,7 +19,7 @@ from svcdns.objects.managed_fields import Authorship
 from . import accept, addresses, endpoints, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, encode, joined, scan_keys
+from .transaction import WriteTransaction, decode, encode, joined, scan_keys
 
 Object = dict[str, Any]
 
@@ -178,11 +178,27 @@ def _begin_termination(write: WriteTransaction, kind: Kind, old: Object, seconds
     return accept.store(write, kind, old, {**old, "metadata": metadata})
 
 
-def mark_terminating(write: WriteTransaction, old: Object) -> Written:
-    """Mark a Namespace as terminating: nothing can be created in it any more."""
-    if old["metadata"].get("deletionTimestamp"):
+def begin_grace(write: WriteTransaction, pod: Object, seconds: int) -> bool:
+    """Give a Pod this grace period, if it has no shorter one already; return whether that changed it."""
+    before = pod["metadata"].get("resourceVersion")
+    written = _begin_termination(write, POD, pod, seconds)
+    return bool(decode(written.object)["metadata"]["resourceVersion"] != before)
+
+
+def mark_terminating(write: WriteTransaction, old: Object, seconds: int | None = None) -> Written:
+    """Mark a Namespace as terminating: nothing can be created in it any more.
+
+    `seconds` is the grace period of its Pods, none if it is None; said again, it can only be cut short.
+    """
+    already = "deletionTimestamp" in old["metadata"]
+    had = old["metadata"].get("deletionGracePeriodSeconds", 0) if already else None
+    wanted = min(had if seconds is None else seconds, had) if had is not None else seconds or 0
+    if wanted == had:
         return Written(encode(old))
-    metadata = {**old["metadata"], "deletionTimestamp": write.now}
+    metadata = {key: value for key, value in old["metadata"].items() if key != "deletionGracePeriodSeconds"}
+    metadata.setdefault("deletionTimestamp", write.now)
+    if wanted:
+        metadata["deletionGracePeriodSeconds"] = wanted
     status = {**(old.get("status") or {}), "phase": "Terminating"}
     return accept.store(write, NAMESPACE, old, {**old, "metadata": metadata, "status": status})
 

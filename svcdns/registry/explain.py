@@ -15,7 +15,14 @@ from typing import Any
 import lmdb
 
 from svcdns.cluster import reasons
-from svcdns.cluster.endpoints import is_generated, is_mirrored, selects
+from svcdns.cluster.endpoints import (
+    WHEN_NONE_READY,
+    answers_with_all,
+    has_ready,
+    is_generated,
+    is_mirrored,
+    selects,
+)
 from svcdns.cluster.event_messages import FIRST_OF_THEM
 from svcdns.dns import aliases
 from svcdns.dns.view import View, ZoneTable
@@ -49,6 +56,8 @@ class Explanation:
     """The objects that it follows from: "Service shop/web"."""
     reasons: list[str] = field(default_factory=list)
     """Why there is no answer, or why some Pods are not in it."""
+    sources: list[str] = field(default_factory=list)
+    """Of a Pod: what each source says of its readiness (svcdns.cluster.readiness)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,14 +267,12 @@ def _say_endpoints(reader: _Reader, place: _Place, service: Object, found: Expla
     for pod in reader.all(POD, place.namespace):
         (selected if selects(service, pod) else others).append(pod)
     found.reasons += reasons.of_service(service, selected, others, bool(own))
-    if service["spec"].get("clusterIP") != "None" and found.answers and found.reasons:
-        ready = any(
-            (endpoint.get("conditions") or {}).get("ready") is not False
-            for one in slices
-            for endpoint in one.get("endpoints") or []
-        )
-        if not ready:
-            found.reasons.insert(0, "the cluster IP is answered, but no endpoint is ready behind it")
+    if any(map(has_ready, slices)) or not found.answers:
+        return
+    if answers_with_all(service):
+        found.reasons.insert(0, f"no endpoint is ready: all of them are answered ({WHEN_NONE_READY}: all)")
+    elif service["spec"].get("clusterIP") != "None" and found.reasons:
+        found.reasons.insert(0, "the cluster IP is answered, but no endpoint is ready behind it")
 
 
 def _no_such_front(reader: _Reader, place: _Place, service: Object) -> str:
@@ -286,6 +293,7 @@ def _of_pod(reader: _Reader, pod: Object) -> Explanation:
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     found = Explanation(name, objects=[f"Pod {namespace}/{name}"])
     found.answers = [entry["ip"] for entry in (pod.get("status") or {}).get("podIPs") or []]
+    found.sources = reasons.of_sources(pod)
     services = [one for one in reader.all(SERVICE, namespace) if selects(one, pod)]
     found.objects += [f"Service {namespace}/{one['metadata']['name']}" for one in services]
     if not services:

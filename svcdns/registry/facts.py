@@ -24,7 +24,7 @@ import lmdb
 import msgspec
 
 from svcdns.cluster import event_messages
-from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
+from svcdns.cluster.endpoints import SERVICE_NAME_LABEL, answers_with_all, as_if_ready, has_ready
 from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.row_parts import hash_of
@@ -128,12 +128,13 @@ def service_changed(write: WriteTransaction, old: Object | None, new: Object | N
 
 
 def _endpoint_basis(write: WriteTransaction, service: Object | None) -> tuple[Any, ...] | None:
-    """Return what of a Service its endpoints' bytes follow from; None where it has no endpoint names."""
+    """Return what of a Service its endpoints' rows follow from; None where it has no endpoint names."""
     if service is None or service["spec"].get("type") == "ExternalName":
         return None
     annotations = alias_claims.written(write, service)
     leads_back = annotations if PTR_ANNOTATION in annotations else {}
-    return _ttl(write, service), is_headless(service["spec"]), leads_back
+    shows_all = answers_with_all(service)
+    return _ttl(write, service), shows_all, is_headless(service["spec"]), leads_back
 
 
 def refresh_pointers(write: WriteTransaction, service: Object) -> None:
@@ -155,8 +156,11 @@ def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
     return {packed(address_of(ip)) + VIP + who: rr for ip in cluster_ips(service["spec"])}
 
 
-def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> None:
-    """Rebuild all endpoint rows of a Service as it is stored now; none where it has no names."""
+def refresh_endpoints(write: WriteTransaction, namespace: str, name: str, *, had_ready: bool = False) -> None:
+    """Rebuild all endpoint rows of a Service as it is stored now; none where it has no names.
+
+    Those that are not ready have rows where no other is, if the Service wants that; `had_ready`: that is new.
+    """
     prefix = joined(namespace, name)
     before = dict(scan(write.txn, write.tables.endpoints, prefix))
     stale = {key: b"" for row in before for key in _address_keys(row)}
@@ -164,10 +168,14 @@ def refresh_endpoints(write: WriteTransaction, namespace: str, name: str) -> Non
     keys = list(scan_keys(write.txn, write.tables.slices, prefix))
     service = _service_of(write, namespace, name) if keys else None
     if service is not None:
-        for key in keys:
-            found = write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode())
-            if found is not None:
-                _pack(write, service, found, found.get("endpoints") or [], after)
+        loaded = (write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode()) for key in keys)
+        found = [one for one in loaded if one is not None]
+        if answers_with_all(service) and not any(map(has_ready, found)):
+            found = [{**one, "endpoints": as_if_ready(one)} for one in found]
+            if had_ready:
+                write.messages.append(event_messages.none_is_ready(service))
+        for one in found:
+            _pack(write, service, one, one.get("endpoints") or [], after)
     _replace(write, _Rows(before, stale), after)
     write.touched.services.add((namespace, name))
 
@@ -176,6 +184,10 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
     """Update endpoint rows to a changed slice; only endpoints that differ are packed."""
     namespace = present(old, new)["metadata"]["namespace"]
     if not any(state is not None and state.get("endpoints") for state in (old, new)):
+        return
+    if not (has_ready(old) and has_ready(new)) and _may_show_all(write, old, new):
+        for name in {_service_name(state) for state in (old, new)} - {""}:
+            refresh_endpoints(write, namespace, name, had_ready=has_ready(old))
         return
     same_basis = old is not None and new is not None and _slice_basis(old) == _slice_basis(new)
     gone, come = _endpoints_by_json(old), _endpoints_by_json(new)
@@ -196,6 +208,16 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
             for pointer in _address_keys(key):
                 before.addresses.pop(pointer, None)
     _replace(write, before, after)
+
+
+def _may_show_all(write: WriteTransaction, *states: Object | None) -> bool:
+    """Return whether what a slice shows may depend on the other slices of its Service."""
+    for state in states:
+        if state is not None and (name := _service_name(state)):
+            service = write.load(SERVICE, state["metadata"]["namespace"], name)
+            if service is not None and answers_with_all(service):
+                return True
+    return False
 
 
 def pod_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:

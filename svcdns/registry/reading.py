@@ -75,15 +75,20 @@ def read_piece(
     return Piece(items, last, True, octets)
 
 
-def read_all(store: Store, kind: Kind) -> Page:
-    """Return all objects of a kind, read in one go."""
+def read_all(store: Store, kind: Kind, namespace: str = "") -> Page:
+    """Return all objects of a kind, or of a kind in a namespace, read in one go."""
     items: list[bytes] = []
     with store.read() as txn:
         piece = Piece([], b"", False, 0)
         while not piece.is_last:
-            piece = read_piece(txn, store, kind, "", Selection(), piece.after)
+            piece = read_piece(txn, store, kind, namespace, Selection(), piece.after)
             items += piece.items
         return Page(items, read_revision(txn, store.tables))
+
+
+def all_octets(txn: lmdb.Transaction, store: Store, kind: Kind) -> Iterator[bytes]:
+    """Yield all objects of a kind as JSON."""
+    return (octets for _, octets in scan(txn, store.tables.objects, collection_prefix(kind)))
 
 
 def count_some(

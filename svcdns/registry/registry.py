@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,21 @@ from typing import Any, TypeVar
 import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
+from svcdns.cluster.pod_conditions import as_served, as_written
 from svcdns.config.sections import Config
 from svcdns.objects import conversion
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, EVENT, FIRST_NAMESPACES, LEASE, NAMESPACE, SERVICE, STORED, Kind
+from svcdns.objects.kinds import (
+    ENDPOINTS,
+    EVENT,
+    FIRST_NAMESPACES,
+    LEASE,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    STORED,
+    Kind,
+)
 from svcdns.objects.managed_fields import SERVER, Authorship, given_entries
 from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
@@ -31,6 +43,7 @@ from . import accept, address_views, answer_tables, deletion, endpoints, reading
 from .commit import Committer
 from .events import Recorder
 from .explain import Explanation, explain
+from .heartbeats import Heartbeats
 from .identity import check_not_renamed
 from .listing import Listing, Reads
 from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions, Written
@@ -63,6 +76,7 @@ class Registry:
         self._committer = Committer(store, self.settings, self._committed, self.record)
         self._recorder = Recorder(self._committer.write)
         self._unfinished = UnfinishedDeletions(store, self._committer.write)
+        self.heartbeats = Heartbeats(store, self._committer.write)
 
     async def start(self) -> None:
         """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
@@ -126,6 +140,7 @@ class Registry:
             if self._find(NAMESPACE, "", name) is None:
                 await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
         self._unfinished.resume()
+        self.heartbeats.resume()
         self._recorder.start()
 
     async def set_loaded(self) -> None:
@@ -136,6 +151,7 @@ class Registry:
     async def stop(self) -> None:
         """Let the writes that wait finish, end everything that runs."""
         self._unfinished.stop()
+        self.heartbeats.stop()
         await self._recorder.stop()
         await self._committer.stop()
         self._reads.close()
@@ -201,8 +217,12 @@ class Registry:
             if kind is ENDPOINTS and write.load(kind, namespace, name) is None:
                 view = endpoints.to_write_on(write, namespace, name)
             old = view or write.existing(stored, namespace, name)
-            patched = apply_patch(kind, conversion.shown(kind, old), patch.type, patch.document)
+            by_type = kind is POD and patch.type == "strategic"  # it merges conditions
+            shown = as_written(old) if by_type else conversion.shown(kind, old)
+            patched = apply_patch(kind, shown, patch.type, patch.document)
             body, warnings = structure(kind, patched, options.field_validation, fill_kind=True)
+            if by_type:
+                body = as_served(old, body)
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
             if view is not None:
@@ -210,7 +230,7 @@ class Registry:
             body = conversion.stored(kind, body, old)
             return _with_warnings(deletion.update(write, stored, old, body, subresource, author), warnings)
 
-        return _shown(kind, await self._committer.write(action, dry_run=options.dry_run))
+        return await self._run(kind, action, options)
 
     async def _write(
         self,
@@ -224,10 +244,22 @@ class Registry:
         check = partial(structure, kind, given, options.field_validation, fill_kind=True)
         body, warnings = await asyncio.to_thread(check) if is_large(given) else check()
         try:
-            written = await self._committer.write(lambda w: action(w, body), dry_run=options.dry_run)
+            written = await self._run(kind, lambda w: action(w, body), options)
         except StatusError as refused:
             raise refused.noting(warnings) from None
-        return _shown(kind, _with_warnings(written, warnings))
+        return _with_warnings(written, warnings)
+
+    async def _run(
+        self, kind: Kind, action: Callable[[WriteTransaction], Written], options: WriteOptions
+    ) -> Written:
+        """Run a write; a Pod that promises heartbeats is watched from then on, and a Lease may be one."""
+        written = await self._committer.write(action, dry_run=options.dry_run)
+        if kind is POD and not options.dry_run:
+            self.heartbeats.follow(written.object)
+        elif kind is LEASE and not options.dry_run:
+            with suppress(StatusError):  # the Lease itself is written
+                await self.heartbeats.renewed(written.object)
+        return _shown(kind, written)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
         """Delete an object; of a Namespace, once it is seen to terminate, also all that is in it."""

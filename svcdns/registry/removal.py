@@ -9,7 +9,7 @@ import msgspec
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
-from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, Kind
 
 from . import accept, deletion
 from .requests import DeleteOptions, Written
@@ -38,18 +38,19 @@ def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, optio
     accept.check_preconditions(NAMESPACE, old, options)
     if len(list(islice(deletion.content(write, name), CHUNK + 1))) > CHUNK:
         write.messages.append(namespace_emptying(old))
-    return deletion.mark_terminating(write, old)
+    return deletion.mark_terminating(write, old, options.grace_period_seconds)
 
 
 def empty_some(write: WriteTransaction, namespace: str) -> bool:
     """Delete up to CHUNK objects of a namespace; return whether nothing is left to do here.
 
-    What finalizers hold is marked and stays, and the namespace with it: whoever removes the last of these
-    removes the namespace too.
+    What finalizers hold is marked and stays, and so do Pods for the grace period that the deletion came with,
+    and the namespace with them: whoever removes the last of these removes the namespace too.
     """
     old = write.load(NAMESPACE, "", namespace)
     if old is None or not old["metadata"].get("deletionTimestamp"):
         return True
+    seconds = old["metadata"].get("deletionGracePeriodSeconds", 0)
     held: list[Object] = []
     gone = 0
     for kind, name in list(deletion.content(write, namespace)):
@@ -58,7 +59,11 @@ def empty_some(write: WriteTransaction, namespace: str) -> bool:
         found = write.load(kind, namespace, name)
         if found is None:  # a generated slice goes with its Service
             continue
-        if deletion.finalizers(found):
+        if kind is POD and seconds:
+            held.append(found)
+            if deletion.begin_grace(write, found, seconds):
+                gone += 1
+        elif deletion.finalizers(found):
             held.append(found)
             if not found["metadata"].get("deletionTimestamp"):
                 deletion.delete(write, kind, namespace, name, DeleteOptions())
@@ -79,6 +84,7 @@ def _say_what_is_held(write: WriteTransaction, namespace: str, held: list[Object
         return
     counted = Counter(word for obj in held for word in deletion.finalizers(obj))
     waiting = ", ".join(f"{word} in {count} resource instances" for word, count in sorted(counted.items()))
+    finalizers = f"Some content in the namespace has finalizers remaining: {waiting}"
     conditions = [
         {
             "type": "NamespaceContentRemaining",
@@ -92,9 +98,10 @@ def _say_what_is_held(write: WriteTransaction, namespace: str, held: list[Object
             "status": "True",
             "lastTransitionTime": write.now,
             "reason": "SomeFinalizersRemain",
-            "message": f"Some content in the namespace has finalizers remaining: {waiting}",
+            "message": finalizers,
         },
     ]
+    conditions = conditions if waiting else conditions[:1]
     status = {**(old.get("status") or {}), "conditions": conditions}
     accept.store(write, NAMESPACE, old, {**old, "status": status})
 

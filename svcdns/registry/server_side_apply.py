@@ -7,9 +7,10 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
+from svcdns.cluster.pod_conditions import as_served, as_written
 from svcdns.objects import server_side_apply
 from svcdns.objects.errors import conflict, not_found
-from svcdns.objects.kinds import Kind
+from svcdns.objects.kinds import POD, Kind
 from svcdns.objects.managed_fields import APPLY, SERVER, Authorship
 
 from . import accept, deletion
@@ -36,9 +37,12 @@ def apply_configuration(
         entries = server_side_apply.first_applied(kind, configuration, manager, write.now)
         return accept.create(write, kind, name[0], configuration, Authorship(settled=entries))
     owner = (manager, APPLY, subresource)
+    live = as_written(old) if kind is POD else old
     body, entries = server_side_apply.apply(
-        kind, old, configuration, owner, force=options.force, time=write.now
+        kind, live, configuration, owner, force=options.force, time=write.now
     )
+    if kind is POD:
+        body = as_served(old, body)
     return deletion.update(write, kind, old, body, subresource, Authorship(settled=entries))
 
 

@@ -17,7 +17,7 @@ from svcdns.names.records import Address
 from svcdns.objects.selectors import LabelSelector
 from svcdns.wire.key import key_of
 
-RULES = 2
+RULES = 3
 
 Network = IPv4Network | IPv6Network
 

@@ -13,20 +13,21 @@ from itertools import islice
 from typing import Any
 
 from svcdns.cluster.endpoints import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, is_mirrored
+from svcdns.cluster.pod_conditions import brought_up_to_date
 from svcdns.objects.defaults import default
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, POD, SERVICE, STORED, Kind
 from svcdns.objects.scalars import without_unreadable
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 
-from . import owners, slices
+from . import owners, probed, slices
 from .derive import derive
 from .transaction import WriteTransaction, collection_prefix, scan_keys
 
 logger = logging.getLogger(__name__)
 
-OBJECT_RULES = 2
+OBJECT_RULES = 3
 """Raised when objects that were stored before would be refused, get other defaults, or have other slices."""
 CHUNK = 500
 _MOST_NAMED = 100
@@ -76,6 +77,9 @@ class Renewal:
             self._name(kind, old, wrong)
         if kind is ENDPOINTSLICE:
             new = self._without_our_mark(write, new)
+        if kind is POD:
+            new = brought_up_to_date(new, write.now)
+            probed.note(write, new)
         if new != old:
             write.save(kind, old, new)
             derive(write, kind, old, new)

@@ -99,9 +99,12 @@ class UnfinishedDeletions:
         await self._write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
 
     async def _empty(self, namespace: str) -> None:
-        """Empty a terminating namespace step by step, then remove it."""
+        """Empty a terminating namespace step by step, then remove it; Pods in their grace period end it."""
         while not await self._write(lambda w: removal.empty_some(w, namespace)):
             await asyncio.sleep(0)
+        for octets in reading.read_all(self._store, POD, namespace).items:
+            if _read_marked(octets).metadata.deleted:
+                self.follow(POD, decode(octets))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

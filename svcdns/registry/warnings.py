@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from svcdns.cluster.endpoints import WHEN_NONE_ALL, WHEN_NONE_READY
+from svcdns.cluster.readiness import readiness_probes
+from svcdns.objects.causes import shown
 from svcdns.objects.endpoints_rules import addresses_of
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.service_addresses import is_headless
@@ -30,7 +33,8 @@ def warnings(kind: Kind, old: Object | None, new: Object) -> tuple[str, ...]:
     if kind is POD:
         return tuple(_of_pod(old, new))
     if kind is SERVICE:
-        return tuple(_of_service((old or {}).get("spec") or {}, new.get("spec") or {}))
+        of_spec = _of_service((old or {}).get("spec") or {}, new.get("spec") or {})
+        return (*of_spec, *_of_when_none_ready(old, new))
     if kind is ENDPOINTS:
         return tuple(islice(_of_endpoints(old or {}, new), MOST_WARNINGS))
     if kind is ENDPOINTSLICE and old is None:
@@ -46,14 +50,11 @@ def _of_namespace(old: Object | None, new: Object) -> Iterator[str]:
 
 
 def _of_pod(old: Object | None, new: Object) -> Iterator[str]:
-    probes = _readiness_probes(new)
-    if probes and (old is None or probes != _readiness_probes(old)):
-        yield "spec.containers[].readinessProbe is not run here: set the Ready condition through /status"
-
-
-def _readiness_probes(pod: Object) -> list[Any]:
-    containers = (pod.get("spec") or {}).get("containers") or []
-    return [container["readinessProbe"] for container in containers if container.get("readinessProbe")]
+    probes = readiness_probes(new)
+    if not probes or (old is not None and probes == readiness_probes(old)):
+        return
+    if any("exec" in probe for probe in probes):
+        yield "readinessProbe.exec is not run here: the Pod is ready when the Ready condition says so"
 
 
 def _of_endpoints(old: Object, new: Object) -> Iterator[str]:
@@ -62,6 +63,13 @@ def _of_endpoints(old: Object, new: Object) -> Iterator[str]:
         if text not in before and str(address := parse_address(text)) != text:
             form = f'should be in RFC 5952 canonical format ("{address}")'
             yield f'{field}: IPv6 address "{text}" {form}'
+
+
+def _of_when_none_ready(old: Object | None, new: Object) -> Iterator[str]:
+    before, after = ((one or {}).get("metadata", {}).get("annotations") or {} for one in (old, new))
+    word = after.get(WHEN_NONE_READY)
+    if word not in (None, "none", WHEN_NONE_ALL) and word != before.get(WHEN_NONE_READY):
+        yield f"metadata.annotations[{WHEN_NONE_READY}]: {shown(word)} counts as none; known: none, all"
 
 
 def _of_service(old: Object, new: Object) -> Iterator[str]:

@@ -5,7 +5,8 @@
 
 Rules:
 
-* only the two that traffic takes, CAP_NET_ADMIN and CAP_NET_RAW, and only where they were there;
+* only the two that traffic takes, CAP_NET_ADMIN and CAP_NET_RAW, and only where they were there: of all
+  that root had, nothing else outlives the change of user, not even as permitted;
 * as root nothing is done: there a child has them all;
 * what the kernel refuses is left alone: then the proxy works without rights, and says so.
 
@@ -41,12 +42,20 @@ class _Sets(ctypes.Structure):
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Keep them over a change of user in the body."""
+    """Keep them over a change of user in the body.
+
+    The kernel keeps all of root's or none, so none are where what is too much could not be given up.
+    """
+    if not _set(_get()):
+        yield
+        return
     _prctl(_PR_SET_KEEPCAPS, 1)
     try:
         yield
     finally:
         _prctl(_PR_SET_KEEPCAPS, 0)
+        if os.geteuid() != 0:
+            _give_up_others()
         hold_back()
 
 
@@ -82,6 +91,17 @@ def lent() -> Iterator[None]:
             _prctl(_PR_CAP_AMBIENT, _AMBIENT_LOWER, one)
 
 
+def _give_up_others() -> None:
+    """Be permitted nothing else any more."""
+    sets = _get()
+    sets[0].permitted &= _MASK
+    sets[1].permitted = 0
+    for one in sets:
+        one.effective &= one.permitted
+        one.inheritable &= one.permitted
+    _set(sets)
+
+
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
@@ -97,5 +117,6 @@ def _get() -> ctypes.Array[_Sets]:
     return sets
 
 
-def _set(sets: ctypes.Array[_Sets]) -> None:
-    _libc().capset(ctypes.byref(_Header(_VERSION, 0)), ctypes.byref(sets))
+def _set(sets: ctypes.Array[_Sets]) -> bool:
+    """Return whether the kernel took them: a filter of system calls may forbid it."""
+    return int(_libc().capset(ctypes.byref(_Header(_VERSION, 0)), ctypes.byref(sets))) == 0

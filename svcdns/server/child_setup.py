@@ -50,9 +50,11 @@ class Handoff:
     passed_on: int = -1
     """Where a worker finds those of the workers before an upgrade."""
     api_url: str = ""
-    """Where the proxy finds the API."""
-    proxy_token: str = ""
-    """What the proxy shows to the API, and the writer knows it by; "" where nobody is asked."""
+    """Where a client of the API finds it (see crew.CLIENTS)."""
+    api_token: str = ""
+    """What such a client shows to it; "" where nobody is asked."""
+    own_tokens: tuple[tuple[str, str], ...] = ()
+    """The writer's: of each client (its name), the token it will show."""
     predecessor: int = -1
     """A descriptor of the process whose work this one takes over in an upgrade (see takeover.py)."""
 
@@ -81,6 +83,7 @@ def take(environ: MutableMapping[str, str]) -> Handoff:
     with open(int(environ.pop(VARIABLE)), encoding="utf-8") as file:
         found = json.load(file)
     found["config"] = of_spelt(found["config"])
+    found["own_tokens"] = tuple((name, token) for name, token in found["own_tokens"])
     for name in ("udp", "tcp", "links"):
         found[name] = tuple(found[name])
     handoff = Handoff(**found)

@@ -50,7 +50,8 @@ PROCESS_FIELDS: tuple[Field, ...] = (
 """pid: 0 while there is none; restarts: after the first start; crashes: how often in a row it died of a
 signal of its own (SIGSEGV) before it was ready; given_up: 1 once the supervisor has closed its sockets
 (these four are the supervisor's).  ready: 1 once it answers (set by the process, taken back by the
-supervisor when it dies); busy: zone transfers under way (set by the worker); unlocked: 1 while it reads the
+supervisor when it dies); busy: zone transfers under way (set by the worker), the writer's: 1 once there was
+a Pod with probes; unlocked: 1 while it reads the
 store without a lock, on a read-only file system (set by the process); beat: when it last showed life
 (time.monotonic(), milliseconds; set by the forwarder)."""
 
@@ -122,6 +123,15 @@ class Counters:
     def forwarder_lives(self) -> bool:
         """Return whether there is a forwarder that shows life."""
         return bool(self.get(self.forwarder, "ready")) and self.beat_age(self.forwarder) < LIFELESS_SECONDS
+
+    @property
+    def probes_are_wanted(self) -> bool:
+        """Return whether there was a Pod with probes since the writer began."""
+        return bool(self.get(WRITER, "busy"))
+
+    def want_probes(self) -> None:
+        """Store that there is one (the writer does)."""
+        self.set(WRITER, "busy", 1)
 
     @property
     def stopping(self) -> bool:

@@ -12,7 +12,9 @@ import logging
 import secrets
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from svcdns.config.listening import reachable
@@ -28,6 +30,8 @@ STOP_SECONDS = 5.0
 WORKERS_STOP_SECONDS = 3.0
 """All together less than the 10 s after which podman and docker kill."""
 STUCK_SECONDS = 10.0
+_WANTED_SECONDS = 1.0
+"""How often is looked whether there is something to do for a client that was not started."""
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,22 @@ class Commands:
     worker: Sequence[str] = (sys.executable, "-m", "svcdns.server.worker")
     forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
     proxy: Sequence[str] = (sys.executable, "-m", "svcdns.server.proxy")
+    prober: Sequence[str] = (sys.executable, "-m", "svcdns.server.prober")
+
+
+PROXY, PROBER = "proxy", "prober"
+"""The clients of the API that a server brings along, by the names of their commands."""
+Starting = Callable[[], AbstractContextManager[None]]
+
+
+def _tokens(config: Config) -> dict[str, str]:
+    """Return the clients that there are, each with what it shows to the API: "" where nobody is asked."""
+    there = {PROXY: config.proxy.serve, PROBER: config.probes.run}
+    return {
+        name: secrets.token_urlsafe(32) if config.api.authenticates else ""
+        for name, wanted in there.items()
+        if wanted
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +84,12 @@ class Crew:
         held: Held,
         *,
         before: Sockets | None = None,
+        tokens: Mapping[str, str] | None = None,
     ) -> None:
         """Nothing is started yet; there is a worker for each of those that `counters` has room for.
 
-        `before` are the sockets of the crew that this one is to follow.
+        `before` are the sockets of the crew that this one is to follow.  `tokens` are those of the clients of
+        a crew that runs already (None: there are the clients that the configuration wants, with new ones).
         """
         self._passed_on = before.passing[1].fileno() if before is not None else -1
         self.config = config
@@ -76,8 +98,8 @@ class Crew:
         self.held = held
         self._keep = held.locks
         ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
-        token = secrets.token_urlsafe(32) if config.proxy.serve and config.api.authenticates else ""
-        api = self._handoff(api=sockets.api.fileno(), flush=ours, proxy_token=token)
+        tokens = _tokens(config) if tokens is None else tokens
+        api = self._handoff(api=sockets.api.fileno(), flush=ours, own_tokens=tuple(tokens.items()))
         self.writer = Child("writer", commands.writer, api, WRITER, counters, self._keep)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]
         self.forwarder: Child | None = None
@@ -90,7 +112,11 @@ class Crew:
             self._answer_through(0)
         else:
             counters.set(counters.forwarder, "given_up", 1)  # nobody need wait for it
-        self.proxy = self._proxy(commands, token) if config.proxy.serve else None
+        lent = {PROXY: capabilities.lent}
+        self.clients = [
+            self._client(name, getattr(commands, name), token, lent.get(name, nullcontext))
+            for name, token in tokens.items()
+        ]
 
     def _worker(self, number: int, commands: Commands) -> Child:
         handoff = self._handoff(
@@ -104,22 +130,24 @@ class Crew:
         name, command = f"dns worker {number}", [*commands.worker, str(number)]
         return Child(name, command, handoff, number + 1, self.counters, self._keep)
 
-    def _proxy(self, commands: Commands, token: str) -> Child:
-        """Return the proxy, whose life is no matter to the others: its counters are its own."""
+    def _client(self, name: str, command: Sequence[str], token: str, starting: Starting) -> Child:
+        """Return a client of the API, whose life is no matter to the others: its counters are its own."""
         scheme = "https" if self.config.api.tls_cert else "http"
         url = f"{scheme}://{reachable(self.sockets.api_address)}"
-        handoff = self._handoff(api_url=url, proxy_token=token)
-        alone = Counters.create(0, 1, "svcdns-proxy")
-        return Child(
-            "proxy", commands.proxy, handoff, 0, alone, outlives_mistakes=True, starting=capabilities.lent
-        )
+        handoff = self._handoff(api_url=url, api_token=token)
+        alone = Counters.create(0, 1, f"svcdns-{name}")
+        return Child(name, command, handoff, 0, alone, outlives_mistakes=True, starting=starting)
 
-    def _handoff(self, **rest: int | str | tuple[int, ...]) -> Handoff:
+    def _handoff(self, **rest: int | str | tuple[object, ...]) -> Handoff:
         return Handoff(self.config, self.held.lifeline[0], self.counters.descriptor, **rest)  # type: ignore[arg-type]
 
     def children(self) -> list[Child]:
         """Return all of them."""
-        return [self.writer, *self.workers, *self.forwarders(), *self.proxies()]
+        return [*self.answering(), *self.clients]
+
+    def answering(self) -> list[Child]:
+        """Return the server itself: without one of these, something is not answered."""
+        return [self.writer, *self.workers, *self.forwarders()]
 
     def all_but_writer(self) -> list[Child]:
         """Return those who answer questions."""
@@ -129,16 +157,22 @@ class Crew:
         """Return the forwarder, if there is one."""
         return [self.forwarder] if self.forwarder else []
 
-    def proxies(self) -> list[Child]:
-        """Return the proxy, if there is one."""
-        return [self.proxy] if self.proxy else []
+    def adopt(self, pids: Sequence[int], given_up: Sequence[int], clients: Sequence[int]) -> None:
+        """Take processes that run as the children, in the order of `answering` and of `clients`.
 
-    def adopt(self, pids: Sequence[int], given_up: Sequence[int]) -> None:
-        """Take processes that run as the children, in the order of `children`; 0 for one to be started."""
-        for child, pid in zip(self.children(), pids, strict=True):
+        0 stands for one to be started.
+        """
+        for child, pid in zip(self.answering(), pids, strict=True):
             child.given_up = child.row - 1 in given_up
             if not child.given_up:
                 child.adopt(pid)
+        for child, pid in zip(self.clients, clients, strict=True):
+            if pid or self._is_wanted(child):
+                child.adopt(pid)
+
+    def tokens(self) -> Iterable[tuple[Child, str]]:
+        """Return each client with what it shows to the API."""
+        return ((child, child.handoff.api_token) for child in self.clients)
 
     def forget_those_before(self) -> None:
         """To be called when the crew before has ended: nothing more comes from there."""
@@ -150,10 +184,30 @@ class Crew:
         for child in self.children():
             child.outlives_mistakes = True
 
+    def start(self) -> None:
+        """Start all of them, but for those that have nothing to do yet.  Raises OSError."""
+        for child in self.children():
+            if self._is_wanted(child):
+                child.start()
+
+    def start_clients_soon(self) -> None:
+        """Have the clients started with the next look at the children."""
+        for child in self.clients:
+            child.again_at = time.monotonic() if self._is_wanted(child) else None
+
+    def _is_wanted(self, child: Child) -> bool:
+        """Return whether a child has anything to do: a prober has not before there is a Pod with probes."""
+        return child.name != PROBER or self.counters.probes_are_wanted
+
+    def _waits(self, child: Child) -> bool:
+        return child.name == PROBER and child.process is None and child.again_at is None
+
     def check(self, children: Iterable[Child]) -> bool:
         """Start again who died of `children`, end a stuck forwarder; return whether one can't be cured."""
         fatal = False
         self._end_stuck_forwarder()
+        for child in filter(self._waits, self.clients):
+            child.again_at = time.monotonic() if self._is_wanted(child) else None
         for child in children:
             child.check(may_give_up=self._may_give_up(child))
             self._close_if_given_up(child)
@@ -201,10 +255,12 @@ class Crew:
         waits = [max(0.0, one.again_at - now) for one in self.children() if one.again_at is not None]
         if self.forwarder:
             waits.append(STUCK_SECONDS / 5)
+        if any(map(self._waits, self.clients)):
+            waits.append(_WANTED_SECONDS)
         return min(waits, default=None)
 
     def stop(self) -> None:
         """End all: the workers last, so that own names are answered while the others end."""
         self.counters.set_stopping()
-        stop_all([self.writer, *self.forwarders(), *self.proxies()], STOP_SECONDS)
+        stop_all([self.writer, *self.forwarders(), *self.clients], STOP_SECONDS)
         stop_all(self.workers, WORKERS_STOP_SECONDS)

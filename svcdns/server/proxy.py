@@ -21,7 +21,7 @@ from .process import NotNow, run
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     """Carry traffic until stopped.  Raises NotNow for what another start may cure."""
-    connection = Connection(handoff.api_url, "this server", handoff.proxy_token, verify=False)
+    connection = Connection(handoff.api_url, "this server", handoff.api_token, verify=False)
     try:
         await process.serve(config, connection, stop)
     except EngineError as refused:

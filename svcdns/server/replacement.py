@@ -2,8 +2,8 @@
 
     the new forwarder starts, then the new workers, beside the old ones and on the same sockets
     -> all are ready: the new writer starts, reads what it needs, ends the old one and opens the API
-    -> the old workers end when their TCP clients are served, then the old forwarder and the old proxy
-    -> the new proxy starts: never are there two, and what the kernel holds carries traffic meanwhile
+    -> the old workers end when their TCP clients are served, then the old forwarder and the old API clients
+    -> the new ones start: never are there two proxies, and what the kernel holds carries traffic meanwhile
 
 Until the old writer has been ended, whatever fails ends the new crew and leaves the old one as it was.  After
 that the new one is in charge: questions are answered either way.
@@ -120,17 +120,16 @@ class Replacement:
             old.forwarder.signal(signal.SIGTERM)
             yield from self._gone([old.forwarder], FORWARDER_SECONDS)
         stop_all([old.writer], 0.0)
-        yield from self._next_proxy()
+        yield from self._next_clients()
         self.new.counters.go_on_from(old.counters)
         self.new.forget_those_before()
         close_others(old.sockets, self.new.sockets)
 
-    def _next_proxy(self) -> Iterator[None]:
-        for proxy in self.old.proxies():
-            proxy.signal(signal.SIGTERM)
-        yield from self._gone(self.old.proxies(), FORWARDER_SECONDS)
-        for proxy in self.new.proxies():
-            proxy.again_at = time.monotonic()  # started with the next look at the children
+    def _next_clients(self) -> Iterator[None]:
+        for client in self.old.clients:
+            client.signal(signal.SIGTERM)
+        yield from self._gone(self.old.clients, FORWARDER_SECONDS)
+        self.new.start_clients_soon()
 
     def _gone(self, children: list[Child], seconds: float) -> Iterator[None]:
         deadline = time.monotonic() + seconds

@@ -50,6 +50,8 @@ class Legacy:
     """Numbers of workers that died too often."""
     upgrades: int
     """How many there have been, this one included."""
+    clients: tuple[tuple[str, int, str], ...] = ()
+    """Of each client of the API that the server brought along: its name, pid (0: none), and its token."""
     successor: dict[str, Any] | None = None
     """The configuration that the new code has read in its rehearsal; None tells it to rehearse."""
 
@@ -78,6 +80,7 @@ def take(environ: MutableMapping[str, str]) -> Legacy | None:
             raise UnknownVersion(f"a server of another version runs (succession {version}): restart it")
         for name in ("locks", "lifeline", "pids", "given_up"):
             found[name] = tuple(found[name])
+        found["clients"] = tuple((name, pid, token) for name, pid, token in found.get("clients", ()))
         return Legacy(**found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UnknownVersion(f"{VARIABLE} is for svcdns itself, and says nothing here") from None

@@ -36,6 +36,7 @@ from svcdns.dns.stats import SLOTS
 from svcdns.system import service_notice
 
 from . import capabilities, folder, inherited_sockets, succession, surroundings
+from .children import Child
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
 from .cut_data import refuse_cut_data
@@ -89,8 +90,9 @@ def _successor(config: Config, commands: Commands, legacy: Legacy) -> Supervisor
         os.set_inheritable(number, False)
     held = Held(legacy.locks, legacy.lifeline)
     counters = Counters(legacy.counting)
-    crew = Crew(of_spelt(legacy.config), commands, Sockets.of(legacy.sockets), counters, held)
-    crew.adopt(legacy.pids, legacy.given_up)
+    tokens = {name: token for name, _, token in legacy.clients}
+    crew = Crew(of_spelt(legacy.config), commands, Sockets.of(legacy.sockets), counters, held, tokens=tokens)
+    crew.adopt(legacy.pids, legacy.given_up, [pid for _, pid, _ in legacy.clients])
     return Supervisor(crew, commands, config, legacy.upgrades)
 
 
@@ -154,8 +156,7 @@ class Supervisor:
                 self._publish_addresses()
                 if self.crew.forwarder is None:
                     log.info("nothing is forwarded: upstreams in [forward] is empty")
-                for child in self.crew.children():
-                    child.start()
+                self.crew.start()
             while not fatal and not self._signalled(woken):
                 fatal = self._check()
                 self._go_on()
@@ -311,9 +312,10 @@ class Supervisor:
             lifeline=crew.held.lifeline,
             counting=crew.counters.descriptor,
             sockets=crew.sockets.numbers(),
-            pids=tuple(child.process.pid if child.process else 0 for child in crew.children()),
+            pids=tuple(_pid(child) for child in crew.answering()),
             given_up=tuple(child.row - 1 for child in crew.workers if child.given_up),
             upgrades=self._upgrades,
+            clients=tuple((child.name, _pid(child), token) for child, token in crew.tokens()),
         )
 
     def _descriptors(self) -> list[int]:
@@ -358,6 +360,10 @@ class Supervisor:
         folder.withdraw(self.crew.config.data)
 
 
+def _pid(child: Child) -> int:
+    return child.process.pid if child.process else 0
+
+
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return the names of the options that have another value; what only the new code knows doesn't count."""
     return [name for name, value in after.items() if name in before and before[name] != value]
@@ -373,7 +379,7 @@ def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
     except BindError as refused:
         raise Failed(f"{refused}; or restart svcdns instead of upgrading it") from None
     crew = Crew(config, commands, sockets, counters, old.held, before=old.sockets)
-    for child in (crew.writer, *crew.all_but_writer()):  # none is at its first start
+    for child in crew.answering():  # none is at its first start
         row = min(child.row, old.counters.forwarder)
         counters.set(child.row, "restarts", old.counters.get(row, "restarts") + 1)
     return crew

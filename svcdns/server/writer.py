@@ -33,6 +33,7 @@ from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
+from svcdns.registry import probed
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
 from svcdns.registry.backup import what_is_wrong
 from svcdns.registry.registry import Registry
@@ -113,7 +114,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             await loading.load()
             async with background(loading.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
-                await _until_told(stop, store, config.data)
+                await _until_told(stop, store, counters, config.data)
                 counters.set(WRITER, "ready", 0)
 
 
@@ -124,9 +125,11 @@ async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
-async def _until_told(stop: asyncio.Event, store: Store, data: Path) -> None:
+async def _until_told(stop: asyncio.Event, store: Store, counters: Counters, data: Path) -> None:
     """Wait for the event.  Raises NotNow when what was opened on a read-only file system could be written."""
     while not stop.is_set():
+        if probed.is_noted(store):
+            counters.want_probes()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), POLL_SECONDS)
         if not store.has_lock and not is_read_only(data):
@@ -208,7 +211,7 @@ async def _api(
         warnings=warnings,
         metrics=metrics.render,
         version=__version__,
-        authority=None if is_open else ConfiguredAuthority(config, handoff.proxy_token),
+        authority=None if is_open else ConfiguredAuthority(config, handoff.own_tokens),
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),

@@ -34,7 +34,7 @@ class Tables:
     """The database handles; each field is a table, described where its rows are made.
 
     meta         single values: revision, layout, rules, settings, serving (see snapshot.py);
-                 dependents by their owner (see registry/owners.py)
+                 dependents by their owner (see registry/owners.py); whether there was a Pod with probes
     objects      kind NUL namespace NUL name -> JSON as served
     log          revision u64 -> event (see log.py)
     event_log    the same for Events and Leases, with a bound of its own

@@ -37,7 +37,8 @@ async def test_legacy_core(client):
     by_name = {entry["name"]: entry for entry in found["resources"]}
     assert sorted(by_name) == [
         "endpoints", "events", "namespaces", "namespaces/finalize", "namespaces/status", "nodes",
-        "nodes/status", "pods", "pods/eviction", "pods/status", "services", "services/status",
+        "nodes/status", "pods", "pods/eviction", "pods/heartbeat", "pods/status", "services",
+        "services/status",
     ]  # fmt: skip
     assert by_name["services"] == {
         "name": "services",

@@ -196,9 +196,9 @@ def test_a_ready_pod():
         phase="Running",
         podIP="10.1.0.1",
         podIPs=[{"ip": "10.1.0.1"}, {"ip": "fd00::1"}],
-        conditions=[condition("Ready", "True"), condition("g", "True")],
+        conditions=[condition("Ready", "True"), condition("g", "True"), condition("h", "True")],
     )
-    assert row == ["p", "2/2", "Running", "0", "5m", "10.1.0.1", "n1", "<none>", "1/2"]
+    assert row == ["p", "2/2", "Running", "0", "5m", "10.1.0.1", "n1", "<none>", "2/2"]
 
 
 @pytest.mark.parametrize(

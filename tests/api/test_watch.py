@@ -139,6 +139,24 @@ async def test_a_client_that_leaves_ends_its_watch(client, registry):
     await until(lambda: registry.watchers == 0)
 
 
+async def test_a_watch_that_is_given_up_while_it_opens_ends_without_an_error(
+    client, registry, monkeypatch, caplog
+):
+    wait = asyncio.wait
+
+    async def given_up(*given, **more):
+        monkeypatch.setattr(asyncio, "wait", wait)
+        asyncio.current_task().cancel()
+        return await wait(*given, **more)
+
+    revision = (await (await client.get(SERVICES)).json())["metadata"]["resourceVersion"]
+    monkeypatch.setattr(asyncio, "wait", given_up)
+    with pytest.raises(ClientConnectionError):
+        await client.get(f"{SERVICES}?watch=1&resourceVersion={revision}")
+    await until(lambda: registry.watchers == 0)
+    assert [one for one in caplog.records if one.exc_info] == []
+
+
 async def test_a_shutdown_ends_streams_properly(client, server, registry):
     answer = await client.get(f"{SERVICES}?watch=1")
     await event(answer)

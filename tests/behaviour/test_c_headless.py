@@ -115,6 +115,18 @@ def test_not_ready_addresses_are_published_on_request(new_world: Any, more: dict
     assert world.ask("1.0.1.10.in-addr.arpa", "PTR").rdata == [f"10-1-0-1.{DB}."]
 
 
+@pytest.mark.row("O7")
+def test_all_answer_when_none_is_ready_if_the_service_wants_it(new_world: Any) -> None:
+    pods = [pod(f"p{n}", f"10.1.0.{n}", app="db", ready=False) for n in (1, 2)]
+    notes = {"svcdns.io/when-none-ready": "all"}
+    world = new_world(headless("db", ports=PG, notes=notes), *pods)
+    assert sorted(world.ask(DB).rdata) == ["10.1.0.1", "10.1.0.2"]
+    assert len(world.ask(f"_pg._tcp.{DB}", "SRV").rdata) == 2
+    assert world.ask("1.0.1.10.in-addr.arpa", "PTR").rdata == [f"10-1-0-1.{DB}."]
+    world.add(pod("p3", "10.1.0.3", app="db"))
+    assert world.ask(DB).rdata == ["10.1.0.3"]
+
+
 @pytest.mark.row("C5", "S20", "S21", "S22")
 @pytest.mark.parametrize(
     ("name", "rrtype", "address"),

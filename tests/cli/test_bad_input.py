@@ -24,7 +24,7 @@ LONG = "Way-too-long." * 6
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    with RunningServer(workers=1) as running:
+    with RunningServer(workers=1, config="[api]\nhints = false\n") as running:  # they have tests of their own
         with Client(Connection(running.api)) as client:
             client.add("keep", ["10.2.0.1"], ports={"http": 80}, cluster_ip="10.96.7.7")
             client.add("bare", ["10.2.0.2"])
@@ -135,6 +135,7 @@ OPTIONS = {
     )
     for path in commands()
     if path not in ((), ("serve",), ("upgrade",), ("reload",))  # these would start, or change, a server
+    and path[0] not in ("proxy", "register")  # which stay, or change this machine
     and path != ("query",)  # which would ask whoever is at an address
 }
 

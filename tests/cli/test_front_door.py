@@ -48,6 +48,24 @@ def test_from_nothing_to_three_processes_with_one_taken_out(run: Run, server: Ru
     assert "Pod cache-10-0-0-6 is not ready (SetByHand disk swap): svcdns ready cache-10-0-0-6" in why.stdout
 
 
+def test_ready_says_what_else_holds_a_pod_back(run: Run, server: RunningServer) -> None:
+    run("add", "cache", "10.0.0.5")
+    path = "/api/v1/namespaces/default/pods/cache-10-0-0-5"
+    merge = "application/merge-patch+json"
+    off = {"metadata": {"annotations": {"svcdns.io/ready": "false"}}}
+    assert server.request("PATCH", path, off, content_type=merge).status == 200
+    ran = run("ready", "cache-10-0-0-5")
+    held = "NotReadyByAnnotation: annotation svcdns.io/ready: false; see: svcdns why cache-10-0-0-5"
+    assert ran.stdout == f"pod/cache-10-0-0-5 is reported as ready, but {held}\n"
+    why = run("why", "cache-10-0-0-5").stdout
+    assert "  override: not ready (annotation svcdns.io/ready: false): kubectl annotate pod" in why
+    assert "  reported: ready since " in why and "(SetByHand)" in why
+    on = {"metadata": {"annotations": {"svcdns.io/ready": None}}}
+    assert server.request("PATCH", path, on, content_type=merge).status == 200
+    assert run("ready", "cache-10-0-0-5").stdout == "pod/cache-10-0-0-5 is ready\n"
+    assert server.answers(NAME) == ["10.0.0.5"]
+
+
 def test_planted_mistakes(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(
         """

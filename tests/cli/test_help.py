@@ -5,6 +5,8 @@ leaves them out.
 """
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +16,8 @@ from typer.testing import CliRunner
 
 from svcdns.cli.main import app
 
+HEAVY = ("aiohttp", "asyncio", "dns", "http", "httpcore", "msgspec", "rich.table", "ssl", "yaml")
+"""What takes long to load, and most commands do without."""
 _FRAME = str.maketrans("\u2502\u256d\u256e\u2570\u256f\u2500", " " * 6)
 
 
@@ -83,3 +87,9 @@ def test_the_list_begins_with_the_five_that_somebody_new_needs() -> None:
 
 
 NAMES = [path[0] for path in commands() if len(path) == 1]
+
+
+def test_a_command_loads_what_it_needs_and_no_more() -> None:
+    script = f"import sys, svcdns.cli.main; print(*sys.modules.keys() & set({HEAVY}))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []

@@ -25,10 +25,11 @@ from svcdns.client import Client, Connection
 from svcdns.objects.kinds import POD, SERVICE
 
 ORDER = (
-    *("version", "add", "why", "status", "get", "query", "unready", "ready", "wait", "resolvconf"),
+    *("version", "add", "why", "status", "get", "query", "unready", "ready", "resolvconf"),
     *("cache flush", "kubeconfig", "token create", "token list", "token revoke"),
     *("certs client", "certs server", "check", "backup", "restore", "upgrade", "reload"),
-    *("apply", "delete", "remove", "wait", "proxy check", "proxy status", "serve", "certs init"),
+    *("apply", "delete", "remove", "register", "wait", "proxy check", "proxy status"),
+    *("serve", "certs init"),
 )
 """All commands, those last that take something away."""
 NOT_RUN = re.compile("dig |docker |podman |svcdns proxy|.*svcdns wait")
@@ -42,8 +43,8 @@ THERE = (
     "svcdns add cache 10.0.0.5",
     "svcdns add nas --alias nas.home.arpa 192.168.1.20",
 )
-ELSEWHERE = ("serve", "certs init", "wait")
-"""Commands whose examples have a test of their own; those of `wait` take a proxy (tests/proxy)."""
+ELSEWHERE = ("serve", "certs init", "register", "wait")
+"""Commands whose examples have a test of their own (test_register.py); those of `wait` take a proxy."""
 ANY_PORT = {"SVCDNS_DNS_LISTEN": "127.0.0.1:0"}
 SHELL = re.compile(r"[<>|$&]")
 

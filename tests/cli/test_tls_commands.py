@@ -156,7 +156,7 @@ def test_the_configuration_names_the_file(tmp_path: Path) -> None:
         (["create", "--name", "a b"], "tokens: name 'a b' can't be; allowed: 1 to 63 letters"),
         (
             ["create", "--name", "a", "--role", "root"],
-            "tokens: role 'root' is not known; allowed: view, edit",
+            "tokens: role 'root' is not known; allowed: view, node, edit, admin, heartbeat",
         ),
         (["create", "--name", "a", "--namespace", "A"], "tokens: 'A' is no namespace"),
         (["create", "--name", "a", "--namespace", "*"], "tokens: '*' is no namespace"),
@@ -236,7 +236,7 @@ def put(name: str, text: str):  # type: ignore[no-untyped-def]
         (
             TLS + '[[api.grant]]\nuser = "a"',
             None,
-            "grant 1: role 'None' is not known; allowed: view, edit, admin",
+            "grant 1: role 'None' is not known; allowed: view, node, edit, admin, heartbeat",
         ),
         (
             TLS + '[[api.grant]]\nuser = "a"\nrole = "view"\nnamespaces = ["A"]',

@@ -160,3 +160,20 @@ def unused_tcp_port_url() -> Iterator[str]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+def test_heartbeats(server: RunningServer, client: Client) -> None:
+    client.add("cache", ["10.0.0.5"])
+    with pytest.raises(ApiError, match="no annotation") as refused:
+        client.heartbeat("cache-10-0-0-5")
+    assert refused.value.status == 409
+    promise = {"annotations": {"svcdns.io/heartbeat": "30s"}, "name": "cache-10-0-0-5"}
+    client.apply({"apiVersion": "v1", "kind": "Pod", "metadata": promise}, force=False)
+    assert client.heartbeat("cache-10-0-0-5")
+    assert not client.heartbeat("nobody"), "register it again"
+
+    async def beat() -> bool:
+        async with AsyncClient(Connection(server.api)) as there:
+            return await there.heartbeat("cache-10-0-0-5")
+
+    assert asyncio.run(beat())

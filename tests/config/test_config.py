@@ -68,6 +68,11 @@ names = ["any"]
 forward = ["loopback", "private"]
 transfer = []
 
+[probes]
+run = true
+networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", \
+    "fc00::/7", "::1/128"]
+
 [api]
 listen = "127.0.0.1:8053"
 advertise_addresses = []

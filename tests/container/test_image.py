@@ -133,6 +133,27 @@ def test_no_other_program_has_the_right(podman: Podman, image: str) -> None:
     assert json.loads(podman.run(*as_root, "-c", FILES_WITH_CAPABILITIES)) == ["/opt/svcdns/bin/python3"]
 
 
+def test_a_proxy_beside_it_carries_traffic_by_packet_rules(podman: Podman, image: str) -> None:
+    """In the network of the server: here that of its container, else the host's."""
+    server = RunningContainer(podman, image, "--network", "none")
+    server.execute("svcdns", "add", "web", "--cluster-ip", "--port", "http=8080", "10.0.0.5")
+    rights = ("--cap-drop", "ALL", "--cap-add", "NET_ADMIN,NET_RAW,NET_BIND_SERVICE")
+    as_root = ("--network", f"container:{server.name}", "--user", "0", "--read-only", *rights)
+    name = podman.fresh_name("proxy", "rm", "--force")
+    podman.run(
+        "run", "--detach", "--name", name, *as_root, image, "proxy", "--server", "http://127.0.0.1:8053"
+    )
+
+    def status() -> str:
+        return podman.attempt("exec", name, "svcdns", "proxy", "status").stdout
+
+    wait_for(lambda: "-> 10.0.0.5:8080" in status(), "traffic to be carried")
+    assert "engine     nft" in status()
+    podman.run("stop", name)
+    taken_back = podman.run("run", "--rm", *as_root, image, "proxy", "--cleanup")
+    assert "the table ip svcdns is gone" in taken_back
+
+
 def test_it_becomes_healthy(shared: RunningContainer) -> None:
     wait_for(shared.is_healthy, "the container to be healthy")
 

@@ -92,3 +92,35 @@ def test_little_is_open_to_it(machine: Machine) -> None:
     said = machine.sh("systemd-analyze security --offline=yes /etc/systemd/system/svcdns.service")
     exposure = re.search(r"Overall exposure level for svcdns.service: ([0-9.]+)", said)
     assert exposure is not None and float(exposure[1]) <= 2.0, said
+
+
+def documented_drop_in() -> str:
+    """What docs/operating.md has an administrator add to the unit for traffic."""
+    blocks = re.findall(r"```ini\n(.*?)```", (SOURCE / "docs" / "operating.md").read_text(), re.DOTALL)
+    (found,) = [block for block in blocks if "CAP_NET_ADMIN" in block]
+    return str(found)
+
+
+def test_with_the_documented_drop_in_it_carries_traffic_and_all_is_taken_back(machine: Machine) -> None:
+    folder = "/etc/systemd/system/svcdns.service.d"
+    machine.sh("systemctl stop svcdns; ip link set lo up")
+    machine.sh(f"mkdir -p {folder}\ncat > {folder}/override.conf <<'END'\n{documented_drop_in()}END")
+    machine.sh("printf '[proxy]\nserve = true\n' >> /etc/svcdns/svcdns.toml; systemctl daemon-reload")
+    machine.sh("systemctl start svcdns || (journalctl -u svcdns; false)")
+    machine.svcdns("add", "web", "--cluster-ip", "--port", "http=8080", "10.0.0.5")
+
+    def status() -> str:
+        return machine.sh(f"{INSTALLED}/bin/svcdns proxy status 2>&1 || true")
+
+    wait_for(lambda: "-> 10.0.0.5:8080" in status(), "traffic to be carried")
+    assert "engine     nft" in status(), machine.sh("journalctl -u svcdns --output cat")
+    assert "proto 96" in machine.sh("ip route show table all")
+    machine.sh("systemctl reload svcdns || (journalctl -u svcdns; false)")
+    wait_for(lambda: "-> 10.0.0.5:8080" in status(), "traffic to be carried by the next one")
+    assert "engine     nft" in status(), machine.sh("journalctl -u svcdns --output cat")
+
+    machine.sh("systemctl stop svcdns")
+    taken_back = machine.svcdns("proxy", "--cleanup")
+    assert "the table ip svcdns is gone" in taken_back
+    assert "proto 96" not in machine.sh("ip route show table all")
+    machine.sh(f"rm -r {folder}; systemctl daemon-reload")

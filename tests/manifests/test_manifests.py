@@ -103,7 +103,8 @@ async def test_a_status_that_is_named_wins_and_other_conditions_stay(tmp_path: P
         assert await apply_manifests(registry, reading(tmp_path, moved)) == Applied(0, 1, 0)
         status = stored(registry, POD, "web-1")["status"]
         assert status["podIPs"] == [{"ip": "10.244.0.9"}]
-        assert {c["type"]: c["status"] for c in status["conditions"]} == {"Ready": "True", "Other": "True"}
+        said = {c["type"]: c["status"] for c in status["conditions"]}
+        assert (said["Ready"], said["Other"]) == ("True", "True")
 
 
 async def test_a_node_is_what_its_manifest_says(tmp_path: Path) -> None:

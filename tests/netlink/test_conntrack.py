@@ -9,6 +9,7 @@ from ipaddress import ip_address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from netlink.sockets import socket_on
 from toolbox.hosts import Host, remove
 
 from svcdns.netlink import conntrack, wire
@@ -37,14 +38,6 @@ def host(may_change_rules: None) -> Iterator[Host]:
         remove(made)
 
 
-@contextlib.contextmanager
-def kernel(host: Host) -> Iterator[wire.Socket]:
-    with host.entered():
-        made = wire.Socket(wire.NETFILTER)
-    with made:
-        yield made
-
-
 def send(host: Host, *to: str, port: int = 53) -> int:
     """Send a datagram to each from one socket; return its port."""
     family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
@@ -64,7 +57,7 @@ def test_a_flow_says_where_it_was_sent_and_who_answers(
     host: Host, family: int, to: str, answering: str
 ) -> None:
     source_port = send(host, to)
-    with kernel(host) as asked:
+    with socket_on(host, wire.NETFILTER) as asked:
         (flow,) = conntrack.flows(asked, family, UDP)
         assert not list(conntrack.flows(asked, family, TCP))
     assert (flow.source_port, flow.destination, flow.destination_port) == (
@@ -80,7 +73,7 @@ def test_flows_to_one_address_and_port(host: Host, family: int) -> None:
     one, *others = ["127.96.0.1", "127.96.0.2"] if family == conntrack.IPV4 else ["fd96::1", "fd96::2"]
     send(host, one, *others)
     send(host, one, port=54)
-    with kernel(host) as asked:
+    with socket_on(host, wire.NETFILTER) as asked:
         assert len(list(conntrack.flows(asked, family, UDP))) > 1
         to = (ip_address(one).packed, 53)
         (flow,) = conntrack.flows(asked, family, UDP, to)
@@ -89,7 +82,7 @@ def test_flows_to_one_address_and_port(host: Host, family: int) -> None:
 
 def test_a_forgotten_flow_is_gone_others_stay_and_once_more_is_no_failure(host: Host) -> None:
     send(host, "127.96.0.1", "127.96.0.2")
-    with kernel(host) as asked:
+    with socket_on(host, wire.NETFILTER) as asked:
         one, other = sorted(conntrack.flows(asked, conntrack.IPV4, UDP), key=lambda flow: flow.destination)
         assert conntrack.delete(asked, [one]) == 1
         assert list(conntrack.flows(asked, conntrack.IPV4, UDP)) == [other]
@@ -98,7 +91,7 @@ def test_a_forgotten_flow_is_gone_others_stay_and_once_more_is_no_failure(host: 
 
 def test_a_flow_of_another_number_is_not_forgotten(host: Host) -> None:
     send(host, "127.96.0.1")
-    with kernel(host) as asked:
+    with socket_on(host, wire.NETFILTER) as asked:
         (flow,) = conntrack.flows(asked, conntrack.IPV4, UDP)
         other = flow._replace(key=flow.key[:-4] + bytes(octet ^ 1 for octet in flow.key[-4:]))
         assert conntrack.delete(asked, [other]) == 0

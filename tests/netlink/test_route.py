@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from netlink.sockets import socket_on
 from toolbox.hosts import Host, remove
 
 from svcdns.netlink import route, wire
@@ -39,14 +40,6 @@ def host(may_make_hosts: None) -> Iterator[Host]:
         remove(made)
 
 
-@contextlib.contextmanager
-def kernel(host: Host) -> Iterator[wire.Socket]:
-    with host.entered():
-        made = wire.Socket(wire.ROUTE)
-    with made:
-        yield made
-
-
 def shown(host: Host, *words: str) -> list[dict[str, Any]]:
     done = subprocess.run(["ip", "-n", host.name, "-j", "-d", *words], capture_output=True, check=True)
     found: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
@@ -54,7 +47,7 @@ def shown(host: Host, *words: str) -> list[dict[str, Any]]:
 
 
 def test_links_are_as_ip_shows_them(host: Host) -> None:
-    with kernel(host) as socket:
+    with socket_on(host, wire.ROUTE) as socket:
         found = {link.name: link for link in route.links(socket)}
     assert {one["ifname"]: one["ifindex"] for one in shown(host, "link")} == {
         name: link.index for name, link in found.items()
@@ -66,7 +59,7 @@ def test_links_are_as_ip_shows_them(host: Host) -> None:
 
 
 def test_addresses_of_both_families_and_of_point_to_point_links(host: Host) -> None:
-    with kernel(host) as socket:
+    with socket_on(host, wire.ROUTE) as socket:
         found = {str(ip_address(one.address)): str(one.network) for one in route.addresses(socket)}
     expected = {"10.9.0.1": "10.9.0.0/24", "fd09::1": "fd09::/64", "10.8.0.1": "10.8.0.2/32"}
     assert expected.items() <= found.items()
@@ -75,7 +68,7 @@ def test_addresses_of_both_families_and_of_point_to_point_links(host: Host) -> N
 @pytest.mark.parametrize("network", ["10.96.0.0/12", "fd96::/108", "192.0.2.1/32", "::1:0:0:0/80"])
 def test_a_route_is_made_once_read_again_and_taken_out(host: Host, network: str) -> None:
     wanted = route.Route(ip_network(network), (LOOPBACK,), protocol=96)
-    with kernel(host) as socket:
+    with socket_on(host, wire.ROUTE) as socket:
         route.add_route(socket, wanted)
         with pytest.raises(wire.NetlinkError) as refused:
             route.add_route(socket, wanted)
@@ -100,7 +93,7 @@ def test_routes_with_gateways_several_ways_and_other_tables(host: Host) -> None:
         "route add 172.18.0.0/16 dev br0 table 5000 src 10.9.0.1",
         "route add unreachable 172.19.0.0/16",
     )
-    with kernel(host) as socket:
+    with socket_on(host, wire.ROUTE) as socket:
         names = {link.index: link.name for link in route.links(socket)}
         found = {str(one.destination): one for one in route.routes(socket)}
     via = found["172.16.0.0/16"]
@@ -112,7 +105,7 @@ def test_routes_with_gateways_several_ways_and_other_tables(host: Host) -> None:
 
 
 def test_a_port_of_a_bridge_is_turned_and_turned_back(host: Host) -> None:
-    with kernel(host) as socket:
+    with socket_on(host, wire.ROUTE) as socket:
         (port,) = [link for link in route.links(socket) if link.name == "v0"]
         for on in (True, False):
             route.set_hairpin(socket, port.index, on)

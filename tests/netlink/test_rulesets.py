@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from netlink.sockets import socket_on
 from toolbox.hosts import Host, remove
 
 from svcdns.netlink import rulesets, wire
@@ -35,16 +36,8 @@ def host(may_change_rules: None) -> Iterator[Host]:
         remove(made)
 
 
-@contextlib.contextmanager
-def kernel(host: Host) -> Iterator[wire.Socket]:
-    with host.entered():
-        made = wire.Socket(wire.NETFILTER)
-    with made:
-        yield made
-
-
 def test_chains_of_all_tables_with_their_hooks_and_policies(host: Host) -> None:
-    with kernel(host) as asked:
+    with socket_on(host, wire.NETFILTER) as asked:
         assert set(rulesets.chains(asked)) == {
             Chain("inet", "fw", "forward", rulesets.FORWARD, 5, rulesets.DROP),
             Chain("inet", "fw", "others"),
@@ -53,7 +46,7 @@ def test_chains_of_all_tables_with_their_hooks_and_policies(host: Host) -> None:
 
 
 def test_a_text_is_found_in_the_rules_of_its_chain(host: Host) -> None:
-    with kernel(host) as asked:
+    with socket_on(host, wire.NETFILTER) as asked:
         (rule,) = rulesets.rules(asked, "inet", "fw", "forward")
         assert b"here it is" in rule
         (other,) = rulesets.rules(asked, "inet", "fw", "others")
@@ -62,7 +55,7 @@ def test_a_text_is_found_in_the_rules_of_its_chain(host: Host) -> None:
 
 
 def test_a_chain_that_is_not_there_has_no_rules(host: Host) -> None:
-    with kernel(host) as asked:
+    with socket_on(host, wire.NETFILTER) as asked:
         assert rulesets.rules(asked, "inet", "fw", "none") == []
         assert rulesets.rules(asked, "ip", "none", "none") == []
 

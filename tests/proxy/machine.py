@@ -47,6 +47,18 @@ def machine() -> Iterator[Host]:
         remove(lan)
 
 
+@contextmanager
+def untouched_machine() -> Iterator[Host]:
+    """One on which all is to be changed: it forwards nothing, and frames on a bridge pass packet rules."""
+    with machine() as made:
+        with made.entered():
+            for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                Path(_SYSCTLS, name).write_text("0")
+            for path in Path(_SYSCTLS, "bridge").glob("bridge-nf-call-ip*"):
+                path.write_text("1")
+        yield made
+
+
 def nft(host: Host, text: str) -> None:
     """Load packet rules."""
     subprocess.run(host.command("nft", "-f", "-"), input=text, text=True, check=True)

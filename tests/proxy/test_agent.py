@@ -93,6 +93,19 @@ async def test_an_external_ip_that_is_not_allowed_is_an_event_on_its_service(web
     assert await reported() == 1, "a proxy that is started again says it in the same Event"
 
 
+async def test_a_status_that_says_the_cluster_ip_of_another_moves_nothing() -> None:
+    """Where the server gives no addresses to load balancers, whoever writes a status does."""
+    ingress = {"status": {"loadBalancer": {"ingress": [{"ip": "10.96.7.99"}, {"ip": "192.0.2.9"}]}}}
+    with RunningServer(workers=1) as server:
+        assert server.post(SERVICES, without_selector("greedy", type="LoadBalancer")).status == 201
+        assert server.patch(f"{SERVICES}/greedy/status", ingress).status == 200
+        engine = RecordingEngine()
+        async with running_agent(server.api, engine):
+            await until(lambda: _events(server, "LoadBalancerIPNotAllowed", "greedy"))
+            assert engine.endpoints("TCP 10.96.7.99:80") is None
+            assert engine.endpoints("TCP 192.0.2.9:80") == []
+
+
 def _events(server: RunningServer, reason: str, name: str = "web") -> list[dict[str, str]]:
     found = server.get("/api/v1/namespaces/default/events").json["items"]
     return [one for one in found if one["reason"] == reason and one["involvedObject"]["name"] == name]

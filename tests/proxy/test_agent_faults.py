@@ -1,5 +1,6 @@
 """A proxy whose API or engine does what none should: what was in effect stays, and nothing is missed."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -11,6 +12,7 @@ from proxy.scripted_api import GONE, ScriptedApi, scripted_api
 from toolbox.waiting import until
 
 from svcdns.cluster.traffic import frontend_text
+from svcdns.cluster.traffic_plan import Host
 from svcdns.proxy.agent import Agent
 
 VIP, OTHER = "TCP 10.96.0.1:80", "TCP 10.96.0.2:80"
@@ -205,18 +207,27 @@ async def test_what_the_engine_refuses_is_told_again_with_what_came_since() -> N
             assert not agent.status.why_unhealthy()
 
 
-async def test_one_change_that_is_refused_does_not_keep_the_others_away() -> None:
+@pytest.mark.parametrize("host", [Host(), Host(node_addresses=(bytes((192, 0, 2, 1)),))], ids=["", "machine"])
+async def test_one_change_that_is_refused_does_not_keep_the_others_away(host: Host) -> None:
+    """Nor what has become known of the machine meanwhile, nor that them."""
     engine = RecordingEngine()
     async with scripted_api() as api:
         fill(api)
         async with running_agent(api.url, engine) as agent:
             await watching(api)
             engine.refuses = lambda rules: any(frontend_text(one) == OTHER for one in rules)
+            agent.sync.be_on(host)
             api.send(SLICES, modified(web_at(101, "10.0.0.2")))
             api.send("services", {"type": "ADDED", "object": at(102, cluster_ip("b", "10.96.0.2"))})
 
             await until(lambda: engine.endpoints(VIP) == ["10.0.0.2:8080"] and agent.sync.refusal)
             assert engine.endpoints(OTHER) is None
+
+            other = replace(host, node_addresses=(bytes((192, 0, 2, 2)),))
+            agent.sync.be_on(other)
+            await until(lambda: engine.host == other)
+            api.send(SLICES, modified(web_at(103, "10.0.0.3")))
+            await until(lambda: engine.endpoints(VIP) == ["10.0.0.3:8080"])
 
 
 async def test_an_engine_that_refuses_the_first_state_is_given_it_again() -> None:

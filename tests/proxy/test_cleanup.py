@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from proxy.machine import machine, nft, said, state
+from proxy.machine import nft, said, state, untouched_machine
 from proxy.test_check import DOCKER, FIREWALLD, UFW, iptables
 from toolbox.hosts import Host
 
@@ -58,12 +58,7 @@ while True:
 
 @pytest.fixture
 def host(may_change_rules: None) -> Iterator[Host]:
-    with machine() as made:
-        with made.entered():
-            for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-                Path("/proc/sys/net", name).write_text("0")
-            for path in Path("/proc/sys/net/bridge").glob("bridge-nf-call-ip*"):
-                path.write_text("1")
+    with untouched_machine() as made:
         yield made
 
 

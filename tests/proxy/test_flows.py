@@ -1,11 +1,13 @@
 """Flows whose endpoint left: they move at once, and no others do."""
 
 import asyncio
+import errno
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from proxy.machine import machine, nft
@@ -14,6 +16,7 @@ from toolbox.waiting import run, until
 
 from svcdns.cluster.traffic_plan import NODE, TCP, UDP, Destination, Endpoint, Frontend, Host, Rule
 from svcdns.netlink import conntrack, wire
+from svcdns.proxy import flows
 from svcdns.proxy.flows import Flows
 
 VIPS = {4: "10.96.0.7", 6: "fd96::7"}
@@ -86,12 +89,12 @@ def apply(
     """Tell of what is in effect; return how many flows were forgotten when that is done."""
 
     async def telling() -> int:
-        flows = Flows(lambda: KNOWN, reset)
-        task = asyncio.create_task(flows.run())
-        flows.applied(changed, before or {})
-        await until(lambda: flows.is_done, "the flows")
+        told = Flows(lambda: KNOWN, reset)
+        task = asyncio.create_task(told.run())
+        told.applied(changed, before or {})
+        await until(lambda: told.is_done, "the flows")
         task.cancel()
-        return flows.forgotten
+        return told.forgotten
 
     with host.entered():
         return run(telling())
@@ -202,22 +205,44 @@ def test_a_connection_goes_on_unless_it_is_to_be_reset(host: Namespace) -> None:
 
 def test_endpoints_that_came_back_before_their_turn_are_not_reset() -> None:
     at = frontend(VIPS[4], TCP)
-    flows = Flows(lambda: KNOWN, reset_removed=True)
-    flows.applied({at: rule(4, B)}, {at: rule(4, A, B)})
-    flows.applied({at: rule(4, A)}, {at: rule(4, B)})
-    (wanted,) = flows.pending.values()
+    told = Flows(lambda: KNOWN, reset_removed=True)
+    told.applied({at: rule(4, B)}, {at: rule(4, A, B)})
+    told.applied({at: rule(4, A)}, {at: rule(4, B)})
+    (wanted,) = told.pending.values()
     assert [one.port for one in wanted.removed] == [B]
 
 
-def test_without_the_right_to_it_that_is_said_and_nothing_else_happens(
+def test_what_could_not_be_looked_for_is_looked_for_again(
     host: Namespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(*_: object) -> Iterator[conntrack.Flow]:
-        raise wire.NetlinkError(1)
+    vip, asked = VIPS[4], conntrack.flows
+    refusals = iter([wire.Overrun(errno.ENOBUFS), wire.Malformed("cut off")])
 
-    monkeypatch.setattr(conntrack, "flows", refused)
-    assert apply(host, {frontend(VIPS[4]): rule(4)}) == 0
-    assert "Operation not permitted" in caplog.text
+    def refused_twice(*given: Any) -> Iterator[conntrack.Flow]:
+        for refusal in refusals:
+            raise refusal
+        return asked(*given)
+
+    lead(host, {vip: A})
+    with serving(host, 4, A), client(host, vip) as asking:
+        asking.send(b"first")
+        monkeypatch.setattr(conntrack, "flows", refused_twice)
+        monkeypatch.setattr(flows, "_FIRST_PAUSE", 0.01)
+        assert apply(host, {frontend(vip): rule(4)}) == 1
+    assert "No buffer space" in caplog.text and "cut off" in caplog.text
+
+
+@pytest.mark.parametrize("now", [(A,), (B,), ()])
+def test_what_waits_again_is_not_what_has_come_back_meanwhile(now: tuple[int, ...]) -> None:
+    at, udp = frontend(VIPS[4], TCP), frontend(VIPS[4])
+    wanting = Flows(lambda: KNOWN, reset_removed=True)
+    wanting.applied({at: rule(4, B), udp: rule(4, B)}, {at: rule(4, A, B)})
+    refused, wanting.pending = wanting.pending, {}
+    wanting.applied({at: rule(4, *now), udp: rule(4, *now)}, {at: rule(4, B)})
+    newer = wanting.pending[udp]
+    wanting.have_again(refused)
+    assert {one.port for one in wanting.pending[at].removed} == {A, B} - set(now)
+    assert wanting.pending[udp] == newer
 
 
 def test_the_program_conntrack_sees_the_same(host: Namespace, need: Callable[..., str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from proxy.machine import machine, said, state
+from proxy.machine import said, state, untouched_machine
 from proxy.test_check import DOCKER, iptables
 from toolbox.hosts import Host
 from toolbox.running_server import PYTHONPATH
@@ -43,12 +43,7 @@ else:
 
 @pytest.fixture
 def host(may_change_rules: None) -> Iterator[Host]:
-    with machine() as made:
-        with made.entered():
-            for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-                Path("/proc/sys/net", name).write_text("0")
-            for path in Path("/proc/sys/net/bridge").glob("bridge-nf-call-ip*"):
-                path.write_text("1")
+    with untouched_machine() as made:
         yield made
 
 

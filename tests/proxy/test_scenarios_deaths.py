@@ -1,11 +1,14 @@
 """Traffic outlives svcdns: processes are killed while clients go on, and what comes after is right again."""
 
+import http.client
+import random
 import threading
 from collections.abc import Iterator
 
 import pytest
 from proxy.site import Site, Web
-from toolbox.lab import Lab, ask_again
+from toolbox.lab import Lab, Machine, ask_again
+from toolbox.waiting import wait_for
 
 PROXY, WRITER = "svcdns.server.proxy", "svcdns.server.writer"
 
@@ -78,3 +81,63 @@ def test_no_connection_is_lost_when_all_of_it_is_killed_and_started_again(site: 
     assert clients.answers > 10 and not clients.failures
     site.set_ready("all", lab.b1, False)
     site.reaches(lab.b2, "tcp", web.cluster_ip(4), 80, {"a1"})
+
+
+class Churn:
+    """Somebody who changes which of two Pods of a Service is ready; a context manager."""
+
+    def __init__(self, site: Site, app: str, pods: tuple[Machine, Machine]) -> None:
+        self._site, self._app, self._pods = site, app, pods
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.changes = 0
+        self.ready = pods[0]
+        """The one that was ready last."""
+
+    def __enter__(self) -> "Churn":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        first, second = self._pods
+        while not self._stop.is_set():
+            for comes, goes in ((second, first), (first, second)):
+                self._say(comes, True)
+                self._say(goes, False)
+                self.ready = comes
+
+    def _say(self, pod: Machine, ready: bool) -> None:
+        """Say it until the API has taken it: it is killed now and then."""
+        while True:
+            try:
+                self._site.set_ready(self._app, pod, ready)
+                self.changes += 1
+                return
+            except (OSError, http.client.HTTPException):
+                continue
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.soak)])
+def test_killed_at_random_moments_of_changes_nothing_is_lost_and_the_end_is_right(
+    site: Site, lab: Lab, kills: int
+) -> None:
+    app = f"churn-{kills}"
+    stays, changes = site.service(f"{app}-stays", [lab.a1, lab.b1]), site.service(app, [lab.a2, lab.b2])
+    site.set_ready(app, lab.b2, False)
+    site.reaches(lab.client, "tcp", stays.cluster_ip(4), 80, {"a1", "b1"})
+    moments = random.Random(kills)
+    with Clients(lab, stays) as clients:
+        with Churn(site, app, (lab.a2, lab.b2)) as churn:
+            for number in range(kills):
+                before = churn.changes + moments.randint(0, 5)
+                wait_for(lambda before=before: churn.changes >= before, "some changes")
+                for module in ((PROXY,), (WRITER,), (PROXY, WRITER))[number % 3]:
+                    site.kill(module)
+        site.reaches(lab.client, "tcp", changes.cluster_ip(4), 80, {churn.ready.short})
+        site.reaches(lab.a1, "tcp", changes.cluster_ip(4), 80, {churn.ready.short})
+    assert clients.answers > kills
+    assert not clients.failures

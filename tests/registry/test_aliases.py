@@ -17,7 +17,7 @@ from registry.recorded_events import told_of
 from toolbox.builders import pod, service
 from toolbox.registry_harness import RegistryClock, RegistryHarness, started
 
-from svcdns.config.sections import Config, DnsConfig
+from svcdns.config.sections import ApiConfig, Config, DnsConfig
 from svcdns.names.alias_rows import alias_row
 from svcdns.names.packed import ALIAS, APEX
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
@@ -32,7 +32,9 @@ from svcdns.wire.key import key_of, text_of_key
 WRITE = WriteOptions()
 NOTE = "svcdns.io/aliases"
 EXTERNAL = "external-dns.alpha.kubernetes.io/hostname"
-CONFIG = Config(dns=DnsConfig(alias_zones=("home.arpa", "example.com")))
+QUIET = ApiConfig(hints=False)
+"""Of Services without Pods nothing is said here but what is about their aliases."""
+CONFIG = Config(dns=DnsConfig(alias_zones=("home.arpa", "example.com")), api=QUIET)
 
 
 def aliased(name: str, text: str, note: str = NOTE, **spec: Any) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def test_a_pointer_that_is_not_known_is_named(tmp_path: Path) -> None:
 
 def test_who_does_not_ask_for_aliases_is_told_nothing(tmp_path: Path) -> None:
     assert warnings_of(tmp_path, aliased("nas", "nas.example.org", EXTERNAL)) == []
-    config = Config(dns=DnsConfig(external_dns_annotation=True))
+    config = Config(dns=DnsConfig(external_dns_annotation=True), api=QUIET)
     (said,) = warnings_of(tmp_path, aliased("nas2", "nas.example.org", EXTERNAL), config=config)
     assert EXTERNAL in said
 

@@ -201,8 +201,8 @@ def test_addresses_of_slices_are_canonical(run: Any) -> None:
         (SERVICE, external("a", "b" * 64 + ".example"), "label over 63 octets"),
         (
             POD,
-            pod("a", containers=[{"name": "a", "readinessProbe": {"tcpSocket": {"port": 1}}}]),
-            "is not run here",
+            pod("a", containers=[{"name": "a", "readinessProbe": {"exec": {"command": ["true"]}}}]),
+            "readinessProbe.exec is not run here",
         ),
         (
             ENDPOINTSLICE,

@@ -190,11 +190,11 @@ async def _why(running: RegistryHarness, changes: list[dict[str, Any]]) -> str:
         ),
         (
             {"spec": {"containers": [{"name": "c", "readinessProbe": {"tcpSocket": {"port": 1}}}]}},
-            "not ready: its readinessProbe is not run here; set the Ready condition through /status",
+            "not ready: no result of its readinessProbe; set the Ready condition through /status",
         ),
         (
             {"spec": {"readinessGates": [{"conditionType": "x.example/y"}]}},
-            "not ready: a condition named in spec.readinessGates is not True",
+            "not ready: condition x.example/y is not there (spec.readinessGates)",
         ),
         ({"status": {"phase": "Failed"}}, "an endpoint no more: its phase is Failed"),
         (

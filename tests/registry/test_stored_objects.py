@@ -116,3 +116,59 @@ def test_a_service_without_anything_wrong_keeps_its_revision(folder: Path) -> No
     stored = decode(asyncio.run(main()))
     put(folder, SERVICE, stored)
     assert read(folder, SERVICE, "web") == stored
+
+
+def test_pods_stay_as_ready_as_they_were(folder: Path) -> None:
+    """A Ready that a client gave becomes its report; what was assumed stays so; answers are the same."""
+    since = "2026-01-01T00:00:00Z"
+
+    def old(name: str, number: int, gates: bool = False, **ready: str) -> dict[str, Any]:
+        conditions = [{"type": "Ready", "lastTransitionTime": since, **ready}] if ready else []
+        ip = f"10.1.0.{number}"
+        status = {"podIP": ip, "podIPs": [{"ip": ip}], "conditions": conditions}
+        spec = {"containers": [{"name": "a"}], "readinessGates": [{"conditionType": "lb"}] if gates else []}
+        made = pod(name, spec, status)
+        return {**made, "metadata": {**made["metadata"], "uid": name, "labels": {"app": "web"}}}
+
+    async def service() -> None:
+        async with started(folder, Config()) as running:
+            body = {"metadata": {"name": "web"}, "spec": {"clusterIP": "None", "selector": {"app": "web"}}}
+            await running.registry.create(SERVICE, "default", body, WriteOptions())
+
+    asyncio.run(service())
+    for made in (
+        old("said", 1, status="True", reason="Kubelet"),
+        old("not", 2, status="False"),
+        old("gated", 3, gates=True, status="True"),
+        old("waiting", 4, gates=True, status="False", reason="ReadinessGatesNotReady"),
+        old("assumed", 5, status="True", reason="AssumedReady"),
+    ):
+        put(folder, POD, made)
+
+    async def found() -> tuple[dict[str, Any], list[str]]:
+        async with started(folder, Config()) as running:
+            pods = [decode(octets) for octets in running.registry.page(POD, "", Selection()).items]
+            shown = {one["metadata"]["name"]: one["status"]["conditions"] for one in pods}
+            return shown, running.rrs("web.default.svc.cluster.local", "A")
+
+    shown, answers = asyncio.run(found())
+    kept = {name: [c["type"] for c in conditions] for name, conditions in shown.items()}
+    reported = ["Ready", "ContainersReady", "svcdns.io/Reported"]
+    assert kept == {
+        "said": reported,
+        "not": reported,
+        "gated": ["Ready", "ContainersReady", "lb", "svcdns.io/Reported"],
+        "waiting": ["Ready", "ContainersReady"],
+        "assumed": ["Ready", "ContainersReady"],
+    }
+    assert {name: conditions[0]["status"] for name, conditions in shown.items()} == {
+        "said": "True",
+        "not": "False",
+        "gated": "True",
+        "waiting": "False",
+        "assumed": "True",
+    }
+    assert {conditions[0]["lastTransitionTime"] for conditions in shown.values()} == {since}
+    assert shown["said"][0]["reason"] == "Kubelet"
+    assert answers == ["10.1.0.1", "10.1.0.3", "10.1.0.5"]
+    assert asyncio.run(found())[0] == shown, "once is enough"

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from server.test_supervisor import is_for_everybody
-from server.upgrading import upgraded
+from server.test_supervisor import OF_PACKAGES, is_for_everybody
+from server.upgrading import reconfigure, upgraded
 from toolbox.builders import pod, service
 from toolbox.running_server import RunningServer, svcdns
 from toolbox.waiting import wait_for
@@ -45,8 +45,8 @@ def register(server: RunningServer, port: int) -> None:
     assert server.post(PODS, pod("web-1", "127.0.0.1", ready=True)).status == 201
 
 
-def connects(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((ADDRESS, port), timeout=5):
+def connects(port: int, address: str = ADDRESS) -> bool:
+    with suppress(OSError), socket.create_connection((address, port), timeout=5):
         return True
     return False
 
@@ -145,12 +145,43 @@ def test_an_upgrade_leaves_one_proxy_a_new_one() -> None:
         wait_for(lambda: connects(port), "a connection through the Service again")
 
 
+def test_a_reload_starts_it_moves_it_to_other_ranges_and_ends_it() -> None:
+    off = config().replace("serve = true", "serve = false")
+    with echoing() as port, RunningServer(workers=1, config=off) as server:
+        register(server, port)
+        assert proxies(server) == []
+        reconfigure(server, "serve = false", "serve = true")
+        upgraded(server)
+        wait_for(lambda: connects(port), "a connection through the Service")
+
+        reconfigure(server, "127.96.0.0/16", "127.97.0.0/16")
+        upgraded(server)
+        made = service(
+            "next", selector={"app": "web"}, ports=[{"name": "http", "port": port, "targetPort": port}]
+        )
+        address = server.post(SERVICES, made).json["spec"]["clusterIP"]
+        assert address.startswith("127.97.")
+        wait_for(lambda: connects(port, address), "a connection by the other range")
+
+        reconfigure(server, "serve = true", "serve = false")
+        upgraded(server)
+        assert proxies(server) == []
+        assert not connects(port, address)
+        assert server.get(f"{SERVICES}/web").status == 200
+
+
 def capabilities(pid: int) -> tuple[int, int]:
     """What a process may do, and what its children would be given."""
     lines = dict(
         line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
     )
     return int(lines["CapEff"], 16), int(lines["CapAmb"], 16)
+
+
+def permitted(pid: int) -> int:
+    """What a process could take up by itself."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("CapPrm:")[2].split()[0], 16)
 
 
 @pytest.fixture
@@ -162,7 +193,7 @@ def python_for_all() -> str:
     return python or pytest.skip("no Python here is for other users")
 
 
-ENVIRON = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+ENVIRON = OF_PACKAGES
 
 
 def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes(python_for_all: str) -> None:
@@ -174,6 +205,8 @@ def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes(python_
         for pid in (server.process.pid, server.writer_pid, *server.worker_pids):
             assert Path(f"/proc/{pid}").owner() == "nobody"
             assert capabilities(pid) == (0, 0)
+        assert permitted(server.process.pid) == NET_ADMIN | NET_RAW
+        assert [permitted(pid) for pid in (server.writer_pid, *server.worker_pids)] == [0, 0]
         first = proxy_pid(server)
         assert Path(f"/proc/{first}").owner() == "nobody"
         assert capabilities(first)[0] == NET_ADMIN | NET_RAW
@@ -185,6 +218,7 @@ def test_with_a_user_the_proxy_alone_keeps_the_rights_that_traffic_takes(python_
         upgraded(server)
         assert capabilities(proxy_pid(server))[0] == NET_ADMIN | NET_RAW
         assert capabilities(server.process.pid) == (0, 0)
+        assert permitted(server.process.pid) == NET_ADMIN | NET_RAW
         assert capabilities(server.writer_pid) == (0, 0)
 
 

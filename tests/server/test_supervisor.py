@@ -280,12 +280,21 @@ def test_a_data_folder_that_cannot_be_made_is_refused() -> None:
     assert "data folder /proc/svcdns-data can't be used: no such file or directory" in text
 
 
+OF_PACKAGES = {
+    "PYTHONPATH": os.pathsep.join(
+        one for one in sys.path if one and (sys.base_prefix == "/usr" or sys.base_prefix not in one)
+    )
+}
+"""Where our packages are, without the standard library of this Python: another one has its own."""
+
+
 def is_for_everybody(python: str) -> bool:
     """Whether other users may run this Python with our packages (not one below /root)."""
-    script = f"import sys, typer, svcdns; assert sys.version_info[:2] == (3, {sys.version_info[1]})"
-    environ = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    script = (
+        f"import sys, ssl, typer, httpcore, svcdns; assert sys.version_info[:2] == (3, {sys.version_info[1]})"
+    )
     try:
-        ran = subprocess.run([python, "-c", script], user="nobody", env=environ, capture_output=True)
+        ran = subprocess.run([python, "-c", script], user="nobody", env=OF_PACKAGES, capture_output=True)
     except OSError:
         return False
     return ran.returncode == 0
@@ -296,8 +305,7 @@ def test_started_as_root_it_becomes_the_user() -> None:
     python = next((path for path in (sys.executable, "/usr/bin/python3") if is_for_everybody(path)), "")
     if not python:
         pytest.skip("no Python here is for other users")
-    environ = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    server = RunningServer(command=(python, FAKE[1]), config='user = "nobody"\n', environ=environ)
+    server = RunningServer(command=(python, FAKE[1]), config='user = "nobody"\n', environ=OF_PACKAGES)
     server.folder.chmod(0o755)
     with server:
         assert server.process is not None

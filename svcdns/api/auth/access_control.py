@@ -82,6 +82,11 @@ class AccessControl:
             text = f'forbidden: User "{user.username}" cannot {verb} path "{path[:_LONGEST]}"'
             raise StatusError(403, "Forbidden", text)
 
+    def check_action(self, request: web.Request, action: Action) -> None:
+        """Return when who sends a request that `check` let pass may do this.  Raises StatusError 403."""
+        if not self._authority.allowed(request[USER], action)[0]:
+            raise _forbidden(request[USER], action)
+
     def _check_allowed(self, request: web.Request, user: User, target: paths.Target, verb: str) -> None:
         if verb == _OTHER:
             return  # no method of ours: 405, whoever asks

@@ -6,7 +6,8 @@
 Where a file is named, the lines go there and nowhere else.
 
 No bodies and no headers: neither objects nor tokens end up in a log.  `code` 499: the client left before
-the answer; what it asked for may have been done.  Reviews write nothing and leave no line.
+the answer; what it asked for may have been done.  Reviews write nothing and leave no line, nor does a
+heartbeat that counted: there are too many of them.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ def record(
     if request.method in paths.READ or not log.isEnabledFor(logging.INFO):
         return
     if target is None and not cache_route.is_at(path):
+        return
+    if target is not None and target.subresource == paths.HEARTBEAT and code == 204:
         return
     if target is None:
         resource, namespace, name = "cache", "", path.removeprefix(cache_route.PATH).removeprefix("/")

@@ -16,8 +16,8 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any
 
@@ -26,7 +26,7 @@ from aiohttp import web
 from svcdns.api.negotiation import TOKEN_PROTOCOL, subprotocols, wants_web_socket
 from svcdns.objects.errors import StatusError
 
-from .authorization import PROXIES
+from .authorization import PROBERS, PROXIES
 from .token_file import TokenFile
 from .token_lines import digest_of
 from .user import User
@@ -35,8 +35,11 @@ AUTHENTICATED = "system:authenticated"
 """The group of all who said who they are."""
 CHALLENGE = 'Bearer realm="svcdns"'
 """WWW-Authenticate of a refusal (RFC 6750, section 3)."""
-OWN_PROXY = User("svcdns:proxy", "", (PROXIES, AUTHENTICATED))
-"""The proxy of `svcdns serve --proxy`, by a token that only its server knows."""
+OWN_CLIENTS = {
+    "proxy": User("svcdns:proxy", "", (PROXIES, AUTHENTICATED)),
+    "prober": User("svcdns:prober", "", (PROBERS, AUTHENTICATED)),
+}
+"""The processes that a server brings along, each known by a token that only the two have, in memory."""
 _LONGEST_TOKEN = 512
 """Characters; ours have 50."""
 
@@ -49,8 +52,8 @@ class Authentication:
     """None: no token is good."""
     _certificates: bool
     """Whether those of clients count."""
-    _proxy_token: str = ""
-    """Of this server's own proxy; "": there is none."""
+    _own_tokens: Mapping[str, str] = field(default_factory=dict)
+    """By the names of OWN_CLIENTS."""
 
     def user(self, request: web.Request) -> User:
         """Return the user.  Raises StatusError 401."""
@@ -61,7 +64,7 @@ class Authentication:
         return user
 
     def _of_token(self, given: Iterable[str]) -> User | None:
-        if self._tokens is None and not self._proxy_token:
+        if self._tokens is None and not self._own_tokens:
             return None
         header, *more = given
         scheme, _, token = header.strip().partition(" ")
@@ -69,8 +72,9 @@ class Authentication:
         if more or scheme.lower() != "bearer" or not token or len(token) > _LONGEST_TOKEN:
             return None
         octets = token.encode(errors="surrogateescape")
-        if self._proxy_token and compare_digest(octets, self._proxy_token.encode()):
-            return OWN_PROXY
+        for name, own in self._own_tokens.items():
+            if compare_digest(octets, own.encode()):
+                return OWN_CLIENTS[name]
         if self._tokens is None:
             return None
         found = self._tokens.find(digest_of(octets))

@@ -6,6 +6,7 @@ at once, in the event loop.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from aiohttp import web
@@ -50,13 +51,13 @@ class ConfiguredAuthority:
     What a user was granted is looked up once and kept until the tokens change.
     """
 
-    def __init__(self, config: ApiConfig, proxy_token: str = "") -> None:
+    def __init__(self, config: ApiConfig, own_tokens: Iterable[tuple[str, str]] = ()) -> None:
         """`config` names the tokens and the grants; without tokens and client CA nobody is let in.
 
-        `proxy_token` is that of this server's own proxy, "" where there is none.
+        `own_tokens` are those of the clients that the server brings along, by the names of these.
         """
         self._tokens = TokenFile(config.tokens) if config.tokens else None
-        self._authentication = Authentication(self._tokens, config.client_ca is not None, proxy_token)
+        self._authentication = Authentication(self._tokens, config.client_ca is not None, dict(own_tokens))
         self._grants = (*config.grant, *BUILT_IN)
         self._kept: dict[tuple[str, tuple[str, ...]], tuple[Grant, ...]] = {}
         self._kept_of = 0

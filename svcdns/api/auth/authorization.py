@@ -1,9 +1,11 @@
-"""What users may do: four roles, in all namespaces or in some.
+"""What users may do: roles, in all namespaces or in some.
 
-    view    get, list, watch
-    node    view, and to write Events, Nodes and their Leases: what a proxy takes
-    edit    view, and every write of what lives in a namespace, status included
-    admin   edit, and Namespaces themselves
+    view       get, list, watch
+    node       view, and to write Events, Nodes and their Leases: what a proxy takes
+    edit       view, and every write of what lives in a namespace, status included
+    admin      edit, and Namespaces themselves
+    heartbeat  update pods/heartbeat, and nothing else: for a process that keeps its Pod alive
+    prober     view, and to write Events and the status of Pods: of a server's own prober, no grant gives it
 
 Rules:
 
@@ -18,16 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from svcdns.api.paths import Action
+from svcdns.api.paths import HEARTBEAT, Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
-from svcdns.objects.kinds import EVENT, KINDS, LEASE, NAMESPACE, NEWER_EVENT, NODE
+from svcdns.objects.kinds import EVENT, KINDS, LEASE, NAMESPACE, NEWER_EVENT, NODE, POD
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""
 PROXIES = "svcdns:proxies"
 """The group of those who carry traffic; the proxy of a server of `svcdns serve --proxy` is of it."""
-BUILT_IN = (Grant(group=ADMINS, role="admin"), Grant(group=PROXIES, role="node"))
+PROBERS = "svcdns:probers"
+"""The group of those who probe Pods; the prober of a server is of it."""
+BUILT_IN = (
+    Grant(group=ADMINS, role="admin"),
+    Grant(group=PROXIES, role="node"),
+    Grant(group=PROBERS, role="prober"),
+)
 
 READING = frozenset({"get", "list", "watch"})
 WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -35,8 +43,10 @@ REPORTING = frozenset({"create", "update", "patch"})
 NODE_LEASES = "kube-node-lease"
 """The namespace whose Leases say that nodes are there; who may write there may say how far a proxy is."""
 _LEASES = (LEASE.group, LEASE.plural)
-_REPORTED = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT, NODE))
+_EVENTS = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT))
+_REPORTED = _EVENTS | {(NODE.group, NODE.plural)}
 
+_POD_STATUS = ((POD.group, POD.plural), "status")
 _KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
 _NAMESPACED = frozenset((kind.group, kind.plural) for kind in KINDS if kind.namespaced)
 _OWN_REVIEWS = frozenset((kind.group, kind.plural) for kind in REVIEWS if kind is not ACCESS)
@@ -52,25 +62,31 @@ def matching(grants: Iterable[Grant], user: str, groups: Iterable[str]) -> Itera
 
 def decide(grants: Iterable[Grant], action: Action) -> tuple[bool, str]:
     """Return whether these grants allow something, and which role does.  A status is as its object is."""
-    verb, resource, namespace = action.verb, (action.group, action.resource), action.namespace
+    resource, namespace = (action.group, action.resource), action.namespace
     if resource in _OWN_REVIEWS:
-        return verb == "create", "everybody may ask about themselves" if verb == "create" else ""
+        asks = action.verb == "create"
+        return asks, "everybody may ask about themselves" if asks else ""
     if resource == (NAMESPACE.group, NAMESPACE.plural):
         namespace = action.name  # a Namespace counts as inside itself
     for grant in grants:
         in_scope = not grant.namespaces or namespace in grant.namespaces
-        if in_scope and _role_allows(grant.role, verb, resource, namespace):
+        if in_scope and _role_allows(grant.role, action, namespace):
             where = ", ".join(grant.namespaces)
             return True, f"role {grant.role} in {where}" if where else f"role {grant.role}"
     return False, ""
 
 
-def _role_allows(role: str, verb: str, resource: tuple[str, str], namespace: str) -> bool:
+def _role_allows(role: str, action: Action, namespace: str) -> bool:
+    verb, resource = action.verb, (action.group, action.resource)
     if role == "admin":
         return True
+    if role == HEARTBEAT:
+        return (verb, resource, action.subresource) == ("update", (POD.group, POD.plural), HEARTBEAT)
     if verb in READING:
         return resource in _KNOWN
     if role == "node":
         is_lease = resource == _LEASES and namespace == NODE_LEASES
         return verb in REPORTING and (resource in _REPORTED or is_lease)
+    if role == "prober":
+        return verb in REPORTING and (resource in _EVENTS or (resource, action.subresource) == _POD_STATUS)
     return role == "edit" and verb in WRITING and resource in _NAMESPACED
