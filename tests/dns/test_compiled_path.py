@@ -270,6 +270,24 @@ def test_a_batch_that_received_nothing_takes_no_reply() -> None:
         assert batch.send() == 0
 
 
+def test_what_cant_be_sent_is_counted(zones: AnswererHarness) -> None:
+    """Each reply that the kernel does not take, and the batch ends."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        for _ in range(3):
+            client.sendto(question(f"web.default.svc.{Z}", 1), sock.getsockname())
+        batch = batch_of(sock)
+        assert batch.receive() == 3
+        with zones.snapshots.begin() as snapshot:
+            assert batch.answer(zones.answerer.look_at(snapshot)) == []
+        sock.close()
+        assert batch.send() == 3
+        assert batch.send() == 0
+
+
 def test_a_datagram_longer_than_a_buffer_is_cut(zones: AnswererHarness) -> None:
     """And answered as Python answers it; an empty one is there as well."""
     with (
