@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from measuring import (
     RunningServer,
     connected,
     cpu_seconds,
+    family,
     fqdn,
     headless,
     make_question,
@@ -73,21 +74,29 @@ def question_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def measure(server: Server, questions: Path, seconds: float) -> tuple[float, float, float]:
-    """Return microseconds of CPU a question, (user, system), and questions a second."""
-    limits = ["-c", "8", "-q", "200", "-l", str(seconds)]
+def measure(
+    server: Server, questions: Path, seconds: float, options: Sequence[str] = ()
+) -> tuple[float, float, float]:
+    """Return microseconds of CPU a question, (user, system), and questions a second; `options`: dnsperf's."""
+    limits = ["-c", "8", "-q", "200", "-l", str(seconds), *options]
     command = ["dnsperf", "-s", server.where[0], "-p", str(server.where[1]), "-d", str(questions), *limits]
-    before = cpu_seconds(server.pid)
+    before = _of_family(server.pid)
     ran = subprocess.run(
         ["taskset", "-c", str(CLIENT_CORE), *command], check=True, capture_output=True, text=True
     )
-    user, system = (new - old for new, old in zip(cpu_seconds(server.pid), before, strict=True))
+    user, system = (new - old for new, old in zip(_of_family(server.pid), before, strict=True))
     done = int(_number(r"Queries completed:\s+(\d+)", ran.stdout))
     lost = int(_number(r"Queries lost:\s+(\d+)", ran.stdout))
     if lost:
         print(f"{server.name}: {lost} lost", file=sys.stderr)
     rate = float(_number(r"Queries per second:\s+([\d.]+)", ran.stdout))
     return user / done * 1e6, system / done * 1e6, rate
+
+
+def _of_family(pid: int) -> tuple[float, float]:
+    """Return the CPU time, (user, system), of a process and its children."""
+    times = [cpu_seconds(one) for one in family(pid)]
+    return sum(user for user, _ in times), sum(system for _, system in times)
 
 
 def _number(pattern: str, text: str) -> str:

@@ -47,6 +47,12 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     return int(fields[11]) / TICKS, int(fields[12]) / TICKS
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in family(int(child)))]
+
+
 def pin(pid: int, core: int) -> None:
     """Keep all threads of a process on one core."""
     for task in Path(f"/proc/{pid}/task").iterdir():

@@ -41,9 +41,10 @@ from . import authority, stats
 from .access import FORWARD, NAMES, TRANSFER
 from .draft import Draft
 from .empty_answers import why_empty
-from .fast_path import FastPath, count_cached, no_cache
+from .fast_path import count_cached, no_cache
 from .lookup import answer_name
 from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
+from .path_choice import plain_paths
 from .refusals import Refusals
 from .reply import unresolved, write
 from .stats import TCP, UDP, Stats
@@ -84,7 +85,7 @@ class Answerer:
         self._forwards = forwards
         self._elsewhere = elsewhere
         self._pace = Pace() if explains else None
-        self._fast = FastPath(counters, udp_size, cache).answer
+        self._fast, self.compiled = plain_paths(counters, udp_size, cache)
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
         self._table: ZoneTable | None = None
@@ -98,9 +99,7 @@ class Answerer:
         are the client's (svcdns.dns.access).  Never raises.
         """
         try:
-            if snapshot is not self._snapshot:
-                self._snapshot, self._view = snapshot, self._view_of(snapshot)
-            view = self._view
+            view = self._view if snapshot is self._snapshot else self.look_at(snapshot)
             if view is not None:
                 reply = self._fast(packet, view, transport, rights)
                 if reply is not NOT_PLAIN:
@@ -108,6 +107,19 @@ class Answerer:
             return self._exact(packet, view, transport, rights)
         except Exception:
             return self._panic(packet, transport, rights)
+
+    def look_at(self, snapshot: Snapshot | None) -> View | None:
+        """Return what questions are answered from as long as this snapshot is; None: nothing loaded yet."""
+        if snapshot is not self._snapshot:
+            self._snapshot, self._view = snapshot, self._view_of(snapshot)
+        return self._view
+
+    def look_at_or_none(self, snapshot: Snapshot | None) -> View | None:
+        """Return the same, or None where it can't be had: `answer` then says so to each client."""
+        try:
+            return self.look_at(snapshot)
+        except Exception:
+            return None
 
     def _view_of(self, snapshot: Snapshot | None) -> View | None:
         serving = snapshot.serving if snapshot is not None else None

@@ -18,7 +18,7 @@ from random import random
 
 from svcdns.cache import entry
 from svcdns.cache.store import now
-from svcdns.names.packed import ENTRY, TYPES_AT
+from svcdns.names.packed import ENTRY, PARTS, TYPES_AT, Section, section
 from svcdns.wire import codes, header
 from svcdns.wire.edns import EMPTY_OPT_OCTETS, MIN_UDP, opt, read_opt
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS
@@ -29,6 +29,7 @@ from .aliases import aliased_row
 from .empty_answers import may_have_reason
 from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
 from .stats import Stats
+from .truncation import additionals_that_fit, rotated
 from .view import STATS_ZONE, View
 
 # What is looked up for each question are integers and octets of this module: attributes cost more.
@@ -73,6 +74,10 @@ _FORWARD_ZONE = stats.FORWARD * stats.ZONE_STRIDE
 
 _USUAL = {number.to_bytes(2): slot for number, slot in stats.TYPE_SLOT.items() if number != codes.ANY}
 """Slots of the types that take this path, by their two octets on the wire."""
+
+
+PlainAnswer = Callable[[bytes, View, int, int], FastReply]
+"""Answers a packet from a view: for a transport (stats.UDP, stats.TCP) and a client's rights."""
 
 
 def no_cache(_: bytes) -> None:
@@ -183,7 +188,11 @@ class FastPath:
                 entry_at = entries + _ENTRY_PER_OCTET * (found - _TYPES_AT)
                 rrs, stride, more, start, octets, more_octets = _unpack_entry(row, entry_at)
                 if end + octets + more_octets + len(our_opt) > limit:
-                    return NOT_PLAIN
+                    if transport or row[0] & PARTS:
+                        return NOT_PLAIN
+                    self._slots[place_slot + type_slot] += 1
+                    rrset = section(row, 0, entry_at)
+                    return _cut(rrset, packet, end, asked, limit - end - len(our_opt), our_opt)
                 # Rotated at the boundary of a random RR: by their common size, or by the table of offsets.
                 finish = start + octets
                 if rrs == 1:
@@ -258,6 +267,18 @@ class FastPath:
             self._tails.clear()
         known = self._tails[tail] = (size, opt(self._udp_size, asked.do), asked.do)
         return known
+
+
+def _cut(rrset: Section, packet: bytes, end: int, flags: int, room: int, our_opt: bytes) -> bytes:
+    """Return the reply that has `room` octets for an RRset that needs more: as svcdns.dns.truncation says."""
+    taken, answers = rotated(rrset, room)
+    more, additionals = 0, b""
+    if taken < rrset.count:
+        flags |= header.TC
+    else:
+        additionals, more = additionals_that_fit(answers, rrset.additionals, end, room - len(answers))
+    head = _pack_header(packet[:2], flags, 1, taken, 0, more + 1 if our_opt else more)
+    return head + packet[_HEADER_OCTETS:end] + answers + additionals + our_opt
 
 
 def count_cached(slots: list[int], stored: bytes, slot: int) -> None:

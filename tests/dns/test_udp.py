@@ -10,12 +10,23 @@ import dns.rcode
 import pytest
 from toolbox.answerer_harness import AnswererHarness, Z, rrset
 
-from svcdns.dns import stats
+from svcdns.dns import path_choice, stats
 from svcdns.dns.answer import Answerer
 from svcdns.dns.udp import UdpListener
 from svcdns.store.snapshot import NO_SNAPSHOT, Begin, Snapshot
 
 GUARD_SECONDS = 20
+
+
+@pytest.fixture(autouse=True, params=[path_choice.COMPILED, path_choice.PYTHON])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test is run by the compiled path and by Python's."""
+    monkeypatch.setenv(path_choice.VARIABLE, request.param)
+    if path_choice.in_use() != request.param:
+        pytest.skip("no compiler was there")
+    return str(request.param)
+
+
 T = TypeVar("T")
 
 

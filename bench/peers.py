@@ -1,0 +1,258 @@
+"""CPU time for each question beside other servers with the same names, and beside the floor of a socket.
+
+    python bench/peers.py [SECONDS [ROUNDS]]     `make bench`; needs dnsperf, and takes what else is there
+
+Each server has one worker on core 0, dnsperf core 1 and as many questions as it can have answered.  Knot,
+NSD, unbound (as an authoritative server), dnsmasq and CoreDNS have svcdns' zones by transfer; "svcdns in
+Python" is the same server without its compiled path.  "floor" (echo_floor.c) only sends datagrams back: what
+no server gets below.  The servers take turns; printed are medians of all rounds, and ratios to Knot and the
+floor in the same run, as a table in Markdown.  A server that has no such answer, or is not installed, leaves
+its cell empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+
+import dns.message
+import dns.query
+import dns.zone
+from cpu_per_query import CONFIG, QUESTIONS, SERVER_CORE, Place, Server, free_port, measure
+from measuring import (
+    HERE,
+    PODS,
+    RunningServer,
+    fqdn,
+    headless,
+    pin,
+    pod,
+    register,
+    services,
+)
+
+SERVICES = 1_000
+PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/usr/local/sbin:/usr/local/bin"
+CLUSTER = "cluster.local"
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Questions of one kind, dnsperf's options for them, and who can't answer them."""
+
+    name: str
+    questions: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    not_by: tuple[str, ...] = ()
+
+
+def mixes() -> list[Mix]:
+    """Return all kinds of questions."""
+    dice = random.Random(1)
+    some = [fqdn(f"svc-{dice.randrange(SERVICES)}") for _ in range(QUESTIONS)]
+    unknown = tuple(f"{fqdn(dice.randbytes(6).hex())} A" for _ in range(QUESTIONS))
+    addresses = tuple(f"{name} A" for name in some)
+    srv = {size: (f"_http._tcp.{fqdn(f'db{size}')} SRV",) for size in (5, 20)}
+    opt = ("-e",)
+    only_tcp = ("floor",)
+    return [
+        Mix(f"A of {SERVICES:,} Services", addresses),
+        Mix("A with OPT", addresses, opt),
+        Mix("NXDOMAIN", unknown),
+        Mix("NODATA", tuple(f"{name} MX" for name in some)),
+        Mix("20 A", (f"{fqdn('db20')} A",)),
+        Mix("SRV of 5", srv[5], not_by=("dnsmasq",)),
+        Mix("SRV of 5 with OPT", srv[5], opt, ("dnsmasq",)),
+        Mix("SRV of 20", srv[20], not_by=("dnsmasq",)),
+        Mix("SRV of 20 with OPT", srv[20], opt, ("dnsmasq",)),
+        Mix("PTR", tuple(f"{ip}.10.in-addr.arpa PTR" for ip in reverse_names())),
+        Mix("A over TCP", addresses, ("-m", "tcp"), only_tcp),
+    ]
+
+
+def reverse_names() -> list[str]:
+    """Return the rest of the reverse names of Pods."""
+    return [f"{number}.9.1" for number in range(1, 251)]
+
+
+def objects() -> list[tuple[str, object]]:
+    """Return what is registered."""
+    made = [*services(SERVICES), *headless("db5", 5), *headless("db20", 20)]
+    made += headless("ptr", 0)
+    made += [
+        (PODS, pod(f"ptr-{n}", f"10.1.9.{n}", "ptr", hostname=f"h{n}", subdomain="ptr"))
+        for n in range(1, 251)
+    ]
+    return made
+
+
+def zone_files(folder: Path, where: Place) -> dict[str, Path]:
+    """Transfer the zones of a running server into files."""
+    asked = dns.message.make_query("1.9.1.10.in-addr.arpa", "SOA")
+    said = dns.query.udp(asked, where[0], port=where[1], timeout=5)
+    files = {}
+    for origin in (CLUSTER, said.authority[0].name.to_text(omit_final_dot=True)):
+        zone = dns.zone.from_xfr(
+            dns.query.xfr(where[0], origin, port=where[1], relativize=False), relativize=False
+        )
+        files[origin] = folder / f"{origin}.zone"
+        files[origin].write_text(str(zone.to_text(relativize=False)))
+    return files
+
+
+@contextlib.contextmanager
+def run(name: str, command: list[str], port: int) -> Iterator[Server | None]:
+    """Run a server on core 0 until the block ends; None where it does not answer."""
+    process = subprocess.Popen(
+        ["taskset", "-c", str(SERVER_CORE), *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "GOMAXPROCS": "1"},
+    )
+    server = Server(name, process.pid, ("127.0.0.1", port))
+    try:
+        there = any(answers(server.where) or sleep(0.1) for _ in range(50))
+        if not there:
+            print(f"{name} does not answer; left out", file=sys.stderr)
+        yield server if there else None
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def answers(where: Place) -> bool:
+    """Say whether a server has an address for a Service."""
+    try:
+        asked = dns.message.make_query(fqdn("svc-0"), "A")
+        return bool(dns.query.udp(asked, where[0], port=where[1], timeout=0.5).answer)
+    except Exception:
+        return False
+
+
+def others(folder: Path, zones: dict[str, Path]) -> dict[str, tuple[list[str], int]]:
+    """Return the servers that are installed: how each is started, and its port."""
+    ports = {name: free_port() for name in ("Knot", "NSD", "unbound", "dnsmasq", "CoreDNS")}
+    texts = {
+        "Knot": f"server:\n  listen: 127.0.0.1@{ports['Knot']}\n  rundir: {folder}\n  udp-workers: 1\n"
+        f"  tcp-workers: 1\n  background-workers: 1\ndatabase:\n  storage: {folder}\nzone:\n"
+        + "".join(f"  - domain: {o}\n    file: {f}\n    journal-content: none\n" for o, f in zones.items()),
+        "NSD": f"server:\n  ip-address: 127.0.0.1@{ports['NSD']}\n  server-count: 1\n"
+        f'  username: ""\n  chroot: ""\n  database: ""\n  pidfile: ""\n'
+        f'  zonesdir: "{folder}"\n  xfrdir: "{folder}"\n  zonelistfile: "{folder}/l"\n'
+        f'  xfrdfile: "{folder}/x"\n  rrl-ratelimit: 0\nremote-control:\n  control-enable: no\n'
+        + "".join(f'zone:\n  name: "{o}"\n  zonefile: "{f}"\n' for o, f in zones.items()),
+        "unbound": f"server:\n  interface: 127.0.0.1@{ports['unbound']}\n  do-daemonize: no\n"
+        f'  username: ""\n  chroot: ""\n  directory: "{folder}"\n  pidfile: ""\n  use-syslog: no\n'
+        "  num-threads: 1\n  module-config: iterator\n  access-control: 127.0.0.0/8 allow\n"
+        "  local-zone: 10.in-addr.arpa nodefault\n"
+        + "".join(
+            f'auth-zone:\n  name: "{o}"\n  zonefile: "{f}"\n  for-upstream: no\n' for o, f in zones.items()
+        ),
+        "dnsmasq": hosts(zones),
+        "CoreDNS": "".join(
+            f"{o}:{ports['CoreDNS']} {{\n  bind 127.0.0.1\n  file {f}\n}}\n" for o, f in zones.items()
+        ),
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.conf").write_text(text)
+    dnsmasq = ["-k", "-h", "-R", "-u", "root", "--pid-file=", "-C", "/dev/null", "-c", "10000"]
+    dnsmasq += ["--listen-address=127.0.0.1", "--bind-interfaces", "-p", str(ports["dnsmasq"])]
+    dnsmasq += ["--local=/cluster.local/", "--local=/10.in-addr.arpa/", "-H", str(folder / "dnsmasq.conf")]
+    starts = {
+        "Knot": ["knotd", "-c", str(folder / "Knot.conf")],
+        "NSD": ["nsd", "-d", "-c", str(folder / "NSD.conf")],
+        "unbound": ["unbound", "-d", "-c", str(folder / "unbound.conf")],
+        "dnsmasq": ["dnsmasq", *dnsmasq],
+        "CoreDNS": ["coredns", "-conf", str(folder / "CoreDNS.conf")],
+    }
+    path = f"{os.environ.get('PATH', '')}:{PROGRAMS}"
+    found = {name: shutil.which(command[0], path=path) for name, command in starts.items()}
+    return {name: ([program, *starts[name][1:]], ports[name]) for name, program in found.items() if program}
+
+
+def hosts(zones: dict[str, Path]) -> str:
+    """Return the addresses of the cluster domain as dnsmasq reads them."""
+    fields = (line.split() for line in zones[CLUSTER].read_text().splitlines())
+    return "".join(f"{rdata} {owner[:-1]}\n" for owner, _, _, rrtype, rdata, *_ in fields if rrtype == "A")
+
+
+@contextlib.contextmanager
+def floor(folder: Path) -> Iterator[Server | None]:
+    """Compile and run the floor; None without a compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        yield None
+        return
+    program = folder / "floor"
+    subprocess.run([compiler, "-O2", str(HERE / "echo_floor.c"), "-o", str(program)], check=True)
+    process = subprocess.Popen([str(program)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    port = int(process.stdout.readline())
+    pin(process.pid, SERVER_CORE)
+    try:
+        yield Server("floor", process.pid, ("127.0.0.1", port))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main(seconds: float = 3.0, rounds: int = 5) -> None:
+    """Measure and print the table."""
+    in_python = {"SVCDNS_FAST_PATH": "python"}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers: list[Server] = []
+        for name, environ in (("svcdns", {}), ("svcdns in Python", in_python)):
+            running = stack.enter_context(RunningServer(workers=1, config=CONFIG, environ=environ))
+            register(running.api, objects())
+            pin(running.worker_pids[0], SERVER_CORE)
+            servers.append(Server(name, running.worker_pids[0], running.dns))
+        zones = zone_files(folder, servers[0].where)
+        for name, (command, port) in others(folder, zones).items():
+            if (peer := stack.enter_context(run(name, command, port))) is not None:
+                servers.append(peer)
+        if (bare := stack.enter_context(floor(folder))) is not None:
+            servers.append(bare)
+        found: dict[tuple[str, str], list[float]] = {}
+        kinds = mixes()
+        for number, mix in enumerate(kinds):
+            (folder / str(number)).write_text("".join(f"{question}\n" for question in mix.questions))
+        for _ in range(rounds):
+            for number, mix in enumerate(kinds):
+                for server in servers:
+                    if server.name not in mix.not_by:
+                        user, system, _ = measure(server, folder / str(number), seconds, mix.options)
+                        found.setdefault((mix.name, server.name), []).append(user + system)
+    show(kinds, [server.name for server in servers], found)
+
+
+def show(kinds: list[Mix], names: list[str], found: dict[tuple[str, str], list[float]]) -> None:
+    """Print medians and ratios in Markdown."""
+    median = {key: statistics.median(values) for key, values in found.items()}
+    print("CPU time of a question in µs; in brackets what the least of all rounds is\n")
+    print(f"| question | {' | '.join(names)} | svcdns to Knot | svcdns to the floor |")
+    print(f"|---|{'---:|' * (len(names) + 2)}")
+    for mix in kinds:
+        cells = []
+        for name in names:
+            value = median.get((mix.name, name))
+            cells.append("" if value is None else f"{value:.1f} ({min(found[mix.name, name]):.1f})")
+        for other in ("Knot", "floor"):
+            reference = median.get((mix.name, other))
+            cells.append(f"{median[mix.name, 'svcdns'] / reference:.2f}" if reference else "")
+        print(f"| {mix.name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    arguments = [float(argument) for argument in sys.argv[1:]]
+    main(*arguments[:1], *map(int, arguments[1:]))

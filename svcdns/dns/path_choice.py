@@ -1,0 +1,115 @@
+"""Which plain path answers: the compiled one where it was built, else Python's.
+
+`SVCDNS_FAST_PATH=python` forces the second.  The compiled path (compiled_path.c) walks names and copies rows;
+which zones there are and what their names need it is told here, once for each change of the zones.  A zone
+in which more than a row decides is described as one that is never plain, and Python answers there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from random import random
+from typing import TYPE_CHECKING, cast
+
+from svcdns.store.snapshot import Zone
+from svcdns.wire import codes
+
+from . import stats
+from .fast_path import FastPath, PlainAnswer, no_cache
+from .no_reply import NOT_PLAIN
+from .stats import Stats
+from .view import STATS_ZONE, View, ZoneTable
+
+if TYPE_CHECKING:
+    from .compiled_path import DescribedTable, DescribedZone, OpenedView, Path
+
+VARIABLE = "SVCDNS_FAST_PATH"
+COMPILED, PYTHON = "compiled", "python"
+
+OF_FILE, NEVER, NO_NXDOMAIN, SIGNED, INSECURE_PODS = 1, 2, 4, 8, 16
+"""What a zone's flags say; compiled_lookup.h has the same."""
+
+MOST_UDP = 4096
+"""Octets of the buffers for UDP replies, and the most that dns.udp_size may be."""
+_TYPES = {number: slot for number, slot in stats.TYPE_SLOT.items() if number != codes.ANY}
+
+
+def in_use() -> str:
+    """Return which path answers: COMPILED or PYTHON."""
+    if os.environ.get(VARIABLE, "") == PYTHON:
+        return PYTHON
+    try:
+        from . import compiled_path  # noqa: F401
+    except ImportError:
+        return PYTHON
+    return COMPILED
+
+
+def plain_paths(
+    counters: Stats, udp_size: int, cache: Callable[[bytes], bytes | None] = no_cache
+) -> tuple[PlainAnswer, Path | None]:
+    """Return what answers plain questions, and the compiled path where that comes first."""
+    reference = FastPath(counters, udp_size, cache).answer
+    if in_use() == PYTHON or udp_size > MOST_UDP:
+        return reference, None
+    path = compiled(counters, udp_size, reference)
+    return cast(PlainAnswer, path.answer), path
+
+
+def compiled(counters: Stats, udp_size: int, or_else: PlainAnswer | None = None) -> Path:
+    """Return the compiled path; `or_else` decides what it leaves.
+
+    Raises ImportError where it was not built.
+    """
+    from .compiled_path import Path
+
+    return Path(
+        counters.slots,
+        udp_size,
+        _TYPES,
+        describe,
+        open_view,
+        random,
+        stats.PROTOCOL_STRIDE,
+        stats.NODATA,
+        stats.NXDOMAIN,
+        NOT_PLAIN,
+        or_else,
+    )
+
+
+def open_view(view: View) -> OpenedView:
+    """Return what the compiled path reads a snapshot by."""
+    snapshot = view.snapshot
+    return view.table, snapshot.txn.get, snapshot.answers, snapshot.store.tables.zone_rows
+
+
+def describe(table: ZoneTable) -> DescribedTable:
+    """Return the zones as the compiled path knows them."""
+    zones = [_described(table, zone) for zone in table.serving.zones]
+    origins = {zone.key for zone in table.serving.zones}
+    # Names at and below these are not plain, unless a zone of ours begins further down.
+    others = {key for key in table.boundaries if key not in origins}
+    zones += [(None, key, NEVER, 0, b"", 0) for key in sorted(others)]
+    cluster = next((at for at, zone in enumerate(zones) if zone[0] is table.cluster is not None), -1)
+    return tuple(zones), cluster, table.cluster_key, table.svc_key, table.pod_key, table.serving.short_names
+
+
+def _described(table: ZoneTable, zone: Zone) -> DescribedZone:
+    of_file = zone.kind == "file"
+    flags = OF_FILE if of_file else 0
+    if zone.cuts or zone.key.startswith(table.alias_zones):
+        flags |= NEVER
+    if zone.signed:
+        flags |= SIGNED
+    if zone.kind == "cluster":
+        if table.pods_insecure:
+            flags |= INSECURE_PODS
+        if zone.fallthrough:
+            flags |= NO_NXDOMAIN
+    elif zone.wildcards or zone.fallthrough or table.has_origin_beneath(zone):
+        flags |= NO_NXDOMAIN
+    prefix = zone.version.to_bytes(4) if of_file else b""
+    slot = STATS_ZONE[zone.kind] * stats.ZONE_STRIDE
+    return zone, zone.key, flags, slot, prefix, table.origin_octets[zone.key]
