@@ -7,10 +7,12 @@ import lmdb
 from .no_reply import NoReply
 from .view import View, ZoneTable
 
-DescribedZone = tuple[object, bytes, int, int, bytes, int]
-"""The zone, its key, flags, slot of its counters, prefix of its rows' keys, octets of its origin."""
+DescribedZone = tuple[object, bytes, int, int, int, bytes, int]
+"""The zone, its key, flags, the number of the closest one around it (-1: none), slot of its counters, prefix
+of its rows' keys, octets of its origin."""
 DescribedTable = tuple[tuple[DescribedZone, ...], int, bytes, bytes, bytes, bool]
-"""Zones; which is the cluster domain (-1: none); keys of it, of `svc` and `pod` below it; short names."""
+"""Zones in the order of their keys; which is the cluster domain (-1: none); keys of it, of `svc` and `pod`
+below it; short names."""
 OpenedView = tuple[ZoneTable, Callable[..., object], lmdb._Database, lmdb._Database]
 """The table of zones, `get` of the transaction, and the tables of answers and of zone files' rows."""
 

@@ -3,8 +3,8 @@
 A name in none of our zones is looked up in the cache of forwarded answers; one that is not there is
 handed over.
 
-Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT without
-options, and a name whose answer stands in one row.  `FastPath.answer` returns NOT_PLAIN for everything
+Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT (whose options
+nobody heeds), and a name whose answer stands in one row.  `FastPath.answer` returns NOT_PLAIN for everything
 else and for everything that is wrong; then the exact path decides.  It must never answer what the
 exact path would answer differently (a test asks both).
 
@@ -20,7 +20,7 @@ from svcdns.cache import entry
 from svcdns.cache.store import now
 from svcdns.names.packed import ENTRY, PARTS, TYPES_AT, Section, section
 from svcdns.wire import codes, header
-from svcdns.wire.edns import EMPTY_OPT_OCTETS, MIN_UDP, opt, read_opt
+from svcdns.wire.edns import EMPTY_OPT_OCTETS, MIN_UDP, opt, options_well_formed, read_opt
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS
 
 from . import stats
@@ -46,6 +46,7 @@ _ADDITIONALS_LOW_AT = header.ADDITIONALS_AT + 1
 _CLASS_IN = codes.IN.to_bytes(2)
 _OPT_BEGINS = b"\0" + codes.OPT.to_bytes(2)
 """The root as owner, and the type."""
+_OPTIONS_SIZE_AT = EMPTY_OPT_OCTETS - 2
 _CNAME = codes.CNAME.to_bytes(2)
 _MAX_TAILS = 256
 
@@ -120,7 +121,7 @@ class FastPath:
         except IndexError:
             return NOT_PLAIN
 
-        # 3. Type and class, and behind them nothing, or an OPT that was seen before.
+        # 3. Type and class, and behind them nothing, or an OPT; most are like one that was seen before.
         end = at + _ROOT_TYPE_CLASS
         type_slot = _USUAL.get(packet[at + 1 : at + 3])
         if type_slot is None or packet[at + 3 : end] != _CLASS_IN or at > _MAX_ROOT_AT:
@@ -256,9 +257,15 @@ class FastPath:
         return reply
 
     def _learn(self, tail: bytes) -> tuple[int, bytes, bool] | None:
-        """Remember what an OPT without options asks for: few different ones come."""
-        if len(tail) != EMPTY_OPT_OCTETS or tail[:3] != _OPT_BEGINS or tail[-2:] != b"\0\0":
+        """Remember what an OPT asks for, without its options, which nobody heeds: few different ones come."""
+        if len(tail) < EMPTY_OPT_OCTETS or tail[:3] != _OPT_BEGINS:
             return None
+        if int.from_bytes(tail[_OPTIONS_SIZE_AT:EMPTY_OPT_OCTETS]) != len(tail) - EMPTY_OPT_OCTETS:
+            return None
+        if len(tail) > EMPTY_OPT_OCTETS:
+            bare = tail[:_OPTIONS_SIZE_AT] + b"\0\0"
+            well_formed = options_well_formed(tail, EMPTY_OPT_OCTETS, len(tail))
+            return (self._tails.get(bare) or self._learn(bare)) if well_formed else None
         asked = read_opt(tail, 1)
         if asked.version:
             return None

@@ -8,15 +8,13 @@ in which more than a row decides is described as one that is never plain, and Py
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from random import random
 from typing import TYPE_CHECKING, cast
 
-from svcdns.store.snapshot import Zone
 from svcdns.wire import codes
 
 from . import stats
-from .fast_path import FastPath, PlainAnswer, no_cache
+from .fast_path import PlainAnswer
 from .no_reply import NOT_PLAIN
 from .stats import Stats
 from .view import STATS_ZONE, View, ZoneTable
@@ -46,14 +44,14 @@ def in_use() -> str:
     return COMPILED
 
 
-def plain_paths(
-    counters: Stats, udp_size: int, cache: Callable[[bytes], bytes | None] = no_cache
-) -> tuple[PlainAnswer, Path | None]:
-    """Return what answers plain questions, and the compiled path where that comes first."""
-    reference = FastPath(counters, udp_size, cache).answer
+def plain_path(counters: Stats, udp_size: int, in_python: PlainAnswer) -> tuple[PlainAnswer, Path | None]:
+    """Return what answers plain questions, and the compiled path where that comes first.
+
+    `in_python` (svcdns.dns.fast_path) is all there is without it, and decides what it leaves.
+    """
     if in_use() == PYTHON or udp_size > MOST_UDP:
-        return reference, None
-    path = compiled(counters, udp_size, reference)
+        return in_python, None
+    path = compiled(counters, udp_size, in_python)
     return cast(PlainAnswer, path.answer), path
 
 
@@ -86,20 +84,29 @@ def open_view(view: View) -> OpenedView:
 
 
 def describe(table: ZoneTable) -> DescribedTable:
-    """Return the zones as the compiled path knows them."""
-    zones = [_described(table, zone) for zone in table.serving.zones]
-    origins = {zone.key for zone in table.serving.zones}
-    # Names at and below these are not plain, unless a zone of ours begins further down.
-    others = {key for key in table.boundaries if key not in origins}
-    zones += [(None, key, NEVER, 0, b"", 0) for key in sorted(others)]
-    cluster = next((at for at, zone in enumerate(zones) if zone[0] is table.cluster is not None), -1)
+    """Return the zones as the compiled path knows them: in the order of their keys."""
+    keys = sorted({zone.key for zone in table.serving.zones} | table.boundaries)
+    zones: list[DescribedZone] = []
+    around: list[int] = []
+    for number, key in enumerate(keys):
+        while around and not key.startswith(keys[around[-1]]):
+            around.pop()
+        zones.append(_described(table, key, around[-1] if around else -1))
+        around.append(number)
+    cluster = keys.index(table.cluster_key) if table.cluster is not None else -1
     return tuple(zones), cluster, table.cluster_key, table.svc_key, table.pod_key, table.serving.short_names
 
 
-def _described(table: ZoneTable, zone: Zone) -> DescribedZone:
+def _described(table: ZoneTable, key: bytes, above: int) -> DescribedZone:
+    if not table.is_origin(key):
+        # Names at and below it are not plain, unless a zone of ours begins further down.
+        return None, key, NEVER, above, 0, b"", 0
+    place = table.place(key)
+    zone = table.registry_zone_at(key) or table.file_zone_at(key)
+    assert zone is not None
     of_file = zone.kind == "file"
     flags = OF_FILE if of_file else 0
-    if zone.cuts or zone.key.startswith(table.alias_zones):
+    if zone.cuts or (place.registry and place.file) or key.startswith(table.alias_zones):
         flags |= NEVER
     if zone.signed:
         flags |= SIGNED
@@ -110,6 +117,6 @@ def _described(table: ZoneTable, zone: Zone) -> DescribedZone:
             flags |= NO_NXDOMAIN
     elif zone.wildcards or zone.fallthrough or table.has_origin_beneath(zone):
         flags |= NO_NXDOMAIN
-    prefix = zone.version.to_bytes(4) if of_file else b""
     slot = STATS_ZONE[zone.kind] * stats.ZONE_STRIDE
-    return zone, zone.key, flags, slot, prefix, table.origin_octets[zone.key]
+    prefix = zone.version.to_bytes(4) if of_file else b""
+    return zone, key, flags, above, slot, prefix, table.origin_octets[key]

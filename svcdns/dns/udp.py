@@ -150,7 +150,7 @@ class UdpListener:
             rest = batch.answer(self._answerer.look_at_or_none(snapshot))
             answer = self._answerer.answer
             for number, packet, client, rights, ancillary in rest:
-                reply = answer(packet, snapshot, UDP, rights)
+                reply = answer(packet, snapshot, UDP, rights, left=True)
                 if reply is HAND_OVER:
                     outside.append((packet, client, ancillary))
                 elif reply is not SILENCE:

@@ -22,7 +22,6 @@ from toolbox.question_packets import OPTS, TYPES, mutated, nearly_plain, questio
 from svcdns.dns import path_choice, stats
 from svcdns.dns.access import EVERYBODY, NAMES
 from svcdns.dns.answer import Answerer
-from svcdns.dns.fast_path import FastPath
 from svcdns.dns.no_reply import NOT_PLAIN
 from svcdns.dns.stats import TCP, UDP
 from svcdns.names.packed import pack_row
@@ -72,7 +71,7 @@ def answerers(**more: object) -> tuple[Answerer, Answerer, Answerer]:
     """Return three with counters of their own: by the compiled path, by Python's, by the exact one alone."""
     made = [Answerer(stats.Stats(), identity="w", forwards=True, **more) for _ in range(3)]  # type: ignore[arg-type]
     assert made[0].compiled is not None
-    made[1]._fast = FastPath(made[1].counters, made[1].udp_size).answer
+    made[1]._fast = made[1]._in_python
     made[2]._fast = lambda *_: NOT_PLAIN  # type: ignore[method-assign,assignment]
     return made[0], made[1], made[2]
 
