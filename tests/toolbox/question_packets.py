@@ -35,6 +35,19 @@ OPTS = [
     b"\0\0\x29\x10\x00\0\0\0\0\0\x0c\0\x0a\0\x0812345678",
     b"\0\0\x29\x10\x00\0\1\0\0\0\0",
 ]
+GOOD_OPTIONS = [
+    b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x0812345678",
+    b"\0\0\x29\x04\xd0\0\0\x80\0\0\x10\0\x0a\0\x0812345678\0\x03\0\0",
+    b"\0\0\x29\x10\x00\0\0\0\0\0\x04\0\x03\0\0",
+]
+"""A cookie as dig sends it; a cookie and a question for the server's name; the last one alone."""
+BAD_OPTIONS = [
+    b"\0\0\x29\x10\x00\0\0\0\0\0\x0c\0\x0a\0\x0912345678",
+    b"\0\0\x29\x10\x00\0\0\0\0\0\x0b\0\x0a\0\x0812345678",
+    b"\0\0\x29\x10\x00\0\0\0\0\0\x0d\0\x0a\0\x0812345678",
+    b"\0\0\x29\x10\x00\0\0\0\0\0\x03\0\x0a\0",
+]
+"""An option that runs over the end; one octet behind the OPT; an OPT over the end; half an option."""
 
 
 def question(name: str, rrtype: int, rrclass: int = 1, opt: bytes = b"", flags: int = 0x0100) -> bytes:
@@ -44,12 +57,13 @@ def question(name: str, rrtype: int, rrclass: int = 1, opt: bytes = b"", flags: 
 
 def random_question(rnd: random.Random) -> bytes:
     rrclass = 1 if rnd.random() < 0.9 else rnd.choice([0, 3, 255])
-    return question(rnd.choice(NAMES), rnd.choice(TYPES), rrclass, rnd.choice(OPTS))
+    opt = rnd.choice([*OPTS, *GOOD_OPTIONS, *BAD_OPTIONS])
+    return question(rnd.choice(NAMES), rnd.choice(TYPES), rrclass, opt)
 
 
 def nearly_plain(rnd: random.Random) -> bytes:
     """Return a question as clients ask it, or one with some octets changed."""
-    name, opt = rnd.choice(NAMES), rnd.choice(OPTS[:3])
+    name, opt = rnd.choice(NAMES), rnd.choice([*OPTS[:3], *GOOD_OPTIONS])
     packet = question(name, rnd.choice([1, 28, 33, 12, 16, 6]), 1, opt, rnd.choice([0, 0x100, 0x110]))
     return packet if rnd.random() < 0.3 else mutated(rnd, packet)
 
