@@ -78,19 +78,24 @@ def measure(
     server: Server, questions: Path, seconds: float, options: Sequence[str] = ()
 ) -> tuple[float, float, float]:
     """Return microseconds of CPU a question, (user, system), and questions a second; `options`: dnsperf's."""
+    before = _of_family(server.pid)
+    done, rate = load(server, questions, seconds, options)
+    user, system = (new - old for new, old in zip(_of_family(server.pid), before, strict=True))
+    return user / done * 1e6, system / done * 1e6, rate
+
+
+def load(server: Server, questions: Path, seconds: float, options: Sequence[str] = ()) -> tuple[int, float]:
+    """Have dnsperf ask for so long; return how many questions were answered, and how many a second."""
     limits = ["-c", "8", "-q", "200", "-l", str(seconds), *options]
     command = ["dnsperf", "-s", server.where[0], "-p", str(server.where[1]), "-d", str(questions), *limits]
-    before = _of_family(server.pid)
     ran = subprocess.run(
         ["taskset", "-c", str(CLIENT_CORE), *command], check=True, capture_output=True, text=True
     )
-    user, system = (new - old for new, old in zip(_of_family(server.pid), before, strict=True))
-    done = int(_number(r"Queries completed:\s+(\d+)", ran.stdout))
     lost = int(_number(r"Queries lost:\s+(\d+)", ran.stdout))
     if lost:
         print(f"{server.name}: {lost} lost", file=sys.stderr)
-    rate = float(_number(r"Queries per second:\s+([\d.]+)", ran.stdout))
-    return user / done * 1e6, system / done * 1e6, rate
+    done = int(_number(r"Queries completed:\s+(\d+)", ran.stdout))
+    return done, float(_number(r"Queries per second:\s+([\d.]+)", ran.stdout))
 
 
 def _of_family(pid: int) -> tuple[float, float]:

@@ -1,13 +1,16 @@
 """CPU time for each question beside other servers with the same names, and beside the floor of a socket.
 
-    python bench/peers.py [SECONDS [ROUNDS]]     `make bench`; needs dnsperf, and takes what else is there
+    python bench/peers.py [SECONDS [ROUNDS [NAMES]]]     `make bench`; needs dnsperf
 
 Each server has one worker on core 0, dnsperf core 1 and as many questions as it can have answered.  Knot,
-NSD, unbound (as an authoritative server), dnsmasq and CoreDNS have svcdns' zones by transfer; "svcdns in
-Python" is the same server without its compiled path.  "floor" (echo_floor.c) only sends datagrams back: what
-no server gets below.  The servers take turns; printed are medians of all rounds, and ratios to Knot and the
-floor in the same run, as a table in Markdown.  A server that has no such answer, or is not installed, leaves
-its cell empty.
+NSD, unbound (as an authoritative server), dnsmasq and CoreDNS have the zones by transfer, and the same zone
+files, one of which has NAMES names (1,000; try 1000000).  "svcdns in Python" is the same server without its
+compiled path; "floor" (echo_floor.c) only sends datagrams back: what no server gets below.  CoreDNS is in
+PATH, or what the variable COREDNS names.
+
+The servers take turns; printed are medians of all rounds, and ratios to Knot and the floor in the same run,
+as a table in Markdown.  A server that has no such answer, or is not installed, leaves its cell empty.  What
+is forwarded is measured by forwarding.py.
 """
 
 from __future__ import annotations
@@ -22,28 +25,33 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import sleep
 
 import dns.message
 import dns.query
 import dns.zone
-from cpu_per_query import CONFIG, QUESTIONS, SERVER_CORE, Place, Server, free_port, measure
+from cpu_per_query import CONFIG, QUESTIONS, SERVER_CORE, Place, Server, free_port, load
 from measuring import (
     HERE,
     PODS,
     RunningServer,
+    cpu_of_family,
     fqdn,
     headless,
     pin,
     pod,
     register,
     services,
+    wait_for,
 )
 
 SERVICES = 1_000
 PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/usr/local/sbin:/usr/local/bin"
 CLUSTER = "cluster.local"
+FLAT, WILD = "flat.example", "wild.example"
+"""Zone files: one of addresses, one with a wildcard and a CNAME."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +64,49 @@ class Mix:
     not_by: tuple[str, ...] = ()
 
 
-def mixes() -> list[Mix]:
-    """Return all kinds of questions."""
+def mixes(names: int) -> list[Mix]:
+    """Return all kinds of questions; the large zone file has so many names."""
     dice = random.Random(1)
     some = [fqdn(f"svc-{dice.randrange(SERVICES)}") for _ in range(QUESTIONS)]
     unknown = tuple(f"{fqdn(dice.randbytes(6).hex())} A" for _ in range(QUESTIONS))
     addresses = tuple(f"{name} A" for name in some)
+    short = tuple(line.replace(".svc.", ".") for line in addresses)
     srv = {size: (f"_http._tcp.{fqdn(f'db{size}')} SRV",) for size in (5, 20)}
-    opt = ("-e",)
-    only_tcp = ("floor",)
+    opt, cookie = ("-e",), ("-e", "-E", "10:0123456789abcdef")
+    searched = tuple(line for name in some[:1000] for line in as_glibc_asks(name))
+    hosts = tuple(f"n{dice.randrange(names)}.{FLAT} A" for _ in range(max(names, QUESTIONS)))
+    no_hosts, no_srv = ("dnsmasq",), ("dnsmasq",)
+    others = ("Knot", "NSD", "unbound", "dnsmasq", "CoreDNS")
     return [
         Mix(f"A of {SERVICES:,} Services", addresses),
         Mix("A with OPT", addresses, opt),
+        Mix("A with a cookie, as dig asks", addresses, cookie),
+        Mix("A of short names", short, not_by=others),
+        Mix("A and AAAA by glibc's search list, ndots:5", searched),
         Mix("NXDOMAIN", unknown),
+        Mix("NXDOMAIN with OPT", unknown, opt),
         Mix("NODATA", tuple(f"{name} MX" for name in some)),
         Mix("20 A", (f"{fqdn('db20')} A",)),
-        Mix("SRV of 5", srv[5], not_by=("dnsmasq",)),
-        Mix("SRV of 5 with OPT", srv[5], opt, ("dnsmasq",)),
-        Mix("SRV of 20", srv[20], not_by=("dnsmasq",)),
-        Mix("SRV of 20 with OPT", srv[20], opt, ("dnsmasq",)),
+        Mix("100 A with OPT, in part", (f"{fqdn('db100')} A",), opt, no_hosts),
+        Mix("SRV of 5", srv[5], not_by=no_srv),
+        Mix("SRV of 5 with OPT", srv[5], opt, no_srv),
+        Mix("SRV of 20", srv[20], not_by=no_srv),
+        Mix("SRV of 20 with OPT", srv[20], opt, no_srv),
         Mix("PTR", tuple(f"{ip}.10.in-addr.arpa PTR" for ip in reverse_names())),
-        Mix("A over TCP", addresses, ("-m", "tcp"), only_tcp),
+        Mix(f"A of a zone file of {names:,} names", hosts, not_by=no_hosts),
+        Mix("wildcard of a zone file", tuple(f"{n}.w.{WILD} A" for n in range(1000)), not_by=no_hosts),
+        Mix("CNAME of a zone file", (f"alias.{WILD} A",), not_by=no_hosts),
+        Mix("A over TCP", addresses, ("-m", "tcp"), ("floor",)),
     ]
+
+
+def as_glibc_asks(name: str) -> list[str]:
+    """Return what a Pod's resolver asks for a Service of its namespace, and for a name elsewhere."""
+    search = [f"default.svc.{CLUSTER}", f"svc.{CLUSTER}", CLUSTER]
+    first, second = name.split(".")[:2]
+    asked = [f"{first}.{second}.{search[0]}", f"{first}.{second}.{search[1]}"]
+    asked += [f"n1.{FLAT}.{domain}" for domain in search] + [f"n1.{FLAT}"]
+    return [f"{one} {rrtype}" for one in asked for rrtype in ("A", "AAAA")]
 
 
 def reverse_names() -> list[str]:
@@ -87,7 +116,7 @@ def reverse_names() -> list[str]:
 
 def objects() -> list[tuple[str, object]]:
     """Return what is registered."""
-    made = [*services(SERVICES), *headless("db5", 5), *headless("db20", 20)]
+    made = [*services(SERVICES), *headless("db5", 5), *headless("db20", 20), *headless("db100", 100)]
     made += headless("ptr", 0)
     made += [
         (PODS, pod(f"ptr-{n}", f"10.1.9.{n}", "ptr", hostname=f"h{n}", subdomain="ptr"))
@@ -96,7 +125,20 @@ def objects() -> list[tuple[str, object]]:
     return made
 
 
-def zone_files(folder: Path, where: Place) -> dict[str, Path]:
+def written_zones(folder: Path, names: int) -> dict[str, Path]:
+    """Write the zone files."""
+    apex = "$TTL 60\n@ SOA ns hostmaster 1 7200 1800 86400 5\n@ NS ns\nns A 192.0.2.1\n"
+    flat = "".join(f"n{n} A 10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}\n" for n in range(names))
+    wild = "*.w A 192.0.2.2\nalias CNAME www\nwww A 192.0.2.3\n"
+    folder.mkdir()
+    files = {}
+    for origin, text in ((FLAT, flat), (WILD, wild)):
+        files[origin] = folder / f"{origin}.zone"
+        files[origin].write_text(f"$ORIGIN {origin}.\n{apex}{text}")
+    return files
+
+
+def transferred_zones(folder: Path, where: Place) -> dict[str, Path]:
     """Transfer the zones of a running server into files."""
     asked = dns.message.make_query("1.9.1.10.in-addr.arpa", "SOA")
     said = dns.query.udp(asked, where[0], port=where[1], timeout=5)
@@ -121,7 +163,7 @@ def run(name: str, command: list[str], port: int) -> Iterator[Server | None]:
     )
     server = Server(name, process.pid, ("127.0.0.1", port))
     try:
-        there = any(answers(server.where) or sleep(0.1) for _ in range(50))
+        there = any(answers(server.where, fqdn("svc-0")) or sleep(0.1) for _ in range(600))
         if not there:
             print(f"{name} does not answer; left out", file=sys.stderr)
         yield server if there else None
@@ -130,10 +172,10 @@ def run(name: str, command: list[str], port: int) -> Iterator[Server | None]:
         process.wait()
 
 
-def answers(where: Place) -> bool:
-    """Say whether a server has an address for a Service."""
+def answers(where: Place, name: str) -> bool:
+    """Say whether a server has an address for a name."""
     try:
-        asked = dns.message.make_query(fqdn("svc-0"), "A")
+        asked = dns.message.make_query(name, "A")
         return bool(dns.query.udp(asked, where[0], port=where[1], timeout=0.5).answer)
     except Exception:
         return False
@@ -177,6 +219,7 @@ def others(folder: Path, zones: dict[str, Path]) -> dict[str, tuple[list[str], i
     }
     path = f"{os.environ.get('PATH', '')}:{PROGRAMS}"
     found = {name: shutil.which(command[0], path=path) for name, command in starts.items()}
+    found["CoreDNS"] = os.environ.get("COREDNS") or found["CoreDNS"]
     return {name: ([program, *starts[name][1:]], ports[name]) for name, program in found.items() if program}
 
 
@@ -206,33 +249,38 @@ def floor(folder: Path) -> Iterator[Server | None]:
         process.wait()
 
 
-def main(seconds: float = 3.0, rounds: int = 5) -> None:
+def main(seconds: float = 3.0, rounds: int = 5, names: int = 1_000) -> None:
     """Measure and print the table."""
     in_python = {"SVCDNS_FAST_PATH": "python"}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        zones = written_zones(folder / "zones", names)
+        config = f'{CONFIG}zones = "{folder / "zones"}"\n'
         servers: list[Server] = []
         for name, environ in (("svcdns", {}), ("svcdns in Python", in_python)):
-            running = stack.enter_context(RunningServer(workers=1, config=CONFIG, environ=environ))
+            running = stack.enter_context(RunningServer(workers=1, config=config, environ=environ))
             register(running.api, objects())
+            wait_for(partial(answers, running.dns, f"n{names - 1}.{FLAT}"), "the zone file to be loaded")
             pin(running.worker_pids[0], SERVER_CORE)
             servers.append(Server(name, running.worker_pids[0], running.dns))
-        zones = zone_files(folder, servers[0].where)
+        zones |= transferred_zones(folder, servers[0].where)
         for name, (command, port) in others(folder, zones).items():
             if (peer := stack.enter_context(run(name, command, port))) is not None:
                 servers.append(peer)
         if (bare := stack.enter_context(floor(folder))) is not None:
             servers.append(bare)
         found: dict[tuple[str, str], list[float]] = {}
-        kinds = mixes()
+        kinds = mixes(names)
         for number, mix in enumerate(kinds):
             (folder / str(number)).write_text("".join(f"{question}\n" for question in mix.questions))
         for _ in range(rounds):
             for number, mix in enumerate(kinds):
                 for server in servers:
                     if server.name not in mix.not_by:
-                        user, system, _ = measure(server, folder / str(number), seconds, mix.options)
-                        found.setdefault((mix.name, server.name), []).append(user + system)
+                        before = cpu_of_family(server.pid)
+                        done, _ = load(server, folder / str(number), seconds, mix.options)
+                        spent = (cpu_of_family(server.pid) - before) / done * 1e6
+                        found.setdefault((mix.name, server.name), []).append(spent)
     show(kinds, [server.name for server in servers], found)
 
 
