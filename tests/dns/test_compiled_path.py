@@ -178,10 +178,13 @@ def test_zones_within_each_other(
 ) -> None:
     """Zones of all kinds, zones for aliases, and zones that have upstreams of their own: for all names."""
     nested.zones = [zone for zone in nested.zones if zone.kind == "cluster"]
+    # Of the registry and of files each, an origin comes once; zones around those that fall through do so too.
+    falling = {origin[-1] for origin, kind in zones if kind == "falls through"}
+    kinds = {(origin, kind in KINDS[:2]): kind for origin, kind in zones}
     with nested.writing():
-        for origin, kind in dict.fromkeys(zones):
-            if kind in KINDS[:2]:
-                nested.registry_zone(origin, "reverse", fallthrough=kind == "falls through")
+        for (origin, of_registry), kind in kinds.items():
+            if of_registry:
+                nested.registry_zone(origin, "reverse", fallthrough=origin[-1] in falling)
             else:
                 zone = nested.file_zone(origin, cuts=kind == "with cuts", wildcards=kind == "with wildcards")
                 nested.put_file(zone, f"a.{origin}", rrset("A", "192.0.2.1"))
