@@ -130,7 +130,6 @@ def written_zones(folder: Path, names: int) -> dict[str, Path]:
     apex = "$TTL 60\n@ SOA ns hostmaster 1 7200 1800 86400 5\n@ NS ns\nns A 192.0.2.1\n"
     flat = "".join(f"n{n} A 10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}\n" for n in range(names))
     wild = "*.w A 192.0.2.2\nalias CNAME www\nwww A 192.0.2.3\n"
-    folder.mkdir()
     files = {}
     for origin, text in ((FLAT, flat), (WILD, wild)):
         files[origin] = folder / f"{origin}.zone"
@@ -254,15 +253,18 @@ def main(seconds: float = 3.0, rounds: int = 5, names: int = 1_000) -> None:
     in_python = {"SVCDNS_FAST_PATH": "python"}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        zones = written_zones(folder / "zones", names)
+        (folder / "zones").mkdir()
         config = f'{CONFIG}zones = "{folder / "zones"}"\n'
         servers: list[Server] = []
         for name, environ in (("svcdns", {}), ("svcdns in Python", in_python)):
             running = stack.enter_context(RunningServer(workers=1, config=config, environ=environ))
             register(running.api, objects())
-            wait_for(partial(answers, running.dns, f"n{names - 1}.{FLAT}"), "the zone file to be loaded")
             pin(running.worker_pids[0], SERVER_CORE)
             servers.append(Server(name, running.worker_pids[0], running.dns))
+        zones = written_zones(folder / "zones", names)
+        for server in servers:
+            loaded = partial(answers, server.where, f"n{names - 1}.{FLAT}")
+            wait_for(loaded, "the zone file to be loaded", 900)
         zones |= transferred_zones(folder, servers[0].where)
         for name, (command, port) in others(folder, zones).items():
             if (peer := stack.enter_context(run(name, command, port))) is not None:

@@ -240,4 +240,5 @@ async def test_a_failing_begin_costs_no_listener(world: AnswererHarness) -> None
 def test_identity_of_each_answerer(world: AnswererHarness) -> None:
     world.answerer = Answerer(world.counters, identity="worker-7")
     packet = dns.message.make_query("id.server", "TXT", rdclass="CH").to_wire()
-    assert b"worker-7" in (world.raw(packet) or b"")
+    with world.snapshots.begin() as snapshot:
+        assert b"worker-7" in (world.answerer.answer(packet, snapshot) or b"")
