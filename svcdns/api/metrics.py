@@ -10,6 +10,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
+_Series = tuple[Counter, Histogram | None]
+"""The count of requests of one sort, and their durations; None: these are not kept."""
+
+
 class ApiMetrics:
     """Counters of API requests, registered in the collector registry that is passed in."""
 
@@ -37,9 +41,18 @@ class ApiMetrics:
             "Watch streams cut off because the client read too slowly.",
             registry=registry,
         )
+        self._of: dict[tuple[str, str, int], _Series] = {}
 
     def answered(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Count one request; `resource` is "" for paths that name none."""
-        self.requests.labels(verb, resource, str(code)).inc()
-        if verb != "watch":
-            self.durations.labels(verb, resource).observe(seconds)
+        counter, duration = self._of.get((verb, resource, code)) or self._series(verb, resource, code)
+        counter.inc()
+        if duration is not None:
+            duration.observe(seconds)
+
+    def _series(self, verb: str, resource: str, code: int) -> _Series:
+        """Return what counts such requests; looked up once, since by labels it takes as long as all else."""
+        duration = None if verb == "watch" else self.durations.labels(verb, resource)
+        found = self.requests.labels(verb, resource, str(code)), duration
+        self._of[verb, resource, code] = found
+        return found

@@ -146,14 +146,17 @@ def target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None
 
 def slice_group(family: str, ports: list[dict[str, Any]]) -> str:
     """Return what endpoints of one slice have in common: family and ports, as a short text."""
-    return digest(family, _encode(ports).decode())
+    return _kept_digest(family, _encode(ports).decode())
 
 
-@functools.lru_cache(1024)
 def digest(*parts: str) -> str:
     """Return a short name that follows from the parts (10 letters and digits)."""
     number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:7])
-    return "".join(_BASE32[number >> shift & 31] for shift in range(51, 5, -5))
+    return "".join([_BASE32[number >> shift & 31] for shift in range(51, 5, -5)])
+
+
+_kept_digest = functools.lru_cache(1024)(digest)
+"""For what many Services have in common."""
 
 
 _RESERVED = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL, HEADLESS_LABEL})

@@ -9,7 +9,6 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import secrets
-import uuid
 from itertools import islice
 
 from svcdns.cluster.endpoints import is_generated, is_mirrored
@@ -37,6 +36,7 @@ from . import addresses, aliases, endpoints, hints, owners, probed
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
+from .uids import random_uid
 from .warnings import MOST_WARNINGS, warnings
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -69,7 +69,7 @@ def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, au
         endpoints.check_writable(write, namespace, name)
     if write.load(kind, namespace, name) is not None:
         raise _already_exists(kind, name)
-    new["metadata"] = {**new["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
+    new["metadata"] = {**new["metadata"], "uid": random_uid(), "creationTimestamp": write.now}
     entries = author.settled
     if entries is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
@@ -244,7 +244,7 @@ def check_preconditions(kind: Kind, old: Object, options: DeleteOptions) -> None
 
 
 def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
-    found = write.load(NAMESPACE, "", namespace)
+    found = write.namespace(namespace)
     if found is None:
         raise no_namespace(namespace, hints=write.settings.config.api.hints)
     if found["metadata"].get("deletionTimestamp"):

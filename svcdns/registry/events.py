@@ -24,7 +24,6 @@ import hashlib
 import logging
 import re
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -36,10 +35,11 @@ from svcdns.cluster.event_messages import EventMessage, Subject
 from svcdns.objects import syntax
 from svcdns.objects.errors import StatusError
 from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
-from svcdns.objects.kinds import EVENT, NAMESPACE
+from svcdns.objects.kinds import EVENT
 
 from .hints import still
 from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, scan
+from .uids import random_uid
 
 logger = logging.getLogger(__name__)
 
@@ -263,7 +263,7 @@ def _write_all(write: WriteTransaction, batch: list[tuple[EventMessage, _Waiting
     for message, waiting in batch:
         name, namespace = event_name(message), message.subject.namespace or CLUSTER_SCOPED
         if namespace not in is_open:
-            found = write.load(NAMESPACE, "", namespace)
+            found = write.namespace(namespace)
             is_open[namespace] = found is not None and not found["metadata"].get("deletionTimestamp")
         if is_open[namespace]:
             old = write.load(EVENT, namespace, name)
@@ -282,7 +282,7 @@ def _first(
         "uid": subject.uid,
         "apiVersion": subject.api_version,
     }
-    born = {"uid": str(uuid.uuid4()), "creationTimestamp": write.now}
+    born = {"uid": random_uid(), "creationTimestamp": write.now}
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,

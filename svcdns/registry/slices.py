@@ -13,10 +13,10 @@ them, so every replica that applies it makes the same.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import lmdb
 
@@ -28,11 +28,12 @@ from svcdns.store.service_backing import SliceRow, decode_slice_row, encode_slic
 
 from . import facts
 from .transaction import Object, WriteTransaction, joined, object_key, present, scan, scan_keys
+from .uids import derived_uid
 
 MIRRORED = "mirrored"
 """What stands as the group of a slice that mirrors Endpoints."""
 
-_SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
+_SLICE_UIDS = UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
 
 def count_of(row: bytes) -> int:
@@ -126,16 +127,13 @@ def make_slice(
     """
     metadata = owner["metadata"]
     uid, group = metadata["uid"], rules.slice_group(family, ports)
-    names = (f"{metadata['name']}-{rules.digest(uid, group, str(ordinal))[:5]}" for ordinal in count())
-    free = (name for name in names if name not in taken)
-    with write.txn.cursor(db=write.tables.objects) as cursor:
-        name = next(
-            name
-            for name in free
-            if not cursor.set_key(object_key(ENDPOINTSLICE, metadata["namespace"], name))
-        )
+    for ordinal in count():
+        name = f"{metadata['name']}-{rules.digest(uid, group, str(ordinal))[:5]}"
+        key = object_key(ENDPOINTSLICE, metadata["namespace"], name)
+        if name not in taken and write.txn.get(key, db=write.tables.objects) is None:
+            break
     made = rules.new_slice(owner, name, labels, family, ports)
-    made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{write.now}"))
+    made["metadata"]["uid"] = derived_uid(_SLICE_UIDS, f"{uid}/{name}/{write.now}")
     made["metadata"]["creationTimestamp"] = write.now
     return made
 

@@ -55,3 +55,15 @@ def set_up(level: str) -> None:
     root.setLevel(level.upper())
     logging.getLogger(READY).setLevel(logging.INFO)
     logging.getLogger("asyncio").addFilter(_once_a_minute)
+    _leave_out_what_no_line_says()
+
+
+def _leave_out_what_no_line_says() -> None:
+    """Spare each line its caller, thread and process.
+
+    https://docs.python.org/3/howto/logging.html#optimization
+    """
+    logging._srcfile = None  # type: ignore[attr-defined]  # named by that page, and not by typeshed
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
