@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 Network = IPv4Network | IPv6Network
 
 InUse = Callable[[int], Iterator[int]]
-"""Yields the numbers in use, ascending, from the one given on."""
+"""Yields the numbers in use, ascending, from the one given on; none are needed where that one is free."""
 
 STATIC_MIN, STATIC_MAX, STATIC_STEP = 16, 256, 16
 

@@ -188,6 +188,8 @@ def _take_next(
     last = write.txn.get(cursor_key, db=table)
 
     def in_use(start: int) -> Iterator[int]:
+        if write.txn.get(prefix + start.to_bytes(size), db=table) is None:
+            return  # the usual case: the next one is free
         with write.txn.cursor(db=table) as cursor:
             if not cursor.set_range(prefix + start.to_bytes(size)):
                 return

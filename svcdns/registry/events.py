@@ -38,7 +38,7 @@ from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT
 
 from .hints import still
-from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, scan
+from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, scan, scan_keys
 from .uids import random_uid
 
 logger = logging.getLogger(__name__)
@@ -318,7 +318,7 @@ def cut_history(write: WriteTransaction, now: float, only_if_over: bool = False)
     many.
     """
     table, prefix = write.tables.objects, collection_prefix(EVENT)
-    if only_if_over and sum(1 for _ in scan(write.txn, table, prefix)) <= KEEP + _SLACK:
+    if only_if_over and sum(1 for _ in scan_keys(write.txn, table, prefix)) <= KEEP + _SLACK:
         return False
     events = [decode(octets) for _, octets in scan(write.txn, table, prefix)]
     events.sort(key=lambda event: -int(event["metadata"]["resourceVersion"]))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
@@ -73,7 +73,7 @@ def packed(address: Address) -> bytes:
 
 def unpacked(octets: bytes) -> Address:
     """Return the address of such octets."""
-    return ip_address(bytes(octets[1:]))
+    return IPv4Address(octets[1:]) if octets[0] == 4 else IPv6Address(octets[1:])
 
 
 def _split_address(octets: bytes) -> tuple[bytes, bytes]:

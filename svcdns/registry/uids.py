@@ -22,7 +22,6 @@ def derived_uid(namespace: UUID, name: str) -> str:
 
 def _text(octets: bytes, version: int) -> str:
     """Return the first 16 octets as a UID, with version and variant set."""
-    number = int.from_bytes(octets[:16])
-    number = number & ~(0xF000 << 64 | 0xC000 << 48) | version << 76 | 0x8000 << 48
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = octets.hex()
+    variant = "89ab"[octets[8] >> 4 & 3]
+    return f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

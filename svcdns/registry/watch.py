@@ -87,7 +87,7 @@ class Feed:
         `logged` is what the last commit has logged.  Where that is not all, the logs are read.
         """
         if logged and logged[0][0] == self.revision + 1:
-            woken = {entry.kind for revision, entry in logged if self._add(revision, entry)}
+            woken = self._hold(logged)
             self.revision = logged[-1][0]
         else:
             woken = self._catch_up()
@@ -95,12 +95,14 @@ class Feed:
             self._channels[kind].wake()
         return woken
 
-    def _add(self, revision: int, entry: log.Entry) -> bool:
-        """Hold an event; return whether it is of a kind that is watched."""
-        channel = self._channels.get(entry.kind)
-        if channel is not None:
-            channel.add(revision, entry)
-        return channel is not None
+    def _hold(self, changes: Iterable[log.Change]) -> set[str]:
+        """Hold events for those who watch; return their kinds."""
+        kinds: set[str] = set()
+        for revision, entry in changes:
+            if (channel := self._channels.get(entry.kind)) is not None:
+                channel.add(revision, entry)
+                kinds.add(entry.kind)
+        return kinds
 
     def _catch_up(self) -> set[str]:
         """Read what has been committed since the last time; return its kinds."""
@@ -109,9 +111,7 @@ class Feed:
             present = read_revision(txn, self._store.tables)
         for table in (self._store.tables.log, self._store.tables.event_log):
             try:
-                for revision, entry in self._read(table, self.revision, present):
-                    if self._add(revision, entry):
-                        woken.add(entry.kind)
+                woken |= self._hold(self._read(table, self.revision, present))
             except StatusError:
                 # more was committed while the loop stood still than the log holds: watchers get their 410
                 for channel in self._channels.values():

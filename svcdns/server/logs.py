@@ -9,6 +9,8 @@ import logging
 import sys
 import time
 
+from svcdns.system.timestamps import with_milliseconds
+
 READY = "svcdns.ready"
 """The logger of the one line that says the server is ready: it comes out at every level."""
 
@@ -16,9 +18,8 @@ READY = "svcdns.ready"
 class _OneLine(logging.Formatter):
     """Time in UTC, level, logger and text; whatever has several lines is folded into one."""
 
-    converter = staticmethod(time.gmtime)
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return with_milliseconds(int(record.created * 1000))
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\n", " | ")

@@ -12,7 +12,6 @@ that counted and a node that renews its Lease: there are too many of them.
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from logging.handlers import WatchedFileHandler
@@ -23,6 +22,7 @@ from aiohttp import web
 
 from svcdns.api import cache_route, paths
 from svcdns.objects.kinds import LEASE
+from svcdns.system.timestamps import with_milliseconds
 
 from .access_control import USER
 from .authorization import NODE_LEASES
@@ -101,7 +101,7 @@ def record(
         resource, namespace, name = target.resource, target.namespace, target.name
     user = request.get(USER)
     entry = {
-        "time": _now(),
+        "time": with_milliseconds(time.time_ns() // 1_000_000),
         "user": user.username if user else "",
         "verb": verb,
         "resource": resource,
@@ -112,18 +112,8 @@ def record(
     }
     if "dryRun" in request.query:
         entry["dryRun"] = True
-    log.info("%s", msgspec.json.encode(entry).decode())
-
-
-def _now() -> str:
-    """Return the time of a line, RFC 3339 in UTC."""
-    seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
-    return f"{_second(seconds)}.{milliseconds:03d}Z"
-
-
-@functools.lru_cache(maxsize=8)
-def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    line = msgspec.json.encode(entry).decode()
+    log.handle(log.makeRecord(log.name, logging.INFO, "", 0, line, (), None))
 
 
 def _created_name(code: int, answer: web.StreamResponse | None) -> str:
