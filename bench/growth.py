@@ -44,7 +44,7 @@ from svcdns.dns.answer import Answerer
 from svcdns.dns.stats import Stats
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.registry.registry import Registry
-from svcdns.registry.requests import WriteOptions
+from svcdns.registry.requests import DeleteOptions, WriteOptions
 from svcdns.store.environment import DATA_FILE, Store, open_store
 from svcdns.store.snapshot import Snapshots
 
@@ -174,12 +174,15 @@ def ask(store: Store, site: Site) -> float:
 
 
 async def write(registry: Registry, site: Site) -> float:
-    """Return CPU microseconds a Service that is registered."""
+    """Return CPU microseconds a Service that is registered; they are deleted again."""
+    names = [site.next_name() for _ in range(WRITES)]
     began = time.process_time()
-    for _ in range(0, WRITES, AT_ONCE):
-        some = [service(site.next_name()) for _ in range(AT_ONCE)]
+    for start in range(0, WRITES, AT_ONCE):
+        some = [service(name) for name in names[start : start + AT_ONCE]]
         await asyncio.gather(*(registry.create(SERVICE, "default", one, OPTIONS) for one in some))
-    return (time.process_time() - began) / WRITES * 1e6
+    took = (time.process_time() - began) / WRITES * 1e6
+    await asyncio.gather(*(registry.delete(SERVICE, "default", name, DeleteOptions()) for name in names))
+    return took
 
 
 async def flips(registry: Registry, site: Site) -> float:

@@ -64,7 +64,7 @@ def _leave_out_what_no_line_says() -> None:
 
     https://docs.python.org/3/howto/logging.html#optimization
     """
-    logging._srcfile = None  # type: ignore[attr-defined]  # named by that page, and not by typeshed
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if sys.version_info >= (3, 12):
         logging.logAsyncioTasks = False
