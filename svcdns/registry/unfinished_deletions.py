@@ -62,10 +62,14 @@ class UnfinishedDeletions:
 
         Each row is read, so that one which is not what was written shows here.  Raises damage.ERRORS.
         """
-        for kind in (POD, NAMESPACE):
-            for octets in reading.read_all(self._store, kind).items:
-                if _read_marked(octets).metadata.deleted:  # few are; the others needn't be decoded
-                    self.follow(kind, decode(octets))
+        begun: list[tuple[Kind, Object]] = []
+        with self._store.read() as txn:
+            for kind in (POD, NAMESPACE):
+                for octets in reading.all_octets(txn, self._store, kind):
+                    if _read_marked(octets).metadata.deleted:  # few are; the others needn't be decoded
+                        begun.append((kind, decode(octets)))
+        for kind, found in begun:
+            self.follow(kind, found)
 
     def follow(self, kind: Kind, obj: Object) -> None:
         """Start what the deletion of an object leaves for later, if it leaves anything."""
