@@ -25,6 +25,8 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 TOLERATE_UNREADY = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
 WHEN_NONE_READY, WHEN_NONE_ALL = "svcdns.io/when-none-ready", "all"
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _BASE32 for second in _BASE32]
+"""Two letters for ten bits."""
 _encode = msgspec.json.Encoder().encode
 MAX_ENDPOINTS = 100
 """Endpoints in one generated slice."""
@@ -152,7 +154,7 @@ def slice_group(family: str, ports: list[dict[str, Any]]) -> str:
 def digest(*parts: str) -> str:
     """Return a short name that follows from the parts (10 letters and digits)."""
     number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:7])
-    return "".join([_BASE32[number >> shift & 31] for shift in range(51, 5, -5)])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in (46, 36, 26, 16, 6)])
 
 
 _kept_digest = functools.lru_cache(1024)(digest)

@@ -29,7 +29,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from svcdns.cluster.event_messages import EventMessage, Subject
 from svcdns.objects import syntax
@@ -74,8 +74,7 @@ class _Waiting:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     """A message that is to last before it counts, until a time of the event loop."""
 
     message: EventMessage
