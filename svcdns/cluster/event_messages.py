@@ -35,6 +35,9 @@ NORMAL, WARNING = "Normal", "Warning"
 _MOST_DETAIL = 300
 """Characters of a client's own words (a condition's message) that are repeated."""
 
+_MOST_NAMED = 10
+"""Pods that one message names."""
+
 Object = Mapping[str, Any]
 
 
@@ -287,6 +290,13 @@ def pod_expired(pod: Object, after: str) -> EventMessage:
 def none_is_ready(service: Object) -> EventMessage:
     """The last ready endpoint of a Service is gone, and its names answer with those that are not ready."""
     text = f"No endpoint is ready: its names answer with all of them ({WHEN_NONE_READY})"
+    return EventMessage(subject_of(service), WARNING, "NoEndpointReady", text)
+
+
+def last_are_kept(service: Object, pods: list[str]) -> EventMessage:
+    """The last ready endpoints of a Service are not ready any more, and go on to be answered."""
+    names = ", ".join(pods[:_MOST_NAMED]) + (", ..." if len(pods) > _MOST_NAMED else "")
+    text = f"No endpoint is ready: Pod {names}, ready last, is answered on ({WHEN_NONE_READY})"
     return EventMessage(subject_of(service), WARNING, "NoEndpointReady", text)
 
 
