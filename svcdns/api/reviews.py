@@ -4,7 +4,8 @@ Nothing here decides what somebody may do: an `Authority` does, the same that ad
 `kubectl auth can-i` and `kubectl auth whoami` say what would really happen.  Here its answers are put into
 the objects that clients expect.  Nothing is stored.
 
-A path without objects has no namespace: heartbeats of many Pods may be sent by who may do so for some namespace.
+A path without objects has no namespace: heartbeats of many Pods may be sent by who may do so in some
+namespace.
 
 A "*" in a question means "each that there is" (in the namespace, where it names one): it is allowed when all
 of them are.

@@ -76,7 +76,7 @@ class ConfiguredAuthority:
         return decide(self._of(user), action)
 
     def allowed_somewhere(self, user: User, action: Action) -> tuple[bool, str]:
-        """Return whether one of the user's grants allows this in a namespace that it is for, and why (not)."""
+        """Return whether one of the user's grants allows this in a namespace of its own, and why (not)."""
         grants = self._of(user)
         namespaces = dict.fromkeys(name for grant in grants for name in grant.namespaces or ("",))
         decided = (decide(grants, action._replace(namespace=name)) for name in namespaces)
