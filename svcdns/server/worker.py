@@ -56,6 +56,11 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     stats.slots[:] = slot.read()  # they go on where those of a former worker ended
     link = socket.socket(fileno=handoff.links[0]) if handoff.links else None
     cache = CacheReader(config.data) if link is not None else None
+
+    def refresh() -> None:
+        if cache is not None:
+            cache.refresh(counters.get(counters.forwarder, "cache"))
+
     answerer = Answerer(
         stats,
         udp_size=config.dns.udp_size,
@@ -98,7 +103,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     reading = partial(_look_at_the_lock, store, counters, row)
     async with (
         background(_open(store, counters, row, reading)),
-        background(_publish(stats, slot, cache, reading)),
+        background(_publish(stats, slot, refresh, reading)),
     ):
         await stop.wait()
         counters.set(row, "ready", 0)
@@ -140,11 +145,12 @@ async def _open(store: StoreReader, counters: Counters, row: int, reading: Calla
     counters.set(row, "ready", 1)
 
 
-async def _publish(stats: Stats, slot: Slot, cache: CacheReader | None, reading: Callable[[], None]) -> None:
+async def _publish(
+    stats: Stats, slot: Slot, refresh: Callable[[], None], reading: Callable[[], None]
+) -> None:
     """Copy the counters to where they outlive this process; see to what is read of cache and store."""
     while True:
-        if cache is not None:
-            cache.refresh()
+        refresh()
         reading()
         await asyncio.sleep(PUBLISH_SECONDS)
         slot.write(stats.slots)
