@@ -22,7 +22,7 @@ from toolbox.running_server import RunningServer
 from toolbox.waiting import wait_for
 
 HOUR = 3600
-PERIOD = 1.0
+PERIOD = 3.0
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 LIST = [{"namespace": "default", "name": "beaten"}]
 JUMPS = (HOUR, -HOUR, 0)
@@ -109,12 +109,12 @@ def register(server: RunningServer, port: int) -> None:
         beating("silent", "127.0.0.5", **{"svcdns.io/expire-after": f"{HOUR // 2}s"}),
         pod("leaving", "127.0.0.6"),
     ]
-    probe = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1}
+    probe = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 10}
     pods.append(
         pod("probed", "127.0.0.1", containers=[{"name": "c", "image": "none", "readinessProbe": probe}])
     )
     for name in ("past", "future"):
-        assert server.post(LEASES, lease(name, leaseDurationSeconds=1)).status == 201
+        assert server.post(LEASES, lease(name, leaseDurationSeconds=int(PERIOD))).status == 201
     for made in pods:
         assert server.post(PODS, made).status == 201
 
