@@ -82,9 +82,19 @@ def endpoint_of(service: Mapping[str, Any], pod: Mapping[str, Any], family: str)
     }
     if spec.get("nodeName"):
         endpoint["nodeName"] = spec["nodeName"]
-        if ready and (service.get("spec") or {}).get("trafficDistribution") == "PreferSameNode":
-            endpoint["hints"] = {"forNodes": [{"name": spec["nodeName"]}]}
+        if ready and prefers_same_node(service):
+            endpoint["hints"] = same_node_hints(spec["nodeName"])
     return endpoint
+
+
+def prefers_same_node(service: Mapping[str, Any]) -> bool:
+    """Return whether traffic to a Service is to stay on the client's node where it can."""
+    return (service.get("spec") or {}).get("trafficDistribution") == "PreferSameNode"
+
+
+def same_node_hints(node: str) -> dict[str, Any]:
+    """Return the hints of an endpoint that is for clients on its own node."""
+    return {"forNodes": [{"name": node}]}
 
 
 def publishes_not_ready(service: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ import secrets
 from itertools import islice
 
 from svcdns.cluster.endpoints import is_generated, is_mirrored
+from svcdns.cluster.event_messages import readiness_messages
 from svcdns.cluster.pod_conditions import kept, with_conditions
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
@@ -165,7 +166,10 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     if kind is POD:
         probed.note(write, new)
     owners.index(write, kind, old, new)
+    had_told = len(write.messages)
     derive(write, kind, old, new)
+    if kind is POD and old is not None:
+        write.messages += readiness_messages(old, new, islice(write.messages, had_told, None))
     said = warnings(kind, old, new)
     if kind is SERVICE and "annotations" in new["metadata"]:
         said += tuple(islice(aliases.warnings(write, old, new), MOST_WARNINGS))

@@ -337,7 +337,7 @@ class Registry:
         return reading.count(self.store, kind)
 
     def endpoint_counts(self) -> dict[str, int]:
-        """Return how many endpoints there are: `all` in slices, `ready` in answers."""
+        """Return how many endpoints there are, as `reading.endpoint_counts` says."""
         return reading.endpoint_counts(self.store)
 
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
