@@ -19,6 +19,7 @@ import logging
 import socket
 from collections.abc import Callable
 from hashlib import blake2b
+from typing import NoReturn
 
 from svcdns.cache import generations
 from svcdns.cache.store import Cache
@@ -217,5 +218,10 @@ async def _every(seconds: float, work: Callable[[], object]) -> None:
         await asyncio.sleep(seconds)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run this process to its end."""
     run(serve)
+
+
+if __name__ == "__main__":
+    main()

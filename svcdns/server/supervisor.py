@@ -40,6 +40,7 @@ from .children import Child
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
 from .cut_data import refuse_cut_data
+from .fork_server import reap_strangers
 from .logs import READY
 from .progress import Progress
 from .rehearsal import Failed, Rehearsal
@@ -171,7 +172,10 @@ class Supervisor:
         """Start again what died; return whether something can't be cured."""
         if self._replacement is not None:
             return self._replacement.check()
-        return self.crew.check(self.crew.children())
+        fatal = self.crew.check(self.crew.children())
+        if self._under_way is None:  # else a rehearsal's process is none of a stranger
+            reap_strangers({_pid(child) for child in self.crew.children()})
+        return fatal
 
     def _signalled(self, woken: socket.socket) -> bool:
         """Wait for a signal or until there is something to look at; return True to end."""
@@ -223,13 +227,8 @@ class Supervisor:
             folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, workers, tls=tls)
         except OSError as failed:
             if self._publish_again_at is None:
-                text = failed.strerror or failed
-                log.warning(
-                    "%s can't be written: %s; tried again every %g s",
-                    data / ADDRESSES,
-                    text,
-                    _RETRY_SECONDS,
-                )
+                text = f"{failed.strerror or failed}; tried again every {_RETRY_SECONDS:g} s"
+                log.warning("%s can't be written: %s", data / ADDRESSES, text)
             self._publish_again_at = time.monotonic() + _RETRY_SECONDS
         else:
             self._publish_again_at = None
@@ -356,6 +355,7 @@ class Supervisor:
             crew.stop()
             crew.sockets.close()
         os.close(self.crew.held.lifeline[1])
+        signal.set_wakeup_fd(-1)
         woken.close()
         folder.withdraw(self.crew.config.data)
 

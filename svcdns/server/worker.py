@@ -18,7 +18,7 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from svcdns.cache.store import CacheReader
 from svcdns.config.sections import Config
@@ -183,5 +183,10 @@ async def _drain(sockets: Sequence[socket.socket]) -> None:
         await asyncio.sleep(0)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run this process to its end."""
     run(serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lmdb
 
@@ -296,5 +296,10 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run this process to its end."""
     run(serve, _loop)
+
+
+if __name__ == "__main__":
+    main()
