@@ -24,7 +24,7 @@ CONFIG_FLAG, CONFIG_VARIABLE = "--config", "SVCDNS_CONFIG"
 
 
 def plain_flags(words: Sequence[str]) -> tuple[Path | None, dict[str, Any]] | None:
-    """Read flags of `svcdns serve` that are all known, and written `--flag value`, `--flag=value` or `--switch`.
+    """Read flags of `svcdns serve` that are known, written `--flag value`, `--flag=value` or `--switch`.
 
     Returns the file of the configuration and what flags say by the names of options (lists for those that may
     be repeated); None for all else, help and mistakes among it, which is for typer.

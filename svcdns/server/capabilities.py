@@ -92,7 +92,7 @@ def lent() -> Iterator[None]:
 
 
 def keep_ambient() -> None:
-    """Be permitted no more than after an exec: for a process that was forked only, which still has them all."""
+    """Be permitted no more than after an exec: for a process that was forked, and still has them all."""
     if os.geteuid() == 0:
         return
     sets = _get()

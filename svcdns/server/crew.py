@@ -15,16 +15,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from svcdns.config.listening import reachable
 from svcdns.config.sections import Config
 
-from . import capabilities
+from . import capabilities, forking
 from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
-from .fork_server import ForkServer
 from .sockets import Sockets
 
 STOP_SECONDS = 5.0
@@ -46,8 +45,6 @@ class Commands:
     forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
     proxy: Sequence[str] = (sys.executable, "-m", "svcdns.server.proxy")
     prober: Sequence[str] = (sys.executable, "-m", "svcdns.server.prober")
-    fork_server: ForkServer = field(default_factory=ForkServer)
-    """What all but the clients of the API are forked from."""
 
 
 PROXY, PROBER = "proxy", "prober"
@@ -103,7 +100,6 @@ class Crew:
         ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
         tokens = _tokens(config) if tokens is None else tokens
         api = self._handoff(api=sockets.api.fileno(), flush=ours, own_tokens=tuple(tokens.items()))
-        self._begin = commands.fork_server.begin
         self.writer = self._child("writer", commands.writer, api, WRITER)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]
         self.forwarder: Child | None = None
@@ -133,7 +129,7 @@ class Crew:
         return self._child(name, command, handoff, number + 1)
 
     def _child(self, name: str, command: Sequence[str], handoff: Handoff, row: int) -> Child:
-        return Child(name, command, handoff, row, self.counters, self._keep, begin=self._begin)
+        return Child(name, command, handoff, row, self.counters, self._keep, begin=forking.begin)
 
     def _client(self, name: str, command: Sequence[str], token: str, starting: Starting) -> Child:
         """Return a client of the API, whose life is no matter to the others: its counters are its own."""
@@ -192,7 +188,7 @@ class Crew:
     def start(self) -> None:
         """Start all of them, but for those that have nothing to do yet.  Raises OSError.
 
-        The writer is last of those that answer: what it loads takes longest, and questions need not wait for it.
+        The writer is last of those that answer: it loads most, and questions need not wait for it.
         """
         for child in [*self.all_but_writer(), self.writer, *self.clients]:
             if self._is_wanted(child):

@@ -40,7 +40,6 @@ from .children import Child
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
 from .cut_data import refuse_cut_data
-from .fork_server import reap_strangers
 from .logs import READY
 from .progress import Progress
 from .rehearsal import Failed, Rehearsal
@@ -172,10 +171,7 @@ class Supervisor:
         """Start again what died; return whether something can't be cured."""
         if self._replacement is not None:
             return self._replacement.check()
-        fatal = self.crew.check(self.crew.children())
-        if self._under_way is None:  # else a rehearsal's process is none of a stranger
-            reap_strangers({_pid(child) for child in self.crew.children()})
-        return fatal
+        return self.crew.check(self.crew.children())
 
     def _signalled(self, woken: socket.socket) -> bool:
         """Wait for a signal or until there is something to look at; return True to end."""
