@@ -239,7 +239,10 @@ class Cache:
         except OSError as wrong:
             self._lose(wrong)
             return
+        never_ended = generations.begin_opening(self._home)
         try:
+            if never_ended:
+                raise NotOurs("opening it has not come to an end")
             self._open_current()
         except (NotOurs, lmdb.Error, OSError):
             self._close()
@@ -247,6 +250,8 @@ class Cache:
                 self._make()
             except (lmdb.Error, OSError) as wrong:
                 self._lose(wrong)
+        finally:
+            generations.end_opening(self._home)
 
     def _open_current(self) -> None:
         numbers = generations.numbers(self._home)

@@ -16,8 +16,9 @@ import contextlib
 import gc
 import json
 import logging
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import NoReturn
 
@@ -49,6 +50,8 @@ BEAT_SECONDS = 0.1
 STATUS_SECONDS = 1.0
 ZONES_SECONDS = 1.0
 CHORES_SECONDS = 10.0
+OPEN_SECONDS = 20.0
+"""Longest time that opening the store, or the cache, may take."""
 DRAIN_SECONDS = 3.5
 """Longest time that questions under way get when the server ends."""
 
@@ -63,14 +66,34 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     store = StoreReader(config.data)
     bailiwick = Bailiwick(store.begin, elsewhere(config.forward))
     # Which names are ours, and whether upstreams lead in loops, is known only once there is a store.
-    while not store.try_to_open() or (zones := bailiwick.zones()) is None:
+    while (zones := _zones(store, bailiwick)) is None:
         if stop.is_set():
             return
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
     await _have_the_cache_left(handoff, config)
     source = _source_of(config, zones)
-    with contextlib.closing(Cache(config.data, config.cache.octets, source)) as cache:
+    with _not_for_ever():
+        opened = Cache(config.data, config.cache.octets, source)
+    with contextlib.closing(opened) as cache:
         await _Forwarding(handoff, config, store, bailiwick, cache).run(stop)
+
+
+def _zones(store: StoreReader, bailiwick: Bailiwick) -> Zones | None:
+    with _not_for_ever():
+        return bailiwick.zones() if store.try_to_open() else None
+
+
+@contextlib.contextmanager
+def _not_for_ever() -> Iterator[None]:
+    """End this process (SIGALRM) where the body takes OPEN_SECONDS, so that the supervisor starts another.
+
+    Who opens an environment of LMDB waits for others as its lock file says; a damaged one has no end to that.
+    """
+    signal.setitimer(signal.ITIMER_REAL, OPEN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 async def _have_the_cache_left(handoff: Handoff, config: Config) -> None:

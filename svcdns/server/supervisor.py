@@ -8,9 +8,9 @@
 
 Rules:
 
-* standard library only, and it never opens the store: what can't crash needs no supervisor;
-* children are started by exec, never by a bare fork, and end when the lifeline does: nothing of a
-  server outlives its supervisor;
+* it runs the standard library only, and never opens the store: what can't crash needs no supervisor (what
+  its children share it loads for them: see forking.py);
+* it has one thread, and children end when the lifeline does: nothing of a server outlives its supervisor;
 * a mistake of the user's ends in one line on stderr and exit code 1, before any child runs.
 """
 

@@ -32,7 +32,6 @@ from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import STORED
 from svcdns.registry import probed
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
 from svcdns.registry.backup import what_is_wrong
@@ -51,6 +50,7 @@ from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
 from .loading import Loading, read_at_start
 from .metrics import Metrics
+from .object_counts import Counts
 from .overview import overview
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
@@ -96,16 +96,17 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
     with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
+        counts = Counts(registry)
         metrics.watch(
             counters,
             store,
-            lambda: {kind.name: registry.count(kind) for kind in STORED},
+            counts.objects.get,
             watcher.readers.oldest_age,
             lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
         )
         async with (
             _started(registry, config.data),
-            _api(handoff, config.api, registry, counters, metrics),
+            _api(handoff, config.api, registry, counters, metrics, counts),
             _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
@@ -188,7 +189,12 @@ def _in_words(refused: Exception, folder: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def _api(
-    handoff: Handoff, config: ApiConfig, registry: Registry, counters: Counters, metrics: Metrics
+    handoff: Handoff,
+    config: ApiConfig,
+    registry: Registry,
+    counters: Counters,
+    metrics: Metrics,
+    counts: Counts,
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
     if wrong := next(iter(api_mistakes(config)), None):
@@ -216,7 +222,7 @@ async def _api(
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
-        overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
+        overview=lambda: overview(registry, counters, counts, __version__, [*reasons(counters), *warnings()]),
     )
     runner = create_runner(app, access_log=config.access_log)
     async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):

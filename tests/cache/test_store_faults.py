@@ -92,6 +92,19 @@ def test_a_damaged_lock_file_is_made_anew(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_a_generation_whose_opening_never_ended_is_not_opened_again(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    generations.begin_opening(generations.home(tmp_path))  # and the process is ended
+    cache = Cache(tmp_path, OCTETS)
+    assert cache.entries == 0
+    cache.put(key(1), b"one")
+    cache.commit()
+    cache.close()
+    cache = Cache(tmp_path, OCTETS)
+    assert cache.get(key(1)) == b"one", "the next one is opened as ever"
+    cache.close()
+
+
 def test_after_a_boot_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path).close()
     boot_id = tmp_path / "boot_id"
