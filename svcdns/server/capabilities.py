@@ -91,18 +91,19 @@ def lent() -> Iterator[None]:
             _prctl(_PR_CAP_AMBIENT, _AMBIENT_LOWER, one)
 
 
-def keep_ambient() -> None:
-    """Be permitted no more than after an exec: for a process that was forked, and still has them all."""
+def keep_ambient() -> bool:
+    """Be permitted no more than after an exec: for a process that was forked, and still has them all.
+
+    Returns whether that is so: a filter of system calls may forbid it.
+    """
     if os.geteuid() == 0:
-        return
+        return True
     sets = _get()
     for at, one in enumerate(sets):
-        of_set = [
-            1 << bit for bit in range(32) if _prctl(_PR_CAP_AMBIENT, _AMBIENT_IS_SET, 32 * at + bit) == 1
-        ]
-        one.permitted &= sum(of_set)
+        bits = [bit for bit in range(32) if _prctl(_PR_CAP_AMBIENT, _AMBIENT_IS_SET, 32 * at + bit) == 1]
+        one.permitted &= sum(1 << bit for bit in bits)
         one.effective = one.permitted
-    _set(sets)
+    return _set(sets)
 
 
 def _give_up_others() -> None:

@@ -9,7 +9,8 @@ Rules:
   capabilities but ambient ones; its own command line, which `ps` shows; a process group of its own;
 * it never returns to what the supervisor was doing, and ends by os._exit;
 * a fork copies one thread, so the supervisor has no others;
-* all other commands are executed, and so is a child whose modules can't be loaded: it says why itself.
+* all other commands are executed, and so is a child that can't give up what it has no right to, or whose modules
+  can't be loaded: it says why itself.
 """
 
 from __future__ import annotations
@@ -77,10 +78,14 @@ def _run(words: Sequence[str], descriptors: Collection[int], handoff: int) -> No
     """Be the child to its end, which is as the interpreter's would be."""
     code = 1
     try:
+        os.environ[VARIABLE] = str(handoff)
         _become_a_program(descriptors)
+        if not capabilities.keep_ambient():
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, True)
+            os.execv(words[0], words)
         command_line.show(words)
         sys.argv[:] = words[2:]
-        os.environ[VARIABLE] = str(handoff)
         importlib.import_module(words[2]).main()
     except SystemExit as ended:
         if isinstance(ended.code, int):
@@ -97,7 +102,7 @@ def _run(words: Sequence[str], descriptors: Collection[int], handoff: int) -> No
 
 
 def _become_a_program(descriptors: Collection[int]) -> None:
-    """Have descriptors, signals, rights and process group as a program has them when it begins."""
+    """Have descriptors, signals and process group as a program has them when it begins."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -108,7 +113,6 @@ def _become_a_program(descriptors: Collection[int]) -> None:
     kept = [2, *sorted(descriptors), os.sysconf("SC_OPEN_MAX")]
     for below, above in pairwise(kept):
         os.closerange(below + 1, above)
-    capabilities.keep_ambient()
     # Who has changed its user can't be looked into by it until it executes something.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, *(ctypes.c_ulong(one) for one in (1, 0, 0, 0)))
     os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which ends its children in order
