@@ -9,8 +9,8 @@ Rules:
   capabilities but ambient ones; its own command line, which `ps` shows; a process group of its own;
 * it never returns to what the supervisor was doing, and ends by os._exit;
 * a fork copies one thread, so the supervisor has no others;
-* all other commands are executed, and so is a child that can't give up what it has no right to, or whose modules
-  can't be loaded: it says why itself.
+* all other commands are executed, and so is a child that can't give up rights, or whose modules can't be
+  loaded: it says why itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Children are forks of the supervisor: they share memory with it, and nothing else but what they were handed.
+"""Children are forks of the supervisor: they share memory with it, and nothing else but what it hands them.
 
 Which rights they have is in test_proxy_child.py.
 """
