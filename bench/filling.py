@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import measuring  # noqa: F401  # has the tests on the path
+from toolbox.builders import pod, service
 
-from toolbox.builders import pod, service  # noqa: E402
 from svcdns.config.sections import Config
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.registry.registry import Registry

@@ -67,7 +67,7 @@ class Held:
     """Descriptors that a supervisor holds all its life, and leaves to its successor."""
 
     locks: tuple[int, ...]
-    """Of the data folder (see folder.take)."""
+    """Of the data folder (see data_folder.take)."""
     lifeline: tuple[int, int]
     """A pipe: what the children have, and our end, which closes with us, however we end."""
 

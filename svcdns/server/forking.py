@@ -83,7 +83,7 @@ def _run(words: Sequence[str], descriptors: Collection[int], handoff: int) -> No
         if not capabilities.keep_ambient():
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, True)
-            os.execv(words[0], words)
+            os.execv(words[0], [*words])
         command_line.show(words)
         sys.argv[:] = words[2:]
         importlib.import_module(words[2]).main()

@@ -39,10 +39,10 @@ from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
 
-from . import folder, scheduling
+from . import data_folder, scheduling
+from .child_process import run
 from .child_setup import Handoff
 from .flush_link import FlushServer
-from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 from .takeover import LEAVE, STAY, signal_predecessor
 
@@ -215,11 +215,11 @@ class _Forwarding:
             "upstreams": self._routes.status(),
         }
         try:
-            folder.publish_forwarder(self._data, json.dumps(status))
+            data_folder.publish_forwarder(self._data, json.dumps(status))
             self._unwritten.is_new(False)
         except OSError as failed:
             if self._unwritten.is_new(True):
-                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
+                log.warning("%s can't be written: %s", self._data / data_folder.FORWARDER, failed.strerror)
 
     async def _flush(self, prefix: bytes) -> int:
         """Forget what is in the cache below a key."""

@@ -11,7 +11,7 @@ from svcdns.registry.registry import Registry
 from svcdns.store.snapshot import read_serving
 
 from .counters import WRITER, Counters
-from .folder import forwarder_status
+from .data_folder import forwarder_status
 from .object_counts import Counts
 
 _COUNTED = tuple(kind for kind in STORED if kind is not ENDPOINTS)

@@ -15,8 +15,8 @@ from svcdns.config.sections import Config
 from svcdns.proxy import process
 from svcdns.proxy.engine import EngineError
 
+from .child_process import NotNow, run
 from .child_setup import Handoff
-from .process import NotNow, run
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:

@@ -34,9 +34,9 @@ from svcdns.dns.view import elsewhere
 from svcdns.system.background import background
 
 from . import scheduling
+from .child_process import run
 from .child_setup import Handoff
 from .counters import Counters, Slot
-from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 from .takeover import LEAVE
 

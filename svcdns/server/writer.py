@@ -43,8 +43,9 @@ from svcdns.system.background import background
 from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
 
-from . import folder, own_service
+from . import data_folder, own_service
 from .api_site import serving
+from .child_process import Fatal, NotNow, run
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
@@ -53,9 +54,8 @@ from .metrics import Metrics
 from .object_counts import Counts
 from .overview import overview
 from .preflight import api_mistakes
-from .process import Fatal, NotNow, run
-from .readers import Readers
 from .store_reader import OPEN_AGAIN_SECONDS
+from .store_readers import Readers
 from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
@@ -102,7 +102,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             store,
             counts.objects.get,
             watcher.readers.oldest_age,
-            lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
+            lambda: data_folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
         )
         async with (
             _started(registry, config.data),

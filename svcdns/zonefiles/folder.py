@@ -33,11 +33,11 @@ from svcdns.store.snapshot import Zone
 from svcdns.system.log_on_change import LogOnChange
 from svcdns.wire.key import key_of
 
-from .errors import ZoneFileError
 from .expiry import ExpiredSignatures
 from .frames import Rows, ZoneHead, digest_of_file
 from .listing import Look, list_zone_files, look
 from .parsing import Parser, TookTooLong
+from .zone_file_error import ZoneFileError
 from .zone_rows import (
     CHUNK,
     ReadZone,

@@ -25,8 +25,8 @@ import msgspec
 from svcdns.names.packed import LAYOUT
 from svcdns.store.snapshot import Nsec3Parameters
 
-from .errors import Included
 from .includes import open_file
+from .zone_file_error import Included
 
 RULES = 5
 """Raised when the same text gives other rows or flags, so that stored zones are loaded again."""

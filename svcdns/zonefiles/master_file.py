@@ -32,11 +32,11 @@ from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, labels_of_key, parent_keys, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from .errors import ZoneFileError
 from .file_names import origin_of
 from .includes import Includes
 from .nodes import Node, RRs
 from .signing import Signing, TooManyIterations, signing_of, split_off_nsec3
+from .zone_file_error import ZoneFileError
 from .zone_text import Record, ZoneText
 
 _BESIDE_CNAME = frozenset({codes.SIG, codes.KEY, codes.NXT, codes.RRSIG, codes.NSEC})

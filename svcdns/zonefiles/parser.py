@@ -20,10 +20,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from .errors import ZoneFileError
 from .frames import LENGTH, ROWS, ROWS_A_FRAME, Refusal, ZoneHead, digest_of, pack_rows
 from .includes import Includes
 from .master_file import CompiledZone, compile_zone
+from .zone_file_error import ZoneFileError
 from .zone_text import decode
 
 _SPENT = 8

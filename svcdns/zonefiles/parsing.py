@@ -24,8 +24,8 @@ from typing import Self
 
 import msgspec
 
-from .errors import ZoneFileError
 from .frames import LENGTH, ROWS, SKIP, Refusal, Rows, ZoneHead, unpack_rows
+from .zone_file_error import ZoneFileError
 
 PARSER: tuple[str, ...] = (sys.executable, "-P", "-m", "svcdns.zonefiles.parser")
 

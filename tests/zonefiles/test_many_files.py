@@ -10,9 +10,9 @@ from zonefiles.zone_folder_harness import ZoneFolderHarness, zone_text
 
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.zonefiles import folder as zone_folder
-from svcdns.zonefiles.errors import ZoneFileError
 from svcdns.zonefiles.folder import ZoneFolder
 from svcdns.zonefiles.parsing import Limits, Parser
+from svcdns.zonefiles.zone_file_error import ZoneFileError
 
 PARSER = """
 import os, signal, sys, time

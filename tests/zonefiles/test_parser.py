@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from svcdns.zonefiles.errors import ZoneFileError
 from svcdns.zonefiles.parsing import PARSER, Limits, Parser
+from svcdns.zonefiles.zone_file_error import ZoneFileError
 
 TEXT = "$TTL 300\n@ SOA ns hostmaster 1 7200 1800 86400 60\n  NS ns\nns A 192.0.2.1\n"
 
