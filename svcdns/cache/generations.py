@@ -22,7 +22,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from time import CLOCK_BOOTTIME, clock_gettime_ns
+from time import CLOCK_BOOTTIME, clock_gettime_ns, time
 
 import lmdb
 
@@ -36,6 +36,7 @@ _HOME = "cache"
 _MADE_BY = "made-by"
 _LOCK_FILE = "lock.mdb"
 _OPENING = "opening"
+_WAITED_SECONDS = 3.0
 _LOCK_OCTETS = 64 * (MAX_READERS + 8)
 """A cache line for each reader and some for LMDB itself."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -105,17 +106,18 @@ def open_to_write(home: Path, number: int, map_octets: int, source: str) -> lmdb
 
 
 def begin_opening(home: Path) -> bool:
-    """Note that the current generation is about to be opened; return whether that never ended last time.
+    """Note that the current generation is about to be opened; return whether that had no end last time.
 
-    As long as readers have it open, it may wait for ever: for what a damaged lock file says is held.
+    As long as readers have it open, it may wait for ever: for what a damaged lock file says is held.  One that
+    was killed meanwhile has waited for less, unless the next one comes late.
     """
     file = home / _OPENING
     try:
-        never_ended = file.exists()
+        had_no_end = file.exists() and time() - file.stat().st_mtime > _WAITED_SECONDS
         file.touch(mode=0o600)
     except OSError:
         return False
-    return never_ended
+    return had_no_end
 
 
 def end_opening(home: Path) -> None:

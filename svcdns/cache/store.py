@@ -244,10 +244,10 @@ class Cache:
         except OSError as wrong:
             self._lose(wrong)
             return
-        never_ended = generations.begin_opening(self._home)
+        had_no_end = generations.begin_opening(self._home)
         try:
-            if never_ended:
-                raise NotOurs("opening it has not come to an end")
+            if had_no_end:
+                raise NotOurs("opening it had no end")
             self._open_current()
         except (NotOurs, lmdb.Error, OSError):
             self._close()

@@ -9,6 +9,8 @@ Rules:
   capabilities but ambient ones; its own command line, which `ps` shows; a process group of its own;
 * it never returns to what the supervisor was doing, and ends by os._exit;
 * a fork copies one thread, so the supervisor has no others;
+* where another version has been installed meanwhile, children are executed: half of one and half of the other
+  would be neither;
 * all other commands are executed, and so is a child that can't give up rights, or whose modules can't be
   loaded: it says why itself.
 """
@@ -27,7 +29,11 @@ import traceback
 from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import NoReturn
+
+import svcdns
+from svcdns.system.watched_file import signature
 
 from . import capabilities, command_line
 from .adopted import Adopted
@@ -38,6 +44,8 @@ MODULES = ("svcdns.server.writer", "svcdns.server.worker", "svcdns.server.forwar
 """What is forked when it is to be run as `python -m`; each has a `main`."""
 SHARED = "svcdns.server.worker"
 """What is loaded before the fork: most of what the others use too, and nothing of the API."""
+_PACKAGE = Path(svcdns.__file__)
+_INSTALLED = signature(_PACKAGE)
 _PR_SET_DUMPABLE = 4
 
 log = logging.getLogger(__name__)
@@ -46,7 +54,8 @@ log = logging.getLogger(__name__)
 def begin(command: Sequence[str], descriptors: Collection[int], handoff: int) -> Process:
     """Begin a child: by a fork if it is one of MODULES, else by executing the command.  Raises OSError."""
     words = [str(word) for word in command]
-    if words[:2] != [sys.executable, "-m"] or words[2] not in MODULES or not _is_loaded():
+    is_ours = words[:2] == [sys.executable, "-m"] and words[2] in MODULES
+    if not is_ours or signature(_PACKAGE) != _INSTALLED or not _is_loaded():
         return execute(command, descriptors, handoff)
     read_config(handoff)  # once for all children
     gc.freeze()  # a collection in a child would write to each object, and so have a copy of it

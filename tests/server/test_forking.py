@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from toolbox.running_server import SOURCE, RunningServer
 
+from svcdns.server import forking
+
 CONFIG = '[forward]\nupstreams = ["127.0.0.1:9"]\n'
 OF_THE_API = ("aiohttp", "jsonschema_rs", "multidict", "yaml")
 """What nobody but the writer may load."""
@@ -128,3 +130,12 @@ def test_where_the_modules_cannot_be_loaded_children_are_executed_and_say_why() 
         assert (
             Path(f"/proc/{server.worker_pids[0]}/cmdline").read_text().endswith("svcdns.server.worker\x000\0")
         )
+
+
+def test_after_another_version_was_installed_children_are_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    executed: list[object] = []
+    monkeypatch.setattr(forking, "execute", lambda *arguments: executed.append(arguments))
+    monkeypatch.setattr(forking, "_INSTALLED", (0, 0, 0, 0))
+    command = (sys.executable, "-m", "svcdns.server.worker", "0")
+    forking.begin(command, (), -1)
+    assert executed == [(command, (), -1)]
