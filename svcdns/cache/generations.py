@@ -108,8 +108,8 @@ def open_to_write(home: Path, number: int, map_octets: int, source: str) -> lmdb
 def begin_opening(home: Path) -> bool:
     """Note that the current generation is about to be opened; return whether that had no end last time.
 
-    As long as readers have it open, it may wait for ever: for what a damaged lock file says is held.  One that
-    was killed meanwhile has waited for less, unless the next one comes late.
+    As long as readers have it open, it may wait for ever: for what a damaged lock file says is held.  One
+    that was killed meanwhile has waited for less, unless the next one comes late.
     """
     file = home / _OPENING
     try:
