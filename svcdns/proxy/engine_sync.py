@@ -96,7 +96,8 @@ class EngineSync:
         pause: float | None = None
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):  # Python 3.11: wait_for may swallow a cancel
+                    await self._wake.wait()
                 if pause is not None and self._failures > 1:
                     await asyncio.sleep(min(pause, 1.0))  # more has come, but it has just been refused
             except TimeoutError:

@@ -46,6 +46,7 @@ class OwnNode:
         self._name = name
         self._addresses = addresses
         self.times_kept = 0
+        self._has_begun = False
         self._wake = asyncio.Event()
         self._refused = LogOnChange()
 
@@ -55,14 +56,18 @@ class OwnNode:
 
     async def run(self) -> None:
         """Keep it until cancelled."""
+        self._has_begun = True
         while True:
             kept = await self._say(True)
             self._wake.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), BEAT_SECONDS if kept else _RETRY_SECONDS)
+                async with asyncio.timeout(BEAT_SECONDS if kept else _RETRY_SECONDS):
+                    await self._wake.wait()
 
     async def leave(self) -> None:
-        """Say that this proxy has ended."""
+        """Say that this proxy has ended, if it has said that it runs."""
+        if not self._has_begun:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await self._say(False)

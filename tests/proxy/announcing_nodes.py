@@ -133,11 +133,11 @@ class Announcing:
 
         wait_for(reached, f"the client to reach {who} at {address}")
 
-    def start(self, name: str) -> None:
-        """Start the proxy of a node."""
+    def start(self, name: str, node: str = "") -> None:
+        """Start the proxy of a node; `node`: by another one's name."""
         folder = Path(self._folder.name)
         config = folder / f"{name}.toml"
-        config.write_text(PROXY.format(folder=folder / name, name=name))
+        config.write_text(PROXY.format(folder=folder / name, name=node or name))
         words = [sys.executable, *self._start, "proxy", "--config", str(config), "--server", self.api]
         with self.machines[name].entered(), (folder / f"{name}.log").open("ab") as log:
             environ = {**os.environ, "PYTHONPATH": PYTHONPATH}
@@ -148,6 +148,14 @@ class Announcing:
         process = self._proxies.pop(name)
         process.send_signal(number)
         process.wait(GUARD_SECONDS)
+
+    def ended(self, name: str) -> int:
+        """Wait until the proxy of a node ends by itself; return its exit code."""
+        return self._proxies.pop(name).wait(GUARD_SECONDS)
+
+    def log(self, name: str) -> str:
+        """What the proxy of a node has written."""
+        return (Path(self._folder.name) / f"{name}.log").read_text()
 
     @property
     def api(self) -> str:
