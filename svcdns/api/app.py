@@ -256,7 +256,7 @@ class _Front:
         if path == explain_route.PATH and request.method in paths.READ:
             return await explain_route.answer(request, self.explain)
         if path == status_route.PATH and request.method in paths.READ:
-            return await status_route.answer(request, self.overview)
+            return await status_route.answer(request, self.overview, self.proxies)
         if path == heartbeats_route.PATH:
             return await heartbeats_route.answer(request, self.beat_each, self.access.check_action)
         document = self.documents.find(request, path)

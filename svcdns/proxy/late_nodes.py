@@ -21,10 +21,11 @@ from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import get, merge
 from svcdns.client.exchange import Call
 from svcdns.cluster.announcers import announcer
+from svcdns.cluster.traffic_objects import NODE_UNKNOWN, PROXY_RUNNING
 from svcdns.objects.kinds import NODE
 
 from .members import Member, Members
-from .own_node import RUNNING, UNKNOWN, condition
+from .own_node import condition
 
 LOOK_SECONDS = 1.0
 
@@ -64,8 +65,10 @@ def _unknown(name: str) -> Call[None]:
     found = yield from get(NODE, "", name)
     conditions = ((found or {}).get("status") or {}).get("conditions") or []
     before = next((one for one in conditions if one.get("type") == "Ready"), None)
-    if before is not None and before.get("reason") == RUNNING:
+    if before is not None and before.get("reason") == PROXY_RUNNING:
         others = [one for one in conditions if one is not before]
-        late = condition(before, "Unknown", UNKNOWN, "svcdns proxy has stopped renewing the node's Lease")
+        late = condition(
+            before, "Unknown", NODE_UNKNOWN, "svcdns proxy has stopped renewing the node's Lease"
+        )
         late["lastHeartbeatTime"] = before.get("lastHeartbeatTime", late["lastHeartbeatTime"])
         yield from merge(NODE, "", name, {"status": {"conditions": [*others, late]}}, "status")

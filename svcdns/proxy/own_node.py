@@ -23,6 +23,7 @@ from ipaddress import ip_address
 from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import get, merge, path
 from svcdns.client.exchange import Call, Object, Request, answer
+from svcdns.cluster.traffic_objects import NODE_UNKNOWN, PROXY_ENDED, PROXY_RUNNING
 from svcdns.objects.kinds import NODE
 from svcdns.system.log_on_change import LogOnChange
 
@@ -31,8 +32,6 @@ _RETRY_SECONDS = 10.0
 _LEAVE_SECONDS = 1.0
 """For so long may the API take for the last word: it often ends at the same time."""
 _CONFLICT = 409
-RUNNING, ENDED, UNKNOWN = "ProxyRunning", "ProxyEnded", "NodeStatusUnknown"
-"""Reasons of the condition, where proxies write it."""
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ def _kept(name: str, addresses: Sequence[bytes], runs: bool) -> Call[None]:
     status = found.get("status") or {}
     conditions = status.get("conditions") or []
     before = next((one for one in conditions if one.get("type") == "Ready"), None)
-    if before is None or before.get("reason") in (RUNNING, ENDED, UNKNOWN):
+    if before is None or before.get("reason") in (PROXY_RUNNING, PROXY_ENDED, NODE_UNKNOWN):
         others = [one for one in conditions if one is not before]
         given = {"conditions": [*others, _ready(before, runs)], "addresses": _addresses(name, addresses)}
         yield from merge(NODE, "", name, {"status": given}, "status")
@@ -109,8 +108,8 @@ def _kept(name: str, addresses: Sequence[bytes], runs: bool) -> Call[None]:
 
 def _ready(before: Object | None, runs: bool) -> Object:
     if runs:
-        return condition(before, "True", RUNNING, "svcdns proxy carries traffic here")
-    return condition(before, "False", ENDED, "svcdns proxy has ended")
+        return condition(before, "True", PROXY_RUNNING, "svcdns proxy carries traffic here")
+    return condition(before, "False", PROXY_ENDED, "svcdns proxy has ended")
 
 
 def condition(before: Object | None, status: str, reason: str, message: str) -> Object:

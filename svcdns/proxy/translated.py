@@ -14,7 +14,6 @@ from svcdns.cluster.traffic_plan import Host
 
 from .host_settings import Network
 
-
 _EVERY_PORT = range(1, 65_536)
 
 

@@ -187,15 +187,16 @@ def test_two_services_share_no_traffic(site: Site, lab: Lab) -> None:
     site.reaches(lab.client, "tcp", other.cluster_ip(4), 80, {"b1"})
 
 
-def test_after_a_write_that_waited_the_first_connection_is_right(site: Site, lab: Lab) -> None:
+@pytest.mark.parametrize("turns", [40, pytest.param(1000, marks=pytest.mark.soak)])
+def test_after_a_write_that_waited_the_first_connection_is_right(site: Site, lab: Lab, turns: int) -> None:
     if not site.is_ours:
         pytest.skip("kube-proxy tells nobody how far it is")
-    web = site.service("waited", [lab.a1, lab.b1])
+    web = site.service(f"waited-{turns}", [lab.a1, lab.b1])
     site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"a1", "b1"})
-    for turn in range(40):
+    for turn in range(turns):
         leaving, staying = (lab.a1, lab.b1) if turn % 2 else (lab.b1, lab.a1)
-        site.set_ready("waited", staying, True)
-        site.set_ready("waited", leaving, False, waits=True)
+        site.set_ready(f"waited-{turns}", staying, True)
+        site.set_ready(f"waited-{turns}", leaving, False, waits=True)
         assert lab.node.ask("tcp", web.cluster_ip(4), 80).who == staying.short, f"turn {turn}"
 
 
