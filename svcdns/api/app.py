@@ -95,8 +95,9 @@ def create_app(
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval)
-    resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
     access = AccessControl(authority, names)
+    resources = Resources(registry, watches, clock, access.check_created)
+    reviews = Reviews(authority or Everyone())
     documents = Documents(version)
     status = ServerHealth(health, warnings)
     front = _Front(

@@ -34,8 +34,6 @@ HELD_SECONDS = 20.0
 MOST_SECONDS = 60.0
 _BESIDE_A_WRITE = 1.0
 """Seconds that a write waits where the header says nothing else."""
-REPORTING = Action("update", LEASE.group, LEASE.plural, namespace="kube-node-lease")
-"""What a proxy must be allowed to do: what a node does to say that it is there."""
 _NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SECONDS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _ENGINE = re.compile(r"[a-z]{1,16}")
@@ -45,6 +43,12 @@ _REVISION = re.compile(r"[0-9]{1,18}")
 def is_report(path: str) -> bool:
     """Say whether a path is that of a proxy's report."""
     return path.startswith(REPORTS)
+
+
+def reporting(path: str) -> Action:
+    """Return what a proxy must be allowed to do to report: what its node does to say that it is there."""
+    name = unquote(path.removeprefix(REPORTS))
+    return Action("update", LEASE.group, LEASE.plural, namespace="kube-node-lease", name=name)
 
 
 async def report(request: web.Request, path: str, proxies: Proxies) -> web.Response:

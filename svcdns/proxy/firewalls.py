@@ -169,8 +169,8 @@ def _in_nftables(chain: rulesets.Chain, way: Way, wanted: Sequence[Target]) -> I
     if not refused:
         return
     if chain.table == _FIREWALLD and refused[0].protocol:
-        rules = (f"--add-rich-rule='{one.in_firewalld} accept'" for one in refused)
-        remedy = f"firewall-cmd --permanent {' '.join(rules)} && firewall-cmd --reload"
+        rich = (f"--add-rich-rule='{one.in_firewalld} accept'" for one in refused)
+        remedy = f"firewall-cmd --permanent {' '.join(rich)} && firewall-cmd --reload"
         yield Obstacle(f"firewalld drops {way.does}", remedy)
     elif chain.table == _FIREWALLD:
         remedy = "sed -i s/^StrictForwardPorts=yes/StrictForwardPorts=no/ /etc/firewalld/firewalld.conf"

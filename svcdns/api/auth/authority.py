@@ -68,7 +68,7 @@ class ConfiguredAuthority:
 
     def allowed(self, user: User, action: Action) -> tuple[bool, str]:
         """Return whether one of the user's grants allows this, and why (not)."""
-        return decide(self._of(user), action)
+        return decide(self._of(user), action, user.username)
 
     def _of(self, user: User) -> tuple[Grant, ...]:
         """Return all grants of a user."""
