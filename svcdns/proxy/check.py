@@ -33,6 +33,7 @@ _KEEPS = (6, 9)
 _FULL = 80
 """Percent of the table of connections."""
 _MOST_LISTENERS = 20
+_AS_ROOT = "svcdns proxy check, as root, reads them"
 _AT_PROCESSES = "containers and other machines reach no endpoint that is a process of this one"
 _AT_A_RELAY = "containers and other machines reach no Service here"
 
@@ -185,7 +186,8 @@ def _rules(machine: Found, settings: HostSettings, engine: str) -> Iterator[Find
         through = [] if is_relay else _obstacles(THROUGH, translated)
         into = _obstacles(IN, sent if is_relay else translated)
     except (OSError, wire.Malformed) as wrong:
-        yield Finding("rules", WARNING, f"other packet rules can't be read: {wrong}")
+        why = wrong.strerror.lower() if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
+        yield Finding("rules", WARNING, f"other packet rules can't be read: {why}", _AS_ROOT)
         return
     for one in through:
         if one.is_docker and settings.docker:

@@ -174,8 +174,7 @@ def test_ports_and_types_change_as_a_whole(site: Site, lab: Lab) -> None:
     site.reaches(lab.client, "tcp", lab.node.addresses[4], number, {"a1"})
     site.change("moving", ports=[{"name": "tcp", "port": 8888, "targetPort": 8080, "protocol": "TCP"}])
     site.reaches(lab.client, "tcp", address, 8888, {"a1"})
-    if site.is_ours:  # by kube-proxy it is not, late in this file: docs/traffic.md
-        site.is_refused(lab.client, "tcp", address, 80)
+    site.is_refused(lab.client, "tcp", address, 80)
     site.change("moving", type="ClusterIP")
     site.reaches(lab.client, "tcp", address, 8888, {"a1"})
     site.is_refused(lab.client, "tcp", lab.node.addresses[4], number)
