@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from proxy.machine import nft, said
-from proxy.test_check import FIREWALLD, OWN, UFW, about, incoming, iptables, mend
+from proxy.test_check import FIREWALLD, OWN, UFW, about, iptables, mend
+from proxy.test_check_incoming import incoming
 from toolbox.lab import LB_ADDRESSES, SERVICES, Lab
 
 from svcdns.cluster.traffic_plan import NODE, TCP, Destination, Endpoint, Frontend, Rule
