@@ -59,6 +59,9 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     endpoints = found["endpoints"]
     not_ready = max(0, endpoints["all"] - endpoints["ready"])
     yield "endpoints", f"{endpoints['ready']} ready, {not_ready} not ready"
+    if services := endpoints.get("services_without_ready", 0):  # a server of before says none
+        who = f"{services} Service{'s answer' if services > 1 else ' answers'}"
+        yield "none ready", f"{who} {endpoints['answered_not_ready']} not ready (when-none-ready)"
     for one in found["upstreams"]:
         yield "upstream", f"{one['upstream']} for {one['zone']}{'' if one['up'] else ': does not answer'}"
     for one in found.get("proxies", ()):
