@@ -79,3 +79,15 @@ async def test_the_status_of_another_node_is_not(ask) -> None:
 async def test_a_name_in_the_body_that_is_not_the_paths_does_not_help(ask) -> None:
     status, _ = await ask(HERE, "PUT", f"{NODES}/other", named("here"))
     assert status == 403
+
+
+@pytest.mark.parametrize(("user", "here", "other"), [(HERE, True, False), ("proxy", True, True)])
+async def test_reviews_say_the_same(ask, user: str, here: bool, other: bool) -> None:
+    for name, may in (("here", here), ("other", other)):
+        for asked in (
+            {"nonResourceAttributes": {"path": f"/svcdns/v1/proxies/{name}", "verb": "post"}},
+            {"resourceAttributes": {"verb": "patch", "resource": "nodes", "name": name}},
+        ):
+            path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+            _, answer = await ask(user, "POST", path, {"spec": asked})
+            assert answer["status"]["allowed"] is may, (name, asked)
