@@ -22,6 +22,7 @@ from aiohttp import web
 
 from svcdns.api.auth.access_control import READING_METRICS
 from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.authorization import NODE_USER
 from svcdns.api.auth.user import User
 from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
@@ -136,8 +137,14 @@ class Reviews:
             yield "delete", [cache_route.PATH, cache_route.PATH + "/*"]
         if heartbeats:
             yield "post", [heartbeats_route.PATH]
-        if self._authority.allowed(user, proxies_route.REPORTING)[0]:
+        own = f"{proxies_route.REPORTS}{user.username.removeprefix(NODE_USER)}"
+        if self._authority.allowed(user, proxies_route.reporting(proxies_route.REPORTS))[0]:
             yield "post", [proxies_route.REPORTS + "*"]
+        elif (
+            user.username.startswith(NODE_USER)
+            and self._authority.allowed(user, proxies_route.reporting(own))[0]
+        ):
+            yield "post", [own]
 
     def _paths(self, user: User) -> list[str]:
         """Return the paths that the user may read."""

@@ -73,13 +73,13 @@ class ConfiguredAuthority:
 
     def allowed(self, user: User, action: Action) -> tuple[bool, str]:
         """Return whether one of the user's grants allows this, and why (not)."""
-        return decide(self._of(user), action)
+        return decide(self._of(user), action, user.username)
 
     def allowed_somewhere(self, user: User, action: Action) -> tuple[bool, str]:
         """Return whether one of the user's grants allows this in a namespace of its own, and why (not)."""
         grants = self._of(user)
         namespaces = dict.fromkeys(name for grant in grants for name in grant.namespaces or ("",))
-        decided = (decide(grants, action._replace(namespace=name)) for name in namespaces)
+        decided = (decide(grants, action._replace(namespace=name), user.username) for name in namespaces)
         return next((one for one in decided if one[0]), (False, ""))
 
     def _of(self, user: User) -> tuple[Grant, ...]:
