@@ -12,7 +12,7 @@ import errno
 import os
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from svcdns.wire import codes, header
 from svcdns.wire.query import Query, is_same_question
@@ -87,6 +87,22 @@ class Upstream(Protocol):
         ...
 
 
+Outcome = Response | NoReply
+OnOutcome = Callable[[Outcome], object]
+
+
+@runtime_checkable
+class PromptUpstream(Upstream, Protocol):
+    """One that can be asked without a task: a task costs more than all else that a reply takes."""
+
+    def begin(self, query: Query, seconds: float, on_outcome: OnOutcome) -> None:
+        """Ask once, as `exchange` does; what comes of it is handed to `on_outcome`, once, later.
+
+        Raises NoReply where it can't even be asked; then nobody is called.  `seconds` is the same each time.
+        """
+        ...
+
+
 async def connect(
     host: str, port: int, tls: ssl.SSLContext | None, server_name: str | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -119,6 +135,20 @@ class EdnsFallback:
         self._replied_at = -WITHOUT_EDNS_SECONDS
         self._was_silent = False
 
+    @property
+    def is_used(self) -> bool:
+        """Whether the next query has EDNS."""
+        return not self._was_silent and asyncio.get_running_loop().time() >= self._without_until
+
+    def has_replied(self) -> None:
+        """Note a reply to a query with EDNS."""
+        self._replied_at = asyncio.get_running_loop().time()
+
+    def was_silent(self) -> None:
+        """Note that a query with EDNS had no reply: the next one may be asked without."""
+        over = asyncio.get_running_loop().time() >= self._replied_at + WITHOUT_EDNS_SECONDS
+        self._was_silent = self._drops and over
+
     async def exchange(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
         """Return the reply of `once`, whose argument says whether to use EDNS; it may raise EdnsRefused."""
         loop = asyncio.get_running_loop()
@@ -131,10 +161,10 @@ class EdnsFallback:
             return response
         try:
             response = await once(True)
-            self._replied_at = loop.time()
+            self.has_replied()
             return response
         except Silence:
-            self._was_silent = self._drops and loop.time() >= self._replied_at + WITHOUT_EDNS_SECONDS
+            self.was_silent()
             raise
         except EdnsRefused as refused:
             seconds = DOUBTED_SECONDS if refused.doubted else WITHOUT_EDNS_SECONDS
