@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from svcdns.cache.entry import CacheEntry, is_fresh, is_nodata
 from svcdns.dns import authority

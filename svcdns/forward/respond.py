@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from svcdns.cache.entry import is_nodata
 from svcdns.cache.store import now

@@ -11,7 +11,7 @@ asked can't be told from how much is sent (RFC 7830, RFC 8467 section 4.1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from . import codes, header
 from .edns import opt, padding
@@ -26,17 +26,28 @@ _BLOCK = 128
 """Octets; a padded query has a multiple of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A question of class IN for an upstream."""
+class Query(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A question of class IN for an upstream; equal are those that ask the same, in any letter case."""
 
     key: bytes
     """Of the name asked for (svcdns.wire.key)."""
     rrtype: int
     do: bool = False
     cd: bool = False
-    name: bytes = field(default=b"", compare=False)
+    name: bytes = b""
     """The name on the wire, in the letter case of whoever asked first; empty: that of the key."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Query):
+            return NotImplemented
+        mine, others = (
+            (self.key, self.rrtype, self.do, self.cd),
+            (other.key, other.rrtype, other.do, other.cd),
+        )
+        return mine == others
+
+    def __hash__(self) -> int:
+        return hash((self.key, self.rrtype, self.do, self.cd))
 
     @property
     def question(self) -> bytes:

@@ -10,7 +10,7 @@ must accept nothing that this module refuses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from . import codes, header
 from .edns import EMPTY_OPT_OCTETS, Edns, options_well_formed, read_opt
@@ -34,8 +34,7 @@ class Malformed(Exception):
         self.edns = edns
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, gc=False):
     """A well-formed question and where it stands in its message."""
 
     key: bytes
