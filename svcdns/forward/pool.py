@@ -26,9 +26,9 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 import dns.rcode
+import msgspec
 
 from svcdns.forward.upstreams.upstream import LocalFault, NoReply, Outcome, UselessReply
 from svcdns.wire import codes
@@ -65,8 +65,7 @@ class Unresolved(Exception):
         self.ede = ede
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """How far a question has come; times are the loop's."""
 
     begun: float
@@ -75,7 +74,7 @@ class Attempt:
     """The next round begins no sooner."""
     waiting: list[Health]
     """Those that have not had their turn in this round."""
-    heard: dict[Health, Outcome] = field(default_factory=dict)
+    heard: dict[Health, Outcome] = {}
     short: Response | None = None
     """The last answer that was truncated."""
 
@@ -176,9 +175,9 @@ class Pool:
 
     def _order(self) -> list[Health]:
         """Return the upstreams in the order in which they are to be tried now."""
+        if len(self.upstreams) == 1:
+            return [health for health in self.upstreams if not health.looped]
         up = [health for health in self.upstreams if health.up and not health.looped]
-        if len(up) == len(self.upstreams) == 1:
-            return up
         if self.policy == "random":
             random.shuffle(up)
         elif self.policy != "sequential":

@@ -193,11 +193,11 @@ class SingleFlight:
 
     def _answered(self, query: Query, response: Response) -> None:
         """Take the answer of the first upstream that was asked."""
-        resolution = _failure(codes.EDE_NETWORK_ERROR)
         try:
             resolution = self._resolution_of(query, response)
         except Exception:
             log.exception("a question could not be forwarded: %r", query)
+            resolution = _failure(codes.EDE_NETWORK_ERROR)
         self._resolve(query, resolution)
 
     def _go_on(self, pool: Pool, query: Query, attempt: Attempt) -> None:
