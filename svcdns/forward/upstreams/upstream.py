@@ -28,6 +28,8 @@ SILENT_SECONDS = 60.0
 
 _T = TypeVar("_T")
 _REFUSALS = (codes.FORMERR, codes.NOTIMP)
+_RCODE_AT = header.FLAGS_AT + 1
+"""The octet that has the rcode."""
 _LOCAL = frozenset(
     {
         errno.EMFILE,
@@ -180,11 +182,11 @@ def edns_refusal(wire: bytes, query: Query, ident: int) -> EdnsRefused | None:
     Such a server may send the header alone; then only the ID, and where it came from, say that it replies
     to ours, and that is not remembered for long.  Where it has a question, it has to be ours.
     """
-    if len(wire) < header.OCTETS:
+    if len(wire) < header.OCTETS or wire[_RCODE_AT] & header.RCODE not in _REFUSALS:
         return None
     got, flags, questions, _, _, additionals = header.HEADER.unpack_from(wire)
     is_reply = flags & (header.QR | header.OPCODE) == header.QR and int.from_bytes(got) == ident
-    if not is_reply or flags & header.RCODE not in _REFUSALS or additionals:
+    if not is_reply or additionals:
         return None
     if len(wire) == header.OCTETS:
         return EdnsRefused(doubted=True)
