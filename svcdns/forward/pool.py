@@ -26,6 +26,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 
 import dns.rcode
 import msgspec
@@ -66,7 +67,7 @@ class Unresolved(Exception):
 
 
 class Attempt(msgspec.Struct, eq=False):
-    """How far a question has come; times are the loop's."""
+    """How far a question has come; times are time.monotonic()'s, as the loop's."""
 
     begun: float
     deadline: float
@@ -102,6 +103,8 @@ class Pool:
     @property
     def is_down(self) -> bool:
         """Whether none of its upstreams is known to answer (or there is none)."""
+        if self.upstreams and self.upstreams[0].up and not self.upstreams[0].looped:
+            return False
         return not any(health.up and not health.looped for health in self.upstreams)
 
     def begin(
@@ -132,13 +135,12 @@ class Pool:
 
         `attempt` is how far `begin` has come.
         """
-        clock = asyncio.get_running_loop().time
         attempt = attempt or self._attempt()
         heard, waiting = attempt.heard, attempt.waiting
         while waiting or heard:
             while waiting:
                 health = waiting.pop(0)
-                left = attempt.deadline - clock()
+                left = attempt.deadline - monotonic()
                 if left < _LEAST_SECONDS or (attempt.short is not None and not health.up):
                     break
                 outcome: Outcome
@@ -154,20 +156,20 @@ class Pool:
             waiting = [health for health in self._order() if not isinstance(heard.get(health), _HAS_SAID)]
             if not waiting or attempt.begun + TOTAL_SECONDS - attempt.next_round < _LEAST_SECONDS:
                 break
-            if (pause := attempt.next_round - clock()) > 0:
+            if (pause := attempt.next_round - monotonic()) > 0:
                 await asyncio.sleep(pause)
             if not self.is_down:
                 attempt.deadline = attempt.begun + TOTAL_SECONDS
-            if attempt.deadline - clock() < _LEAST_SECONDS:
+            if attempt.deadline - monotonic() < _LEAST_SECONDS:
                 break
-            attempt.next_round = clock() + TRY_SECONDS
+            attempt.next_round = monotonic() + TRY_SECONDS
         if log.isEnabledFor(logging.DEBUG):
             log.debug("no answer to %s type %d: %s", text_of_key(query.key), query.rrtype, _in_full(heard))
         raise Unresolved(_ede(heard), self._why(heard, round(attempt.deadline - attempt.begun)))
 
     def _attempt(self) -> Attempt:
         """Return a question that is to be asked, of nobody so far."""
-        begun = asyncio.get_running_loop().time()
+        begun = monotonic()
         self._turn += 1
         order = self._order()
         any_up = bool(order) and order[0].up

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,7 +71,8 @@ class Lookups:
         self._single_flight = single_flight
         self._clients = clients
         self._limits = limits
-        self._waiting: Counter[str] = Counter()
+        self._waiting: dict[str, int] = {}
+        """By client; those alone that have any."""
         self.outstanding = 0
         """Questions that wait now."""
 
@@ -87,21 +87,25 @@ class Lookups:
         if fresh is not None:
             self._clients.count(stats.CACHE_HITS)
             respond(question, fresh)
-        elif self.outstanding >= limits.outstanding or self._waiting[client] >= limits.per_client:
+            return
+        waiting = self._waiting.get(client, 0)
+        if self.outstanding >= limits.outstanding or waiting >= limits.per_client:
             self._clients.count(stats.FORWARD_REFUSED)
             text = "too many questions wait for upstreams"
             respond(question, _failure(codes.EDE_NETWORK_ERROR, text))
         else:
             self._clients.count(stats.CACHE_MISSES)
             self.outstanding += 1
-            self._waiting[client] += 1
-            self._single_flight.resolve(question.query, partial(self._resolved, question, respond))
+            self._waiting[client] = waiting + 1
+            self._single_flight.resolve(question.query, partial(self._resolved, question, client, respond))
 
-    def _resolved(self, question: ForwardedQuestion, respond: Respond, resolution: Resolution) -> None:
-        client = question.counted_as
+    def _resolved(
+        self, question: ForwardedQuestion, client: str, respond: Respond, resolution: Resolution
+    ) -> None:
         self.outstanding -= 1
-        self._waiting[client] -= 1
-        if not self._waiting[client]:
+        if (waiting := self._waiting[client] - 1) > 0:
+            self._waiting[client] = waiting
+        else:
             del self._waiting[client]
         respond(question, resolution)
 

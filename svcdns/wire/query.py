@@ -11,6 +11,8 @@ asked can't be told from how much is sent (RFC 7830, RFC 8467 section 4.1).
 
 from __future__ import annotations
 
+from struct import Struct
+
 import msgspec
 
 from . import codes, header
@@ -20,6 +22,8 @@ from .key import wire_of_key
 UDP_SIZE = 1232
 """Octets that we take over UDP: what passes everywhere without fragments."""
 
+_pack_header = Struct(">HHHHHH").pack
+"""As header.HEADER, with the ID as a number."""
 _type_class = header.TYPE_CLASS.pack
 _OPT = (opt(UDP_SIZE, False), opt(UDP_SIZE, True))
 _BLOCK = 128
@@ -47,7 +51,8 @@ class Query(msgspec.Struct, frozen=True, eq=False, gc=False):
         return mine == others
 
     def __hash__(self) -> int:
-        return hash((self.key, self.rrtype, self.do, self.cd))
+        # Octets remember their hash; DO and CD make four of one at most.
+        return hash(self.key) ^ self.rrtype
 
     @property
     def question(self) -> bytes:
@@ -58,7 +63,7 @@ class Query(msgspec.Struct, frozen=True, eq=False, gc=False):
 def encode_query(query: Query, ident: int, *, edns: bool = True, padded: bool = False) -> bytes:
     """Return the message that asks a query, with this ID; without `edns` no OPT, so no DO and no padding."""
     flags = header.RD | header.CD if query.cd else header.RD
-    message = header.HEADER.pack(ident.to_bytes(2), flags, 1, 0, 0, edns) + query.question
+    message = _pack_header(ident, flags, 1, 0, 0, edns) + query.question
     if not edns:
         return message
     if not padded:

@@ -20,6 +20,7 @@ import os
 import socket
 from array import array
 from collections.abc import Callable
+from functools import partial
 
 from svcdns.wire.query import Query
 
@@ -142,7 +143,7 @@ class DatagramSockets:
         kept = KeptSocket(sock, self._loop.time())
         try:
             sock.connect(self._place)
-            self._poller.watch(sock, lambda: self._on_readable(kept))
+            self._poller.watch(sock, partial(self._on_readable, kept))
         except BaseException:
             self._poller.close_socket(sock)
             raise

@@ -12,6 +12,7 @@ import errno
 import os
 import ssl
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Protocol, TypeVar, runtime_checkable
 
 from svcdns.wire import codes, header
@@ -140,26 +141,25 @@ class EdnsFallback:
     @property
     def is_used(self) -> bool:
         """Whether the next query has EDNS."""
-        return not self._was_silent and asyncio.get_running_loop().time() >= self._without_until
+        return not self._was_silent and monotonic() >= self._without_until
 
     def has_replied(self) -> None:
         """Note a reply to a query with EDNS."""
-        self._replied_at = asyncio.get_running_loop().time()
+        self._replied_at = monotonic()
 
     def was_silent(self) -> None:
         """Note that a query with EDNS had no reply: the next one may be asked without."""
-        over = asyncio.get_running_loop().time() >= self._replied_at + WITHOUT_EDNS_SECONDS
+        over = monotonic() >= self._replied_at + WITHOUT_EDNS_SECONDS
         self._was_silent = self._drops and over
 
     async def exchange(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
         """Return the reply of `once`, whose argument says whether to use EDNS; it may raise EdnsRefused."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._without_until:
+        if monotonic() < self._without_until:
             return await once(False)
         if self._was_silent:
             self._was_silent = False
             response = await once(False)
-            self._without_until = loop.time() + SILENT_SECONDS
+            self._without_until = monotonic() + SILENT_SECONDS
             return response
         try:
             response = await once(True)
@@ -172,7 +172,7 @@ class EdnsFallback:
             seconds = DOUBTED_SECONDS if refused.doubted else WITHOUT_EDNS_SECONDS
             response = await once(False)
         if response.rcode not in _REFUSALS:
-            self._without_until = loop.time() + seconds
+            self._without_until = monotonic() + seconds
         return response
 
 

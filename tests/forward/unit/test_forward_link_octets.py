@@ -113,7 +113,7 @@ def test_a_reply_finds_its_client_by_what_the_errand_says(
         client.connect((host, server.getsockname()[1]))  # a reply from elsewhere is not received
         client.send(QUESTION)
         packet, ancillary, _, address = server.recvmsg(4096, 64)
-        assert ForwardLink(worker).forward_udp(packet, address, 3, from_there(ancillary))
+        assert ForwardLink(worker).forward_udp([(packet, address, from_there(ancillary))], 3)
         (errand,) = receive_requests(forwarder, 10)
         assert (errand.packet, errand.listener, errand.request_id) == (QUESTION, 3, 0)
         assert tuple(errand.client) == address == client.getsockname()
