@@ -18,8 +18,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, takewhile
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -88,9 +88,16 @@ def send(link: socket.socket, message: ForwardRequest | list[ForwardRequest] | F
 def receive_requests(link: socket.socket, most: int) -> list[ForwardRequest]:
     """Take the requests that wait in the forwarder's end: at most so many, and the rest of their batch."""
     found: list[ForwardRequest] = []
-    while len(found) < most and (some := _received(link, 1, _requests_of)):
-        found += some[0]
+    for batch in _received(link, _requests_of):
+        found += batch
+        if len(found) >= most:
+            break
     return found
+
+
+def receive_replies(link: socket.socket, most: int) -> list[ForwardReply]:
+    """Take the replies that wait in a worker's end, at most so many."""
+    return list(islice(_received(link, _decode_reply), most))
 
 
 def _requests_of(octets: bytes) -> list[ForwardRequest]:
@@ -101,26 +108,21 @@ def _requests_of(octets: bytes) -> list[ForwardRequest]:
         return _decode_requests(octets)
 
 
-def receive_replies(link: socket.socket, most: int) -> list[ForwardReply]:
-    """Take the replies that wait in a worker's end, at most so many."""
-    return _received(link, most, _decode_reply)
-
-
-def _received(link: socket.socket, most: int, decode: Callable[[bytes], _Message]) -> list[_Message]:
+def _received(link: socket.socket, decode: Callable[[bytes], _Message]) -> Iterator[_Message]:
     """Take messages; one that can't be read is a bug of ours, and costs the others nothing."""
-    found: list[_Message] = []
-    for _ in range(most):
+    while True:
         try:
             octets = link.recv(_LARGEST)
         except BlockingIOError:
-            break
+            return
         if not octets:  # the other end is closed
-            break
+            return
         try:
-            found.append(decode(octets))
+            message = decode(octets)
         except msgspec.MsgspecError:
             log.exception("a message in a link can't be read: %s", octets[:64].hex())
-    return found
+        else:
+            yield message
 
 
 OnReply = Callable[[bytes | None], None]
