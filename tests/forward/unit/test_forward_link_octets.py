@@ -142,9 +142,7 @@ async def test_a_question_travels_without_its_padding(ends: Ends) -> None:
         assert errand.packet[:6] == wire[:6]
 
 
-QUESTIONS = st.lists(
-    st.tuples(st.binary(min_size=12, max_size=280), V4 | V6, ANCILLARY), min_size=1, max_size=64
-)
+DATAGRAM = st.tuples(st.binary(min_size=12, max_size=280), V4 | V6, ANCILLARY)
 
 
 @given(st.lists(DATAGRAM, min_size=1, max_size=64), st.integers(0, 9))
