@@ -59,7 +59,7 @@ class Responder:
             self._send(question, reply, is_nodata=is_nodata(entry.stored))
 
     def _above_ours(self, reply: bytes, question: ForwardedQuestion) -> bytes:
-        if header.flags_of(reply) & header.RCODE != codes.NXDOMAIN:
+        if reply[3] & header.RCODE != codes.NXDOMAIN:
             return reply
         with self._bailiwick.view() as view:
             return reply if view is None else above_ours(reply, view, question.query.key)

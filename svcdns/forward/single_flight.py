@@ -160,10 +160,10 @@ class SingleFlight:
 
     def resolve(self, query: Query, on_resolution: OnResolution) -> None:
         """Have a query answered that is not fresh in the cache; calls back once, later."""
-        if (waiting := self._waiting.get(query)) is not None:
-            waiting.append(on_resolution)
+        waiting = self._waiting.setdefault(query, [])
+        waiting.append(on_resolution)
+        if len(waiting) > 1:
             return
-        self._waiting[query] = [on_resolution]
         try:
             self._begin(query)
         except Exception:
