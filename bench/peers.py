@@ -160,7 +160,7 @@ def run(name: str, command: list[str], port: int) -> Iterator[Server | None]:
         stderr=subprocess.DEVNULL,
         env={**os.environ, "GOMAXPROCS": "1"},
     )
-    server = Server(name, process.pid, ("127.0.0.1", port))
+    server = Server(name, (process.pid,), ("127.0.0.1", port))
     try:
         there = any(answers(server.where, fqdn("svc-0")) or sleep(0.1) for _ in range(600))
         if not there:
@@ -242,7 +242,7 @@ def floor(folder: Path) -> Iterator[Server | None]:
     port = int(process.stdout.readline())
     pin(process.pid, SERVER_CORE)
     try:
-        yield Server("floor", process.pid, ("127.0.0.1", port))
+        yield Server("floor", (process.pid,), ("127.0.0.1", port))
     finally:
         process.kill()
         process.wait()
@@ -260,7 +260,7 @@ def main(seconds: float = 3.0, rounds: int = 5, names: int = 1_000) -> None:
             running = stack.enter_context(RunningServer(workers=1, config=config, environ=environ))
             register(running.api, objects())
             pin(running.worker_pids[0], SERVER_CORE)
-            servers.append(Server(name, running.worker_pids[0], running.dns))
+            servers.append(Server(name, (running.worker_pids[0],), running.dns))
         zones = written_zones(folder / "zones", names)
         for server in servers:
             loaded = partial(answers, server.where, f"n{names - 1}.{FLAT}")
@@ -279,9 +279,9 @@ def main(seconds: float = 3.0, rounds: int = 5, names: int = 1_000) -> None:
             for number, mix in enumerate(kinds):
                 for server in servers:
                     if server.name not in mix.not_by:
-                        before = cpu_of_family(server.pid)
+                        before = cpu_of_family(server.pids[0])
                         done, _ = load(server, folder / str(number), seconds, mix.options)
-                        spent = (cpu_of_family(server.pid) - before) / done * 1e6
+                        spent = (cpu_of_family(server.pids[0]) - before) / done * 1e6
                         found.setdefault((mix.name, server.name), []).append(spent)
     show(kinds, [server.name for server in servers], found)
 

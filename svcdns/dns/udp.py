@@ -25,7 +25,7 @@ from svcdns.store.snapshot import Begin, never_raising
 
 from .access import EVERYBODY
 from .answer import Answerer
-from .forward_link import Ancillary, ForwardLink
+from .forward_link import Ancillary, ForwardLink, UdpQuestion
 from .no_reply import HAND_OVER, SILENCE
 from .stats import DROPPED, UDP, Stats
 
@@ -113,9 +113,8 @@ class UdpListener:
                 send(reply, client)
             except OSError:
                 self._counters.slots[DROPPED] += 1
-        for packet, client in outside:
-            if not self._forward_link.forward_udp(packet, client, self._number, []):
-                self._refuse(packet, [], client)
+        if outside:
+            self._forward([(packet, client, []) for packet, client in outside])
         self._counters.batch(perf_counter_ns() - started)
 
     def _answer_all(self, batch: _Batch) -> tuple[_Batch, _Batch]:
@@ -133,6 +132,12 @@ class UdpListener:
         if self._answerer.refusals.waiting:
             self._answerer.refusals.of_batch(batch)
         return replies, outside
+
+    def _forward(self, questions: list[UdpQuestion]) -> None:
+        """Hand questions over to the forwarder, or say that nobody can be asked."""
+        if not self._forward_link.forward_udp(questions, self._number):
+            for packet, client, ancillary in questions:
+                self._refuse(packet, ancillary, client)
 
     def _refuse(self, packet: bytes, ancillary: Ancillary, client: Address) -> None:
         try:
@@ -181,10 +186,8 @@ class UdpListener:
                 send([reply], from_there(ancillary), 0, client)
             except OSError:
                 self._counters.slots[DROPPED] += 1
-        for packet, (_, client, ancillary) in outside:
-            there = from_there(ancillary)
-            if not self._forward_link.forward_udp(packet, client, self._number, there):
-                self._refuse(packet, there, client)
+        if outside:
+            self._forward([(packet, own[1], from_there(own[2])) for packet, own in outside])
         self._counters.batch(perf_counter_ns() - started)
 
 

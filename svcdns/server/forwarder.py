@@ -56,6 +56,9 @@ DRAIN_SECONDS = 3.5
 """Longest time that questions under way get when the server ends."""
 
 _TRIES_FOR_THE_CACHE = 40
+_OBJECTS_TO_COLLECT = 10_000
+"""New ones from which on the garbage collector looks at them: with its usual 700 it would look at what a few
+dozen questions hold while they wait for upstreams, again and again, and find nothing."""
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +168,7 @@ class _Forwarding:
         self._flush_server.start()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_OBJECTS_TO_COLLECT)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(LEAVE, self._leave)
         loop.add_signal_handler(STAY, self._stay)
