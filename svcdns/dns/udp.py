@@ -21,6 +21,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from svcdns.store.snapshot import Begin, never_raising
+from svcdns.tap.recorder import Recorder
 
 from .access import EVERYBODY
 from .answer import Answerer
@@ -56,13 +57,16 @@ class UdpListener:
         *,
         rights: Mapping[str, int] = EVERYBODY,
         forward_link: ForwardLink | None = None,
+        recorder: Recorder | None = None,
         number: int = 0,
     ) -> None:
         """`begin` begins a snapshot, or returns None while there is no store to read.
 
         `rights` gives those of a client's address, `forward_link` leads to the forwarder, which knows this
-        listener by its `number`.  The socket stays the caller's: `close` doesn't close it.
+        listener by its `number`; `recorder` is shown what was answered.  The socket stays the caller's:
+        `close` doesn't close it.
         """
+        self._recorder = recorder or Recorder()
         self._rights = rights
         self._forward_link = forward_link or ForwardLink(None)
         self._number = number
@@ -106,7 +110,9 @@ class UdpListener:
         for packet, client in outside:
             if not self._forward_link.forward_udp(packet, client, self._number, []):
                 self._refuse(packet, [], client)
-        self._counters.batch(perf_counter_ns() - started)
+        self._counters.batch(took := perf_counter_ns() - started)
+        if self._recorder.sample:
+            self._recorder.record(UDP, took, batch, replies)
 
     def _answer_all(self, batch: _Batch) -> tuple[_Batch, _Batch]:
         """Return the replies, and the questions that the forwarder is to answer."""
@@ -125,10 +131,12 @@ class UdpListener:
         return replies, outside
 
     def _refuse(self, packet: bytes, ancillary: Ancillary, client: Address) -> None:
+        reply = self._answerer.not_forwarded(packet, self._begin, UDP)
         try:
-            self._sock.sendmsg([self._answerer.not_forwarded(packet, self._begin, UDP)], ancillary, 0, client)
+            self._sock.sendmsg([reply], ancillary, 0, client)
         except OSError:
             self._counters.slots[DROPPED] += 1
+        self._recorder.record(UDP, 0, [(packet, client)], [(reply, client)])
 
     def _read_with_addresses(self) -> None:
         receive = self._sock.recvmsg
@@ -152,7 +160,9 @@ class UdpListener:
             there = from_there(ancillary)
             if not self._forward_link.forward_udp(packet, client, self._number, there):
                 self._refuse(packet, there, client)
-        self._counters.batch(perf_counter_ns() - started)
+        self._counters.batch(took := perf_counter_ns() - started)
+        if self._recorder.sample:
+            self._recorder.record(UDP, took, batch, replies)
 
 
 def is_wildcard(sock: socket.socket) -> bool:

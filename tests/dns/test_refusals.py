@@ -18,7 +18,8 @@ from toolbox.waiting import wait_for
 from svcdns.dns import refusals
 from svcdns.dns.access import FORWARD, NAMES, TRANSFER
 from svcdns.dns.answer import Answerer
-from svcdns.dns.refusals import Refusals, network_of
+from svcdns.dns.refusals import Refusals
+from svcdns.system.client_networks import network_of
 from svcdns.dns.stats import UDP
 
 
