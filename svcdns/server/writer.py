@@ -31,6 +31,7 @@ from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
+from svcdns.config.seeing import NEVER
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import STORED
 from svcdns.registry import probed
@@ -40,11 +41,14 @@ from svcdns.registry.registry import Registry
 from svcdns.store import damage
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import NotThere, Store, is_read_only, open_store
+from svcdns.store.snapshot import Snapshots
 from svcdns.system.background import background
 from svcdns.system.in_child import outcome
+from svcdns.tap.memory import Tap
+from svcdns.tap.viewer import Viewer
 from svcdns.zonefiles.folder import ZoneFolder
 
-from . import folder, own_service
+from . import folder, own_service, tapping
 from .api_site import serving
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
@@ -89,7 +93,7 @@ async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> N
 
 
 async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
-    metrics = Metrics()
+    metrics, tap = Metrics(), tapping.of_descriptor(handoff.tapping)
     manifests = read_at_start(config, is_first=not counters.get(WRITER, "restarts"))
     await take_over(handoff)
     await _until_readers_have_locks(config.data, counters)
@@ -102,10 +106,11 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             lambda: {kind.name: registry.count(kind) for kind in STORED},
             watcher.readers.oldest_age,
             lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
+            tap,
         )
         async with (
             _started(registry, config.data),
-            _api(handoff, config.api, registry, counters, metrics),
+            _api(handoff, registry, counters, metrics, tap),
             _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
@@ -188,9 +193,10 @@ def _in_words(refused: Exception, folder: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def _api(
-    handoff: Handoff, config: ApiConfig, registry: Registry, counters: Counters, metrics: Metrics
+    handoff: Handoff, registry: Registry, counters: Counters, metrics: Metrics, tap: Tap | None
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
+    config = handoff.config.api
     if wrong := next(iter(api_mistakes(config)), None):
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
@@ -217,10 +223,19 @@ async def _api(
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
         overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
+        viewer=_viewer(tap, handoff.config, registry),
     )
     runner = create_runner(app, access_log=config.access_log)
     async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
         yield
+
+
+def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | None:
+    """Return what shows clients of the API what is asked, None where nobody may see it."""
+    if tap is None or config.tap.record == NEVER:
+        return None
+    begin = Snapshots(registry.store).begin
+    return Viewer(tap, tapping.sampling(config, tap), lambda origins: origins.refresh(begin))
 
 
 @contextlib.asynccontextmanager

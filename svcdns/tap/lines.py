@@ -7,8 +7,7 @@
     [INFO] 10.0.0.5:40312 - 29008 "A IN web.default.svc. udp 49 false 1232" NOERROR qr,aa,rd 65 0.000061000s
 
 Where a line stands for several questions it says so: `sample`.  The names in JSON are those of CoreDNS' own
-structured log.  https://coredns.io/plugins/log/ has the third
-form.
+structured log; https://coredns.io/plugins/log/ has the third form.
 """
 
 from __future__ import annotations
