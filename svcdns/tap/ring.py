@@ -16,7 +16,6 @@ Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
@@ -93,17 +92,17 @@ class RingReader:
             self._numbers[READ_RECORDS] = self._next
             self._numbers[READ_AT] = self._at
 
-    def read(self) -> tuple[Sequence[Block], int]:
+    def read(self) -> tuple[list[Block], int]:
         """Return the next blocks, half a ring of them at most, and how many records before or between them
         were lost."""
         head = self._numbers[HEAD]
         start, end = self._at, min(head, self._at + self._size // 2)
         if start == head:
-            return (), 0
+            return [], 0
         octets = self._copy(start, end)
         if start > head or start < self._numbers[RESERVED] - self._size:
             self._at = head  # overwritten; the number of the next block says how much was lost
-            return (), 0
+            return [], 0
         blocks, read = _blocks(octets)
         self._at = start + read if blocks else head
         return blocks, sum(map(self._lost_before, blocks))
