@@ -35,7 +35,7 @@ def queries(
     """Show the last questions that were recorded, or with -f those that come.
 
     A server records nothing until somebody looks, unless its configuration says else; then it records one
-    question of so many (see [tap]).
+    question of so many (docs/seeing.md).
 
     Examples:
 

@@ -42,8 +42,7 @@ def top(
     """Show what is asked most, by whom, and which names there are not; rates and times above it.
 
     Rates are exact. What is asked most is counted over a part of all questions, where only a part is recorded
-    (see
-    [tap]), so counts are estimates. Ctrl-C ends it; without a terminal it is shown once.
+    (docs/seeing.md), so counts are estimates. Ctrl-C ends it; without a terminal it is shown once.
 
     Examples:
 

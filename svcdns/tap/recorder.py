@@ -70,13 +70,14 @@ class Recorder:
         """
         if self._ring is None or not self.sample:
             return
+        sample = self.sample
+        first = int(random() * sample)
+        if first >= len(replies):
+            return
         if len(questions) != len(replies):
             questions = _answered(questions, replies)
-        if (sample := self.sample) > 1:
-            first = int(random() * sample)
+        if sample > 1:
             questions, replies = questions[first::sample], replies[first::sample]
-        if not questions:
-            return
         # As an array, which is what Recorded is: to make one of these costs more than the rest.
         payload = _encode((self._by, sample, time_ns(), duration, protocol, questions, replies))
         self._ring.append(payload, len(questions))

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import re
-import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,10 +52,8 @@ async def written(path: Path) -> Counted:
     return counted
 
 
-async def test_dnstap_ldns_reads_what_is_written(tmp_path: Path) -> None:
-    program = shutil.which("dnstap-ldns")
-    if program is None:
-        pytest.skip("dnstap-ldns is not installed (Debian: dnstap-ldns)")
+async def test_dnstap_ldns_reads_what_is_written(tmp_path: Path, need: Callable[..., str]) -> None:
+    program = need("dnstap-ldns")
     await written(tmp_path / "tap")
     ran = subprocess.run([program, "-r", tmp_path / "tap", "-q"], capture_output=True, text=True, check=True)
     lines = ran.stdout.splitlines()
