@@ -77,6 +77,8 @@ class Seeing:
         self._streams += 1
         try:
             await answer.prepare(request)
+            if request.method == "HEAD":
+                return answer
             async for lines in viewer.follow(words):
                 await send(answer, lines, until=b"\n")
         except ConnectionError:

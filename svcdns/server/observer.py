@@ -49,6 +49,8 @@ IDLE_SECONDS = 0.5
 PUBLISH_SECONDS = 1.0
 FIRST_SECONDS = 0.2
 """Until the first rates can be told."""
+_PASSES = 10
+"""Each reads half a ring at most, so all that stands in it is read, and what comes meanwhile."""
 _AT_ONCE = 16
 """Blocks, each of up to 64 records, that are worked through before others have a turn."""
 
@@ -132,14 +134,20 @@ class _Observer:
                 self.frames.reopen()
 
     async def _read(self) -> None:
-        """Work through what was recorded since the last time."""
-        for reader in self._readers:
-            blocks, lost = reader.read()
-            self._tap.add("lost", lost)
-            for at in range(0, len(blocks), _AT_ONCE):
-                self._take(blocks[at : at + _AT_ONCE])
-                await asyncio.sleep(0)
-            reader.leave_place()
+        """Work through what was recorded since the last time, for all rings in turn."""
+        for _ in range(_PASSES):
+            if not [reader for reader in self._readers if await self._read_some(reader)]:
+                return
+
+    async def _read_some(self, reader: RingReader) -> bool:
+        """Work through what can be read of a ring at once; return whether there was anything."""
+        blocks, lost = reader.read()
+        self._tap.add("lost", lost)
+        for at in range(0, len(blocks), _AT_ONCE):
+            self._take(blocks[at : at + _AT_ONCE])
+            await asyncio.sleep(0)
+        reader.leave_place()
+        return bool(blocks)
 
     def _take(self, blocks: Sequence[Block]) -> None:
         records = [record for block in blocks for record in records_of(block, self.origins)]
