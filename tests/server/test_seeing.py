@@ -77,6 +77,26 @@ def test_a_log_that_was_moved_and_an_observer_that_dies_cost_nothing(
     wait_for(lambda: "later.example." in names_of(log), "the line behind a SIGHUP")
 
 
+def _written(server: RunningServer) -> float:
+    lines = server.get("/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("svcdns_query_log_lines_total"))
+
+
+def test_an_upgrade_loses_no_line_and_counts_on(logging: tuple[RunningServer, Path]) -> None:
+    server, log = logging
+    server.ask("before.example.")
+    wait_for(lambda: "before.example." in names_of(log), "the line before")
+    before, written = observer_of(server), _written(server)
+    assert server.process is not None
+    server.process.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "svcdns upgraded" in server.log(), "the upgrade")
+    server.ask("after.example.")
+    wait_for(lambda: "after.example." in names_of(log), "the line after")
+    assert observer_of(server) != before
+    assert names_of(log).count("before.example.") == 1
+    assert _written(server) > written
+
+
 def test_metrics_count_lines_and_what_was_lost(logging: tuple[RunningServer, Path]) -> None:
     server, _ = logging
     text = server.get("/metrics").text

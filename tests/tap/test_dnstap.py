@@ -100,8 +100,8 @@ async def test_frames_that_a_full_disk_took_a_part_of_leave_a_file_that_can_be_r
     async with background(sender.run()):
         sender.put(b"one")
         await until(lambda: counted.sent == 1)
-        monkeypatch.setattr(os, "write", lambda file, octets: write(file, octets[:4]))
-        sender.put(b"two")
+        monkeypatch.setattr(os, "write", lambda file, octets: write(file, octets[:50]))
+        sender.put(b"two" * 100)
         await until(lambda: counted.lost == 1)
         monkeypatch.undo()
         sender.put(b"three")
