@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from svcdns.cluster.traffic_objects import NODE_UNKNOWN, PROXY_ENDED, PROXY_RUNNING
 from svcdns.config.listening import api_url, dns_endpoints
-from svcdns.objects.kinds import ENDPOINTS, STORED
+from svcdns.objects.kinds import ENDPOINTS, NODE, STORED
+from svcdns.registry.reading import read_all
 from svcdns.registry.registry import Registry
 from svcdns.store.snapshot import read_serving
 
@@ -30,8 +33,21 @@ def overview(registry: Registry, counters: Counters, version: str, warnings: lis
         "endpoints": registry.endpoint_counts(),
         "upstreams": _upstreams(config.data),
         "processes": _processes(counters),
+        "nodes": _nodes(registry),
         "warnings": warnings,
     }
+
+
+def _nodes(registry: Registry) -> dict[str, bool]:
+    """Return the nodes that proxies keep, and whether the proxy of each ended in order."""
+    found = {}
+    for octets in read_all(registry.store, NODE).items:
+        node = json.loads(octets)
+        conditions = (node.get("status") or {}).get("conditions") or ()
+        reasons = {one.get("reason") for one in conditions if one.get("type") == "Ready"}
+        if reasons & {PROXY_RUNNING, PROXY_ENDED, NODE_UNKNOWN}:
+            found[node["metadata"]["name"]] = PROXY_ENDED in reasons
+    return found
 
 
 def _zones(registry: Registry) -> list[dict[str, str]]:

@@ -41,7 +41,8 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         async def write(pod: PodName, uid: str, verdict: Verdict, turned: bool) -> None:
             await conditions.write(pod, uid, verdict, turned, datetime.now(UTC))
 
-        prober = Prober(checks.run, write, lambda address: why_not(address, config.probes.networks))
+        allowed = config.probes.networks
+        prober = Prober(checks.run, write, lambda address: why_not(address, allowed), checks.load)
         async with background(prober.write()), background(_follow(client, prober)):
             await stop.wait()
         prober.close()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -64,6 +65,8 @@ from .store_reader import OPEN_AGAIN_SECONDS
 from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
+COLLECT_EVERY = 20_000
+"""Objects that may come before those of them that are cycles are looked for; Python's own number is 700."""
 MOST_CRASHES = 3
 """So often the writer may die of a signal before it is ready: then it is what it reads that is at fault."""
 POLL_SECONDS = 1.0
@@ -119,10 +122,18 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             notifying = Notifying(config, store)
             loading = Loading(registry, manifests, zones, counters, strict=config.strict_manifests)
             await loading.load()
+            _collect_seldom()
             async with background(loading.run()), background(notifying.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
                 await _until_told(stop, store, counters, config.data)
                 counters.set(WRITER, "ready", 0)
+
+
+def _collect_seldom() -> None:
+    """Leave to the collector what comes from now on, and look less often: a write makes few cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
 
 
 async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
