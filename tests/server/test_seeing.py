@@ -75,6 +75,7 @@ def test_a_log_that_was_moved_and_an_observer_that_dies_cost_nothing(
     server.process.send_signal(signal.SIGHUP)
     server.ask("later.example.")
     wait_for(lambda: "later.example." in names_of(log), "the line behind a SIGHUP")
+    wait_for(lambda: "the configuration has not changed" in server.log(), "the end of what SIGHUP began")
 
 
 def _written(server: RunningServer) -> float:
