@@ -49,6 +49,18 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     return int(fields[11]) / TICKS, int(fields[12]) / TICKS
 
 
+def cpu_of_family(pid: int) -> float:
+    """Return the CPU time, in seconds, of all threads of a process and its children: by ns, not by ticks."""
+    tasks = [task for one in family(pid) for task in Path(f"/proc/{one}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in family(int(child)))]
+
+
 def pin(pid: int, core: int) -> None:
     """Keep all threads of a process on one core."""
     for task in Path(f"/proc/{pid}/task").iterdir():

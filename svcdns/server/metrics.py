@@ -52,7 +52,7 @@ class Metrics:
     ) -> None:
         """Add these: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
 
-        `forwarding` gives what the forwarder has published last (see svcdns.server.folder).
+        `forwarding` gives what the forwarder has published last (see svcdns.server.data_folder).
         """
 
         def collect() -> Iterator[Metric]:

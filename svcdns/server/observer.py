@@ -37,8 +37,8 @@ from svcdns.tap.selection import Selection
 from svcdns.tap.statistics import Statistics
 
 from . import scheduling
+from .child_process import run
 from .child_setup import Handoff
-from .process import run
 from .rates import Rates
 from .store_reader import StoreReader
 from .tapping import of_descriptor, sampling

@@ -14,23 +14,26 @@ from svcdns.registry.registry import Registry
 from svcdns.store.snapshot import read_serving
 
 from .counters import WRITER, Counters
-from .folder import forwarder_status
+from .data_folder import forwarder_status
+from .object_counts import Counts
 
 _COUNTED = tuple(kind for kind in STORED if kind is not ENDPOINTS)
 """Endpoints that somebody wrote are counted by their addresses, as all endpoints are."""
 
 
-def overview(registry: Registry, counters: Counters, version: str, warnings: list[str]) -> dict[str, Any]:
+def overview(
+    registry: Registry, counters: Counters, counts: Counts, version: str, warnings: list[str]
+) -> dict[str, Any]:
     """Return the page as JSON's values."""
-    config = registry.settings.config
+    config, objects = registry.settings.config, counts.objects.get()
     return {
         "version": version,
         "data": str(Path(config.data).absolute()),
         "dns": [str(endpoint) for endpoint in dns_endpoints(config)],
         "api": api_url(config),
         "zones": _zones(registry),
-        "objects": {kind.plural: registry.count(kind) for kind in _COUNTED},
-        "endpoints": registry.endpoint_counts(),
+        "objects": {kind.plural: objects[kind.name] for kind in _COUNTED},
+        "endpoints": counts.endpoints.get(),
         "upstreams": _upstreams(config.data),
         "processes": _processes(counters),
         "nodes": _nodes(registry),

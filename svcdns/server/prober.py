@@ -24,8 +24,8 @@ from svcdns.probes.verdicts import Verdict
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
 
+from .child_process import run
 from .child_setup import Handoff
-from .process import run
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from svcdns.proxy import process
 from svcdns.proxy.engine import EngineError
 from svcdns.proxy.node_holder import NodeTaken
 
+from .child_process import NotNow, run
 from .child_setup import Handoff
-from .process import NotNow, run
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:

@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lmdb
 
@@ -34,7 +34,6 @@ from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.config.seeing import NEVER
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import STORED
 from svcdns.registry import probed
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
 from svcdns.registry.backup import what_is_wrong
@@ -49,19 +48,20 @@ from svcdns.tap.memory import Tap
 from svcdns.tap.viewer import Viewer
 from svcdns.zonefiles.folder import ZoneFolder
 
-from . import folder, own_service, tapping
+from . import data_folder, own_service, tapping
 from .api_site import serving
+from .child_process import Fatal, NotNow, run
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
 from .loading import Loading, read_at_start
 from .metrics import Metrics
 from .notifying import Notifying
+from .object_counts import Counts
 from .overview import overview
 from .preflight import api_mistakes
-from .process import Fatal, NotNow, run
-from .readers import Readers
 from .store_reader import OPEN_AGAIN_SECONDS
+from .store_readers import Readers
 from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
@@ -104,17 +104,18 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
     with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
+        counts = Counts(registry)
         metrics.watch(
             counters,
             store,
-            lambda: {kind.name: registry.count(kind) for kind in STORED},
+            counts.objects.get,
             watcher.readers.oldest_age,
-            lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
+            lambda: data_folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
             tap,
         )
         async with (
             _started(registry, config.data),
-            _api(handoff, registry, counters, metrics, tap),
+            _api(handoff, registry, counters, metrics, counts, tap),
             _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
@@ -206,7 +207,12 @@ def _in_words(refused: Exception, folder: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def _api(
-    handoff: Handoff, registry: Registry, counters: Counters, metrics: Metrics, tap: Tap | None
+    handoff: Handoff,
+    registry: Registry,
+    counters: Counters,
+    metrics: Metrics,
+    counts: Counts,
+    tap: Tap | None,
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
     config = handoff.config.api
@@ -235,7 +241,7 @@ async def _api(
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
-        overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
+        overview=lambda: overview(registry, counters, counts, __version__, [*reasons(counters), *warnings()]),
         viewer=_viewer(tap, handoff.config, registry),
     )
     runner = create_runner(app, access_log=config.access_log)
@@ -324,5 +330,10 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run this process to its end."""
     run(serve, _loop)
+
+
+if __name__ == "__main__":
+    main()
