@@ -37,6 +37,7 @@ from . import (
     proxies_route,
     resolv_conf_route,
     review_kinds,
+    seeing_route,
     status_route,
 )
 from .access_log import AccessLogger, server_log
@@ -53,6 +54,7 @@ from .watches import Watches
 
 if TYPE_CHECKING:
     from svcdns.registry.registry import Registry
+    from svcdns.tap.viewer import Viewer
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ def create_app(
     counters: ApiMetrics | None = None,
     flush: cache_route.Flush | None = None,
     overview: status_route.Overview = dict,
+    viewer: Viewer | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     limits: connections.Connections | None = None,
@@ -90,8 +93,9 @@ def create_app(
     everything); `names` are the host names under which the API may be addressed (None: any).
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
-    (None: there is no cache).  `bookmark_interval` is in seconds, between two bookmarks of a watch.
-    `limits` and `bodies_limits` bound what clients take of the server (None: as the defaults say).
+    (None: there is no cache); `viewer` shows what is asked (None: nobody may see).  `bookmark_interval` is in
+    seconds, between two bookmarks of a watch. `limits` and `bodies_limits` bound what clients take of the
+    server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval)
@@ -114,6 +118,7 @@ def create_app(
         overview,
         registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
+        seeing := seeing_route.Seeing(viewer),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -123,6 +128,7 @@ def create_app(
     async def end(_: web.Application) -> None:
         watches.close()
         proxies.end()
+        seeing.end()
         of_bodies.end_unfinished()
         of_bodies.close()
 
@@ -192,6 +198,7 @@ class _Front:
     overview: status_route.Overview
     beat_each: heartbeats_route.BeatEach
     proxies: Proxies
+    seeing: seeing_route.Seeing
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -258,6 +265,8 @@ class _Front:
             return await explain_route.answer(request, self.explain)
         if path == status_route.PATH and request.method in paths.READ:
             return await status_route.answer(request, self.overview, self.proxies)
+        if path in seeing_route.PATHS and request.method in paths.READ:
+            return await self.seeing.answer(request, path)
         if path == heartbeats_route.PATH:
             return await heartbeats_route.answer(request, self.beat_each, self.access.check_action)
         document = self.documents.find(request, path)
@@ -281,7 +290,10 @@ class _Front:
         return answer
 
 
-_OTHER_PATHS = (resolv_conf_route.PATH, explain_route.PATH, status_route.PATH, proxies_route.WAIT)
+_OTHER_PATHS = (
+    *(resolv_conf_route.PATH, explain_route.PATH, status_route.PATH, proxies_route.WAIT),
+    *seeing_route.PATHS,
+)
 """Paths without objects that take a moment, or are nobody's probe."""
 
 
