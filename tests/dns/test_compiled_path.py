@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from time import process_time
 
 import dns.message
+import msgspec
 import pytest
 from forward.unit.outside_names import BOTH, every_zone
 from hypothesis import given, settings
@@ -370,6 +372,99 @@ def test_a_batch_that_received_nothing_takes_no_reply() -> None:
             with pytest.raises(ValueError):
                 batch.put(number, b"reply")
         assert batch.send() == 0
+
+
+def test_a_batch_that_is_answered_twice_sends_the_last_replies(zones: AnswererHarness) -> None:
+    """Each is as long as itself, whoever has made it; there is none where the last answer had none."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        client.connect(sock.getsockname())
+        client.settimeout(20)
+        packets = [question(f"web.default.svc.{Z}", 1), question(f"four.default.svc.{Z}", 1)]
+        for packet in packets:
+            client.send(packet)
+        batch = batch_of(sock)
+        assert batch.receive() == 2
+        with zones.snapshots.begin() as snapshot:
+            batch.put(0, b"short")
+            assert batch.answer(zones.answerer.look_at(snapshot)) == []
+        assert batch.send() == 0
+        for packet in packets:
+            assert dns.message.from_wire(client.recv(9000)).answer, packet
+        client.send(packets[0])
+        assert batch.receive() == 1
+        with zones.snapshots.begin() as snapshot:
+            assert batch.answer(zones.answerer.look_at(snapshot)) == []
+            assert len(batch.answer(None)) == 1
+        assert batch.recorded(0, 1)[0] == 0
+
+
+@pytest.mark.parametrize("method", ["receive", "answer", "put", "recorded", "send"])
+def test_what_answer_calls_may_not_use_the_batch(method: str) -> None:
+    """It would be told of messages that another call has thrown away."""
+    arguments = {"answer": (None,), "put": (0, b"reply"), "recorded": (0, 1)}.get(method, ())
+
+    class Meddling(dict[str, int]):
+        def __missing__(self, address: str) -> int:
+            getattr(batch, method)(*arguments)
+            return NAMES
+
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        client.sendto(question(f"web.default.svc.{Z}", 1), sock.getsockname())
+        path = path_choice.compiled(stats.Stats(), 1232)
+        batch = compiled_path.Batch(path, sock.fileno(), Meddling(), False)
+        assert batch.receive() == 1
+        with pytest.raises(RuntimeError, match="being answered"):
+            batch.answer(None)
+        assert batch.send() == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from([None, b"", b"r", b"r" * 300, b"r" * 70_000]), min_size=1, max_size=64),
+    st.integers(0, 70),
+    st.sampled_from([1, 2, 16, 64, 1000, 1 << 40]),
+)
+def test_what_is_recorded_of_a_batch(replies: list[bytes | None], first: int, step: int) -> None:
+    """Of those that have a reply, the first and each so manyth, with address and port of the client."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, ExitStack() as stack:
+        sock.bind(("127.0.0.1", 0))
+        batch = batch_of(sock)
+        clients = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(3)]
+        for client in clients:
+            client.bind(("127.0.0.1", 0))
+        ports = [client.getsockname()[1] for client in clients]
+        for number, _ in enumerate(replies):
+            clients[number % 3].sendto(b"q" * number, sock.getsockname())
+        assert batch.receive() == len(replies)
+        batch.answer(None)
+        for number, reply in enumerate(replies):
+            if reply is not None:
+                batch.put(number, reply)
+        records, encoded = batch.recorded(first, step)
+        questions, replied = msgspec.msgpack.decode(b"\x92" + encoded)
+    expected = [number for number, reply in enumerate(replies) if reply][first::step]
+    assert records == len(expected)
+    assert questions == [[b"q" * number, ["127.0.0.1", ports[number % 3]]] for number in expected]
+    assert replied == [[replies[number], None] for number in expected]
+
+
+def test_recorded_takes_no_other_numbers() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        batch = batch_of(sock)
+        for arguments in ((), (0,), (-1, 1), (0, 0), (0, -1), (0, 1, 2)):
+            with pytest.raises(ValueError):
+                batch.recorded(*arguments)
+        with pytest.raises(TypeError):
+            batch.recorded("0", 1)  # type: ignore[arg-type]
+        assert batch.recorded(0, 1)[0] == 0
 
 
 def test_what_cant_be_sent_is_counted(zones: AnswererHarness) -> None:
