@@ -41,7 +41,6 @@ typedef struct {
     Path *path;
     PyObject *rights;
     int descriptor, wildcard;
-    int answering;                      /* `answer` is at work, and may have called Python code */
     int received;                       /* messages; what stands behind them in the arrays means nothing */
     struct mmsghdr in[BATCH], out[BATCH];
     struct iovec in_vectors[BATCH], out_vectors[BATCH];
@@ -50,8 +49,9 @@ typedef struct {
     Py_ssize_t octets[BATCH];           /* of each reply, 0 for none */
     PyObject *kept[BATCH];              /* a reply that Python has made, NULL for one in `replies` */
     Client clients[CLIENTS];
-    char texts[CLIENTS][INET6_ADDRSTRLEN];  /* of their addresses, apart from what each question reads */
     uint8_t questions[BATCH][STEP], replies[BATCH][STEP];
+    int answering;                      /* `answer` is at work, and may have called Python code */
+    char texts[CLIENTS][INET6_ADDRSTRLEN];  /* of the clients' addresses; what each question reads is not among them */
 } Batch;
 
 _Static_assert((int)MOST_UDP <= (int)STEP, "a reply has room in its buffer");

@@ -206,6 +206,35 @@ def nested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnswererHarness
     world.store.close()
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sets(ORIGINS, max_size=3), st.booleans(), st.integers(1, 9), st.booleans()),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_zones_that_change_between_batches(
+    nested: AnswererHarness, states: list[tuple[set[str], bool, int, bool]]
+) -> None:
+    """One answerer of each kind sees zones come, change and go: what one remembers is of this snapshot."""
+    everyone = answerers()
+    names = [".".join(labels) for depth in (1, 2, 3) for labels in product("ab", repeat=depth)]
+    for origins, of_file, serial, short in states:
+        nested.zones = [zone for zone in nested.zones if zone.kind == "cluster"]
+        with nested.writing():
+            for origin in origins:
+                if of_file:
+                    zone = nested.file_zone(origin, serial=serial)
+                    nested.put_file(zone, f"a.{origin}", rrset("A", f"192.0.2.{serial}"))
+                else:
+                    nested.registry_zone(origin, "reverse", serial=serial)
+            nested.serve(short_names=short, alias_zones=())
+        for name in [*names, f"web.default.{Z}", f"no.default.svc.{Z}"]:
+            same(nested, question(name, 1), everyone, UDP, BOTH)
+    assert everyone[0].counters.slots == everyone[1].counters.slots == everyone[2].counters.slots
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_damaged_row_is_left_to_python(scratch: AnswererHarness, data: st.DataObject) -> None:
