@@ -30,6 +30,7 @@ from . import (
     body_limits,
     cache_route,
     connections,
+    containers_route,
     explain_route,
     health,
     heartbeats_route,
@@ -76,6 +77,7 @@ def create_app(
     counters: ApiMetrics | None = None,
     flush: cache_route.Flush | None = None,
     overview: status_route.Overview = dict,
+    containers: containers_route.Containers = containers_route.none,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     limits: connections.Connections | None = None,
@@ -91,6 +93,7 @@ def create_app(
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
     (None: there is no cache).  `bookmark_interval` is in seconds, between two bookmarks of a watch.
+    `overview` and `containers` return their pages.
     `limits` and `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
@@ -111,6 +114,7 @@ def create_app(
         flush,
         registry.explain,
         overview,
+        containers,
         registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
     )
@@ -189,6 +193,7 @@ class _Front:
     flush: cache_route.Flush | None
     explain: explain_route.Explain
     overview: status_route.Overview
+    containers: containers_route.Containers
     beat_each: heartbeats_route.BeatEach
     proxies: Proxies
 
@@ -257,6 +262,8 @@ class _Front:
             return await explain_route.answer(request, self.explain)
         if path == status_route.PATH and request.method in paths.READ:
             return await status_route.answer(request, self.overview)
+        if path == containers_route.PATH and request.method in paths.READ:
+            return await containers_route.answer(request, self.containers)
         if path == heartbeats_route.PATH:
             return await heartbeats_route.answer(request, self.beat_each, self.access.check_action)
         document = self.documents.find(request, path)
@@ -280,7 +287,13 @@ class _Front:
         return answer
 
 
-_OTHER_PATHS = (resolv_conf_route.PATH, explain_route.PATH, status_route.PATH, proxies_route.WAIT)
+_OTHER_PATHS = (
+    resolv_conf_route.PATH,
+    explain_route.PATH,
+    status_route.PATH,
+    containers_route.PATH,
+    proxies_route.WAIT,
+)
 """Paths without objects that take a moment, or are nobody's probe."""
 
 

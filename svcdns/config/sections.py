@@ -13,6 +13,8 @@ from pathlib import Path
 
 from . import readers as read
 from .acl import entries
+from .container_engines import ContainerEngine as ContainerEngine
+from .container_engines import container_engines
 from .options import Flag, Option, option, options_of
 from .readers import Endpoint as Endpoint
 from .readers import Network as Network
@@ -340,6 +342,19 @@ class Config:
         flag=Flag("--log", "LEVEL", "debug, info, warning or error.", place=7),
     )
     """`debug`, `info`, `warning` or `error`."""
+    containers: tuple[ContainerEngine, ...] = option(
+        (),
+        container_engines,
+        flag=Flag(
+            "--containers",
+            "ENDPOINT",
+            "Register the containers of this engine, such as unix:///run/docker.sock; may be repeated.",
+            place=10,
+            key="endpoint",
+        ),
+    )
+    """Engines (Docker, Podman) whose containers are registered, one `[[containers]]` each, see below and
+    [containers.md](containers.md#register-them). As a variable: JSON, or one endpoint."""
     services: ServicesConfig = ServicesConfig()
     dns: DnsConfig = DnsConfig()
     forward: ForwardConfig = ForwardConfig()

@@ -45,16 +45,21 @@ class Commands:
     forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
     proxy: Sequence[str] = (sys.executable, "-m", "svcdns.server.proxy")
     prober: Sequence[str] = (sys.executable, "-m", "svcdns.server.prober")
+    containers: Sequence[str] = (sys.executable, "-m", "svcdns.server.containers")
 
 
-PROXY, PROBER = "proxy", "prober"
+PROXY, PROBER, CONTAINERS = "proxy", "prober", "containers"
 """The clients of the API that a server brings along, by the names of their commands."""
 Starting = Callable[[], AbstractContextManager[None]]
 
 
 def _tokens(config: Config) -> dict[str, str]:
     """Return the clients that there are, each with what it shows to the API: "" where nobody is asked."""
-    there = {PROXY: config.proxy.serve, PROBER: config.probes.run}
+    there = {
+        PROXY: config.proxy.serve,
+        PROBER: config.probes.run,
+        CONTAINERS: bool(config.containers),
+    }
     return {
         name: secrets.token_urlsafe(32) if config.api.authenticates else ""
         for name, wanted in there.items()

@@ -191,7 +191,7 @@ class _Forwarding:
             "upstreams": self._routes.status(),
         }
         try:
-            folder.publish_forwarder(self._data, json.dumps(status))
+            folder.publish(self._data, folder.FORWARDER, json.dumps(status))
             self._unwritten.is_new(False)
         except OSError as failed:
             if self._unwritten.is_new(True):

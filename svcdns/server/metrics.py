@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from svcdns.dns import stats
 from svcdns.store.environment import Store
 
+from . import container_metrics
 from .counters import WRITER, Counters
 
 _COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -47,10 +48,12 @@ class Metrics:
         objects: Callable[[], Mapping[str, int]],
         oldest_reader: Callable[[float], float],
         forwarding: Callable[[], dict[str, Any]],
+        engines: Callable[[], Any] = lambda: None,
     ) -> None:
         """Add these: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
 
-        `forwarding` gives what the forwarder has published last (see svcdns.server.folder).
+        `forwarding` gives what the forwarder has published last (see svcdns.server.folder), `engines`
+        what the process that registers containers has.
         """
 
         def collect() -> Iterator[Metric]:
@@ -65,6 +68,7 @@ class Metrics:
             yield Gauge("svcdns_store_oldest_reader_seconds", text, oldest_reader(time.monotonic()))
             if status := forwarding():
                 yield from _forwarding(status)
+            yield from container_metrics.metrics(engines())
 
         self.registry.register(_Collected(collect))
 

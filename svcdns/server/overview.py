@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from svcdns.objects.kinds import ENDPOINTS, STORED
 from svcdns.registry.registry import Registry
 from svcdns.store.snapshot import read_serving
 
+from .container_metrics import engines_of
 from .counters import WRITER, Counters
-from .folder import forwarder_status
+from .folder import CONTAINERS, ENGINES, forwarder_status, published
 
 _COUNTED = tuple(kind for kind in STORED if kind is not ENDPOINTS)
 """Endpoints that somebody wrote are counted by their addresses, as all endpoints are."""
@@ -32,6 +34,13 @@ def overview(registry: Registry, counters: Counters, version: str, warnings: lis
         "processes": _processes(counters),
         "warnings": warnings,
     }
+
+
+def container_page(data: Path) -> dict[str, Any]:
+    """Return what became of containers, as their process has published it: GET /svcdns/v1/containers."""
+    rows = published(data, CONTAINERS)
+    engines = engines_of(published(data, ENGINES), time.monotonic())
+    return {"engines": engines, "containers": rows if isinstance(rows, list) else []}
 
 
 def _zones(registry: Registry) -> list[dict[str, str]]:

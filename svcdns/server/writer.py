@@ -51,7 +51,7 @@ from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
 from .loading import Loading, read_at_start
 from .metrics import Metrics
-from .overview import overview
+from .overview import container_page, overview
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
 from .readers import Readers
@@ -102,6 +102,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             lambda: {kind.name: registry.count(kind) for kind in STORED},
             watcher.readers.oldest_age,
             lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
+            lambda: folder.published(config.data, folder.ENGINES),
         )
         async with (
             _started(registry, config.data),
@@ -216,6 +217,7 @@ async def _api(
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
+        containers=lambda: container_page(registry.settings.config.data),
         overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
     )
     runner = create_runner(app, access_log=config.access_log)

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from svcdns.api import cache_route, explain_route, paths, proxies_route, status_route
+from svcdns.api import cache_route, containers_route, explain_route, paths, proxies_route, status_route
 from svcdns.api.negotiation import wants_web_socket
 from svcdns.api.paths import Action
 from svcdns.objects.errors import StatusError
@@ -43,6 +43,7 @@ READING_METRICS = Action("list", NAMESPACE.group, NAMESPACE.plural)
 _OTHER = "other"
 """The verb of methods that mean nothing here (see paths.verb_of)."""
 _METRICS = "/metrics"
+_AS_METRICS = (_METRICS, status_route.PATH, containers_route.PATH)
 _IMPERSONATION = "Impersonate-User"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 300
@@ -71,7 +72,7 @@ class AccessControl:
             raise _forbidden(user, Action("impersonate", "", "users", name=request.headers[_IMPERSONATION]))
         if target is not None:
             self._check_allowed(request, user, target, verb)
-        elif path in (_METRICS, status_route.PATH) and not self._authority.allowed(user, READING_METRICS)[0]:
+        elif path in _AS_METRICS and not self._authority.allowed(user, READING_METRICS)[0]:
             text = f'forbidden: User "{user.username}" cannot get path "{path}"'
             raise StatusError(403, "Forbidden", text)
         elif path == explain_route.PATH and not self._authority.allowed(user, explain_route.EXPLAINING)[0]:
