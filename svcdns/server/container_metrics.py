@@ -45,7 +45,9 @@ def metrics(published: Any) -> Iterator[Metric]:
     )
     text = "Events of an engine, by what they say has happened."
     events = Counter("svcdns_containers_events", text, labels=("engine", "action"))
-    writes = Counter("svcdns_containers_writes", "Objects that were applied or deleted.", labels=_ENGINE)
+    writes = Counter(
+        "svcdns_containers_writes", "Objects that were changed, made or deleted.", labels=_ENGINE
+    )
     lag = HistogramMetricFamily(
         "svcdns_containers_lag_seconds", "From an event to the acknowledged write.", labels=_ENGINE
     )

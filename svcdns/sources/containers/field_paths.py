@@ -11,14 +11,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-_CONDITIONS = ".status.conditions["
-"""A condition is one statement: where somebody else says its status, all of it is theirs."""
-
 
 def without(configuration: dict[str, Any], path: str) -> dict[str, Any]:
     """Return a configuration without one field; the same where it has no such field."""
-    if path.startswith(_CONDITIONS):
-        path = path[: path.find("]") + 1]
     found = _without(configuration, path)
     return found if isinstance(found, dict) else configuration
 

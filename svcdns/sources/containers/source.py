@@ -66,6 +66,7 @@ class Source:
         self.status = EngineStatus(config.name, config.endpoint)
         self._writing: Writing | None = None
         self._reporting = Reporting(client, lambda key: self._writing.uid(key) if self._writing else "")
+        self._reporting.engine = config.name or config.endpoint
         self._containers: dict[str, Container] = {}
         self._heard: dict[str, float] = {}
         """Ids that something happened to, and when that was heard of first."""

@@ -71,7 +71,7 @@ class EngineStatus:
     def metrics(self) -> dict[str, Any]:
         """Return the counters as values of JSON."""
         return {
-            "engine": self.name or "?",
+            "engine": self.name or self.endpoint,
             "endpoint": self.endpoint,
             "up": self.up,
             "why": "" if self.up else self.why,

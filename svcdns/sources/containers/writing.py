@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import get, path, path_of_one
-from svcdns.client.exchange import APPLY, Call, Request, answer
+from svcdns.client.exchange import APPLY, Call, Request, Response, answer
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE, Kind
 
 from .field_paths import without
@@ -32,16 +33,26 @@ NAME_TAKEN, FIELD_TAKEN, REFUSED = "NameTaken", "FieldTaken", "Refused"
 SERVICE_SECONDS = 60.0
 """How long a Service outlives its last container: a cluster IP stays while all are made anew."""
 _AT_ONCE = 8
+_MANY = 20
+"""More objects than these that are new in a namespace, and what is there is listed."""
 _ATTEMPTS = 4
 _PAGE = 500
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_NOT_FOUND, _CONFLICT, _INVALID, _SERVERS = 404, 409, 422, 500
+_CREATED, _NOT_FOUND, _CONFLICT, _INVALID, _SERVERS = 201, 404, 409, 422, 500
 _LATER = (401, 429)
 """What another attempt may cure: a token of a writer that is being replaced, too much at once."""
 _T = TypeVar("_T")
 
+_NOTHING: Object = {"spec": {}, "status": {}}
 _SHARED = Remark("", "")
 """No problem: a Service that another engine has made finds our Pods too."""
+
+
+def _whole(request: Request) -> Call[Response]:
+    """Send one request; return the whole answer.  Raises ApiError where it is a refusal."""
+    response = yield request
+    response.json("metadata")
+    return response
 
 
 class ApiAway(Exception):
@@ -78,8 +89,10 @@ class Writing:
         """Why an object is not as it was planned."""
         self._left: dict[Key, Object] = {}
         """What was tried and is left as it is until the next look."""
+        self._found: dict[tuple[Kind, str], dict[str, Object]] = {}
+        """Metadata of all objects of a kind in a namespace, while many are applied."""
         self.writes = 0
-        """Objects that were applied or deleted."""
+        """Objects that were changed, made or deleted."""
 
     def uid(self, key: Key) -> str:
         """Return the uid of an object of ours, "" for others."""
@@ -116,6 +129,7 @@ class Writing:
         changed = [key for key, wanted in objects.items() if self._is_new(key, wanted)]
         for namespace in dict.fromkeys(key.namespace for key in changed):
             await self._make_namespace(namespace)
+        self._found = await self._look_at_many([key for key in changed if key not in self._live])
         for kind in (SERVICE, POD):
             await self._each(
                 lambda key: self._apply(key, objects[key]), [k for k in changed if k.kind is kind]
@@ -195,25 +209,36 @@ class Writing:
 
     async def _apply_once(self, key: Key, body: Object, wanted: Object) -> None:
         metadata = dict(body["metadata"])
-        if there := self._live.get(key):
+        there = self._live.get(key)
+        if there is not None:
             metadata["uid"] = there.uid
         manager = quote(f"{MANAGED_BY}/{self._engine}", safe="")
         where = f"{path_of_one(key.kind, key.namespace, key.name)}?fieldManager={manager}"
-        found = await self._send(Request("PATCH", where, {**body, "metadata": metadata}, APPLY))
-        self.writes += 1
-        made = found["metadata"]
+        response = await self._run(_whole(Request("PATCH", where, {**body, "metadata": metadata}, APPLY)))
+        made = response.json("metadata")["metadata"]
+        self.writes += there is None or there.revision != made["resourceVersion"]
+        if there is None and response.status != _CREATED:
+            # Somebody was faster: what of theirs was touched is given back, by applying nothing
+            bare = {word: body["metadata"][word] for word in ("name", "namespace")}
+            await self._send(Request("PATCH", where, {**body, "metadata": bare, **_NOTHING}, APPLY))
+            raise ApiError(_CONFLICT, "AlreadyExists", f"{key} was made by somebody else in this moment")
         self._live[key] = _Live(made["uid"], made["resourceVersion"])
         self._applied[key] = _Applied(wanted, made["resourceVersion"])
 
     async def _whose(self, key: Key) -> Remark | None:
         """Return why an object that is not known to be ours can't be applied, None where it can."""
-        try:
-            found = await self._run(get(key.kind, key.namespace, key.name))
-        except ApiError as refused:
-            return Remark(REFUSED, f"{key}: {refused}", key)
-        if found is None:
-            return None
-        metadata = found["metadata"]
+        if (others := self._found.get((key.kind, key.namespace))) is not None:
+            metadata = others.get(key.name)
+        else:
+            try:
+                found = await self._run(get(key.kind, key.namespace, key.name))
+            except ApiError as refused:
+                return Remark(REFUSED, f"{key}: {refused}", key)
+            metadata = found["metadata"] if found is not None else None
+        return None if metadata is None else self._of_another(key, metadata)
+
+    def _of_another(self, key: Key, metadata: Object) -> Remark | None:
+        """Return why an object that is registered is not ours to apply, None where it is one of ours."""
         labels = metadata.get("labels") or {}
         if labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(ENGINE_LABEL) == self._engine:
             self._live[key] = _Live(metadata["uid"], metadata["resourceVersion"])
@@ -251,19 +276,34 @@ class Writing:
             if refused.status not in (_NOT_FOUND, _CONFLICT):
                 raise ApiAway(f"{key} can't be deleted: {refused}") from None
 
+    async def _look_at_many(self, unknown: Iterable[Key]) -> dict[tuple[Kind, str], dict[str, Object]]:
+        """Return what is registered where many objects come to: a list is cheaper than a GET for each."""
+        counts = Counter((key.kind, key.namespace) for key in unknown)
+        return {
+            (kind, namespace): {one["name"]: one for one in await self._metadata(kind, namespace)}
+            for (kind, namespace), count in counts.items()
+            if count > _MANY
+        }
+
     async def _listed(self, kind: Kind, selector: str) -> dict[Key, _Live]:
-        found: dict[Key, _Live] = {}
+        """Return what is registered with some labels.  Raises ApiAway."""
+        return {
+            Key(kind, one["namespace"], one["name"]): _Live(one["uid"], one["resourceVersion"])
+            for one in await self._metadata(kind, "", selector)
+        }
+
+    async def _metadata(self, kind: Kind, namespace: str, selector: str = "") -> list[Object]:
+        """Return the metadata of objects, page by page.  Raises ApiAway."""
+        found: list[Object] = []
         following = ""
         while True:
             query = {"labelSelector": selector, "limit": str(_PAGE), "continue": following}
-            request = Request("GET", path(kind, **query), accept=_METADATA)
+            request = Request("GET", path(kind, namespace, **query), accept=_METADATA)
             try:
                 page = await self._run(answer(request, "items", "metadata"))
             except ApiError as refused:
                 raise ApiAway(str(refused)) from None
-            for about in (one["metadata"] for one in page["items"]):
-                key = Key(kind, about["namespace"], about["name"])
-                found[key] = _Live(about["uid"], about["resourceVersion"])
+            found += (one["metadata"] for one in page["items"])
             following = page["metadata"].get("continue", "")
             if not following:
                 return found

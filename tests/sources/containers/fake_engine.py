@@ -284,6 +284,8 @@ class FakeEngine:
                 if not answer.prepared:
                     await answer.prepare(request)
                 await answer.write(octets)
+        except ConnectionError:
+            pass  # who listened has gone
         finally:
             self.streams.remove(stream)
         return answer
