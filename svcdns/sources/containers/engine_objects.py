@@ -7,6 +7,7 @@ missing, null or empty all mean "not said".  https://docs.docker.com/reference/a
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ class Container:
     id: str
     name: str
     image: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     state: str = ""
     """created, running, paused, restarting, removing, exited or dead."""
     health: str | None = None
