@@ -21,6 +21,7 @@ manifests = []
 strict_manifests = false
 user = ""
 log = "info"
+containers = []
 
 [services]
 cluster_ip_ranges = ["10.96.0.0/12"]
