@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from svcdns.objects import syntax
+
 NO_HEALTHCHECK = ""
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 _HEALTHS = (STARTING, HEALTHY, UNHEALTHY)
@@ -180,7 +182,7 @@ def _of_list(one: _Listed, tells_health: bool) -> Container:
         mode=(one.host_config.network_mode if one.host_config else None) or "",
         exposed=tuple(sorted({exposed for exposed, _ in ports if exposed})),
         published=tuple(
-            sorted({Published(exposed, port.ip or "", port.public_port) for exposed, port in ports
+            sorted({Published(exposed, _host(port.ip), port.public_port) for exposed, port in ports
                     if exposed and port.public_port})
         ),
         created=one.created,
@@ -246,6 +248,12 @@ def _attached(settings: _Networks | None) -> tuple[Attached, ...]:
         Attached(name, one.ip_address or "", one.global_ipv6_address or "") for name, one in there if one
     ]
     return tuple(sorted(found, key=lambda one: one.network))
+
+
+def _host(text: str | None) -> str:
+    """Return an address of the host, "" for none: then it counts as all of them."""
+    address = syntax.parse_address(text or "")
+    return "" if address is None else str(address)
 
 
 def _exposed(number: int, kind: str | None) -> ExposedPort | None:

@@ -16,7 +16,7 @@ from svcdns.config.container_engines import ContainerEngine
 from . import engine_objects
 from .addresses import Reached, reached
 from .engine_objects import Container, ExposedPort
-from .labels import MOST_PORTS, Asked, AskedPort, asked
+from .labels import MOST_PORTS, Asked, AskedPort
 
 PROJECT, SERVICE, NUMBER = (
     f"com.docker.compose.{word}" for word in ("project", "service", "container-number")
@@ -107,14 +107,14 @@ def _replica(labels: Mapping[str, str]) -> str:
 
 def member(
     container: Container,
+    asks: Asked,
+    there: Place,
     engine: ContainerEngine,
     name: str,
     others: Mapping[str, Container],
     own_networks: Collection[str],
 ) -> Member:
-    """Return what a container that runs comes to; `name` is the engine's.  Raises BadLabel and NoAddress."""
-    asks = asked(container.labels)
-    there = place(container, asks, engine)
+    """Return what a container that runs comes to; `name` is the engine's.  Raises NoAddress."""
     where = reached(container, asks, engine, others, own_networks)
     return Member(
         container,

@@ -141,17 +141,20 @@ def _member_or_why_not(
     if enabled is False or (enabled is None and engine.expose == "labelled"):
         return _none(container, NOT_ENABLED, "svcdns.io/enable does not say true")
     try:
-        there = place(container, asked(container.labels), engine)
+        asks = asked(container.labels)
+        there = place(container, asks, engine)
         if there.namespace == NEVER or (engine.namespaces and there.namespace not in engine.namespaces):
             text = f"namespace {there.namespace} is not one of [[containers]] namespaces"
             return _none(container, NAMESPACE_NOT_ALLOWED, text)
         made.kept.update(Key(SERVICE, there.namespace, service) for service in there.services)
         if not container.is_running:
             return _none(container, NOT_RUNNING, f"it is {container.state or 'not running'}")
-        return member(container, engine, name, everyone, own_networks)
+        return member(container, asks, there, engine, name, everyone, own_networks)
     except BadLabel as bad:
         return _none(container, BAD_LABEL, str(bad))
     except NoAddress as none:
+        if container.state != "running":
+            return _none(container, NOT_RUNNING, f"it is {container.state}")
         return _none(container, NO_ADDRESS, str(none))
 
 

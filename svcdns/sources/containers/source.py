@@ -287,10 +287,10 @@ class Source:
         try:
             if is_complete or self._is_behind:
                 await self._writing.look()
-            seconds = await self._writing.bring_to(made)
             if is_complete and not self._has_forgotten:
                 await self._writing.forget_engines(self._known)
                 self._has_forgotten = True
+            seconds = await self._writing.bring_to(made)
         except ApiAway as away:
             self._is_behind, self._later = True, None
             if self._api_trouble.is_new(str(away)):
