@@ -94,6 +94,11 @@ class Cache:
         else:
             generations.remove_generations(self._home)
 
+    @property
+    def generation(self) -> int:
+        """Return the number of the generation that is written, 0 while there is none."""
+        return 0 if self._env is None else generations.number_of(self._env)
+
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key, also one that waits to be written."""
         if key in self._waiting:
@@ -305,13 +310,16 @@ class Cache:
 
 
 class CacheReader:
-    """The cache as a worker has it: may be missing, and may be made anew at any time."""
+    """The cache as a worker has it: may be missing, and may be made anew at any time.
+
+    Which generation holds answers of this run is the forwarder's to say: the one with the highest number
+    may still be of a run that had other upstreams or other zones.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Open the cache in the data folder `folder` if there is one."""
+        """For the cache in the data folder `folder`: nothing is found until the first `refresh`."""
         self._home = generations.home(folder)
         self._env: lmdb.Environment | None = None
-        self.refresh()
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a key as of the last commit.  Never raises for what LMDB refuses."""
@@ -328,16 +336,16 @@ class CacheReader:
             return None
         return None if row is None else row[_TURN:]
 
-    def refresh(self) -> None:
-        """To be called once a second: open a cache that has appeared, or that was made in its place."""
-        numbers = generations.numbers(self._home)
-        if self._env is not None and numbers[-1:] == [generations.number_of(self._env)]:
+    def refresh(self, generation: int) -> None:
+        """To be called once a second: read the generation of this number, 0 for none, from now on."""
+        current = generation if generations.numbers(self._home)[-1:] == [generation] else 0
+        if self._env is not None and current == generations.number_of(self._env):
             return
         self.close()
-        if not numbers:
+        if not current:
             return
         try:
-            self._env = generations.open_to_read(self._home, numbers[-1])
+            self._env = generations.open_to_read(self._home, current)
             self._rows = self._env.open_db(_ENTRIES, create=False)
         except (NotOurs, lmdb.Error, OSError):
             self.close()  # being made, or damaged: the writer sees to it

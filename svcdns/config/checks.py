@@ -194,9 +194,14 @@ def _acl_problems(config: Config) -> Iterator[Problem]:
         off = "(forward.upstreams = [] switches forwarding off)"
         yield Problem("acl.forward", f"refuses {refused}, {text} {off}")
     try:
-        rules_of(acl.transfer, config.dns.transfer_to)
+        may_transfer = rules_of(acl.transfer, config.dns.transfer_to)
     except Wrong as wrong:
         yield Problem("acl.transfer", str(wrong))
+        return
+    for secondary in config.dns.notify:
+        if not allows(may_transfer, ip_address(secondary.host)):
+            text = f"{secondary} would be told of changes that it may not transfer"
+            yield Problem("dns.notify", f'{text}; allowed: those in transfer_to, such as "{secondary.host}"')
 
 
 def _refused(texts: Iterable[str]) -> str:

@@ -56,6 +56,9 @@ def together(wrongs: Sequence[Wrong]) -> Wrong:
     return first
 
 
+DNS_PORT = 53
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """An address to listen on; port 0 lets the kernel choose."""
@@ -276,6 +279,17 @@ def endpoint(text: str) -> Endpoint:
     if (found.version == 6) is not bracketed or found.is_multicast:
         raise Wrong(f"{text[:80]!r} is no place to listen; {allowed}")
     return Endpoint(str(found), int(port))
+
+
+def name_server(text: str) -> Endpoint:
+    """Return where another name server listens, from ADDRESS or ADDRESS:PORT (IPv6 in brackets)."""
+    try:
+        return Endpoint(address(text), DNS_PORT)
+    except Wrong:
+        found = endpoint(text)
+    if not found.port:
+        raise Wrong(f"{text[:80]!r} has port 0; allowed: 1..65535, or no port for {DNS_PORT}")
+    return Endpoint(address(found.host), found.port)
 
 
 def listen_addresses(texts: list[str]) -> tuple[Endpoint, ...]:

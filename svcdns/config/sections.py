@@ -130,7 +130,13 @@ class DnsConfig:
     """Folder of zone files (`*.zone`, `*.db`, `db.*`; RFC 1035). A changed file is taken over when it parses,
     and refused with file and line when it does not."""
     transfer_to: tuple[Network, ...] = option((), read.each(read.network))
-    """Networks that may transfer zones (AXFR): a short form of `transfer` in `[acl]`; both count."""
+    """Networks that may transfer zones (AXFR, IXFR): a short form of `transfer` in `[acl]`; both count."""
+    notify: tuple[Endpoint, ...] = option((), read.each(read.name_server))
+    """Secondaries that are told at once when a zone has changed (NOTIFY), `ADDRESS` or `ADDRESS:PORT`; they
+    have to be in `transfer_to` too."""
+    tsig_keys: Path | None = option(None)
+    """File of TSIG keys, as `tsig-keygen NAME` prints them. With it a transfer has to be signed by one of
+    them, and NOTIFYs are signed with the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,7 @@ class AclConfig:
     forward: tuple[str, ...] = option(("loopback", "private"), entries)
     """All other names."""
     transfer: tuple[str, ...] = option((), entries)
-    """Whole zones (AXFR), beside `transfer_to` in `[dns]`."""
+    """Whole zones (AXFR, IXFR), beside `transfer_to` in `[dns]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +369,11 @@ class Config:
     api: ApiConfig = ApiConfig()
     proxy: ProxyConfig = ProxyConfig()
     probes: ProbesConfig = ProbesConfig()
+
+    @property
+    def transfers(self) -> bool:
+        """Whether anybody may transfer zones."""
+        return bool(self.dns.transfer_to or self.acl.transfer)
 
 
 SECTIONS: dict[str, type] = {one.name: type(one.default) for one in fields(Config) if not one.metadata}

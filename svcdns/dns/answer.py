@@ -10,6 +10,7 @@ is read exactly and decided here, in this order (the first that applies wins):
     class CH, id.server TXT               the worker's identity (RFC 4892)
     class other than IN                   REFUSED
     a type that can't be asked for        FORMERR
+    a signature, where there are keys     checked, and the reply is signed (RFC 8945); nothing is forwarded
     AXFR                                  REFUSED     (transfers are TCP's, see `transfer`)
     nothing loaded yet                    SERVFAIL    (EDE 14)
     IXFR over UDP                         the SOA, for who may transfer: ask again over TCP (RFC 1995)
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from svcdns.cache import entry
 from svcdns.cache.store import now
@@ -35,7 +37,7 @@ from svcdns.store.snapshot import Begin, Snapshot
 from svcdns.wire import codes, header
 from svcdns.wire.edns import Edns
 from svcdns.wire.question import Malformed, Question, parse, question_end
-from svcdns.wire.reply import Frame, refusal
+from svcdns.wire.reply import Frame, Sections, message, refusal
 
 from . import authority, stats
 from .access import FORWARD, NAMES, TRANSFER
@@ -49,6 +51,9 @@ from .reply import unresolved, write
 from .stats import TCP, UDP, Stats
 from .transfer_rows import soa
 from .view import STATS_ZONE, Pace, View, ZoneTable
+
+if TYPE_CHECKING:
+    from .signatures import Signatures, Signed  # loads dnspython: only who has keys pays for it
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +73,13 @@ class Answerer:
         forwards: bool = False,
         elsewhere: Collection[bytes] = (),
         explains: bool = False,
+        signatures: Signatures | None = None,
     ) -> None:
         """`udp_size` caps UDP replies (octets); `identity` answers CH TXT id.server (at most 255 octets).
 
         `cache` reads the cache of forwarded answers, `forwards` says whether anybody's questions are,
         `elsewhere` (keys) which zones have upstreams of their own.  `explains`: the NXDOMAIN of a Service's
-        name says why.
+        name says why.  `signatures` checks those of questions; without, they mean nothing.
         """
         self.counters = counters
         self.udp_size = udp_size
@@ -84,6 +90,7 @@ class Answerer:
         self._forwards = forwards
         self._elsewhere = elsewhere
         self._pace = Pace() if explains else None
+        self._signatures = signatures
         self._fast = FastPath(counters, udp_size, cache).answer
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
@@ -130,6 +137,34 @@ class Answerer:
             self._count(stats.NO_ZONE, transport, 0, stats.FORMERR)
             rcode = codes.BADVERS if wrong.edns is not None and wrong.edns.version else codes.FORMERR
             return refusal(self._frame(packet, wrong.end, wrong.edns, transport, rights), rcode)
+        if self._signatures is not None and (signed := self._signatures.check(packet)) is not None:
+            return self._signed(packet, question, view, transport, rights, signed)
+        return self._of_question(packet, question, view, transport, rights)
+
+    def _signed(
+        self,
+        packet: bytes,
+        question: Question,
+        view: View | None,
+        transport: int,
+        rights: int,
+        signed: Signed | bytes,
+    ) -> bytes:
+        """Answer a question with a signature."""
+        if isinstance(signed, bytes):
+            self._count(stats.NO_ZONE, transport, question.rrtype, stats.OTHER_RCODE)
+            return signed
+        frame = self._frame(packet, question.end, question.edns, transport, rights & ~FORWARD)
+        reply = self._of_question(packet, question, view, transport, rights & ~FORWARD)
+        assert isinstance(reply, bytes), "nothing is handed over"
+        if len(reply) + signed.octets > frame.limit:
+            reply = message(frame, 0, Sections(truncated=True), frame.opt())
+        return signed.sign(reply)
+
+    def _of_question(
+        self, packet: bytes, question: Question, view: View | None, transport: int, rights: int
+    ) -> Answer:
+        """Answer a well-formed question."""
         frame = self._frame(packet, question.end, question.edns, transport, rights)
         if question.edns is not None and question.edns.version != 0:
             return self._refuse(frame, question, codes.BADVERS)

@@ -5,8 +5,9 @@
   an await, so at most two run at once over all processes (a lock file each, held with flock: it ends
   with its process), and one whose client takes nothing for 5 seconds is given up by closing the
   connection.  A third one gets SERVFAIL: secondaries try again on their own.
-* IXFR from a client that has our serial gets the SOA alone, else the whole zone, which RFC 1995
-  section 4 allows: no history is kept.
+* IXFR from a client that has our serial gets the SOA alone; from one with an earlier serial the RRs that
+  went and came since (`zone_changes`), or the whole zone where that is not known or would be no less.
+* Where there are TSIG keys (svcdns.dns.signatures), a transfer takes a network that may and a signature.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from svcdns.store.snapshot import Begin, Snapshot, never_raising
 from svcdns.wire import codes, header
@@ -33,6 +34,10 @@ from .reply import write
 from .stats import Stats
 from .transfer_rows import messages, serial, soa, zone_rrs
 from .view import STATS_ZONE, View, ZoneTable
+from .zone_changes import incremental
+
+if TYPE_CHECKING:
+    from .signatures import Signatures, Signed  # loads dnspython: only who has keys pays for it
 
 AT_ONCE = 2
 STALL_SECONDS = 5.0
@@ -49,6 +54,18 @@ class Outlet(Protocol):
 
     async def drained(self, seconds: float) -> bool:
         """Wait until the client has taken what was queued; False if it takes longer than `seconds`."""
+
+
+class _SignedOutlet:
+    """Signs each message."""
+
+    def __init__(self, outlet: Outlet, signed: Signed) -> None:
+        self._outlet = outlet
+        self._signed = signed
+        self.drained = outlet.drained
+
+    def send(self, message: bytes) -> None:
+        self._outlet.send(self._signed.sign(message))
 
 
 class Stalled(Exception):
@@ -80,11 +97,12 @@ class Transfers:
         *,
         udp_size: int = 1232,
         refusals: Refusals | None = None,
+        signatures: Signatures | None = None,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
         """`rights` are those of a client's address; `folder` is the data folder, where the lock files are.
 
-        `refusals` logs who may not.
+        `refusals` logs who may not.  With `signatures` a transfer has to be signed.
         """
         self._rights = rights
         self._folder = folder
@@ -92,13 +110,21 @@ class Transfers:
         self._counters = counters
         self._udp_size = udp_size
         self._refusals = refusals or Refusals()
+        self._signatures = signatures
         self._stall_seconds = stall_seconds
 
     async def serve(self, packet: bytes, question: Question, client: str, outlet: Outlet) -> None:
         """Answer one transfer question; raise Stalled when the connection must be closed."""
         rights = self._rights[client]
+        signed = self._signatures.check(packet, several=True) if self._signatures is not None else None
+        if isinstance(signed, bytes):
+            self._count(question, stats.OTHER_RCODE)
+            outlet.send(signed)
+            return
         frame = Frame(packet, question.end, question.edns, self._udp_size, True, bool(rights & FORWARD))
-        if not rights & TRANSFER:
+        if signed is not None:
+            outlet = _SignedOutlet(outlet, signed)
+        if not rights & TRANSFER or (self._signatures is not None and signed is None):
             self._count(question, stats.REFUSED)
             outlet.send(refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED))
             self._refusals.log(client, TRANSFER)
@@ -137,8 +163,8 @@ class Transfers:
                 outlet.send(refusal(frame, codes.SERVFAIL, codes.EDE_OTHER, text))
                 return
             self._count(question, stats.OK, kind)
-            rrs = zone_rrs(view, zone)
-            await self._send(messages(replace(frame, ra=False), rrs), outlet)
+            rrs = incremental(view, zone, question.serial) if question.serial is not None else None
+            await self._send(messages(replace(frame, ra=False), rrs or zone_rrs(view, zone)), outlet)
 
     async def _send(self, stream: Iterator[bytes], outlet: Outlet) -> None:
         for message in stream:

@@ -8,7 +8,7 @@ spelt once in a message and pointed to from there on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from svcdns.names import nsec3, packed
@@ -45,8 +45,19 @@ def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
     """Yield every RR of a transfer."""
     first = soa(view, zone)[header.POINTER_OCTETS :]
     yield zone.key, first
+    yield from rrs_of_rows(_rows(view, zone))
+    if zone.kind == "file":
+        yield from _nsec3_rrs(view, zone)
+    yield zone.key, first
+
+
+def rrs_of_rows(rows: Iterable[tuple[bytes, bytes, bool]]) -> Iterator[OwnedRR]:
+    """Yield the RRs of rows but for SOAs; `rows` are key, row, and whether another zone begins there.
+
+    They come in the order of keys, so that parts follow the row that counts them.
+    """
     gathered = _GatheredParts(b"")
-    for key, row, delegated in _rows(view, zone):
+    for key, row, delegated in rows:
         if row[0] & packed.PARTS:
             gathered = _GatheredParts(row)  # its parts come next
             continue
@@ -59,9 +70,6 @@ def zone_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:
             elif not delegated or section.type == codes.NS:
                 for rr in section.rrs():
                     yield key, rr[header.POINTER_OCTETS :]
-    if zone.kind == "file":
-        yield from _nsec3_rrs(view, zone)
-    yield zone.key, first
 
 
 def _nsec3_rrs(view: View, zone: Zone) -> Iterator[OwnedRR]:

@@ -19,7 +19,7 @@ import msgspec
 
 from svcdns.names.packed import LAYOUT
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
-from svcdns.store import counts
+from svcdns.store import counts, row_log
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
@@ -150,6 +150,7 @@ def _switch(store: Store, settings: Settings, letter: str, current: Serving | No
         put_fixed_rows(answers)
         zones = [settings.names.apex, *(key for _, key in settings.reverse_zones)]
         move_serials(answers, int(time.time()), zones)
+        row_log.clear(txn, tables.row_log)
         write_serving(txn, tables, _next_serving(settings, letter, current))
         txn.put(MADE_BY, made_by, db=tables.meta)
 

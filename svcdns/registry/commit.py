@@ -215,7 +215,8 @@ class Committer:
         tables = self._store.tables
         if touched:
             write = WriteTransaction(txn, tables, self._settings, "")
-            answers = AnswerTable(write, current_table(self._store, txn))
+            before: dict[bytes, bytes | None] | None = {} if self._settings.config.transfers else None
+            answers = AnswerTable(write, current_table(self._store, txn), before=before)
             rebuild(answers, touched)
             move_serials(answers, int(time.time()))
         log.trim(txn, tables.log, log.KEEP)

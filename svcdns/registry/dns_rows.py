@@ -2,7 +2,8 @@
 
 Answers belong to owner names, not to objects: nothing here knows which write touched a name.  A row
 that comes out the same is not written.  A zone's SOA serial moves once a commit, and only when one of
-the zone's rows changed: max(serial + 1, unix time) in RFC 1982 arithmetic.
+the zone's rows changed: max(serial + 1, unix time) in RFC 1982 arithmetic.  Where zones may be transferred,
+what the rows were before is logged with it (svcdns.store.row_log).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from svcdns.names.row_parts import ROOT, is_part, name_of
 from svcdns.names.service_rows import endpoint_name_row, service_rows
 from svcdns.objects.kinds import SERVICE
 from svcdns.objects.service_addresses import is_headless
+from svcdns.store import row_log
 from svcdns.wire import codes
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
@@ -39,6 +41,8 @@ class AnswerTable:
     write: WriteTransaction
     table: lmdb._Database
     changed_zones: set[bytes] = field(default_factory=set)
+    before: dict[bytes, bytes | None] | None = None
+    """Changed rows as they were, None where nobody may transfer zones."""
 
     def put(self, key: bytes, row: bytes | None) -> None:
         """Bring the row of one owner name, or of a part of it, to a state; None: there is none.
@@ -47,11 +51,16 @@ class AnswerTable:
         """
         if len(name_of(key) if is_part(key) else key) + 1 > MAX_NAME_OCTETS:
             return
+        before: bytes | None = None
+        if self.before is not None:
+            before = self.write.txn.get(key, db=self.table)  # type: ignore[assignment]  # no buffers
         changed = put_or_delete(self.write.txn, self.table, key, row)
-        if changed and (zone := self._zone_of(key)) is not None:
+        if changed and (zone := self.zone_of(key)) is not None:
             self.changed_zones.add(zone)
+            if self.before is not None:
+                self.before.setdefault(key, before)
 
-    def _zone_of(self, key: bytes) -> bytes | None:
+    def zone_of(self, key: bytes) -> bytes | None:
         """Return the zone of ours that a name is in; an alias is in none, so no serial goes with it."""
         settings = self.write.settings
         if key.startswith(settings.names.apex):
@@ -180,11 +189,15 @@ def move_serials(answers: AnswerTable, clock: int, zones: Iterable[bytes] | None
     write, settings = answers.write, answers.write.settings
     for zone in sorted(answers.changed_zones if zones is None else zones):
         stored = write.txn.get(SERIAL + zone, db=write.tables.meta)
-        serial = next_serial(int.from_bytes(stored) if stored is not None else None, clock)
+        old = int.from_bytes(stored) if stored is not None else None
+        serial = next_serial(old, clock)
         write.txn.put(SERIAL + zone, serial.to_bytes(4), db=write.tables.meta)
         dns = settings.config.dns
         row = apex_row(settings.names, serial, dns.ttl, dns.negative_ttl, settings.servers)
         write.txn.put(zone, row, db=answers.table)
+        if answers.before is not None and old is not None:
+            rows = [(key, was) for key, was in answers.before.items() if answers.zone_of(key) == zone]
+            row_log.append(write.txn, write.tables.row_log, row_log.Change(zone, old, serial, rows))
 
 
 def next_serial(serial: int | None, clock: int) -> int:

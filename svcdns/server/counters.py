@@ -35,7 +35,7 @@ _MAGIC = 0x3230_434E_4456_5353
 _HEADER = 4
 """Numbers in the header; the fourth is `stopping`."""
 
-Field = Literal["pid", "restarts", "crashes", "given_up", "ready", "busy", "unlocked", "beat"]
+Field = Literal["pid", "restarts", "crashes", "given_up", "ready", "busy", "unlocked", "beat", "cache"]
 
 PROCESS_FIELDS: tuple[Field, ...] = (
     "pid",
@@ -46,6 +46,7 @@ PROCESS_FIELDS: tuple[Field, ...] = (
     "busy",
     "unlocked",
     "beat",
+    "cache",
 )
 """pid: 0 while there is none; restarts: after the first start; crashes: how often in a row it died of a
 signal of its own (SIGSEGV) before it was ready; given_up: 1 once the supervisor has closed its sockets
@@ -53,7 +54,8 @@ signal of its own (SIGSEGV) before it was ready; given_up: 1 once the supervisor
 supervisor when it dies); busy: zone transfers under way (set by the worker), the writer's: 1 once there was
 a Pod with probes; unlocked: 1 while it reads the
 store without a lock, on a read-only file system (set by the process); beat: when it last showed life
-(time.monotonic(), milliseconds; set by the forwarder)."""
+(time.monotonic(), milliseconds); cache: number of the generation of the cache that holds answers of this
+run, 0 until there is one (these two are the forwarder's)."""
 
 LIFELESS_SECONDS = 3.0
 """Without a beat for so long a process doesn't live."""

@@ -145,13 +145,13 @@ class _Forwarding:
         loop.add_signal_handler(LEAVE, self._leave)
         loop.add_signal_handler(STAY, self._stay)
         async with (
-            background(_every(BEAT_SECONDS, lambda: self._counters.beat(self._row))),
+            background(_every(BEAT_SECONDS, self._show_life)),
             background(_every(STATUS_SECONDS, self._publish)),
             background(_every(ZONES_SECONDS, self._zone_changes.check)),
             background(_every(STATUS_SECONDS, self._look_at_the_lock)),
             background(_every(CHORES_SECONDS, self._see_to_the_cache)),
         ):
-            self._counters.beat(self._row)  # before it is ready: else the supervisor takes it for stuck
+            self._show_life()  # before it is ready: else the supervisor takes it for stuck
             self._counters.set(self._row, "ready", 1)
             await stop.wait()
             self._counters.set(self._row, "ready", 0)
@@ -160,6 +160,12 @@ class _Forwarding:
         await self._flush_server.stop()
         await self._routes.stop()
         self._publish()
+
+    def _show_life(self) -> None:
+        """Say that this process lives, and where its answers are kept."""
+        self._counters.beat(self._row)
+        if not self._left:
+            self._counters.set(self._row, "cache", self._cache.generation)
 
     def _look_at_the_lock(self) -> None:
         """Take a lock on what is read where that has become possible, and say whether there is one."""

@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from svcdns.config.readers import Wrong
 from svcdns.config.sections import ApiConfig, Config, Endpoint
+from svcdns.config.tsig_keys import read_keys
 from svcdns.config.upstream_spec import parse
 
 
 def mistakes(config: Config) -> list[str]:
     """Return what keeps the server from starting, a line each."""
     found = api_mistakes(config.api)
+    if config.dns.tsig_keys is not None:
+        try:
+            read_keys(config.dns.tsig_keys)
+        except Wrong as wrong:
+            found.append(f"dns.tsig_keys: {wrong}")
     ca = config.forward.ca
     if ca is not None and (text := _no_certificates(ca)):
         found.append(f"forward.ca: {ca}: {text}")

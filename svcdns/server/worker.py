@@ -18,10 +18,12 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svcdns.cache.store import CacheReader
+from svcdns.config.readers import Wrong
 from svcdns.config.sections import Config
+from svcdns.config.tsig_keys import read_keys
 from svcdns.dns.access import Access, Rights
 from svcdns.dns.answer import Answerer
 from svcdns.dns.forward_link import ForwardLink
@@ -36,9 +38,12 @@ from svcdns.system.background import background
 from . import scheduling
 from .child_setup import Handoff
 from .counters import Counters, Slot
-from .process import run
+from .process import Fatal, run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 from .takeover import LEAVE
+
+if TYPE_CHECKING:
+    from svcdns.dns.signatures import Signatures
 
 PUBLISH_SECONDS = 1.0
 DRAIN_SECONDS = 2.0
@@ -56,6 +61,12 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     stats.slots[:] = slot.read()  # they go on where those of a former worker ended
     link = socket.socket(fileno=handoff.links[0]) if handoff.links else None
     cache = CacheReader(config.data) if link is not None else None
+
+    def refresh() -> None:
+        if cache is not None:
+            cache.refresh(counters.get(counters.forwarder, "cache"))
+
+    signatures = _signatures(config)
     answerer = Answerer(
         stats,
         udp_size=config.dns.udp_size,
@@ -63,6 +74,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         forwards=config.forward.forwards,
         elsewhere=elsewhere(config.forward),
         explains=config.dns.explain_empty,
+        signatures=signatures,
         **({"cache": cache.get} if cache is not None else {}),
     )
     rights = Rights(Access.of(config))
@@ -75,6 +87,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         stats,
         udp_size=config.dns.udp_size,
         refusals=answerer.refusals,
+        signatures=signatures,
     )
     transfers.show = lambda running: counters.set(row, "busy", running)
     udp = [socket.socket(fileno=descriptor) for descriptor in handoff.udp]
@@ -98,7 +111,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     reading = partial(_look_at_the_lock, store, counters, row)
     async with (
         background(_open(store, counters, row, reading)),
-        background(_publish(stats, slot, cache, reading)),
+        background(_publish(stats, slot, refresh, reading)),
     ):
         await stop.wait()
         counters.set(row, "ready", 0)
@@ -107,6 +120,18 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             listener.close()
         await _close(streams, handoff.passing_on if leaving.is_set() else -1)
     slot.write(stats.slots)
+
+
+def _signatures(config: Config) -> Signatures | None:
+    """Return who checks signatures, where there are keys; only then is dnspython loaded."""
+    if config.dns.tsig_keys is None:
+        return None
+    from svcdns.dns.signatures import Signatures
+
+    try:
+        return Signatures(read_keys(config.dns.tsig_keys), config.dns.udp_size)
+    except Wrong as wrong:
+        raise Fatal(f"dns.tsig_keys: {wrong}") from None
 
 
 def _leaves(stop: asyncio.Event) -> asyncio.Event:
@@ -140,11 +165,12 @@ async def _open(store: StoreReader, counters: Counters, row: int, reading: Calla
     counters.set(row, "ready", 1)
 
 
-async def _publish(stats: Stats, slot: Slot, cache: CacheReader | None, reading: Callable[[], None]) -> None:
+async def _publish(
+    stats: Stats, slot: Slot, refresh: Callable[[], None], reading: Callable[[], None]
+) -> None:
     """Copy the counters to where they outlive this process; see to what is read of cache and store."""
     while True:
-        if cache is not None:
-            cache.refresh()
+        refresh()
         reading()
         await asyncio.sleep(PUBLISH_SECONDS)
         slot.write(stats.slots)

@@ -51,6 +51,7 @@ from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
 from .loading import Loading, read_at_start
 from .metrics import Metrics
+from .notifying import Notifying
 from .overview import container_page, overview
 from .preflight import api_mistakes
 from .process import Fatal, NotNow, run
@@ -111,9 +112,10 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             background(watcher.run()),
         ):
             zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
+            notifying = Notifying(config, store)
             loading = Loading(registry, manifests, zones, counters, strict=config.strict_manifests)
             await loading.load()
-            async with background(loading.run()), _on_hangup(zones.refresh):
+            async with background(loading.run()), background(notifying.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
                 await _until_told(stop, store, counters, config.data)
                 counters.set(WRITER, "ready", 0)

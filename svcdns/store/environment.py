@@ -50,6 +50,7 @@ class Tables:
     answers_b    the same, table b; `serving` says which one answers
     zones        key of an origin -> zone record (zone files)
     zone_rows    zone version u32, key -> packed row (zone files)
+    row_log      what rows of answers were before each change of a zone (see row_log.py)
     """
 
     meta: lmdb._Database
@@ -68,6 +69,7 @@ class Tables:
     answers_b: lmdb._Database
     zones: lmdb._Database
     zone_rows: lmdb._Database
+    row_log: lmdb._Database
 
     def by_name(self) -> dict[str, lmdb._Database]:
         """Return all tables."""

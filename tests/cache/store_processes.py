@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
+from svcdns.cache import generations
 from svcdns.cache.store import Cache, CacheReader
 
 KEYS = 500
@@ -39,12 +40,24 @@ def flush(cache: Cache, prefix: bytes) -> int:
     return flushed
 
 
+def latest(folder: Path) -> int:
+    """Return the number of the last generation, which a forwarder would tell its workers; 0 for none."""
+    return max(generations.numbers(generations.home(folder)), default=0)
+
+
+def reader_of(folder: Path) -> CacheReader:
+    """Return a reader of the last generation."""
+    reader = CacheReader(folder)
+    reader.refresh(latest(folder))
+    return reader
+
+
 def read(folder: Path) -> None:
     """Answer lines of orders: "look", or the key to get in hex."""
-    reader = CacheReader(folder)
+    reader = reader_of(folder)
     for line in sys.stdin:
         if line == "look\n":
-            reader.refresh()
+            reader.refresh(latest(folder))
             print("looked", flush=True)
         else:
             found = reader.get(bytes.fromhex(line))

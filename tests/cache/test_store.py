@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from cache.store_processes import OCTETS, data_file, filled, flush, key, reading
+from cache.store_processes import OCTETS, data_file, filled, flush, key, latest, reader_of, reading
 
 from svcdns.cache.store import Cache, CacheReader
 
@@ -83,7 +83,7 @@ def test_without_octets_nothing_is_kept(tmp_path: Path) -> None:
     cache.chores()
     assert cache.get(key(1)) is None
     assert (cache.entries, cache.octets, flush(cache, b"")) == (0, 0, 0)
-    assert CacheReader(tmp_path).get(key(1)) is None
+    assert reader_of(tmp_path).get(key(1)) is None
     assert not list(tmp_path.glob("cache/*"))
     cache.close()
 
@@ -172,11 +172,24 @@ def test_without_a_cache_another_source_is_nothing(tmp_path: Path) -> None:
 
 def test_reader_without_a_cache(tmp_path: Path) -> None:
     reader = CacheReader(tmp_path / "nowhere")
-    reader.refresh()
+    for generation in (0, 7):
+        reader.refresh(generation)
     assert reader.get(key(1)) is None
     assert reader.get(b"") is None
     reader.close()
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_reader_reads_no_generation_that_it_was_not_told(tmp_path: Path) -> None:
+    cache = filled(tmp_path)
+    cache.close()
+    reader = CacheReader(tmp_path)
+    found = []
+    for generation in (0, cache_number := latest(tmp_path), cache_number - 1, 0):
+        reader.refresh(generation)
+        found.append(reader.get(key(1)))
+    reader.close()
+    assert found == [None, b"value 1", None, None]
 
 
 def test_reader_sees_the_cache_that_appears(tmp_path: Path) -> None:

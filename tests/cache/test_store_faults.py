@@ -15,7 +15,9 @@ from cache.store_processes import (
     flush,
     is_whole,
     key,
+    latest,
     program,
+    reader_of,
     reading,
     value,
 )
@@ -97,7 +99,7 @@ def test_after_a_boot_nothing_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     boot_id = tmp_path / "boot_id"
     boot_id.write_text("of the next boot\n")
     monkeypatch.setattr(generations, "_BOOT_ID", boot_id)
-    assert CacheReader(tmp_path).get(key(1)) is None
+    assert reader_of(tmp_path).get(key(1)) is None
     cache = Cache(tmp_path, OCTETS)
     assert (cache.entries, cache.get(key(1))) == (0, None)
     cache.close()
@@ -197,7 +199,7 @@ def test_a_killed_writer_tears_nothing_and_stops_no_reader(tmp_path: Path) -> No
         with program("write", tmp_path) as writer:
             assert writer.stdout is not None
             kept += int(writer.stdout.readline()) > 0
-            reader.refresh()
+            reader.refresh(latest(tmp_path))
             for _ in range(rnd.randrange(2000, 6000)):
                 found = reader.get(key(rnd.randrange(KEYS)))
                 reads += 1

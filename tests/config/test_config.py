@@ -49,6 +49,8 @@ alias_zones = []
 external_dns_annotation = false
 zones = "zones"
 transfer_to = []
+notify = []
+tsig_keys = ""
 
 [forward]
 upstreams = ["/etc/resolv.conf"]
@@ -269,6 +271,9 @@ IN_FILE = [
     ("[dns]\nadvertise_addresses = ['0.0.0.0']", "2: dns.advertise_addresses: '0.0.0.0'"),
     ("[dns]\nadvertise_addresses = ['x']", "2: dns.advertise_addresses: 'x'"),
     ("[dns]\nfallthrough = ['a..b']", "2: dns.fallthrough: 'a..b'"),
+    ("[dns]\nnotify = ['ns.example.org']", "2: dns.notify: 'ns.example.org'"),
+    ("[dns]\nnotify = ['192.0.2.53:0']", "2: dns.notify: '192.0.2.53:0' has port 0"),
+    ("[dns]\nnotify = ['192.0.2.53']", "2: dns.notify: 192.0.2.53:53 would be told of changes that it may"),
     (
         "[dns]\ntransfer_to = ['10.0.0.1/8']",
         "2: dns.transfer_to: '10.0.0.1/8' has bits set behind its prefix; meant: 10.0.0.0/8",
