@@ -130,10 +130,8 @@ class Writing:
         for namespace in dict.fromkeys(key.namespace for key in changed):
             await self._make_namespace(namespace)
         self._found = await self._look_at_many([key for key in changed if key not in self._live])
-        for kind in (SERVICE, POD):
-            await self._each(
-                lambda key: self._apply(key, objects[key]), [k for k in changed if k.kind is kind]
-            )
+        changed.sort(key=lambda key: key.kind is POD)  # Services begin, and Pods need not wait for them
+        await self._each(lambda key: self._apply(key, objects[key]), changed)
         for key in self.problems.keys() - objects.keys():
             del self.problems[key]
         return soonest
@@ -196,6 +194,7 @@ class Writing:
                     self.problems[key] = Remark(FIELD_TAKEN, text, key)
                 elif refused.status == _CONFLICT:
                     self._live.pop(key, None)  # another object has its name now
+                    self._found.pop((key.kind, key.namespace), None)
                 elif refused.status == _NOT_FOUND:
                     self._namespaces.discard(key.namespace)
                     await self._make_namespace(key.namespace)

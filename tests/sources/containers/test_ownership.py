@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sources.containers.fake_engine import FakeEngine
 from sources.containers.following import OTHERS, following
 from toolbox.builders import service
@@ -11,6 +12,7 @@ from toolbox.running_server import RunningServer
 from toolbox.waiting import until
 
 from svcdns.sources.containers import writing
+from svcdns.sources.containers.plan import Key, Remark
 
 
 def patched(server: RunningServer, path: str, body: Any) -> None:
@@ -112,6 +114,33 @@ async def test_a_pod_put_in_the_place_of_ours_is_not_touched(
         here.engine.remove(one)
         await until(lambda: here.reasons() == {})
         assert server.get(f"{path}/db-1").json == before
+
+
+async def test_one_made_by_somebody_else_in_the_same_moment_is_given_back(
+    server: RunningServer, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {
+        "metadata": {"name": "db", "labels": {"a": "b"}},
+        "spec": {"clusterIP": "None", "selector": {"db.member.svcdns.io/of": "true"}},
+    }
+    made(server, name, "services", theirs)
+    path = f"/api/v1/namespaces/{name}/services/db"
+    before = server.get(path).json
+    whose, looked = writing.Writing._whose, []
+
+    async def looked_too_early(self: writing.Writing, key: Key) -> Remark | None:
+        looked.append(key)
+        return None if looked.count(key) == 1 else await whose(self, key)
+
+    monkeypatch.setattr(writing.Writing, "_whose", looked_too_early)
+    async with following(server, tmp_path, name) as here:
+        here.engine.start("a", "10.89.0.5", (name, "db", 1))
+        await here.until_event(writing.NAME_TAKEN)
+        await here.until_addresses({f"{name}/db-1": "10.89.0.5"})
+    after = server.get(path).json
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["labels"] == {"a": "b"}
+    assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]  # it was touched
 
 
 async def test_two_engines_never_touch_each_others_objects(
