@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from itertools import count
@@ -74,6 +75,8 @@ class FakeEngine:
     """What was asked that an engine behind a socket proxy would not do."""
     streams: list["_Stream"] = field(default_factory=list)
     loses_events: bool = False
+    before_stream: Callable[[], Awaitable[None]] | None = None
+    """What happens before a stream of events begins."""
 
     def __post_init__(self) -> None:
         self._numbers = count(1)
@@ -270,6 +273,8 @@ class FakeEngine:
         )
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
+        if self.before_stream is not None:
+            await self.before_stream()
         answer = web.StreamResponse(headers=self._date())
         stream = _Stream()
         since = int(request.query.get("since", 0))

@@ -116,6 +116,39 @@ async def test_a_pod_put_in_the_place_of_ours_is_not_touched(
         assert server.get(f"{path}/db-1").json == before
 
 
+async def test_what_was_put_in_the_place_of_ours_is_not_deleted_with_its_container(
+    server: RunningServer, tmp_path: Path, name: str
+) -> None:
+    async with following(server, tmp_path, name) as here:
+        one = here.engine.start("a", "10.89.0.5", (name, "db", 1))
+        await here.until_addresses({f"{name}/db-1": "10.89.0.5"})
+        path = f"/api/v1/namespaces/{name}/pods"
+        assert server.delete(f"{path}/db-1?gracePeriodSeconds=0").status == 200
+        theirs = {"metadata": {"name": "db-1"}, "status": {"podIP": "192.0.2.1"}}
+        assert server.post(path, theirs).status == 201
+        here.engine.remove(one)
+        await until(lambda: here.reasons() == {})
+        assert server.get(f"{path}/db-1").status == 200
+
+
+async def test_a_service_put_in_the_place_of_ours_is_not_touched(
+    server: RunningServer, tmp_path: Path, name: str
+) -> None:
+    async with following(server, tmp_path, name) as here:
+        here.engine.start("a", "10.89.0.5", (name, "db", 1), exposed=())
+        await here.until_addresses({f"{name}/db-1": "10.89.0.5"})
+        path = f"/api/v1/namespaces/{name}/services"
+        assert server.delete(f"{path}/db").status == 200
+        selector = {"db.member.svcdns.io/of": "true"}
+        theirs = {"metadata": {"name": "db"}, "spec": {"clusterIP": "None", "selector": selector}}
+        assert server.post(path, theirs).status == 201
+        before = server.get(f"{path}/db").json
+        here.engine.start("b", "10.89.0.6", (name, "db", 2))  # whose port the Service would get
+        await here.until_addresses({f"{name}/db-1": "10.89.0.5", f"{name}/db-2": "10.89.0.6"})
+        await here.until_event(writing.NAME_TAKEN)
+        assert server.get(f"{path}/db").json == before
+
+
 async def test_one_made_by_somebody_else_in_the_same_moment_is_given_back(
     server: RunningServer, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

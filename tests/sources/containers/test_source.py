@@ -223,6 +223,7 @@ async def test_events_in_pieces_of_lines_and_lines_that_are_none_are_taken(
         text = json.dumps({"Type": "container", "Action": "start", "Actor": {"ID": one.id}}).encode() + b"\n"
         for at in range(0, len(text), 11):
             here.engine.send(text[at : at + 11])
+            await asyncio.sleep(0.01)  # so that they come apart
         await here.until_addresses({f"{name}/a-1": "10.89.0.5"})
         assert sum(here.source.status.resyncs.values()) == 1
 
@@ -233,9 +234,14 @@ async def test_a_clock_that_is_off_misses_nothing(
 ) -> None:
     """What happened between the greeting and the stream is told again, by the engine's own clock."""
     engine = FakeEngine(tmp_path / "engine.sock", clock=hours * 3600.0)
+
+    async def start_behind_the_list() -> None:
+        await until(lambda: here.source.status.up)
+        engine.start("a", "10.89.0.5", (name, "a", 1))
+
+    engine.before_stream = start_behind_the_list
     async with engine, following(server, tmp_path, name, engine) as here:
         await here.until_listed()
-        engine.start("a", "10.89.0.5", (name, "a", 1))
         await here.until_addresses({f"{name}/a-1": "10.89.0.5"})
         assert here.source.status.resyncs == {"start": 1}
 
