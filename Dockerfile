@@ -8,8 +8,10 @@
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
-RUN command -v setcap >/dev/null \
- || { apt-get update -qq && apt-get install -y -qq --no-install-recommends libcap2-bin; }
+# A compiler for the path of plain questions; only what it makes is taken along.  (A base with Debian's own
+# Python compiles it where python3-dev is there; without headers all is answered in Python.)
+RUN { command -v setcap && command -v cc; } >/dev/null \
+ || { apt-get update -qq && apt-get install -y -qq --no-install-recommends libcap2-bin gcc libc6-dev; }
 # A venv whose interpreter is a copy: the right to bind ports below 1024 goes to that file, not to the
 # Python of the whole image.  (Its other names, python and python3.x, are links to this one.)
 RUN python3 -m venv /opt/svcdns \

@@ -15,7 +15,6 @@ a server in C that is not concerned waits for on such a core.  Printed are media
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import random
@@ -28,8 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from measuring import HERE, RunningServer, cpu_seconds, fqdn, pin, register, services, table, wait_for
-from toolbox.running_server import PYTHONPATH
+from measuring import Pace, RunningServer, cpu_seconds, fqdn, pin, register, services, table, wait_for
 from toolbox.upstreams import Knot
 
 OURS, THEIRS = 0, 1
@@ -100,34 +98,6 @@ def upstream() -> Iterator[str]:
     process.join()
 
 
-class Pace:
-    """The client that asks for an own name at an even pace."""
-
-    def __init__(self, where: tuple[str, int]) -> None:
-        program = HERE.parent / "tests" / "forward" / "faults" / "even_pace.py"
-        self._process = subprocess.Popen(
-            [sys.executable, str(program), *map(str, where), fqdn("svc-1"), str(PACE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": PYTHONPATH},
-        )
-        pin(self._process.pid, THEIRS)
-        os.sched_setscheduler(self._process.pid, os.SCHED_FIFO, os.sched_param(1))
-
-    def measure(self, seconds: float) -> dict[str, float]:
-        """Ask for so long; return percentiles in microseconds."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        print(seconds, file=self._process.stdin, flush=True)
-        found: dict[str, float] = json.loads(self._process.stdout.readline())
-        return found
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
-
-
 class Load:
     """dnsperf with names that nobody has asked for."""
 
@@ -175,7 +145,8 @@ def main() -> None:
         for pid in (server.worker_pids[0], forwarder, knot.pid):
             pin(pid, OURS)
         load = Load(Path(folder), server.dns)
-        paces = {"svcdns": Pace(server.dns), "Knot": Pace(("127.0.0.1", knot.port))}
+        places = {"svcdns": server.dns, "Knot": ("127.0.0.1", knot.port)}
+        paces = {name: Pace(place, fqdn("svc-1"), PACE, THEIRS) for name, place in places.items()}
         found: dict[tuple[str, int], list[dict[str, float]]] = {}
         used = dict.fromkeys(RATES, 0.0)
         for _ in range(rounds):

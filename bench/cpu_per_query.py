@@ -4,9 +4,10 @@
 
 One worker on core 0, dnsperf on core 1, as many questions as it can have answered.  Three kinds: A of
 1,000 Services, random names that do not exist, a headless Service of 20 Pods.  Knot, with one UDP thread
-on core 0, transfers the zone from the server under test, so both hold the same.  "echo" is a Python
-process that sends each datagram back with the QR bit set, with the same loop of recvfrom and sendto: the
-floor for anything in Python.  The servers take turns; printed are medians of all rounds.
+on core 0, transfers the zone from the server under test, so both hold the same.  "svcdns, 2 workers" is a
+second server with the same content, its workers on core 0 and 1; what both take is summed up.  "echo" is a
+Python process that sends each datagram back with the QR bit set, with the same loop of recvfrom and sendto:
+the floor for anything in Python.  The servers take turns; printed are medians of all rounds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from measuring import (
     RunningServer,
     connected,
     cpu_seconds,
+    family,
     fqdn,
     headless,
     make_question,
@@ -54,8 +56,14 @@ class Server:
     """One that is measured."""
 
     name: str
-    pid: int
+    pids: tuple[int, ...]
     where: Place
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """Return the CPU time that its processes have taken, (user, system)."""
+        processes = [one for pid in self.pids for one in family(pid)]
+        user, system = zip(*map(cpu_seconds, processes), strict=True)
+        return sum(user), sum(system)
 
 
 def question_files(folder: Path) -> dict[str, Path]:
@@ -73,27 +81,45 @@ def question_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def measure(server: Server, questions: Path, seconds: float) -> tuple[float, float, float]:
-    """Return microseconds of CPU a question, (user, system), and questions a second."""
-    limits = ["-c", "8", "-q", "200", "-l", str(seconds)]
+def measure(
+    server: Server, questions: Path, seconds: float, options: Sequence[str] = ()
+) -> tuple[float, float, float]:
+    """Return microseconds of CPU a question, (user, system), and questions a second; `options`: dnsperf's."""
+    before = server.cpu_seconds()
+    done, rate = load(server, questions, seconds, options)
+    user, system = (new - old for new, old in zip(server.cpu_seconds(), before, strict=True))
+    return user / done * 1e6, system / done * 1e6, rate
+
+
+def load(server: Server, questions: Path, seconds: float, options: Sequence[str] = ()) -> tuple[int, float]:
+    """Have dnsperf ask for so long; return how many questions were answered, and how many a second."""
+    limits = ["-c", "8", "-q", "200", "-l", str(seconds), *options]
     command = ["dnsperf", "-s", server.where[0], "-p", str(server.where[1]), "-d", str(questions), *limits]
-    before = cpu_seconds(server.pid)
     ran = subprocess.run(
         ["taskset", "-c", str(CLIENT_CORE), *command], check=True, capture_output=True, text=True
     )
-    user, system = (new - old for new, old in zip(cpu_seconds(server.pid), before, strict=True))
-    done = int(_number(r"Queries completed:\s+(\d+)", ran.stdout))
     lost = int(_number(r"Queries lost:\s+(\d+)", ran.stdout))
     if lost:
         print(f"{server.name}: {lost} lost", file=sys.stderr)
-    rate = float(_number(r"Queries per second:\s+([\d.]+)", ran.stdout))
-    return user / done * 1e6, system / done * 1e6, rate
+    done = int(_number(r"Queries completed:\s+(\d+)", ran.stdout))
+    return done, float(_number(r"Queries per second:\s+([\d.]+)", ran.stdout))
 
 
 def _number(pattern: str, text: str) -> str:
     found = re.search(pattern, text)
     assert found, text
     return found[1]
+
+
+@contextlib.contextmanager
+def ours(name: str, workers: int) -> Iterator[Server]:
+    """Run svcdns with so many workers, each on a core of its own."""
+    with RunningServer(workers=workers, config=CONFIG) as running:
+        register(running.api, [*services(SERVICES), *headless("db", PODS)])
+        for number, pid in enumerate(running.worker_pids):
+            pin(pid, SERVER_CORE + number)
+        pin(running.writer_pid, CLIENT_CORE)
+        yield Server(name, tuple(running.worker_pids), running.dns)
 
 
 @contextlib.contextmanager
@@ -113,7 +139,7 @@ def knot(folder: Path, primary: Place) -> Iterator[Server | None]:
         f"    storage: {folder}\n    journal-content: none\n"
     )
     process = subprocess.Popen(["taskset", "-c", str(SERVER_CORE), program, "-c", str(folder / "knot.conf")])
-    server = Server("Knot", process.pid, ("127.0.0.1", port))
+    server = Server("Knot", (process.pid,), ("127.0.0.1", port))
     try:
         wait_for(lambda: answers_to("db", server.where) == PODS, "Knot to have the zone")
         yield server
@@ -154,7 +180,7 @@ def echo() -> Iterator[Server]:
     port = int(process.stdout.readline())
     pin(process.pid, SERVER_CORE)
     try:
-        yield Server("echo in Python", process.pid, ("127.0.0.1", port))
+        yield Server("echo in Python", (process.pid,), ("127.0.0.1", port))
     finally:
         process.kill()
         process.wait()
@@ -183,15 +209,11 @@ def echo_forever() -> None:
 
 def main(seconds: float = 4.0, rounds: int = 5) -> None:
     """Measure and print the table."""
-    with tempfile.TemporaryDirectory() as name, RunningServer(workers=1, config=CONFIG) as running:
+    with tempfile.TemporaryDirectory() as name, ours("svcdns", 1) as one, ours("svcdns, 2 workers", 2) as two:
         folder = Path(name)
-        register(running.api, [*services(SERVICES), *headless("db", PODS)])
         files = question_files(folder)
-        ours = Server("svcdns", running.worker_pids[0], running.dns)
-        pin(ours.pid, SERVER_CORE)
-        pin(running.writer_pid, CLIENT_CORE)
-        with knot(folder, running.dns) as other, echo() as floor:
-            servers = [server for server in (ours, other, floor) if server is not None]
+        with knot(folder, one.where) as other, echo() as floor:
+            servers = [server for server in (one, two, other, floor) if server is not None]
             found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
             for _ in range(rounds):
                 for kind, questions in files.items():

@@ -1,6 +1,7 @@
 """CPU time for each question where svcdns forwards, beside unbound and dnsmasq in front of the same upstream.
 
-    python bench/forwarding.py [SECONDS [ROUNDS]]     needs dnsperf, knotd; unbound, dnsmasq if there
+    python bench/forwarding.py [SECONDS [ROUNDS]] [--only KIND ...] [--beside TREE]
+                                                      needs dnsperf, knotd; unbound, dnsmasq if there
 
 Four kinds of questions: own names (A of 1,000 Services; for unbound and dnsmasq the same names as local
 data), hits (1,000 names outside that were asked before), misses (each name outside asked once), and a mix of
@@ -8,11 +9,14 @@ data), hits (1,000 names outside that were asked before), misses (each name outs
 
 The server under test has core 0, all its processes together: one worker and the forwarder, or one thread of
 unbound, or dnsmasq.  The upstream and dnsperf have core 1.  The servers take turns; printed are medians of
-all rounds.  svcdns' supervisor and writer, which do nothing meanwhile, are not counted.
+all rounds, and the median of each round's ratio to unbound.  svcdns' supervisor and writer, which do nothing
+meanwhile, are not counted.  `--beside` has another checkout of svcdns take its turns too: what a change did
+is told in one run or not at all.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import random
 import re
@@ -149,9 +153,11 @@ def measure(server: Server, questions: Path, seconds: float, *, once: bool) -> M
 
 
 @contextlib.contextmanager
-def ours(upstream: Knot) -> Iterator[Server]:
-    """Run svcdns with one worker."""
-    with RunningServer(workers=1, config=CONFIG.format(upstream=upstream.address)) as running:
+def ours(upstream: Knot, tree: Path | None = None) -> Iterator[Server]:
+    """Run svcdns with one worker, from this checkout or another; None where another one is not asked for."""
+    environ = {} if tree is None else {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+    config = CONFIG.format(upstream=upstream.address)
+    with RunningServer(workers=1, config=config, environ=environ) as running:
         register(running.api, services(NAMES))
         counters = running.counters()
         forwarder = wait_for(lambda: counters.get(counters.forwarder, "pid"), "the forwarder")
@@ -159,7 +165,7 @@ def ours(upstream: Knot) -> Iterator[Server]:
         for pid in processes.values():
             pin(pid, SERVER_CORE)
         pin(running.writer_pid, CLIENT_CORE)
-        yield Server("svcdns", processes, running.dns)
+        yield Server("svcdns" if tree is None else f"svcdns in {tree.name}", processes, running.dns)
 
 
 @contextlib.contextmanager
@@ -228,23 +234,23 @@ def answers(where: Place) -> bool:
             return False
 
 
-def main(seconds: float = 4.0, rounds: int = 5) -> None:
+def main(seconds: float, rounds: int, kinds: list[str], beside: Path | None) -> None:
     """Measure and print the table."""
     found: dict[tuple[str, str], list[Measured]] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(Knot("*.example. 300 IN A 192.0.2.1"))
         pin(upstream.pid, CLIENT_CORE)
-        all_of_them = [
-            stack.enter_context(started)
-            for started in (ours(upstream), unbound(folder, upstream), dnsmasq(folder, upstream))
-        ]
-        servers = [server for server in all_of_them if server is not None]
+        running = [ours(upstream), *([ours(upstream, beside)] if beside else [])]
+        running += [unbound(folder, upstream), dnsmasq(folder, upstream)]
+        servers = [server for each in running if (server := stack.enter_context(each)) is not None]
         questions = Questions(folder, seconds)
         for server in servers:
             wait_for(lambda: answers(server.where), server.name)  # noqa: B023
         for _ in range(rounds):
             for name, kind in KINDS.items():
+                if kind not in kinds:
+                    continue
                 file = questions.file(kind)
                 for server in servers:
                     dnsperf(server, questions.hits(), seconds, once=True)
@@ -270,12 +276,25 @@ def print_table(found: dict[tuple[str, str], list[Measured]], seconds: float, ro
                 f"{min(one.total for one in measured):.1f}",
                 median.get("worker", ""),
                 median.get("forwarder", ""),
+                to_unbound(measured, found.get((kind, "unbound"))),
                 f"{statistics.median(one.rate for one in measured):,.0f}",
             )
         )
-    table(("question", "server", "CPU us", "least", "worker", "forwarder", "a second"), rows)
+    table(("question", "server", "CPU us", "least", "worker", "forwarder", "to unbound", "a second"), rows)
+
+
+def to_unbound(measured: list[Measured], reference: list[Measured] | None) -> str:
+    """Return the median of the ratios that the rounds have, each taken within one round."""
+    if not reference:
+        return ""
+    return f"{statistics.median(a.total / b.total for a, b in zip(measured, reference, strict=True)):.2f}"
 
 
 if __name__ == "__main__":
-    arguments = [float(argument) for argument in sys.argv[1:]]
-    main(*arguments[:1], *map(int, arguments[1:]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("seconds", type=float, nargs="?", default=4.0)
+    parser.add_argument("rounds", type=int, nargs="?", default=5)
+    parser.add_argument("--only", nargs="+", choices=KINDS.values(), default=list(KINDS.values()))
+    parser.add_argument("--beside", type=Path)
+    given = parser.parse_args()
+    main(given.seconds, given.rounds, given.only, given.beside)

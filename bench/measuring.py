@@ -6,8 +6,10 @@ either.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
 from toolbox.builders import pod, service  # noqa: E402
 from toolbox.calls import PODS, SERVICES, Calls, fqdn  # noqa: E402
-from toolbox.running_server import RunningServer  # noqa: E402
+from toolbox.running_server import PYTHONPATH, RunningServer  # noqa: E402
 from toolbox.waiting import wait_for  # noqa: E402
 from toolbox.witness import Witness, connected, make_question, read_answer  # noqa: E402
 
@@ -47,10 +49,62 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     return int(fields[11]) / TICKS, int(fields[12]) / TICKS
 
 
+def cpu_of_family(pid: int) -> float:
+    """Return the CPU time, in seconds, of all threads of a process and its children: by ns, not by ticks."""
+    tasks = [task for one in family(pid) for task in Path(f"/proc/{one}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in family(int(child)))]
+
+
 def pin(pid: int, core: int) -> None:
     """Keep all threads of a process on one core."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), {core % (os.cpu_count() or 1)})
+
+
+class Pace:
+    """A client that asks for one name at an even pace, ahead of other processes where that is allowed."""
+
+    def __init__(self, where: tuple[str, int], name: str, rate: int, core: int | None = None) -> None:
+        """`rate` is in questions a second; `core` is the only one that it runs on."""
+        program = HERE.parent / "tests" / "forward" / "faults" / "even_pace.py"
+        self._process = subprocess.Popen(
+            [sys.executable, str(program), *map(str, where), name, str(rate)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PYTHONPATH},
+        )
+        if core is not None:
+            pin(self._process.pid, core)
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(self._process.pid, os.SCHED_FIFO, os.sched_param(1))
+
+    def begin(self, seconds: float) -> None:
+        """Have it ask for so long; `measured` waits for the end."""
+        assert self._process.stdin is not None
+        print(seconds, file=self._process.stdin, flush=True)
+
+    def measured(self) -> dict[str, float]:
+        """Return percentiles of the answers' times in microseconds."""
+        assert self._process.stdout is not None
+        found: dict[str, float] = json.loads(self._process.stdout.readline())
+        return found
+
+    def measure(self, seconds: float) -> dict[str, float]:
+        """Do both."""
+        self.begin(seconds)
+        return self.measured()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
 
 
 def register(url: str, bodies: Iterable[tuple[str, object]], clients: int = 16) -> None:

@@ -15,13 +15,15 @@ import itertools
 import re
 import select
 import socket
+import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from measuring import (
     SERVICES,
+    Pace,
     RunningServer,
     Witness,
     cpu_seconds,
@@ -34,6 +36,9 @@ from measuring import (
 from promises.query_load import query_load
 
 WORKERS = 2
+PACE = 1_000
+"""Questions a second of the client whose answers are timed."""
+PACED_SECONDS, TURNS, PIECE = 2.0, 5, 500
 _CLUSTER_IP = re.compile(rb'"clusterIP":"([0-9.]+)"')
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
@@ -46,6 +51,8 @@ class Count:
     done: int = 0
     checks: int = 0
     stale: int = 0
+    took: list[float] = field(default_factory=list)
+    """Seconds from each request to the end of its reply."""
 
 
 Turns = Iterator[socket.socket]
@@ -59,12 +66,14 @@ def client(address: tuple[str, int], witness: Witness | None, names: Iterator[st
     while count.left > 0:
         count.left -= 1
         name = next(names)
-        api.send(request("POST", SERVICES, service(name)))
+        octets, began = request("POST", SERVICES, service(name)), time.perf_counter()
+        api.send(octets)
         reply = b""
         while not is_whole(reply):
             yield api
             reply += api.recv(1 << 16)
         assert reply.startswith(b"HTTP/1.1 201"), reply
+        count.took.append(time.perf_counter() - began)
         count.done += 1
         if witness is not None:
             yield from check(witness, name, reply, count)
@@ -115,11 +124,17 @@ def run_all(clients: list[Turns]) -> None:
 
 
 def measure(
-    server: RunningServer, clients: int, registrations: int, *, checked: bool, busy: bool
+    server: RunningServer,
+    clients: int,
+    registrations: int,
+    *,
+    checked: bool,
+    busy: bool,
+    prefix: str = "",
 ) -> list[object]:
     """Return a row of the table."""
     count = Count(registrations)
-    prefix = f"r{clients}{'c' if checked else ''}{'b' if busy else ''}"
+    prefix = prefix or f"r{clients}{'c' if checked else ''}{'b' if busy else ''}"
     names = (f"{prefix}-{number}" for number in itertools.count())
     host, _, port = server.api.removeprefix("http://").rpartition(":")
     load = query_load(server.dns, [fqdn("busy"), fqdn("nobody")]) if busy else contextlib.nullcontext()
@@ -137,6 +152,7 @@ def measure(
         f"{clients} client{'s' if clients > 1 else ''}{', checked' if checked else ''}"
         f"{', questions beside' if busy else ''}",
         f"{count.done / seconds:,.0f}",
+        *(f"{statistics.quantiles(count.took, n=100)[cut] * 1e3:.1f}" for cut in (49, 98)),
         f"{writer / count.done * 1e6:.0f}",
         f"{own / count.done * 1e6:.0f}",
         count.checks or "",
@@ -144,17 +160,51 @@ def measure(
     ]
 
 
+def paced(server: RunningServer) -> tuple[list[float], list[float]]:
+    """Ask at an even pace while nothing is written and while 32 clients register, in turns.
+
+    Return the 99th percentiles of the answers' times, in microseconds.
+    """
+    pace = Pace(server.dns, fqdn("busy"), PACE)
+    idle, loaded = [], []
+    for turn in range(TURNS):
+        idle.append(pace.measure(PACED_SECONDS)["p99"])
+        pace.begin(PACED_SECONDS)
+        until, piece = time.monotonic() + PACED_SECONDS, 0
+        while time.monotonic() < until:
+            measure(server, 32, PIECE, checked=False, busy=False, prefix=f"p{turn}x{piece}")
+            piece += 1
+        loaded.append(pace.measured()["p99"])
+    pace.close()
+    return idle, loaded
+
+
 def main(registrations: int = 4_000) -> None:
     """Print the table."""
     cases = [(1, False, False), (16, False, False), (32, False, False)]
     cases += [(1, True, False), (16, True, False), (32, True, False), (16, True, True)]
-    rows = []
+    rows: list[list[object]] = []
     with RunningServer(workers=WORKERS) as server:
         server.post(SERVICES, service("busy"))
+        idle, loaded = paced(server)
         for clients, checked, busy in cases:
             share = registrations // 4 if clients == 1 else registrations
             rows.append(measure(server, clients, share, checked=checked, busy=busy))
-    table(("", "a second", "writer CPU us each", "client CPU us each", "answers checked", "stale"), rows)
+    table(
+        (
+            "",
+            "a second",
+            "p50 ms",
+            "p99 ms",
+            "writer CPU us each",
+            "client CPU us each",
+            "answers checked",
+            "stale",
+        ),
+        rows,
+    )
+    print(f"p99 of {PACE:,} answers a second: {statistics.median(idle):.0f} us while nothing is written")
+    print(f"and {statistics.median(loaded):.0f} us while 32 clients register (medians of {TURNS} turns)")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """From the start of the server to its first answer: a first start, restarts, and `make demo`.
 
-    python bench/start_time.py [ROUNDS]        needs make and a .venv that is in place
+    python bench/start_time.py [ROUNDS] [PODS]        needs make and a .venv that is in place
 
 "first answer" is the first one that is not SERVFAIL (a server that has never loaded its manifests says
 so); "ready" is the line in the log.  Medians of wall time, in seconds.
@@ -18,7 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from filling import fill, pods_and_services
 from measuring import HERE, RunningServer, connected, make_question, register, services, table
+
+from svcdns.config.load import load
 
 VERSION = "dns-version.cluster.local"
 TXT = 16
@@ -64,17 +67,31 @@ def timed_start(server: RunningServer) -> tuple[float, float]:
     return answered, time.perf_counter() - began
 
 
-def measure(rounds: int, fill: int) -> tuple[float, float]:
-    """Return the medians of restarts of a server that holds `fill` Services; -1: of first starts."""
+def measure_pods(rounds: int, pods: int) -> tuple[float, float]:
+    """Return the medians of restarts of a server whose store holds so many Pods."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        fill(data, load(None, {}, {"data": str(data)}), pods_and_services(pods))
+        server = RunningServer(workers=2, data=data)
+        times = []
+        for _ in range(rounds):
+            times.append(timed_start(server))
+            server.stop()
+        server.close()
+    return statistics.median(one for one, _ in times), statistics.median(two for _, two in times)
+
+
+def measure(rounds: int, count: int) -> tuple[float, float]:
+    """Return the medians of restarts of a server that holds `count` Services; -1: of first starts."""
     times = []
-    if fill < 0:
+    if count < 0:
         for _ in range(rounds):
             server = RunningServer(workers=2)
             times.append(timed_start(server))
             server.close()
     else:
         with RunningServer(workers=2) as server:
-            register(server.api, services(fill))
+            register(server.api, services(count))
             for _ in range(rounds):
                 server.stop()
                 times.append(timed_start(server))
@@ -100,12 +117,14 @@ def make_run(rounds: int) -> float:
     return statistics.median(times)
 
 
-def main(rounds: int = 5) -> None:
+def main(rounds: int = 5, pods: int = 100_000) -> None:
     """Print the table."""
     rows: list[tuple[str, str, str]] = []
-    for name, fill in (("first start", -1), ("restart, empty", 0), ("restart, 10,000 Services", 10_000)):
-        answered, ready = measure(rounds, fill)
+    for name, count in (("first start", -1), ("restart, empty", 0), ("restart, 10,000 Services", 10_000)):
+        answered, ready = measure(rounds, count)
         rows.append((name, f"{answered:.2f}", f"{ready:.2f}"))
+    answered, ready = measure_pods(rounds, pods)
+    rows.append((f"restart, {pods:,} Pods", f"{answered:.2f}", f"{ready:.2f}"))
     rows.append(("make demo", f"{make_run(rounds):.2f}", ""))
     table(("", "first answer s", "ready s"), rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from svcdns.cli.main import main
+from svcdns.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -38,6 +38,7 @@ settings.load_profile("svcdns")
 
 PACKAGES = {
     "busybox": "Debian: busybox-static",
+    "svcdns.dns.compiled_path": "Debian: gcc, libc6-dev, python3-dev, and install svcdns again",
     "conntrack": "Debian: conntrack",
     "curl": "Debian: curl",
     "delv": "Debian: bind9-dnsutils",

@@ -98,8 +98,9 @@ def create_app(
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval)
-    resources, reviews = Resources(registry, watches, clock), Reviews(authority or Everyone())
     access = AccessControl(authority, names)
+    resources = Resources(registry, watches, clock, access.check_created)
+    reviews = Reviews(authority or Everyone())
     documents = Documents(version)
     status = ServerHealth(health, warnings)
     front = _Front(
@@ -261,7 +262,7 @@ class _Front:
         if path == explain_route.PATH and request.method in paths.READ:
             return await explain_route.answer(request, self.explain)
         if path == status_route.PATH and request.method in paths.READ:
-            return await status_route.answer(request, self.overview)
+            return await status_route.answer(request, self.overview, self.proxies)
         if path == containers_route.PATH and request.method in paths.READ:
             return await containers_route.answer(request, self.containers)
         if path == heartbeats_route.PATH:

@@ -167,23 +167,30 @@ async def read(request: web.Request) -> bytes:
         return request[_OCTETS]
     check_head(request)
     limits = request.app[KEY]
-    parts: list[bytes] = []
-    octets = 0
     try:
-        async with limits.until_stopped(), asyncio.timeout(limits.whole_seconds):
-            while part := await _part(request, limits):
-                octets += len(part)
-                if octets > MAX_BODY:
-                    raise _too_large()
-                _count(request, octets)
-                parts.append(part)
+        if request.content.is_eof():  # it came with its head, as most do: there is nothing to wait for
+            request[_OCTETS] = octets = request.content.read_nowait()
+            _check_and_count(request, len(octets))
+            return octets
+        request[_OCTETS] = await _parts(request, limits)
     except TimeoutError:
         text = f"the body did not arrive: {limits.silent_seconds:g} s without an octet, or too slowly"
         raise StatusError(408, "Timeout", text) from None
     except (ClientError, http_exceptions.HttpProcessingError, web.RequestPayloadError):
         raise bad_request("the body could not be read: it is cut off") from None
-    request[_OCTETS] = b"".join(parts)
     return request[_OCTETS]
+
+
+async def _parts(request: web.Request, limits: BodyLimits) -> bytes:
+    """Return a body that is still coming."""
+    parts: list[bytes] = []
+    octets = 0
+    async with limits.until_stopped(), asyncio.timeout(limits.whole_seconds):
+        while part := await _part(request, limits):
+            octets += len(part)
+            _check_and_count(request, octets)
+            parts.append(part)
+    return b"".join(parts)
 
 
 async def _part(request: web.Request, limits: BodyLimits) -> bytes:
@@ -191,8 +198,10 @@ async def _part(request: web.Request, limits: BodyLimits) -> bytes:
         return await request.content.readany()
 
 
-def _count(request: web.Request, octets: int) -> None:
-    """Count what has arrived of a body, but for its first octets."""
+def _check_and_count(request: web.Request, octets: int) -> None:
+    """Refuse a body that is too large; count what has arrived of it, but for its first octets."""
+    if octets > MAX_BODY:
+        raise _too_large()
     held = request.get(_HELD, 0)
     more = octets - FREE_OCTETS - held
     if more > 0:

@@ -8,6 +8,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from aiohttp import web
@@ -18,12 +19,15 @@ TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 """Begins a subprotocol of a WebSocket that holds a bearer token (see auth.authentication)."""
 
 
-def _clauses(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (media type, parameters) of an Accept header in its order."""
+@functools.lru_cache(maxsize=64)  # clients have few, and each request is asked about its own several times
+def _clauses(accept: str) -> tuple[tuple[str, dict[str, str]], ...]:
+    """Return (media type, parameters) of an Accept header in its order."""
+    clauses = []
     for clause in accept.split(","):
         media, *parameters = clause.split(";")
         pairs = (parameter.partition("=") for parameter in parameters)
-        yield media.strip().lower(), {name.strip(): value.strip() for name, _, value in pairs}
+        clauses.append((media.strip().lower(), {name.strip(): value.strip() for name, _, value in pairs}))
+    return tuple(clauses)
 
 
 def media_types(accept: str) -> Iterator[str]:

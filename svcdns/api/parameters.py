@@ -7,6 +7,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -158,6 +159,7 @@ def write_options(query: Query, user_agent: str = "") -> WriteOptions:
     return WriteOptions(_dry_run(query.get("dryRun")), validation, manager or _program(user_agent), force)
 
 
+@functools.lru_cache(maxsize=64)
 def _program(user_agent: str) -> str:
     name = "".join(letter for letter in user_agent.partition("/")[0] if letter.isprintable())
     return name.strip()[:_LONGEST_MANAGER] or _UNKNOWN_MANAGER

@@ -18,6 +18,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from svcdns.objects.kinds import ENDPOINTSLICE, SERVICE, Kind
 
@@ -32,6 +33,25 @@ Revisions = Mapping[str, int]
 """Of each followed kind, by its plural: the revision up to which all of its events are meant."""
 
 
+class Carries(NamedTuple):
+    """What a proxy says of itself beside how far it is."""
+
+    engine: str = ""
+    services: int | None = None
+    """How many Services it knows."""
+
+
+NOTHING_SAID = Carries()
+
+
+class Known(NamedTuple):
+    """A proxy that is there."""
+
+    carries: Carries
+    behind: int
+    """By so many revisions what it has in effect is older than what has been acknowledged."""
+
+
 class TooMany(Exception):
     """There are as many proxies as are let in."""
 
@@ -42,6 +62,7 @@ class _Proxy:
 
     held: Revisions
     seen: float
+    carries: Carries = NOTHING_SAID
     asked: Revisions = field(default_factory=dict)
     """What it has been told of last; it is told of each only once."""
     open: int = 0
@@ -71,12 +92,25 @@ class Proxies:
         }
         return sorted(self._proxies)
 
-    async def report(self, node: str, held: Revisions, seconds: float) -> Revisions:
+    async def known(self, seconds: float) -> dict[str, Known]:
+        """Return those that are there by node; they have so many seconds to say how far they are."""
+        await self.wait(seconds)
+        wanted = {kind.plural: self._last_change(kind) for kind in FOLLOWED}
+        there = {node: self._proxies[node] for node in self.there()}
+        return {
+            node: Known(one.carries, max(0, *(wanted[kind] - one.held.get(kind, 0) for kind in wanted)))
+            for node, one in there.items()
+        }
+
+    async def report(
+        self, node: str, held: Revisions, seconds: float, carries: Carries = NOTHING_SAID
+    ) -> Revisions:
         """Note how far a proxy is; return what somebody waits for once it is more, {} after some seconds.
 
         Raises TooMany.
         """
         proxy = self._known(node, held)
+        proxy.carries = carries
         self._tell()
         deadline = time.monotonic() + seconds
         proxy.open += 1

@@ -1,6 +1,7 @@
 """Paths and the header by which proxies say how far they are, and clients wait for them (see `proxies`).
 
     POST /svcdns/v1/proxies/NODE?services=12&endpointslices=15    {"services": 20, "endpointslices": 15} or {}
+                            ... &engine=nft&carries=7             (what it carries by, and how many Services)
     GET  /svcdns/v1/wait?for=proxies&seconds=5                    {"proxies": ["a", "b"]}
     Svcdns-Wait: proxies      or     Svcdns-Wait: proxies=5       beside any write
 
@@ -20,7 +21,7 @@ from svcdns.objects.errors import Cause, StatusError
 from svcdns.objects.kinds import LEASE
 
 from .paths import READ, Action
-from .proxies import FOLLOWED, Proxies, TooMany
+from .proxies import FOLLOWED, Carries, Proxies, TooMany
 from .responses import json_answer, method_not_allowed, warning_headers
 
 REPORTS = "/svcdns/v1/proxies/"
@@ -33,16 +34,21 @@ HELD_SECONDS = 20.0
 MOST_SECONDS = 60.0
 _BESIDE_A_WRITE = 1.0
 """Seconds that a write waits where the header says nothing else."""
-REPORTING = Action("update", LEASE.group, LEASE.plural, namespace="kube-node-lease")
-"""What a proxy must be allowed to do: what a node does to say that it is there."""
 _NODE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SECONDS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
+_ENGINE = re.compile(r"[a-z]{1,16}")
 _REVISION = re.compile(r"[0-9]{1,18}")
 
 
 def is_report(path: str) -> bool:
     """Say whether a path is that of a proxy's report."""
     return path.startswith(REPORTS)
+
+
+def reporting(path: str) -> Action:
+    """Return what a proxy must be allowed to do to report: what its node does to say that it is there."""
+    name = unquote(path.removeprefix(REPORTS))
+    return Action("update", LEASE.group, LEASE.plural, namespace="kube-node-lease", name=name)
 
 
 async def report(request: web.Request, path: str, proxies: Proxies) -> web.Response:
@@ -54,7 +60,7 @@ async def report(request: web.Request, path: str, proxies: Proxies) -> web.Respo
         raise _invalid("NODE must be the name of a node", "node")
     held = {kind.plural: _revision(request, kind.plural) for kind in FOLLOWED}
     try:
-        wanted = await proxies.report(node, held, HELD_SECONDS)
+        wanted = await proxies.report(node, held, HELD_SECONDS, _carries(request))
     except TooMany:
         raise StatusError(429, "TooManyRequests", "too many proxies are connected", retry_after=5) from None
     return json_answer(request, msgspec.json.encode(wanted))
@@ -106,6 +112,15 @@ def _revision(request: web.Request, name: str) -> int:
     if not _REVISION.fullmatch(given):
         raise _invalid(f"{name} must be the resourceVersion up to which they are in effect", name)
     return int(given)
+
+
+def _carries(request: web.Request) -> Carries:
+    engine, services = request.query.get("engine", ""), request.query.get("carries", "")
+    if engine and not _ENGINE.fullmatch(engine):
+        raise _invalid("engine must be a word", "engine")
+    if services and not _REVISION.fullmatch(services):
+        raise _invalid("carries must be a number of Services", "carries")
+    return Carries(engine, int(services) if services else None)
 
 
 def _seconds(given: str, field: str) -> float:

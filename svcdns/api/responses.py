@@ -57,7 +57,9 @@ def warning_headers(texts: Iterable[str]) -> list[str]:
     values: list[str] = []
     room = _MOST_WARNINGS
     for text in texts:
-        printable = "".join(letter if letter.isprintable() else " " for letter in text)
+        printable = text
+        if not text.isprintable():
+            printable = "".join(letter if letter.isprintable() else " " for letter in text)
         quoted = printable.replace("\\", "\\\\").replace('"', '\\"')
         room -= len(quoted.encode(errors="replace"))
         if room < 0:

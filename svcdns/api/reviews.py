@@ -4,6 +4,9 @@ Nothing here decides what somebody may do: an `Authority` does, the same that ad
 `kubectl auth can-i` and `kubectl auth whoami` say what would really happen.  Here its answers are put into
 the objects that clients expect.  Nothing is stored.
 
+A path without objects has no namespace: heartbeats of many Pods may be sent by who may do so in some
+namespace.
+
 A "*" in a question means "each that there is" (in the namespace, where it names one): it is allowed when all
 of them are.
 https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
@@ -19,12 +22,24 @@ from aiohttp import web
 
 from svcdns.api.auth.access_control import READING_METRICS
 from svcdns.api.auth.authority import Authority
+from svcdns.api.auth.authorization import NODE_USER
 from svcdns.api.auth.user import User
 from svcdns.objects import schema
 from svcdns.objects.errors import Cause, StatusError, bad_request, invalid
 from svcdns.objects.kinds import KINDS, NAMESPACE, Kind
 
-from . import bodies, cache_route, discovery, explain_route, parameters, responses, status_route
+from . import (
+    bodies,
+    cache_route,
+    discovery,
+    explain_route,
+    heartbeats_route,
+    parameters,
+    proxies_route,
+    resolv_conf_route,
+    responses,
+    status_route,
+)
 from .paths import Action
 from .review_kinds import ACCESS, METHODS, REVIEWS, SELF, SELF_RULES
 
@@ -41,10 +56,11 @@ _PATHS = [
     "/openapi/*",
     "/readyz",
     "/version",
+    resolv_conf_route.PATH,
+    proxies_route.WAIT,
 ]
 """Paths without objects, which whoever is let in may read."""
 _METRICS = "/metrics"
-_READ_VERBS = ("get", "head")
 
 
 class Reviews:
@@ -84,7 +100,7 @@ class Reviews:
         if "resourceAttributes" in spec:
             allowed, reason = self._may(user, spec["resourceAttributes"])
         else:
-            allowed, reason = self._may_read(user, spec["nonResourceAttributes"])
+            allowed, reason = self._may_at(user, spec["nonResourceAttributes"]), ""
         return {"allowed": allowed, **({"reason": reason} if reason else {})}
 
     def _check_may_ask(self, user: User) -> None:
@@ -103,17 +119,32 @@ class Reviews:
                 break
         return allowed, reason
 
-    def _may_read(self, user: User, asked: Object) -> tuple[bool, str]:
-        """Return whether the user may read a path without objects, or have cached answers forgotten."""
+    def _may_at(self, user: User, asked: Object) -> bool:
+        """Return whether the user may do something at a path without objects."""
         path, verb = asked.get("path", ""), asked.get("verb", "").lower()
-        if cache_route.is_at(path):
-            return verb == "delete" and self._may_flush(user), ""
-        if verb not in _READ_VERBS:
-            return False, "paths without objects can only be read (get, head)"
-        for known in self._paths(user):
-            if path == known or (known.endswith("*") and path.startswith(known[:-1])):
-                return True, ""
-        return False, ""
+        verb = "get" if verb == "head" else verb
+        heartbeats = self._authority.allowed_somewhere(user, heartbeats_route.updating(""))[0]
+        return any(
+            verb == known_verb and (path == known or (known.endswith("*") and path.startswith(known[:-1])))
+            for known_verb, known_paths in self._at_paths(user, heartbeats)
+            for known in known_paths
+        )
+
+    def _at_paths(self, user: User, heartbeats: bool) -> Iterator[tuple[str, list[str]]]:
+        """Yield what the user may do at paths without objects: a verb, and where."""
+        yield "get", self._paths(user)
+        if self._authority.allowed(user, cache_route.FLUSHING)[0]:
+            yield "delete", [cache_route.PATH, cache_route.PATH + "/*"]
+        if heartbeats:
+            yield "post", [heartbeats_route.PATH]
+        own = f"{proxies_route.REPORTS}{user.username.removeprefix(NODE_USER)}"
+        if self._authority.allowed(user, proxies_route.reporting(proxies_route.REPORTS))[0]:
+            yield "post", [proxies_route.REPORTS + "*"]
+        elif (
+            user.username.startswith(NODE_USER)
+            and self._authority.allowed(user, proxies_route.reporting(own))[0]
+        ):
+            yield "post", [own]
 
     def _paths(self, user: User) -> list[str]:
         """Return the paths that the user may read."""
@@ -124,19 +155,14 @@ class Reviews:
             paths.append(explain_route.PATH)
         return paths
 
-    def _may_flush(self, user: User) -> bool:
-        return self._authority.allowed(user, cache_route.FLUSHING)[0]
-
     def _rules(self, user: User, namespace: str) -> Object:
         if not namespace:
             raise bad_request("no namespace on request: spec.namespace must name one")
-        paths = [{"verbs": ["get"], "nonResourceURLs": self._paths(user)}]
-        if self._may_flush(user):
-            urls = [cache_route.PATH, cache_route.PATH + "/*"]
-            paths.append({"verbs": ["delete"], "nonResourceURLs": urls})
+        heartbeats = self._authority.allowed(user, heartbeats_route.updating(namespace))[0]
+        at_paths = self._at_paths(user, heartbeats)
         return {
             "resourceRules": list(self._resource_rules(user, namespace)),
-            "nonResourceRules": paths,
+            "nonResourceRules": [{"verbs": [verb], "nonResourceURLs": urls} for verb, urls in at_paths],
             "incomplete": False,
         }
 

@@ -8,7 +8,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +43,8 @@ class Resources:
     _watches: Watches
     _clock: Clock
     """For ages in tables."""
+    _check_created: Callable[[web.Request, Target, str], None]
+    """Raises StatusError where the sender may create no object of this name ("": one that is generated)."""
     _running: set[asyncio.Future[Any]] = field(default_factory=set)
 
     async def answer(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -86,6 +88,7 @@ class Resources:
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
         given, warnings = await bodies.read_object(request, options.field_validation)
+        self._check_created(request, target, _name(given))
         write = self._registry.create(target.kind, target.namespace, _agreed(target, given), options)
         return await self._written(request, target, write, warnings)
 
@@ -173,6 +176,12 @@ class Resources:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has seen it; if nobody did, it needs no log line
+
+
+def _name(given: dict[str, Any]) -> str:
+    metadata = given.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _agreed(target: Target, body: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ _FAILURE = 32
 
 _NO_EDE = 0xFFFF
 _OFFSETS = [Struct(f">{count}H") for count in range(64)]
+_TTL_TO_RDLENGTH = header.RDLENGTH_AT - header.TTL_AT
 _ADDRESS_OCTETS = {codes.A: header.POINTED_RR + 4, codes.AAAA: header.POINTED_RR + 16}
 """Of a whole RR whose owner is a pointer."""
 
@@ -268,9 +269,14 @@ def pack(response: Response, now: int, config: CacheConfig) -> bytes:
     fresh from the beginning; its TTLs are 0.
     """
     wire, end, ttl_at = response.wire, response.end, response.ttl_at
-    rr_ends = [_rr_end(wire, at) for at in ttl_at]
-    types = [header.TYPE_CLASS.unpack_from(wire, at - header.TTL_AT)[0] for at in ttl_at]
-    answers, authority = response.counts[0], sum(response.counts[:2])
+    types, offsets, ends = [], [], [0]
+    for at in ttl_at:
+        type_at, octets_at = at - header.TTL_AT, at + _TTL_TO_RDLENGTH
+        types.append(wire[type_at] << 8 | wire[type_at + 1])
+        offsets.append(at - end)
+        ends.append(octets_at + 2 + (wire[octets_at] << 8 | wire[octets_at + 1]) - end)
+    answers, authority, _ = response.counts
+    authority += answers
     flags = 0
     if response.truncated:
         flags |= _TRUNCATED
@@ -278,17 +284,16 @@ def pack(response: Response, now: int, config: CacheConfig) -> bytes:
         flags |= _NODATA
     if codes.CNAME in types[:answers]:
         flags |= _HAS_CNAME
-    if response.answered and set(types[answers:authority]) == {codes.NS}:
+    if response.answered and answers < authority and set(types[answers:authority]) == {codes.NS}:
         flags |= _SPARE_AUTHORITY
 
     is_negative = response.rcode == codes.NXDOMAIN or bool(flags & _NODATA)
     longest = config.max_negative_ttl if is_negative else config.max_ttl
     lifetime = 0 if response.truncated else min(response.lifetime or 0, longest)
-    body = with_ttl(wire[end:], [at - end for at in ttl_at], lifetime)
+    body = with_ttl(wire[end:], offsets, lifetime)
 
     fresh_until = now + lifetime
     may_be_stale = lifetime and response.rcode in (codes.NOERROR, codes.NXDOMAIN)
-    ends = [0, *(rr_end - end for rr_end in rr_ends)]
     head = _HEADER.pack(
         now,
         fresh_until,
@@ -298,11 +303,10 @@ def pack(response: Response, now: int, config: CacheConfig) -> bytes:
         *response.counts,
         ends[answers],
         ends[authority],
-        *_addresses(bytes(body), ends[: answers + 1]),
+        *(_addresses(bytes(body), ends[: answers + 1]) if answers > 1 else (0, 0, 0)),
         flags,
     )
-    offsets = struct.pack(f">{len(ttl_at)}H", *(at - end for at in ttl_at))
-    return head + offsets + body
+    return head + struct.pack(f">{len(offsets)}H", *offsets) + body
 
 
 def failure(ede: int, now: int, text: str = "") -> bytes:

@@ -2,6 +2,7 @@
 
     DATA/cache/NUMBER/data.mdb, lock.mdb    the environment (see store.py)
     DATA/cache/NUMBER/made-by               layout, boot and size of the map, and what its answers are from
+    DATA/cache/opening                      there while the writer opens one
 
 * What is damaged, of another boot, of another layout or from other upstreams is not repaired: a
   generation is made beside it, under a number that nothing had since the boot.  So no reader takes one
@@ -19,8 +20,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
-from time import CLOCK_BOOTTIME, clock_gettime_ns
+from time import CLOCK_BOOTTIME, clock_gettime_ns, time
 
 import lmdb
 
@@ -33,6 +35,8 @@ LAYOUT = 3
 _HOME = "cache"
 _MADE_BY = "made-by"
 _LOCK_FILE = "lock.mdb"
+_OPENING = "opening"
+_WAITED_SECONDS = 3.0
 _LOCK_OCTETS = 64 * (MAX_READERS + 8)
 """A cache line for each reader and some for LMDB itself."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -99,6 +103,27 @@ def open_to_write(home: Path, number: int, map_octets: int, source: str) -> lmdb
     if (folder / _MADE_BY).read_bytes() != _made_by(map_octets, source) or has != map_octets:
         raise NotOurs(f"{folder} was made by others or for others, or was cut")
     return _environment(folder, has, readonly=False)
+
+
+def begin_opening(home: Path) -> bool:
+    """Note that the current generation is about to be opened; return whether that had no end last time.
+
+    As long as readers have it open, it may wait for ever: for what a damaged lock file says is held.  One
+    that was killed meanwhile has waited for less, unless the next one comes late.
+    """
+    file = home / _OPENING
+    try:
+        had_no_end = file.exists() and time() - file.stat().st_mtime > _WAITED_SECONDS
+        file.touch(mode=0o600)
+    except OSError:
+        return False
+    return had_no_end
+
+
+def end_opening(home: Path) -> None:
+    """Note that opening has come to an end, whichever."""
+    with suppress(OSError):
+        (home / _OPENING).unlink()
 
 
 def make_generation(home: Path, map_octets: int, source: str) -> lmdb.Environment:

@@ -244,7 +244,10 @@ class Cache:
         except OSError as wrong:
             self._lose(wrong)
             return
+        had_no_end = generations.begin_opening(self._home)
         try:
+            if had_no_end:
+                raise NotOurs("opening it had no end")
             self._open_current()
         except (NotOurs, lmdb.Error, OSError):
             self._close()
@@ -252,6 +255,8 @@ class Cache:
                 self._make()
             except (lmdb.Error, OSError) as wrong:
                 self._lose(wrong)
+        finally:
+            generations.end_opening(self._home)
 
     def _open_current(self) -> None:
         numbers = generations.numbers(self._home)

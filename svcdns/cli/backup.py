@@ -92,7 +92,7 @@ def restore(
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the data folder as a server does.  Raises Refused where one has it."""
     from svcdns.registry.backup import give_to_owner
-    from svcdns.server.folder import LOCK, FolderError, take
+    from svcdns.server.data_folder import LOCK, FolderError, take
 
     try:
         descriptors = take(folder)

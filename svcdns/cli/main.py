@@ -15,12 +15,10 @@ import os
 import sys
 from contextlib import suppress
 from difflib import get_close_matches
-from io import TextIOWrapper
-from typing import Any
 
 import typer
 
-from svcdns.config.sections import OPTIONS, ConfigError
+from svcdns.config.sections import OPTIONS
 
 from . import cache, certs, help_pages, proxy, token
 from .add import AddCommand, add, ready, remove, unready
@@ -30,7 +28,7 @@ from .check import check
 from .containers import containers
 from .get import get
 from .kubeconfig import kubeconfig
-from .outcome import INTERRUPTED, MISTAKE, OK, PIPE_CLOSED, REFUSED, Refused, say
+from .outcome import MISTAKE, OK, PIPE_CLOSED, REFUSED, code_of, say, write_any_letter
 from .query import query
 from .register import register
 from .resolvconf import resolvconf
@@ -83,21 +81,11 @@ for name, group in (("cache", cache.app), ("certs", certs.app), ("token", token.
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; always ends in SystemExit."""
     given = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # where the locale has fewer letters
+    write_any_letter()
     try:
-        code: Any = app(args=given or ["--help"], prog_name="svcdns", standalone_mode=False)
+        words = given or ["--help"]
+        code = code_of(lambda: app(args=words, prog_name="svcdns", standalone_mode=False))
         sys.stdout.flush()
-    except ConfigError as wrong:
-        for line in wrong.lines:
-            say(line)
-        code = MISTAKE
-    except Refused as refused:
-        say(str(refused))
-        code = REFUSED
-    except KeyboardInterrupt:
-        code = INTERRUPTED
     except BrokenPipeError:
         _drop_the_rest()
         code = PIPE_CLOSED

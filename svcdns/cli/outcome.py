@@ -6,7 +6,12 @@ cursor, change colours or turn the writing around are shown as escapes, in pipes
 
 from __future__ import annotations
 
-import typer
+import sys
+from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Any
+
+from svcdns.config.sections import ConfigError
 
 OK, REFUSED, MISTAKE = 0, 1, 2
 """Exit codes."""
@@ -33,9 +38,31 @@ def _escaped(letter: str) -> str:
 
 def show(line: str) -> None:
     """Write a line of the result to stdout."""
-    typer.echo(plain(line))
+    print(plain(line), flush=True)
 
 
 def say(text: str) -> None:
     """Write a line for the user to stderr."""
-    typer.echo(f"svcdns: {plain(' '.join(text.split()))}", err=True)
+    print(f"svcdns: {plain(' '.join(text.split()))}", file=sys.stderr, flush=True)
+
+
+def write_any_letter() -> None:
+    """Have stdout and stderr show as escapes what the locale has no letters for."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def code_of(run: Callable[[], Any]) -> Any:
+    """Return the exit code of a command, having said what is wrong where it is a mistake or refused."""
+    try:
+        return run()
+    except ConfigError as wrong:
+        for line in wrong.lines:
+            say(line)
+        return MISTAKE
+    except Refused as refused:
+        say(str(refused))
+        return REFUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED

@@ -224,6 +224,7 @@ def _run(config: Config, connection: Connection) -> None:
 
     from svcdns.proxy import process
     from svcdns.proxy.engine import EngineError
+    from svcdns.proxy.node_holder import NodeTaken
     from svcdns.server import logs
 
     async def until_told() -> None:
@@ -235,7 +236,7 @@ def _run(config: Config, connection: Connection) -> None:
     logs.set_up(config.log)
     try:
         asyncio.run(until_told())
-    except EngineError as refused:
+    except (EngineError, NodeTaken) as refused:
         raise Refused(str(refused)) from None
     except OSError as failed:
         raise Refused(failed.strerror or str(failed)) from None

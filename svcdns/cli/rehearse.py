@@ -1,14 +1,9 @@
-"""The new code's part of an upgrade: the rehearsal, and the step into the running server's place.
-
-See svcdns.server.rehearsal and svcdns.server.succession; `svcdns serve` comes here when it finds a legacy.
-"""
+"""The new code's part of an upgrade before it is in charge: the rehearsal (see svcdns.server.rehearsal)."""
 
 from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import lmdb
 import typer
@@ -17,7 +12,6 @@ from svcdns.config.load import of_spelt, spelt_options
 from svcdns.config.sections import Config
 from svcdns.names.packed import LAYOUT
 from svcdns.registry.answer_tables import layout_of
-from svcdns.server import logs, supervisor
 from svcdns.server.succession import Legacy
 from svcdns.store.environment import NotThere, open_store
 
@@ -40,13 +34,6 @@ def rehearse(legacy: Legacy, config: Config) -> int:
     if not mistakes:
         typer.echo(json.dumps(spelt_options(config)))
     return MISTAKE if mistakes else OK
-
-
-def succeed(legacy: Legacy, successor: Mapping[str, Any]) -> int:
-    """Go on in the place of a running server, as the rehearsal has configured it; return the exit code."""
-    config = of_spelt(successor)
-    logs.set_up(config.log)
-    return supervisor.run(config, legacy=legacy)
 
 
 def _restarts(before: Config, config: Config) -> list[str]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import typer
 
-from svcdns.config.sections import ConfigError
-
-from .flags import ConfigFlag, loaded, with_option_flags
-from .outcome import Refused
+from . import serving
+from .flags import ConfigFlag, with_option_flags
 
 
 @with_option_flags
@@ -32,33 +28,4 @@ def serve(flags: Mapping[str, Any], config: ConfigFlag = None) -> None:
 
         svcdns serve --data /var/lib/svcdns
     """
-    from svcdns.server import succession
-
-    try:
-        legacy = succession.take(os.environ)
-    except succession.UnknownVersion as unknown:
-        raise Refused(str(unknown)) from None
-    if legacy is not None and legacy.successor is not None:
-        from .rehearse import succeed
-
-        raise typer.Exit(succeed(legacy, legacy.successor))
-    resolved = loaded(config, flags)
-
-    from svcdns.config import checks
-    from svcdns.config.load import misspelt_variables
-    from svcdns.server import preflight
-
-    if mistakes := preflight.mistakes(resolved):
-        raise ConfigError(*mistakes)
-
-    if legacy is not None:
-        from .rehearse import rehearse
-
-        raise typer.Exit(rehearse(legacy, resolved))
-
-    from svcdns.server import logs, supervisor
-
-    logs.set_up(resolved.log)
-    for warning in [*misspelt_variables(os.environ), *checks.warnings(resolved)]:
-        logging.getLogger(__name__).warning("%s", warning)
-    raise typer.Exit(supervisor.run(resolved))
+    raise typer.Exit(serving.serve(config, flags))

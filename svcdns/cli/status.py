@@ -59,8 +59,13 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     endpoints = found["endpoints"]
     not_ready = max(0, endpoints["all"] - endpoints["ready"])
     yield "endpoints", f"{endpoints['ready']} ready, {not_ready} not ready"
+    if services := endpoints.get("services_without_ready", 0):  # a server of before says none
+        who = f"{services} Service{'s answer' if services > 1 else ' answers'}"
+        yield "none ready", f"{who} {endpoints['answered_not_ready']} not ready (when-none-ready)"
     for one in found["upstreams"]:
         yield "upstream", f"{one['upstream']} for {one['zone']}{'' if one['up'] else ': does not answer'}"
+    for one in found.get("proxies", ()):
+        yield "proxy", f"{one['node']}: {_proxy(one)}"
     up = [one["name"] for one in found["processes"] if one["up"]]
     yield "processes", f"{', '.join(up)} {'answer' if len(up) != 1 else 'answers'}"
     for one in found["processes"]:
@@ -68,3 +73,14 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "warning", f"{one['name']} does not answer"
     for warning in found["warnings"]:
         yield "warning", warning
+
+
+def _proxy(one: Mapping[str, Any]) -> str:
+    """Say how a proxy is; one before this version says nothing of its engine."""
+    if one["state"] != "ready":
+        return {"late": "late: it does not say that it is there", "ended": "has ended"}[one["state"]]
+    services = one["services"]
+    carried = f", {services} {'Service' if services == 1 else 'Services'}" if services is not None else ""
+    engine = f", engine {one['engine']}" if one["engine"] else ""
+    behind = f"{one['behind']} revisions behind" if one["behind"] else "up to date"
+    return f"ready{engine}{carried}, {behind}"

@@ -17,7 +17,7 @@ from .flags import ConfigFlag, DataFlag, loaded
 from .outcome import Refused
 
 if TYPE_CHECKING:
-    from svcdns.server.progress import State
+    from svcdns.server.upgrade_progress import State
 
 SECONDS = 120.0
 """More than all that a server waits for in an upgrade."""
@@ -60,7 +60,7 @@ def _upgrade(folder: Path, say: Callable[[str], None]) -> None:
 
     Raises Refused where there is none, where it can't, and where the upgrade fails: the old processes stay.
     """
-    from svcdns.server.progress import read
+    from svcdns.server.upgrade_progress import read
 
     pid = _running(folder)
     before = read(folder)
@@ -79,7 +79,7 @@ def _upgrade(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def _follow(folder: Path, before: State, say: Callable[[str], None]) -> None:
-    from svcdns.server.progress import read
+    from svcdns.server.upgrade_progress import read
 
     said = 0
     deadline = time.monotonic() + SECONDS
@@ -106,7 +106,7 @@ def _follow(folder: Path, before: State, say: Callable[[str], None]) -> None:
 
 def _running(folder: Path) -> int:
     """Return the pid of the server on a data folder.  Raises Refused."""
-    from svcdns.server.folder import LOCK
+    from svcdns.server.data_folder import LOCK
 
     try:
         text = (folder / LOCK).read_text().strip()
@@ -123,7 +123,7 @@ def _running(folder: Path) -> int:
 
 def _is_held(folder: Path) -> bool:
     """Return whether a server has the folder's lock; a pid alone could be another process' by now."""
-    from svcdns.server.folder import LOCK
+    from svcdns.server.data_folder import LOCK
 
     descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     try:

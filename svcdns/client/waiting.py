@@ -11,13 +11,15 @@ _REPORTS = "/svcdns/v1/proxies/"
 _WAIT = "/svcdns/v1/wait"
 
 
-def report(node: str, held: Mapping[str, int]) -> Call[dict[str, int]]:
+def report(node: str, held: Mapping[str, int], engine: str = "", services: int = 0) -> Call[dict[str, int]]:
     """Say up to which revision a node's proxy has put Services and EndpointSlices into effect.
 
     Returns what somebody waits for, once that is more ({} after a while): call again when it is reached, or
-    after a second.  `held` is {"services": REVISION, "endpointslices": REVISION}.
+    after a second.  `held` is {"services": REVISION, "endpointslices": REVISION}; `engine` is by what it
+    carries, and `services` how many, for people.
     """
-    query = urlencode({kind: str(revision) for kind, revision in held.items()})
+    said = {kind: str(revision) for kind, revision in held.items()}
+    query = urlencode({**said, "engine": engine, "carries": services} if engine else said)
     wanted: dict[str, int] = yield from answer(Request("POST", f"{_REPORTS}{quote(node, safe='')}?{query}"))
     return wanted
 

@@ -7,17 +7,19 @@ those who ask for a certain address, and used for others only when the rest is f
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Network = IPv4Network | IPv6Network
 
 InUse = Callable[[int], Iterator[int]]
-"""Yields the numbers in use, ascending, from the one given on."""
+"""Yields the numbers in use, ascending, from the one given on; none are needed where that one is free."""
 
 STATIC_MIN, STATIC_MAX, STATIC_STEP = 16, 256, 16
 
 
+@functools.lru_cache(maxsize=64)
 def usable(network: Network) -> range:
     """Return the addresses of a range that may be given out, as integers.
 
@@ -67,4 +69,4 @@ def _first_gap(numbers: range, in_use: InUse) -> int | None:
 
 def address(number: int, network: Network) -> IPv4Address | IPv6Address:
     """Return the address of an integer within a range's family."""
-    return ip_address(number.to_bytes(4 if network.version == 4 else 16))
+    return IPv4Address(number) if network.version == 4 else IPv6Address(number)

@@ -25,6 +25,8 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 TOLERATE_UNREADY = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
 WHEN_NONE_READY, WHEN_NONE_ALL = "svcdns.io/when-none-ready", "all"
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _BASE32 for second in _BASE32]
+"""Two letters for ten bits."""
 _encode = msgspec.json.Encoder().encode
 MAX_ENDPOINTS = 100
 """Endpoints in one generated slice."""
@@ -80,9 +82,19 @@ def endpoint_of(service: Mapping[str, Any], pod: Mapping[str, Any], family: str)
     }
     if spec.get("nodeName"):
         endpoint["nodeName"] = spec["nodeName"]
-        if ready and (service.get("spec") or {}).get("trafficDistribution") == "PreferSameNode":
-            endpoint["hints"] = {"forNodes": [{"name": spec["nodeName"]}]}
+        if ready and prefers_same_node(service):
+            endpoint["hints"] = same_node_hints(spec["nodeName"])
     return endpoint
+
+
+def prefers_same_node(service: Mapping[str, Any]) -> bool:
+    """Return whether traffic to a Service is to stay on the client's node where it can."""
+    return (service.get("spec") or {}).get("trafficDistribution") == "PreferSameNode"
+
+
+def same_node_hints(node: str) -> dict[str, Any]:
+    """Return the hints of an endpoint that is for clients on its own node."""
+    return {"forNodes": [{"name": node}]}
 
 
 def publishes_not_ready(service: Mapping[str, Any]) -> bool:
@@ -146,14 +158,17 @@ def target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None
 
 def slice_group(family: str, ports: list[dict[str, Any]]) -> str:
     """Return what endpoints of one slice have in common: family and ports, as a short text."""
-    return digest(family, _encode(ports).decode())
+    return _kept_digest(family, _encode(ports).decode())
 
 
-@functools.lru_cache(1024)
 def digest(*parts: str) -> str:
     """Return a short name that follows from the parts (10 letters and digits)."""
     number = int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:7])
-    return "".join(_BASE32[number >> shift & 31] for shift in range(51, 5, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in (46, 36, 26, 16, 6)])
+
+
+_kept_digest = functools.lru_cache(1024)(digest)
+"""For what many Services have in common."""
 
 
 _RESERVED = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL, HEADLESS_LABEL})

@@ -9,31 +9,20 @@ https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from svcdns.objects.service_addresses import cluster_ips, ingress_addresses, is_headless
 from svcdns.objects.syntax import domain_errors, parse_address
 
 from .endpoints import WHEN_NONE_READY, selects, target_number
-from .readiness import (
-    AS_REPORTED,
-    PROBE_NOT_RUN,
-    READY_ANNOTATION,
-    Source,
-    Verdict,
-    addresses,
-    conditions_of,
-    deciding,
-    is_finished,
-    is_terminating,
-    report_in,
-    verdicts,
-)
+from .readiness import addresses, is_finished, is_shown_ready, is_terminating
+from .readiness_texts import why_text
 
 NORMAL, WARNING = "Normal", "Warning"
-_MOST_DETAIL = 300
-"""Characters of a client's own words (a condition's message) that are repeated."""
+
+_MOST_NAMED = 10
+"""Pods that one message names."""
 
 Object = Mapping[str, Any]
 
@@ -237,37 +226,20 @@ def _why(pod: Object, conditions: Object) -> str:
     """Return what a Pod's readiness in a Service goes by (the order is that of `readiness`)."""
     if conditions["ready"] and not conditions["serving"]:
         return "the Service publishes addresses that are not ready"
-    if is_terminating(pod):
-        return "the Pod is being deleted"
-    decides = deciding(verdicts(pod), leaving=False)
-    return _report_text(pod) if decides.source == Source.REPORTED else _source_text(pod, decides)
+    return why_text(pod)
 
 
-def _report_text(pod: Object) -> str:
-    """Return what was reported of a Pod."""
-    reported = report_in(conditions_of(pod)) or {}
-    reason = reported.get("reason", "")
-    text = f"condition Ready is {reported.get('status', 'Unknown')}"
-    text += f", {reason}" if reason not in ("", AS_REPORTED) else ""
-    return f"{text} ({reported['message'][:_MOST_DETAIL]})" if reported.get("message") else text
+def readiness_messages(old: Object, new: Object, told: Iterable[EventMessage]) -> Iterator[EventMessage]:
+    """Yield that a Pod became ready or not, unless a message of an endpoint, `told` already, says so."""
+    before, after = (is_shown_ready(pod) for pod in (old, new))
+    if before == after or any(message.reason in _OF_ENDPOINTS for message in told):
+        return
+    kind = NORMAL if after or is_terminating(new) else WARNING
+    reason, state = ("PodReady", "ready") if after else ("PodNotReady", "not ready")
+    yield EventMessage(subject_of(new), kind, reason, f"The Pod is {state}: {why_text(new)}")
 
 
-def _source_text(pod: Object, verdict: Verdict) -> str:
-    """Return what another source says of a Pod."""
-    detail = f" ({verdict.message[:_MOST_DETAIL]})" if verdict.message else ""
-    match verdict.source:
-        case Source.OVERRIDE:
-            override = pod["metadata"]["annotations"][READY_ANNOTATION]
-            return f"annotation {READY_ANNOTATION} is {override[:_MOST_DETAIL]!r}"
-        case Source.HEARTBEAT:
-            return "its heartbeats come in time" if verdict.ready else verdict.message[:_MOST_DETAIL]
-        case Source.PROBE if verdict.reason == PROBE_NOT_RUN:
-            return f"{verdict.message}; set the Ready condition through /status"
-        case Source.PROBE:
-            return f"its readinessProbe {'succeeds' if verdict.ready else 'fails'}{detail}"
-        case Source.GATES:
-            return f"{verdict.message[:_MOST_DETAIL]} (spec.readinessGates)"
-    return "nobody has set its Ready condition, so it is taken as ready"
+_OF_ENDPOINTS = frozenset({"EndpointReady", "EndpointNotReady", "EndpointTerminating"})
 
 
 def heartbeat_messages(pod: Object, in_time: bool, period: str) -> Iterator[EventMessage]:
@@ -287,6 +259,13 @@ def pod_expired(pod: Object, after: str) -> EventMessage:
 def none_is_ready(service: Object) -> EventMessage:
     """The last ready endpoint of a Service is gone, and its names answer with those that are not ready."""
     text = f"No endpoint is ready: its names answer with all of them ({WHEN_NONE_READY})"
+    return EventMessage(subject_of(service), WARNING, "NoEndpointReady", text)
+
+
+def last_are_kept(service: Object, pods: list[str]) -> EventMessage:
+    """The last ready endpoints of a Service are not ready any more, and go on to be answered."""
+    names = ", ".join(pods[:_MOST_NAMED]) + (", ..." if len(pods) > _MOST_NAMED else "")
+    text = f"No endpoint is ready: Pod {names}, ready last, is answered on ({WHEN_NONE_READY})"
     return EventMessage(subject_of(service), WARNING, "NoEndpointReady", text)
 
 

@@ -106,6 +106,11 @@ def is_ready(pod: Object) -> bool:
     return deciding(verdicts(pod), leaving=False).ready
 
 
+def is_shown_ready(pod: Object) -> bool:
+    """Return whether the condition Ready of a stored Pod is True."""
+    return (conditions_of(pod).get(READY) or _NONE).get("status") == "True"
+
+
 def running_containers(pod: Object) -> list[dict[str, Any]]:
     """Return the containers that run as long as the Pod: its own, then sidecars."""
     spec = pod.get("spec") or {}

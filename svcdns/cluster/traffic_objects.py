@@ -24,6 +24,8 @@ ANNOUNCES = "svcdns.io/announces"
 """Of a node's Lease: the addresses that it answers for, or will as soon as no other one does."""
 ANNOUNCES_ALONE = "svcdns.io/announces-alone"
 """Of a node's Lease, "true": it goes on answering whatever becomes of its proxy."""
+PROXY_RUNNING, PROXY_ENDED, NODE_UNKNOWN = "ProxyRunning", "ProxyEnded", "NodeStatusUnknown"
+"""Reasons of a Node's Ready condition, where proxies write it."""
 
 _T = TypeVar("_T", bound="Struct")
 

@@ -27,7 +27,9 @@ from .sections import OPTIONS, SECTIONS, Config, ConfigError
 from .toml_file import Given, of_file
 
 _PREFIX = "SVCDNS_"
-_OTHER_VARIABLES = {_PREFIX + word for word in ("API", "CA", "CONFIG", "HANDOFF", "SUCCESSION", "TOKEN")}
+_OTHER_VARIABLES = {
+    _PREFIX + word for word in ("API", "CA", "CONFIG", "FAST_PATH", "HANDOFF", "SUCCESSION", "TOKEN")
+}
 """Variables that are no option's."""
 _ALIKE = 0.9
 """How alike two names are that differ by a slip: SVCDNS_PORT and SVCDNS_SERVICE_HOST are like no option's."""

@@ -46,6 +46,7 @@ from .empty_answers import why_empty
 from .fast_path import FastPath, count_cached, no_cache
 from .lookup import answer_name
 from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
+from .path_choice import plain_path
 from .refusals import Refusals
 from .reply import unresolved, write
 from .stats import TCP, UDP, Stats
@@ -91,30 +92,49 @@ class Answerer:
         self._elsewhere = elsewhere
         self._pace = Pace() if explains else None
         self._signatures = signatures
-        self._fast = FastPath(counters, udp_size, cache).answer
+        self._in_python = FastPath(counters, udp_size, cache).answer
+        self._fast, self.compiled = plain_path(counters, udp_size, self._in_python)
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
         self._table: ZoneTable | None = None
 
     def answer(
-        self, packet: bytes, snapshot: Snapshot | None, transport: int = UDP, rights: int = NAMES
+        self,
+        packet: bytes,
+        snapshot: Snapshot | None,
+        transport: int = UDP,
+        rights: int = NAMES,
+        left: bool = False,
     ) -> Answer:
         """Return the reply to a message, SILENCE, or HAND_OVER for a question to the forwarder.
 
         `snapshot` is None while there is no store to read; `transport` is stats.UDP or stats.TCP, `rights`
-        are the client's (svcdns.dns.access).  Never raises.
+        are the client's (svcdns.dns.access).  `left`: the compiled path has left it, and is not asked again.
+        Never raises.
         """
         try:
-            if snapshot is not self._snapshot:
-                self._snapshot, self._view = snapshot, self._view_of(snapshot)
-            view = self._view
+            view = self._view if snapshot is self._snapshot else self.look_at(snapshot)
             if view is not None:
-                reply = self._fast(packet, view, transport, rights)
+                fast = self._in_python if left else self._fast
+                reply = fast(packet, view, transport, rights)
                 if reply is not NOT_PLAIN:
                     return reply
             return self._exact(packet, view, transport, rights)
         except Exception:
             return self._panic(packet, transport, rights)
+
+    def look_at(self, snapshot: Snapshot | None) -> View | None:
+        """Return what questions are answered from as long as this snapshot is; None: nothing loaded yet."""
+        if snapshot is not self._snapshot:
+            self._snapshot, self._view = snapshot, self._view_of(snapshot)
+        return self._view
+
+    def look_at_or_none(self, snapshot: Snapshot | None) -> View | None:
+        """Return the same, or None where it can't be had: `answer` then says so to each client."""
+        try:
+            return self.look_at(snapshot)
+        except Exception:
+            return None
 
     def _view_of(self, snapshot: Snapshot | None) -> View | None:
         serving = snapshot.serving if snapshot is not None else None

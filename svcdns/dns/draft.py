@@ -8,7 +8,7 @@ behind all other answers).  The owners of proofs (NSEC, NSEC3) are spelt up to a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from svcdns.names.packed import Section
 from svcdns.store.snapshot import Zone
@@ -18,8 +18,7 @@ from svcdns.wire.key import parent_keys, wire_of_key
 from .gathered import Parts
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(msgspec.Struct, frozen=True, gc=False):
     """A name that stands in the message at `at`."""
 
     wire: bytes
@@ -44,8 +43,7 @@ class Name:
         return wire
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """A reply's sections; `chain` comes first in the answer, then the RRs of `section`, then `signatures`.
 
     `owner` is the pointer that the RRs of `section` get in place of the question's.
@@ -55,26 +53,26 @@ class Draft:
     """The question has DO: RRSIGs and proofs go with what signed zones say (RFC 4035 section 3.1)."""
     rcode: int = codes.NOERROR
     authoritative: bool = True
-    chain: list[bytes] = field(default_factory=list)
+    chain: list[bytes] = []
     section: Section | None = None
     parts: Parts | None = None
     """Where `section` is to be read from, once it is known how much room there is."""
     owner: bytes = header.QUESTION_NAME
-    signatures: list[bytes] = field(default_factory=list)
+    signatures: list[bytes] = []
     """RRSIGs of the answers."""
-    authority: list[bytes] = field(default_factory=list)
+    authority: list[bytes] = []
     additionals: bytes = b""
     additional_count: int = 0
-    additional_signatures: list[bytes] = field(default_factory=list)
+    additional_signatures: list[bytes] = []
     """RRSIGs of the additionals, each with its owner in full."""
     zone: Zone | None = None
     """The zone of the question's name; None if it is in none of ours."""
     is_referral: bool = False
     outside: Name | None = None
     """The name that upstreams have to be asked for, as our zones have said all they know."""
-    dnames: set[bytes] = field(default_factory=set)
+    dnames: set[bytes] = set()
     """Keys of the owners whose DNAME stands in the chain: none comes twice (RFC 2181 section 5)."""
-    proven: set[tuple[int, bytes]] = field(default_factory=set)
+    proven: set[tuple[int, bytes]] = set()
     """Zone version and key of the rows whose NSEC or NSEC3 stands in the authority section."""
     endless: str = ""
     """Why the chain has no end, where our zones don't come to one."""

@@ -3,8 +3,8 @@
 A name in none of our zones is looked up in the cache of forwarded answers; one that is not there is
 handed over.
 
-Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT without
-options, and a name whose answer stands in one row.  `FastPath.answer` returns NOT_PLAIN for everything
+Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT (whose options
+nobody heeds), and a name whose answer stands in one row.  `FastPath.answer` returns NOT_PLAIN for everything
 else and for everything that is wrong; then the exact path decides.  It must never answer what the
 exact path would answer differently (a test asks both).
 
@@ -18,9 +18,9 @@ from random import random
 
 from svcdns.cache import entry
 from svcdns.cache.store import now
-from svcdns.names.packed import ENTRY, TYPES_AT
+from svcdns.names.packed import ENTRY, PARTS, TYPES_AT, Section, section
 from svcdns.wire import codes, header
-from svcdns.wire.edns import EMPTY_OPT_OCTETS, MIN_UDP, opt, read_opt
+from svcdns.wire.edns import EMPTY_OPT_OCTETS, MIN_UDP, opt, options_well_formed, read_opt
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS
 
 from . import stats
@@ -29,6 +29,7 @@ from .aliases import aliased_row
 from .empty_answers import may_have_reason
 from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
 from .stats import Stats
+from .truncation import additionals_that_fit, rotated
 from .view import STATS_ZONE, View
 
 # What is looked up for each question are integers and octets of this module: attributes cost more.
@@ -45,6 +46,7 @@ _ADDITIONALS_LOW_AT = header.ADDITIONALS_AT + 1
 _CLASS_IN = codes.IN.to_bytes(2)
 _OPT_BEGINS = b"\0" + codes.OPT.to_bytes(2)
 """The root as owner, and the type."""
+_OPTIONS_SIZE_AT = EMPTY_OPT_OCTETS - 2
 _CNAME = codes.CNAME.to_bytes(2)
 _MAX_TAILS = 256
 
@@ -73,6 +75,10 @@ _FORWARD_ZONE = stats.FORWARD * stats.ZONE_STRIDE
 
 _USUAL = {number.to_bytes(2): slot for number, slot in stats.TYPE_SLOT.items() if number != codes.ANY}
 """Slots of the types that take this path, by their two octets on the wire."""
+
+
+PlainAnswer = Callable[[bytes, View, int, int], FastReply]
+"""Answers a packet from a view: for a transport (stats.UDP, stats.TCP) and a client's rights."""
 
 
 def no_cache(_: bytes) -> None:
@@ -115,7 +121,7 @@ class FastPath:
         except IndexError:
             return NOT_PLAIN
 
-        # 3. Type and class, and behind them nothing, or an OPT that was seen before.
+        # 3. Type and class, and behind them nothing, or an OPT; most are like one that was seen before.
         end = at + _ROOT_TYPE_CLASS
         type_slot = _USUAL.get(packet[at + 1 : at + 3])
         if type_slot is None or packet[at + 3 : end] != _CLASS_IN or at > _MAX_ROOT_AT:
@@ -183,7 +189,11 @@ class FastPath:
                 entry_at = entries + _ENTRY_PER_OCTET * (found - _TYPES_AT)
                 rrs, stride, more, start, octets, more_octets = _unpack_entry(row, entry_at)
                 if end + octets + more_octets + len(our_opt) > limit:
-                    return NOT_PLAIN
+                    if transport or row[0] & PARTS:
+                        return NOT_PLAIN
+                    self._slots[place_slot + type_slot] += 1
+                    rrset = section(row, 0, entry_at)
+                    return _cut(rrset, packet, end, asked, limit - end - len(our_opt), our_opt)
                 # Rotated at the boundary of a random RR: by their common size, or by the table of offsets.
                 finish = start + octets
                 if rrs == 1:
@@ -247,9 +257,15 @@ class FastPath:
         return reply
 
     def _learn(self, tail: bytes) -> tuple[int, bytes, bool] | None:
-        """Remember what an OPT without options asks for: few different ones come."""
-        if len(tail) != EMPTY_OPT_OCTETS or tail[:3] != _OPT_BEGINS or tail[-2:] != b"\0\0":
+        """Remember what an OPT asks for, without its options, which nobody heeds: few different ones come."""
+        if len(tail) < EMPTY_OPT_OCTETS or tail[:3] != _OPT_BEGINS:
             return None
+        if int.from_bytes(tail[_OPTIONS_SIZE_AT:EMPTY_OPT_OCTETS]) != len(tail) - EMPTY_OPT_OCTETS:
+            return None
+        if len(tail) > EMPTY_OPT_OCTETS:
+            bare = tail[:_OPTIONS_SIZE_AT] + b"\0\0"
+            well_formed = options_well_formed(tail, EMPTY_OPT_OCTETS, len(tail))
+            return (self._tails.get(bare) or self._learn(bare)) if well_formed else None
         asked = read_opt(tail, 1)
         if asked.version:
             return None
@@ -258,6 +274,18 @@ class FastPath:
             self._tails.clear()
         known = self._tails[tail] = (size, opt(self._udp_size, asked.do), asked.do)
         return known
+
+
+def _cut(rrset: Section, packet: bytes, end: int, flags: int, room: int, our_opt: bytes) -> bytes:
+    """Return the reply that has `room` octets for an RRset that needs more: as svcdns.dns.truncation says."""
+    taken, answers = rotated(rrset, room)
+    more, additionals = 0, b""
+    if taken < rrset.count:
+        flags |= header.TC
+    else:
+        additionals, more = additionals_that_fit(answers, rrset.additionals, end, room - len(answers))
+    head = _pack_header(packet[:2], flags, 1, taken, 0, more + 1 if our_opt else more)
+    return head + packet[_HEADER_OCTETS:end] + answers + additionals + our_opt
 
 
 def count_cached(slots: list[int], stored: bytes, slot: int) -> None:

@@ -6,6 +6,7 @@ forwarder has the other ends.  Neither end closes when a process dies: the next 
 * A worker never waits for the forwarder: a link that is full is a refusal (SERVFAIL, EDE 23).
 * A `ForwardRequest` says how the reply is to get back; UDP clients are answered by the forwarder itself,
   from the socket of the listener that was asked, TCP clients by the worker that has the connection.
+* Over UDP a batch of questions is one message: a system call for each would cost more than all else here.
 * Only the question travels, not what a client put around it: 60 KB of padding are nobody's business.
 * Both ends are processes of one server of one version, so the form of the octets is nobody else's
   business.
@@ -17,8 +18,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, takewhile
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 _Message = TypeVar("_Message")
 Address = tuple[str | int, ...]
 Ancillary = list[tuple[int, int, bytes]]
+UdpQuestion = tuple[bytes, Any, Ancillary]
+"""A datagram, the client's address as the socket module gives it, and what is to go with the reply."""
 
 
 class ForwardRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -69,10 +72,11 @@ class ForwardReply(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_request = msgspec.msgpack.Decoder(ForwardRequest).decode
+_decode_requests = msgspec.msgpack.Decoder(list[ForwardRequest]).decode
 _decode_reply = msgspec.msgpack.Decoder(ForwardReply).decode
 
 
-def send(link: socket.socket, message: ForwardRequest | ForwardReply) -> bool:
+def send(link: socket.socket, message: ForwardRequest | list[ForwardRequest] | ForwardReply) -> bool:
     """Put a message into a link; False where it has no room."""
     try:
         link.send(_encode(message))
@@ -82,30 +86,43 @@ def send(link: socket.socket, message: ForwardRequest | ForwardReply) -> bool:
 
 
 def receive_requests(link: socket.socket, most: int) -> list[ForwardRequest]:
-    """Take the requests that wait in the forwarder's end, at most so many."""
-    return _received(link, most, _decode_request)
+    """Take the requests that wait in the forwarder's end: at most so many, and the rest of their batch."""
+    found: list[ForwardRequest] = []
+    for batch in _received(link, _requests_of):
+        found += batch
+        if len(found) >= most:
+            break
+    return found
 
 
 def receive_replies(link: socket.socket, most: int) -> list[ForwardReply]:
     """Take the replies that wait in a worker's end, at most so many."""
-    return _received(link, most, _decode_reply)
+    return list(islice(_received(link, _decode_reply), most))
 
 
-def _received(link: socket.socket, most: int, decode: Callable[[bytes], _Message]) -> list[_Message]:
+def _requests_of(octets: bytes) -> list[ForwardRequest]:
+    """Return the requests of a message: one that stands alone, or a batch."""
+    try:
+        return [_decode_request(octets)]
+    except msgspec.ValidationError:
+        return _decode_requests(octets)
+
+
+def _received(link: socket.socket, decode: Callable[[bytes], _Message]) -> Iterator[_Message]:
     """Take messages; one that can't be read is a bug of ours, and costs the others nothing."""
-    found: list[_Message] = []
-    for _ in range(most):
+    while True:
         try:
             octets = link.recv(_LARGEST)
         except BlockingIOError:
-            break
+            return
         if not octets:  # the other end is closed
-            break
+            return
         try:
-            found.append(decode(octets))
+            message = decode(octets)
         except msgspec.MsgspecError:
             log.exception("a message in a link can't be read: %s", octets[:64].hex())
-    return found
+        else:
+            yield message
 
 
 OnReply = Callable[[bytes | None], None]
@@ -130,15 +147,20 @@ class ForwardLink:
         self._last_id = int.from_bytes(os.urandom(6)) << 8
         self._waiting: dict[int, tuple[float, OnReply]] = {}
 
-    def forward_udp(self, packet: bytes, client: Any, listener: int, ancillary: Ancillary) -> bool:
-        """Hand a datagram over; False if nobody will answer it."""
-        return self._send(ForwardRequest(bare(packet), monotonic(), client, listener, ancillary))
+    def forward_udp(self, questions: Iterable[UdpQuestion], listener: int) -> bool:
+        """Hand datagrams over, as many as a worker takes at once; False if nobody will answer any of them."""
+        came = monotonic()
+        requests = [
+            ForwardRequest(bare(packet), came, client, listener, ancillary)
+            for packet, client, ancillary in questions
+        ]
+        return self._send(requests[0] if len(requests) == 1 else requests, came)
 
     def forward_tcp(self, packet: bytes, client: Any, on_reply: OnReply) -> bool:
         """Hand a message of a TCP client over; False if nobody will answer it."""
         self._last_id += 1
         came = monotonic()
-        if not self._send(ForwardRequest(bare(packet), came, client, request_id=self._last_id)):
+        if not self._send(ForwardRequest(bare(packet), came, client, request_id=self._last_id), came):
             return False
         if not self._waiting:
             asyncio.get_running_loop().call_later(_CHECK_SECONDS, self._give_up_old)
@@ -172,7 +194,7 @@ class ForwardLink:
             if on_reply is not None:
                 on_reply(reply.message)
 
-    def _send(self, request: ForwardRequest) -> bool:
-        if self._link is None or request.came - max(self._begun, self._last_beat()) > LIFELESS_SECONDS:
+    def _send(self, requests: ForwardRequest | list[ForwardRequest], came: float) -> bool:
+        if self._link is None or came - max(self._begun, self._last_beat()) > LIFELESS_SECONDS:
             return False
-        return send(self._link, request)
+        return send(self._link, requests)

@@ -34,6 +34,11 @@ def answer_name(
     return draft
 
 
+def unknown_name(name: bytes, key: bytes, *, dnssec: bool = False) -> Draft:
+    """Return what `answer_name` says of a name that is outside of our zones (`ZoneTable.is_outside`)."""
+    return Draft(dnssec=dnssec, outside=Name(name, header.OCTETS, key))
+
+
 def go_on(view: View, draft: Draft, target: bytes, question_end: int, rrtype: int) -> None:
     """Go on at a name to which an upstream's CNAME has led: the last RR of the chain so far."""
     draft.outside = None

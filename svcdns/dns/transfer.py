@@ -17,9 +17,10 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from svcdns.store.snapshot import Begin, Snapshot, never_raising
 from svcdns.wire import codes, header

@@ -9,7 +9,8 @@ spelt once in a message and pointed to from there on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from svcdns.names import nsec3, packed
 from svcdns.names.row_parts import counts_of, folded, is_part, name_of

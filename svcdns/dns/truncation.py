@@ -15,9 +15,11 @@ anything is left out, so what is sent of a set is a random part of it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import accumulate, groupby
 from random import random
+from typing import TypeVar
 
 from svcdns.names.packed import Section
 from svcdns.wire import codes, header
@@ -34,6 +36,9 @@ _SMALLEST_RR = header.POINTED_RR + 4
 _RDATA_AT = header.POINTED_RR
 _LENGTH_AT = _RDATA_AT - 2
 """Where the size of the RDATA stands in an RR whose owner is a pointer."""
+_DATAGRAM, _MOST_REMEMBERED = 4096, 1024
+"""Octets of RRs that are worth remembering, and how many such sequences are."""
+_T = TypeVar("_T")
 
 
 def fit(draft: Draft, at: int, room: int) -> Sections:
@@ -140,11 +145,22 @@ def full_owner_rrs(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _additionals(draft: Draft, sections: Sections, at: int, room: int) -> None:
     """Fill the room with additional RRsets, their owners compressed."""
-    known = _names(sections.answers + sections.authority, at)
-    end = at + len(sections.answers) + len(sections.authority)
+    before = sections.answers + sections.authority
+    sections.additionals, rrs = additionals_that_fit(before, draft.additionals, at, room)
+    sections.additional_count = rrs
+    sections.truncated = draft.is_referral and rrs < draft.additional_count
+
+
+def additionals_that_fit(before: bytes, additionals: bytes, at: int, room: int) -> tuple[bytes, int]:
+    """Return additional RRsets that fill so many octets of room, their owners compressed; and their RRs.
+
+    `before` are the RRs in front of them, which begin at octet `at` of the message.
+    """
+    known = {name: at + inside for name, inside in _names(before) if at + inside <= header.FARTHEST}
+    end = at + len(before)
     taken: list[bytes] = []
     octets = rrs = 0
-    for owner, tails in _rrsets(draft.additionals):
+    for owner, tails in _rrsets(additionals):
         place = known.get(owner)
         head = owner if place is None else header.pointer(place)
         if place is None and end + octets <= header.FARTHEST:
@@ -159,19 +175,28 @@ def _additionals(draft: Draft, sections: Sections, at: int, room: int) -> None:
                 known[owner] = place
         if room - octets < _SMALLEST_RR:
             break
-    sections.additionals, sections.additional_count = b"".join(taken), rrs
-    sections.truncated = draft.is_referral and rrs < draft.additional_count
+    return b"".join(taken), rrs
 
 
-def _rrsets(additionals: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
+def _remembered(read: Callable[[bytes], _T]) -> Callable[[bytes], _T]:
+    """Remember what was read of RRs that can be in a datagram: few Services' answers have too little room."""
+    known = lru_cache(_MOST_REMEMBERED)(read)
+    return lambda rrs: known(rrs) if len(rrs) <= _DATAGRAM else read(rrs)
+
+
+@_remembered
+def _rrsets(additionals: bytes) -> list[tuple[bytes, list[bytes]]]:
     """Group additional RRs that follow each other and have one owner and one type."""
-    for (owner, _), rrs in groupby(full_owner_rrs(additionals), key=lambda rr: (rr[0], rr[1][:2])):
-        yield owner, [tail for _, tail in rrs]
+    return [
+        (owner, [tail for _, tail in rrs])
+        for (owner, _), rrs in groupby(full_owner_rrs(additionals), key=lambda rr: (rr[0], rr[1][:2]))
+    ]
 
 
-def _names(rrs: bytes, at: int) -> dict[bytes, int]:
-    """Return the names in the RDATA of these RRs and where in the message a pointer finds them."""
-    places: dict[bytes, int] = {}
+@_remembered
+def _names(rrs: bytes) -> list[tuple[bytes, int]]:
+    """Return the names in the RDATA of these RRs and where in them each stands: the first place last."""
+    places: list[tuple[bytes, int]] = []
     begin = 0
     while begin < len(rrs):
         owner_end = _owner_end(rrs, begin)
@@ -179,6 +204,6 @@ def _names(rrs: bytes, at: int) -> dict[bytes, int]:
         rdata = owner_end + _RR_OCTETS
         begin = rdata + octets
         inside = _NAME_IN_RDATA.get(rrtype)
-        if inside is not None and at + rdata + inside <= header.FARTHEST:
-            places.setdefault(rrs[rdata + inside : begin], at + rdata + inside)
-    return places
+        if inside is not None:
+            places.append((rrs[rdata + inside : begin], rdata + inside))
+    return places[::-1]

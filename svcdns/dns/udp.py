@@ -15,18 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from struct import Struct
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svcdns.store.snapshot import Begin, never_raising
 
 from .access import EVERYBODY
 from .answer import Answerer
-from .forward_link import Ancillary, ForwardLink
+from .forward_link import Ancillary, ForwardLink, UdpQuestion
 from .no_reply import HAND_OVER, SILENCE
 from .stats import DROPPED, UDP, Stats
+
+if TYPE_CHECKING:
+    from .compiled_path import Batch
 
 BATCH = 64
 _OCTETS = 4096
@@ -73,11 +77,17 @@ class UdpListener:
         sock.setblocking(False)
 
     def start(self) -> None:
-        """Begin to answer."""
-        ready = self._read
-        if is_wildcard(self._sock):
+        """Begin to answer, by recvmmsg and sendmmsg where the compiled path is there."""
+        ready: Callable[[], None]
+        wildcard = is_wildcard(self._sock)
+        if wildcard:
             ask_for_addresses(self._sock)
-            ready = self._read_with_addresses
+        ready = self._read_with_addresses if wildcard else self._read
+        if self._answerer.compiled is not None:
+            from .compiled_path import Batch
+
+            batch = Batch(self._answerer.compiled, self._sock.fileno(), self._rights, wildcard)
+            ready = partial(self._read_compiled, batch)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), ready)
 
@@ -103,9 +113,8 @@ class UdpListener:
                 send(reply, client)
             except OSError:
                 self._counters.slots[DROPPED] += 1
-        for packet, client in outside:
-            if not self._forward_link.forward_udp(packet, client, self._number, []):
-                self._refuse(packet, [], client)
+        if outside:
+            self._forward([(packet, client, []) for packet, client in outside])
         self._counters.batch(perf_counter_ns() - started)
 
     def _answer_all(self, batch: _Batch) -> tuple[_Batch, _Batch]:
@@ -124,11 +133,40 @@ class UdpListener:
             self._answerer.refusals.of_batch(batch)
         return replies, outside
 
+    def _forward(self, questions: list[UdpQuestion]) -> None:
+        """Hand questions over to the forwarder, or say that nobody can be asked."""
+        if not self._forward_link.forward_udp(questions, self._number):
+            for packet, client, ancillary in questions:
+                self._refuse(packet, ancillary, client)
+
     def _refuse(self, packet: bytes, ancillary: Ancillary, client: Address) -> None:
         try:
             self._sock.sendmsg([self._answerer.not_forwarded(packet, self._begin, UDP)], ancillary, 0, client)
         except OSError:
             self._counters.slots[DROPPED] += 1
+
+    def _read_compiled(self, batch: Batch) -> None:
+        """Do what the two others do, on the buffers of a batch; `answer` leaves what is not plain."""
+        if not batch.receive():
+            return
+        started = perf_counter_ns()
+        outside: list[tuple[bytes, Address, Ancillary]] = []
+        with self._begin() as snapshot:
+            rest = batch.answer(self._answerer.look_at_or_none(snapshot))
+            answer = self._answerer.answer
+            for number, packet, client, rights, ancillary in rest:
+                reply = answer(packet, snapshot, UDP, rights, left=True)
+                if reply is HAND_OVER:
+                    outside.append((packet, client, ancillary))
+                elif reply is not SILENCE:
+                    batch.put(number, reply)
+        if self._answerer.refusals.waiting:
+            self._answerer.refusals.of_batch((packet, client) for _, packet, client, _, _ in rest)
+        self._counters.slots[DROPPED] += batch.send()
+        for packet, client, ancillary in outside:
+            if not self._forward_link.forward_udp(packet, client, self._number, ancillary):
+                self._refuse(packet, ancillary, client)
+        self._counters.batch(perf_counter_ns() - started)
 
     def _read_with_addresses(self) -> None:
         receive = self._sock.recvmsg
@@ -148,10 +186,8 @@ class UdpListener:
                 send([reply], from_there(ancillary), 0, client)
             except OSError:
                 self._counters.slots[DROPPED] += 1
-        for packet, (_, client, ancillary) in outside:
-            there = from_there(ancillary)
-            if not self._forward_link.forward_udp(packet, client, self._number, there):
-                self._refuse(packet, there, client)
+        if outside:
+            self._forward([(packet, own[1], from_there(own[2])) for packet, own in outside])
         self._counters.batch(perf_counter_ns() - started)
 
 

@@ -80,6 +80,8 @@ class ZoneTable:
         self._there = sorted(
             {*self._origins, *self.alias_zones, *chain.from_iterable(self._elsewhere.values())}
         )
+        self.boundaries = {*self.alias_zones, *chain.from_iterable(self._elsewhere.values())}
+        """Keys at and below which a name in a zone of ours may be somebody else's."""
         self.cluster_key = serving.cluster_key
         self.cluster = self._registry.get(serving.cluster_key)
         self.pods_insecure = serving.pods == "insecure"
@@ -106,6 +108,11 @@ class ZoneTable:
         """
         at = bisect_left(self._there, key)
         return at < len(self._there) and self._there[at].startswith(key)
+
+    def has_origin_beneath(self, zone: Zone) -> bool:
+        """Say whether `has_origin_below` could be true of a name in a zone, but for its origin."""
+        at = bisect_right(self._there, zone.key)
+        return at < len(self._there) and self._there[at].startswith(zone.key)
 
     def is_elsewhere(self, zone: Zone, key: bytes) -> bool:
         """Say whether a name in a zone of ours is in a longer one that has upstreams of its own."""
@@ -203,7 +210,7 @@ class View:
         of_file = zone.kind == "file"
         cursor = self._cursors.get(of_file)
         if cursor is None:
-            cursor = self._cursor(of_file)
+            cursor = self.cursor(of_file)
         stored = zone.version.to_bytes(4) + key if of_file else key
         if not cursor.set_range(stored):
             return False
@@ -217,7 +224,7 @@ class View:
         """
         cursor = self._cursors.get(True)
         if cursor is None:
-            cursor = self._cursor(True)
+            cursor = self.cursor(True)
         prefix = zone.version.to_bytes(4)
         stored = prefix + key
         if not cursor.set_range(stored):
@@ -230,7 +237,8 @@ class View:
         row: bytes = cursor.value()  # type: ignore[assignment]
         return (found[len(prefix) :], row) if found.startswith(prefix) else None
 
-    def _cursor(self, of_file: bool) -> lmdb.Cursor:
+    def cursor(self, of_file: bool) -> lmdb.Cursor:
+        """Make the cursor for looking among the rows of zone files, or among the answers."""
         db = self.snapshot.store.tables.zone_rows if of_file else self.snapshot.answers
         cursor = self._cursors[of_file] = self.snapshot.txn.cursor(db)
         return cursor

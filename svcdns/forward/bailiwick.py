@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from svcdns.cache.entry import CacheEntry, is_fresh, is_nodata
 from svcdns.dns import authority
@@ -98,7 +99,7 @@ class Bailiwick:
         That is their targets on the wire, from the first up to the first that others speak for; all of them
         where nothing is said about the last, not even that it has no data (RFC 2308 section 2.2).
         """
-        if query.rrtype in (codes.CNAME, codes.ANY) or entry.rcode not in _HAS_RECORDS:
+        if not entry.has_cname or query.rrtype in (codes.CNAME, codes.ANY) or entry.rcode not in _HAS_RECORDS:
             return []
         targets = [target for target, _ in cname_targets(entry, query.name)]
         if not targets:

@@ -98,7 +98,10 @@ class Clients:
         else:
             try:
                 listener = self._listeners[request.listener]
-                listener.sendmsg([reply], request.ancillary, 0, tuple(request.client))
+                if request.ancillary:
+                    listener.sendmsg([reply], request.ancillary, 0, request.client)
+                else:
+                    listener.sendto(reply, request.client)
             except (OSError, IndexError):
                 sent = False
         if not sent:

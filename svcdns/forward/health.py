@@ -15,8 +15,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
-from svcdns.forward.upstreams.upstream import LocalFault, NoReply, Upstream, UselessReply
+from svcdns.forward.upstreams.upstream import (
+    LocalFault,
+    NoReply,
+    OnOutcome,
+    Outcome,
+    PromptUpstream,
+    Upstream,
+    UselessReply,
+)
 from svcdns.system.log_on_change import LogOnChange
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key, wire_of_key
@@ -74,6 +83,9 @@ class Health:
         self._logged_down = LogOnChange(False)
         self._local_logged_at = -LOCAL_SECONDS
         self._closed = False
+        self._begin = upstream.begin if isinstance(upstream, PromptUpstream) else None
+        self.is_prompt = self._begin is not None
+        """Whether it can be asked without a task."""
         self._probing: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
@@ -91,27 +103,25 @@ class Health:
         began = self._clock()
         try:
             response = await self.upstream.exchange(query, seconds)
-        except LocalFault as wrong:
-            self._log_local(wrong)
-            raise
-        except UselessReply:
-            self.failed += 1
-            self._lives(self._clock())
-            raise
-        except NoReply:
-            self._missed(began)
+        except NoReply as wrong:
+            self._note_none(wrong, began)
             raise
         except Exception as wrong:
-            log.exception("upstream %s: %r could not be asked", self.name, query)
-            self._missed(began)
-            raise NoReply(f"internal error: {wrong}") from None
-        now = self._clock()
-        self.answered += 1
-        self.seconds += (now - began - self.seconds) / (_SMOOTH if self.seconds else 1)
-        if response.rcode == codes.SERVFAIL:
-            self.servfail += 1
-        self._lives(now)
+            raise self._internal_error(wrong, query, began) from None
+        self._note_reply(response, began)
         return response
+
+    def begin(self, query: Query, seconds: float, on_outcome: OnOutcome) -> None:
+        """Ask an upstream that `is_prompt`, and hand what comes of it to `on_outcome`, once, now or later."""
+        assert self._begin is not None
+        self.asked += 1
+        began = self._clock()
+        try:
+            self._begin(query, seconds, partial(self._has_come, began, on_outcome))
+        except NoReply as wrong:
+            self._has_come(began, on_outcome, wrong)
+        except Exception as wrong:
+            on_outcome(self._internal_error(wrong, query, began))
 
     async def close(self) -> None:
         """Ask nothing any more."""
@@ -120,6 +130,36 @@ class Health:
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)
         await self.upstream.close()
+
+    def _has_come(self, began: float, on_outcome: OnOutcome, outcome: Outcome) -> None:
+        if isinstance(outcome, NoReply):
+            self._note_none(outcome, began)
+        else:
+            self._note_reply(outcome, began)
+        on_outcome(outcome)
+
+    def _note_reply(self, response: Response, began: float) -> None:
+        now = self._clock()
+        self.answered += 1
+        self.seconds += (now - began - self.seconds) / (_SMOOTH if self.seconds else 1)
+        if response.rcode == codes.SERVFAIL:
+            self.servfail += 1
+        self._lives(now)
+
+    def _note_none(self, wrong: NoReply, began: float) -> None:
+        if isinstance(wrong, LocalFault):
+            self._log_local(wrong)
+        elif isinstance(wrong, UselessReply):
+            self.failed += 1
+            self._lives(self._clock())
+        else:
+            self._missed(began)
+
+    def _internal_error(self, wrong: Exception, query: Query, began: float) -> NoReply:
+        """Log what is a bug of ours, and return it as what it means for the question."""
+        log.error("upstream %s: %r could not be asked", self.name, query, exc_info=wrong)
+        self._missed(began)
+        return NoReply(f"internal error: {wrong}")
 
     def _lives(self, now: float) -> None:
         self._replied = now

@@ -15,15 +15,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
 from svcdns.dns import stats
 from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, receive_requests
-from svcdns.dns.lookup import answer_name
+from svcdns.dns.lookup import answer_name, unknown_name
 from svcdns.dns.reply import write
 from svcdns.dns.view import View
 from svcdns.wire import codes, header
@@ -91,22 +90,23 @@ class Forwarder:
         with self._bailiwick.view() as view:
             for request in receive_requests(link, BATCH):
                 if request.came > oldest:
-                    with self._no_more_than_logged(request):
+                    try:
                         self._take(self._clients.read(request, link), view)
+                    except Exception:
+                        self._log(request)
 
     def _take_again(self, question: ForwardedQuestion) -> None:
         """Take a question that was held."""
-        with self._bailiwick.view() as view, self._no_more_than_logged(question.request):
-            self._take(question, view)
+        with self._bailiwick.view() as view:
+            try:
+                self._take(question, view)
+            except Exception:
+                self._log(question.request)
 
-    @contextmanager
-    def _no_more_than_logged(self, request: ForwardRequest) -> Iterator[None]:
+    def _log(self, request: ForwardRequest) -> None:
         """Log and count what goes wrong with a request: it costs the others nothing."""
-        try:
-            yield
-        except Exception:
-            log.exception("a question could not be forwarded: %s", request.packet[:64].hex())
-            self._clients.count(stats.PANICS)
+        log.exception("a question could not be forwarded: %s", request.packet[:64].hex())
+        self._clients.count(stats.PANICS)
 
     def _take(self, question: ForwardedQuestion, view: View | None) -> None:
         """Say at once what can be said without upstreams, hold a question, or have it looked up."""
@@ -127,8 +127,11 @@ class Forwarder:
             self._clients.count(stats.FORWARD_LOOPS)
             return refusal(frame, codes.REFUSED, codes.EDE_OTHER, "a forwarding loop")
 
-        # Our zones.
-        draft = answer_name(view, asked.name, asked.key, asked.rrtype, True, dnssec=asked.do)
+        # Our zones; most names that come here are nowhere near them.
+        if view.table.is_outside(asked.key):
+            draft = unknown_name(asked.name, asked.key, dnssec=asked.do)
+        else:
+            draft = answer_name(view, asked.name, asked.key, asked.rrtype, True, dnssec=asked.do)
         question.draft = draft
         if draft.zone is not None and not question.may_ask_names:
             return refusal(frame, codes.REFUSED, codes.EDE_PROHIBITED)

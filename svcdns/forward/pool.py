@@ -16,7 +16,7 @@
 * Clients hear how many upstreams said what, never which: names, addresses and URLs are in the debug log.
 * An upstream through which questions come back to us is never asked.
 
-This runs once for each question that the cache can't answer: no task, no timer of its own.
+Nearly always the first upstream answers at once: `begin` makes no task for that, `resolve` does the rest.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 
 import dns.rcode
+import msgspec
 
-from svcdns.forward.upstreams.upstream import LocalFault, NoReply, UselessReply
+from svcdns.forward.upstreams.upstream import LocalFault, NoReply, Outcome, UselessReply
 from svcdns.wire import codes
 from svcdns.wire.key import text_of_key
 from svcdns.wire.query import Query
@@ -52,7 +54,7 @@ _PRIVATE_EDE = 49152
 _HAS_SAID = (Response, UselessReply)
 """Of these nothing better comes by asking the same upstream again."""
 
-_Heard = Mapping[Health, Response | NoReply]
+_Heard = Mapping[Health, Outcome]
 """What upstreams said to a question that has no answer."""
 
 
@@ -62,6 +64,29 @@ class Unresolved(Exception):
     def __init__(self, ede: int, text: str = "") -> None:
         super().__init__(text)
         self.ede = ede
+
+
+class Attempt(msgspec.Struct, eq=False):
+    """How far a question has come; times are time.monotonic()'s, as the loop's."""
+
+    begun: float
+    deadline: float
+    next_round: float
+    """The next round begins no sooner."""
+    waiting: list[Health]
+    """Those that have not had their turn in this round."""
+    heard: dict[Health, Outcome] = {}
+    short: Response | None = None
+    """The last answer that was truncated."""
+
+    def hear(self, health: Health, outcome: Outcome) -> Response | None:
+        """Take what an upstream has said; return it if it is the answer."""
+        if isinstance(outcome, Response) and outcome.rcode in _ANSWERS:
+            if not outcome.truncated:
+                return outcome
+            self.short = outcome
+        self.heard[health] = outcome
+        return None
 
 
 class Pool:
@@ -78,55 +103,83 @@ class Pool:
     @property
     def is_down(self) -> bool:
         """Whether none of its upstreams is known to answer (or there is none)."""
+        if self.upstreams and self.upstreams[0].up and not self.upstreams[0].looped:
+            return False
         return not any(health.up and not health.looped for health in self.upstreams)
 
-    async def resolve(self, query: Query) -> Response:
-        """Return an upstream's answer.  Raises Unresolved, which says why in a few words for clients."""
-        clock = asyncio.get_running_loop().time
-        begun = clock()
-        deadline = begun + (TRY_SECONDS if self.is_down else TOTAL_SECONDS)
-        heard: dict[Health, Response | NoReply] = {}
-        short: Response | None = None
-        self._turn += 1
-        waiting = self._order()
-        while waiting:
-            next_round = clock() + TRY_SECONDS
-            for health in waiting:
-                left = deadline - clock()
-                if left < _LEAST_SECONDS or (short is not None and not health.up):
+    def begin(
+        self, query: Query, on_answer: Callable[[Response], object], go_on: Callable[[Attempt], object]
+    ) -> None:
+        """Ask the first upstream, without a task where it can be asked so, and call one of these, once.
+
+        `on_answer` is given the answer, later.  `go_on` is given, now or later, how far the question has come
+        where that is not all: `resolve` goes on from there.
+        """
+        attempt = self._attempt()
+        if not attempt.waiting or not attempt.waiting[0].is_prompt:
+            go_on(attempt)
+            return
+        first = attempt.waiting.pop(0)
+
+        def has_come(outcome: Outcome) -> None:
+            answer = attempt.hear(first, outcome)
+            if answer is not None:
+                on_answer(answer)
+            else:
+                go_on(attempt)
+
+        first.begin(query, TRY_SECONDS, has_come)
+
+    async def resolve(self, query: Query, attempt: Attempt | None = None) -> Response:
+        """Return an upstream's answer.  Raises Unresolved, which says why in a few words for clients.
+
+        `attempt` is how far `begin` has come.
+        """
+        attempt = attempt or self._attempt()
+        heard, waiting = attempt.heard, attempt.waiting
+        while waiting or heard:
+            while waiting:
+                health = waiting.pop(0)
+                left = attempt.deadline - monotonic()
+                if left < _LEAST_SECONDS or (attempt.short is not None and not health.up):
                     break
+                outcome: Outcome
                 try:
-                    response = await health.ask(query, left if left < TRY_SECONDS else TRY_SECONDS)
+                    outcome = await health.ask(query, left if left < TRY_SECONDS else TRY_SECONDS)
                 except NoReply as missed:
-                    heard[health] = missed
-                    continue
-                if response.rcode not in _ANSWERS:
-                    heard[health] = response
-                elif response.truncated:
-                    heard[health] = short = response
-                else:
-                    return response
-            if short is not None:
-                return short
+                    outcome = missed
+                if (answer := attempt.hear(health, outcome)) is not None:
+                    return answer
+            if attempt.short is not None:
+                return attempt.short
             # Those that are new by now have their turn too.
             waiting = [health for health in self._order() if not isinstance(heard.get(health), _HAS_SAID)]
-            if not waiting or begun + TOTAL_SECONDS - next_round < _LEAST_SECONDS:
+            if not waiting or attempt.begun + TOTAL_SECONDS - attempt.next_round < _LEAST_SECONDS:
                 break
-            if (pause := next_round - clock()) > 0:
+            if (pause := attempt.next_round - monotonic()) > 0:
                 await asyncio.sleep(pause)
             if not self.is_down:
-                deadline = begun + TOTAL_SECONDS
-            if deadline - clock() < _LEAST_SECONDS:
+                attempt.deadline = attempt.begun + TOTAL_SECONDS
+            if attempt.deadline - monotonic() < _LEAST_SECONDS:
                 break
+            attempt.next_round = monotonic() + TRY_SECONDS
         if log.isEnabledFor(logging.DEBUG):
             log.debug("no answer to %s type %d: %s", text_of_key(query.key), query.rrtype, _in_full(heard))
-        raise Unresolved(_ede(heard), self._why(heard, round(deadline - begun)))
+        raise Unresolved(_ede(heard), self._why(heard, round(attempt.deadline - attempt.begun)))
+
+    def _attempt(self) -> Attempt:
+        """Return a question that is to be asked, of nobody so far."""
+        begun = monotonic()
+        self._turn += 1
+        order = self._order()
+        any_up = bool(order) and order[0].up
+        return Attempt(begun, begun + (TOTAL_SECONDS if any_up else TRY_SECONDS), begun + TRY_SECONDS, order)
 
     def _order(self) -> list[Health]:
         """Return the upstreams in the order in which they are to be tried now."""
+        if len(self.upstreams) == 1:
+            return [health for health in self.upstreams if not health.looped]
         up = [health for health in self.upstreams if health.up and not health.looped]
-        if len(up) == len(self.upstreams) == 1:
-            return up
         if self.policy == "random":
             random.shuffle(up)
         elif self.policy != "sequential":
@@ -194,7 +247,7 @@ def _in_full(heard: _Heard) -> str:
     return ", ".join(said) or "nobody was asked"
 
 
-def _in_words(one: Response | NoReply) -> str:
+def _in_words(one: Outcome) -> str:
     if isinstance(one, NoReply):
         return str(one)
     return _in_short(one) if one.ede is None else f"{_in_short(one)} (EDE {one.ede})"

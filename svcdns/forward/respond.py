@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from svcdns.cache.entry import is_nodata
+from svcdns.cache.entry import CacheEntry, is_nodata, plain_reply
 from svcdns.cache.store import now
 from svcdns.dns import aliases, stats
 from svcdns.dns.answer import above_ours
@@ -20,6 +20,7 @@ from svcdns.dns.reply import unresolved, write
 from svcdns.dns.view import View
 from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_wire
+from svcdns.wire.reply import Frame
 
 from .bailiwick import Bailiwick
 from .clients import Clients, ForwardedQuestion
@@ -54,11 +55,11 @@ class Responder:
             reply = reply_after_chain(frame, draft, question.query, entry, now())
             self._send(question, self._above_ours(reply, question))
         else:
-            reply = self._above_ours(entry.reply(now(), frame), question)
+            reply = self._above_ours(_reply(entry, frame), question)
             self._send(question, reply, is_nodata=is_nodata(entry.stored))
 
     def _above_ours(self, reply: bytes, question: ForwardedQuestion) -> bytes:
-        if header.flags_of(reply) & header.RCODE != codes.NXDOMAIN:
+        if reply[3] & header.RCODE != codes.NXDOMAIN:
             return reply
         with self._bailiwick.view() as view:
             return reply if view is None else above_ours(reply, view, question.query.key)
@@ -103,6 +104,14 @@ class Responder:
         slot = stats.RCODE_SLOT.get(rcode, stats.OTHER_RCODE)
         self._clients.count_reply(question, stats.NODATA if is_nodata and rcode == codes.NOERROR else slot)
         self._clients.send(question, reply)
+
+
+def _reply(entry: CacheEntry, frame: Frame) -> bytes:
+    """Return the reply that says an entry, on the short way where that is enough."""
+    time, packet = now(), frame.packet
+    flags = header.QR | header.flags_of(packet) & header.REPEATED | (header.RA if frame.ra else 0)
+    plain = plain_reply(entry.stored, time, packet, frame.end, flags, frame.limit, frame.opt())
+    return entry.reply(time, frame) if plain is None else plain
 
 
 def _is_ours(view: View, key: bytes, rrtype: int) -> bool:

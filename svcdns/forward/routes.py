@@ -79,6 +79,8 @@ class Routes:
         self._routes = [_Route(zone) for zone in zones]
         self._pools = {route.key: route.pool for route in self._routes}
         self._default = self._pools.get(b"")
+        self._has_one = list(self._pools) == [b""]
+        """Whether all names are asked for at one pool."""
         self.loops = loops or LoopWatch()
         self._own = own
         self._ca = config.ca
@@ -92,6 +94,8 @@ class Routes:
 
     def pool(self, key: bytes) -> Pool | None:
         """Return where a name (its key) is asked for, None where nothing is."""
+        if self._has_one:
+            return self._default
         found = (self._pools[zone] for zone in parent_keys(key) if zone in self._pools)
         return next(found, self._default)
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -38,7 +38,7 @@ from svcdns.wire.query import Query
 from svcdns.wire.response import Response
 
 from .clients import Clients, ForwardedQuestion
-from .pool import Pool, Unresolved
+from .pool import Attempt, Pool, Unresolved
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,8 @@ class Lookups:
         self._single_flight = single_flight
         self._clients = clients
         self._limits = limits
-        self._waiting: Counter[str] = Counter()
+        self._waiting: dict[str, int] = {}
+        """By client; those alone that have any."""
         self.outstanding = 0
         """Questions that wait now."""
 
@@ -86,21 +87,25 @@ class Lookups:
         if fresh is not None:
             self._clients.count(stats.CACHE_HITS)
             respond(question, fresh)
-        elif self.outstanding >= limits.outstanding or self._waiting[client] >= limits.per_client:
+            return
+        waiting = self._waiting.get(client, 0)
+        if self.outstanding >= limits.outstanding or waiting >= limits.per_client:
             self._clients.count(stats.FORWARD_REFUSED)
             text = "too many questions wait for upstreams"
             respond(question, _failure(codes.EDE_NETWORK_ERROR, text))
         else:
             self._clients.count(stats.CACHE_MISSES)
             self.outstanding += 1
-            self._waiting[client] += 1
-            self._single_flight.resolve(question.query, partial(self._resolved, question, respond))
+            self._waiting[client] = waiting + 1
+            self._single_flight.resolve(question.query, partial(self._resolved, question, client, respond))
 
-    def _resolved(self, question: ForwardedQuestion, respond: Respond, resolution: Resolution) -> None:
-        client = question.counted_as
+    def _resolved(
+        self, question: ForwardedQuestion, client: str, respond: Respond, resolution: Resolution
+    ) -> None:
         self.outstanding -= 1
-        self._waiting[client] -= 1
-        if not self._waiting[client]:
+        if (waiting := self._waiting[client] - 1) > 0:
+            self._waiting[client] = waiting
+        else:
             del self._waiting[client]
         respond(question, resolution)
 
@@ -129,6 +134,8 @@ class SingleFlight:
         self._waiting: dict[Query, list[OnResolution]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._resolved: list[tuple[Query, Resolution]] = []
+        self._idle: asyncio.Event | None = None
+        """To be set when nothing is under way any more."""
 
     def __len__(self) -> int:
         """Return how many queries are under way."""
@@ -153,58 +160,94 @@ class SingleFlight:
 
     def resolve(self, query: Query, on_resolution: OnResolution) -> None:
         """Have a query answered that is not fresh in the cache; calls back once, later."""
-        if (waiting := self._waiting.get(query)) is not None:
-            waiting.append(on_resolution)
+        waiting = self._waiting.setdefault(query, [])
+        waiting.append(on_resolution)
+        if len(waiting) > 1:
             return
-        self._waiting[query] = [on_resolution]
-        task = asyncio.create_task(self._run(query))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        try:
+            self._begin(query)
+        except Exception:
+            log.exception("a question could not be forwarded: %r", query)
+            self._resolve(query, _failure(codes.EDE_NETWORK_ERROR))
 
     async def stop(self, seconds: float) -> None:
         """Wait so long for those under way, then end those that are left."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=seconds)
+        if self._waiting:
+            self._idle = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._idle.wait()
         for task in set(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+        for query in self._waiting:
+            self._resolve(query, _failure(codes.EDE_NETWORK_ERROR))
         self._call_back()
 
-    async def _run(self, query: Query) -> None:
+    def _begin(self, query: Query) -> None:
+        """Ask upstreams, where that is to be done."""
+        pool = self._pool_of(asked_at(query.key, query.rrtype))
+        if pool is None:
+            self._resolve(query, _failure(codes.EDE_NOT_AUTHORITATIVE))
+        elif pool.is_down and (stale := self._stale(query)) is not None:
+            self._resolve(query, self._keep(query, stale))
+        else:
+            pool.begin(query, partial(self._answered, query), partial(self._go_on, pool, query))
+
+    def _answered(self, query: Query, response: Response) -> None:
+        """Take the answer of the first upstream that was asked."""
+        try:
+            resolution = self._resolution_of(query, response)
+        except Exception:
+            log.exception("a question could not be forwarded: %r", query)
+            resolution = _failure(codes.EDE_NETWORK_ERROR)
+        self._resolve(query, resolution)
+
+    def _go_on(self, pool: Pool, query: Query, attempt: Attempt) -> None:
+        """Ask on in a task."""
+        task = asyncio.get_running_loop().create_task(self._run(pool, query, attempt))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, pool: Pool, query: Query, attempt: Attempt) -> None:
         resolution = _failure(codes.EDE_NETWORK_ERROR)
         try:
-            resolution = await self._ask_upstreams(query)
+            response = await pool.resolve(query, attempt)
+            resolution = self._resolution_of(query, response)
+        except Unresolved as failed:
+            resolution = self._unanswered(query, failed.ede, str(failed))
         except Exception:
             log.exception("a question could not be forwarded: %r", query)
         finally:
-            if not self._resolved:
-                asyncio.get_running_loop().call_soon(self._call_back)
-            self._resolved.append((query, resolution))
+            self._resolve(query, resolution)
+
+    def _resolve(self, query: Query, resolution: Resolution) -> None:
+        """Have those who wait called in the next turn of the loop, with all that comes in in this one."""
+        if not self._resolved:
+            asyncio.get_running_loop().call_soon(self._call_back)
+        self._resolved.append((query, resolution))
 
     def _call_back(self) -> None:
         """Write what came in this turn of the loop, in one transaction, then call all who wait for it."""
         resolved, self._resolved = self._resolved, []
         self._cache.commit()
         for query, resolution in resolved:
-            for on_resolution in self._waiting.pop(query):
+            # Nobody waits any more for what comes in after the end.
+            for on_resolution in self._waiting.pop(query, ()):
                 try:
                     on_resolution(resolution)
                 except Exception:
                     log.exception("a forwarded answer could not be given: %r", query)
+        if self._idle is not None and not self._waiting:
+            self._idle.set()
 
-    async def _ask_upstreams(self, query: Query) -> Resolution:
-        """Return what upstreams or the cache say, and keep it."""
-        pool = self._pool_of(asked_at(query.key, query.rrtype))
-        if pool is None:
-            return _failure(codes.EDE_NOT_AUTHORITATIVE)
-        if pool.is_down and (stale := self._stale(query)) is not None:
-            return self._keep(query, stale)
+    def _resolution_of(self, query: Query, response: Response) -> Resolution:
+        """Return what an upstream's answer says, and keep it."""
         try:
-            response = self._scrubbed(query, await pool.resolve(query))
-        except (Unresolved, Garbage) as failed:
-            ede = failed.ede if isinstance(failed, Unresolved) else codes.EDE_NO_REACHABLE_UPSTREAM
-            return self._keep(query, self._stale(query) or entry.failure(ede, now(), str(failed)))
+            response = self._scrubbed(query, response)
+        except Garbage as failed:
+            return self._unanswered(query, codes.EDE_NO_REACHABLE_UPSTREAM, str(failed))
         time = now()
         resolution = self._resolution(query, entry.pack(response, time, self._config))
         if entry.is_fresh(resolution.entry.stored, time) and not resolution.departure:
@@ -212,6 +255,10 @@ class SingleFlight:
         elif response.rcode in (codes.NOERROR, codes.NXDOMAIN):
             self._cache.remove(_key(query))
         return resolution
+
+    def _unanswered(self, query: Query, ede: int, text: str) -> Resolution:
+        """Return what stands in for an answer, and keep it: a stale one, or a failure."""
+        return self._keep(query, self._stale(query) or entry.failure(ede, now(), text))
 
     def _stale(self, query: Query) -> bytes | None:
         stored = self._cache.get(_key(query))

@@ -80,4 +80,7 @@ def reverse_address(key: bytes) -> Address | None:
 
 def reverse_key(address: Address) -> bytes:
     """Key of the reverse name of an address, under in-addr.arpa or ip6.arpa."""
-    return key_of(address.reverse_pointer)
+    if address.version == 4:
+        digits = str(address).replace(".", "\0")
+        return f"arpa\0in-addr\0{digits}\0".encode()
+    return b"arpa\0ip6\0" + b"".join(b"%c\0" % digit for digit in address.packed.hex().encode())

@@ -90,15 +90,21 @@ def pack_row(rrsets: Iterable[RRset], flags: int = 0) -> bytes:
         answers = b"".join(rrset.rrs)
         additional = b"".join(rrset.additionals)
         count = len(rrset.rrs)
-        sizes = set(map(len, rrset.rrs))
-        stride = sizes.pop() if len(sizes) == 1 else 0
-        starts = accumulate(map(len, rrset.rrs[:-1]), initial=0)
-        table = pack(f">{count}I", *starts) if not stride and count > 1 else b""
+        stride = len(rrset.rrs[0]) if count == 1 else _common_size(rrset.rrs)
+        table = b""
+        if not stride:
+            table = pack(f">{count}I", *accumulate(map(len, rrset.rrs[:-1]), initial=0))
         types += rrset.type.to_bytes(2)
         entries += ENTRY.pack(count, stride, len(rrset.additionals), at, len(answers), len(additional))
         bodies += [answers, table, additional]
         at += len(answers) + len(table) + len(additional)
     return b"".join((bytes((flags, len(sets))), types, entries, *bodies))
+
+
+def _common_size(rrs: Sequence[bytes]) -> int:
+    """Return the size of RRs that all have the same, else 0."""
+    sizes = set(map(len, rrs))
+    return sizes.pop() if len(sizes) == 1 else 0
 
 
 def entries_at(row: bytes) -> int:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 
-from dnslib import CNAME, NS, RD, SOA, TXT
+from dnslib import CNAME, RD, TXT
 from dnslib.label import DNSBuffer
 
 from svcdns.wire import codes, header
@@ -26,6 +26,9 @@ SOA_TTL_LIMIT = 300
 _WEIGHT_AT = header.POINTED_RR + 2
 """Where the weight stands in a stored SRV: behind the fixed part of the RR and the priority."""
 
+
+_SOA_NUMBERS = Struct(">5I")
+"""Serial, refresh, retry, expire and minimum, after both names."""
 
 _SRV = Struct(">3H")
 """Priority, weight and port, before the target."""
@@ -83,7 +86,7 @@ def cname_rr(target: str, ttl: int) -> bytes:
 
 def ns_rr(target: str, ttl: int) -> bytes:
     """Return an NS (RFC 1035)."""
-    return _rr(codes.NS, ttl, NS(target))
+    return _with_rdata(codes.NS, ttl, wire_of(target))
 
 
 def txt_rr(text: str, ttl: int) -> bytes:
@@ -93,8 +96,8 @@ def txt_rr(text: str, ttl: int) -> bytes:
 
 def soa_rr(mname: str, rname: str, serial: int, minimum: int, ttl: int) -> bytes:
     """Return an SOA (RFC 1035) with our fixed timers."""
-    times = (serial, SOA_REFRESH, SOA_RETRY, SOA_EXPIRE, minimum)
-    return _rr(codes.SOA, ttl, SOA(mname, rname, times))
+    numbers = _SOA_NUMBERS.pack(serial, SOA_REFRESH, SOA_RETRY, SOA_EXPIRE, minimum)
+    return _with_rdata(codes.SOA, ttl, wire_of(mname) + wire_of(rname) + numbers)
 
 
 def rrsets_by_type(rrs: list[bytes]) -> list[RRset]:

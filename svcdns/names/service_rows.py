@@ -8,11 +8,10 @@ Row numbers in comments refer to the tables of the documented DNS behaviour (doc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import ip_address
 
 import msgspec
 
-from svcdns.objects.syntax import domain_errors, parse_address
+from svcdns.objects.syntax import address_of, domain_errors, parse_address
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of
 
@@ -119,7 +118,7 @@ def _external_name_rows(facts: ServiceFacts) -> dict[bytes, bytes]:
 def _cluster_ip_rows(names: ClusterNames, facts: ServiceFacts) -> dict[bytes, bytes]:
     target = names.service_text(facts.namespace, facts.name)
     owner = wire_of(target)
-    addresses = [address_rr(ip_address(text), facts.ttl) for text in facts.addresses]
+    addresses = [address_rr(address_of(text), facts.ttl) for text in facts.addresses]
     glue = [owner + rr[header.POINTER_OCTETS :] for rr in addresses]
     sets = rrsets_by_type(addresses)
     ports = [(port, srv_rr(target, port.number, facts.ttl)) for port in facts.ports]
@@ -131,7 +130,9 @@ def _cluster_ip_rows(names: ClusterNames, facts: ServiceFacts) -> dict[bytes, by
         rows[b""] = pack_row(sets)
     for port, rr in ports:
         suffix = port_suffix(port.name, port.protocol)
-        if suffix:  # B4, B7, B8
+        if suffix and len(ports) == 1:
+            rows[suffix] = rows[b""]
+        elif suffix:  # B4, B7, B8
             rows[suffix] = pack_row([*sets, _srv_set([rr], len(addresses), glue)])
     return rows
 

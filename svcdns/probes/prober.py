@@ -44,6 +44,8 @@ class NotWritten(Exception):
 
 Run = Callable[[Check, str], Awaitable[Outcome]]
 """Runs one probe against an address; its caller bounds the time."""
+Load = Callable[[Check], Awaitable[None]]
+"""Makes ready for probes of a kind: what that takes is no time of a Pod's."""
 Write = Callable[[PodName, str, Verdict, bool], Awaitable[None]]
 """Writes the verdict about the Pod of a uid, and whether it turned.  Raises NotWritten."""
 
@@ -74,9 +76,11 @@ class _Probed:
 class Prober:
     """Probes the Pods that it is told of; made and used in one event loop."""
 
-    def __init__(self, run: Run, write: Write, why_not: Callable[[str], str]) -> None:
+    def __init__(
+        self, run: Run, write: Write, why_not: Callable[[str], str], load: Load | None = None
+    ) -> None:
         """`why_not` says why an address may not be probed, "" where it may."""
-        self._run, self._write, self._why_not = run, write, why_not
+        self._run, self._write, self._why_not, self._load = run, write, why_not, load
         self._pods: dict[PodName, _Probed] = {}
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._unwritten: asyncio.Queue[_Probed] = asyncio.Queue()
@@ -147,6 +151,8 @@ class Prober:
                 await asyncio.sleep(max(0.0, began + container.due.initial_delay - clock()))
 
     async def _outcome(self, probe: Probe, address: str) -> Outcome:
+        if self._load is not None:
+            await self._load(probe.check)
         async with self._room:
             try:
                 async with asyncio.timeout(probe.timeout):

@@ -39,6 +39,7 @@ from .health_checks import HealthChecks
 from .late_nodes import LateNodes
 from .machine import Machine
 from .members import Members
+from .node_holder import Standing, identity
 from .own_lease import OwnLease
 from .own_node import OwnNode
 from .progress import Progress
@@ -47,6 +48,7 @@ from .status import Metrics, Status
 from .unserved import Problems, Unserved
 
 _RETRY_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,16 @@ log = logging.getLogger(__name__)
 class Agent:
     """A proxy: all its parts, and how they are wired."""
 
-    def __init__(self, config: Config, node: str, client: AsyncClient, engine: Engine, machine: Machine):
-        """Nothing runs yet; `node` is the name of this one."""
+    def __init__(
+        self,
+        config: Config,
+        node: str,
+        client: AsyncClient,
+        engine: Engine,
+        machine: Machine,
+        holder: str = "",
+    ) -> None:
+        """Nothing runs yet; `node` is the name of this one, `holder` who it is among those of that name."""
         self._config = config
         self._machine = machine
         self._has_ranges = False
@@ -95,7 +105,9 @@ class Agent:
         self.own_lease: OwnLease | None = None
         self._late_nodes = LateNodes(client, node, self.members)
         if takes_part:
-            self.own_lease = OwnLease(client, node, self.members, machine, self._candidates)
+            holder = holder or identity(node)
+            self.own_lease = OwnLease(client, node, holder, self.members, machine, self._candidates)
+            self.own_lease.standing_changed = self.sync.wake
             self.own_lease.answers_changed = self._say_announced
             self.own_lease.came_back = self._machine_changed
             self.api.leases_changed = self.own_lease.look
@@ -115,7 +127,6 @@ class Agent:
             repairing.keep(self.sync.engine),
             self._serve_health(),
             *([self._flows.run()] if self._flows is not None else ()),
-            *([self.own_node.run()] if self.own_node is not None else ()),
             *(self._among_nodes(self.own_lease) if self.own_lease is not None else ()),
         )
         tasks = [asyncio.create_task(work) for work in works]
@@ -170,12 +181,34 @@ class Agent:
             self.own_lease.look()
 
     def _among_nodes(self, own_lease: OwnLease) -> tuple[Coroutine[None, None, None], ...]:
-        """Return the work that has to do with other nodes."""
+        """Return the work under this node's name, and that has to do with other nodes."""
         leases = self.api.leases
         return (
-            own_lease.run(lambda: self.sync.is_synced and leases is not None and leases.is_listed),
+            own_lease.run(
+                lambda: leases is not None and leases.is_listed,
+                lambda: self.sync.is_synced,
+            ),
+            self._keep_node(own_lease),
             self._late_nodes.run(),
         )
+
+    async def _keep_node(self, own_lease: OwnLease) -> None:
+        """Keep the Node from when its name is this proxy's; of an API without Leases, all the same."""
+        while not own_lease.held.is_set() and not self._has_no_leases():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await own_lease.held.wait()
+        if self.own_node is not None:
+            await self.own_node.run()
+
+    def _has_no_leases(self) -> bool:
+        return self.api.leases is None or self.api.leases.is_refused
+
+    def _may_carry(self) -> bool:
+        """Return whether no other machine's proxy has, as far as is known, the name of this node."""
+        if self.own_lease is None or self._has_no_leases():
+            return True
+        return self.own_lease.standing is not Standing.WAITS
 
     def _candidates(self) -> Candidates:
         """Return all load balancer addresses, and the nodes that may announce each; None: all may."""
@@ -214,7 +247,7 @@ class Agent:
         """Return whether the engine can be told; of a server that names no ranges, the configuration does."""
         if self.api.is_listed and not self._has_ranges:
             self.ranges_are(())
-        return self.api.is_listed
+        return self.api.is_listed and self._may_carry()
 
     def _machine_changed(self) -> None:
         host, place = self._machine.host(), self.traffic.here.place

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Any, NamedTuple
@@ -20,12 +20,12 @@ from svcdns.config.sections import Config
 from svcdns.netlink import conntrack, wire
 
 from . import choice, machine_settings, node_ports
-from .forward_rules import obstacles
+from .firewalls import IN, THROUGH, Obstacle, Way, obstacles
 from .host import read
 from .host_settings import HostSettings, Network
 from .machine import host_settings
 from .networks import Found, host, local_links, ranges_in_use
-from .translated import targets
+from .translated import Target, relayed, targets
 
 OK, WARNING, WRONG = "ok", "warning", "wrong"
 _KEEPS = (6, 9)
@@ -33,6 +33,9 @@ _KEEPS = (6, 9)
 _FULL = 80
 """Percent of the table of connections."""
 _MOST_LISTENERS = 20
+_AS_ROOT = "svcdns proxy check, as root, reads them"
+_AT_PROCESSES = "containers and other machines reach no endpoint that is a process of this one"
+_AT_A_RELAY = "containers and other machines reach no Service here"
 
 
 class Finding(NamedTuple):
@@ -93,11 +96,11 @@ def _findings(settings: HostSettings, engine: str) -> Iterator[Finding]:
         yield Finding("ranges", WRONG, f"links and routes can't be read: {wrong}")
         return
     yield from _ranges(found, settings)
+    yield from _rules(found, settings, engine)
     if engine != choice.USER:  # a relay forwards no packets, and listens on node ports itself
         yield from _node_ports(found, settings)
         yield from _forwarding(found, settings)
         yield from _hairpin(found, settings)
-        yield from _rules(found, settings)
         yield from _connections(conntrack.fill())
 
 
@@ -173,21 +176,35 @@ def _names(ports: Iterable[Any]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _rules(machine: Found, settings: HostSettings) -> Iterator[Finding]:
-    wanted = list(targets(host(machine, settings), settings.node_ports))
+def _rules(machine: Found, settings: HostSettings, engine: str) -> Iterator[Finding]:
+    """Say what of other people's rules is in the way: to others, and to processes of this machine."""
+    known = host(machine, settings)
+    translated = list(targets(known, settings.node_ports))
+    is_relay = engine == choice.USER or (engine == choice.AUTO and bool(choice.missing_for_nft()))
+    sent = list(relayed(known, settings.node_ports))
     try:
-        with wire.Socket(wire.NETFILTER) as kernel:
-            found = list(obstacles(kernel, wanted))
+        through = [] if is_relay else _obstacles(THROUGH, translated)
+        into = _obstacles(IN, sent if is_relay else translated)
     except (OSError, wire.Malformed) as wrong:
-        yield Finding("rules", WARNING, f"other packet rules can't be read: {wrong}")
+        why = wrong.strerror.lower() if isinstance(wrong, OSError) and wrong.strerror else str(wrong)
+        yield Finding("rules", WARNING, f"other packet rules can't be read: {why}", _AS_ROOT)
         return
-    for one in found:
+    for one in through:
         if one.is_docker and settings.docker:
             yield Finding("rules", OK, f"{one.text}; the proxy makes a way past them")
         else:
             yield Finding("rules", WRONG, one.text, one.remedy)
-    if not found:
+    for one in into:
+        yield Finding(
+            "rules", WARNING, f"{one.text}: {_AT_A_RELAY if is_relay else _AT_PROCESSES}", one.remedy
+        )
+    if not through and not into:
         yield Finding("rules", OK, "no other packet rules drop traffic to Services")
+
+
+def _obstacles(way: Way, wanted: Sequence[Target]) -> list[Obstacle]:
+    with wire.Socket(wire.NETFILTER) as kernel:
+        return list(obstacles(kernel, way, wanted))
 
 
 def _node_ports(found: Found, settings: HostSettings) -> Iterator[Finding]:

@@ -1,8 +1,8 @@
 """Taking back all that the proxy changed of this machine: offline, as often as you like.
 
 Everything of ours is known by its name, its number, its comment, or by the file of `changes_made`; nothing
-else is touched.  What is gone already is no failure.  Where the kernel doesn't let go of our tables, a proxy
-lives that would make everything anew: then nothing is taken back, and that is said.
+else is touched.  What is gone already is no failure.  Where a proxy lives (`host_lock`, or a kernel that has
+our tables for it), it would make everything anew: then nothing is taken back, and that is said.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from svcdns.netlink import wire
 
-from . import announcing, answer_gate, docker_jump, kernel, machine_settings, own_routes
+from . import announcing, answer_gate, docker_jump, host_lock, kernel, machine_settings, own_routes
 from .changes_made import DEFAULT_FOLDER, ChangesMade, Restored
 from .engine import EngineError
 from .host import read
@@ -23,6 +23,8 @@ def cleanup(folders: Sequence[Path] = (DEFAULT_FOLDER,)) -> list[Restored]:
 
     `folders` are where the file of what was changed may be.  Raises OSError where the kernel cannot be asked.
     """
+    if who := host_lock.holder():
+        return [Restored(f"the packet rules stay, and all else with them: {who} runs: end it first", False)]
     try:
         tables = kernel.clean_up()
     except EngineError as refused:

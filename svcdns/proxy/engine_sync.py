@@ -6,6 +6,8 @@ Rules:
 * what an engine refuses is told again, together with what has changed since, after pauses that grow.  Where
   a few changes are refused together, each is tried alone (the machine first), so that one does not keep the
   others away;
+* where the first state is refused, its Services are halved until those are found that the engine doesn't
+  want; the others are carried.  Where it wants none, what was in effect stays;
 * the engine's calls are quick and block the loop meanwhile: whatever arrives then is the next piece.
 """
 
@@ -15,7 +17,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 from svcdns.cluster.traffic import Traffic
 from svcdns.cluster.traffic_plan import Frontend, HealthCheck, Host, Rule
@@ -26,11 +29,21 @@ from .engine import Engine, EngineError
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 _MOST_APART = 100
 """So many refused changes are tried one by one."""
+_MOST_IN_VAIN, _MOST_REFUSED = 20, 200
+"""So often the first state is told in parts: until one is taken, and in all."""
 
 log = logging.getLogger(__name__)
 
 Applied = Callable[[Mapping[Frontend, Rule | None], Mapping[Frontend, Rule]], None]
 """Is told what the engine did: changed rules, and those that were in effect before at the same frontends."""
+
+
+class Refused(NamedTuple):
+    """A rule that the engine doesn't want."""
+
+    service: str
+    text: str
+    """What it said."""
 
 
 class EngineSync:
@@ -43,6 +56,8 @@ class EngineSync:
         self.host = host
         self.refusal = ""
         """What the engine said when it refused last; "" where it has done all that it was told."""
+        self.refused: dict[Frontend, Refused] = {}
+        """What it refused though it was told of nothing else at the same time."""
         self.refusals = 0
         self.syncs = 0
         self.synced_at = 0.0
@@ -64,6 +79,7 @@ class EngineSync:
         """Up to which revision of each kind the engine has done what follows."""
         self._done = asyncio.Event()
         self._pending: dict[Frontend, Rule | None] = {}
+        self._left: dict[Frontend, Rule] = {}
         self._pending_host = False
         self._has_replaced = False
         self._wake = asyncio.Event()
@@ -96,7 +112,8 @@ class EngineSync:
         pause: float | None = None
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):  # Python 3.11: wait_for may swallow a cancel
+                    await self._wake.wait()
                 if pause is not None and self._failures > 1:
                     await asyncio.sleep(min(pause, 1.0))  # more has come, but it has just been refused
             except TimeoutError:
@@ -138,12 +155,51 @@ class EngineSync:
 
     def _replace(self) -> None:
         rules = self.traffic.rules()
-        self.engine.replace(rules, self.host)
-        self._has_replaced, self._pending_host, self._pending = True, False, {}
-        self._note(dict(rules))
+        self._left, self.refused = {}, {}
+        last: EngineError | None = None
+        try:
+            self.engine.replace(rules, self.host)
+        except EngineError as refused:
+            last = refused
+            self._replace_in_parts(rules, refused)
+        self._has_replaced, self._pending_host, self._pending = True, False, {**self._left}
+        rules = {at: rule for at, rule in rules.items() if at not in self._left}
+        self._note(rules)
         services = len(self.traffic.services)
         self.replaced()
         log.info("traffic is carried: %d frontends of %d Services", len(rules), services)
+        if last is not None:
+            raise last
+
+    def _replace_in_parts(self, rules: Mapping[Frontend, Rule], whole: EngineError) -> None:
+        """Tell the first state in parts; what is refused is left.  Raises EngineError where all is."""
+        of_service: dict[str, dict[Frontend, Rule]] = {}
+        for at, rule in rules.items():
+            of_service.setdefault(rule.service, {})[at] = rule
+        parts, refusals, has_begun = _halves(list(of_service)), 0, False
+        while parts:
+            part = parts.pop()
+            some = {at: rule for service in part for at, rule in of_service[service].items()}
+            try:
+                if has_begun:
+                    self.engine.apply(some)
+                else:
+                    self.engine.replace(some, self.host)
+                    has_begun = True
+            except EngineError as refused:
+                refusals += 1
+                if not has_begun and refusals >= _MOST_IN_VAIN:
+                    raise
+                if len(part) > 1 and refusals < _MOST_REFUSED:
+                    parts += _halves(part)
+                else:
+                    self._left |= some
+                    self.refused |= {at: Refused(rule.service, str(refused)) for at, rule in some.items()}
+        if not has_begun:
+            raise whole
+        log.error(
+            "the engine refuses %s, and carries the others", _some({r.service for r in self.refused.values()})
+        )
 
     def _apply(self) -> None:
         changed, host = dict(self._pending), self.host if self._pending_host else None
@@ -171,6 +227,8 @@ class EngineSync:
                 self.engine.apply({frontend: rule})
             except EngineError as refused:
                 last = refused
+                if rule is not None:
+                    self.refused[frontend] = Refused(rule.service, str(refused))
             else:
                 del self._pending[frontend]
                 self._note({frontend: rule})
@@ -180,6 +238,7 @@ class EngineSync:
     def _note(self, changed: Mapping[Frontend, Rule | None]) -> None:
         before = {at: self.in_effect[at] for at in changed if at in self.in_effect}
         for frontend, rule in changed.items():
+            self.refused.pop(frontend, None)
             if rule is None:
                 self.in_effect.pop(frontend, None)
             else:
@@ -196,3 +255,14 @@ class EngineSync:
         if self._said.is_new(text):
             log.error("the engine refuses: %s; what was in effect stays, and it is tried again", text)
         return random.uniform(0.5, 1.0) * longest
+
+
+def _halves(services: list[str]) -> list[list[str]]:
+    """Return the two halves, or one where there is no more."""
+    middle = (len(services) + 1) // 2
+    return [half for half in (services[middle:], services[:middle]) if half]
+
+
+def _some(services: Collection[str]) -> str:
+    more = f" and {len(services) - 5} more" if len(services) > 5 else ""
+    return f"{', '.join(sorted(services)[:5])}{more}"

@@ -70,7 +70,8 @@ class HealthChecks:
                 self._wake.clear()
                 await self._set_up()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), RETRY_SECONDS if self._refused else None)
+                    async with asyncio.timeout(RETRY_SECONDS if self._refused else None):
+                        await self._wake.wait()
         finally:
             for runner in self._runners.values():
                 await runner.cleanup()

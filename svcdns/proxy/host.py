@@ -145,7 +145,8 @@ class HostWatch:
     async def _next_look(self, changed: Callable[[], None]) -> float:
         """Wait for a change, look, and return how long to pause."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), _UNTOLD_SECONDS)
+            async with asyncio.timeout(_UNTOLD_SECONDS):
+                await self._changed.wait()
         share = _SHARE if self._changed.is_set() else _SHARE_UNTOLD
         if self._changed.is_set():
             await asyncio.sleep(_SETTLE_SECONDS)

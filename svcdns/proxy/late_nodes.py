@@ -4,6 +4,7 @@ Rules:
 
 * a proxy that lives says so of others, one for each late node (`announcer`): the server has no part in it.
   So nobody says it of the last one;
+* some proxies may write their own Node only.  So where nobody has said it for a while, all others try;
 * it is written once for each time that a node is late, and only where a proxy said Ready before;
 * whoever comes back says for itself that it is ready (`own_node`).
 
@@ -15,18 +16,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import get, merge
 from svcdns.client.exchange import Call
 from svcdns.cluster.announcers import announcer
+from svcdns.cluster.traffic_objects import NODE_UNKNOWN, PROXY_RUNNING
 from svcdns.objects.kinds import NODE
 
 from .members import Member, Members
-from .own_node import RUNNING, UNKNOWN, condition
+from .own_node import condition
 
 LOOK_SECONDS = 1.0
+_PATIENCE_SECONDS = 5.0
+"""After so long it was said by the one whose turn it is, or can't be."""
+_FORBIDDEN = 403
 
 
 class LateNodes:
@@ -44,10 +48,19 @@ class LateNodes:
         """Look again and again until cancelled."""
         while True:
             for one in list(self._late(time.monotonic())):
-                with suppress(ApiError, NoServer, Unreachable):
-                    await self._client.run(_unknown(one.node))
+                if await self._say(one.node):
                     self._said[one.node] = one.version
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _say(self, node: str) -> bool:
+        """Return whether there is nothing left to do."""
+        try:
+            await self._client.run(_unknown(node))
+        except ApiError as refused:
+            return refused.status == _FORBIDDEN
+        except (NoServer, Unreachable):
+            return False
+        return True
 
     def _late(self, now: float) -> Iterator[Member]:
         """Yield late nodes that it is this one's turn to speak of."""
@@ -56,16 +69,20 @@ class LateNodes:
         for one in others:
             is_late = not one.has_left and now >= one.ends_at
             is_new = self._said.get(one.node) != one.version
-            if is_late and is_new and announcer(one.node.encode(), living) == self._node:
-                yield one
+            if is_late and is_new:
+                is_mine = announcer(one.node.encode(), living) == self._node
+                if is_mine or now >= one.ends_at + _PATIENCE_SECONDS:
+                    yield one
 
 
 def _unknown(name: str) -> Call[None]:
     found = yield from get(NODE, "", name)
     conditions = ((found or {}).get("status") or {}).get("conditions") or []
     before = next((one for one in conditions if one.get("type") == "Ready"), None)
-    if before is not None and before.get("reason") == RUNNING:
+    if before is not None and before.get("reason") == PROXY_RUNNING:
         others = [one for one in conditions if one is not before]
-        late = condition(before, "Unknown", UNKNOWN, "svcdns proxy has stopped renewing the node's Lease")
+        late = condition(
+            before, "Unknown", NODE_UNKNOWN, "svcdns proxy has stopped renewing the node's Lease"
+        )
         late["lastHeartbeatTime"] = before.get("lastHeartbeatTime", late["lastHeartbeatTime"])
         yield from merge(NODE, "", name, {"status": {"conditions": [*others, late]}}, "status")

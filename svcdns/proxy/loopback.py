@@ -160,6 +160,11 @@ class WithLoopback:
         return {frontend: rule for frontend, rule in rules.items() if frontend.address == NODE}
 
     @property
+    def stand_ins(self) -> Mapping[Loopback, Frontend]:
+        """Where the relay listens for each endpoint that has one."""
+        return self._stand_ins.points
+
+    @property
     def owns(self) -> bool:
         """Whether nobody can undo what the engine does."""
         return not isinstance(self._engine, Repairs) or self._engine.owns

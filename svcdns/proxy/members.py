@@ -42,9 +42,15 @@ class Member:
     claims: frozenset[bytes]
     """Addresses that it answers for, or will as soon as no other one does."""
     lasting: bool
-    has_left: bool
+    holder: str
+    """Who renews it; "": nobody, the proxy has left."""
     ends_at: float
     """Until when it lives, unless its Lease changes before (time.monotonic())."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether its proxy has ended in order."""
+        return not self.holder
 
     def lives(self, now: float) -> bool:
         """Return whether it is to be reckoned with."""
@@ -90,7 +96,7 @@ class Members:
             frozenset(_read(said.networks.split(), lambda word: ip_network(word, strict=False))),
             frozenset(_read(said.addresses.split(), lambda word: ip_address(word).packed)),
             said.lasting == "true",
-            not lease.spec.holder_identity,
+            lease.spec.holder_identity or "",
             self._clock() + seconds,
         )
 

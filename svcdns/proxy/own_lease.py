@@ -7,7 +7,8 @@ Rules:
 * a machine answers before its Lease is renewed, and answers no more before its Lease says so;
 * a renewal counts from before it was sent: what the API did not acknowledge has not been;
 * nothing is decided before all Leases have been listed once: what the proxy before this one did stays;
-* where this machine can't give its answers an end, it takes no part.
+* where this machine can't give its answers an end, it takes no part;
+* nothing is written before the node's name is this proxy's (`node_holder`), nor after it is another's.
 
 https://kubernetes.io/docs/concepts/architecture/leases/
 """
@@ -24,7 +25,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
-from svcdns.client.calls import apply, merge, path
+from svcdns.client.calls import apply, get, merge, path
 from svcdns.client.exchange import Call, Object, Request, answer
 from svcdns.cluster.traffic_objects import ANNOUNCES, ANNOUNCES_ALONE, ANNOUNCES_IN
 from svcdns.netlink.wire import Malformed
@@ -34,8 +35,9 @@ from svcdns.system.log_on_change import LogOnChange
 from .handover import Candidates, Handover, Said, Step, Written
 from .machine import Machine
 from .members import DURATION_SECONDS, NAMESPACE, Members, Network
+from .node_holder import NodeHolder, NodeTaken, Standing
 
-_NOT_FOUND = 404
+_NOT_FOUND, _CONFLICT = 404, 409
 _LEAVE_SECONDS = 1.0
 _SETTLE_SECONDS = 0.02
 """What comes at once is one step."""
@@ -63,12 +65,16 @@ class OwnLease:
         self,
         client: AsyncClient,
         node: str,
+        identity: str,
         members: Members,
         machine: Machine,
         candidates: Callable[[], Candidates],
         times: Times | None = None,
     ) -> None:
-        """`candidates` gives the addresses of Services, and which nodes may announce each."""
+        """`identity`: who this proxy is among those of its name (`node_holder`).
+
+        `candidates` gives the addresses of Services, and which nodes may announce each.
+        """
         self._client = client
         self._node = node
         self._members = members
@@ -76,6 +82,11 @@ class OwnLease:
         self._candidates = candidates
         self._times = times or TIMES
         self._handover = Handover(node, members, self._times.lifetime)
+        self._holder = NodeHolder(node, identity, members)
+        self.standing = Standing.WAITS
+        self.held = asyncio.Event()
+        """Set from when the name of this node is this proxy's."""
+        self.standing_changed: Callable[[], None] = lambda: None
         self._networks: frozenset[Network] = frozenset()
         self._written_networks: frozenset[Network] | None = None
         self._set: object = None
@@ -97,19 +108,55 @@ class OwnLease:
         """Decide anew soon: something has changed."""
         self._wake.set()
 
-    async def run(self, is_listed: Callable[[], bool]) -> None:
-        """Keep it until cancelled, from when all Leases and Services are listed."""
-        while not is_listed():
-            self._wake.clear()
-            await self._wake.wait()
+    async def run(self, are_listed: Callable[[], bool], is_synced: Callable[[], bool]) -> None:
+        """Keep it until cancelled, from when all Leases are listed and all traffic is carried.
+
+        Raises NodeTaken, before that or at any time, where another proxy has the name of this node.
+        """
+        await self._until(are_listed)
+        await self._until_held()
+        await self._until(is_synced)
         self._handover.resume()
         self._has_begun = True
         while True:
             self._wake.clear()
             pause = await self._step()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _until_held(self) -> None:
+        while True:
+            self._wake.clear()
+            now = time.monotonic()
+            standing = self._holder.look(now, None)
+            if standing is not self.standing:
+                self.standing = standing
+                self.standing_changed()
+            foreign = self._holder.foreign
+            if standing is Standing.HOLDS or foreign is None:
+                self.held.set()
+                return
+            log.info("is %s alive, the holder of this node's Lease? its next renewal says so", foreign.holder)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, foreign.ends_at - now)):
+                    await self._wake.wait()
+
+    def _check_holder(self, now: float) -> None:
+        """See that the name is still this proxy's.  Raises NodeTaken, and answers for no address then."""
+        written = self._handover.written
+        try:
+            self._holder.look(now, written.version if written is not None else None)
+        except NodeTaken:
+            self._has_begun = False
+            self._answer(Step(frozenset(), 0.0, Said()), self._reachable())
+            raise
 
     async def leave(self) -> None:
         """Answer no more and say so, unless this machine is to go on alone."""
@@ -120,11 +167,21 @@ class OwnLease:
         self._answer(Step(frozenset(), 0.0, Said()), self._reachable())
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._write(Said(), has_left=True)
+                if await self._is_holder():
+                    await self._write(Said(), has_left=True)
+
+    async def _is_holder(self) -> bool:
+        """Return whether the API has it so now; a renewal whose answer was not waited for may be ours."""
+        try:
+            found = await self._client.run(get(LEASE, NAMESPACE, self._node))
+        except (ApiError, NoServer, Unreachable):
+            return False
+        return found is not None and found.get("spec", {}).get("holderIdentity") == self._holder.own
 
     async def _step(self) -> float:
         """Do what is due, and return after how long to do so again."""
         now = time.monotonic()
+        self._check_holder(now)
         candidates = self._reachable()
         before, written = self._handover.answered, self._handover.written
         step = self._handover.step(now, candidates)
@@ -184,7 +241,8 @@ class OwnLease:
             async with asyncio.timeout(self._times.renew):
                 found = await self._client.run(_renewed(self._node, body))
         except (ApiError, NoServer, Unreachable, TimeoutError) as refused:
-            if isinstance(refused, ApiError) and self._refused.is_new(str(refused)):
+            is_said = isinstance(refused, ApiError) and refused.status != _CONFLICT
+            if is_said and self._refused.is_new(str(refused)):
                 log.warning("the Lease of this node is not renewed: %s", refused)
             return False
         self._refused.is_new("")
@@ -202,11 +260,16 @@ class OwnLease:
             ANNOUNCES_ALONE: "true" if said.lasting and networks else None,
         }
         spec = {
-            "holderIdentity": None if has_left else self._node,
+            "holderIdentity": None if has_left else self._holder.own,
             "leaseDurationSeconds": self._times.duration,
             "renewTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         }
-        return {"metadata": {"annotations": annotations}, "spec": spec}
+        metadata: Object = {"annotations": annotations}
+        known = self._members.get(self._node)
+        is_taken = self._handover.written is None and not has_left
+        if is_taken and known is not None:  # of two who take it at once, one does
+            metadata["resourceVersion"] = str(known.version)
+        return {"metadata": metadata, "spec": spec}
 
 
 def _renewed(node: str, body: Object) -> Call[Object]:

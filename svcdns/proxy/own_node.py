@@ -23,6 +23,7 @@ from ipaddress import ip_address
 from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import get, merge, path
 from svcdns.client.exchange import Call, Object, Request, answer
+from svcdns.cluster.traffic_objects import NODE_UNKNOWN, PROXY_ENDED, PROXY_RUNNING
 from svcdns.objects.kinds import NODE
 from svcdns.system.log_on_change import LogOnChange
 
@@ -31,8 +32,6 @@ _RETRY_SECONDS = 10.0
 _LEAVE_SECONDS = 1.0
 """For so long may the API take for the last word: it often ends at the same time."""
 _CONFLICT = 409
-RUNNING, ENDED, UNKNOWN = "ProxyRunning", "ProxyEnded", "NodeStatusUnknown"
-"""Reasons of the condition, where proxies write it."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +45,7 @@ class OwnNode:
         self._name = name
         self._addresses = addresses
         self.times_kept = 0
+        self._has_begun = False
         self._wake = asyncio.Event()
         self._refused = LogOnChange()
 
@@ -55,14 +55,18 @@ class OwnNode:
 
     async def run(self) -> None:
         """Keep it until cancelled."""
+        self._has_begun = True
         while True:
             kept = await self._say(True)
             self._wake.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), BEAT_SECONDS if kept else _RETRY_SECONDS)
+                async with asyncio.timeout(BEAT_SECONDS if kept else _RETRY_SECONDS):
+                    await self._wake.wait()
 
     async def leave(self) -> None:
-        """Say that this proxy has ended."""
+        """Say that this proxy has ended, if it has said that it runs."""
+        if not self._has_begun:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await self._say(False)
@@ -96,7 +100,7 @@ def _kept(name: str, addresses: Sequence[bytes], runs: bool) -> Call[None]:
     status = found.get("status") or {}
     conditions = status.get("conditions") or []
     before = next((one for one in conditions if one.get("type") == "Ready"), None)
-    if before is None or before.get("reason") in (RUNNING, ENDED, UNKNOWN):
+    if before is None or before.get("reason") in (PROXY_RUNNING, PROXY_ENDED, NODE_UNKNOWN):
         others = [one for one in conditions if one is not before]
         given = {"conditions": [*others, _ready(before, runs)], "addresses": _addresses(name, addresses)}
         yield from merge(NODE, "", name, {"status": given}, "status")
@@ -104,8 +108,8 @@ def _kept(name: str, addresses: Sequence[bytes], runs: bool) -> Call[None]:
 
 def _ready(before: Object | None, runs: bool) -> Object:
     if runs:
-        return condition(before, "True", RUNNING, "svcdns proxy carries traffic here")
-    return condition(before, "False", ENDED, "svcdns proxy has ended")
+        return condition(before, "True", PROXY_RUNNING, "svcdns proxy carries traffic here")
+    return condition(before, "False", PROXY_ENDED, "svcdns proxy has ended")
 
 
 def condition(before: Object | None, status: str, reason: str, message: str) -> Object:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable, waiting
+from svcdns.client.exchange import Call
 
 from .engine_sync import EngineSync
 
@@ -38,7 +39,7 @@ class Progress:
         await self._sync.until(lambda: self._sync.is_synced)
         while True:
             try:
-                wanted = await self._client.run(waiting.report(self._node, self._sync.revisions))
+                wanted = await self._client.run(self._report())
             except ApiError as refused:
                 await asyncio.sleep(_UNKNOWN_SECONDS if refused.status in _UNKNOWN else _AWAY_SECONDS)
             except (Unreachable, NoServer):
@@ -47,6 +48,10 @@ class Progress:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_REACHED_SECONDS):
                         await self._sync.until(lambda wanted=wanted: self._has(wanted))  # type: ignore[misc]
+
+    def _report(self) -> Call[dict[str, int]]:
+        sync = self._sync
+        return waiting.report(self._node, sync.revisions, sync.engine.name, len(sync.traffic.services))
 
     def _has(self, wanted: Mapping[str, int]) -> bool:
         return all(self._sync.revisions.get(kind, 0) >= revision for kind, revision in wanted.items())

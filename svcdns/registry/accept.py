@@ -9,10 +9,10 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import secrets
-import uuid
 from itertools import islice
 
 from svcdns.cluster.endpoints import is_generated, is_mirrored
+from svcdns.cluster.event_messages import readiness_messages
 from svcdns.cluster.pod_conditions import kept, with_conditions
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
@@ -37,6 +37,7 @@ from . import addresses, aliases, endpoints, hints, owners, probed
 from .derive import derive
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
+from .uids import random_uid
 from .warnings import MOST_WARNINGS, warnings
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -69,7 +70,7 @@ def create(write: WriteTransaction, kind: Kind, namespace: str, body: Object, au
         endpoints.check_writable(write, namespace, name)
     if write.load(kind, namespace, name) is not None:
         raise _already_exists(kind, name)
-    new["metadata"] = {**new["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": write.now}
+    new["metadata"] = {**new["metadata"], "uid": random_uid(), "creationTimestamp": write.now}
     entries = author.settled
     if entries is None:
         entries = managed_fields.created(kind, new, author.manager, write.now)
@@ -165,7 +166,10 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     if kind is POD:
         probed.note(write, new)
     owners.index(write, kind, old, new)
+    had_told = len(write.messages)
     derive(write, kind, old, new)
+    if kind is POD and old is not None:
+        write.messages += readiness_messages(old, new, islice(write.messages, had_told, None))
     said = warnings(kind, old, new)
     if kind is SERVICE and "annotations" in new["metadata"]:
         said += tuple(islice(aliases.warnings(write, old, new), MOST_WARNINGS))
@@ -244,7 +248,7 @@ def check_preconditions(kind: Kind, old: Object, options: DeleteOptions) -> None
 
 
 def _check_namespace_open(write: WriteTransaction, namespace: str) -> None:
-    found = write.load(NAMESPACE, "", namespace)
+    found = write.namespace(namespace)
     if found is None:
         raise no_namespace(namespace, hints=write.settings.config.api.hints)
     if found["metadata"].get("deletionTimestamp"):

@@ -8,11 +8,11 @@ https://kubernetes.io/docs/reference/networking/virtual-ips/#ip-address-objects
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
+from uuid import UUID
 
 from svcdns.cluster.allocation import Network
 from svcdns.objects.errors import StatusError, bad_request, not_found
@@ -25,6 +25,7 @@ from . import reading
 from .facts import packed
 from .requests import Event, Page, Selection
 from .transaction import Object, decode, encode, read_revision
+from .uids import derived_uid
 
 SOURCES = (SERVICE,)
 """Whose changes may change a view."""
@@ -61,7 +62,7 @@ def views(store: Store, ranges: Sequence[Network], since: int) -> dict[Kind, Vie
 
 def _uid(of: str, name: str) -> str:
     """Return a uid that is the same each time it is asked for."""
-    return str(uuid.uuid5(uuid.UUID(of), name))
+    return derived_uid(UUID(of), name)
 
 
 def _page(objects: Iterable[Object], revision: int, selection: Selection, continue_: str) -> Page:

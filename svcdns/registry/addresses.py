@@ -10,6 +10,7 @@ Everything happens inside the write's transaction: a write that fails allocates 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from svcdns.cluster import allocation
@@ -163,13 +164,16 @@ def _hand_out(
 ) -> str:
     """Take the next free address of the first range that has one."""
     for network in networks:
-        cursor_key = b"at" + word + str(network).encode()
-        prefix = word + bytes((network.version,))
-        size = network.max_prefixlen // 8
-        number = _take_next(write, owner, cursor_key, prefix, size, allocation.usable(network))
+        number = _take_next(write, owner, *_places(word, network), allocation.usable(network))
         if number is not None:
             return str(allocation.address(number, network))
     raise _full(f"{path}: no address is free: the range {', '.join(map(str, networks))} is full")
+
+
+@functools.lru_cache(maxsize=64)
+def _places(word: bytes, network: Network) -> tuple[bytes, bytes, int]:
+    """Return where a range has its cursor, the prefix of its addresses in keys, and their octets."""
+    return b"at" + word + str(network).encode(), word + bytes((network.version,)), network.max_prefixlen // 8
 
 
 def _full(text: str) -> StatusError:
@@ -184,6 +188,8 @@ def _take_next(
     last = write.txn.get(cursor_key, db=table)
 
     def in_use(start: int) -> Iterator[int]:
+        if write.txn.get(prefix + start.to_bytes(size), db=table) is None:
+            return  # the usual case: the next one is free
         with write.txn.cursor(db=table) as cursor:
             if not cursor.set_range(prefix + start.to_bytes(size)):
                 return

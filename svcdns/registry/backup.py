@@ -5,7 +5,7 @@ written beside the file that it becomes, walked through, counted, flushed to dis
 backup that did not come to its end leaves nothing, and the former one is as it was.
 
 Who reads takes a place in the store's reader table; the writer ends workers that stay there for too long
-(server.readers), and nobody else.
+(server.store_readers), and nobody else.
 
 A restored store is older than what clients have seen.  So it goes on at a revision that none of them knows,
 with an empty event log (watchers get 410 and list again), and its answers are made anew, with a serial ahead

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +53,14 @@ class _Waiting:
     error: BaseException | None = None
 
 
+@dataclass(slots=True)
+class _Told:
+    """What a group has to say beside its results."""
+
+    messages: list[EventMessage] = field(default_factory=list)
+    logged: list[log.Change] = field(default_factory=list)
+
+
 class Committer:
     """Runs writes in its own thread; `on_commit` is called in the event loop after each commit."""
 
@@ -60,10 +68,10 @@ class Committer:
         self,
         store: Store,
         settings: Settings,
-        on_commit: Callable[[float], None],
+        on_commit: Callable[[float, list[log.Change]], None],
         on_messages: Callable[[list[EventMessage]], None],
     ) -> None:
-        """`on_commit` is given the duration of the group in seconds, `on_messages` what happened in it."""
+        """`on_commit` is given a group's duration in seconds and what was logged, `on_messages` messages."""
         self._store = store
         self._settings = settings
         self._on_commit = on_commit
@@ -101,7 +109,7 @@ class Committer:
         assert self._loop is not None, "the committer has not been started"
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Waiting(action, dry_run, future))
-        return await asyncio.shield(future)
+        return await future  # who is cancelled cancels the future alone: the write goes on
 
     def _run(self) -> None:
         try:
@@ -115,11 +123,11 @@ class Committer:
         while (first := self._queue.get()) is not None:
             group = self._gather(first)
             began = time.monotonic()
-            messages: list[EventMessage] = []
-            changed = self._commit(group, messages)
+            told = _Told()
+            changed = self._commit(group, told)
             seconds = time.monotonic() - began if changed else None
             assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._report, group, seconds, messages)
+            self._loop.call_soon_threadsafe(self._report, group, seconds, told)
 
     def _gather(self, first: _Waiting) -> list[_Waiting]:
         group = [first]
@@ -132,8 +140,8 @@ class Committer:
                 group.append(following)
         return group
 
-    def _commit(self, group: list[_Waiting], messages: list[EventMessage]) -> bool:
-        """Run a group; add what happened to `messages`; return whether anything was committed."""
+    def _commit(self, group: list[_Waiting], told: _Told) -> bool:
+        """Run a group; add what happened to `told`; return whether anything was committed."""
         if self.refuses:
             for waiting in group:
                 waiting.error = _no_room(self.trouble)
@@ -141,7 +149,7 @@ class Committer:
         txn = None
         try:
             txn = self._store.env.begin(write=True)
-            touched, changed = self._run_all(txn, group, messages)
+            touched, changed = self._run_all(txn, group, told)
             if changed:
                 self._finish(txn, touched)
                 txn.commit()
@@ -152,7 +160,7 @@ class Committer:
         except Exception as failure:
             if txn is not None:
                 txn.abort()
-            messages.clear()
+            told.messages.clear()
             error = self._failed(failure)
             for waiting in group:
                 waiting.error = waiting.error or error
@@ -179,9 +187,7 @@ class Committer:
         logger.error("a commit failed", exc_info=failure)
         return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")
 
-    def _run_all(
-        self, txn: lmdb.Transaction, group: list[_Waiting], messages: list[EventMessage]
-    ) -> tuple[Touched, bool]:
+    def _run_all(self, txn: lmdb.Transaction, group: list[_Waiting], told: _Told) -> tuple[Touched, bool]:
         touched, changed = Touched(), False
         now = datetime.now(UTC).strftime(TIME_FORMAT)
         for waiting in group:
@@ -196,12 +202,13 @@ class Committer:
                         raise _DryRun
                 touched.merge(write.touched)
                 changed = changed or write.changed
-                messages += collected
+                told.messages += collected
+                told.logged += write.logged
             except _DryRun:
                 pass
             except StatusError as refused:
                 waiting.error = refused
-                messages += [one for one in collected if one.of_refusal and not waiting.dry_run]
+                told.messages += [one for one in collected if one.of_refusal and not waiting.dry_run]
             except lmdb.Error:
                 raise
             except Exception as bug:
@@ -223,10 +230,10 @@ class Committer:
         log.trim(txn, tables.event_log, log.KEEP_OF_EVENTS)
         counts.note(txn, tables.by_name())
 
-    def _report(self, group: list[_Waiting], seconds: float | None, messages: list[EventMessage]) -> None:
+    def _report(self, group: list[_Waiting], seconds: float | None, told: _Told) -> None:
         """Say what a group came to, in the event loop."""
         if seconds is not None:
-            self._on_commit(seconds)
+            self._on_commit(seconds, told.logged)
         for waiting in group:
             if waiting.future.done():
                 continue
@@ -234,8 +241,8 @@ class Committer:
                 waiting.future.set_exception(waiting.error)
             else:
                 waiting.future.set_result(waiting.result)
-        if messages:
-            self._on_messages(messages)
+        if told.messages:
+            self._on_messages(told.messages)
 
 
 def _no_room(trouble: str) -> StatusError:

@@ -165,10 +165,21 @@ def _without_finalizer(obj: Object, name: str) -> Object:
     return {**obj, "metadata": {**metadata, "finalizers": kept} if kept else metadata}
 
 
+def _is_no_shorter(metadata: Object, seconds: int, until: str) -> bool:
+    """Return whether a grace period from now on ends no earlier than the one that runs.
+
+    One that is no shorter never does, even where the clock has been set back meanwhile.
+    """
+    runs = metadata.get("deletionGracePeriodSeconds") or 0
+    if seconds >= runs:
+        return True
+    return bool(seconds) and bool(metadata["deletionTimestamp"] <= until)
+
+
 def _begin_termination(write: WriteTransaction, kind: Kind, old: Object, seconds: int) -> Written:
     """Mark an object as terminating: a Pod leaves the answers at once and goes after its grace period."""
     until, already = write.later(seconds), old["metadata"].get("deletionTimestamp")
-    if already and (already <= until and (seconds or not old["metadata"].get("deletionGracePeriodSeconds"))):
+    if already and _is_no_shorter(old["metadata"], seconds, until):
         return Written(encode(old))  # a grace period can be cut short, not drawn out
     metadata = {
         **old["metadata"],

@@ -24,6 +24,7 @@ def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object 
         slices.pod_changed(write, old, new)
     elif kind is ENDPOINTSLICE:
         slices.slice_changed(write, old, new)
+        slices.own_slice_changed(write, old, new)
     elif kind is ENDPOINTS:
         mirroring.endpoints_changed(write, old, new)
     elif kind is NAMESPACE:

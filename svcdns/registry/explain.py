@@ -14,7 +14,7 @@ from typing import Any
 
 import lmdb
 
-from svcdns.cluster import reasons
+from svcdns.cluster import ready_last, reasons
 from svcdns.cluster.endpoints import (
     WHEN_NONE_READY,
     answers_with_all,
@@ -41,7 +41,7 @@ from .answer_tables import current_table
 from .settings import Settings
 from .transaction import Object, collection_prefix, decode, joined, object_key, scan, scan_keys
 
-_MOST_ANSWERS = 100
+_MOST_ANSWERS, _MOST_KEPT = 100, 10
 
 
 @dataclass(slots=True)
@@ -267,6 +267,10 @@ def _say_endpoints(reader: _Reader, place: _Place, service: Object, found: Expla
     for pod in reader.all(POD, place.namespace):
         (selected if selects(service, pod) else others).append(pod)
     found.reasons += reasons.of_service(service, selected, others, bool(own))
+    if kept := ready_last.kept_pods(service, slices):
+        names = ", ".join(kept[:_MOST_KEPT])
+        text = f"no endpoint is ready: {names}, ready last, is answered on ({WHEN_NONE_READY}: last)"
+        found.reasons.insert(0, text)
     if any(map(has_ready, slices)) or not found.answers:
         return
     if answers_with_all(service):

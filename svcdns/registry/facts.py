@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
@@ -29,7 +29,7 @@ from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
 from svcdns.names.row_parts import hash_of
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE
+from svcdns.objects.kinds import ENDPOINTSLICE, SERVICE
 from svcdns.objects.service_addresses import cluster_ips, is_headless
 from svcdns.objects.service_aliases import PTR_ANNOTATION
 from svcdns.objects.service_rules import TTL_ANNOTATION
@@ -59,7 +59,7 @@ def is_visible(write: WriteTransaction, namespace: str) -> bool:
     dns = write.settings.config.dns
     if dns.namespaces and namespace not in dns.namespaces:
         return False
-    found = write.load(NAMESPACE, "", namespace)
+    found = write.namespace(namespace)
     if found is None:
         return False
     selector = write.settings.namespace_selector
@@ -73,7 +73,7 @@ def packed(address: Address) -> bytes:
 
 def unpacked(octets: bytes) -> Address:
     """Return the address of such octets."""
-    return ip_address(bytes(octets[1:]))
+    return IPv4Address(octets[1:]) if octets[0] == 4 else IPv6Address(octets[1:])
 
 
 def _split_address(octets: bytes) -> tuple[bytes, bytes]:

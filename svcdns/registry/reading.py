@@ -11,15 +11,19 @@ from itertools import islice
 
 import lmdb
 
+from svcdns.cluster.endpoints import WHEN_NONE_READY
+from svcdns.cluster.ready_last import shows_not_ready
 from svcdns.objects import conversion
 from svcdns.objects.errors import not_found
-from svcdns.objects.kinds import ENDPOINTS, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
 from svcdns.store.environment import Store
 
 from . import endpoints, slices
 from .requests import Page, Piece, Selection
 from .transaction import (
     collection_prefix,
+    decode,
+    joined,
     object_key,
     read_revision,
     scan,
@@ -109,11 +113,41 @@ def count(store: Store, kind: Kind) -> int:
 
 
 def endpoint_counts(store: Store) -> dict[str, int]:
-    """Return how many endpoints there are: `all` in slices, `ready` in answers (one an address)."""
+    """Return how many endpoints there are: `all` in slices, `ready` ones (one an address).
+
+    Also of how many Services not-ready ones are answered because none is ready, and how many these are
+    (`services_without_ready`, `answered_not_ready`).
+    """
     with store.read() as txn:
         rows = scan(txn, store.tables.slices, b"")
         in_slices = sum(slices.count_of(row) for _, row in rows)
-        return {"all": in_slices, "ready": txn.stat(store.tables.endpoints)["entries"]}
+        answered = txn.stat(store.tables.endpoints)["entries"]
+        not_ready = [count for count in _answered_not_ready(txn, store) if count]
+    return {
+        "all": in_slices,
+        "ready": answered - sum(not_ready),
+        "answered_not_ready": sum(not_ready),
+        "services_without_ready": len(not_ready),
+    }
+
+
+_MARK = WHEN_NONE_READY.encode()
+
+
+def _answered_not_ready(txn: lmdb.Transaction, store: Store) -> Iterator[int]:
+    """Yield how many endpoints each Service answers that has no ready one, and asks for it to answer."""
+    for octets in all_octets(txn, store, SERVICE):
+        if _MARK not in octets:
+            continue
+        service = decode(octets)
+        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+        prefix = joined(namespace, name)
+        names = (key[len(prefix) : -1].decode() for key in scan_keys(txn, store.tables.slices, prefix))
+        stored = (
+            txn.get(object_key(ENDPOINTSLICE, namespace, one), db=store.tables.objects) for one in names
+        )
+        if shows_not_ready(service, [decode(one) for one in stored if one is not None]):
+            yield sum(1 for _ in scan_keys(txn, store.tables.endpoints, prefix))
 
 
 def _candidates(

@@ -37,6 +37,7 @@ from svcdns.objects.patches import apply_patch
 from svcdns.objects.schema import structure
 from svcdns.objects.server_side_apply import check_configuration
 from svcdns.store.environment import Store
+from svcdns.store.log import Change
 from svcdns.store.writable import why_not
 
 from . import accept, address_views, answer_tables, deletion, endpoints, reading, removal
@@ -323,17 +324,8 @@ class Registry:
     ) -> AsyncIterator[Batch]:
         """Yield what changes in a collection; see watch.watch."""
         assert self._feed is not None, "the registry has not been started"
-        return watch(
-            self._reads,
-            self._feed,
-            kind,
-            namespace,
-            selection,
-            after,
-            bookmarks=bookmarks,
-            initial_events=initial_events,
-            view=self._views.get(kind),
-        )
+        of, view = (self._reads, self._feed, kind, namespace, selection, after), self._views.get(kind)
+        return watch(*of, bookmarks=bookmarks, initial_events=initial_events, view=view)
 
     def last_change(self, kind: Kind) -> int:
         """Return the revision up to which a kind's events are all there are, of what was acknowledged."""
@@ -345,7 +337,7 @@ class Registry:
         return reading.count(self.store, kind)
 
     def endpoint_counts(self) -> dict[str, int]:
-        """Return how many endpoints there are: `all` in slices, `ready` in answers."""
+        """Return how many endpoints there are, as `reading.endpoint_counts` says."""
         return reading.endpoint_counts(self.store)
 
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
@@ -358,10 +350,10 @@ class Registry:
 
         return await self._committer.write(run)
 
-    def _committed(self, seconds: float) -> None:
+    def _committed(self, seconds: float, logged: list[Change]) -> None:
         self._observe_commit(seconds)
         assert self._feed is not None
-        if EVENT.name in self._feed.advance():
+        if EVENT.name in self._feed.advance(logged):
             self._recorder.check_history()
 
     def record(self, messages: Iterable[EventMessage]) -> None:

@@ -7,32 +7,29 @@ them, so every replica that applies it makes the same.
 
     members   namespace, service, pod, family -> slice name
     slices    namespace, service, slice -> SliceRow (mirrored ones and a user's own too)
-    selectors namespace, label=value, service: each Service under the first pair of its selector
-    labels    namespace, label=value, pod: each Pod under all of its labels
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
-
-import lmdb
+from uuid import UUID
 
 from svcdns.cluster import endpoints as rules
-from svcdns.cluster import event_messages
+from svcdns.cluster import event_messages, ready_last
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 from svcdns.store.rows import pair_key
 from svcdns.store.service_backing import SliceRow, decode_slice_row, encode_slice_row
 
-from . import facts
+from . import facts, label_index
 from .transaction import Object, WriteTransaction, joined, object_key, present, scan, scan_keys
+from .uids import derived_uid
 
 MIRRORED = "mirrored"
 """What stands as the group of a slice that mirrors Endpoints."""
 
-_SLICE_UIDS = uuid.UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
+_SLICE_UIDS = UUID("6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2")
 
 
 def count_of(row: bytes) -> int:
@@ -44,8 +41,7 @@ def service_changed(write: WriteTransaction, old: Object | None, new: Object | N
     """Update the generated slices of a Service that was written or deleted."""
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
-    before, after = _first_pair(_selector(old)), _first_pair(_selector(new))
-    _index(write, write.tables.selectors, namespace, name, before, after)
+    before, after = label_index.service_changed(write, namespace, name, old, new)
     same_shape = old is not None and new is not None and _shape(old) == _shape(new)
     if same_shape and (not after or rules.slice_labels(old or {}) == rules.slice_labels(new or {})):
         return
@@ -66,8 +62,7 @@ def pod_changed(write: WriteTransaction, old: Object | None, new: Object | None)
     """Update the slices of all Services that select a Pod, or selected it before."""
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
-    before, after = _labels(old), _labels(new)
-    _index(write, write.tables.labels, namespace, name, before, after)
+    before, after = label_index.pod_changed(write, namespace, name, old, new)
     services = {
         _last(key)
         for pair in before | after
@@ -90,6 +85,23 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
         row = SliceRow(_index_group(new), len(new.get("endpoints") or []))
         write.txn.put(key, encode_slice_row(row), db=write.tables.slices)
     facts.slice_changed(write, old, new)
+
+
+def own_slice_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
+    """Keep nobody as ready last where a user's own slice has a ready endpoint now."""
+    if (
+        new is None
+        or not rules.has_ready(new)
+        or (rules.has_ready(old) and _index_key(old) == _index_key(new))
+    ):
+        return
+    metadata = new["metadata"]
+    name = (metadata.get("labels") or {}).get(rules.SERVICE_NAME_LABEL)
+    service = write.load(SERVICE, metadata["namespace"], name) if name else None
+    if service is not None and rules.selector_of(service) and ready_last.keeps_last(service):
+        editor = SliceEditor(write, service)
+        editor.load_all()
+        editor.flush()
 
 
 def _index_key(endpoint_slice: Object | None) -> bytes:
@@ -126,16 +138,13 @@ def make_slice(
     """
     metadata = owner["metadata"]
     uid, group = metadata["uid"], rules.slice_group(family, ports)
-    names = (f"{metadata['name']}-{rules.digest(uid, group, str(ordinal))[:5]}" for ordinal in count())
-    free = (name for name in names if name not in taken)
-    with write.txn.cursor(db=write.tables.objects) as cursor:
-        name = next(
-            name
-            for name in free
-            if not cursor.set_key(object_key(ENDPOINTSLICE, metadata["namespace"], name))
-        )
+    for ordinal in count():
+        name = f"{metadata['name']}-{rules.digest(uid, group, str(ordinal))[:5]}"
+        key = object_key(ENDPOINTSLICE, metadata["namespace"], name)
+        if name not in taken and write.txn.get(key, db=write.tables.objects) is None:
+            break
     made = rules.new_slice(owner, name, labels, family, ports)
-    made["metadata"]["uid"] = str(uuid.uuid5(_SLICE_UIDS, f"{uid}/{name}/{write.now}"))
+    made["metadata"]["uid"] = derived_uid(_SLICE_UIDS, f"{uid}/{name}/{write.now}")
     made["metadata"]["creationTimestamp"] = write.now
     return made
 
@@ -179,6 +188,8 @@ class SliceEditor:
                 endpoint = rules.endpoint_of(self.service, pod, family)
                 ports = rules.ports_of(self.service, pod) if endpoint is not None else []
             before, moved = self._place(pod_name, family, endpoint, ports)
+            if before is not None and ready_last.keeps_last(self.service):
+                before = ready_last.as_it_is(self.service, before)
             if self._keeps and before != endpoint:
                 self.write.messages += event_messages.endpoint_messages(
                     self.service, pod_name, pod, before, endpoint
@@ -222,6 +233,8 @@ class SliceEditor:
 
         `families` are those that may have no slice yet.
         """
+        if self._keeps and ready_last.keeps_last(self.service):
+            self._keep_last()
         emptied = {now["addressType"] for now in self._now.values() if not now["endpoints"]}
         if self._keeps:
             for family in self.service["spec"].get("ipFamilies") or []:
@@ -236,6 +249,32 @@ class SliceEditor:
             elif before is not None:
                 self.write.remove(ENDPOINTSLICE, before)
                 slice_changed(self.write, before, None)
+
+    def _keep_last(self) -> None:
+        """Keep the Pods that were ready last if none is ready any more, and nobody if one is."""
+        before = [one for held in self._before.values() if held for one in held["endpoints"]]
+        had_ready, has_ready = any(map(ready_last.is_ready, before)), self._has_ready()
+        if has_ready if had_ready else not (has_ready or any(map(ready_last.is_kept, before))):
+            return  # as it was: one is ready, or nobody is and nobody was kept
+        if has_ready:
+            self.load_all()
+        none = not has_ready and not self._has_ready_elsewhere()
+        last = ready_last.answered(before) if none else set()
+        for now in self._now.values():
+            now["endpoints"] = ready_last.kept(self.service, now["endpoints"], last)
+        stay = [one for now in self._now.values() for one in now["endpoints"] if ready_last.is_kept(one)]
+        if had_ready and stay:
+            names = dict.fromkeys(one["targetRef"]["name"] for one in stay)
+            self.write.messages.append(event_messages.last_are_kept(self.service, list(names)))
+
+    def _has_ready(self) -> bool:
+        return any(ready_last.is_ready(one) for now in self._now.values() for one in now["endpoints"])
+
+    def _has_ready_elsewhere(self) -> bool:
+        """Whether a slice that this write has not looked at has a ready endpoint, a user's own too."""
+        keys = scan_keys(self.write.txn, self.write.tables.slices, joined(self.namespace, self.name))
+        names = (name for key in keys if (name := _last(key)) not in self._now)
+        return any(rules.has_ready(self.write.load(ENDPOINTSLICE, self.namespace, name)) for name in names)
 
     def _hold_place(self, family: str) -> None:
         """Leave an empty slice of a family that would have none, as Kubernetes does (a placeholder)."""
@@ -318,10 +357,6 @@ class SliceEditor:
         return name
 
 
-def _selector(service: Object | None) -> dict[str, str] | None:
-    return rules.selector_of(service) if service is not None else None
-
-
 def _shape(service: Object) -> tuple[Any, ...]:
     """Return what of a Service its generated slices follow from."""
     spec = service["spec"]
@@ -330,36 +365,9 @@ def _shape(service: Object) -> tuple[Any, ...]:
         for p in spec.get("ports") or []
     ]
     published = rules.publishes_not_ready(service)
-    same_node = spec.get("trafficDistribution") == "PreferSameNode"
-    headless = spec.get("clusterIP") == "None"
-    return _selector(service), ports, spec.get("ipFamilies"), published, headless, same_node
-
-
-def _pairs(labels: Mapping[str, str] | None) -> set[str]:
-    return {f"{key}={value}" for key, value in (labels or {}).items()}
-
-
-def _first_pair(selector: Mapping[str, str] | None) -> set[str]:
-    return set(sorted(_pairs(selector))[:1])
-
-
-def _labels(pod: Object | None) -> set[str]:
-    return _pairs(pod["metadata"].get("labels")) if pod is not None else set()
-
-
-def _index(
-    write: WriteTransaction,
-    table: lmdb._Database,
-    namespace: str,
-    name: str,
-    before: set[str],
-    after: set[str],
-) -> None:
-    """Bring an index to name an object under these pairs of labels, and no longer under those before."""
-    for pair in before - after:
-        write.txn.delete(pair_key(namespace, pair, name), db=table)
-    for pair in after - before:
-        write.txn.put(pair_key(namespace, pair, name), b"", db=table)
+    same_node = rules.prefers_same_node(service)
+    headless, keeps = spec.get("clusterIP") == "None", ready_last.keeps_last(service)
+    return rules.selector_of(service), ports, spec.get("ipFamilies"), published, headless, same_node, keeps
 
 
 def _last(key: bytes) -> str:

@@ -7,6 +7,7 @@ touched names in `Touched`; `dns_rows` rebuilds those once for all writes of a c
 
 from __future__ import annotations
 
+import functools
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from svcdns.cluster.endpoints import selector_of
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.store import log
 from svcdns.store.environment import Tables
 from svcdns.store.rows import joined as joined
@@ -86,12 +87,19 @@ class WriteTransaction:
     dry_run: bool = False
     """Whether this write will be undone: what it answers then shows no revision of its own."""
     touched: Touched = field(default_factory=Touched)
+    logged: list[log.Change] = field(default_factory=list)
+    """What was logged, for those who watch."""
     changed: bool = False
 
     def load(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object as this write sees it, or None."""
         octets = self.txn.get(object_key(kind, namespace, name), db=self.tables.objects)
         return None if octets is None else decode(octets)
+
+    def namespace(self, name: str) -> Object | None:
+        """Return a Namespace as this write sees it, or None; decoded once for all, so never to be changed."""
+        octets = self.txn.get(object_key(NAMESPACE, "", name), db=self.tables.objects)
+        return None if octets is None else _decode_kept(bytes(octets))
 
     def existing(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object as this write sees it.  Raises StatusError 404."""
@@ -123,7 +131,8 @@ class WriteTransaction:
         octets, namespace = encode(new), metadata.get("namespace", "")
         before = None if old is None else selectable(old)
         table = log_of(self.tables, kind)
-        log.append(self.txn, table, revision, (what, kind.name, namespace), octets, before)
+        entry = log.append(self.txn, table, revision, (what, kind.name, namespace), octets, before)
+        self.logged.append((revision, entry))
         return object_key(kind, namespace, metadata["name"]), octets
 
     def later(self, seconds: int) -> str:
@@ -131,6 +140,8 @@ class WriteTransaction:
         moment = datetime.fromisoformat(self.now) + timedelta(seconds=seconds)
         return moment.strftime(TIME_FORMAT)
 
+
+_decode_kept = functools.lru_cache(maxsize=64)(decode)
 
 _GENERATION_OF = {POD: ("spec",), ENDPOINTSLICE: ("addressType", "endpoints", "ports")}
 """The parts of an object whose changes metadata.generation counts; Kubernetes counts for these kinds only."""

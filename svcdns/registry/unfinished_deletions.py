@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,15 @@ class _Marked(msgspec.Struct):
 _read_marked = msgspec.json.Decoder(_Marked).decode
 
 
+class _Timer(NamedTuple):
+    """When which Pod goes: it runs by the loop's clock, which nobody sets."""
+
+    uid: str
+    ends: str
+    """deletionTimestamp, by the wall clock as it was."""
+    handle: asyncio.TimerHandle
+
+
 class UnfinishedDeletions:
     """Deletions that go on after they were answered; belongs to one event loop."""
 
@@ -47,13 +56,13 @@ class UnfinishedDeletions:
         """Nothing goes on yet."""
         self._store = store
         self._write = write
-        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._timers: dict[tuple[str, str], _Timer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
         """End everything that runs."""
         for timer in self._timers.values():
-            timer.cancel()
+            timer.handle.cancel()
         for task in self._tasks:
             task.cancel()
 
@@ -62,10 +71,14 @@ class UnfinishedDeletions:
 
         Each row is read, so that one which is not what was written shows here.  Raises damage.ERRORS.
         """
-        for kind in (POD, NAMESPACE):
-            for octets in reading.read_all(self._store, kind).items:
-                if _read_marked(octets).metadata.deleted:  # few are; the others needn't be decoded
-                    self.follow(kind, decode(octets))
+        begun: list[tuple[Kind, Object]] = []
+        with self._store.read() as txn:
+            for kind in (POD, NAMESPACE):
+                for octets in reading.all_octets(txn, self._store, kind):
+                    if _read_marked(octets).metadata.deleted:  # few are; the others needn't be decoded
+                        begun.append((kind, decode(octets)))
+        for kind, found in begun:
+            self.follow(kind, found)
 
     def follow(self, kind: Kind, obj: Object) -> None:
         """Start what the deletion of an object leaves for later, if it leaves anything."""
@@ -84,15 +97,21 @@ class UnfinishedDeletions:
             return False
 
     def _schedule_removal(self, metadata: Object) -> None:
-        """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid."""
-        until = datetime.fromisoformat(metadata["deletionTimestamp"])
-        delay = max((until - datetime.now(UTC)).total_seconds(), 0.0)
-        delay = min(delay, float(metadata.get("deletionGracePeriodSeconds") or 0))  # a clock set back
+        """Remove a terminating Pod when its grace period is over; the same Pod only, known by its uid.
+
+        What runs already goes on: the wall clock may have been set since.
+        """
+        uid, ends = metadata["uid"], metadata["deletionTimestamp"]
         key = (metadata["namespace"], metadata["name"])
-        if key in self._timers:
-            self._timers[key].cancel()
+        if (before := self._timers.get(key)) is not None:
+            if (before.uid, before.ends) == (uid, ends):
+                return
+            before.handle.cancel()
+        delay = max((datetime.fromisoformat(ends) - datetime.now(UTC)).total_seconds(), 0.0)
+        delay = min(delay, float(metadata.get("deletionGracePeriodSeconds") or 0))  # a clock set back
         loop = asyncio.get_running_loop()
-        self._timers[key] = loop.call_later(delay, lambda: self._run(self._remove_pod(key, metadata["uid"])))
+        handle = loop.call_later(delay, lambda: self._run(self._remove_pod(key, uid)))
+        self._timers[key] = _Timer(uid, ends, handle)
 
     async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
         self._timers.pop(key, None)

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from svcdns.cluster.endpoints import WHEN_NONE_ALL, WHEN_NONE_READY
+from svcdns.cluster.endpoints import WHEN_NONE_ALL, WHEN_NONE_READY, selector_of
 from svcdns.cluster.readiness import readiness_probes
+from svcdns.cluster.ready_last import WHEN_NONE_LAST
 from svcdns.objects.causes import shown
 from svcdns.objects.endpoints_rules import addresses_of
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
@@ -68,8 +69,14 @@ def _of_endpoints(old: Object, new: Object) -> Iterator[str]:
 def _of_when_none_ready(old: Object | None, new: Object) -> Iterator[str]:
     before, after = ((one or {}).get("metadata", {}).get("annotations") or {} for one in (old, new))
     word = after.get(WHEN_NONE_READY)
-    if word not in (None, "none", WHEN_NONE_ALL) and word != before.get(WHEN_NONE_READY):
-        yield f"metadata.annotations[{WHEN_NONE_READY}]: {shown(word)} counts as none; known: none, all"
+    place = f"metadata.annotations[{WHEN_NONE_READY}]"
+    is_known = word in (None, "none", WHEN_NONE_ALL, WHEN_NONE_LAST)
+    if not is_known and word != before.get(WHEN_NONE_READY):
+        yield f"{place}: {shown(word)} counts as none; known: none, all, last"
+    if word == WHEN_NONE_LAST and selector_of(new) is None:
+        was_said = old is not None and before.get(WHEN_NONE_READY) == word and selector_of(old) is None
+        if not was_said:
+            yield f"{place}: last counts as none without a selector: only Pods are remembered"
 
 
 def _of_service(old: Object, new: Object) -> Iterator[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Hashable, Iterable, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import lmdb
@@ -46,7 +46,7 @@ class _Channel:
     """Events up to this revision are no longer held."""
     last: int
     """The revision of the last event, if there was one since the start; else that of the start."""
-    recent: deque[tuple[int, log.Entry]] = field(default_factory=deque)
+    recent: deque[log.Change] = field(default_factory=deque)
     _next: asyncio.Future[None] | None = None
 
     def add(self, revision: int, entry: log.Entry) -> None:
@@ -81,25 +81,43 @@ class Feed:
         self._channels = {kind.name: _Channel(self.revision, self.revision) for kind in STORED}
         self._batches: Recent[tuple[Batch, int]] = Recent()
 
-    def advance(self) -> set[str]:
-        """Read what has been committed since the last time and wake those who wait; return its kinds."""
+    def advance(self, logged: Sequence[log.Change] = ()) -> set[str]:
+        """Take what has been committed since the last time and wake those who wait; return its kinds.
+
+        `logged` is what the last commit has logged.  Where that is not all, the logs are read.
+        """
+        if logged and logged[0][0] == self.revision + 1:
+            woken = self._hold(logged)
+            self.revision = logged[-1][0]
+        else:
+            woken = self._catch_up()
+        for kind in woken:
+            self._channels[kind].wake()
+        return woken
+
+    def _hold(self, changes: Iterable[log.Change]) -> set[str]:
+        """Hold events for those who watch; return their kinds."""
+        kinds: set[str] = set()
+        for revision, entry in changes:
+            if (channel := self._channels.get(entry.kind)) is not None:
+                channel.add(revision, entry)
+                kinds.add(entry.kind)
+        return kinds
+
+    def _catch_up(self) -> set[str]:
+        """Read what has been committed since the last time; return its kinds."""
         woken: set[str] = set()
         with self._store.read() as txn:
             present = read_revision(txn, self._store.tables)
         for table in (self._store.tables.log, self._store.tables.event_log):
             try:
-                for revision, entry in self._read(table, self.revision, present):
-                    if entry.kind in self._channels:
-                        self._channels[entry.kind].add(revision, entry)
-                        woken.add(entry.kind)
+                woken |= self._hold(self._read(table, self.revision, present))
             except StatusError:
                 # more was committed while the loop stood still than the log holds: watchers get their 410
                 for channel in self._channels.values():
                     channel.forget(present)
                 woken |= self._channels.keys()
         self.revision = present
-        for kind in woken:
-            self._channels[kind].wake()
         return woken
 
     def last(self, kind: Kind) -> int:

@@ -25,7 +25,7 @@ LENT = (NET_ADMIN, NET_RAW)
 _MASK = 1 << NET_ADMIN | 1 << NET_RAW
 _VERSION = 0x20080522
 _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT = 8, 47
-_AMBIENT_RAISE, _AMBIENT_LOWER = 2, 3
+_AMBIENT_IS_SET, _AMBIENT_RAISE, _AMBIENT_LOWER = 1, 2, 3
 
 
 class _Header(ctypes.Structure):
@@ -91,6 +91,21 @@ def lent() -> Iterator[None]:
             _prctl(_PR_CAP_AMBIENT, _AMBIENT_LOWER, one)
 
 
+def keep_ambient() -> bool:
+    """Be permitted no more than after an exec: for a process that was forked, and still has them all.
+
+    Returns whether that is so: a filter of system calls may forbid it.
+    """
+    if os.geteuid() == 0:
+        return True
+    sets = _get()
+    for at, one in enumerate(sets):
+        bits = [bit for bit in range(32) if _prctl(_PR_CAP_AMBIENT, _AMBIENT_IS_SET, 32 * at + bit) == 1]
+        one.permitted &= sum(1 << bit for bit in bits)
+        one.effective = one.permitted
+    return _set(sets)
+
+
 def _give_up_others() -> None:
     """Be permitted nothing else any more."""
     sets = _get()
@@ -106,9 +121,9 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _prctl(option: int, *arguments: int) -> None:
+def _prctl(option: int, *arguments: int) -> int:
     given = [ctypes.c_ulong(one) for one in (*arguments, 0, 0, 0, 0)[:4]]
-    _libc().prctl(ctypes.c_int(option), *given)
+    return int(_libc().prctl(ctypes.c_int(option), *given))
 
 
 def _get() -> ctypes.Array[_Sets]:

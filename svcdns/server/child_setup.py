@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from svcdns.config.load import of_spelt, spelt_options
 from svcdns.config.sections import Config
@@ -69,7 +70,7 @@ class Handoff:
         """Give the descriptor of a file that holds it: a variable takes 128 KiB at most (execve(2))."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         with open(os.memfd_create("svcdns-handoff"), "w+", encoding="utf-8") as file:
-            json.dump({**values, "config": spelt_options(self.config)}, file)
+            json.dump({**values, "config": json.dumps(spelt_options(self.config))}, file)
             file.seek(0)  # the child reads on from here
             yield file.fileno()
 
@@ -78,11 +79,21 @@ class Handoff:
         return Counters(self.counting)
 
 
+@lru_cache(maxsize=1)
+def _config(spelt: str) -> Config:
+    return of_spelt(json.loads(spelt))
+
+
+def read_config(descriptor: int) -> None:
+    """Read the configuration of a handoff that others will take: those who are forked then need not."""
+    _config(json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))["config"])
+
+
 def take(environ: MutableMapping[str, str]) -> Handoff:
     """Take the handoff out of the environment.  Raises KeyError where there is none."""
     with open(int(environ.pop(VARIABLE)), encoding="utf-8") as file:
         found = json.load(file)
-    found["config"] = of_spelt(found["config"])
+    found["config"] = _config(found["config"])
     found["own_tokens"] = tuple((name, token) for name, token in found["own_tokens"])
     for name in ("udp", "tcp", "links"):
         found[name] = tuple(found[name])

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -37,6 +37,21 @@ CRASHES = tuple(
 """Exit codes of a process that did not end itself, nor was ended by another."""
 
 log = logging.getLogger(__name__)
+
+Process = subprocess.Popen[bytes] | Adopted
+Begin = Callable[[Sequence[str], Collection[int], int], Process]
+"""Begins a process: is given a command, the descriptors that it is to have, and that of its handoff."""
+
+
+def execute(command: Sequence[str], descriptors: Collection[int], handoff: int) -> Process:
+    """Begin a process by executing a command.  Raises OSError when the system refuses."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        pass_fds=(*descriptors, handoff),
+        env={**os.environ, VARIABLE: str(handoff)},
+        process_group=0,  # Ctrl-C is for the supervisor, which ends its children in order
+    )
 
 
 @dataclass(slots=True)
@@ -73,7 +88,7 @@ class Child:
     counters: Counters
     keep: Sequence[int] = ()
     """Descriptors to pass that it need not know of (the folder's lock)."""
-    process: subprocess.Popen[bytes] | Adopted | None = None
+    process: Process | None = None
     deaths: Deaths = field(default_factory=Deaths)
     again_at: float | None = None
     """When it is to be started again (monotonic), None when it runs or was given up."""
@@ -83,6 +98,7 @@ class Child:
     """Whether FATAL is tried again too: an upgrade's server was good before; a proxy is not the server."""
     starting: Callable[[], AbstractContextManager[None]] = nullcontext
     """What its start is done within: rights that it alone is given."""
+    begin: Begin = execute
     code: int | None = None
     """How it ended last, None before that."""
 
@@ -116,13 +132,7 @@ class Child:
         """Start it.  Raises OSError when the system refuses."""
         self.again_at = None
         with self.handoff.in_memory() as handoff, self.starting():
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(*self.handoff.descriptors(), *self.keep, handoff),
-                env={**os.environ, VARIABLE: str(handoff)},
-                process_group=0,  # Ctrl-C is for the supervisor, which ends its children in order
-            )
+            self.process = self.begin(self.command, (*self.handoff.descriptors(), *self.keep), handoff)
         self.counters.set(self.row, "pid", self.process.pid)
         log.debug("%s runs as process %d", self.name, self.process.pid)
 

@@ -14,7 +14,7 @@ from svcdns.config.sections import Config
 from svcdns.sources.containers import process
 from svcdns.system.log_on_change import LogOnChange
 
-from . import folder
+from . import data_folder
 from .child_setup import Handoff
 from .process import run
 
@@ -28,9 +28,9 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
 
     def publish(engines: str | None, containers: str | None) -> None:
         try:
-            for name, text in ((folder.ENGINES, engines), (folder.CONTAINERS, containers)):
+            for name, text in ((data_folder.ENGINES, engines), (data_folder.CONTAINERS, containers)):
                 if text is not None:
-                    folder.publish(config.data, name, text)
+                    data_folder.publish(config.data, name, text)
             trouble.is_new("")
         except OSError as failed:
             if trouble.is_new(str(failed)):

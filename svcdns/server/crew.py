@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from svcdns.config.listening import reachable
 from svcdns.config.sections import Config
 
-from . import capabilities
+from . import capabilities, forking
 from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
@@ -72,7 +72,7 @@ class Held:
     """Descriptors that a supervisor holds all its life, and leaves to its successor."""
 
     locks: tuple[int, ...]
-    """Of the data folder (see folder.take)."""
+    """Of the data folder (see data_folder.take)."""
     lifeline: tuple[int, int]
     """A pipe: what the children have, and our end, which closes with us, however we end."""
 
@@ -105,15 +105,13 @@ class Crew:
         ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
         tokens = _tokens(config) if tokens is None else tokens
         api = self._handoff(api=sockets.api.fileno(), flush=ours, own_tokens=tuple(tokens.items()))
-        self.writer = Child("writer", commands.writer, api, WRITER, counters, self._keep)
+        self.writer = self._child("writer", commands.writer, api, WRITER)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]
         self.forwarder: Child | None = None
         if config.forward.forwards:
             links = tuple(end.fileno() for _, end in sockets.links)
             there = self._handoff(links=links, flush=forwarders)
-            self.forwarder = Child(
-                "forwarder", commands.forwarder, there, counters.forwarder, counters, self._keep
-            )
+            self.forwarder = self._child("forwarder", commands.forwarder, there, counters.forwarder)
             self._answer_through(0)
         else:
             counters.set(counters.forwarder, "given_up", 1)  # nobody need wait for it
@@ -133,7 +131,10 @@ class Crew:
             passed_on=self._passed_on,
         )
         name, command = f"dns worker {number}", [*commands.worker, str(number)]
-        return Child(name, command, handoff, number + 1, self.counters, self._keep)
+        return self._child(name, command, handoff, number + 1)
+
+    def _child(self, name: str, command: Sequence[str], handoff: Handoff, row: int) -> Child:
+        return Child(name, command, handoff, row, self.counters, self._keep, begin=forking.begin)
 
     def _client(self, name: str, command: Sequence[str], token: str, starting: Starting) -> Child:
         """Return a client of the API, whose life is no matter to the others: its counters are its own."""
@@ -190,8 +191,11 @@ class Crew:
             child.outlives_mistakes = True
 
     def start(self) -> None:
-        """Start all of them, but for those that have nothing to do yet.  Raises OSError."""
-        for child in self.children():
+        """Start all of them, but for those that have nothing to do yet.  Raises OSError.
+
+        The writer is last of those that answer: it loads most, and questions need not wait for it.
+        """
+        for child in [*self.all_but_writer(), self.writer, *self.clients]:
             if self._is_wanted(child):
                 child.start()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from svcdns.store.meta_pages import missing_octets
 
-from .folder import FolderError
+from .data_folder import FolderError
 
 DATA_FILE = "data.mdb"
 

@@ -16,9 +16,11 @@ import contextlib
 import gc
 import json
 import logging
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from typing import NoReturn
 
 from svcdns.cache import generations
 from svcdns.cache.store import Cache
@@ -37,10 +39,10 @@ from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
 
-from . import folder, scheduling
+from . import data_folder, scheduling
+from .child_process import run
 from .child_setup import Handoff
 from .flush_link import FlushServer
-from .process import run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 from .takeover import LEAVE, STAY, signal_predecessor
 
@@ -48,10 +50,15 @@ BEAT_SECONDS = 0.1
 STATUS_SECONDS = 1.0
 ZONES_SECONDS = 1.0
 CHORES_SECONDS = 10.0
+OPEN_SECONDS = 20.0
+"""Longest time that opening the store, or the cache, may take."""
 DRAIN_SECONDS = 3.5
 """Longest time that questions under way get when the server ends."""
 
 _TRIES_FOR_THE_CACHE = 40
+_OBJECTS_TO_COLLECT = 10_000
+"""New ones from which on the garbage collector looks at them: with its usual 700 it would look at what a few
+dozen questions hold while they wait for upstreams, again and again, and find nothing."""
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +69,34 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     store = StoreReader(config.data)
     bailiwick = Bailiwick(store.begin, elsewhere(config.forward))
     # Which names are ours, and whether upstreams lead in loops, is known only once there is a store.
-    while not store.try_to_open() or (zones := bailiwick.zones()) is None:
+    while (zones := _zones(store, bailiwick)) is None:
         if stop.is_set():
             return
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
     await _have_the_cache_left(handoff, config)
     source = _source_of(config, zones)
-    with contextlib.closing(Cache(config.data, config.cache.octets, source)) as cache:
+    with _not_for_ever():
+        opened = Cache(config.data, config.cache.octets, source)
+    with contextlib.closing(opened) as cache:
         await _Forwarding(handoff, config, store, bailiwick, cache).run(stop)
+
+
+def _zones(store: StoreReader, bailiwick: Bailiwick) -> Zones | None:
+    with _not_for_ever():
+        return bailiwick.zones() if store.try_to_open() else None
+
+
+@contextlib.contextmanager
+def _not_for_ever() -> Iterator[None]:
+    """End this process (SIGALRM) where the body takes OPEN_SECONDS, so that the supervisor starts another.
+
+    Who opens an environment of LMDB waits for others as its lock file says; a damaged one has no end to that.
+    """
+    signal.setitimer(signal.ITIMER_REAL, OPEN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 async def _have_the_cache_left(handoff: Handoff, config: Config) -> None:
@@ -141,6 +168,7 @@ class _Forwarding:
         self._flush_server.start()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_OBJECTS_TO_COLLECT)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(LEAVE, self._leave)
         loop.add_signal_handler(STAY, self._stay)
@@ -197,11 +225,11 @@ class _Forwarding:
             "upstreams": self._routes.status(),
         }
         try:
-            folder.publish(self._data, folder.FORWARDER, json.dumps(status))
+            data_folder.publish(self._data, data_folder.FORWARDER, json.dumps(status))
             self._unwritten.is_new(False)
         except OSError as failed:
             if self._unwritten.is_new(True):
-                log.warning("%s can't be written: %s", self._data / folder.FORWARDER, failed.strerror)
+                log.warning("%s can't be written: %s", self._data / data_folder.FORWARDER, failed.strerror)
 
     async def _flush(self, prefix: bytes) -> int:
         """Forget what is in the cache below a key."""
@@ -223,5 +251,10 @@ async def _every(seconds: float, work: Callable[[], object]) -> None:
         await asyncio.sleep(seconds)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run this process to its end."""
     run(serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,8 +22,8 @@ from svcdns.objects.errors import StatusError
 from svcdns.registry.registry import Registry
 from svcdns.zonefiles.folder import ZoneFolder
 
+from .child_process import Fatal, NotNow
 from .counters import WRITER, Counters
-from .process import Fatal, NotNow
 
 RETRY_SECONDS = 2.0
 

@@ -9,6 +9,8 @@ import logging
 import sys
 import time
 
+from svcdns.system.timestamps import with_milliseconds
+
 READY = "svcdns.ready"
 """The logger of the one line that says the server is ready: it comes out at every level."""
 
@@ -16,9 +18,8 @@ READY = "svcdns.ready"
 class _OneLine(logging.Formatter):
     """Time in UTC, level, logger and text; whatever has several lines is folded into one."""
 
-    converter = staticmethod(time.gmtime)
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return with_milliseconds(int(record.created * 1000))
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\n", " | ")
@@ -55,3 +56,15 @@ def set_up(level: str) -> None:
     root.setLevel(level.upper())
     logging.getLogger(READY).setLevel(logging.INFO)
     logging.getLogger("asyncio").addFilter(_once_a_minute)
+    _leave_out_what_no_line_says()
+
+
+def _leave_out_what_no_line_says() -> None:
+    """Spare each line its caller, thread and process.
+
+    https://docs.python.org/3/howto/logging.html#optimization
+    """
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False

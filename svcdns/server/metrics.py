@@ -52,7 +52,7 @@ class Metrics:
     ) -> None:
         """Add these: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
 
-        `forwarding` gives what the forwarder has published last (see svcdns.server.folder), `engines`
+        `forwarding` gives what the forwarder has published last (see svcdns.server.data_folder), `engines`
         what the process that registers containers has.
         """
 

@@ -25,7 +25,7 @@ from svcdns.store.environment import Store
 from svcdns.store.snapshot import Snapshots, Zone
 from svcdns.system.log_on_change import LogOnChange
 
-from .process import Fatal
+from .child_process import Fatal
 
 if TYPE_CHECKING:
     import dns.message

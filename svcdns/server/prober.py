@@ -24,8 +24,8 @@ from svcdns.probes.verdicts import Verdict
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
 
+from .child_process import run
 from .child_setup import Handoff
-from .process import run
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         async def write(pod: PodName, uid: str, verdict: Verdict, turned: bool) -> None:
             await conditions.write(pod, uid, verdict, turned, datetime.now(UTC))
 
-        prober = Prober(checks.run, write, lambda address: why_not(address, config.probes.networks))
+        allowed = config.probes.networks
+        prober = Prober(checks.run, write, lambda address: why_not(address, allowed), checks.load)
         async with background(prober.write()), background(_follow(client, prober)):
             await stop.wait()
         prober.close()

@@ -14,9 +14,10 @@ from svcdns.client import Connection
 from svcdns.config.sections import Config
 from svcdns.proxy import process
 from svcdns.proxy.engine import EngineError
+from svcdns.proxy.node_holder import NodeTaken
 
+from .child_process import NotNow, run
 from .child_setup import Handoff
-from .process import NotNow, run
 
 
 async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
@@ -24,7 +25,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     connection = Connection(handoff.api_url, "this server", handoff.api_token, verify=False)
     try:
         await process.serve(config, connection, stop)
-    except EngineError as refused:
+    except (EngineError, NodeTaken) as refused:
         raise NotNow(f"no traffic is carried to Services: {refused}") from None
     except OSError as failed:
         raise NotNow(f"no traffic is carried to Services: {failed.strerror or failed}") from None

@@ -8,9 +8,9 @@
 
 Rules:
 
-* standard library only, and it never opens the store: what can't crash needs no supervisor;
-* children are started by exec, never by a bare fork, and end when the lifeline does: nothing of a
-  server outlives its supervisor;
+* it runs the standard library only, and never opens the store: what can't crash needs no supervisor (what
+  its children share it loads for them: see forking.py);
+* it has one thread, and children end when the lifeline does: nothing of a server outlives its supervisor;
 * a mistake of the user's ends in one line on stderr and exit code 1, before any child runs.
 """
 
@@ -35,18 +35,18 @@ from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 from svcdns.system import service_notice
 
-from . import capabilities, folder, inherited_sockets, succession, surroundings
+from . import capabilities, data_folder, inherited_sockets, succession, surroundings
 from .children import Child
 from .counters import WRITER, Counters
 from .crew import Commands, Crew, Held
 from .cut_data import refuse_cut_data
 from .logs import READY
-from .progress import Progress
 from .rehearsal import Failed, Rehearsal
 from .replacement import Replacement
 from .sockets import BindError, Sockets, bind_all
 from .succession import SIGNALS, Legacy
 from .surroundings import NotHere
+from .upgrade_progress import Progress
 
 _RETRY_SECONDS = 5.0
 _POLL_SECONDS = 0.02
@@ -70,14 +70,14 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
     workers = _workers(config)
     try:
         surroundings.check(config)
-        locks = folder.take(config.data)
+        locks = data_folder.take(config.data)
         refuse_cut_data(config.data)
         sockets = bind_all(config, workers)
         _become_user(config)
         counters = Counters.create(workers, SLOTS)
         crew = Crew(config, commands, sockets, counters, Held(locks, os.pipe()))
         return Supervisor(crew, commands).run()
-    except (folder.FolderError, BindError, NotHere) as refused:
+    except (data_folder.FolderError, BindError, NotHere) as refused:
         return _fail(str(refused))
     except OSError as failed:
         return _fail(f"{failed.filename or config.data}: {failed.strerror or failed}")
@@ -101,9 +101,9 @@ def _become_user(config: Config) -> None:
     becomes = bool(config.user) and os.geteuid() == 0
     if becomes and config.proxy.serve:
         with capabilities.kept():
-            folder.give_to(config.data, config.user)
+            data_folder.give_to(config.data, config.user)
     elif becomes:
-        folder.give_to(config.data, config.user)
+        data_folder.give_to(config.data, config.user)
     elif config.proxy.serve:
         capabilities.hold_back()
 
@@ -220,16 +220,11 @@ class Supervisor:
         sockets, data = self.crew.sockets, self.crew.config.data
         tls, workers = bool(self.crew.config.api.tls_cert), len(self.crew.workers)
         try:
-            folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, workers, tls=tls)
+            data_folder.publish_addresses(data, sockets.dns_addresses, sockets.api_address, workers, tls=tls)
         except OSError as failed:
             if self._publish_again_at is None:
-                text = failed.strerror or failed
-                log.warning(
-                    "%s can't be written: %s; tried again every %g s",
-                    data / ADDRESSES,
-                    text,
-                    _RETRY_SECONDS,
-                )
+                text = f"{failed.strerror or failed}; tried again every {_RETRY_SECONDS:g} s"
+                log.warning("%s can't be written: %s", data / ADDRESSES, text)
             self._publish_again_at = time.monotonic() + _RETRY_SECONDS
         else:
             self._publish_again_at = None
@@ -356,8 +351,9 @@ class Supervisor:
             crew.stop()
             crew.sockets.close()
         os.close(self.crew.held.lifeline[1])
+        signal.set_wakeup_fd(-1)
         woken.close()
-        folder.withdraw(self.crew.config.data)
+        data_folder.withdraw(self.crew.config.data)
 
 
 def _pid(child: Child) -> int:

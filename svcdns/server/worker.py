@@ -18,7 +18,7 @@ import select
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from svcdns.cache.store import CacheReader
 from svcdns.config.readers import Wrong
@@ -36,9 +36,9 @@ from svcdns.dns.view import elsewhere
 from svcdns.system.background import background
 
 from . import scheduling
+from .child_process import Fatal, run
 from .child_setup import Handoff
 from .counters import Counters, Slot
-from .process import Fatal, run
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 from .takeover import LEAVE
 
@@ -209,5 +209,10 @@ async def _drain(sockets: Sequence[socket.socket]) -> None:
         await asyncio.sleep(0)
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run this process to its end."""
     run(serve)
+
+
+if __name__ == "__main__":
+    main()

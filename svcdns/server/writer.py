@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lmdb
 
@@ -32,7 +33,6 @@ from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import STORED
 from svcdns.registry import probed
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
 from svcdns.registry.backup import what_is_wrong
@@ -44,22 +44,25 @@ from svcdns.system.background import background
 from svcdns.system.in_child import outcome
 from svcdns.zonefiles.folder import ZoneFolder
 
-from . import folder, own_service
+from . import data_folder, own_service
 from .api_site import serving
+from .child_process import Fatal, NotNow, run
 from .child_setup import Handoff
 from .counters import WRITER, Counters, reasons
 from .flush_link import FlushClient
 from .loading import Loading, read_at_start
 from .metrics import Metrics
 from .notifying import Notifying
+from .object_counts import Counts
 from .overview import container_page, overview
 from .preflight import api_mistakes
-from .process import Fatal, NotNow, run
-from .readers import Readers
 from .store_reader import OPEN_AGAIN_SECONDS
+from .store_readers import Readers
 from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
+COLLECT_EVERY = 20_000
+"""Objects that may come before those of them that are cycles are looked for; Python's own number is 700."""
 MOST_CRASHES = 3
 """So often the writer may die of a signal before it is ready: then it is what it reads that is at fault."""
 POLL_SECONDS = 1.0
@@ -97,17 +100,18 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
     with contextlib.closing(_open(config, counters)) as store:
         registry = Registry(store, config, metrics.commits.observe)
         watcher = ReaderWatch(store, counters)
+        counts = Counts(registry)
         metrics.watch(
             counters,
             store,
-            lambda: {kind.name: registry.count(kind) for kind in STORED},
+            counts.objects.get,
             watcher.readers.oldest_age,
-            lambda: folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
-            lambda: folder.published(config.data, folder.ENGINES),
+            lambda: data_folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
+            lambda: data_folder.published(config.data, data_folder.ENGINES),
         )
         async with (
             _started(registry, config.data),
-            _api(handoff, config.api, registry, counters, metrics),
+            _api(handoff, config.api, registry, counters, metrics, counts),
             _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
@@ -115,10 +119,18 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             notifying = Notifying(config, store)
             loading = Loading(registry, manifests, zones, counters, strict=config.strict_manifests)
             await loading.load()
+            _collect_seldom()
             async with background(loading.run()), background(notifying.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
                 await _until_told(stop, store, counters, config.data)
                 counters.set(WRITER, "ready", 0)
+
+
+def _collect_seldom() -> None:
+    """Leave to the collector what comes from now on, and look less often: a write makes few cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
 
 
 async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
@@ -191,7 +203,12 @@ def _in_words(refused: Exception, folder: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def _api(
-    handoff: Handoff, config: ApiConfig, registry: Registry, counters: Counters, metrics: Metrics
+    handoff: Handoff,
+    config: ApiConfig,
+    registry: Registry,
+    counters: Counters,
+    metrics: Metrics,
+    counts: Counts,
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
     if wrong := next(iter(api_mistakes(config)), None):
@@ -220,7 +237,7 @@ async def _api(
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
         containers=lambda: container_page(registry.settings.config.data),
-        overview=lambda: overview(registry, counters, __version__, [*reasons(counters), *warnings()]),
+        overview=lambda: overview(registry, counters, counts, __version__, [*reasons(counters), *warnings()]),
     )
     runner = create_runner(app, access_log=config.access_log)
     async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
@@ -300,5 +317,10 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-if __name__ == "__main__":
+def main() -> NoReturn:
+    """Run this process to its end."""
     run(serve, _loop)
+
+
+if __name__ == "__main__":
+    main()

@@ -55,6 +55,9 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
         return msgspec.structs.replace(self, after=self.object(), deflated=False) if self.deflated else self
 
 
+Change = tuple[int, Entry]
+"""An event and its revision."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
 
@@ -66,12 +69,13 @@ def append(
     entry: tuple[str, str, str],
     after: bytes,
     before: bytes | None,
-) -> None:
-    """Write one event; `entry` is (type, kind, namespace)."""
+) -> Entry:
+    """Write one event and return it; `entry` is (type, kind, namespace)."""
     deflated = len(after) >= _DEFLATE_FROM
     octets = zlib.compress(after, 1) if deflated else after
-    stored = _encode(Entry(*entry, octets, before, deflated))
-    txn.put(revision.to_bytes(8), stored, db=table, append=True)
+    written = Entry(*entry, octets, before, deflated)
+    txn.put(revision.to_bytes(8), _encode(written), db=table, append=True)
+    return written
 
 
 def trim(txn: lmdb.Transaction, table: lmdb._Database, keep: int) -> None:

@@ -5,6 +5,7 @@ Parts of a key are each ended by NUL, so that one name is never the beginning of
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from itertools import takewhile
@@ -16,8 +17,8 @@ from svcdns.objects.kinds import Kind
 
 
 def joined(*parts: str) -> bytes:
-    """Parts of a key, each ended by NUL."""
-    return "".join(part + "\0" for part in parts).encode()
+    """Parts of a key, each ended by NUL; at least one."""
+    return ("\0".join(parts) + "\0").encode()
 
 
 def object_key(kind: Kind, namespace: str, name: str) -> bytes:
@@ -27,7 +28,12 @@ def object_key(kind: Kind, namespace: str, name: str) -> bytes:
 
 def pair_key(namespace: str, pair: str, *name: str) -> bytes:
     """Key in `selectors` and `labels`; pairs are hashed, for a label may be longer than a key."""
-    return joined(namespace, hashlib.blake2b(pair.encode(), digest_size=16).hexdigest(), *name)
+    return joined(namespace, _pair_hash(pair), *name)
+
+
+@functools.lru_cache(maxsize=4096)  # a write asks several times for each of its pairs
+def _pair_hash(pair: str) -> str:
+    return hashlib.blake2b(pair.encode(), digest_size=16).hexdigest()
 
 
 def scan(

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from . import codes
 
@@ -25,8 +26,7 @@ EMPTY_OPT_OCTETS = 1 + _FIXED.size
 _DO = 0x8000
 
 
-@dataclass(frozen=True, slots=True)
-class Edns:
+class Edns(msgspec.Struct, frozen=True, gc=False):
     """What a question's OPT says: `size` in octets, `version` and the DO bit."""
 
     size: int

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dns.exception
-import dns.name
-
 from .key import key_of_labels
 from .name import BadName
 
@@ -13,6 +10,9 @@ def key_of_text(name: str) -> bytes:
     """Return the key of a name; the last dot may be missing.  Raises BadName."""
     if name in ("", "@"):
         raise BadName(f"{name!r} is no domain name; allowed: such as example.com, or . for all names")
+    import dns.exception  # here: a server's processes have no other use for dnspython
+    import dns.name
+
     try:
         labels = dns.name.from_text(name).labels
     except (dns.exception.DNSException, UnicodeError) as wrong:

@@ -11,7 +11,9 @@ asked can't be told from how much is sent (RFC 7830, RFC 8467 section 4.1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from struct import Struct
+
+import msgspec
 
 from . import codes, header
 from .edns import opt, padding
@@ -20,23 +22,37 @@ from .key import wire_of_key
 UDP_SIZE = 1232
 """Octets that we take over UDP: what passes everywhere without fragments."""
 
+_pack_header = Struct(">HHHHHH").pack
+"""As header.HEADER, with the ID as a number."""
 _type_class = header.TYPE_CLASS.pack
 _OPT = (opt(UDP_SIZE, False), opt(UDP_SIZE, True))
 _BLOCK = 128
 """Octets; a padded query has a multiple of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A question of class IN for an upstream."""
+class Query(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A question of class IN for an upstream; equal are those that ask the same, in any letter case."""
 
     key: bytes
     """Of the name asked for (svcdns.wire.key)."""
     rrtype: int
     do: bool = False
     cd: bool = False
-    name: bytes = field(default=b"", compare=False)
+    name: bytes = b""
     """The name on the wire, in the letter case of whoever asked first; empty: that of the key."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Query):
+            return NotImplemented
+        mine, others = (
+            (self.key, self.rrtype, self.do, self.cd),
+            (other.key, other.rrtype, other.do, other.cd),
+        )
+        return mine == others
+
+    def __hash__(self) -> int:
+        # Octets remember their hash; DO and CD make four of one at most.
+        return hash(self.key) ^ self.rrtype
 
     @property
     def question(self) -> bytes:
@@ -47,7 +63,7 @@ class Query:
 def encode_query(query: Query, ident: int, *, edns: bool = True, padded: bool = False) -> bytes:
     """Return the message that asks a query, with this ID; without `edns` no OPT, so no DO and no padding."""
     flags = header.RD | header.CD if query.cd else header.RD
-    message = header.HEADER.pack(ident.to_bytes(2), flags, 1, 0, 0, edns) + query.question
+    message = _pack_header(ident, flags, 1, 0, 0, edns) + query.question
     if not edns:
         return message
     if not padded:

@@ -10,7 +10,7 @@ must accept nothing that this module refuses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from . import codes, header
 from .edns import EMPTY_OPT_OCTETS, Edns, options_well_formed, read_opt
@@ -34,8 +34,7 @@ class Malformed(Exception):
         self.edns = edns
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, gc=False):
     """A well-formed question and where it stands in its message."""
 
     key: bytes
@@ -62,17 +61,19 @@ def parse(packet: bytes) -> Question:
     if questions != 1:
         alone = not (questions or answers or authorities)
         raise Malformed(f"{questions} questions", edns=_edns_alone(packet, additionals) if alone else None)
-    bare = _question(packet)
+    key, name, rrtype, rrclass, end = _question(packet)
+    if not (answers or authorities or additionals):
+        return Question(key, name, rrtype, rrclass, end)
     try:
-        at, serial = bare.end, None
-        if answers or (authorities and (bare.rrtype != codes.IXFR or authorities > 1)):
+        at, serial = end, None
+        if answers or (authorities and (rrtype != codes.IXFR or authorities > 1)):
             raise Malformed("answers in a question")
         if authorities:
             at, serial = _ixfr_soa(packet, at)
         edns = _additionals(packet, at, additionals)
     except (Malformed, BadName, IndexError) as wrong:  # IndexError: a name runs over the end
-        raise Malformed(str(wrong), bare.end) from None
-    return Question(bare.key, bare.name, bare.rrtype, bare.rrclass, bare.end, edns, serial)
+        raise Malformed(str(wrong), end) from None
+    return Question(key, name, rrtype, rrclass, end, edns, serial)
 
 
 def bare(packet: bytes) -> bytes:
@@ -88,12 +89,13 @@ def bare(packet: bytes) -> bytes:
 def question_end(packet: bytes) -> int:
     """Return the end of the first question of any message, 0 if there is none that can be read."""
     try:
-        return _question(packet).end if packet[4:6] == b"\0\1" else 0
+        return _question(packet)[-1] if packet[4:6] == b"\0\1" else 0
     except Malformed:
         return 0
 
 
-def _question(packet: bytes) -> Question:
+def _question(packet: bytes) -> tuple[bytes, bytes, int, int, int]:
+    """Return the key, the name, the type, the class and the end of the question.  Raises Malformed."""
     try:
         labels, at = split_name(packet, header.OCTETS, pointer=False)
     except (BadName, IndexError) as wrong:
@@ -105,7 +107,7 @@ def _question(packet: bytes) -> Question:
     if end > len(packet):
         raise Malformed("no type and class")
     rrtype, rrclass = header.TYPE_CLASS.unpack_from(packet, at)
-    return Question(key_of_labels(labels), name, rrtype, rrclass, end)
+    return key_of_labels(labels), name, rrtype, rrclass, end
 
 
 def _additionals(packet: bytes, at: int, count: int) -> Edns | None:

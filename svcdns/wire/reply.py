@@ -6,14 +6,13 @@ are forwarded.  Every reply but those of the fast paths gets its header here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from . import edns, header
 from .edns import Edns
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """What a reply is written around: the message asked, the end of its question, and its limits."""
 
     packet: bytes
@@ -39,8 +38,7 @@ class Frame:
         return b"" if self.edns is None else edns.opt(self.udp_size, self.edns.do, rcode, options)
 
 
-@dataclass(slots=True)
-class Sections:
+class Sections(msgspec.Struct):
     """Sections as they are sent, and how many RRs each has."""
 
     answers: bytes = b""

@@ -28,8 +28,10 @@ Only an answer section with other owners than the question, or with aliases, is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from struct import Struct, error
+
+import msgspec
+from msgspec.structs import replace
 
 from . import codes, header
 from .edns import EMPTY_OPT_OCTETS, OPTION, options_well_formed
@@ -55,8 +57,7 @@ _OPT_RCODE_AT = 5
 """Where the upper bits of the rcode stand in an OPT."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, gc=False):
     """An upstream's reply that was checked against its question; its OPT has been taken out."""
 
     wire: bytes

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from .signing import has_expired
+from .signature_times import has_expired
 from .zone_rows import ZoneRecord
 
 log = logging.getLogger(__name__)

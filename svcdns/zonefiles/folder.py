@@ -7,7 +7,8 @@ Rules that hold here:
 * the folder is checked once an interval; a file is only taken once it was the same twice, with what it
   includes, so one that is still being written, or replaced by way of a rename, is left alone (`refresh` is
   for those who say that all is in place);
-* files are taken in the order of their names; of two with one origin the first is served;
+* files are taken in the order of their names, but one that takes long waits until the others are served; of
+  two with one origin the first by name is;
 * names at or below the cluster domain belong to the registry.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,23 +33,31 @@ from svcdns.store.snapshot import Zone
 from svcdns.system.log_on_change import LogOnChange
 from svcdns.wire.key import key_of
 
-from .errors import ZoneFileError
 from .expiry import ExpiredSignatures
+from .frames import Rows, ZoneHead, digest_of_file
 from .listing import Look, list_zone_files, look
-from .parser import PARSER, ZoneHead, digest_of_file, parse
+from .parsing import Parser, TookTooLong
+from .zone_file_error import ZoneFileError
 from .zone_rows import (
+    CHUNK,
+    ReadZone,
     ZoneRecord,
     dead_versions,
     new_version,
     put_rows,
+    record_of,
     records_of,
     remove_rows,
     serving_of,
     switch,
+    take_in,
     with_files,
 )
 
 log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0
+"""A file whose parsing takes longer waits for the others: it is large, or there is no end to it."""
 
 Commit = Callable[[Callable[[lmdb.Transaction], Any]], Awaitable[Any]]
 """Runs a function in the one writer thread, inside one write transaction; durable when it returns.
@@ -97,7 +106,7 @@ class ZoneFolder:
         *,
         interval: float = 1.0,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        parser: Sequence[str] = PARSER,
+        parser: Callable[[], Parser] = Parser,
         record: Callable[[Sequence[EventMessage]], None] = lambda messages: None,
         expired: ExpiredSignatures | None = None,
     ) -> None:
@@ -118,6 +127,9 @@ class ZoneFolder:
         self._files: dict[str, _Seen] = {}
         self._listing: dict[str, Look] = {}
         self._expired = expired or ExpiredSignatures()
+        self._read: list[ReadZone] = []
+        self._known: tuple[int, Mapping[bytes, ZoneRecord]] = 0, {}
+        """The newest transaction, and the records as of it."""
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -189,9 +201,19 @@ class ZoneFolder:
             del self._files[name]
         again = {name for name, seen in self._files.items() if retry and seen.error}
         changed = False
-        for name, found in sorted(self._listing.items()):
-            if name in again or (name not in unsettled and self._is_due(name, found)):
-                changed |= await self._take(name, found)
+        late: list[tuple[str, Look]] = []
+        async with self._parser() as parser:
+            for name, found in sorted(self._listing.items()):
+                if name not in again and (name in unsettled or not self._is_due(name, found)):
+                    continue
+                try:
+                    changed |= await self._take(name, found, parser, PATIENCE_SECONDS)
+                except TookTooLong:
+                    late.append((name, found))
+            await self._switch()
+            for name, found in late:
+                changed |= await self._take(name, found, parser)
+                await self._switch()
         # Last, so that a zone whose file was renamed has no gap.
         changed |= await self._drop_missing(unsettled)
         if changed:
@@ -203,9 +225,11 @@ class ZoneFolder:
             return True
         return bool(seen.waits_for) and not self._holder(seen.waits_for, name)
 
-    def _records(self) -> dict[bytes, ZoneRecord]:
+    def _records(self) -> Mapping[bytes, ZoneRecord]:
         with self._store.read() as txn:
-            return records_of(txn, self._store.tables)
+            if self._known[0] != txn.id():
+                self._known = txn.id(), records_of(txn, self._store.tables)
+        return self._known[1]
 
     def _holder(self, key: bytes, name: str) -> str:
         """Return the file that keeps `name` from serving an origin, or an empty text."""
@@ -226,19 +250,24 @@ class ZoneFolder:
             self._record([event_messages.zone_file_gone(record.file, record.origin)])
         return True
 
-    async def _take(self, name: str, found: Look) -> bool:
-        """Load one file if its text is new; return whether rows may have been left to remove."""
+    async def _take(self, name: str, found: Look, parser: Parser, patience: float | None = None) -> bool:
+        """Load one file if its text is new; return whether rows may have been left to remove.
+
+        Raises TookTooLong after so many seconds of patience (None: it has as long as a file may take).
+        """
         seen = self._files[name] = _Seen(found)
         try:
             for record in [record for record in self._records().values() if record.file == name]:
                 path = self.folder / name
                 if await asyncio.to_thread(digest_of_file, path, record.included) == record.digest:
                     return False
-            await self._load(name, seen)
+            await self._load(name, seen, parser, patience)
         except FileNotFoundError:
             del self._files[name]  # the next check will not list it
             return False
         except ZoneFileError as refused:
+            if patience is not None and isinstance(refused, TookTooLong):
+                raise
             if refused.included:
                 seen.look = found[0], refused.included
             self._refuse(name, str(refused))
@@ -256,11 +285,15 @@ class ZoneFolder:
         text = f"{error.removeprefix(f'{self.folder}{os.sep}')}; {stays}"
         self._record([event_messages.zone_file_refused(name, text)])
 
-    async def _load(self, name: str, seen: _Seen) -> None:
+    async def _load(self, name: str, seen: _Seen, parser: Parser, patience: float | None) -> None:
+        """Read a file; what was read is in service after the next `_switch`, at the latest."""
         path, tables = self.folder / name, self._store.tables
-        async with parse(path, parser=self._parser) as zone:
+        async with parser.parse(path, patience) as zone:
             head = zone.head
             seen.look = seen.look[0], head.included
+            holder = self._holder(head.key, name)
+            if any(head.key == one.key or holder == one.record.file for one in self._read):
+                await self._switch()
             with self._store.read() as txn:
                 serving, version = serving_of(txn, tables), new_version(txn, tables)
             if text := origin_fault(head.key, head.origin, serving.zones):
@@ -268,38 +301,44 @@ class ZoneFolder:
             if holder := self._holder(head.key, name):
                 seen.waits_for = head.key
                 raise ZoneFileError(str(path), 0, f"{head.origin} is served from {holder} already")
-            async for rows in zone.frames():
-                await self._commit(partial(put_rows, tables=tables, version=version, rows=rows))
-        await self._switch_to(name, head, version)
+            version = max(version, *(one.record.version + 1 for one in self._read), 0)
+            rows: Rows = []
+            async for frame in zone.frames():
+                if rows:
+                    await self._commit(partial(put_rows, tables=tables, version=version, rows=rows))
+                rows = frame
+        self._read.append(ReadZone(head.key, record_of(name, head, version), rows, head.remarks))
+        if sum(len(one.rows) for one in self._read) >= CHUNK:
+            await self._switch()
 
-    async def _switch_to(self, name: str, head: ZoneHead, version: int) -> None:
+    async def _switch(self) -> None:
+        """Bring all that was read into service, in one transaction."""
+        read, self._read = self._read, []
+        if not read:
+            return
         records = self._records()
-        record = ZoneRecord(
-            file=name,
-            digest=head.digest,
-            origin=head.origin,
-            serial=head.serial,
-            version=version,
-            rows=head.rows,
-            cuts=head.cuts,
-            wildcards=head.wildcards,
-            signed=head.signed,
-            nsec3=head.nsec3,
-            expires=head.expires,
-            expiring=head.expiring,
-            included=tuple(included for included, _ in head.included),
-        )
-        former = [key for key, old in records.items() if old.file == name and key != head.key]
-        await self._commit(lambda txn: switch(txn, self._store.tables, {head.key: record}, former))
-        log.info("zone %s is served from %s: serial %d, %d names", head.origin, name, head.serial, head.rows)
-        if head.remarks:
-            log.warning("zone %s from %s: %s", head.origin, name, "; ".join(head.remarks))
-        self._record([event_messages.zone_file_loaded(name, head.origin, head.serial)])
-        replaced = records.get(head.key)
+        put = {one.key: one.record for one in read}
+        names = {one.record.file for one in read}
+        former = [key for key, old in records.items() if old.file in names and key not in put]
+        try:
+            await self._commit(partial(take_in, tables=self._store.tables, read=read, former=former))
+        except (lmdb.Error, OSError, StatusError) as failed:
+            for name in sorted(names):
+                self._refuse(name, f"{self.folder / name}: can't be stored: {failed}")
+            return
+        for one in read:
+            self._say_loaded(one, records.get(one.key))
+
+    def _say_loaded(self, one: ReadZone, replaced: ZoneRecord | None) -> None:
+        name, origin, serial = one.record.file, one.record.origin, one.record.serial
+        log.info("zone %s is served from %s: serial %d, %d names", origin, name, serial, one.record.rows)
+        if one.remarks:
+            log.warning("zone %s from %s: %s", origin, name, "; ".join(one.remarks))
+        self._record([event_messages.zone_file_loaded(name, origin, serial)])
         if replaced is not None and replaced.file != name and replaced.file in self._files:
-            self._files[replaced.file].waits_for = head.key
+            self._files[replaced.file].waits_for = one.key
             path = self.folder / replaced.file
-            self._refuse(replaced.file, f"{path}: {head.origin} is served from {name} already")
+            self._refuse(replaced.file, f"{path}: {origin} is served from {name} already")
 
     def _keep_to_records(self, txn: lmdb.Transaction) -> None:
         """Take out zones that the configuration forbids by now, and bring `serving` up to the records."""
@@ -343,17 +382,18 @@ async def check_zone_files(
     zones += [Zone(origin, key_of(origin), "reverse") for origin in reverse_zones]
     served: dict[bytes, str] = {}
     found = []
-    for name in sorted(list_zone_files(folder)):
-        try:
-            async with parse(folder / name) as zone:
-                head = zone.head
-            text = origin_fault(head.key, head.origin, zones)
-            if not text and head.key in served:
-                text = f"{head.origin} is served from {served[head.key]} already"
-            if text:
-                raise ZoneFileError(str(folder / name), 0, text)
-            served[head.key] = name
-            found.append(replace(_status(name, head), remarks=head.remarks))
-        except ZoneFileError as refused:
-            found.append(_status(name, None, str(refused)))
+    async with Parser() as parser:
+        for name in sorted(list_zone_files(folder)):
+            try:
+                async with parser.parse(folder / name) as zone:
+                    head = zone.head
+                text = origin_fault(head.key, head.origin, zones)
+                if not text and head.key in served:
+                    text = f"{head.origin} is served from {served[head.key]} already"
+                if text:
+                    raise ZoneFileError(str(folder / name), 0, text)
+                served[head.key] = name
+                found.append(replace(_status(name, head), remarks=head.remarks))
+            except ZoneFileError as refused:
+                found.append(_status(name, None, str(refused)))
     return found

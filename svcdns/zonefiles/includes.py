@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from svcdns.system.watched_file import MISSING, Signature, signature, signature_of
 
-from .errors import Included
+from .zone_file_error import Included
 
 DEPTH = 20
 """Files in files."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from svcdns.system.watched_file import Signature, signature_of
 
-from .errors import Included
+from .file_names import origin_of
 from .includes import included_now
-from .master_file import origin_of
+from .zone_file_error import Included
 
 Look = tuple[Signature, Included]
 """What differs when a zone file or a file that it includes was written, replaced, or has gone."""

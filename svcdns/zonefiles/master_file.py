@@ -11,6 +11,8 @@ file and line) and packs it.  Rules that hold here:
 * the RRs of one RRset share one TTL, the least that was given (RFC 2181 section 5.2), and so do its RRSIGs
   (RFC 4034 section 3);
 * NSEC3 records have rows apart from those of names (`names/nsec3`).
+
+What changes rows or flags of the same text raises `frames.RULES`.
 """
 
 from __future__ import annotations
@@ -30,14 +32,12 @@ from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, labels_of_key, parent_keys, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from .errors import ZoneFileError
+from .file_names import origin_of
 from .includes import Includes
 from .nodes import Node, RRs
 from .signing import Signing, TooManyIterations, signing_of, split_off_nsec3
+from .zone_file_error import ZoneFileError
 from .zone_text import Record, ZoneText
-
-RULES = 5
-"""Raised when the same text gives other rows or flags, so that stored zones are loaded again."""
 
 _BESIDE_CNAME = frozenset({codes.SIG, codes.KEY, codes.NXT, codes.RRSIG, codes.NSEC})
 """These may stand beside a CNAME (RFC 2181 section 10.1, RFC 4034 section 2.5)."""
@@ -102,17 +102,6 @@ class CompiledZone:
     @cached_property
     def _keys(self) -> list[bytes]:
         return sorted(self._nodes)
-
-
-def origin_of(file_name: str) -> str | None:
-    """Return the origin that a zone file's name gives, or None if it isn't one of a zone file.
-
-    `example.org.zone`, `example.org.db` and `db.example.org` all give `example.org`.
-    """
-    for suffix in (".zone", ".db"):
-        if file_name.endswith(suffix):
-            return file_name.removesuffix(suffix) or None
-    return file_name.removeprefix("db.") or None if file_name.startswith("db.") else None
 
 
 def compile_zone(text: str, origin: str | None, source: str, include: Includes | None = None) -> CompiledZone:

@@ -18,12 +18,12 @@ from svcdns.wire import codes
 from svcdns.wire.key import text_of_key, wire_of_key
 
 from .nodes import Node, RRs, covered_type
+from .signature_times import is_before
 
 _NSEC3 = Struct(">BBHB")
 """Algorithm, flags, iterations, octets of salt: how NSEC3 and NSEC3PARAM begin (RFC 5155 section 3.2)."""
 _RRSIG = Struct(">HBBII")
 """Type covered, algorithm, labels, original TTL, expiration: how an RRSIG begins (RFC 4034 section 3.1)."""
-_SERIAL = 1 << 32
 
 
 class TooManyIterations(ValueError):
@@ -116,23 +116,13 @@ def _first_to_expire(nodes: Mapping[bytes, Node]) -> tuple[int, str]:
         for rdata in _rdatas(node, codes.RRSIG):
             covered, _, _, _, expiration = _RRSIG.unpack_from(rdata)
             known = last.get((key, covered), expiration)
-            last[key, covered] = known if _is_before(expiration, known) else expiration
+            last[key, covered] = known if is_before(expiration, known) else expiration
     first, when = next(iter(last.items()))
     for place, expiration in last.items():
-        if _is_before(expiration, when):
+        if is_before(expiration, when):
             first, when = place, expiration
     key, covered = first
     return when, f"{text_of_key(key)} {dns.rdatatype.to_text(dns.rdatatype.RdataType.make(covered))}"
-
-
-def _is_before(one: int, other: int) -> bool:
-    """Compare two times modulo 2**32 (RFC 4034 section 3.1.5, RFC 1982)."""
-    return 0 < (other - one) % _SERIAL < _SERIAL // 2
-
-
-def has_expired(expires: int, time: float) -> bool:
-    """Say whether a time modulo 2**32 is over; `time` is in seconds since 1970."""
-    return _is_before(expires, int(time) % _SERIAL)
 
 
 def _rdatas(node: Node, rrtype: int) -> Iterator[bytes]:

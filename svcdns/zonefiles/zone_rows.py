@@ -3,21 +3,24 @@
     zones      key of an origin -> ZoneRecord
     zone_rows  version u32, key -> packed row; NSEC3 records under keys of their own (svcdns.names.nsec3)
 
-A zone is loaded under a version that nobody reads yet, in transactions of at most CHUNK rows; one
-small transaction (`switch`) then changes the records and `serving` together, and the rows that no
-record names any more are removed in chunks.  A load that was interrupted leaves only such rows.
+A zone is loaded under a version that nobody reads yet, in transactions of at most CHUNK rows; the last one,
+which small zones share, also changes the records and `serving` (`switch`), and the rows that no record names
+any more are removed in chunks.  A load that was interrupted leaves only such rows.
 Each function runs inside a transaction that the caller began.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 import lmdb
 import msgspec
 
 from svcdns.store.environment import Tables
 from svcdns.store.snapshot import Nsec3Parameters, Serving, Zone, read_serving, write_serving
+
+from .frames import Rows, ZoneHead
 
 CHUNK = 500
 """Rows a transaction."""
@@ -41,6 +44,36 @@ class ZoneRecord(msgspec.Struct, array_like=True, frozen=True):
     expiring: str = ""
     included: tuple[str, ...] = ()
     """Files that it includes: paths within the folder of zone files."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadZone:
+    """A zone that was read, and is to be in service with the next transaction."""
+
+    key: bytes
+    record: ZoneRecord
+    rows: Rows
+    """Those that are not in the store yet."""
+    remarks: tuple[str, ...]
+
+
+def record_of(file: str, head: ZoneHead, version: int) -> ZoneRecord:
+    """Return the record of a zone as the parser has it."""
+    return ZoneRecord(
+        file=file,
+        digest=head.digest,
+        origin=head.origin,
+        serial=head.serial,
+        version=version,
+        rows=head.rows,
+        cuts=head.cuts,
+        wildcards=head.wildcards,
+        signed=head.signed,
+        nsec3=head.nsec3,
+        expires=head.expires,
+        expiring=head.expiring,
+        included=tuple(included for included, _ in head.included),
+    )
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -94,6 +127,15 @@ def switch(
     serving = serving_of(txn, tables)
     zones = with_files(serving.zones, records_of(txn, tables))
     write_serving(txn, tables, msgspec.structs.replace(serving, zones=zones, epoch=serving.epoch + 1))
+
+
+def take_in(
+    txn: lmdb.Transaction, tables: Tables, read: Iterable[ReadZone], former: Collection[bytes]
+) -> None:
+    """Bring zones that were read into service, and take out what their files gave before."""
+    for one in read:
+        put_rows(txn, tables, one.record.version, one.rows)
+    switch(txn, tables, {one.key: one.record for one in read}, former)
 
 
 def with_files(zones: Iterable[Zone], records: Mapping[bytes, ZoneRecord]) -> tuple[Zone, ...]:

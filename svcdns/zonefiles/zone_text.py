@@ -28,8 +28,8 @@ import dns.ttl
 from svcdns.wire import codes, header
 
 from . import generate, includes, rare_types
-from .errors import ZoneFileError
 from .includes import Includes
+from .zone_file_error import ZoneFileError
 
 _IN = dns.rdataclass.IN
 _CLASS = re.compile(r"IN|CH|HS|CHAOS|HESIOD|CLASS\d+", re.ASCII)

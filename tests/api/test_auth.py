@@ -22,7 +22,8 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/shop/events"
 CORE_EVENTS = "/api/v1/namespaces/shop/events"
 ALL = set(USERS)
-WIDE = {"viewer", "proxy", "editor", "admin"}
+HERE = "system:node:here"
+WIDE = {"viewer", "proxy", HERE, "editor", "admin"}
 
 
 @pytest.fixture
@@ -56,10 +57,11 @@ MATRIX = [
     ("DELETE", f"{BANK}/web", {"editor", "admin"}),
     ("GET", "/api/v1/nodes", WIDE),
     ("GET", "/api/v1/nodes/here", WIDE),
-    ("POST", "/api/v1/nodes", {"proxy", "admin"}),
-    ("PATCH", "/api/v1/nodes/here/status", {"proxy", "admin"}),
+    ("POST", "/api/v1/nodes", {"proxy", HERE, "admin"}),
+    ("PATCH", "/api/v1/nodes/other/status", {"proxy", "admin"}),
+    ("PATCH", "/api/v1/nodes/here/status", {"proxy", HERE, "admin"}),
     ("DELETE", "/api/v1/nodes/here", {"admin"}),
-    ("PATCH", "/api/v1/namespaces/kube-node-lease", {"proxy", "admin"}),
+    ("PATCH", "/api/v1/namespaces/kube-node-lease", {"proxy", HERE, "admin"}),
     ("DELETE", "/api/v1/namespaces/kube-node-lease", {"admin"}),
     ("PATCH", "/api/v1/namespaces/other", {"admin"}),
     ("GET", "/apis/networking.k8s.io/v1/servicecidrs", WIDE),
@@ -68,9 +70,9 @@ MATRIX = [
     ("POST", LEASES, {"editor", "admin", "shop-editor", "shop-admin"}),
     ("PUT", f"{LEASES}/leader", {"editor", "admin", "shop-editor", "shop-admin"}),
     ("GET", EVENTS, ALL),
-    ("POST", EVENTS, {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
-    ("POST", CORE_EVENTS, {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
-    ("PATCH", f"{CORE_EVENTS}/some", {"proxy", "editor", "admin", "shop-editor", "shop-admin"}),
+    ("POST", EVENTS, {"proxy", HERE, "editor", "admin", "shop-editor", "shop-admin"}),
+    ("POST", CORE_EVENTS, {"proxy", HERE, "editor", "admin", "shop-editor", "shop-admin"}),
+    ("PATCH", f"{CORE_EVENTS}/some", {"proxy", HERE, "editor", "admin", "shop-editor", "shop-admin"}),
     ("DELETE", f"{CORE_EVENTS}/some", {"editor", "admin", "shop-editor", "shop-admin"}),
     ("GET", "/api/v1/namespaces", WIDE),
     ("GET", "/api/v1/namespaces/shop", ALL),
@@ -88,6 +90,7 @@ MATRIX = [
     ("GET", "/svcdns/v1/explain?name=web", WIDE),
     ("GET", "/svcdns/v1/status", WIDE),
     ("POST", "/svcdns/v1/proxies/a", {"proxy", "editor", "admin"}),
+    ("POST", "/svcdns/v1/proxies/here", {"proxy", HERE, "editor", "admin"}),
     ("GET", "/svcdns/v1/wait", ALL),
     ("DELETE", "/cache", {"admin"}),
     ("DELETE", "/cache/www.example.org", {"admin"}),

@@ -117,8 +117,20 @@ class TestRights:
             path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
             async with client.post(path, json=review, headers=headers) as answer:
                 assert (await answer.json())["status"]["allowed"] is may, user
+            review = {"spec": {"nonResourceAttributes": {"verb": "post", "path": LIST}}}
+            async with client.post(path, json=review, headers=headers) as answer:
+                assert (await answer.json())["status"]["allowed"] is may, user
+            for place, allowed in (("shop", may), ("bank", wide)):
+                at_paths = await self.rules(client, place, headers)
+                assert ({"verbs": ["post"], "nonResourceURLs": [LIST]} in at_paths) is allowed, (user, place)
         lines = [record.getMessage() for record in caplog.records if record.name == "svcdns.audit"]
         assert lines and all('"code":403' in line for line in lines), "who counted leaves no line"
+
+    async def rules(self, client, namespace, headers):
+        """Return what a user is told of paths without objects."""
+        path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+        async with client.post(path, json={"spec": {"namespace": namespace}}, headers=headers) as answer:
+            return (await answer.json())["status"]["nonResourceRules"]
 
     async def test_a_token_for_heartbeats_does_nothing_else(self, client, registry, tokens):
         await registry.put(POD, "shop", beating())

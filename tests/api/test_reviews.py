@@ -36,6 +36,9 @@ class Shopkeepers:
         allowed = user.username == "bob" and where == "shop" and verb in READ and subresource == ""
         return allowed, "" if allowed else f"{user.username} may not {verb} {resource}"
 
+    def allowed_somewhere(self, user: User, action: Action) -> tuple[bool, str]:
+        return self.allowed(user, action._replace(namespace="shop"))
+
 
 @pytest.fixture
 def options() -> dict[str, Any]:
@@ -119,6 +122,14 @@ async def test_what_does_not_exist_is_for_the_authority_to_say(client) -> None:
         ("/cache/example.com", "delete", "ann", True),
         ("/cache", "delete", "bob", False),
         ("/cache", "get", "ann", False),
+        ("/resolv.conf", "get", "bob", True),
+        ("/svcdns/v1/wait", "head", "bob", True),
+        ("/svcdns/v1/heartbeats", "post", "ann", True),
+        ("/svcdns/v1/heartbeats", "get", "ann", False),
+        ("/svcdns/v1/heartbeats", "post", "bob", False),
+        ("/svcdns/v1/proxies/here", "post", "ann", True),
+        ("/svcdns/v1/proxies/here", "post", "bob", False),
+        ("/svcdns/v1/proxies/here", "get", "ann", False),
     ],
 )
 async def test_paths_without_objects(client, path: str, verb: str, user: str, allowed: bool) -> None:
@@ -273,6 +284,7 @@ def test_kubectl_auth_whoami(kubectl: Kubectl) -> None:
 
 def test_kubectl_auth_can_i(kubectl: Kubectl) -> None:
     for question in (
+        ("post", "/svcdns/v1/heartbeats"),
         ("create", "pods"),
         ("get", "/healthz"),
         ("*", "*"),

@@ -171,6 +171,33 @@ async def test_the_other_methods_are_named(client) -> None:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
 
+async def status(client: Any) -> list[dict[str, Any]]:
+    async with client.get("/svcdns/v1/status") as answer:
+        assert answer.status == 200
+        return list((await answer.json())["proxies"])
+
+
+async def test_status_says_which_are_there_by_what_they_carry_and_who_is_behind(client, registry) -> None:
+    assert await status(client) == []
+    now = held(registry)
+    told = report(client, "alpha", {**now, "engine": "nft", "carries": 7})
+    await seen(client, "alpha")
+    report(client, "beta", {**now, "services": now["services"] - 3})
+    await seen(client, "beta")
+    alpha, beta = await status(client)
+    assert alpha == {"node": "alpha", "state": "ready", "engine": "nft", "services": 7, "behind": 0}
+    assert beta == {"node": "beta", "state": "ready", "engine": "", "services": None, "behind": 3}
+    assert not told.done(), "who has all is not asked"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"engine": "A B"}, {"engine": "x" * 17}, {"carries": "-1"}, {"carries": "x"}]
+)
+async def test_what_a_proxy_says_of_itself_is_checked(client, registry, wrong: dict[str, str]) -> None:
+    code, body = await report(client, "alpha", {**held(registry), **wrong})
+    assert (code, *wrong) == (400, body["details"]["causes"][0]["field"])
+
+
 async def test_too_many_proxies(client, registry, monkeypatch) -> None:
     monkeypatch.setattr(proxies, "MOST", 1)
     report(client, "alpha", held(registry))

@@ -3,6 +3,7 @@
 USERS = {
     "viewer": ("view", ()),
     "proxy": ("node", ()),
+    "system:node:here": ("node", ()),
     "editor": ("edit", ()),
     "admin": ("admin", ()),
     "shop-viewer": ("view", ("shop",)),

@@ -127,6 +127,20 @@ def test_all_answer_when_none_is_ready_if_the_service_wants_it(new_world: Any) -
     assert world.ask(DB).rdata == ["10.1.0.3"]
 
 
+@pytest.mark.row("O7")
+def test_who_was_ready_last_answers_when_none_is_if_the_service_wants_it(new_world: Any) -> None:
+    notes = {"svcdns.io/when-none-ready": "last"}
+    pods = [pod(f"p{n}", f"10.1.0.{n}", app="db", ready=True) for n in (1, 2)]
+    world = new_world(headless("db", ports=PG, notes=notes), *pods)
+    for name in ("p1", "p2"):
+        world.set_ready(name, False)
+    assert world.ask(DB).rdata == ["10.1.0.2"]
+    assert world.ask(f"_pg._tcp.{DB}", "SRV").rdata == [f"0 100 5432 10-1-0-2.{DB}."]
+    assert world.ask("1.0.1.10.in-addr.arpa", "PTR").rcode == "NXDOMAIN"
+    world.set_ready("p1", True)
+    assert world.ask(DB).rdata == ["10.1.0.1"]
+
+
 @pytest.mark.row("C5", "S20", "S21", "S22")
 @pytest.mark.parametrize(
     ("name", "rrtype", "address"),

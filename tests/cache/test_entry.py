@@ -1,7 +1,7 @@
 """Forwarded replies, stored and given again: the records that came, their time counted down."""
 
+import dataclasses
 from collections import Counter
-from dataclasses import replace
 
 import dns.edns
 import dns.flags
@@ -11,6 +11,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
+from msgspec.structs import replace
 from toolbox.cached_replies import (
     ALIAS,
     CONFIG,
@@ -204,7 +205,7 @@ def test_a_stale_answer_stands_in_for_five_seconds_at_a_time(got: Response, ede:
 
 
 def test_without_time_for_it_nothing_goes_stale() -> None:
-    stored = entry.pack(received(answer=A), NOW, replace(CONFIG, stale=0))
+    stored = entry.pack(received(answer=A), NOW, dataclasses.replace(CONFIG, stale=0))
     assert entry.decode(stored).stale(NOW + 300) is None
 
 

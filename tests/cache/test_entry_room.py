@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import pairwise
 from time import process_time
 from typing import Any
@@ -18,6 +17,7 @@ import dns.rrset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from toolbox.cached_replies import CONFIG, FLAGS, NAME, NOW, SOA, ask, asking, ede_of, received, rrsets, texts
 
 from svcdns.cache import entry

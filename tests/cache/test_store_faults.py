@@ -1,6 +1,7 @@
 """The cache with damaged files, a full disk or a killed writer: no answer is wrong, none is missing."""
 
 import contextlib
+import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
@@ -91,6 +92,24 @@ def test_a_damaged_lock_file_is_made_anew(tmp_path: Path) -> None:
     cache = filled(tmp_path)
     with reading(tmp_path) as reader:
         assert cache.get(key(1)) == reader.get(key(1)) == b"value 1"
+    cache.close()
+
+
+def test_a_generation_whose_opening_had_no_end_is_not_opened_again(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    generations.begin_opening(generations.home(tmp_path))  # and the process is killed
+    cache = Cache(tmp_path, OCTETS)
+    assert cache.get(key(1)) == b"value 1", "it was not held up"
+    cache.close()
+    generations.begin_opening(generations.home(tmp_path))  # and the process is ended after a long time
+    os.utime(generations.home(tmp_path) / "opening", (0, 0))
+    cache = Cache(tmp_path, OCTETS)
+    assert cache.entries == 0
+    cache.put(key(1), b"one")
+    cache.commit()
+    cache.close()
+    cache = Cache(tmp_path, OCTETS)
+    assert cache.get(key(1)) == b"one", "the next one is opened as ever"
     cache.close()
 
 

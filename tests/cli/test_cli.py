@@ -64,7 +64,7 @@ def test_the_variable_for_the_file_is_heard(tmp_path: Path) -> None:
 def test_version() -> None:
     ran = svcdns("version")
     assert ran.returncode == 0
-    assert re.fullmatch(r"svcdns \d+\.\d+\.\d+\n", ran.stdout)
+    assert re.fullmatch(r"svcdns \d+\.\d+\.\d+ \((compiled|python) path\)\n", ran.stdout)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

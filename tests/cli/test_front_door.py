@@ -147,12 +147,27 @@ def test_status_on_one_screen(run: Run, server: RunningServer) -> None:
     assert lines["data"] == str(server.data)
     assert lines["api"] == server.api
     assert lines["endpoints"] == "1 ready, 1 not ready"
+    assert "none ready" not in ran.stdout
     assert "1 service, 2 pods" in lines["objects"]
     assert "zone       cluster.local. (cluster)" in ran.stdout
     assert lines["processes"] == "writer, worker-0 answer"
     assert all(len(line) <= 80 for line in ran.stdout.splitlines() if not line.startswith("data"))
     said = json.loads(run("status", "-o", "json").stdout)
     assert said["objects"]["services"] == 1
+
+
+def test_status_says_who_answers_though_none_is_ready(run: Run, server: RunningServer) -> None:
+    run("add", "cache", "10.0.0.5", "10.0.0.6")
+    for word, answered in (("all", 2), ("last", 1)):
+        notes = {"metadata": {"annotations": {"svcdns.io/when-none-ready": word}}}
+        server.patch("/api/v1/namespaces/default/services/cache", notes, "application/merge-patch+json")
+        for name in ("cache-10-0-0-5", "cache-10-0-0-6"):
+            run("ready", name)
+        for name in ("cache-10-0-0-5", "cache-10-0-0-6"):
+            run("unready", name)
+        shown = run("status").stdout
+        assert "endpoints  0 ready, 2 not ready\n" in shown
+        assert f"none ready 1 Service answers {answered} not ready (when-none-ready)\n" in shown
 
 
 def test_why_as_json(run: Run) -> None:

@@ -20,8 +20,8 @@ from pathlib import Path
 from container.running_container import Podman
 
 _SUITE = "bookworm"
-PYTHON = ("python3", "python3-venv", "ca-certificates", "libcap2-bin")
-"""What the Dockerfile needs of its base."""
+PYTHON = ("python3", "python3-venv", "python3-dev", "gcc", "libc6-dev", "ca-certificates", "libcap2-bin")
+"""What the Dockerfile needs of its base, the compiler of its first stage among it."""
 WHOLE_SYSTEM = (
     *("python3", "iproute2", "dbus", "systemd", "systemd-sysv", "systemd-resolved"),
     *("network-manager", "dnsmasq-base"),

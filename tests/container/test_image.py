@@ -81,6 +81,10 @@ def test_a_service_registered_on_this_machine_is_answered_to_this_machine(shared
         assert addresses(reply) == ["10.96.0.80"]
 
 
+def test_plain_questions_are_answered_by_the_compiled_path(shared: RunningContainer) -> None:
+    assert "(compiled path)" in shared.execute("svcdns", "version")
+
+
 def test_the_api_stays_inside_where_nothing_else_is_said(serve: Serve) -> None:
     container = serve(*PUBLISHED_DNS, "--publish", "127.0.0.1::8053")
     assert container.said_addresses() == (("0.0.0.0", 53), ("127.0.0.1", 8053))

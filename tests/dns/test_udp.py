@@ -3,19 +3,32 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dns.message
 import dns.rcode
 import pytest
 from toolbox.answerer_harness import AnswererHarness, Z, rrset
 
-from svcdns.dns import stats
+from svcdns.dns import path_choice, stats
+from svcdns.dns.access import FORWARD, NAMES
 from svcdns.dns.answer import Answerer
 from svcdns.dns.udp import UdpListener
 from svcdns.store.snapshot import NO_SNAPSHOT, Begin, Snapshot
 
 GUARD_SECONDS = 20
+
+
+@pytest.fixture(autouse=True, params=[path_choice.COMPILED, path_choice.PYTHON])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, need: Callable[..., str]) -> str:
+    """Each test is run by the compiled path and by Python's."""
+    if request.param == path_choice.COMPILED:
+        need(module="svcdns.dns.compiled_path")
+    monkeypatch.setenv(path_choice.VARIABLE, request.param)
+    assert path_choice.in_use() == request.param
+    return str(request.param)
+
+
 T = TypeVar("T")
 
 
@@ -36,9 +49,10 @@ async def while_serving(
     sock: socket.socket,
     client: Callable[[], T],
     begin: Begin | None = None,
+    **more: Any,
 ) -> T:
-    """Run a blocking client in a thread while the listener answers in the loop."""
-    listener = UdpListener(sock, begin or world.snapshots.begin, world.answerer, world.counters)
+    """Run a blocking client in a thread while the listener, made with `more`, answers in the loop."""
+    listener = UdpListener(sock, begin or world.snapshots.begin, world.answerer, world.counters, **more)
     listener.start()
     try:
         return await asyncio.wait_for(asyncio.to_thread(client), GUARD_SECONDS)
@@ -84,6 +98,54 @@ async def test_ipv6_and_mapped_ipv4_on_one_wildcard_socket(world: AnswererHarnes
             ]
 
         assert (await while_serving(world, sock, client)) == ["::1", "127.0.0.3"]
+
+
+class EverySecond:
+    """A link to a forwarder that takes every second question."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[bytes, Any, int, Any]] = []
+
+    def forward_udp(self, *given: Any) -> bool:
+        self.given.append(given)
+        return len(self.given) % 2 == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "ancillary"),
+    [
+        ("127.0.0.1", "127.0.0.1", []),
+        ("0.0.0.0", "127.0.0.4", [(socket.IPPROTO_IP, 8, bytes(4) + bytes((127, 0, 0, 4)) + bytes(4))]),
+        ("::", "::1", [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, bytes(15) + b"\1" + bytes(4))]),
+    ],
+)
+async def test_what_is_outside_is_handed_over(
+    world: AnswererHarness, host: str, asked: str, ancillary: list[tuple[int, int, bytes]]
+) -> None:
+    """With all that it takes to answer from there; what the forwarder does not take is a SERVFAIL."""
+    link = EverySecond()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    packets = [number.to_bytes(2) + query("www.example.com")[2:] for number in range(2)]
+    world.answerer = Answerer(world.counters, forwards=True)
+    with bound(host, family) as sock, socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(GUARD_SECONDS)
+        client.connect((asked, sock.getsockname()[1]))
+
+        def ask_all() -> list[bytes]:
+            for packet in [query(f"web.default.svc.{Z}"), *packets]:
+                client.send(packet)
+            return [client.recv(4096) for _ in range(2)]
+
+        me = client.getsockname()
+        rights = {me[0]: NAMES | FORWARD}
+        came = await while_serving(world, sock, ask_all, rights=rights, forward_link=link, number=5)
+    assert [(packet, number, there) for packet, _, number, there in link.given] == [
+        (packet, 5, ancillary) for packet in packets
+    ]
+    assert [address for _, address, *_ in link.given] == [me, me]
+    assert dns.message.from_wire(came[0]).answer
+    assert came[1][:2] == packets[1][:2]
+    assert dns.message.from_wire(came[1]).rcode() == dns.rcode.SERVFAIL
 
 
 async def test_many_at_once_and_silence_between(world: AnswererHarness) -> None:
@@ -178,4 +240,5 @@ async def test_a_failing_begin_costs_no_listener(world: AnswererHarness) -> None
 def test_identity_of_each_answerer(world: AnswererHarness) -> None:
     world.answerer = Answerer(world.counters, identity="worker-7")
     packet = dns.message.make_query("id.server", "TXT", rdclass="CH").to_wire()
-    assert b"worker-7" in (world.raw(packet) or b"")
+    with world.snapshots.begin() as snapshot:
+        assert b"worker-7" in (world.answerer.answer(packet, snapshot) or b"")

@@ -205,6 +205,17 @@ def test_a_service_that_answers_with_all(kubectl: Kubectl, server: RunningServer
     assert answered(kubectl, server) == ["10.1.0.1"]
     told = svcdns("why", "web", "-n", kubectl.namespace, "--api", server.api).stdout
     assert "no endpoint is ready: all of them are answered" in told
-    _, warned = kubectl.warned("annotate", "service", "web", "--overwrite", "svcdns.io/when-none-ready=last")
-    assert "known: none, all" in warned
+    _, warned = kubectl.warned("annotate", "service", "web", "--overwrite", "svcdns.io/when-none-ready=some")
+    assert "known: none, all, last" in warned
+    assert answered(kubectl, server) == []
+
+
+@pytest.mark.usefixtures("web")
+def test_a_service_that_answers_who_was_ready_last(kubectl: Kubectl, server: RunningServer) -> None:
+    kubectl("annotate", "service", "web", "svcdns.io/when-none-ready=last")
+    patch(kubectl, status(status="False"))
+    assert answered(kubectl, server) == ["10.1.0.1"]
+    told = svcdns("why", "web", "-n", kubectl.namespace, "--api", server.api).stdout
+    assert "web-1, ready last, is answered on" in told
+    kubectl("delete", "pod", "web-1")
     assert answered(kubectl, server) == []

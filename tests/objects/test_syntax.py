@@ -129,3 +129,18 @@ def test_no_unicast(text: str) -> None:
 @pytest.mark.parametrize("text", ["127.0.0.1", "::1", "fe80::1", "169.254.1.1", "239.1.1.1", "0.0.0.0"])
 def test_not_routable(text: str) -> None:
     assert syntax.routable_errors(text)
+
+
+ALMOST = st.from_regex(r"[0-9a-fx:. \x00%/-]{0,20}", fullmatch=True)
+SOUND = st.ip_addresses().map(str)
+
+
+@given(st.one_of(st.text(max_size=20), ALMOST, SOUND, SOUND.map(lambda text: "0" + text)))
+def test_an_address_is_what_the_standard_library_takes_for_one(text: str) -> None:
+    try:
+        expected = ipaddress.ip_address(text)
+    except ValueError:
+        with pytest.raises(ValueError):
+            syntax.address_of(text)
+    else:
+        assert syntax.address_of(text) == expected

@@ -109,6 +109,27 @@ def test_the_initial_delay(world) -> None:
     assert world.probed == [5]
 
 
+def test_readiness_is_not_asked_for_before_the_startup_probe_has_succeeded(world) -> None:
+    asked = []
+
+    async def run(check, address):
+        asked.append((check.port, world.loop.time()))
+        return Outcome(check.port == 2 or world.loop.time() > 5, "not yet")
+
+    world.prober._run = run
+    made = pod()
+    made["spec"]["containers"][0] = {
+        "name": "c",
+        "startupProbe": {"tcpSocket": {"port": 1}, "periodSeconds": 2, "failureThreshold": 30},
+        "readinessProbe": {"tcpSocket": {"port": 2}, "periodSeconds": 3},
+    }
+    world.tell(made)
+    world.run(13)
+    assert [at for port, at in asked if port == 1] == pytest.approx([0, 2, 4, 6]), "no more once it has"
+    assert [at for port, at in asked if port == 2] == pytest.approx([6, 9, 12])
+    assert [one[:3] for one in world.written] == [(0, "p", False), (6, "p", True)]
+
+
 def test_what_takes_too_long_has_failed(world) -> None:
     world.slow = 2.0
     world.tell(pod(timeoutSeconds=1))
@@ -171,6 +192,17 @@ def test_words_are_brought_up_to_date_once_a_minute(world) -> None:
     world.run(185)
     assert [one[0] for one in world.written] == pytest.approx([0, 60, 120, 180])
     assert [one[4] for one in world.written] == [True, False, False, False], "nothing turned"
+
+
+def test_what_loading_takes_is_no_time_of_the_pod(world) -> None:
+    async def load(check):
+        await asyncio.sleep(5)
+
+    world.prober = Prober(world._run, world._write, lambda address: "", load)
+    world.tell(pod(timeoutSeconds=1, failureThreshold=1, periodSeconds=100))
+    world.run(20)
+    assert world.probed == [5]
+    assert [one[2] for one in world.written] == [True]
 
 
 def test_a_pod_that_goes_is_probed_no_more(world) -> None:

@@ -21,7 +21,7 @@ from toolbox.waiting import wait_for
 from toolbox.witness import Answer, Witness, address, connected, make_question, read_answer, there
 
 from svcdns.server.counters import WRITER
-from svcdns.server.folder import ADDRESSES
+from svcdns.server.data_folder import ADDRESSES
 
 QUESTIONS = 2_000
 KILLS = 10

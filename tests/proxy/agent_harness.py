@@ -77,6 +77,7 @@ async def running_agent(
     host: Host | None = None,
     machine: FixedMachine | None = None,
     listed: bool = True,
+    holder: str = "",
     **config: Any,
 ) -> AsyncIterator[Agent]:
     """An agent that follows the API at a URL; with `listed`, once the engine has been told of all."""
@@ -90,6 +91,7 @@ async def running_agent(
             client,
             engine,
             machine or FixedMachine(host or Host()),
+            holder,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(agent.run(stop))

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -133,14 +134,14 @@ class Announcing:
 
         wait_for(reached, f"the client to reach {who} at {address}")
 
-    def start(self, name: str) -> None:
-        """Start the proxy of a node."""
+    def start(self, name: str, node: str = "", environ: Mapping[str, str] | None = None) -> None:
+        """Start the proxy of a node; `node`: by another one's name; `environ`: more of it."""
         folder = Path(self._folder.name)
         config = folder / f"{name}.toml"
-        config.write_text(PROXY.format(folder=folder / name, name=name))
+        config.write_text(PROXY.format(folder=folder / name, name=node or name))
         words = [sys.executable, *self._start, "proxy", "--config", str(config), "--server", self.api]
         with self.machines[name].entered(), (folder / f"{name}.log").open("ab") as log:
-            environ = {**os.environ, "PYTHONPATH": PYTHONPATH}
+            environ = {**os.environ, "PYTHONPATH": PYTHONPATH, **(environ or {})}
             self._proxies[name] = subprocess.Popen(words, stdout=log, stderr=log, env=environ)
 
     def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
@@ -148,6 +149,14 @@ class Announcing:
         process = self._proxies.pop(name)
         process.send_signal(number)
         process.wait(GUARD_SECONDS)
+
+    def ended(self, name: str) -> int:
+        """Wait until the proxy of a node ends by itself; return its exit code."""
+        return self._proxies.pop(name).wait(GUARD_SECONDS)
+
+    def log(self, name: str) -> str:
+        """What the proxy of a node has written."""
+        return (Path(self._folder.name) / f"{name}.log").read_text()
 
     @property
     def api(self) -> str:

@@ -13,13 +13,24 @@ from itertools import product
 
 from toolbox.lab import LB_ADDRESSES, SERVICES, Lab, Machine
 
-from svcdns.cluster.traffic_plan import NODE, TCP, UDP, Destination, Endpoint, Frontend, Host, Rule, WhenEmpty
+from svcdns.cluster.traffic_plan import (
+    NODE,
+    SCTP,
+    TCP,
+    UDP,
+    Destination,
+    Endpoint,
+    Frontend,
+    Host,
+    Rule,
+    WhenEmpty,
+)
 from svcdns.netlink import conntrack, wire
 from svcdns.proxy.kernel import KernelEngine, clean_up
 
 PORT = 8080
 """Where containers of the lab serve."""
-PROTOCOLS = {"tcp": TCP, "udp": UDP}
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 ADDRESSES = {
     4: {"cluster": "10.96.0.10", "other": "10.96.0.20", "free": "10.96.7.7", "lb": "192.168.77.200"},
     6: {"cluster": "fd96::10", "other": "fd96::20", "free": "fd96::7:7", "lb": "fd77::c8"},

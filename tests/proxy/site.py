@@ -72,8 +72,12 @@ class Web:
 class Site:
     """The server and its registry, on the lab's node; a context manager."""
 
-    def __init__(self, lab: Lab, engine: str = "nft", more: str = "", leaves: bool = False) -> None:
+    def __init__(
+        self, lab: Lab, engine: str = "nft", more: str = "", leaves: bool = False, balances: bool = True
+    ) -> None:
         """`more`: lines of [proxy]; `leaves`: what it changed of the node stays when it ends.
+
+        `balances`: whether the server gives load balancers their addresses.
 
         With the engine KUBE_PROXY, that one carries the traffic, and nothing of ours.
         """
@@ -81,8 +85,9 @@ class Site:
         self.is_ours = engine != KUBE_PROXY
         self._leaves = leaves
         said = {"engine": engine, "serves": "true"} if self.is_ours else {"engine": "nft", "serves": "false"}
-        self._server = RunningServer(workers=1, config=CONFIG.format(**said) + more)
-        self._kube_proxy = ExitStack()
+        config = CONFIG if balances else CONFIG.replace("load_balancer_ranges", "# load_balancer_ranges")
+        self._server = RunningServer(workers=1, config=config.format(**said) + more)
+        self._kube_proxy, self._carrier = ExitStack(), ExitStack()
 
     def __enter__(self) -> Self:
         with self.lab.node.entered():
@@ -109,8 +114,11 @@ class Site:
         """Run it on the node, for which is done what it leaves to others.
 
         It takes a way out for packets to cluster IPs to begin with (a default route), and, where a bridge's
-        packets pass its rules, hairpin mode of the bridge's ports (a CNI plugin).
+        packets pass its rules, hairpin mode of the bridge's ports (a CNI plugin).  It refuses TCP by ICMP, of
+        which the kernel sends one client one a second (icmp_ratelimit): without a limit here.
         """
+        self._limit_icmp(0)
+        self._kube_proxy.callback(self._limit_icmp, 1000)
         addresses = [{"type": "InternalIP", "address": one} for one in self.lab.node.addresses.values()]
         self.done("POST", "/api/v1/nodes", {"metadata": {"name": "node"}, "status": {"addresses": addresses}})
         ways = ("default via 192.168.77.254", "default via fd77::fe")
@@ -120,10 +128,18 @@ class Site:
         self._hairpin(ports, "on")
         self._kube_proxy.callback(self._hairpin, ports, "off")
         self._kube_proxy.callback(self._without_rules_of_kube_proxy)
-        folder = self._kube_proxy.enter_context(TemporaryDirectory())
+        self._kube_proxy.enter_context(self._carrier)
+        self._run_kube_proxy()
+
+    def _run_kube_proxy(self) -> None:
+        folder = self._carrier.enter_context(TemporaryDirectory())
         with self.lab.node.entered():
             running = kube_proxy(self.api, Path(folder), "node", "10.244.0.0/15,fd44::/15")
-            self._kube_proxy.enter_context(running)
+            self._carrier.enter_context(running)
+
+    def _limit_icmp(self, milliseconds: int) -> None:
+        with self.lab.node.entered(), open("/proc/sys/net/ipv4/icmp_ratelimit", "w") as limit:
+            limit.write(f"{milliseconds}")
 
     def _hairpin(self, ports: Iterable[str], mode: str) -> None:
         self.lab.node.ip(*(f"link set dev {port} type bridge_slave hairpin {mode}" for port in ports))
@@ -319,6 +335,14 @@ class Site:
         (before,) = self.pids(module)
         os.kill(before, signal.SIGKILL)
         wait_for(lambda: any(pid != before for pid in self.pids(module)), f"another {module}")
+
+    def restart_carrier(self) -> None:
+        """Have what carries the traffic end, and start it again."""
+        if self.is_ours:
+            self.kill("svcdns.server.proxy")
+        else:
+            self._carrier.close()
+            self._run_kube_proxy()
 
     def kill_all(self) -> None:
         """Kill the server as a whole; it is not started again."""

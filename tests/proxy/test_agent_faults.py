@@ -1,6 +1,6 @@
 """A proxy whose API or engine does what none should: what was in effect stays, and nothing is missed."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -12,8 +12,10 @@ from proxy.scripted_api import GONE, ScriptedApi, scripted_api
 from toolbox.waiting import until
 
 from svcdns.cluster.traffic import frontend_text
-from svcdns.cluster.traffic_plan import Host
+from svcdns.cluster.traffic_plan import TCP, Endpoint, Frontend, Host
+from svcdns.proxy import unserved
 from svcdns.proxy.agent import Agent
+from svcdns.proxy.stand_ins import Loopback
 
 VIP, OTHER = "TCP 10.96.0.1:80", "TCP 10.96.0.2:80"
 SLICES = "endpointslices"
@@ -238,6 +240,64 @@ async def test_an_engine_that_refuses_the_first_state_is_given_it_again() -> Non
             await until(lambda: agent.sync.refusal)
             engine.refuses = lambda rules: False
             await until(lambda: engine.endpoints(VIP) == ["10.0.0.1:8080"])
+
+
+@pytest.mark.parametrize("bad", [{3}, {0, 17, 18}])
+async def test_a_service_that_is_refused_in_the_first_state_keeps_no_other_away(bad: set[int]) -> None:
+    refused = {f"TCP 10.96.1.{number}:80" for number in bad}
+    engine = RecordingEngine(refuses=lambda rules: any(frontend_text(one) in refused for one in rules))
+    async with scripted_api() as api:
+        made = [at(200 + number, cluster_ip(f"s{number}", f"10.96.1.{number}")) for number in range(40)]
+        fill(api)
+        api.objects["services"] = [*api.objects["services"], *made]
+        async with running_agent(api.url, engine) as agent:
+            assert engine.endpoints(VIP) == ["10.0.0.1:8080"]
+            assert len(engine.rules) == 1 + 40 - len(bad)
+            assert {at.service for at in agent.sync.refused.values()} == {f"default/s{one}" for one in bad}
+            assert "no room for it" in agent.status.why_unhealthy()
+            agent.sync.wake()
+            engine.refuses = lambda rules: False
+            await until(lambda: len(engine.rules) == 41 and not agent.status.why_unhealthy())
+            assert agent.sync.refused == {}
+
+
+async def test_an_engine_that_wants_nothing_is_not_told_each_service_of_many() -> None:
+    told: list[int] = []
+    engine = RecordingEngine(refuses=lambda rules: told.append(len(rules)) or True)
+    async with scripted_api() as api:
+        fill(api)
+        api.objects["services"] = [
+            at(200 + number, cluster_ip(f"s{number}", f"10.96.{number // 250}.{number % 250}"))
+            for number in range(1000)
+        ]
+        async with running_agent(api.url, engine, listed=False) as agent:
+            await until(lambda: agent.sync.refusal)
+            assert 10 <= len(told) <= 21
+            assert engine.replaces == 0
+
+
+@dataclass
+class OnlyHere(RecordingEngine):
+    """One with a relay that has found no place, or has one."""
+
+    stand_ins: dict[Loopback, Frontend] = field(default_factory=dict)
+
+
+async def test_an_endpoint_that_only_this_host_gets_to_is_a_problem_of_its_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unserved, "LOOK_SECONDS", 0.01)
+    engine = OnlyHere()
+    async with scripted_api() as api:
+        fill(api)
+        api.objects[SLICES] = [web_at(100, "127.0.0.1")]
+        async with running_agent(api.url, engine) as agent:
+            (found,) = await until(lambda: agent.problems().get("default/web"))
+            assert found.reason == "EndpointOnlyHere"
+            assert "only processes of this host get to TCP 127.0.0.1:8080" in found.text
+            there = Endpoint(bytes((127, 0, 0, 1)), 8080)
+            engine.stand_ins[Loopback(TCP, there)] = Frontend(4, bytes((10, 0, 0, 1)), TCP, 61000)
+            await until(lambda: not agent.problems())
 
 
 async def test_the_zone_of_the_node_is_learned_and_followed() -> None:

@@ -190,7 +190,7 @@ def test_a_rule_of_iptables_that_lets_only_some_on_is_not_enough(host: Host, rul
 
 
 def test_rules_of_other_families_and_of_other_hooks_are_no_obstacle(host: Host) -> None:
-    nft(host, OWN.replace("hook forward", "hook input") + OWN.replace("inet", "ip6"))
+    nft(host, OWN.replace("hook forward", "hook output") + OWN.replace("inet", "ip6"))
     of_ipv4 = replace(
         SETTINGS,
         cluster_ranges=SETTINGS.cluster_ranges[:1],

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -9,16 +10,18 @@ from pathlib import Path
 import pytest
 from proxy.machine import nft, said
 from proxy.test_check import FIREWALLD, OWN, UFW, about, iptables, mend
+from proxy.test_check_incoming import incoming
 from toolbox.lab import LB_ADDRESSES, SERVICES, Lab
 
 from svcdns.cluster.traffic_plan import NODE, TCP, Destination, Endpoint, Frontend, Rule
-from svcdns.proxy.check import WRONG, check
+from svcdns.proxy.check import WARNING, WRONG, check
 from svcdns.proxy.cleanup import cleanup
 from svcdns.proxy.host import HostWatch
 from svcdns.proxy.host_settings import HostSettings
 from svcdns.proxy.kernel import KernelEngine
 
 VIPS = {4: "10.96.0.7", 6: "fd96::7"}
+OWN_VIP = "10.96.0.8"
 BALANCED = {4: "192.168.77.200", 6: "fd77::c8"}
 NODES = {4: "192.168.77.1", 6: "fd77::1"}
 PORT, NODE_PORT = 80, 30080
@@ -51,8 +54,11 @@ PATIENCE = 0.4
 
 @pytest.fixture
 def node(lab: Lab, may_change_rules: None, tmp_path: Path) -> Iterator[tuple[Lab, HostWatch]]:
-    """Give the lab with a Service on its node: endpoints a1, and HostWatch with nothing set up for Docker."""
-    servers = [lab.serve(lab.a1, "tcp", 8080)]
+    """Give the lab with two Services on its node, and HostWatch with nothing set up for Docker.
+
+    Endpoints are a1, and, at OWN_VIP, the node itself.
+    """
+    servers = [lab.serve(host, "tcp", 8080) for host in (lab.a1, lab.node)]
     rules = {
         at: Rule("default/web", to, to)
         for family in (4, 6)
@@ -63,6 +69,8 @@ def node(lab: Lab, may_change_rules: None, tmp_path: Path) -> Iterator[tuple[Lab
             Frontend(family, NODE, TCP, NODE_PORT),
         )
     }
+    own = Destination((Endpoint(ip_address(lab.node.addresses[4]).packed, 8080),))
+    rules[Frontend(4, ip_address(OWN_VIP).packed, TCP, PORT)] = Rule("default/own", own, own)
     with lab.node.entered():
         engine = KernelEngine()
         watch = HostWatch(replace(SETTINGS, docker=False), tmp_path)
@@ -143,6 +151,32 @@ def test_what_other_rules_cut_is_open_once_they_are_mended(node: tuple[Lab, Host
     else:
         mend(lab.node, found)
     assert set(answered(lab).values()) == {True}
+
+
+@pytest.mark.parametrize("rules", [UFW, OWN], ids=["ufw", "nftables"])
+def test_what_other_rules_keep_from_a_process_of_the_host_is_open_once_they_are_mended(
+    node: tuple[Lab, HostWatch], rules: str
+) -> None:
+    lab, _ = node
+
+    def reached() -> set[str]:
+        found = set()
+        for host in (lab.client, lab.b1):
+            with suppress(OSError):
+                found.add(f"{host.short} {host.ask('tcp', OWN_VIP, PORT, PATIENCE).who}")
+        return found
+
+    everybody = {"client node", "b1 node"}
+    assert reached() == everybody
+    if "COMMIT" in rules:
+        iptables(lab.node, incoming(rules))
+    else:
+        nft(lab.node, incoming(rules))
+    assert reached() == set()
+    with lab.node.entered():
+        found = [one for one in about(check(SETTINGS), "rules") if one.level == WARNING]
+    mend(lab.node, found)
+    assert reached() == everybody
 
 
 def test_firewalld_as_it_comes_lets_every_path_open(node: tuple[Lab, HostWatch]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -96,6 +97,28 @@ def test_killed_and_started_again_it_carries_on(tmp_path: Path) -> None:
             assert not connects(port)
 
 
+def test_the_servers_status_shows_each_proxy_and_how_it_is(tmp_path: Path) -> None:
+    def shown(server: RunningServer) -> str:
+        return svcdns("status", "--api", server.api).stdout
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        RunningServer(workers=1, config=RANGES) as server,
+    ):
+        assert "proxy  " not in shown(server)
+        register(server, listening.getsockname()[1])
+        said = "proxy      here: ready, engine user, 1 Service, up to date\n"
+        with proxy(tmp_path, "--server", server.api, "--node", "here") as (process, _):
+            wait_for(lambda: said in shown(server), "the proxy to be shown")
+            wait_for(lambda: server.get("/api/v1/nodes/here").json.get("status", {}).get("conditions"))
+        wait_for(lambda: "proxy      here: late" in shown(server), "the proxy to be late")  # killed
+        with proxy(tmp_path, "--server", server.api, "--node", "here") as (process, _):
+            wait_for(lambda: said in shown(server), "the proxy to be shown again")
+            process.send_signal(signal.SIGTERM)
+            process.wait(GUARD_SECONDS)
+        wait_for(lambda: "proxy      here: has ended\n" in shown(server), "the proxy to have ended")
+
+
 def test_mistakes_are_one_line() -> None:
     for arguments, said in (
         (("--engine", "fast"), "--engine: 'fast' is not known; allowed: auto, nft, user"),
@@ -118,7 +141,7 @@ def test_status_without_a_proxy_says_how_to_start_one(tmp_path: Path) -> None:
     assert "no proxy answers at 127.0.0.1:" in done.stderr
 
 
-def test_the_rules_can_be_printed_without_any_right() -> None:
+def test_the_rules_can_be_printed_without_any_right(tmp_path: Path) -> None:
     with RunningServer(workers=1, config="[services]\ncluster_ip_ranges = ['10.201.0.0/16']\n") as server:
         assert server.post(SERVICES, service(clusterIP="10.201.0.77")).status == 201
         done = svcdns("proxy", "--print", "--server", server.api)
@@ -126,6 +149,19 @@ def test_the_rules_can_be_printed_without_any_right() -> None:
         assert "\ntable ip svcdns {\n" in done.stdout
         assert "10.201.0.77 . tcp . 80" in done.stdout
         assert "10.201.0.0/16" in done.stdout
+        assert "# relay" not in done.stdout
+        assert server.post(PODS, pod("web-1", "127.0.0.1", ready=True)).status == 201
+        (tmp_path / "c.toml").write_text("[proxy]\nnode_port_addresses = ['primary', 'localhost']\n")
+        server.post(
+            SERVICES,
+            service("out", type="NodePort", ports=[{"port": 80, "nodePort": 30080, "targetPort": 8080}]),
+        )
+        config = ("--config", tmp_path / "c.toml", "--node-address", "192.0.2.7")
+        done = svcdns("proxy", "--print", "--server", server.api, *config)
+        assert "# relay TCP node port 30080 (IPv4) on 127.0.0.1 and ::1\n" in done.stdout
+        assert re.search(r"# relay TCP [0-9.]+:6\d+ -> TCP 127.0.0.1:8080, by Services only\n", done.stdout)
+        checked = subprocess.run(["nft", "-c", "-f", "-"], input=done.stdout, text=True, capture_output=True)
+        assert "yntax error" not in checked.stderr
 
     done = svcdns("proxy", "--print", "--server", "http://127.0.0.1:1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -174,8 +174,7 @@ def test_ports_and_types_change_as_a_whole(site: Site, lab: Lab) -> None:
     site.reaches(lab.client, "tcp", lab.node.addresses[4], number, {"a1"})
     site.change("moving", ports=[{"name": "tcp", "port": 8888, "targetPort": 8080, "protocol": "TCP"}])
     site.reaches(lab.client, "tcp", address, 8888, {"a1"})
-    if site.is_ours:  # by kube-proxy it is not, late in this file: docs/traffic.md
-        site.is_refused(lab.client, "tcp", address, 80)
+    site.is_refused(lab.client, "tcp", address, 80)
     site.change("moving", type="ClusterIP")
     site.reaches(lab.client, "tcp", address, 8888, {"a1"})
     site.is_refused(lab.client, "tcp", lab.node.addresses[4], number)
@@ -187,15 +186,16 @@ def test_two_services_share_no_traffic(site: Site, lab: Lab) -> None:
     site.reaches(lab.client, "tcp", other.cluster_ip(4), 80, {"b1"})
 
 
-def test_after_a_write_that_waited_the_first_connection_is_right(site: Site, lab: Lab) -> None:
+@pytest.mark.parametrize("turns", [40, pytest.param(1000, marks=pytest.mark.soak)])
+def test_after_a_write_that_waited_the_first_connection_is_right(site: Site, lab: Lab, turns: int) -> None:
     if not site.is_ours:
         pytest.skip("kube-proxy tells nobody how far it is")
-    web = site.service("waited", [lab.a1, lab.b1])
+    web = site.service(f"waited-{turns}", [lab.a1, lab.b1])
     site.reaches(lab.client, "tcp", web.cluster_ip(4), 80, {"a1", "b1"})
-    for turn in range(40):
+    for turn in range(turns):
         leaving, staying = (lab.a1, lab.b1) if turn % 2 else (lab.b1, lab.a1)
-        site.set_ready("waited", staying, True)
-        site.set_ready("waited", leaving, False, waits=True)
+        site.set_ready(f"waited-{turns}", staying, True)
+        site.set_ready(f"waited-{turns}", leaving, False, waits=True)
         assert lab.node.ask("tcp", web.cluster_ip(4), 80).who == staying.short, f"turn {turn}"
 
 

@@ -177,13 +177,13 @@ async def test_nobody_flaps_when_a_writer_starts(tmp_path: Path) -> None:
         await until(lambda: condition(running, "Ready", "late")["status"] == "False")
         await running.registry.heartbeats.beat_each([("default", name) for name in names])
     async with started(tmp_path / "data") as running:
-        began, revision = time.monotonic(), running.registry.page(POD, "", Selection()).revision
+        began, stored = time.monotonic(), running.registry.page(POD, "", Selection()).items
         await asyncio.sleep(1.0)
         assert condition(running, "Ready", "late")["status"] == "False", "it was late, and nothing was heard"
         while time.monotonic() - began < 3.5:
             await running.registry.heartbeats.beat_each([("default", name) for name in names])
             await asyncio.sleep(0.3)
-        assert running.registry.page(POD, "", Selection()).revision == revision
+        assert running.registry.page(POD, "", Selection()).items == stored
         await running.registry.heartbeats.beat("default", "late")
         assert condition(running, "Ready", "late")["status"] == "True"
 

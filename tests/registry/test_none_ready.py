@@ -84,13 +84,13 @@ async def test_slices_of_a_users_own_count_too(tmp_path: Path) -> None:
         assert answers(running) == ["192.0.2.1", "192.0.2.2"]
 
 
-@pytest.mark.parametrize("word", ["last", "", "ALL"])
+@pytest.mark.parametrize("word", ["latest", "", "ALL"])
 async def test_another_word_is_none_with_a_warning(tmp_path: Path, word: str) -> None:
     async with started(tmp_path / "data") as running:
         await running.registry.create(SERVICE, "default", headless("web"), WRITE)
         await running.registry.create(POD, "default", pod(ready=False), WRITE)
         written = await running.registry.patch(SERVICE, "default", "web", policy(word), WRITE)
-        assert [w for w in written.warnings if "when-none-ready" in w and "none, all" in w]
+        assert [w for w in written.warnings if "when-none-ready" in w and "none, all, last" in w]
         again = await running.registry.patch(
             SERVICE, "default", "web", Patch("merge", {"metadata": {"labels": {"a": "b"}}}), WRITE
         )

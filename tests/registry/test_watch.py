@@ -15,6 +15,7 @@ from svcdns.objects.kinds import POD, SERVICE
 from svcdns.objects.selectors import FieldSelector, LabelSelector
 from svcdns.registry.reading import OCTETS
 from svcdns.registry.requests import DeleteOptions, Patch, Selection, WriteOptions
+from svcdns.registry.watch import Feed
 from svcdns.store import log
 
 WRITE = WriteOptions()
@@ -203,5 +204,24 @@ def test_who_is_far_behind_is_given_a_little_at_a_time(run: Any) -> None:
             assert sum(len(event.object) for event in batch.events) < 2 * OCTETS
             seen += [json.loads(event.object)["metadata"]["annotations"]["n"] for event in batch.events]
         assert seen == [str(number) for number in range(20)]
+
+    run(work)
+
+
+def test_a_feed_reads_the_log_where_a_commit_does_not_follow_on_what_it_has_seen(run: Any) -> None:
+    async def work(running: RegistryHarness) -> None:
+        feed = Feed(running.registry.store)
+        start = feed.revision
+        logged: list[list[log.Change]] = []
+        for number in range(3):
+            before = feed.revision if not logged else logged[-1][-1][0]
+            await running.registry.create(POD, "default", pod(f"p{number}", f"10.0.0.{number}"), WRITE)
+            with running.registry.store.read() as txn:
+                logged.append(list(log.entries(txn, running.registry.store.tables.log, before)))
+        first, _, third = logged
+        for taken in (first, third, first):  # the second was not told, the first comes again
+            assert feed.advance(taken) <= {POD.name}
+        batch, _ = feed.batch(POD, "", ALL, start)
+        assert [named(event.object) for event in batch.events] == ["p0", "p1", "p2"]
 
     run(work)

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,8 @@ from toolbox.waiting import wait_for
 
 from svcdns.server.crew import PROBER
 
+SLOW = 15.0
+"""Seconds more than promised, on a machine with other work."""
 NAME = "web.default.svc.cluster.local"
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -24,12 +27,14 @@ class Health:
     def __init__(self, port: int) -> None:
         self.port = port
         self.status = 200
+        self.asked = 0
 
 
 @contextmanager
 def http_server() -> Iterator[Health]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            health.asked += 1
             self.send_response(health.status)
             self.end_headers()
 
@@ -131,7 +136,10 @@ def test_a_prober_that_is_killed_is_there_again_and_nobody_flaps(server: Running
         before = server.get(f"{PODS}/web-1").json["metadata"]["resourceVersion"]
         (pid,) = children(server, PROBER)
         os.kill(pid, signal.SIGKILL)
+        killed, asked = time.monotonic(), health.asked
         wait_for(lambda: children(server, PROBER) not in ([], [pid]), "another prober")
+        wait_for(lambda: health.asked > asked, "the next probe")
+        assert time.monotonic() - killed < 2 + SLOW
         assert server.get(f"{PODS}/web-1").json["metadata"]["resourceVersion"] == before
         health.status = 503
         wait_for(lambda: server.answers(NAME) == [], "its failure, seen by the next one")

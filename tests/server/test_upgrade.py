@@ -27,7 +27,7 @@ from toolbox.running_server import RunningServer
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.server.counters import WRITER
-from svcdns.server.progress import read
+from svcdns.server.upgrade_progress import read
 
 
 @pytest.fixture

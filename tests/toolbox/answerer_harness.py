@@ -4,6 +4,7 @@ Nothing of the rooms above is used: an RR is presentation format that dnspython 
 """
 
 import ipaddress
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -68,6 +69,7 @@ class AnswererHarness:
         self.snapshots = Snapshots(self.store)
         self.counters = Stats()
         self.answerer = Answerer(self.counters, identity="worker-0")
+        self._in_python = Answerer(Stats(), identity="worker-0")
         self.zones: list[Zone] = []
         self.settings: dict[str, object] = {
             "short_names": True,
@@ -153,9 +155,13 @@ class AnswererHarness:
             txn.put(SERVING, encode_serving(serving), db=self.store.tables.meta)
 
     def raw(self, packet: bytes, transport: int = UDP) -> Answer:
-        """Ask with any octets."""
+        """Ask with any octets: the compiled path and the one in Python, which must say the same."""
         with self.snapshots.begin() as snapshot:
-            return self.answerer.answer(packet, snapshot, transport)
+            chance = random.getstate()
+            reply = self.answerer.answer(packet, snapshot, transport)
+            random.setstate(chance)
+            assert reply == self._in_python.answer(packet, snapshot, transport, left=True)
+        return reply
 
     def ask(
         self, name: str, rrtype: str = "A", *, edns: int | None = None, transport: int = UDP, **more: object

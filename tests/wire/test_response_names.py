@@ -2,12 +2,12 @@
 
 import struct
 import time
-from dataclasses import replace
 from itertools import pairwise
 
 import dns.message
 import dns.rdatatype
 import pytest
+from msgspec.structs import replace
 from toolbox.upstream_messages import NAME, SOA, agree, ask_for, pointer, raw, received, reply, rr, rrset
 
 from svcdns.wire.garbage import Garbage

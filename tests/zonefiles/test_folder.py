@@ -14,6 +14,7 @@ from svcdns.store.snapshot import Zone
 from svcdns.wire.key import key_of
 from svcdns.zonefiles import zone_rows
 from svcdns.zonefiles.folder import ZoneFolder, check_zone_files
+from svcdns.zonefiles.parsing import Parser
 
 
 async def test_a_zone_file_is_served_beside_the_registrys_zones(world: ZoneFolderHarness) -> None:
@@ -176,7 +177,7 @@ async def test_what_is_unchanged_is_not_loaded_again_at_a_restart(world: ZoneFol
     await world.zones.start()
     world.store.close()
     world.open()
-    world.zones = ZoneFolder(world.folder, world.store, world.commit, parser=("/bin/false",))
+    world.zones = ZoneFolder(world.folder, world.store, world.commit, parser=lambda: Parser(("/bin/false",)))
     world.write("example.net.zone", zone_text(2))
     await world.zones.start()
     assert "the parser ended with exit code 1" in world.errors()["example.net.zone"]

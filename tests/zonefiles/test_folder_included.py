@@ -6,6 +6,7 @@ import pytest
 from zonefiles.zone_folder_harness import ZoneFolderHarness, zone_text
 
 from svcdns.zonefiles.folder import ZoneFolder, check_zone_files
+from svcdns.zonefiles.parsing import Parser
 
 
 async def test_a_change_of_an_included_file_is_a_change_of_the_zone(world: ZoneFolderHarness) -> None:
@@ -61,7 +62,7 @@ async def test_a_file_that_includes_others_is_not_loaded_again_at_a_restart(worl
     await world.zones.start()
     world.store.close()
     world.open()
-    world.zones = ZoneFolder(world.folder, world.store, world.commit, parser=("/bin/false",))
+    world.zones = ZoneFolder(world.folder, world.store, world.commit, parser=lambda: Parser(("/bin/false",)))
     (world.folder / "other").write_text("www A 192.0.2.81\n")
     await world.zones.start()
     assert list(world.errors()) == ["example.net.zone"], "what example.org includes is as it was"

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from svcdns.names.packed import APEX, CUT, DNAME, NEGATIVE_SOA, Section, find, sections
 from svcdns.wire.header import QUESTION_NAME
 from svcdns.wire.key import key_of, wire_of
-from svcdns.zonefiles.master_file import CompiledZone, ZoneFileError, compile_zone, origin_of
+from svcdns.zonefiles.file_names import origin_of
+from svcdns.zonefiles.master_file import CompiledZone, compile_zone
+from svcdns.zonefiles.zone_file_error import ZoneFileError
 
 HEAD = """$TTL 300
 @ SOA Ns hostmaster 2026010101 7200 1800 86400 60

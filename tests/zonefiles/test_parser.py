@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from svcdns.zonefiles.master_file import ZoneFileError
-from svcdns.zonefiles.parser import Limits, parse
+from svcdns.zonefiles.parsing import PARSER, Limits, Parser
+from svcdns.zonefiles.zone_file_error import ZoneFileError
 
 TEXT = "$TTL 300\n@ SOA ns hostmaster 1 7200 1800 86400 60\n  NS ns\nns A 192.0.2.1\n"
 
 
 async def _parse(path: Path, *, limits: Limits = Limits(), code: str = "") -> None:  # noqa: B008
-    parser = {"parser": (sys.executable, "-c", code)} if code else {}
-    async with parse(path, limits, **parser) as zone:
+    command = (sys.executable, "-c", code) if code else PARSER
+    async with Parser(command, limits) as parser, parser.parse(path) as zone:
         async for _ in zone.frames():
             pass
 
@@ -34,7 +34,8 @@ async def test_a_parser_that_dies_hangs_or_lies_is_an_error_of_the_file(tmp_path
 async def test_a_zone_of_which_rows_are_missing_is_refused(tmp_path: Path) -> None:
     code = """if True:
         import sys, msgspec
-        from svcdns.zonefiles.parser import ZoneHead, _write
+        from svcdns.zonefiles.frames import ZoneHead
+        from svcdns.zonefiles.parser import _write
         head = ZoneHead("x.", b"x\\0", 1, False, False, 2, b"")
         for frame in (msgspec.msgpack.encode(head), b""):
             _write(sys.stdout.buffer, frame)

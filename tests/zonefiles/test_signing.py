@@ -7,10 +7,10 @@ from zonefiles.zone_folder_harness import ZoneFolderHarness
 
 from svcdns.names import nsec3
 from svcdns.store.snapshot import Nsec3Parameters
-from svcdns.zonefiles.errors import ZoneFileError
 from svcdns.zonefiles.expiry import DAY, ExpiredSignatures
 from svcdns.zonefiles.master_file import CompiledZone, compile_zone
-from svcdns.zonefiles.signing import has_expired
+from svcdns.zonefiles.signature_times import has_expired
+from svcdns.zonefiles.zone_file_error import ZoneFileError
 from svcdns.zonefiles.zone_rows import ZoneRecord
 
 HEAD = "$TTL 300\n@ SOA ns hostmaster 1 7200 1800 86400 60\n  NS ns\nns A 192.0.2.1\n"

@@ -9,9 +9,9 @@ import pytest
 from toolbox.served_zones import records
 
 from svcdns.zonefiles import generate, includes
-from svcdns.zonefiles.errors import ZoneFileError
 from svcdns.zonefiles.includes import Includes
 from svcdns.zonefiles.master_file import CompiledZone, compile_zone
+from svcdns.zonefiles.zone_file_error import ZoneFileError
 from svcdns.zonefiles.zone_text import decode
 
 HEAD = "$TTL 300\n@ SOA ns hostmaster 1 7200 1800 86400 60\n  NS ns\nns A 192.0.2.1\n"

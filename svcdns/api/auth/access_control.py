@@ -31,6 +31,7 @@ from svcdns.objects.field_selectors import FieldSelector
 from svcdns.objects.kinds import NAMESPACE
 
 from .authority import Authority, Everyone
+from .authorization import GENERATED, NAMED_BY_NODES
 from .user import User
 
 FOR_ANYONE = frozenset({"/livez", "/readyz", "/healthz"})
@@ -77,11 +78,21 @@ class AccessControl:
             raise StatusError(403, "Forbidden", text)
         elif path == explain_route.PATH and not self._authority.allowed(user, explain_route.EXPLAINING)[0]:
             raise _forbidden(user, explain_route.EXPLAINING)
-        elif proxies_route.is_report(path) and not self._authority.allowed(user, proxies_route.REPORTING)[0]:
-            raise _forbidden(user, proxies_route.REPORTING)
+        elif proxies_route.is_report(path):
+            self.check_action(request, proxies_route.reporting(path))
         elif cache_route.is_at(path) and not self._authority.allowed(user, cache_route.FLUSHING)[0]:
             text = f'forbidden: User "{user.username}" cannot {verb} path "{path[:_LONGEST]}"'
             raise StatusError(403, "Forbidden", text)
+
+    def check_created(self, request: web.Request, target: paths.Target, name: str) -> None:
+        """Return when who sends a request that `check` let pass may create something of this name ("": any).
+
+        Raises StatusError 403.
+        """
+        if target.kind in NAMED_BY_NODES:
+            kind = target.kind
+            named = name or GENERATED
+            self.check_action(request, Action("create", kind.group, kind.plural, "", target.namespace, named))
 
     def check_action(self, request: web.Request, action: Action) -> None:
         """Return when who sends a request that `check` let pass may do this.  Raises StatusError 403."""

@@ -13,7 +13,7 @@ that counted and a node that renews its Lease: there are too many of them.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+import time
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from aiohttp import web
 
 from svcdns.api import cache_route, paths
 from svcdns.objects.kinds import LEASE
+from svcdns.system.timestamps import with_milliseconds
 
 from .access_control import USER
 from .authorization import NODE_LEASES
@@ -100,7 +101,7 @@ def record(
         resource, namespace, name = target.resource, target.namespace, target.name
     user = request.get(USER)
     entry = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": with_milliseconds(time.time_ns() // 1_000_000),
         "user": user.username if user else "",
         "verb": verb,
         "resource": resource,
@@ -111,7 +112,8 @@ def record(
     }
     if "dryRun" in request.query:
         entry["dryRun"] = True
-    log.info("%s", msgspec.json.encode(entry).decode())
+    line = msgspec.json.encode(entry).decode()
+    log.handle(log.makeRecord(log.name, logging.INFO, "", 0, line, (), None))
 
 
 def _created_name(code: int, answer: web.StreamResponse | None) -> str:

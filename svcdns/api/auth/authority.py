@@ -32,6 +32,9 @@ class Authority(Protocol):
     def allowed(self, user: User, action: Action) -> tuple[bool, str]:
         """Return whether a user may do this, and why (not), for people to read."""
 
+    def allowed_somewhere(self, user: User, action: Action) -> tuple[bool, str]:
+        """Return whether a user may do this in some namespace, and why (not)."""
+
 
 class Everyone:
     """The authority of a server without authentication: all may do everything."""
@@ -43,6 +46,8 @@ class Everyone:
     def allowed(self, user: User, action: Action) -> tuple[bool, str]:
         """Return True."""
         return True, "this server runs without authentication"
+
+    allowed_somewhere = allowed
 
 
 class ConfiguredAuthority:
@@ -68,7 +73,14 @@ class ConfiguredAuthority:
 
     def allowed(self, user: User, action: Action) -> tuple[bool, str]:
         """Return whether one of the user's grants allows this, and why (not)."""
-        return decide(self._of(user), action)
+        return decide(self._of(user), action, user.username)
+
+    def allowed_somewhere(self, user: User, action: Action) -> tuple[bool, str]:
+        """Return whether one of the user's grants allows this in a namespace of its own, and why (not)."""
+        grants = self._of(user)
+        namespaces = dict.fromkeys(name for grant in grants for name in grant.namespaces or ("",))
+        decided = (decide(grants, action._replace(namespace=name), user.username) for name in namespaces)
+        return next((one for one in decided if one[0]), (False, ""))
 
     def _of(self, user: User) -> tuple[Grant, ...]:
         """Return all grants of a user."""

@@ -26,7 +26,7 @@ MAX_FILE_OCTETS = 1 << 20
 HEADER = "# Tokens of svcdns: hash, name, role, namespaces. Edit with `svcdns token`, or by hand.\n"
 
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._@-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_NAME = re.compile(r"(system:node:)?[A-Za-z0-9]([A-Za-z0-9._@-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -100,7 +100,10 @@ def _of_line(line: str) -> Token:
 
 def _checked(digest: bytes, name: str, role: str, namespaces: tuple[str, ...]) -> Token:
     if not _NAME.fullmatch(name):
-        raise TokenError(f"name {name[:80]!r} can't be; allowed: 1 to 63 letters, digits and inner . _ @ -")
+        raise TokenError(
+            f"name {name[:80]!r} can't be; allowed: 1 to 63 letters, digits and inner . _ @ -, "
+            "and system:node: before them"
+        )
     if role not in ROLES:
         raise TokenError(f"role {role[:80]!r} is not known; allowed: {', '.join(ROLES)}")
     for namespace in namespaces:

@@ -28,7 +28,7 @@ class DatagramPoller:
         self._callbacks: dict[int, Callable[[], object]] = {}
 
     def watch(self, sock: socket.socket, on_readable: Callable[[], object]) -> None:
-        """Call `on_readable`, which closes no socket, whenever the socket can be read.  Raises OSError."""
+        """Call `on_readable` whenever the socket can be read, also once when it can't.  Raises OSError."""
         if self._epoll is None:
             self._epoll = select.epoll()
             asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._call, self._epoll)
@@ -48,5 +48,8 @@ class DatagramPoller:
             self._epoll = None
 
     def _call(self, epoll: select.epoll) -> None:
+        callbacks = self._callbacks
         for number, _ in epoll.poll(0, _MOST_EVENTS):
-            self._callbacks[number]()
+            # A callback may have closed the socket of one that comes after it, whose number may be another's.
+            if (on_readable := callbacks.get(number)) is not None:
+                on_readable()

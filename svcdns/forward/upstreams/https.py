@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import replace
 
 import httpcore
+from msgspec.structs import replace
 
 from svcdns.config.upstream_spec import Spec
 from svcdns.wire.garbage import Garbage, Unusable

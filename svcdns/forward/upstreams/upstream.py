@@ -12,7 +12,8 @@ import errno
 import os
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from time import monotonic
+from typing import Protocol, TypeVar, runtime_checkable
 
 from svcdns.wire import codes, header
 from svcdns.wire.query import Query, is_same_question
@@ -28,6 +29,8 @@ SILENT_SECONDS = 60.0
 
 _T = TypeVar("_T")
 _REFUSALS = (codes.FORMERR, codes.NOTIMP)
+_RCODE_AT = header.FLAGS_AT + 1
+"""The octet that has the rcode."""
 _LOCAL = frozenset(
     {
         errno.EMFILE,
@@ -87,6 +90,22 @@ class Upstream(Protocol):
         ...
 
 
+Outcome = Response | NoReply
+OnOutcome = Callable[[Outcome], object]
+
+
+@runtime_checkable
+class PromptUpstream(Upstream, Protocol):
+    """One that can be asked without a task: a task costs more than all else that a reply takes."""
+
+    def begin(self, query: Query, seconds: float, on_outcome: OnOutcome) -> None:
+        """Ask once, as `exchange` does; what comes of it is handed to `on_outcome`, once, later.
+
+        Raises NoReply where it can't even be asked; then nobody is called.  `seconds` is the same each time.
+        """
+        ...
+
+
 async def connect(
     host: str, port: int, tls: ssl.SSLContext | None, server_name: str | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -119,28 +138,41 @@ class EdnsFallback:
         self._replied_at = -WITHOUT_EDNS_SECONDS
         self._was_silent = False
 
+    @property
+    def is_used(self) -> bool:
+        """Whether the next query has EDNS."""
+        return not self._was_silent and monotonic() >= self._without_until
+
+    def has_replied(self) -> None:
+        """Note a reply to a query with EDNS."""
+        self._replied_at = monotonic()
+
+    def was_silent(self) -> None:
+        """Note that a query with EDNS had no reply: the next one may be asked without."""
+        over = monotonic() >= self._replied_at + WITHOUT_EDNS_SECONDS
+        self._was_silent = self._drops and over
+
     async def exchange(self, once: Callable[[bool], Awaitable[Response]]) -> Response:
         """Return the reply of `once`, whose argument says whether to use EDNS; it may raise EdnsRefused."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._without_until:
+        if monotonic() < self._without_until:
             return await once(False)
         if self._was_silent:
             self._was_silent = False
             response = await once(False)
-            self._without_until = loop.time() + SILENT_SECONDS
+            self._without_until = monotonic() + SILENT_SECONDS
             return response
         try:
             response = await once(True)
-            self._replied_at = loop.time()
+            self.has_replied()
             return response
         except Silence:
-            self._was_silent = self._drops and loop.time() >= self._replied_at + WITHOUT_EDNS_SECONDS
+            self.was_silent()
             raise
         except EdnsRefused as refused:
             seconds = DOUBTED_SECONDS if refused.doubted else WITHOUT_EDNS_SECONDS
             response = await once(False)
         if response.rcode not in _REFUSALS:
-            self._without_until = loop.time() + seconds
+            self._without_until = monotonic() + seconds
         return response
 
 
@@ -150,11 +182,11 @@ def edns_refusal(wire: bytes, query: Query, ident: int) -> EdnsRefused | None:
     Such a server may send the header alone; then only the ID, and where it came from, say that it replies
     to ours, and that is not remembered for long.  Where it has a question, it has to be ours.
     """
-    if len(wire) < header.OCTETS:
+    if len(wire) < header.OCTETS or wire[_RCODE_AT] & header.RCODE not in _REFUSALS:
         return None
     got, flags, questions, _, _, additionals = header.HEADER.unpack_from(wire)
     is_reply = flags & (header.QR | header.OPCODE) == header.QR and int.from_bytes(got) == ident
-    if not is_reply or flags & header.RCODE not in _REFUSALS or additionals:
+    if not is_reply or additionals:
         return None
     if len(wire) == header.OCTETS:
         return EdnsRefused(doubted=True)

@@ -29,7 +29,7 @@ from toolbox.misbehaving import Misbehaving
 from toolbox.running_server import PYTHONPATH, RunningServer
 from toolbox.waiting import wait_for
 
-from svcdns.server.folder import forwarder_status
+from svcdns.server.data_folder import forwarder_status
 
 pytestmark = pytest.mark.alone
 

@@ -7,6 +7,8 @@ import contextlib
 import os
 import random
 import shutil
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -183,3 +185,20 @@ def test_without_room_on_disk_names_are_answered_and_with_room_kept_again(
             lambda: ask(server.dns, Question("kept.load.example")) and metric(server, "svcdns_cache_entries"),
             "answers to be kept again",
         )
+
+
+def test_a_forwarder_that_waits_for_what_a_lock_file_says_is_replaced(upstream: Unbound) -> None:
+    """Workers have the cache open, so the next one takes the file as it is: held, by nobody, for ever."""
+    impatient = "from svcdns.server import forwarder; forwarder.OPEN_SECONDS = 4.0; "
+    command = (sys.executable, "-c", impatient + "from svcdns.cli.start import main; main()")
+    with to(upstream.address, command=command) as server:
+        serve(server)
+        assert server.ask("one.load.example").answer
+        (file,) = (server.data / "cache").glob("*/lock.mdb")
+        for mutex in (8, 64):
+            overwrite(file, (1).to_bytes(4, "little"), mutex)
+        counters = server.counters()
+        os.kill(counters.get(counters.forwarder, "pid"), signal.SIGKILL)
+        wait_for(lambda: "forwarder was ended by SIGALRM" in server.log(), "the next one to be ended")
+        wait_for(counters.forwarder_lives, "one that comes back")
+        assert server.ask("another.load.example").answer

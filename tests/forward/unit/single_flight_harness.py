@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,17 +26,23 @@ class Upstreams:
     def __init__(self) -> None:
         self.is_down = False
         self.asked: list[Query] = []
-        self._waiting: deque[tuple[Query, asyncio.Future[Response]]] = deque()
+        self._waiting: deque[tuple[Query, Callable[[Response], object], Callable[[Exception], object]]] = (
+            deque()
+        )
 
     def __len__(self) -> int:
         """Return how many questions wait."""
         return len(self._waiting)
 
-    async def resolve(self, ask: Query) -> Response:
+    def begin(
+        self, ask: Query, on_answer: Callable[[Response], object], go_on: Callable[[Exception], object]
+    ) -> None:
         self.asked.append(ask)
-        reply: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ask, reply))
-        return await reply
+        self._waiting.append((ask, on_answer, go_on))
+
+    async def resolve(self, ask: Query, attempt: Exception) -> Response:
+        """Go on where `begin` got no answer: none of the others has one."""
+        raise attempt
 
     async def answer(self, with_: object = address) -> None:
         """Answer the question that has waited longest, once it comes.
@@ -44,12 +50,12 @@ class Upstreams:
         `with_` is a function of the Query, or an exception.
         """
         await until(lambda: self._waiting)
-        ask, reply = self._waiting.popleft()
+        ask, on_answer, go_on = self._waiting.popleft()
         if isinstance(with_, Exception):
-            reply.set_exception(with_)
+            go_on(with_)
         else:
             assert callable(with_)
-            reply.set_result(with_(ask))
+            on_answer(with_(ask))
 
 
 class SingleFlightHarness:

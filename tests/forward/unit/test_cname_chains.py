@@ -1,7 +1,7 @@
 """Aliases of ours that lead outside: our CNAMEs, then all that upstreams say about the last target."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import dns.flags
 import dns.message
@@ -14,6 +14,7 @@ import dns.rrset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from toolbox.answerer_harness import TTL, AnswererHarness, Z, fill, rrset
 from toolbox.cached_replies import CONFIG, NOW, SOA, received, texts
 

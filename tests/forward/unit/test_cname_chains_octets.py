@@ -2,7 +2,6 @@
 
 import contextlib
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 from time import process_time
 
@@ -14,6 +13,7 @@ import dns.rrset
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from toolbox.cached_replies import CONFIG, NOW
 from toolbox.upstream_messages import NAME, READ, ask_for, raw, received, replies, reply, rr, spoilt
 

@@ -45,7 +45,7 @@ async def given_all(condition: Callable[[], object]) -> None:
 
 async def test_without_a_link_nothing_is_handed_over() -> None:
     lone = ForwardLink(None)
-    assert not lone.forward_udp(QUESTION, CLIENT, 0, [])
+    assert not lone.forward_udp([(QUESTION, CLIENT, [])], 0)
     assert not lone.forward_tcp(QUESTION, CLIENT, lambda _: pytest.fail("refused is refused"))
     lone.start()
     lone.stop()
@@ -60,18 +60,18 @@ def test_a_full_link_refuses_at_once_and_takes_more_once_there_is_room(ends: End
         taken += 1
         assert taken < 1_000_000
     assert taken >= 3
-    while busy.forward_udp(QUESTION, CLIENT, 0, []):  # there may be room for less
+    while busy.forward_udp([(QUESTION, CLIENT, [])], 0):  # there may be room for less
         taken += 1
     assert not busy.forward_tcp(QUESTION, CLIENT, lambda _: pytest.fail("refused is refused"))
     assert len(receive_requests(forwarder, 1_000_000)) == taken
-    assert busy.forward_udp(QUESTION, CLIENT, 0, [])
+    assert busy.forward_udp([(QUESTION, CLIENT, [])], 0)
 
 
 def test_a_link_whose_other_end_is_closed_refuses(ends: Ends) -> None:
     worker, forwarder = ends
-    assert ForwardLink(worker).forward_udp(QUESTION, CLIENT, 0, [])
+    assert ForwardLink(worker).forward_udp([(QUESTION, CLIENT, [])], 0)
     forwarder.close()
-    assert not ForwardLink(worker).forward_udp(QUESTION, CLIENT, 0, [])
+    assert not ForwardLink(worker).forward_udp([(QUESTION, CLIENT, [])], 0)
 
 
 async def test_a_forwarder_without_life_gets_nothing(ends: Ends, clock: list[float]) -> None:
@@ -85,18 +85,18 @@ async def test_a_forwarder_without_life_gets_nothing(ends: Ends, clock: list[flo
         (60.0, False),
     ]:
         clock[0] = beat[0] + age
-        assert handing.forward_udp(QUESTION, CLIENT, 0, []) is taken
+        assert handing.forward_udp([(QUESTION, CLIENT, [])], 0) is taken
         assert handing.forward_tcp(QUESTION, CLIENT, lambda _: None) is taken
     beat[0] = clock[0]
-    assert handing.forward_udp(QUESTION, CLIENT, 0, [])
+    assert handing.forward_udp([(QUESTION, CLIENT, [])], 0)
     assert len(receive_requests(forwarder, 100)) == 5
 
 
 def test_a_forwarder_that_has_never_shown_life_is_given_some_time(ends: Ends, clock: list[float]) -> None:
     handing = ForwardLink(ends[0], lambda: 0.0)
-    assert handing.forward_udp(QUESTION, CLIENT, 0, [])
+    assert handing.forward_udp([(QUESTION, CLIENT, [])], 0)
     clock[0] += LIFELESS_SECONDS + 0.01
-    assert not handing.forward_udp(QUESTION, CLIENT, 0, [])
+    assert not handing.forward_udp([(QUESTION, CLIENT, [])], 0)
 
 
 # Tickets
@@ -178,7 +178,7 @@ async def test_who_asks_again_when_given_up_is_served_as_any_other(ends: Ends, c
 def test_what_waits_in_a_link_is_there_for_the_next_forwarder(ends: Ends) -> None:
     """Its end is a file of the supervisor's too: it outlives who reads it."""
     worker, forwarder = ends
-    assert ForwardLink(worker).forward_udp(QUESTION, CLIENT, 0, [])
+    assert ForwardLink(worker).forward_udp([(QUESTION, CLIENT, [])], 0)
     dying = forwarder.dup()
     dying.close()
     assert [errand.packet for errand in receive_requests(forwarder, 10)] == [QUESTION]

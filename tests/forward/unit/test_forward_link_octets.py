@@ -113,7 +113,7 @@ def test_a_reply_finds_its_client_by_what_the_errand_says(
         client.connect((host, server.getsockname()[1]))  # a reply from elsewhere is not received
         client.send(QUESTION)
         packet, ancillary, _, address = server.recvmsg(4096, 64)
-        assert ForwardLink(worker).forward_udp(packet, address, 3, from_there(ancillary))
+        assert ForwardLink(worker).forward_udp([(packet, address, from_there(ancillary))], 3)
         (errand,) = receive_requests(forwarder, 10)
         assert (errand.packet, errand.listener, errand.request_id) == (QUESTION, 3, 0)
         assert tuple(errand.client) == address == client.getsockname()
@@ -140,3 +140,20 @@ async def test_a_question_travels_without_its_padding(ends: Ends) -> None:
         got, sent = parse(errand.packet), parse(wire)
         assert (got.name, got.rrtype, got.edns) == (sent.name, sent.rrtype, sent.edns)
         assert errand.packet[:6] == wire[:6]
+
+
+DATAGRAM = st.tuples(st.binary(min_size=12, max_size=280), V4 | V6, ANCILLARY)
+
+
+@given(st.lists(DATAGRAM, min_size=1, max_size=64), st.integers(0, 9))
+def test_a_batch_arrives_whole_and_in_order(
+    shared_ends: Ends,
+    questions: list[tuple[bytes, tuple[str | int, ...], list[tuple[int, int, bytes]]]],
+    listener: int,
+) -> None:
+    worker, forwarder = shared_ends
+    assert ForwardLink(worker).forward_udp(questions, listener)
+    came = receive_requests(forwarder, 1)
+    assert receive_requests(forwarder, 1) == [], "it is one message"
+    assert [(each.packet, tuple(each.client), each.ancillary) for each in came] == questions
+    assert {(each.listener, each.request_id) for each in came} == {(listener, 0)}

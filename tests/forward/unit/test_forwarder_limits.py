@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -10,6 +9,7 @@ import dns.rcode
 import pytest
 from forward.unit.forwarder_harness import ALIAS, ForwarderHarness, errors, question, working
 from forward.unit.upstream_replies import NO_REPLY, address, nxdomain, says, truncated
+from msgspec.structs import replace
 from toolbox.answerer_harness import Z
 from toolbox.cached_replies import SOA, texts
 from toolbox.waiting import until

@@ -1,9 +1,8 @@
 """Questions as a single flight gets them, what upstreams say to them, and what clients read in that."""
 
-from dataclasses import replace
-
 import dns.message
 import dns.rdatatype
+from msgspec.structs import replace
 from toolbox.cached_replies import SOA, Records, asking, received
 
 from svcdns.cache import entry

@@ -2,7 +2,7 @@
 
     lock            held by the supervisor and its children: flock; holds the supervisor's pid
     addresses.json  where the running server listens
-    upgrade.json    how an upgrade goes (see progress.py)
+    upgrade.json    how an upgrade goes (see upgrade_progress.py)
     forwarder.json  how the forwarder's upstreams and its cache are, once a second
     engines.json, containers.json  how engines of containers fare, and what became of each container
     cache/          forwarded answers (see svcdns.cache.store)
@@ -30,7 +30,7 @@ from svcdns.config.sections import Endpoint
 from svcdns.system.log_on_change import LogOnChange
 from svcdns.system.replacing import atomic_write
 
-from .progress import UPGRADE
+from .upgrade_progress import UPGRADE
 
 LOCK = "lock"
 FORWARDER = "forwarder.json"

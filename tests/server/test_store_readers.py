@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toolbox.running_server import SOURCE
 
 from svcdns.server.counters import Counters
-from svcdns.server.readers import LONGEST, LONGEST_TRANSFER, Reader, Readers, parse
+from svcdns.server.store_readers import LONGEST, LONGEST_TRANSFER, Reader, Readers, parse
 from svcdns.server.writer import ReaderWatch
 from svcdns.store.environment import open_store
 

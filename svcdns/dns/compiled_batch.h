@@ -1,0 +1,283 @@
+/* The datagrams of one UDP socket, for the compiled path: received, answered and sent together.
+ *
+ *     receive   one recvmmsg of up to 64 datagrams into buffers of its own
+ *     answer    a reply for each plain question; the others are returned for Python to decide
+ *     send      sendmmsg of all replies, from the addresses that were asked
+ *
+ * Three steps, so that the read transaction can begin between the first and the second: what was received before it
+ * began is answered from a state that has all that was acknowledged by then.
+ *
+ * Rules: only the first `received` places of an array mean something; lengths are the kernel's, and no larger than
+ * the buffers that it was given; what the kernel does not take is dropped and counted, never waited for.
+ */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+enum { BATCH = 64, QUESTION_OCTETS = 4096, ANCILLARY = 64, CLIENTS = 1024 };
+/* Buffers of 4,096 octets would all begin in the same sets of the processor's cache. */
+enum { STEP = QUESTION_OCTETS + 192 };
+
+typedef union {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+} Address;
+
+typedef struct {                        /* of whom the rights are known */
+    sa_family_t family;
+    uint8_t address[16];
+    long rights;
+} Client;
+
+typedef struct {
+    PyObject_HEAD
+    Path *path;
+    PyObject *rights;
+    int descriptor, wildcard;
+    int received;                       /* messages; what stands behind them in the arrays means nothing */
+    struct mmsghdr in[BATCH], out[BATCH];
+    struct iovec in_vectors[BATCH], out_vectors[BATCH];
+    Address from[BATCH];
+    _Alignas(struct cmsghdr) uint8_t ancillary[BATCH][ANCILLARY];
+    Py_ssize_t octets[BATCH];           /* of each reply, 0 for none */
+    PyObject *kept[BATCH];              /* a reply that Python has made, NULL for one in `replies` */
+    Client clients[CLIENTS];
+    uint8_t questions[BATCH][STEP], replies[BATCH][STEP];
+} Batch;
+
+_Static_assert((int)MOST_UDP <= (int)STEP, "a reply has room in its buffer");
+
+static void forget_replies(Batch *self)
+{
+    for (int n = 0; n < self->received; n++) {
+        Py_CLEAR(self->kept[n]);
+        self->octets[n] = 0;
+    }
+    self->received = 0;
+}
+
+static PyObject *batch_receive(PyObject *object, PyObject *Py_UNUSED(nothing))
+{
+    Batch *self = (Batch *)object;
+    forget_replies(self);
+    for (int n = 0; n < BATCH; n++) {
+        self->in_vectors[n] = (struct iovec){self->questions[n], QUESTION_OCTETS};
+        self->in[n].msg_hdr = (struct msghdr){
+            .msg_name = self->from + n,
+            .msg_namelen = sizeof(Address),
+            .msg_iov = self->in_vectors + n,
+            .msg_iovlen = 1,
+            .msg_control = self->wildcard ? self->ancillary[n] : NULL,
+            .msg_controllen = self->wildcard ? ANCILLARY : 0,
+        };
+    }
+    int count = recvmmsg(self->descriptor, self->in, BATCH, MSG_DONTWAIT, NULL);
+    /* Nothing there; or an error of an earlier send, which the next event gets past. */
+    self->received = count > 0 ? count : 0;
+    return PyLong_FromLong(self->received);
+}
+
+/* Return the octets of an address; the kernel gives no other families on such sockets. */
+static const void *octets_of(const Address *from, size_t *octets)
+{
+    int is_v6 = from->any.sa_family == AF_INET6;
+    *octets = is_v6 ? sizeof from->v6.sin6_addr : sizeof from->v4.sin_addr;
+    return is_v6 ? (const void *)&from->v6.sin6_addr : (const void *)&from->v4.sin_addr;
+}
+
+static PyObject *address_text(const Address *from)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    size_t octets;
+    inet_ntop(from->any.sa_family, octets_of(from, &octets), text, sizeof text);
+    return PyUnicode_FromString(text);
+}
+
+/* Return the rights of a client, negative for an exception; the text of its address is made only for a new one. */
+static long rights_of(Batch *self, const Address *from)
+{
+    size_t octets, place = 0;
+    const uint8_t *address = octets_of(from, &octets);
+    for (size_t n = 0; n < octets; n++)
+        place = place * 31 + address[n];
+    Client *client = self->clients + place % CLIENTS;
+    if (client->family == from->any.sa_family && !memcmp(client->address, address, octets))
+        return client->rights;
+    PyObject *text = address_text(from);
+    PyObject *found = text ? PyObject_GetItem(self->rights, text) : NULL;
+    long rights = found ? PyLong_AsLong(found) : -1;
+    Py_XDECREF(text);
+    Py_XDECREF(found);
+    if (rights >= 0) {
+        client->family = from->any.sa_family;
+        memcpy(client->address, address, octets);
+        client->rights = rights;
+    } else if (!PyErr_Occurred()) {
+        PyErr_SetString(PyExc_ValueError, "rights are not negative");
+    }
+    return rights;
+}
+
+/* Make the ancillary data of a question that of its reply, which is to leave from the address that was asked.
+ * The interface is left to routing, but for link-local addresses, which mean nothing without one. */
+static void from_there(struct msghdr *message)
+{
+    for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head)) {
+        struct in_pktinfo v4;
+        struct in6_pktinfo v6;
+        size_t octets = 0;
+        if (head->cmsg_level == IPPROTO_IP && head->cmsg_type == IP_PKTINFO && head->cmsg_len >= CMSG_LEN(sizeof v4)) {
+            octets = sizeof v4;
+            memcpy(&v4, CMSG_DATA(head), octets);
+            v4.ipi_ifindex = 0;
+            v4.ipi_addr.s_addr = 0;
+            memcpy(CMSG_DATA(head), &v4, octets);
+        } else if (head->cmsg_level == IPPROTO_IPV6 && head->cmsg_type == IPV6_PKTINFO &&
+                   head->cmsg_len >= CMSG_LEN(sizeof v6)) {
+            octets = sizeof v6;
+            memcpy(&v6, CMSG_DATA(head), octets);
+            if (v6.ipi6_addr.s6_addr[0] != 0xFE || v6.ipi6_addr.s6_addr[1] != 0x80)
+                v6.ipi6_ifindex = 0;
+            memcpy(CMSG_DATA(head), &v6, octets);
+        }
+        if (octets) {
+            head->cmsg_len = CMSG_LEN(octets);
+            message->msg_control = head;
+            message->msg_controllen = CMSG_SPACE(octets);
+            return;
+        }
+    }
+    message->msg_control = NULL;
+    message->msg_controllen = 0;
+}
+
+/* Return (number, packet, client, rights, ancillary) of a question that is not plain, as Python's sockets say it. */
+static PyObject *for_python(Batch *self, int n, long rights)
+{
+    const Address *from = self->from + n;
+    const struct cmsghdr *head = self->in[n].msg_hdr.msg_control;
+    PyObject *text = address_text(from), *client, *ancillary;
+    if (!text)
+        return NULL;
+    if (from->any.sa_family == AF_INET6)
+        client = Py_BuildValue("NiII", text, (int)ntohs(from->v6.sin6_port), ntohl(from->v6.sin6_flowinfo),
+                               from->v6.sin6_scope_id);
+    else
+        client = Py_BuildValue("Ni", text, (int)ntohs(from->v4.sin_port));
+    if (head)
+        ancillary = Py_BuildValue("[(iiy#)]", head->cmsg_level, head->cmsg_type, CMSG_DATA(head),
+                                  (Py_ssize_t)(head->cmsg_len - CMSG_LEN(0)));
+    else
+        ancillary = PyList_New(0);
+    /* "N" takes these over, and is an exception where one of them is NULL. */
+    return Py_BuildValue("iy#NlN", n, self->questions[n], (Py_ssize_t)self->in[n].msg_len, client, rights, ancillary);
+}
+
+static PyObject *batch_answer(PyObject *object, PyObject *view)
+{
+    Batch *self = (Batch *)object;
+    PyObject *rest = PyList_New(0);
+    for (int n = 0; rest && n < self->received; n++) {
+        Question q = {.packet = self->questions[n]};
+        from_there(&self->in[n].msg_hdr);
+        q.rights = rights_of(self, self->from + n);
+        Py_ssize_t octets = q.rights < 0 ? ERROR : NOT_PLAIN;
+        if (q.rights >= 0 && view != Py_None)
+            octets = plain_reply(self->path, view, &q, self->in[n].msg_len, self->replies[n]);
+        if (octets > 0) {
+            self->octets[n] = octets;
+            continue;
+        }
+        PyObject *one = octets == ERROR ? NULL : for_python(self, n, q.rights);
+        if (!one || PyList_Append(rest, one))
+            Py_CLEAR(rest);
+        Py_XDECREF(one);
+    }
+    return rest;
+}
+
+static PyObject *batch_put(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
+{
+    Batch *self = (Batch *)object;
+    long n = count == 2 ? PyLong_AsLong(arguments[0]) : -1;
+    if (n < 0 || n >= self->received || !PyBytes_Check(arguments[1])) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "put(number of a question, reply)");
+        return NULL;
+    }
+    Py_XSETREF(self->kept[n], Py_NewRef(arguments[1]));
+    self->octets[n] = PyBytes_GET_SIZE(arguments[1]);
+    Py_RETURN_NONE;
+}
+
+static PyObject *batch_send(PyObject *object, PyObject *Py_UNUSED(nothing))
+{
+    Batch *self = (Batch *)object;
+    unsigned count = 0, sent = 0, dropped = 0;
+    for (int n = 0; n < self->received; n++) {
+        if (!self->octets[n])
+            continue;
+        void *reply = self->kept[n] ? (void *)PyBytes_AS_STRING(self->kept[n]) : self->replies[n];
+        self->out_vectors[count] = (struct iovec){reply, (size_t)self->octets[n]};
+        self->out[count].msg_hdr = self->in[n].msg_hdr;
+        self->out[count].msg_hdr.msg_iov = self->out_vectors + count;
+        self->out[count].msg_hdr.msg_flags = 0;
+        count++;
+    }
+    while (sent < count) {
+        int done = sendmmsg(self->descriptor, self->out + sent, count - sent, MSG_DONTWAIT);
+        if (done < 0 && errno == EINTR)
+            continue;
+        /* Fewer than all: the next one comes first then, and shows what is wrong.  That one is dropped. */
+        sent += done > 0 ? (unsigned)done : 1;
+        dropped += done <= 0;
+    }
+    forget_replies(self);
+    return PyLong_FromUnsignedLong(dropped);
+}
+
+static void batch_free(PyObject *object)
+{
+    Batch *self = (Batch *)object;
+    forget_replies(self);
+    Py_XDECREF(self->path);
+    Py_XDECREF(self->rights);
+    Py_TYPE(object)->tp_free(object);
+}
+
+static PyObject *batch_new(PyTypeObject *kind, PyObject *arguments, PyObject *words)
+{
+    static char *names[] = {"path", "descriptor", "rights", "wildcard", NULL};
+    Batch *self = (Batch *)kind->tp_alloc(kind, 0);
+    if (!self)
+        return NULL;
+    int good = PyArg_ParseTupleAndKeywords(arguments, words, "O!iOp", names, &PathType, &self->path,
+                                           &self->descriptor, &self->rights, &self->wildcard);
+    /* Borrowed so far; those that were not given are NULL. */
+    Py_XINCREF(self->path);
+    Py_XINCREF(self->rights);
+    if (!good)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static PyMethodDef batch_methods[] = {
+    {"receive", batch_receive, METH_NOARGS, NULL},
+    {"answer", batch_answer, METH_O, NULL},
+    {"put", (PyCFunction)(void (*)(void))batch_put, METH_FASTCALL, NULL},
+    {"send", batch_send, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject BatchType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "svcdns.dns.compiled_path.Batch",
+    .tp_basicsize = sizeof(Batch),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = batch_new,
+    .tp_dealloc = batch_free,
+    .tp_methods = batch_methods,
+};
