@@ -15,8 +15,8 @@ from svcdns.sources.containers import process
 from svcdns.system.log_on_change import LogOnChange
 
 from . import data_folder
+from .child_process import run
 from .child_setup import Handoff
-from .process import run
 
 log = logging.getLogger(__name__)
 
