@@ -150,7 +150,7 @@ class UdpListener:
         if not batch.receive():
             return
         started = perf_counter_ns()
-        outside: list[tuple[bytes, Address, Ancillary]] = []
+        outside: list[UdpQuestion] = []
         with self._begin() as snapshot:
             rest = batch.answer(self._answerer.look_at_or_none(snapshot))
             answer = self._answerer.answer
@@ -163,9 +163,8 @@ class UdpListener:
         if self._answerer.refusals.waiting:
             self._answerer.refusals.of_batch((packet, client) for _, packet, client, _, _ in rest)
         self._counters.slots[DROPPED] += batch.send()
-        for packet, client, ancillary in outside:
-            if not self._forward_link.forward_udp(packet, client, self._number, ancillary):
-                self._refuse(packet, ancillary, client)
+        if outside:
+            self._forward(outside)
         self._counters.batch(perf_counter_ns() - started)
 
     def _read_with_addresses(self) -> None:
