@@ -51,7 +51,8 @@ async def _publish_rows(sources: Sequence[Source], changed: asyncio.Event, publi
     while True:
         await changed.wait()
         changed.clear()
-        publish(None, json.dumps([row for one in sources for row in one.status.containers]))
+        rows = json.dumps([row for one in sources for row in one.status.containers])
+        publish(_counters(sources), rows)
         await asyncio.sleep(ROWS_SECONDS)
 
 
@@ -62,5 +63,9 @@ async def _publish_counters(sources: Sequence[Source], publish: Publish) -> None
         now = time.monotonic()
         if text != before or now - at > ALIVE_SECONDS:
             before, at = text, now
-            publish(json.dumps({"at": now, "engines": json.loads(text)}), None)
+            publish(_counters(sources), None)
         await asyncio.sleep(COUNTERS_SECONDS)
+
+
+def _counters(sources: Sequence[Source]) -> str:
+    return json.dumps({"at": time.monotonic(), "engines": [one.status.metrics() for one in sources]})

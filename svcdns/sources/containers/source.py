@@ -223,7 +223,9 @@ class Source:
         self._containers = {one.id: one for one in await self._completed(engine, listed, before, heard)}
         is_changed = _states(self._containers) != _states(before)
         await self._bring(engine, heard, is_complete=True)
-        self.status.up, self.status.listed = True, time.monotonic()
+        is_new, self.status.up, self.status.listed = not self.status.up, True, time.monotonic()
+        if is_new:
+            self._changed()
         if self._engine_trouble.is_new(""):
             log.info("containers of engine %s are followed again", self.status.name)
         return is_changed
