@@ -59,8 +59,8 @@ async def test_containers_have_names_and_everybody_can_see_which(tmp_path: Path)
         labels = {"svcdns.io/port": "http=99999"}
         loop.call_soon_threadsafe(lambda: engine.start("bad", "10.89.0.6", labels=labels))
         wait_for(lambda: "BadLabel" in svcdns("containers", "--data", server.data).stdout, "the bad one")
+        wait_for(lambda: svcdns("containers", "--data", server.data).returncode == 0, "the engine to be up")
         shown = svcdns("containers", "--data", server.data)
-        assert shown.returncode == 0
         rows = [line.split() for line in shown.stdout.splitlines()]
         assert ["shop-db-1", "running", "shop/db-1", "db"] in rows
         (bad,) = [row for row in rows if row[0] == "bad"]
@@ -104,9 +104,8 @@ def test_an_engine_that_is_not_there_keeps_nothing_from_being_ready(tmp_path: Pa
         assert server.get("/readyz").status == 200
         wait_for(lambda: "svcdns_containers_up{" in metrics(server), "metrics")
         assert f'svcdns_containers_up{{engine="unix://{tmp_path}/none.sock"}} 0.0' in metrics(server)
-        shown = svcdns("containers", "--data", server.data)
-        assert shown.returncode == 1
-        assert "is not there" in shown.stdout
+        wait_for(lambda: "is not there" in svcdns("containers", "--data", server.data).stdout, "the reason")
+        assert svcdns("containers", "--data", server.data).returncode == 1
 
 
 def test_without_engines_there_is_no_process_for_them() -> None:
