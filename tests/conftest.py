@@ -46,6 +46,7 @@ PACKAGES = {
     "dnssec-signzone": "Debian: bind9-utils",
     "dnsmasq": "Debian: dnsmasq-base",
     "gcc": "Debian: gcc, libc6-dev",
+    "dnstap-ldns": "Debian: dnstap-ldns",
     "getent": "Debian: libc-bin",
     "haproxy": "Debian: haproxy",
     "ip": "Debian: iproute2",

@@ -1,6 +1,6 @@
 """Write the tables of docs/config.md anew: a row for each option, from where it is declared.
 
-The text of a row is the one that stands below the option's field in svcdns/config/sections.py.  What stands
+The text of a row is the one that stands below the option's field in svcdns/config.  What stands
 between the tables is kept.
 
 Usage: python tools/config_tables.py [FILE]     docs/config.md where left out
@@ -17,30 +17,26 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from svcdns.config import sections
 from svcdns.config.options import Option, spelt
 from svcdns.config.sections import OPTIONS, SECTIONS, Config
 
 DOCS = Path(__file__).parent.parent / "docs" / "config.md"
 HEAD = "| key | default | what it does |\n|---|---|---|\n"
 _TABLE = re.compile(
-    r"(?m)^## (Top of the file|\[[a-z]+\])$(?:(?!^## )[\s\S])*?^" + re.escape(HEAD) + r"((?:\|.*\n)*)"
+    r"(?m)^## (Top of the file|\[[a-z_]+\])$(?:(?!^## )[\s\S])*?^" + re.escape(HEAD) + r"((?:\|.*\n)*)"
 )
 
 
 def texts() -> dict[str, str]:
     """Return the text below each option's field, by the name of the option."""
-    names = {kind.__name__: f"{section}." for section, kind in SECTIONS.items()} | {Config.__name__: ""}
-    return {
-        f"{names[kind.name]}{key}": text
-        for kind in ast.parse(inspect.getsource(sections)).body
-        if isinstance(kind, ast.ClassDef) and kind.name in names
-        for key, text in _fields(kind)
-    }
+    kinds = {"": Config, **{f"{section}.": kind for section, kind in SECTIONS.items()}}
+    return {f"{prefix}{key}": text for prefix, kind in kinds.items() for key, text in _fields(kind)}
 
 
-def _fields(kind: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    for declared, below in pairwise(kind.body):
+def _fields(kind: type) -> Iterator[tuple[str, str]]:
+    [parsed] = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(parsed, ast.ClassDef)
+    for declared, below in pairwise(parsed.body):
         match declared, below:
             case ast.AnnAssign(target=ast.Name(id=key)), ast.Expr(value=ast.Constant(value=str(text))):
                 yield key, " ".join(text.split())

@@ -38,6 +38,7 @@ from . import (
     proxies_route,
     resolv_conf_route,
     review_kinds,
+    seeing_route,
     status_route,
 )
 from .access_log import AccessLogger, server_log
@@ -54,6 +55,7 @@ from .watches import Watches
 
 if TYPE_CHECKING:
     from svcdns.registry.registry import Registry
+    from svcdns.tap.viewer import Viewer
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ def create_app(
     flush: cache_route.Flush | None = None,
     overview: status_route.Overview = dict,
     containers: containers_route.Containers = containers_route.none,
+    viewer: Viewer | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     limits: connections.Connections | None = None,
@@ -92,9 +95,9 @@ def create_app(
     everything); `names` are the host names under which the API may be addressed (None: any).
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
-    (None: there is no cache).  `bookmark_interval` is in seconds, between two bookmarks of a watch.
-    `overview` and `containers` return their pages.
-    `limits` and `bodies_limits` bound what clients take of the server (None: as the defaults say).
+    (None: there is no cache); `viewer` shows what is asked (None: nobody may see).  `bookmark_interval` is in
+    seconds, between two bookmarks of a watch.  `overview` and `containers` return their pages.  `limits` and
+    `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval)
@@ -118,6 +121,7 @@ def create_app(
         containers,
         registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
+        seeing := seeing_route.Seeing(viewer),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -127,6 +131,7 @@ def create_app(
     async def end(_: web.Application) -> None:
         watches.close()
         proxies.end()
+        seeing.end()
         of_bodies.end_unfinished()
         of_bodies.close()
 
@@ -197,6 +202,7 @@ class _Front:
     containers: containers_route.Containers
     beat_each: heartbeats_route.BeatEach
     proxies: Proxies
+    seeing: seeing_route.Seeing
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -265,6 +271,8 @@ class _Front:
             return await status_route.answer(request, self.overview, self.proxies)
         if path == containers_route.PATH and request.method in paths.READ:
             return await containers_route.answer(request, self.containers)
+        if path in seeing_route.PATHS and request.method in paths.READ:
+            return await self.seeing.answer(request, path)
         if path == heartbeats_route.PATH:
             return await heartbeats_route.answer(request, self.beat_each, self.access.check_action)
         document = self.documents.find(request, path)
@@ -289,11 +297,14 @@ class _Front:
 
 
 _OTHER_PATHS = (
-    resolv_conf_route.PATH,
-    explain_route.PATH,
-    status_route.PATH,
-    containers_route.PATH,
-    proxies_route.WAIT,
+    *(
+        resolv_conf_route.PATH,
+        explain_route.PATH,
+        status_route.PATH,
+        containers_route.PATH,
+        proxies_route.WAIT,
+    ),
+    *seeing_route.PATHS,
 )
 """Paths without objects that take a moment, or are nobody's probe."""
 

@@ -15,6 +15,7 @@ PANELS = {
     "First steps": ("serve", "add", "why", "status", "remove"),
     "What is registered": ("get", "containers", "register", "ready", "unready", "wait", "apply", "delete"),
     "Names": ("query", "resolvconf", "cache"),
+    "What is asked": ("top", "queries"),
     "Running a server": ("check", "reload", "upgrade", "backup", "restore", "version", "proxy"),
     "Who may ask the API": ("kubeconfig", "token", "certs"),
 }

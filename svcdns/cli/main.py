@@ -29,11 +29,13 @@ from .containers import containers
 from .get import get
 from .kubeconfig import kubeconfig
 from .outcome import MISTAKE, OK, PIPE_CLOSED, REFUSED, code_of, say, write_any_letter
+from .queries import queries
 from .query import query
 from .register import register
 from .resolvconf import resolvconf
 from .serve import serve
 from .status import status
+from .top import top
 from .upgrade import reload, upgrade
 from .version import version
 from .wait import wait
@@ -65,7 +67,7 @@ go to stdout, messages to stderr.
 
 COMMANDS = (
     *(serve, add, register, why, status, remove, get, containers, ready, unready, wait, apply, delete),
-    *(query, resolvconf, check, reload, upgrade, backup, restore, version, kubeconfig),
+    *(query, queries, top, resolvconf, check, reload, upgrade, backup, restore, version, kubeconfig),
 )
 for command in COMMANDS:
     panel = help_pages.panel_of(command.__name__)

@@ -85,7 +85,10 @@ class Client:
 
         With `since`, the resourceVersion of a list, only the changes after it.
         """
-        request = calls.watch(kind, namespace, name, labels, since)
+        return self.lines(calls.watch(kind, namespace, name, labels, since))
+
+    def lines(self, request: Request) -> Iterator[Object]:
+        """Yield what an answer says in lines of JSON, as they come, until the server ends it."""
         with (
             why_unreachable(self.connection, None),
             self._pool.stream(

@@ -1,8 +1,9 @@
 """The configuration: every option that there is, declared once.
 
 One frozen dataclass a section of the TOML file, one field an option (see `options`).  The text below a field
-is its row in docs/config.md, written by tools/config_tables.py.  `load` says where a value may come from,
-`checks` which options contradict each other.  Standard library only: the supervisor reads this.
+is its row in docs/config.md, written by tools/config_tables.py; three sections stand in `seeing`.  `load`
+says where a value may come from, `checks` which options contradict each other.  Standard library only: the
+supervisor reads this.
 """
 
 # No `from __future__ import annotations` here: `options` reads the types, which are text with it.
@@ -18,6 +19,7 @@ from .container_engines import container_engines
 from .options import Flag, Option, option, options_of
 from .readers import Endpoint as Endpoint
 from .readers import Network as Network
+from .seeing import DnstapConfig, QueryLogConfig, TapConfig
 from .tables import POLICIES as POLICIES
 from .tables import ROLES as ROLES
 from .tables import ForwardZone as ForwardZone
@@ -369,6 +371,9 @@ class Config:
     api: ApiConfig = ApiConfig()
     proxy: ProxyConfig = ProxyConfig()
     probes: ProbesConfig = ProbesConfig()
+    tap: TapConfig = TapConfig()
+    query_log: QueryLogConfig = QueryLogConfig()
+    dnstap: DnstapConfig = DnstapConfig()
 
     @property
     def transfers(self) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from ipaddress import IPv6Address, ip_address, ip_network
+
+from svcdns.system.client_networks import network_of
 
 from .access import FORWARD, NAMES, TRANSFER
 
@@ -19,7 +20,6 @@ log = logging.getLogger(__name__)
 MOST = 100
 FORGET_SECONDS = 3600.0
 _MOST_WAITING = 64
-_PREFIX = {4: 24, 6: 64}
 _LISTS = {
     NAMES: ("names", "our own names", ""),
     FORWARD: ("forward", "names that are not ours", ""),
@@ -83,13 +83,3 @@ class Refusals:
             word,
             elsewhere,
         )
-
-
-def network_of(address: str) -> str:
-    """Return the network that stands for a client: the /24 of its address, of IPv6 the /64; "" for none."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    known = (isinstance(parsed, IPv6Address) and parsed.ipv4_mapped) or parsed
-    return str(ip_network((known, _PREFIX[known.version]), strict=False))

@@ -20,17 +20,20 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from time import perf_counter_ns
 from typing import cast
 
 from svcdns.store.snapshot import Begin, never_raising
 from svcdns.system import tcp_memory
+from svcdns.tap.recorder import Recorder
 from svcdns.wire.question import Question
 
 from .access import EVERYBODY, counted_as
 from .answer import Answerer
-from .forward_link import ForwardLink
+from .forward_link import Address, ForwardLink
 from .no_reply import HAND_OVER, SILENCE
 from .stats import TCP, TCP_CONNECTIONS, TCP_REFUSED, Stats
+from .tcp_messages import MessageBuffer
 from .transfer import Stalled, Transfers, transfer_question
 
 log = logging.getLogger(__name__)
@@ -64,15 +67,17 @@ class TcpListener:
         transfers: Transfers | None = None,
         rights: Mapping[str, int] = EVERYBODY,
         forward_link: ForwardLink | None = None,
+        recorder: Recorder | None = None,
         idle_seconds: float = IDLE_SECONDS,
         limit: int = CONNECTIONS,
         per_client: int = PER_CLIENT,
     ) -> None:
-        """`begin`, `rights` and `forward_link` are as in UdpListener; without `transfers` all are REFUSED.
+        """What UdpListener is given too is as there; without `transfers` all of these are REFUSED.
 
         The socket stays the caller's: `close` doesn't close it.
         """
         self.begin = never_raising(begin)
+        self.recorder = recorder or Recorder()
         self.answerer = answerer
         self.counters = counters
         self.transfers = transfers
@@ -123,9 +128,11 @@ class TcpListener:
         for connection in list(self._connections):
             connection.close()
 
-    def not_forwarded(self, packet: bytes) -> bytes:
-        """Return the reply to a question that could not be handed over."""
-        return self.answerer.not_forwarded(packet, self.begin, TCP)
+    def not_forwarded(self, packet: bytes, client: Address) -> bytes:
+        """Return the reply to a question that could not be handed over, which is recorded."""
+        reply = self.answerer.not_forwarded(packet, self.begin, TCP)
+        self.recorder.record(TCP, 0, [(packet, client)], [(reply, client)])
+        return reply
 
     def __len__(self) -> int:
         """Return how many connections there are."""
@@ -168,7 +175,7 @@ class Connection(asyncio.Protocol):
         """`octets` have been read already, by another worker."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray(octets)
+        self._buffer = MessageBuffer(octets)
         self._writable = asyncio.Event()
         self._writable.set()
         self._transfer: asyncio.Task[None] | None = None
@@ -283,29 +290,22 @@ class Connection(asyncio.Protocol):
         self._scheduled = False
         if self._transport.is_closing():
             return
-        if not self._blocked() and self._next_size() is not None:
+        if not self._blocked() and self._buffer.next_size() is not None:
             self._answer()
-        if not self._blocked() and self._next_size() is not None:
+        if not self._blocked() and self._buffer.next_size() is not None:
             self._scheduled = True
             self._loop.call_soon(self._go_on)
         self._throttle()
         if self._half_closed and not self._waits() and not self._finishing:
             self._finish()
 
-    def _next_size(self) -> int | None:
-        """Return the size of the first message in the buffer if it is complete."""
-        buffer = self._buffer
-        if len(buffer) < 2:
-            return None
-        size = buffer[0] << 8 | buffer[1]
-        return size if len(buffer) >= 2 + size else None
-
     def _answer(self) -> None:
         """Answer complete questions in one snapshot, up to a transfer or as much as is written at once."""
         listener = self._listener
         replies: list[bytes] = []
         outside: list[bytes] = []
-        octets = 0
+        asked, said = list[tuple[bytes, Address]](), list[tuple[bytes, Address]]()
+        octets, began = 0, perf_counter_ns()
         with listener.begin() as snapshot:
             for packet in self._questions():
                 reply = listener.answerer.answer(packet, snapshot, TCP, self._rights)
@@ -315,6 +315,9 @@ class Connection(asyncio.Protocol):
                         break
                 elif reply is not SILENCE:
                     replies.append(len(reply).to_bytes(2) + reply)
+                    if listener.recorder.sample:
+                        asked.append((packet, self._peer))
+                        said.append((reply, self._peer))
                     octets += len(reply)
                     if octets > _WRITE_HIGH:
                         break
@@ -323,6 +326,7 @@ class Connection(asyncio.Protocol):
         if replies:
             self._transport.write(b"".join(replies))
             self._touch()
+        listener.recorder.record(TCP, perf_counter_ns() - began, asked, said)
         for packet in outside:
             self._hand_over(packet)
 
@@ -333,22 +337,19 @@ class Connection(asyncio.Protocol):
             self._outside -= 1
             if self._transport.is_closing():
                 return
-            self.send(reply or self._listener.not_forwarded(packet))
+            self.send(reply or self._listener.not_forwarded(packet, self._peer))
             self._touch()
             self._go_on()
 
         if not self._listener.forward_link.forward_tcp(packet, self._peer, on_reply):
             self._outside -= 1
-            self.send(self._listener.not_forwarded(packet))
+            self.send(self._listener.not_forwarded(packet, self._peer))
 
     def _questions(self) -> Iterator[bytes]:
         """Take complete messages out of the buffer; a transfer question is begun instead."""
         for _ in range(_BATCH):
-            size = self._next_size()
-            if size is None:
+            if (packet := self._buffer.take()) is None:
                 return
-            packet = bytes(self._buffer[2 : 2 + size])
-            del self._buffer[: 2 + size]
             transfer = transfer_question(packet) if self._listener.transfers is not None else None
             if transfer is not None:
                 # Its task first runs after what stands before it has been written.

@@ -22,6 +22,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from svcdns.store.snapshot import Begin, never_raising
+from svcdns.tap.recorder import Recorder
 
 from .access import EVERYBODY
 from .answer import Answerer
@@ -60,13 +61,16 @@ class UdpListener:
         *,
         rights: Mapping[str, int] = EVERYBODY,
         forward_link: ForwardLink | None = None,
+        recorder: Recorder | None = None,
         number: int = 0,
     ) -> None:
         """`begin` begins a snapshot, or returns None while there is no store to read.
 
         `rights` gives those of a client's address, `forward_link` leads to the forwarder, which knows this
-        listener by its `number`.  The socket stays the caller's: `close` doesn't close it.
+        listener by its `number`; `recorder` is shown what was answered.  The socket stays the caller's:
+        `close` doesn't close it.
         """
+        self._recorder = recorder or Recorder()
         self._rights = rights
         self._forward_link = forward_link or ForwardLink(None)
         self._number = number
@@ -87,7 +91,7 @@ class UdpListener:
             from .compiled_path import Batch
 
             batch = Batch(self._answerer.compiled, self._sock.fileno(), self._rights, wildcard)
-            ready = partial(self._read_compiled, batch)
+            ready = partial(self._read_compiled, batch, ready)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), ready)
 
@@ -115,7 +119,9 @@ class UdpListener:
                 self._counters.slots[DROPPED] += 1
         if outside:
             self._forward([(packet, client, []) for packet, client in outside])
-        self._counters.batch(perf_counter_ns() - started)
+        self._counters.batch(took := perf_counter_ns() - started)
+        if self._recorder.sample:
+            self._recorder.record(UDP, took, batch, replies)
 
     def _answer_all(self, batch: _Batch) -> tuple[_Batch, _Batch]:
         """Return the replies, and the questions that the forwarder is to answer."""
@@ -140,13 +146,21 @@ class UdpListener:
                 self._refuse(packet, ancillary, client)
 
     def _refuse(self, packet: bytes, ancillary: Ancillary, client: Address) -> None:
+        reply = self._answerer.not_forwarded(packet, self._begin, UDP)
         try:
-            self._sock.sendmsg([self._answerer.not_forwarded(packet, self._begin, UDP)], ancillary, 0, client)
+            self._sock.sendmsg([reply], ancillary, 0, client)
         except OSError:
             self._counters.slots[DROPPED] += 1
+        self._recorder.record(UDP, 0, [(packet, client)], [(reply, client)])
 
-    def _read_compiled(self, batch: Batch) -> None:
-        """Do what the two others do, on the buffers of a batch; `answer` leaves what is not plain."""
+    def _read_compiled(self, batch: Batch, in_python: Callable[[], None]) -> None:
+        """Do what the two others do, on the buffers of a batch; `answer` leaves what is not plain.
+
+        While questions are recorded, one of the two others does it: these buffers show nobody what they hold.
+        """
+        if self._recorder.sample:
+            in_python()
+            return
         if not batch.receive():
             return
         started = perf_counter_ns()
@@ -187,7 +201,9 @@ class UdpListener:
                 self._counters.slots[DROPPED] += 1
         if outside:
             self._forward([(packet, own[1], from_there(own[2])) for packet, own in outside])
-        self._counters.batch(perf_counter_ns() - started)
+        self._counters.batch(took := perf_counter_ns() - started)
+        if self._recorder.sample:
+            self._recorder.record(UDP, took, batch, replies)
 
 
 def is_wildcard(sock: socket.socket) -> bool:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 
 from svcdns.dns import stats
 from svcdns.dns.access import EVERYBODY, NAMES, counted_as
 from svcdns.dns.draft import Draft
 from svcdns.dns.forward_link import ForwardReply, ForwardRequest, send
 from svcdns.dns.stats import Stats
+from svcdns.tap.recorder import Recorder
 from svcdns.wire.query import Query
 from svcdns.wire.question import Question, parse
 from svcdns.wire.reply import Frame
@@ -62,11 +64,13 @@ class Clients:
         counters: Stats,
         rights: Mapping[str, int] = EVERYBODY,
         udp_size: int = 1232,
+        recorder: Recorder | None = None,
     ) -> None:
         """`listeners` are the UDP sockets by their numbers, `rights` those of each client's address.
 
-        `udp_size` bounds replies over UDP (octets).
+        `udp_size` bounds replies over UDP (octets), `recorder` is shown what was answered.
         """
+        self._recorder = recorder or Recorder()
         self.counters = counters
         self._listeners = listeners
         self._rights = rights
@@ -106,3 +110,7 @@ class Clients:
                 sent = False
         if not sent:
             self.count(stats.DROPPED)
+        if self._recorder.sample:
+            took = int(1e9 * (monotonic() - request.came))
+            asked, said = [(request.packet, request.client)], [(reply, request.client)]
+            self._recorder.record(int(question.frame.tcp), took, asked, said)

@@ -35,6 +35,8 @@ class Handoff:
     """A pipe's read end: at its EOF the supervisor is gone."""
     counting: int
     """The counters."""
+    tapping: int = -1
+    """The tap (see tapping.py)."""
     worker: int = -1
     """Which DNS worker this is, from 0; -1 is the writer or the forwarder."""
     udp: tuple[int, ...] = ()
@@ -62,7 +64,7 @@ class Handoff:
     def descriptors(self) -> tuple[int, ...]:
         """Return all descriptors."""
         of_upgrade = (self.passing_on, self.passed_on, self.predecessor)
-        single = (self.lifeline, self.counting, self.api, self.flush, *of_upgrade)
+        single = (self.lifeline, self.counting, self.tapping, self.api, self.flush, *of_upgrade)
         return tuple(one for one in (*single, *self.udp, *self.tcp, *self.links) if one >= 0)
 
     @contextmanager

@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 
 from svcdns.config.listening import reachable
 from svcdns.config.sections import Config
+from svcdns.tap.memory import Tap
 
-from . import capabilities, forking
+from . import capabilities, forking, tapping
 from .child_setup import Handoff
 from .children import Child, stop_all
 from .counters import WRITER, Counters
@@ -28,6 +29,7 @@ from .sockets import Sockets
 
 STOP_SECONDS = 5.0
 WORKERS_STOP_SECONDS = 3.0
+OBSERVER_STOP_SECONDS = 1.5
 """All together less than the 10 s after which podman and docker kill."""
 STUCK_SECONDS = 10.0
 _WANTED_SECONDS = 1.0
@@ -46,25 +48,31 @@ class Commands:
     proxy: Sequence[str] = (sys.executable, "-m", "svcdns.server.proxy")
     prober: Sequence[str] = (sys.executable, "-m", "svcdns.server.prober")
     containers: Sequence[str] = (sys.executable, "-m", "svcdns.server.containers")
+    observer: Sequence[str] = (sys.executable, "-m", "svcdns.server.observer")
 
 
-PROXY, PROBER, CONTAINERS = "proxy", "prober", "containers"
-"""The clients of the API that a server brings along, by the names of their commands."""
+PROXY, PROBER, CONTAINERS, OBSERVER = "proxy", "prober", "containers", "observer"
+"""The clients that a server brings along, by the names of their commands: the last is one of the tap."""
 Starting = Callable[[], AbstractContextManager[None]]
 
 
 def _tokens(config: Config) -> dict[str, str]:
-    """Return the clients that there are, each with what it shows to the API: "" where nobody is asked."""
+    """Return the clients that there are, each with what it shows to the API: "" where it is not asked."""
     there = {
         PROXY: config.proxy.serve,
         PROBER: config.probes.run,
         CONTAINERS: bool(config.containers),
+        OBSERVER: tapping.is_wanted(config),
     }
     return {
-        name: secrets.token_urlsafe(32) if config.api.authenticates else ""
+        name: secrets.token_urlsafe(32) if config.api.authenticates and name != OBSERVER else ""
         for name, wanted in there.items()
         if wanted
     }
+
+
+def _shown_to_api(tokens: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, token) for name, token in tokens.items() if name != OBSERVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,7 @@ class Crew:
         counters: Counters,
         held: Held,
         *,
+        tap: Tap | None = None,
         before: Sockets | None = None,
         tokens: Mapping[str, str] | None = None,
     ) -> None:
@@ -100,11 +109,12 @@ class Crew:
         self.config = config
         self.sockets = sockets
         self.counters = counters
+        self.tap = tap
         self.held = held
         self._keep = held.locks
         ours, forwarders = (end.fileno() for end in sockets.flush) if sockets.flush else (-1, -1)
         tokens = _tokens(config) if tokens is None else tokens
-        api = self._handoff(api=sockets.api.fileno(), flush=ours, own_tokens=tuple(tokens.items()))
+        api = self._handoff(api=sockets.api.fileno(), flush=ours, own_tokens=_shown_to_api(tokens))
         self.writer = self._child("writer", commands.writer, api, WRITER)
         self.workers = [self._worker(number, commands) for number in range(counters.workers)]
         self.forwarder: Child | None = None
@@ -145,7 +155,8 @@ class Crew:
         return Child(name, command, handoff, 0, alone, outlives_mistakes=True, starting=starting)
 
     def _handoff(self, **rest: int | str | tuple[object, ...]) -> Handoff:
-        return Handoff(self.config, self.held.lifeline[0], self.counters.descriptor, **rest)  # type: ignore[arg-type]
+        numbers = self.held.lifeline[0], self.counters.descriptor, tapping.descriptor_of(self.tap)
+        return Handoff(self.config, *numbers, **rest)  # type: ignore[arg-type]
 
     def children(self) -> list[Child]:
         """Return all of them."""
@@ -199,6 +210,13 @@ class Crew:
             if self._is_wanted(child):
                 child.start()
 
+    def hang_up(self) -> None:
+        """On SIGHUP: have zone files looked at, and the query log opened anew."""
+        if self.counters.get(WRITER, "ready"):  # else it would die of it, and it reads all anyway
+            self.writer.signal(signal.SIGHUP)
+        if self.tap is not None:
+            self.tap.add("reopenings", 1)
+
     def start_clients_soon(self) -> None:
         """Have the clients started with the next look at the children."""
         for child in self.clients:
@@ -206,10 +224,13 @@ class Crew:
 
     def _is_wanted(self, child: Child) -> bool:
         """Return whether a child has anything to do: a prober has not before there is a Pod with probes."""
+        if child.name == OBSERVER:
+            looked_at = self.tap is not None and self.tap.is_looked_at
+            return looked_at or tapping.is_always_wanted(self.config)
         return child.name != PROBER or self.counters.probes_are_wanted
 
     def _waits(self, child: Child) -> bool:
-        return child.name == PROBER and child.process is None and child.again_at is None
+        return child.name in (PROBER, OBSERVER) and child.process is None and child.again_at is None
 
     def check(self, children: Iterable[Child]) -> bool:
         """Start again who died of `children`, end a stuck forwarder; return whether one can't be cured."""
@@ -271,5 +292,8 @@ class Crew:
     def stop(self) -> None:
         """End all: the workers last, so that own names are answered while the others end."""
         self.counters.set_stopping()
-        stop_all([self.writer, *self.forwarders(), *self.clients], STOP_SECONDS)
+        observers = [client for client in self.clients if client.name == OBSERVER]
+        others = [client for client in self.clients if client not in observers]
+        stop_all([self.writer, *self.forwarders(), *others], STOP_SECONDS)
         stop_all(self.workers, WORKERS_STOP_SECONDS)
+        stop_all(observers, OBSERVER_STOP_SECONDS)  # it reads what the others have recorded last

@@ -38,11 +38,13 @@ from svcdns.forward.routes import Routes
 from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
+from svcdns.tap.recorder import BY_FORWARDER
 
 from . import data_folder, scheduling
 from .child_process import run
 from .child_setup import Handoff
 from .flush_link import FlushServer
+from .recording import recorder_of
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 from .takeover import LEAVE, STAY, signal_predecessor
 
@@ -132,6 +134,7 @@ class _Forwarding:
         self._slot = self._counters.slot(self._row - 1)
         self._stats = Stats()
         self._stats.slots[:] = self._slot.read()
+        self._recorder = recorder_of(handoff, config, self._row - 1, BY_FORWARDER)
         self._cache = cache
         self._left = False
         """Whether another forwarder has the cache now."""
@@ -146,6 +149,7 @@ class _Forwarding:
             self._stats,
             Rights(Access.of(config)),
             config.dns.udp_size,
+            self._recorder,
         )
         limits = Limits(config.forward.outstanding, config.forward.outstanding_per_client)
         self._lookups = Lookups(self._single_flight, clients, limits)
@@ -177,6 +181,7 @@ class _Forwarding:
             background(_every(STATUS_SECONDS, self._publish)),
             background(_every(ZONES_SECONDS, self._zone_changes.check)),
             background(_every(STATUS_SECONDS, self._look_at_the_lock)),
+            background(_every(STATUS_SECONDS, self._recorder.refresh)),
             background(_every(CHORES_SECONDS, self._see_to_the_cache)),
         ):
             self._show_life()  # before it is ready: else the supervisor takes it for stuck

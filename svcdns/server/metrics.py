@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from svcdns.dns import stats
 from svcdns.store.environment import Store
+from svcdns.tap.memory import Tap, Word
 
 from . import container_metrics
 from .counters import WRITER, Counters
@@ -49,6 +50,7 @@ class Metrics:
         oldest_reader: Callable[[float], float],
         forwarding: Callable[[], dict[str, Any]],
         engines: Callable[[], Any] = lambda: None,
+        tap: Tap | None = None,
     ) -> None:
         """Add these: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
 
@@ -69,12 +71,25 @@ class Metrics:
             if status := forwarding():
                 yield from _forwarding(status)
             yield from container_metrics.metrics(engines())
+            if tap is not None:
+                yield from _tap(tap)
 
         self.registry.register(_Collected(collect))
 
     def render(self) -> tuple[bytes, str]:
         """Return the text of /metrics and its Content-Type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+_TAPPED: Mapping[Word, tuple[str, str]] = {
+    "records": ("svcdns_tap_records", "Recorded questions that the observer has read."),
+    "lost": ("svcdns_tap_lost_records", "Recorded questions that were overwritten before they were read."),
+    "lines": ("svcdns_query_log_lines", "Lines of the query log that were written."),
+    "lines_lost": ("svcdns_query_log_lost_lines", "Lines of the query log that could not be written."),
+    "frames": ("svcdns_dnstap_frames", "Frames of dnstap that were sent."),
+    "frames_lost": ("svcdns_dnstap_lost_frames", "Frames of dnstap that could not be sent."),
+}
+"""Names and help texts of counters, by the words of the tap."""
 
 
 class _Collected(Collector):
@@ -96,6 +111,11 @@ def _dns(totals: list[int]) -> Iterator[Metric]:
     yield _batches(totals)
     for at, (name, text) in enumerate(stats.SINGLE.items(), stats.COUNTERS):
         yield Counter(f"svcdns_dns_{name}", text, totals[at])
+
+
+def _tap(tap: Tap) -> Iterator[Metric]:
+    for word, (name, text) in _TAPPED.items():
+        yield Counter(name, text, tap.get(word))
 
 
 def _batches(totals: list[int]) -> HistogramMetricFamily:

@@ -129,6 +129,8 @@ class Replacement:
         for client in self.old.clients:
             client.signal(signal.SIGTERM)
         yield from self._gone(self.old.clients, FORWARDER_SECONDS)
+        if self.old.tap is not None and self.new.tap is not None:
+            self.new.tap.go_on_from(self.old.tap)  # once more: its observer has read what was left
         self.new.start_clients_soon()
 
     def _gone(self, children: list[Child], seconds: float) -> Iterator[None]:

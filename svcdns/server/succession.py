@@ -52,6 +52,8 @@ class Legacy:
     """How many there have been, this one included."""
     clients: tuple[tuple[str, int, str], ...] = ()
     """Of each client of the API that the server brought along: its name, pid (0: none), and its token."""
+    tapping: int = -1
+    """The tap of the children that run."""
     successor: dict[str, Any] | None = None
     """The configuration that the new code has read in its rehearsal; None tells it to rehearse."""
 

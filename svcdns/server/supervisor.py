@@ -35,9 +35,9 @@ from svcdns.config.sections import Config, ConfigError
 from svcdns.dns.stats import SLOTS
 from svcdns.system import service_notice
 
-from . import capabilities, data_folder, inherited_sockets, succession, surroundings
+from . import capabilities, data_folder, inherited_sockets, succession, surroundings, tapping
 from .children import Child
-from .counters import WRITER, Counters
+from .counters import Counters
 from .crew import Commands, Crew, Held
 from .cut_data import refuse_cut_data
 from .logs import READY
@@ -75,7 +75,8 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
         sockets = bind_all(config, workers)
         _become_user(config)
         counters = Counters.create(workers, SLOTS)
-        crew = Crew(config, commands, sockets, counters, Held(locks, os.pipe()))
+        tap = tapping.create(config, workers)
+        crew = Crew(config, commands, sockets, counters, Held(locks, os.pipe()), tap=tap)
         return Supervisor(crew, commands).run()
     except (data_folder.FolderError, BindError, NotHere) as refused:
         return _fail(str(refused))
@@ -86,12 +87,12 @@ def run(config: Config, commands: Commands | None = None, legacy: Legacy | None 
 def _successor(config: Config, commands: Commands, legacy: Legacy) -> Supervisor:
     """Return the supervisor of a server that runs already, which is about to replace its children."""
     capabilities.hold_back()
-    for number in (*legacy.lifeline, *legacy.locks, legacy.counting):
+    for number in (*legacy.lifeline, *legacy.locks, legacy.counting, *tapping.there(legacy.tapping)):
         os.set_inheritable(number, False)
-    held = Held(legacy.locks, legacy.lifeline)
-    counters = Counters(legacy.counting)
+    held, sockets = Held(legacy.locks, legacy.lifeline), Sockets.of(legacy.sockets)
+    counters, tap = Counters(legacy.counting), tapping.of_descriptor(legacy.tapping)
     tokens = {name: token for name, _, token in legacy.clients}
-    crew = Crew(of_spelt(legacy.config), commands, Sockets.of(legacy.sockets), counters, held, tokens=tokens)
+    crew = Crew(of_spelt(legacy.config), commands, sockets, counters, held, tap=tap, tokens=tokens)
     crew.adopt(legacy.pids, legacy.given_up, [pid for _, pid, _ in legacy.clients])
     return Supervisor(crew, commands, config, legacy.upgrades)
 
@@ -182,8 +183,7 @@ class Supervisor:
             return False
         if signal.SIGHUP in numbers:
             self._hung_up = True
-            if self.crew.counters.get(WRITER, "ready"):  # else it would die of it, and it reads all anyway
-                self.crew.writer.signal(signal.SIGHUP)
+            self.crew.hang_up()
         if signal.SIGUSR2 in numbers:
             if self._under_way is None:
                 self._begin_rehearsal()
@@ -306,6 +306,7 @@ class Supervisor:
             locks=crew.held.locks,
             lifeline=crew.held.lifeline,
             counting=crew.counters.descriptor,
+            tapping=tapping.descriptor_of(crew.tap),
             sockets=crew.sockets.numbers(),
             pids=tuple(_pid(child) for child in crew.answering()),
             given_up=tuple(child.row - 1 for child in crew.workers if child.given_up),
@@ -316,8 +317,8 @@ class Supervisor:
     def _descriptors(self) -> list[int]:
         held = self.crew.held
         sockets = [one.fileno() for one in self.crew.sockets.all()]
-        numbers = {*held.locks, *held.lifeline, self.crew.counters.descriptor, *sockets}
-        return [number for number in numbers if number >= 0]
+        shared = (self.crew.counters.descriptor, tapping.descriptor_of(self.crew.tap))
+        return [one for one in {*held.locks, *held.lifeline, *shared, *sockets} if one >= 0]
 
     def _replace(self, config: Config) -> Iterator[None]:
         """Replace the children by those of the new code and configuration.  Raises Failed."""
@@ -374,7 +375,8 @@ def _next_crew(old: Crew, config: Config, commands: Commands) -> Crew:
         sockets = inherited_sockets.follow(old.sockets, old.config, config, workers)
     except BindError as refused:
         raise Failed(f"{refused}; or restart svcdns instead of upgrading it") from None
-    crew = Crew(config, commands, sockets, counters, old.held, before=old.sockets)
+    tap = tapping.next_of(old.tap, config, workers)
+    crew = Crew(config, commands, sockets, counters, old.held, tap=tap, before=old.sockets)
     for child in crew.answering():  # none is at its first start
         row = min(child.row, old.counters.forwarder)
         counters.set(child.row, "restarts", old.counters.get(row, "restarts") + 1)

@@ -34,11 +34,13 @@ from svcdns.dns.transfer import Transfers
 from svcdns.dns.udp import UdpListener
 from svcdns.dns.view import elsewhere
 from svcdns.system.background import background
+from svcdns.tap.recorder import BY_WORKER
 
 from . import scheduling
 from .child_process import Fatal, run
 from .child_setup import Handoff
 from .counters import Counters, Slot
+from .recording import recorder_of
 from .store_reader import OPEN_AGAIN_SECONDS, StoreReader
 from .takeover import LEAVE
 
@@ -79,7 +81,8 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     )
     rights = Rights(Access.of(config))
     forward_link = ForwardLink(link, lambda: counters.get(counters.forwarder, "beat") / 1000)
-    shared: dict[str, Any] = {"rights": rights, "forward_link": forward_link}
+    recorder = recorder_of(handoff, config, handoff.worker, BY_WORKER)
+    shared: dict[str, Any] = {"rights": rights, "forward_link": forward_link, "recorder": recorder}
     transfers = _ShownTransfers(
         rights,
         config.data,
@@ -111,7 +114,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
     reading = partial(_look_at_the_lock, store, counters, row)
     async with (
         background(_open(store, counters, row, reading)),
-        background(_publish(stats, slot, refresh, reading)),
+        background(_publish(stats, slot, refresh, reading, recorder.refresh)),
     ):
         await stop.wait()
         counters.set(row, "ready", 0)
@@ -165,13 +168,11 @@ async def _open(store: StoreReader, counters: Counters, row: int, reading: Calla
     counters.set(row, "ready", 1)
 
 
-async def _publish(
-    stats: Stats, slot: Slot, refresh: Callable[[], None], reading: Callable[[], None]
-) -> None:
-    """Copy the counters to where they outlive this process; see to what is read of cache and store."""
+async def _publish(stats: Stats, slot: Slot, *chores: Callable[[], None]) -> None:
+    """Copy the counters to where they outlive this process; see to what is read, and to what is recorded."""
     while True:
-        refresh()
-        reading()
+        for chore in chores:
+            chore()
         await asyncio.sleep(PUBLISH_SECONDS)
         slot.write(stats.slots)
 

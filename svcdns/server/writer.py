@@ -32,6 +32,7 @@ from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
 from svcdns.config.sections import ApiConfig, Config
+from svcdns.config.seeing import NEVER
 from svcdns.objects.errors import StatusError
 from svcdns.registry import probed
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
@@ -40,11 +41,14 @@ from svcdns.registry.registry import Registry
 from svcdns.store import damage
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import NotThere, Store, is_read_only, open_store
+from svcdns.store.snapshot import Snapshots
 from svcdns.system.background import background
 from svcdns.system.in_child import outcome
+from svcdns.tap.memory import Tap
+from svcdns.tap.viewer import Viewer
 from svcdns.zonefiles.folder import ZoneFolder
 
-from . import data_folder, own_service
+from . import data_folder, own_service, tapping
 from .api_site import serving
 from .child_process import Fatal, NotNow, run
 from .child_setup import Handoff
@@ -93,7 +97,7 @@ async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> N
 
 
 async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
-    metrics = Metrics()
+    metrics, tap = Metrics(), tapping.of_descriptor(handoff.tapping)
     manifests = read_at_start(config, is_first=not counters.get(WRITER, "restarts"))
     await take_over(handoff)
     await _until_readers_have_locks(config.data, counters)
@@ -108,10 +112,11 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             watcher.readers.oldest_age,
             lambda: data_folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
             lambda: data_folder.published(config.data, data_folder.ENGINES),
+            tap,
         )
         async with (
             _started(registry, config.data),
-            _api(handoff, config.api, registry, counters, metrics, counts),
+            _api(handoff, registry, counters, metrics, counts, tap),
             _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
@@ -204,13 +209,14 @@ def _in_words(refused: Exception, folder: Path) -> str:
 @contextlib.asynccontextmanager
 async def _api(
     handoff: Handoff,
-    config: ApiConfig,
     registry: Registry,
     counters: Counters,
     metrics: Metrics,
     counts: Counts,
+    tap: Tap | None,
 ) -> AsyncIterator[None]:
     """Answer HTTP on the socket that the supervisor holds."""
+    config = handoff.config.api
     if wrong := next(iter(api_mistakes(config)), None):
         if counters.get(WRITER, "restarts") == 0:
             raise Fatal(wrong)
@@ -238,10 +244,19 @@ async def _api(
         flush=FlushClient(flush, counters.forwarder_lives).flush,
         containers=lambda: container_page(registry.settings.config.data),
         overview=lambda: overview(registry, counters, counts, __version__, [*reasons(counters), *warnings()]),
+        viewer=_viewer(tap, handoff.config, registry),
     )
     runner = create_runner(app, access_log=config.access_log)
     async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
         yield
+
+
+def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | None:
+    """Return what shows clients of the API what is asked, None where nobody may see it."""
+    if tap is None or config.tap.record == NEVER:
+        return None
+    begin = Snapshots(registry.store).begin
+    return Viewer(tap, tapping.sampling(config, tap), lambda origins: origins.refresh(begin))
 
 
 @contextlib.asynccontextmanager

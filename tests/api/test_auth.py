@@ -89,6 +89,8 @@ MATRIX = [
     ("GET", "/metrics", WIDE),
     ("GET", "/svcdns/v1/explain?name=web", WIDE),
     ("GET", "/svcdns/v1/status", WIDE),
+    ("GET", "/svcdns/v1/stats", WIDE),
+    ("GET", "/svcdns/v1/queries?follow=1", WIDE),
     ("POST", "/svcdns/v1/proxies/a", {"proxy", "editor", "admin"}),
     ("POST", "/svcdns/v1/proxies/here", {"proxy", HERE, "editor", "admin"}),
     ("GET", "/svcdns/v1/wait", ALL),

@@ -294,6 +294,8 @@ def send_to_odd_paths(server: RunningServer, connection: Connection, examples: i
         "/cache/web",
         "/svcdns/v1/explain",
         "/svcdns/v1/status",
+        "/svcdns/v1/stats",
+        "/svcdns/v1/queries",
         "/svcdns/v1/wait",
         "/svcdns/v1/proxies/a",
     ]

@@ -25,7 +25,8 @@ from svcdns.client import Client, Connection
 from svcdns.objects.kinds import POD, SERVICE
 
 ORDER = (
-    *("version", "add", "why", "status", "get", "containers", "query", "unready", "ready", "resolvconf"),
+    *("version", "add", "why", "status", "get", "containers", "query", "queries", "top"),
+    *("unready", "ready", "resolvconf"),
     *("cache flush", "kubeconfig", "token create", "token list", "token revoke"),
     *("certs client", "certs server", "check", "backup", "restore", "upgrade", "reload"),
     *("apply", "delete", "remove", "register", "wait", "proxy check", "proxy status"),

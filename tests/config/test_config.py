@@ -76,6 +76,27 @@ run = true
 networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", \
     "fc00::/7", "::1/128"]
 
+[tap]
+record = "on_demand"
+sample = 16
+octets = 4194304
+
+[query_log]
+path = ""
+format = "json"
+sample = 1
+include = []
+exclude = []
+clients = "full"
+
+[dnstap]
+to = ""
+sample = 1
+include = []
+exclude = []
+queries = true
+identity = ""
+
 [api]
 listen = "127.0.0.1:8053"
 advertise_addresses = []
@@ -324,6 +345,11 @@ IN_FILE = [
     ("[api]\nlisten = '0.0.0.0:8053'", "2: api.listen: 0.0.0.0:8053"),
     ("[api]\nlisten = '127.0.0.1:1053'", "2: api.listen: 127.0.0.1:1053"),
     ("[proxy]\nserve = true\nhealthz = '127.0.0.1:8053'", "3: proxy.healthz: 127.0.0.1:8053"),
+    ("[tap]\nrecord = 'sometimes'", "2: tap.record: 'sometimes'"),
+    ("[query_log]\npath = 'relative'", "2: query_log.path: 'relative'"),
+    ("[query_log]\ninclude = ['slow']", "2: query_log.include: 'slow'"),
+    ("[dnstap]\nto = 'tcp:127.0.0.1:0'", "2: dnstap.to: 'tcp:127.0.0.1:0'"),
+    ("[dnstap]\nto = 'file:x'", "2: dnstap.to: 'file:x'"),
     ("[proxy]\nengine = 'ebpf'", "2: proxy.engine: 'ebpf'"),
     ("[proxy]\nnode = 'a b'", "2: proxy.node: 'a b'"),
     ("[proxy]\nnode_port_addresses = ['some']", "2: proxy.node_port_addresses: 'some'"),

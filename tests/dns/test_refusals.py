@@ -18,8 +18,9 @@ from toolbox.waiting import wait_for
 from svcdns.dns import refusals
 from svcdns.dns.access import FORWARD, NAMES, TRANSFER
 from svcdns.dns.answer import Answerer
-from svcdns.dns.refusals import Refusals, network_of
+from svcdns.dns.refusals import Refusals
 from svcdns.dns.stats import UDP
+from svcdns.system.client_networks import network_of
 
 
 @pytest.mark.parametrize(

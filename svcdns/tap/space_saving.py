@@ -1,0 +1,78 @@
+"""The most frequent of very many things, in bounded memory: Space-Saving.
+
+A. Metwally, D. Agrawal, A. El Abbadi, "Efficient Computation of Frequent and Top-k Elements in Data Streams",
+2005. Whatever comes more often than one in CAPACITY times is in it; its count is at most `error` too high.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Frequent(NamedTuple):
+    """One of them."""
+
+    name: str
+    times: int
+    error: int
+    """By so much that may be too high."""
+
+
+class SpaceSaving:
+    """Counts of the most frequent."""
+
+    def __init__(self, capacity: int) -> None:
+        """At most so many are counted at once."""
+        self._capacity = capacity
+        self._counts: dict[str, int] = {}
+        self._errors: dict[str, int] = {}
+        self._heap: list[tuple[int, str]] = []
+        """The counts as they were when somebody last looked for the smallest: at most what they are now."""
+
+    def add(self, name: str, count: int = 1, error: int = 0) -> None:
+        """Count one more, or so many; `error` is by how much that may be too high already."""
+        counts = self._counts
+        if name in counts:
+            counts[name] += count
+            if error:
+                self._errors[name] += error
+        elif len(counts) < self._capacity:
+            counts[name], self._errors[name] = count, error
+            heapq.heappush(self._heap, (count, name))
+        else:
+            self._take_over(name, count, error)
+
+    def _take_over(self, name: str, count: int, error: int) -> None:
+        """Let a new one have the place, and the count, of the one that has come least often."""
+        heap, counts = self._heap, self._counts
+        while (known := heap[0])[0] != (now := counts[known[1]]):
+            heapq.heapreplace(heap, (now, known[1]))
+        least, out = known
+        del counts[out], self._errors[out]
+        counts[name], self._errors[name] = least + count, least + error
+        heapq.heapreplace(heap, (least + count, name))
+
+    def top(self, most: int) -> list[Frequent]:
+        """Return the most frequent, first the one that came most often."""
+        names = heapq.nsmallest(most, self._counts, key=lambda name: (-self._counts[name], name))
+        return [Frequent(name, self._counts[name], self._errors[name]) for name in names]
+
+    def all(self) -> Iterable[Frequent]:
+        """Return all that are counted."""
+        return (Frequent(name, count, self._errors[name]) for name, count in self._counts.items())
+
+
+def together(parts: Iterable[SpaceSaving], capacity: int) -> SpaceSaving:
+    """Return what several have counted, as one."""
+    counts: dict[str, int] = {}
+    errors: dict[str, int] = {}
+    for part in parts:
+        for name, count, error in part.all():
+            counts[name] = counts.get(name, 0) + count
+            errors[name] = errors.get(name, 0) + error
+    found = SpaceSaving(capacity)
+    for name, count in counts.items():
+        found.add(name, count, errors[name])
+    return found
