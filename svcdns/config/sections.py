@@ -136,6 +136,9 @@ class DnsConfig:
     notify: tuple[Endpoint, ...] = option((), read.each(read.name_server))
     """Secondaries that are told at once when a zone has changed (NOTIFY), `ADDRESS` or `ADDRESS:PORT`; they
     have to be in `transfer_to` too."""
+    catalog_zone: str = option("", read.catalog_zone)
+    """Origin of a catalog zone (RFC 9432), such as `catalog.example`, which lists all zones that are served;
+    "" is none. No zone file may have it."""
     tsig_keys: Path | None = option(None)
     """File of TSIG keys, as `tsig-keygen NAME` prints them. With it a transfer has to be signed by one of
     them, and NOTIFYs are signed with the first."""

@@ -120,7 +120,11 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
-            zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
+            catalog = config.dns.catalog_zone
+            record = registry.record
+            zones = ZoneFolder(
+                config.dns.zones, store, registry.transact, record=record, catalog_zone=catalog
+            )
             notifying = Notifying(config, store)
             loading = Loading(registry, manifests, zones, counters, strict=config.strict_manifests)
             await loading.load()
