@@ -1,6 +1,7 @@
 """Podman's own API as an engine: containers have their names while they run, and compose's replicas too."""
 
 import json
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -97,6 +98,28 @@ def test_a_container_has_its_name_while_it_runs_and_is_healthy(
             wait_for(lambda: answers("plain") == [address_of(podman, plain)], "it to go on")
             podman.run("kill", plain)
             wait_for(lambda: answers("plain") == [], "it to be gone")
+
+
+def test_the_compose_file_of_the_readme(podman: Podman, base: str, tmp_path: Path, need: object) -> None:
+    need(module="podman_compose")  # type: ignore[operator]
+    mark = uuid.uuid4().hex
+    (text,) = re.findall(r"```yaml\n(name: shop\n.*?)```", (SOURCE / "README.md").read_text(), re.DOTALL)
+    shop = yaml.safe_load(text)
+    del shop["name"]  # the project of a test has its own
+    shop["services"]["web"] |= {"image": base, "command": "sleep 1000"}
+    shop["services"]["web"]["labels"][MARK] = mark
+    with podman.cleaning(), engine(podman, tmp_path) as socket:
+        table = f'[[containers]]\nendpoint = "unix://{socket}"\nconstraints = "{MARK}={mark}"\n'
+        with (
+            RunningServer(workers=1, config=table) as server,
+            composed(podman, file := tmp_path / "compose.yaml") as (compose, project),
+        ):
+            file.write_text(yaml.safe_dump(shop))
+            compose("up", "--detach", "--scale", "web=2")
+            web = f"web.{project}.svc.cluster.local"
+            wanted = [f"0 50 80 web-{number}.{web}." for number in (1, 2)]
+            wait_for(lambda: sorted(server.answers(f"_http._tcp.{web}", "SRV")) == wanted, "both replicas")
+            assert len(server.answers(web)) == 2
 
 
 def test_the_example_runs_in_the_image_and_members_find_each_other_by_srv(
