@@ -18,7 +18,7 @@ from forward.unit.outside_names import BOTH, every_zone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from toolbox.answerer_harness import AnswererHarness, Z, fill, glue, headless, rrset
+from toolbox.answerer_harness import AnswererHarness, Z, fill, glue, headless, rrset, soa_sets
 from toolbox.question_packets import BAD_OPTIONS, GOOD_OPTIONS, OPTS, TYPES, mutated, nearly_plain, question
 from toolbox.question_packets import NAMES as ASKED
 
@@ -29,7 +29,7 @@ from svcdns.dns.fast_path import FastPath
 from svcdns.dns.no_reply import NOT_PLAIN
 from svcdns.dns.stats import TCP, UDP
 from svcdns.dns.view import View
-from svcdns.names.packed import pack_row
+from svcdns.names.packed import APEX, pack_row
 from svcdns.wire.key import key_of
 
 if os.environ.get("CI") == "true":
@@ -232,6 +232,9 @@ def test_zones_that_change_between_batches(
             nested.serve(short_names=short, alias_zones=())
         for name in [*names, f"web.default.{Z}", f"no.default.svc.{Z}"]:
             same(nested, question(name, 1), everyone, UDP, BOTH)
+        # A row alone changes, and no zone: the SOA of negative answers.
+        nested.put(Z, *soa_sets(Z, serial + 10), flags=APEX)
+        same(nested, question(f"no.default.svc.{Z}", 1), everyone, UDP, BOTH)
     assert everyone[0].counters.slots == everyone[1].counters.slots == everyone[2].counters.slots
 
 
