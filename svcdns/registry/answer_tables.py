@@ -20,6 +20,7 @@ import msgspec
 from svcdns.names.packed import LAYOUT
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 from svcdns.store import counts, row_log
+from svcdns.store.damage import Damaged
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
@@ -32,6 +33,8 @@ from .transaction import TIME_FORMAT, WriteTransaction, collection_prefix, decod
 logger = logging.getLogger(__name__)
 
 CHUNK = 500
+MOST_LAYOUTS = 10_000
+"""There will never be so many."""
 MADE_BY = b"made by"
 
 
@@ -40,9 +43,14 @@ class NewerLayout(Exception):
 
 
 def refuse_newer(store: Store) -> bytes | None:
-    """Raise NewerLayout for data that this svcdns can't read; return the row that names the layout."""
+    """Raise NewerLayout for data that this svcdns can't read; return the row that names the layout.
+
+    Raises Damaged for a number that no layout will have.
+    """
     with store.read() as txn:
         stored = txn.get(counts.LAYOUT, db=store.tables.meta)
+    if stored is not None and int.from_bytes(stored) > MOST_LAYOUTS:
+        raise Damaged(f"it says that its layout is {int.from_bytes(stored)}")
     if stored is not None and int.from_bytes(stored) > LAYOUT:
         raise NewerLayout(
             f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "

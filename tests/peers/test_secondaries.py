@@ -135,6 +135,13 @@ def addresses(port: int, name: str) -> set[str]:
     return {str(rr) for rrset in answer for rr in rrset}
 
 
+def is_gone(port: int, name: str) -> bool:
+    try:
+        return ask(port, name, "A").rcode() == dns.rcode.NXDOMAIN
+    except OSError:  # NSD closes connections when it takes over a zone
+        return False
+
+
 @pytest.mark.parametrize("signed", [False, True], ids=["by address", "by key"])
 @pytest.mark.parametrize("kind", SECONDARIES, ids=lambda kind: str(kind.program))
 def test_a_secondary_is_told_and_fetches_what_changed(
@@ -147,8 +154,7 @@ def test_a_secondary_is_told_and_fetches_what_changed(
         register(primary, "other", 2)
         wait_for(lambda: addresses(secondary.port, "other") == {"10.1.0.1", "10.1.0.2"}, "a new name")
         assert primary.delete(f"{SERVICES}/other").status == 200
-        gone = dns.rcode.NXDOMAIN
-        wait_for(lambda: ask(secondary.port, "other", "A").rcode() == gone, "the name to go")
+        wait_for(lambda: is_gone(secondary.port, "other"), "the name to go")
         if kind is KnotSecondary:
             assert "IXFR, incoming" in secondary.log()
 
