@@ -4,6 +4,7 @@ Which rights they have is in test_proxy_child.py.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from toolbox.running_server import SOURCE, RunningServer
+from toolbox.waiting import wait_for
 
 from svcdns.server import forking
 
@@ -44,6 +46,12 @@ def status(pid: int, field: str) -> str:
     """Return a field of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:"))
+
+
+def was_forked(pid: int) -> bool:
+    """Return whether a process is a fork that has not executed anything (PF_FORKNOEXEC, proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return bool(int(fields[9 - 3]) & 0x40)
 
 
 def inodes(pid: int) -> set[str]:
@@ -120,6 +128,31 @@ def test_a_child_has_no_descriptors_but_those_handed_to_it(server: RunningServer
     assert udp_of_one, "each has a UDP socket that the other doesn't have"
     neither = of_supervisor - first - second
     assert any(one.startswith("socket:") for one in neither), "the API's socket is the writer's alone"
+
+
+def test_a_descriptor_above_a_limit_that_was_lowered_since_is_none_of_a_childs() -> None:
+    code = (
+        "import os; from resource import *; os.dup2(os.open(os.devnull, os.O_RDONLY), 900, False); "
+        "setrlimit(RLIMIT_NOFILE, (512, getrlimit(RLIMIT_NOFILE)[1])); "
+        "from svcdns.cli.start import main; main()"
+    )
+    command = (sys.executable, "-c", code)
+    with RunningServer(workers=1, command=command) as server:
+        assert server.process is not None
+        assert Path(f"/proc/{server.process.pid}/fd/900").exists()
+        for pid in (server.writer_pid, *server.worker_pids):
+            assert not Path(f"/proc/{pid}/fd/900").exists()
+
+
+def test_who_crashed_is_executed_and_who_was_killed_is_forked() -> None:
+    with RunningServer(workers=2) as server:
+        for number, is_a_fork in {signal.SIGKILL: True, signal.SIGSEGV: False}.items():
+            before = server.worker_pids[0]
+            os.kill(before, number)
+            wait_for(lambda: server.worker_pids[0] not in (0, before), "the next worker")  # noqa: B023
+            wait_for(lambda: server.counters().get(1, "ready"), "it to be ready")
+            assert was_forked(server.worker_pids[0]) == is_a_fork
+        assert was_forked(server.worker_pids[1]) and was_forked(server.writer_pid)
 
 
 def test_where_the_modules_cannot_be_loaded_children_are_executed_and_say_why() -> None:
