@@ -20,6 +20,7 @@ import msgspec
 from svcdns.names.packed import LAYOUT
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 from svcdns.store import counts, row_log
+from svcdns.store.damage import Damaged
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 500
 MADE_BY = b"made by"
+_NO_LAYOUT = 1_000
+"""What versions to come will not get to: a larger number is one with a bit that was flipped."""
 
 
 class NewerLayout(Exception):
@@ -40,12 +43,18 @@ class NewerLayout(Exception):
 
 
 def refuse_newer(store: Store) -> bytes | None:
-    """Raise NewerLayout for data that this svcdns can't read; return the row that names the layout."""
+    """Raise NewerLayout for data that this svcdns can't read; return the row that names the layout.
+
+    Raises Damaged for a layout that none will ever have.
+    """
     with store.read() as txn:
         stored = txn.get(counts.LAYOUT, db=store.tables.meta)
-    if stored is not None and int.from_bytes(stored) > LAYOUT:
+    layout = 0 if stored is None else int.from_bytes(stored)
+    if layout > _NO_LAYOUT:
+        raise Damaged(f"layout {layout} is none of svcdns")
+    if layout > LAYOUT:
         raise NewerLayout(
-            f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
+            f"the data have layout {layout}, this svcdns reads up to {LAYOUT}: "
             "start the newer svcdns, or name another data folder"
         )
     return None if stored is None else bytes(stored)

@@ -122,9 +122,9 @@ def _become_a_program(descriptors: Collection[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    for number in _open_descriptors() - {0, 1, 2, *descriptors}:
+    for one in _open_descriptors() - {0, 1, 2, *descriptors}:
         with contextlib.suppress(OSError):  # that of the listing itself
-            os.close(number)
+            os.close(one)
     # Who has changed its user can't be looked into by it until it executes something.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, *(ctypes.c_ulong(one) for one in (1, 0, 0, 0)))
 
