@@ -3,6 +3,8 @@
 Which rights they have is in test_proxy_child.py.
 """
 
+import errno
+import gc
 import os
 import signal
 import subprocess
@@ -172,3 +174,16 @@ def test_after_another_version_was_installed_children_are_executed(monkeypatch: 
     command = (sys.executable, "-m", "svcdns.server.worker", "0")
     forking.begin(command, (), -1)
     assert executed == [(command, (), -1)]
+
+
+def test_a_fork_that_the_system_refuses_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr(forking, "read_config", lambda _: None)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with pytest.raises(OSError, match="temporarily unavailable"):
+        forking.begin((sys.executable, "-m", "svcdns.server.worker", "0"), (), -1)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked
