@@ -30,6 +30,7 @@ from . import (
     body_limits,
     cache_route,
     connections,
+    containers_route,
     explain_route,
     health,
     heartbeats_route,
@@ -78,6 +79,7 @@ def create_app(
     counters: ApiMetrics | None = None,
     flush: cache_route.Flush | None = None,
     overview: status_route.Overview = dict,
+    containers: containers_route.Containers = containers_route.none,
     viewer: Viewer | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
@@ -94,8 +96,8 @@ def create_app(
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
     (None: there is no cache); `viewer` shows what is asked (None: nobody may see).  `bookmark_interval` is in
-    seconds, between two bookmarks of a watch. `limits` and `bodies_limits` bound what clients take of the
-    server (None: as the defaults say).
+    seconds, between two bookmarks of a watch.  `overview` and `containers` return their pages.  `limits` and
+    `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
     counted = counters or ApiMetrics(CollectorRegistry())
     watches = Watches(registry, counted, bookmark_interval=bookmark_interval)
@@ -116,6 +118,7 @@ def create_app(
         flush,
         registry.explain,
         overview,
+        containers,
         registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
         seeing := seeing_route.Seeing(viewer),
@@ -196,6 +199,7 @@ class _Front:
     flush: cache_route.Flush | None
     explain: explain_route.Explain
     overview: status_route.Overview
+    containers: containers_route.Containers
     beat_each: heartbeats_route.BeatEach
     proxies: Proxies
     seeing: seeing_route.Seeing
@@ -265,6 +269,8 @@ class _Front:
             return await explain_route.answer(request, self.explain)
         if path == status_route.PATH and request.method in paths.READ:
             return await status_route.answer(request, self.overview, self.proxies)
+        if path == containers_route.PATH and request.method in paths.READ:
+            return await containers_route.answer(request, self.containers)
         if path in seeing_route.PATHS and request.method in paths.READ:
             return await self.seeing.answer(request, path)
         if path == heartbeats_route.PATH:
@@ -291,7 +297,13 @@ class _Front:
 
 
 _OTHER_PATHS = (
-    *(resolv_conf_route.PATH, explain_route.PATH, status_route.PATH, proxies_route.WAIT),
+    *(
+        resolv_conf_route.PATH,
+        explain_route.PATH,
+        status_route.PATH,
+        containers_route.PATH,
+        proxies_route.WAIT,
+    ),
     *seeing_route.PATHS,
 )
 """Paths without objects that take a moment, or are nobody's probe."""

@@ -142,7 +142,7 @@ def _zones(config: Config) -> tuple[int, list[str], list[str]]:
     """Return how many zone files can be loaded, the mistakes in the others, and what is ignored, as lines."""
     import asyncio
 
-    from svcdns.zonefiles.folder import check_zone_files
+    from svcdns.zonefiles.checking import check_zone_files
 
     dns = config.dns
     files = asyncio.run(check_zone_files(dns.zones, config.cluster_domain, dns.reverse_zones))

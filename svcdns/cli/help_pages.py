@@ -13,7 +13,7 @@ from typing import Any
 
 PANELS = {
     "First steps": ("serve", "add", "why", "status", "remove"),
-    "What is registered": ("get", "register", "ready", "unready", "wait", "apply", "delete"),
+    "What is registered": ("get", "containers", "register", "ready", "unready", "wait", "apply", "delete"),
     "Names": ("query", "resolvconf", "cache"),
     "What is asked": ("top", "queries"),
     "Running a server": ("check", "reload", "upgrade", "backup", "restore", "version", "proxy"),

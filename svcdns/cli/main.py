@@ -25,6 +25,7 @@ from .add import AddCommand, add, ready, remove, unready
 from .apply import apply, delete
 from .backup import backup, restore
 from .check import check
+from .containers import containers
 from .get import get
 from .kubeconfig import kubeconfig
 from .outcome import MISTAKE, OK, PIPE_CLOSED, REFUSED, code_of, say, write_any_letter
@@ -65,7 +66,7 @@ go to stdout, messages to stderr.
 )
 
 COMMANDS = (
-    *(serve, add, register, why, status, remove, get, ready, unready, wait, apply, delete),
+    *(serve, add, register, why, status, remove, get, containers, ready, unready, wait, apply, delete),
     *(query, queries, top, resolvconf, check, reload, upgrade, backup, restore, version, kubeconfig),
 )
 for command in COMMANDS:

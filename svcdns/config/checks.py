@@ -43,6 +43,7 @@ def problems(config: Config) -> Iterator[Problem]:
         text = "namespaces is set too, and the two exclude each other; allowed: one of them"
         yield Problem("dns.namespace_labels", text)
     yield from _alias_problems(config)
+    yield from _catalog_problems(config)
     yield from _overlaps(config)
     yield from _api_problems(api)
     for one in dns.listen:
@@ -89,6 +90,13 @@ def _alias_problems(config: Config) -> Iterator[Problem]:
         else:
             continue
         yield Problem("dns.alias_zones", f"{text}; allowed: zones that share no name with {domain}")
+
+
+def _catalog_problems(config: Config) -> Iterator[Problem]:
+    name = config.dns.catalog_zone
+    if name and is_within(name, config.cluster_domain, *config.dns.reverse_zones):
+        text = f"{name} lies in a zone of the registry; allowed: a name of its own, such as catalog.example"
+        yield Problem("dns.catalog_zone", text)
 
 
 def _overlaps(config: Config) -> Iterator[Problem]:

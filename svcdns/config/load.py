@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .checks import Problem, problems
-from .options import NUMBER, spelt
+from .options import NUMBER, Option, spelt
 from .readers import Wrong
 from .sections import OPTIONS, SECTIONS, Config, ConfigError
 from .toml_file import Given, of_file
@@ -142,7 +142,7 @@ def _of_variables(environ: Mapping[str, str], base: Path) -> tuple[dict[str, Giv
     for name, option in OPTIONS.items():
         if (text := environ.get(option.variable)) is not None:
             try:
-                written = option.form.of_text(text.strip())
+                written = _of_text(option, text.strip())
             except Wrong as wrong:
                 mistakes[name] = [f"{option.variable}: {wrong}"]
             else:
@@ -157,8 +157,17 @@ def _of_flags(flags: Mapping[str, Any], base: Path) -> dict[str, Given]:
         if written is not None and option.flag:
             if option.form is NUMBER:
                 written = _number(written)
+            elif option.flag.key:
+                written = [{option.flag.key: text} for text in written]
             given[name] = Given(written, option.flag.name, base, says_option=True)
     return given
+
+
+def _of_text(option: Option, text: str) -> Any:
+    """Return what a variable says; for tables with a flag, what that takes is enough.  Raises Wrong."""
+    if option.flag and option.flag.key and text and text[0] not in "[{":
+        return [{option.flag.key: text}]
+    return option.form.of_text(text)
 
 
 def _number(written: Any) -> Any:

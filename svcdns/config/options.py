@@ -36,6 +36,8 @@ class Flag(NamedTuple):
     help: str
     place: int
     """Where --help lists it."""
+    key: str = ""
+    """Of an option that is written as tables: the key that the flag's text is for, in a table of its own."""
 
 
 class Form(NamedTuple):

@@ -182,6 +182,11 @@ def alias_zone(text: str) -> str:
     return name
 
 
+def catalog_zone(text: str) -> str:
+    """Return the origin of the catalog zone, "" for none."""
+    return domain(text) if text else ""
+
+
 def reverse_zone(text: str) -> str:
     """Return a reverse zone: in-addr.arpa, ip6.arpa or a name below them."""
     name = zone(text)

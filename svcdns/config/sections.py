@@ -14,6 +14,8 @@ from pathlib import Path
 
 from . import readers as read
 from .acl import entries
+from .container_engines import ContainerEngine as ContainerEngine
+from .container_engines import container_engines
 from .options import Flag, Option, option, options_of
 from .readers import Endpoint as Endpoint
 from .readers import Network as Network
@@ -134,6 +136,9 @@ class DnsConfig:
     notify: tuple[Endpoint, ...] = option((), read.each(read.name_server))
     """Secondaries that are told at once when a zone has changed (NOTIFY), `ADDRESS` or `ADDRESS:PORT`; they
     have to be in `transfer_to` too."""
+    catalog_zone: str = option("", read.catalog_zone)
+    """Origin of a catalog zone (RFC 9432), such as `catalog.example`, which lists all zones that are served;
+    "" is none. No zone file may have it."""
     tsig_keys: Path | None = option(None)
     """File of TSIG keys, as `tsig-keygen NAME` prints them. With it a transfer has to be signed by one of
     them, and NOTIFYs are signed with the first."""
@@ -348,6 +353,19 @@ class Config:
         flag=Flag("--log", "LEVEL", "debug, info, warning or error.", place=7),
     )
     """`debug`, `info`, `warning` or `error`."""
+    containers: tuple[ContainerEngine, ...] = option(
+        (),
+        container_engines,
+        flag=Flag(
+            "--containers",
+            "ENDPOINT",
+            "Register the containers of this engine, such as unix:///run/docker.sock; may be repeated.",
+            place=10,
+            key="endpoint",
+        ),
+    )
+    """Engines (Docker, Podman) whose containers are registered, one `[[containers]]` each, see below and
+    [containers.md](containers.md#register-them). As a variable: JSON, or one endpoint."""
     services: ServicesConfig = ServicesConfig()
     dns: DnsConfig = DnsConfig()
     forward: ForwardConfig = ForwardConfig()

@@ -91,7 +91,7 @@ def _of_document(
                 else:
                     given[option] = Given(inner, place, base, tables.get(option, []))
         elif name in _KEYS[""]:
-            given[name] = Given(value, place, base)
+            given[name] = Given(value, place, base, tables.get(name, []))
         else:
             wrong.append(f"{place}: {_unknown('', name, is_section=isinstance(value, dict))}")
     return given, wrong
@@ -123,6 +123,7 @@ def _unknown(section: str, name: str, *, is_section: bool = False) -> str:
 
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?")
 _TABLE = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_-]+)\s*\.\s*([A-Za-z0-9_-]+)\s*\]\]?\s*(#.*)?")
+_TOP_TABLE = re.compile(r"\s*\[\[\s*([A-Za-z0-9_-]+)\s*\]\]\s*(#.*)?")
 _KEY = re.compile(r"""\s*(?:([A-Za-z0-9_-]+)\s*\.\s*)?["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 
@@ -136,6 +137,10 @@ def _places(source: str, text: str) -> tuple[dict[str, str], dict[str, list[str]
         if header := _HEADER.fullmatch(line):
             section = header[1]
             found.setdefault(section, place)
+        elif table := _TOP_TABLE.fullmatch(line):
+            section = table[1]
+            found.setdefault(section, place)
+            tables.setdefault(section, []).append(place)
         elif table := _TABLE.fullmatch(line):
             section = f"{table[1]}.{table[2]}"
             found.setdefault(table[1], place)

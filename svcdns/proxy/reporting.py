@@ -10,18 +10,14 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
-from svcdns.client.calls import merge, path
-from svcdns.client.exchange import Call, Object, Request, answer
+from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable, events
+from svcdns.client.exchange import Object
 from svcdns.cluster.service_frontends import Problem
 from svcdns.cluster.traffic_objects import Service
-from svcdns.objects.kinds import EVENT
 from svcdns.system.log_on_change import LogOnChange
 
 COMPONENT = "svcdns-proxy"
@@ -30,7 +26,6 @@ _MOST_SAID = 20
 """Lines in the log for what appears at once."""
 _BETWEEN_SECONDS = 0.05
 """Not more than twenty a second, however much changes at once."""
-_CONFLICT = 409
 
 log = logging.getLogger(__name__)
 
@@ -82,48 +77,13 @@ class Reporting:
 
     async def _write(self, service: Service, problem: Problem, kind: str) -> None:
         try:
-            await self._client.run(_said(_event(service, problem, self._node, kind)))
+            await self._client.run(events.write(_event(service, problem, self._node, kind)))
         except (ApiError, NoServer, Unreachable) as refused:
             if self._refused.is_new(str(refused)):
                 log.warning("Events can't be written: %s", refused)
 
 
-def _said(event: Object) -> Call[None]:
-    """Create an Event, or set the time of one that is there."""
-    metadata = event["metadata"]
-    try:
-        yield from answer(Request("POST", path(EVENT, metadata["namespace"]), event))
-    except ApiError as refused:
-        if refused.status != _CONFLICT:
-            raise
-        again = {"lastTimestamp": event["lastTimestamp"]}
-        yield from merge(EVENT, metadata["namespace"], metadata["name"], again)
-
-
 def _event(service: Service, problem: Problem, node: str, kind: str) -> Object:
     about = service.metadata
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"namespace": about.namespace, "name": _name(about.name, (about.uid, node, *problem))},
-        "involvedObject": {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "namespace": about.namespace,
-            "name": about.name,
-            "uid": about.uid,
-        },
-        "type": kind,
-        "reason": problem.reason,
-        "message": problem.text,
-        "source": {"component": COMPONENT, "host": node},
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-    }
-
-
-def _name(service: str, parts: Iterable[str]) -> str:
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    return f"{service}.{digest}"
+    there = events.About("v1", "Service", about.namespace, about.name, about.uid)
+    return events.event(there, kind, problem.reason, problem.text, COMPONENT, node)

@@ -33,9 +33,9 @@ from .transaction import TIME_FORMAT, WriteTransaction, collection_prefix, decod
 logger = logging.getLogger(__name__)
 
 CHUNK = 500
+MOST_LAYOUTS = 10_000
+"""There will never be so many."""
 MADE_BY = b"made by"
-_NO_LAYOUT = 1_000
-"""What versions to come will not get to: a larger number is one with a bit that was flipped."""
 
 
 class NewerLayout(Exception):
@@ -45,16 +45,15 @@ class NewerLayout(Exception):
 def refuse_newer(store: Store) -> bytes | None:
     """Raise NewerLayout for data that this svcdns can't read; return the row that names the layout.
 
-    Raises Damaged for a layout that none will ever have.
+    Raises Damaged for a number that no layout will have.
     """
     with store.read() as txn:
         stored = txn.get(counts.LAYOUT, db=store.tables.meta)
-    layout = 0 if stored is None else int.from_bytes(stored)
-    if layout > _NO_LAYOUT:
-        raise Damaged(f"layout {layout} is none of svcdns")
-    if layout > LAYOUT:
+    if stored is not None and int.from_bytes(stored) > MOST_LAYOUTS:
+        raise Damaged(f"it says that its layout is {int.from_bytes(stored)}")
+    if stored is not None and int.from_bytes(stored) > LAYOUT:
         raise NewerLayout(
-            f"the data have layout {layout}, this svcdns reads up to {LAYOUT}: "
+            f"the data have layout {int.from_bytes(stored)}, this svcdns reads up to {LAYOUT}: "
             "start the newer svcdns, or name another data folder"
         )
     return None if stored is None else bytes(stored)

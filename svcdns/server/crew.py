@@ -47,17 +47,23 @@ class Commands:
     forwarder: Sequence[str] = (sys.executable, "-m", "svcdns.server.forwarder")
     proxy: Sequence[str] = (sys.executable, "-m", "svcdns.server.proxy")
     prober: Sequence[str] = (sys.executable, "-m", "svcdns.server.prober")
+    containers: Sequence[str] = (sys.executable, "-m", "svcdns.server.containers")
     observer: Sequence[str] = (sys.executable, "-m", "svcdns.server.observer")
 
 
-PROXY, PROBER, OBSERVER = "proxy", "prober", "observer"
-"""The clients that a server brings along, by the names of their commands: two of the API, one of the tap."""
+PROXY, PROBER, CONTAINERS, OBSERVER = "proxy", "prober", "containers", "observer"
+"""The clients that a server brings along, by the names of their commands: the last is one of the tap."""
 Starting = Callable[[], AbstractContextManager[None]]
 
 
 def _tokens(config: Config) -> dict[str, str]:
     """Return the clients that there are, each with what it shows to the API: "" where it is not asked."""
-    there = {PROXY: config.proxy.serve, PROBER: config.probes.run, OBSERVER: tapping.is_wanted(config)}
+    there = {
+        PROXY: config.proxy.serve,
+        PROBER: config.probes.run,
+        CONTAINERS: bool(config.containers),
+        OBSERVER: tapping.is_wanted(config),
+    }
     return {
         name: secrets.token_urlsafe(32) if config.api.authenticates and name != OBSERVER else ""
         for name, wanted in there.items()

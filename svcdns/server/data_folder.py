@@ -4,6 +4,7 @@
     addresses.json  where the running server listens
     upgrade.json    how an upgrade goes (see upgrade_progress.py)
     forwarder.json  how the forwarder's upstreams and its cache are, once a second
+    engines.json, containers.json  how engines of containers fare, and what became of each container
     cache/          forwarded answers (see svcdns.cache.store)
     data.mdb, lock.mdb  the store (see svcdns.store)
 
@@ -33,6 +34,7 @@ from .upgrade_progress import UPGRADE
 
 LOCK = "lock"
 FORWARDER = "forwarder.json"
+ENGINES, CONTAINERS = "engines.json", "containers.json"
 FOLDER_MODE = 0o700
 ORPHANS_SECONDS = 15.0
 """How long to wait for the processes of a supervisor that was killed."""
@@ -75,7 +77,7 @@ def take(folder: Path) -> tuple[int, ...]:
         _close(opened)
         raise
     _tell_pid(opened[0])
-    for former in (ADDRESSES, FORWARDER, UPGRADE, _FORMER_COUNTERS):
+    for former in (ADDRESSES, FORWARDER, ENGINES, CONTAINERS, UPGRADE, _FORMER_COUNTERS):
         with contextlib.suppress(OSError):
             (folder / former).unlink(missing_ok=True)
     return tuple(opened)
@@ -207,19 +209,27 @@ def withdraw(folder: Path) -> None:
             (folder / published).unlink(missing_ok=True)
 
 
-def publish_forwarder(folder: Path, text: str) -> None:
-    """Write forwarder.json unless it says so already."""
-    file = folder / FORWARDER
+def publish(folder: Path, name: str, text: str) -> None:
+    """Write what a process publishes (FORWARDER, ENGINES, CONTAINERS) unless it says so already.
+
+    Raises OSError.
+    """
+    file = folder / name
     with contextlib.suppress(OSError):
         if file.read_text() == text:
             return
     atomic_write(file, text.encode(), _READABLE)
 
 
+def published(folder: Path, name: str) -> Any:
+    """Return what a process has published last, as JSON's values; None where it has published nothing."""
+    try:
+        return json.loads((folder / name).read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def forwarder_status(folder: Path) -> dict[str, Any]:
     """Return what the forwarder has published last; {} where it has published nothing."""
-    try:
-        status = json.loads((folder / FORWARDER).read_text())
-    except (OSError, ValueError):
-        return {}
+    status = published(folder, FORWARDER)
     return status if isinstance(status, dict) else {}

@@ -230,7 +230,7 @@ class _Forwarding:
             "upstreams": self._routes.status(),
         }
         try:
-            data_folder.publish_forwarder(self._data, json.dumps(status))
+            data_folder.publish(self._data, data_folder.FORWARDER, json.dumps(status))
             self._unwritten.is_new(False)
         except OSError as failed:
             if self._unwritten.is_new(True):

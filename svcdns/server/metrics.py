@@ -21,6 +21,7 @@ from svcdns.dns import stats
 from svcdns.store.environment import Store
 from svcdns.tap.memory import Tap, Word
 
+from . import container_metrics
 from .counters import WRITER, Counters
 
 _COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -48,11 +49,13 @@ class Metrics:
         objects: Callable[[], Mapping[str, int]],
         oldest_reader: Callable[[float], float],
         forwarding: Callable[[], dict[str, Any]],
+        engines: Callable[[], Any] = lambda: None,
         tap: Tap | None = None,
     ) -> None:
         """Add these: `objects` gives counts by kind, `oldest_reader` an age in seconds at a time.
 
-        `forwarding` gives what the forwarder has published last (see svcdns.server.data_folder).
+        `forwarding` gives what the forwarder has published last (see svcdns.server.data_folder), `engines`
+        what the process that registers containers has.
         """
 
         def collect() -> Iterator[Metric]:
@@ -67,6 +70,7 @@ class Metrics:
             yield Gauge("svcdns_store_oldest_reader_seconds", text, oldest_reader(time.monotonic()))
             if status := forwarding():
                 yield from _forwarding(status)
+            yield from container_metrics.metrics(engines())
             if tap is not None:
                 yield from _tap(tap)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from svcdns.registry.reading import read_all
 from svcdns.registry.registry import Registry
 from svcdns.store.snapshot import read_serving
 
+from .container_metrics import engines_of
 from .counters import WRITER, Counters
-from .data_folder import forwarder_status
+from .data_folder import CONTAINERS, ENGINES, forwarder_status, published
 from .object_counts import Counts
 
 _COUNTED = tuple(kind for kind in STORED if kind is not ENDPOINTS)
@@ -39,6 +41,13 @@ def overview(
         "nodes": _nodes(registry),
         "warnings": warnings,
     }
+
+
+def container_page(data: Path) -> dict[str, Any]:
+    """Return what became of containers, as their process has published it: GET /svcdns/v1/containers."""
+    rows = published(data, CONTAINERS)
+    engines = engines_of(published(data, ENGINES), time.monotonic())
+    return {"engines": engines, "containers": rows if isinstance(rows, list) else []}
 
 
 def _nodes(registry: Registry) -> dict[str, bool]:

@@ -58,7 +58,7 @@ from .loading import Loading, read_at_start
 from .metrics import Metrics
 from .notifying import Notifying
 from .object_counts import Counts
-from .overview import overview
+from .overview import container_page, overview
 from .preflight import api_mistakes
 from .store_reader import OPEN_AGAIN_SECONDS
 from .store_readers import Readers
@@ -111,6 +111,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             counts.objects.get,
             watcher.readers.oldest_age,
             lambda: data_folder.forwarder_status(config.data) if counters.forwarder_lives() else {},
+            lambda: data_folder.published(config.data, data_folder.ENGINES),
             tap,
         )
         async with (
@@ -119,7 +120,11 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             _own_service(handoff, config, registry),
             background(watcher.run()),
         ):
-            zones = ZoneFolder(config.dns.zones, store, registry.transact, record=registry.record)
+            catalog = config.dns.catalog_zone
+            record = registry.record
+            zones = ZoneFolder(
+                config.dns.zones, store, registry.transact, record=record, catalog_zone=catalog
+            )
             notifying = Notifying(config, store)
             loading = Loading(registry, manifests, zones, counters, strict=config.strict_manifests)
             await loading.load()
@@ -241,6 +246,7 @@ async def _api(
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
         flush=FlushClient(flush, counters.forwarder_lives).flush,
+        containers=lambda: container_page(registry.settings.config.data),
         overview=lambda: overview(registry, counters, counts, __version__, [*reasons(counters), *warnings()]),
         viewer=_viewer(tap, handoff.config, registry),
     )

@@ -18,7 +18,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,13 @@ from svcdns.cluster import event_messages
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
 from svcdns.store.environment import Store
-from svcdns.store.snapshot import Zone
 from svcdns.system.log_on_change import LogOnChange
-from svcdns.wire.key import key_of
 
+from . import catalog
 from .expiry import ExpiredSignatures
-from .frames import Rows, ZoneHead, digest_of_file
-from .listing import Look, list_zone_files, look
+from .file_status import FileStatus, file_status, origin_fault
+from .frames import Rows, digest_of_file
+from .listing import Look, look
 from .parsing import Parser, TookTooLong
 from .zone_file_error import ZoneFileError
 from .zone_rows import (
@@ -66,25 +66,6 @@ What the function raises undoes the transaction and comes out.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class FileStatus:
-    """How a zone file stands: `origin`, `serial` and `rows` are those in service, "" and 0 if none is."""
-
-    file: str
-    origin: str = ""
-    serial: int = 0
-    rows: int = 0
-    error: str = ""
-    """Why the file as it is now is refused ("file:line: what"), or empty."""
-    remarks: tuple[str, ...] = ()
-    """What of it is ignored or will not work; only said by `check_zone_files`."""
-
-    @property
-    def state(self) -> str:
-        """Return "loaded", or "refused"."""
-        return "refused" if self.error else "loaded"
-
-
 @dataclass(slots=True)
 class _Seen:
     """What is known of a file that was read."""
@@ -104,6 +85,7 @@ class ZoneFolder:
         store: Store,
         commit: Commit,
         *,
+        catalog_zone: str = "",
         interval: float = 1.0,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
         parser: Callable[[], Parser] = Parser,
@@ -112,6 +94,8 @@ class ZoneFolder:
     ) -> None:
         """`store` was opened for writing; `interval` is seconds between checks, waited for by `pause`.
 
+        `catalog_zone` is the origin of the catalog, "" for none.
+
         `record` is given what becomes of files as Events, `expired` logs which zones have old signatures.
         """
         self.folder = folder
@@ -119,6 +103,7 @@ class ZoneFolder:
         """Why the folder can't be read, or empty."""
         self._store = store
         self._commit = commit
+        self._catalog = catalog_zone
         self._interval = interval
         self._pause = pause
         self._parser = parser
@@ -165,7 +150,9 @@ class ZoneFolder:
         """Return how each file stands, in the order of their names."""
         served = {record.file: record for record in self._records().values()}
         errors = {name: seen.error for name, seen in self._files.items()}
-        return [_status(name, served.get(name), errors.get(name, "")) for name in sorted({*served, *errors})]
+        return [
+            file_status(name, served.get(name), errors.get(name, "")) for name in sorted({*served, *errors})
+        ]
 
     async def _check(self, *, settled: bool) -> None:
         """Look what is there and take it; `settled`: also what has just changed, and what was refused."""
@@ -183,7 +170,17 @@ class ZoneFolder:
             # A pair that stands in one of the two only: a file that came, went or changed.
             unsettled = set() if settled else {name for name, _ in before.items() ^ listing.items()}
             await self._apply(unsettled, retry=settled)
+            await self._keep_catalog()
             self._expired.log(self._records())
+
+    async def _keep_catalog(self) -> None:
+        """Have the catalog say which zones there are."""
+        with self._store.read() as txn:
+            is_due = catalog.is_due(txn, self._store.tables, self._catalog)
+        if is_due:
+            bring = partial(catalog.bring_up_to_date, tables=self._store.tables, origin=self._catalog)
+            await self._commit(bring)
+            await self._sweep()
 
     def _included(self) -> Callable[[str], tuple[str, ...]]:
         """Return what says which files a zone file includes, as it was when it was read."""
@@ -228,7 +225,9 @@ class ZoneFolder:
     def _records(self) -> Mapping[bytes, ZoneRecord]:
         with self._store.read() as txn:
             if self._known[0] != txn.id():
-                self._known = txn.id(), records_of(txn, self._store.tables)
+                records = records_of(txn, self._store.tables)
+                of_files = {key: one for key, one in records.items() if one.file != catalog.NO_FILE}
+                self._known = txn.id(), of_files
         return self._known[1]
 
     def _holder(self, key: bytes, name: str) -> str:
@@ -296,7 +295,7 @@ class ZoneFolder:
                 await self._switch()
             with self._store.read() as txn:
                 serving, version = serving_of(txn, tables), new_version(txn, tables)
-            if text := origin_fault(head.key, head.origin, serving.zones):
+            if text := origin_fault(head.key, head.origin, serving.zones, self._catalog):
                 raise ZoneFileError(str(path), 0, text)
             if holder := self._holder(head.key, name):
                 seen.waits_for = head.key
@@ -356,44 +355,3 @@ class ZoneFolder:
         for version in dead:
             while await self._commit(partial(remove_rows, tables=tables, version=version)):
                 pass
-
-
-def _status(name: str, zone: ZoneRecord | ZoneHead | None, error: str = "") -> FileStatus:
-    if zone is None:
-        return FileStatus(name, error=error)
-    return FileStatus(name, zone.origin, zone.serial, zone.rows, error)
-
-
-def origin_fault(key: bytes, origin: str, zones: Sequence[Zone]) -> str:
-    """Return why a file can't serve an origin beside the registry's zones, or an empty text."""
-    for zone in zones:
-        if zone.kind == "cluster" and key.startswith(zone.key):
-            return f"{origin} is at or below the cluster domain {zone.origin}, which the registry serves"
-        if zone.kind == "reverse" and key == zone.key:
-            return f"{origin} is one of dns.reverse_zones, which the registry serves"
-    return ""
-
-
-async def check_zone_files(
-    folder: Path, cluster_domain: str, reverse_zones: Sequence[str]
-) -> list[FileStatus]:
-    """Parse every zone file of a folder without a store; what `svcdns check` shows."""
-    zones = [Zone(cluster_domain, key_of(cluster_domain), "cluster")]
-    zones += [Zone(origin, key_of(origin), "reverse") for origin in reverse_zones]
-    served: dict[bytes, str] = {}
-    found = []
-    async with Parser() as parser:
-        for name in sorted(list_zone_files(folder)):
-            try:
-                async with parser.parse(folder / name) as zone:
-                    head = zone.head
-                text = origin_fault(head.key, head.origin, zones)
-                if not text and head.key in served:
-                    text = f"{head.origin} is served from {served[head.key]} already"
-                if text:
-                    raise ZoneFileError(str(folder / name), 0, text)
-                served[head.key] = name
-                found.append(replace(_status(name, head), remarks=head.remarks))
-            except ZoneFileError as refused:
-                found.append(_status(name, None, str(refused)))
-    return found

@@ -60,8 +60,14 @@ def emit(path: Path, source: BinaryIO, out: BinaryIO, most_octets: int) -> bool:
 
 
 def _peak() -> int:
-    """Return the most octets that this process has had in memory."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the most octets that this program has had in memory.
+
+    Not ru_maxrss: that counts what the process was before it executed this program, a fork of the writer.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def _head(zone: CompiledZone, octets: bytes, include: Includes, *, spent: bool) -> ZoneHead:

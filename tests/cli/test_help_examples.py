@@ -25,15 +25,16 @@ from svcdns.client import Client, Connection
 from svcdns.objects.kinds import POD, SERVICE
 
 ORDER = (
-    *("version", "add", "why", "status", "get", "query", "queries", "top", "unready", "ready", "resolvconf"),
+    *("version", "add", "why", "status", "get", "containers", "query", "queries", "top"),
+    *("unready", "ready", "resolvconf"),
     *("cache flush", "kubeconfig", "token create", "token list", "token revoke"),
     *("certs client", "certs server", "check", "backup", "restore", "upgrade", "reload"),
     *("apply", "delete", "remove", "register", "wait", "proxy check", "proxy status"),
     *("serve", "certs init"),
 )
 """All commands, those last that take something away."""
-NOT_RUN = re.compile("dig |docker |podman |svcdns proxy|.*svcdns wait")
-"""Lines that take other programs, or a proxy here; tests of the pages, the image and the proxy run them."""
+NOT_RUN = re.compile("dig |docker |podman |svcdns proxy|svcdns containers|.*svcdns wait")
+"""Lines that take other programs, a proxy or an engine; tests of the pages, the image, of these run them."""
 READING = ("why", "get", "query", "unready", "ready", "delete", "remove")
 """Commands whose examples find these Services; all others begin with nothing."""
 THERE = (

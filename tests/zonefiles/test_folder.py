@@ -13,7 +13,8 @@ from zonefiles.zone_folder_harness import OWN, T, ZoneFolderHarness, zone_text
 from svcdns.store.snapshot import Zone
 from svcdns.wire.key import key_of
 from svcdns.zonefiles import zone_rows
-from svcdns.zonefiles.folder import ZoneFolder, check_zone_files
+from svcdns.zonefiles.checking import check_zone_files
+from svcdns.zonefiles.folder import ZoneFolder
 from svcdns.zonefiles.parsing import Parser
 
 

@@ -5,7 +5,8 @@ import logging
 import pytest
 from zonefiles.zone_folder_harness import ZoneFolderHarness, zone_text
 
-from svcdns.zonefiles.folder import ZoneFolder, check_zone_files
+from svcdns.zonefiles.checking import check_zone_files
+from svcdns.zonefiles.folder import ZoneFolder
 from svcdns.zonefiles.parsing import Parser
 
 

@@ -34,16 +34,18 @@ parser.main(*sys.argv[2:])
 """The real parser, which does to itself what a file's name says."""
 
 
+LIMITS = Limits(seconds=6)
+
+
 class Site:
     """A folder with zones, what was said of them in this order, and how many parsers it took."""
 
-    def __init__(self, world: ZoneFolderHarness, count: int) -> None:
+    def __init__(self, world: ZoneFolderHarness, count: int, limits: Limits = LIMITS) -> None:
         self.world = world
         self.said: list[EventMessage] = []
         self._started = world.data.parent / "started"
         for number in range(count):
             world.write(f"z{number:03}.test.zone", zone_text(1))
-        limits = Limits(seconds=6)
         command = (sys.executable, "-c", PARSER, str(self._started))
         world.zones = ZoneFolder(
             world.folder,
@@ -70,6 +72,14 @@ async def test_300_files_take_one_parser_and_few_transactions(world: ZoneFolderH
     assert world.commits < 10
     assert world.address("ns.z000.test") == world.address("ns.z299.test") == "192.0.2.1"
     assert len(site.said) == 300
+
+
+async def test_what_the_server_has_in_memory_is_not_counted_to_the_parser(world: ZoneFolderHarness) -> None:
+    ballast = bytearray(200 << 20)
+    ballast[::4096] = b"x" * (len(ballast) // 4096)
+    site = Site(world, 5, Limits(seconds=6, octets=500 << 20))
+    assert await site.start() == 5
+    assert site.parsers == 1
 
 
 async def test_a_file_that_takes_too_long_holds_up_no_other(

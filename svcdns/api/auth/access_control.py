@@ -23,7 +23,15 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from svcdns.api import cache_route, explain_route, paths, proxies_route, seeing_route, status_route
+from svcdns.api import (
+    cache_route,
+    containers_route,
+    explain_route,
+    paths,
+    proxies_route,
+    seeing_route,
+    status_route,
+)
 from svcdns.api.negotiation import wants_web_socket
 from svcdns.api.paths import Action
 from svcdns.objects.errors import StatusError
@@ -43,7 +51,7 @@ READING_METRICS = Action("list", NAMESPACE.group, NAMESPACE.plural)
 
 _OTHER = "other"
 """The verb of methods that mean nothing here (see paths.verb_of)."""
-_AS_METRICS = ("/metrics", status_route.PATH, *seeing_route.PATHS)
+_AS_METRICS = ("/metrics", status_route.PATH, containers_route.PATH, *seeing_route.PATHS)
 _IMPERSONATION = "Impersonate-User"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 300

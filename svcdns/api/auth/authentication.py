@@ -26,7 +26,7 @@ from aiohttp import web
 from svcdns.api.negotiation import TOKEN_PROTOCOL, subprotocols, wants_web_socket
 from svcdns.objects.errors import StatusError
 
-from .authorization import PROBERS, PROXIES
+from .authorization import PROBERS, PROXIES, SOURCES
 from .token_file import TokenFile
 from .token_lines import digest_of
 from .user import User
@@ -38,6 +38,7 @@ CHALLENGE = 'Bearer realm="svcdns"'
 OWN_CLIENTS = {
     "proxy": User("svcdns:proxy", "", (PROXIES, AUTHENTICATED)),
     "prober": User("svcdns:prober", "", (PROBERS, AUTHENTICATED)),
+    "containers": User("svcdns:containers", "", (SOURCES, AUTHENTICATED)),
 }
 """The processes that a server brings along, each known by a token that only the two have, in memory."""
 _LONGEST_TOKEN = 512

@@ -7,6 +7,8 @@
                (system:node:NAME: of the Node NAME and its Lease)
     heartbeat  update pods/heartbeat, and nothing else: for a process that keeps its Pod alive
     prober     view, and to write Events and the status of Pods: of a server's own prober, no grant gives it
+    source     view, and to write Events, Pods and Services, and make Namespaces: of a server's own process
+               that registers containers, no grant gives it
 
 Rules:
 
@@ -28,7 +30,7 @@ from collections.abc import Iterable, Iterator
 from svcdns.api.paths import HEARTBEAT, Action
 from svcdns.api.review_kinds import ACCESS, REVIEWS
 from svcdns.config.sections import Grant
-from svcdns.objects.kinds import EVENT, KINDS, LEASE, NAMESPACE, NEWER_EVENT, NODE, POD
+from svcdns.objects.kinds import EVENT, KINDS, LEASE, NAMESPACE, NEWER_EVENT, NODE, POD, SERVICE
 
 ADMINS = "svcdns:admins"
 """The group that may do everything; the client certificate of `svcdns certs init` is of it."""
@@ -36,10 +38,13 @@ PROXIES = "svcdns:proxies"
 """The group of those who carry traffic; the proxy of a server of `svcdns serve --proxy` is of it."""
 PROBERS = "svcdns:probers"
 """The group of those who probe Pods; the prober of a server is of it."""
+SOURCES = "svcdns:sources"
+"""The group of those who register what others know; a server's process for containers is of it."""
 BUILT_IN = (
     Grant(group=ADMINS, role="admin"),
     Grant(group=PROXIES, role="node"),
     Grant(group=PROBERS, role="prober"),
+    Grant(group=SOURCES, role="source"),
 )
 
 READING = frozenset({"get", "list", "watch"})
@@ -58,6 +63,7 @@ GENERATED = "(generated)"
 _EVENTS = frozenset((kind.group, kind.plural) for kind in (EVENT, NEWER_EVENT))
 _REPORTED = _EVENTS | {(NODE.group, NODE.plural)}
 
+_OF_SOURCES = frozenset((kind.group, kind.plural) for kind in (POD, SERVICE))
 _POD_STATUS = ((POD.group, POD.plural), "status")
 _NAMED_BY_NODES = frozenset((kind.group, kind.plural) for kind in NAMED_BY_NODES)
 _KNOWN = frozenset((kind.group, kind.plural) for kind in KINDS)
@@ -105,6 +111,10 @@ def _role_allows(role: str, action: Action, namespace: str, user: str) -> bool:
         return verb in REPORTING and (resource in _REPORTED or is_lease) and _is_own(user, action)
     if role == "prober":
         return verb in REPORTING and (resource in _EVENTS or (resource, action.subresource) == _POD_STATUS)
+    if role == "source":
+        is_own = resource in _OF_SOURCES and not action.subresource
+        makes_namespace = verb == "create" and resource == (NAMESPACE.group, NAMESPACE.plural)
+        return (verb in REPORTING and resource in _EVENTS) or makes_namespace or (verb in WRITING and is_own)
     return role == "edit" and verb in WRITING and resource in _NAMESPACED
 
 

@@ -1,0 +1,89 @@
+"""The client of an engine: what it says when the engine can't be asked, and what it takes of answers."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from sources.containers.fake_engine import FakeEngine
+
+from svcdns.config.container_engines import ContainerEngine
+from svcdns.sources.containers.engine import Engine, EngineAway
+
+NOBODY = 65534
+
+
+async def why_away(endpoint: str) -> str:
+    engine = Engine(ContainerEngine(endpoint))
+    try:
+        with pytest.raises(EngineAway) as away:
+            await engine.greet()
+        return str(away.value)
+    finally:
+        await engine.close()
+
+
+async def test_a_socket_that_is_not_there(tmp_path: Path) -> None:
+    assert "is not there; is the engine running" in await why_away(f"unix://{tmp_path}/none.sock")
+
+
+async def test_a_socket_of_an_engine_that_has_ended(tmp_path: Path) -> None:
+    """traefik#5833: a mounted file stays the old socket."""
+    engine = FakeEngine(tmp_path / "engine.sock")
+    async with engine:
+        (tmp_path / "kept.sock").hardlink_to(engine.socket)
+    assert "mount its folder" in await why_away(f"unix://{tmp_path}/kept.sock")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody who may not read it takes root")
+async def test_a_socket_that_may_not_be_read_is_told_with_the_remedy(tmp_path: Path) -> None:
+    async with FakeEngine(tmp_path / "engine.sock") as engine:
+        engine.socket.chmod(0o660)
+        os.seteuid(NOBODY)
+        try:
+            found = await why_away(f"unix://{engine.socket}")
+        finally:
+            os.seteuid(0)
+    assert "usermod -aG docker" in found
+    assert "\n" not in found
+
+
+async def test_an_engine_that_answers_with_errors_is_told_in_its_words(tmp_path: Path) -> None:
+    async with FakeEngine(tmp_path / "engine.sock", broken=503) as engine:
+        assert "HTTP status 503: the engine is starting" in await why_away(f"unix://{engine.socket}")
+        engine.broken = 403
+        assert "a socket proxy has to allow GET" in await why_away(f"unix://{engine.socket}")
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b""])
+async def test_what_is_no_engine_is_told(answer: bytes) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert f"tcp://127.0.0.1:{port}: " in await why_away(f"tcp://127.0.0.1:{port}")
+
+
+async def test_a_line_of_events_without_end_is_given_up(tmp_path: Path) -> None:
+    async with FakeEngine(tmp_path / "engine.sock") as fake:
+        engine = Engine(ContainerEngine(f"unix://{fake.socket}"))
+        try:
+            await engine.greet()
+
+            async def listen() -> None:
+                async for _ in engine.events(0):
+                    pass
+
+            task = asyncio.create_task(listen())
+            while not fake.streams:
+                await asyncio.sleep(0)
+            for _ in range(20):
+                fake.send(b"x" * (1 << 16))
+            with pytest.raises(EngineAway, match="a line of /events"):
+                await task
+        finally:
+            await engine.close()
