@@ -2,19 +2,23 @@
  *
  *     receive   one recvmmsg of up to 64 datagrams into buffers of its own
  *     answer    a reply for each plain question; the others are returned for Python to decide
+ *     recorded  some of the questions and their replies, as the tap keeps them; only while somebody wants to know
  *     send      sendmmsg of all replies, from the addresses that were asked
  *
- * Three steps, so that the read transaction can begin between the first and the second: what was received before it
+ * These are steps, so that the read transaction can begin between the first and the second: what was received before it
  * began is answered from a state that has all that was acknowledged by then.
  *
  * Rules: only the first `received` places of an array mean something; lengths are the kernel's, and no larger than
- * the buffers that it was given; what the kernel does not take is dropped and counted, never waited for.
+ * the buffers that it was given; what the kernel does not take is dropped and counted, never waited for;
+ * `octets` and `kept` of a place change together; Python code that is called by `answer` may not use the Batch.
  */
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+#include "compiled_record.h"
 
 enum { BATCH = 64, QUESTION_OCTETS = 4096, ANCILLARY = 64, CLIENTS = 1024 };
 /* Buffers of 4,096 octets would all begin in the same sets of the processor's cache. */
@@ -46,6 +50,8 @@ typedef struct {
     PyObject *kept[BATCH];              /* a reply that Python has made, NULL for one in `replies` */
     Client clients[CLIENTS];
     uint8_t questions[BATCH][STEP], replies[BATCH][STEP];
+    int answering;                      /* `answer` is at work, and may have called Python code */
+    char texts[CLIENTS][INET6_ADDRSTRLEN];  /* of the clients' addresses; what each question reads is not among them */
 } Batch;
 
 _Static_assert((int)MOST_UDP <= (int)STEP, "a reply has room in its buffer");
@@ -59,9 +65,19 @@ static void forget_replies(Batch *self)
     self->received = 0;
 }
 
+/* Say whether a method may begin; 0 with an exception. */
+static int is_free(const Batch *self)
+{
+    if (self->answering)
+        PyErr_SetString(PyExc_RuntimeError, "the batch is being answered");
+    return !self->answering;
+}
+
 static PyObject *batch_receive(PyObject *object, PyObject *Py_UNUSED(nothing))
 {
     Batch *self = (Batch *)object;
+    if (!is_free(self))
+        return NULL;
     forget_replies(self);
     for (int n = 0; n < BATCH; n++) {
         self->in_vectors[n] = (struct iovec){self->questions[n], QUESTION_OCTETS};
@@ -88,33 +104,57 @@ static const void *octets_of(const Address *from, size_t *octets)
     return is_v6 ? (const void *)&from->v6.sin6_addr : (const void *)&from->v4.sin_addr;
 }
 
+static int port_of(const Address *from)
+{
+    return ntohs(from->any.sa_family == AF_INET6 ? from->v6.sin6_port : from->v4.sin_port);
+}
+
+static void write_address(const Address *from, char text[INET6_ADDRSTRLEN])
+{
+    size_t octets;
+    *text = 0;
+    inet_ntop(from->any.sa_family, octets_of(from, &octets), text, INET6_ADDRSTRLEN);
+}
+
 static PyObject *address_text(const Address *from)
 {
-    char text[INET6_ADDRSTRLEN] = "";
-    size_t octets;
-    inet_ntop(from->any.sa_family, octets_of(from, &octets), text, sizeof text);
+    char text[INET6_ADDRSTRLEN];
+    write_address(from, text);
     return PyUnicode_FromString(text);
+}
+
+/* Say whether a client is known, and where it stands, or would. */
+static int is_known(const Batch *self, const Address *from, size_t *place)
+{
+    size_t octets, sum = 0;
+    const uint8_t *address = octets_of(from, &octets);
+    for (size_t n = 0; n < octets; n++)
+        sum = sum * 31 + address[n];
+    *place = sum % CLIENTS;
+    const Client *client = self->clients + *place;
+    return client->family == from->any.sa_family && !memcmp(client->address, address, octets);
 }
 
 /* Return the rights of a client, negative for an exception; the text of its address is made only for a new one. */
 static long rights_of(Batch *self, const Address *from)
 {
-    size_t octets, place = 0;
-    const uint8_t *address = octets_of(from, &octets);
-    for (size_t n = 0; n < octets; n++)
-        place = place * 31 + address[n];
-    Client *client = self->clients + place % CLIENTS;
-    if (client->family == from->any.sa_family && !memcmp(client->address, address, octets))
-        return client->rights;
-    PyObject *text = address_text(from);
+    size_t octets, place;
+    if (is_known(self, from, &place))
+        return self->clients[place].rights;
+    char address_in_text[INET6_ADDRSTRLEN];
+    write_address(from, address_in_text);
+    PyObject *text = PyUnicode_FromString(address_in_text);
     PyObject *found = text ? PyObject_GetItem(self->rights, text) : NULL;
     long rights = found ? PyLong_AsLong(found) : -1;
     Py_XDECREF(text);
     Py_XDECREF(found);
     if (rights >= 0) {
+        Client *client = self->clients + place;
         client->family = from->any.sa_family;
+        const void *address = octets_of(from, &octets);
         memcpy(client->address, address, octets);
         client->rights = rights;
+        strcpy(self->texts[place], address_in_text);
     } else if (!PyErr_Occurred()) {
         PyErr_SetString(PyExc_ValueError, "rights are not negative");
     }
@@ -163,10 +203,10 @@ static PyObject *for_python(Batch *self, int n, long rights)
     if (!text)
         return NULL;
     if (from->any.sa_family == AF_INET6)
-        client = Py_BuildValue("NiII", text, (int)ntohs(from->v6.sin6_port), ntohl(from->v6.sin6_flowinfo),
+        client = Py_BuildValue("NiII", text, port_of(from), ntohl(from->v6.sin6_flowinfo),
                                from->v6.sin6_scope_id);
     else
-        client = Py_BuildValue("Ni", text, (int)ntohs(from->v4.sin_port));
+        client = Py_BuildValue("Ni", text, port_of(from));
     if (head)
         ancillary = Py_BuildValue("[(iiy#)]", head->cmsg_level, head->cmsg_type, CMSG_DATA(head),
                                   (Py_ssize_t)(head->cmsg_len - CMSG_LEN(0)));
@@ -179,7 +219,10 @@ static PyObject *for_python(Batch *self, int n, long rights)
 static PyObject *batch_answer(PyObject *object, PyObject *view)
 {
     Batch *self = (Batch *)object;
+    if (!is_free(self))
+        return NULL;
     PyObject *rest = PyList_New(0);
+    self->answering = 1;
     for (int n = 0; rest && n < self->received; n++) {
         Question q = {.packet = self->questions[n]};
         from_there(&self->in[n].msg_hdr);
@@ -187,21 +230,25 @@ static PyObject *batch_answer(PyObject *object, PyObject *view)
         Py_ssize_t octets = q.rights < 0 ? ERROR : NOT_PLAIN;
         if (q.rights >= 0 && view != Py_None)
             octets = plain_reply(self->path, view, &q, self->in[n].msg_len, self->replies[n]);
-        if (octets > 0) {
-            self->octets[n] = octets;
+        /* A reply of an earlier call is none any more, whoever made it. */
+        Py_CLEAR(self->kept[n]);
+        self->octets[n] = octets > 0 ? octets : 0;
+        if (octets > 0)
             continue;
-        }
         PyObject *one = octets == ERROR ? NULL : for_python(self, n, q.rights);
         if (!one || PyList_Append(rest, one))
             Py_CLEAR(rest);
         Py_XDECREF(one);
     }
+    self->answering = 0;
     return rest;
 }
 
 static PyObject *batch_put(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
 {
     Batch *self = (Batch *)object;
+    if (!is_free(self))
+        return NULL;
     long n = count == 2 ? PyLong_AsLong(arguments[0]) : -1;
     if (n < 0 || n >= self->received || !PyBytes_Check(arguments[1])) {
         if (!PyErr_Occurred())
@@ -213,15 +260,69 @@ static PyObject *batch_put(PyObject *object, PyObject *const *arguments, Py_ssiz
     Py_RETURN_NONE;
 }
 
+static void *reply_of(Batch *self, int n)
+{
+    return self->kept[n] ? (void *)PyBytes_AS_STRING(self->kept[n]) : self->replies[n];
+}
+
+/* Return the text of a client's address, which may be written into `text`. */
+static const char *text_of(const Batch *self, const Address *from, char text[INET6_ADDRSTRLEN])
+{
+    size_t place;
+    if (is_known(self, from, &place))
+        return self->texts[place];
+    write_address(from, text);
+    return text;
+}
+
+/* Return how many were chosen, and their array of [question, client] and of [reply, nil]. */
+static PyObject *batch_recorded(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
+{
+    Batch *self = (Batch *)object;
+    int chosen[BATCH], items = 0;
+    char text[INET6_ADDRSTRLEN];
+    Py_ssize_t most = 2 * ARRAY_HEAD;
+    long skip = count == 2 ? PyLong_AsLong(arguments[0]) : -1, step = skip < 0 ? -1 : PyLong_AsLong(arguments[1]);
+    if (!is_free(self))
+        return NULL;
+    if (skip < 0 || step < 1) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "recorded(number of the first reply, step)");
+        return NULL;
+    }
+    for (int n = 0; n < self->received; n++) {
+        if (!self->octets[n] || skip-- > 0)
+            continue;
+        skip = step - 1;
+        chosen[items++] = n;
+        most += 2 * MESSAGE_HEAD + MOST_CLIENT + 1 + (Py_ssize_t)self->in[n].msg_len + self->octets[n];
+    }
+    PyObject *made = PyBytes_FromStringAndSize(NULL, most);
+    if (!made)
+        return NULL;
+    uint8_t *start = (uint8_t *)PyBytes_AS_STRING(made), *at = put_array(start, items);
+    for (int n = 0; n < items; n++) {
+        at = put_message(at, self->questions[chosen[n]], self->in[chosen[n]].msg_len);
+        at = put_client(at, text_of(self, self->from + chosen[n], text), port_of(self->from + chosen[n]));
+    }
+    at = put_array(at, items);
+    for (int n = 0; n < items; n++) {
+        at = put_message(at, reply_of(self, chosen[n]), self->octets[chosen[n]]);
+        *at++ = NIL;
+    }
+    return _PyBytes_Resize(&made, at - start) ? NULL : Py_BuildValue("iN", items, made);
+}
+
 static PyObject *batch_send(PyObject *object, PyObject *Py_UNUSED(nothing))
 {
     Batch *self = (Batch *)object;
+    if (!is_free(self))
+        return NULL;
     unsigned count = 0, sent = 0, dropped = 0;
     for (int n = 0; n < self->received; n++) {
         if (!self->octets[n])
             continue;
-        void *reply = self->kept[n] ? (void *)PyBytes_AS_STRING(self->kept[n]) : self->replies[n];
-        self->out_vectors[count] = (struct iovec){reply, (size_t)self->octets[n]};
+        self->out_vectors[count] = (struct iovec){reply_of(self, n), (size_t)self->octets[n]};
         self->out[count].msg_hdr = self->in[n].msg_hdr;
         self->out[count].msg_hdr.msg_iov = self->out_vectors + count;
         self->out[count].msg_hdr.msg_flags = 0;
@@ -268,6 +369,7 @@ static PyMethodDef batch_methods[] = {
     {"receive", batch_receive, METH_NOARGS, NULL},
     {"answer", batch_answer, METH_O, NULL},
     {"put", (PyCFunction)(void (*)(void))batch_put, METH_FASTCALL, NULL},
+    {"recorded", (PyCFunction)(void (*)(void))batch_recorded, METH_FASTCALL, NULL},
     {"send", batch_send, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -42,7 +42,10 @@ class Path:
         """Return the reply, or what `or_else` says; `not_plain` where that is None."""
 
 class Batch:
-    """The datagrams of one socket: `receive`, `answer`, `put` for what Python decides, `send`."""
+    """The datagrams of one socket: `receive`, `answer`, `put` for what Python decides, `recorded`, `send`.
+
+    Each raises RuntimeError where `answer` is at work, which only code can see that this calls.
+    """
 
     def __init__(self, path: Path, descriptor: int, rights: Mapping[str, int], wildcard: bool) -> None:
         """`rights` gives those of a client's address, which never change.
@@ -64,6 +67,13 @@ class Batch:
 
     def put(self, number: int, reply: bytes, /) -> None:
         """Set the reply to the message of this number."""
+
+    def recorded(self, first: int, step: int, /) -> tuple[int, bytes]:
+        """Return how many replies are chosen, and two arrays in MessagePack: questions, replies.
+
+        Chosen are, of those that have a reply, the one of number `first` and each `step`th from there on.
+        Items are [octets, [address, port]], and [octets, nil] in the same order.  To be called before `send`.
+        """
 
     def send(self) -> int:
         """Send all replies; return how many the kernel would not take."""

@@ -81,19 +81,21 @@ class UdpListener:
         sock.setblocking(False)
 
     def start(self) -> None:
-        """Begin to answer, by recvmmsg and sendmmsg where the compiled path is there."""
-        ready: Callable[[], None]
+        """Begin to answer."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._sock.fileno(), self.reader())
+
+    def reader(self) -> Callable[[], None]:
+        """Return what answers all that waits, by recvmmsg and sendmmsg where the compiled path is there."""
         wildcard = is_wildcard(self._sock)
         if wildcard:
             ask_for_addresses(self._sock)
-        ready = self._read_with_addresses if wildcard else self._read
-        if self._answerer.compiled is not None:
-            from .compiled_path import Batch
+        if self._answerer.compiled is None:
+            return self._read_with_addresses if wildcard else self._read
+        from .compiled_path import Batch
 
-            batch = Batch(self._answerer.compiled, self._sock.fileno(), self._rights, wildcard)
-            ready = partial(self._read_compiled, batch, ready)
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._sock.fileno(), ready)
+        batch = Batch(self._answerer.compiled, self._sock.fileno(), self._rights, wildcard)
+        return partial(self._read_compiled, batch)
 
     def close(self) -> None:
         """Stop answering; what still waits in the socket stays there for another process."""
@@ -153,15 +155,9 @@ class UdpListener:
             self._counters.slots[DROPPED] += 1
         self._recorder.record(UDP, 0, [(packet, client)], [(reply, client)])
 
-    def _read_compiled(self, batch: Batch, in_python: Callable[[], None]) -> None:
-        """Do what the two others do, on the buffers of a batch; `answer` leaves what is not plain.
-
-        While questions are recorded, one of the two others does it: these buffers show nobody what they hold.
-        """
-        if self._recorder.sample:
-            in_python()
-            return
-        if not batch.receive():
+    def _read_compiled(self, batch: Batch) -> None:
+        """Do what the two others do, on the buffers of a batch; `answer` leaves what is not plain."""
+        if not (received := batch.receive()):
             return
         started = perf_counter_ns()
         outside: list[UdpQuestion] = []
@@ -176,10 +172,14 @@ class UdpListener:
                     batch.put(number, reply)
         if self._answerer.refusals.waiting:
             self._answerer.refusals.of_batch((packet, client) for _, packet, client, _, _ in rest)
+        recorder = self._recorder
+        chosen = recorder.choose(received, batch.recorded) if recorder.sample else None
         self._counters.slots[DROPPED] += batch.send()
         if outside:
             self._forward(outside)
-        self._counters.batch(perf_counter_ns() - started)
+        self._counters.batch(took := perf_counter_ns() - started)
+        if chosen:
+            recorder.record_chosen(UDP, took, chosen)
 
     def _read_with_addresses(self) -> None:
         receive = self._sock.recvmsg

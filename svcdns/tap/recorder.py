@@ -2,6 +2,7 @@
 
 A record is the question and the reply, octets as they came and went; nothing is read here, since this is the
 path of every question.  All of a batch is one block (`Recorded`), which costs about as much as copying it.
+The compiled path writes its part of one itself (`choose`, `record_chosen`).
 
 While nobody wants to know, `sample` is 0 and nothing is done; else one question of so many is recorded.
 Which ones is left to chance, and each has the same.
@@ -42,6 +43,11 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_SEVEN = b"\x97"
+"""How an array of seven begins in MessagePack: a Recorded."""
+
+Chosen = tuple[int, bytes]
+"""How many questions, and the last two fields of a Recorded, encoded."""
 
 
 class Recorder:
@@ -81,6 +87,19 @@ class Recorder:
         # As an array, which is what Recorded is: to make one of these costs more than the rest.
         payload = _encode((self._by, sample, time_ns(), duration, protocol, questions, replies))
         self._ring.append(payload, len(questions))
+
+    def choose(self, received: int, recorded: Callable[[int, int], Chosen]) -> Chosen | None:
+        """Return what is to be recorded of so many messages; `recorded` gives it for a first and a step."""
+        first = int(random() * self.sample)
+        return recorded(first, self.sample) if first < received else None
+
+    def record_chosen(self, protocol: int, duration: int, chosen: Chosen) -> None:
+        """Record what was chosen, answered together within so many nanoseconds."""
+        records, encoded = chosen
+        if self._ring is None or not records:
+            return
+        fields = _encode((self._by, self.sample, time_ns(), duration, protocol))
+        self._ring.append(_SEVEN + fields[1:] + encoded, records)
 
 
 def _answered(questions: Messages, replies: Messages) -> Messages:

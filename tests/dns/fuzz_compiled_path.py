@@ -19,6 +19,8 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -167,6 +169,8 @@ def fuzz(module: ModuleType, packets: int, seed: int) -> int:
                 assert batch.receive() == 50
                 for number, packet, *_ in batch.answer(world):
                     batch.put(number, packet[:12] * rnd.randrange(100))
+                recorded = batch.recorded(rnd.randrange(60), rnd.choice([1, 2, 16]))
+                assert len(msgspec.msgpack.decode(b"\x92" + recorded[1])[1]) == recorded[0]
                 batch.send()
                 drain(client)
     return replies

@@ -6,17 +6,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from time import process_time
 
 import dns.message
+import msgspec
 import pytest
 from forward.unit.outside_names import BOTH, every_zone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from toolbox.answerer_harness import AnswererHarness, Z, fill, glue, headless, rrset
+from toolbox.answerer_harness import AnswererHarness, Z, fill, glue, headless, rrset, soa_sets
 from toolbox.question_packets import BAD_OPTIONS, GOOD_OPTIONS, OPTS, TYPES, mutated, nearly_plain, question
 from toolbox.question_packets import NAMES as ASKED
 
@@ -27,7 +29,7 @@ from svcdns.dns.fast_path import FastPath
 from svcdns.dns.no_reply import NOT_PLAIN
 from svcdns.dns.stats import TCP, UDP
 from svcdns.dns.view import View
-from svcdns.names.packed import pack_row
+from svcdns.names.packed import APEX, pack_row
 from svcdns.wire.key import key_of
 
 if os.environ.get("CI") == "true":
@@ -204,6 +206,38 @@ def nested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnswererHarness
     world.store.close()
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sets(ORIGINS, max_size=3), st.booleans(), st.integers(1, 9), st.booleans()),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_zones_that_change_between_batches(
+    nested: AnswererHarness, states: list[tuple[set[str], bool, int, bool]]
+) -> None:
+    """One answerer of each kind sees zones come, change and go: what one remembers is of this snapshot."""
+    everyone = answerers()
+    names = [".".join(labels) for depth in (1, 2, 3) for labels in product("ab", repeat=depth)]
+    for origins, of_file, serial, short in states:
+        nested.zones = [zone for zone in nested.zones if zone.kind == "cluster"]
+        with nested.writing():
+            for origin in origins:
+                if of_file:
+                    zone = nested.file_zone(origin, serial=serial)
+                    nested.put_file(zone, f"a.{origin}", rrset("A", f"192.0.2.{serial}"))
+                else:
+                    nested.registry_zone(origin, "reverse", serial=serial)
+            nested.serve(short_names=short, alias_zones=())
+        for name in [*names, f"web.default.{Z}", f"no.default.svc.{Z}"]:
+            same(nested, question(name, 1), everyone, UDP, BOTH)
+        # A row alone changes, and no zone: the SOA of negative answers.
+        nested.put(Z, *soa_sets(Z, serial + 10), flags=APEX)
+        same(nested, question(f"no.default.svc.{Z}", 1), everyone, UDP, BOTH)
+    assert everyone[0].counters.slots == everyone[1].counters.slots == everyone[2].counters.slots
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_damaged_row_is_left_to_python(scratch: AnswererHarness, data: st.DataObject) -> None:
@@ -370,6 +404,99 @@ def test_a_batch_that_received_nothing_takes_no_reply() -> None:
             with pytest.raises(ValueError):
                 batch.put(number, b"reply")
         assert batch.send() == 0
+
+
+def test_a_batch_that_is_answered_twice_sends_the_last_replies(zones: AnswererHarness) -> None:
+    """Each is as long as itself, whoever has made it; there is none where the last answer had none."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        client.connect(sock.getsockname())
+        client.settimeout(20)
+        packets = [question(f"web.default.svc.{Z}", 1), question(f"four.default.svc.{Z}", 1)]
+        for packet in packets:
+            client.send(packet)
+        batch = batch_of(sock)
+        assert batch.receive() == 2
+        with zones.snapshots.begin() as snapshot:
+            batch.put(0, b"short")
+            assert batch.answer(zones.answerer.look_at(snapshot)) == []
+        assert batch.send() == 0
+        for packet in packets:
+            assert dns.message.from_wire(client.recv(9000)).answer, packet
+        client.send(packets[0])
+        assert batch.receive() == 1
+        with zones.snapshots.begin() as snapshot:
+            assert batch.answer(zones.answerer.look_at(snapshot)) == []
+            assert len(batch.answer(None)) == 1
+        assert batch.recorded(0, 1)[0] == 0
+
+
+@pytest.mark.parametrize("method", ["receive", "answer", "put", "recorded", "send"])
+def test_what_answer_calls_may_not_use_the_batch(method: str) -> None:
+    """It would be told of messages that another call has thrown away."""
+    arguments = {"answer": (None,), "put": (0, b"reply"), "recorded": (0, 1)}.get(method, ())
+
+    class Meddling(dict[str, int]):
+        def __missing__(self, address: str) -> int:
+            getattr(batch, method)(*arguments)
+            return NAMES
+
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        client.sendto(question(f"web.default.svc.{Z}", 1), sock.getsockname())
+        path = path_choice.compiled(stats.Stats(), 1232)
+        batch = compiled_path.Batch(path, sock.fileno(), Meddling(), False)
+        assert batch.receive() == 1
+        with pytest.raises(RuntimeError, match="being answered"):
+            batch.answer(None)
+        assert batch.send() == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from([None, b"", b"r", b"r" * 300, b"r" * 70_000]), min_size=1, max_size=64),
+    st.integers(0, 70),
+    st.sampled_from([1, 2, 16, 64, 1000, 1 << 40]),
+)
+def test_what_is_recorded_of_a_batch(replies: list[bytes | None], first: int, step: int) -> None:
+    """Of those that have a reply, the first and each so manyth, with address and port of the client."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, ExitStack() as stack:
+        sock.bind(("127.0.0.1", 0))
+        batch = batch_of(sock)
+        clients = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(3)]
+        for client in clients:
+            client.bind(("127.0.0.1", 0))
+        ports = [client.getsockname()[1] for client in clients]
+        for number, _ in enumerate(replies):
+            clients[number % 3].sendto(b"q" * number, sock.getsockname())
+        assert batch.receive() == len(replies)
+        batch.answer(None)
+        for number, reply in enumerate(replies):
+            if reply is not None:
+                batch.put(number, reply)
+        records, encoded = batch.recorded(first, step)
+        questions, replied = msgspec.msgpack.decode(b"\x92" + encoded)
+    expected = [number for number, reply in enumerate(replies) if reply][first::step]
+    assert records == len(expected)
+    assert questions == [[b"q" * number, ["127.0.0.1", ports[number % 3]]] for number in expected]
+    assert replied == [[replies[number], None] for number in expected]
+
+
+def test_recorded_takes_no_other_numbers() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        batch = batch_of(sock)
+        for arguments in ((), (0,), (-1, 1), (0, 0), (0, -1), (0, 1, 2)):
+            with pytest.raises(ValueError):
+                batch.recorded(*arguments)
+        with pytest.raises(TypeError):
+            batch.recorded("0", 1)  # type: ignore[arg-type]
+        assert batch.recorded(0, 1)[0] == 0
 
 
 def test_what_cant_be_sent_is_counted(zones: AnswererHarness) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import dns.message
 import dns.rcode
 import pytest
+from tap.recording import Recording
 from toolbox.answerer_harness import AnswererHarness, Z, rrset
 
 from svcdns.dns import path_choice, stats
@@ -217,6 +218,65 @@ def test_what_cant_be_sent_is_counted(world: AnswererHarness) -> None:
     listener = UdpListener(Full(), world.snapshots.begin, world.answerer, world.counters)  # type: ignore[arg-type]
     listener._read()
     assert world.counters.slots[stats.DROPPED] == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::", "127.0.0.1")],
+)
+async def test_what_is_answered_is_recorded(world: AnswererHarness, host: str, asked: str) -> None:
+    """Each question and its reply, octet for octet, whoever has answered; one without a reply is none."""
+    recording = Recording()
+    packets = [query(f"web.default.svc.{Z}"), b"\0" * 3, query(f"no.default.svc.{Z}"), query("example.com")]
+    packets.append(dns.message.make_query(f"web.default.svc.{Z}", "TYPE9999").to_wire())
+    family, of_socket = (socket.AF_INET6,) * 2 if ":" in host else (socket.AF_INET,) * 2
+    mapped = f"::ffff:{asked}" if family == socket.AF_INET6 and ":" not in asked else asked
+    with bound(host, of_socket) as sock, socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(GUARD_SECONDS)
+        client.connect((mapped, sock.getsockname()[1]))
+
+        def ask_all() -> list[bytes]:
+            for packet in packets:
+                client.send(packet)
+            return [client.recv(65535) for _ in range(len(packets) - 1)]
+
+        replies = await while_serving(world, sock, ask_all, recorder=recording.recorder)
+        port = client.getsockname()[1]
+    found = recording.records()
+    by_query = {record.query: record for record in found}
+    assert {(record.client, record.port, record.protocol) for record in found} == {(mapped, port, "udp")}
+    assert sorted(record.reply for record in found) == sorted(replies)
+    assert [by_query[packet].rcode for packet in packets if len(packet) > 3] == [
+        "NOERROR",
+        "NXDOMAIN",
+        "REFUSED",
+        "NOERROR",
+    ]
+    assert all(record.query[:2] == record.reply[:2] and record.duration > 0 for record in found)
+
+
+async def test_one_of_so_many_is_recorded(world: AnswererHarness) -> None:
+    """Each has the same chance, in batches and alone; where nobody wants to know, none is."""
+    recording, packet = Recording(sample=4), query(f"web.default.svc.{Z}")
+    with bound("127.0.0.1") as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(GUARD_SECONDS)
+        client.connect(sock.getsockname())
+
+        def ask_many() -> None:
+            for size in (1, 3, 16) * 100:
+                for _ in range(size):
+                    client.send(packet)
+                for _ in range(size):
+                    client.recv(512)
+
+        await while_serving(world, sock, ask_many, recorder=recording.recorder)
+        found = recording.records()
+        assert len(found) == pytest.approx(2000 / 4, rel=0.3)
+        assert {(record.sample, record.query) for record in found} == {(4, packet)}
+        recording.sample = 0
+        recording.recorder.refresh()
+        await while_serving(world, sock, ask_many, recorder=recording.recorder)
+        assert recording.records() == []
 
 
 async def test_a_failing_begin_costs_no_listener(world: AnswererHarness) -> None:
