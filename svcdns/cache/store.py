@@ -352,6 +352,7 @@ class CacheReader:
         try:
             self._env = generations.open_to_read(self._home, current)
             self._rows = self._env.open_db(_ENTRIES, create=False)
+            self._env.begin(self._rows).abort()  # kept with its place among the readers: no lock from now on
         except (NotOurs, lmdb.Error, OSError):
             self.close()  # being made, or damaged: the writer sees to it
 

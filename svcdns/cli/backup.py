@@ -113,12 +113,13 @@ def _explained(place: Path) -> Iterator[None]:
 
     from svcdns.registry.answer_tables import NewerLayout
     from svcdns.registry.backup import BackupError
+    from svcdns.store.damage import Damaged
     from svcdns.store.environment import NotThere
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
-    except (BackupError, NewerLayout) as wrong:
+    except (BackupError, NewerLayout, Damaged) as wrong:
         raise Refused(str(wrong)) from None
     except NotThere as nothing:
         raise Refused(f"{nothing}; allowed: --data or --config of a server that has run") from None

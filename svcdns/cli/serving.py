@@ -70,7 +70,11 @@ def serve(file: Path | None, flags: Mapping[str, Any]) -> int:
     from svcdns.config import checks
     from svcdns.server import preflight
 
-    if mistakes := preflight.mistakes(config):
+    try:
+        mistakes = preflight.mistakes_found_apart(config)
+    except OSError as failed:
+        raise Refused(f"no process can be started: {failed.strerror or failed}") from None
+    if mistakes:
         raise ConfigError(*mistakes)
     if legacy is not None:
         from .rehearse import rehearse

@@ -71,7 +71,7 @@ class Contents:
 def back_up(folder: Path, file: Path, progress: Progress) -> Contents:
     """Copy the store in a data folder to a file; return what it holds.
 
-    Raises BackupError, NewerLayout, NotThere where the folder holds no store, OSError, lmdb.Error.
+    Raises BackupError, NewerLayout, Damaged, NotThere where the folder holds no store, OSError, lmdb.Error.
     """
     if file.is_dir():
         raise BackupError(f"{file} is a folder; name the file that is to become the backup")

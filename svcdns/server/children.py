@@ -5,7 +5,9 @@ Rules:
 * a child that died is started again at once on the same sockets; what waits in them is answered;
 * five deaths within ten seconds: a worker is given up, where others are left to take over its
   questions; all else is tried again after a growing pause;
-* exit code FATAL is never tried again.
+* exit code FATAL is never tried again;
+* who crashed is executed from then on, not forked: a fork has its memory where the one before had it, and who
+  makes a process crash again and again would learn where that is.
 
 Standard library only.
 """
@@ -151,6 +153,8 @@ class Child:
 
     def _died(self, code: int, now: float, *, may_give_up: bool) -> None:
         self.process, self.code = None, code
+        if code in CRASHES:
+            self.begin = execute
         crashed = code in CRASHES and not self.counters.get(self.row, "ready")
         self.counters.set(self.row, "crashes", self.counters.get(self.row, "crashes") + 1 if crashed else 0)
         self.counters.set(self.row, "pid", 0)

@@ -10,7 +10,8 @@ Rules:
 * it never returns to what the supervisor was doing, and ends by os._exit;
 * a fork copies one thread, so the supervisor has no others;
 * where another version has been installed meanwhile, children are executed: half of one and half of the other
-  would be neither;
+  would be neither; so is who has crashed (see children.py);
+* what the supervisor knows is in the memory of all: it reads no secret that it need not have;
 * all other commands are executed, and so is a child that can't give up rights, or whose modules can't be
   loaded: it says why itself.
 """
@@ -28,7 +29,6 @@ import sys
 import traceback
 from collections.abc import Collection, Sequence
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,6 +47,8 @@ SHARED = "svcdns.server.worker"
 _PACKAGE = Path(svcdns.__file__)
 _INSTALLED = signature(_PACKAGE)
 _PR_SET_DUMPABLE = 4
+_MOST_DESCRIPTORS = 65_536
+"""What a supervisor never comes near, where the limit may be a thousand millions."""
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ def _run(words: Sequence[str], descriptors: Collection[int], handoff: int) -> No
     """Be the child to its end, which is as the interpreter's would be."""
     code = 1
     try:
+        os.setpgid(0, 0)  # while signals wait: Ctrl-C is for the supervisor, which ends its children in order
         os.environ[VARIABLE] = str(handoff)
         _become_a_program(descriptors)
         if not capabilities.keep_ambient():
@@ -97,8 +100,8 @@ def _run(words: Sequence[str], descriptors: Collection[int], handoff: int) -> No
         sys.argv[:] = words[2:]
         importlib.import_module(words[2]).main()
     except SystemExit as ended:
-        if isinstance(ended.code, int):
-            code = ended.code
+        if ended.code is None or isinstance(ended.code, int):
+            code = ended.code or 0
         else:
             print(ended.code, file=sys.stderr)
     except BaseException:
@@ -111,7 +114,7 @@ def _run(words: Sequence[str], descriptors: Collection[int], handoff: int) -> No
 
 
 def _become_a_program(descriptors: Collection[int]) -> None:
-    """Have descriptors, signals and process group as a program has them when it begins."""
+    """Have descriptors and signals as a program has them when it begins."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -119,9 +122,16 @@ def _become_a_program(descriptors: Collection[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    kept = [2, *sorted(descriptors), os.sysconf("SC_OPEN_MAX")]
-    for below, above in pairwise(kept):
-        os.closerange(below + 1, above)
+    for one in _open_descriptors() - {0, 1, 2, *descriptors}:
+        with contextlib.suppress(OSError):  # that of the listing itself
+            os.close(one)
     # Who has changed its user can't be looked into by it until it executes something.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, *(ctypes.c_ulong(one) for one in (1, 0, 0, 0)))
-    os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which ends its children in order
+
+
+def _open_descriptors() -> set[int]:
+    """Return those of this process, above a limit that was lowered too; without /proc all that may be."""
+    try:
+        return {int(name) for name in os.listdir("/proc/self/fd")}
+    except OSError:
+        return set(range(min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS)))

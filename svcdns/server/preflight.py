@@ -13,6 +13,7 @@ from svcdns.config.readers import Wrong
 from svcdns.config.sections import ApiConfig, Config, Endpoint
 from svcdns.config.tsig_keys import read_keys
 from svcdns.config.upstream_spec import parse
+from svcdns.system.in_child import outcome
 
 
 def mistakes(config: Config) -> list[str]:
@@ -27,6 +28,15 @@ def mistakes(config: Config) -> list[str]:
     if ca is not None and (text := _no_certificates(ca)):
         found.append(f"forward.ca: {ca}: {text}")
     return found
+
+
+def mistakes_found_apart(config: Config) -> list[str]:
+    """Return `mistakes` as found by a process of its own: of keys that it reads, nothing is in memory here.
+
+    Whoever forks its children has them all know what it knows.  Raises OSError where nothing can be forked.
+    """
+    found = outcome(lambda: "\0".join(mistakes(config)))
+    return found.split("\0") if found else []
 
 
 def api_mistakes(api: ApiConfig) -> list[str]:

@@ -1,7 +1,7 @@
 """Work that may end the process that does it, done in a child.
 
-Reading a damaged map is not an error but a signal (SIGSEGV, SIGBUS).  The child is a fork: no thread may run
-yet, and nothing that must not be shared may be open.
+Reading a damaged map is not an error but a signal (SIGSEGV, SIGBUS).  And what a child has read is in no
+memory here.  The child is a fork: no thread may run yet, and nothing that must not be shared may be open.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import os
 import signal
 from collections.abc import Callable
 
-_MOST_OCTETS = 4000
+_MOST_LETTERS = 1 << 20
 
 
 def outcome(work: Callable[[], str]) -> str:
-    """Return what the work returns (at most some thousand octets), or which signal has ended it."""
+    """Return what the work returns (a million letters at most), or which signal has ended it."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         _work_and_exit(work, writing)
     os.close(writing)
     with open(reading, "rb") as pipe:
-        text = pipe.read().decode(errors="replace")
+        octets = pipe.read()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         return f"reading it ends the process ({signal.Signals(os.WTERMSIG(status)).name})"
-    return text
+    return octets.decode(errors="surrogatepass")
 
 
 def _work_and_exit(work: Callable[[], str], writing: int) -> None:
@@ -34,6 +34,7 @@ def _work_and_exit(work: Callable[[], str], writing: int) -> None:
     except BaseException as failed:
         text = f"{type(failed).__name__}: {failed}"
     try:
-        os.write(writing, text.encode(errors="replace")[:_MOST_OCTETS])
+        with open(writing, "wb") as pipe:
+            pipe.write(text[:_MOST_LETTERS].encode(errors="surrogatepass"))
     finally:
         os._exit(0)

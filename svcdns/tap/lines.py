@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
-from dns import rdataclass
 
 from svcdns.system.client_networks import network_of
 from svcdns.wire import header
@@ -95,7 +95,7 @@ def coredns_line(record: Record) -> str:
     except Malformed:
         pass
     else:
-        rrclass = rdataclass.to_text(rdataclass.RdataClass.make(question.rrclass))
+        rrclass = _class_name(question.rrclass)
         if question.edns is not None:
             do, size = question.edns.do, question.edns.size
     flags = header.flags_of(record.reply)
@@ -105,6 +105,14 @@ def coredns_line(record: Record) -> str:
         f'"{record.rrtype or "-"} {rrclass} {record.name or "."} {record.protocol} {len(record.query)} '
         f'{str(do).lower()} {size}" {record.rcode} {said} {len(record.reply)} {record.duration / 1e9:.9f}s'
     )
+
+
+@lru_cache(256)
+def _class_name(number: int) -> str:
+    """Return the name of a class: CLASS65280 for one that has none (RFC 3597)."""
+    from dns import rdataclass  # here, as in record.type_name
+
+    return rdataclass.to_text(rdataclass.RdataClass.make(number))
 
 
 LINES: dict[str, Line] = {"json": json_line, "text": text_line, "coredns": coredns_line}

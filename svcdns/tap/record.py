@@ -13,7 +13,6 @@ from struct import error as StructError
 from typing import Any, NamedTuple
 
 import msgspec
-from dns import rdatatype
 
 from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, text_of_key
@@ -126,6 +125,8 @@ def _asked(section: bytes) -> Asked:
 @lru_cache(1024)
 def type_name(number: int) -> str:
     """Return the name of an RR type: TYPE65280 for one that has none (RFC 3597)."""
+    from dns import rdatatype  # here: the writer loads this module, and shows records to few
+
     return rdatatype.to_text(rdatatype.RdataType.make(number))
 
 

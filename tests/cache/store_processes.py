@@ -65,10 +65,13 @@ def read(folder: Path) -> None:
 
 
 def write(folder: Path) -> None:
-    """Write until killed."""
+    """Write until killed: say how many entries there were, and when the first are written."""
     rnd = random.Random()
     cache = Cache(folder, 1 << 20)
     print(cache.entries, flush=True)
+    cache.put(key(0), value(rnd))
+    cache.commit()
+    print("writes", flush=True)
     while True:
         for _ in range(rnd.choice([1, 3, 64])):
             cache.put(key(rnd.randrange(KEYS)), value(rnd))

@@ -218,6 +218,7 @@ def test_a_killed_writer_tears_nothing_and_stops_no_reader(tmp_path: Path) -> No
         with program("write", tmp_path) as writer:
             assert writer.stdout is not None
             kept += int(writer.stdout.readline()) > 0
+            assert writer.stdout.readline() == "writes\n"  # else it may be killed with nothing written
             reader.refresh(latest(tmp_path))
             for _ in range(rnd.randrange(2000, 6000)):
                 found = reader.get(key(rnd.randrange(KEYS)))

@@ -164,7 +164,16 @@ def cut_in_half(folder: Path) -> None:
     os.truncate(data, data.stat().st_size // 2)
 
 
-@pytest.mark.parametrize("harm", [rows_missing, cut_in_half], ids=lambda harm: harm.__name__)
+def layout_flipped(folder: Path) -> None:
+    """One bit, which is no version to come."""
+    with lmdb.open(str(folder), max_dbs=64, map_size=MAP_OCTETS) as env:
+        meta = env.open_db(b"meta", create=False)
+        with env.begin(write=True) as txn:
+            layout = int.from_bytes(txn.get(b"layout", db=meta) or b"")
+            txn.put(b"layout", (layout | 1 << 61).to_bytes(8), db=meta)
+
+
+@pytest.mark.parametrize("harm", [rows_missing, cut_in_half, layout_flipped], ids=lambda harm: harm.__name__)
 def test_what_does_not_fit_is_refused_before_anybody_reads_it(
     good: Path, tmp_path: Path, harm: object
 ) -> None:

@@ -3,7 +3,10 @@
 Which rights they have is in test_proxy_child.py.
 """
 
+import errno
+import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from toolbox.running_server import SOURCE, RunningServer
+from toolbox.waiting import wait_for
 
 from svcdns.server import forking
 
@@ -44,6 +48,12 @@ def status(pid: int, field: str) -> str:
     """Return a field of /proc/PID/status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:"))
+
+
+def was_forked(pid: int) -> bool:
+    """Return whether a process is a fork that has not executed anything (PF_FORKNOEXEC, proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return bool(int(fields[9 - 3]) & 0x40)
 
 
 def inodes(pid: int) -> set[str]:
@@ -122,6 +132,31 @@ def test_a_child_has_no_descriptors_but_those_handed_to_it(server: RunningServer
     assert any(one.startswith("socket:") for one in neither), "the API's socket is the writer's alone"
 
 
+def test_a_descriptor_above_a_limit_that_was_lowered_since_is_none_of_a_childs() -> None:
+    code = (
+        "import os; from resource import *; os.dup2(os.open(os.devnull, os.O_RDONLY), 900, False); "
+        "setrlimit(RLIMIT_NOFILE, (512, getrlimit(RLIMIT_NOFILE)[1])); "
+        "from svcdns.cli.start import main; main()"
+    )
+    command = (sys.executable, "-c", code)
+    with RunningServer(workers=1, command=command) as server:
+        assert server.process is not None
+        assert Path(f"/proc/{server.process.pid}/fd/900").exists()
+        for pid in (server.writer_pid, *server.worker_pids):
+            assert not Path(f"/proc/{pid}/fd/900").exists()
+
+
+def test_who_crashed_is_executed_and_who_was_killed_is_forked() -> None:
+    with RunningServer(workers=2) as server:
+        for number, is_a_fork in {signal.SIGKILL: True, signal.SIGSEGV: False}.items():
+            before = server.worker_pids[0]
+            os.kill(before, number)
+            wait_for(lambda: server.worker_pids[0] not in (0, before), "the next worker")  # noqa: B023
+            wait_for(lambda: server.counters().get(1, "ready"), "it to be ready")
+            assert was_forked(server.worker_pids[0]) == is_a_fork
+        assert was_forked(server.worker_pids[1]) and was_forked(server.writer_pid)
+
+
 def test_where_the_modules_cannot_be_loaded_children_are_executed_and_say_why() -> None:
     code = "from svcdns.server import forking; forking.SHARED = 'svcdns.no_such'; "
     command = (sys.executable, "-c", code + "from svcdns.cli.start import main; main()")
@@ -139,3 +174,16 @@ def test_after_another_version_was_installed_children_are_executed(monkeypatch: 
     command = (sys.executable, "-m", "svcdns.server.worker", "0")
     forking.begin(command, (), -1)
     assert executed == [(command, (), -1)]
+
+
+def test_a_fork_that_the_system_refuses_leaves_all_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr(forking, "read_config", lambda _: None)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with pytest.raises(OSError, match="temporarily unavailable"):
+        forking.begin((sys.executable, "-m", "svcdns.server.worker", "0"), (), -1)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked

@@ -161,3 +161,21 @@ def test_reading_a_resolv_conf_takes_the_standard_library_only() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_what_a_start_looks_at_for_mistakes_is_in_no_memory_of_the_supervisor(tmp_path: Path) -> None:
+    """Its children are forks: each would know the key of the API."""
+    cert, key, config = tmp_path / "cert", tmp_path / "key", tmp_path / "svcdns.toml"
+    cert.write_text("-----BEGIN CERTIFICATE-----\n")
+    key.write_text("-----BEGIN PRIVATE KEY-----\nof-nobody-else\n")
+    config.write_text(f"[api]\ntls_cert = '{cert}'\ntls_key = '{key}'\naudit_log = '/nosuch/\xe9'\n")
+    code = (
+        "import sys; from pathlib import Path; from svcdns.config.load import load; "
+        "from svcdns.server.preflight import mistakes, mistakes_found_apart; "
+        f"config = load(Path({str(config)!r}), {{}}, {{}}); found = mistakes_found_apart(config); "
+        "assert 'svcdns.server.tls' not in sys.modules; "
+        "assert found == mistakes(config) and len(found) == 2, found; "
+        "assert 'svcdns.server.tls' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert not done.stderr

@@ -182,7 +182,7 @@ def test_data_of_a_newer_version_are_refused_with_one_line(own: RunningServer) -
     with lmdb.open(str(own.data), max_dbs=64, map_size=64 << 30) as env:
         meta = env.open_db(b"meta", create=False)
         with env.begin(write=True) as txn:
-            txn.put(b"layout", (1 << 31).to_bytes(4), db=meta)
+            txn.put(b"layout", (77).to_bytes(4), db=meta)
     (line,) = failed_start(own)
     assert "this svcdns reads up to" in line
 

@@ -19,6 +19,7 @@ from toolbox.running_server import RunningServer
 from toolbox.small_disk import Ballast, small_disk
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
+from toolbox.witness import Witness
 
 OWN, OUTSIDE = ["10.96.0.10"], ["192.0.2.10"]
 MORE = 400
@@ -195,6 +196,9 @@ def test_a_forwarder_that_waits_for_what_a_lock_file_says_is_replaced(upstream: 
         serve(server)
         assert server.ask("one.load.example").answer
         (file,) = (server.data / "cache").glob("*/lock.mdb")
+        maps = [Path(f"/proc/{pid}/maps") for pid in server.worker_pids]
+        wait_for(lambda: all(str(file) in one.read_text() for one in maps), "workers to have the cache open")
+        Witness(server.dns, len(maps)).close()  # who answers has done with opening it
         for mutex in (8, 64):
             overwrite(file, (1).to_bytes(4, "little"), mutex)
         counters = server.counters()
