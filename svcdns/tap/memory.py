@@ -19,6 +19,8 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import resource
+import sys
 from array import array
 from time import monotonic
 from typing import Literal
@@ -54,6 +56,8 @@ _PAGE = 512 << 10
 _PAGE_HEAD = 16
 _RINGS_AT = _PAGE_AT + _PAGE
 _TRIES = 100
+_LEAST_OCTETS = 4096
+"""Of a ring that is worth to have."""
 
 
 class TapError(Exception):
@@ -83,7 +87,11 @@ class Tap:
 
     @classmethod
     def create(cls, rings: int, octets: int) -> Tap:
-        """Make it, with so many rings of so many octets (a multiple of 8).  Raises OSError."""
+        """Make it, with so many rings of so many octets (a multiple of 8).  Raises OSError.
+
+        They are smaller where this process may have no files of that size (RLIMIT_FSIZE counts these too).
+        """
+        octets = min(octets, _octets_within(resource.getrlimit(resource.RLIMIT_FSIZE)[0], rings))
         descriptor = os.memfd_create(NAME)
         try:
             os.ftruncate(descriptor, _size(rings, octets))
@@ -145,6 +153,14 @@ class Tap:
         """Count on from where the processes before an upgrade are, and know who looks."""
         for word in WORDS:
             self.set(word, before.get(word))
+
+
+def _octets_within(limit: int, rings: int) -> int:
+    """Return how many octets a ring may have in a file of so many octets, of which -1 is no limit."""
+    if limit == resource.RLIM_INFINITY or limit < _size(rings, _LEAST_OCTETS):
+        return sys.maxsize
+    each = (limit - _RINGS_AT) // rings - _ring_size(0)
+    return each // 8 * 8
 
 
 def _ring_size(octets: int) -> int:
