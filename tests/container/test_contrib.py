@@ -65,6 +65,11 @@ def composed(podman: Podman, file: Path) -> Iterator[tuple[Compose, str]]:
     try:
         yield compose, project
     finally:
+        # `down` knows one container of a service, not its replicas.
+        of_project = f"label=io.podman.compose.project={project}"
+        replicas = podman.attempt("ps", "--all", "--quiet", "--filter", of_project).stdout.split()
+        if replicas:
+            podman.attempt("rm", "--force", "--time", "1", *replicas)
         compose("down", "--volumes", "--timeout", "1")
         podman.attempt("network", "rm", "--force", f"{project}_services")
 
