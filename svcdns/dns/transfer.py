@@ -6,7 +6,7 @@
   with its process), and one whose client takes nothing for 5 seconds is given up by closing the
   connection.  A third one gets SERVFAIL: secondaries try again on their own.
 * IXFR from a client that has our serial gets the SOA alone; from one with an earlier serial the RRs that
-  went and came since (`zone_changes`), or the whole zone where that is not known or would be no less.
+  went and came since (`zone_changes`), or the whole zone where that is not known or takes long to find out.
 * Where there are TSIG keys (svcdns.dns.signatures), a transfer takes a network that may and a signature.
 """
 

@@ -67,11 +67,19 @@ class Notifying:
             while self._secondaries:
                 now = self._store.env.info()["last_txnid"]
                 if now != seen or waits:
-                    seen, waits = now, self._tell(self._serials())
+                    seen, waits = now, self._tell(self._serials_or_none())
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             for task in self._under_way.values():
                 task.cancel()
+
+    def _serials_or_none(self) -> Serials:
+        """Return the serials, none where they can't be read: the next change is looked at again."""
+        try:
+            return self._serials()
+        except Exception:
+            log.exception("the serials of zones can't be read; secondaries are not told of this change")
+            return {}
 
     def _serials(self) -> Serials:
         with self._snapshots.begin() as snapshot:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sources.containers.fake_engine import FakeEngine
-from sources.containers.following import OTHERS, following
+from sources.containers.fake_engine import FakeContainer, FakeEngine
+from sources.containers.following import OTHERS, Following, following
 from toolbox.builders import service
 from toolbox.running_server import RunningServer
 from toolbox.waiting import until
@@ -97,17 +97,23 @@ async def test_what_was_deleted_by_hand_comes_back(server: RunningServer, tmp_pa
         await until(lambda: server.get(f"/api/v1/namespaces/{name}/services/db").status == 200)
 
 
+async def replaced_by_another(server: RunningServer, here: Following, name: str) -> tuple[FakeContainer, str]:
+    """Have a container's Pod replaced by somebody else's; return the container and the path of Pods."""
+    one = here.engine.start("a", "10.89.0.5", (name, "db", 1))
+    await here.until_addresses({f"{name}/db-1": "10.89.0.5"})
+    path = f"/api/v1/namespaces/{name}/pods"
+    assert server.delete(f"{path}/db-1?gracePeriodSeconds=0").status == 200
+    theirs = {"metadata": {"name": "db-1"}, "status": {"podIP": "192.0.2.1"}}
+    assert server.post(path, theirs).status == 201
+    return one, path
+
+
 async def test_a_pod_put_in_the_place_of_ours_is_not_touched(
     server: RunningServer, tmp_path: Path, name: str
 ) -> None:
     """What is applied and deleted is meant by its uid."""
     async with following(server, tmp_path, name) as here:
-        one = here.engine.start("a", "10.89.0.5", (name, "db", 1))
-        await here.until_addresses({f"{name}/db-1": "10.89.0.5"})
-        path = f"/api/v1/namespaces/{name}/pods"
-        assert server.delete(f"{path}/db-1?gracePeriodSeconds=0").status == 200
-        theirs = {"metadata": {"name": "db-1"}, "status": {"podIP": "192.0.2.1"}}
-        assert server.post(path, theirs).status == 201
+        one, path = await replaced_by_another(server, here, name)
         before = server.get(f"{path}/db-1").json
         here.engine.change(one, "restart", address="10.89.0.9")
         await until(lambda: here.reasons() == {"a": writing.NAME_TAKEN})
@@ -120,12 +126,7 @@ async def test_what_was_put_in_the_place_of_ours_is_not_deleted_with_its_contain
     server: RunningServer, tmp_path: Path, name: str
 ) -> None:
     async with following(server, tmp_path, name) as here:
-        one = here.engine.start("a", "10.89.0.5", (name, "db", 1))
-        await here.until_addresses({f"{name}/db-1": "10.89.0.5"})
-        path = f"/api/v1/namespaces/{name}/pods"
-        assert server.delete(f"{path}/db-1?gracePeriodSeconds=0").status == 200
-        theirs = {"metadata": {"name": "db-1"}, "status": {"podIP": "192.0.2.1"}}
-        assert server.post(path, theirs).status == 201
+        one, path = await replaced_by_another(server, here, name)
         here.engine.remove(one)
         await until(lambda: here.reasons() == {})
         assert server.get(f"{path}/db-1").status == 200
