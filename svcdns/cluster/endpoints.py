@@ -28,8 +28,6 @@ _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
 """Two letters for ten bits."""
 _encode = msgspec.json.Encoder().encode
-MAX_ENDPOINTS = 100
-"""Endpoints in one generated slice."""
 
 
 def is_generated(endpoint_slice: Mapping[str, Any]) -> bool:
@@ -156,9 +154,25 @@ def target_number(port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None
     return None
 
 
-def slice_group(family: str, ports: list[dict[str, Any]]) -> str:
-    """Return what endpoints of one slice have in common: family and ports, as a short text."""
-    return _kept_digest(family, _encode(ports).decode())
+def slice_group(service: Mapping[str, Any], family: str, ports: list[dict[str, Any]]) -> str:
+    """Return what endpoints of one slice have in common: the family, and what named ports are in the Pod.
+
+    What the Service says of its ports is the same for all, and may change without anybody moving.
+    """
+    named = [
+        p.get("name") or ""
+        for p in service["spec"].get("ports") or []
+        if isinstance(p.get("targetPort"), str)
+    ]
+    if not named:
+        return base_group(family)
+    numbers = {port["name"]: port["port"] for port in ports}
+    return base_group(family) + _kept_digest(*(str(numbers.get(name, "")) for name in named))
+
+
+def base_group(family: str) -> str:
+    """Return the group of a Service without named ports; a family without endpoints has its slice, empty."""
+    return family + "/"
 
 
 def digest(*parts: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
 
-from . import aliases, facts, mirroring, slices
+from . import aliases, facts, mirroring, slice_index, slices
 from .transaction import Object, WriteTransaction, joined, present, scan_keys
 
 
@@ -23,7 +23,7 @@ def derive(write: WriteTransaction, kind: Kind, old: Object | None, new: Object 
         facts.pod_changed(write, old, new)
         slices.pod_changed(write, old, new)
     elif kind is ENDPOINTSLICE:
-        slices.slice_changed(write, old, new)
+        slice_index.slice_changed(write, old, new)
         slices.own_slice_changed(write, old, new)
     elif kind is ENDPOINTS:
         mirroring.endpoints_changed(write, old, new)

@@ -2,7 +2,8 @@
 
 What they hold is said by `cluster.mirroring`; here they are made, changed and removed.  They stand while
 there is a Service of that name without a selector: with one, its Pods are its endpoints, and the Endpoints
-wait.
+wait.  One family and set of ports is one slice, which is named after them: so what there is follows from the
+Endpoints, whatever they were before.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from svcdns.cluster import event_messages, mirroring
 from svcdns.cluster.endpoints import selector_of
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE
 
-from . import slices
+from . import slice_index
 from .transaction import Object, WriteTransaction, encode, present
 
 
@@ -51,28 +52,18 @@ def _wanted(endpoints: Object | None, service: Object | None) -> mirroring.Mirro
 def _bring(write: WriteTransaction, endpoints: Object, service: Object | None, wanted: list[Object]) -> None:
     """Bring the mirrored slices of a name to what is wanted; those that stay as they are, are not written."""
     standing = _standing(write, endpoints["metadata"])
-    pairs: list[tuple[Object | None, Object]] = []
-    without: list[Object] = []
+    about = mirroring.metadata_of(endpoints)
     for content in wanted:
-        before = standing.pop(_key(content), None)
-        pairs += [(before, content)] if before is not None else []
-        without += [content] if before is None else []
-    for content in without:  # a slice that would go is used again, as the controller does
-        same = (key for key, old in standing.items() if old["addressType"] == content["addressType"])
-        key = next(same, None)
-        pairs.append((standing.pop(key) if key is not None else None, content))
+        _save(write, endpoints, standing.pop(_key(content), None), content, about)
     for old in standing.values():
         write.remove(ENDPOINTSLICE, old)
-        slices.slice_changed(write, old, None)
-    about = mirroring.metadata_of(endpoints)
-    for before, content in pairs:
-        _save(write, endpoints, before, content, about)
+        slice_index.slice_changed(write, old, None)
 
 
 def _standing(write: WriteTransaction, metadata: Object) -> dict[bytes, Object]:
     """Return the slices that mirror Endpoints of a name now, by family and ports."""
     namespace = metadata["namespace"]
-    names = slices.names_of(write, namespace, metadata["name"], mirrored=True)
+    names = slice_index.names_of(write, namespace, metadata["name"], mirrored=True)
     found = (write.load(ENDPOINTSLICE, namespace, name) for name in names)
     return {_key(old): old for old in found if old is not None}
 
@@ -86,9 +77,16 @@ def _save(
 ) -> None:
     made = before
     if made is None:
-        made = slices.make_slice(write, endpoints, about["labels"], content["addressType"], content["ports"])
+        made = slice_index.make_slice(
+            write,
+            endpoints,
+            about["labels"],
+            content["addressType"],
+            content["ports"],
+            _key(content).decode(),
+        )
     kept = {key: value for key, value in made["metadata"].items() if key != "annotations"}
     now = {**made, **content, "metadata": {**kept, **about}}
     if now != before:
         write.save(ENDPOINTSLICE, before, now)
-        slices.slice_changed(write, before, now)
+        slice_index.slice_changed(write, before, now)

@@ -17,8 +17,9 @@ from svcdns.objects import conversion
 from svcdns.objects.errors import not_found
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE, Kind
 from svcdns.store.environment import Store
+from svcdns.store.service_backing import decode_slice_row
 
-from . import endpoints, slices
+from . import endpoints
 from .requests import Page, Piece, Selection
 from .transaction import (
     collection_prefix,
@@ -120,7 +121,7 @@ def endpoint_counts(store: Store) -> dict[str, int]:
     """
     with store.read() as txn:
         rows = scan(txn, store.tables.slices, b"")
-        in_slices = sum(slices.count_of(row) for _, row in rows)
+        in_slices = sum(decode_slice_row(row).count for _, row in rows)
         answered = txn.stat(store.tables.endpoints)["entries"]
         not_ready = [count for count in _answered_not_ready(txn, store) if count]
     return {

@@ -27,7 +27,7 @@ from .transaction import WriteTransaction, collection_prefix, scan_keys
 
 logger = logging.getLogger(__name__)
 
-OBJECT_RULES = 3
+OBJECT_RULES = 4
 """Raised when objects that were stored before would be refused, get other defaults, or have other slices."""
 CHUNK = 500
 _MOST_NAMED = 100

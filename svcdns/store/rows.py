@@ -21,6 +21,11 @@ def joined(*parts: str) -> bytes:
     return ("\0".join(parts) + "\0").encode()
 
 
+def last_of(key: bytes) -> str:
+    """Return the last part of a key whose parts are each ended by NUL."""
+    return key[:-1].rpartition(b"\0")[2].decode()
+
+
 def object_key(kind: Kind, namespace: str, name: str) -> bytes:
     """Key in `objects`."""
     return f"{kind.name}\0{namespace}\0{name}".encode()

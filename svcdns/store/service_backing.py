@@ -28,8 +28,10 @@ class SliceRow(msgspec.Struct, array_like=True, frozen=True):
     """What has to be known of a slice without decoding it."""
 
     group: str
-    """Family and ports of a slice of Pods; "mirrored"; empty for a user's own."""
+    """What a slice of Pods has in common (cluster.endpoints); "mirrored"; empty for a user's own."""
     count: int
+    path: str = ""
+    """Which of its group's endpoints a slice of Pods holds (cluster.slice_tree)."""
 
 
 encode_slice_row = msgspec.msgpack.Encoder().encode

@@ -95,31 +95,6 @@ def test_a_named_target_port_is_looked_up_in_each_pod(run: Any) -> None:
     run(work)
 
 
-def test_a_pod_stays_in_its_slice_while_others_come_and_go(run: Any) -> None:
-    async def work(running: RegistryHarness) -> None:
-        await put(running, SERVICE, service())
-        await asyncio.gather(*(put(running, POD, pod(f"p{i:03}", f"10.0.1.{i}")) for i in range(250)))
-
-        def homes() -> dict[str, str]:
-            return {
-                e["targetRef"]["name"]: s["metadata"]["name"] for s in slices(running) for e in s["endpoints"]
-            }
-
-        before = homes()
-        assert len(before) == 250
-        assert all(len(s["endpoints"]) <= 100 for s in slices(running))
-        assert len(slices(running)) == 3
-        for i in range(0, 250, 7):
-            await running.registry.delete(POD, "default", f"p{i:03}", DELETE)
-        for i in range(250, 255):
-            await put(running, POD, pod(f"p{i:03}", f"10.0.1.{i}"))
-        after = homes()
-        assert all(after[name] == home for name, home in before.items() if name in after)
-        assert len(slices(running)) == 3
-
-    run(work)
-
-
 def test_a_service_made_after_its_pods_finds_them(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         await asyncio.gather(*(put(running, POD, pod(f"p{i}", f"10.0.1.{i}")) for i in range(120)))
