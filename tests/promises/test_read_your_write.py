@@ -144,13 +144,15 @@ def run_client(server: RunningServer, client: int, findings: Findings) -> None:
 
 def check_every_write(server: RunningServer, goal: int) -> Findings:
     findings = Findings(goal)
-    Calls(server.api).create_service("busy")
+    calls = Calls(server.api)
+    calls.create_service("busy")
     with query_load(server.dns, [fqdn("busy"), fqdn("nobody")]):
         began = time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as threads:
             for done in [threads.submit(run_client, server, n, findings) for n in range(CLIENTS)]:
                 done.result()
         seconds = time.perf_counter() - began
+    calls.delete("services", "busy")
     print(
         f"{findings.writes} writes by {CLIENTS} clients, {findings.checks} answers of {WORKERS} workers "
         f"checked, {len(findings.stale)} stale: {findings.writes / seconds:.0f} writes a second"
