@@ -152,7 +152,7 @@ def check_every_write(server: RunningServer, goal: int) -> Findings:
             for done in [threads.submit(run_client, server, n, findings) for n in range(CLIENTS)]:
                 done.result()
         seconds = time.perf_counter() - began
-    calls.delete("services", "busy")
+    calls.delete(SERVICES, "busy")
     print(
         f"{findings.writes} writes by {CLIENTS} clients, {findings.checks} answers of {WORKERS} workers "
         f"checked, {len(findings.stale)} stale: {findings.writes / seconds:.0f} writes a second"
