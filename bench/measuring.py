@@ -64,6 +64,18 @@ def family(pid: int) -> list[int]:
     return [pid, *(one for child in children for one in family(int(child)))]
 
 
+def memory_of_family(pid: int) -> tuple[float, float]:
+    """Return what a process and all that descend from it have, in MiB: PSS, and of it what no file holds."""
+    found = [memory(one) for one in family(pid)]
+    return sum(one["Pss"] for one in found), sum(one["Pss_Anon"] for one in found)
+
+
+def memory(pid: int) -> dict[str, float]:
+    """Return the lines of smaps_rollup of a process by their names, in MiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in lines)}
+
+
 def pin(pid: int, core: int) -> None:
     """Keep all threads of a process on one core."""
     for task in Path(f"/proc/{pid}/task").iterdir():
