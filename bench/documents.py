@@ -58,11 +58,11 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def circumstances(seconds: float, rounds: int) -> str:
-    """Return a sentence about the run: when, how long, and what else the machine does."""
+def circumstances(done: str) -> str:
+    """Return a sentence about the run: when, what was done, and what else the machine did."""
     load = os.getloadavg()[2]
     return (
-        f"Run of {time.strftime('%d %B %Y')}: {rounds} round{'s' if rounds > 1 else ''} of {seconds:g} s each"
+        f"Run of {time.strftime('%d %B %Y')}: {done}"
         f" on {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python"
         f" {platform.python_version()}; load average of the 15 minutes before its end {load:.1f}.\n"
     )

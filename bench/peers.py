@@ -115,14 +115,15 @@ def main() -> None:
             (folder / str(number)).write_text("".join(f"{question}\n" for question in mix.questions))
         found = one_core(folder, kinds, given, rates)
         two_cores(folder, given, rates)
-        when = circumstances(given.seconds, given.rounds)
+        done = f"{given.rounds} rounds of {given.seconds:g} s each"
+        when = circumstances(done)
         blocks["CPU of a question"] = f"{when}\n{costs(kinds, found, rates.servers)}"
         blocks["rates"] = f"{when}\n{rates.table()}"
         if given.pods:
-            table = many_names.measure(
-                made(folder / "many"), given.store or folder / "s", given.pods, given.rounds
-            )
-            blocks["many names"] = f"{circumstances(given.seconds, given.rounds)}\n{table}"
+            store = given.store or folder / "registries"
+            table = many_names.measure(made(folder / "many"), store, given.pods, given.rounds)
+            done = f"each name once, {given.rounds} rounds"
+            blocks["many names"] = f"{circumstances(done)}\n{table}"
     if given.docs is not None:
         (given.docs / "peers.svg").write_text(dots(medians(found), "CPU of a question, µs"))
     publish(given.docs, blocks)
