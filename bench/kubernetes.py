@@ -32,7 +32,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from cpu_per_query import Place
 from documents import Found, circumstances, markdown, note, publish, ratio
 from kubernetes_servers import Kubernetes, Site, Svcdns, found_programs, made_credentials
 from measuring import SERVICES, Calls, connected, fqdn, make_question, memory_of_family, service, wait_for
@@ -47,11 +46,11 @@ NAME, ADDRESS = "flip", "10.1.2.3"
 class Asking:
     """A DNS client with one socket, opened again after an error."""
 
-    def __init__(self, where: Place) -> None:
-        """`where` is asked for the headless Service, nothing else."""
-        self._where = where
-        self._socket = connected(where)
+    def __init__(self, site: Site) -> None:
+        """The site is asked for the headless Service, nothing else."""
+        self._site = site
         self._number = 0
+        self._open()
 
     def has_address(self) -> bool | None:
         """Ask once whether the name has an address; None where nothing answers."""
@@ -63,18 +62,25 @@ class Asking:
                 reply = self._socket.recv(4096)
         except OSError:
             self._socket.close()
-            self._socket = connected(self._where)
-            self._socket.settimeout(1.0)
+            self._open()
             return None
         return int.from_bytes(reply[6:8]) > 0
 
+    def _open(self) -> None:
+        self._socket = connected(self._site.dns())
+        self._socket.settimeout(1.0)
+
     def until(self, expected: bool) -> int:
-        """Ask until it is so; return how many answers were otherwise.  Raises TimeoutError."""
+        """Ask until it is so; return how many answers were otherwise.
+
+        Raises TimeoutError after a minute, AssertionError where a program has ended meanwhile.
+        """
         old, guard = 0, time.monotonic() + 60
         while self.has_address() is not expected:
             old += 1
             if time.monotonic() > guard:
-                raise TimeoutError(f"{fqdn(NAME)} is not as it was written after a minute")
+                self._site.check()
+                raise TimeoutError(f"{self._site.name}: {fqdn(NAME)} is not as it was written after a minute")
         return old
 
     def close(self) -> None:
@@ -103,7 +109,7 @@ def creates(site: Site, clients: int, many: int) -> tuple[float, list[float]]:
 
 def flips(site: Site, many: int) -> tuple[list[float], int]:
     """Flip readiness; return seconds until DNS says so, in order, and how many first answers were old."""
-    calls, asking = site.calls(), Asking(site.dns())
+    calls, asking = site.calls(), Asking(site)
     took, stale = [], 0
     for number in range(many):
         ready = bool(number % 2)
@@ -124,7 +130,7 @@ def prepared(site: Site) -> None:
     wait_for(partial(writes, calls), "the API to take a write", 120)
     calls.done("POST", SLICES, endpoint_slice(f"{NAME}-1", NAME, ADDRESS))
     calls.close()
-    asking = Asking(site.dns())
+    asking = Asking(site)
     asking.until(True)
     asking.close()
 
@@ -142,7 +148,7 @@ def restart(site: Site) -> float:
     site.stop()
     began = time.perf_counter()
     site.start()
-    asking = Asking(site.dns())
+    asking = Asking(site)
     asking.until(True)
     asking.close()
     return time.perf_counter() - began
@@ -168,7 +174,7 @@ def measure(site: Site, given: argparse.Namespace, found: Found) -> None:
         note(found, "memory, anonymous, MiB", site.name, sum(anonymous for _, anonymous in memory))
         note(found, "restart to the first answer, s", site.name, restart(site))
     finally:
-        site.stop()
+        site.close()
 
 
 def table(found: Found, names: tuple[str, str]) -> str:

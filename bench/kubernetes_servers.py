@@ -55,6 +55,12 @@ class Site(Protocol):
     def stop(self) -> None:
         """End it as a service manager would."""
 
+    def close(self) -> None:
+        """End it in any case."""
+
+    def check(self) -> None:
+        """Raise AssertionError, with its log, where one of its programs has ended by itself."""
+
     def calls(self) -> Calls:
         """Return a client of its API, with a connection of its own."""
 
@@ -117,6 +123,15 @@ class Svcdns:
         """End it."""
         self._server.stop()
 
+    def close(self) -> None:
+        """End it in any case, and remove what its configuration stands in."""
+        self._server.close()
+
+    def check(self) -> None:
+        """Raise AssertionError where it has ended."""
+        assert self._server.process is not None
+        assert self._server.process.poll() is None, f"svcdns ended:\n{self._server.log()[-2000:]}"
+
     def calls(self) -> Calls:
         """Return a client."""
         return self._client.to(self._server.api.replace("http:", "https:"))
@@ -163,6 +178,14 @@ class Kubernetes:
                 process.terminate()
                 process.wait()
 
+    close = stop
+
+    def check(self) -> None:
+        """Raise AssertionError where one has ended."""
+        for name, process in self._running.items():
+            log = self._folder / f"{name}.log"
+            assert process.poll() is None, f"{PROGRAMS[name]} ended:\n{log.read_text()[-2000:]}"
+
     def calls(self) -> Calls:
         """Return a client."""
         return self._client.to(f"https://127.0.0.1:{self._api}")
@@ -180,9 +203,7 @@ class Kubernetes:
             self._running[name] = subprocess.Popen([self._programs[name], *flags], stdout=log, stderr=log)
 
     def _is_ready(self) -> bool:
-        for name, process in self._running.items():
-            log = self._folder / f"{name}.log"
-            assert process.poll() is None, f"{PROGRAMS[name]} ended:\n{log.read_text()[-2000:]}"
+        self.check()
         calls = self.calls()
         try:
             return calls.call("GET", "/api/v1/namespaces/default")[0] == 200

@@ -88,7 +88,7 @@ def sized(folder: Path, store: Path, pods: int) -> Iterator[list[Peer]]:
 def measure(folder: Path, store: Path, pods: int, rounds: int) -> str:
     """Return the table in Markdown."""
     found: Found = {}
-    store.mkdir(exist_ok=True)
+    store.mkdir(parents=True, exist_ok=True)
     with sized(folder, store, SMALL) as small, sized(folder, store, pods) as large:
         sizes = [(small, questions(folder, SMALL, pods), SMALL), (large, questions(folder, pods, pods), pods)]
         names = [peer.server.name for peer in large]
