@@ -34,7 +34,10 @@ app = typer.Typer()
 def proxy(
     context: typer.Context,
     config: ConfigFlag = None,
-    server: api_access.ServerFlag = None,
+    server: Annotated[
+        list[str] | None,
+        typer.Option("--server", metavar="URL", help="Where the API is; may be repeated for replicas."),
+    ] = None,
     ca: api_access.CaFlag = None,
     token: api_access.TokenFlag = "",
     client_cert: api_access.ClientCertFlag = None,
@@ -73,6 +76,8 @@ def proxy(
 
         svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token -
 
+        svcdns proxy --server http://10.0.0.53:8053 --server http://10.0.0.54:8053
+
         svcdns proxy --cleanup
     """
     if context.invoked_subcommand is not None:
@@ -81,7 +86,7 @@ def proxy(
         _clean_up([loaded(config, {}).data] if config else [])
     resolved = _with_flags(loaded(config, {}), node, node_address or [], engine)
     credentials = Credentials.given(None, ca, token, client_cert, client_key)
-    connection = _connection(resolved, server, kubeconfig, credentials)
+    connection = _connection(resolved, server or [], kubeconfig, credentials)
     if print_rules:
         typer.echo(_rules(resolved, connection), nl=False)
     else:
@@ -178,18 +183,20 @@ def _with_flags(config: Config, node: str, addresses: list[str], engine: str) ->
 
 
 def _connection(
-    config: Config, server: str | None, kubeconfig: Path | None, credentials: Credentials
+    config: Config, servers: list[str], kubeconfig: Path | None, credentials: Credentials
 ) -> Connection:
     """Return which server is followed: as said, else as other commands find it.  Raises ConfigError."""
     from svcdns.client import Connection, NoServer, find
     from svcdns.config.listening import DATA_FOLDERS
 
-    if server and kubeconfig:
+    if servers and kubeconfig:
         raise ConfigError("--server and --kubeconfig exclude each other; allowed: one of them")
     try:
-        if server:
-            url, _ = api_access.checked(server, credentials)
-            found = Connection(url, "--server")
+        if servers:
+            url, *others = dict.fromkeys(api_access.checked(one, credentials)[0] for one in servers)
+            if len({one.partition(":")[0] for one in (url, *others)}) > 1:
+                raise ConfigError("--server: http and https are mixed; allowed: one of them for all")
+            found = Connection(url, "--server", others=tuple(others))
         elif kubeconfig:
             found = find(environ={"KUBECONFIG": str(kubeconfig)})
         else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +15,7 @@ from svcdns.objects.kinds import Kind
 
 from . import calls, explanations, registration, waiting
 from .connection import Connection, find
-from .exchange import Call, Object, Request, Response, T
+from .exchange import Call, Object, Request, Response, T, Unreachable
 from .registration import Added
 from .transport import SECONDS, extensions, reading, why_unreachable
 
@@ -38,6 +40,8 @@ class AsyncClient:
         self._seconds = seconds
         self._is_checked = not self.connection.is_unsure
         self._pool = httpcore.AsyncConnectionPool(ssl_context=self.connection.tls(), retries=1)
+        self._replicas = [replace(self.connection, url=url) for url in self.connection.others]
+        """Those to be asked next where the connection's own is away."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,17 +70,32 @@ class AsyncClient:
         if not self._is_checked:
             self._is_checked = True
             await self.run(explanations.check_server(self.connection))
-        with why_unreachable(self.connection, self._seconds):
+        with self._asking() as there, why_unreachable(there, self._seconds):
             answer = await self._pool.request(
                 request.method,
-                self.connection.url + request.path,
-                headers=request.headers(self.connection.token),
+                there.url + request.path,
+                headers=request.headers(there.token),
                 content=request.octets(),
                 extensions=extensions(self._seconds),
             )
         response = reading(answer.status, answer.headers, answer.content)
         self.warnings += response.warnings
         return response
+
+    @contextmanager
+    def _asking(self) -> Iterator[Connection]:
+        """Give the connection to ask; where it is away, the next request goes to the next replica.
+
+        Nothing is sent twice: whether a write was carried out by a server that is gone, nobody can say here.
+        """
+        there = self.connection
+        try:
+            yield there
+        except Unreachable:
+            if self._replicas and self.connection is there:  # or somebody else has moved on already
+                self._replicas.append(there)
+                self.connection = self._replicas.pop(0)
+            raise
 
     async def watch(
         self, kind: Kind, namespace: str = "", name: str = "", labels: str = "", since: str = ""
@@ -96,11 +115,11 @@ class AsyncClient:
 
         `silent_seconds` is how long it may take until something comes.  Raises ApiError and Unreachable.
         """
-        with why_unreachable(self.connection, silent_seconds):
+        with self._asking() as there, why_unreachable(there, silent_seconds):
             async with self._pool.stream(
                 request.method,
-                self.connection.url + request.path,
-                headers=request.headers(self.connection.token),
+                there.url + request.path,
+                headers=request.headers(there.token),
                 extensions=extensions(silent_seconds),
             ) as answer:
                 if answer.status != 200:

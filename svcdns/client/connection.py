@@ -45,6 +45,8 @@ class Connection:
     verify: bool = True
     namespace: str = ""
     """Where commands go that name none; "" is `default`."""
+    others: tuple[str, ...] = ()
+    """URLs of replicas, which show the same: `AsyncClient` goes to the next one where a server is away."""
     passed_over: str = ""
     """The server on this machine that would have been meant without KUBECONFIG, for messages; "" for none."""
 

@@ -9,7 +9,7 @@
 Rules:
 
 * after anything but the proper end of a watch all is listed again, so nothing that happened in between is
-  missed, whatever the server has forgotten (410) or become;
+  missed, whatever the server has forgotten (410) or become; so it is where another server is asked;
 * a stream in which not even a bookmark comes is as good as cut;
 * attempts are spread at random, so that many who lost the same server don't come back at once.
 
@@ -151,9 +151,12 @@ async def _pages(client: AsyncClient, kind: Kind, query: dict[str, str]) -> Asyn
 async def _watched_on(
     client: AsyncClient, kind: Kind, query: dict[str, str], revision: str
 ) -> AsyncIterator[Changed]:
-    """Yield changes after a revision; where the server ends the stream in order, begin another one."""
-    failures = 0
-    while True:
+    """Yield changes after a revision; where the server ends the stream in order, begin another one.
+
+    Ends where another server is asked meanwhile: its revisions may be those of another registry.
+    """
+    failures, there = 0, client.connection
+    while client.connection is there:
         seen = revision
         more = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": revision}
         request = Request("GET", calls.path(kind, **query, **more))

@@ -168,7 +168,6 @@ class ApiState:
         """Nothing is asked yet.  `changed` is called after each step.  Without `members` no Leases."""
         self._client = client
         self._changed = changed
-        self._where = client.connection.url
         self._connected = LogOnChange(True)
         self.services = Followed(
             SERVICE, Service, traffic.put_service, traffic.drop_service, traffic.keep_services
@@ -234,4 +233,4 @@ class ApiState:
                 text = "the last state stays" if self.is_listed else "nothing is known of Services yet"
                 log.warning("the API is not followed: %s; %s", self.why_lost, text)
             else:
-                log.info("the API at %s is followed again", self._where)
+                log.info("the API at %s is followed again", self._client.connection.url)

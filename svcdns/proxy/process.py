@@ -57,7 +57,9 @@ async def _carry(config: Config, connection: Connection, engine: Engine, stop: a
                 raise EngineError("another svcdns proxy carries traffic on this machine: end it first")
         machine = KernelMachine(config, sets_up=engine.name != "user")
         node = node_name(config)
-        log.info("node %s, engine %s, API %s", node, engine.name, connection.url)
+        log.info(
+            "node %s, engine %s, API %s", node, engine.name, ", ".join((connection.url, *connection.others))
+        )
         async with AsyncClient(connection) as client:
             agent = Agent(config, node, client, engine, machine)
             agent.sync.replaced = _leave_what_lasts_alone

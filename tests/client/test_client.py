@@ -177,3 +177,24 @@ def test_heartbeats(server: RunningServer, client: Client) -> None:
             return await there.heartbeat("cache-10-0-0-5")
 
     assert asyncio.run(beat())
+
+
+def test_where_a_replica_is_away_the_next_one_is_asked() -> None:
+    """Each request is sent once: what fails is said, and the one after it goes elsewhere, and stays there."""
+
+    async def work(first: RunningServer, second: RunningServer) -> None:
+        gone = first.api
+        connection = Connection(gone, others=(second.api,))
+        async with AsyncClient(connection) as there:
+            await there.add("of-the-first", ["10.0.0.1"])
+            first.stop()
+            with pytest.raises(Unreachable) as away:
+                await there.add("of-the-second", ["10.0.0.2"])
+            assert gone in str(away.value)
+            for name in ("of-the-second", "of-the-second-too"):
+                await there.add(name, ["10.0.0.2"])
+        names = {one["metadata"]["name"] for one in Client(Connection(second.api)).list(SERVICE)}
+        assert names == {"of-the-second", "of-the-second-too"}
+
+    with RunningServer(workers=1) as first, RunningServer(workers=1) as second:
+        asyncio.run(work(first, second))

@@ -166,3 +166,27 @@ def test_the_rules_can_be_printed_without_any_right(tmp_path: Path) -> None:
     done = svcdns("proxy", "--print", "--server", "http://127.0.0.1:1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "http://127.0.0.1:1" in done.stderr
+
+
+def test_with_several_servers_it_follows_one_that_is_there(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        RunningServer(workers=1, config=RANGES) as first,
+        RunningServer(workers=1, config=RANGES) as second,
+        proxy(tmp_path, "--server", first.api, "--server", second.api, "--node", "here") as (_, config),
+    ):
+        port = listening.getsockname()[1]
+        register(first, port)
+        wait_for(lambda: connects(port), "a connection through the Service of the first")
+        register(second, port)
+        first.stop()
+        assert second.delete(f"{PODS}/web-1?gracePeriodSeconds=0").status == 200
+        refused = "refused, no endpoint is ready"
+        wait_for(lambda: refused in svcdns("proxy", "status", "web", "--config", config).stdout)
+
+
+def test_servers_of_two_schemes_are_refused(tmp_path: Path) -> None:
+    mixed = ["--server", "http://192.0.2.1:8053", "--server", "https://192.0.2.2:8053"]
+    refused = svcdns("proxy", *mixed)
+    assert refused.returncode == 2
+    assert "http and https are mixed" in refused.stderr
