@@ -11,9 +11,12 @@ Rules: `start` returns when a client could write and DNS answers, `stop` when no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cpu_per_query import Place, free_port
+from cpu_per_query import Place
 from measuring import Calls, RunningServer, wait_for
 from toolbox.calls import Broken
 from toolbox.running_server import svcdns
@@ -155,7 +158,7 @@ class Kubernetes:
         """`folder` holds its data, and is there."""
         self._client = _Client(credentials)
         self._folder, self._programs = folder, programs
-        self._etcd, self._peer, self._api, self._dns = (free_port() for _ in range(4))
+        self._etcd, self._peer, self._api, self._dns = _kept_ports(4)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         (folder / "users.csv").write_text(f'{credentials.token},bench,1,"system:masters"\n')
         (folder / "kubeconfig").write_text(json.dumps(self._kubeconfig()))
@@ -258,6 +261,16 @@ class Kubernetes:
             "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
             "current-context": "bench",
         }
+
+
+def _kept_ports(many: int) -> list[int]:
+    """Return free ports that no outgoing socket is given meanwhile: below those of ip_local_port_range."""
+    found: list[int] = []
+    while len(found) < many:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found += [port] if port not in found else []
+    return found
 
 
 def _flags(values: Mapping[str, object]) -> Iterator[str]:
