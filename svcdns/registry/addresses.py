@@ -23,7 +23,8 @@ from svcdns.objects.service_rules import needs_health_check
 from svcdns.objects.syntax import address_of
 
 from .facts import packed
-from .transaction import Object, WriteTransaction
+from .settings import Settings
+from .transaction import Object, WriteTransaction, present
 
 FULL = 507
 
@@ -67,14 +68,41 @@ def _allocate(write: WriteTransaction, old: Object | None, new: Object) -> None:
     if causes:
         raise invalid("Service", new["metadata"]["name"], causes)
     if old is not None:
-        for key in _held(old) - _held(new):
+        for key in held(old) - held(new):
             write.txn.delete(key, db=write.tables.allocations)
 
 
 def release(write: WriteTransaction, service: Object) -> None:
     """Release all that a Service has."""
-    for key in _held(service):
+    for key in held(service):
         write.txn.delete(key, db=write.tables.allocations)
+
+
+def follow(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
+    """Note what a Service has that was written elsewhere, and no longer what only it had before."""
+    table = write.tables.allocations
+    before = held(old) if old is not None else set()
+    after = held(new) if new is not None else set()
+    owner = _owner(present(old, new))
+    for key in before - after:
+        if write.txn.get(key, db=table) == owner:
+            write.txn.delete(key, db=table)
+    for key in after:
+        write.txn.put(key, owner, db=table)
+
+
+def cursors(settings: Settings, share: float) -> dict[bytes, bytes]:
+    """Return rows by which ranges are walked from a part of them on, `share` from 0 to 1."""
+    services = settings.config.services
+    words = ((b"ip", services.cluster_ip_ranges), (b"lb", services.load_balancer_ranges))
+    ranges = [
+        (*_places(word, network), allocation.usable(network)) for word, each in words for network in each
+    ]
+    ranges.append((b"atnp", b"np", 2, services.node_port_range))
+    return {
+        key: (numbers.start + int(share * (len(numbers) - 1))).to_bytes(size)
+        for key, _, size, numbers in ranges
+    }
 
 
 def _owner(service: Object) -> bytes:
@@ -89,7 +117,8 @@ def _port_key(port: int) -> bytes:
     return b"np" + port.to_bytes(2)
 
 
-def _held(service: Object) -> set[bytes]:
+def held(service: Object) -> set[bytes]:
+    """Return the keys of all addresses and ports that a Service has."""
     spec = service.get("spec") or {}
     keys = {_address_key(b"ip", ip) for ip in cluster_ips(spec)}
     if spec.get("type") != "ExternalName":

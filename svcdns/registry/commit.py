@@ -32,12 +32,16 @@ from svcdns.store.writable import NO_SPACE, why_not
 from .answer_tables import current_table
 from .dns_rows import AnswerTable, move_serials, rebuild
 from .settings import Settings
-from .transaction import TIME_FORMAT, Touched, WriteTransaction
+from .stored_objects import Renewal
+from .transaction import POSITION, TIME_FORMAT, Touched, WriteTransaction
 
 logger = logging.getLogger(__name__)
 
 MAX_GROUP = 128
 T = TypeVar("T")
+
+OnCommit = Callable[[float, list[log.Change], int | None], None]
+"""Given a commit's duration in seconds, what was logged, and, if known, up to which revision that is all."""
 
 
 class _DryRun(Exception):
@@ -68,7 +72,7 @@ class Committer:
         self,
         store: Store,
         settings: Settings,
-        on_commit: Callable[[float, list[log.Change]], None],
+        on_commit: OnCommit,
         on_messages: Callable[[list[EventMessage]], None],
     ) -> None:
         """`on_commit` is given a group's duration in seconds and what was logged, `on_messages` messages."""
@@ -88,6 +92,16 @@ class Committer:
         """Start the thread; to be called in the event loop that will await the writes."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
+
+    async def prepare(self) -> None:
+        """Bring objects that an older svcdns stored to the rules of this one.  Raises StatusError.
+
+        What was a map of a registry on etcd is a registry of its own from now on.
+        """
+        await self.write(_forget_position)
+        renewal = Renewal()
+        while not await self.write(renewal.step):
+            pass
 
     async def stop(self) -> None:
         """Let the writes that wait finish, then end the thread."""
@@ -110,6 +124,16 @@ class Committer:
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Waiting(action, dry_run, future))
         return await future  # who is cancelled cancels the future alone: the write goes on
+
+    async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
+        """Run something in the one writer's transaction (zone files); durable when this returns."""
+
+        def run(write: WriteTransaction) -> T:
+            result = action(write.txn)
+            write.changed = True
+            return result
+
+        return await self.write(run)
 
     def _run(self) -> None:
         try:
@@ -144,14 +168,16 @@ class Committer:
         """Run a group; add what happened to `told`; return whether anything was committed."""
         if self.refuses:
             for waiting in group:
-                waiting.error = _no_room(self.trouble)
+                waiting.error = no_room(self.trouble)
             return False
         txn = None
         try:
             txn = self._store.env.begin(write=True)
             touched, changed = self._run_all(txn, group, told)
             if changed:
-                self._finish(txn, touched)
+                answer(txn, self._store, self._settings, touched, int(time.time()))
+                trim_logs(txn, self._store)
+                counts.note(txn, self._store.tables.by_name())
                 txn.commit()
                 self._wrote()
             else:
@@ -180,7 +206,7 @@ class Committer:
         """Say what happened to a whole group; its state is as before."""
         if trouble := why_not(failure, Path(self._store.env.path())):
             self._note(trouble)
-            return _no_room(trouble)
+            return no_room(trouble)
         if isinstance(failure, damage.OF_LMDB):
             logger.error("a write met damaged data: %s", failure)
             return damage.DamagedWrite()
@@ -217,23 +243,10 @@ class Committer:
                 waiting.error = StatusError(500, "InternalError", text)
         return touched, changed
 
-    def _finish(self, txn: lmdb.Transaction, touched: Touched) -> None:
-        """Rebuild the touched names, move the serials, trim the log, count what there is."""
-        tables = self._store.tables
-        if touched:
-            write = WriteTransaction(txn, tables, self._settings, "")
-            before: dict[bytes, bytes | None] | None = {} if self._settings.config.transfers else None
-            answers = AnswerTable(write, current_table(self._store, txn), before=before)
-            rebuild(answers, touched)
-            move_serials(answers, int(time.time()))
-        log.trim(txn, tables.log, log.KEEP)
-        log.trim(txn, tables.event_log, log.KEEP_OF_EVENTS)
-        counts.note(txn, tables.by_name())
-
     def _report(self, group: list[_Waiting], seconds: float | None, told: _Told) -> None:
         """Say what a group came to, in the event loop."""
         if seconds is not None:
-            self._on_commit(seconds, told.logged)
+            self._on_commit(seconds, told.logged, None)
         for waiting in group:
             if waiting.future.done():
                 continue
@@ -245,6 +258,27 @@ class Committer:
             self._on_messages(told.messages)
 
 
-def _no_room(trouble: str) -> StatusError:
+def answer(txn: lmdb.Transaction, store: Store, settings: Settings, touched: Touched, clock: int) -> None:
+    """Rebuild the touched names, and move the serials of their zones by a clock."""
+    if touched:
+        write = WriteTransaction(txn, store.tables, settings, "")
+        before: dict[bytes, bytes | None] | None = {} if settings.config.transfers else None
+        answers = AnswerTable(write, current_table(store, txn), before=before)
+        rebuild(answers, touched)
+        move_serials(answers, clock)
+
+
+def trim_logs(txn: lmdb.Transaction, store: Store) -> None:
+    """Forget changes that are too many."""
+    log.trim(txn, store.tables.log, log.KEEP)
+    log.trim(txn, store.tables.event_log, log.KEEP_OF_EVENTS)
+
+
+def _forget_position(write: WriteTransaction) -> None:
+    write.changed = write.txn.delete(POSITION, db=write.tables.meta)
+
+
+def no_room(trouble: str) -> StatusError:
+    """507: the data folder can't be written, for this reason."""
     full = "is full" if trouble == NO_SPACE else "can't be written"
     return StatusError(507, "InsufficientStorage", f"the data folder {full}: {trouble}; nothing was changed")

@@ -30,6 +30,7 @@ _KINDS = {kind.name: kind for kind in STORED}
 
 def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
     """Delete an object; it stays, terminating, while a finalizer or a Pod's grace period holds it."""
+    write.decided_on_all = True
     if kind is ENDPOINTS:
         endpoints.check_deletable(write, namespace, name)
     old = write.existing(kind, namespace, name)
@@ -71,6 +72,7 @@ def update(
 
 def _finish(write: WriteTransaction, kind: Kind, metadata: Object) -> None:
     """Remove an object that was deleted if nothing holds it any more."""
+    write.decided_on_all = True
     found = write.load(kind, metadata.get("namespace", ""), metadata["name"])
     if found is None or not found["metadata"].get("deletionTimestamp") or finalizers(found):
         return
@@ -84,6 +86,7 @@ def _finish(write: WriteTransaction, kind: Kind, metadata: Object) -> None:
 
 def remove(write: WriteTransaction, kind: Kind, old: Object) -> Written:
     """Take an object away with all that followed from it, and those that depended on it alone."""
+    write.decided_on_all = True
     if kind is NAMESPACE:
         _remove_events(write, old["metadata"]["name"])
     octets = write.remove(kind, old)
@@ -99,9 +102,14 @@ def remove(write: WriteTransaction, kind: Kind, old: Object) -> Written:
 
 
 def _remove_events(write: WriteTransaction, namespace: str) -> None:
-    """Events about what a namespace held, at most as many as are kept at all, go with it."""
+    """Events about what a namespace held, at most as many as are kept at all, go with it.
+
+    Those for which this write has no room go when they are too old.
+    """
     prefix = joined(EVENT.name, namespace)
     for key in list(scan_keys(write.txn, write.tables.objects, prefix)):
+        if write.is_full:
+            return
         found = write.load(EVENT, namespace, key[len(prefix) :].decode())
         if found is not None:
             write.remove(EVENT, found)

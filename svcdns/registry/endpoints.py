@@ -94,6 +94,7 @@ def view(txn: lmdb.Transaction, tables: Tables, namespace: str, name: str) -> Ob
 
 def to_write_on(write: WriteTransaction, namespace: str, name: str) -> Object | None:
     """Return the view of a name as what a client's PATCH begins with: without the labels that are ours."""
+    write.decided_on_all = True
     found = view(write.txn, write.tables, namespace, name)
     if found is not None:
         ours = (SERVICE_NAME_LABEL, HEADLESS_LABEL)
@@ -105,6 +106,7 @@ def to_write_on(write: WriteTransaction, namespace: str, name: str) -> Object | 
 
 def check_writable(write: WriteTransaction, namespace: str, name: str) -> None:
     """Raise StatusError 403 where the Endpoints of a name follow from the Pods of a Service."""
+    write.decided_on_all = True
     service = write.load(SERVICE, namespace, name)
     if service is not None and selector_of(service) is not None:
         text = (

@@ -326,9 +326,13 @@ def cut_history(write: WriteTransaction, now: float, only_if_over: bool = False)
     kept = [] if only_if_over else events[:KEEP]
     gone = [octets for dates, octets in kept if not now - KEEP_SECONDS <= _last_seen(dates, now)]
     gone += [octets for _, octets in events[KEEP:]]
+    removed = 0
     for octets in gone[:_MOST_REMOVED]:
+        if write.is_full:
+            break
         write.remove(EVENT, decode(octets))
-    return len(gone) > _MOST_REMOVED
+        removed += 1
+    return len(gone) > removed
 
 
 class _Metadata(msgspec.Struct, rename={"revision": "resourceVersion", "born": "creationTimestamp"}):

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import lmdb
+
 from svcdns.cluster.endpoints import is_generated
 from svcdns.objects.kinds import ENDPOINTSLICE, Kind, by_manifest
+from svcdns.store.environment import Tables
 
 from .transaction import WriteTransaction, joined, scan_keys
 
@@ -30,6 +33,12 @@ def index(write: WriteTransaction, kind: Kind, old: Object | None, new: Object |
         write.txn.delete(key, db=write.tables.meta)
     for key in after - before:
         write.txn.put(key, b"", db=write.tables.meta)
+
+
+def clear(txn: lmdb.Transaction, tables: Tables) -> None:
+    """Forget of whom which object depends."""
+    for key in list(scan_keys(txn, tables.meta, joined(_PREFIX))):
+        txn.delete(key, db=tables.meta)
 
 
 def references(obj: Object) -> list[Object]:

@@ -41,15 +41,15 @@ from svcdns.store.log import Change
 from svcdns.store.writable import why_not
 
 from . import accept, address_views, answer_tables, deletion, endpoints, reading, removal
-from .commit import Committer
 from .events import Recorder
 from .heartbeats import Heartbeats
 from .identity import check_not_renamed
 from .listing import Listing, Reads
+from .replicated import Engine, committer_of
+from .replicated.no_heartbeats import NoHeartbeats
 from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
-from .stored_objects import Renewal
 from .transaction import Object, WriteTransaction, decode, is_large
 from .unfinished_deletions import UnfinishedDeletions
 from .watch import Feed, watch
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from .explain import Explanation
 
 T = TypeVar("T")
+_ALREADY = 409
 
 _MADE_BY_REPLACING = frozenset({SERVICE, ENDPOINTS, EVENT, LEASE})
 """Kinds of which a PUT makes an object that is not there, as in Kubernetes."""
@@ -67,19 +68,26 @@ class Registry:
     """The registry of one server; made, started and used in one event loop."""
 
     def __init__(
-        self, store: Store, config: Config, observe_commit: Callable[[float], None] = lambda seconds: None
+        self,
+        store: Store,
+        config: Config,
+        observe_commit: Callable[[float], None] = lambda seconds: None,
+        engine: Engine | None = None,
     ) -> None:
-        """`store` was opened for writing; `observe_commit` is given each commit's duration in seconds."""
+        """`store` was opened for writing; `observe_commit` is given each commit's duration in seconds.
+
+        With an `engine` the registry is there, other svcdns have a part in it, and the store is its map.
+        """
         self.store = store
         self.settings: Settings = make_settings(config)
         self._observe_commit = observe_commit
         self._reads = Reads.of(store)
         self._feed: Feed | None = None
         self._views: dict[Kind, address_views.View] = {}
-        self._committer = Committer(store, self.settings, self._committed, self.record)
+        self._committer = committer_of(store, self.settings, engine, self._committed, self.record)
         self._recorder = Recorder(self._committer.write)
         self._unfinished = UnfinishedDeletions(store, self._committer.write)
-        self.heartbeats = Heartbeats(store, self._committer.write)
+        self.heartbeats = Heartbeats(store, self._committer.write) if engine is None else NoHeartbeats()
 
     async def start(self) -> None:
         """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
@@ -138,15 +146,20 @@ class Registry:
             answer_tables.store_layout(txn, self.store)
         await asyncio.to_thread(answer_tables.bring_up_to_date, self.store, self.settings)
         self._committer.allow()
-        renewal = Renewal()
-        while not await self._committer.write(renewal.step):
-            pass
+        await self._committer.prepare()
         for name in FIRST_NAMESPACES:
             if self._find(NAMESPACE, "", name) is None:
-                await self.create(NAMESPACE, "", {"metadata": {"name": name}}, WriteOptions())
+                await self._create_first(name)
         self._unfinished.resume()
         self.heartbeats.resume()
         self._recorder.start()
+
+    async def _create_first(self, namespace: str) -> None:
+        try:
+            await self.create(NAMESPACE, "", {"metadata": {"name": namespace}}, WriteOptions())
+        except StatusError as refused:
+            if refused.code != _ALREADY:  # another replica was faster
+                raise
 
     async def set_loaded(self) -> None:
         """Store that manifests and zone files are in: unknown names are NXDOMAIN from now on."""
@@ -288,10 +301,12 @@ class Registry:
         with self.listing(kind, namespace, selection) as listing:
             names = [removal.name_of(item) async for piece in listing.pieces() for item in piece.items]
         gone: list[bytes] = []
-        for start in range(0, len(names), removal.CHUNK):
-            chunk = names[start : start + removal.CHUNK]
+        while names:
+            chunk = names[: removal.CHUNK]
             action = partial(removal.delete_each, kind=kind.stored, names=chunk, options=options)
-            for item in await self._committer.write(action, dry_run=options.dry_run):
+            deleted, left = await self._committer.write(action, dry_run=options.dry_run)
+            names = [*left, *names[removal.CHUNK :]]
+            for item in deleted:
                 gone.append(conversion.shown_octets(kind, item.object))
                 if not options.dry_run:
                     self._unfinished.follow(kind, decode(item.object))
@@ -345,20 +360,16 @@ class Registry:
         return reading.endpoint_counts(self.store)
 
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
-        """Run something in the one writer's transaction (zone files); durable when this returns."""
+        """Run something in a transaction of this store alone (zone files); durable when this returns."""
+        return await self._committer.transact(action)
 
-        def run(write: WriteTransaction) -> T:
-            result = action(write.txn)
-            write.changed = True
-            return result
-
-        return await self._committer.write(run)
-
-    def _committed(self, seconds: float, logged: list[Change]) -> None:
+    def _committed(self, seconds: float, logged: list[Change], reached: int | None) -> None:
         self._observe_commit(seconds)
         assert self._feed is not None
-        if EVENT.name in self._feed.advance(logged):
+        if EVENT.name in self._feed.advance(logged, reached):
             self._recorder.check_history()
+        if reached is not None:
+            self._unfinished.follow_all(logged)  # whoever began it may not be there to end it
 
     def record(self, messages: Iterable[EventMessage]) -> None:
         """Record what happened as Events, soon; of the registry's own writes this is done already."""

@@ -47,6 +47,7 @@ def empty_some(write: WriteTransaction, namespace: str) -> bool:
     What finalizers hold is marked and stays, and so do Pods for the grace period that the deletion came with,
     and the namespace with them: whoever removes the last of these removes the namespace too.
     """
+    write.decided_on_all = True
     old = write.load(NAMESPACE, "", namespace)
     if old is None or not old["metadata"].get("deletionTimestamp"):
         return True
@@ -54,7 +55,7 @@ def empty_some(write: WriteTransaction, namespace: str) -> bool:
     held: list[Object] = []
     gone = 0
     for kind, name in list(deletion.content(write, namespace)):
-        if gone == CHUNK:
+        if gone == CHUNK or write.is_full:
             return False
         found = write.load(kind, namespace, name)
         if found is None:  # a generated slice goes with its Service
@@ -114,13 +115,18 @@ def name_of(octets: bytes) -> tuple[str, str]:
 
 def delete_each(
     write: WriteTransaction, kind: Kind, names: list[tuple[str, str]], options: DeleteOptions
-) -> list[Written]:
-    """Delete those of the objects that are still there; generated slices are passed over."""
-    out = []
-    for namespace, name in names:
+) -> tuple[list[Written], list[tuple[str, str]]]:
+    """Delete those of the objects that are still there; return these, and the names that are left to do.
+
+    Generated slices are passed over.
+    """
+    out: list[Written] = []
+    for done, (namespace, name) in enumerate(names):
+        if write.is_full:
+            return out, names[done:]
         found = write.load(kind, namespace, name)
         if found is None or (kind is ENDPOINTSLICE and is_generated(found)):
             continue
         if kind is not NAMESPACE or name not in FIRST_NAMESPACES:
             out.append(delete(write, kind, namespace, name, options))
-    return out
+    return out, []

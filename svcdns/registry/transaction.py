@@ -16,7 +16,7 @@ from typing import Any
 import lmdb
 import msgspec
 
-from svcdns.cluster.endpoints import selector_of
+from svcdns.cluster.endpoints import is_generated, selector_of
 from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import not_found
 from svcdns.objects.field_selectors import SELECTABLE
@@ -31,6 +31,8 @@ from svcdns.store.rows import scan_keys as scan_keys
 from .settings import Settings
 
 REVISION = b"revision"
+POSITION = b"etcd"
+"""How far the store has come, where it is the map of a registry on etcd (see `replicated.applying`)."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 LARGE = 64 * 1024
@@ -90,6 +92,21 @@ class WriteTransaction:
     logged: list[log.Change] = field(default_factory=list)
     """What was logged, for those who watch."""
     changed: bool = False
+    logs: bool = True
+    """Whether changes go to the log; a map that is made from a list has nothing to tell."""
+    operations: int = 0
+    """At least so many things change that others can't derive: objects, addresses and ports."""
+    most_operations: int | None = None
+    """So many may change at once, None for any number."""
+    relied_on: set[str] = field(default_factory=set)
+    """Namespaces that were looked at, to decide whether something may be in them."""
+    decided_on_all: bool = False
+    """Whether it was decided on more than these namespaces and the objects that it changed."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is left to do is better left for a write of its own."""
+        return self.most_operations is not None and self.operations >= self.most_operations
 
     def load(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object as this write sees it, or None."""
@@ -98,6 +115,7 @@ class WriteTransaction:
 
     def namespace(self, name: str) -> Object | None:
         """Return a Namespace as this write sees it, or None; decoded once for all, so never to be changed."""
+        self.relied_on.add(name)
         octets = self.txn.get(object_key(NAMESPACE, "", name), db=self.tables.objects)
         return None if octets is None else _decode_kept(bytes(octets))
 
@@ -111,9 +129,14 @@ class WriteTransaction:
     def save(self, kind: Kind, old: Object | None, new: Object) -> bytes:
         """Put an object under a revision of its own and log the event; return its JSON."""
         _count_generation(kind, old, new)
+        octets = self.put(kind, old, new)
+        return octets if not self.dry_run else _with_revision_of(old, new)
+
+    def put(self, kind: Kind, old: Object | None, new: Object) -> bytes:
+        """Do what `save` does with an object that has been completed already."""
         key, octets = self._log("ADDED" if old is None else "MODIFIED", kind, old, new)
         self.txn.put(key, octets, db=self.tables.objects)
-        return octets if not self.dry_run else _with_revision_of(old, new)
+        return octets
 
     def remove(self, kind: Kind, old: Object) -> bytes:
         """Delete an object and log its last state; return that as JSON."""
@@ -129,10 +152,12 @@ class WriteTransaction:
         metadata = new["metadata"]
         metadata["resourceVersion"] = str(revision)
         octets, namespace = encode(new), metadata.get("namespace", "")
-        before = None if old is None else selectable(old)
-        table = log_of(self.tables, kind)
-        entry = log.append(self.txn, table, revision, (what, kind.name, namespace), octets, before)
-        self.logged.append((revision, entry))
+        if self.logs:
+            before = None if old is None else selectable(old)
+            table = log_of(self.tables, kind)
+            entry = log.append(self.txn, table, revision, (what, kind.name, namespace), octets, before)
+            self.logged.append((revision, entry))
+            self.operations += _operations(kind, new)
         return object_key(kind, namespace, metadata["name"]), octets
 
     def later(self, seconds: int) -> str:
@@ -158,6 +183,13 @@ def _count_generation(kind: Kind, old: Object | None, new: Object) -> None:
     began_to_go = "deletionTimestamp" in new["metadata"] and "deletionTimestamp" not in old["metadata"]
     changed = began_to_go or any(new.get(part) != old.get(part) for part in parts)
     new["metadata"]["generation"] = before + 1 if changed else before
+
+
+def _operations(kind: Kind, obj: Object) -> int:
+    """Return how many things change with an object that others can't derive, or a few more."""
+    if kind is ENDPOINTSLICE:
+        return not is_generated(obj)
+    return 1 if kind is not SERVICE else 4 + len(obj["spec"].get("ports") or ())
 
 
 def _with_revision_of(old: Object | None, new: Object) -> bytes:

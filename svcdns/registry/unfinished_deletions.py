@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import msgspec
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import NAMESPACE, POD, Kind
+from svcdns.store import log
 from svcdns.store.environment import Store
 
 from . import deletion, reading, removal
@@ -25,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 Write = Callable[[Callable[[WriteTransaction], Any]], Awaitable[Any]]
 """Runs something as a write of its own; see Committer.write."""
+
+
+_TAKE_OVER_SECONDS = 3.0
+_MARK = b'"deletionTimestamp"'
 
 
 class _Metadata(msgspec.Struct):
@@ -57,6 +62,8 @@ class UnfinishedDeletions:
         self._store = store
         self._write = write
         self._timers: dict[tuple[str, str], _Timer] = {}
+        self._going: set[str] = set()
+        """Namespaces that are being deleted, and were followed for that."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -90,6 +97,23 @@ class UnfinishedDeletions:
         elif kind is NAMESPACE and self._is_there(metadata["name"]):
             self._run(self._empty(metadata["name"]))
 
+    def follow_all(self, logged: Iterable[log.Change]) -> None:
+        """Do so for all objects of which a commit says that they are being deleted, whoever deleted them.
+
+        A namespace is left to who did for a moment: it takes many writes, which would be in each other's way.
+        """
+        for _, entry in logged:
+            if entry.kind == POD.name and entry.type == "MODIFIED":
+                if _MARK in (octets := entry.object()):
+                    self.follow(POD, decode(octets))
+            elif entry.kind == NAMESPACE.name:
+                name = removal.name_of(octets := entry.object())[1]
+                if entry.type == "DELETED":
+                    self._going.discard(name)
+                elif _MARK in octets and name not in self._going:
+                    self._going.add(name)
+                    self._run(self._empty(name, after=_TAKE_OVER_SECONDS))
+
     def _is_there(self, namespace: str) -> bool:
         try:
             return bool(reading.get(self._store, NAMESPACE, "", namespace))
@@ -117,8 +141,9 @@ class UnfinishedDeletions:
         self._timers.pop(key, None)
         await self._write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
 
-    async def _empty(self, namespace: str) -> None:
+    async def _empty(self, namespace: str, after: float = 0.0) -> None:
         """Empty a terminating namespace step by step, then remove it; Pods in their grace period end it."""
+        await asyncio.sleep(after)
         while not await self._write(lambda w: removal.empty_some(w, namespace)):
             await asyncio.sleep(0)
         for octets in reading.read_all(self._store, POD, namespace).items:

@@ -81,14 +81,15 @@ class Feed:
         self._channels = {kind.name: _Channel(self.revision, self.revision) for kind in STORED}
         self._batches: Recent[tuple[Batch, int]] = Recent()
 
-    def advance(self, logged: Sequence[log.Change] = ()) -> set[str]:
+    def advance(self, logged: Sequence[log.Change] = (), reached: int | None = None) -> set[str]:
         """Take what has been committed since the last time and wake those who wait; return its kinds.
 
-        `logged` is what the last commit has logged.  Where that is not all, the logs are read.
+        `logged` is what the last commit has logged.  Where that is not all, the logs are read.  That it is
+        all up to a revision is known where that is `reached`, else where revisions have no gap.
         """
-        if logged and logged[0][0] == self.revision + 1:
+        if reached is not None or (logged and logged[0][0] == self.revision + 1):
             woken = self._hold(logged)
-            self.revision = logged[-1][0]
+            self.revision = logged[-1][0] if reached is None else reached
         else:
             woken = self._catch_up()
         for kind in woken:

@@ -17,8 +17,15 @@ from svcdns.store.damage import Damaged
 from svcdns.store.environment import Store, open_store
 
 SOURCE = Path(svcdns.__file__).parent
-MAY_BEGIN = {"store/environment.py", "registry/commit.py"}
-"""Where a write transaction of the store is begun; the cache has an environment of its own."""
+MAY_BEGIN = {
+    "store/environment.py",
+    "registry/commit.py",
+    "registry/replicated/applying.py",
+    "registry/replicated/proposals.py",
+    "registry/replicated/relisting.py",
+}
+"""Where a write transaction of the store is begun, one within another or one that is always undone among them;
+the cache has an environment of its own."""
 
 
 @pytest.fixture

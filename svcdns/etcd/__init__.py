@@ -1,0 +1,1 @@
+"""A client of etcd, over its JSON gateway."""

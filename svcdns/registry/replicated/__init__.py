@@ -1,0 +1,42 @@
+"""The registry on etcd: several svcdns, each with a map of its own (its LMDB environment), any takes writes.
+
+    committer   writes are proposed to etcd, what etcd has decided is applied, and then they are answered
+    proposals   accept: a group of writes is run on the map, undone, and becomes one etcd transaction
+    applying    apply: what etcd has decided becomes one commit of the map
+    relisting   the map is brought to what a list says: at the first start, and when etcd has compacted
+    keys        where what stands in etcd
+    revisions   resourceVersions: etcd's revision, and a place within it
+
+Every rule of the registry was written for one writer, and holds here because a transaction is refused
+unless the map that it was decided on was the newest there was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from svcdns.cluster.event_messages import EventMessage
+from svcdns.store.environment import Store
+
+from ..commit import Committer, OnCommit
+from ..settings import Settings
+from .engine import Engine as Engine
+
+if TYPE_CHECKING:
+    from .committer import ReplicatedCommitter
+
+
+def committer_of(
+    store: Store,
+    settings: Settings,
+    engine: Engine | None,
+    on_commit: OnCommit,
+    on_messages: Callable[[list[EventMessage]], None],
+) -> Committer | ReplicatedCommitter:
+    """Return what runs the writes of a registry: of one that is in its store alone, or on etcd."""
+    if engine is None:
+        return Committer(store, settings, on_commit, on_messages)
+    from .committer import ReplicatedCommitter  # with what only it needs
+
+    return ReplicatedCommitter(store, settings, engine, on_commit, on_messages)

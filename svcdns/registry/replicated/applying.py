@@ -1,0 +1,206 @@
+"""Apply: what etcd has decided becomes a commit of the map, with all that follows from it.
+
+Each revision of etcd is applied as a whole, in order, on the map that the one before it left, and takes the
+map from one state to the next: every replica that applies the same revisions has the same rows.  Several that
+wait share a commit.  What can't be read (somebody wrote it by hand) is left out, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
+
+import lmdb
+import msgspec
+
+from svcdns.cluster.endpoints import is_generated
+from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE, Kind
+from svcdns.store import log
+from svcdns.store.environment import Store
+
+from .. import addresses, owners, probed
+from ..commit import answer, trim_logs
+from ..derive import derive
+from ..settings import Settings
+from ..stored_objects import OBJECT_RULES
+from ..transaction import POSITION, REVISION, Object, Touched, WriteTransaction, decode
+from . import revisions
+from .keys import Keys, Named
+
+logger = logging.getLogger(__name__)
+
+
+class Position(NamedTuple):
+    """How far a map has come, and of what: it goes on from there if that is still the same."""
+
+    registry: str
+    """What the registry in etcd is called (see `layout`)."""
+    revision: int
+    """The last revision of etcd that was applied."""
+    rules: int
+    """`stored_objects.OBJECT_RULES` by which its objects were derived from."""
+
+
+class Event(NamedTuple):
+    """One key that etcd has changed."""
+
+    revision: int
+    key: bytes
+    value: bytes | None
+    """None: it was deleted."""
+
+
+class Unreadable(Exception):
+    """What stands under the key of an object is not one that svcdns can take."""
+
+
+class Overlapping(Exception):
+    """A client's slice has the name of a generated one: the map is to be made anew."""
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one commit of the map has brought."""
+
+    position: int
+    """The revision of etcd that the map has come to."""
+    logged: list[log.Change] = field(default_factory=list)
+    left_out: list[Named] = field(default_factory=list)
+    """Objects that could not be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """The map of a replica: its store, and how what stands in etcd is read."""
+
+    store: Store
+    settings: Settings
+    keys: Keys
+    registry: str
+    serials_from: int
+    """The serial of zones at revision 0 of etcd."""
+
+    def clock(self, revision: int) -> int:
+        """Return the serial of a zone that changed in a revision; the same at every replica."""
+        return self.serials_from + revision
+
+    def position(self) -> Position | None:
+        """Return how far the map has come, None where it was not made from etcd."""
+        with self.store.read() as txn:
+            return read_position(txn, self.store)
+
+
+def read_position(txn: lmdb.Transaction, store: Store) -> Position | None:
+    """Return how far a map has come, as a transaction sees it."""
+    stored = txn.get(POSITION, db=store.tables.meta)
+    return None if stored is None else Position(*msgspec.msgpack.decode(bytes(stored)))
+
+
+def has_objects(store: Store) -> bool:
+    """Return whether a store holds any object."""
+    with store.read() as txn:
+        return bool(txn.stat(db=store.tables.objects)["entries"])
+
+
+def write_position(txn: lmdb.Transaction, of: Map, revision: int) -> None:
+    """Note how far a map has come."""
+    position = Position(of.registry, revision, OBJECT_RULES)
+    txn.put(POSITION, msgspec.msgpack.encode(position), db=of.store.tables.meta)
+    set_revision(txn, of.store, revisions.last_of(revision))
+
+
+def set_revision(txn: lmdb.Transaction, store: Store, revision: int) -> None:
+    """Have the next change get the resourceVersion behind this one."""
+    txn.put(REVISION, revision.to_bytes(8), db=store.tables.meta)
+
+
+def apply(of: Map, events: Sequence[Event]) -> Applied:
+    """Apply events of whole revisions, in order, in one commit.
+
+    Raises lmdb.Error where the map can't be written, Overlapping; then nothing of it was.
+    """
+    applied = Applied(events[-1].revision)
+    with of.store.write() as txn:
+        for revision, changed in groupby(events, lambda event: event.revision):
+            touched = Touched()
+            _apply_revision(txn, of, revision, changed, touched, applied)
+            answer(txn, of.store, of.settings, touched, of.clock(revision))
+        write_position(txn, of, applied.position)
+        trim_logs(txn, of.store)
+    return applied
+
+
+def _apply_revision(
+    txn: lmdb.Transaction, of: Map, revision: int, events: Iterable[Event], touched: Touched, applied: Applied
+) -> None:
+    objects = ((named, event.value) for event in events if (named := of.keys.named(event.key)) is not None)
+    for ordinal, (named, value) in enumerate(objects):
+        set_revision(txn, of.store, revisions.of(revision, ordinal * revisions.STEP) - 1)
+        try:
+            with of.store.env.begin(write=True, parent=txn) as child:
+                write = WriteTransaction(child, of.store.tables, of.settings, "")
+                change(write, named, value)
+        except (lmdb.Error, Overlapping):
+            raise
+        except Exception as wrong:
+            _leave_out(named, wrong)
+            applied.left_out.append(named)
+        else:
+            touched.merge(write.touched)
+            applied.logged += write.logged
+
+
+def _leave_out(named: Named, wrong: Exception) -> None:
+    where = f"{named.kind.name} {named.namespace}/{named.name}"
+    if isinstance(wrong, Unreadable):
+        logger.error("%s in etcd is left out: %s", where, wrong)
+    else:
+        logger.error("%s in etcd is left out", where, exc_info=wrong)
+
+
+def change(write: WriteTransaction, named: Named, value: bytes | None) -> None:
+    """Take one object as it stands in etcd now, or is gone; nothing is decided here.
+
+    Raises Unreadable, Overlapping.
+    """
+    kind, old = named.kind, write.load(*named)
+    if kind is ENDPOINTSLICE and old is not None and is_generated(old):
+        if value is not None:
+            raise Overlapping
+        return
+    new = None
+    if value is not None:
+        new = read(named, value)
+        write.put(kind, old, new)
+    elif old is not None:
+        write.remove(kind, old)
+    else:
+        return
+    _follow(write, kind, old, new)
+
+
+def _follow(write: WriteTransaction, kind: Kind, old: Object | None, new: Object | None) -> None:
+    """Bring what follows from an object in line with it."""
+    if kind is SERVICE:
+        addresses.follow(write, old, new)
+    elif kind is POD and new is not None:
+        probed.note(write, new)
+    owners.index(write, kind, old, new)
+    derive(write, kind, old, new)
+
+
+def read(named: Named, value: bytes) -> Object:
+    """Return the object that stands in etcd; its resourceVersion is its place.  Raises Unreadable."""
+    try:
+        found = decode(value)
+        metadata = found["metadata"]
+        stands = (found["kind"], metadata.get("namespace", ""), metadata["name"])
+        whole = metadata["uid"] and metadata["creationTimestamp"] and metadata["resourceVersion"].isdecimal()
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as wrong:
+        raise Unreadable(f"it is no object as svcdns stores it ({wrong!r})") from None
+    if stands != (named.kind.name, named.namespace, named.name) or not whole:
+        raise Unreadable(f"it is no object as svcdns stores it under this key, but {stands}")
+    return dict(found)

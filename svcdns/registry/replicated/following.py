@@ -1,0 +1,294 @@
+"""Following etcd: the map of this replica is kept in line with what etcd has decided.
+
+    a map of this registry        watched on from the revision that it stands at
+    a new one, or etcd has
+    compacted what came after     listed at one revision (`relisting`), watched on from there
+
+What was watched waits for its commit while the one before is made, so that a commit takes what has come
+meanwhile.  Once a second etcd is asked for the newest transaction of any replica: that shows an etcd that is
+away, and a watch that has died without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+import lmdb
+
+from svcdns.etcd.client import Change, Compacted, Etcd, Found, KeyValue, Unavailable, Unknown
+from svcdns.objects.kinds import Kind
+from svcdns.store.writable import why_not
+
+from ..commit import OnCommit
+from ..stored_objects import OBJECT_RULES
+from . import revisions
+from .applying import Event, Map, Overlapping, apply, has_objects
+from .keys import after
+from .layout import Disagreement
+from .outage import Outage
+from .relisting import ORDER, Relisting
+
+logger = logging.getLogger(__name__)
+
+PAGE = 500
+"""Objects that are listed at a time."""
+MOST_EVENTS = 2000
+"""Events after which a commit takes no more revisions, and the watch waits for it."""
+LOOK_SECONDS = 1.0
+"""Between two looks whether etcd is there."""
+BEHIND_SECONDS = 5.0
+"""A watch that has not shown for so long what etcd has is begun again."""
+T = TypeVar("T")
+
+
+class Follower:
+    """Keeps one map in line; belongs to one event loop."""
+
+    def __init__(self, of: Map, etcd: Etcd, on_commit: OnCommit, outage: Outage) -> None:
+        """Nothing is followed yet."""
+        self.map = of
+        self.position = 0
+        """The revision of etcd that the map stands at."""
+        self.disk_trouble = ""
+        """Why the map can't be written, "" where it can."""
+        self._etcd, self._on_commit, self.outage = etcd, on_commit, outage
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="map")
+        self._turn = asyncio.Lock()
+        self._events: list[Event] = []
+        self._came = asyncio.Event()
+        self._room = asyncio.Event()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = count()
+        self._watching: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def on_map(self, work: Callable[[], T]) -> T:
+        """Run something in the one thread that writes the map, when its turn has come."""
+        async with self._turn:
+            return await self._in_thread(work)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def reached(self, revision: int) -> None:
+        """Return when the map has come to a revision of etcd."""
+        if self.position < revision:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (revision, next(self._numbers), future))
+            await future
+
+    async def begin(self) -> None:
+        """Take up a map that was followed before; list where it was not.
+
+        Raises Disagreement where the store is a registry of its own, and as etcd.client does.
+        """
+        position = self.map.position()
+        if position is None and has_objects(self.map.store):
+            raise Disagreement(
+                f"{self.map.store.env.path()} holds a registry of its own, which is not taken into etcd: "
+                "name another data folder, and apply its objects there"
+            )
+        same = position is not None and position.registry == self.map.registry
+        if position is None or not same or position.rules != OBJECT_RULES:
+            await self._relist(from_nothing=True)
+        else:
+            self.position = position.revision
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for work in (self._watch_on(), self._apply(), self._look()):
+                    group.create_task(work)
+        except Exception:
+            # Without this every write would wait for ever in a process that looks well.
+            logger.critical("following etcd failed; this process ends, to be started again", exc_info=True)
+            os._exit(os.EX_SOFTWARE)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
+
+    async def _watch_on(self) -> None:
+        """Watch, for ever, and see to what a watch ends by."""
+        while True:
+            self._watching = asyncio.ensure_future(self._watch())
+            try:
+                await asyncio.wait([self._watching])
+            finally:
+                self._watching.cancel()
+            if self._watching.cancelled():
+                continue
+            match self._watching.exception():
+                case Compacted():
+                    await self._applied()
+                    await self._list_until_done(from_nothing=False)
+                case Unavailable() | Unknown() as away:
+                    self.outage.begin(str(away))
+                    await asyncio.sleep(LOOK_SECONDS)
+                case None:
+                    pass
+                case bug:
+                    raise bug
+
+    async def _watch(self) -> None:
+        """Take what etcd tells from where the map stands."""
+        keys = self.map.keys
+        await self._applied()
+        async for changes in self._etcd.watch(keys.begin, keys.end, self.position + 1):
+            self._events += map(_event, changes.events)
+            self._came.set()
+            if len(self._events) > MOST_EVENTS:
+                self._room.clear()
+                await self._room.wait()
+
+    async def _applied(self) -> None:
+        """Wait until all that was watched is applied."""
+        while self._events:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _apply(self) -> None:
+        """Apply what has come, for ever."""
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            while events := self._next_events():
+                await self._apply_some(events)
+            self._room.set()
+
+    def _next_events(self) -> list[Event]:
+        """Return whole revisions of what waits, and no more than enough of them."""
+        end = min(len(self._events), MOST_EVENTS)
+        while 0 < end < len(self._events) and self._events[end].revision == self._events[end - 1].revision:
+            end += 1
+        return self._events[:end]
+
+    async def _apply_some(self, waiting: list[Event]) -> None:
+        began = time.monotonic()
+        events = [event for event in waiting if event.revision > self.position]  # others have been listed
+        try:
+            applied = await self.on_map(partial(apply, self.map, events)) if events else None
+        except Overlapping:
+            self._events.clear()
+            await self._list_until_done(from_nothing=True)
+            return
+        except lmdb.Error as failure:
+            await self._not_written(failure)
+            return
+        self.disk_trouble = ""
+        del self._events[: len(waiting)]
+        if applied is not None:
+            reached = revisions.last_of(applied.position)
+            self._on_commit(time.monotonic() - began, applied.logged, reached)
+            self._come_to(applied.position)
+
+    def _come_to(self, position: int) -> None:
+        self.position = position
+        while self._waiting and self._waiting[0][0] <= position:
+            _, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                future.set_result(None)
+
+    async def _not_written(self, failure: lmdb.Error) -> None:
+        """Wait a moment where the disk takes nothing: what is there goes on to answer.  Raises others."""
+        trouble = why_not(failure, Path(self.map.store.env.path()))
+        if not trouble:
+            raise failure
+        if trouble != self.disk_trouble:
+            logger.error("the map can't be written: %s; DNS goes on from what it was", trouble)
+        self.disk_trouble = trouble
+        await asyncio.sleep(LOOK_SECONDS)
+
+    async def _list_until_done(self, *, from_nothing: bool) -> None:
+        while True:
+            try:
+                await self._relist(from_nothing=from_nothing)
+                return
+            except (Unavailable, Unknown) as away:
+                self.outage.begin(str(away))
+            except Compacted:
+                continue
+            except Overlapping:
+                from_nothing = True
+                continue
+            except lmdb.Error as failure:
+                await self._not_written(failure)
+                continue
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _relist(self, *, from_nothing: bool) -> None:
+        """Bring the map to what a list says."""
+        began = time.monotonic()
+        keys = self.map.keys
+        revision = (await self._etcd.range(keys.layout)).revision
+        async with self._turn:
+            make = partial(Relisting, self.map, revision, from_nothing=from_nothing)
+            relisting = await self._in_thread(make)
+            try:
+                for kind in ORDER:
+                    await self._list_kind(relisting, kind, revision)
+                await self._in_thread(relisting.finish)
+            except BaseException:
+                await asyncio.shield(self._in_thread(relisting.abort))
+                raise
+        seconds = time.monotonic() - began
+        logger.info("the registry was listed from etcd at revision %d in %.1f s", revision, seconds)
+        self._on_commit(seconds, [], None)
+        self._come_to(revision)
+
+    async def _list_kind(self, relisting: Relisting, kind: Kind, revision: int) -> None:
+        keys = self.map.keys
+        begin = keys.of_kind(kind)
+        end = after(begin)
+        while True:
+            found = await self._etcd.range(begin, end, revision=revision, limit=PAGE)
+            page = [(keys.named(kv.key), kv.value, kv.mod_revision) for kv in found.kvs]
+            await self._in_thread(partial(relisting.take, page))
+            if not found.more:
+                return
+            begin = found.kvs[-1].key + b"\0"
+
+    async def _look(self) -> None:
+        """See, for ever, whether etcd is there, and whether the watch shows what it has."""
+        behind = 0.0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                newest = newest_of(await self.replicas())
+            except (Unavailable, Unknown) as away:
+                self.outage.begin(str(away))
+                continue
+            if self.position >= newest:
+                behind = 0.0
+                self.outage.end()
+                continue
+            behind += LOOK_SECONDS
+            if behind > BEHIND_SECONDS and not self.disk_trouble:
+                behind = 0.0
+                logger.warning("the watch of etcd shows nothing new: it is begun again")
+                self._watching.cancel()
+
+    async def replicas(self) -> Found:
+        """Return what the replicas have written last.  Raises as etcd.client does."""
+        keys = self.map.keys
+        return await self._etcd.range(keys.replicas, after(keys.replicas))
+
+
+def newest_of(found: Found) -> int:
+    """Return the revision of the newest of some keys, 0 of none."""
+    return max((kv.mod_revision for kv in found.kvs), default=0)
+
+
+def _event(change: Change) -> Event:
+    kv: KeyValue = change.kv
+    return Event(change.mod_revision, kv.key, kv.value if change.type == "PUT" else None)

@@ -1,0 +1,75 @@
+"""What stands where in etcd, below the prefix of the configuration.
+
+    objects/KIND/NAMESPACE/NAME    JSON of an object; its resourceVersion is its place (see `revisions`)
+    allocations/ip/ADDRESS         NAMESPACE/NAME of the Service that has the address; `lb` of load balancers
+    allocations/port/NUMBER        the same of a node port
+    replicas/REPLICA               id of the replica's last transaction
+    layout                         JSON: what all replicas have to agree on (see `layout`)
+
+Slices that svcdns generates, or mirrors from Endpoints, are not there: each replica derives the same.
+Allocations follow from the objects.  They stand there so that no transaction can give one out twice.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from svcdns.objects.kinds import STORED, Kind
+
+_KINDS = {kind.name: kind for kind in STORED}
+_WORDS = {b"ip": "ip", b"lb": "lb", b"np": "port"}
+
+
+class Named(NamedTuple):
+    """Which object a key is of."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+
+class Keys:
+    """The keys below one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        """`prefix` ends in a slash."""
+        self.begin = prefix.encode()
+        self.end = after(self.begin)
+        """The first key behind all of them."""
+        self.layout = self.begin + b"layout"
+        self.replicas = self.begin + b"replicas/"
+        self._objects = self.begin + b"objects/"
+
+    def of_kind(self, kind: Kind) -> bytes:
+        """Return what the keys of a kind begin with."""
+        return self._objects + f"{kind.name}/".encode()
+
+    def object(self, kind: Kind, namespace: str, name: str) -> bytes:
+        """Return the key of an object."""
+        return self._objects + f"{kind.name}/{namespace}/{name}".encode()
+
+    def named(self, key: bytes) -> Named | None:
+        """Return which object a key is of, None where it is none's."""
+        if not key.startswith(self._objects):
+            return None
+        parts = key[len(self._objects) :].decode(errors="replace").split("/")
+        if len(parts) != len(Named._fields) or parts[0] not in _KINDS:
+            return None
+        kind = _KINDS[parts[0]]
+        return Named(kind, *parts[1:]) if bool(parts[1]) == kind.namespaced and parts[2] else None
+
+    def replica(self, replica: str) -> bytes:
+        """Return the key under which a replica says which was its last transaction."""
+        return self.replicas + replica.encode()
+
+    def allocation(self, held: bytes) -> bytes:
+        """Return the key of an address or port as `addresses.held` has it."""
+        word, value = held[:2], held[2:]
+        text = str(int.from_bytes(value)) if word == b"np" else str(ip_address(value[1:]))
+        return self.begin + f"allocations/{_WORDS[word]}/{text}".encode()
+
+
+def after(prefix: bytes) -> bytes:
+    """Return the first key behind all that begin with a prefix."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])

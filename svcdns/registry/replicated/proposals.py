@@ -1,0 +1,313 @@
+"""Accept: a group of writes is run on the map, undone, and becomes one transaction of etcd.
+
+Each write runs as on a registry of its own: in a child transaction, on the state that those before it left.
+What all of them would change is what the transaction puts and deletes, if what they were decided on still
+stands:
+
+* each object that changes is as the map has it, and each address or port that is given out is free;
+* each namespace that was looked at is as it was;
+* where more than that was looked at (an owner's dependents, what a namespace holds), where a write was
+  refused or changes nothing: no replica has had a transaction since.  Each puts the key of its replica, so
+  one comparison of all these keys says so.
+
+No key is changed twice in a transaction: each resourceVersion that a client sees is that of what it has seen.
+A write that would is deferred to the next group, as is one for which there is no room.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import lmdb
+
+from svcdns.cluster.endpoints import is_generated
+from svcdns.cluster.event_messages import EventMessage
+from svcdns.etcd.client import Compare, Delete, Put
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE, STORED, Kind
+from svcdns.store.rows import object_key, scan
+
+from .. import addresses
+from ..requests import Written
+from ..transaction import TIME_FORMAT, Object, WriteTransaction, decode, encode
+from . import revisions
+from .applying import Map, read_position
+
+if TYPE_CHECKING:
+    import asyncio
+
+logger = logging.getLogger(__name__)
+
+MOST_OPERATIONS = 128
+"""What etcd takes in a transaction unless told otherwise (--max-txn-ops): compares, and as many puts."""
+MOST_OCTETS = 1 << 20
+"""What etcd takes in a request (--max-request-bytes) is half as much again."""
+ROOM = 96
+"""Operations after which a write that can go on in another one ends: the last step may take some more."""
+_OWN = 1
+"""Operations of a transaction that are no write's: the key of the replica."""
+_KINDS = {kind.name: kind for kind in STORED}
+CURSORS = b"at"
+"""What the keys of `allocations` begin with that say which address was given out last (see `addresses`)."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A write that waits."""
+
+    action: Callable[[WriteTransaction], Any]
+    dry_run: bool
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+    is_proposed: bool = False
+    """Whether etcd is being asked about it."""
+    revision: int = 0
+    """The revision of etcd in which it was carried out."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was answered before its turn came; who only leaves does not undo it."""
+        return self.future.done() and not self.future.cancelled()
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What one write changes, by etcd's keys."""
+
+    objects: dict[bytes, tuple[Kind, Object | None]] = field(default_factory=dict)
+    """None: it goes."""
+    unchanged: dict[bytes, int] = field(default_factory=dict)
+    """The revisions of these keys that it was decided on, 0 of what was not there."""
+    allocations: dict[bytes, str | None] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.objects) + len(self.allocations)
+
+    def keys(self) -> set[bytes]:
+        """Return all keys that change."""
+        return {*self.objects, *self.allocations}
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A group of writes as one transaction."""
+
+    position: int
+    """The revision of etcd that the map stood at."""
+    decided: list[Waiting] = field(default_factory=list)
+    """Writes that come to what they came to here, if the transaction succeeds."""
+    answered: list[Waiting] = field(default_factory=list)
+    """Dry runs: nothing depends on the transaction."""
+    deferred: list[Waiting] = field(default_factory=list)
+    messages: list[EventMessage] = field(default_factory=list)
+    compares: list[Compare] = field(default_factory=list)
+    operations: list[Put | Delete] = field(default_factory=list)
+    places: dict[bytes, int] = field(default_factory=dict)
+    """The place of each object in the transaction, by its key."""
+    octets: int = 0
+    decided_on_all: bool = False
+    changes: _Changes = field(default_factory=_Changes)
+    namespaces: set[str] = field(default_factory=set)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether there is nothing to put or delete."""
+        return not self.operations
+
+    def settle(self, of: Map, revision: int) -> None:
+        """Give the results the resourceVersions that the transaction has given their objects."""
+        for waiting in self.decided:
+            waiting.result = self._settled(of, waiting.result, revision)
+
+    def _settled(self, of: Map, result: Any, revision: int) -> Any:
+        if isinstance(result, tuple | list):
+            return type(result)(self._settled(of, item, revision) for item in result)
+        if not isinstance(result, Written):
+            return result
+        shown = decode(result.object)
+        metadata = shown["metadata"]
+        if int(metadata["resourceVersion"]) <= revisions.last_of(self.position):
+            return result
+        key = of.keys.object(_KINDS[shown["kind"]], metadata.get("namespace", ""), metadata["name"])
+        metadata["resourceVersion"] = str(revisions.of(revision, self.places[key]))
+        return replace(result, object=encode(shown))
+
+
+def propose(of: Map, group: list[Waiting], cursors: dict[bytes, bytes]) -> Proposal:
+    """Run a group on the map and undo it; `cursors` say which address of each range was given out last.
+
+    Raises lmdb.Error.
+    """
+    with of.store.env.begin() as before, suppress(_Undone), of.store.env.begin(write=True) as txn:
+        position = read_position(before, of.store)
+        assert position is not None, "the map has not been listed yet"
+        proposal = Proposal(position.revision)
+        for key, value in cursors.items():
+            txn.put(key, value, db=of.store.tables.allocations)
+        now = datetime.now(UTC).strftime(TIME_FORMAT)
+        for waiting in group:
+            _run(of, before, txn, waiting, now, proposal)
+        cursors.update(scan(txn, of.store.tables.allocations, CURSORS))
+        _compose(of, before, proposal)
+        raise _Undone
+    return proposal
+
+
+class _Undone(Exception):
+    """Ends the transaction in which a group was tried."""
+
+
+class _Left(Exception):
+    """Ends the child transaction of a write, for this reason."""
+
+
+class _Answered(_Left):
+    """It was a dry run."""
+
+
+class _Deferred(_Left):
+    """It is for the next group."""
+
+
+def _run(
+    of: Map, before: lmdb.Transaction, txn: lmdb.Transaction, waiting: Waiting, now: str, proposal: Proposal
+) -> None:
+    """Run one write, and add what it comes to to the proposal."""
+    waiting.result, waiting.error = None, None
+    collected: list[EventMessage] = []
+    where = proposal.decided
+    try:
+        with of.store.env.begin(write=True, parent=txn) as child:
+            write = WriteTransaction(
+                child, of.store.tables, of.settings, now, collected, waiting.dry_run, most_operations=ROOM
+            )
+            waiting.result = waiting.action(write)
+            if waiting.dry_run:
+                raise _Answered
+            _add(of, before, write, waiting, proposal)
+        proposal.messages += collected
+    except _Answered:
+        where = proposal.answered
+    except _Deferred:
+        where = proposal.deferred
+    except StatusError as refused:
+        waiting.error = refused
+        proposal.decided_on_all = True
+        proposal.messages += [one for one in collected if one.of_refusal and not waiting.dry_run]
+    except lmdb.Error:
+        raise
+    except Exception as bug:
+        logger.exception("a write failed unexpectedly")
+        waiting.error = StatusError(500, "InternalError", f"Internal error occurred: {type(bug).__name__}")
+    where.append(waiting)
+
+
+def _add(
+    of: Map, before: lmdb.Transaction, write: WriteTransaction, waiting: Waiting, proposal: Proposal
+) -> None:
+    """Add the changes of a write.  Raises StatusError for more than any transaction holds, _Deferred."""
+    changes = _changes(of, before, write)
+    octets = sum(len(entry.object()) for _, entry in write.logged)
+    if len(changes) + _OWN > MOST_OPERATIONS or octets > MOST_OCTETS:
+        text = (
+            f"this changes {len(changes)} things of {octets} octets at once, and one transaction of etcd "
+            f"holds {MOST_OPERATIONS - _OWN} of {MOST_OCTETS}; nothing was changed"
+        )
+        raise StatusError(413, "RequestEntityTooLarge", text)
+    mine = proposal.changes
+    if (
+        mine.keys() & changes.keys()
+        or len(mine) + len(changes) + _OWN > MOST_OPERATIONS
+        or _compared(mine, proposal.namespaces) + _compared(changes, write.relied_on) > MOST_OPERATIONS - 2
+        or proposal.octets + octets > MOST_OCTETS
+        or (not changes.objects and _shows_undecided(waiting.result, proposal.position))
+    ):
+        raise _Deferred
+    proposal.octets += octets
+    proposal.decided_on_all |= write.decided_on_all or not changes.objects
+    proposal.namespaces |= write.relied_on
+    mine.objects |= changes.objects
+    mine.unchanged |= changes.unchanged
+    mine.allocations |= changes.allocations
+
+
+def _compared(changes: _Changes, namespaces: set[str]) -> int:
+    return len(changes) + len(namespaces)
+
+
+def _shows_undecided(result: Any, position: int) -> bool:
+    """Whether a write that changes nothing shows what another write of its group has changed."""
+    if not isinstance(result, Written):
+        return False
+    return int(decode(result.object)["metadata"]["resourceVersion"]) > revisions.last_of(position)
+
+
+def _changes(of: Map, before: lmdb.Transaction, write: WriteTransaction) -> _Changes:
+    """Return what a write changes that others can't derive."""
+    changes, tables = _Changes(), of.store.tables
+    had: dict[str, set[bytes]] = {}
+    for _, entry in write.logged:
+        kind, shown = _KINDS[entry.kind], decode(entry.object())
+        if kind is ENDPOINTSLICE and is_generated(shown):
+            continue
+        metadata = shown["metadata"]
+        at = (kind, metadata.get("namespace", ""), metadata["name"])
+        key = of.keys.object(*at)
+        stored = before.get(object_key(*at), db=tables.objects)
+        is_gone = entry.type == "DELETED"
+        changes.objects.pop(key, None)  # the last change counts, and its place
+        if not is_gone or stored is not None:
+            changes.objects[key] = (kind, None if is_gone else shown)
+            changes.unchanged[key] = 0 if stored is None else _written_in(bytes(stored))
+        if kind is SERVICE:
+            held_before = addresses.held(decode(bytes(stored))) if stored is not None else set()
+            held = set() if is_gone else addresses.held(shown)
+            owner = f"{metadata['namespace']}/{metadata['name']}"
+            for one in had.get(owner, set()) | held_before | held:
+                changes.allocations.pop(of.keys.allocation(one), None)
+            for one in held - held_before:
+                changes.allocations[of.keys.allocation(one)] = owner
+            for one in held_before - held:
+                changes.allocations[of.keys.allocation(one)] = None
+            had[owner] = held
+    return changes
+
+
+def _written_in(stored: bytes) -> int:
+    """Return the revision of etcd in which an object of the map was written."""
+    return revisions.revision_of(int(decode(stored)["metadata"]["resourceVersion"]))
+
+
+def _compose(of: Map, before: lmdb.Transaction, proposal: Proposal) -> None:
+    """Make the operations of a transaction, and what is to stand when it is carried out."""
+    changes = proposal.changes
+    for ordinal, (key, (_, shown)) in enumerate(changes.objects.items()):
+        place = proposal.places[key] = ordinal * revisions.STEP
+        if shown is None:
+            proposal.operations.append(Delete(key))
+            continue
+        stands = {**shown, "metadata": {**shown["metadata"], "resourceVersion": str(place)}}
+        proposal.operations.append(Put(key, encode(stands)))
+    for key, revision in changes.unchanged.items():
+        proposal.compares.append(_as_it_was(key, revision))
+    for key, owner in changes.allocations.items():
+        if owner is None:
+            proposal.operations.append(Delete(key))
+        else:
+            proposal.operations.append(Put(key, owner.encode()))
+            proposal.compares.append(Compare.absent(key))
+    for name in sorted(proposal.namespaces):
+        key = of.keys.object(NAMESPACE, "", name)
+        if key not in changes.unchanged:
+            stored = before.get(object_key(NAMESPACE, "", name), db=of.store.tables.objects)
+            proposal.compares.append(_as_it_was(key, 0 if stored is None else _written_in(bytes(stored))))
+
+
+def _as_it_was(key: bytes, revision: int) -> Compare:
+    return Compare.unchanged(key, revision) if revision else Compare.absent(key)

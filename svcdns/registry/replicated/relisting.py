@@ -1,0 +1,142 @@
+"""Relisting: the map is brought to what a list of etcd says, all of it at one revision, in one transaction.
+
+So a new replica begins, and one that was away for longer than etcd keeps what changed.  What the map has
+answers until the commit; then readers see the new state as a whole.  Watchers get 410 and list again.
+Objects that are as they were are not touched, unless the map was made of another registry or by other rules:
+then it is made from nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import msgspec
+
+from svcdns.objects.kinds import (
+    ENDPOINTS,
+    ENDPOINTSLICE,
+    NAMESPACE,
+    POD,
+    SERVICE,
+    STORED,
+    Kind,
+)
+from svcdns.store import counts, log
+from svcdns.store.rows import scan_keys
+
+from .. import alias_claims, owners
+from ..answer_tables import current_table
+from ..commit import answer
+from ..dns_rows import AnswerTable, move_serials, put_fixed_rows
+from ..transaction import Touched, WriteTransaction, collection_prefix, object_key
+from . import revisions
+from .applying import Map, Unreadable, change, set_revision, write_position
+from .keys import Named
+
+logger = logging.getLogger(__name__)
+
+_FIRST = (NAMESPACE, ENDPOINTSLICE, SERVICE, POD, ENDPOINTS)
+ORDER: tuple[Kind, ...] = (*_FIRST, *(kind for kind in STORED if kind not in _FIRST))
+"""Kinds in the order in which they are to be taken: names follow from those of visible namespaces, and a
+client's slice has its name before one is generated."""
+
+
+class _Metadata(msgspec.Struct, rename={"revision": "resourceVersion"}):
+    revision: str
+
+
+class _Stored(msgspec.Struct):
+    metadata: _Metadata
+
+
+_read_stored = msgspec.json.Decoder(_Stored).decode
+
+
+class Relisting:
+    """One list that is taken, from `__init__` to `finish` or `abort`, all in one thread."""
+
+    def __init__(self, of: Map, revision: int, *, from_nothing: bool) -> None:
+        """Begin with what the map has; `revision` is that of the list."""
+        self._map = of
+        self._revision = revision
+        self._touched = Touched()
+        self._listed: set[bytes] = set()
+        self._txn = of.store.env.begin(write=True)
+        self._is_anew = from_nothing
+        if from_nothing:
+            self._clear()
+
+    def take(self, found: Iterable[tuple[Named | None, bytes, int]]) -> None:
+        """Take some objects: what they are called, what stands there, and since which revision."""
+        for named, value, revision in found:
+            if named is None:
+                continue
+            key = object_key(*named)
+            self._listed.add(key)
+            try:
+                place = revisions.of(revision, int(_read_stored(value).metadata.revision))
+            except (msgspec.MsgspecError, ValueError):
+                place = revisions.of(revision, 0)
+            stored = self._txn.get(key, db=self._map.store.tables.objects)
+            if stored is not None and _read_stored(stored).metadata.revision == str(place):
+                continue
+            self._change(named, value, place)
+
+    def _change(self, named: Named, value: bytes | None, place: int) -> None:
+        set_revision(self._txn, self._map.store, place - 1)
+        write = WriteTransaction(self._txn, self._map.store.tables, self._map.settings, "", logs=False)
+        try:
+            change(write, named, value)
+        except Unreadable as wrong:
+            logger.error("%s %s/%s in etcd is left out: %s", named.kind.name, *named[1:], wrong)
+        self._touched.merge(write.touched)
+
+    def finish(self) -> None:
+        """Remove what was not listed, answer from all of it, and commit."""
+        tables = self._map.store.tables
+        for kind in reversed(ORDER):
+            for key in list(scan_keys(self._txn, tables.objects, collection_prefix(kind))):
+                _, namespace, name = key.decode().split("\0")
+                if key not in self._listed:  # of slices, those that were generated stay
+                    self._change(Named(kind, namespace, name), None, revisions.of(self._revision, 0))
+        clock = self._map.clock(self._revision)
+        answer(self._txn, self._map.store, self._map.settings, self._touched, clock)
+        if self._is_anew:
+            self._answer_fixed(clock)
+        for table in (tables.log, tables.event_log):
+            log.begin_after(self._txn, table, revisions.last_of(self._revision))
+        write_position(self._txn, self._map, self._revision)
+        counts.note(self._txn, tables.by_name())
+        self._txn.commit()
+
+    def abort(self) -> None:
+        """Leave the map as it was."""
+        self._txn.abort()
+
+    def _clear(self) -> None:
+        """Forget all objects and what followed from them; zone files are this replica's own."""
+        tables, txn = self._map.store.tables, self._txn
+        alias_claims.clear(txn, tables)
+        owners.clear(txn, tables)
+        for table in (
+            tables.objects,
+            tables.allocations,
+            tables.slices,
+            tables.members,
+            tables.selectors,
+            tables.labels,
+            tables.endpoints,
+            tables.addresses,
+            tables.pod_ips,
+            tables.row_log,
+            current_table(self._map.store, txn),
+        ):
+            txn.drop(table, delete=False)
+
+    def _answer_fixed(self, clock: int) -> None:
+        settings = self._map.settings
+        write = WriteTransaction(self._txn, self._map.store.tables, settings, "")
+        answers = AnswerTable(write, current_table(self._map.store, self._txn))
+        put_fixed_rows(answers)
+        move_serials(answers, clock, [settings.names.apex, *(key for _, key in settings.reverse_zones)])
