@@ -24,8 +24,8 @@ MAY_BEGIN = {
     "registry/replicated/proposals.py",
     "registry/replicated/relisting.py",
 }
-"""Where a write transaction of the store is begun, one within another or one that is always undone among them;
-the cache has an environment of its own."""
+"""Where a write transaction of the store is begun, one within another or one that is undone among them; the
+cache has an environment of its own."""
 
 
 @pytest.fixture

@@ -136,6 +136,7 @@ class ReplicatedCommitter:
         except (Unavailable, Unknown) as away:
             self.outage.begin(str(away))
             raise refused(self.outage.text) from None
+        self.outage.end()
         self._revision = found[0].mod_revision if found else 0
         self._follower = follower
         self._tasks.append(asyncio.create_task(follower.run()))
@@ -245,8 +246,7 @@ class ReplicatedCommitter:
             outcome = await self._etcd.transaction(
                 [own, *compares], [*proposal.operations, Put(self._key, name)], [Get(*replicas)]
             )
-        except Unknown as lost:
-            self.outage.begin(str(lost))
+        except Unknown:
             return await self._find_out(name, own)
         finally:
             for waiting in proposal.decided:

@@ -72,7 +72,7 @@ def _wanted(settings: Settings) -> Agreed:
     ports = settings.config.services.node_port_range
     ranges = [*map(str, settings.own_ranges), f"{ports[0]}-{ports[-1]}"]
     began = int(time.time())
-    return Agreed(LAYOUT, settings.names.domain, ranges, secrets.token_hex(16), began)
+    return Agreed(LAYOUT, settings.config.cluster_domain, ranges, secrets.token_hex(16), began)
 
 
 def _checked(stands: bytes, wanted: Agreed, keys: Keys) -> Agreed:

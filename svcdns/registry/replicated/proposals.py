@@ -123,6 +123,8 @@ class Proposal:
     def settle(self, of: Map, revision: int) -> None:
         """Give the results the resourceVersions that the transaction has given their objects."""
         for waiting in self.decided:
+            if waiting.error is not None:
+                continue
             waiting.result = self._settled(of, waiting.result, revision)
 
     def _settled(self, of: Map, result: Any, revision: int) -> Any:
@@ -135,7 +137,7 @@ class Proposal:
         if int(metadata["resourceVersion"]) <= revisions.last_of(self.position):
             return result
         key = of.keys.object(_KINDS[shown["kind"]], metadata.get("namespace", ""), metadata["name"])
-        metadata["resourceVersion"] = str(revisions.of(revision, self.places[key]))
+        metadata["resourceVersion"] = str(revisions.of(revision, self.places.get(key, 0)))
         return replace(result, object=encode(shown))
 
 

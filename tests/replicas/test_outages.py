@@ -1,0 +1,221 @@
+"""etcd is away, answers that are lost, and maps that are behind: DNS goes on, nothing is guessed or lost."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from replicas.replicas_harness import Replica, Replicas, comparable
+from toolbox.builders import endpoint_slice, headless, pod, service
+from toolbox.waiting import until
+
+from svcdns.etcd.client import Compare, Delete, Etcd, Get, Outcome, Put, Unavailable, Unknown
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
+from svcdns.registry.requests import DeleteOptions, Selection
+
+
+class Losing(Etcd):
+    """A client to which happens what a test says, to transactions that write Services."""
+
+    fate = ""
+    """"carried out" and "lost" on the way: no answer comes; "refused": none takes it."""
+    questions = ""
+    """The same for those that ask what became of one."""
+
+    async def transaction(
+        self, compares: Sequence[Compare], success: Sequence[Put | Delete | Get], failure: Sequence[Get] = ()
+    ) -> Outcome:
+        """Carry it out, or not."""
+        is_write = any(b"/Service/" in one.key for one in success)
+        fate = self.fate if is_write else self.questions if len(success) == 1 else ""
+        if is_write:
+            self.fate = ""
+        elif fate:
+            self.questions = ""
+        if fate == "refused":
+            raise Unavailable("as the test wants it")
+        if fate != "lost":
+            outcome = await super().transaction(compares, success, failure)
+        if fate:
+            raise Unknown("as the test wants it")
+        return outcome
+
+
+@pytest.mark.parametrize("questions", ["", "carried out", "lost", "refused"])
+@pytest.mark.parametrize("fate", ["carried out", "lost"])
+async def test_a_write_whose_answer_is_lost_is_carried_out_once(
+    replicas: Replicas, fate: str, questions: str
+) -> None:
+    client = Losing(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a, replicas.replica("b") as b:
+        await a.create(service("web"))
+        client.fate, client.questions = fate, questions
+        try:
+            made = await a.create(service("lost"))
+        except StatusError as refused:  # when it was known that it is lost, etcd was away
+            assert (fate, refused.code) == ("lost", 503) and questions
+            await until(lambda: not a.registry.trouble, "the outage to be over")
+            made = await a.create(service("lost"))
+        assert a.get(SERVICE, "lost") == made
+        await until(lambda: not a.registry.trouble, "the outage to be over")
+        later = await a.patch(SERVICE, "lost", {"metadata": {"labels": {"x": "y"}}})
+        await b.shows_what(a)
+        assert b.get(SERVICE, "lost") == later
+        assert later["metadata"]["uid"] == made["metadata"]["uid"]
+
+
+async def test_a_write_that_etcd_does_not_take_is_answered_with_why(replicas: Replicas) -> None:
+    client = Losing(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a:
+        client.fate = "refused"
+        with pytest.raises(StatusError) as refused:
+            await a.create(service("web"))
+        assert (refused.value.code, refused.value.retry_after) == (503, 2)
+        assert "as the test wants it" in refused.value.message
+        await until(lambda: not a.registry.trouble, "the outage to be over")
+        await a.create(service("web"))
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_while_etcd_is_away_all_but_writes_goes_on(replicas: Replicas, how: str) -> None:
+    hasty = [Etcd(replicas.etcd.endpoints, timeout=1) for _ in range(2)]
+    async with replicas.replica("a", client=hasty[0]) as a, replicas.replica("b", client=hasty[1]) as b:
+        await a.create(headless("web"))
+        await a.create(pod("web-1", "10.1.0.1", ready=True))
+        await b.shows_what(a)
+        rows, objects = b.rows(), b.everything()
+        replicas.etcd.kill() if how == "killed" else replicas.etcd.freeze()
+        try:
+            with pytest.raises(StatusError) as refused:
+                await b.create(pod("web-2", "10.1.0.2", ready=True))
+            assert refused.value.code in (503, 504)
+            await until(lambda: b.registry.trouble, "the replica to notice")
+            with pytest.raises(StatusError) as refused:
+                await b.create(pod("web-3", "10.1.0.3", ready=True))
+            assert refused.value.code == 503
+            assert "etcd can't be used since 20" in b.registry.trouble
+            assert (b.rows(), b.everything()) == (rows, objects)
+        finally:
+            replicas.etcd.start() if how == "killed" else replicas.etcd.thaw()
+        for one in (a, b):
+            await until(lambda one=one: not one.registry.trouble, "the outage to be over")
+        await a.create(pod("web-4", "10.1.0.4", ready=True))
+        await b.shows_what(a)
+        assert "web-4" in b.names(POD) and "web-3" not in b.names(POD)
+        assert a.rows_but_apexes() == b.rows_but_apexes()
+
+
+async def test_a_replica_that_starts_without_etcd_answers_from_its_map(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        await a.create(headless("web"))
+        await a.create(pod("web-1", "10.1.0.1", ready=True))
+        rows = a.rows()
+    replicas.etcd.kill()
+    try:
+        async with replicas.replica("a") as a:
+            assert a.rows() == rows
+            with pytest.raises(StatusError) as refused:
+                await a.create(service("db"))
+            assert refused.value.code == 503
+            replicas.etcd.start()
+            await a.registry.try_to_write()
+            assert a.registry.trouble == ""
+            await a.create(service("db"))
+    finally:
+        replicas.etcd.kill()
+        replicas.etcd.start()
+
+
+async def test_a_replica_without_a_map_does_not_start_without_etcd(replicas: Replicas) -> None:
+    with pytest.raises(StatusError, match="etcd can't be used"):
+        async with replicas.replica("a", client=Etcd(["http://127.0.0.1:1"])):
+            pass
+
+
+async def fill(a: Replica) -> None:
+    """Have objects of several kinds, some that were deleted again."""
+    await a.create(headless("web"))
+    await a.create(service("db", type="NodePort"))
+    for number in range(1, 30):
+        await a.create(pod(f"web-{number}", f"10.1.0.{number}", ready=bool(number % 3)))
+    await a.create(endpoint_slice("own", "db", "10.9.0.1"))
+    for number in range(1, 10):
+        await a.registry.delete(POD, "default", f"web-{number}", DeleteOptions())
+
+
+async def test_a_replica_that_begins_with_nothing_comes_to_the_same(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        await fill(a)
+        async with replicas.replica("new") as new:
+            await new.shows_what(a)
+            assert comparable(new.everything()) == comparable(a.everything())
+            assert new.rows_but_apexes() == a.rows_but_apexes()
+            await new.create(pod("web-99", "10.1.0.99", ready=True))
+            await a.shows_what(new)
+            assert new.rows_but_apexes() == a.rows_but_apexes()
+
+
+async def test_a_replica_that_was_away_goes_on_from_its_map(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        async with replicas.replica("b") as b:
+            await fill(a)
+            await b.shows_what(a)
+        await a.create(service("later"))
+        await a.registry.delete(POD, "default", "web-20", DeleteOptions())
+        async with replicas.replica("b") as b:
+            await b.shows_what(a)
+            assert a.everything() == b.everything()
+            assert a.rows_but_apexes() == b.rows_but_apexes()
+
+
+async def test_a_replica_that_was_away_for_too_long_lists_what_there_is(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        async with replicas.replica("b") as b:
+            await fill(a)
+            await b.shows_what(a)
+            seen = b.revision
+        await a.create(service("later"))
+        await a.registry.delete(POD, "default", "web-20", DeleteOptions())
+        await a.registry.delete(SERVICE, "default", "db", DeleteOptions())
+        await a.patch(SERVICE, "web", {"metadata": {"labels": {"x": "y"}}})
+        replicas.etcd.ctl("compact", str(a.revision // 1_000_000))
+        async with replicas.replica("b") as b:
+            await b.shows_what(a)
+            assert comparable(a.everything()) == comparable(b.everything())
+            assert a.rows_but_apexes() == b.rows_but_apexes()
+            with pytest.raises(StatusError) as expired:
+                await anext(aiter(b.registry.watch(POD, "", Selection(), seen)))
+            assert expired.value.code == 410
+            made = await b.create(service("newest"))
+            await a.shows_what(b)
+            assert a.get(SERVICE, "newest") == made
+
+
+async def test_a_watcher_goes_on_at_another_replica(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(headless("web"))
+        seen = a.revision
+        await a.create(pod("web-1", "10.1.0.1", ready=True))
+        await b.shows_what(a)
+        batch = await anext(aiter(b.registry.watch(ENDPOINTSLICE, "", Selection(), seen)))
+        assert [event.type for event in batch.events] == ["MODIFIED"]
+        assert b"10.1.0.1" in batch.events[0].object
+
+
+async def test_a_map_of_another_registry_is_made_anew(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        await fill(a)
+    replicas.etcd.ctl("del", "--prefix", replicas.prefix)
+    async with replicas.replica("a") as a:
+        assert a.names(POD) == [] == a.names(SERVICE)
+        await a.create(service("web"))
+
+
+async def test_writes_wait_for_their_turn_when_many_come_at_once(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        made: list[Any] = await asyncio.gather(
+            *(one.create(service(f"s{n}")) for n, one in enumerate([a, b] * 150))
+        )
+        await a.shows_what(b)
+        assert len({one["spec"]["clusterIP"] for one in made}) == 300 == len(a.names(SERVICE))

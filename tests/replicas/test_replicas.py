@@ -1,0 +1,260 @@
+"""Several svcdns share a registry: what one takes all show, and no two decide on what the other has changed."""
+
+import asyncio
+from ipaddress import ip_network
+
+import pytest
+from replicas.replicas_harness import Replica, Replicas
+from toolbox.builders import endpoint_slice, endpoints, headless, namespace, pod, service, without_selector
+from toolbox.waiting import until
+
+from svcdns.config.sections import Config, ServicesConfig
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.registry.registry import Registry
+from svcdns.registry.replicated.layout import Disagreement
+from svcdns.registry.requests import DeleteOptions, Event, Selection
+from svcdns.store.environment import open_store
+
+
+async def assert_alike(a: Replica, b: Replica) -> None:
+    """Both show the same: objects with their resourceVersions, and every row that answers.
+
+    Serials are those of the last change that was seen, so zones that never changed may have others.
+    """
+    await a.shows_what(b)
+    await b.shows_what(a)
+    assert a.everything() == b.everything()
+    assert a.rows_but_apexes() == b.rows_but_apexes()
+    assert a.revision == b.revision
+
+
+async def test_what_one_replica_takes_both_show_alike(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(headless("web"))
+        await b.create(pod("web-1", "10.1.0.1", ready=True))
+        await a.create(pod("web-2", "10.1.0.2", ready=True))
+        await b.create(without_selector("db"))
+        await a.create(endpoints("db", "10.9.0.1"))
+        await b.create(endpoint_slice("db-own", "db", "10.9.0.2"))
+        await b.registry.delete(POD, "default", "web-1", DeleteOptions())
+        await assert_alike(a, b)
+        apex = a.registry.settings.names.apex
+        assert a.rows()[apex] == b.rows()[apex], "the serial of a zone that both have seen to change"
+        assert b.names(POD) == ["web-2"]
+        assert any(b"\x0a\x01\x00\x02" in row for row in b.rows().values())
+
+
+async def test_a_write_is_shown_by_who_took_it_when_it_is_answered(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b"):
+        for number in range(10):
+            made = await a.create(service(f"s{number}"))
+            assert a.get(SERVICE, f"s{number}") == made
+
+
+async def test_services_created_at_once_have_addresses_of_their_own(replicas: Replicas) -> None:
+    config = config_of("10.96.0.0/27")
+    async with replicas.replica("a", config) as a, replicas.replica("b", config) as b:
+        made = await asyncio.gather(
+            *(one.create(service(f"s{n}", type="NodePort")) for n, one in enumerate([a, b] * 15)),
+            return_exceptions=True,
+        )
+        await assert_alike(a, b)
+        given = [one["spec"]["clusterIP"] for one in made if isinstance(one, dict)]
+        ports = [one["spec"]["ports"][0]["nodePort"] for one in made if isinstance(one, dict)]
+        refused = [one for one in made if isinstance(one, StatusError)]
+        assert len(given) == len(set(given)) == 30 == len(set(ports))
+        assert refused == []
+        with pytest.raises(StatusError, match="full"):
+            await a.create(service("one-more"))
+
+
+def config_of(*ranges: str) -> Config:
+    """Return a configuration with these ranges of cluster IPs."""
+    return Config(services=ServicesConfig(cluster_ip_ranges=tuple(map(ip_network, ranges))))
+
+
+async def test_of_two_who_ask_for_one_address_one_gets_it(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        asked = (one.create(service(f"s{n}", clusterIP="10.96.0.77")) for n, one in enumerate([a, b]))
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in found].count(StatusError) == 1
+        refused = next(one for one in found if isinstance(one, StatusError))
+        assert refused.code == 422 and "already allocated" in refused.message
+
+
+async def test_of_two_who_replace_what_they_have_seen_one_is_refused(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        seen = await a.create(service("web"))
+        await b.shows_what(a)
+        changed = [{**seen, "metadata": {**seen["metadata"], "labels": {"by": by}}} for by in "ab"]
+        found = await asyncio.gather(a.replace(changed[0]), b.replace(changed[1]), return_exceptions=True)
+        refused = [one for one in found if isinstance(one, StatusError)]
+        assert [one.code for one in refused] == [409]
+        await assert_alike(a, b)
+        taken = next(one for one in found if isinstance(one, dict))
+        assert a.get(SERVICE, "web") == taken
+
+
+async def test_patches_of_one_object_at_both_replicas_are_all_kept(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(service("web"))
+        await b.shows_what(a)
+        await asyncio.gather(
+            *(
+                one.patch(SERVICE, "web", {"metadata": {"labels": {f"n{n}": "y"}}})
+                for n, one in enumerate([a, b] * 10)
+            )
+        )
+        await assert_alike(a, b)
+        assert set(a.get(SERVICE, "web")["metadata"]["labels"]) == {f"n{n}" for n in range(20)}
+
+
+async def test_nothing_is_created_in_a_namespace_that_another_replica_deletes(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(namespace("shop"))
+        await b.shows_what(a)
+        pods = [
+            {**pod(f"p{n}", f"10.1.0.{n}"), "metadata": {"name": f"p{n}", "namespace": "shop"}}
+            for n in range(40)
+        ]
+
+        async def create_all() -> list[object]:
+            return list(await asyncio.gather(*map(b.create, pods), return_exceptions=True))
+
+        found, _ = await asyncio.gather(
+            create_all(), a.registry.delete(NAMESPACE, "", "shop", DeleteOptions())
+        )
+        await until(lambda: "shop" not in a.names(NAMESPACE), "the namespace to be gone")
+        await assert_alike(a, b)
+        assert a.names(POD) == []
+        assert {one.code for one in found if isinstance(one, StatusError)} <= {403, 404}
+
+
+async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(namespace("shop"))
+        for name in ("p1", "p2"):
+            held = {"name": name, "namespace": "shop", "finalizers": ["example.com/held"]}
+            await a.create({**pod(name), "metadata": held})
+        await a.registry.delete(NAMESPACE, "", "shop", DeleteOptions())
+        await b.shows_what(a)
+        assert "shop" in b.names(NAMESPACE)
+        free = {"metadata": {"finalizers": None}}
+        await asyncio.gather(a.patch(POD, "p1", free, "shop"), b.patch(POD, "p2", free, "shop"))
+        await until(lambda: "shop" not in a.names(NAMESPACE), "the namespace to be gone")
+        await assert_alike(a, b)
+
+
+async def test_a_namespace_of_more_than_a_transaction_is_emptied(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(namespace("shop"))
+        many = [
+            {**service(f"s{n}", type="NodePort"), "metadata": {"name": f"s{n}", "namespace": "shop"}}
+            for n in range(150)
+        ]
+        await asyncio.gather(*map(a.create, many))
+        await b.registry.delete(NAMESPACE, "", "shop", DeleteOptions())
+        await until(lambda: "shop" not in b.names(NAMESPACE), "the namespace to be gone")
+        await assert_alike(a, b)
+        assert a.names(SERVICE) == []
+
+
+async def test_a_collection_of_more_than_a_transaction_is_deleted(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await asyncio.gather(*(a.create(pod(f"p{n}", f"10.1.0.{n}")) for n in range(150)))
+        gone = await a.registry.delete_collection(POD, "default", Selection(), DeleteOptions())
+        assert len(gone.items) == 150
+        await assert_alike(a, b)
+        assert b.names(POD) == []
+
+
+async def test_a_write_that_no_transaction_holds_is_refused(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        owner = await a.create(service("owner"))
+        reference = {"apiVersion": "v1", "kind": "Service", "name": "owner", "uid": owner["metadata"]["uid"]}
+        owned = [pod(f"p{n}", f"10.1.0.{n}") for n in range(150)]
+        for one in owned:
+            one["metadata"]["ownerReferences"] = [reference]
+        await asyncio.gather(*map(a.create, owned))
+        with pytest.raises(StatusError) as refused:
+            await a.registry.delete(SERVICE, "default", "owner", DeleteOptions())
+        assert refused.value.code == 413 and "128" not in refused.value.reason
+        assert a.names(SERVICE) == ["owner"] and len(a.names(POD)) == 150
+
+
+async def test_a_pods_grace_period_ends_though_the_replica_that_began_it_is_gone(replicas: Replicas) -> None:
+    async with replicas.replica("b") as b:
+        async with replicas.replica("a") as a:
+            await a.create(pod("web-1"))
+            await a.registry.delete(POD, "default", "web-1", DeleteOptions(grace_period_seconds=1))
+            assert a.names(POD) == ["web-1"]
+        await until(lambda: b.names(POD) == [], "the Pod to be gone")
+
+
+async def test_every_change_that_a_watcher_sees_has_a_resource_version_of_its_own(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(service("web"))
+        await a.create(service("too", selector={"app": "web"}))
+        began = a.revision
+        await asyncio.gather(*(a.create(pod(f"p{n}", f"10.1.0.{n}", ready=True)) for n in range(40)))
+        await a.create(pod("last", app="none"))
+        await a.create(endpoint_slice("last", "none"))
+        for kind in (POD, ENDPOINTSLICE):
+            seen = [await changes(one, kind, began) for one in (a, b)]
+            versions = [event.revision for event in seen[0]]
+            assert versions == sorted(set(versions)), "whoever goes on from one of them would miss another"
+            assert seen[0] == seen[1]
+            assert len(versions) > (40 if kind is POD else 2)
+
+
+async def changes(replica: Replica, kind: Kind, after: int) -> list[Event]:
+    """Return what a watcher sees of a kind, up to the object `last`."""
+    found: list[Event] = []
+    async for batch in replica.registry.watch(kind, "", Selection(), after):
+        found += batch.events
+        if b'"name":"last"' in found[-1].object:
+            return found
+    raise AssertionError("the watch has ended")
+
+
+async def test_replicas_that_differ_refuse_to_start(replicas: Replicas) -> None:
+    async with replicas.replica("a"):
+        with pytest.raises(Disagreement, match=r"cluster_domain: cluster\.local in etcd, other\.test here"):
+            async with replicas.replica("b", Config(cluster_domain="other.test")):
+                pass
+        with pytest.raises(Disagreement, match=r"10\.96\.0\.0/12.*10\.7\.0\.0/16"):
+            async with replicas.replica("c", config_of("10.7.0.0/16")):
+                pass
+
+
+async def test_a_newer_layout_is_refused(replicas: Replicas) -> None:
+    replicas.etcd.ctl("put", f"{replicas.prefix}layout", '{"layout": 2, "more": true}')
+    with pytest.raises(Disagreement, match="layout 2"):
+        async with replicas.replica("a"):
+            pass
+
+
+async def test_a_store_with_a_registry_of_its_own_is_not_taken(replicas: Replicas) -> None:
+    store = open_store(replicas.folder / "a", "writer")
+    alone = Registry(store, Config())
+    await alone.start()
+    await Replica(alone).create(service("web"))
+    await alone.stop()
+    store.close()
+    with pytest.raises(Disagreement, match="a registry of its own"):
+        async with replicas.replica("a"):
+            pass
+
+
+async def test_what_somebody_wrote_by_hand_is_left_out_and_the_rest_goes_on(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        for name, text in (("broken", "{not JSON"), ("list", "[1]"), ("other", '{"kind": "Pod"}')):
+            replicas.etcd.ctl("put", f"{replicas.prefix}objects/Pod/default/{name}", text)
+        replicas.etcd.ctl("put", f"{replicas.prefix}objects/Nothing/default/x", "x")
+        replicas.etcd.ctl("put", f"{replicas.prefix}objects/Pod//x/y", "x")
+        await b.create(pod("web-1"))
+        await assert_alike(a, b)
+        assert a.names(POD) == ["web-1"]
+        async with replicas.replica("c") as c:
+            await assert_alike(a, c)
