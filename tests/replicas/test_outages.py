@@ -9,7 +9,8 @@ from replicas.replicas_harness import Replica, Replicas, comparable
 from toolbox.builders import endpoint_slice, headless, pod, service
 from toolbox.waiting import until
 
-from svcdns.etcd.client import Compare, Delete, Etcd, Get, Outcome, Put, Unavailable, Unknown
+from svcdns.etcd.client import Etcd, Unavailable, Unknown
+from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 from svcdns.registry.requests import DeleteOptions, Selection

@@ -1,4 +1,4 @@
-"""Several svcdns share a registry: what one takes all show, and no two decide on what the other has changed."""
+"""Several svcdns share a registry: what one takes all show, and none decides on what another has changed."""
 
 import asyncio
 from ipaddress import ip_network

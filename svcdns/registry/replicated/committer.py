@@ -22,7 +22,8 @@ from typing import NamedTuple, TypeVar
 import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
-from svcdns.etcd.client import Compare, Get, Outcome, Put, Unavailable, Unknown
+from svcdns.etcd.client import Rejected, Unavailable, Unknown
+from svcdns.etcd.messages import Compare, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.store import damage
 from svcdns.store.environment import Store
@@ -213,6 +214,11 @@ class ReplicatedCommitter:
         except Unavailable as away:
             self.outage.begin(str(away))
             _refuse(proposal.decided, refused(self.outage.text))
+            return proposal.deferred
+        except Rejected as wrong:
+            logger.error("etcd takes no such transaction: %s", wrong)
+            text = f"etcd takes no such transaction ({wrong}); nothing was changed"
+            _refuse(proposal.decided, StatusError(500, "InternalError", text))
             return proposal.deferred
         if not decision.is_carried_out:
             await self._let_catch_up(follower, decision.revision)

@@ -25,7 +25,8 @@ from typing import TypeVar
 
 import lmdb
 
-from svcdns.etcd.client import Change, Compacted, Etcd, Found, KeyValue, Unavailable, Unknown
+from svcdns.etcd.client import Compacted, Etcd, Unavailable
+from svcdns.etcd.messages import Change, Found
 from svcdns.objects.kinds import Kind
 from svcdns.store.writable import why_not
 
@@ -132,7 +133,7 @@ class Follower:
                 case Compacted():
                     await self._applied()
                     await self._list_until_done(from_nothing=False)
-                case Unavailable() | Unknown() as away:
+                case Unavailable() as away:
                     self.outage.begin(str(away))
                     await asyncio.sleep(LOOK_SECONDS)
                 case None:
@@ -214,7 +215,7 @@ class Follower:
             try:
                 await self._relist(from_nothing=from_nothing)
                 return
-            except (Unavailable, Unknown) as away:
+            except Unavailable as away:
                 self.outage.begin(str(away))
             except Compacted:
                 continue
@@ -265,7 +266,7 @@ class Follower:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 newest = newest_of(await self.replicas())
-            except (Unavailable, Unknown) as away:
+            except Unavailable as away:
                 self.outage.begin(str(away))
                 continue
             if self.position >= newest:
@@ -290,5 +291,4 @@ def newest_of(found: Found) -> int:
 
 
 def _event(change: Change) -> Event:
-    kv: KeyValue = change.kv
-    return Event(change.mod_revision, kv.key, kv.value if change.type == "PUT" else None)
+    return Event(change.mod_revision, change.kv.key, change.kv.value if change.type == "PUT" else None)

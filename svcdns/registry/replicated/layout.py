@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from svcdns.etcd.client import Compare, Etcd, Get, Put
+from svcdns.etcd.client import Etcd
+from svcdns.etcd.messages import Compare, Get, Put
 
 from ..settings import Settings
 from .keys import Keys

@@ -27,7 +27,7 @@ import lmdb
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import EventMessage
-from svcdns.etcd.client import Compare, Delete, Put
+from svcdns.etcd.messages import Compare, Delete, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE, STORED, Kind
 from svcdns.store.rows import object_key, scan
