@@ -56,6 +56,7 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _forward_problems(config)
     yield from _acl_problems(config)
     yield from _path_problems(config)
+    yield from _store_problems(config)
     if config.user and not _is_user(config.user):
         yield Problem("user", f"this machine has no user {config.user!r}")
 
@@ -136,6 +137,26 @@ def _path_problems(config: Config) -> Iterator[Problem]:
     ):
         if os.path.exists(path) and not os.path.isdir(path):
             yield Problem(option, f"{path} is a file; allowed: {allowed}")
+
+
+def _store_problems(config: Config) -> Iterator[Problem]:
+    store = config.store
+    if not store.etcd:
+        return
+    if len({url.partition(":")[0] for url in store.etcd}) > 1:
+        yield Problem("store.etcd", "some members are https, some http; allowed: all the same")
+    is_safe = store.etcd[0].startswith("https:")
+    for key in ("etcd_ca", "etcd_certificate"):
+        if getattr(store, key) and not is_safe:
+            yield Problem(f"store.{key}", "the members are reached without TLS; allowed with https:// alone")
+    for one, other in (("certificate", "key"), ("key", "certificate"), ("password_file", "user")):
+        if getattr(store, f"etcd_{one}") and not getattr(store, f"etcd_{other}"):
+            yield Problem(
+                f"store.etcd_{one}", f"it goes with etcd_{other}, which is not set; allowed: both or none"
+            )
+    if config.services.kubernetes:
+        text = "each replica would lead this Service to itself alone; allowed with store.etcd: false"
+        yield Problem("services.kubernetes", text)
 
 
 def _is_user(name: str) -> bool:

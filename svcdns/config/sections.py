@@ -1,9 +1,9 @@
 """The configuration: every option that there is, declared once.
 
 One frozen dataclass a section of the TOML file, one field an option (see `options`).  The text below a field
-is its row in docs/config.md, written by tools/config_tables.py; three sections stand in `seeing`.  `load`
-says where a value may come from, `checks` which options contradict each other.  Standard library only: the
-supervisor reads this.
+is its row in docs/config.md, written by tools/config_tables.py; four sections stand in `seeing` and
+`sharing`.  `load` says where a value may come from, `checks` which options contradict each other.  Standard
+library only: the supervisor reads this.
 """
 
 # No `from __future__ import annotations` here: `options` reads the types, which are text with it.
@@ -20,6 +20,7 @@ from .options import Flag, Option, option, options_of
 from .readers import Endpoint as Endpoint
 from .readers import Network as Network
 from .seeing import DnstapConfig, QueryLogConfig, TapConfig
+from .sharing import StoreConfig
 from .tables import POLICIES as POLICIES
 from .tables import ROLES as ROLES
 from .tables import ForwardZone as ForwardZone
@@ -366,6 +367,7 @@ class Config:
     )
     """Engines (Docker, Podman) whose containers are registered, one `[[containers]]` each, see below and
     [containers.md](containers.md#register-them). As a variable: JSON, or one endpoint."""
+    store: StoreConfig = StoreConfig()
     services: ServicesConfig = ServicesConfig()
     dns: DnsConfig = DnsConfig()
     forward: ForwardConfig = ForwardConfig()

@@ -80,6 +80,8 @@ class Committer:
         self._settings = settings
         self._on_commit = on_commit
         self._on_messages = on_messages
+        self.sharing = None
+        """Nobody has a part in it."""
         self.trouble = ""
         """Why the last group could not be written, in words; "" when it could."""
         self.refuses = False
@@ -195,6 +197,8 @@ class Committer:
     def _wrote(self) -> None:
         if self.trouble:
             logger.warning("the data can be written again")
+        self.sharing = None
+        """Nobody has a part in it."""
         self.trouble = ""
 
     def _note(self, trouble: str) -> None:

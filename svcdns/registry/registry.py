@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,7 +44,7 @@ from .events import Recorder
 from .heartbeats import Heartbeats
 from .identity import check_not_renamed
 from .listing import Listing, Reads
-from .replicated import Engine, committer_of
+from .replicated import Engine, Sharing, committer_of
 from .replicated.no_heartbeats import NoHeartbeats
 from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
@@ -76,7 +75,7 @@ class Registry:
     ) -> None:
         """`store` was opened for writing; `observe_commit` is given each commit's duration in seconds.
 
-        With an `engine` the registry is there, other svcdns have a part in it, and the store is its map.
+        With an `engine` the registry is there, and the store is its map.
         """
         self.store = store
         self.settings: Settings = make_settings(config)
@@ -118,6 +117,11 @@ class Registry:
     def trouble(self) -> str:
         """Why writes are refused with 507, in words; "" when they are not."""
         return self._committer.trouble
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """How it stands with etcd, None where the registry is in its store alone."""
+        return self._committer.sharing
 
     def has_answers(self) -> bool:
         """Return whether there is something to answer from, should nothing be written any more."""
@@ -244,9 +248,9 @@ class Registry:
             check_not_renamed(old, body)
             author = _author(options, subresource, patched, old)
             if view is not None:
-                return _with_warnings(accept.create_from(write, kind, view, body, author), warnings)
+                return accept.create_from(write, kind, view, body, author).noting(warnings)
             body = conversion.stored(kind, body, old)
-            return _with_warnings(deletion.update(write, stored, old, body, subresource, author), warnings)
+            return deletion.update(write, stored, old, body, subresource, author).noting(warnings)
 
         return await self._run(kind, action, options)
 
@@ -265,7 +269,7 @@ class Registry:
             written = await self._run(kind, lambda w: action(w, body), options)
         except StatusError as refused:
             raise refused.noting(warnings) from None
-        return _with_warnings(written, warnings)
+        return written.noting(warnings)
 
     async def _run(
         self, kind: Kind, action: Callable[[WriteTransaction], Written], options: WriteOptions
@@ -277,7 +281,7 @@ class Registry:
         elif kind is LEASE and not options.dry_run:
             with suppress(StatusError):  # the Lease itself is written
                 await self.heartbeats.renewed(written.object)
-        return _shown(kind, written)
+        return written.shown(kind)
 
     async def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
         """Delete an object; of a Namespace, once it is seen to terminate, also all that is in it."""
@@ -291,7 +295,7 @@ class Registry:
                 # What is in it goes before this is answered, unless it is much: then the rest goes soon.
                 await self._committer.write(lambda w: removal.empty_some(w, name))
             self._unfinished.follow(kind, decode(written.object))
-        return _shown(kind, written)
+        return written.shown(kind)
 
     async def delete_collection(
         self, kind: Kind, namespace: str, selection: Selection, options: DeleteOptions
@@ -382,12 +386,6 @@ class Registry:
             return None
 
 
-def _shown(kind: Kind, written: Written) -> Written:
-    if kind.stored is kind:
-        return written
-    return replace(written, object=conversion.shown_octets(kind, written.object))
-
-
 def _check_writable(kind: Kind) -> None:
     if kind.stored not in STORED:
         text = "the server does not allow this method on the requested resource"
@@ -398,9 +396,3 @@ def _author(options: WriteOptions, subresource: str, body: Any, old: Object) -> 
     """Return whose a PUT or a patch is; `body` is the object as the client wants it, owners included."""
     given = None if subresource else given_entries(body, old["metadata"].get("managedFields", []))
     return Authorship(options.field_manager or SERVER, given)
-
-
-def _with_warnings(written: Written, warnings: tuple[str, ...]) -> Written:
-    if not warnings:
-        return written
-    return Written(written.object, written.created, (*warnings, *written.warnings))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
+from svcdns.objects import conversion
+from svcdns.objects.kinds import Kind
 from svcdns.objects.selectors import FieldSelector, LabelSelector
 
 
@@ -86,6 +88,16 @@ class Written:
     object: bytes
     created: bool = False
     warnings: tuple[str, ...] = ()
+
+    def noting(self, warnings: tuple[str, ...]) -> Written:
+        """Return it with warnings before its own."""
+        return replace(self, warnings=(*warnings, *self.warnings)) if warnings else self
+
+    def shown(self, kind: Kind) -> Written:
+        """Return it with the object as a kind shows it that may be stored as another."""
+        if kind.stored is kind:
+            return self
+        return replace(self, object=conversion.shown_octets(kind, self.object))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from svcdns.dns import stats
+from svcdns.registry.replicated import Sharing
 from svcdns.store.environment import Store
 from svcdns.tap.memory import Tap, Word
 
@@ -74,6 +75,18 @@ class Metrics:
             yield from container_metrics.metrics(engines())
             if tap is not None:
                 yield from _tap(tap)
+
+        self.registry.register(_Collected(collect))
+
+    def watch_sharing(self, sharing: Callable[[], Sharing | None]) -> None:
+        """Add how it stands with the etcd that the registry is on."""
+
+        def collect() -> Iterator[Metric]:
+            if (now := sharing()) is not None:
+                text = "For how long etcd could not be used, 0 while it can."
+                yield Gauge("svcdns_etcd_outage_seconds", text, now.outage_seconds)
+                text = "Revision of etcd up to which this replica shows what there is."
+                yield Gauge("svcdns_etcd_revision", text, now.revision)
 
         self.registry.register(_Collected(collect))
 

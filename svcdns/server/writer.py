@@ -38,6 +38,7 @@ from svcdns.registry import probed
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
 from svcdns.registry.backup import what_is_wrong
 from svcdns.registry.registry import Registry
+from svcdns.registry.replicated import Disagreement, engine_of
 from svcdns.store import damage
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import NotThere, Store, is_read_only, open_store
@@ -103,7 +104,8 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
     await take_over(handoff)
     await _until_readers_have_locks(config.data, counters)
     with contextlib.closing(_open(config, counters)) as store:
-        registry = Registry(store, config, metrics.commits.observe)
+        registry = Registry(store, config, metrics.commits.observe, engine_of(config))
+        metrics.watch_sharing(lambda: registry.sharing)
         watcher = ReaderWatch(store, counters)
         counts = Counts(registry)
         metrics.watch(
@@ -116,7 +118,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             tap,
         )
         async with (
-            _started(registry, config.data),
+            _started(registry, config.data, is_first=not counters.get(WRITER, "restarts")),
             _api(handoff, registry, counters, metrics, counts, tap),
             _own_service(handoff, config, registry),
             background(watcher.run()),
@@ -191,12 +193,16 @@ def _open(config: Config, counters: Counters) -> Store:
 
 
 @contextlib.asynccontextmanager
-async def _started(registry: Registry, folder: Path) -> AsyncIterator[None]:
+async def _started(registry: Registry, folder: Path, *, is_first: bool) -> AsyncIterator[None]:
     try:
         await registry.start()
     except damage.ERRORS:
         raise
+    except Disagreement as differs:
+        raise (Fatal if is_first else NotNow)(str(differs)) from None
     except (lmdb.Error, StatusError) as refused:
+        if registry.sharing is not None and registry.sharing.outage_seconds:
+            raise NotNow(registry.trouble) from None
         raise NotNow(f"the data in {folder} can't be written: {_in_words(refused, folder)}") from None
     try:
         yield

@@ -21,6 +21,15 @@ user = ""
 log = "info"
 containers = []
 
+[store]
+etcd = []
+etcd_prefix = "/svcdns/"
+etcd_ca = ""
+etcd_certificate = ""
+etcd_key = ""
+etcd_user = ""
+etcd_password_file = ""
+
 [services]
 cluster_ip_ranges = ["10.96.0.0/12"]
 node_port_range = "30000-32767"

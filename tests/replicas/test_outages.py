@@ -220,3 +220,12 @@ async def test_writes_wait_for_their_turn_when_many_come_at_once(replicas: Repli
         )
         await a.shows_what(b)
         assert len({one["spec"]["clusterIP"] for one in made}) == 300 == len(a.names(SERVICE))
+
+
+async def test_the_end_does_not_wait_for_an_etcd_that_hangs(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        replicas.etcd.freeze()
+        waiting = asyncio.ensure_future(a.create(service("web")))
+        await asyncio.sleep(0)
+    replicas.etcd.thaw()
+    assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], StatusError)

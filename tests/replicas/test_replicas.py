@@ -1,6 +1,7 @@
 """Several svcdns share a registry: what one takes all show, and none decides on what another has changed."""
 
 import asyncio
+import json
 from ipaddress import ip_network
 
 import pytest
@@ -247,9 +248,19 @@ async def test_a_store_with_a_registry_of_its_own_is_not_taken(replicas: Replica
             pass
 
 
-async def test_what_somebody_wrote_by_hand_is_left_out_and_the_rest_goes_on(replicas: Replicas) -> None:
+async def test_what_somebody_wrote_by_hand_counts_as_not_there_and_the_rest_goes_on(
+    replicas: Replicas,
+) -> None:
     async with replicas.replica("a") as a, replicas.replica("b") as b:
-        for name, text in (("broken", "{not JSON"), ("list", "[1]"), ("other", '{"kind": "Pod"}')):
+        good = await a.create(pod("web-2"))
+        looks_good = {**good, "metadata": {**good["metadata"], "name": "web-3"}, "spec": 5, "status": [1]}
+        for name, text in (
+            ("broken", "{not JSON"),
+            ("list", "[1]"),
+            ("other", '{"kind": "Pod"}'),
+            ("web-2", "null"),
+            ("web-3", json.dumps(looks_good)),
+        ):
             replicas.etcd.ctl("put", f"{replicas.prefix}objects/Pod/default/{name}", text)
         replicas.etcd.ctl("put", f"{replicas.prefix}objects/Nothing/default/x", "x")
         replicas.etcd.ctl("put", f"{replicas.prefix}objects/Pod//x/y", "x")

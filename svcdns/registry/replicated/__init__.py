@@ -21,7 +21,10 @@ from svcdns.store.environment import Store
 
 from ..commit import Committer, OnCommit
 from ..settings import Settings
+from .engine import Disagreement as Disagreement
 from .engine import Engine as Engine
+from .engine import Sharing as Sharing
+from .engine import engine_of as engine_of
 
 if TYPE_CHECKING:
     from .committer import ReplicatedCommitter

@@ -2,7 +2,7 @@
 
 Each revision of etcd is applied as a whole, in order, on the map that the one before it left, and takes the
 map from one state to the next: every replica that applies the same revisions has the same rows.  Several that
-wait share a commit.  What can't be read (somebody wrote it by hand) is left out, and the rest goes on.
+wait share a commit.  What can't be read (somebody wrote it by hand) counts as not there, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -68,8 +68,6 @@ class Applied:
     position: int
     """The revision of etcd that the map has come to."""
     logged: list[log.Change] = field(default_factory=list)
-    left_out: list[Named] = field(default_factory=list)
-    """Objects that could not be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,25 +138,31 @@ def _apply_revision(
     for ordinal, (named, value) in enumerate(objects):
         set_revision(txn, of.store, revisions.of(revision, ordinal * revisions.STEP) - 1)
         try:
-            with of.store.env.begin(write=True, parent=txn) as child:
-                write = WriteTransaction(child, of.store.tables, of.settings, "")
-                change(write, named, value)
+            write = _changed(txn, of, named, value)
         except (lmdb.Error, Overlapping):
             raise
         except Exception as wrong:
-            _leave_out(named, wrong)
-            applied.left_out.append(named)
-        else:
-            touched.merge(write.touched)
-            applied.logged += write.logged
+            leave_out(named, wrong)
+            write = _changed(txn, of, named, None)
+        touched.merge(write.touched)
+        applied.logged += write.logged
 
 
-def _leave_out(named: Named, wrong: Exception) -> None:
+def _changed(txn: lmdb.Transaction, of: Map, named: Named, value: bytes | None) -> WriteTransaction:
+    """Take one object in a child transaction, which leaves nothing where that fails."""
+    with of.store.env.begin(write=True, parent=txn) as child:
+        write = WriteTransaction(child, of.store.tables, of.settings, "")
+        change(write, named, value)
+    return write
+
+
+def leave_out(named: Named, wrong: Exception) -> None:
+    """Say that an object counts as not there, and why."""
     where = f"{named.kind.name} {named.namespace}/{named.name}"
     if isinstance(wrong, Unreadable):
         logger.error("%s in etcd is left out: %s", where, wrong)
     else:
-        logger.error("%s in etcd is left out", where, exc_info=wrong)
+        logger.error("%s in etcd is left out: nothing can be made of it", where, exc_info=wrong)
 
 
 def change(write: WriteTransaction, named: Named, value: bytes | None) -> None:

@@ -34,7 +34,7 @@ from ..commit import OnCommit, no_room
 from ..settings import Settings
 from ..transaction import WriteTransaction
 from .applying import Map
-from .engine import Engine
+from .engine import Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
 from .layout import agree
@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 MAX_GROUP = 128
 WRITE_SECONDS = 15.0
 """A write that has not been answered for so long is answered with 504."""
+STOP_SECONDS = 5.0
+"""So long the end waits for an etcd that does not answer."""
 _OVERTAKEN_SECONDS = 0.02
 """Until a transaction is tried again that was overtaken by somebody who is no replica."""
 _NAME = b"replica"
@@ -89,6 +91,11 @@ class ReplicatedCommitter:
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
+    def sharing(self) -> Sharing:
+        """How it stands with etcd."""
+        return Sharing(self.outage.seconds, self._follower.position if self._follower is not None else 0)
+
+    @property
     def trouble(self) -> str:
         """Why writes are refused, in words; "" when they are not."""
         disk = self._follower.disk_trouble if self._follower is not None else ""
@@ -99,9 +106,9 @@ class ReplicatedCommitter:
         self._tasks.append(asyncio.create_task(self._run()))
 
     async def stop(self) -> None:
-        """Let the writes that wait finish, then end."""
+        """Let the writes that wait finish, as long as that does not take too long, then end."""
         self._queue.put_nowait(None)
-        await self._tasks.pop(0)
+        await asyncio.wait(self._tasks[:1], timeout=STOP_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from svcdns.config.sections import Config
 
 if TYPE_CHECKING:
     from svcdns.etcd.client import Etcd
@@ -15,3 +17,27 @@ class Engine:
 
     etcd: Etcd
     prefix: str
+
+
+class Disagreement(Exception):
+    """What stands below the prefix is of a registry that this svcdns can't have a part in."""
+
+
+class Sharing(NamedTuple):
+    """How it stands with etcd."""
+
+    outage_seconds: float
+    """Since when it can't be used; 0 where it can."""
+    revision: int
+    """Up to which the map shows what etcd has."""
+
+
+def engine_of(config: Config) -> Engine | None:
+    """Return where a configuration wants the registry; None: in the store alone."""
+    of = config.store
+    if not of.etcd:
+        return None
+    from svcdns.etcd.client import Etcd, Login  # with what only they need
+
+    login = Login(of.etcd_ca, of.etcd_certificate, of.etcd_key, of.etcd_user, of.etcd_password_file)
+    return Engine(Etcd(of.etcd, login), of.etcd_prefix)

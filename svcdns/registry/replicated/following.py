@@ -34,10 +34,10 @@ from ..commit import OnCommit
 from ..stored_objects import OBJECT_RULES
 from . import revisions
 from .applying import Event, Map, Overlapping, apply, has_objects
-from .keys import after
+from .keys import Named, after
 from .layout import Disagreement
 from .outage import Outage
-from .relisting import ORDER, Relisting
+from .relisting import ORDER, Relisting, Untakeable
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,7 @@ class Follower:
     async def _watch_on(self) -> None:
         """Watch, for ever, and see to what a watch ends by."""
         while True:
+            began = time.monotonic()
             self._watching = asyncio.ensure_future(self._watch())
             try:
                 await asyncio.wait([self._watching])
@@ -134,8 +135,9 @@ class Follower:
                     await self._applied()
                     await self._list_until_done(from_nothing=False)
                 case Unavailable() as away:
-                    self.outage.begin(str(away))
-                    await asyncio.sleep(LOOK_SECONDS)
+                    if time.monotonic() - began < LOOK_SECONDS:  # another member could not go on with it
+                        self.outage.begin(str(away))
+                        await asyncio.sleep(LOOK_SECONDS)
                 case None:
                     pass
                 case bug:
@@ -217,23 +219,33 @@ class Follower:
                 return
             except Unavailable as away:
                 self.outage.begin(str(away))
+                await asyncio.sleep(LOOK_SECONDS)
+            except lmdb.Error as failure:
+                await self._not_written(failure)
+
+    async def _relist(self, *, from_nothing: bool) -> None:
+        """Bring the map to what a list says.  Raises Unavailable, lmdb.Error."""
+        began = time.monotonic()
+        left_out: set[Named] = set()
+        while True:
+            revision = (await self._etcd.range(self.map.keys.layout)).revision
+            make = partial(Relisting, self.map, revision, left_out, from_nothing=from_nothing)
+            try:
+                await self._take_list(make, revision)
+                break
             except Compacted:
                 continue
             except Overlapping:
                 from_nothing = True
-                continue
-            except lmdb.Error as failure:
-                await self._not_written(failure)
-                continue
-            await asyncio.sleep(LOOK_SECONDS)
+            except Untakeable as found:
+                left_out.add(found.named)
+        seconds = time.monotonic() - began
+        logger.info("the registry was listed from etcd at revision %d in %.1f s", revision, seconds)
+        self._on_commit(seconds, [], None)
+        self._come_to(revision)
 
-    async def _relist(self, *, from_nothing: bool) -> None:
-        """Bring the map to what a list says."""
-        began = time.monotonic()
-        keys = self.map.keys
-        revision = (await self._etcd.range(keys.layout)).revision
+    async def _take_list(self, make: Callable[[], Relisting], revision: int) -> None:
         async with self._turn:
-            make = partial(Relisting, self.map, revision, from_nothing=from_nothing)
             relisting = await self._in_thread(make)
             try:
                 for kind in ORDER:
@@ -242,10 +254,6 @@ class Follower:
             except BaseException:
                 await asyncio.shield(self._in_thread(relisting.abort))
                 raise
-        seconds = time.monotonic() - began
-        logger.info("the registry was listed from etcd at revision %d in %.1f s", revision, seconds)
-        self._on_commit(seconds, [], None)
-        self._come_to(revision)
 
     async def _list_kind(self, relisting: Relisting, kind: Kind, revision: int) -> None:
         keys = self.map.keys

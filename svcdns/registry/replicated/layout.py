@@ -20,13 +20,10 @@ from svcdns.etcd.client import Etcd
 from svcdns.etcd.messages import Compare, Get, Put
 
 from ..settings import Settings
+from .engine import Disagreement as Disagreement
 from .keys import Keys
 
 LAYOUT = 1
-
-
-class Disagreement(Exception):
-    """What stands below the prefix is of a registry that this svcdns can't have a part in."""
 
 
 class Agreed(msgspec.Struct, frozen=True):

@@ -8,9 +8,9 @@ then it is made from nothing.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
+import lmdb
 import msgspec
 
 from svcdns.objects.kinds import (
@@ -31,15 +31,21 @@ from ..commit import answer
 from ..dns_rows import AnswerTable, move_serials, put_fixed_rows
 from ..transaction import Touched, WriteTransaction, collection_prefix, object_key
 from . import revisions
-from .applying import Map, Unreadable, change, set_revision, write_position
+from .applying import Map, Overlapping, change, leave_out, set_revision, write_position
 from .keys import Named
-
-logger = logging.getLogger(__name__)
 
 _FIRST = (NAMESPACE, ENDPOINTSLICE, SERVICE, POD, ENDPOINTS)
 ORDER: tuple[Kind, ...] = (*_FIRST, *(kind for kind in STORED if kind not in _FIRST))
 """Kinds in the order in which they are to be taken: names follow from those of visible namespaces, and a
 client's slice has its name before one is generated."""
+
+
+class Untakeable(Exception):
+    """Nothing can be made of an object; what it has changed on the way can't be undone alone."""
+
+    def __init__(self, named: Named) -> None:
+        super().__init__(named)
+        self.named = named
 
 
 class _Metadata(msgspec.Struct, rename={"revision": "resourceVersion"}):
@@ -56,21 +62,25 @@ _read_stored = msgspec.json.Decoder(_Stored).decode
 class Relisting:
     """One list that is taken, from `__init__` to `finish` or `abort`, all in one thread."""
 
-    def __init__(self, of: Map, revision: int, *, from_nothing: bool) -> None:
-        """Begin with what the map has; `revision` is that of the list."""
+    def __init__(self, of: Map, revision: int, left_out: set[Named], *, from_nothing: bool) -> None:
+        """Begin with what the map has; `revision` is that of the list, `left_out` count as not there."""
         self._map = of
         self._revision = revision
         self._touched = Touched()
         self._listed: set[bytes] = set()
+        self._left_out = left_out
         self._txn = of.store.env.begin(write=True)
         self._is_anew = from_nothing
         if from_nothing:
             self._clear()
 
     def take(self, found: Iterable[tuple[Named | None, bytes, int]]) -> None:
-        """Take some objects: what they are called, what stands there, and since which revision."""
+        """Take some objects: what they are called, what stands there, and since which revision.
+
+        Raises Untakeable, Overlapping: then it has to be begun again.
+        """
         for named, value, revision in found:
-            if named is None:
+            if named is None or named in self._left_out:
                 continue
             key = object_key(*named)
             self._listed.add(key)
@@ -88,8 +98,11 @@ class Relisting:
         write = WriteTransaction(self._txn, self._map.store.tables, self._map.settings, "", logs=False)
         try:
             change(write, named, value)
-        except Unreadable as wrong:
-            logger.error("%s %s/%s in etcd is left out: %s", named.kind.name, *named[1:], wrong)
+        except (lmdb.Error, Overlapping):
+            raise
+        except Exception as wrong:
+            leave_out(named, wrong)
+            raise Untakeable(named) from wrong
         self._touched.merge(write.touched)
 
     def finish(self) -> None:
