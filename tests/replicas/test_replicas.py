@@ -248,7 +248,7 @@ async def test_a_store_with_a_registry_of_its_own_is_not_taken(replicas: Replica
             pass
 
 
-async def test_what_somebody_wrote_by_hand_counts_as_not_there_and_the_rest_goes_on(
+async def test_what_somebody_wrote_by_hand_counts_as_not_there(
     replicas: Replicas,
 ) -> None:
     async with replicas.replica("a") as a, replicas.replica("b") as b:

@@ -62,8 +62,20 @@ _read_stored = msgspec.json.Decoder(_Stored).decode
 class Relisting:
     """One list that is taken, from `__init__` to `finish` or `abort`, all in one thread."""
 
-    def __init__(self, of: Map, revision: int, left_out: set[Named], *, from_nothing: bool) -> None:
-        """Begin with what the map has; `revision` is that of the list, `left_out` count as not there."""
+    def __init__(
+        self,
+        of: Map,
+        revision: int,
+        transaction: tuple[int, bytes],
+        left_out: set[Named],
+        *,
+        from_nothing: bool,
+    ) -> None:
+        """Begin with what the map has; `revision` is that of the list, `left_out` count as not there.
+
+        `transaction` is the last one up to there (see `applying.Position`).
+        """
+        self._transaction = transaction
         self._map = of
         self._revision = revision
         self._touched = Touched()
@@ -119,7 +131,7 @@ class Relisting:
             self._answer_fixed(clock)
         for table in (tables.log, tables.event_log):
             log.begin_after(self._txn, table, revisions.last_of(self._revision))
-        write_position(self._txn, self._map, self._revision)
+        write_position(self._txn, self._map, self._revision, self._transaction)
         counts.note(self._txn, tables.by_name())
         self._txn.commit()
 
