@@ -9,9 +9,10 @@ from replicas.replicas_harness import Replica, Replicas
 from toolbox.builders import endpoint_slice, endpoints, headless, namespace, pod, service, without_selector
 from toolbox.waiting import until
 
-from svcdns.config.sections import Config, ServicesConfig
+from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.registry.dns_rows import SERIAL
 from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.layout import Disagreement
 from svcdns.registry.requests import DeleteOptions, Event, Selection
@@ -227,6 +228,29 @@ async def test_replicas_that_differ_refuse_to_start(replicas: Replicas) -> None:
         with pytest.raises(Disagreement, match=r"10\.96\.0\.0/12.*10\.7\.0\.0/16"):
             async with replicas.replica("c", config_of("10.7.0.0/16")):
                 pass
+
+
+async def test_serials_count_with_the_revisions_of_etcd(replicas: Replicas) -> None:
+    async with replicas.replica("a"):
+        pass
+    layout = json.loads(replicas.etcd.ctl("get", "--print-value-only", f"{replicas.prefix}layout"))
+    began = layout["serials_from"] = 1_000
+    replicas.etcd.ctl("put", f"{replicas.prefix}layout", json.dumps({**layout, "registry": "other"}))
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        made = await a.create(service("web"))
+        await b.shows_what(a)
+        expected = began + int(made["metadata"]["resourceVersion"]) // 1_000_000
+        assert [serial_of(one) for one in (a, b)] == [expected, expected]
+    other = Config(dns=DnsConfig(ttl=7))
+    async with replicas.replica("b", other) as b:
+        assert expected < serial_of(b) < expected + 100, "its answers were made anew, and no clock was asked"
+
+
+def serial_of(replica: Replica) -> int:
+    """Return the SOA serial of the cluster domain."""
+    store, apex = replica.registry.store, replica.registry.settings.names.apex
+    with store.read() as txn:
+        return int.from_bytes(txn.get(SERIAL + apex, db=store.tables.meta) or b"")
 
 
 async def test_a_newer_layout_is_refused(replicas: Replicas) -> None:

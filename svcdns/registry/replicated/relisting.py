@@ -28,7 +28,7 @@ from svcdns.store.rows import scan_keys
 from .. import alias_claims, owners
 from ..answer_tables import current_table
 from ..commit import answer
-from ..dns_rows import AnswerTable, move_serials, put_fixed_rows
+from ..dns_rows import AnswerTable, forget_serials, move_serials, put_fixed_rows
 from ..transaction import Touched, WriteTransaction, collection_prefix, object_key
 from . import revisions
 from .applying import Map, Overlapping, change, leave_out, set_revision, write_position
@@ -164,4 +164,5 @@ class Relisting:
         write = WriteTransaction(self._txn, self._map.store.tables, settings, "")
         answers = AnswerTable(write, current_table(self._map.store, self._txn))
         put_fixed_rows(answers)
+        forget_serials(self._txn, self._map.store.tables.meta)
         move_serials(answers, clock, [settings.names.apex, *(key for _, key in settings.reverse_zones)])
