@@ -6,12 +6,14 @@ https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/ and rpc.proto beside it.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import msgspec
 
 encode = msgspec.json.Encoder().encode
+DecodeError = msgspec.DecodeError
 Sent = dict[str, Any]
 
 
@@ -103,14 +105,16 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Put a key."""
+    """Put a key; with a lease it goes when that ends."""
 
     key: bytes
     value: bytes
+    lease: int = 0
 
     def sent(self) -> Sent:
         """Return it as it is sent."""
-        return {"request_put": {"key": text(self.key), "value": text(self.value)}}
+        put = {"key": text(self.key), "value": text(self.value)}
+        return {"request_put": put | ({"lease": str(self.lease)} if self.lease else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +229,55 @@ class _Token(msgspec.Struct):
     token: str
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """A lease, and for how many seconds it lasts from now; 0: it has ended."""
+
+    id: int = msgspec.field(default=0, name="ID")
+    seconds: int = msgspec.field(default=0, name="TTL")
+
+
+class _KeptAlive(msgspec.Struct):
+    result: Lease = Lease()
+
+
+class _StatusHeader(msgspec.Struct, frozen=True):
+    cluster_id: int = 0
+    revision: int = 0
+
+
+class Status(msgspec.Struct, frozen=True, rename={"size": "dbSize"}):
+    """How a member is; `errors` are its complaints, such as of no leader and alarms."""
+
+    header: _StatusHeader = _StatusHeader()
+    version: str = ""
+    size: int = 0
+    """Octets of its database."""
+    leader: int = 0
+    """Id of the leader, 0 where there is none."""
+    errors: tuple[str, ...] = ()
+
+
+class Member(msgspec.Struct, frozen=True, rename={"id": "ID", "urls": "clientURLs"}):
+    """A member of a cluster; one without a name has not started yet."""
+
+    id: int = 0
+    name: str = ""
+    urls: tuple[str, ...] = ()
+
+
+class _Members(msgspec.Struct):
+    members: tuple[Member, ...] = ()
+
+
 _range = msgspec.json.Decoder(_Range, strict=False).decode
 _transaction = msgspec.json.Decoder(_Transaction, strict=False).decode
 _streamed = msgspec.json.Decoder(_Streamed, strict=False).decode
 _failed = msgspec.json.Decoder(Failed, strict=False).decode
 _token = msgspec.json.Decoder(_Token).decode
+_lease = msgspec.json.Decoder(Lease, strict=False).decode
+_kept_alive = msgspec.json.Decoder(_KeptAlive, strict=False).decode
+_status = msgspec.json.Decoder(Status, strict=False).decode
+_members = msgspec.json.Decoder(_Members, strict=False).decode
 
 
 def read_found(octets: bytes) -> Found:
@@ -259,3 +307,34 @@ def read_failed(octets: bytes) -> Failed:
 def read_token(octets: bytes) -> str:
     """Return the token of a user."""
     return _token(octets).token
+
+
+def read_lease(octets: bytes) -> Lease:
+    """Return a lease that was granted."""
+    return _lease(octets)
+
+
+def read_kept_alive(octets: bytes) -> Lease:
+    """Return what is left of a lease."""
+    return _kept_alive(octets).result
+
+
+def read_status(octets: bytes) -> Status:
+    """Return how a member is."""
+    return _status(octets)
+
+
+def read_members(octets: bytes) -> tuple[Member, ...]:
+    """Return the members of a cluster."""
+    return _members(octets).members
+
+
+def whole_revisions(events: Sequence[Change], *, more_follows: bool) -> int:
+    """Return how many of some changes, from the first on, are of revisions that are whole.
+
+    All are if nothing more follows; else the last revision may go on.
+    """
+    if not events or not more_follows:
+        return len(events)
+    last = events[-1].mod_revision
+    return next((n for n in range(len(events), 0, -1) if events[n - 1].mod_revision != last), 0)
