@@ -29,9 +29,9 @@ def check(flags: Mapping[str, Any], config: ConfigFlag = None, output: OutputFla
     """Check the configuration, its zone files and its manifests, without starting anything.
 
     Every mistake is one line that says where it stands, and of the manifests all is listed: what would be
-    registered, and what not, and why. Exit code 0 when there is no mistake, 1 when there are some in
-    manifests (with --strict-manifests also when anything is left out), 2 when there are others. Flags are
-    those of svcdns serve.
+    registered, and what not, and why. The etcd of [store] is asked whether it is there and fits; nothing is
+    written. Exit code 0 when there is no mistake, 1 when there are some in manifests (with --strict-manifests
+    also when anything is left out), 2 when there are others. Flags are those of svcdns serve.
 
     Examples:
 
@@ -122,7 +122,8 @@ def _found(examined: Examined) -> Found:
     there = tuple(path for path in examined.config.manifests if path.exists())
     config = replace(examined.config, manifests=there)
     zones, wrong_zones, remarks = _zones(config)
-    mistakes = [*examined.mistakes, *preflight.mistakes(config), *wrong_zones]
+    wrong_etcd, remarks_on_etcd = _etcd(config)
+    mistakes = [*examined.mistakes, *preflight.mistakes(config), *wrong_zones, *wrong_etcd]
     warnings = (
         []
         if mistakes
@@ -131,11 +132,23 @@ def _found(examined: Examined) -> Found:
             *misspelt_variables(os.environ),
             *checks.warnings(config),
             *remarks,
+            *remarks_on_etcd,
             *manifest_warnings(config.manifests),
             *preflight.resolv_conf_warnings(config),
         ]
     )
     return Found(mistakes, warnings, zones, _reading(config), config.strict_manifests)
+
+
+def _etcd(config: Config) -> tuple[list[str], list[str]]:
+    """Return what keeps the etcd of [store] from being used, and what may once, a line each."""
+    if not config.store.etcd:
+        return [], []
+    import asyncio
+
+    from svcdns.server.etcd_preflight import tried
+
+    return asyncio.run(tried(config))
 
 
 def _zones(config: Config) -> tuple[int, list[str], list[str]]:

@@ -60,3 +60,5 @@ class StoreConfig:
     """User of etcd, where it has authentication on; who may read and write all keys of the prefix."""
     etcd_password_file: Path | None = option(None)
     """File with the user's password."""
+    etcd_timeout_ms: int = option(1800, read.between(100, 60_000, "milliseconds"))
+    """How long a member has for an answer, in milliseconds; then the next one is asked."""

@@ -39,6 +39,7 @@ _REMEDIES = {
     "authentication is not enabled": "store.etcd_user is set: `etcdctl auth enable`, or name no user",
     "authentication handshake failed": "the certificates of members have to be for clients too: clientAuth",
     "HTTP request to an HTTPS server": "store.etcd: https:// instead of http://",
+    "HTTP status 404": "store.etcd: the ports for clients, of etcd 3.4 or newer",
     "WRONG_VERSION_NUMBER": "store.etcd: http:// instead of https://, if it has no TLS",
     "CERTIFICATE_VERIFY_FAILED": "store.etcd_ca: who has signed the certificates of members",
     "CERTIFICATE_REQUIRED": "it asks for a certificate: store.etcd_certificate and store.etcd_key",

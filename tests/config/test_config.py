@@ -29,6 +29,7 @@ etcd_certificate = ""
 etcd_key = ""
 etcd_user = ""
 etcd_password_file = ""
+etcd_timeout_ms = 1800
 
 [services]
 cluster_ip_ranges = ["10.96.0.0/12"]

@@ -65,6 +65,7 @@ IN_FILE = [
     ),
     ("[store]\netcd = ['http://a:1', 'https://b:1']", "2: store.etcd: some members are https, some http"),
     ("[store]\netcd_prefix = 'svcdns'", "2: store.etcd_prefix: 'svcdns'"),
+    ("[store]\netcd_timeout_ms = 99", "2: store.etcd_timeout_ms: 99"),
     ("[store]\netcd_prefix = '/'", "2: store.etcd_prefix: '/'"),
     (
         "[store]\netcd = ['http://a:1']\netcd_ca = 'ca.pem'",

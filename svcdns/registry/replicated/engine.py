@@ -40,4 +40,4 @@ def engine_of(config: Config) -> Engine | None:
     from svcdns.etcd.client import Etcd, Login  # with what only they need
 
     login = Login(of.etcd_ca, of.etcd_certificate, of.etcd_key, of.etcd_user, of.etcd_password_file)
-    return Engine(Etcd(of.etcd, login), of.etcd_prefix)
+    return Engine(Etcd(of.etcd, login, timeout=of.etcd_timeout_ms / 1000), of.etcd_prefix)

@@ -66,6 +66,15 @@ async def agree(etcd: Etcd, keys: Keys, settings: Settings) -> Agreed:
     return _checked(outcome.found[0].kvs[0].value, wanted, keys)
 
 
+async def compare(etcd: Etcd, keys: Keys, settings: Settings) -> None:
+    """Find out whether these settings fit what was agreed on, if anything was; write nothing.
+
+    Raises Disagreement, and as etcd.client does.
+    """
+    for stands in (await etcd.range(keys.layout)).kvs:
+        _checked(stands.value, _wanted(settings), keys)
+
+
 def _wanted(settings: Settings) -> Agreed:
     ports = settings.config.services.node_port_range
     ranges = [*map(str, settings.own_ranges), f"{ports[0]}-{ports[-1]}"]

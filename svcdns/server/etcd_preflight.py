@@ -1,0 +1,95 @@
+"""Trying the etcd of [store], as `svcdns check` does: are its members there, may we, and is it our registry?
+
+Nothing is written.  Members that are away are warnings as long as one answers: the others may be on hosts
+that are being started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import NamedTuple
+
+from svcdns.config.sections import Config
+from svcdns.etcd.client import Etcd, Rejected, Unavailable
+from svcdns.etcd.messages import Status
+from svcdns.registry.replicated import Disagreement, engine_of
+from svcdns.registry.replicated.keys import Keys
+from svcdns.registry.replicated.layout import compare
+from svcdns.registry.settings import make_settings
+
+OLDEST, NEWEST = (3, 4), (3, 6)
+"""Versions that svcdns is tried with."""
+_ALARM = re.compile(r"alarm:(\w+)")
+_ALARMS = {
+    "NOSPACE": "it takes no writes until it was compacted and defragmented, and `etcdctl alarm disarm`",
+    "CORRUPT": "a member's data differ from those of the others: replace that member",
+}
+
+
+class Tried(NamedTuple):
+    """What was found, a line each."""
+
+    mistakes: list[str]
+    warnings: list[str]
+
+
+class Asked(NamedTuple):
+    """A member, and how it is, or why it says nothing."""
+
+    url: str
+    status: Status | None
+    why: str
+
+
+async def tried(config: Config) -> Tried:
+    """Try the etcd of a configuration that has one."""
+    engine = engine_of(config)
+    if engine is None:
+        return Tried([], [])
+    try:
+        members = await asyncio.gather(*(_asked(engine.etcd, url) for url in config.store.etcd))
+        mistakes, warnings = judge(members)
+        if any(member.status for member in members):
+            try:
+                await compare(engine.etcd, Keys(engine.prefix), make_settings(config))
+            except (Unavailable, Rejected, Disagreement) as wrong:
+                mistakes.append(f"store.etcd: {wrong}")
+        return Tried(mistakes, warnings)
+    finally:
+        await engine.etcd.close()
+
+
+async def _asked(etcd: Etcd, url: str) -> Asked:
+    try:
+        return Asked(url, await etcd.status(url), "")
+    except (Unavailable, Rejected) as wrong:
+        return Asked(url, None, str(wrong).removeprefix(f"{url}: "))
+
+
+def judge(members: list[Asked]) -> Tried:
+    """Return what is wrong with members, whatever stands in them."""
+    away = [f"store.etcd: {member.url}: {member.why}" for member in members if member.status is None]
+    if len(away) == len(members):
+        return Tried(away, [])
+    mistakes: list[str] = []
+    warnings = away
+    there = [(member.url, member.status) for member in members if member.status is not None]
+    first, of = there[0]
+    for url, status in there:
+        if status.header.cluster_id != of.header.cluster_id:
+            mistakes.append(f"store.etcd: {url} is of another etcd than {first}; allowed: members of one")
+        if not OLDEST <= _version(status.version) <= NEWEST:
+            allowed = "svcdns is tried with 3.4 to 3.6"
+            warnings.append(f"store.etcd: {url} is etcd {status.version[:40] or 'of no version'}; {allowed}")
+        if not status.leader:
+            warnings.append(f"store.etcd: {url} has no leader: too few members are there, or it is cut off")
+    for alarm in sorted({name for _, status in there for name in _ALARM.findall(" ".join(status.errors))}):
+        mistakes.append(f"store.etcd: alarm {alarm}: {_ALARMS.get(alarm, 'etcd says what it means')}")
+    return Tried(mistakes, warnings)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Return (major, minor); () of what is none."""
+    found = re.match(r"(\d{1,9})\.(\d{1,9})", text)
+    return tuple(map(int, found.groups())) if found else ()

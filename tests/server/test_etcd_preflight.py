@@ -1,0 +1,132 @@
+"""`svcdns check` with a registry on etcd: what it finds out, from a real one."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cli.in_process import svcdns
+from toolbox.running_etcd import RunningEtcd
+
+from svcdns.etcd.client import Etcd, Unavailable
+from svcdns.etcd.messages import Put, Status, read_status
+from svcdns.server.etcd_preflight import Asked, judge
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def etcd(need: Callable[..., str]) -> Iterator[RunningEtcd]:
+    need("etcd")
+    need("etcdctl")
+    with RunningEtcd() as running:
+        yield running
+
+
+def checked(folder: Path, *urls: str, more: str = "") -> subprocess.CompletedProcess[str]:
+    (folder / "svcdns.toml").write_text(f"[store]\netcd = {list(urls)}\n{more}")
+    return svcdns("check", "--config", "svcdns.toml", cwd=folder)
+
+
+def put(etcd: RunningEtcd, key: str, value: str) -> None:
+    assert etcd.ctl("put", key, value) == "OK\n"
+
+
+def test_an_etcd_that_is_there_is_no_mistake(etcd: RunningEtcd, tmp_path: Path) -> None:
+    fine = checked(tmp_path, *etcd.endpoints)
+    assert (fine.returncode, fine.stderr) == (0, "")
+    assert etcd.ctl("get", "", "--prefix", "--keys-only") == "", "nothing was written"
+    one_away = checked(tmp_path, NOWHERE, *etcd.endpoints)
+    assert one_away.returncode == 0
+    assert f"store.etcd: {NOWHERE}: " in one_away.stderr
+
+
+def test_an_etcd_that_is_away_is_named_with_each_member(tmp_path: Path) -> None:
+    away = checked(tmp_path, NOWHERE, "http://127.0.0.1:2")
+    assert away.returncode == 2
+    assert [line[: len("svcdns: store.etcd: " + NOWHERE)] for line in away.stderr.splitlines()] == [
+        f"svcdns: store.etcd: {NOWHERE}",
+        "svcdns: store.etcd: http://127.0.0.1:2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stands", "said"),
+    [
+        ('{"layout": 2}', "says layout 2, this svcdns has 1"),
+        ("{", "is not what svcdns writes there"),
+        (
+            '{"layout": 1, "cluster_domain": "corp.test", "ranges": [], "registry": "r", "serials_from": 1}',
+            "cluster_domain: corp.test in etcd, cluster.local here",
+        ),
+    ],
+)
+def test_another_registry_at_the_prefix_is_named(
+    etcd: RunningEtcd, tmp_path: Path, stands: str, said: str
+) -> None:
+    put(etcd, "/other/layout", stands)
+    found = checked(tmp_path, *etcd.endpoints, more='etcd_prefix = "/other/"\n')
+    assert found.returncode == 2
+    assert "/other/layout" in found.stderr
+    assert said in found.stderr
+
+
+def test_an_alarm_is_named_with_what_ends_it(need: Callable[..., str], tmp_path: Path) -> None:
+    need("etcd")
+
+    async def fill(client: Etcd) -> None:
+        with pytest.raises(Unavailable, match="NOSPACE"):
+            for number in range(100):
+                await client.transaction([], [Put(b"%d" % number, b"v" * 100_000)])
+        await client.close()
+
+    with RunningEtcd(options=["--quota-backend-bytes", "600000"]) as etcd:
+        asyncio.run(fill(Etcd(etcd.endpoints)))
+        full = checked(tmp_path, *etcd.endpoints)
+    assert full.returncode == 2
+    assert "alarm NOSPACE" in full.stderr
+    assert "etcdctl alarm disarm" in full.stderr
+
+
+def test_a_user_that_is_wrong_is_a_mistake(etcd: RunningEtcd, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret")
+    user = 'etcd_user = "svcdns"\netcd_password_file = "password"\n'
+    found = checked(tmp_path, *etcd.endpoints, more=user)
+    assert found.returncode == 2
+    assert "authentication is not enabled" in found.stderr
+    assert "store.etcd_user" in found.stderr
+    gone = checked(tmp_path, *etcd.endpoints, more=user.replace('"password"', '"gone"'))
+    assert "store.etcd_password_file" in gone.stderr
+
+
+def status(version: str = "3.5.9", cluster: int = 7, leader: int = 1, errors: str = "[]") -> Status:
+    return read_status(
+        b'{"header":{"cluster_id":"%d"},"version":"%s","leader":"%d","errors":%s}'
+        % (cluster, version.encode(), leader, errors.encode())
+    )
+
+
+@pytest.mark.parametrize("version", ["3.3.25", "3.7.0", "4.0.0", "2.2", "", "x", "3", "3." + "9" * 50])
+def test_a_version_that_is_not_tried_is_a_warning(version: str) -> None:
+    mistakes, [warning] = judge([Asked("a", status(version), "")])
+    assert not mistakes
+    assert "3.4 to 3.6" in warning
+    assert len(warning) < 150
+
+
+@pytest.mark.parametrize("version", ["3.4.0", "3.4.23", "3.5.8", "3.6.1", "3.6.0-rc.1"])
+def test_a_version_that_is_tried_is_not_spoken_of(version: str) -> None:
+    assert judge([Asked("a", status(version), "")]) == ([], [])
+
+
+def test_members_of_two_clusters_and_members_without_a_leader_are_told() -> None:
+    [mistake], [warning] = judge([Asked("a", status(), ""), Asked("b", status(cluster=8, leader=0), "")])
+    assert "b is of another etcd than a" in mistake
+    assert "b has no leader" in warning
+
+
+def test_alarms_of_all_members_are_told_once() -> None:
+    alarms = '["memberID:1 alarm:NOSPACE ", "memberID:2 alarm:CORRUPT ", "memberID:2 alarm:NOSPACE"]'
+    mistakes, _ = judge([Asked(url, status(errors=alarms), "") for url in "ab"])
+    assert [mistake.split(":")[1] for mistake in mistakes] == [" alarm CORRUPT", " alarm NOSPACE"]
