@@ -132,7 +132,7 @@ class Proposal:
             waiting.result = self._settled(of, waiting.result, revision)
 
     def _settled(self, of: Map, result: Any, revision: int) -> Any:
-        if isinstance(result, tuple | list):
+        if type(result) in (tuple, list):
             return type(result)(self._settled(of, item, revision) for item in result)
         if not isinstance(result, Written):
             return result
