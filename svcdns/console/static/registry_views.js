@@ -201,7 +201,7 @@ export function Pod({ namespace, name }) {
 const Status = ({ status }) => html`<${Facts} of=${[
   [T.services, html`<a href="#/services">${status.objects.services}</a>`], [T.pods, html`<a href="#/pods">${status.objects.pods}</a>`],
   [T.endpoints, `${T.readyOf(status.endpoints.ready, status.endpoints.all)} ${T.ready.toLowerCase()}`],
-  [T.notReady, html`<a href="#/services?notready=1">${status.endpoints.all - status.endpoints.ready}</a>`],
+  [T.notReadyCount, html`<a href="#/services?notready=1">${status.endpoints.all - status.endpoints.ready}</a>`],
   [T.servicesWithoutReady, status.endpoints.services_without_ready], [T.upstreams, html`<a href="#/upstreams">${T.readyOf(status.upstreams.filter((one) => one.up).length, status.upstreams.length)} ${T.up}</a>`],
   [T.version, status.version],
 ]} />

@@ -2,10 +2,10 @@
 export const T = {
   title: "svcdns", skip: "Skip to the content", views: "Views", theme: "Colours", light: "light", dark: "dark", system: "as the system",
   overview: "Overview", services: "Services", service: "Service", pods: "Pods", pod: "Pod", lookup: "Lookup", queries: "Queries",
-  upstreams: "Upstreams", namespace: "Namespace", allNamespaces: "all namespaces", filter: "Filter", notReady: "not ready",
+  upstreams: "Upstreams", namespace: "Namespace", allNamespaces: "all namespaces", filter: "Filter", notReady: "not ready", notReadyCount: "Not ready",
   noEndpoints: "no endpoints", notInService: "in no Service", loading: "Loading…", none: "None.", copy: "copy", copied: "copied",
   name: "Name", type: "Type", clusterIP: "Cluster IP", ports: "Ports", ready: "Ready", age: "Age", address: "Address", hostname: "Hostname",
-  why: "Why", serving: "serving", labels: "Labels", inServices: "In Services", events: "Events", yaml: "YAML", names: "Names it answers",
+  why: "Why", serving: "Serving", labels: "Labels", inServices: "In Services", events: "Events", yaml: "YAML", names: "Names it answers",
   answersNow: "What it answers now", endpoints: "Endpoints", commands: "To change it", reason: "Reason", message: "Message", object: "Object",
   count: "Count", explained: "Why it answers so", answers: "Answers", from: "From", reasons: "Reasons", readiness: "What is said of its readiness",
   look: "Look up", noAnswer: "no answer", time: "Time", client: "Client", rcode: "Code", source: "From", took: "Took", pause: "Pause",
