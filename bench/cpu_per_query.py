@@ -13,6 +13,7 @@ the floor for anything in Python.  The servers take turns; printed are medians o
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import select
@@ -46,6 +47,8 @@ from measuring import (
 SERVICES, PODS = 1_000, 20
 SERVER_CORE, CLIENT_CORE = 0, 1
 QUESTIONS = 100_000
+SUMMARY_OCTETS = 4096
+"""The end of what dnsperf prints, with its figures, is shorter."""
 CONFIG = '[dns]\ntransfer_to = ["127.0.0.0/8"]\n'
 
 Place = tuple[str, int]
@@ -91,18 +94,38 @@ def measure(
     return user / done * 1e6, system / done * 1e6, rate
 
 
-def load(server: Server, questions: Path, seconds: float, options: Sequence[str] = ()) -> tuple[int, float]:
-    """Have dnsperf ask for so long; return how many questions were answered, and how many a second."""
-    limits = ["-c", "8", "-q", "200", "-l", str(seconds), *options]
+def load(
+    server: Server,
+    questions: Path,
+    seconds: float | None,
+    options: Sequence[str] = (),
+    cores: str = str(CLIENT_CORE),
+    output: Path | None = None,
+) -> tuple[int, float]:
+    """Have dnsperf ask for so long (None: each question once) on these cores, as taskset wants them.
+
+    Return how many questions were answered, and how many a second; `output` keeps what it printed.
+    """
+    limits = [
+        "-c",
+        "8",
+        "-q",
+        "200",
+        "-t",
+        "1",
+        *(("-n", "1") if seconds is None else ("-l", str(seconds))),
+        *options,
+    ]
     command = ["dnsperf", "-s", server.where[0], "-p", str(server.where[1]), "-d", str(questions), *limits]
-    ran = subprocess.run(
-        ["taskset", "-c", str(CLIENT_CORE), *command], check=True, capture_output=True, text=True
-    )
-    lost = int(_number(r"Queries lost:\s+(\d+)", ran.stdout))
+    with tempfile.TemporaryFile("w+") if output is None else output.open("w+") as file:
+        subprocess.run(["taskset", "-c", cores, *command], check=True, stdout=file, stderr=subprocess.PIPE)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - SUMMARY_OCTETS))
+        said = file.read()
+    lost = int(_number(r"Queries lost:\s+(\d+)", said))
     if lost:
         print(f"{server.name}: {lost} lost", file=sys.stderr)
-    done = int(_number(r"Queries completed:\s+(\d+)", ran.stdout))
-    return done, float(_number(r"Queries per second:\s+([\d.]+)", ran.stdout))
+    done = int(_number(r"Queries completed:\s+(\d+)", said))
+    return done, float(_number(r"Queries per second:\s+([\d.]+)", said))
 
 
 def _number(pattern: str, text: str) -> str:

@@ -1,22 +1,25 @@
-/* The floor for any DNS server on UDP: recvmmsg of up to 64 datagrams, the QR bit set, sendmmsg; see peers.py. */
+/* The floor for any DNS server on UDP: recvmmsg of up to 64 datagrams, the QR bit set, sendmmsg; see peers.py.
+ *     echo_floor PORT      several may have one port; "PORT" is printed when it listens */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 enum { BATCH = 64, OCTETS = 1232 + 64 };
 
-int main(void)
+int main(int count_of_words, char **words)
 {
     static unsigned char buffers[BATCH][OCTETS];
     static struct sockaddr_in from[BATCH];
     static struct iovec vectors[BATCH];
     static struct mmsghdr messages[BATCH];
     struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t octets = sizeof own;
-    int descriptor = socket(AF_INET, SOCK_DGRAM, 0);
-    if (bind(descriptor, (struct sockaddr *)&own, octets) || getsockname(descriptor, (struct sockaddr *)&own, &octets))
+    int descriptor = socket(AF_INET, SOCK_DGRAM, 0), yes = 1;
+    own.sin_port = htons((unsigned short)(count_of_words > 1 ? atoi(words[1]) : 0));
+    if (setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes) ||
+        bind(descriptor, (struct sockaddr *)&own, sizeof own))
         return 1;
     printf("%d\n", ntohs(own.sin_port));
     fflush(stdout);

@@ -21,14 +21,18 @@ AT_ONCE = 500
 PODS_A_SERVICE = 100
 
 
-def pods_and_services(pods: int) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield headless Services and their Pods, PODS_A_SERVICE each."""
+def pods_and_services(pods: int, of_one: int = PODS_A_SERVICE) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yield headless Services and their Pods, so many of one each."""
     for number in range(pods):
-        name = f"svc-{number // PODS_A_SERVICE}"
-        if number % PODS_A_SERVICE == 0:
+        name = f"svc-{number // of_one}"
+        if number % of_one == 0:
             yield SERVICE, service(name, clusterIP="None")
-        ip = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-        yield POD, pod(f"{name}-{number % PODS_A_SERVICE}", ip, name)
+        yield POD, pod(f"{name}-{number % of_one}", pod_ip(number), name)
+
+
+def pod_ip(number: int) -> str:
+    """Return the address of a Pod by its number."""
+    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 def fill(data: Path, config: Config, objects: Iterable[tuple[Any, dict[str, Any]]]) -> None:

@@ -9,25 +9,11 @@ counts once.  "own" is what one alone has (Private_Dirty).  In MiB.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from measuring import RunningServer, connected, make_question, register, services, table
+from measuring import RunningServer, connected, family, make_question, memory, register, services, table
 
 CONFIG = '[forward]\nupstreams = ["127.0.0.1:9"]\n'
-
-
-def memory(pid: int) -> dict[str, float]:
-    """Return the lines of smaps_rollup of a process by their names, in MiB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    return {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in lines)}
-
-
-def processes(pid: int) -> Iterator[int]:
-    """Yield a process and all that descend from it."""
-    yield pid
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield from processes(int(child))
 
 
 def called(pid: int) -> str:
@@ -48,7 +34,7 @@ def main(count: int = 1000) -> None:
                 sock.send(make_question(f"svc-{number}.default.svc.cluster.local", 1))
                 sock.recv(4096)
         assert server.process is not None
-        found = [(called(pid), memory(pid)) for pid in processes(server.process.pid)]
+        found = [(called(pid), memory(pid)) for pid in family(server.process.pid)]
     rows = [(name, f"{one['Pss']:.1f}", f"{one['Private_Dirty']:.1f}") for name, one in found]
     total = [sum(one[kind] for _, one in found) for kind in ("Pss", "Private_Dirty")]
     table(("", "PSS", "own"), [*rows, ("all", f"{total[0]:.1f}", f"{total[1]:.1f}")])

@@ -50,9 +50,20 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
 
 
 def cpu_of_family(pid: int) -> float:
-    """Return the CPU time, in seconds, of all threads of a process and its children: by ns, not by ticks."""
-    tasks = [task for one in family(pid) for task in Path(f"/proc/{one}/task").iterdir()]
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    """Return the CPU time, in seconds, of a process and all that descend from it.
+
+    All threads are counted by ns; children that have ended (dnsmasq forks one a TCP connection) by ticks.
+    """
+    return sum(_own_cpu(one) for one in family(pid))
+
+
+def _own_cpu(pid: int) -> float:
+    try:
+        threads = [(task / "schedstat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0  # it has ended meanwhile: its parent has it
+    return sum(int(line.split()[0]) for line in threads) / 1e9 + (int(fields[13]) + int(fields[14])) / TICKS
 
 
 def family(pid: int) -> list[int]:
@@ -62,6 +73,18 @@ def family(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [pid, *(one for child in children for one in family(int(child)))]
+
+
+def memory_of_family(pid: int) -> tuple[float, float]:
+    """Return what a process and all that descend from it have, in MiB: PSS, and of it what no file holds."""
+    found = [memory(one) for one in family(pid)]
+    return sum(one["Pss"] for one in found), sum(one["Pss_Anon"] for one in found)
+
+
+def memory(pid: int) -> dict[str, float]:
+    """Return the lines of smaps_rollup of a process by their names, in MiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(rest.split()[0]) / 1024 for name, _, rest in (line.partition(":") for line in lines)}
 
 
 def pin(pid: int, core: int) -> None:

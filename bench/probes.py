@@ -10,17 +10,13 @@ and the time from there to the DNS answer, beside what its probe allows.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from toolbox.running_server import RunningServer
-from toolbox.waiting import wait_for
+from measuring import RunningServer, cpu_seconds, memory, wait_for
 
 from svcdns.client import Client, Connection
 from svcdns.server.crew import PROBER
@@ -80,12 +76,12 @@ def cost(server: RunningServer, given: argparse.Namespace, port: int) -> None:
     service(server, "many")
     wait_for(lambda: ready() == given.pods, "every first success", seconds=600)
     pid = prober(server)
-    before, begun = cpu(pid), time.monotonic()
+    before, begun = sum(cpu_seconds(pid)), time.monotonic()
     time.sleep(given.seconds)
-    used, passed = cpu(pid) - before, time.monotonic() - begun
+    used, passed = sum(cpu_seconds(pid)) - before, time.monotonic() - begun
     rate = given.pods / given.period
     print(f"{given.pods} Pods every {given.period} s: {100 * used / passed:.1f} % of a core, ", end="")
-    print(f"{1e6 * used / passed / rate:.0f} us a probe, {memory(pid):.0f} MiB (PSS)")
+    print(f"{1e6 * used / passed / rate:.0f} us a probe, {memory(pid)['Pss']:.0f} MiB (PSS)")
 
 
 def flips(server: RunningServer, many: int, port: int, bad: Path) -> None:
@@ -137,18 +133,6 @@ def prober(server: RunningServer) -> int:
         if f"svcdns.server.{PROBER}".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
             return int(child)
     raise LookupError("no prober runs")
-
-
-def cpu(pid: int) -> float:
-    """Return the CPU time of a process so far, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory(pid: int) -> float:
-    """Return the PSS of a process, in MiB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 if __name__ == "__main__":

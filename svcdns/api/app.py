@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from prometheus_client import CollectorRegistry
+from prometheus_client.registry import CollectorRegistry
 
 from svcdns.api.auth import audit
 from svcdns.api.auth.access_control import FOR_ANYONE, AccessControl

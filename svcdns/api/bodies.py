@@ -19,13 +19,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from aiohttp import ClientError, http_exceptions, web
+from aiohttp import http_exceptions, web
+from aiohttp.client_exceptions import ClientError
 
 from svcdns.objects.causes import type_word
 from svcdns.objects.errors import StatusError, bad_request
 from svcdns.objects.patches import check_document
 from svcdns.registry.requests import Patch
-from svcdns.system import bounded_yaml
 
 from . import protobuf, repeated_keys
 from .body_limits import FREE_OCTETS, KEY, BodyLimits
@@ -70,6 +70,8 @@ def decode_json(octets: bytes, repeated: Repeated = None) -> Any:
 
 def decode_yaml(octets: bytes, repeated: Repeated = None) -> Any:
     """Return the value of a YAML text of one document.  Raises StatusError 400."""
+    from svcdns.system import bounded_yaml  # here: most clients send JSON
+
     twice: list[bounded_yaml.Repeated] = []
     try:
         text = octets.decode(json.detect_encoding(octets))

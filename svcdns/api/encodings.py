@@ -7,11 +7,12 @@ in blocks is written slowly, so a large answer is written as JSON, which YAML ta
 from __future__ import annotations
 
 import asyncio
+import functools
 import gzip
 import re
+from typing import Any
 
 import msgspec
-import yaml
 from aiohttp import web
 
 from .negotiation import YAML, accepts_gzip, wants_yaml
@@ -25,18 +26,6 @@ LEVEL = 1
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"])
 """What some reader of YAML takes for something other than a text."""
-
-
-class _Dumper(yaml.CSafeDumper):
-    """Writes each text in quotes that any version of YAML could read as something else."""
-
-
-def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
-    plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
-
-
-_Dumper.add_representer(str, _text)
 
 
 async def encoded(request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
@@ -58,7 +47,29 @@ def yaml_octets(octets: bytes) -> bytes:
     """Return JSON as YAML."""
     if len(octets) > _LARGEST_IN_BLOCKS:
         return octets
+    import yaml  # here: few ask for it
+
     text: str = yaml.dump(
-        msgspec.json.decode(octets), Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=10**6
+        msgspec.json.decode(octets),
+        Dumper=_dumper(),
+        default_flow_style=False,
+        allow_unicode=True,
+        width=10**6,
     )
     return text.encode()
+
+
+@functools.cache
+def _dumper() -> type[Any]:
+    """Return who writes each text in quotes that any version of YAML could read as something else."""
+    import yaml
+
+    class Dumper(yaml.CSafeDumper):
+        pass
+
+    def text_of(dumper: Any, text: str) -> Any:
+        plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+    Dumper.add_representer(str, text_of)
+    return Dumper

@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
 from svcdns.objects.errors import Cause, StatusError
-from svcdns.registry.explain import Explanation
 from svcdns.wire.name import BadName
 
 from .paths import Action
 from .responses import json_answer
+
+if TYPE_CHECKING:
+    from svcdns.registry.explain import Explanation
 
 PATH = "/svcdns/v1/explain"
 EXPLAINING = Action("list", "", "pods")
@@ -29,7 +32,7 @@ EXPLAINING = Action("list", "", "pods")
 DEFAULT_NAMESPACE = "default"
 _LONGEST_NAME, _LONGEST_NAMESPACE = 253, 63
 
-Explain = Callable[[str, str], Explanation]
+Explain = Callable[[str, str], "Explanation"]
 """Explains a name, in a namespace; takes a moment where there are many Pods."""
 
 

@@ -63,7 +63,7 @@ class Column:
 
 _NAME = Column("Name", (_META, "name"), format="name")
 _AGE = Column("Age", (_META, "creationTimestamp"))
-_SLICE = openapi.component(ENDPOINTSLICE)
+_SLICE = "io.k8s.api.discovery.v1.EndpointSlice"
 _EVENT = _CORE + "Event"
 _NETWORKING = "io.k8s.api.networking.v1."
 _NODE_INFO = _CORE + "NodeSystemInfo"

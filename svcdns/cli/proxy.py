@@ -76,7 +76,7 @@ def proxy(
 
         svcdns proxy --server https://dns.example.org:8053 --ca ca.crt --token -
 
-        svcdns proxy --server http://192.0.2.53:8053 --server http://192.0.2.54:8053
+        svcdns proxy --server http://10.0.0.53:8053 --server http://10.0.0.54:8053
 
         svcdns proxy --cleanup
     """

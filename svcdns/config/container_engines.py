@@ -39,6 +39,10 @@ class ContainerEngine(Table):
     """Whether names of Pods end in the engine's."""
     linger: int = 0
     """Seconds for which the Pod of a container that has ended stays, not ready."""
+    stale_after: int = 0
+    """Seconds without an answer after which no Pod of the engine is ready; 0: they stay as they were."""
+    keep_orphans: bool = False
+    """Whether objects of engines that are configured no more stay."""
     resync: int = 60
     """Seconds between two complete lists."""
     constraints: str = ""
@@ -89,6 +93,9 @@ def _engine(table: Mapping[str, Any]) -> ContainerEngine:
     if wrongs:
         raise together(wrongs)
     made = ContainerEngine(**values)
+    if made.stale_after and not made.name:
+        text = "an engine that is away can't say what it is called"
+        raise Wrong(f'stale_after takes a name, as {text}; allowed: beside it name = "left"')
     _check_tls(made)
     return made
 
@@ -193,6 +200,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "host_address": _text(lambda text: address(text) if text else ""),
     "prefix_engine": _switch,
     "linger": _seconds(0),
+    "stale_after": _seconds(0),
+    "keep_orphans": _switch,
     "resync": _seconds(1),
     "constraints": _text(label_selector),
     "tls_ca": _text(_file),

@@ -17,8 +17,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from svcdns.system import bounded_yaml
-
 from .files import text_of
 from .not_taken import LeftOut, ManifestError, NotTaken, Place
 
@@ -35,7 +33,6 @@ Object = dict[str, Any]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
-_RULES = bounded_yaml.Rules(MAX_DEPTH, MAX_ALIASES, MAX_VALUES, MAX_KEYS, strict=True)
 NO_OBJECT = "is no Kubernetes object, it has no apiVersion and kind"
 _NOT_A_MAPPING = "must be a mapping with apiVersion, kind and metadata"
 
@@ -131,7 +128,10 @@ def _json_documents(path: Path, text: str) -> Iterator[Any]:
 
 def _yaml_documents(path: Path, text: str) -> Iterator[Any]:
     """Yield the documents of YAML, a ManifestError for one that can't be read."""
-    for document in bounded_yaml.documents_apart(text, _RULES):
+    from svcdns.system import bounded_yaml  # here: a server without manifests has no use for it
+
+    rules = bounded_yaml.Rules(MAX_DEPTH, MAX_ALIASES, MAX_VALUES, MAX_KEYS, strict=True)
+    for document in bounded_yaml.documents_apart(text, rules):
         if not isinstance(document, bounded_yaml.Refused):
             yield document
             continue

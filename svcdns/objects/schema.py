@@ -6,6 +6,8 @@ is a matter of meaning (422), see missing().
 
 Two ways through structure(): most bodies are exactly right, which the compiled validator says in
 microseconds; the others are walked beside their schema, cleaned, and checked again.
+
+jsonschema_rs is loaded with the first body: a server that is only asked has no use for it.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from jsonschema_rs import Draft4Validator, ValidationError, ValidationErrorKind
 
 from . import causes, openapi, scalars
 from .errors import Cause, StatusError, bad_request
 from .kinds import Kind
 from .schema_tree import SchemaNode, below, path_text, schema_of
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft4Validator, ValidationError
 
 FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 
@@ -29,7 +33,6 @@ _MOST_WRONG_TYPES = 20
 _MOST_UNKNOWN_FIELDS = 100
 _LIMITS = {"int32": 2**31, "int64": 2**63}
 _OUT_OF_RANGE = "is out of range for this field"
-_TYPE = ValidationErrorKind.Type
 
 _PARTS = ("metadata", "spec", "status")
 
@@ -76,6 +79,8 @@ def missing(kind: Kind, obj: dict[str, Any]) -> Iterator[Cause]:
     validator = _validator(kind, True)
     if validator.is_valid(obj):
         return
+    from jsonschema_rs import ValidationErrorKind
+
     for error in validator.iter_errors(obj):
         reason = error.kind
         path = tuple(error.instance_path)
@@ -211,6 +216,8 @@ def _wrong_types(kind: Kind, cleaned: dict[str, Any]) -> list[str]:
 
 def _wrong_type(error: ValidationError) -> str:
     """Return what is wrong with one field, such as: spec.ports[0].port: "x" is not of type "integer"."""
+    from jsonschema_rs import ValidationErrorKind
+
     value, reason = causes.shown(error.instance), error.kind
     field = path_text(error.instance_path)
     match reason:
@@ -220,7 +227,8 @@ def _wrong_type(error: ValidationError) -> str:
             expected = "is not a date and time as 2006-01-02T15:04:05Z"
         case ValidationErrorKind.OneOfNotValid():
             reasons = [branch[0].kind for branch in reason.context if branch]
-            types = [word for each in reasons if isinstance(each, _TYPE) for word in each.types]
+            of_type = [each for each in reasons if isinstance(each, ValidationErrorKind.Type)]
+            types = [word for each in of_type for word in each.types]
             expected = _not_of_type(types) if len(types) == len(reasons) else _OUT_OF_RANGE
         case _:
             expected = _OUT_OF_RANGE
@@ -238,6 +246,8 @@ def _validator(kind: Kind, with_required: bool) -> Draft4Validator:
     Draft 4, because there 80.0 is no integer (to Go's decoder neither) and what stands beside a `$ref`
     doesn't count, as in OpenAPI 3.0.
     """
+    from jsonschema_rs import Draft4Validator
+
     schemas = openapi.schemas()
     if not with_required:
         schemas = {name: _decodable(node) for name, node in schemas.items()}

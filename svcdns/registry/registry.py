@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import lmdb
 
@@ -43,7 +43,6 @@ from svcdns.store.writable import why_not
 from . import accept, address_views, answer_tables, deletion, endpoints, reading, removal
 from .commit import Committer
 from .events import Recorder
-from .explain import Explanation, explain
 from .heartbeats import Heartbeats
 from .identity import check_not_renamed
 from .listing import Listing, Reads
@@ -54,6 +53,9 @@ from .stored_objects import Renewal
 from .transaction import Object, WriteTransaction, decode, is_large
 from .unfinished_deletions import UnfinishedDeletions
 from .watch import Feed, watch
+
+if TYPE_CHECKING:
+    from .explain import Explanation
 
 T = TypeVar("T")
 
@@ -115,6 +117,8 @@ class Registry:
 
     def explain(self, name: str, namespace: str) -> Explanation:
         """Return what a name or a Pod answers, and why not more; reads, and takes a moment."""
+        from .explain import explain  # with what only it needs
+
         return explain(self.store, self.settings, name, namespace)
 
     async def try_to_write(self) -> None:

@@ -10,8 +10,7 @@ from prometheus_client.core import CounterMetricFamily as Counter
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.core import HistogramMetricFamily, Metric
 
-from svcdns.sources.containers.process import ALIVE_SECONDS
-from svcdns.sources.containers.status import LAG_BOUNDS
+from svcdns.sources.containers.published import ALIVE_SECONDS, LAG_BOUNDS
 
 _ENGINE = ("engine",)
 

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import svcdns
+from svcdns.system import free_memory
 from svcdns.system.watched_file import signature
 
 from . import capabilities, command_line
@@ -82,6 +83,7 @@ def _is_loaded() -> bool:
         return False
     finally:
         gc.enable()
+    free_memory.give_back()  # or each child has a share of it
     return True
 
 

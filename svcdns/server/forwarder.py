@@ -36,6 +36,7 @@ from svcdns.forward.invalidation import ZoneChanges, Zones
 from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
 from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
+from svcdns.system import free_memory
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
 from svcdns.tap.recorder import BY_FORWARDER
@@ -172,6 +173,7 @@ class _Forwarding:
         self._flush_server.start()
         gc.collect()
         gc.freeze()
+        free_memory.give_back()
         gc.set_threshold(_OBJECTS_TO_COLLECT)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(LEAVE, self._leave)

@@ -42,6 +42,7 @@ from svcdns.store import damage
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import NotThere, Store, is_read_only, open_store
 from svcdns.store.snapshot import Snapshots
+from svcdns.system import free_memory
 from svcdns.system.background import background
 from svcdns.system.in_child import outcome
 from svcdns.tap.memory import Tap
@@ -139,6 +140,7 @@ def _collect_seldom() -> None:
     """Leave to the collector what comes from now on, and look less often: a write makes few cycles."""
     gc.collect()
     gc.freeze()
+    free_memory.give_back()
     gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
 
 

@@ -33,6 +33,15 @@ def test_a_flag_a_variable_and_a_file_name_engines(tmp_path: Path) -> None:
     assert of_spelt(spelt_options(config)).containers == config.containers
 
 
+def test_an_engine_that_may_be_doubted_has_a_name(tmp_path: Path) -> None:
+    lines = f'[[containers]]\nendpoint = "{DOCKER}"\nstale_after = "5m"\n'
+    (found,) = mistakes(tmp_path, lines)
+    assert "stale_after takes a name" in found
+    (tmp_path / "svcdns.toml").write_text(lines + 'name = "left"\nkeep_orphans = true\n')
+    (engine,) = load(tmp_path / "svcdns.toml", {}, {}).containers
+    assert (engine.stale_after, engine.keep_orphans) == (300, True)
+
+
 @pytest.mark.parametrize(
     ("lines", "place", "says"),
     [

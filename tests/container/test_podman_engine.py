@@ -18,6 +18,7 @@ from toolbox.waiting import GUARD_SECONDS, wait_for
 pytestmark = pytest.mark.timeout(900)  # the first test makes the image, and on a new machine its base
 
 EXAMPLE = SOURCE / "examples" / "containers" / "compose.yaml"
+PROXY_EXAMPLE = EXAMPLE.with_name("proxy.yaml")
 MARK = "svcdns-test"
 """The label by which the containers of one test are known: others run on the same machine."""
 
@@ -155,3 +156,44 @@ def test_the_example_runs_in_the_image_and_members_find_each_other_by_srv(
             wait_for(lambda: found() == wanted, "three members")
             rows = podman.run("exec", f"{project}_svcdns_1", "svcdns", "containers")
             assert rows.count(f"{project}/db-") == 3
+
+
+def test_behind_a_socket_proxy_svcdns_has_no_socket(
+    podman: Podman, image: str, base: str, tmp_path: Path, need: object
+) -> None:
+    """The example, with a proxy of our own that lets the same GETs through: no registry has the other."""
+    need(module="podman_compose")  # type: ignore[operator]
+    mark, apart = uuid.uuid4().hex, podman.free_subnet()
+    placeholder = podman.network()  # has it until the other one is known
+    subnet = podman.free_subnet()
+    podman.run("network", "rm", placeholder)
+    address, proxy = subnet.replace(".0/24", ".53"), apart.replace(".0/24", ".5")
+    text = PROXY_EXAMPLE.read_text().replace("172.30.54.0/24", subnet).replace("172.30.54.53", address)
+    example = yaml.safe_load(text.replace("localhost/svcdns:latest", image))
+    example["networks"]["engine"]["ipam"] = {"config": [{"subnet": apart}]}
+    services = example["services"]
+    services["docker-proxy"]["networks"] = {"engine": {"ipv4_address": proxy}}
+    services["svcdns"]["extra_hosts"] = [f"docker-proxy:{proxy}"]  # podman has no resolver of its own here
+    (engines,) = (json.loads(services["svcdns"]["environment"]["SVCDNS_CONTAINERS"]),)
+    engines[0]["constraints"] = f"{MARK}={mark}"
+    services["svcdns"]["environment"]["SVCDNS_CONTAINERS"] = json.dumps(engines)
+    with podman.cleaning(), engine(podman, tmp_path) as socket:
+        script = tmp_path / "proxy.py"
+        script.write_text((Path(__file__).parent / "engine_proxy.py").read_text())
+        services["docker-proxy"] |= {"image": image, "user": "0", "entrypoint": ["python3", "/proxy.py"]}
+        services["docker-proxy"]["volumes"] = [f"{socket}:/var/run/docker.sock", f"{script}:/proxy.py:ro"]
+        services["web"] = {"image": base, "command": "sleep 1000", "networks": ["members"]}
+        services["web"]["labels"] = {MARK: mark}
+        file = tmp_path / "compose.yaml"
+        file.write_text(yaml.safe_dump(example))
+        with composed(podman, file) as (compose, project):
+            compose("up", "--detach")
+
+            def found() -> str:
+                words = ("svcdns", "query", f"web.{project}.svc.cluster.local", "--server", f"{address}:53")
+                return podman.attempt("exec", f"{project}_svcdns_1", *words).stdout
+
+            networks = json.loads(podman.run("inspect", f"{project}_web_1"))[0]["NetworkSettings"]["Networks"]
+            wait_for(lambda: networks[f"{project}_members"]["IPAddress"] in found(), "the address of web")
+            mounts = json.loads(podman.run("inspect", f"{project}_svcdns_1"))[0]["Mounts"]
+            assert not [one for one in mounts if "sock" in one["Source"]]

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sources.containers.fake_engine import FakeEngine
@@ -159,3 +161,51 @@ def change(engine: FakeEngine, number: int, address: str) -> None:
     for one in list(engine.containers.values()):
         engine.remove(one)
     engine.start(f"shop-db-{number}", address, ("shop", "db", number), health="healthy")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3000)
+async def test_two_hundred_kills_leave_nothing_behind_and_no_wrong_address(tmp_path: Path) -> None:
+    """kill -9 at random, while containers come, go and change health: at times the registry is compared."""
+    chance = random.Random(15)
+
+    def work(server: RunningServer, engine: FakeEngine, loop: asyncio.AbstractEventLoop) -> None:
+        def in_loop(work: Coroutine[Any, Any, None]) -> None:
+            asyncio.run_coroutine_threadsafe(work, loop).result()
+
+        async def engine_dies() -> None:
+            await engine.end()
+            await asyncio.sleep(chance.random() / 5)
+            await engine.begin()
+
+        async def happen() -> None:
+            running = list(engine.containers.values())
+            if len(running) > 20 or (running and chance.random() < 0.4):
+                engine.remove(chance.choice(running))
+            elif running and chance.random() < 0.3:
+                engine.flip(chance.choice(running), chance.choice(("healthy", "unhealthy")))
+            else:
+                number = min(set(range(1, 60)) - {int(one.name.rpartition("-")[2]) for one in running})
+                address = f"10.89.{chance.randrange(1, 4)}.{number}"
+                engine.start(f"shop-db-{number}", address, ("shop", "db", number), health="healthy")
+
+        def wanted() -> list[str]:
+            return sorted(one.address for one in engine.containers.values() if one.health == "healthy")
+
+        for kill in range(200):
+            for _ in range(chance.randrange(5)):
+                in_loop(happen())
+            match chance.choice(("engine", "source", "writer")):
+                case "engine":
+                    in_loop(engine_dies())
+                case "source":
+                    os.kill(child(server), signal.SIGKILL)
+                case "writer":
+                    os.kill(server.writer_pid, signal.SIGKILL)
+            if kill % 10 == 9:
+                wait_for(lambda: server.answers(NAME) == wanted(), f"what the engine has, after {kill} kills")
+                pods = server.get("/api/v1/namespaces/shop/pods").json["items"]
+                there = {one.name.removeprefix("shop-") for one in engine.containers.values()}
+                assert {pod["metadata"]["name"] for pod in pods} == there
+
+    await with_engine(tmp_path, work)

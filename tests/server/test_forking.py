@@ -36,8 +36,8 @@ def own_memory(pid: int | str) -> int:
 
 
 def loaded(module: str) -> set[str]:
-    """Return the top names of all modules that a Python has after it has loaded one."""
-    code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    """Return all modules that a Python has after it has loaded one."""
+    code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SOURCE
     )
@@ -80,6 +80,27 @@ def test_the_forwarder_loads_nothing_of_the_api() -> None:
 def test_the_writer_loads_no_second_library_of_dns() -> None:
     """Zone files are parsed by a process of their own."""
     assert not loaded("svcdns.server.writer") & {"dns", "typer", "rich"}
+
+
+def test_the_writer_loads_what_few_requests_need_with_the_first_of_them() -> None:
+    found = loaded("svcdns.server.writer")
+    assert not found & {"jsonschema_rs", "yaml", "logging.handlers", "svcdns.registry.explain"}
+    assert not found & {"prometheus_client.exposition", "http.server"}
+
+
+def test_the_writer_loads_no_client_of_http_nor_sources() -> None:
+    found = loaded("svcdns.server.writer")
+    assert not found & {"aiohttp.client", "aiohttp.connector", "httpcore", "h2", "svcdns.client"}
+    assert not found & {"svcdns.sources.containers.process", "svcdns.sources.containers.source"}
+
+
+def test_a_writer_without_a_write_has_no_validator_in_memory() -> None:
+    with RunningServer(workers=1) as server:  # which registers its first namespaces
+        server.stop()
+        server.start()
+        maps = Path(f"/proc/{server.writer_pid}/maps").read_text()
+    assert "_http_parser" in maps
+    assert "/jsonschema_rs" not in maps
 
 
 def test_a_running_worker_has_nothing_of_the_api_in_memory(server: RunningServer) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 from typing import Any
 
 from toolbox.builders import pod, ready_condition, service
@@ -21,9 +22,16 @@ Broken = (OSError, http.client.HTTPException)
 class Calls:
     """A client with one connection, opened again after an error; not for use by two threads at once."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is the API's, without a path."""
-        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=GUARD_SECONDS)
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None, token: str = "") -> None:
+        """`url` is the API's, without a path; `tls` is for https, `token` is shown with each request."""
+        scheme, _, place = url.partition("://")
+        if scheme == "https":
+            self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                place, timeout=GUARD_SECONDS, context=tls
+            )
+        else:
+            self._connection = http.client.HTTPConnection(place, timeout=GUARD_SECONDS)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def call(
         self, method: str, path: str, body: Any = None, content_type: str = "application/json"
@@ -32,7 +40,7 @@ class Calls:
         octets = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {} if octets is None else {"Content-Type": content_type}
         try:
-            self._connection.request(method, path, octets, headers)
+            self._connection.request(method, path, octets, self._headers | headers)
             answer = self._connection.getresponse()
             return answer.status, json.loads(answer.read())
         except BaseException:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import time
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 import msgspec
@@ -28,39 +27,18 @@ from .access_control import USER
 from .authorization import NODE_LEASES
 
 log = logging.getLogger("svcdns.audit")
-_log = logging.getLogger(__name__)
 
 _LONGEST = 300
 """Characters of a name that a line repeats; no object has a longer one."""
 
 
-class _File(WatchedFileHandler):
-    """Appends to a file, and opens it anew when it was moved away; says once that it can't be written."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(file, encoding="utf-8")
-        self.setFormatter(logging.Formatter("%(message)s"))
-        self._fails = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self.reopenIfNeeded()
-            stream = self.stream = self.stream or self._open()
-            stream.write(f"{self.format(record)}\n")
-            stream.flush()
-        except (OSError, ValueError) as wrong:
-            if not self._fails:
-                _log.error("the audit log %s can't be written: %s", self.baseFilename, wrong)
-            self._fails = True
-        else:
-            self._fails = False
-
-
 def write_to(file: Path) -> None:
     """Have lines go to a file from now on.  Raises OSError where it can't be opened."""
+    from .audit_file import AuditFile
+
     for former in log.handlers:
         former.close()
-    log.handlers[:] = [_File(file)]
+    log.handlers[:] = [AuditFile(file)]
     log.setLevel(logging.INFO)
     log.propagate = False
 

@@ -276,7 +276,11 @@ class _NotThere(EngineAway):
 
 def _os_error(wrong: BaseException) -> OSError | None:
     found: BaseException | None = wrong
-    while found is not None and not (isinstance(found, OSError) and found.errno):
+    while found is not None and not (
+        isinstance(found, OSError)
+        and found.errno
+        and not isinstance(found, ssl.SSLError)  # its numbers differ
+    ):
         found = getattr(found, "os_error", None) or found.__cause__
     return found
 

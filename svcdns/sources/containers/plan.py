@@ -299,5 +299,21 @@ def _container(one: Member) -> Object:
 
 def lingering(pod: Object) -> Object:
     """Return the Pod of a container that has ended, which stays a while: not ready."""
-    condition = {"type": "Ready", "status": "False", "reason": "Exited", "message": "the container has ended"}
+    return _not_ready(pod, "Exited", "the container has ended")
+
+
+def stale(pod: Object) -> Object:
+    """Return the Pod of a container that has not been heard of for too long: not ready."""
+    return _not_ready(pod, "EngineAway", "its engine does not answer")
+
+
+def as_applied(pod: Object) -> Object:
+    """Return what has to be applied to a registered Pod for it to stay as it is."""
+    servers_own = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
+    metadata = {key: value for key, value in pod["metadata"].items() if key not in servers_own}
+    return {**pod, "metadata": metadata}
+
+
+def _not_ready(pod: Object, reason: str, message: str) -> Object:
+    condition = {"type": "Ready", "status": "False", "reason": reason, "message": message}
     return {**pod, "status": {**pod["status"], "conditions": [condition]}}

@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 from svcdns.client import AsyncClient, Connection
 from svcdns.config.container_engines import ContainerEngine
 
+from .published import ALIVE_SECONDS
 from .source import Source
 
 COUNTERS_SECONDS, ROWS_SECONDS = 2.0, 0.5
-ALIVE_SECONDS = 10.0
-"""Counters are shown so often in any case: who reads older ones knows that this process is gone."""
 
 Publish = Callable[[str | None, str | None], None]
 """Shows counters and rows, None for what has not changed; errors are its own business."""

@@ -7,7 +7,8 @@
 Rules:
 
 * an event says only which container to look at; one that tells a health that is known already says nothing;
-* while the engine is away nothing is changed or deleted; it is tried again for ever, at most every 30 s;
+* while the engine is away nothing is changed or deleted, but that after `stale_after` no Pod is ready any
+  more; it is tried again for ever, at most every 30 s;
 * a stream that brought nothing while the list changed has been lost without an end: it is begun anew.
 """
 
@@ -92,7 +93,7 @@ class Source:
             reporting.cancel()
 
     async def _follow(self) -> None:
-        failures, away_since, is_said = 0, time.monotonic(), False
+        failures, away_since, is_said, is_doubted = 0, time.monotonic(), False, False
         while True:
             began = time.monotonic()
             try:
@@ -101,7 +102,7 @@ class Source:
             except EngineAway as away:
                 why = str(away)
             if self.status.listed > began:
-                away_since, is_said = time.monotonic(), False
+                away_since, is_said, is_doubted = time.monotonic(), False, False
                 failures = 0 if time.monotonic() - began > _LASTED_SECONDS else failures
             elif time.monotonic() - away_since > AWAY_SECONDS and not is_said:
                 is_said = True
@@ -110,7 +111,23 @@ class Source:
             self.status.up, self.status.why = False, why
             if self._engine_trouble.is_new(why):
                 log.warning("containers stay registered as they were: %s", why)
-            await asyncio.sleep(_pause(failures))
+            pause = _pause(failures)
+            if self._config.stale_after and not is_doubted:
+                rest = away_since + self._config.stale_after - time.monotonic()
+                is_doubted = rest <= 0 and await self._doubt()
+                pause = min(pause, max(rest, FIRST_PAUSE))
+            await asyncio.sleep(pause)
+
+    async def _doubt(self) -> bool:
+        """Say that no Pod of the engine is ready any more; return whether the registry has it."""
+        writing = self._writing or Writing(self._client, self._config.name, self._config.linger)
+        try:
+            await writing.doubt()
+        except ApiAway as away:
+            log.warning("containers that have not been heard of can't be called not ready: %s", away)
+            return False
+        log.warning("no container of engine %s is ready: it has not answered for too long", self.status.name)
+        return True
 
     async def _session(self) -> None:
         """Follow the engine over one stream of events, to its end.  Raises EngineAway."""
@@ -289,7 +306,7 @@ class Source:
         try:
             if is_complete or self._is_behind:
                 await self._writing.look()
-            if is_complete and not self._has_forgotten:
+            if is_complete and not self._has_forgotten and not self._config.keep_orphans:
                 await self._writing.forget_engines(self._known)
                 self._has_forgotten = True
             seconds = await self._writing.bring_to(made)

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .plan import QUIET, Outcome, Remark
+from .published import LAG_BOUNDS
 
-LAG_BOUNDS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-"""Seconds from an event to the acknowledged write."""
 _MOST_ACTIONS = 50
 
 

@@ -27,7 +27,18 @@ from svcdns.client.exchange import APPLY, Call, Request, Response, answer
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE, Kind
 
 from .field_paths import without
-from .plan import ENGINE_LABEL, MANAGED_BY, MANAGED_BY_LABEL, Key, Object, Plan, Remark, lingering
+from .plan import (
+    ENGINE_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    Key,
+    Object,
+    Plan,
+    Remark,
+    as_applied,
+    lingering,
+    stale,
+)
 
 NAME_TAKEN, FIELD_TAKEN, REFUSED = "NameTaken", "FieldTaken", "Refused"
 SERVICE_SECONDS = 60.0
@@ -135,6 +146,26 @@ class Writing:
         for key in self.problems.keys() - objects.keys():
             del self.problems[key]
         return soonest
+
+    async def doubt(self) -> None:
+        """Say that no Pod is ready: nobody knows how its container is.  Raises ApiAway."""
+        await self.look()
+
+        async def doubted(key: Key) -> None:
+            applied = self._applied.get(key)
+            body = applied.configuration if applied is not None else await self._registered(key)
+            if body is not None:
+                await self._apply(key, stale(body))
+
+        await self._each(doubted, [key for key in self._live if key.kind is POD])
+
+    async def _registered(self, key: Key) -> Object | None:
+        """Return what is registered as it would be applied, None where it has gone.  Raises ApiAway."""
+        try:
+            found = await self._run(get(key.kind, key.namespace, key.name))
+        except ApiError as refused:
+            raise ApiAway(str(refused)) from None
+        return None if found is None else as_applied(found)
 
     def _unwanted(self, plan: Plan, now: float) -> tuple[list[Key], dict[Key, Object], float | None]:
         """Return what goes now, Pods that stay a while, and in how many seconds the next one goes."""

@@ -9,6 +9,7 @@ It answers the five GETs that are asked, over a Unix socket, and notes them; any
 
 import asyncio
 import json
+import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -75,6 +76,9 @@ class FakeEngine:
     """What was asked that an engine behind a socket proxy would not do."""
     streams: list["_Stream"] = field(default_factory=list)
     loses_events: bool = False
+    tls: ssl.SSLContext | None = None
+    """With it, it listens on TCP, at `port`."""
+    port: int = 0
     before_stream: Callable[[], Awaitable[None]] | None = None
     """What happens before a stream of events begins."""
 
@@ -103,7 +107,11 @@ class FakeEngine:
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handle_signals=False)
         await self._runner.setup()
         self.socket.unlink(missing_ok=True)
-        await web.UnixSite(self._runner, self.socket).start()
+        if self.tls is None:
+            await web.UnixSite(self._runner, self.socket).start()
+            return
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls).start()
+        self.port = self._runner.addresses[0][1]
 
     async def end(self) -> None:
         """Die: streams end, and nobody listens; containers live on."""

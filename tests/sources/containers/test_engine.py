@@ -2,25 +2,28 @@
 
 import asyncio
 import os
+import ssl
 from pathlib import Path
 
 import pytest
 from sources.containers.fake_engine import FakeEngine
+from toolbox.upstreams import Certificates
 
+from svcdns.cli import certificates
 from svcdns.config.container_engines import ContainerEngine
 from svcdns.sources.containers.engine import Engine, EngineAway
 
 NOBODY = 65534
 
 
-async def why_away(endpoint: str) -> str:
-    engine = Engine(ContainerEngine(endpoint))
-    try:
-        with pytest.raises(EngineAway) as away:
+async def why_away(endpoint: str, **options: str) -> str:
+    with pytest.raises(EngineAway) as away:
+        engine = Engine(ContainerEngine(endpoint, **options))  # type: ignore[arg-type]
+        try:
             await engine.greet()
-        return str(away.value)
-    finally:
-        await engine.close()
+        finally:
+            await engine.close()
+    return str(away.value)
 
 
 async def test_a_socket_that_is_not_there(tmp_path: Path) -> None:
@@ -87,3 +90,36 @@ async def test_a_line_of_events_without_end_is_given_up(tmp_path: Path) -> None:
                 await task
         finally:
             await engine.close()
+
+
+async def test_over_tls_both_sides_show_who_they_are(tmp_path: Path) -> None:
+    """Docker's own way (--tlsverify): the engine asks for a certificate of its CA."""
+    authority = certificates.make_ca()
+    files = {}
+    for word, pair in (
+        ("server", certificates.make_server(authority, ("127.0.0.1",))),
+        ("client", certificates.make_client(authority, "svcdns", ())),
+    ):
+        files[word] = (tmp_path / f"{word}.crt", tmp_path / f"{word}.key")
+        files[word][0].write_bytes(pair.certificate_pem)
+        files[word][1].write_bytes(pair.key_pem)
+    ca = tmp_path / "ca.crt"
+    ca.write_bytes(authority.certificate_pem)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(ca))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_cert_chain(*files["server"])
+    cert, key = map(str, files["client"])
+    (tmp_path / "other").mkdir()
+    other = str(Certificates(tmp_path / "other").ca)
+    async with FakeEngine(tmp_path / "engine.sock", tls=tls) as fake:
+        fake.start("a")
+        endpoint = f"tcp://127.0.0.1:{fake.port}"
+        engine = Engine(ContainerEngine(endpoint, tls_ca=str(ca), tls_cert=cert, tls_key=key))
+        try:
+            assert (await engine.greet()).api == "1.41"
+            assert [one.name for one in await engine.containers()] == ["a"]
+        finally:
+            await engine.close()
+        assert "certificate" in await why_away(endpoint, tls_ca=other)
+        assert endpoint in await why_away(endpoint, tls_ca=str(ca))  # and no certificate to show
+        assert "can't be used" in await why_away(endpoint, tls_ca=key)

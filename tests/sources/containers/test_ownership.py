@@ -213,6 +213,19 @@ async def test_an_engine_that_is_configured_no_more_leaves_nothing(
     assert server.get(f"/api/v1/namespaces/{name}/pods/mine").status == 200
 
 
+async def test_orphans_are_kept_where_that_is_said(server: RunningServer, tmp_path: Path, name: str) -> None:
+    former = f"{name}-former"
+    engine = FakeEngine(tmp_path / "engine.sock")
+    engine.start("a", "10.89.0.5", (name, "a", 1))
+    async with engine, following(server, tmp_path, former, engine, (*OTHERS, former)) as here:
+        await here.until_addresses({f"{name}/a-1": "10.89.0.5"})
+    async with following(server, tmp_path, name, known=(*OTHERS, name), keep_orphans=True) as here:
+        await here.until_listed(1)
+        here.engine.start("b", "10.89.0.6", (name, "b", 1))
+        await here.until_addresses({f"{name}/b-1": "10.89.0.6"})
+        assert pods_of(server, name, former)
+
+
 def pods_of(server: RunningServer, namespace: str, engine: str) -> list[Any]:
     path = f"/api/v1/namespaces/{namespace}/pods?labelSelector=svcdns.io/engine={engine}"
     found: list[Any] = server.get(path).json["items"]

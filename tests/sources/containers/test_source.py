@@ -142,6 +142,35 @@ async def test_an_engine_that_is_away_is_tried_for_ever_and_an_event_says_so(
             await here.until_addresses({f"{name}/a-1": "10.89.0.5"})
 
 
+async def test_after_stale_after_nobody_is_ready_until_the_engine_is_back(
+    server: RunningServer, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the source has been started anew meanwhile, and has never seen a container."""
+    monkeypatch.setattr(source_module, "LONGEST_PAUSE", 0.1)
+    both = {f"{name}/a-1": "10.89.0.5", f"{name}/b-1": "10.89.0.6"}
+    engine = FakeEngine(tmp_path / "engine.sock")
+    await engine.begin()
+    engine.start("a", "10.89.0.5", (name, "a", 1))
+    engine.start("b", "10.89.0.6", (name, "b", 1))
+    async with following(server, tmp_path, name, engine, stale_after=1) as here:
+        await here.until_addresses(both)
+        uids = {key: pod["metadata"]["uid"] for key, pod in (await here.pods()).items()}
+        await engine.end()
+        await here.until_addresses({})
+        (why,) = {pod["status"]["conditions"][0]["reason"] for pod in (await here.pods()).values()}
+        assert why == "EngineAway"
+        await engine.begin()
+        await here.until_addresses(both)
+        await engine.end()
+    async with following(server, tmp_path, name, engine, stale_after=1) as here:
+        assert await here.addresses() == both
+        await here.until_addresses({})
+        await engine.begin()
+        await here.until_addresses(both)
+        assert {key: pod["metadata"]["uid"] for key, pod in (await here.pods()).items()} == uids
+    await engine.end()
+
+
 async def test_an_engine_whose_streams_end_at_once_is_not_asked_all_the_time(
     server: RunningServer, tmp_path: Path, name: str
 ) -> None:
