@@ -57,7 +57,7 @@ async def answer(request: web.Request, registry: Registry, check: Check) -> web.
         parts.append(f"<p>{_shown(refused)}</p>")
         parts += [_LOGIN] if code in (401, 403) else []
     text = _PAGE.format("".join(parts))
-    headers = {**HEADERS, "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}
+    headers = {**HEADERS, **_OF_PAGE}
     if code == 401:
         headers["WWW-Authenticate"] = CHALLENGE
     return web.Response(text=text, status=code, headers=headers)
@@ -68,6 +68,12 @@ _PAGE = (
     '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
     '</head><body><h1>svcdns</h1><p><a href="plain">All Services</a></p>{}</body></html>\n'
 )
+_OF_PAGE = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    # With no-referrer a browser says "Origin: null" of a form, and the login would be a stranger's.
+    "Referrer-Policy": "same-origin",
+}
 _LOGIN = (
     '<form method="post" action="session"><label>Token <input name="token" type="password"></label> '
     "<button>Log in</button></form>"

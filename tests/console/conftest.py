@@ -1,4 +1,4 @@
-"""What tests of the console share: one Chromium, a server with some objects, and pages that report mistakes."""
+"""What tests of the console share: one Chromium, a server with some objects, pages that report mistakes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +9,9 @@ from toolbox.builders import pod, service
 from toolbox.console_front import ConsoleFront
 from toolbox.running_server import RunningServer
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (PyPI: playwright)")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed (PyPI: playwright)"
+)
 
 ARTEFACTS = Path(__file__).parents[2] / "build" / "console"
 """Screenshots of the last run."""
@@ -27,10 +29,15 @@ def browser(need: Callable[..., str]) -> Iterator[Any]:
 
 @pytest.fixture(scope="package")
 def registered() -> Iterator[RunningServer]:
-    """Give a server with a Service that is fine, one without endpoints, and one of whose Pods one is not ready."""
+    """Give a server with a Service that is fine, one without endpoints, one with a Pod that is not ready."""
     with RunningServer(workers=1, config='[tap]\nsample = 1\n[dns]\nzones = "none"\n') as server:
         add(server, service("web"), pod("web-1", "10.1.0.1"), pod("web-2", "10.1.0.2", ready=False))
-        add(server, service("empty"), service("db", clusterIP="None"), pod("db-0", "10.1.0.9", app="db", hostname="db-0"))
+        add(
+            server,
+            service("empty"),
+            service("db", clusterIP="None"),
+            pod("db-0", "10.1.0.9", app="db", hostname="db-0"),
+        )
         yield server
 
 

@@ -37,7 +37,9 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_becomes_html() -> None:
     for file in static_files():
         if file.parent == VENDOR:
             continue
-        found = re.findall(r"https?://|innerHTML|insertAdjacent|document\.write|\beval\(|style=\"", file.read_text())
+        found = re.findall(
+            r"https?://|innerHTML|insertAdjacent|document\.write|\beval\(|style=\"", file.read_text()
+        )
         assert found == [], file.name
     assert not re.search(r"<script(?![^>]*src=)|<style", (STATIC / "index.html").read_text())
 

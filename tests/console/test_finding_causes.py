@@ -47,7 +47,7 @@ def test_the_keyboard_is_enough(look: Look) -> None:
     def press_until(name: str) -> None:
         for _ in range(40):
             page.keyboard.press("Tab")
-            if name in page.evaluate("document.activeElement.textContent || document.activeElement.name || ''"):
+            if name in page.evaluate("(document.activeElement.closest('a, button') ?? {}).textContent ?? ''"):
                 return
         raise AssertionError(f"the keyboard does not come to {name}")
 

@@ -13,7 +13,9 @@ from toolbox.waiting import wait_for
 Look = Callable[..., Looking]
 
 
-def test_readiness_that_changes_changes_the_row_within_a_second(look: Look, registered: RunningServer) -> None:
+def test_readiness_that_changes_changes_the_row_within_a_second(
+    look: Look, registered: RunningServer
+) -> None:
     add(registered, service("live"), pod("live-1", "10.1.1.1", app="live", ready=True))
     page = look().go("services?q=live")
     row = page.get_by_role("row").filter(has_text="live")

@@ -1,12 +1,14 @@
 """Where the API is away, asks who it is, or refuses: the page says so, and goes on by itself."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from console.conftest import Looking
 from playwright.sync_api import expect
+from toolbox.builders import service
 from toolbox.console_front import ConsoleFront
-from toolbox.running_server import RunningServer
+from toolbox.running_server import RunningServer, svcdns
 
 Look = Callable[..., Looking]
 
@@ -27,18 +29,57 @@ def test_an_api_that_is_away_leaves_the_data_and_says_since_when(look: Look, own
     expect(page.locator("main.old")).to_have_count(0)
 
 
-def test_who_must_log_in_comes_back_to_where_he_was(look: Look, own_front: ConsoleFront) -> None:
-    own_front.token = "secret"
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[ConsoleFront, str]]:
+    """Give a server that wants tokens, below a path of its own, and one that is good."""
+    tokens = tmp_path / "tokens"
+    made = svcdns("token", "create", "--file", tokens, "--name", "ann", "--role", "edit")
+    token = made.stdout.strip()
+    with (
+        RunningServer(workers=1, config=f'[api]\ntokens = "{tokens}"\n') as server,
+        ConsoleFront(server.api, prefix="/dns") as running,
+    ):
+        bearer = {"Authorization": f"Bearer {token}"}
+        made_web = server.request(
+            "POST", "/api/v1/namespaces/default/services", service("web"), headers=bearer
+        )
+        assert made_web.status == 201, made_web.text
+        yield running, token
+
+
+def test_who_must_log_in_comes_back_to_where_he_was(look: Look, guarded: tuple[ConsoleFront, str]) -> None:
+    own_front, token = guarded
     page = look(own_front).page
     page.goto(f"{own_front.url}#/services?q=web")
     page.get_by_label("Token").fill("wrong")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("not accepted")
-    page.get_by_label("Token").fill("secret")
+    page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("link", name="web", exact=True)).to_be_visible()
     assert page.url == f"{own_front.url}#/services?q=web"
     assert page.evaluate("document.cookie + JSON.stringify({...localStorage})") == "{}"
+    page.reload()
+    expect(page.get_by_role("link", name="web", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Log out ann").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_without_javascript_there_are_services_and_a_lookup(
+    look: Look, guarded: tuple[ConsoleFront, str]
+) -> None:
+    front, token = guarded
+    page = look(front, java_script_enabled=False).page
+    page.goto(front.url)
+    page.get_by_role("link", name="without JavaScript").click()
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="web", exact=True).click()
+    expect(page.get_by_role("heading", level=2)).to_have_text("web.default.svc.cluster.local.")
+    page.get_by_label("Name", exact=True).fill("<b>x</b>")
+    page.get_by_role("button", name="Look up").click()
+    expect(page.get_by_text("<b>x</b>", exact=False).first).to_be_visible()
+    assert page.locator("b").count() == 0
 
 
 def test_the_api_without_credentials_asks_for_no_login(look: Look) -> None:

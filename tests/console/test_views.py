@@ -1,4 +1,4 @@
-"""Each view in a real browser: no mistake in its console, none of accessibility, and all widths and colours."""
+"""Each view in a real browser: no mistake in its console, none of accessibility, all widths and colours."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_view_is_without_mistakes_and_accessible(look: Look, registered: RunningServer, shape: str) -> None:
+def test_each_view_is_without_mistakes_and_accessible(
+    look: Look, registered: RunningServer, shape: str
+) -> None:
     looking = look(**SHAPES[shape])
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     for name, view in VIEWS.items():

@@ -1,8 +1,8 @@
 """POST, GET and DELETE of /console/session: log in with a token, see who that is, log out.
 
-    POST {"token": "svcdns-..."}   -> {"user": "ci"} and a cookie; or as a form, then to the plain page
-    GET                            -> {"user": "ci"}; 401 for who is not logged in and has to be
-    DELETE                         -> {}
+    POST {"token": "..."}   -> {"user": "ci", "session": true} and a cookie; a form leads to the plain page
+    GET                     -> {"user": "ci", "session": true}; 401 for who has to log in and has not
+    DELETE                  -> {}
 
 Where the API asks nobody who they are, there is no login: POST says so by the user it answers.
 """
@@ -41,7 +41,7 @@ async def answer(request: web.Request, access: AccessControl) -> web.Response:
     """
     if request.method in READ:
         access.identify(request)
-        return _said(request)
+        return _said(request, access.sessions is not None and bool(access.sessions.find(cookie_of(request))))
     if request.method == "POST":
         return await _log_in(request, access)
     if request.method != "DELETE":
@@ -62,7 +62,7 @@ async def _log_in(request: web.Request, access: AccessControl) -> web.Response:
         raise StatusError(413, "RequestEntityTooLarge", f"at most {_LONGEST_BODY} octets are allowed here")
     token = _of_form(octets) if is_form else _of_json(octets)
     begun = access.log_in(request, token.strip())
-    entered = _to_plain() if is_form else _said(request)
+    entered = _to_plain() if is_form else _said(request, bool(begun))
     if begun:
         entered.headers["Set-Cookie"] = cookie_header(request, begun)
     return entered
@@ -82,8 +82,9 @@ def _of_form(octets: bytes) -> str:
         raise bad_request("a form with the field token is expected") from None
 
 
-def _said(request: web.Request) -> web.Response:
-    return json_answer(request, msgspec.json.encode({"user": request[USER].username}))
+def _said(request: web.Request, session: bool) -> web.Response:
+    said = {"user": request[USER].username, "session": session}
+    return json_answer(request, msgspec.json.encode(said))
 
 
 def _to_plain() -> web.Response:

@@ -3,7 +3,7 @@
 export const ROOT = location.pathname.replace(/console\/[^]*$/, "");
 const HEADERS = { "X-Svcdns-Console": "1", Accept: "application/json" };
 
-export const connection = { since: null, retryAt: 0, login: false, skew: 0, live: null, changed: () => {} };
+export const connection = { since: null, retryAt: 0, login: false, user: "", skew: 0, live: null, changed: () => {} };
 
 export class Refused extends Error {
   constructor(code, path, message) {
@@ -60,7 +60,19 @@ export async function logIn(token) {
   });
   if (!answer.ok) throw new Refused(answer.status, "console/session", await said(answer));
   connection.login = false;
+  whoAmI();
+}
+
+// Asks whose session this is; where there is none, there is nobody to log out.
+export async function whoAmI() {
+  const { user, session } = await get("console/session").catch(() => ({}));
+  connection.user = session ? user : "";
   connection.changed();
+}
+
+export async function logOut() {
+  await fetch(ROOT + "console/session", { method: "DELETE", headers: HEADERS, credentials: "same-origin" });
+  location.reload();
 }
 
 // Yields the values of a path that answers with lines of JSON; ends with the answer.

@@ -3,7 +3,7 @@
 import { Component, render } from "./vendor/preact.mjs";
 import { T } from "./text.js";
 import { html } from "./show.js";
-import { connection, logIn } from "./api.js";
+import { connection, logIn, logOut, whoAmI } from "./api.js";
 import { Overview, Services, Service, Pods, Pod } from "./registry_views.js";
 import { Lookup, Queries, Upstreams } from "./dns_views.js";
 
@@ -65,6 +65,7 @@ class App extends Component {
       this.setState({ at }, () => at.view + at.name !== before.view + before.name && document.querySelector("main")?.focus());
     });
     connection.changed = () => this.setState({});
+    whoAmI();
     paint(this.state.theme);
   }
   theme = (event) => {
@@ -83,7 +84,8 @@ class App extends Component {
       <header><strong>${T.title}</strong><nav aria-label=${T.views}>${Object.keys(VIEWS).map((view) =>
         html`<a href=${`#/${view}`} aria-current=${view === at.view ? "page" : undefined}>${T[view]}</a>`)}</nav>
         <label class="theme"><span class="unseen">${T.theme}</span><select value=${theme} onChange=${this.theme}>
-          ${["system", "light", "dark"].map((name) => html`<option value=${name}>${T[name]}</option>`)}</select></label></header>
+          ${["system", "light", "dark"].map((name) => html`<option value=${name}>${T[name]}</option>`)}</select></label>
+        ${connection.user && html`<button onClick=${logOut}>${T.logOut} ${connection.user}</button>`}</header>
       ${connection.since && html`<${Away} />`}
       <main id="content" tabindex="-1" class=${connection.since ? "old" : ""}>${content}</main>`;
   }

@@ -11,7 +11,7 @@ export const T = {
   look: "Look up", noAnswer: "no answer", time: "Time", client: "Client", rcode: "Code", source: "From", took: "Took", pause: "Pause",
   go: "Go on", paused: "paused", live: "live", topNames: "Names", topClients: "Clients", topNxdomain: "Names that are not there",
   questions: "Questions a second", span: "In the last", upstream: "Upstream", zone: "Zone", state: "State", up: "up", down: "down",
-  noUpstreams: "Nothing is forwarded: there are no upstreams in [forward] of the configuration.", token: "Token", login: "Log in",
+  noUpstreams: "Nothing is forwarded: there are no upstreams in [forward] of the configuration.", token: "Token", login: "Log in", logOut: "Log out",
   loginAbout: "The API asks who you are. The token is sent once; the browser keeps a session, not the token.",
   loginFailed: "The token was not accepted.", version: "Version", processes: "Processes", warnings: "Warnings", notThere: "It is not there (any more).",
   tapOff: "Nothing is recorded. To see questions, set record = \"on_demand\" or \"always\" in [tap] of the configuration, and start the server again.",
