@@ -160,6 +160,13 @@ function namesOf(absolute, { metadata, spec }, endpoints) {
   return [...new Set([whole, short, ...ports, ...hosts, ...aliases])];
 }
 
+// Where it is reached from outside: addresses of load balancers and of its own, and ports of each node.
+function outside({ spec, status }) {
+  const addresses = [...(status?.loadBalancer?.ingress ?? []).map((one) => one.ip ?? one.hostname), ...(spec.externalIPs ?? [])];
+  const ports = (spec.ports ?? []).filter((port) => port.nodePort).map((port) => `${T.node}:${port.nodePort}/${port.protocol}`);
+  return [...new Set(addresses), ...ports];
+}
+
 export function Service({ namespace, name }) {
   const view = (table) => {
     const row = table.get("services").get(`${namespace}/${name}`);
@@ -167,7 +174,8 @@ export function Service({ namespace, name }) {
     const pods = table.get("pods"), slices = [...table.get("endpointslices").values()].filter((slice) => slice.service === name);
     const endpoints = slices.flatMap((slice) => slice.endpoints).map((one) => ({ ...one, of: pods.get(`${namespace}/${one.pod}`) }));
     const at = `-n ${quoted(namespace)}`;
-    return html`<${Facts} of=${[[T.type, row.type], [T.clusterIP, html`<code>${row.ip}</code>`], [T.ports, row.ports], [T.ready, T.readyOf(endpoints.filter((one) => one.ready).length, endpoints.length)], [T.age, age(row.created, now())]]} />
+    return html`<${Facts} of=${[[T.type, row.type], [T.clusterIP, html`<code>${row.ip}</code>`], [T.ports, row.ports], [T.ready, T.readyOf(endpoints.filter((one) => one.ready).length, endpoints.length)], [T.age, age(row.created, now())],
+        ...(outside(row.object).length ? [[T.outside, html`<code>${outside(row.object).join(" ")}</code>`]] : [])]} />
       <${Explained} name=${`${name}.${namespace}.svc`} namespace=${namespace} of=${table} view=${(found) => html`
         <${Section} title=${T.names}><ul class="names">${namesOf(found.name, row.object, endpoints).map((text) => html`<li><${Copy} text=${text} /></li>`)}</ul><//>
         <${Explanation} found=${found} />`} />
@@ -202,10 +210,11 @@ const Status = ({ status }) => html`<${Facts} of=${[
   [T.services, html`<a href="#/services">${status.objects.services}</a>`], [T.pods, html`<a href="#/pods">${status.objects.pods}</a>`],
   [T.endpoints, `${T.readyOf(status.endpoints.ready, status.endpoints.all)} ${T.ready.toLowerCase()}`],
   [T.notReadyCount, html`<a href="#/services?notready=1">${status.endpoints.all - status.endpoints.ready}</a>`],
-  [T.servicesWithoutReady, status.endpoints.services_without_ready], [T.upstreams, html`<a href="#/upstreams">${T.readyOf(status.upstreams.filter((one) => one.up).length, status.upstreams.length)} ${T.up}</a>`],
+  ...(status.endpoints.services_without_ready ? [[T.answeringNotReady, status.endpoints.services_without_ready]] : []), [T.upstreams, html`<a href="#/upstreams">${T.readyOf(status.upstreams.filter((one) => one.up).length, status.upstreams.length)} ${T.up}</a>`],
   [T.version, status.version],
 ]} />
   <${Section} title=${T.processes}><ul class="inline">${status.processes.map((one) => html`<li><${State} good=${one.up} word=${one.name} /></li>`)}</ul><//>
+  ${status.proxies.length > 0 && html`<${Section} title=${T.proxies}><ul class="inline">${status.proxies.map((one) => html`<li><${State} good=${one.state === "ready"} word=${T.proxy(one)} /></li>`)}</ul><//>`}
   ${status.warnings.length > 0 && html`<${Section} title=${T.warnings}>${list(status.warnings)}<//>`}`;
 
 const rate = (number) => (number < 10 ? Number(number).toFixed(1) : Math.round(number));
