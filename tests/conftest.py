@@ -74,6 +74,7 @@ PACKAGES = {
     "setpriv": "Debian: util-linux",
     "strace": "Debian: strace",
     "sysctl": "Debian: procps",
+    "tmux": "Debian: tmux",
     "unbound": "Debian: unbound",
 }
 """Which package has a program or module that tests need."""

@@ -46,6 +46,7 @@ from . import (
 )
 from .access_log import AccessLogger, server_log
 from .documents import Documents
+from .explained_answer import ExplainedAnswers, Surroundings
 from .health import Health, Metrics, ServerHealth
 from .http_server import Runner
 from .metrics import ApiMetrics
@@ -84,6 +85,7 @@ def create_app(
     overview: status_route.Overview = dict,
     containers: containers_route.Containers = containers_route.none,
     viewer: Viewer | None = None,
+    around: Surroundings | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     limits: connections.Connections | None = None,
@@ -98,7 +100,8 @@ def create_app(
     everything); `names` are the host names under which the API may be addressed (None: any).
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
-    (None: there is no cache); `viewer` shows what is asked (None: nobody may see).  `bookmark_interval` is in
+    (None: there is no cache); `viewer` shows what is asked (None: nobody may see), `around` what else an
+    answer comes from than the registry.  `bookmark_interval` is in
     seconds, between two bookmarks of a watch.  `overview` and `containers` return their pages.  `limits` and
     `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
@@ -127,6 +130,7 @@ def create_app(
         seeing := seeing_route.Seeing(viewer),
         streams := stream_route.Streams(registry, access.check_again),
         console_route.Console(registry, access, (config or Config()).console.enabled),
+        ExplainedAnswers(registry.store, config or Config(), around or Surroundings()),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -211,6 +215,7 @@ class _Front:
     seeing: seeing_route.Seeing
     streams: stream_route.Streams
     console: console_route.Console
+    answers: ExplainedAnswers
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -274,7 +279,7 @@ class _Front:
         if path == proxies_route.WAIT and request.method in paths.READ:
             return await proxies_route.wait(request, self.proxies)
         if path == explain_route.PATH and request.method in paths.READ:
-            return await explain_route.answer(request, self.explain)
+            return await explain_route.answer(request, self.explain, self.answers)
         if path == status_route.PATH and request.method in paths.READ:
             return await status_route.answer(request, self.overview, self.proxies)
         if path == containers_route.PATH and request.method in paths.READ:

@@ -99,7 +99,7 @@ class _Observer:
         for reader in self._readers:
             reader.go_on()
         self.origins = Origins()
-        self._statistics = Statistics(config.tap.sample)
+        self._statistics = Statistics(config.tap.sample, config.cluster_domain)
         self._for_statistics = Selection((), (), config.tap.sample)
         log = config.query_log
         self._lines = LineFile(log.path) if log.path else None

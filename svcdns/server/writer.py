@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,8 +29,10 @@ from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
 from svcdns.api.auth import audit
 from svcdns.api.auth.authority import ConfiguredAuthority
+from svcdns.api.explained_answer import Surroundings
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
+from svcdns.cache.store import CacheReader
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.config.seeing import NEVER
 from svcdns.objects.errors import StatusError
@@ -251,6 +253,7 @@ async def _api(
         containers=lambda: container_page(registry.settings.config.data),
         overview=lambda: overview(registry, counters, counts, __version__, [*reasons(counters), *warnings()]),
         viewer=_viewer(tap, handoff.config, registry),
+        around=_around(handoff, counters),
     )
     runner = create_runner(app, access_log=config.access_log)
     async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
@@ -259,6 +262,20 @@ async def _api(
 
 def _authority(handoff: Handoff) -> ConfiguredAuthority:
     return ConfiguredAuthority(handoff.config.api, handoff.own_tokens, handoff.config.console)
+
+
+def _around(handoff: Handoff, counters: Counters) -> Surroundings:
+    """Return what else than the registry answers come from."""
+    data, forwards = handoff.config.data, handoff.config.forward.forwards
+
+    @contextlib.contextmanager
+    def cache() -> Iterator[Callable[[bytes], bytes | None]]:
+        with contextlib.closing(CacheReader(data)) as reader:
+            if forwards:
+                reader.refresh(counters.get(counters.forwarder, "cache"))
+            yield reader.get
+
+    return Surroundings(cache, lambda: data_folder.forwarder_status(data).get("upstreams") or [])
 
 
 def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | None:
