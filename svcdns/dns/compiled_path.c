@@ -136,7 +136,10 @@ PyMODINIT_FUNC PyInit_compiled_path(void)
 {
     set_range_name = PyUnicode_InternFromString("set_range");
     key_name = PyUnicode_InternFromString("key");
-    PyObject *made = set_range_name && key_name ? PyModule_Create(&module) : NULL;
+    prev_name = PyUnicode_InternFromString("prev");
+    last_name = PyUnicode_InternFromString("last");
+    int named = set_range_name && key_name && prev_name && last_name;
+    PyObject *made = named ? PyModule_Create(&module) : NULL;
     if (!made || PyModule_AddType(made, &PathType) || PyModule_AddType(made, &BatchType))
         Py_CLEAR(made);
     return made;

@@ -28,7 +28,7 @@ static void put_head(uint8_t *out, const Question *q, unsigned flags, unsigned a
     memcpy(out, q->packet, (size_t)q->end);
     flags |= QR_AA | (unsigned)q->packet[2] << 8 | (q->packet[3] & CD) | (q->rights & FORWARD ? RA : 0);
     put16(out + 2, flags);
-    put16(out + 6, answers);
+    put16(out + 6, answers + q->links);
     put16(out + 8, authority);
     put16(out + 10, additional + (unsigned)q->opt);
 }
@@ -45,8 +45,8 @@ static Py_ssize_t put_opt(const Path *self, uint8_t *out, Py_ssize_t at, const Q
     return at + OPT_OCTETS;
 }
 
-/* Octets that a question and our OPT leave for RRs; negative where not even these have room. */
-static Py_ssize_t room_of(const Question *q) { return q->limit - q->end - (q->opt ? OPT_OCTETS : 0); }
+/* Octets that the question, CNAMEs and our OPT leave for RRs; negative where not even these have room. */
+static Py_ssize_t room_of(const Question *q) { return q->limit - q->at - (q->opt ? OPT_OCTETS : 0); }
 
 static int count_reply(Path *self, long slot)
 {
@@ -237,6 +237,17 @@ static Py_ssize_t put_additionals(uint8_t *out, Py_ssize_t at, Py_ssize_t end, P
 
 /* --- 7. The two kinds of replies --- */
 
+/* Make the name that is looked up the owner of the answers up to `end`; 0 for answers that are none. */
+static int put_owners(uint8_t *out, const Question *q, Py_ssize_t end)
+{
+    for (Py_ssize_t at = q->at; at < end; at += POINTED_RR + get16(out + at + POINTED_RR - 2)) {
+        if (end - at < POINTED_RR)
+            return 0;
+        put16(out + at, POINTER | (unsigned)q->name);
+    }
+    return 1;
+}
+
 static Py_ssize_t answer_with(Path *self, const Question *q, const RRset *set, long slot, uint8_t *out)
 {
     Py_ssize_t room = room_of(q), first = 0, turn = 0, taken = set->rrs, octets = set->octets;
@@ -252,10 +263,12 @@ static Py_ssize_t answer_with(Path *self, const Question *q, const RRset *set, l
         return NOT_PLAIN;
     if (octets > room && (taken = answers_that_fit(set, first, room, &octets)) < 0)
         return NOT_PLAIN;
-    Py_ssize_t at = q->end, behind = set->octets - turn < octets ? set->octets - turn : octets;
+    Py_ssize_t at = q->at, behind = set->octets - turn < octets ? set->octets - turn : octets;
     memcpy(out + at, set->answers + turn, (size_t)behind);
     memcpy(out + at + behind, set->answers, (size_t)(octets - behind));
     at += octets;
+    if (q->links && !put_owners(out, q, at))
+        return NOT_PLAIN;
     /* b. The additional RRs: none where answers are missing; all as they are, or those that have room. */
     if (taken < set->rrs) {
         flags = TC;
@@ -263,7 +276,7 @@ static Py_ssize_t answer_with(Path *self, const Question *q, const RRset *set, l
         memcpy(out + at, set->more, (size_t)set->more_octets);
         at += set->more_octets;
         more = (unsigned)set->more_rrs;
-    } else if ((at = put_additionals(out, q->end, at, room - octets, q->type, set, &more)) < 0) {
+    } else if ((at = put_additionals(out, q->at, at, room - octets, q->type, set, &more)) < 0) {
         return NOT_PLAIN;
     }
     /* c. What goes around them. */
@@ -293,7 +306,7 @@ static int read_soa(Path *self, Zone *zone)
  * (svcdns.dns.empty_answers).  1, 0, ERROR. */
 static int may_have_reason(Path *self, const Question *q, const Zone *zone)
 {
-    if (!q->opt || zone != self->cluster || self->handed_on)
+    if (!q->opt || q->links || zone != self->cluster || self->handed_on)
         return 0;
     PyObject *may = PyObject_GetAttrString(self->view, "may_hand_on");
     int is = may ? PyObject_IsTrue(may) : ERROR;
@@ -310,58 +323,95 @@ static Py_ssize_t answer_without(Path *self, const Question *q, Zone *zone, int 
     if (!read_soa(self, zone))
         return PyErr_Occurred() ? ERROR : NOT_PLAIN;
     Py_ssize_t octets = PyBytes_GET_SIZE(zone->soa), origin_at = q->root_at + 1 - (Py_ssize_t)zone->origin_octets;
-    if (origin_at < HEADER || 2 + octets > room_of(q))
+    if (origin_at < q->name || 2 + octets > room_of(q))
         return NOT_PLAIN;
-    /* Its owner is a pointer to where the origin begins within the question's name. */
-    put16(out + q->end, POINTER | (unsigned)origin_at);
-    memcpy(out + q->end + 2, PyBytes_AS_STRING(zone->soa), (size_t)octets);
+    /* Its owner is a pointer to where the origin begins within the name. */
+    put16(out + q->at, POINTER | (unsigned)origin_at);
+    memcpy(out + q->at + 2, PyBytes_AS_STRING(zone->soa), (size_t)octets);
     put_head(out, q, exists ? 0 : RCODE_NXDOMAIN, 0, 1, 0);
-    Py_ssize_t end = put_opt(self, out, q->end + 2 + octets, q);
-    return count_reply(self, slot + (exists ? self->nodata_slot : self->nxdomain_slot)) ? end : ERROR;
+    Py_ssize_t end = put_opt(self, out, q->at + 2 + octets, q);
+    slot += exists ? (q->links ? 0 : self->nodata_slot) : self->nxdomain_slot;
+    return count_reply(self, slot) ? end : ERROR;
 }
 
-static Py_ssize_t answer_from(Path *self, const Question *q, Zone *zone, PyObject *row, long slot, uint8_t *out)
+/* Say a CNAME, and make its target the name that is looked up; 0 where that is not plain. */
+static int follow(Question *q, const RRset *set, uint8_t *out)
+{
+    Py_ssize_t target = q->at + POINTED_RR, octets = set->octets;
+    if (q->links == MOST_LINKS || set->rrs != 1 || octets <= POINTED_RR || octets > room_of(q))
+        return 0;
+    memcpy(out + q->at, set->answers, (size_t)octets);
+    put16(out + q->at, POINTER | (unsigned)q->name);
+    q->at += octets;
+    q->links++;
+    return read_name(q, out, target, q->at) && q->root_at + 1 == q->at;
+}
+
+static Py_ssize_t answer_from(Path *self, Question *q, Zone *zone, PyObject *row, long slot, uint8_t *out)
 {
     RRset set;
     int there = find_rrset(row, q->type, &set);
     if (there == FOUND)
         return answer_with(self, q, &set, slot, out);
-    /* No such RRset.  Where a CNAME leads is not plain. */
-    if (there == NO_ROW || find_rrset(row, TYPE_CNAME, &set) != NO_RRSET)
+    if (there == NO_RRSET)
+        there = find_rrset(row, TYPE_CNAME, &set);
+    if (there == NO_ROW)
         return NOT_PLAIN;
+    /* The SRV of an ExternalName is not that of its target (svcdns.dns.registry_zone). */
+    if (there == FOUND && (q->type != TYPE_SRV || zone != self->cluster))
+        return follow(q, &set, out) ? FOLLOWED : NOT_PLAIN;
     return answer_without(self, q, zone, 1, slot, out);
+}
+
+/* Answer what a zone says of the name that is looked up, whose row has this key; FOLLOWED where that is to go on at
+ * the target of a CNAME.  Takes `key` over. */
+static Py_ssize_t answer_of(Path *self, Question *q, Zone *zone, PyObject *key, long slot, uint8_t *out)
+{
+    PyObject *row = look_up(self, zone, key);
+    int exists = 1;
+    if (row == Py_None && !(exists = has_below(self, zone, key)) && zone->flags & WILDCARDS) {
+        /* No such name: that of the wildcard in its place, which may be one above others too. */
+        Py_XSETREF(key, wildcard_of(self, zone, key));
+        Py_XSETREF(row, key ? look_up(self, zone, key) : NULL);
+        if (row == Py_None)
+            exists = has_below(self, zone, key);
+    }
+    Py_ssize_t octets = ERROR;
+    if (row == Py_None) {
+        /* No row: a name above others, or none, unless it is made at question time or somebody else may know it. */
+        int made = zone->flags & INSECURE_PODS && begins_with(q->key, q->key_octets, self->pod_key);
+        if (!exists && (zone->flags & NO_NXDOMAIN || made))
+            octets = NOT_PLAIN;
+        else if (exists >= 0)
+            octets = answer_without(self, q, zone, exists, slot, out);
+    } else if (row && exists >= 0) {
+        octets = answer_from(self, q, zone, row, slot, out);
+    }
+    Py_XDECREF(row);
+    Py_XDECREF(key);
+    return octets;
 }
 
 /* Write the reply to a plain question; return its octets, NOT_PLAIN, or ERROR with an exception. */
 static Py_ssize_t reply_to(Path *self, Question *q, Py_ssize_t size, uint8_t *out)
 {
+    Py_ssize_t octets = FOLLOWED;
+    long slot = 0;
     if (!read_question(self, q, size))
         return NOT_PLAIN;
-    Zone *zone;
-    if (begins_with(q->key, q->key_octets, self->cluster_key)) {
-        zone = self->cluster;
-        to_standard(self, q);
-    } else {
-        zone = zone_of(self, q);
+    while (octets == FOLLOWED) {
+        Zone *zone = self->cluster;
+        if (begins_with(q->key, q->key_octets, self->cluster_key))
+            to_standard(self, q);
+        else
+            zone = zone_of(self, q);
+        PyObject *key = zone ? stored_key(zone, q) : NULL;
+        if (!key)
+            return zone ? ERROR : NOT_PLAIN;
+        /* A reply counts for the zone of the name that was asked for. */
+        if (!q->links)
+            slot = (q->transport ? self->protocol_stride : 0) + zone->slot + self->type_slots[q->type];
+        octets = answer_of(self, q, zone, key, slot, out);
     }
-    PyObject *key = zone ? stored_key(zone, q) : NULL;
-    if (!key)
-        return zone ? ERROR : NOT_PLAIN;
-    long slot = (q->transport ? self->protocol_stride : 0) + zone->slot + self->type_slots[q->type];
-    PyObject *row = look_up(self, zone, key);
-    Py_ssize_t octets = ERROR;
-    if (row == Py_None) {
-        /* No row: a name above others, or none, unless it is made at question time or somebody else may know it. */
-        int exists = has_below(self, zone, key);
-        int made = zone->flags & INSECURE_PODS && begins_with(q->key, q->key_octets, self->pod_key);
-        if (exists == 0 && (zone->flags & NO_NXDOMAIN || made))
-            octets = NOT_PLAIN;
-        else if (exists >= 0)
-            octets = answer_without(self, q, zone, exists, slot, out);
-    } else if (row) {
-        octets = answer_from(self, q, zone, row, slot, out);
-    }
-    Py_XDECREF(row);
-    Py_DECREF(key);
     return octets;
 }

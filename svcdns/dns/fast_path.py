@@ -27,6 +27,7 @@ from . import stats
 from .access import FORWARD, NAMES
 from .aliases import aliased_row
 from .empty_answers import may_have_reason
+from .file_zone import wildcard_row
 from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
 from .stats import Stats
 from .truncation import additionals_that_fit, rotated
@@ -174,6 +175,8 @@ class FastPath:
                 return NOT_PLAIN
             stored = key
             row = view.row(zone, key)
+            if row is None and zone.wildcards:
+                row = wildcard_row(view, zone, key)
         if zone is None:
             return NOT_PLAIN
 

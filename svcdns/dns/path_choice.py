@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VARIABLE = "SVCDNS_FAST_PATH"
 COMPILED, PYTHON = "compiled", "python"
 
-OF_FILE, NEVER, NO_NXDOMAIN, SIGNED, INSECURE_PODS = 1, 2, 4, 8, 16
+OF_FILE, NEVER, NO_NXDOMAIN, SIGNED, INSECURE_PODS, WILDCARDS = 1, 2, 4, 8, 16, 32
 """What a zone's flags say; compiled_lookup.h has the same."""
 
 MOST_UDP = 4096
@@ -115,8 +115,10 @@ def _described(table: ZoneTable, key: bytes, above: int) -> DescribedZone:
             flags |= INSECURE_PODS
         if zone.fallthrough:
             flags |= NO_NXDOMAIN
-    elif zone.wildcards or zone.fallthrough or table.has_origin_beneath(zone):
+    elif zone.fallthrough or table.has_origin_beneath(zone):
         flags |= NO_NXDOMAIN
+    if zone.wildcards:
+        flags |= WILDCARDS
     slot = STATS_ZONE[zone.kind] * stats.ZONE_STRIDE
     prefix = zone.version.to_bytes(4) if of_file else b""
     return zone, key, flags, above, slot, prefix, table.origin_octets[key]

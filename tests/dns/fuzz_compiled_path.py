@@ -85,7 +85,8 @@ def rows() -> list[bytes]:
         mx = rrset("MX", *(f"5 {name}." for name in names[:count]), glue=more)
         addresses = rrset("A", *(f"10.0.1.{n}" for n in range(count)))
         made.append(pack_row([addresses, srv, mx, *soa_sets(Z)]))
-    return [*made, pack_row([]), pack_row([rrset("CNAME", f"web.{Z}.")])]
+    targets = (f"web.{Z}.", f"{'x' * 63}.example.com.", "o\\001d.z9.example.com.", ".", f"{'y.' * 100}{Z}.")
+    return [*made, pack_row([]), *(pack_row([rrset("CNAME", target)]) for target in targets)]
 
 
 class World:
@@ -114,8 +115,21 @@ class World:
         return self
 
     def set_range(self, key: bytes) -> bool:
-        self.found = key + b"x\0" if self.rnd.random() < 0.5 else b"other"
+        self.asked = key
+        self.found = key + b"x\0" if self.rnd.random() < 0.5 else self.near()
         return self.rnd.random() < 0.9
+
+    def near(self) -> bytes:
+        """Return a key that begins as the one that was asked for, or none."""
+        return self.rnd.choice(
+            [b"", b"other", self.asked[: self.rnd.randrange(len(self.asked) + 1)] + b"a\0"]
+        )
+
+    def prev(self) -> bool:
+        self.found = self.near()
+        return True
+
+    last = prev
 
     def key(self) -> bytes:
         return self.found
@@ -133,7 +147,7 @@ class World:
         zones = []
         for number, origin in enumerate(origins):
             of_file = origin != Z and rnd.random() < 0.5
-            flags = rnd.choice([0, 0, 2, 4, 8, 16]) | of_file
+            flags = rnd.choice([0, 0, 2, 4, 8, 16, 32, 32]) | of_file
             above = rnd.randrange(-1, number)
             prefix = b"\0\0\0\7" * of_file
             zones.append((origin, key_of(origin), flags, above, 0, prefix, len(wire_of(origin))))

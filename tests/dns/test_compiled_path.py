@@ -4,7 +4,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from time import process_time
@@ -18,6 +18,7 @@ from msgspec import structs
 from toolbox.answerer_harness import AnswererHarness, Z, fill, glue, headless, rrset, soa_sets
 from toolbox.question_packets import BAD_OPTIONS, GOOD_OPTIONS, OPTS, TYPES, mutated, nearly_plain, question
 from toolbox.question_packets import NAMES as ASKED
+from toolbox.three_paths import answerers, same
 
 from svcdns.dns import path_choice, stats
 from svcdns.dns.access import NAMES
@@ -60,25 +61,6 @@ def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnswererHarness]
             mx = rrset("MX", *(f"5 {target}." for target in targets), glue=tuple(more))
             world.put(name, srv, mx, rrset("TXT", *(f'"{"x" * n}"' for n in range(1, 200, 9))))
         yield world
-
-
-def same(world: AnswererHarness, packet: bytes, answerers: Iterable[Answerer], *how: int) -> None:
-    """Assert that all say the same for the same random numbers."""
-    replies = []
-    with world.snapshots.begin() as snapshot:
-        for one in answerers:
-            random.seed(packet)
-            replies.append(one.answer(packet, snapshot, *how))
-    assert all(reply == replies[0] for reply in replies), (packet.hex(), how)
-
-
-def answerers(**more: object) -> tuple[Answerer, Answerer, Answerer]:
-    """Return three with counters of their own: by the compiled path, by Python's, by the exact one alone."""
-    made = [Answerer(stats.Stats(), identity="w", forwards=True, **more) for _ in range(3)]  # type: ignore[arg-type]
-    assert made[0].compiled is not None
-    made[1]._fast = made[1]._in_python
-    made[2]._fast = lambda *_: NOT_PLAIN  # type: ignore[method-assign,assignment]
-    return made[0], made[1], made[2]
 
 
 def compare(world: AnswererHarness, seed: int, count: int) -> int:
