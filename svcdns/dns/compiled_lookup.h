@@ -17,7 +17,7 @@ _Static_assert(sizeof(Py_ssize_t) == 8, "sums of numbers of 32 bits have room");
  * the sizes of buffers. */
 enum { HEADER = 12, TYPE_CLASS = 4, RR_FIXED = 10, POINTED_RR = 12, OPT_OCTETS = 11, OPTION = 4, MIN_UDP = 512 };
 enum { MAX_LABEL = 63, MAX_NAME = 255, MAX_LABELS = 128, MOST_LINKS = 8, POINTER = 0xC000, FARTHEST = 0x3FFF };
-enum { QR_AA = 0x8400, TC = 0x0200, RA = 0x0080, CD = 0x0010, RCODE_NXDOMAIN = 3 };
+enum { QR = 0x8000, AA = 0x0400, TC = 0x0200, RA = 0x0080, CD = 0x0010, RCODE_NXDOMAIN = 3 };
 enum { TYPE_NS = 2, TYPE_CNAME = 5, TYPE_MX = 15, TYPE_SRV = 33, TYPE_OPT = 41, CLASS_IN = 1, TYPES = 256 };
 enum { NAMES = 1, FORWARD = 2 };                        /* rights (svcdns.dns.access) */
 enum { ROW_PARTS = 8, TYPES_AT = 2, ENTRY = 20 };
@@ -44,8 +44,8 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *slots, *describe, *open_view, *random, *not_plain, *or_else;
-    long protocol_stride, nodata_slot, nxdomain_slot;
+    PyObject *slots, *describe, *open_view, *random, *not_plain, *or_else, *cache, *now;
+    long protocol_stride, nodata_slot, nxdomain_slot, forward_slot, hits_slot;
     int udp_size;
     short type_slots[TYPES];            /* -1: a type that is not plain */
     /* The zones, as they were described last; what is borrowed belongs to `described`. */
@@ -165,11 +165,17 @@ static int is_behind(PyObject *key, const Question *q)
     return order > 0 || (order == 0 && size > q->key_octets);
 }
 
-/* Return the closest zone at or above a name; NULL where none is, or where a row is not enough.
+static int is_below(PyObject *key, const Question *q)
+{
+    return PyBytes_GET_SIZE(key) >= q->key_octets && !memcmp(PyBytes_AS_STRING(key), q->key, (size_t)q->key_octets);
+}
+
+/* Return the closest zone at or above a name; NULL where a row is not enough, or where none is.  The name is
+ * `outside` where none is below it either.
  *
  * A zone's key is a prefix of the keys of all names in it, and zones come in the order of keys.  So the last zone
  * that is not behind a name is its closest one, or lies in that. */
-static Zone *zone_of(const Path *self, const Question *q)
+static Zone *zone_of(const Path *self, const Question *q, int *outside)
 {
     Py_ssize_t low = 0, high = self->zone_count;
     while (low < high) {
@@ -182,6 +188,7 @@ static Zone *zone_of(const Path *self, const Question *q)
     Py_ssize_t n = low - 1;
     while (n >= 0 && !begins_with(q->key, q->key_octets, self->zones[n].key))
         n = self->zones[n].above;
+    *outside = n < 0 && (low == self->zone_count || !is_below(self->zones[low].key, q));
     if (n < 0 || self->zones[n].flags & NEVER || (q->do_bit && self->zones[n].flags & SIGNED))
         return NULL;
     return self->zones + n;

@@ -82,6 +82,10 @@ PlainAnswer = Callable[[bytes, View, int, int], FastReply]
 """Answers a packet from a view: for a transport (stats.UDP, stats.TCP) and a client's rights."""
 
 
+Cached = Callable[[bytes], bytes | None]
+"""Reads the cache of forwarded answers: a key of svcdns.cache.entry in, an entry out."""
+
+
 def no_cache(_: bytes) -> None:
     """Return what is in a cache that holds nothing."""
     return
@@ -90,9 +94,7 @@ def no_cache(_: bytes) -> None:
 class FastPath:
     """Answers plain questions; one a worker."""
 
-    def __init__(
-        self, counters: Stats, udp_size: int, cache: Callable[[bytes], bytes | None] = no_cache
-    ) -> None:
+    def __init__(self, counters: Stats, udp_size: int, cache: Cached = no_cache) -> None:
         """`udp_size` caps UDP replies, in octets, and is what our OPT says; `cache` reads the cache."""
         self._slots = counters.slots
         self._udp_size = udp_size

@@ -11,10 +11,11 @@ import os
 from random import random
 from typing import TYPE_CHECKING, cast
 
+from svcdns.cache.store import now
 from svcdns.wire import codes
 
 from . import stats
-from .fast_path import PlainAnswer
+from .fast_path import Cached, PlainAnswer, no_cache
 from .no_reply import NOT_PLAIN
 from .stats import Stats
 from .view import STATS_ZONE, View, ZoneTable
@@ -44,18 +45,23 @@ def in_use() -> str:
     return COMPILED
 
 
-def plain_path(counters: Stats, udp_size: int, in_python: PlainAnswer) -> tuple[PlainAnswer, Path | None]:
+def plain_path(
+    counters: Stats, udp_size: int, in_python: PlainAnswer, cache: Cached = no_cache
+) -> tuple[PlainAnswer, Path | None]:
     """Return what answers plain questions, and the compiled path where that comes first.
 
-    `in_python` (svcdns.dns.fast_path) is all there is without it, and decides what it leaves.
+    `in_python` (svcdns.dns.fast_path) is all there is without it, and decides what it leaves; `cache` reads
+    the cache of forwarded answers.
     """
     if in_use() == PYTHON or udp_size > MOST_UDP:
         return in_python, None
-    path = compiled(counters, udp_size, in_python)
+    path = compiled(counters, udp_size, in_python, cache)
     return cast(PlainAnswer, path.answer), path
 
 
-def compiled(counters: Stats, udp_size: int, or_else: PlainAnswer | None = None) -> Path:
+def compiled(
+    counters: Stats, udp_size: int, or_else: PlainAnswer | None = None, cache: Cached = no_cache
+) -> Path:
     """Return the compiled path; `or_else` decides what it leaves.
 
     Raises ImportError where it was not built.
@@ -74,6 +80,10 @@ def compiled(counters: Stats, udp_size: int, or_else: PlainAnswer | None = None)
         stats.NXDOMAIN,
         NOT_PLAIN,
         or_else,
+        cache,
+        now,
+        stats.FORWARD * stats.ZONE_STRIDE,
+        stats.CACHE_HITS,
     )
 
 
