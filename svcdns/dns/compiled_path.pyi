@@ -39,8 +39,8 @@ class Path:
     ) -> None:
         """`types` are those that are plain, with the slots of their counters; `or_else` decides the rest.
 
-        `cache` reads the cache of forwarded answers, which are left to `or_else` without it; `now` is its clock.
-        `forward_slot` is where their counters begin, `hits_slot` the counter of hits.
+        `cache` reads the cache of forwarded answers, which are left to `or_else` without it; `now` is its
+        clock.  `forward_slot` is where their counters begin, `hits_slot` the counter of hits.
 
         Raises ValueError for a `udp_size` above 4,096 octets.
         """

@@ -24,7 +24,9 @@ import msgspec
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from forward.unit.outside_names import kinds  # noqa: E402
 from toolbox.answerer_harness import Z, glue, rrset, soa_sets  # noqa: E402
+from toolbox.cached_replies import NOW  # noqa: E402
 from toolbox.question_packets import NAMES, OPTS, mutated, nearly_plain, question  # noqa: E402
 
 from svcdns.dns.no_reply import NOT_PLAIN  # noqa: E402
@@ -89,6 +91,11 @@ def rows() -> list[bytes]:
     return [*made, pack_row([]), *(pack_row([rrset("CNAME", target)]) for target in targets)]
 
 
+def entries() -> list[bytes]:
+    """Return entries of the cache, all fresh at NOW."""
+    return [stored for kind, stored in kinds("www.example.com").items() if "over" not in kind]
+
+
 class World:
     """A view, its table and its cursor in one: all that is asked for are made-up octets."""
 
@@ -96,11 +103,20 @@ class World:
         self.rnd = rnd
         self.may_hand_on = rnd.random() < 0.5
         self.rows = rows()
+        self.entries = entries()
 
     def get(self, key: bytes, default: None, table: object) -> bytes | None:
         """Return a row, a damaged one, or none."""
+        return self.damaged(self.rows)
+
+    def cached(self, key: bytes) -> bytes | None:
+        """Return an entry, a damaged one, or none."""
+        return self.damaged(self.entries)
+
+    def damaged(self, rows: list[bytes]) -> bytes | None:
+        """Return one of these, often with octets changed or cut off, or none."""
         rnd = self.rnd
-        row = bytearray(rnd.choice(self.rows))
+        row = bytearray(rnd.choice(rows))
         if rnd.random() < 0.3:
             return None
         for _ in range(rnd.choice([0, 0, 1, 2, 6])):
@@ -171,7 +187,9 @@ def fuzz(module: ModuleType, packets: int, seed: int) -> int:
             types = dict.fromkeys((1, 2, 5, 6, 12, 15, 16, 28, 33, 65), 0)
             callbacks = (world.describe, lambda _, table=table: (table, world.get, 1, 2), rnd.random)
             sizes = rnd.choice([512, 1232, 4096])
-            path = module.Path([0] * 9, sizes, types, *callbacks, 1, 1, 2, NOT_PLAIN, None)
+            path = module.Path(
+                [0] * 9, sizes, types, *callbacks, 1, 1, 2, NOT_PLAIN, None, world.cached, lambda: NOW
+            )
             for _ in range(300):
                 reply = path.answer(some_packet(rnd), world, rnd.randrange(2), rnd.choice([1, 3, 3, 0]))
                 assert reply is NOT_PLAIN or (isinstance(reply, bytes) and len(reply) > 12)

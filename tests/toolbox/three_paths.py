@@ -6,6 +6,9 @@ What one says all must say, octet for octet and in every counter, for the same r
 import random
 from collections.abc import Iterable
 
+import pytest
+
+from svcdns.dns import answer, fast_path, path_choice
 from svcdns.dns.answer import Answerer
 from svcdns.dns.no_reply import NOT_PLAIN
 from svcdns.dns.stats import Stats
@@ -30,3 +33,9 @@ def same(world: AnswererHarness, packet: bytes, answerers: Iterable[Answerer], *
             random.seed(packet)
             replies.append(one.answer(packet, snapshot, *how))
     assert all(reply == replies[0] for reply in replies), (packet.hex(), how)
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """Have all of them, if they are made from now on, see entries of the cache at this time."""
+    for module in (answer, fast_path, path_choice):
+        monkeypatch.setattr(module, "now", lambda: seconds)
