@@ -5,7 +5,7 @@
  * end; an entry is a bytes object of its own, no memory of LMDB's.
  */
 
-enum { STORED_AT = 0, FRESH_UNTIL = 4, RCODE_AT = 12, EDE_AT = 14, COUNTS_AT = 16, ROTATED_AT = 26, ROTATED_OCTETS = 28 };
+enum { FRESH_UNTIL = 4, RCODE_AT = 12, EDE_AT = 14, COUNTS_AT = 16, ROTATED_AT = 26, ROTATED_OCTETS = 28 };
 enum { STRIDE_AT = 30, MARKS_AT = 31, ENTRY_HEAD = 32, NO_EDE = 0xFFFF };
 enum { IS_NODATA = 1, KEEPS_TTL = 4, TRUNCATED = 8, FAILURE = 32 };
 
@@ -46,8 +46,7 @@ static Py_ssize_t answer_with_entry(Path *self, const Question *q, PyObject *obj
     if ((q->opt && get16(entry + EDE_AT) != NO_EDE) || octets < 0 || octets > room_of(q))
         return NOT_PLAIN;
     /* b. The records. */
-    int keeps = time == get32(entry + STORED_AT) || marks & KEEPS_TTL;
-    long long ttl = keeps ? -1 : get32(entry + FRESH_UNTIL) - time;
+    long long ttl = marks & KEEPS_TTL ? -1 : get32(entry + FRESH_UNTIL) - time;
     octets = put_cached(self, entry, rrs, entry + start, octets, ttl, out + q->at);
     if (octets <= 0)
         return octets;

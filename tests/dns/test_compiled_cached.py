@@ -1,4 +1,4 @@
-"""Forwarded answers by the compiled path: it says what the exact path says, or leaves a question to Python."""
+"""Forwarded answers by the compiled path: it says what the exact path says, or leaves it to Python."""
 
 import os
 import random
@@ -17,6 +17,7 @@ from toolbox.question_packets import GOOD_OPTIONS, question
 from toolbox.three_paths import answerers, same, set_clock
 
 from svcdns.cache import entry
+from svcdns.config.sections import CacheConfig
 from svcdns.dns import path_choice, stats
 from svcdns.dns.no_reply import NOT_PLAIN
 from svcdns.dns.stats import TCP, UDP
@@ -78,9 +79,10 @@ def test_entries_of_any_shape(
     chain = draw(st.sampled_from([[], [f"{NAME}. 60 IN CNAME there.example.net."]]))
     owner = "there.example.net." if chain else f"{NAME}."
     rdata = draw(st.lists(RDATA[rrtype], max_size=40, unique=True))
+    ttl = draw(st.sampled_from([300, 100_000]))
     response = received(
         rrtype,
-        [*chain, *(f"{owner} 300 IN {rrtype} {one}" for one in rdata)],
+        [*chain, *(f"{owner} {ttl} IN {rrtype} {one}" for one in rdata)],
         draw(AUTHORITY),
         draw(st.lists(MORE, max_size=3)),
         draw(st.sampled_from([0, 0, 0, 3, 5, 6])),
@@ -88,10 +90,10 @@ def test_entries_of_any_shape(
     )
     in_part = draw(st.sampled_from([False, False, False, True]))
     response = replace(response, ede=draw(st.sampled_from([None, None, 0, 18])), truncated=in_part)
-    stored = entry.pack(response, NOW, CONFIG)
+    stored = entry.pack(response, NOW, draw(st.sampled_from([CONFIG, CacheConfig()])))
     if draw(st.sampled_from([False, False, True])):
         stored = entry.decode(stored).stale(NOW) or stored
-    set_clock(monkeypatch, NOW + draw(st.sampled_from([0, 1, 4, 29, 30, 59, 60, 299, 300])))
+    set_clock(monkeypatch, NOW + draw(st.sampled_from([0, 1, 4, 29, 30, 59, 60, 299, 300, 40_000])))
     cache = entries(stored, TYPES[rrtype])
     everyone = answerers(cache=cache.get, udp_size=draw(st.integers(512, 4096)))
     opt, flags = draw(st.sampled_from([*OPTS, *GOOD_OPTIONS])), draw(st.sampled_from([RD, RD | CD, 0, CD]))
@@ -134,12 +136,14 @@ def test_what_is_fresh_takes_no_python(
         (BOTH, RD, "com"),
         (BOTH, RD, "example"),
         (BOTH, RD, "www.corp.example"),
+        (BOTH, RD, "x.cut.example"),
+        (BOTH, RD, "out.corp.example"),
     ],
 )
 def test_the_cache_is_for_names_outside_and_who_may(
     world: AnswererHarness, rights: int, flags: int, name: str
 ) -> None:
-    """It is not even looked at for others; a name above one of our zones is ours to say too."""
+    """It is not looked at for others; names above our zones, and where our CNAMEs lead, are not plain."""
     looks: list[bytes] = []
     by_itself(world, question(name, 1, 1, b"", flags), looks.append, rights)
     assert bool(looks) == (name == "com")
@@ -172,6 +176,29 @@ def test_a_damaged_entry_is_left_to_python(
     del stored[data.draw(st.one_of(st.just(len(stored)), st.integers(0, len(stored)))) :]
     reply = by_itself(world, question(NAME, 1), lambda _: bytes(stored))
     assert reply is None or 12 < len(reply) <= 512
+
+
+@pytest.mark.parametrize("at", [entry._OCTETS, 26, 28, 16, 20])
+def test_a_number_that_leads_beyond_the_end_is_noticed(
+    world: AnswererHarness, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Where a TTL or the addresses stand, how long they are, how many records there are."""
+    set_clock(monkeypatch, NOW)
+    stored = bytearray(KINDS["fresh"])
+    assert by_itself(world, question(NAME, 1), lambda _: bytes(stored)) is not None
+    stored[at : at + 2] = b"\1\0"
+    assert by_itself(world, question(NAME, 1), lambda _: bytes(stored)) is None
+
+
+@pytest.mark.parametrize("mark", [entry._TRUNCATED, entry._FAILURE])
+def test_what_is_no_whole_answer_is_left_to_python(
+    world: AnswererHarness, monkeypatch: pytest.MonkeyPatch, mark: int
+) -> None:
+    """Today such entries are not fresh, or SERVFAIL; the marks alone are enough."""
+    set_clock(monkeypatch, NOW)
+    stored = bytearray(KINDS["fresh"])
+    stored[entry._FLAGS_AT] |= mark
+    assert by_itself(world, question(NAME, 1), lambda _: bytes(stored)) is None
 
 
 def _raise(*_: object) -> bytes:
