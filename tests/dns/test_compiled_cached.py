@@ -223,6 +223,17 @@ def test_a_clock_that_says_no_time_is_left_to_python(
     assert by_itself(world, question(NAME, 1), cache.get) is None
 
 
+@pytest.mark.parametrize("age", [0, 1, 14_465, 40_000, 79_999])
+def test_ttls_are_counted_down(world: AnswererHarness, monkeypatch: pytest.MonkeyPatch, age: int) -> None:
+    """Those of addresses that are rotated, too, and across the border of 16 bits."""
+    set_clock(monkeypatch, NOW + age)
+    records = [f"{NAME}. 80000 IN A 192.0.2.{n}" for n in range(3)]
+    stored = entry.pack(received("A", records, name=NAME), NOW, CacheConfig())
+    reply = by_itself(world, question(NAME, 1), lambda _: stored)
+    assert reply is not None
+    assert dns.message.from_wire(reply).answer[0].ttl == 80_000 - age
+
+
 def test_each_address_comes_first_in_some(world: AnswererHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     set_clock(monkeypatch, NOW)
     cache, first = cache_of({NAME: "twenty"}), set()
