@@ -1,8 +1,9 @@
 /* The path of a plain question, compiled: what svcdns.dns.fast_path does, octet for octet, on buffers.
  *
- * `reply_to` at the end has the steps, the first three of which stand in compiled_lookup.h.  svcdns/dns/fast_path.py
- * is the reference; what takes more than one row, or is wrong in any way, is "not plain" here too, and Python
- * decides.  This may be stricter than the reference, never laxer.  compiled_path.c gives it to Python.
+ * `reply_to` at the end has the steps; 1 to 3 stand in compiled_lookup.h, 4 and 5 in compiled_rrset.h.  The reference is
+ * svcdns/dns/fast_path.py; for where CNAMEs lead among names of ours it is lookup.py, as this follows them and the fast
+ * path in Python does not.  What is wrong in any way, leads elsewhere or takes more is "not plain", and Python decides.
+ * This may be stricter than the reference, never laxer.  compiled_path.c gives it to Python.
  *
  * Rules:
  *   - every offset that comes from a packet or a row is compared with its end before it is used;

@@ -4,9 +4,9 @@ A name in none of our zones is looked up in the cache of forwarded answers; one 
 handed over.
 
 Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT (whose options
-nobody heeds), and a name whose answer stands in one row.  `FastPath.answer` returns NOT_PLAIN for everything
-else and for everything that is wrong; then the exact path decides.  It must never answer what the
-exact path would answer differently (a test asks both).
+nobody heeds), and a name whose answer stands in one row: its own, or that of the wildcard in its place.
+`FastPath.answer` returns NOT_PLAIN for everything else and for everything that is wrong; then the exact path
+decides.  It must never answer what the exact path would answer differently (a test asks both).
 
 The stored row is read in place here (see svcdns.names.packed for its layout); no objects are made.
 """

@@ -19,6 +19,7 @@ from toolbox.three_paths import answerers, same
 
 from svcdns.dns import path_choice, stats
 from svcdns.dns.access import FORWARD, NAMES
+from svcdns.dns.fast_path import FastPath
 from svcdns.dns.no_reply import NOT_PLAIN
 from svcdns.dns.stats import TCP, UDP
 from svcdns.names.packed import pack_row
@@ -216,6 +217,15 @@ def wild(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnswererHarness]:
 def test_it_is_as_the_rfcs_say(wild: AnswererHarness, name: str, rrtype: str, answer: list[str]) -> None:
     assert said(wild, f"{name}.{ORIGIN}", rrtype) == answer
     assert said(wild, f"{name}.{ORIGIN}", rrtype, OPTS[2]) == answer
+
+
+@pytest.mark.parametrize("name", ["any.w", "a.b.c.d.w", "AnY.W"])
+def test_wildcards_are_plain_in_python_too(wild: AnswererHarness, name: str) -> None:
+    packet = question(f"{name}.{ORIGIN}", A)
+    with wild.snapshots.begin() as snapshot:
+        view = wild.answerer.look_at(snapshot)
+        assert view is not None
+        assert FastPath(stats.Stats(), 1232).answer(packet, view, UDP) == by_itself(wild, packet)
 
 
 @pytest.mark.parametrize("name", ["out", "loop", "self", "octet", f"{LONG}3"])
