@@ -61,7 +61,7 @@ static Py_ssize_t answer_with_entry(Path *self, const Question *q, PyObject *obj
 /* Answer what is in the cache for a client who may and wants to have names resolved that are not ours. */
 static Py_ssize_t answer_outside(Path *self, const Question *q, uint8_t *out)
 {
-    if (!self->cache || !(q->rights & FORWARD) || !q->packet[2] || q->links)
+    if (!self->cache || !self->now || !(q->rights & FORWARD) || !q->packet[2] || q->links)
         return NOT_PLAIN;
     /* The key of an entry: that of the name, the type, and which of DO and CD are set. */
     PyObject *key = PyBytes_FromStringAndSize(NULL, q->key_octets + 3), *entry = NULL, *now = NULL;

@@ -177,6 +177,8 @@ static int follow(Question *q, const RRset *set, uint8_t *out)
 
 #include "compiled_cached.h"
 
+/* --- 8. A name of ours, and where its CNAMEs lead --- */
+
 static Py_ssize_t answer_from(Path *self, Question *q, Zone *zone, PyObject *row, long slot, uint8_t *out)
 {
     RRset set;
