@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 from collections.abc import Callable, Iterator
 from itertools import product
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from toolbox.answerer_harness import AnswererHarness
 from toolbox.cached_replies import CONFIG, NOW, SOA, received
 from toolbox.question_packets import GOOD_OPTIONS, question
-from toolbox.three_paths import answerers, same, set_clock
+from toolbox.three_paths import answerers, leaves_nothing_allocated, same, set_clock
 
 from svcdns.cache import entry
 from svcdns.config.sections import CacheConfig
@@ -23,9 +24,9 @@ from svcdns.dns.no_reply import NOT_PLAIN
 from svcdns.dns.stats import TCP, UDP
 
 if os.environ.get("CI") == "true":
-    from svcdns.dns import compiled_path  # noqa: F401  # where it is missing there, all fail
+    from svcdns.dns import compiled_path  # where it is missing there, all fail
 else:
-    pytest.importorskip("svcdns.dns.compiled_path", reason="no compiler was there")
+    compiled_path = pytest.importorskip("svcdns.dns.compiled_path", reason="no compiler was there")
 
 NAME = "www.example.com"
 KINDS = kinds(NAME)
@@ -221,6 +222,39 @@ def test_a_clock_that_says_no_time_is_left_to_python(
     monkeypatch.setattr(path_choice, "now", clock)
     cache = cache_of({NAME: "fresh"})
     assert by_itself(world, question(NAME, 1), cache.get) is None
+
+
+def test_answers_leave_nothing_allocated(world: AnswererHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock(monkeypatch, NOW)
+    cache = cache_of({f"{kind}.example.com": kind for kind in KINDS})
+    packets = [question(f"{kind}.example.com", 1) for kind in [*KINDS, "missing"]]
+    assert leaves_nothing_allocated(world, answerers(cache=cache.get)[0], packets, UDP, BOTH)
+
+
+def test_a_batch_sends_and_records_them(world: AnswererHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without AA, by which readers of the tap know them for answers of the cache."""
+    set_clock(monkeypatch, NOW)
+    path = path_choice.compiled(stats.Stats(), 1232, None, cache_of({NAME: "fresh"}).get)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        client.connect(sock.getsockname())
+        client.settimeout(20)
+        client.send(question(NAME, 1))
+        batch = compiled_path.Batch(path, sock.fileno(), dict.fromkeys(["127.0.0.1"], BOTH), False)
+        assert batch.receive() == 1
+        with world.snapshots.begin() as snapshot:
+            assert batch.answer(world.answerer.look_at(snapshot)) == []
+        count, octets = batch.recorded(0, 1)
+        assert batch.send() == 0
+        reply = client.recv(9000)
+    assert count == 1
+    assert octets.endswith(reply + b"\xc0")
+    message = dns.message.from_wire(reply)
+    assert message.flags == dns.flags.QR | dns.flags.RD | dns.flags.RA
+    assert len(message.answer[0]) == 2
 
 
 @pytest.mark.parametrize("age", [0, 1, 14_465, 40_000, 79_999])

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from toolbox.answerer_harness import AnswererHarness, Z, fill, lines, rrset
 from toolbox.question_packets import OPTS, question
-from toolbox.three_paths import answerers, same
+from toolbox.three_paths import answerers, leaves_nothing_allocated, same
 
 from svcdns.dns import path_choice, stats
 from svcdns.dns.access import FORWARD, NAMES
@@ -266,6 +266,24 @@ def test_chains_at_every_size(
     everyone = answerers(udp_size=udp_size)
     same(wild, query.to_wire(), everyone, transport)
     assert everyone[0].counters.slots == everyone[2].counters.slots
+
+
+def test_answers_leave_nothing_allocated(wild: AnswererHarness) -> None:
+    names = [
+        "any.w",
+        "x.b.w",
+        "only",
+        "any.only",
+        "alias",
+        "Me.c",
+        "lost",
+        "beside",
+        "service",
+        "loop",
+        "out",
+    ]
+    packets = [question(f"{name}.{ORIGIN}", A) for name in names]
+    assert leaves_nothing_allocated(wild, answerers()[0], packets, UDP)
 
 
 def test_a_wildcard_below_the_root(scratch: AnswererHarness) -> None:

@@ -4,7 +4,8 @@ What one says all must say, octet for octet and in every counter, for the same r
 """
 
 import random
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -33,6 +34,23 @@ def same(world: AnswererHarness, packet: bytes, answerers: Iterable[Answerer], *
             random.seed(packet)
             replies.append(one.answer(packet, snapshot, *how))
     assert all(reply == replies[0] for reply in replies), (packet.hex(), how)
+
+
+def leaves_nothing_allocated(
+    world: AnswererHarness, one: Answerer, packets: Sequence[bytes], *how: int
+) -> bool:
+    """Say whether asking these again and again keeps no object: a leak of one in ten questions would show."""
+
+    def ask_all(times: int) -> None:
+        for _ in range(times):
+            with world.snapshots.begin() as snapshot:
+                for packet in packets:
+                    one.answer(packet, snapshot, *how)
+
+    ask_all(50)
+    before = sys.getallocatedblocks()
+    ask_all(200)
+    return sys.getallocatedblocks() - before < 200 * len(packets) / 10
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
