@@ -38,17 +38,23 @@ Explain = Callable[[str, str], "Explanation"]
 
 async def answer(request: web.Request, explain: Explain) -> web.Response:
     """Explain a name.  Raises StatusError 400 where none is given, or it can't be one."""
+    name, namespace = asked(request)
+    try:
+        found = await asyncio.to_thread(explain, name, namespace)
+    except (BadName, UnicodeError) as wrong:
+        raise _invalid(str(wrong)) from None
+    return json_answer(request, msgspec.json.encode(found))
+
+
+def asked(request: web.Request) -> tuple[str, str]:
+    """Return the name and the namespace that a request asks about.  Raises StatusError 400."""
     name = request.query.get("name", "")
     if not name.strip(". ") or len(name) > _LONGEST_NAME or not _is_plain(name):
         raise _invalid("must be a domain name, or the name of a Pod; such as web.default.svc")
     namespace = request.query.get("namespace") or DEFAULT_NAMESPACE
     if len(namespace) > _LONGEST_NAMESPACE or not _is_plain(namespace):
         raise _invalid("namespace must be the name of a namespace")
-    try:
-        found = await asyncio.to_thread(explain, name, namespace)
-    except (BadName, UnicodeError) as wrong:
-        raise _invalid(str(wrong)) from None
-    return json_answer(request, msgspec.json.encode(found))
+    return name, namespace
 
 
 def _is_plain(text: str) -> bool:

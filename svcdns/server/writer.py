@@ -243,7 +243,7 @@ async def _api(
         warnings=warnings,
         metrics=metrics.render,
         version=__version__,
-        authority=None if is_open else ConfiguredAuthority(config, handoff.own_tokens),
+        authority=None if is_open else _authority(handoff),
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
@@ -255,6 +255,10 @@ async def _api(
     runner = create_runner(app, access_log=config.access_log)
     async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
         yield
+
+
+def _authority(handoff: Handoff) -> ConfiguredAuthority:
+    return ConfiguredAuthority(handoff.config.api, handoff.own_tokens, handoff.config.console)
 
 
 def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | None:
