@@ -94,6 +94,7 @@ sample = 1
 include = []
 exclude = []
 queries = true
+upstreams = true
 identity = ""
 
 [api]
