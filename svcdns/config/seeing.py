@@ -112,5 +112,7 @@ class DnstapConfig:
     """Which of them not."""
     queries: bool = option(True)
     """`false`: only replies are sent, which repeat the question; about half as much."""
+    upstreams: bool = option(True)
+    """What upstreams are asked and say is sent too (FORWARDER_QUERY, FORWARDER_RESPONSE)."""
     identity: str = option("", identity)
     """What this server is called there; "" is the name of the host."""

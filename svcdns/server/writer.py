@@ -283,7 +283,7 @@ def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | Non
     if tap is None or config.tap.record == NEVER:
         return None
     begin = Snapshots(registry.store).begin
-    return Viewer(tap, tapping.sampling(config, tap), lambda origins: origins.refresh(begin))
+    return Viewer(tap, tapping.sampling(config, tap), begin)
 
 
 @contextlib.asynccontextmanager

@@ -98,6 +98,7 @@ sample = 1
 include = []
 exclude = []
 queries = true
+upstreams = true
 identity = ""
 
 [api]
