@@ -20,7 +20,7 @@ class Losing(Etcd):
     """A client to which happens what a test says, to transactions that write Services."""
 
     fate = ""
-    """"carried out" and "lost" on the way: no answer comes; "refused": none takes it; "late": no answer comes,
+    """"carried out" and "lost" on the way: no answer comes; "refused": none takes it; "late": no answer,
     and it is only carried out when it was asked what became of it."""
     late: tuple[Any, ...] | None = None
     late_outcome: Outcome | None = None
