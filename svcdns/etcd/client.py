@@ -102,9 +102,9 @@ class Etcd:
                     wanted | {"limit": str(most)},
                     lambda octets: (len(octets), messages.read_found(octets)),
                 )
-            except TooLarge as large:
+            except TooLarge:
                 if most < 2:
-                    raise Rejected(str(large)) from None
+                    raise
                 self._largest_page = most // 2
                 continue
             if most == self._largest_page and size < LARGEST_ANSWER // 4:
@@ -185,18 +185,17 @@ class Etcd:
         for member in tuple(self._members):
             try:
                 stream = await self._connections.open(member, path, body)
-            except (NotReached, Lost, TooLarge) as away:
-                why = f"{member}: {away}"
-                self._put_last(member)
-                continue
             except Refused as refused:
-                why = refused.failed.message
-                if not is_of_member(refused.failed):
-                    break
-                self._put_last(member)
-                continue
-            self._streams.add(stream)
-            return stream
+                failed = refused.failed
+            except (NotReached, Lost, TooLarge) as away:
+                failed = Failed(f"{member}: {away}")
+            else:
+                self._streams.add(stream)
+                return stream
+            why = failed.message
+            if not is_of_member(failed):
+                break
+            self._put_last(member)
         raise Unavailable(with_remedy(why))
 
     async def _next(self, stream: Stream) -> WatchAnswer:
@@ -243,25 +242,28 @@ class Etcd:
                     answer = await self._connections.post(member, path, body, is_read=is_read)
                     if answer.status == 200:
                         return read(answer.octets)
+                    failed = read_failed(answer.octets, answer.status)
+                    raise_if_final(failed)
+                    is_unknown = not was_not_carried_out(failed)
+                except Refused as refused:
+                    failed, is_unknown = refused.failed, False
                 except NotReached as away:
-                    why = f"{member}: {away}"
-                    self._put_last(member)
-                    continue
+                    failed, is_unknown = Failed(f"{member}: {away}"), False
+                except TooLarge as large:
+                    if is_read:
+                        raise
+                    raise Unknown(str(large)) from None
                 except (Lost, messages.DecodeError) as lost:
-                    why = f"{member}: {lost}"
-                    self._put_last(member)
-                    if not is_read:
-                        raise Unknown(why) from None
-                    continue
-                failed = read_failed(answer.octets, answer.status)
-                raise_if_final(failed)
+                    failed, is_unknown = Failed(f"{member}: {lost}"), True
                 why = failed.message
-                if not (is_read or was_not_carried_out(failed)):
-                    raise Unknown(why)
                 waits = waits or has_no_leader(why)
-                if not is_of_member(failed):
+                is_last = not is_of_member(failed)
+                if not is_last:
+                    self._put_last(member)
+                if is_unknown and not is_read:
+                    raise Unknown(why)
+                if is_last:
                     break
-                self._put_last(member)
             if not waits or asyncio.get_running_loop().time() > until:
                 raise Unavailable(with_remedy(why))
             await asyncio.sleep(_NO_LEADER_SECONDS)

@@ -22,7 +22,7 @@ from svcdns.system.log_on_change import LogOnChange
 from svcdns.system.watched_file import Signature, signature
 
 from . import messages
-from .errors import read_failed, wants_token
+from .errors import Rejected, read_failed, wants_token
 from .messages import Failed
 
 logger = logging.getLogger(__name__)
@@ -53,12 +53,12 @@ class Cut(Lost):
     """The connection was closed: perhaps while it was idle, and that is seen only now."""
 
 
-class TooLarge(Exception):
+class TooLarge(Rejected):
     """The answer is larger than what is read of one."""
 
 
 class Refused(Exception):
-    """A member does not begin what it was asked for."""
+    """A member does not begin what it was asked for, and nothing was changed."""
 
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.message)
@@ -165,7 +165,7 @@ class Connections:
     async def post(self, member: str, path: str, body: bytes, *, is_read: bool) -> Answer:
         """Return what a member says, with a new token if it wants one.
 
-        Raises NotReached, Lost, TooLarge.
+        Raises NotReached, Refused (of the user), Lost, TooLarge.
         """
         token = await self._token_of(member)
         try:
@@ -234,7 +234,7 @@ class Connections:
         return Cut(text) if isinstance(wrong, _CUTS) else Lost(text)
 
     async def _token_of(self, member: str) -> str:
-        """Return the token, "" without a user; a member is asked once at a time.  Raises NotReached."""
+        """Return the token, "" without a user; a member is asked once at a time.  As `open`."""
         if self._token or not self._login.user:
             return self._token
         task = self._logins.get(member)
@@ -259,7 +259,7 @@ class Connections:
         except (Lost, TooLarge) as lost:
             raise NotReached(str(lost)) from None
         if answer.status != 200:
-            raise NotReached(read_failed(answer.octets, answer.status).message)
+            raise Refused(read_failed(answer.octets, answer.status))
         try:
             return messages.read_token(answer.octets)
         except messages.DecodeError as wrong:

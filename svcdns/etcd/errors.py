@@ -120,3 +120,8 @@ def with_remedy(why: str) -> str:
     """Return a reason, and what helps where that is known."""
     found = [remedy for words, remedy in _REMEDIES.items() if words in why]
     return f"{why} ({found[0]})" if found else why
+
+
+def has_remedy(why: str) -> bool:
+    """Return whether it is known what helps: an option, or something that has to be done to etcd."""
+    return any(words in why for words in _REMEDIES)

@@ -1,7 +1,7 @@
 """Trying the etcd of [store], as `svcdns check` does: are its members there, may we, and is it our registry?
 
-Nothing is written.  Members that are away are warnings as long as one answers: the others may be on hosts
-that are being started.
+Nothing is written.  Members that are away are warnings: they may be on hosts that are being started, and a
+server waits for them.  What the configuration, or etcd itself, has to be changed for is a mistake.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from svcdns.config.sections import Config
 from svcdns.etcd.client import Etcd, Rejected, Unavailable
+from svcdns.etcd.errors import has_remedy
 from svcdns.etcd.messages import Status
 from svcdns.registry.replicated import Disagreement, engine_of
-from svcdns.registry.replicated.keys import Keys
-from svcdns.registry.replicated.layout import compare
+from svcdns.registry.replicated.layout import look
 from svcdns.registry.settings import make_settings
 
 OLDEST, NEWEST = (3, 4), (3, 6)
@@ -52,7 +52,7 @@ async def tried(config: Config) -> Tried:
         mistakes, warnings = judge(members)
         if any(member.status for member in members):
             try:
-                await compare(engine.etcd, Keys(engine.prefix), make_settings(config))
+                await look(engine, make_settings(config))
             except (Unavailable, Rejected, Disagreement) as wrong:
                 mistakes.append(f"store.etcd: {wrong}")
         return Tried(mistakes, warnings)
@@ -71,7 +71,8 @@ def judge(members: list[Asked]) -> Tried:
     """Return what is wrong with members, whatever stands in them."""
     away = [f"store.etcd: {member.url}: {member.why}" for member in members if member.status is None]
     if len(away) == len(members):
-        return Tried(away, [])
+        is_mistake = any(has_remedy(member.why) for member in members)
+        return Tried(away, []) if is_mistake else Tried([], away)
     mistakes: list[str] = []
     warnings = away
     there = [(member.url, member.status) for member in members if member.status is not None]

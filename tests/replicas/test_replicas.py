@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from ipaddress import ip_network
 
 import pytest
@@ -10,8 +11,11 @@ from toolbox.builders import endpoint_slice, endpoints, headless, namespace, pod
 from toolbox.waiting import until
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
+from svcdns.etcd.client import Etcd
+from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
+from svcdns.registry import events
 from svcdns.registry.dns_rows import SERIAL
 from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.layout import Disagreement
@@ -133,8 +137,28 @@ async def test_nothing_is_created_in_a_namespace_that_another_replica_deletes(re
         assert {one.code for one in found if isinstance(one, StatusError)} <= {403, 404}
 
 
+class Held(Etcd):
+    """A client whose transactions of writes wait while they are held."""
+
+    def __init__(self, endpoints: Sequence[str]) -> None:
+        super().__init__(endpoints)
+        self.may_go = asyncio.Event()
+        self.may_go.set()
+        self.waits = asyncio.Event()
+
+    async def transaction(
+        self, compares: Sequence[Compare], success: Sequence[Put | Delete | Get], failure: Sequence[Get] = ()
+    ) -> Outcome:
+        """Wait, and carry it out."""
+        if len(success) > 1:
+            self.waits.set()
+            await self.may_go.wait()
+        return await super().transaction(compares, success, failure)
+
+
 async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(replicas: Replicas) -> None:
-    async with replicas.replica("a") as a, replicas.replica("b") as b:
+    client = Held(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a, replicas.replica("b") as b:
         await a.create(namespace("shop"))
         for name in ("p1", "p2"):
             held = {"name": name, "namespace": "shop", "finalizers": ["example.com/held"]}
@@ -143,7 +167,13 @@ async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(repli
         await b.shows_what(a)
         assert "shop" in b.names(NAMESPACE)
         free = {"metadata": {"finalizers": None}}
-        await asyncio.gather(a.patch(POD, "p1", free, "shop"), b.patch(POD, "p2", free, "shop"))
+        client.may_go.clear()
+        client.waits.clear()
+        first = asyncio.ensure_future(a.patch(POD, "p1", free, "shop"))
+        await client.waits.wait()  # decided while the other Pod is there
+        await b.patch(POD, "p2", free, "shop")
+        client.may_go.set()
+        await first
         await until(lambda: "shop" not in a.names(NAMESPACE), "the namespace to be gone")
         await assert_alike(a, b)
 
@@ -218,6 +248,19 @@ async def changes(replica: Replica, kind: Kind, after: int) -> list[Event]:
         if b'"name":"last"' in found[-1].object:
             return found
     raise AssertionError("the watch has ended")
+
+
+async def test_a_hint_that_lasts_becomes_an_event_at_both(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HOLD_SECONDS", 0.1)
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(service("web"))
+        for one in (a, b):
+            await until(
+                lambda one=one: any("matches no Pod" in event["message"] for event in one.objects(EVENT)),
+                "the Event",
+            )
 
 
 async def test_replicas_that_differ_refuse_to_start(replicas: Replicas) -> None:

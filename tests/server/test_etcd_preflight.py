@@ -2,7 +2,9 @@
 
 import asyncio
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -42,13 +44,29 @@ def test_an_etcd_that_is_there_is_no_mistake(etcd: RunningEtcd, tmp_path: Path) 
     assert f"store.etcd: {NOWHERE}: " in one_away.stderr
 
 
-def test_an_etcd_that_is_away_is_named_with_each_member(tmp_path: Path) -> None:
+def test_an_etcd_that_is_away_is_a_warning_and_each_member_named(tmp_path: Path) -> None:
     away = checked(tmp_path, NOWHERE, "http://127.0.0.1:2")
-    assert away.returncode == 2
+    assert away.returncode == 0, "a server would wait for it"
     assert [line[: len("svcdns: store.etcd: " + NOWHERE)] for line in away.stderr.splitlines()] == [
         f"svcdns: store.etcd: {NOWHERE}",
         "svcdns: store.etcd: http://127.0.0.1:2",
     ]
+
+
+def test_what_is_no_etcd_is_a_mistake(tmp_path: Path) -> None:
+    class NoEtcd(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoEtcd) as other:
+        threading.Thread(target=other.serve_forever).start()
+        found = checked(tmp_path, f"http://127.0.0.1:{other.server_port}")
+        other.shutdown()
+    assert found.returncode == 2
+    assert "the ports for clients" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from svcdns.etcd.messages import Compare, Get, Put
 
 from ..settings import Settings
 from .engine import Disagreement as Disagreement
+from .engine import Engine
 from .keys import Keys
 
 LAYOUT = 1
@@ -66,13 +67,18 @@ async def agree(etcd: Etcd, keys: Keys, settings: Settings) -> Agreed:
     return _checked(outcome.found[0].kvs[0].value, wanted, keys)
 
 
-async def compare(etcd: Etcd, keys: Keys, settings: Settings) -> None:
-    """Find out whether these settings fit what was agreed on, if anything was; write nothing.
+async def look(engine: Engine, settings: Settings) -> None:
+    """See whether a registry is there that this svcdns can have a part in, or none yet; write nothing.
 
-    Raises Disagreement, and as etcd.client does.
+    Raises as `agree` does.
     """
-    for stands in (await etcd.range(keys.layout)).kvs:
-        _checked(stands.value, _wanted(settings), keys)
+    keys = Keys(engine.prefix)
+    try:
+        found = await engine.etcd.range(keys.layout)
+        if found.kvs:
+            _checked(found.kvs[0].value, _wanted(settings), keys)
+    finally:
+        await engine.etcd.close()
 
 
 def _wanted(settings: Settings) -> Agreed:
