@@ -69,7 +69,11 @@ async def _asked(etcd: Etcd, url: str) -> Asked:
 
 def judge(members: list[Asked]) -> Tried:
     """Return what is wrong with members, whatever stands in them."""
-    away = [f"store.etcd: {member.url}: {member.why}" for member in members if member.status is None]
+    away = [
+        f"store.etcd: {member.url} can't be used now: {member.why}"
+        for member in members
+        if member.status is None
+    ]
     if len(away) == len(members):
         is_mistake = any(has_remedy(member.why) for member in members)
         return Tried(away, []) if is_mistake else Tried([], away)

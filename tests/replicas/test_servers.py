@@ -107,7 +107,7 @@ def test_check_tries_etcd(pair: list[RunningServer], tmp_path: Path) -> None:
     assert "cluster_domain: cluster.local in etcd, other.test here" in differs.stdout + differs.stderr
     other.write_text('[store]\netcd = ["http://127.0.0.1:1"]\n')
     away = svcdns("check", "--config", other)
-    assert (away.returncode, "store.etcd: it can't be used now" in away.stdout + away.stderr) == (0, True)
+    assert (away.returncode, "can't be used now" in away.stderr) == (0, True)
 
 
 def test_a_first_start_waits_for_etcd(need: Callable[..., str]) -> None:

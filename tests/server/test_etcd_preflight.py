@@ -41,7 +41,7 @@ def test_an_etcd_that_is_there_is_no_mistake(etcd: RunningEtcd, tmp_path: Path) 
     assert etcd.ctl("get", "", "--prefix", "--keys-only") == "", "nothing was written"
     one_away = checked(tmp_path, NOWHERE, *etcd.endpoints)
     assert one_away.returncode == 0
-    assert f"store.etcd: {NOWHERE}: " in one_away.stderr
+    assert f"store.etcd: {NOWHERE} can't be used now: " in one_away.stderr
 
 
 def test_an_etcd_that_is_away_is_a_warning_and_each_member_named(tmp_path: Path) -> None:
