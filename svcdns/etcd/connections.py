@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from svcdns.system.log_on_change import LogOnChange
 from svcdns.system.watched_file import Signature, signature
@@ -36,7 +37,7 @@ _HAS_LEADER = {"Grpc-Metadata-hasleader": "true"}
 _OF_CERTIFICATES = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE", "ALERT_UNKNOWN_CA", "CERTIFICATE_REQUIRED")
 """TLS alerts of a member that does not want us; with TLS 1.3 they come after we have sent a request, and
 nothing of that was looked at."""
-_FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+_FAILURES = (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError)
 _CUTS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 
@@ -113,7 +114,7 @@ class Stream:
         """Return the next line.  Raises Lost, at the end too."""
         try:
             line = await self._answer.content.readline()
-        except (aiohttp.ClientError, ValueError, OSError) as wrong:
+        except (*_FAILURES, ValueError) as wrong:
             raise Lost(str(wrong)) from None
         if not line:
             raise Lost("it has ended")

@@ -26,6 +26,7 @@ _NOT_CARRIED_OUT = (
     "not supported for learner",
     "rror while dialing",
     "authentication handshake failed",
+    "HTTP status 4",
     *_UNAUTHENTICATED,
 )
 _OF_THE_CLUSTER = ("space exceeded", "permission denied", "authentication failed", "is not enabled")
@@ -39,6 +40,7 @@ _REMEDIES = {
     "authentication is not enabled": "store.etcd_user is set: `etcdctl auth enable`, or name no user",
     "authentication handshake failed": "the certificates of members have to be for clients too: clientAuth",
     "HTTP request to an HTTPS server": "store.etcd: https:// instead of http://",
+    "Server disconnected": "if it always does: https:// in store.etcd, or store.etcd_certificate",
     "HTTP status 404": "store.etcd: the ports for clients, of etcd 3.4 or newer",
     "WRONG_VERSION_NUMBER": "store.etcd: http:// instead of https://, if it has no TLS",
     "CERTIFICATE_VERIFY_FAILED": "store.etcd_ca: who has signed the certificates of members",

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from toolbox.running_etcd import RunningEtcd
 
 from svcdns.cli.certificates import Pair, make_ca, make_client
+from svcdns.etcd import connections
 from svcdns.etcd.client import Compacted, Etcd, Login, NotYet, Rejected, Unavailable
 from svcdns.etcd.messages import Changes, Compare, Delete, Get, Put
 
@@ -70,12 +71,72 @@ async def test_a_transaction_does_one_or_the_other(etcd: RunningEtcd) -> None:
     await client.close()
 
 
+async def test_a_range_gives_keys_alone_and_what_one_member_has(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    await put(client, b"/keys/a", b"value")
+    [alone] = (await client.range(b"/keys/a", keys_only=True)).kvs
+    [whole] = (await client.range(b"/keys/a", serializable=True)).kvs
+    assert (alone.value, whole.value) == (b"", b"value")
+    await client.close()
+
+
+async def test_a_page_of_large_values_has_fewer(etcd: RunningEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "LARGEST_ANSWER", 1 << 20)
+    client = Etcd(etcd.endpoints)
+    for number in range(20):
+        await put(client, b"/large/%02d" % number, b"v" * 200_000)
+    read, begin, more = list[bytes](), b"/large/", True
+    while more:
+        found = await client.range(begin, b"/large0", limit=500)
+        read += [kv.key for kv in found.kvs]
+        begin, more = read[-1] + b"\0", found.more
+    assert read == [b"/large/%02d" % number for number in range(20)]
+    await client.close()
+
+
+async def test_a_lease_ends_with_its_keys(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    lease = await client.lease_grant(60)
+    await client.transaction([], [Put(b"/lease/a", b"", lease)])
+    assert await client.lease_keep_alive(lease) == 60
+    assert (await client.range(b"/lease/a")).kvs[0].lease == lease
+    await client.lease_revoke(lease)
+    assert (await client.range(b"/lease/a")).kvs == ()
+    assert await client.lease_keep_alive(lease) == 0
+    await client.close()
+
+
+async def test_compacting_what_is_compacted_is_told(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    await put(client, b"/compact")
+    revision = await put(client, b"/compact")
+    await client.compact(revision)
+    with pytest.raises(Compacted):
+        await client.compact(revision)
+    with pytest.raises(NotYet):
+        await client.compact(revision + 1000)
+    await client.close()
+
+
+async def test_members_say_how_they_are(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    status, [member] = await client.status(), await client.members()
+    assert status.version.startswith("3.")
+    assert status.leader == member.id
+    assert status.size > 0
+    assert status.errors == ()
+    assert member.urls == tuple(etcd.endpoints)
+    await client.close()
+
+
 async def test_what_etcd_never_takes_is_rejected(etcd: RunningEtcd) -> None:
     client = Etcd(etcd.endpoints)
     with pytest.raises(Rejected, match="duplicate key"):
         await client.transaction([], [Put(b"a", b"1"), Put(b"a", b"2")])
     with pytest.raises(Rejected, match="too many operations"):
         await client.transaction([], [Put(b"%d" % number, b"") for number in range(129)])
+    with pytest.raises(Rejected, match="max-request-bytes"):
+        await client.transaction([], [Put(b"large", b"v" * (3 << 20))])
     await client.close()
 
 
@@ -131,11 +192,18 @@ async def test_of_three_members_one_may_go(need: Callable[..., str], how: signal
     need("etcd")
     with RunningEtcd(members=3) as etcd:
         client = Etcd(etcd.endpoints)
-        await put(client, b"/a")
+        made = await put(client, b"/a")
+        watch = client.watch(b"/a", b"/b", made)
+        assert (await anext(watch)).revision == made
+        lost = asyncio.ensure_future(anext(watch))
         etcd.members[0].signal(how)
         began = time.monotonic()
         assert (await client.range(b"/a")).kvs[0].value == b"x"
         assert time.monotonic() - began < 30, "the next member answers"
+        with pytest.raises(Unavailable):
+            await lost
+        resumed = await put(client, b"/a")
+        assert (await anext(client.watch(b"/a", b"/b", made + 1))).revision == resumed
         etcd.members[1].signal(how)
         with pytest.raises(Unavailable):
             await client.range(b"/a")
@@ -191,6 +259,17 @@ async def test_members_and_clients_show_certificates(need: Callable[..., str], t
         late = Etcd(etcd.endpoints, Login(ca=distrusted, certificate=client, key=keys[client]))
         with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await late.range(b"/tls")
+        with pytest.raises(Unavailable, match="https:"):
+            await Etcd([etcd.endpoints[0].replace("https", "http")]).range(b"/tls")
+        watch = good.watch(b"/tls", b"/tls0", 1)
+        assert (await anext(watch)).events
+        next_change = asyncio.ensure_future(anext(watch))
+        for text in (b"half written", client.read_bytes()):
+            client.write_bytes(text)
+            with pytest.raises(Unavailable):
+                await good.status(NOWHERE)  # a failure: files are looked at again
+            assert await put(good, b"/tls"), "with the old certificate, or the new one"
+        assert (await next_change).events, "on the old connections"
         distrusted.write_bytes(ca.certificate_pem)
         assert (await late.range(b"/tls")).kvs, "files that have changed are read again"
         for one in (good, late):
