@@ -15,7 +15,7 @@ from svcdns.etcd.client import Etcd
 from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
-from svcdns.registry import events
+from svcdns.registry import events, unfinished_deletions
 from svcdns.registry.dns_rows import SERIAL
 from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.layout import Disagreement
@@ -156,7 +156,10 @@ class Held(Etcd):
         return await super().transaction(compares, success, failure)
 
 
-async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(replicas: Replicas) -> None:
+async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished_deletions, "_TAKE_OVER_SECONDS", 1000.0)  # nobody looks again
     client = Held(replicas.etcd.endpoints)
     async with replicas.replica("a", client=client) as a, replicas.replica("b") as b:
         await a.create(namespace("shop"))
