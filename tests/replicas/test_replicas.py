@@ -138,7 +138,7 @@ async def test_nothing_is_created_in_a_namespace_that_another_replica_deletes(re
 
 
 class Held(Etcd):
-    """A client whose transactions of writes wait while they are held."""
+    """A client whose transactions that delete something wait while they are held."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:
         super().__init__(endpoints)
@@ -150,7 +150,7 @@ class Held(Etcd):
         self, compares: Sequence[Compare], success: Sequence[Put | Delete | Get], failure: Sequence[Get] = ()
     ) -> Outcome:
         """Wait, and carry it out."""
-        if len(success) > 1:
+        if any(isinstance(one, Delete) for one in success):
             self.waits.set()
             await self.may_go.wait()
         return await super().transaction(compares, success, failure)
