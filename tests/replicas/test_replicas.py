@@ -169,6 +169,7 @@ async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(
         await a.registry.delete(NAMESPACE, "", "shop", DeleteOptions())
         await b.shows_what(a)
         assert "shop" in b.names(NAMESPACE)
+        await a.create(service("web"))  # behind all that the deletion has begun
         free = {"metadata": {"finalizers": None}}
         client.may_go.clear()
         client.waits.clear()
