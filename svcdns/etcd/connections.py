@@ -8,7 +8,9 @@ wrong before anything was sent is told apart from what was lost on the way.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -227,7 +229,7 @@ class Connections:
 
     def _failed(self, wrong: Exception) -> NotReached | Lost:
         self._has_failed = True
-        text = str(wrong) or "no answer in time"
+        text = _words(wrong)
         if isinstance(wrong, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
             return NotReached(text)
         if any(words in text for words in _OF_CERTIFICATES):
@@ -326,6 +328,14 @@ def _socket(info: Any) -> socket.socket:
     for option, value in _KEEPALIVE:
         made.setsockopt(socket.IPPROTO_TCP, option, value)
     return made
+
+
+def _words(wrong: Exception) -> str:
+    if isinstance(wrong, aiohttp.ClientConnectorError) and not isinstance(wrong, aiohttp.ClientSSLError):
+        number = wrong.os_error.errno
+        text = os.strerror(number) if number and number in errno.errorcode else wrong.os_error.strerror
+        return (text or str(wrong)).lower()
+    return str(wrong) or "no answer in time"
 
 
 def _headers(token: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """etcd is away, answers that are lost, and maps that are behind: DNS goes on, nothing is guessed or lost."""
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from replicas.replicas_harness import Replica, Replicas, comparable
 from toolbox.builders import endpoint_slice, headless, pod, service
 from toolbox.waiting import until
 
+from svcdns.config.sections import Config
 from svcdns.etcd.client import Etcd, Unavailable, Unknown
 from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
@@ -146,6 +148,18 @@ async def test_a_replica_that_starts_without_etcd_answers_from_its_map(replicas:
         replicas.etcd.start()
 
 
+async def test_a_replica_that_differs_when_etcd_is_back_says_in_what(replicas: Replicas) -> None:
+    async with replicas.replica("a"):
+        pass
+    replicas.etcd.kill()
+    async with replicas.replica("a", Config(cluster_domain="other.test")) as a:
+        replicas.etcd.start()
+        await a.registry.try_to_write()
+        assert "cluster_domain: cluster.local in etcd, other.test here" in a.registry.trouble
+        with pytest.raises(StatusError, match="cluster_domain"):
+            await a.create(service("web"))
+
+
 async def test_a_replica_without_a_map_does_not_start_without_etcd(replicas: Replicas) -> None:
     with pytest.raises(StatusError, match="etcd can't be used"):
         async with replicas.replica("a", client=Etcd(["http://127.0.0.1:1"])):
@@ -269,3 +283,24 @@ async def test_an_etcd_that_was_restored_from_a_backup_is_listed_anew(
         await b.create(service("new"))
         await until(lambda: "new" in a.names(SERVICE), "what the other has taken")
         assert a.rows_but_apexes() == b.rows_but_apexes()
+
+
+async def test_an_etcd_that_was_emptied_does_not_empty_the_maps(replicas: Replicas) -> None:
+    etcd = replicas.etcd
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(service("kept"))
+        await b.shows_what(a)
+        rows = a.rows_but_apexes()
+        etcd.kill()
+        [member] = etcd.members
+        shutil.rmtree(member.data)
+        etcd.start()
+        for one in (a, b):
+            await until(lambda one=one: replicas.prefix in one.registry.trouble, "the reason")
+            with pytest.raises(StatusError, match="emptied"):
+                await one.create(service("new"))
+            assert one.rows_but_apexes() == rows
+    async with replicas.replica("a") as a:
+        assert "emptied" in a.registry.trouble
+        assert a.rows_but_apexes() == rows, "after a restart too"
+    assert etcd.ctl("get", replicas.prefix, "--prefix") == "", "nothing was written"

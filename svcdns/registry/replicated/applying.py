@@ -90,8 +90,13 @@ class Map:
 
     def position(self) -> Position | None:
         """Return how far the map has come, None where it was not made from etcd."""
-        with self.store.read() as txn:
-            return read_position(txn, self.store)
+        return stored_position(self.store)
+
+
+def stored_position(store: Store) -> Position | None:
+    """Return how far the map in a store has come, None where it was not made from etcd."""
+    with store.read() as txn:
+        return read_position(txn, store)
 
 
 def read_position(txn: lmdb.Transaction, store: Store) -> Position | None:

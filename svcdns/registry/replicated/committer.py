@@ -33,11 +33,11 @@ from .. import addresses
 from ..commit import OnCommit, no_room
 from ..settings import Settings
 from ..transaction import WriteTransaction
-from .applying import Map
+from .applying import Map, stored_position
 from .engine import Disagreement, Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
-from .layout import agree
+from .layout import agree, refuse_emptied
 from .outage import Outage, not_shown, refused, undecided
 from .proposals import Proposal, Waiting, propose
 
@@ -137,6 +137,8 @@ class ReplicatedCommitter:
         if self._follower is not None:
             return
         try:
+            if stored_position(self._store) is not None:
+                await refuse_emptied(self._etcd, self._keys, self._store.env.path())
             agreed = await agree(self._etcd, self._keys, self._settings)
             of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from)
             follower = Follower(of, self._etcd, self._on_commit, self.outage)

@@ -35,7 +35,7 @@ from ..stored_objects import OBJECT_RULES
 from . import revisions
 from .applying import Event, Map, Overlapping, apply, has_objects
 from .keys import Named, after
-from .layout import Disagreement
+from .layout import Disagreement, refuse_another
 from .outage import Outage
 from .relisting import ORDER, Relisting, Untakeable
 
@@ -66,6 +66,7 @@ class Follower:
         """The revision of etcd that the map stands at."""
         self.disk_trouble = ""
         """Why the map can't be written, "" where it can."""
+        self._is_listing = False
         self._etcd, self._on_commit, self.outage = etcd, on_commit, outage
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="map")
         self._turn = asyncio.Lock()
@@ -235,9 +236,11 @@ class Follower:
         await asyncio.sleep(LOOK_SECONDS)
 
     async def _list_until_done(self, *, from_nothing: bool) -> None:
+        self._is_listing = True
         while True:
             try:
                 await self._relist(from_nothing=from_nothing)
+                self._is_listing = False
                 return
             except Unavailable as away:
                 self.outage.begin(str(away))
@@ -250,6 +253,7 @@ class Follower:
         began = time.monotonic()
         left_out: set[Named] = set()
         while True:
+            await refuse_another(self._etcd, self.map.keys, self.map.registry)
             replicas = await self.replicas()
             of = (self.map, revision := replicas.revision, last_of(replicas), left_out)
             make = partial(Relisting, *of, from_nothing=from_nothing)

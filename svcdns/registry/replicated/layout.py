@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from svcdns.etcd.client import Etcd
+from svcdns.etcd.client import Etcd, Unavailable
 from svcdns.etcd.messages import Compare, Get, Put
 
 from ..settings import Settings
@@ -65,6 +65,33 @@ async def agree(etcd: Etcd, keys: Keys, settings: Settings) -> Agreed:
     if outcome.succeeded:
         return wanted
     return _checked(outcome.found[0].kvs[0].value, wanted, keys)
+
+
+async def refuse_another(etcd: Etcd, keys: Keys, registry: str) -> None:
+    """Raise Unavailable where etcd has not this registry: nothing of a map is given up for that.
+
+    An etcd that was emptied, or a member of another one, would otherwise take all names away.
+    """
+    stands = (await etcd.range(keys.layout)).kvs
+    try:
+        found = msgspec.json.decode(stands[0].value, type=Agreed).registry if stands else ""
+    except msgspec.MsgspecError:
+        found = ""
+    if found != registry:
+        raise Unavailable(_not_ours(keys, "another registry than the map" if found else "no registry"))
+
+
+async def refuse_emptied(etcd: Etcd, keys: Keys, folder: str) -> None:
+    """Raise Unavailable where etcd has nothing at all, though there is a map of a registry in it."""
+    if not (await etcd.range(keys.begin, keys.end, limit=1, keys_only=True)).kvs:
+        raise Unavailable(_not_ours(keys, f"nothing, and {folder} has a map of what was there"))
+
+
+def _not_ours(keys: Keys, what: str) -> str:
+    return (
+        f"etcd has {what} at {keys.begin.decode()}: it is another one, or was emptied; "
+        "restore its backup, or begin with empty data folders"
+    )
 
 
 async def look(engine: Engine, settings: Settings) -> None:
