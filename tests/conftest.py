@@ -40,6 +40,7 @@ PACKAGES = {
     "busybox": "Debian: busybox-static",
     "svcdns.dns.compiled_path": "Debian: gcc, libc6-dev, python3-dev, and install svcdns again",
     "conntrack": "Debian: conntrack",
+    "chromium": "Debian: chromium",
     "curl": "Debian: curl",
     "delv": "Debian: bind9-dnsutils",
     "dig": "Debian: bind9-dnsutils",

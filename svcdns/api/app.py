@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.registry import CollectorRegistry
 
-from svcdns.api.auth import audit
+from svcdns.api.auth import audit, session_route
 from svcdns.api.auth.access_control import FOR_ANYONE, AccessControl
 from svcdns.api.auth.authentication import CHALLENGE
 from svcdns.api.auth.authority import Authority, Everyone
@@ -30,6 +30,8 @@ from . import (
     body_limits,
     cache_route,
     connections,
+    console_paths,
+    console_route,
     containers_route,
     explain_route,
     health,
@@ -40,6 +42,7 @@ from . import (
     review_kinds,
     seeing_route,
     status_route,
+    stream_route,
 )
 from .access_log import AccessLogger, server_log
 from .documents import Documents
@@ -126,6 +129,8 @@ def create_app(
         proxies := Proxies(registry.last_change),
         seeing := seeing_route.Seeing(viewer),
         ExplainedAnswers(registry.store, config or Config(), around or Surroundings()),
+        streams := stream_route.Streams(registry, access.check_again),
+        console_route.Console(registry, access, (config or Config()).console.enabled),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -136,6 +141,7 @@ def create_app(
         watches.close()
         proxies.end()
         seeing.end()
+        streams.end()
         of_bodies.end_unfinished()
         of_bodies.close()
 
@@ -208,6 +214,8 @@ class _Front:
     proxies: Proxies
     seeing: seeing_route.Seeing
     answers: ExplainedAnswers
+    streams: stream_route.Streams
+    console: console_route.Console
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -278,6 +286,10 @@ class _Front:
             return await containers_route.answer(request, self.containers)
         if path in seeing_route.PATHS and request.method in paths.READ:
             return await self.seeing.answer(request, path)
+        if path == stream_route.PATH and request.method in paths.READ:
+            return await self.streams.answer(request)
+        if self.console.answers(request, path):
+            return await self.console.answer(request, path)
         if path == heartbeats_route.PATH:
             return await heartbeats_route.answer(request, self.beat_each, self.access.check_action)
         document = self.documents.find(request, path)
@@ -308,6 +320,7 @@ _OTHER_PATHS = (
         status_route.PATH,
         containers_route.PATH,
         proxies_route.WAIT,
+        stream_route.PATH,
     ),
     *seeing_route.PATHS,
 )
@@ -337,4 +350,6 @@ def _methods(path: str) -> tuple[str, ...]:
         return proxies_route.METHODS
     if path.rstrip("/") == heartbeats_route.PATH:
         return heartbeats_route.METHODS
+    if console_paths.is_session(path):
+        return session_route.METHODS
     return cache_route.METHODS if cache_route.is_at(path) else paths.READ

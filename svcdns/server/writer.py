@@ -245,7 +245,7 @@ async def _api(
         warnings=warnings,
         metrics=metrics.render,
         version=__version__,
-        authority=None if is_open else ConfiguredAuthority(config, handoff.own_tokens),
+        authority=None if is_open else _authority(handoff),
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
@@ -272,6 +272,10 @@ def _around(handoff: Handoff, counters: Counters) -> Surroundings:
             yield reader.get
 
     return Surroundings(cache, lambda: data_folder.forwarder_status(data).get("upstreams") or [])
+
+
+def _authority(handoff: Handoff) -> ConfiguredAuthority:
+    return ConfiguredAuthority(handoff.config.api, handoff.own_tokens, handoff.config.console)
 
 
 def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | None:
