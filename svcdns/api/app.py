@@ -128,9 +128,9 @@ def create_app(
         registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
         seeing := seeing_route.Seeing(viewer),
-        ExplainedAnswers(registry.store, config or Config(), around or Surroundings()),
         streams := stream_route.Streams(registry, access.check_again),
         console_route.Console(registry, access, (config or Config()).console.enabled),
+        ExplainedAnswers(registry.store, config or Config(), around or Surroundings()),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -213,9 +213,9 @@ class _Front:
     beat_each: heartbeats_route.BeatEach
     proxies: Proxies
     seeing: seeing_route.Seeing
-    answers: ExplainedAnswers
     streams: stream_route.Streams
     console: console_route.Console
+    answers: ExplainedAnswers
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""

@@ -76,6 +76,13 @@ class _Reader:
         rows = scan(self.txn, self.store.tables.objects, collection_prefix(kind, namespace))
         return (decode(octets) for _, octets in rows)
 
+    def with_labels(self, kind: Kind, namespace: str, service: Object) -> Iterator[Object]:
+        """Yield the objects in which each word of a Service's selector stands; the others are not decoded."""
+        selector = service["spec"].get("selector") or {}
+        words = [word.encode() for pair in selector.items() for word in pair]
+        rows = scan(self.txn, self.store.tables.objects, collection_prefix(kind, namespace))
+        return (decode(octets) for _, octets in rows if words and all(word in octets for word in words))
+
     def names(self, kind: Kind, namespace: str = "") -> list[str]:
         keys = scan_keys(self.txn, self.store.tables.objects, collection_prefix(kind, namespace))
         return [key.decode().rpartition("\0")[2] for key in keys]
@@ -262,11 +269,8 @@ def _say_endpoints(reader: _Reader, place: _Place, service: Object, found: Expla
     if any(map(is_mirrored, slices)):
         found.objects.append(f"Endpoints {place.namespace}/{place.service}")
     own = [one for one in slices if is_mirrored(one) or not is_generated(one)]
-    selected: list[Object] = []
-    others: list[Object] = []
-    for pod in reader.all(POD, place.namespace):
-        (selected if selects(service, pod) else others).append(pod)
-    found.reasons += reasons.of_service(service, selected, others, bool(own))
+    selected = [pod for pod in reader.with_labels(POD, place.namespace, service) if selects(service, pod)]
+    found.reasons += reasons.of_service(service, selected, reader.all(POD, place.namespace), bool(own))
     if kept := ready_last.kept_pods(service, slices):
         names = ", ".join(kept[:_MOST_KEPT])
         text = f"no endpoint is ready: {names}, ready last, is answered on ({WHEN_NONE_READY}: last)"

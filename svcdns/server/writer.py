@@ -260,6 +260,10 @@ async def _api(
         yield
 
 
+def _authority(handoff: Handoff) -> ConfiguredAuthority:
+    return ConfiguredAuthority(handoff.config.api, handoff.own_tokens, handoff.config.console)
+
+
 def _around(handoff: Handoff, counters: Counters) -> Surroundings:
     """Return what else than the registry answers come from."""
     data, forwards = handoff.config.data, handoff.config.forward.forwards
@@ -272,10 +276,6 @@ def _around(handoff: Handoff, counters: Counters) -> Surroundings:
             yield reader.get
 
     return Surroundings(cache, lambda: data_folder.forwarder_status(data).get("upstreams") or [])
-
-
-def _authority(handoff: Handoff) -> ConfiguredAuthority:
-    return ConfiguredAuthority(handoff.config.api, handoff.own_tokens, handoff.config.console)
 
 
 def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | None:

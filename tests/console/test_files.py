@@ -47,7 +47,9 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_becomes_html() -> None:
 def test_the_page_asks_for_all_its_modules_at_once() -> None:
     index = (STATIC / "index.html").read_text()
     named = set(re.findall(r'(?:href|src)="([^"]+\.m?js)"', index))
-    assert named == {str(file.relative_to(STATIC)) for file in static_files() if file.suffix in (".js", ".mjs")}
+    assert named == {
+        str(file.relative_to(STATIC)) for file in static_files() if file.suffix in (".js", ".mjs")
+    }
 
 
 @pytest.mark.soak

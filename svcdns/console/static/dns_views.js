@@ -4,26 +4,47 @@ import { T } from "./text.js";
 import { duration, html } from "./show.js";
 import { get, lines, pause } from "./api.js";
 import { asking, keep } from "./follow.js";
-import { Copy, Failure, Following, Rows, Section, State, Table, filterBy, quoted } from "./parts.js";
-import { Explained, Explanation } from "./registry_views.js";
+import { Copy, Facts, Failure, Following, Lines, Rows, Section, State, Table, filterBy, quoted } from "./parts.js";
+import { Explained, Reasons } from "./registry_views.js";
 
+const TYPES = ["A", "AAAA", "SRV", "PTR", "CNAME", "TXT", "MX", "NS", "SOA", "ANY"];
 const KEPT = 500, POLL_SECONDS = 5, CHOICES = {
   rcode: ["", "noerror", "nodata", "nxdomain", "servfail", "refused", "formerr"], source: ["", "own", "zone", "cache", "forward", "none"],
 };
 
+// Where an answer comes from, by the words of /svcdns/v1/explain.
+const origin = ({ source, zone, file, line, age, ttl, upstreams, ended }) => [
+  [T.source, source && T.sources[source]], [T.zone, zone && html`<code>${zone}</code>`], [T.file, file && html`<code>${file}${line ? `:${line}` : ""}</code>`],
+  [T.cachedSince, age !== undefined && `${age} s`], [T.cachedFor, ttl !== undefined && `${ttl} s`], [T.upstreams, upstreams?.length && upstreams.join(", ")], [T.ended, ended],
+].filter(([, value]) => value);
+
+const Found = ({ found }) => html`
+  <p class="asked"><${State} good=${found.rcode === "NOERROR"} word=${found.rcode ?? T.unknown} /> <code>${found.name}</code></p>
+  ${found.response && html`<${Section} title=${T.answersNow}><${Lines} label=${T.answersNow} of=${found.response.split("\n")} /><//>`}
+  <${Section} title=${T.origin}><${Facts} of=${origin(found.origin ?? {})} /><//>
+  ${found.search && html`<${Section} title=${T.searched}><${Table} label=${T.searched} rows=${found.search} columns=${[
+    [T.name, (row) => row.name, "mono long"], [T.rcode, (row) => row.rcode ?? T.unknown, ""], [T.source, (row) => T.sources[row.source] ?? row.source, ""]]} /><//>`}
+  <${Reasons} found=${found} />`;
+
 export function Lookup({ query }) {
-  const name = query.get("name") ?? "", namespace = query.get("ns") || "default";
+  const name = query.get("name") ?? "", namespace = query.get("ns") || "default", type = query.get("type") || "A";
+  const asked = Object.fromEntries(["client", "search", "forward"].filter((word) => query.get(word)).map((word) => [word, query.get(word)]));
   const look = (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
-    filterBy(query, { name: form.get("name").trim(), ns: form.get("ns").trim() });
+    filterBy(query, Object.fromEntries(["name", "ns", "type", "client", "search", "forward"].map((word) => [word, (form.get(word) ?? "").trim()])));
   };
+  const plain = { spellcheck: false, autocapitalize: "off" };
   return html`<h1>${T.lookup}</h1><form class="filters" role="search" onSubmit=${look}>
-    <label>${T.name} <input name="name" required maxlength="253" value=${name} spellcheck=${false} autocapitalize="off" /></label>
-    <label>${T.namespace} <input name="ns" maxlength="63" value=${namespace} spellcheck=${false} autocapitalize="off" /></label><button>${T.look}</button></form>
-    ${name && html`<${Explained} key=${`${name} ${namespace}`} name=${name} namespace=${namespace} view=${(found) => html`
-      <p class="asked"><code>${found.name}</code></p><${Explanation} found=${found} />
-      <${Section} title=${T.commands}><${Copy} text=${`svcdns why ${quoted(name)} -n ${quoted(namespace)}`} /><//>`} />`}`;
+    <label>${T.name} <input name="name" required maxlength="253" value=${name} ...${plain} /></label>
+    <label>${T.type} <select name="type" value=${type}>${TYPES.map((one) => html`<option>${one}</option>`)}</select></label>
+    <label>${T.namespace} <input name="ns" maxlength="63" value=${namespace} ...${plain} /></label>
+    <label>${T.client} <input name="client" maxlength="45" size="16" placeholder=${T.yours} value=${query.get("client") ?? ""} ...${plain} /></label>
+    <label class="flag"><input type="checkbox" name="search" value="1" checked=${query.has("search")} /> ${T.bySearch}</label>
+    <label class="flag"><input type="checkbox" name="forward" value="1" checked=${query.has("forward")} /> ${T.askUpstreams}</label><button>${T.look}</button></form>
+    ${name && html`<${Explained} key=${`${query}`} name=${name} namespace=${namespace} types=${[type]} asked=${asked} view=${(found) => html`
+      <${Found} found=${found} />
+      <${Section} title=${T.commands}><${Copy} text=${`svcdns why ${quoted(name)} -n ${quoted(namespace)}${type === "A" ? "" : ` --type ${type}`}`} /><//>`} />`}`;
 }
 
 // Questions as they come, the newest first; those of before, every 5 s, where this tab may have no stream.
@@ -85,4 +106,5 @@ export function Queries({ query }) {
 
 export const Upstreams = () => html`<h1>${T.upstreams}</h1>
   <${Following} begin=${(changed, failed) => asking("svcdns/v1/status", changed, failed)} view=${({ upstreams }) => upstreams.length === 0 ? html`<p>${T.noUpstreams}</p>` : html`<${Table} label=${T.upstreams} rows=${upstreams} columns=${[
-    [T.upstream, (one) => one.upstream, "mono"], [T.zone, (one) => one.zone, "mono"], [T.state, (one) => html`<${State} good=${one.up} word=${one.up ? T.up : T.down} />`, ""]]} />`} />`;
+    [T.upstream, (one) => one.upstream, "mono"], [T.zone, (one) => one.zone, "mono"], [T.state, (one) => html`<${State} good=${one.up} word=${one.up ? T.up : one.looped ? T.looped : T.down} />`, ""],
+    [T.took, (one) => duration(one.seconds), "number"], ...["answered", "failed", "servfail", "garbage"].map((word) => [T[word], (one) => one[word], "number less"])]} />`} />`;

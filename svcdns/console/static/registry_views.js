@@ -1,7 +1,7 @@
 // Views of what is registered: the overview, Services, Pods, and one of each with why DNS answers as it does.
 import { Component } from "./vendor/preact.mjs";
 import { T } from "./text.js";
-import { age, digLines, html, yamlLines } from "./show.js";
+import { age, answerLines, html, yamlLines } from "./show.js";
 import { get, now } from "./api.js";
 import { asking, follow, listPath } from "./follow.js";
 import { Copy, Facts, Failure, Following, Lines, Rows, Said, Section, State, Table, filterBy, quoted } from "./parts.js";
@@ -105,7 +105,8 @@ export function Pods({ query }) {
 
 const labels = (pod) => Object.entries(pod.labels).map(([key, value]) => `${key}=${value}`).join(" ");
 
-// What /svcdns/v1/explain says of a name, asked anew when what it follows from has changed, at most once a second.
+// What /svcdns/v1/explain says of a name to questions of these `types`, asked anew when what it follows from has
+// changed, at most once a second.  `asked` are further parameters.
 export class Explained extends Component {
   componentDidMount() {
     this.ask();
@@ -117,18 +118,24 @@ export class Explained extends Component {
     clearTimeout(this.timer);
     this.gone = true;
   }
-  ask = () => get(`svcdns/v1/explain?name=${encodeURIComponent(this.props.name)}&namespace=${encodeURIComponent(this.props.namespace)}`)
-    .then((found) => this.gone || this.setState({ found, error: null }), (error) => this.gone || this.setState({ error }));
-  render({ view }, { found, error }) {
-    return html`<${Failure} error=${error} />${found && view(found)}`;
+  ask = () => {
+    const { name, namespace, types = ["A"], asked = {} } = this.props;
+    const one = (type) => get(`svcdns/v1/explain?${new URLSearchParams({ name, namespace, type, ...asked })}`);
+    Promise.all(types.map(one)).then((all) => this.gone || this.setState({ all, error: null }), (error) => this.gone || this.setState({ error }));
+  };
+  render({ view }, { all, error }) {
+    return html`<${Failure} error=${error} />${all && view(all[0], all)}`;
   }
 }
 
-export const Explanation = ({ found }) => html`
-  <${Section} title=${T.answersNow}>${found.answers.length ? html`<${Lines} label=${T.answersNow} of=${digLines(found)} />` : html`<p><${State} good=${false} word=${T.noAnswer} /></p>`}<//>
-  <${Section} title=${T.explained}><${Facts} of=${[
-    [T.reasons, list(found.reasons)], [T.readiness, list(found.sources)], [T.from, list(found.objects.map(objectLink))],
-  ].filter(([, value]) => value)} /><//>`;
+const Answers = ({ all }) => {
+  const lines = all.flatMap(({ response }) => answerLines(response));
+  return html`<${Section} title=${T.answersNow}>${lines.length ? html`<${Lines} label=${T.answersNow} of=${lines} />` : html`<p><${State} good=${false} word=${`${T.noAnswer}: ${all[0].rcode ?? T.unknown}`} /></p>`}<//>`;
+};
+
+export const Reasons = ({ found }) => html`<${Section} title=${T.explained}><${Facts} of=${[
+  [T.reasons, list(found.reasons)], [T.readiness, list(found.sources)], [T.from, list(found.objects.map(objectLink))],
+].filter(([, value]) => value)} /><//>`;
 
 const list = (items) => items.length > 0 && html`<ul>${items.map((item) => html`<li>${item}</li>`)}</ul>`;
 
@@ -176,9 +183,9 @@ export function Service({ namespace, name }) {
     const at = `-n ${quoted(namespace)}`;
     return html`<${Facts} of=${[[T.type, row.type], [T.clusterIP, html`<code>${row.ip}</code>`], [T.ports, row.ports], [T.ready, T.readyOf(endpoints.filter((one) => one.ready).length, endpoints.length)], [T.age, age(row.created, now())],
         ...(outside(row.object).length ? [[T.outside, html`<code>${outside(row.object).join(" ")}</code>`]] : [])]} />
-      <${Explained} name=${`${name}.${namespace}.svc`} namespace=${namespace} of=${table} view=${(found) => html`
+      <${Explained} name=${`${name}.${namespace}.svc`} namespace=${namespace} types=${["A", "AAAA", "SRV"]} of=${table} view=${(found, all) => html`
         <${Section} title=${T.names}><ul class="names">${namesOf(found.name, row.object, endpoints).map((text) => html`<li><${Copy} text=${text} /></li>`)}</ul><//>
-        <${Explanation} found=${found} />`} />
+        <${Answers} all=${all} /><${Reasons} found=${found} />`} />
       <${Section} title=${T.endpoints}><${Table} label=${T.endpoints} rows=${endpoints} id=${(one) => one.addresses[0] + one.pod} columns=${[
         [T.address, (one) => one.addresses.join(" "), "mono"], [T.pod, (one) => (one.pod ? link("pods", { namespace, name: one.pod }) : "–"), ""],
         [T.ready, (one) => html`<${State} good=${one.ready} word=${one.ready ? T.ready.toLowerCase() : T.notReady} />`, ""],
@@ -198,7 +205,7 @@ export function Pod({ namespace, name }) {
     const services = [...(servicesOfPods(table.get("endpointslices")).get(`${namespace}/${name}`) ?? [])], at = `-n ${quoted(namespace)}`;
     return html`<${Facts} of=${[[T.address, html`<code>${pod.ip}</code>`], [T.ready, html`<${State} good=${pod.ready} word=${pod.ready ? T.ready.toLowerCase() : T.notReady} />`], [T.why, pod.why], [T.labels, labels(pod)],
         [T.inServices, services.length ? services.map((service) => html`${link("services", { namespace, name: service })} `) : html`<${State} good=${false} word=${T.notInService} />`]]} />
-      <${Explained} name=${name} namespace=${namespace} of=${table} view=${(found) => html`<${Explanation} found=${found} />`} />
+      <${Explained} name=${name} namespace=${namespace} of=${table} view=${(found, all) => html`<${Answers} all=${all} /><${Reasons} found=${found} />`} />
       <${Section} title=${T.events}><${Events} events=${eventsOf(table, "Pod", name)} /><//>
       <${Section} title=${T.commands}><ul class="names">${[`kubectl ${at} label pod ${quoted(name)} KEY=VALUE --overwrite`, `kubectl ${at} annotate pod ${quoted(name)} svcdns.io/ready=false`, `svcdns why ${quoted(name)} ${at}`].map((text) => html`<li><${Copy} text=${text} /></li>`)}</ul><//>
       <details><summary>${T.yaml}</summary><${Lines} label=${T.yaml} of=${yamlLines(pod.object)} /></details>`;

@@ -33,14 +33,12 @@ export function age(stamp, now) {
 export const duration = (seconds) =>
   seconds === undefined || seconds === null ? "" : seconds < 0.001 ? `${Math.round(seconds * 1e6)} µs` : `${(seconds * 1000).toFixed(1)} ms`;
 
-export function rrtype(answer) {
-  if (/^[0-9.]+$/.test(answer)) return "A";
-  return answer.includes(":") ? "AAAA" : "CNAME";
-}
-
-// Lines as dig +noall +answer prints them, but for the TTL, which /svcdns/v1/explain does not say.
-export function digLines({ name, answers }) {
-  return answers.map((answer) => `${name}  IN  ${rrtype(answer).padEnd(5)}  ${answer}`);
+// The answer section of a reply as /svcdns/v1/explain prints it, as dig +noall +answer does.
+export function answerLines(response) {
+  const lines = (response ?? "").split("\n"), begin = lines.indexOf(";; ANSWER SECTION:") + 1;
+  if (!begin) return [];
+  const end = lines.indexOf("", begin);
+  return lines.slice(begin, end < 0 ? undefined : end);
 }
 
 const PLAIN = /^[A-Za-z_/][A-Za-z0-9_./-]*$/;
