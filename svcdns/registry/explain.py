@@ -51,7 +51,7 @@ class Explanation:
     name: str
     """The domain name that was understood, absolute."""
     answers: list[str] = field(default_factory=list)
-    """Addresses, or the target of an alias; the first hundred."""
+    """Addresses, or where a CNAME or PTR leads; the first hundred."""
     objects: list[str] = field(default_factory=list)
     """The objects that it follows from: "Service shop/web"."""
     reasons: list[str] = field(default_factory=list)
@@ -107,8 +107,14 @@ class _Reader:
         snapshot = Snapshot(self.txn, self.store, serving, current_table(self.store, self.txn))
         return aliases.match(View(snapshot, ZoneTable(serving)), key)
 
+    def is_reverse(self, name: str) -> bool:
+        """Return whether a name is in a reverse zone of the registry."""
+        serving, key = read_serving(self.txn, self.store.tables), key_of(name)
+        zones = serving.zones if serving is not None else ()
+        return any(zone.kind == "reverse" and key.startswith(zone.key) for zone in zones)
+
     def answers(self, name: str) -> list[str]:
-        """Return the addresses or the CNAME that a name answers with, in presentation format."""
+        """Return the addresses, the CNAME or the PTRs that a name answers with, in presentation format."""
         key, table = key_of(name), current_table(self.store, self.txn)
         row: Any = self.txn.get(key, db=table)
         rows = [row] if row is not None else []
@@ -124,7 +130,7 @@ def _texts(row: bytes) -> Iterator[str]:
             rdata = rr[header.POINTED_RR :]
             if section.type in (codes.A, codes.AAAA):
                 yield str(ip_address(rdata))
-            elif section.type == codes.CNAME:
+            elif section.type in (codes.CNAME, codes.PTR):
                 yield text_of_key(key_of_wire(rdata))
 
 
@@ -224,7 +230,7 @@ def _elsewhere(reader: _Reader, text: str) -> Explanation:
     name = text.strip().lower().rstrip(".") + "."
     found = Explanation(name, reader.answers(name))
     domain = reader.settings.names.domain
-    if not name.endswith("." + domain) and not found.answers:
+    if not name.endswith("." + domain) and not found.answers and not reader.is_reverse(name):
         found.reasons += _not_taken(reader, name.rstrip("."))
         found.reasons.append(f"{name} is not below {domain}: zone files and upstreams answer for it")
     return found
