@@ -227,3 +227,32 @@ async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
         with pytest.raises(Unknown, match="MiB"):
             await client.transaction([], [Put(b"a", b"")])
         await client.close()
+
+
+async def test_a_watch_that_is_not_permitted_is_tried_with_another_token() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "auth" in request.path:
+            return await good(request)
+        if member.asked.count("/v3/watch") > 1:
+            return await watched(request)
+        refusal = (
+            b'{"result":{"created":true,"canceled":true,"cancel_reason":"etcdserver: permission denied"}}\n'
+        )
+        return web.Response(body=refusal)
+
+    async with played(answer) as [member]:
+        client = Etcd([member.url], Login(user="u"), timeout=SECONDS)
+        assert (await anext(client.watch(b"a", b"b", 1))).revision == 3
+        assert member.asked.count("/v3/auth/authenticate") == 2
+        await client.close()
+
+
+async def test_what_speaks_another_protocol_leaves_no_doubt_of_a_transaction() -> None:
+    async def not_http(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=400, text="Client sent an HTTP request to an HTTPS server.\n")
+
+    async with played(not_http) as [member]:
+        client = Etcd([member.url], timeout=SECONDS)
+        with pytest.raises(Unavailable, match="https://"):
+            await client.transaction([], [Put(b"a", b"")])
+        await client.close()
