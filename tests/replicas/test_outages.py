@@ -240,7 +240,7 @@ async def test_a_map_of_another_registry_is_made_anew(replicas: Replicas) -> Non
     async with replicas.replica("a") as a:
         await fill(a)
     replicas.etcd.ctl("del", "--prefix", replicas.prefix)
-    async with replicas.replica("a") as a:
+    async with replicas.replica("begins another"), replicas.replica("a") as a:
         assert a.names(POD) == [] == a.names(SERVICE)
         await a.create(service("web"))
 
