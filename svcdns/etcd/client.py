@@ -131,6 +131,25 @@ class Etcd:
         }
         return messages.read_outcome(await self._ask("/v3/kv/txn", sent, is_read=False))
 
+    async def lease_grant(self, seconds: int) -> int:
+        """Return a lease that ends after so many seconds unless it is kept alive."""
+        sent: Sent = {"TTL": str(seconds)}  # one whose answer was lost ends by itself
+        return messages.read_lease(await self._ask("/v3/lease/grant", sent, is_read=True)).id
+
+    async def lease_keep_alive(self, lease: int) -> int:
+        """Have a lease begin anew; return its seconds, 0 where it has ended."""
+        sent: Sent = {"ID": str(lease)}
+        answer = await self._ask("/v3/lease/keepalive", sent, is_read=True)
+        return messages.read_kept_alive(answer).seconds
+
+    async def lease_revoke(self, lease: int) -> None:
+        """End a lease, and with it its keys.  Raises Unknown."""
+        await self._ask("/v3/lease/revoke", {"ID": str(lease)}, is_read=False)
+
+    async def compact(self, revision: int) -> None:
+        """Forget what was before a revision.  Raises Compacted where that is done."""
+        await self._ask("/v3/kv/compaction", {"revision": str(revision)}, is_read=True)
+
     async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
         """Yield what happens to a range from a revision on, whole revisions at a time; never ends.
 

@@ -103,14 +103,16 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Put a key."""
+    """Put a key; with a lease it goes when that ends."""
 
     key: bytes
     value: bytes
+    lease: int = 0
 
     def sent(self) -> Sent:
         """Return it as it is sent."""
-        return {"request_put": {"key": text(self.key), "value": text(self.value)}}
+        put = {"key": text(self.key), "value": text(self.value)}
+        return {"request_put": put | ({"lease": str(self.lease)} if self.lease else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +227,24 @@ class _Token(msgspec.Struct):
     token: str
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """A lease, and for how many seconds it lasts from now; 0: it has ended."""
+
+    id: int = msgspec.field(default=0, name="ID")
+    seconds: int = msgspec.field(default=0, name="TTL")
+
+
+class _KeptAlive(msgspec.Struct):
+    result: Lease = Lease()
+
+
 _range = msgspec.json.Decoder(_Range, strict=False).decode
 _transaction = msgspec.json.Decoder(_Transaction, strict=False).decode
 _streamed = msgspec.json.Decoder(_Streamed, strict=False).decode
 _failed = msgspec.json.Decoder(Failed, strict=False).decode
 _token = msgspec.json.Decoder(_Token).decode
+_lease = msgspec.json.Decoder(Lease, strict=False).decode
+_kept_alive = msgspec.json.Decoder(_KeptAlive, strict=False).decode
 
 
 def read_found(octets: bytes) -> Found:
@@ -259,3 +274,13 @@ def read_failed(octets: bytes) -> Failed:
 def read_token(octets: bytes) -> str:
     """Return the token of a user."""
     return _token(octets).token
+
+
+def read_lease(octets: bytes) -> Lease:
+    """Return a lease that was granted."""
+    return _lease(octets)
+
+
+def read_kept_alive(octets: bytes) -> Lease:
+    """Return what is left of a lease."""
+    return _kept_alive(octets).result

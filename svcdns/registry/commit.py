@@ -90,6 +90,14 @@ class Committer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
 
+    async def behind(self, seconds: float) -> list[str]:
+        """Return which replicas don't show yet what this one does: there are none."""
+        return []
+
+    def is_own(self, key: str) -> bool:
+        """Return whether the work of a key is this server's: all is."""
+        return True
+
     def start(self) -> None:
         """Start the thread; to be called in the event loop that will await the writes."""
         self._loop = asyncio.get_running_loop()
@@ -197,8 +205,6 @@ class Committer:
     def _wrote(self) -> None:
         if self.trouble:
             logger.warning("the data can be written again")
-        self.sharing = None
-        """Nobody has a part in it."""
         self.trouble = ""
 
     def _note(self, trouble: str) -> None:

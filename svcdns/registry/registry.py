@@ -84,6 +84,8 @@ class Registry:
         self._feed: Feed | None = None
         self._views: dict[Kind, address_views.View] = {}
         self._committer = committer_of(store, self.settings, engine, self._committed, self.record)
+        self.behind, self.is_own = self._committer.behind, self._committer.is_own
+        """Waiting until all replicas show what this one does; and whether the work of a key is its own."""
         self._recorder = Recorder(self._committer.write)
         self._unfinished = UnfinishedDeletions(store, self._committer.write)
         self.heartbeats = Heartbeats(store, self._committer.write) if engine is None else NoHeartbeats()

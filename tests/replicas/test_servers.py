@@ -1,6 +1,8 @@
 """Whole servers share a registry: one is killed, etcd goes away, and names are answered all the while."""
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -117,3 +119,32 @@ def test_heartbeats_are_not_promised(pair: list[RunningServer]) -> None:
     answer = pair[0].post(f"{PODS}/web-1/heartbeat", {})
     assert answer.status == 501
     assert "not waited for" in answer.text
+
+
+def replicas_of(server: RunningServer) -> list[str]:
+    """Return the names of the replicas that a server knows to live."""
+    return [one["name"] for one in server.get("/svcdns/v1/replicas").json["replicas"]]
+
+
+def test_a_write_that_waits_for_all_is_shown_by_all_when_it_is_answered(pair: list[RunningServer]) -> None:
+    a, b = pair
+    wait_for(lambda: len(replicas_of(a)) == 2 == len(replicas_of(b)), "the servers to know each other")
+    a.post(f"{SERVICES}?waitFor=all", headless("web"))
+    for number in range(1, 6):
+        made = a.post(f"{PODS}?waitFor=all", pod(f"web-{number}", f"10.1.0.{number}", ready=True))
+        assert made.status == 201 and made.headers.get("Warning") is None
+        assert f"10.1.0.{number}" in addresses(b)
+    assert a.post(f"{PODS}?waitFor=some", pod("web-9", "10.1.0.9")).status == 400
+    name, frozen = b.get("/svcdns/v1/replicas").json["name"], b.writer_pid
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        late = a.post(f"{PODS}?waitFor=all", pod("web-8", "10.1.0.8", ready=True))
+        assert late.status == 201 and name in late.headers["Warning"]
+        wait_for(lambda: len(replicas_of(a)) == 1, "its lease to end")
+        alone = a.post(f"{PODS}?waitFor=all", pod("web-7", "10.1.0.7", ready=True))
+        assert alone.status == 201 and alone.headers.get("Warning") is None
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    wait_for(lambda: len(replicas_of(a)) == 2, "it to be there again")
+    assert a.post(f"{PODS}?waitFor=all", pod("web-6", "10.1.0.6", ready=True)).headers.get("Warning") is None
+    assert {"10.1.0.6", "10.1.0.7", "10.1.0.8"} < addresses(b)

@@ -147,7 +147,7 @@ class Follower:
         """Take what etcd tells from where the map stands."""
         keys = self.map.keys
         await self._applied()
-        async for changes in self._etcd.watch(keys.begin, keys.end, self.position + 1):
+        async for changes in self._etcd.watch(keys.objects, after(keys.replicas), self.position + 1):
             self._events += map(_event, changes.events)
             self._came.set()
             if len(self._events) > MOST_EVENTS:
