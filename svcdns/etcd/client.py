@@ -73,6 +73,10 @@ class Compacted(Exception):
     """What is asked for is older than what etcd keeps."""
 
 
+class NotYet(Exception):
+    """What is asked for is newer than what etcd has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """How members are to be convinced, and to convince us; each where it is not None or ""."""
@@ -116,7 +120,7 @@ class Etcd:
     async def range(
         self, key: bytes, end: bytes | None = None, *, revision: int = 0, limit: int = 0
     ) -> Found:
-        """Read a key, or a range, at a revision or the newest: up to `limit` keys.  Raises Compacted."""
+        """Read up to `limit` keys of a range, at a revision or the newest.  Raises Compacted, NotYet."""
         sent = messages.between(key, end) | {"revision": str(revision), "limit": str(limit)}
         return messages.read_found(await self._ask("/v3/kv/range", sent, is_read=True))
 
@@ -202,7 +206,7 @@ class Etcd:
         raise Unavailable(_with_remedy(why))
 
     async def _ask(self, path: str, sent: Sent, *, is_read: bool) -> bytes:
-        """Ask one member after the other.  Raises Compacted, Unknown for what is no read."""
+        """Ask one member after the other.  Raises Compacted, NotYet, Unknown for what is no read."""
         body = messages.encode(sent)
         why = ""
         for _ in range(len(self._endpoints) + 1):  # once more, where a token had to be renewed
@@ -221,7 +225,7 @@ class Etcd:
             failed = _failed(octets, status)
             why = failed.message
             if failed.code == _OUT_OF_RANGE:
-                raise Compacted(why)
+                raise (NotYet if "future revision" in why else Compacted)(why)
             if failed.code == _INVALID and not self._forget_token(failed):
                 raise Rejected(why)
             if not is_read and not any(words in why for words in _NOT_CARRIED_OUT):

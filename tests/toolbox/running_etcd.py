@@ -70,6 +70,24 @@ class RunningEtcd:
         self._process.kill()
         self._process.wait(GUARD_SECONDS)
 
+    def restore(self, snapshot: Path) -> None:
+        """End it, go back to what `etcdctl snapshot save` has saved, and start it again."""
+        self.kill()
+        shutil.rmtree(self._folder / "data")
+        self.ctl(
+            *(
+                "snapshot",
+                "restore",
+                str(snapshot),
+                "--data-dir",
+                str(self._folder / "data"),
+                "--name",
+                "one",
+            ),
+            *("--initial-cluster", f"one={self._peer}", "--initial-advertise-peer-urls", self._peer),
+        )
+        self.start()
+
     def ctl(self, *arguments: str) -> str:
         """Run etcdctl."""
         command = ["etcdctl", f"--endpoints={self._client}", *arguments]
