@@ -28,7 +28,6 @@ PARAMETER = "waitFor"
 SECONDS = 2.0
 
 
-
 class Replicas(NamedTuple):
     """What is known of them, and waiting for them."""
 

@@ -163,5 +163,3 @@ async def test_one_replica_compacts_and_nothing_that_another_has_not_seen(
         await b.create(service("after"))
         await a.shows_what(b)
         assert a.names(SERVICE) == ["after", "web"]
-
-
