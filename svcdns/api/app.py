@@ -122,7 +122,7 @@ def create_app(
         containers,
         registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
-        replicas_route.Replicas(lambda: registry.sharing, registry.behind),
+        replicas_route.Replicas(lambda: registry.sharing, registry.work.behind),
         seeing := seeing_route.Seeing(viewer),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])

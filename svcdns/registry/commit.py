@@ -31,6 +31,7 @@ from svcdns.store.writable import NO_SPACE, why_not
 
 from .answer_tables import current_table
 from .dns_rows import AnswerTable, move_serials, rebuild
+from .own_work import OwnWork
 from .settings import Settings
 from .stored_objects import Renewal
 from .transaction import POSITION, TIME_FORMAT, Touched, WriteTransaction
@@ -82,6 +83,7 @@ class Committer:
         self._on_messages = on_messages
         self.sharing = None
         """Nobody has a part in it."""
+        self.work = OwnWork()
         self.trouble = ""
         """Why the last group could not be written, in words; "" when it could."""
         self.refuses = False
@@ -89,14 +91,6 @@ class Committer:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
-
-    async def behind(self, seconds: float) -> list[str]:
-        """Return which replicas don't show yet what this one does: there are none."""
-        return []
-
-    def is_own(self, key: str) -> bool:
-        """Return whether the work of a key is this server's: all is."""
-        return True
 
     def start(self) -> None:
         """Start the thread; to be called in the event loop that will await the writes."""

@@ -58,6 +58,8 @@ MOST_HELD = 200
 SIMILAR, SIMILAR_SECONDS = 10, 600.0
 COMBINED = "(combined from similar events): "
 COMPONENT = "svcdns"
+_HISTORY = "Event"
+"""The work of cutting the history."""
 _SLACK = 100
 _MOST_REMOVED = 500
 _MOST_COUNT = 2**31 - 1
@@ -86,9 +88,14 @@ class _Held(NamedTuple):
 class Recorder:
     """Counts messages and writes them as Events; belongs to one event loop."""
 
-    def __init__(self, write: Write, clock: Callable[[], float] = time.time) -> None:
-        """`clock` is the wall clock, in seconds since 1970."""
-        self._write = write
+    def __init__(
+        self,
+        write: Write,
+        is_own: Callable[[str], bool] = lambda key: True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`is_own` says whether a work is this server's, `clock` is the wall clock, in seconds since 1970."""
+        self._write, self._is_own = write, is_own
         self._clock = clock
         self._waiting: OrderedDict[EventMessage, _Waiting] = OrderedDict()
         self._held: OrderedDict[tuple[Subject, str], _Held] = OrderedDict()
@@ -212,7 +219,7 @@ class Recorder:
 
     async def _cut(self, *, only_if_over: bool = False) -> None:
         now = self._clock()
-        while await self._do(lambda write: cut_history(write, now, only_if_over)):
+        while self._is_own(_HISTORY) and await self._do(lambda write: cut_history(write, now, only_if_over)):
             pass
 
     async def _do(self, action: Callable[[WriteTransaction], Any]) -> Any:

@@ -70,7 +70,7 @@ def living(replica: Replica) -> list[str]:
 
 
 def owned(replica: Replica) -> set[str]:
-    return {key for key in KEYS if replica.registry.is_own(key)}
+    return {key for key in KEYS if replica.registry.work.is_own(key)}
 
 
 async def test_each_objects_work_is_one_replicas_and_is_taken_over(replicas: Replicas) -> None:
@@ -90,13 +90,13 @@ async def test_who_waits_for_all_is_told_who_is_behind(replicas: Replicas) -> No
         await know_each_other(a, b)
         for number in range(3):
             await a.create(service(f"s{number}"))
-            assert await a.registry.behind(20) == []
+            assert await a.registry.work.behind(20) == []
             assert f"s{number}" in b.names(SERVICE)
         client.may.clear()
         await a.create(service("held"))
-        behind = await a.registry.behind(0.2)
+        behind = await a.registry.work.behind(0.2)
         assert len(behind) == 1 and f"({living_name(b)})" in behind[0]
-        waiting = asyncio.ensure_future(a.registry.behind(20))
+        waiting = asyncio.ensure_future(a.registry.work.behind(20))
         client.may.set()
         assert await waiting == []
         assert "held" in b.names(SERVICE)
@@ -115,7 +115,7 @@ async def test_who_lives_is_found_out_again_after_its_key_was_taken_away(replica
         replicas.etcd.ctl("del", f"{replicas.prefix}live/{living_name(a)}")
         await a.create(service("web"))
         await know_each_other(a, b)
-        assert await b.registry.behind(20) == []
+        assert await b.registry.work.behind(20) == []
 
 
 async def test_a_replica_whose_lease_was_lost_is_there_again(replicas: Replicas) -> None:

@@ -34,12 +34,11 @@ from ..commit import OnCommit, no_room
 from ..settings import Settings
 from ..transaction import WriteTransaction
 from .applying import Map
-from .compaction import Compaction
+from .division import Division
 from .engine import Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
 from .layout import agree
-from .living import Living
 from .outage import Outage, not_shown, refused, undecided
 from .proposals import Proposal, Waiting, propose
 
@@ -80,11 +79,11 @@ class ReplicatedCommitter:
         self._keys = Keys(engine.prefix)
         self._on_commit, self._on_messages = on_commit, on_messages
         self.outage = Outage()
+        self.work = Division(self.outage)
         self.refuses = False
         """Whether nothing is tried to be written."""
         self._refused = ""
         self._follower: Follower | None = None
-        self._living: Living | None = None
         self._key = b""
         """The key of this replica."""
         self._revision = 0
@@ -98,26 +97,14 @@ class ReplicatedCommitter:
     @property
     def sharing(self) -> Sharing:
         """How it stands with etcd."""
-        if self._follower is None or self._living is None:
-            return Sharing(self.outage.seconds, 0, "", {})
-        living = self._living
-        return Sharing(self.outage.seconds, self._follower.position, living.name, living.hosts())
+        position = self._follower.position if self._follower is not None else 0
+        return Sharing(self.outage.seconds, position, self.work.name, self.work.living())
 
     @property
     def trouble(self) -> str:
         """Why writes are refused, in words; "" when they are not."""
         disk = self._follower.disk_trouble if self._follower is not None else ""
         return self.outage.text or disk or self._refused
-
-    async def behind(self, seconds: float) -> list[str]:
-        """Wait until all replicas that live show what this one does; return those that are behind."""
-        if self._living is None or self._follower is None:
-            return []
-        return await self._living.behind(self._follower.position, seconds)
-
-    def is_own(self, key: str) -> bool:
-        """Return whether the work of a key is this replica's, of all that live."""
-        return self._living is not None and self._living.is_own(key)
 
     def start(self) -> None:
         """Begin to run writes; to be called in the event loop that will await them."""
@@ -131,8 +118,7 @@ class ReplicatedCommitter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._living is not None:
-            await self._living.end()
+        await self.work.end()
         if self._follower is not None:
             self._follower.close()
         await self._etcd.close()
@@ -168,9 +154,8 @@ class ReplicatedCommitter:
         self.outage.end()
         self._revision = found[0].mod_revision if found else 0
         self._follower = follower
-        self._living = Living(self._etcd, self._keys, name, follower)
-        works = (follower, self._living, Compaction(self._etcd, self._keys, self._living))
-        self._tasks += [asyncio.create_task(work.run()) for work in works]
+        self._tasks.append(asyncio.create_task(follower.run()))
+        self._tasks += self.work.begin(self._etcd, self._keys, name, follower)
 
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once the map shows it; raise what it raised.

@@ -5,6 +5,7 @@
     allocations/port/NUMBER        the same of a node port
     replicas/REPLICA               id of the replica's last transaction
     live/REPLICA                   JSON of a replica that lives (see `living`); goes with its lease
+    heartbeats/REPLICA             JSON of the Pods that a replica has heard of for others (see `passing_on`)
     compaction                     whose turn it was last to compact (see `compaction`)
     layout                         JSON: what all replicas have to agree on (see `layout`)
 
@@ -41,6 +42,7 @@ class Keys:
         self.end = after(self.begin)
         """The first key behind all of them."""
         self.layout = self.begin + b"layout"
+        self.heartbeats = self.begin + b"heartbeats/"
         self.live = self.begin + b"live/"
         self.compaction = self.begin + b"compaction"
         self.replicas = self.begin + b"replicas/"

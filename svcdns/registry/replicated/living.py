@@ -18,12 +18,12 @@ import hashlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Sequence
 
 import msgspec
 
 from svcdns.etcd.client import Compacted, Etcd, Rejected, Unavailable, Unknown
-from svcdns.etcd.messages import KeyValue, Put
+from svcdns.etcd.messages import Change, Found, KeyValue, Put
 
 from .engine import Said
 from .following import LOOK_SECONDS, Follower
@@ -52,14 +52,30 @@ def _weight(name: str, key: str) -> bytes:
 class Living:
     """Says that this replica lives, and knows who else does; belongs to one event loop."""
 
-    def __init__(self, etcd: Etcd, keys: Keys, name: str, follower: Follower) -> None:
-        """`name` is that of this replica; nothing is said yet."""
+    def __init__(
+        self,
+        etcd: Etcd,
+        keys: Keys,
+        name: str,
+        follower: Follower,
+        changed: Callable[[], None],
+        heard: Callable[[list[tuple[str, str]]], None],
+    ) -> None:
+        """`name` is that of this replica; nothing is said yet.
+
+        `changed` is called whenever another one has come or gone, or this one counts as there; `heard` is
+        given the Pods that others have heard of (see `passing_on`).
+        """
         self.name = name
         self.others: dict[str, Said] = {}
         """What the others say that live, by their names."""
-        self._etcd, self._begin, self._follower = etcd, keys.live, follower
+        self._etcd, self._keys, self._begin, self._follower = etcd, keys, keys.live, follower
+        self._changed, self._heard = changed, heard
+        self._heard_of = 0
+        """The revision up to which it was taken what others have heard of."""
         self._host = socket.gethostname()
-        self._lease, self._kept_at = 0, 0.0
+        self.lease, self._kept_at = 0, 0.0
+        """0 while there is none."""
         self._said: Said | None = None
         self._said_at = 0.0
         self._wants = 0
@@ -72,24 +88,19 @@ class Living:
         self._asked = 0
         """Up to which revision others want to know when it is reached."""
         self._reports: set[asyncio.Task[None]] = set()
-        self._told: list[Callable[[], None]] = []
 
     def is_own(self, key: str) -> bool:
         """Return whether the work of a key is this replica's."""
         return self._is_there and owner(key, (self.name, *self.others)) == self.name
 
-    def tell(self, of_change: Callable[[], None]) -> None:
-        """Have something called whenever another replica has come or gone, or this one counts as there."""
-        self._told.append(of_change)
-
-    def hosts(self) -> dict[str, Said]:
+    def all(self) -> dict[str, Said]:
         """Return what all say that live, this one too, by name."""
         own = Said(self._host, self._follower.position, self._wants, self._follower.disk_trouble)
         return ({self.name: own} if self._is_there else {}) | self.others
 
     def least(self) -> int:
         """Return the revision that all have reached that live, but for those that are stuck."""
-        return min((said.revision for said in self.hosts().values() if not said.stuck), default=0)
+        return min((said.revision for said in self.all().values() if not said.stuck), default=0)
 
     async def behind(self, revision: int, seconds: float) -> list[str]:
         """Wait until all that live have reached a revision; return those that have not within some seconds.
@@ -122,21 +133,21 @@ class Living:
         """Leave, so that others take over at once; to be called when `run` has ended."""
         for task in self._reports:
             task.cancel()
-        if self._lease:
+        if self.lease:
             with contextlib.suppress(Unavailable, Unknown, Rejected, TimeoutError):
                 async with asyncio.timeout(END_SECONDS):
-                    await self._etcd.lease_revoke(self._lease)
+                    await self._etcd.lease_revoke(self.lease)
 
     async def _keep(self) -> None:
         """Keep the lease, and say what there is to say.  Raises as etcd.client does; then both begin anew."""
-        self._lease, self._said = 0, None
+        self.lease, self._said = 0, None
         while True:
             now = time.monotonic()
-            if not self._lease:
-                self._lease = await self._etcd.lease_grant(LEASE_SECONDS)
+            if not self.lease:
+                self.lease = await self._etcd.lease_grant(LEASE_SECONDS)
                 self._kept_at = now
             elif now - self._kept_at >= LEASE_SECONDS / 3:
-                if not await self._etcd.lease_keep_alive(self._lease):
+                if not await self._etcd.lease_keep_alive(self.lease):
                     raise Unavailable("the lease has ended")
                 self._kept_at = now
             if self._is_to_be_said(now):
@@ -156,24 +167,45 @@ class Living:
     async def _say(self) -> None:
         self._due.clear()
         said = Said(self._host, self._follower.position, self._wants, self._follower.disk_trouble)
-        put = Put(self._begin + self.name.encode(), msgspec.json.encode(said), self._lease)
+        put = Put(self._begin + self.name.encode(), msgspec.json.encode(said), self.lease)
         await self._etcd.transaction([], [put])
         self._said, self._said_at = said, time.monotonic()
 
     async def _see(self) -> None:
         """See who lives: list, and watch for a while.  Raises as etcd.client does."""
-        end = after(self._begin)
+        begin, end = self._keys.heartbeats, after(self._begin)
         while True:
-            found = await self._etcd.range(self._begin, end)
-            self._list(found.kvs)
+            found = await self._etcd.range(begin, end)
+            self._list(found)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
-                    async for changes in self._etcd.watch(self._begin, end, found.revision + 1):
+                    async for changes in self._etcd.watch(begin, end, found.revision + 1):
                         for change in changes.events:
-                            self._take(change.kv.key, change.kv.value if change.type == "PUT" else None)
+                            self._see_change(change)
 
-    def _list(self, kvs: Iterable[KeyValue]) -> None:
-        listed = {kv.key: kv.value for kv in kvs}
+    def _see_change(self, change: Change) -> None:
+        if change.kv.key.startswith(self._begin):
+            self._take(change.kv.key, change.kv.value if change.type == "PUT" else None)
+        elif change.type == "PUT":
+            self._hear([change.kv])
+
+    def _hear(self, kvs: Sequence[KeyValue]) -> None:
+        """Take the Pods that other replicas have heard of, if they were not taken yet."""
+        new = [kv for kv in kvs if kv.mod_revision > self._heard_of]
+        own = self._keys.heartbeats + self.name.encode()
+        for kv in new:
+            self._heard_of = max(self._heard_of, kv.mod_revision)
+            if kv.key == own or not kv.key.startswith(self._keys.heartbeats):
+                continue
+            with contextlib.suppress(msgspec.MsgspecError):  # somebody wrote it by hand
+                heard = msgspec.json.decode(kv.value, type=_Heard).heard
+                self._heard([(namespace, pod) for namespace, _, pod in (one.partition("/") for one in heard)])
+
+    def _list(self, found: Found) -> None:
+        if found.revision < self._heard_of:  # etcd was restored from a backup
+            self._heard_of = 0
+        self._hear(found.kvs)
+        listed = {kv.key: kv.value for kv in found.kvs if kv.key.startswith(self._begin)}
         for name in (self.name, *self.others):
             key = self._begin + name.encode()
             if key not in listed:
@@ -204,8 +236,7 @@ class Living:
             told, self._news = self._news, asyncio.Event()
             told.set()
         if changed:
-            for call in self._told:
-                call()
+            self._changed()
 
     def _log(self, said: Said | None, *, gone: bool) -> None:
         host = said.host if said is not None else ""
@@ -237,6 +268,10 @@ async def _again(work: Callable[[], Coroutine[None, None, None]]) -> None:
         except Exception:
             logger.exception("who lives is not known for a moment")
         await asyncio.sleep(LOOK_SECONDS)
+
+
+class _Heard(msgspec.Struct):
+    heard: list[str]
 
 
 def _read(value: bytes) -> Said | None:

@@ -1,0 +1,18 @@
+"""Work in the background of a registry that is one server's own: all of it is that server's.
+
+What `replicated.division.Division` is where several share one.
+"""
+
+from __future__ import annotations
+
+
+class OwnWork:
+    """There is nobody else."""
+
+    def is_own(self, key: str) -> bool:
+        """Return whether the work of a key, such as Pod/NAMESPACE/NAME, is this server's."""
+        return True
+
+    async def behind(self, seconds: float) -> list[str]:
+        """Return which replicas don't show yet what this one does: there are none."""
+        return []
