@@ -160,6 +160,18 @@ class Etcd:
         Raises Compacted where that revision is gone, Unavailable when the connection is: who watches goes on
         from the revision after the last one.
         """
+        was_renewed = False
+        while True:
+            try:
+                async for changes in self._watch_once(key, end, from_revision):
+                    from_revision, was_renewed = changes.revision + 1, False
+                    yield changes
+            except Unavailable as lost:
+                if was_renewed or not self._forget_token(str(lost)):
+                    raise
+                was_renewed = True
+
+    async def _watch_once(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
         wanted = messages.between(key, end) | {"start_revision": str(from_revision), "fragment": True}
         body = messages.encode({"create_request": wanted})
         events: list[Change] = []
@@ -200,7 +212,7 @@ class Etcd:
             if answer.status == 200:
                 return answer
             failed = _failed(await answer.read(), answer.status)
-            self._forget_token(failed)
+            self._forget_token(failed.message)
             why = failed.message
             self._next_member()
         raise Unavailable(_with_remedy(why))
@@ -226,11 +238,12 @@ class Etcd:
             why = failed.message
             if failed.code == _OUT_OF_RANGE:
                 raise (NotYet if "future revision" in why else Compacted)(why)
-            if failed.code == _INVALID and not self._forget_token(failed):
-                raise Rejected(why)
-            if not is_read and not any(words in why for words in _NOT_CARRIED_OUT):
-                raise Unknown(why)
-            if not self._forget_token(failed):
+            if not any(words in why for words in _NOT_CARRIED_OUT):
+                if failed.code == _INVALID:
+                    raise Rejected(why)
+                if not is_read:
+                    raise Unknown(why)
+            if not self._forget_token(why):
                 self._next_member()
         raise Unavailable(_with_remedy(why))
 
@@ -259,9 +272,9 @@ class Etcd:
                 self._token = messages.read_token(octets)
         return {"Authorization": self._token}
 
-    def _forget_token(self, failed: Failed) -> bool:
+    def _forget_token(self, why: str) -> bool:
         """Have a token asked for again, if it was that; return whether it was."""
-        if not self._login.user or not any(words in failed.message for words in _UNAUTHENTICATED):
+        if not self._login.user or not any(words in why for words in _UNAUTHENTICATED):
             return False
         self._token = ""
         return True
