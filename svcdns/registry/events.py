@@ -40,6 +40,7 @@ from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT
 
 from .hints import still
+from .own_work import IsOwn
 from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, scan, scan_keys
 from .uids import random_uid
 
@@ -58,8 +59,6 @@ MOST_HELD = 200
 SIMILAR, SIMILAR_SECONDS = 10, 600.0
 COMBINED = "(combined from similar events): "
 COMPONENT = "svcdns"
-_HISTORY = "Event"
-"""The work of cutting the history."""
 _SLACK = 100
 _MOST_REMOVED = 500
 _MOST_COUNT = 2**31 - 1
@@ -91,10 +90,10 @@ class Recorder:
     def __init__(
         self,
         write: Write,
-        is_own: Callable[[str], bool] = lambda key: True,
+        is_own: IsOwn = lambda *work: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`is_own` says whether a work is this server's, `clock` is the wall clock, in seconds since 1970."""
+        """`clock` is the wall clock, in seconds since 1970; the work of Events as such is to cut the history."""
         self._write, self._is_own = write, is_own
         self._clock = clock
         self._waiting: OrderedDict[EventMessage, _Waiting] = OrderedDict()
@@ -219,7 +218,9 @@ class Recorder:
 
     async def _cut(self, *, only_if_over: bool = False) -> None:
         now = self._clock()
-        while self._is_own(_HISTORY) and await self._do(lambda write: cut_history(write, now, only_if_over)):
+        while self._is_own(EVENT.name, "", "") and await self._do(
+            lambda write: cut_history(write, now, only_if_over)
+        ):
             pass
 
     async def _do(self, action: Callable[[WriteTransaction], Any]) -> Any:

@@ -5,12 +5,17 @@ What `replicated.division.Division` is where several share one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+IsOwn = Callable[[str, str, str], bool]
+"""Returns whether the work of an object (kind, namespace, name) is this server's."""
+
 
 class OwnWork:
     """There is nobody else."""
 
-    def is_own(self, key: str) -> bool:
-        """Return whether the work of a key, such as Pod/NAMESPACE/NAME, is this server's."""
+    def is_own(self, kind: str, namespace: str, name: str) -> bool:
+        """Return whether the work of an object is this server's."""
         return True
 
     async def behind(self, seconds: float) -> list[str]:

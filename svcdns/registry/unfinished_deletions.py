@@ -19,6 +19,7 @@ from svcdns.store import log
 from svcdns.store.environment import Store
 
 from . import deletion, reading, removal
+from .own_work import IsOwn
 from .requests import DeleteOptions
 from .transaction import Object, WriteTransaction, decode
 
@@ -57,7 +58,7 @@ class _Timer(NamedTuple):
 class UnfinishedDeletions:
     """Deletions that go on after they were answered; belongs to one event loop."""
 
-    def __init__(self, store: Store, write: Write, is_own: Callable[[str], bool] = lambda key: True) -> None:
+    def __init__(self, store: Store, write: Write, is_own: IsOwn = lambda *work: True) -> None:
         """Nothing goes on yet; `is_own` says whether the work of an object is this server's."""
         self._is_own = is_own
         self._store = store
@@ -140,7 +141,7 @@ class UnfinishedDeletions:
 
     async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
         self._timers.pop(key, None)
-        while not self._is_own("/".join((POD.name, *key))):
+        while not self._is_own(POD.name, *key):
             await asyncio.sleep(_TAKE_OVER_SECONDS)
             if not self._is_there(POD, *key):
                 return
@@ -152,7 +153,7 @@ class UnfinishedDeletions:
         With `after`, another replica does, and this one only if the work is its own and is not done by then.
         """
         await asyncio.sleep(after)
-        while after and not self._is_own(f"{NAMESPACE.name}/{namespace}"):
+        while after and not self._is_own(NAMESPACE.name, "", namespace):
             await asyncio.sleep(after)
             if not self._is_there(NAMESPACE, "", namespace):
                 return

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from toolbox.builders import headless, pod, service
 from toolbox.running_etcd import RunningEtcd
 from toolbox.running_server import RunningServer, svcdns
 from toolbox.waiting import wait_for
+
+from svcdns.cluster.rendezvous import of_object, owner
 
 SERVICES, PODS = "/api/v1/namespaces/default/services", "/api/v1/namespaces/default/pods"
 
@@ -128,13 +131,42 @@ def test_a_first_start_waits_for_etcd(need: Callable[..., str]) -> None:
             server.close()
 
 
-def test_heartbeats_are_not_promised(pair: list[RunningServer]) -> None:
+def test_a_heartbeat_may_be_sent_to_any_server(pair: list[RunningServer]) -> None:
     beating = pod("web-1", "10.1.0.1")
     beating["metadata"]["annotations"] = {"svcdns.io/heartbeat": "10s"}
-    pair[0].post(PODS, beating)
-    answer = pair[0].post(f"{PODS}/web-1/heartbeat", {})
-    assert answer.status == 501
-    assert "not waited for" in answer.text
+    assert pair[0].post(f"{PODS}?waitFor=all", beating).status == 201
+    for one in pair:
+        wait_for(lambda one=one: len(replicas_of(one)) == 2, "the servers to know each other")
+        assert one.post(f"{PODS}/web-1/heartbeat", {}).status == 200
+
+
+def test_each_pod_is_probed_by_one_server_and_by_the_other_when_that_dies(pair: list[RunningServer]) -> None:
+    a, b = pair
+    a.post(SERVICES, headless("web"))
+    with socket.create_server(("127.0.0.1", 0)) as healthy:
+        probe = {"tcpSocket": {"port": healthy.getsockname()[1]}, "periodSeconds": 1, "failureThreshold": 1}
+        probed = {f"web-{number}": f"127.0.0.{number}" for number in range(1, 17)}
+        for name, address in probed.items():
+            body = pod(name, address)
+            body["spec"] = {"containers": [{"name": "c", "readinessProbe": probe}]}
+            a.post(PODS, body)
+        wait_for(lambda: addresses(a) == set(probed.values()) == addresses(b), "all to be probed")
+        page = a.get("/svcdns/v1/replicas").json
+        names = [one["name"] for one in page["replicas"]]
+        of_a = {
+            address
+            for name, address in probed.items()
+            if owner(of_object("Pod", "default", name), names) == page["name"]
+        }
+        frozen = [*a.children("prober"), a.writer_pid]
+        os.kill(frozen[0], signal.SIGSTOP)
+    try:
+        wait_for(lambda: addresses(b) == of_a, "those of the other server to be probed on")
+        os.kill(frozen[1], signal.SIGSTOP)
+        wait_for(lambda: not addresses(b), "the others to be taken over")
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
 
 
 def replicas_of(server: RunningServer) -> list[str]:

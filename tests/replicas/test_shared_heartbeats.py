@@ -74,7 +74,7 @@ async def beating(at: Replica) -> AsyncIterator[None]:
 async def test_heartbeats_count_at_any_replica_and_silence_at_all(replicas: Replicas) -> None:
     async with replicas.replica("a") as a, replicas.replica("b") as b:
         await knowing(a, b)
-        owners = {a.registry.work.is_own(f"Pod/default/{name}") for name in HEARD}
+        owners = {a.registry.work.is_own("Pod", "default", name) for name in HEARD}
         assert owners == {True, False}, "some are awaited by the other one"
         await asyncio.gather(*(a.create(promising(name)) for name in HEARD + SILENT))
         await b.shows_what(a)

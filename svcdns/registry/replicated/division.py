@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from svcdns.cluster.rendezvous import of_object
 from svcdns.etcd.client import Etcd
 
 from .compaction import Compaction
@@ -37,9 +38,9 @@ class Division:
         """Return what the replicas say that live, by name."""
         return self._living.all() if self._living is not None else {}
 
-    def is_own(self, key: str) -> bool:
-        """Return whether the work of a key is this replica's."""
-        return self._living is not None and self._living.is_own(key)
+    def is_own(self, kind: str, namespace: str, name: str) -> bool:
+        """Return whether the work of an object is this replica's."""
+        return self._living is not None and self._living.is_own(of_object(kind, namespace, name))
 
     async def behind(self, seconds: float) -> list[str]:
         """Wait until all replicas that live show what this one does; return those that are behind."""

@@ -3,8 +3,8 @@
 Each replica holds a lease of etcd, with a key below `live/` that says who it is and what its map shows.  It
 goes when the replica stops, and LEASE_SECONDS after it has died; then its work is that of the others.
 
-* An object's work belongs to the replica that wins it by rendezvous hashing: where one comes or goes, only
-  the objects that it wins, or had won, have another owner.
+* An object's work belongs to one of those that live (`cluster.rendezvous`): where one comes or goes, only the
+  work that it gets, or had, has another owner.
 * A replica says how far it has come once in SAY_SECONDS, if that has changed; at once (but not more often
   than in PAUSE_SECONDS) where another one waits for it.  As long as nobody waits, this costs next to nothing.
 * Who can't reach etcd takes those that lived last for those that live: nobody can write meanwhile.
@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 import msgspec
 
+from svcdns.cluster.rendezvous import owner
 from svcdns.etcd.client import Compacted, Etcd, Rejected, Unavailable, Unknown
 from svcdns.etcd.messages import Change, Found, KeyValue, Put
 
@@ -38,15 +38,6 @@ PAUSE_SECONDS = 0.02
 END_SECONDS = 1.0
 WATCH_SECONDS = 5.0
 """After so long those that live are listed again: a watch may have died without a word."""
-
-
-def owner(key: str, living: Collection[str]) -> str:
-    """Return which of some replicas has the work of a key, "" where there is none: the same everywhere."""
-    return max(living, key=lambda name: (_weight(name, key), name), default="")
-
-
-def _weight(name: str, key: str) -> bytes:
-    return hashlib.blake2b(f"{name}\0{key}".encode(), digest_size=8).digest()
 
 
 class Living:
@@ -89,7 +80,7 @@ class Living:
         """Up to which revision others want to know when it is reached."""
         self._reports: set[asyncio.Task[None]] = set()
 
-    def is_own(self, key: str) -> bool:
+    def is_own(self, key: bytes) -> bool:
         """Return whether the work of a key is this replica's."""
         return self._is_there and owner(key, (self.name, *self.others)) == self.name
 

@@ -108,7 +108,7 @@ class SharedHeartbeats(Heartbeats):
             entry.queued = 0.0
 
     def _is_own(self, key: Key) -> bool:
-        return self._division.is_own("/".join((POD.name, *key)))
+        return self._division.is_own(POD.name, *key)
 
     def _pass_on(self, keys: Sequence[Key]) -> None:
         self._division.pass_on([key for key in keys if not self._is_own(key)])
