@@ -93,7 +93,7 @@ class Recorder:
         is_own: IsOwn = lambda *work: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` is the wall clock, in seconds since 1970; the work of Events as such is to cut the history."""
+        """`clock` is the wall clock, in seconds since 1970; to cut the history is the work of Events as such."""
         self._write, self._is_own = write, is_own
         self._clock = clock
         self._waiting: OrderedDict[EventMessage, _Waiting] = OrderedDict()
@@ -218,10 +218,9 @@ class Recorder:
 
     async def _cut(self, *, only_if_over: bool = False) -> None:
         now = self._clock()
-        while self._is_own(EVENT.name, "", "") and await self._do(
-            lambda write: cut_history(write, now, only_if_over)
-        ):
-            pass
+        while self._is_own(EVENT.name, "", ""):
+            if not await self._do(lambda write: cut_history(write, now, only_if_over)):
+                break
 
     async def _do(self, action: Callable[[WriteTransaction], Any]) -> Any:
         """Run a write; log what fails: an Event that is lost must not trouble anybody."""

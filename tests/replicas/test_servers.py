@@ -137,7 +137,7 @@ def test_a_heartbeat_may_be_sent_to_any_server(pair: list[RunningServer]) -> Non
     assert pair[0].post(f"{PODS}?waitFor=all", beating).status == 201
     for one in pair:
         wait_for(lambda one=one: len(replicas_of(one)) == 2, "the servers to know each other")
-        assert one.post(f"{PODS}/web-1/heartbeat", {}).status == 200
+        assert one.post(f"{PODS}/web-1/heartbeat", {}).status == 204
 
 
 def test_each_pod_is_probed_by_one_server_and_by_the_other_when_that_dies(pair: list[RunningServer]) -> None:
@@ -151,12 +151,11 @@ def test_each_pod_is_probed_by_one_server_and_by_the_other_when_that_dies(pair: 
             body["spec"] = {"containers": [{"name": "c", "readinessProbe": probe}]}
             a.post(PODS, body)
         wait_for(lambda: addresses(a) == set(probed.values()) == addresses(b), "all to be probed")
-        page = a.get("/svcdns/v1/replicas").json
-        names = [one["name"] for one in page["replicas"]]
+        own, names = a.get("/svcdns/v1/replicas").json["name"], replicas_of(a)
         of_a = {
             address
             for name, address in probed.items()
-            if owner(of_object("Pod", "default", name), names) == page["name"]
+            if owner(of_object("Pod", "default", name), names) == own
         }
         frozen = [*a.children("prober"), a.writer_pid]
         os.kill(frozen[0], signal.SIGSTOP)
