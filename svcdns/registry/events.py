@@ -93,7 +93,7 @@ class Recorder:
         is_own: IsOwn = lambda *work: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` is the wall clock, in seconds since 1970; to cut the history is the work of Events as such."""
+        """`clock` is the wall clock, in seconds since 1970; cutting the history is the work of all Events."""
         self._write, self._is_own = write, is_own
         self._clock = clock
         self._waiting: OrderedDict[EventMessage, _Waiting] = OrderedDict()

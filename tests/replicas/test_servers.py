@@ -4,7 +4,9 @@ import os
 import re
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -140,11 +142,30 @@ def test_a_heartbeat_may_be_sent_to_any_server(pair: list[RunningServer]) -> Non
         assert one.post(f"{PODS}/web-1/heartbeat", {}).status == 204
 
 
+@contextmanager
+def accepting() -> Iterator[int]:
+    """Accept connections on all loopback addresses, and close them; give the port."""
+    with socket.create_server(("0.0.0.0", 0)) as server:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    server.accept()[0].close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
 def test_each_pod_is_probed_by_one_server_and_by_the_other_when_that_dies(pair: list[RunningServer]) -> None:
     a, b = pair
     a.post(SERVICES, headless("web"))
-    with socket.create_server(("127.0.0.1", 0)) as healthy:
-        probe = {"tcpSocket": {"port": healthy.getsockname()[1]}, "periodSeconds": 1, "failureThreshold": 1}
+    with accepting() as port:
+        probe = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1}
         probed = {f"web-{number}": f"127.0.0.{number}" for number in range(1, 17)}
         for name, address in probed.items():
             body = pod(name, address)
@@ -152,11 +173,7 @@ def test_each_pod_is_probed_by_one_server_and_by_the_other_when_that_dies(pair: 
             a.post(PODS, body)
         wait_for(lambda: addresses(a) == set(probed.values()) == addresses(b), "all to be probed")
         own, names = a.get("/svcdns/v1/replicas").json["name"], replicas_of(a)
-        of_a = {
-            address
-            for name, address in probed.items()
-            if owner(of_object("Pod", "default", name), names) == own
-        }
+        of_a = {probed[name] for name in probed if owner(of_object("Pod", "default", name), names) == own}
         frozen = [*a.children("prober"), a.writer_pid]
         os.kill(frozen[0], signal.SIGSTOP)
     try:
