@@ -100,7 +100,7 @@ class Follower:
         if position is None and has_objects(self.map.store):
             raise Disagreement(
                 f"{self.map.store.env.path()} holds a registry of its own, which is not taken into etcd: "
-                "name another data folder, and apply its objects there"
+                "move it (svcdns migrate --to etcd), and name another data folder"
             )
         same = position is not None and position.registry == self.map.registry
         if position is None or not same or position.rules != OBJECT_RULES or await self._is_another():

@@ -7,6 +7,7 @@
     live/REPLICA                   JSON of a replica that lives (see `living`); goes with its lease
     heartbeats/REPLICA             JSON of the Pods that a replica has heard of for others (see `passing_on`)
     compaction                     whose turn it was last to compact (see `compaction`)
+    migration                      while a registry is being moved here (see registry.migration)
     layout                         JSON: what all replicas have to agree on (see `layout`)
 
 Slices that svcdns generates, or mirrors from Endpoints, are not there: each replica derives the same.
@@ -43,6 +44,7 @@ class Keys:
         """The first key behind all of them."""
         self.layout = self.begin + b"layout"
         self.heartbeats = self.begin + b"heartbeats/"
+        self.migration = self.begin + b"migration"
         self.live = self.begin + b"live/"
         self.compaction = self.begin + b"compaction"
         self.replicas = self.begin + b"replicas/"
