@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 import time
@@ -90,6 +89,8 @@ def in_etcd(told: Config, place: str, flag: str) -> Config:
 
 def move_into_etcd(told: Config, folder: Path) -> int:
     """Move the registry of a folder into the etcd of a configuration; return how many objects that were."""
+    import asyncio
+
     from svcdns.registry.migration import MigrationError, into_etcd
     from svcdns.registry.replicated import engine_of
     from svcdns.store.environment import DATA_FILE, open_store
@@ -108,6 +109,8 @@ def move_into_etcd(told: Config, folder: Path) -> int:
 
 
 def _move_into_folder(told: Config, folder: Path) -> int:
+    import asyncio
+
     from svcdns.registry.backup import give_to_owner
     from svcdns.registry.migration import MigrationError, into_folder
     from svcdns.registry.replicated import engine_of

@@ -39,6 +39,7 @@ from .engine import Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
 from .layout import agree
+from .left_out import LeftOut
 from .outage import Outage, not_shown, refused, undecided
 from .proposals import Proposal, Waiting, propose
 
@@ -142,7 +143,8 @@ class ReplicatedCommitter:
             return
         try:
             agreed = await agree(self._etcd, self._keys, self._settings)
-            of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from)
+            met = LeftOut()
+            of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from, met)
             follower = Follower(of, self._etcd, self._on_commit, self.outage)
             await follower.begin()
             name = await follower.on_map(partial(_name, of))
@@ -157,6 +159,7 @@ class ReplicatedCommitter:
         self._revision = found[0].mod_revision if found else 0
         self._follower = follower
         self._tasks.append(asyncio.create_task(follower.run()))
+        met.tell(self._on_messages)
         self._tasks += self.work.begin(self._etcd, self._keys, name, follower)
 
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
