@@ -43,7 +43,7 @@ from . import accept, address_views, answer_tables, deletion, endpoints, reading
 from .events import Recorder
 from .identity import check_not_renamed
 from .listing import Listing, Reads
-from .replicated import Engine, Sharing, committer_of, heartbeats_of
+from .replicated import Disagreement, Engine, Sharing, committer_of, heartbeats_of
 from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
@@ -140,6 +140,8 @@ class Registry:
                 await self._prepare()
             else:
                 await self.transact(lambda txn: answer_tables.store_layout(txn, self.store))
+        except Disagreement as differs:
+            self._committer.refuse(str(differs))
         except (lmdb.Error, StatusError):
             if refuses:
                 self._committer.refuse(self.trouble or trouble)
