@@ -60,3 +60,5 @@ class StoreConfig:
     """User of etcd, where it has authentication on; who may read and write all keys of the prefix."""
     etcd_password_file: Path | None = option(None)
     """File with the user's password."""
+    stale_after: int = option(60, read.between(0, 24 * 3600, "seconds"))
+    """Seconds without etcd after which own answers say that they are old (EDE 3, RFC 8914); 0: never."""

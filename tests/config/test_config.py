@@ -29,6 +29,7 @@ etcd_certificate = ""
 etcd_key = ""
 etcd_user = ""
 etcd_password_file = ""
+stale_after = 60
 
 [services]
 cluster_ip_ranges = ["10.96.0.0/12"]

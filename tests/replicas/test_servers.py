@@ -212,3 +212,26 @@ def test_a_write_that_waits_for_all_is_shown_by_all_when_it_is_answered(pair: li
     wait_for(lambda: len(replicas_of(a)) == 2, "it to be there again")
     assert a.post(f"{PODS}?waitFor=all", pod("web-6", "10.1.0.6", ready=True)).headers.get("Warning") is None
     assert {"10.1.0.6", "10.1.0.7", "10.1.0.8"} < addresses(b)
+
+
+def test_without_etcd_for_some_time_answers_say_that_they_are_old(etcd: RunningEtcd) -> None:
+    config = f'[store]\netcd = ["{etcd.endpoints[0]}"]\netcd_prefix = "/old/"\nstale_after = 1\n'
+
+    def said(name: str = "web.default.svc.cluster.local") -> list[int]:
+        return [int(option.code) for option in server.ask(name, use_edns=0, payload=1232).options]
+
+    with RunningServer(workers=1, config=config) as server:
+        server.post(SERVICES, headless("web"))
+        server.post(PODS, pod("web-1", "10.1.0.1", ready=True))
+        assert said() == []
+        etcd.kill()
+        try:
+            wait_for(lambda: said() == [3], "answers to say that they are old")
+            assert addresses(server) == {"10.1.0.1"}
+            assert said("nothing.default.svc.cluster.local") == [19]
+            assert said("example.org") == [], "a zone file is as new as ever"
+            assert "answers are as they were" in server.get("/readyz?verbose").text
+        finally:
+            etcd.start()
+        wait_for(lambda: said() == [], "them to be new again")
+        assert "answers are as they were" not in server.get("/readyz?verbose").text
