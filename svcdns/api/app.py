@@ -38,6 +38,7 @@ from . import (
     heartbeats_route,
     paths,
     proxies_route,
+    replicas_route,
     resolv_conf_route,
     review_kinds,
     seeing_route,
@@ -127,6 +128,7 @@ def create_app(
         containers,
         registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
+        replicas_route.Replicas(lambda: registry.sharing, registry.work.behind),
         seeing := seeing_route.Seeing(viewer),
         streams := stream_route.Streams(registry, access.check_again),
         console_route.Console(registry, access, (config or Config()).console.enabled),
@@ -212,6 +214,7 @@ class _Front:
     containers: containers_route.Containers
     beat_each: heartbeats_route.BeatEach
     proxies: Proxies
+    replicas: replicas_route.Replicas
     seeing: seeing_route.Seeing
     streams: stream_route.Streams
     console: console_route.Console
@@ -282,6 +285,8 @@ class _Front:
             return await explain_route.answer(request, self.explain, self.answers)
         if path == status_route.PATH and request.method in paths.READ:
             return await status_route.answer(request, self.overview, self.proxies)
+        if path == replicas_route.PATH and request.method in paths.READ:
+            return replicas_route.answer(request, self.replicas)
         if path == containers_route.PATH and request.method in paths.READ:
             return await containers_route.answer(request, self.containers)
         if path in seeing_route.PATHS and request.method in paths.READ:
@@ -306,8 +311,10 @@ class _Front:
         return health.health_answer(request, path, self.health)
 
     async def _of_object(self, request: web.Request, target: paths.Target) -> web.StreamResponse:
-        seconds = proxies_route.asked(request)
+        seconds, for_all = proxies_route.asked(request), replicas_route.asked(request)
         answer = await self.resources.answer(request, target)
+        if for_all:
+            await replicas_route.wait_beside(answer, self.replicas)
         if seconds is not None:
             await proxies_route.wait_beside(answer, self.proxies, seconds)
         return answer
@@ -319,6 +326,7 @@ _OTHER_PATHS = (
         explain_route.PATH,
         status_route.PATH,
         containers_route.PATH,
+        replicas_route.PATH,
         proxies_route.WAIT,
         stream_route.PATH,
     ),

@@ -43,11 +43,11 @@ def backup(
         svcdns backup svcdns-$(date +%F).mdb --config /etc/svcdns/svcdns.toml
     """
     folder = loaded(config, {"data": data}).data
-    with _explained(file):
+    with explained(file):
         from svcdns.registry.backup import back_up
 
         made = back_up(folder, file, _Progress("copied"))
-    typer.echo(f"{file}: {_objects(made.objects)} at revision {made.revision}, {_size(made.octets)}")
+    typer.echo(f"{file}: {counted(made.objects)} at revision {made.revision}, {_size(made.octets)}")
 
 
 def restore(
@@ -61,8 +61,9 @@ def restore(
     """Make a backup the registry of a data folder, while no server runs on it.
 
     Nothing is changed unless the backup is whole and this svcdns can read it. Clients that watch list again,
-    and all answers are made anew at the next start. Exit code 1 when a server runs there, or there is a
-    registry already and no --force.
+    and all answers are made anew at the next start. Where the configuration names an etcd, it becomes the
+    registry there. Exit code 1 when a server runs there, or there is a registry already and no --force; of
+    etcd, when there is anything below the prefix.
 
     Examples:
 
@@ -70,8 +71,16 @@ def restore(
 
         svcdns restore svcdns-2026-01-31.mdb --data /var/lib/svcdns --force
     """
-    folder = loaded(config, {"data": data}).data
-    with _explained(folder), _locked(folder):
+    told = loaded(config, {"data": data})
+    if told.store.etcd:
+        from .migrate import restore_into_etcd
+
+        with explained(told.data):
+            restored = restore_into_etcd(file, told)
+        typer.echo(f"etcd, below {told.store.etcd_prefix}: {counted(restored)} of {file}")
+        return
+    folder = told.data
+    with explained(folder), locked(folder):
         from svcdns.registry.backup import restore
         from svcdns.store.environment import DATA_FILE
 
@@ -83,13 +92,13 @@ def restore(
             keep = folder / f"{DATA_FILE}.before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         done = restore(file, folder, keep, _Progress("copied"))
     made = f" made {done.made}" if done.made else ""
-    typer.echo(f"{folder}: {_objects(done.objects)} of {file}{made}")
+    typer.echo(f"{folder}: {counted(done.objects)} of {file}{made}")
     if keep is not None:
         typer.echo(f"what was there before is {keep}")
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the data folder as a server does.  Raises Refused where one has it."""
     from svcdns.registry.backup import give_to_owner
     from svcdns.server.data_folder import LOCK, FolderError, take
@@ -107,7 +116,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(place: Path) -> Iterator[None]:
+def explained(place: Path) -> Iterator[None]:
     """Turn what can go wrong into one line; SIGTERM ends in order, so that nothing half is left."""
     import lmdb
 
@@ -151,7 +160,8 @@ class _Progress:
                 print(f"{self._verb} {_size(done)} of {_size(max(done, octets))}", file=sys.stderr)
 
 
-def _objects(count: int) -> str:
+def counted(count: int) -> str:
+    """Return a number of objects in words."""
     return f"{count:,} object{'' if count == 1 else 's'}"
 
 

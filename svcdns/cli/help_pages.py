@@ -16,7 +16,7 @@ PANELS = {
     "What is registered": ("get", "containers", "register", "ready", "unready", "wait", "apply", "delete"),
     "Names": ("query", "resolvconf", "cache"),
     "What is asked": ("top", "queries"),
-    "Running a server": ("check", "reload", "upgrade", "backup", "restore", "version", "proxy"),
+    "Running a server": ("check", "reload", "upgrade", "backup", "restore", "migrate", "version", "proxy"),
     "Who may ask the API": ("kubeconfig", "token", "certs"),
 }
 """The commands in the order in which somebody needs them."""

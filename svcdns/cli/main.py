@@ -28,6 +28,7 @@ from .check import check
 from .containers import containers
 from .get import get
 from .kubeconfig import kubeconfig
+from .migrate import migrate
 from .outcome import MISTAKE, OK, PIPE_CLOSED, REFUSED, code_of, say, write_any_letter
 from .queries import queries
 from .query import query
@@ -67,7 +68,7 @@ go to stdout, messages to stderr.
 
 COMMANDS = (
     *(serve, add, register, why, status, remove, get, containers, ready, unready, wait, apply, delete),
-    *(query, queries, top, resolvconf, check, reload, upgrade, backup, restore, version, kubeconfig),
+    *(query, queries, top, resolvconf, check, reload, upgrade, backup, restore, migrate, version, kubeconfig),
 )
 for command in COMMANDS:
     panel = help_pages.panel_of(command.__name__)

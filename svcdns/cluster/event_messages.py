@@ -63,6 +63,12 @@ def subject_of(obj: Object) -> Subject:
     )
 
 
+def left_out(subject: Subject, why: str) -> EventMessage:
+    """Return the message that an object in etcd is none that svcdns can take."""
+    text = f"What stands in etcd counts as not there: {why}"
+    return EventMessage(subject, WARNING, "LeftOut", text)
+
+
 def zone_file(name: str) -> Subject:
     """Return a zone file as the subject of messages; files are the server's: namespace kube-system."""
     return Subject("ZoneFile", "", "kube-system", name, "")

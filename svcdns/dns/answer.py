@@ -43,12 +43,13 @@ from . import authority, stats
 from .access import FORWARD, NAMES, TRANSFER
 from .draft import Draft
 from .empty_answers import why_empty
-from .fast_path import FastPath, count_cached, no_cache
+from .fast_path import FastPath, PlainAnswer, count_cached, no_cache
 from .lookup import answer_name
-from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer
+from .no_reply import HAND_OVER, NOT_PLAIN, SILENCE, Answer, FastReply
 from .path_choice import plain_path
 from .refusals import Refusals
 from .reply import unresolved, write
+from .stale_answers import marked, marked_if_own
 from .stats import TCP, UDP, Stats
 from .transfer_rows import soa
 from .view import STATS_ZONE, Pace, View, ZoneTable
@@ -92,8 +93,10 @@ class Answerer:
         self._elsewhere = elsewhere
         self._pace = Pace() if explains else None
         self._signatures = signatures
-        self._in_python = FastPath(counters, udp_size, cache).answer
+        self._in_python: PlainAnswer = FastPath(counters, udp_size, cache).answer
         self._fast, self.compiled = plain_path(counters, udp_size, self._in_python, cache)
+        self._plain = self._fast, self._in_python
+        self._is_stale = False
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
         self._table: ZoneTable | None = None
@@ -129,8 +132,21 @@ class Answerer:
             self._snapshot, self._view = snapshot, self._view_of(snapshot)
         return self._view
 
+    def set_stale(self, is_stale: bool) -> None:
+        """Have own answers say from now on that they are older than they should be, or no more."""
+        self._is_stale = is_stale
+        self._fast, self._in_python = (self._marked, self._marked) if is_stale else self._plain
+
+    def _marked(self, packet: bytes, view: View, transport: int, rights: int) -> FastReply:
+        reply = self._plain[1](packet, view, transport, rights)
+        if isinstance(reply, bytes):
+            return marked_if_own(reply, packet, view, self.udp_size, transport == TCP)
+        return reply
+
     def look_at_or_none(self, snapshot: Snapshot | None) -> View | None:
-        """Return the same, or None where it can't be had: `answer` then says so to each client."""
+        """Return the same for the compiled path; None: `answer` is to be asked for each message."""
+        if self._is_stale:
+            return None
         try:
             return self.look_at(snapshot)
         except Exception:
@@ -215,11 +231,14 @@ class Answerer:
             return self._outside(frame, draft, question, view)
         reply = write(frame, draft, self._why_empty(draft, question, view))
         self._count_draft(draft, question, transport)
-        return reply
+        is_own = draft.zone is not None and draft.zone.kind != "file"
+        return marked(reply, frame) if self._is_stale and is_own else reply
 
     def _why_empty(self, draft: Draft, question: Question, view: View) -> str:
         """Return why a Service's name has no answer, "" for other answers and names."""
         if question.edns is None or draft.rcode != codes.NXDOMAIN or draft.chain or not view.may_explain:
+            return ""
+        if self._is_stale:
             return ""
         if draft.zone is None or draft.zone.kind != "cluster":
             return ""

@@ -7,6 +7,8 @@ Rules:
   thresholds say else, and its first probe comes at a random time of a period; a new one is probed at once;
 * a verdict is written when it is another than the one that stands; its words alone are brought up to date
   at most once a minute;
+* where several servers share a registry, a Pod is probed by one of them (`divide`); who takes one over goes
+  on from the verdict that stands, as after a restart;
 * at most MOST_AT_ONCE probes are under way; a verdict that can't be written is written later.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -46,6 +48,8 @@ Run = Callable[[Check, str], Awaitable[Outcome]]
 """Runs one probe against an address; its caller bounds the time."""
 Load = Callable[[Check], Awaitable[None]]
 """Makes ready for probes of a kind: what that takes is no time of a Pod's."""
+IsOwn = Callable[[PodName], bool]
+"""Returns whether a Pod is this server's to probe."""
 Write = Callable[[PodName, str, Verdict, bool], Awaitable[None]]
 """Writes the verdict about the Pod of a uid, and whether it turned.  Raises NotWritten."""
 
@@ -85,6 +89,7 @@ class Prober:
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._unwritten: asyncio.Queue[_Probed] = asyncio.Queue()
         self._later: set[asyncio.Task[None]] = set()
+        self._is_own: IsOwn = lambda pod: True
         self.outcomes = {True: 0, False: 0}
         """How many probes succeeded and failed."""
 
@@ -103,6 +108,17 @@ class Prober:
             self.remove(pod)
             self._pods[found.name] = found
             self._begin(found)
+
+    def divide(self, is_own: IsOwn) -> None:
+        """Probe only those from now on that are this server's to probe."""
+        self._is_own = is_own
+        for pod in self._pods.values():
+            if not is_own(pod.name):
+                pod.cancel()
+                pod.tasks.clear()
+            elif not pod.tasks:
+                pod.containers = _containers(pod.probes, pod.stands)
+                self._begin(pod)
 
     def remove(self, pod: Object) -> None:
         """Forget a Pod."""
@@ -125,6 +141,8 @@ class Prober:
         self.keep(set())
 
     def _begin(self, pod: _Probed) -> None:
+        if not self._is_own(pod.name):
+            return
         if why := self._why_not(pod.address):
             pod.containers = [ContainerVerdict(_forbidden(one, why)) for one in pod.probes]
         for container in pod.containers:
@@ -179,7 +197,8 @@ class Prober:
         while True:
             pod = await self._unwritten.get()
             found = verdict(pod.containers)
-            if self._pods.get(pod.name) is not pod or not self._differs(pod):
+            is_probed = self._pods.get(pod.name) is pod and self._is_own(pod.name)
+            if not is_probed or not self._differs(pod):
                 pod.queued = False
                 continue
             try:
@@ -209,9 +228,13 @@ def _probed(pod: Object) -> _Probed | None:
     if not probes or not address or status.get("phase") in ("Succeeded", "Failed"):
         return None
     stands = _standing(status)
-    was_ready = stands is not None and stands.ready
-    containers = [ContainerVerdict(one, was_ready) for one in probes]
+    containers = _containers(probes, stands)
     return _Probed(_name_of(pod), pod["metadata"].get("uid", ""), address, probes, stands, containers)
+
+
+def _containers(probes: Sequence[ContainerProbes], stands: Verdict | None) -> list[ContainerVerdict]:
+    was_ready = stands is not None and stands.ready
+    return [ContainerVerdict(one, was_ready) for one in probes]
 
 
 def _standing(status: Object) -> Verdict | None:

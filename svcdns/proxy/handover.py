@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from svcdns.cluster.announcers import announcer
+from svcdns.cluster.rendezvous import owner
 
 from .members import Member, Members
 
@@ -92,7 +92,7 @@ class Handover:
 
     def _is_ours(self, address: bytes, nodes: frozenset[str] | None, living: Iterable[Member]) -> bool:
         able = {one.node for one in living if one.reaches(address)} | {self._node}
-        return announcer(address, able if nodes is None else able & nodes) == self._node
+        return owner(address, able if nodes is None else able & nodes) == self._node
 
     def _has_lapsed(self, now: float) -> bool:
         was_listed, self._was_listed = self._was_listed, self._members.get(self._node) is not None

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from svcdns.client import ApiError, AsyncClient, NoServer, Unreachable
 from svcdns.client.calls import get, merge
 from svcdns.client.exchange import Call
-from svcdns.cluster.announcers import announcer
+from svcdns.cluster.rendezvous import owner
 from svcdns.cluster.traffic_objects import NODE_UNKNOWN, PROXY_RUNNING
 from svcdns.objects.kinds import NODE
 
@@ -70,7 +70,7 @@ class LateNodes:
             is_late = not one.has_left and now >= one.ends_at
             is_new = self._said.get(one.node) != one.version
             if is_late and is_new:
-                is_mine = announcer(one.node.encode(), living) == self._node
+                is_mine = owner(one.node.encode(), living) == self._node
                 if is_mine or now >= one.ends_at + _PATIENCE_SECONDS:
                     yield one
 

@@ -31,6 +31,7 @@ from svcdns.store.writable import NO_SPACE, why_not
 
 from .answer_tables import current_table
 from .dns_rows import AnswerTable, move_serials, rebuild
+from .own_work import OwnWork
 from .settings import Settings
 from .stored_objects import Renewal
 from .transaction import POSITION, TIME_FORMAT, Touched, WriteTransaction
@@ -82,6 +83,7 @@ class Committer:
         self._on_messages = on_messages
         self.sharing = None
         """Nobody has a part in it."""
+        self.work = OwnWork()
         self.trouble = ""
         """Why the last group could not be written, in words; "" when it could."""
         self.refuses = False
@@ -197,8 +199,6 @@ class Committer:
     def _wrote(self) -> None:
         if self.trouble:
             logger.warning("the data can be written again")
-        self.sharing = None
-        """Nobody has a part in it."""
         self.trouble = ""
 
     def _note(self, trouble: str) -> None:

@@ -40,6 +40,7 @@ from svcdns.objects.event_rules import CLUSTER_SCOPED, MOST_MESSAGE
 from svcdns.objects.kinds import EVENT
 
 from .hints import still
+from .own_work import IsOwn
 from .transaction import TIME_FORMAT, Object, WriteTransaction, collection_prefix, decode, scan, scan_keys
 from .uids import random_uid
 
@@ -86,9 +87,14 @@ class _Held(NamedTuple):
 class Recorder:
     """Counts messages and writes them as Events; belongs to one event loop."""
 
-    def __init__(self, write: Write, clock: Callable[[], float] = time.time) -> None:
-        """`clock` is the wall clock, in seconds since 1970."""
-        self._write = write
+    def __init__(
+        self,
+        write: Write,
+        is_own: IsOwn = lambda *work: True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` is the wall clock, in seconds since 1970; cutting the history is the work of all Events."""
+        self._write, self._is_own = write, is_own
         self._clock = clock
         self._waiting: OrderedDict[EventMessage, _Waiting] = OrderedDict()
         self._held: OrderedDict[tuple[Subject, str], _Held] = OrderedDict()
@@ -212,8 +218,9 @@ class Recorder:
 
     async def _cut(self, *, only_if_over: bool = False) -> None:
         now = self._clock()
-        while await self._do(lambda write: cut_history(write, now, only_if_over)):
-            pass
+        while self._is_own(EVENT.name, "", ""):
+            if not await self._do(lambda write: cut_history(write, now, only_if_over)):
+                break
 
     async def _do(self, action: Callable[[WriteTransaction], Any]) -> Any:
         """Run a write; log what fails: an Event that is lost must not trouble anybody."""

@@ -19,24 +19,22 @@ import asyncio
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import msgspec
 
-from svcdns.cluster.event_messages import heartbeat_messages, pod_expired
-from svcdns.cluster.pod_conditions import with_heartbeat
 from svcdns.cluster.readiness import HEARTBEAT, conditions_of
 from svcdns.objects.errors import StatusError, not_found
-from svcdns.objects.heartbeat_rules import EXPIRE_ANNOTATION, HEARTBEAT_ANNOTATION, heartbeat_of
+from svcdns.objects.heartbeat_rules import HEARTBEAT_ANNOTATION, heartbeat_of
 from svcdns.objects.kinds import LEASE, POD
 from svcdns.store.environment import Store
+from svcdns.store.log import Change
 
-from . import accept, deletion, reading
+from . import heartbeat_writes, reading
 from .removal import name_of
-from .requests import DeleteOptions
-from .transaction import Object, WriteTransaction, decode, object_key
+from .transaction import Object, decode, object_key
 from .unfinished_deletions import Write
 
 Key = tuple[str, str]
@@ -67,7 +65,7 @@ class State(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class Entry:
     """A Pod that promises heartbeats; times are those of `Heartbeats._now`, in seconds."""
 
     key: Key
@@ -109,13 +107,13 @@ class Heartbeats:
     def __init__(self, store: Store, write: Write, clock: Callable[[], float] = time.monotonic) -> None:
         """`write` runs a write of its own (Committer.write); `clock` is in seconds, from anywhere."""
         self._store, self._write, self._clock = store, write, clock
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[Key, Entry] = {}
         self._swept_at = _FEW
         self._heap: list[tuple[float, Key]] = []
         self._stalled = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._wakes = 0.0
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[Entry] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def resume(self) -> None:
@@ -129,6 +127,9 @@ class Heartbeats:
                         entry.renewed = spec.get("renewTime") or ""
                         entry.lasts = max(entry.lasts, _lease_seconds(spec) or 0.0)
 
+    def applied(self, logged: Iterable[Change]) -> None:
+        """Note what others have written (see replicated.shared_heartbeats); here there is nobody else."""
+
     def stop(self) -> None:
         """End everything that runs."""
         if self._timer is not None:
@@ -136,7 +137,7 @@ class Heartbeats:
         if self._task is not None:
             self._task.cancel()
 
-    def follow(self, octets: bytes) -> _Entry | None:
+    def follow(self, octets: bytes) -> Entry | None:
         """Note a Pod as it was just written, in JSON; return its entry if it promises heartbeats."""
         if _MARK not in octets:
             if self._entries:
@@ -155,7 +156,7 @@ class Heartbeats:
             return entry
         late = (conditions_of(pod).get(HEARTBEAT) or {}).get("status") == "False"
         state = State.LATE if late else State.IN_TIME
-        entry = _Entry(key, pod["metadata"]["uid"], *promise, 0.0, 0.0, state)
+        entry = Entry(key, pod["metadata"]["uid"], *promise, 0.0, 0.0, state)
         self._entries[key] = entry
         self._heard(entry, entry.period)
         if len(self._entries) > self._swept_at:
@@ -178,7 +179,7 @@ class Heartbeats:
     async def beat_each(self, keys: Sequence[Key]) -> list[Refused]:
         """Count many heartbeats; return those that did not count.  Raises StatusError as writes do."""
         refused: list[Refused] = []
-        late: list[_Entry] = []
+        late: list[Entry] = []
         with self._store.read() as txn:
             for key in keys:
                 octets = txn.get(object_key(POD, *key), db=self._store.tables.objects)
@@ -218,7 +219,7 @@ class Heartbeats:
             del self._entries[key]
         self._swept_at = max(_FEW, 2 * len(self._entries))
 
-    def _entry(self, key: Key, octets: bytes | memoryview) -> _Entry | None:
+    def _entry(self, key: Key, octets: bytes | memoryview) -> Entry | None:
         found = self._entries.get(key)
         return found if found is not None else self.follow(bytes(octets))
 
@@ -226,12 +227,12 @@ class Heartbeats:
         """The clock without the time in which this process stood still."""
         return self._clock() - self._stalled
 
-    def _heard(self, entry: _Entry, lasts: float) -> None:
+    def _heard(self, entry: Entry, lasts: float) -> None:
         entry.last, entry.lasts = self._now(), lasts
         if not entry.queued or entry.queued > entry.last + lasts:
             self._queue(entry)
 
-    def _queue(self, entry: _Entry, at: float | None = None) -> None:
+    def _queue(self, entry: Entry, at: float | None = None) -> None:
         """Have an entry looked at when something is due, or at this time."""
         due = entry.due() if at is None else at
         entry.queued = due or 0.0
@@ -282,12 +283,12 @@ class Heartbeats:
         finally:
             self._task = None
 
-    async def _write_one(self, entry: _Entry) -> bool:
+    async def _write_one(self, entry: Entry) -> bool:
         """Write what an entry waits for; return whether it could be written."""
         if entry.state is State.TO_BE_LATE:
-            entry.state, before, action = State.LATE, State.IN_TIME, _late
+            entry.state, before, action = State.LATE, State.IN_TIME, heartbeat_writes.late
         elif entry.state is State.TO_EXPIRE:
-            before, action = State.LATE, _expired
+            before, action = State.LATE, heartbeat_writes.expired
         else:
             return True  # it was heard of meanwhile
         try:
@@ -304,7 +305,7 @@ class Heartbeats:
             self._queue(entry)
         return True
 
-    async def _resumed(self, entry: _Entry) -> None:
+    async def _resumed(self, entry: Entry) -> None:
         """Make a Pod that has been heard of again as ready as it was."""
         if entry.state is State.TO_BE_LATE:  # not written yet
             entry.state = State.IN_TIME
@@ -314,10 +315,10 @@ class Heartbeats:
             entry.turning = asyncio.ensure_future(self._write_in_time(entry))
         await asyncio.shield(entry.turning)
 
-    async def _write_in_time(self, entry: _Entry) -> None:
+    async def _write_in_time(self, entry: Entry) -> None:
         entry.state = State.IN_TIME
         try:
-            await self._write(lambda write: _in_time(write, entry.key, entry.uid))
+            await self._write(lambda write: heartbeat_writes.in_time(write, entry.key, entry.uid))
         except StatusError:
             entry.state = State.LATE
             raise
@@ -333,43 +334,3 @@ def _no_promise(name: str) -> str:
 def _lease_seconds(spec: Object) -> float | None:
     seconds = spec.get("leaseDurationSeconds")
     return min(float(seconds), _LONGEST_LEASE) if seconds else None
-
-
-def _same(write: WriteTransaction, key: Key, uid: str) -> Object | None:
-    """Return a Pod if it still is the one that is meant, and promises heartbeats."""
-    pod = write.load(POD, *key)
-    if pod is None or pod["metadata"]["uid"] != uid or heartbeat_of(pod) is None:
-        return None
-    return pod
-
-
-def _late(write: WriteTransaction, key: Key, uid: str) -> bool:
-    """Write that a Pod's heartbeat is late; return whether the Pod is still there."""
-    return _turned(write, key, uid, in_time=False)
-
-
-def _in_time(write: WriteTransaction, key: Key, uid: str) -> bool:
-    """Write that a Pod was heard of again; return whether it is still there."""
-    return _turned(write, key, uid, in_time=True)
-
-
-def _turned(write: WriteTransaction, key: Key, uid: str, *, in_time: bool) -> bool:
-    pod = _same(write, key, uid)
-    if pod is None:
-        return False
-    stored = conditions_of(pod).get(HEARTBEAT) or {}
-    if stored.get("status") != str(in_time):
-        period = pod["metadata"]["annotations"][HEARTBEAT_ANNOTATION]
-        accept.store(write, POD, pod, with_heartbeat(pod, in_time, period, write.now))
-        write.messages += heartbeat_messages(pod, in_time, period)
-    return True
-
-
-def _expired(write: WriteTransaction, key: Key, uid: str) -> bool:
-    """Delete a Pod that has been silent for too long; return whether it still has to be looked after."""
-    pod = _same(write, key, uid)
-    if pod is not None:
-        after = pod["metadata"]["annotations"].get(EXPIRE_ANNOTATION, "")
-        write.messages.append(pod_expired(pod, after))
-        deletion.delete(write, POD, *key, DeleteOptions(uid=uid))
-    return False

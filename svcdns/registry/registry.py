@@ -41,11 +41,9 @@ from svcdns.store.writable import why_not
 
 from . import accept, address_views, answer_tables, deletion, endpoints, reading, removal
 from .events import Recorder
-from .heartbeats import Heartbeats
 from .identity import check_not_renamed
 from .listing import Listing, Reads
-from .replicated import Disagreement, Engine, Sharing, committer_of
-from .replicated.no_heartbeats import NoHeartbeats
+from .replicated import Disagreement, Engine, Sharing, committer_of, heartbeats_of
 from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
 from .settings import Settings, make_settings
@@ -84,9 +82,10 @@ class Registry:
         self._feed: Feed | None = None
         self._views: dict[Kind, address_views.View] = {}
         self._committer = committer_of(store, self.settings, engine, self._committed, self.record)
-        self._recorder = Recorder(self._committer.write)
-        self._unfinished = UnfinishedDeletions(store, self._committer.write)
-        self.heartbeats = Heartbeats(store, self._committer.write) if engine is None else NoHeartbeats()
+        self.work = self._committer.work  # what of it, in the background, is this server's
+        self._recorder = Recorder(self._committer.write, self.work.is_own)
+        self._unfinished = UnfinishedDeletions(store, self._committer.write, self.work.is_own)
+        self.heartbeats = heartbeats_of(store, self._committer)
 
     async def start(self) -> None:
         """Bring the stored answers up to date, make the first namespaces, go on with unfinished deletions.
@@ -376,8 +375,13 @@ class Registry:
         assert self._feed is not None
         if EVENT.name in self._feed.advance(logged, reached):
             self._recorder.check_history()
-        if reached is not None:
+        if self.sharing is None:
+            return
+        if reached is None:
+            self.heartbeats.resume()
+        else:
             self._unfinished.follow_all(logged)  # whoever began it may not be there to end it
+            self.heartbeats.applied(logged)
 
     def record(self, messages: Iterable[EventMessage]) -> None:
         """Record what happened as Events, soon; of the registry's own writes this is done already."""

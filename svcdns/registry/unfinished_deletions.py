@@ -19,6 +19,7 @@ from svcdns.store import log
 from svcdns.store.environment import Store
 
 from . import deletion, reading, removal
+from .own_work import IsOwn
 from .requests import DeleteOptions
 from .transaction import Object, WriteTransaction, decode
 
@@ -57,8 +58,9 @@ class _Timer(NamedTuple):
 class UnfinishedDeletions:
     """Deletions that go on after they were answered; belongs to one event loop."""
 
-    def __init__(self, store: Store, write: Write) -> None:
-        """Nothing goes on yet."""
+    def __init__(self, store: Store, write: Write, is_own: IsOwn = lambda *work: True) -> None:
+        """Nothing goes on yet; `is_own` says whether the work of an object is this server's."""
+        self._is_own = is_own
         self._store = store
         self._write = write
         self._timers: dict[tuple[str, str], _Timer] = {}
@@ -94,7 +96,7 @@ class UnfinishedDeletions:
             return
         if kind is POD:
             self._schedule_removal(metadata)
-        elif kind is NAMESPACE and self._is_there(metadata["name"]):
+        elif kind is NAMESPACE and self._is_there(NAMESPACE, "", metadata["name"]):
             self._run(self._empty(metadata["name"]))
 
     def follow_all(self, logged: Iterable[log.Change]) -> None:
@@ -114,9 +116,9 @@ class UnfinishedDeletions:
                     self._going.add(name)
                     self._run(self._empty(name, after=_TAKE_OVER_SECONDS))
 
-    def _is_there(self, namespace: str) -> bool:
+    def _is_there(self, kind: Kind, namespace: str, name: str) -> bool:
         try:
-            return bool(reading.get(self._store, NAMESPACE, "", namespace))
+            return bool(reading.get(self._store, kind, namespace, name))
         except StatusError:
             return False
 
@@ -139,11 +141,22 @@ class UnfinishedDeletions:
 
     async def _remove_pod(self, key: tuple[str, str], uid: str) -> None:
         self._timers.pop(key, None)
+        while not self._is_own(POD.name, *key):
+            await asyncio.sleep(_TAKE_OVER_SECONDS)
+            if not self._is_there(POD, *key):
+                return
         await self._write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
 
     async def _empty(self, namespace: str, after: float = 0.0) -> None:
-        """Empty a terminating namespace step by step, then remove it; Pods in their grace period end it."""
+        """Empty a terminating namespace step by step, then remove it; Pods in their grace period end it.
+
+        With `after`, another replica does, and this one only if the work is its own and is not done by then.
+        """
         await asyncio.sleep(after)
+        while after and not self._is_own(NAMESPACE.name, "", namespace):
+            await asyncio.sleep(after)
+            if not self._is_there(NAMESPACE, "", namespace):
+                return
         while not await self._write(lambda w: removal.empty_some(w, namespace)):
             await asyncio.sleep(0)
         for octets in reading.read_all(self._store, POD, namespace).items:

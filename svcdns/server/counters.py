@@ -53,7 +53,8 @@ signal of its own (SIGSEGV) before it was ready; given_up: 1 once the supervisor
 (these four are the supervisor's).  ready: 1 once it answers (set by the process, taken back by the
 supervisor when it dies); busy: zone transfers under way (set by the worker), the writer's: 1 once there was
 a Pod with probes; unlocked: 1 while it reads the
-store without a lock, on a read-only file system (set by the process); beat: when it last showed life
+store without a lock, on a read-only file system (set by the process), the writer's: 1 while what is answered
+is older than store.stale_after; beat: when it last showed life
 (time.monotonic(), milliseconds); cache: number of the generation of the cache that holds answers of this
 run, 0 until there is one (these two are the forwarder's)."""
 
@@ -134,6 +135,15 @@ class Counters:
     def want_probes(self) -> None:
         """Store that there is one (the writer does)."""
         self.set(WRITER, "busy", 1)
+
+    @property
+    def is_stale(self) -> bool:
+        """Return whether what is answered is older than it should be."""
+        return bool(self.get(WRITER, "unlocked"))
+
+    def set_stale(self, is_stale: bool) -> None:
+        """Store whether it is (the writer does)."""
+        self.set(WRITER, "unlocked", int(is_stale))
 
     @property
     def stopping(self) -> bool:

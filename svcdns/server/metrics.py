@@ -87,6 +87,8 @@ class Metrics:
                 yield Gauge("svcdns_etcd_outage_seconds", text, now.outage_seconds)
                 text = "Revision of etcd up to which this replica shows what there is."
                 yield Gauge("svcdns_etcd_revision", text, now.revision)
+                text = "Replicas that live, this one too, as far as it knows."
+                yield Gauge("svcdns_etcd_replicas", text, len(now.living))
 
         self.registry.register(_Collected(collect))
 

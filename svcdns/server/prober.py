@@ -7,13 +7,17 @@ the conditions of Pods holds until its thresholds say else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
 from svcdns.client import AsyncClient, Connection
+from svcdns.client.exchange import ApiError, Request, Unreachable, answer
 from svcdns.client.following import Changed, Listed, Lost, Page, Step, follow
+from svcdns.cluster.rendezvous import of_object, owner
 from svcdns.config.sections import Config
 from svcdns.objects.kinds import POD
 from svcdns.probes.checks import Checks
@@ -28,6 +32,10 @@ from .child_process import run
 from .child_setup import Handoff
 
 log = logging.getLogger(__name__)
+
+REPLICAS = "/svcdns/v1/replicas"
+DIVIDE_SECONDS = 1.0
+"""Between two questions who lives."""
 
 _decode = msgspec.json.decode
 
@@ -44,8 +52,29 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         allowed = config.probes.networks
         prober = Prober(checks.run, write, lambda address: why_not(address, allowed), checks.load)
         async with background(prober.write()), background(_follow(client, prober)):
+            if config.store.etcd:
+                await _divide(client, prober, stop)
             await stop.wait()
         prober.close()
+
+
+async def _divide(client: AsyncClient, prober: Prober, stop: asyncio.Event) -> None:
+    """Probe this replica's Pods, of all that live, until stopped; none before it is known who lives."""
+    divided: tuple[str, list[str]] | None = None
+    prober.divide(lambda pod: False)
+    while not stop.is_set():
+        with contextlib.suppress(ApiError, Unreachable):  # those that were its own are so for now
+            page = await client.run(answer(Request("GET", REPLICAS), "name", "replicas"))
+            own, living = page["name"], [one["name"] for one in page["replicas"]]
+            if (own, living) != divided:
+                divided = own, living
+                prober.divide(partial(_is_own, own, living))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), DIVIDE_SECONDS)
+
+
+def _is_own(own: str, living: list[str], pod: PodName) -> bool:
+    return bool(own) and owner(of_object(POD.name, *pod), living) == own
 
 
 async def _follow(client: AsyncClient, prober: Prober) -> None:

@@ -112,9 +112,13 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         take_all(socket.socket(fileno=handoff.passed_on), streams[0].adopt)
     leaving = _leaves(stop)
     reading = partial(_look_at_the_lock, store, counters, row)
+
+    def staleness() -> None:
+        answerer.set_stale(counters.is_stale)
+
     async with (
         background(_open(store, counters, row, reading)),
-        background(_publish(stats, slot, refresh, reading, recorder.refresh)),
+        background(_publish(stats, slot, refresh, reading, recorder.refresh, staleness)),
     ):
         await stop.wait()
         counters.set(row, "ready", 0)

@@ -40,7 +40,7 @@ from svcdns.registry import probed
 from svcdns.registry.answer_tables import NewerLayout, refuse_newer
 from svcdns.registry.backup import what_is_wrong
 from svcdns.registry.registry import Registry
-from svcdns.registry.replicated import Disagreement, engine_of
+from svcdns.registry.replicated import Disagreement, Sharing, engine_of
 from svcdns.store import damage
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import NotThere, Store, is_read_only, open_store
@@ -136,7 +136,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             _collect_seldom()
             async with background(loading.run()), background(notifying.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
-                await _until_told(stop, store, counters, config.data)
+                await _until_told(stop, registry, counters, config)
                 counters.set(WRITER, "ready", 0)
 
 
@@ -155,15 +155,22 @@ async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
-async def _until_told(stop: asyncio.Event, store: Store, counters: Counters, data: Path) -> None:
+async def _until_told(stop: asyncio.Event, registry: Registry, counters: Counters, config: Config) -> None:
     """Wait for the event.  Raises NotNow when what was opened on a read-only file system could be written."""
+    store, data = registry.store, config.data
     while not stop.is_set():
+        counters.set_stale(is_stale(registry.sharing, config.store.stale_after))
         if probed.is_noted(store):
             counters.want_probes()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), POLL_SECONDS)
         if not store.has_lock and not is_read_only(data):
             raise NotNow(f"{data} is no longer read-only: it is opened again, to be written")
+
+
+def is_stale(sharing: Sharing | None, stale_after: int) -> bool:
+    """Return whether what is answered is older than it should be; `stale_after`: seconds, 0 for never."""
+    return sharing is not None and bool(stale_after) and sharing.outage_seconds > stale_after
 
 
 def _open(config: Config, counters: Counters) -> Store:
@@ -243,7 +250,10 @@ async def _api(
         log.warning("whoever reaches the API at %s may change everything (api.insecure)", config.listen)
 
     def warnings() -> list[str]:
-        return [f"writes are refused: {text}" for text in [registry.trouble] if text]
+        found = [f"writes are refused: {text}" for text in [registry.trouble] if text]
+        if registry.sharing is not None and (seconds := registry.sharing.outage_seconds):
+            found.append(f"answers are as they were {seconds:.0f} s ago")
+        return found
 
     app = create_app(
         registry,

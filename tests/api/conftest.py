@@ -28,6 +28,7 @@ from svcdns.api.auth.token_lines import made as made_line
 from svcdns.api.auth.token_lines import new_token
 from svcdns.api.metrics import ApiMetrics
 from svcdns.config.sections import ApiConfig, Config
+from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import NAMESPACE, SERVICE, Kind
 from svcdns.registry import events
 from svcdns.registry.registry import Registry
@@ -55,8 +56,10 @@ class RecordedRegistry(Registry):
 
     def stored(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
         """Return an object; None: there is none."""
-        octets = self._find(kind, namespace, name)
-        return None if octets is None else json.loads(octets)
+        try:
+            return json.loads(Registry.get(self, kind, namespace, name))
+        except StatusError:
+            return None
 
     @property
     def revision(self) -> int:

@@ -28,7 +28,7 @@ ORDER = (
     *("version", "add", "why", "status", "get", "containers", "query", "queries", "top"),
     *("unready", "ready", "resolvconf"),
     *("cache flush", "kubeconfig", "token create", "token list", "token revoke"),
-    *("certs client", "certs server", "check", "backup", "restore", "upgrade", "reload"),
+    *("certs client", "certs server", "check", "backup", "restore", "migrate", "upgrade", "reload"),
     *("apply", "delete", "remove", "register", "wait", "proxy check", "proxy status"),
     *("serve", "certs init"),
 )
@@ -44,8 +44,9 @@ THERE = (
     "svcdns add cache 10.0.0.5",
     "svcdns add nas --alias nas.home.arpa 192.168.1.20",
 )
-ELSEWHERE = ("serve", "certs init", "register", "wait")
-"""Commands whose examples have a test of their own (test_register.py); those of `wait` take a proxy."""
+ELSEWHERE = ("serve", "certs init", "register", "wait", "migrate")
+"""Commands whose examples have a test of their own (test_register.py; replicas/test_migrate_command.py);
+those of `wait` take a proxy."""
 ANY_PORT = {"SVCDNS_DNS_LISTEN": "127.0.0.1:0"}
 SHELL = re.compile(r"[<>|$&]")
 

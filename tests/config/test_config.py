@@ -30,6 +30,7 @@ etcd_key = ""
 etcd_user = ""
 etcd_password_file = ""
 etcd_timeout_ms = 1800
+stale_after = 60
 
 [services]
 cluster_ip_ranges = ["10.96.0.0/12"]

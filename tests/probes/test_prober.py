@@ -76,6 +76,14 @@ class World:
 
         self.loop.run_until_complete(telling())
 
+    def divide(self, own):
+        """Have the Pod of one name probed, and no other."""
+
+        async def dividing():
+            self.prober.divide(lambda name: name.name == own)
+
+        self.loop.run_until_complete(dividing())
+
 
 @pytest.fixture
 def world(instant):
@@ -239,6 +247,19 @@ def test_a_pod_that_has_ended_is_not_probed(world, phase) -> None:
     world.tell(pod(phase=phase), pod("q", ip=""))
     world.run(30)
     assert world.probed == []
+
+
+def test_a_pod_that_is_anothers_is_not_probed_until_it_is_taken_over(world) -> None:
+    world.divide("own")
+    world.tell(pod("own"), pod("other", stands="True"))
+    world.run(30)
+    assert {name for _, name, *_ in world.written} == {"own"}
+    world.healthy = False
+    count = len(world.probed)
+    world.divide("other")
+    world.run(30)
+    assert len(world.probed) > count
+    assert [(name, ready) for _, name, ready, *_ in world.written][1:] == [("other", False)]
 
 
 def test_so_many_at_once_and_no_more(world, monkeypatch) -> None:

@@ -28,7 +28,7 @@ from toolbox.lab import LB_ADDRESSES, Lab, Machine
 from toolbox.running_server import PYTHONPATH, RunningServer
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
-from svcdns.cluster.announcers import announcer
+from svcdns.cluster.rendezvous import owner
 from svcdns.netlink.neighbours import checksum
 from svcdns.proxy.cleanup import cleanup
 
@@ -210,7 +210,7 @@ class Announcing:
 
 def shares(addresses: list[str], nodes: tuple[str, ...] = NODES) -> dict[str, set[str]]:
     """Return who is to answer for each."""
-    return {one: {announcer(ip_address(one).packed, nodes)} for one in addresses}
+    return {one: {owner(ip_address(one).packed, nodes)} for one in addresses}
 
 
 def answered(site: Announcing, wanted: dict[str, set[str]]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from toolbox.waiting import until
 
 from svcdns.client.exchange import ApiError
-from svcdns.cluster.announcers import announcer
+from svcdns.cluster.rendezvous import owner
 from svcdns.cluster.traffic_objects import Lease, LeaseMetadata, LeaseSpec
 from svcdns.proxy import late_nodes
 from svcdns.proxy.members import DURATION_SECONDS, NAMESPACE, Members
@@ -42,7 +42,7 @@ def test_one_at_first_and_all_when_nothing_came_of_it() -> None:
         known.put(Lease(LeaseMetadata(name, NAMESPACE, resource_version=str(version)), LeaseSpec(name)))
     now[0] += 2
     late = {name: late_nodes.LateNodes(None, name, known) for name in ("a", "b")}  # type: ignore[arg-type]
-    chosen = announcer(b"c", {"a", "b"})
+    chosen = owner(b"c", {"a", "b"})
     assert {name for name, one in late.items() if list(one._late(now[0]))} == {chosen}
     now[0] += 5
     assert {name for name, one in late.items() if list(one._late(now[0]))} == {"a", "b"}

@@ -1,7 +1,12 @@
 """Whole servers share a registry: one is killed, etcd goes away, and names are answered all the while."""
 
+import os
 import re
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +14,8 @@ from toolbox.builders import headless, pod, service
 from toolbox.running_etcd import RunningEtcd
 from toolbox.running_server import RunningServer, svcdns
 from toolbox.waiting import wait_for
+
+from svcdns.cluster.rendezvous import of_object, owner
 
 SERVICES, PODS = "/api/v1/namespaces/default/services", "/api/v1/namespaces/default/pods"
 
@@ -126,10 +133,105 @@ def test_a_first_start_waits_for_etcd(need: Callable[..., str]) -> None:
             server.close()
 
 
-def test_heartbeats_are_not_promised(pair: list[RunningServer]) -> None:
+def test_a_heartbeat_may_be_sent_to_any_server(pair: list[RunningServer]) -> None:
     beating = pod("web-1", "10.1.0.1")
     beating["metadata"]["annotations"] = {"svcdns.io/heartbeat": "10s"}
-    pair[0].post(PODS, beating)
-    answer = pair[0].post(f"{PODS}/web-1/heartbeat", {})
-    assert answer.status == 501
-    assert "not waited for" in answer.text
+    assert pair[0].post(f"{PODS}?waitFor=all", beating).status == 201
+    for one in pair:
+        wait_for(lambda one=one: len(replicas_of(one)) == 2, "the servers to know each other")
+        assert one.post(f"{PODS}/web-1/heartbeat", {}).status == 204
+
+
+@contextmanager
+def accepting() -> Iterator[int]:
+    """Accept connections on all loopback addresses, and close them; give the port."""
+    with socket.create_server(("0.0.0.0", 0)) as server:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    server.accept()[0].close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_each_pod_is_probed_by_one_server_and_by_the_other_when_that_dies(pair: list[RunningServer]) -> None:
+    a, b = pair
+    a.post(SERVICES, headless("web"))
+    with accepting() as port:
+        probe = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1}
+        probed = {f"web-{number}": f"127.0.0.{number}" for number in range(1, 17)}
+        for name, address in probed.items():
+            body = pod(name, address)
+            body["spec"] = {"containers": [{"name": "c", "readinessProbe": probe}]}
+            a.post(PODS, body)
+        wait_for(lambda: addresses(a) == set(probed.values()) == addresses(b), "all to be probed")
+        own, names = a.get("/svcdns/v1/replicas").json["name"], replicas_of(a)
+        of_a = {probed[name] for name in probed if owner(of_object("Pod", "default", name), names) == own}
+        frozen = [*a.children("prober"), a.writer_pid]
+        os.kill(frozen[0], signal.SIGSTOP)
+    try:
+        wait_for(lambda: addresses(b) == of_a, "those of the other server to be probed on")
+        os.kill(frozen[1], signal.SIGSTOP)
+        wait_for(lambda: not addresses(b), "the others to be taken over")
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+
+
+def replicas_of(server: RunningServer) -> list[str]:
+    """Return the names of the replicas that a server knows to live."""
+    return [one["name"] for one in server.get("/svcdns/v1/replicas").json["replicas"]]
+
+
+def test_a_write_that_waits_for_all_is_shown_by_all_when_it_is_answered(pair: list[RunningServer]) -> None:
+    a, b = pair
+    wait_for(lambda: len(replicas_of(a)) == 2 == len(replicas_of(b)), "the servers to know each other")
+    a.post(f"{SERVICES}?waitFor=all", headless("web"))
+    for number in range(1, 6):
+        made = a.post(f"{PODS}?waitFor=all", pod(f"web-{number}", f"10.1.0.{number}", ready=True))
+        assert made.status == 201 and made.headers.get("Warning") is None
+        assert f"10.1.0.{number}" in addresses(b)
+    assert a.post(f"{PODS}?waitFor=some", pod("web-9", "10.1.0.9")).status == 400
+    name, frozen = b.get("/svcdns/v1/replicas").json["name"], b.writer_pid
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        late = a.post(f"{PODS}?waitFor=all", pod("web-8", "10.1.0.8", ready=True))
+        assert late.status == 201 and name in late.headers["Warning"]
+        wait_for(lambda: len(replicas_of(a)) == 1, "its lease to end")
+        alone = a.post(f"{PODS}?waitFor=all", pod("web-7", "10.1.0.7", ready=True))
+        assert alone.status == 201 and alone.headers.get("Warning") is None
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    wait_for(lambda: len(replicas_of(a)) == 2, "it to be there again")
+    assert a.post(f"{PODS}?waitFor=all", pod("web-6", "10.1.0.6", ready=True)).headers.get("Warning") is None
+    assert {"10.1.0.6", "10.1.0.7", "10.1.0.8"} < addresses(b)
+
+
+def test_without_etcd_for_some_time_answers_say_that_they_are_old(etcd: RunningEtcd) -> None:
+    config = f'[store]\netcd = ["{etcd.endpoints[0]}"]\netcd_prefix = "/old/"\nstale_after = 1\n'
+
+    def said(name: str = "web.default.svc.cluster.local") -> list[int]:
+        return [int(option.code) for option in server.ask(name, use_edns=0, payload=1232).options]
+
+    with RunningServer(workers=1, config=config) as server:
+        server.post(SERVICES, headless("web"))
+        server.post(PODS, pod("web-1", "10.1.0.1", ready=True))
+        assert said() == []
+        etcd.kill()
+        try:
+            wait_for(lambda: said() == [3], "answers to say that they are old")
+            assert addresses(server) == {"10.1.0.1"}
+            assert said("nothing.default.svc.cluster.local") == [19]
+            assert said("example.org") == [], "a zone file is as new as ever"
+            assert "answers are as they were" in server.get("/readyz?verbose").text
+        finally:
+            etcd.start()
+        wait_for(lambda: said() == [], "them to be new again")
+        assert "answers are as they were" not in server.get("/readyz?verbose").text

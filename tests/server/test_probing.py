@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from toolbox.running_server import RunningServer, svcdns
@@ -86,20 +85,10 @@ def register(server: RunningServer, health: Health, name: str = "web-1", **probe
     assert made.status == 201, made.text
 
 
-def children(server: RunningServer, name: str) -> list[int]:
-    assert server.process is not None
-    pid = server.process.pid
-    found = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if f"svcdns.server.{name}".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
-            found.append(int(child))
-    return found
-
-
 def test_a_server_without_probes_runs_no_prober() -> None:
     with RunningServer(workers=1) as alone:
         alone.post(PODS, {"metadata": {"name": "p"}, "status": {"podIP": "10.0.0.1"}})
-        assert children(alone, PROBER) == []
+        assert alone.children(PROBER) == []
 
 
 def test_a_pod_is_answered_while_its_probe_succeeds(server: RunningServer) -> None:
@@ -134,10 +123,10 @@ def test_a_prober_that_is_killed_is_there_again_and_nobody_flaps(server: Running
         register(server, health)
         wait_for(lambda: server.answers(NAME) == ["127.0.0.1"], "its first success")
         before = server.get(f"{PODS}/web-1").json["metadata"]["resourceVersion"]
-        (pid,) = children(server, PROBER)
+        (pid,) = server.children(PROBER)
         os.kill(pid, signal.SIGKILL)
         killed, asked = time.monotonic(), health.asked
-        wait_for(lambda: children(server, PROBER) not in ([], [pid]), "another prober")
+        wait_for(lambda: server.children(PROBER) not in ([], [pid]), "another prober")
         wait_for(lambda: health.asked > asked, "the next probe")
         assert time.monotonic() - killed < 2 + SLOW
         assert server.get(f"{PODS}/web-1").json["metadata"]["resourceVersion"] == before
@@ -173,7 +162,7 @@ def test_a_link_local_address_is_never_asked(server: RunningServer) -> None:
 def test_with_probes_off_a_pod_goes_by_what_is_reported() -> None:
     with RunningServer(workers=1, config="[probes]\nrun = false\n") as alone, http_server() as health:
         register(alone, health)
-        assert children(alone, PROBER) == []
+        assert alone.children(PROBER) == []
         conditions = alone.get(f"{PODS}/web-1").json["status"]["conditions"]
         assert {one["type"]: one["status"] for one in conditions}["Ready"] == "False"
         alone.patch(

@@ -210,6 +210,15 @@ class RunningServer:
         counters = self.counters()
         return [counters.get(row, "pid") for row in range(1, counters.workers + 1)]
 
+    def children(self, module: str) -> list[int]:
+        """Pids of the children that run a module of svcdns.server, such as prober."""
+        assert self.process is not None
+        pid, found = self.process.pid, []
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if f"svcdns.server.{module}".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
+        return found
+
     # Questions
 
     def ask(

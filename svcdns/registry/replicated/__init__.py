@@ -20,6 +20,7 @@ from svcdns.cluster.event_messages import EventMessage
 from svcdns.store.environment import Store
 
 from ..commit import Committer, OnCommit
+from ..heartbeats import Heartbeats
 from ..settings import Settings
 from .engine import Disagreement as Disagreement
 from .engine import Engine as Engine
@@ -43,3 +44,12 @@ def committer_of(
     from .committer import ReplicatedCommitter  # with what only it needs
 
     return ReplicatedCommitter(store, settings, engine, on_commit, on_messages)
+
+
+def heartbeats_of(store: Store, committer: Committer | ReplicatedCommitter) -> Heartbeats:
+    """Return what waits for the heartbeats of Pods."""
+    if isinstance(committer, Committer):
+        return Heartbeats(store, committer.write)
+    from .shared_heartbeats import SharedHeartbeats
+
+    return SharedHeartbeats(store, committer.write, committer.work, committer.outage)

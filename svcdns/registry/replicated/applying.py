@@ -7,7 +7,6 @@ wait share a commit.  What can't be read (somebody wrote it by hand) counts as n
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -29,8 +28,7 @@ from ..stored_objects import OBJECT_RULES
 from ..transaction import POSITION, REVISION, Object, Touched, WriteTransaction, decode
 from . import revisions
 from .keys import Keys, Named
-
-logger = logging.getLogger(__name__)
+from .left_out import LeftOut, Unreadable
 
 
 class Position(NamedTuple):
@@ -56,10 +54,6 @@ class Event(NamedTuple):
     """None: it was deleted."""
 
 
-class Unreadable(Exception):
-    """What stands under the key of an object is not one that svcdns can take."""
-
-
 class Overlapping(Exception):
     """A client's slice has the name of a generated one: the map is to be made anew."""
 
@@ -83,6 +77,7 @@ class Map:
     registry: str
     serials_from: int
     """The serial of zones at revision 0 of etcd."""
+    left_out: LeftOut
 
     def clock(self, revision: int) -> int:
         """Return the serial of a zone that changed in a revision; the same at every replica."""
@@ -159,8 +154,10 @@ def _apply_revision(
         except (lmdb.Error, Overlapping):
             raise
         except Exception as wrong:
-            leave_out(named, wrong)
+            of.left_out.note(named, wrong)
             write = _changed(txn, of, named, None)
+        else:
+            of.left_out.taken(named)
         touched.merge(write.touched)
         applied.logged += write.logged
 
@@ -171,15 +168,6 @@ def _changed(txn: lmdb.Transaction, of: Map, named: Named, value: bytes | None) 
         write = WriteTransaction(child, of.store.tables, of.settings, "")
         change(write, named, value)
     return write
-
-
-def leave_out(named: Named, wrong: Exception) -> None:
-    """Say that an object counts as not there, and why."""
-    where = f"{named.kind.name} {named.namespace}/{named.name}"
-    if isinstance(wrong, Unreadable):
-        logger.error("%s in etcd is left out: %s", where, wrong)
-    else:
-        logger.error("%s in etcd is left out: nothing can be made of it", where, exc_info=wrong)
 
 
 def change(write: WriteTransaction, named: Named, value: bytes | None) -> None:

@@ -34,10 +34,12 @@ from ..commit import OnCommit, no_room
 from ..settings import Settings
 from ..transaction import WriteTransaction
 from .applying import Map, stored_position
+from .division import Division
 from .engine import Disagreement, Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
 from .layout import agree, refuse_emptied
+from .left_out import LeftOut
 from .outage import Outage, not_shown, refused, undecided
 from .proposals import Proposal, Waiting, propose
 
@@ -80,6 +82,7 @@ class ReplicatedCommitter:
         self._keys = Keys(engine.prefix)
         self._on_commit, self._on_messages = on_commit, on_messages
         self.outage = Outage()
+        self.work = Division(self.outage)
         self.refuses = False
         """Whether nothing is tried to be written."""
         self._refused = ""
@@ -97,7 +100,8 @@ class ReplicatedCommitter:
     @property
     def sharing(self) -> Sharing:
         """How it stands with etcd."""
-        return Sharing(self.outage.seconds, self._follower.position if self._follower is not None else 0)
+        position = self._follower.position if self._follower is not None else 0
+        return Sharing(self.outage.seconds, position, self.work.name, self.work.living())
 
     @property
     def trouble(self) -> str:
@@ -117,6 +121,7 @@ class ReplicatedCommitter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.work.end()
         if self._follower is not None:
             self._follower.close()
         await self._etcd.close()
@@ -140,7 +145,8 @@ class ReplicatedCommitter:
             if stored_position(self._store) is not None:
                 await refuse_emptied(self._etcd, self._keys, self._store.env.path())
             agreed = await agree(self._etcd, self._keys, self._settings)
-            of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from)
+            met = LeftOut()
+            of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from, met)
             follower = Follower(of, self._etcd, self._on_commit, self.outage)
             await follower.begin()
             name = await follower.on_map(partial(_name, of))
@@ -158,6 +164,8 @@ class ReplicatedCommitter:
         self._revision = found[0].mod_revision if found else 0
         self._follower = follower
         self._tasks.append(asyncio.create_task(follower.run()))
+        met.tell(self._on_messages)
+        self._tasks += self.work.begin(self._etcd, self._keys, name, follower)
 
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once the map shows it; raise what it raised.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from svcdns.config.sections import Config
 
@@ -23,13 +26,29 @@ class Disagreement(Exception):
     """What stands below the prefix is of a registry that this svcdns can't have a part in."""
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What a replica says of itself."""
+
+    host: str
+    revision: int
+    """Up to which revision of etcd its map shows what there is."""
+    wants: int = 0
+    """The revision that others are to say they have reached: somebody waits for it."""
+    stuck: str = ""
+    """Why its map can't be brought further; "" where it can."""
+
+
 class Sharing(NamedTuple):
-    """How it stands with etcd."""
+    """How it stands with etcd, and who has a part in the registry."""
 
     outage_seconds: float
     """Since when it can't be used; 0 where it can."""
     revision: int
     """Up to which the map shows what etcd has."""
+    name: str
+    """Of this replica, "" until it is known."""
+    living: Mapping[str, Said]
+    """What the replicas say that live, by name."""
 
 
 def engine_of(config: Config) -> Engine | None:

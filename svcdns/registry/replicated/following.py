@@ -101,7 +101,7 @@ class Follower:
         if position is None and has_objects(self.map.store):
             raise Disagreement(
                 f"{self.map.store.env.path()} holds a registry of its own, which is not taken into etcd: "
-                "name another data folder, and apply its objects there"
+                "move it (svcdns migrate --to etcd), and name another data folder"
             )
         same = position is not None and position.registry == self.map.registry
         if position is None or not same or position.rules != OBJECT_RULES or await self._is_another():
@@ -170,7 +170,7 @@ class Follower:
         await self._applied()
         if await self._is_another():
             raise _Another
-        async for changes in self._etcd.watch(keys.begin, keys.end, self.position + 1):
+        async for changes in self._etcd.watch(keys.objects, after(keys.replicas), self.position + 1):
             self._events += map(_event, changes.events)
             self._came.set()
             if len(self._events) > MOST_EVENTS:

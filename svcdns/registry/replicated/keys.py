@@ -4,10 +4,15 @@
     allocations/ip/ADDRESS         NAMESPACE/NAME of the Service that has the address; `lb` of load balancers
     allocations/port/NUMBER        the same of a node port
     replicas/REPLICA               id of the replica's last transaction
+    live/REPLICA                   JSON of a replica that lives (see `living`); goes with its lease
+    heartbeats/REPLICA             JSON of the Pods that a replica has heard of for others (see `passing_on`)
+    compaction                     whose turn it was last to compact (see `compaction`)
+    migration                      while a registry is being moved here (see registry.migration)
     layout                         JSON: what all replicas have to agree on (see `layout`)
 
 Slices that svcdns generates, or mirrors from Endpoints, are not there: each replica derives the same.
 Allocations follow from the objects.  They stand there so that no transaction can give one out twice.
+What replicas follow is `objects/` and `replicas/`: each change of an object is a change there too.
 """
 
 from __future__ import annotations
@@ -38,22 +43,26 @@ class Keys:
         self.end = after(self.begin)
         """The first key behind all of them."""
         self.layout = self.begin + b"layout"
+        self.heartbeats = self.begin + b"heartbeats/"
+        self.migration = self.begin + b"migration"
+        self.live = self.begin + b"live/"
+        self.compaction = self.begin + b"compaction"
         self.replicas = self.begin + b"replicas/"
-        self._objects = self.begin + b"objects/"
+        self.objects = self.begin + b"objects/"
 
     def of_kind(self, kind: Kind) -> bytes:
         """Return what the keys of a kind begin with."""
-        return self._objects + f"{kind.name}/".encode()
+        return self.objects + f"{kind.name}/".encode()
 
     def object(self, kind: Kind, namespace: str, name: str) -> bytes:
         """Return the key of an object."""
-        return self._objects + f"{kind.name}/{namespace}/{name}".encode()
+        return self.objects + f"{kind.name}/{namespace}/{name}".encode()
 
     def named(self, key: bytes) -> Named | None:
         """Return which object a key is of, None where it is none's."""
-        if not key.startswith(self._objects):
+        if not key.startswith(self.objects):
             return None
-        parts = key[len(self._objects) :].decode(errors="replace").split("/")
+        parts = key[len(self.objects) :].decode(errors="replace").split("/")
         if len(parts) != len(Named._fields) or parts[0] not in _KINDS:
             return None
         kind = _KINDS[parts[0]]

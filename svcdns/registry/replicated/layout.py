@@ -58,12 +58,18 @@ async def agree(etcd: Etcd, keys: Keys, settings: Settings) -> Agreed:
     """
     wanted = _wanted(settings)
     outcome = await etcd.transaction(
-        [Compare.absent(keys.layout)],
+        [Compare.absent(keys.layout), Compare.absent(keys.migration)],
         [Put(keys.layout, msgspec.json.encode(wanted))],
         [Get(keys.layout)],
     )
     if outcome.succeeded:
         return wanted
+    if not outcome.found[0].kvs:
+        prefix = keys.begin.decode()
+        raise Disagreement(
+            f"a registry is being moved to what is below {prefix}, or that was cut off: then take away what "
+            f"is there (etcdctl del --prefix {prefix}), and begin again"
+        )
     return _checked(outcome.found[0].kvs[0].value, wanted, keys)
 
 
@@ -106,6 +112,11 @@ async def look(engine: Engine, settings: Settings) -> None:
             _checked(found.kvs[0].value, _wanted(settings), keys)
     finally:
         await engine.etcd.close()
+
+
+def encoded(settings: Settings, serials_from: int) -> bytes:
+    """Return what is to stand under the key where a registry is moved there."""
+    return msgspec.json.encode(msgspec.structs.replace(_wanted(settings), serials_from=serials_from))
 
 
 def _wanted(settings: Settings) -> Agreed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from svcdns.objects.errors import StatusError
@@ -24,6 +25,11 @@ class Outage:
         self.reason = ""
         self._began = ""
         self._since = 0.0
+        self._told: list[Callable[[], None]] = []
+
+    def tell(self, of_end: Callable[[], None]) -> None:
+        """Have something called whenever one has ended."""
+        self._told.append(of_end)
 
     def __bool__(self) -> bool:
         return bool(self.reason)
@@ -48,9 +54,12 @@ class Outage:
 
     def end(self) -> None:
         """Note that it can be used, and that the map has caught up."""
-        if self.reason:
-            logger.warning("etcd can be used again, after %.0f s", self.seconds)
+        if not self.reason:
+            return
+        logger.warning("etcd can be used again, after %.0f s", self.seconds)
         self.reason = ""
+        for call in self._told:
+            call()
 
 
 def refused(text: str) -> StatusError:

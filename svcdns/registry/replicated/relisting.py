@@ -31,8 +31,9 @@ from ..commit import answer
 from ..dns_rows import AnswerTable, forget_serials, move_serials, put_fixed_rows
 from ..transaction import Touched, WriteTransaction, collection_prefix, object_key
 from . import revisions
-from .applying import Map, Overlapping, change, leave_out, set_revision, write_position
+from .applying import Map, Overlapping, change, set_revision, write_position
 from .keys import Named
+from .left_out import Unreadable
 
 _FIRST = (NAMESPACE, ENDPOINTSLICE, SERVICE, POD, ENDPOINTS)
 ORDER: tuple[Kind, ...] = (*_FIRST, *(kind for kind in STORED if kind not in _FIRST))
@@ -103,17 +104,23 @@ class Relisting:
             stored = self._txn.get(key, db=self._map.store.tables.objects)
             if stored is not None and _read_stored(stored).metadata.revision == str(place):
                 continue
-            self._change(named, value, place)
+            try:
+                self._change(named, value, place)
+            except Unreadable as wrong:  # nothing was done
+                self._map.left_out.note(named, wrong)
+                self._listed.discard(key)
+            else:
+                self._map.left_out.taken(named)
 
     def _change(self, named: Named, value: bytes | None, place: int) -> None:
         set_revision(self._txn, self._map.store, place - 1)
         write = WriteTransaction(self._txn, self._map.store.tables, self._map.settings, "", logs=False)
         try:
             change(write, named, value)
-        except (lmdb.Error, Overlapping):
+        except (lmdb.Error, Overlapping, Unreadable):
             raise
         except Exception as wrong:
-            leave_out(named, wrong)
+            self._map.left_out.note(named, wrong)
             raise Untakeable(named) from wrong
         self._touched.merge(write.touched)
 

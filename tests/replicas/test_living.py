@@ -1,0 +1,147 @@
+"""Replicas say that they live and how far they are: whose work is whose, and who waits for all."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+from replicas.replicas_harness import Replica, Replicas
+from toolbox.builders import service
+from toolbox.waiting import until
+
+from svcdns.etcd.client import Etcd
+from svcdns.etcd.messages import Changes
+from svcdns.objects.kinds import SERVICE
+from svcdns.registry.replicated import compaction
+
+KEYS = [f"web-{number}" for number in range(300)]
+
+
+class Held(Etcd):
+    """A client whose watch of objects can be held up."""
+
+    def __init__(self, *given: object, **named: object) -> None:
+        super().__init__(*given, **named)  # type: ignore[arg-type]
+        self.may = asyncio.Event()
+        self.may.set()
+        self.compacted: list[int] = []
+
+    async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
+        """Yield what happens, when it may."""
+        async for changes in super().watch(key, end, from_revision):
+            if b"objects/" in key:
+                await self.may.wait()
+            yield changes
+
+    async def compact(self, revision: int) -> None:
+        """Note it."""
+        self.compacted.append(revision)
+        await super().compact(revision)
+
+
+async def know_each_other(*replicas: Replica) -> None:
+    """Wait until all of some replicas know of all."""
+    for one in replicas:
+        await until(lambda one=one: len(living(one)) == len(replicas), "the replicas to know each other")
+
+
+def living(replica: Replica) -> list[str]:
+    sharing = replica.registry.sharing
+    assert sharing is not None
+    return sorted(sharing.living)
+
+
+def owned(replica: Replica) -> set[str]:
+    return {key for key in KEYS if replica.registry.work.is_own("Pod", "default", key)}
+
+
+async def test_each_objects_work_is_one_replicas_and_is_taken_over(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        async with replicas.replica("c") as c:
+            await know_each_other(a, b, c)
+            parts = [owned(one) for one in (a, b, c)]
+            assert set().union(*parts) == set(KEYS) and sum(map(len, parts)) == len(KEYS)
+        await know_each_other(a, b)
+        assert owned(a) | owned(b) == set(KEYS) and not owned(a) & owned(b)
+        assert owned(a) >= parts[0], "nobody loses work because another one goes"
+
+
+async def test_who_waits_for_all_is_told_who_is_behind(replicas: Replicas) -> None:
+    client = Held(replicas.etcd.endpoints)
+    async with replicas.replica("a") as a, replicas.replica("b", client=client) as b:
+        await know_each_other(a, b)
+        for number in range(3):
+            await a.create(service(f"s{number}"))
+            assert await a.registry.work.behind(20) == []
+            assert f"s{number}" in b.names(SERVICE)
+        client.may.clear()
+        await a.create(service("held"))
+        behind = await a.registry.work.behind(0.2)
+        assert len(behind) == 1 and f"({living_name(b)})" in behind[0]
+        waiting = asyncio.ensure_future(a.registry.work.behind(20))
+        client.may.set()
+        assert await waiting == []
+        assert "held" in b.names(SERVICE)
+
+
+def living_name(replica: Replica) -> str:
+    sharing = replica.registry.sharing
+    assert sharing is not None
+    return str(sharing.name)
+
+
+async def test_who_lives_is_found_out_again_after_its_key_was_taken_away(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await know_each_other(a, b)
+        replicas.etcd.ctl("put", f"{replicas.prefix}live/odd", "{by hand")
+        replicas.etcd.ctl("del", f"{replicas.prefix}live/{living_name(a)}")
+        await a.create(service("web"))
+        await know_each_other(a, b)
+        assert await b.registry.work.behind(20) == []
+
+
+async def test_a_replica_whose_lease_was_lost_is_there_again(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await know_each_other(a, b)
+        for lease in replicas.etcd.ctl("lease", "list").split("\n")[1:]:
+            if lease:
+                replicas.etcd.ctl("lease", "revoke", lease)
+        await until(lambda: len(living(b)) < 2 or len(living(a)) < 2, "the loss to be seen")
+        await know_each_other(a, b)
+
+
+async def test_one_replica_compacts_and_nothing_that_another_has_not_seen(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "EVERY_SECONDS", 0.2)
+    clients = [Held(replicas.etcd.endpoints) for _ in range(2)]
+    key = f"{replicas.prefix}compaction"
+
+    def turns() -> int:
+        fields = replicas.etcd.ctl("get", key, "-w", "fields").splitlines()
+        return int(next((line.split()[-1] for line in fields if line.startswith('"Version"')), "0"))
+
+    async def more_turns() -> None:
+        seen = turns()
+        await until(lambda: turns() >= seen + 3, "three turns")
+
+    async with replicas.replica("a", client=clients[0]) as a, replicas.replica("b", client=clients[1]) as b:
+        await know_each_other(a, b)
+        await a.create(service("web"))
+        unseen = a.revision // 1_000_000
+        replicas.etcd.ctl("put", f"{replicas.prefix}live/slow", f'{{"host": "slow", "revision": {unseen}}}')
+        for one in (a, b):
+            await until(lambda one=one: len(living(one)) == 3, "the one written by hand to be seen")
+        for number in range(20):
+            await a.patch(SERVICE, "web", {"metadata": {"labels": {"n": str(number)}}})
+        await more_turns()
+        assert max(itertools.chain(*(one.compacted for one in clients)), default=0) <= unseen
+        replicas.etcd.ctl("del", f"{replicas.prefix}live/slow")
+        await until(
+            lambda: max(itertools.chain(*(one.compacted for one in clients)), default=0) > unseen,
+            "what all have seen to be compacted",
+        )
+        assert sum(len(one.compacted) for one in clients) <= turns(), "one replica a turn"
+        await b.create(service("after"))
+        await a.shows_what(b)
+        assert a.names(SERVICE) == ["after", "web"]
