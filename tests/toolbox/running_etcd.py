@@ -18,7 +18,7 @@ class RunningEtcd:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="etcd-test-"))
-        self._client, self._peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+        self._client, self._peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self.endpoints = [self._client]
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -77,7 +77,8 @@ class RunningEtcd:
         return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
