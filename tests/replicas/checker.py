@@ -68,13 +68,12 @@ def _order(operations: list[Operation]) -> Iterator[str]:
 
 
 def _reads(operations: list[Operation], states: States) -> Iterator[str]:
-    collections: dict[str, list[str]] = defaultdict(list)
-    for name in states:
-        collections[name.partition("/")[0]].append(name)
     for one in operations:
         if not one.is_read or one.outcome is not Outcome.DONE:
             continue
-        names = {one.name} if "/" in one.name else {*collections[one.name], *one.seen}
+        names = {one.name}
+        if one.name.endswith("/"):
+            names = {name for name in states if name.startswith(one.name)} | one.seen.keys()
         for name in sorted(names):
             there = _at(states.get(name, []), one.revision)
             mark = there.mark if there is not None else None

@@ -45,7 +45,7 @@ class Operation:
     at: str
     """The replica that was asked."""
     name: str
-    """The object it is about; of a list its collection."""
+    """The object it is about; of a list what the names of its objects begin with, up to a slash."""
     mark: str | None = None
     """Which a write leaves; None: of a delete, of a read."""
     base: int = 0

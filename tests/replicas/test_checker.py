@@ -29,11 +29,11 @@ def right() -> History:
             replace(write("m2", 30, 40, 7), base=5_000),
             write("m3", 50, 60, 8, "Service/b"),
             read("r1", "Service/a", 50, 55, 7, Service_a="m2"),
-            read("r2", "Service", 70, 75, 6, Service_a="m1"),
+            read("r2", "Service/", 70, 75, 6, Service_a="m1"),
             replace(write("m4", 80, 90, 0), outcome=Outcome.UNKNOWN),
             replace(write("m5", 80, 90, 0), outcome=Outcome.REFUSED),
             replace(write(None, 100, 110, 0, "Service/b")),
-            read("r2", "Service", 120, 125, 12, Service_a="m4"),
+            read("r2", "Service/", 120, 125, 12, Service_a="m4"),
         ],
         [
             Change(5, "Service/a", "m1", 5_000, frozenset({"10.96.0.1"})),
@@ -186,7 +186,7 @@ class Sharing:
     def _read(self, operation: Operation, draw: st.DataObject) -> None:
         operation.is_read = True
         if draw.draw(st.booleans()):
-            operation.name = operation.name.partition("/")[0]
+            operation.name = operation.name.partition("/")[0] + "/"
         revision = draw.draw(st.integers(self.shown.get(operation.at, 0), self.revision))
         self.shown[operation.at] = revision
         then = {change.name: change for change in self.history.changes if change.revision <= revision}
