@@ -1,7 +1,7 @@
 """The clock of a running server is set by an hour, to and fro: no Pod flaps, none goes early, nothing hangs.
 
-Its processes read another wall clock (`toolbox.shifted_clock`); the machine's own is left alone, and so is the
-monotonic one, by which waiting goes.
+Its processes read another wall clock (`toolbox.shifted_clock`); the machine's own is left alone, and so is
+the monotonic one, by which waiting goes.
 """
 
 import socket
