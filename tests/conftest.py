@@ -47,6 +47,8 @@ PACKAGES = {
     "dnsmasq": "Debian: dnsmasq-base",
     "gcc": "Debian: gcc, libc6-dev",
     "dnstap-ldns": "Debian: dnstap-ldns",
+    "etcd": "Debian: etcd-server",
+    "etcdctl": "Debian: etcd-client",
     "getent": "Debian: libc-bin",
     "haproxy": "Debian: haproxy",
     "ip": "Debian: iproute2",

@@ -73,6 +73,10 @@ class Compacted(Exception):
     """What is asked for is older than what etcd keeps."""
 
 
+class NotYet(Exception):
+    """What is asked for is newer than what etcd has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """How members are to be convinced, and to convince us; each where it is not None or ""."""
@@ -116,7 +120,7 @@ class Etcd:
     async def range(
         self, key: bytes, end: bytes | None = None, *, revision: int = 0, limit: int = 0
     ) -> Found:
-        """Read a key, or a range, at a revision or the newest: up to `limit` keys.  Raises Compacted."""
+        """Read up to `limit` keys of a range, at a revision or the newest.  Raises Compacted, NotYet."""
         sent = messages.between(key, end) | {"revision": str(revision), "limit": str(limit)}
         return messages.read_found(await self._ask("/v3/kv/range", sent, is_read=True))
 
@@ -137,6 +141,18 @@ class Etcd:
         Raises Compacted where that revision is gone, Unavailable when the connection is: who watches goes on
         from the revision after the last one.
         """
+        was_renewed = False
+        while True:
+            try:
+                async for changes in self._watch_once(key, end, from_revision):
+                    from_revision, was_renewed = changes.revision + 1, False
+                    yield changes
+            except Unavailable as lost:
+                if was_renewed or not self._forget_token(str(lost)):
+                    raise
+                was_renewed = True
+
+    async def _watch_once(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
         wanted = messages.between(key, end) | {"start_revision": str(from_revision), "fragment": True}
         body = messages.encode({"create_request": wanted})
         events: list[Change] = []
@@ -177,13 +193,13 @@ class Etcd:
             if answer.status == 200:
                 return answer
             failed = _failed(await answer.read(), answer.status)
-            self._forget_token(failed)
+            self._forget_token(failed.message)
             why = failed.message
             self._next_member()
         raise Unavailable(_with_remedy(why))
 
     async def _ask(self, path: str, sent: Sent, *, is_read: bool) -> bytes:
-        """Ask one member after the other.  Raises Compacted, Unknown for what is no read."""
+        """Ask one member after the other.  Raises Compacted, NotYet, Unknown for what is no read."""
         body = messages.encode(sent)
         why = ""
         for _ in range(len(self._endpoints) + 1):  # once more, where a token had to be renewed
@@ -202,12 +218,13 @@ class Etcd:
             failed = _failed(octets, status)
             why = failed.message
             if failed.code == _OUT_OF_RANGE:
-                raise Compacted(why)
-            if failed.code == _INVALID and not self._forget_token(failed):
-                raise Rejected(why)
-            if not is_read and not any(words in why for words in _NOT_CARRIED_OUT):
-                raise Unknown(why)
-            if not self._forget_token(failed):
+                raise (NotYet if "future revision" in why else Compacted)(why)
+            if not any(words in why for words in _NOT_CARRIED_OUT):
+                if failed.code == _INVALID:
+                    raise Rejected(why)
+                if not is_read:
+                    raise Unknown(why)
+            if not self._forget_token(why):
                 self._next_member()
         raise Unavailable(_with_remedy(why))
 
@@ -236,9 +253,9 @@ class Etcd:
                 self._token = messages.read_token(octets)
         return {"Authorization": self._token}
 
-    def _forget_token(self, failed: Failed) -> bool:
+    def _forget_token(self, why: str) -> bool:
         """Have a token asked for again, if it was that; return whether it was."""
-        if not self._login.user or not any(words in failed.message for words in _UNAUTHENTICATED):
+        if not self._login.user or not any(words in why for words in _UNAUTHENTICATED):
             return False
         self._token = ""
         return True

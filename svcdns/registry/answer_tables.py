@@ -28,7 +28,7 @@ from . import alias_claims, facts
 from .derive import derive
 from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
 from .settings import RULES, Settings, own_reverse_prefixes
-from .transaction import TIME_FORMAT, WriteTransaction, collection_prefix, decode, scan
+from .transaction import POSITION, TIME_FORMAT, WriteTransaction, collection_prefix, decode, scan
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,8 @@ def _switch(store: Store, settings: Settings, letter: str, current: Serving | No
         answers = AnswerTable(WriteTransaction(txn, tables, settings, ""), _table(store, letter))
         put_fixed_rows(answers)
         zones = [settings.names.apex, *(key for _, key in settings.reverse_zones)]
-        move_serials(answers, int(time.time()), zones)
+        is_map = txn.get(POSITION, db=tables.meta) is not None  # serials are those of the other replicas
+        move_serials(answers, None if is_map else int(time.time()), zones)
         row_log.clear(txn, tables.row_log)
         write_serving(txn, tables, _next_serving(settings, letter, current))
         txn.put(MADE_BY, made_by, db=tables.meta)

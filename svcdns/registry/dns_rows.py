@@ -28,7 +28,7 @@ from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import alias_claims, facts
 from .endpoint_parts import EndpointParts
-from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan
+from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan, scan_keys
 
 SERIAL = b"serial "
 _SERIAL_SPACE = 1 << 32
@@ -184,8 +184,8 @@ def put_fixed_rows(answers: AnswerTable) -> None:
         answers.put(key, row)
 
 
-def move_serials(answers: AnswerTable, clock: int, zones: Iterable[bytes] | None = None) -> None:
-    """Give each zone that changed its next serial and write its apex; `clock` is unix time in seconds."""
+def move_serials(answers: AnswerTable, clock: int | None, zones: Iterable[bytes] | None = None) -> None:
+    """Give each zone that changed its next serial and write its apex; `clock` as for `next_serial`."""
     write, settings = answers.write, answers.write.settings
     for zone in sorted(answers.changed_zones if zones is None else zones):
         stored = write.txn.get(SERIAL + zone, db=write.tables.meta)
@@ -200,8 +200,19 @@ def move_serials(answers: AnswerTable, clock: int, zones: Iterable[bytes] | None
             row_log.append(write.txn, write.tables.row_log, row_log.Change(zone, old, serial, rows))
 
 
-def next_serial(serial: int | None, clock: int) -> int:
-    """Return the serial after this one: the clock where that is ahead of it, else one more (RFC 1982)."""
+def forget_serials(txn: lmdb.Transaction, meta: lmdb._Database) -> None:
+    """Forget which serials zones had: they are given others by another clock."""
+    for key in list(scan_keys(txn, meta, SERIAL)):
+        txn.delete(key, db=meta)
+
+
+def next_serial(serial: int | None, clock: int | None) -> int:
+    """Return the serial after this one: the clock where that is ahead of it, else one more (RFC 1982).
+
+    `clock` is unix time in seconds, or what counts changes of all zones; None: there is none.
+    """
+    if clock is None:
+        clock = serial or 0
     clock %= _SERIAL_SPACE
     if serial is None:
         return clock

@@ -1,6 +1,6 @@
 """An etcd for all tests of a module, and a registry of its own in it for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,10 @@ from toolbox.running_etcd import RunningEtcd
 
 
 @pytest.fixture(scope="module")
-def etcd() -> Iterator[RunningEtcd]:
+def etcd(need: Callable[..., str]) -> Iterator[RunningEtcd]:
     """Give an etcd of one member."""
+    need("etcd")
+    need("etcdctl")
     with RunningEtcd() as running:
         yield running
 

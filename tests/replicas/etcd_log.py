@@ -26,7 +26,7 @@ BY_ITSELF = "svcdns-"
 class EtcdLog(threading.Thread):
     """Keeps all changes of objects; a context manager that starts and stops it."""
 
-    def __init__(self, members: Members, host: Host, prefix: str) -> None:
+    def __init__(self, etcd: Members, host: Host, prefix: str) -> None:
         """Watch from a host that reaches all members."""
         super().__init__(name="log of etcd", daemon=True)
         self.changes: list[Change] = []
@@ -34,7 +34,7 @@ class EtcdLog(threading.Thread):
         """Who has which address or port, as it stands there."""
         self.position = 0
         """Up to which revision all changes are there."""
-        self._members, self._host, self._prefix = members, host, prefix
+        self._etcd, self._host, self._prefix = etcd, host, prefix
         self._ends = False
 
     def __enter__(self) -> "EtcdLog":
@@ -51,7 +51,7 @@ class EtcdLog(threading.Thread):
         with self._host.entered():
             while not self._ends:
                 with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-                    self._watch(self._members.all[number % len(self._members.all)].client)
+                    self._watch(self._etcd.members[number % len(self._etcd.members)].client)
                 number += 1
 
     def comes_to(self, revision: int) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from toolbox.calls import Calls
-from toolbox.etcd_members import Member, Members
+from toolbox.etcd_members import Members
 from toolbox.hosts import Host, remove, sweep
+from toolbox.running_etcd import Member
 from toolbox.running_server import RunningServer
 from toolbox.shifted_clock import Clock
 from toolbox.small_disk import small_disk
@@ -131,7 +132,7 @@ class Site:
         self._stack = contextlib.ExitStack()
         self.switch.ip("link add br0 type bridge", "link set br0 up", "addr add 10.99.0.254/24 dev br0")
         places = [(self._joined(Host(), number), f"10.99.0.{number}") for number in (1, 2, 3)]
-        self.members = Members(places)
+        self.etcd = Members(places=places)
         self.replicas: list[ReplicaHost] = []
         for number in (1, 2, 3):
             disk = folder / f"r{number}"
@@ -139,7 +140,7 @@ class Site:
             (folder / f"clock-{number}").mkdir()
             self._stack.enter_context(small_disk(disk, DISK))
             made = ReplicaHost(
-                f"r{number}", disk, self.members.endpoints, Clock(folder / f"clock-{number}", gcc)
+                f"r{number}", disk, self.etcd.endpoints, Clock(folder / f"clock-{number}", gcc)
             )
             self._joined(made, 10 + number)
             self.replicas.append(made)
@@ -154,7 +155,7 @@ class Site:
         return host
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.members)
+        self._stack.enter_context(self.etcd)
         for replica in self.replicas:
             replica.server.launch()
         for replica in self.replicas:

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,16 +20,16 @@ Fault = Callable[[Site, EtcdLog, random.Random], AbstractContextManager[None]]
 @contextmanager
 def member_killed(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Kill a member."""
-    member = chance.choice(site.members.all)
+    member = chance.choice(site.etcd.members)
     member.kill()
     yield
-    site.members.restart(member)
+    site.etcd.restart(member)
 
 
 @contextmanager
 def leader_frozen(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Have the leader stand still: it takes connections, and says nothing."""
-    leader = site.members.leader()
+    leader = site.etcd.leader()
     leader.signal(signal.SIGSTOP)
     try:
         yield
@@ -41,28 +40,28 @@ def leader_frozen(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[Non
 @contextmanager
 def all_members_killed(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Kill all members at once."""
-    for member in site.members.all:
+    for member in site.etcd.members:
         member.kill()
     yield
-    site.members.start()
+    site.etcd.start()
 
 
 @contextmanager
 def member_replaced(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Kill a member, with all that it stored, and have another one in its place."""
-    member = chance.choice(site.members.all)
+    member = chance.choice(site.etcd.members)
     member.kill()
     yield
-    site.members.replace(member)
+    site.etcd.replace(member)
 
 
 @contextmanager
 def member_cut_off(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Cut the leader, or another one, off from the other members, in one direction or both."""
-    member = site.members.leader() if chance.random() < 0.7 else chance.choice(site.members.all)
+    member = site.etcd.leader() if chance.random() < 0.7 else chance.choice(site.etcd.members)
     assert member.host is not None
     incoming, outgoing = chance.choice([(True, True), (True, False), (False, True)])
-    site.cut(member.host, site.members.all, incoming=incoming, outgoing=outgoing)
+    site.cut(member.host, site.etcd.members, incoming=incoming, outgoing=outgoing)
     yield
     site.mend(member.host)
 
@@ -72,7 +71,7 @@ def replica_cut_off(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[N
     """Cut a replica off from all members, in one direction or both."""
     replica = chance.choice(site.replicas)
     incoming, outgoing = chance.choice([(True, True), (True, False), (False, True)])
-    site.cut(replica, site.members.all, incoming=incoming, outgoing=outgoing)
+    site.cut(replica, site.etcd.members, incoming=incoming, outgoing=outgoing)
     yield
     site.mend(replica)
 
@@ -81,7 +80,7 @@ def replica_cut_off(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[N
 def compacted_while_cut_off(site: Site, log: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Cut a replica off from all members, and compact what it has not seen."""
     replica = chance.choice(site.replicas)
-    site.cut(replica, site.members.all, incoming=True, outgoing=True)
+    site.cut(replica, site.etcd.members, incoming=True, outgoing=True)
     yield
     compact(site, log)
     site.mend(replica)
@@ -97,8 +96,7 @@ def compacted(site: Site, log: EtcdLog, chance: random.Random) -> Iterator[None]
 
 def compact(site: Site, log: EtcdLog) -> None:
     """Compact up to where the log has come, where that can be done now."""
-    with contextlib.suppress(subprocess.CalledProcessError):
-        site.members.ctl(None, "compact", str(log.position))
+    site.etcd.compact(log.position)
 
 
 @contextmanager

@@ -195,7 +195,7 @@ def _rows(replica: ReplicaHost) -> dict[bytes, bytes]:
 
 def run(site: Site, faults: Sequence[site_faults.Fault], seed: str, longest: float = 1.2) -> None:
     """Have faults happen, say what was done, and assert that nothing is wrong."""
-    with EtcdLog(site.members, site.switch, PREFIX) as log:
+    with EtcdLog(site.etcd, site.switch, PREFIX) as log:
         of = FaultRun(site, log, seed)
         found = of.run(faults, longest)
     known = {outcome.name: of.history.count(outcome) for outcome in Outcome}

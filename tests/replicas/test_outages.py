@@ -229,3 +229,25 @@ async def test_the_end_does_not_wait_for_an_etcd_that_hangs(replicas: Replicas) 
         await asyncio.sleep(0)
     replicas.etcd.thaw()
     assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], StatusError)
+
+
+@pytest.mark.parametrize("meanwhile", [0, 40])
+async def test_an_etcd_that_was_restored_from_a_backup_is_listed_anew(
+    replicas: Replicas, meanwhile: int
+) -> None:
+    backup = replicas.folder / "backup"
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(service("kept"))
+        replicas.etcd.ctl("snapshot", "save", str(backup))
+        for number in range(10):
+            await a.create(service(f"lost-{number}"))
+        await b.shows_what(a)
+        replicas.etcd.restore(backup)
+        for number in range(meanwhile):  # its revision is that of the maps again, and further
+            replicas.etcd.ctl("put", f"/somebody/else/{number}", "x")
+        for one in (a, b):
+            await until(lambda one=one: one.names(SERVICE) == ["kept"], "the list")
+            await until(lambda one=one: not one.registry.trouble, "the outage to be over")
+        await b.create(service("new"))
+        await until(lambda: "new" in a.names(SERVICE), "what the other has taken")
+        assert a.rows_but_apexes() == b.rows_but_apexes()

@@ -9,9 +9,10 @@ from replicas.replicas_harness import Replica, Replicas
 from toolbox.builders import endpoint_slice, endpoints, headless, namespace, pod, service, without_selector
 from toolbox.waiting import until
 
-from svcdns.config.sections import Config, ServicesConfig
+from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.registry.dns_rows import SERIAL
 from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.layout import Disagreement
 from svcdns.registry.requests import DeleteOptions, Event, Selection
@@ -229,6 +230,29 @@ async def test_replicas_that_differ_refuse_to_start(replicas: Replicas) -> None:
                 pass
 
 
+async def test_serials_count_with_the_revisions_of_etcd(replicas: Replicas) -> None:
+    async with replicas.replica("a"):
+        pass
+    layout = json.loads(replicas.etcd.ctl("get", "--print-value-only", f"{replicas.prefix}layout"))
+    began = layout["serials_from"] = 1_000
+    replicas.etcd.ctl("put", f"{replicas.prefix}layout", json.dumps({**layout, "registry": "other"}))
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        made = await a.create(service("web"))
+        await b.shows_what(a)
+        expected = began + int(made["metadata"]["resourceVersion"]) // 1_000_000
+        assert [serial_of(one) for one in (a, b)] == [expected, expected]
+    other = Config(dns=DnsConfig(ttl=7))
+    async with replicas.replica("b", other) as b:
+        assert expected < serial_of(b) < expected + 100, "its answers were made anew, and no clock was asked"
+
+
+def serial_of(replica: Replica) -> int:
+    """Return the SOA serial of the cluster domain."""
+    store, apex = replica.registry.store, replica.registry.settings.names.apex
+    with store.read() as txn:
+        return int.from_bytes(txn.get(SERIAL + apex, db=store.tables.meta) or b"")
+
+
 async def test_a_newer_layout_is_refused(replicas: Replicas) -> None:
     replicas.etcd.ctl("put", f"{replicas.prefix}layout", '{"layout": 2, "more": true}')
     with pytest.raises(Disagreement, match="layout 2"):
@@ -248,7 +272,7 @@ async def test_a_store_with_a_registry_of_its_own_is_not_taken(replicas: Replica
             pass
 
 
-async def test_what_somebody_wrote_by_hand_counts_as_not_there_and_the_rest_goes_on(
+async def test_what_somebody_wrote_by_hand_counts_as_not_there(
     replicas: Replicas,
 ) -> None:
     async with replicas.replica("a") as a, replicas.replica("b") as b:

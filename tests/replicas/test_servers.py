@@ -1,7 +1,7 @@
 """Whole servers share a registry: one is killed, etcd goes away, and names are answered all the while."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from toolbox.builders import headless, pod, service
@@ -95,7 +95,8 @@ def test_a_server_that_differs_ends_and_says_in_what(pair: list[RunningServer]) 
         other.close()
 
 
-def test_a_first_start_waits_for_etcd() -> None:
+def test_a_first_start_waits_for_etcd(need: Callable[..., str]) -> None:
+    need("etcd")
     with RunningEtcd() as etcd:
         etcd.kill()
         config = f'[store]\netcd = ["{etcd.endpoints[0]}"]\n'

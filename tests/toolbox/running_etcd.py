@@ -1,4 +1,7 @@
-"""etcd in a test: one member on loopback, on ports that the kernel chose, with a data folder of its own."""
+"""etcd in a test: members on loopback, on ports that the kernel chose, with data folders of their own.
+
+Or each on a host of its own (`toolbox.hosts`): then `Members` of `toolbox.etcd_members` has what befalls one.
+"""
 
 import os
 import shutil
@@ -6,79 +9,151 @@ import signal
 import socket
 import subprocess
 import tempfile
-import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from toolbox.hosts import Host
 from toolbox.waiting import GUARD_SECONDS, wait_for
+
+
+class Member:
+    """One member: its process, and where it is asked."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        scheme: str,
+        options: Sequence[str],
+        host: Host | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
+        self.name, self.data, self.host, self.address = name, folder / name, host, address
+        ports = (2379, 2380) if host is not None else (_free_port(), _free_port())
+        self.client, self.peer = f"{scheme}://{address}:{ports[0]}", f"http://{address}:{ports[1]}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = folder / f"{name}.log"
+        self._options = options
+
+    def command(self, *words: str) -> list[str]:
+        """Return the words that run a command where it is."""
+        return self.host.command(*words) if self.host is not None else [*words]
+
+    def launch(self, cluster: str, state: str = "new") -> None:
+        """Start it without waiting for anything."""
+        command = self.command(
+            *("etcd", "--data-dir", str(self.data), "--name", self.name, *self._options),
+            *("--listen-client-urls", self.client, "--advertise-client-urls", self.client),
+            *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
+            *("--initial-cluster", cluster, "--initial-cluster-state", state),
+        )
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(GUARD_SECONDS)
 
 
 class RunningEtcd:
     """A context manager that starts and stops it; what it stores stays from one `start` to the next."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        members: int = 1,
+        scheme: str = "http",
+        options: Sequence[str] = (),
+        more: Sequence[str] = (),
+        places: Sequence[tuple[Host | None, str]] = (),
+    ) -> None:
+        """`options` are for each member, `more` for etcdctl; `places` are hosts and their addresses."""
         self._folder = Path(tempfile.mkdtemp(prefix="etcd-test-"))
-        self._client, self._peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        self.endpoints = [self._client]
-        self._process: subprocess.Popen[bytes] | None = None
+        self.members = [
+            Member(self._folder, f"m{n}", scheme, options, *place)
+            for n, place in enumerate(places or [(None, "127.0.0.1")] * members, start=1)
+        ]
+        self.endpoints = [member.client for member in self.members]
+        self._more = more
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
         shutil.rmtree(self._folder)
 
+    @property
+    def _cluster(self) -> str:
+        return ",".join(f"{member.name}={member.peer}" for member in self.members)
+
     def start(self) -> None:
         """Start it, again perhaps, and return when it answers."""
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *("etcd", "--data-dir", str(self._folder / "data"), "--name", "one"),
-                    *("--listen-client-urls", self._client, "--advertise-client-urls", self._client),
-                    *("--listen-peer-urls", self._peer, "--initial-advertise-peer-urls", self._peer),
-                    *("--initial-cluster", f"one={self._peer}"),
-                ],
-                stdout=log,
-                stderr=log,
-            )
+        for member in self.members:
+            member.launch(self._cluster)
         wait_for(self._answers, "etcd to answer")
 
     def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"{self._client}/health", timeout=GUARD_SECONDS) as answer:
-                return b"true" in answer.read()
-        except OSError:
-            return False
+        for member in self.members:
+            assert member.process is not None and member.process.poll() is None, member.log.read_text()
+        return self._run("endpoint", "health").returncode == 0
 
     def freeze(self) -> None:
-        """Have it stand still."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        """Have all members stand still."""
+        for member in self.members:
+            member.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        """Let them go on."""
+        for member in self.members:
+            member.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill it."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(GUARD_SECONDS)
+        """Kill all members."""
+        for member in self.members:
+            if member.process is not None:
+                member.kill()
+
+    def restore(self, snapshot: Path) -> None:
+        """End it, go back to what `etcdctl snapshot save` has saved, and start it again; of one member."""
+        self.kill()
+        [member] = self.members
+        shutil.rmtree(member.data)
+        self.ctl(
+            *("snapshot", "restore", str(snapshot), "--data-dir", str(member.data), "--name", member.name),
+            *("--initial-cluster", self._cluster, "--initial-advertise-peer-urls", member.peer),
+        )
+        self.start()
 
     def ctl(self, *arguments: str) -> str:
-        """Run etcdctl."""
-        command = ["etcdctl", f"--endpoints={self._client}", *arguments]
+        """Run etcdctl; return what it says."""
+        done = self._run(*arguments)
+        done.check_returncode()
+        return done.stdout
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._run_at(self.members, *arguments)
+
+    def _run_at(self, members: Sequence[Member], *arguments: str) -> subprocess.CompletedProcess[str]:
+        endpoints = ",".join(member.client for member in members)
+        command = members[0].command("etcdctl", f"--endpoints={endpoints}", *self._more, *arguments)
         env = {**os.environ, "ETCDCTL_API": "3"}
-        return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=GUARD_SECONDS)
 
 
-def free_port() -> int:
-    """Return a port that nobody has."""
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -2,7 +2,7 @@
 
 Each revision of etcd is applied as a whole, in order, on the map that the one before it left, and takes the
 map from one state to the next: every replica that applies the same revisions has the same rows.  Several that
-wait share a commit.  What can't be read (somebody wrote it by hand) counts as not there, and the rest goes on.
+wait share a commit.  What can't be read (somebody wrote it by hand) counts as not there; the rest goes on.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ class Position(NamedTuple):
     """The last revision of etcd that was applied."""
     rules: int
     """`stored_objects.OBJECT_RULES` by which its objects were derived from."""
+    transaction: tuple[int, bytes]
+    """The last transaction of any replica up to there, by its revision and id: an etcd that was restored from
+    a backup has another one at that revision."""
 
 
 class Event(NamedTuple):
@@ -94,7 +97,7 @@ class Map:
 def read_position(txn: lmdb.Transaction, store: Store) -> Position | None:
     """Return how far a map has come, as a transaction sees it."""
     stored = txn.get(POSITION, db=store.tables.meta)
-    return None if stored is None else Position(*msgspec.msgpack.decode(bytes(stored)))
+    return None if stored is None else msgspec.msgpack.decode(bytes(stored), type=Position)
 
 
 def has_objects(store: Store) -> bool:
@@ -103,9 +106,9 @@ def has_objects(store: Store) -> bool:
         return bool(txn.stat(db=store.tables.objects)["entries"])
 
 
-def write_position(txn: lmdb.Transaction, of: Map, revision: int) -> None:
+def write_position(txn: lmdb.Transaction, of: Map, revision: int, transaction: tuple[int, bytes]) -> None:
     """Note how far a map has come."""
-    position = Position(of.registry, revision, OBJECT_RULES)
+    position = Position(of.registry, revision, OBJECT_RULES, transaction)
     txn.put(POSITION, msgspec.msgpack.encode(position), db=of.store.tables.meta)
     set_revision(txn, of.store, revisions.last_of(revision))
 
@@ -126,9 +129,18 @@ def apply(of: Map, events: Sequence[Event]) -> Applied:
             touched = Touched()
             _apply_revision(txn, of, revision, changed, touched, applied)
             answer(txn, of.store, of.settings, touched, of.clock(revision))
-        write_position(txn, of, applied.position)
+        write_position(txn, of, applied.position, _last_transaction(txn, of, events))
         trim_logs(txn, of.store)
     return applied
+
+
+def _last_transaction(txn: lmdb.Transaction, of: Map, events: Sequence[Event]) -> tuple[int, bytes]:
+    """Return the last transaction of any replica, by its revision and id."""
+    for event in reversed(events):
+        if event.key.startswith(of.keys.replicas):
+            return event.revision, event.value or b""
+    before = read_position(txn, of.store)
+    return (0, b"") if before is None else before.transaction
 
 
 def _apply_revision(

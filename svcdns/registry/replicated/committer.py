@@ -88,6 +88,8 @@ class ReplicatedCommitter:
         """The revision at which it was last put, 0 where it was not."""
         self._cursors: dict[bytes, bytes] = {}
         self._queue: asyncio.Queue[Waiting | None] = asyncio.Queue()
+        self._group: list[Waiting] = []
+        """Those that are being carried out, or are to be next."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -109,6 +111,7 @@ class ReplicatedCommitter:
         """Let the writes that wait finish, as long as that does not take too long, then end."""
         self._queue.put_nowait(None)
         await asyncio.wait(self._tasks[:1], timeout=STOP_SECONDS)
+        _refuse(self._group, undecided())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -180,9 +183,9 @@ class ReplicatedCommitter:
 
     async def _run(self) -> None:
         try:
-            group: list[Waiting] | None = []
-            while (group := await self._gather(group or [])) is not None:
-                group = await self._carry_out(group)
+            while (group := await self._gather(self._group)) is not None:
+                self._group = group
+                self._group = await self._carry_out(group)
         except Exception:
             logger.critical("the committer failed; this process ends, to be started again", exc_info=True)
             os._exit(os.EX_SOFTWARE)

@@ -25,7 +25,7 @@ from typing import TypeVar
 
 import lmdb
 
-from svcdns.etcd.client import Compacted, Etcd, Unavailable
+from svcdns.etcd.client import Compacted, Etcd, NotYet, Unavailable
 from svcdns.etcd.messages import Change, Found
 from svcdns.objects.kinds import Kind
 from svcdns.store.writable import why_not
@@ -50,6 +50,10 @@ LOOK_SECONDS = 1.0
 BEHIND_SECONDS = 5.0
 """A watch that has not shown for so long what etcd has is begun again."""
 T = TypeVar("T")
+
+
+class _Another(Exception):
+    """etcd has another past than the map."""
 
 
 class Follower:
@@ -99,10 +103,23 @@ class Follower:
                 "name another data folder, and apply its objects there"
             )
         same = position is not None and position.registry == self.map.registry
-        if position is None or not same or position.rules != OBJECT_RULES:
+        if position is None or not same or position.rules != OBJECT_RULES or await self._is_another():
             await self._relist(from_nothing=True)
         else:
             self.position = position.revision
+
+    async def _is_another(self) -> bool:
+        """Return whether etcd has another past than the map, as it was restored from a backup."""
+        position = self.map.position()
+        if position is None:
+            return False
+        try:
+            found = await self.replicas(position.revision)
+        except NotYet:
+            return True
+        except Compacted:
+            return False  # all is listed then
+        return last_of(found) != position.transaction
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -134,6 +151,9 @@ class Follower:
                 case Compacted():
                     await self._applied()
                     await self._list_until_done(from_nothing=False)
+                case _Another():
+                    logger.warning("etcd has another past than before: all is listed anew")
+                    await self._list_until_done(from_nothing=True)
                 case Unavailable() as away:
                     if time.monotonic() - began < LOOK_SECONDS:  # another member could not go on with it
                         self.outage.begin(str(away))
@@ -147,6 +167,8 @@ class Follower:
         """Take what etcd tells from where the map stands."""
         keys = self.map.keys
         await self._applied()
+        if await self._is_another():
+            raise _Another
         async for changes in self._etcd.watch(keys.begin, keys.end, self.position + 1):
             self._events += map(_event, changes.events)
             self._came.set()
@@ -228,8 +250,9 @@ class Follower:
         began = time.monotonic()
         left_out: set[Named] = set()
         while True:
-            revision = (await self._etcd.range(self.map.keys.layout)).revision
-            make = partial(Relisting, self.map, revision, left_out, from_nothing=from_nothing)
+            replicas = await self.replicas()
+            of = (self.map, revision := replicas.revision, last_of(replicas), left_out)
+            make = partial(Relisting, *of, from_nothing=from_nothing)
             try:
                 await self._take_list(make, revision)
                 break
@@ -273,11 +296,11 @@ class Follower:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                newest = newest_of(await self.replicas())
+                found = await self.replicas()
             except Unavailable as away:
                 self.outage.begin(str(away))
                 continue
-            if self.position >= newest:
+            if self.position >= newest_of(found):
                 behind = 0.0
                 self.outage.end()
                 continue
@@ -287,10 +310,15 @@ class Follower:
                 logger.warning("the watch of etcd shows nothing new: it is begun again")
                 self._watching.cancel()
 
-    async def replicas(self) -> Found:
-        """Return what the replicas have written last.  Raises as etcd.client does."""
+    async def replicas(self, revision: int = 0) -> Found:
+        """Return what the replicas have written last, as of a revision.  Raises as etcd.client does."""
         keys = self.map.keys
-        return await self._etcd.range(keys.replicas, after(keys.replicas))
+        return await self._etcd.range(keys.replicas, after(keys.replicas), revision=revision)
+
+
+def last_of(found: Found) -> tuple[int, bytes]:
+    """Return the revision and value of the newest of some keys, (0, b"") of none."""
+    return max(((kv.mod_revision, kv.value) for kv in found.kvs), default=(0, b""))
 
 
 def newest_of(found: Found) -> int:

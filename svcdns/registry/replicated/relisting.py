@@ -28,7 +28,7 @@ from svcdns.store.rows import scan_keys
 from .. import alias_claims, owners
 from ..answer_tables import current_table
 from ..commit import answer
-from ..dns_rows import AnswerTable, move_serials, put_fixed_rows
+from ..dns_rows import AnswerTable, forget_serials, move_serials, put_fixed_rows
 from ..transaction import Touched, WriteTransaction, collection_prefix, object_key
 from . import revisions
 from .applying import Map, Overlapping, change, leave_out, set_revision, write_position
@@ -62,8 +62,20 @@ _read_stored = msgspec.json.Decoder(_Stored).decode
 class Relisting:
     """One list that is taken, from `__init__` to `finish` or `abort`, all in one thread."""
 
-    def __init__(self, of: Map, revision: int, left_out: set[Named], *, from_nothing: bool) -> None:
-        """Begin with what the map has; `revision` is that of the list, `left_out` count as not there."""
+    def __init__(
+        self,
+        of: Map,
+        revision: int,
+        transaction: tuple[int, bytes],
+        left_out: set[Named],
+        *,
+        from_nothing: bool,
+    ) -> None:
+        """Begin with what the map has; `revision` is that of the list, `left_out` count as not there.
+
+        `transaction` is the last one up to there (see `applying.Position`).
+        """
+        self._transaction = transaction
         self._map = of
         self._revision = revision
         self._touched = Touched()
@@ -119,7 +131,7 @@ class Relisting:
             self._answer_fixed(clock)
         for table in (tables.log, tables.event_log):
             log.begin_after(self._txn, table, revisions.last_of(self._revision))
-        write_position(self._txn, self._map, self._revision)
+        write_position(self._txn, self._map, self._revision, self._transaction)
         counts.note(self._txn, tables.by_name())
         self._txn.commit()
 
@@ -152,4 +164,5 @@ class Relisting:
         write = WriteTransaction(self._txn, self._map.store.tables, settings, "")
         answers = AnswerTable(write, current_table(self._map.store, self._txn))
         put_fixed_rows(answers)
+        forget_serials(self._txn, self._map.store.tables.meta)
         move_serials(answers, clock, [settings.names.apex, *(key for _, key in settings.reverse_zones)])

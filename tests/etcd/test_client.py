@@ -1,0 +1,231 @@
+"""What a client of etcd gets, from a real one: answers, members that are away, users and certificates."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from toolbox.running_etcd import RunningEtcd
+
+from svcdns.cli.certificates import Pair, make_ca, make_client
+from svcdns.etcd.client import Compacted, Etcd, Login, NotYet, Rejected, Unavailable
+from svcdns.etcd.messages import Changes, Compare, Delete, Get, Put
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def etcd(need: Callable[..., str]) -> Iterator[RunningEtcd]:
+    need("etcd")
+    need("etcdctl")
+    with RunningEtcd() as running:
+        yield running
+
+
+async def put(client: Etcd, key: bytes, value: bytes = b"x") -> int:
+    return (await client.transaction([], [Put(key, value)])).revision
+
+
+async def test_a_range_is_read_in_pages_at_one_revision(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    for number in range(5):
+        revision = await put(client, b"/pages/%d" % number, b"\0\xff%d" % number)
+    await put(client, b"/pages/9")
+    first = await client.range(b"/pages/", b"/pages0", revision=revision, limit=3)
+    rest = await client.range(first.kvs[-1].key + b"\0", b"/pages0", revision=revision, limit=3)
+    assert (first.more, rest.more, first.count) == (True, False, 5)
+    assert [kv.value for kv in first.kvs + rest.kvs] == [b"\0\xff%d" % number for number in range(5)]
+    assert rest.kvs[-1].mod_revision == revision
+    await client.close()
+
+
+async def test_a_transaction_does_one_or_the_other(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    made = await put(client, b"/txn/a", b"1")
+    for compares, succeeds in (
+        ([Compare.unchanged(b"/txn/a", made)], True),
+        ([Compare.unchanged(b"/txn/a", made - 1)], False),
+        ([Compare.absent(b"/txn/b"), Compare.exists(b"/txn/a")], True),
+        ([Compare.absent(b"/txn/a")], False),
+        ([Compare.exists(b"/txn/b")], False),
+        ([Compare.none_since(b"/txn/", b"/txn0", made)], True),
+        ([Compare.none_since(b"/txn/", b"/txn0", made - 1)], False),
+        ([Compare.none_since(b"/nobody/", b"/nobody0", 0)], True),
+    ):
+        outcome = await client.transaction(compares, [], [Get(b"/txn/a")])
+        assert outcome.succeeded is succeeds, compares
+        assert succeeds or outcome.found[0].kvs[0].value == b"1"
+    gone = await client.transaction([], [Delete(b"/txn/a"), Put(b"/txn/b", b"")])
+    assert gone.revision == made + 1
+    assert (await client.range(b"/txn/", b"/txn0")).kvs[0].key == b"/txn/b"
+    await client.close()
+
+
+async def test_what_etcd_never_takes_is_rejected(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    with pytest.raises(Rejected, match="duplicate key"):
+        await client.transaction([], [Put(b"a", b"1"), Put(b"a", b"2")])
+    with pytest.raises(Rejected, match="too many operations"):
+        await client.transaction([], [Put(b"%d" % number, b"") for number in range(129)])
+    await client.close()
+
+
+async def test_a_watch_brings_whole_revisions_in_order(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    began = await put(client, b"/watch/0")
+    for number in range(5):
+        await client.transaction(
+            [], [Put(b"/watch/%d" % n, b"v" * 250_000) for n in range(number, number + 5)]
+        )
+    await client.transaction([], [Delete(b"/watch/0")])
+    seen: list[tuple[int, str, bytes]] = []
+    async with contextlib.aclosing(client.watch(b"/watch/", b"/watch0", began)) as watch:
+        async for changes in watch:
+            seen += [(one.mod_revision, one.type, one.kv.key) for one in changes.events]
+            whole = {revision: sum(r == revision for r, _, _ in seen) for revision, _, _ in seen}
+            assert all(count == (5 if began < r < began + 6 else 1) for r, count in whole.items())
+            if seen[-1][1] == "DELETE":
+                break
+    assert [r for r, _, _ in seen] == sorted(r for r, _, _ in seen)
+    assert seen[-1] == (began + 6, "DELETE", b"/watch/0")
+    await client.close()
+
+
+async def test_what_is_gone_and_what_is_not_there_yet_are_told_apart(etcd: RunningEtcd) -> None:
+    client = Etcd(etcd.endpoints)
+    await put(client, b"/old")
+    revision = await put(client, b"/old")
+    etcd.ctl("compact", str(revision))
+    with pytest.raises(Compacted):
+        await client.range(b"/old", revision=revision - 1)
+    with pytest.raises(NotYet):
+        await client.range(b"/old", revision=revision + 1000)
+    with pytest.raises(Compacted):
+        await anext(client.watch(b"/old", b"/old0", revision - 1))
+    await client.close()
+
+
+async def test_a_member_that_is_not_there_is_passed_over(etcd: RunningEtcd) -> None:
+    client = Etcd([NOWHERE, *etcd.endpoints])
+    assert await put(client, b"/over")
+    client = Etcd([NOWHERE, *etcd.endpoints])
+    watching = asyncio.ensure_future(anext(client.watch(b"/over", b"/over0", 1 + await put(client, b"/o"))))
+    await put(client, b"/over")
+    assert isinstance(await watching, Changes)
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
+        await Etcd([NOWHERE]).range(b"/")
+    await client.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_of_three_members_one_may_go(need: Callable[..., str], how: signal.Signals) -> None:
+    need("etcd")
+    with RunningEtcd(members=3) as etcd:
+        client = Etcd(etcd.endpoints)
+        await put(client, b"/a")
+        etcd.members[0].signal(how)
+        began = time.monotonic()
+        assert (await client.range(b"/a")).kvs[0].value == b"x"
+        assert time.monotonic() - began < 30, "the next member answers"
+        etcd.members[1].signal(how)
+        with pytest.raises(Unavailable):
+            await client.range(b"/a")
+        for member in etcd.members[:2]:
+            member.signal(signal.SIGCONT)
+        await client.close()
+
+
+def make_member(ca: Pair) -> Pair:
+    """Return a certificate for a member: its gateway is a client of its own member, so it is for both."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now, both = datetime.now(UTC), [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "member")]))
+        .issuer_name(ca.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(both), critical=False)
+    )
+    return Pair(made.sign(ca.key, hashes.SHA256()), key)
+
+
+def write(folder: Path, name: str, pair: Pair) -> Path:
+    (folder / f"{name}.key").write_bytes(pair.key_pem)
+    (folder / f"{name}.crt").write_bytes(pair.certificate_pem)
+    return folder / f"{name}.crt"
+
+
+async def test_members_and_clients_show_certificates(need: Callable[..., str], tmp_path: Path) -> None:
+    need("etcd")
+    ca, other = make_ca(), make_ca()
+    trusted = write(tmp_path, "ca", ca)
+    server = write(tmp_path, "server", make_member(ca))
+    client = write(tmp_path, "client", make_client(ca, "svcdns", []))
+    keys = {file: file.with_suffix(".key") for file in (server, client)}
+    options = (
+        *("--cert-file", str(server), "--key-file", str(keys[server])),
+        *("--trusted-ca-file", str(trusted), "--client-cert-auth"),
+    )
+    shown = (f"--cacert={trusted}", f"--cert={client}", f"--key={keys[client]}")
+    with RunningEtcd(1, "https", options, shown) as etcd:
+        good = Etcd(etcd.endpoints, Login(ca=trusted, certificate=client, key=keys[client]))
+        assert await put(good, b"/tls")
+        with pytest.raises(Unavailable):
+            await Etcd(etcd.endpoints, Login(ca=trusted)).range(b"/tls")
+        distrusted = write(tmp_path, "other", other)
+        with pytest.raises(Unavailable, match="can't be read"):
+            await Etcd(etcd.endpoints, Login(ca=tmp_path / "none")).range(b"/tls")
+        late = Etcd(etcd.endpoints, Login(ca=distrusted, certificate=client, key=keys[client]))
+        with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await late.range(b"/tls")
+        distrusted.write_bytes(ca.certificate_pem)
+        assert (await late.range(b"/tls")).kvs, "files that have changed are read again"
+        for one in (good, late):
+            await one.close()
+
+
+async def test_a_user_has_a_token_that_is_renewed(need: Callable[..., str], tmp_path: Path) -> None:
+    need("etcd")
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    with RunningEtcd() as etcd:
+        for command in (
+            "user add root:root",
+            "user grant-role root root",
+            "role add svcdns",
+            "role grant-permission svcdns --prefix=true readwrite /svcdns/",
+            "user add svcdns:secret",
+            "user grant-role svcdns svcdns",
+            "auth enable",
+        ):
+            etcd.ctl(*command.split())
+        client = Etcd(etcd.endpoints, Login(user="svcdns", password_file=password))
+        began = await put(client, b"/svcdns/a")
+        watching = asyncio.ensure_future(anext(client.watch(b"/svcdns/", b"/svcdns0", began + 1)))
+        first = client._token
+        client._token = "made-up.1"
+        assert await put(client, b"/svcdns/b"), "a token that etcd does not know is asked for again"
+        assert client._token not in ("made-up.1", "")
+        assert first
+        assert (await watching).events[0].kv.key == b"/svcdns/b"
+        with pytest.raises(Unavailable, match=r"permission denied.*store\.etcd_prefix"):
+            await client.range(b"/other")
+        with pytest.raises(Unavailable, match=r"user name is empty.*store\.etcd_user"):
+            await Etcd(etcd.endpoints).range(b"/svcdns/")
+        password.write_text("wrong")
+        with pytest.raises(Unavailable, match=r"authentication failed.*etcd_password_file"):
+            await Etcd(etcd.endpoints, Login(user="svcdns", password_file=password)).range(b"/svcdns/")
+        await client.close()
