@@ -40,15 +40,15 @@ _UNAUTHENTICATED = ("invalid auth token", "user name is empty", "revision of aut
 _NOT_CARRIED_OUT = (
     "no leader",
     "too many requests",
-    "space exceeded",
     "authentication failed",
     "permission denied",
     "authentication is not enabled",
     *_UNAUTHENTICATED,
 )
 """Errors after which a transaction was surely not carried out."""
+_FULL = "space exceeded"
 _REMEDIES = {
-    "space exceeded": " (NOSPACE: compact and defragment it, then `etcdctl alarm disarm`)",
+    _FULL: " (NOSPACE: compact and defragment it, then `etcdctl alarm disarm`)",
     "permission denied": " (the user needs to read and write all keys below store.etcd_prefix)",
     "authentication failed": " (store.etcd_user and store.etcd_password_file)",
     "user name is empty": " (it asks for a user: store.etcd_user and store.etcd_password_file)",
@@ -63,6 +63,13 @@ class Unavailable(Exception):
 
 class Unknown(Exception):
     """Whether a transaction was carried out is not known."""
+
+
+class Full(Unknown):
+    """etcd says that it has no room, and has done with the transaction.
+
+    The first one for which there is none is carried out all the same (quotaApplierV3 of etcd 3.4 to 3.6).
+    """
 
 
 class Rejected(Exception):
@@ -219,6 +226,8 @@ class Etcd:
             why = failed.message
             if failed.code == _OUT_OF_RANGE:
                 raise (NotYet if "future revision" in why else Compacted)(why)
+            if _FULL in why and not is_read:
+                raise Full(_with_remedy(why))
             if not any(words in why for words in _NOT_CARRIED_OUT):
                 if failed.code == _INVALID:
                     raise Rejected(why)

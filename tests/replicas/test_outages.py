@@ -1,6 +1,7 @@
 """etcd is away, answers that are lost, and maps that are behind: DNS goes on, nothing is guessed or lost."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,11 @@ from replicas.replicas_harness import Replica, Replicas, comparable
 from toolbox.builders import endpoint_slice, headless, pod, service
 from toolbox.waiting import until
 
-from svcdns.etcd.client import Etcd, Unavailable, Unknown
+from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
 from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
+from svcdns.registry.replicated import committer
 from svcdns.registry.requests import DeleteOptions, Selection
 
 
@@ -20,7 +22,8 @@ class Losing(Etcd):
     """A client to which happens what a test says, to transactions that write Services."""
 
     fate = ""
-    """"carried out" and "lost" on the way: no answer comes; "refused": none takes it."""
+    """"carried out" and "lost" on the way: no answer comes; "refused": none takes it; "full" and "nearly
+    full": etcd says that it has no room, and has carried it out in the second case."""
     questions = ""
     """The same for those that ask what became of one."""
 
@@ -36,8 +39,10 @@ class Losing(Etcd):
             self.questions = ""
         if fate == "refused":
             raise Unavailable("as the test wants it")
-        if fate != "lost":
+        if fate not in ("lost", "full"):
             outcome = await super().transaction(compares, success, failure)
+        if "full" in fate:
+            raise Full("as the test wants it")
         if fate:
             raise Unknown("as the test wants it")
         return outcome
@@ -76,6 +81,39 @@ async def test_a_write_that_etcd_does_not_take_is_answered_with_why(replicas: Re
         assert "as the test wants it" in refused.value.message
         await until(lambda: not a.registry.trouble, "the outage to be over")
         await a.create(service("web"))
+
+
+async def test_what_was_carried_out_though_etcd_said_that_it_is_full_is_answered(replicas: Replicas) -> None:
+    client = Losing(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a:
+        client.fate = "full"
+        with pytest.raises(StatusError) as refused:
+            await a.create(service("web"))
+        assert refused.value.code == 503 and "nothing was changed" in refused.value.message
+        await until(lambda: not a.registry.trouble, "the outage to be over")
+        assert a.names(SERVICE) == []
+        client.fate = "nearly full"
+        made = await a.create(service("web"))
+        assert a.get(SERVICE, "web") == made
+        await a.patch(SERVICE, "web", {"metadata": {"labels": {"x": "y"}}})
+
+
+async def test_a_write_that_was_answered_while_it_waited_is_not_carried_out(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replicas.replica("a") as a:
+        await a.create(service("before"))
+        released = threading.Event()
+        monkeypatch.setattr(committer, "WRITE_SECONDS", 0.05)
+        holding = asyncio.ensure_future(a.registry.transact(lambda _: released.wait(60)))
+        with pytest.raises(StatusError) as refused:
+            await a.create(service("web"))
+        assert refused.value.code == 503 and "nothing was changed" in refused.value.message
+        monkeypatch.undo()
+        released.set()
+        await holding
+        await a.create(service("after"))
+        assert sorted(a.names(SERVICE)) == ["after", "before"]
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])

@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
-from svcdns.etcd.client import Rejected, Unavailable, Unknown
+from svcdns.etcd.client import Full, Rejected, Unavailable, Unknown
 from svcdns.etcd.messages import Compare, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.store import damage
@@ -155,10 +155,13 @@ class ReplicatedCommitter:
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once the map shows it; raise what it raised.
 
-        Raises StatusError 503 where etcd is away, 504 where what came of it is not known.
+        Raises StatusError 503 where etcd is away, 504 where what came of it is not known, 507 where the map
+        can't be written.
         """
         if self.outage or self.refuses:
             raise refused(self.trouble)
+        if self._follower is not None and self._follower.disk_trouble:
+            raise no_room(self._follower.disk_trouble)  # it would be carried out, and not be shown
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         waiting = Waiting(action, dry_run, future)
@@ -211,6 +214,9 @@ class ReplicatedCommitter:
         if follower is None or self.outage or not group:
             _refuse(group, refused(self.trouble or "etcd has not been reached yet"))
             return []
+        if follower.disk_trouble:
+            _refuse(group, no_room(follower.disk_trouble))
+            return []
         try:
             proposal = await follower.on_map(partial(propose, follower.map, group, self._cursors))
         except lmdb.Error as failure:
@@ -219,6 +225,8 @@ class ReplicatedCommitter:
         _answer(proposal.answered)
         if not proposal.decided:
             return proposal.deferred
+        if any(waiting.is_given_up for waiting in proposal.decided):  # it was told that nothing was changed
+            return [*proposal.decided, *proposal.deferred]
         try:
             decision = await self._decide(proposal, follower)
         except Unavailable as away:
@@ -262,6 +270,8 @@ class ReplicatedCommitter:
             outcome = await self._etcd.transaction(
                 [own, *compares], [*proposal.operations, Put(self._key, name)], [Get(*replicas)]
             )
+        except Full as full:
+            return await self._look_up(name, own, full)
         except Unknown:
             return await self._find_out(name, own)
         finally:
@@ -282,6 +292,17 @@ class ReplicatedCommitter:
         found = outcome.found[0]
         self._revision = max((kv.mod_revision for kv in found.kvs if kv.key == self._key), default=0)
         return _Decision(False, newest_of(found))
+
+    async def _look_up(self, name: bytes, own: Compare, full: Full) -> _Decision:
+        """Return that what etcd has done with was carried out, if it was.  Raises Unavailable."""
+        try:
+            found = (await self._etcd.range(self._key)).kvs
+        except Unavailable:
+            return await self._find_out(name, own)
+        if not found or found[0].value != name:
+            raise Unavailable(str(full))
+        self._revision = found[0].mod_revision
+        return _Decision(True, self._revision)
 
     async def _find_out(self, name: bytes, own: Compare) -> _Decision:
         """Return what came of a transaction that got no answer, as soon as etcd is there again.
