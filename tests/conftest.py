@@ -40,6 +40,7 @@ PACKAGES = {
     "busybox": "Debian: busybox-static",
     "svcdns.dns.compiled_path": "Debian: gcc, libc6-dev, python3-dev, and install svcdns again",
     "conntrack": "Debian: conntrack",
+    "chromium": "Debian: chromium",
     "curl": "Debian: curl",
     "delv": "Debian: bind9-dnsutils",
     "dig": "Debian: bind9-dnsutils",
@@ -75,6 +76,7 @@ PACKAGES = {
     "setpriv": "Debian: util-linux",
     "strace": "Debian: strace",
     "sysctl": "Debian: procps",
+    "tmux": "Debian: tmux",
     "unbound": "Debian: unbound",
 }
 """Which package has a program or module that tests need."""

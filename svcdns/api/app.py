@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client.registry import CollectorRegistry
 
-from svcdns.api.auth import audit
+from svcdns.api.auth import audit, session_route
 from svcdns.api.auth.access_control import FOR_ANYONE, AccessControl
 from svcdns.api.auth.authentication import CHALLENGE
 from svcdns.api.auth.authority import Authority, Everyone
@@ -30,6 +30,8 @@ from . import (
     body_limits,
     cache_route,
     connections,
+    console_paths,
+    console_route,
     containers_route,
     explain_route,
     health,
@@ -40,9 +42,11 @@ from . import (
     review_kinds,
     seeing_route,
     status_route,
+    stream_route,
 )
 from .access_log import AccessLogger, server_log
 from .documents import Documents
+from .explained_answer import ExplainedAnswers, Surroundings
 from .health import Health, Metrics, ServerHealth
 from .http_server import Runner
 from .metrics import ApiMetrics
@@ -81,6 +85,7 @@ def create_app(
     overview: status_route.Overview = dict,
     containers: containers_route.Containers = containers_route.none,
     viewer: Viewer | None = None,
+    around: Surroundings | None = None,
     clock: Clock = time.time,
     bookmark_interval: float = 60.0,
     limits: connections.Connections | None = None,
@@ -95,7 +100,8 @@ def create_app(
     everything); `names` are the host names under which the API may be addressed (None: any).
     `config` says what stands in /resolv.conf (None: of the defaults).
     `counters` counts the requests (None: in a registry nobody reads).  `flush` has cached answers forgotten
-    (None: there is no cache); `viewer` shows what is asked (None: nobody may see).  `bookmark_interval` is in
+    (None: there is no cache); `viewer` shows what is asked (None: nobody may see), `around` what else an
+    answer comes from than the registry.  `bookmark_interval` is in
     seconds, between two bookmarks of a watch.  `overview` and `containers` return their pages.  `limits` and
     `bodies_limits` bound what clients take of the server (None: as the defaults say).
     """
@@ -122,6 +128,9 @@ def create_app(
         registry.heartbeats.beat_each,
         proxies := Proxies(registry.last_change),
         seeing := seeing_route.Seeing(viewer),
+        streams := stream_route.Streams(registry, access.check_again),
+        console_route.Console(registry, access, (config or Config()).console.enabled),
+        ExplainedAnswers(registry.store, config or Config(), around or Surroundings()),
     )
     app = web.Application(client_max_size=bodies.MAX_BODY, middlewares=[_refusals_of_aiohttp])
     app[connections.KEY] = limits or connections.Connections()
@@ -132,6 +141,7 @@ def create_app(
         watches.close()
         proxies.end()
         seeing.end()
+        streams.end()
         of_bodies.end_unfinished()
         of_bodies.close()
 
@@ -203,6 +213,9 @@ class _Front:
     beat_each: heartbeats_route.BeatEach
     proxies: Proxies
     seeing: seeing_route.Seeing
+    streams: stream_route.Streams
+    console: console_route.Console
+    answers: ExplainedAnswers
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
@@ -266,13 +279,17 @@ class _Front:
         if path == proxies_route.WAIT and request.method in paths.READ:
             return await proxies_route.wait(request, self.proxies)
         if path == explain_route.PATH and request.method in paths.READ:
-            return await explain_route.answer(request, self.explain)
+            return await explain_route.answer(request, self.explain, self.answers)
         if path == status_route.PATH and request.method in paths.READ:
             return await status_route.answer(request, self.overview, self.proxies)
         if path == containers_route.PATH and request.method in paths.READ:
             return await containers_route.answer(request, self.containers)
         if path in seeing_route.PATHS and request.method in paths.READ:
             return await self.seeing.answer(request, path)
+        if path == stream_route.PATH and request.method in paths.READ:
+            return await self.streams.answer(request)
+        if self.console.answers(request, path):
+            return await self.console.answer(request, path)
         if path == heartbeats_route.PATH:
             return await heartbeats_route.answer(request, self.beat_each, self.access.check_action)
         document = self.documents.find(request, path)
@@ -303,6 +320,7 @@ _OTHER_PATHS = (
         status_route.PATH,
         containers_route.PATH,
         proxies_route.WAIT,
+        stream_route.PATH,
     ),
     *seeing_route.PATHS,
 )
@@ -332,4 +350,6 @@ def _methods(path: str) -> tuple[str, ...]:
         return proxies_route.METHODS
     if path.rstrip("/") == heartbeats_route.PATH:
         return heartbeats_route.METHODS
+    if console_paths.is_session(path):
+        return session_route.METHODS
     return cache_route.METHODS if cache_route.is_at(path) else paths.READ

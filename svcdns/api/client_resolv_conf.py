@@ -30,8 +30,21 @@ def text(
     lines = [f"# Made by svcdns: resolves names as a Pod of namespace {namespace} does."]
     lines += [f"# {note}" for note in _notes(servers, say_which)]
     lines += [f"nameserver {one.host}" for one in servers]
-    lines += [f"search {namespace}.svc.{domain} svc.{domain} {domain}", f"options ndots:{ndots}", ""]
+    lines += [f"search {' '.join(search_list(namespace, domain))}", f"options ndots:{ndots}", ""]
     return "\n".join(lines)
+
+
+def search_list(namespace: str, domain: str) -> tuple[str, ...]:
+    """Return what is put behind a name, in this order."""
+    return f"{namespace}.svc.{domain}", f"svc.{domain}", domain
+
+
+def asked_names(name: str, namespace: str, domain: str, ndots: int = NDOTS) -> list[str]:
+    """Return the names that a resolver with this file asks for in turn, absolute (resolv.conf(5))."""
+    if name.endswith("."):
+        return [name]
+    below = [f"{name}.{end.rstrip('.')}." for end in search_list(namespace, domain)]
+    return [f"{name}.", *below] if name.count(".") >= ndots else [*below, f"{name}."]
 
 
 def _notes(servers: Sequence[Endpoint], say_which: str) -> Iterable[str]:

@@ -122,7 +122,8 @@ def _found(examined: Examined) -> Found:
     there = tuple(path for path in examined.config.manifests if path.exists())
     config = replace(examined.config, manifests=there)
     zones, wrong_zones, remarks = _zones(config)
-    mistakes = [*examined.mistakes, *preflight.mistakes(config), *wrong_zones]
+    wrong_store, away = _shared(config)
+    mistakes = [*examined.mistakes, *preflight.mistakes(config), *wrong_zones, *wrong_store]
     warnings = (
         []
         if mistakes
@@ -131,6 +132,7 @@ def _found(examined: Examined) -> Found:
             *misspelt_variables(os.environ),
             *checks.warnings(config),
             *remarks,
+            *away,
             *manifest_warnings(config.manifests),
             *preflight.resolv_conf_warnings(config),
         ]
@@ -149,6 +151,28 @@ def _zones(config: Config) -> tuple[int, list[str], list[str]]:
     mistakes = [status.error for status in files if status.error]
     remarks = [f"{dns.zones / status.file}: {remark}" for status in files for remark in status.remarks]
     return len(files) - len(mistakes), mistakes, remarks
+
+
+def _shared(config: Config) -> tuple[list[str], list[str]]:
+    """Return what is wrong with the registry in etcd, and why it can't be looked at, each as lines."""
+    if not config.store.etcd:
+        return [], []
+    import asyncio
+
+    from svcdns.etcd.client import Rejected, Unavailable
+    from svcdns.registry.replicated import Disagreement, engine_of
+    from svcdns.registry.replicated.layout import look
+    from svcdns.registry.settings import make_settings
+
+    engine = engine_of(config)
+    assert engine is not None, "etcd is named"
+    try:
+        asyncio.run(look(engine, make_settings(config)))
+    except (Disagreement, Rejected) as differs:
+        return [f"store.etcd: {differs}"], []
+    except Unavailable as away:
+        return [], [f"store.etcd: it can't be used now: {away}"]
+    return [], []
 
 
 def _reading(config: Config) -> Reading:

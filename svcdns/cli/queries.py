@@ -78,4 +78,6 @@ def _words(one: Mapping[str, Any]) -> Iterator[str]:
     yield str(one["qname"] or "-")
     answers, milliseconds = one["answers"], 1000 * one["duration_seconds"]
     yield str(one["rcode"]) if answers or one["rcode"] != "NOERROR" else "NODATA"
+    if one.get("pod"):
+        yield f"pod={one['namespace']}/{one['pod']}"
     yield f"{one['source']} {answers} answer{'' if answers == 1 else 's'} {milliseconds:.2f}ms"

@@ -20,6 +20,7 @@ import dns.reversename
 from svcdns.config.listening import DATA_FOLDERS, dns_of_running
 from svcdns.config.readers import endpoint
 from svcdns.config.sections import ConfigError, Endpoint
+from svcdns.wire.dig_text import sections_text
 
 from .flags import flag_value
 from .outcome import Refused
@@ -53,7 +54,7 @@ def ask(
     except dns.exception.DNSException as failed:
         raise Refused(f"{where} sent what is no DNS reply: {failed}") from None
     transport = "TCP" if over_tcp else "UDP"
-    text = f";; {_status(reply)}, {1000 * took:.1f} ms over {transport} from {where}\n{_sections(reply)}"
+    text = f";; {_status(reply)}, {1000 * took:.1f} ms over {transport} from {where}\n{sections_text(reply)}"
     answered = reply.rcode() == dns.rcode.NOERROR and bool(reply.answer)
     return text, answered, "" if answered else _hint(name, reply, is_ours=server is None)
 
@@ -119,12 +120,3 @@ def _status(reply: dns.message.Message) -> str:
     errors = "".join(f", {option.to_text()}" for option in reply.options)
     count = "1 answer" if answers == 1 else f"{answers} answers"
     return f"{dns.rcode.to_text(reply.rcode())}, flags {flags}, {count}{errors}"
-
-
-def _sections(reply: dns.message.Message) -> str:
-    parts = [";; QUESTION", *(f"; {rrset.to_text()}" for rrset in reply.question)]
-    titles = ("ANSWER", "AUTHORITY", "ADDITIONAL")
-    for title, rrsets in zip(titles, reply.sections[1:], strict=True):
-        if rrsets:
-            parts += ["", f";; {title}", *(rrset.to_text() for rrset in rrsets)]
-    return "\n".join(parts)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from . import talking
-from .outcome import plain, show
+from .outcome import show
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from svcdns.client import Client
 
+    from .top_screen import Page
+
 _PATH = "/svcdns/v1/stats"
-_TABLES = {"names": "name", "clients": "client", "nxdomain": "no such name"}
 _SECOND_LOOK_SECONDS = 2.0
 """What is recorded only since somebody looks has little in it at first."""
-Page = Mapping[str, Any]
 
 
 def top(
@@ -29,7 +27,7 @@ def top(
     span: Annotated[
         Literal["1m", "5m", "60m"], typer.Option("--span", help="The time that is counted.")
     ] = "1m",
-    rows: Annotated[int, typer.Option("--rows", min=1, max=50, help="Rows of each table.")] = 10,
+    rows: Annotated[int, typer.Option("--rows", min=1, max=50, help="With --once: rows of each table.")] = 10,
     every: Annotated[
         float, typer.Option("--every", min=0.5, metavar="SECONDS", help="How often it changes.")
     ] = 2.0,
@@ -41,8 +39,10 @@ def top(
 ) -> None:
     """Show what is asked most, by whom, and which names there are not; rates and times above it.
 
-    Rates are exact. What is asked most is counted over a part of all questions, where only a part is recorded
-    (docs/seeing.md), so counts are estimates. Ctrl-C ends it; without a terminal it is shown once.
+    Keys: n names, c clients, s namespaces, m names there are not; r, l, e sort by rate, latency, errors;
+    / filters, space pauses, q ends. Rates are exact. What is asked most is counted over a part of all
+    questions, where only a part is recorded (docs/seeing.md), so counts are estimates. Without a terminal it
+    is shown once.
 
     Examples:
 
@@ -65,7 +65,7 @@ def top(
             for line in _lines(page, span, rows):
                 show(line)
             return
-        _live(console, client, span, rows, every)
+        _live(console, client, span, every)
 
 
 def _page(client: Client) -> Page:
@@ -75,72 +75,48 @@ def _page(client: Client) -> Page:
     return page
 
 
-def _live(console: Any, client: Client, span: str, rows: int, every: float) -> None:
+def _live(console: Any, client: Client, span: str, every: float) -> None:
+    """Show it until q is pressed: each key at once, what is asked every so many seconds."""
     from rich.live import Live
-
-    from svcdns.client import ApiError, Unreachable
-
-    trouble = ""
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        page = _page(client)
-        while True:
-            live.update(_screen(page, span, rows, trouble), refresh=True)
-            time.sleep(every)
-            try:
-                page, trouble = _page(client), ""
-            except Unreachable as wrong:
-                trouble = str(wrong)
-            except ApiError as wrong:
-                if wrong.status not in (429, 500, 503):
-                    raise
-                trouble = str(wrong)
-
-
-def _screen(page: Page, span: str, rows: int, trouble: str) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    tables = []
-    for name, title in _TABLES.items():
-        table = Table("asked", title, box=None, expand=True, title_justify="left", pad_edge=False)
-        table.columns[0].justify, table.columns[0].width = "right", 10
-        table.columns[1].no_wrap, table.columns[1].overflow = True, "ellipsis"
-        for one in page["last"][span][name][:rows]:
-            table.add_row(_count(one), Text(plain(one["name"])))
-        tables.append(table)
-    head = [Text(plain(line)) for line in _head(page, span)]
-    return Group(*([Text(plain(trouble), style="bold red")] if trouble else []), *head, *tables)
+    from .keys import Keys
+    from .top_screen import View, pressed, screen
+
+    view, page, trouble = View(), _page(client), ""
+    with Live(console=console, screen=True, auto_refresh=False) as live, Keys() as keys:
+        due = time.monotonic() + every
+        while not view.ended:
+            lines = screen(page, span, view, console.width, console.height, trouble)
+            live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
+            for key in keys.wait(max(0.0, due - time.monotonic())):
+                view = pressed(view, key)
+            if time.monotonic() >= due and not view.ended:
+                if not view.paused:
+                    page, trouble = _again(client, page)
+                due = time.monotonic() + every
+
+
+def _again(client: Client, page: Page) -> tuple[Page, str]:
+    """Return the page as it is now; the one before, and why, where the server has none just now."""
+    from svcdns.client import ApiError, Unreachable
+
+    try:
+        return _page(client), ""
+    except Unreachable as wrong:
+        return page, str(wrong)
+    except ApiError as wrong:
+        if wrong.status not in (429, 500, 503):
+            raise
+        return page, str(wrong)
 
 
 def _lines(page: Page, span: str, rows: int) -> Iterator[str]:
-    yield from _head(page, span)
-    for name, title in _TABLES.items():
+    from .top_screen import TABLES, View, head_lines, row_line, rows_of, title_line
+
+    yield from head_lines(page, span)
+    for table in TABLES.values():
         yield ""
-        yield f"{'asked':>10}  {title}"
-        for one in page["last"][span][name][:rows]:
-            yield f"{_count(one):>10}  {one['name']}"
-
-
-def _head(page: Page, span: str) -> Iterator[str]:
-    now, counted = page["perSecond"]["10s"], page["last"][span]
-    yield f"{now['questions']:.1f} questions a second; last {span}: {_shares(counted['rcodes'])}"
-    yield f"from {_shares(now['sources'])}"
-    times = (
-        f"{source} {1000 * one['p50']:.2f} ms, 99 % within {1000 * one['p99']:.2f} ms"
-        for source, one in sorted(counted["durations"].items())
-    )
-    yield f"times: {'; '.join(times) or 'none yet'}"
-    recorded = f"one question of {page['sample']} is recorded" if page["sample"] != 1 else "all are recorded"
-    yield f"{recorded}; {page['lost']} came too fast to be counted"
-
-
-def _shares(counts: Mapping[str, float]) -> str:
-    """Return parts of a whole in percent, the largest first."""
-    whole = sum(max(0, count) for count in counts.values())
-    ordered = sorted(counts.items(), key=lambda one: -one[1])
-    return ", ".join(f"{name} {100 * count / whole:.1f} %" for name, count in ordered if count > 0) or "none"
-
-
-def _count(one: Mapping[str, Any]) -> str:
-    return f"{'~' if one['error'] else ''}{one['count']}"
+        yield title_line(table)
+        for row in rows_of(page, span, View(table))[:rows]:
+            yield row_line(row, span)

@@ -19,9 +19,23 @@ _OURS = "+svcdns-"
 """In the version that a svcdns says of itself, behind that of Kubernetes."""
 
 
-def explain(name: str, namespace: str) -> Call[dict[str, Any]]:
-    """Return the explanation of a domain name or a Pod's name (svcdns.registry.explain has its fields)."""
-    query = urlencode({"name": name, "namespace": namespace})
+def explain(
+    name: str,
+    namespace: str,
+    *,
+    type: str = "A",
+    client: str = "",
+    search: bool = False,
+    forward: bool = False,
+) -> Call[dict[str, Any]]:
+    """Return the explanation of a domain name or a Pod's name, and the reply that a client gets.
+
+    `type` is that of the question, `client` the address that asks ("": this one); `search` walks the search
+    list of a Pod, `forward` has upstreams asked.  docs/api.md has the fields.
+    """
+    more = {"type": type, "client": client, "search": search and "1", "forward": forward and "1"}
+    asked = {key: value for key, value in more.items() if value}
+    query = urlencode({"name": name, "namespace": namespace, **asked})
     request = Request("GET", f"{PATH}?{query}")
     found: dict[str, Any] = yield from answer(request, "name", "answers", "objects", "reasons")
     return found

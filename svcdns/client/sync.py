@@ -149,6 +149,21 @@ class Client:
         """Wait until the traffic does what was acknowledged by now; see `waiting.wait`."""
         return self.run(waiting.wait(seconds))
 
-    def explain(self, name: str, namespace: str = "default") -> Mapping[str, Any]:
-        """Return what a name or a Pod answers, from which objects, and why not more."""
-        return self.run(explanations.explain(name, namespace))
+    def explain(
+        self,
+        name: str,
+        namespace: str = "default",
+        *,
+        type: str = "A",
+        client: str = "",
+        search: bool = False,
+        forward: bool = False,
+    ) -> Mapping[str, Any]:
+        """Return what a name or a Pod answers, from which objects, and why not more.
+
+        `rcode`, `response` and `origin` are the reply that `client` (an address; "": this one) gets for a
+        `type`, and where that comes from; see `explanations.explain`.
+        """
+        more = {"type": type, "client": client}
+        call = explanations.explain(name, namespace, **more, search=search, forward=forward)
+        return self.run(call)

@@ -1,7 +1,7 @@
 """The configuration: every option that there is, declared once.
 
 One frozen dataclass a section of the TOML file, one field an option (see `options`).  The text below a field
-is its row in docs/config.md, written by tools/config_tables.py; four sections stand in `seeing` and
+is its row in docs/config.md, written by tools/config_tables.py; five sections stand in `seeing` and
 `sharing`.  `load` says where a value may come from, `checks` which options contradict each other.  Standard
 library only: the supervisor reads this.
 """
@@ -19,7 +19,7 @@ from .container_engines import container_engines
 from .options import Flag, Option, option, options_of
 from .readers import Endpoint as Endpoint
 from .readers import Network as Network
-from .seeing import DnstapConfig, QueryLogConfig, TapConfig
+from .seeing import ConsoleConfig, DnstapConfig, QueryLogConfig, TapConfig
 from .sharing import StoreConfig
 from .tables import POLICIES as POLICIES
 from .tables import ROLES as ROLES
@@ -376,6 +376,7 @@ class Config:
     api: ApiConfig = ApiConfig()
     proxy: ProxyConfig = ProxyConfig()
     probes: ProbesConfig = ProbesConfig()
+    console: ConsoleConfig = ConsoleConfig()
     tap: TapConfig = TapConfig()
     query_log: QueryLogConfig = QueryLogConfig()
     dnstap: DnstapConfig = DnstapConfig()

@@ -1,4 +1,7 @@
-"""The sections about seeing what is asked: [tap], [query_log] and [dnstap].  Standard library only."""
+"""The sections about seeing what is there and what is asked: [console], [tap], [query_log] and [dnstap].
+
+Standard library only.
+"""
 
 # No `from __future__ import annotations` here: `options` reads the types, which are text with it.
 
@@ -14,6 +17,7 @@ STDERR = "stderr"
 ON_DEMAND, ALWAYS, NEVER = "on_demand", "always", "never"
 _MOST_SAMPLE = 1_000_000
 _EACH = "(1 = each question)"
+_MONTH = 30 * 86_400
 
 
 def log_file(text: str) -> str:
@@ -46,6 +50,17 @@ def identity(text: str) -> str:
     if not text.isprintable() or len(text.encode()) > 255:
         raise Wrong(f"{text[:80]!r} is no name of a server; allowed: up to 255 octets of text")
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleConfig:
+    """[console]: the page under /console/ of the API."""
+
+    enabled: bool = option(True)
+    """`false`: the API has no page, and nobody logs in to one."""
+    idle: int = option(43_200, read.between(60, _MONTH, "seconds"))
+    """Who logged in with a token is logged out after so long without a look (12 h); after 30 days in any
+    case, and as soon as the token is revoked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +112,7 @@ class DnstapConfig:
     """Which of them not."""
     queries: bool = option(True)
     """`false`: only replies are sent, which repeat the question; about half as much."""
+    upstreams: bool = option(True)
+    """What upstreams are asked and say is sent too (FORWARDER_QUERY, FORWARDER_RESPONSE)."""
     identity: str = option("", identity)
     """What this server is called there; "" is the name of the host."""

@@ -93,7 +93,7 @@ class Answerer:
         self._pace = Pace() if explains else None
         self._signatures = signatures
         self._in_python = FastPath(counters, udp_size, cache).answer
-        self._fast, self.compiled = plain_path(counters, udp_size, self._in_python)
+        self._fast, self.compiled = plain_path(counters, udp_size, self._in_python, cache)
         self._snapshot: Snapshot | None = None
         self._view: View | None = None
         self._table: ZoneTable | None = None

@@ -16,17 +16,18 @@ _Static_assert(sizeof(Py_ssize_t) == 8, "sums of numbers of 32 bits have room");
 /* The protocol's numbers (svcdns.wire.header, svcdns.wire.codes), the layout of rows (svcdns.names.packed), and
  * the sizes of buffers. */
 enum { HEADER = 12, TYPE_CLASS = 4, RR_FIXED = 10, POINTED_RR = 12, OPT_OCTETS = 11, OPTION = 4, MIN_UDP = 512 };
-enum { MAX_LABEL = 63, MAX_ROOT_AT = HEADER + 255 - 1, MAX_LABELS = 128, POINTER = 0xC000, FARTHEST = 0x3FFF };
-enum { QR_AA = 0x8400, TC = 0x0200, RA = 0x0080, CD = 0x0010, RCODE_NXDOMAIN = 3 };
+enum { MAX_LABEL = 63, MAX_NAME = 255, MAX_LABELS = 128, MOST_LINKS = 8, POINTER = 0xC000, FARTHEST = 0x3FFF };
+enum { QR = 0x8000, AA = 0x0400, TC = 0x0200, RA = 0x0080, CD = 0x0010, RCODE_NXDOMAIN = 3 };
 enum { TYPE_NS = 2, TYPE_CNAME = 5, TYPE_MX = 15, TYPE_SRV = 33, TYPE_OPT = 41, CLASS_IN = 1, TYPES = 256 };
 enum { NAMES = 1, FORWARD = 2 };                        /* rights (svcdns.dns.access) */
 enum { ROW_PARTS = 8, TYPES_AT = 2, ENTRY = 20 };
 enum { MOST_UDP = 4096, MOST_TCP = 65535, MOST_KEY = 512, MOST_KNOWN = 512 };
 
 /* What a zone needs that is more than a row (svcdns.dns.path_choice). */
-enum { OF_FILE = 1, NEVER = 2, NO_NXDOMAIN = 4, SIGNED = 8, INSECURE_PODS = 16 };
+enum { OF_FILE = 1, NEVER = 2, NO_NXDOMAIN = 4, SIGNED = 8, INSECURE_PODS = 16, WILDCARDS = 32 };
 
-enum { ERROR = -1, NOT_PLAIN = 0 };                     /* instead of the octets of a reply */
+/* Instead of the octets of a reply; FOLLOWED: to go on at the target of a CNAME. */
+enum { FOLLOWED = -2, ERROR = -1, NOT_PLAIN = 0 };
 
 static inline unsigned get16(const uint8_t *at) { return (unsigned)at[0] << 8 | at[1]; }
 static inline uint32_t get32(const uint8_t *at) { return (uint32_t)get16(at) << 16 | get16(at + 2); }
@@ -43,8 +44,8 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *slots, *describe, *open_view, *random, *not_plain, *or_else;
-    long protocol_stride, nodata_slot, nxdomain_slot;
+    PyObject *slots, *describe, *open_view, *random, *not_plain, *or_else, *cache, *now;
+    long protocol_stride, nodata_slot, nxdomain_slot, forward_slot, hits_slot;
     int udp_size;
     short type_slots[TYPES];            /* -1: a type that is not plain */
     /* The zones, as they were described last; what is borrowed belongs to `described`. */
@@ -63,7 +64,11 @@ typedef struct {
 
 typedef struct {
     const uint8_t *packet;
-    Py_ssize_t root_at, end;            /* where the name's root stands; where the question ends */
+    Py_ssize_t end;                     /* of the question */
+    /* The name that is looked up: the question's, then the target of each CNAME.  Where it and its root stand in the
+     * reply; where the next RR goes; how many CNAMEs are in front of that. */
+    Py_ssize_t name, root_at, at;
+    unsigned links;
     unsigned type;
     int limit;                          /* octets of the whole reply */
     int opt, do_bit;
@@ -74,26 +79,25 @@ typedef struct {
 
 /* --- 1. Reading the question --- */
 
-/* Walk the labels up to the root and write the key (svcdns.wire.key): from the root down, lower case, each label
- * ended by NUL.  A label that holds an octet which keys escape is not plain. */
-static int read_name(Question *q, Py_ssize_t size)
+/* Walk the labels of the name at octet `at` up to the root and write its key (svcdns.wire.key): from the root down,
+ * lower case, each label ended by NUL.  A label that holds an octet which keys escape is not plain. */
+static int read_name(Question *q, const uint8_t *octets, Py_ssize_t at, Py_ssize_t size)
 {
-    const uint8_t *packet = q->packet;
     uint16_t labels[MAX_LABELS];
     int count = 0;
-    Py_ssize_t at = HEADER, to = 0;
-    while (at < size && packet[at]) {
-        if (packet[at] > MAX_LABEL || at > MAX_ROOT_AT || count == MAX_LABELS)
+    Py_ssize_t most = at + MAX_NAME - 1, to = 0;
+    q->name = at;
+    while (at < size && octets[at]) {
+        if (octets[at] > MAX_LABEL || at > most || count == MAX_LABELS)
             return 0;
         labels[count++] = (uint16_t)at;
-        at += 1 + packet[at];
+        at += 1 + octets[at];
     }
-    if (at > MAX_ROOT_AT || at + 1 + TYPE_CLASS > size)
+    if (at > most || at >= size)
         return 0;
     q->root_at = at;
-    q->end = at + 1 + TYPE_CLASS;
     while (count--) {
-        const uint8_t *label = packet + labels[count];
+        const uint8_t *label = octets + labels[count];
         for (int n = *label++; n; n--, label++) {
             if (*label < 2)
                 return 0;
@@ -130,7 +134,10 @@ static int read_question(const Path *self, Question *q, Py_ssize_t size)
     /* QR, opcode, AA and TC must be 0; RA, Z, AD and the rcode of a question mean nothing. */
     if (size < HEADER || memcmp(packet + 4, one_question, sizeof one_question) || packet[2] > 1 || packet[11] > 1)
         return 0;
-    if (!(q->rights & NAMES) || !read_name(q, size))
+    if (!(q->rights & NAMES) || !read_name(q, packet, HEADER, size))
+        return 0;
+    q->at = q->end = q->root_at + 1 + TYPE_CLASS;
+    if (q->end > size)
         return 0;
     q->type = get16(packet + q->root_at + 1);
     if (q->type >= TYPES || self->type_slots[q->type] < 0 || get16(packet + q->root_at + 3) != CLASS_IN)
@@ -158,11 +165,17 @@ static int is_behind(PyObject *key, const Question *q)
     return order > 0 || (order == 0 && size > q->key_octets);
 }
 
-/* Return the closest zone at or above a name; NULL where none is, or where a row is not enough.
+static int is_below(PyObject *key, const Question *q)
+{
+    return PyBytes_GET_SIZE(key) >= q->key_octets && !memcmp(PyBytes_AS_STRING(key), q->key, (size_t)q->key_octets);
+}
+
+/* Return the closest zone at or above a name; NULL where a row is not enough, or where none is.  The name is
+ * `outside` where none is below it either.
  *
  * A zone's key is a prefix of the keys of all names in it, and zones come in the order of keys.  So the last zone
  * that is not behind a name is its closest one, or lies in that. */
-static Zone *zone_of(const Path *self, const Question *q)
+static Zone *zone_of(const Path *self, const Question *q, int *outside)
 {
     Py_ssize_t low = 0, high = self->zone_count;
     while (low < high) {
@@ -175,6 +188,7 @@ static Zone *zone_of(const Path *self, const Question *q)
     Py_ssize_t n = low - 1;
     while (n >= 0 && !begins_with(q->key, q->key_octets, self->zones[n].key))
         n = self->zones[n].above;
+    *outside = n < 0 && (low == self->zone_count || !is_below(self->zones[low].key, q));
     if (n < 0 || self->zones[n].flags & NEVER || (q->do_bit && self->zones[n].flags & SIGNED))
         return NULL;
     return self->zones + n;
@@ -294,7 +308,19 @@ static PyObject *look_up(Path *self, const Zone *zone, PyObject *key)
     return row;
 }
 
-static PyObject *set_range_name, *key_name;             /* of a cursor's methods; made with the module */
+/* Of a cursor's methods; made with the module. */
+static PyObject *set_range_name, *key_name, *prev_name, *last_name;
+
+/* Return the key that a cursor is at, empty where that is none; NULL for an exception. */
+static PyObject *key_at(PyObject *cursor)
+{
+    PyObject *key = PyObject_CallMethodNoArgs(cursor, key_name);
+    if (key && !PyBytes_Check(key)) {
+        Py_CLEAR(key);
+        PyErr_SetString(PyExc_TypeError, "a key is bytes");
+    }
+    return key;
+}
 
 /* Say whether a row stands at or below a key (RFC 8020: then the name exists): 1, 0, ERROR. */
 static int has_below(Path *self, const Zone *zone, PyObject *key)
@@ -308,11 +334,52 @@ static int has_below(Path *self, const Zone *zone, PyObject *key)
     Py_XDECREF(there);
     if (is <= 0)
         return is;
-    PyObject *found = PyObject_CallMethodNoArgs(*cursor, key_name);
+    PyObject *found = key_at(*cursor);
     if (!found)
         return ERROR;
-    is = PyBytes_Check(found) &&
-         begins_with((const uint8_t *)PyBytes_AS_STRING(found), PyBytes_GET_SIZE(found), key);
+    is = begins_with((const uint8_t *)PyBytes_AS_STRING(found), PyBytes_GET_SIZE(found), key);
     Py_DECREF(found);
     return is;
+}
+
+/* Return how many octets of a key are those of an ancestor of it that another key is at or below. */
+static Py_ssize_t shared_octets(PyObject *key, PyObject *other)
+{
+    const char *octets = PyBytes_AS_STRING(key), *others = PyBytes_AS_STRING(other);
+    Py_ssize_t shared = 0, size = PyBytes_GET_SIZE(other);
+    size = size < PyBytes_GET_SIZE(key) ? size : PyBytes_GET_SIZE(key);
+    while (shared < size && octets[shared] == others[shared])
+        shared++;
+    while (shared && octets[shared - 1])
+        shared--;
+    return shared;
+}
+
+/* Return the key of the wildcard that would stand for a name (RFC 4592 section 3.3.1), of which `has_below` has just
+ * found nothing; NULL for an exception.
+ *
+ * In the order of keys, no row has more labels in common with a name than the one behind it, where the cursor is, or
+ * the one in front of it.  So these two tell the closest encloser, however many labels there are. */
+static PyObject *wildcard_of(Path *self, const Zone *zone, PyObject *key)
+{
+    PyObject *cursor = self->cursors[zone->flags & OF_FILE], *moved = NULL, *before = NULL, *made = NULL;
+    PyObject *behind = key_at(cursor);                  /* empty behind the last row */
+    if (behind)
+        moved = PyObject_CallMethodNoArgs(cursor, PyBytes_GET_SIZE(behind) ? prev_name : last_name);
+    if (moved)
+        before = key_at(cursor);
+    if (before) {
+        Py_ssize_t least = PyBytes_GET_SIZE(zone->prefix) + PyBytes_GET_SIZE(zone->key);
+        Py_ssize_t one = shared_octets(key, behind), other = shared_octets(key, before);
+        Py_ssize_t encloser = one > other ? one : other;
+        encloser = encloser > least ? encloser : least;
+        if ((made = PyBytes_FromStringAndSize(NULL, encloser + 2))) {
+            memcpy(PyBytes_AS_STRING(made), PyBytes_AS_STRING(key), (size_t)encloser);
+            memcpy(PyBytes_AS_STRING(made) + encloser, "*", 2);
+        }
+    }
+    Py_XDECREF(behind);
+    Py_XDECREF(moved);
+    Py_XDECREF(before);
+    return made;
 }

@@ -51,8 +51,8 @@ static PyObject *path_answer(PyObject *object, PyObject *const *arguments, Py_ss
 static void path_free(PyObject *object)
 {
     Path *self = (Path *)object;
-    PyObject **const references[] = {&self->slots,  &self->describe,  &self->open_view,
-                                     &self->random, &self->not_plain, &self->or_else};
+    PyObject **const references[] = {&self->slots,     &self->describe, &self->open_view, &self->random,
+                                     &self->not_plain, &self->or_else,  &self->cache,     &self->now};
     forget_view(self);
     forget_table(self);
     for (size_t n = 0; n < sizeof references / sizeof *references; n++)
@@ -78,16 +78,19 @@ static int take_types(Path *self, PyObject *types)
 
 static PyObject *path_new(PyTypeObject *kind, PyObject *arguments, PyObject *words)
 {
-    static char *names[] = {"slots",           "udp_size",    "types",         "describe",  "open_view", "random",
-                            "protocol_stride", "nodata_slot", "nxdomain_slot", "not_plain", "or_else",   NULL};
+    static char *names[] = {"slots",       "udp_size",        "types",       "describe",      "open_view",
+                            "random",      "protocol_stride", "nodata_slot", "nxdomain_slot", "not_plain",
+                            "or_else",     "cache",           "now",         "forward_slot",  "hits_slot",
+                            NULL};
     PyObject *types;
     Path *self = (Path *)kind->tp_alloc(kind, 0);
     if (!self)
         return NULL;
     int good = PyArg_ParseTupleAndKeywords(
-        arguments, words, "O!iO!OOOlllOO", names, &PyList_Type, &self->slots, &self->udp_size, &PyDict_Type, &types,
-        &self->describe, &self->open_view, &self->random, &self->protocol_stride, &self->nodata_slot,
-        &self->nxdomain_slot, &self->not_plain, &self->or_else);
+        arguments, words, "O!iO!OOOlllOO|OOll", names, &PyList_Type, &self->slots, &self->udp_size, &PyDict_Type,
+        &types, &self->describe, &self->open_view, &self->random, &self->protocol_stride, &self->nodata_slot,
+        &self->nxdomain_slot, &self->not_plain, &self->or_else, &self->cache, &self->now, &self->forward_slot,
+        &self->hits_slot);
     /* Borrowed so far; those that were not given are NULL. */
     Py_XINCREF(self->slots);
     Py_XINCREF(self->describe);
@@ -95,6 +98,8 @@ static PyObject *path_new(PyTypeObject *kind, PyObject *arguments, PyObject *wor
     Py_XINCREF(self->random);
     Py_XINCREF(self->not_plain);
     Py_XINCREF(self->or_else);
+    Py_XINCREF(self->cache);
+    Py_XINCREF(self->now);
     if (good && (self->udp_size < 0 || self->udp_size > MOST_UDP)) {
         PyErr_SetString(PyExc_ValueError, "udp_size is more than a buffer has");
         good = 0;
@@ -136,7 +141,10 @@ PyMODINIT_FUNC PyInit_compiled_path(void)
 {
     set_range_name = PyUnicode_InternFromString("set_range");
     key_name = PyUnicode_InternFromString("key");
-    PyObject *made = set_range_name && key_name ? PyModule_Create(&module) : NULL;
+    prev_name = PyUnicode_InternFromString("prev");
+    last_name = PyUnicode_InternFromString("last");
+    int named = set_range_name && key_name && prev_name && last_name;
+    PyObject *made = named ? PyModule_Create(&module) : NULL;
     if (!made || PyModule_AddType(made, &PathType) || PyModule_AddType(made, &BatchType))
         Py_CLEAR(made);
     return made;

@@ -32,8 +32,15 @@ class Path:
         nxdomain_slot: int,
         not_plain: NoReply,
         or_else: Callable[..., object] | None,
+        cache: Callable[[bytes], bytes | None] = ...,
+        now: Callable[[], int] = ...,
+        forward_slot: int = 0,
+        hits_slot: int = 0,
     ) -> None:
         """`types` are those that are plain, with the slots of their counters; `or_else` decides the rest.
+
+        `cache` reads the cache of forwarded answers, which are left to `or_else` without it; `now` is its
+        clock.  `forward_slot` is where their counters begin, `hits_slot` the counter of hits.
 
         Raises ValueError for a `udp_size` above 4,096 octets.
         """

@@ -4,9 +4,9 @@ A name in none of our zones is looked up in the cache of forwarded answers; one 
 handed over.
 
 Plain is: opcode QUERY, one question of class IN for one of the usual types, at most an OPT (whose options
-nobody heeds), and a name whose answer stands in one row.  `FastPath.answer` returns NOT_PLAIN for everything
-else and for everything that is wrong; then the exact path decides.  It must never answer what the
-exact path would answer differently (a test asks both).
+nobody heeds), and a name whose answer stands in one row: its own, or that of the wildcard in its place.
+`FastPath.answer` returns NOT_PLAIN for everything else and for everything that is wrong; then the exact path
+decides.  It must never answer what the exact path would answer differently (a test asks both).
 
 The stored row is read in place here (see svcdns.names.packed for its layout); no objects are made.
 """
@@ -27,6 +27,7 @@ from . import stats
 from .access import FORWARD, NAMES
 from .aliases import aliased_row
 from .empty_answers import may_have_reason
+from .file_zone import wildcard_row
 from .no_reply import HAND_OVER, NOT_PLAIN, FastReply
 from .stats import Stats
 from .truncation import additionals_that_fit, rotated
@@ -81,6 +82,10 @@ PlainAnswer = Callable[[bytes, View, int, int], FastReply]
 """Answers a packet from a view: for a transport (stats.UDP, stats.TCP) and a client's rights."""
 
 
+Cached = Callable[[bytes], bytes | None]
+"""Reads the cache of forwarded answers: a key of svcdns.cache.entry in, an entry out."""
+
+
 def no_cache(_: bytes) -> None:
     """Return what is in a cache that holds nothing."""
     return
@@ -89,9 +94,7 @@ def no_cache(_: bytes) -> None:
 class FastPath:
     """Answers plain questions; one a worker."""
 
-    def __init__(
-        self, counters: Stats, udp_size: int, cache: Callable[[bytes], bytes | None] = no_cache
-    ) -> None:
+    def __init__(self, counters: Stats, udp_size: int, cache: Cached = no_cache) -> None:
         """`udp_size` caps UDP replies, in octets, and is what our OPT says; `cache` reads the cache."""
         self._slots = counters.slots
         self._udp_size = udp_size
@@ -174,6 +177,8 @@ class FastPath:
                 return NOT_PLAIN
             stored = key
             row = view.row(zone, key)
+            if row is None and zone.wildcards:
+                row = wildcard_row(view, zone, key)
         if zone is None:
             return NOT_PLAIN
 

@@ -62,6 +62,13 @@ def _wildcard(view: View, zone: Zone, key: bytes, rrtype: int) -> LookupResult:
     return LookupResult(State.NXDOMAIN, zone)
 
 
+def wildcard_row(view: View, zone: Zone, key: bytes) -> bytes | None:
+    """Return the row of the wildcard that stands for a name without a row; None where none does."""
+    if view.has_below(zone, key):
+        return None
+    return view.row(zone, closest_encloser(view, zone, key) + b"*\0")
+
+
 def ancestors(view: View, zone: Zone, key: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the keys and rows of the apex and of what is between it and a name, the name included."""
     below_apex = [ancestor for ancestor in parent_keys(key) if len(ancestor) > len(zone.key)]

@@ -11,10 +11,11 @@ import os
 from random import random
 from typing import TYPE_CHECKING, cast
 
+from svcdns.cache.store import now
 from svcdns.wire import codes
 
 from . import stats
-from .fast_path import PlainAnswer
+from .fast_path import Cached, PlainAnswer, no_cache
 from .no_reply import NOT_PLAIN
 from .stats import Stats
 from .view import STATS_ZONE, View, ZoneTable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 VARIABLE = "SVCDNS_FAST_PATH"
 COMPILED, PYTHON = "compiled", "python"
 
-OF_FILE, NEVER, NO_NXDOMAIN, SIGNED, INSECURE_PODS = 1, 2, 4, 8, 16
+OF_FILE, NEVER, NO_NXDOMAIN, SIGNED, INSECURE_PODS, WILDCARDS = 1, 2, 4, 8, 16, 32
 """What a zone's flags say; compiled_lookup.h has the same."""
 
 MOST_UDP = 4096
@@ -44,18 +45,23 @@ def in_use() -> str:
     return COMPILED
 
 
-def plain_path(counters: Stats, udp_size: int, in_python: PlainAnswer) -> tuple[PlainAnswer, Path | None]:
+def plain_path(
+    counters: Stats, udp_size: int, in_python: PlainAnswer, cache: Cached = no_cache
+) -> tuple[PlainAnswer, Path | None]:
     """Return what answers plain questions, and the compiled path where that comes first.
 
-    `in_python` (svcdns.dns.fast_path) is all there is without it, and decides what it leaves.
+    `in_python` (svcdns.dns.fast_path) is all there is without it, and decides what it leaves; `cache` reads
+    the cache of forwarded answers.
     """
     if in_use() == PYTHON or udp_size > MOST_UDP:
         return in_python, None
-    path = compiled(counters, udp_size, in_python)
+    path = compiled(counters, udp_size, in_python, cache)
     return cast(PlainAnswer, path.answer), path
 
 
-def compiled(counters: Stats, udp_size: int, or_else: PlainAnswer | None = None) -> Path:
+def compiled(
+    counters: Stats, udp_size: int, or_else: PlainAnswer | None = None, cache: Cached = no_cache
+) -> Path:
     """Return the compiled path; `or_else` decides what it leaves.
 
     Raises ImportError where it was not built.
@@ -74,6 +80,10 @@ def compiled(counters: Stats, udp_size: int, or_else: PlainAnswer | None = None)
         stats.NXDOMAIN,
         NOT_PLAIN,
         or_else,
+        cache,
+        now,
+        stats.FORWARD * stats.ZONE_STRIDE,
+        stats.CACHE_HITS,
     )
 
 
@@ -115,8 +125,10 @@ def _described(table: ZoneTable, key: bytes, above: int) -> DescribedZone:
             flags |= INSECURE_PODS
         if zone.fallthrough:
             flags |= NO_NXDOMAIN
-    elif zone.wildcards or zone.fallthrough or table.has_origin_beneath(zone):
+    elif zone.fallthrough or table.has_origin_beneath(zone):
         flags |= NO_NXDOMAIN
+    if zone.wildcards:
+        flags |= WILDCARDS
     slot = STATS_ZONE[zone.kind] * stats.ZONE_STRIDE
     prefix = zone.version.to_bytes(4) if of_file else b""
     return zone, key, flags, above, slot, prefix, table.origin_octets[key]

@@ -31,8 +31,8 @@ class ForwardedQuestion:
     """A client's question, and what the forwarder knows of it so far."""
 
     request: ForwardRequest
-    link: socket.socket
-    """Our end of the link through which it came."""
+    link: socket.socket | None
+    """Our end of the link through which it came; None: nobody is answered through one."""
     question: Question
     frame: Frame
     may_ask_names: bool
@@ -76,7 +76,7 @@ class Clients:
         self._rights = rights
         self._udp_size = udp_size
 
-    def read(self, request: ForwardRequest, link: socket.socket) -> ForwardedQuestion:
+    def read(self, request: ForwardRequest, link: socket.socket | None) -> ForwardedQuestion:
         """Return the question of a request.  Raises Malformed."""
         question = parse(request.packet)
         over_tcp = request.request_id > 0
@@ -97,7 +97,7 @@ class Clients:
         """Send a reply by the way that its question came; one that can't be sent is counted."""
         request = question.request
         sent = True
-        if request.request_id:
+        if request.request_id and question.link is not None:
             sent = send(question.link, ForwardReply(request.request_id, reply))
         else:
             try:

@@ -34,7 +34,7 @@ from .bailiwick import Bailiwick
 from .clients import Clients, ForwardedQuestion
 from .partial_loops import Outcome, PartialLoopDetector
 from .respond import Responder
-from .single_flight import Lookups
+from .single_flight import LooksUp
 from .special_use_names import answer_special_use, special_use_zone
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Forwarder:
         links: Sequence[socket.socket],
         clients: Clients,
         bailiwick: Bailiwick,
-        lookups: Lookups,
+        lookups: LooksUp,
         loops: Loops,
     ) -> None:
         """`links` are our ends of the workers' links."""
@@ -91,7 +91,7 @@ class Forwarder:
             for request in receive_requests(link, BATCH):
                 if request.came > oldest:
                     try:
-                        self._take(self._clients.read(request, link), view)
+                        self.take(self._clients.read(request, link), view)
                     except Exception:
                         self._log(request)
 
@@ -99,7 +99,7 @@ class Forwarder:
         """Take a question that was held."""
         with self._bailiwick.view() as view:
             try:
-                self._take(question, view)
+                self.take(question, view)
             except Exception:
                 self._log(question.request)
 
@@ -108,7 +108,7 @@ class Forwarder:
         log.exception("a question could not be forwarded: %s", request.packet[:64].hex())
         self._clients.count(stats.PANICS)
 
-    def _take(self, question: ForwardedQuestion, view: View | None) -> None:
+    def take(self, question: ForwardedQuestion, view: View | None) -> None:
         """Say at once what can be said without upstreams, hold a question, or have it looked up."""
         if view is None:
             self._clients.send(question, refusal(question.frame, codes.SERVFAIL, codes.EDE_NOT_READY))

@@ -25,7 +25,7 @@ from svcdns.wire.reply import Frame
 from .bailiwick import Bailiwick
 from .clients import Clients, ForwardedQuestion
 from .cname_chains import append_cnames, reply_after_chain
-from .single_flight import Lookups, Resolution
+from .single_flight import LooksUp, Resolution
 from .special_use_names import answer_special_use, special_use_zone
 
 MOST_DEPARTURES = 4
@@ -35,7 +35,7 @@ _STALE = (codes.EDE_STALE_ANSWER, codes.EDE_STALE_NXDOMAIN)
 class Responder:
     """Answers clients once their question has been looked up."""
 
-    def __init__(self, clients: Clients, bailiwick: Bailiwick, lookups: Lookups) -> None:
+    def __init__(self, clients: Clients, bailiwick: Bailiwick, lookups: LooksUp) -> None:
         self._clients = clients
         self._bailiwick = bailiwick
         self._lookups = lookups

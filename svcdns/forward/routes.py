@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from svcdns.config.own_address import own_listener
 from svcdns.config.sections import Endpoint, ForwardConfig, ForwardZone
 from svcdns.config.upstream_spec import Spec, parse
 from svcdns.forward.upstreams.factory import make
+from svcdns.forward.upstreams.upstream import Upstream
 from svcdns.system.log_on_change import LogOnChange
 from svcdns.wire.key import key_of, parent_keys
 
@@ -67,9 +68,11 @@ class Routes:
         loops: LoopWatch | None = None,
         interval: float = REFRESH_SECONDS,
         port: int = DNS_PORT,
+        wrap: Callable[[Upstream, Spec], Upstream] | None = None,
     ) -> None:
         """`own` are the real places where we listen.
 
+        `wrap` is given each upstream that is made, and returns what is asked in its place.
         `interval` is the seconds between checks of files, `port` is where their nameservers are asked.
         Raises ValueError for an upstream that is none.
         """
@@ -86,6 +89,7 @@ class Routes:
         self._ca = config.ca
         self._interval = interval
         self._port = port
+        self._wrap = wrap
         paths = {spec.path for route in self._routes for spec in route.specs if spec.kind == "file"}
         self._files = {path: ResolvConf(Path(path), own, port) for path in sorted(paths)}
         self._refused: set[str] = set()
@@ -199,6 +203,7 @@ class Routes:
                     "list other servers in [forward] upstreams"
                 )
             made = make(spec, self._ca)
+            made = made if self._wrap is None else self._wrap(made, spec)
         except (ValueError, OSError) as wrong:
             if str(spec) not in self._refused:
                 self._refused.add(str(spec))

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from svcdns.cache import entry
 from svcdns.cache.entry import CacheEntry, decode
@@ -62,6 +62,16 @@ class Limits:
     outstanding: int
     per_client: int
     """Of one address, or one network of 64 bits (IPv6)."""
+
+
+class LooksUp(Protocol):
+    """Says what others than our zones know of a name."""
+
+    def has_pool(self, key: bytes, rrtype: int) -> bool:
+        """Say whether there is anybody to be asked for a name (its key) and type."""
+
+    def look_up(self, question: ForwardedQuestion, respond: Respond) -> None:
+        """Call `respond` with what there is to say to the question's query, once, now or later."""
 
 
 class Lookups:
@@ -153,7 +163,7 @@ class SingleFlight:
 
     def fresh(self, query: Query) -> Resolution | None:
         """Return what the cache holds for a query, if it hasn't run out."""
-        stored = self._cache.get(_key(query))
+        stored = self._cache.get(key_of_query(query))
         if stored is None or not entry.is_fresh(stored, now()):
             return None
         return self._resolution(query, stored)
@@ -251,9 +261,9 @@ class SingleFlight:
         time = now()
         resolution = self._resolution(query, entry.pack(response, time, self._config))
         if entry.is_fresh(resolution.entry.stored, time) and not resolution.departure:
-            self._cache.put(_key(query), resolution.entry.stored)
+            self._cache.put(key_of_query(query), resolution.entry.stored)
         elif response.rcode in (codes.NOERROR, codes.NXDOMAIN):
-            self._cache.remove(_key(query))
+            self._cache.remove(key_of_query(query))
         return resolution
 
     def _unanswered(self, query: Query, ede: int, text: str) -> Resolution:
@@ -261,11 +271,11 @@ class SingleFlight:
         return self._keep(query, self._stale(query) or entry.failure(ede, now(), text))
 
     def _stale(self, query: Query) -> bytes | None:
-        stored = self._cache.get(_key(query))
+        stored = self._cache.get(key_of_query(query))
         return decode(stored).stale(now()) if stored is not None else None
 
     def _keep(self, query: Query, stored: bytes) -> Resolution:
-        self._cache.put(_key(query), stored)
+        self._cache.put(key_of_query(query), stored)
         return self._resolution(query, stored)
 
     def _resolution(self, query: Query, stored: bytes) -> Resolution:
@@ -283,5 +293,6 @@ def asked_at(key: bytes, rrtype: int) -> bytes:
     return above(key) if rrtype == codes.DS else key
 
 
-def _key(query: Query) -> bytes:
+def key_of_query(query: Query) -> bytes:
+    """Return the key under which the cache has what is said to a query."""
     return entry.key(query.key, query.rrtype, query.do, query.cd)

@@ -34,12 +34,13 @@ from svcdns.objects.service_addresses import cluster_ips, is_headless
 from svcdns.objects.service_aliases import PTR_ANNOTATION
 from svcdns.objects.service_rules import TTL_ANNOTATION
 from svcdns.objects.syntax import address_of
+from svcdns.store.snapshot import POD_RANK
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
 from . import alias_claims
 from .transaction import Object, WriteTransaction, encode, joined, present, put_or_delete, scan, scan_keys
 
-VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", b"\3"
+VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", POD_RANK
 
 _HASH_DIGITS = 4
 

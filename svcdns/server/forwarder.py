@@ -19,6 +19,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import blake2b
 from typing import NoReturn
 
@@ -36,10 +37,11 @@ from svcdns.forward.invalidation import ZoneChanges, Zones
 from svcdns.forward.partial_loops import PartialLoopDetector
 from svcdns.forward.routes import Routes
 from svcdns.forward.single_flight import Limits, Lookups, SingleFlight
+from svcdns.forward.upstreams.recorded import recorded
 from svcdns.system import free_memory
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
-from svcdns.tap.recorder import BY_FORWARDER
+from svcdns.tap.recorder import BY_FORWARDER, BY_UPSTREAM
 
 from . import data_folder, scheduling
 from .child_process import run
@@ -140,7 +142,10 @@ class _Forwarding:
         self._left = False
         """Whether another forwarder has the cache now."""
         self._store = store
-        self._routes = Routes(config.forward, dns_endpoints(config))
+        self._of_upstreams = self._recorder.beside(BY_UPSTREAM)
+        tapped = config.dnstap.to and config.dnstap.upstreams
+        wrap = partial(recorded, self._of_upstreams) if tapped else None
+        self._routes = Routes(config.forward, dns_endpoints(config), wrap=wrap)
         self._zone_changes = ZoneChanges(bailiwick, cache, lambda zones: _source_of(config, zones))
         self._single_flight = SingleFlight(
             self._routes.pool, cache, config.cache, bailiwick.departure, bailiwick.scrubbed
@@ -184,6 +189,7 @@ class _Forwarding:
             background(_every(ZONES_SECONDS, self._zone_changes.check)),
             background(_every(STATUS_SECONDS, self._look_at_the_lock)),
             background(_every(STATUS_SECONDS, self._recorder.refresh)),
+            background(_every(STATUS_SECONDS, self._of_upstreams.refresh)),
             background(_every(CHORES_SECONDS, self._see_to_the_cache)),
         ):
             self._show_life()  # before it is ready: else the supervisor takes it for stuck

@@ -25,6 +25,7 @@ import msgspec
 from svcdns import __version__
 from svcdns.config.sections import Config
 from svcdns.system.background import background
+from svcdns.tap.client_pods import ClientPods
 from svcdns.tap.dnstap import Encoder
 from svcdns.tap.frame_sender import FrameSender
 from svcdns.tap.line_file import LineFile
@@ -74,6 +75,7 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             store.try_to_open()
             store.look_again()
             observer.origins.refresh(store.begin)
+            observer.pods.refresh(store.begin)
             rates.see(counters.totals(), time.monotonic())
             if tap.is_looked_at:
                 observer.publish(rates)
@@ -98,8 +100,8 @@ class _Observer:
         self._readers = [RingReader(tap.ring(number)) for number in range(tap.rings)]
         for reader in self._readers:
             reader.go_on()
-        self.origins = Origins()
-        self._statistics = Statistics(config.tap.sample)
+        self.origins, self.pods = Origins(), ClientPods()
+        self._statistics = Statistics(config.tap.sample, config.cluster_domain)
         self._for_statistics = Selection((), (), config.tap.sample)
         log = config.query_log
         self._lines = LineFile(log.path) if log.path else None
@@ -150,19 +152,23 @@ class _Observer:
         return bool(blocks)
 
     def _take(self, blocks: Sequence[Block]) -> None:
-        records = [record for block in blocks for record in records_of(block, self.origins)]
-        self._tap.add("records", len(records))
+        everything = [
+            record for block in blocks for record in records_of(block, self.origins, upstreams=True)
+        ]
+        records = [one for one in everything if not one.to_upstream]
+        self._tap.add("records", len(everything))
         self._statistics.add(filter(self._for_statistics.wants, records), time.monotonic())
         if self._lines is not None:
             self._write(self._lines, [one for one in records if self._for_lines.wants(one)])
         if self.frames is not None:
-            for record in filter(self._for_frames.wants, records):
+            for record in filter(self._for_frames.wants, everything):
                 for message in self._encoder.messages(record):
                     self.frames.put(message)
 
     def _write(self, lines: LineFile, records: Sequence[Record]) -> None:
         sample = self._config.query_log.sample
-        shown = (self._shown(one._replace(sample=max(one.sample, sample))) for one in records)
+        counted = (one._replace(sample=max(one.sample, sample)) for one in records)
+        shown = (self._shown(self.pods(one)) for one in counted)
         texts = [self._line(one) for one in shown]
         written = lines.write(texts)
         self._tap.add("lines", written)

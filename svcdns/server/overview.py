@@ -71,9 +71,13 @@ def _zones(registry: Registry) -> list[dict[str, str]]:
     return [*ours, *({"origin": f"{zone}.", "kind": "aliases"} for zone in below)]
 
 
+_OF_UPSTREAM = ("zone", "upstream", "looped", "answered", "failed", "servfail", "garbage", "seconds")
+"""What the page says of each: its outcomes are counted since the forwarder started; `seconds` to a reply."""
+
+
 def _upstreams(data: Path) -> list[dict[str, Any]]:
     return [
-        {"zone": one["zone"], "upstream": one["upstream"], "up": one["up"] and not one["looped"]}
+        {field: one[field] for field in _OF_UPSTREAM} | {"up": one["up"] and not one["looped"]}
         for one in forwarder_status(data).get("upstreams", [])
     ]
 

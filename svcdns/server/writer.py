@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,8 +29,10 @@ from svcdns import __version__
 from svcdns.api.app import create_app, create_runner
 from svcdns.api.auth import audit
 from svcdns.api.auth.authority import ConfiguredAuthority
+from svcdns.api.explained_answer import Surroundings
 from svcdns.api.metrics import ApiMetrics
 from svcdns.api.refusing import create_refusing_app
+from svcdns.cache.store import CacheReader
 from svcdns.config.sections import ApiConfig, Config
 from svcdns.config.seeing import NEVER
 from svcdns.objects.errors import StatusError
@@ -249,7 +251,7 @@ async def _api(
         warnings=warnings,
         metrics=metrics.render,
         version=__version__,
-        authority=None if is_open else ConfiguredAuthority(config, handoff.own_tokens),
+        authority=None if is_open else _authority(handoff),
         names=frozenset(config.names) if is_open and config.is_local else None,
         config=registry.settings.config,
         counters=ApiMetrics(metrics.registry),
@@ -257,10 +259,29 @@ async def _api(
         containers=lambda: container_page(registry.settings.config.data),
         overview=lambda: overview(registry, counters, counts, __version__, [*reasons(counters), *warnings()]),
         viewer=_viewer(tap, handoff.config, registry),
+        around=_around(handoff, counters),
     )
     runner = create_runner(app, access_log=config.access_log)
     async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
         yield
+
+
+def _authority(handoff: Handoff) -> ConfiguredAuthority:
+    return ConfiguredAuthority(handoff.config.api, handoff.own_tokens, handoff.config.console)
+
+
+def _around(handoff: Handoff, counters: Counters) -> Surroundings:
+    """Return what else than the registry answers come from."""
+    data, forwards = handoff.config.data, handoff.config.forward.forwards
+
+    @contextlib.contextmanager
+    def cache() -> Iterator[Callable[[bytes], bytes | None]]:
+        with contextlib.closing(CacheReader(data)) as reader:
+            if forwards:
+                reader.refresh(counters.get(counters.forwarder, "cache"))
+            yield reader.get
+
+    return Surroundings(cache, lambda: data_folder.forwarder_status(data).get("upstreams") or [])
 
 
 def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | None:
@@ -268,7 +289,7 @@ def _viewer(tap: Tap | None, config: Config, registry: Registry) -> Viewer | Non
     if tap is None or config.tap.record == NEVER:
         return None
     begin = Snapshots(registry.store).begin
-    return Viewer(tap, tapping.sampling(config, tap), lambda origins: origins.refresh(begin))
+    return Viewer(tap, tapping.sampling(config, tap), begin)
 
 
 @contextlib.asynccontextmanager

@@ -28,6 +28,8 @@ from .environment import Store, Tables
 log = logging.getLogger(__name__)
 
 SERVING = b"serving"
+POD_RANK = b"\3"
+"""Of the Pods in `addresses`, behind an address; the registry's own ranks are in svcdns.registry.facts."""
 
 
 class Nsec3Parameters(msgspec.Struct, frozen=True):
@@ -89,6 +91,9 @@ decode_serving = msgspec.msgpack.Decoder(Serving).decode
 
 encode_serving = msgspec.msgpack.Encoder().encode
 
+_MOST_PODS = 16
+"""That are told of one address."""
+
 
 def read_serving(txn: lmdb.Transaction, tables: Tables) -> Serving | None:
     """Return `serving` as a transaction sees it, None where the registry has not written it yet."""
@@ -128,6 +133,18 @@ class Snapshot:
         """Return whether an address is registered; `octets` as keys of `addresses` begin: family, address."""
         with self.txn.cursor(db=self.store.tables.addresses) as cursor:
             return bool(cursor.set_range(octets)) and bytes(cursor.key()).startswith(octets)
+
+    def pods_at(self, octets: bytes) -> list[tuple[str, str]]:
+        """Return namespace and name of the Pods that have an address; `octets` as in `holds_address`."""
+        prefix = octets + POD_RANK
+        found: list[tuple[str, str]] = []
+        with self.txn.cursor(db=self.store.tables.addresses) as cursor:
+            there = cursor.set_range(prefix)
+            while there and (key := bytes(cursor.key())).startswith(prefix) and len(found) < _MOST_PODS:
+                namespace, _, pod = key[len(prefix) :].decode().partition("\0")
+                found.append((namespace, pod))
+                there = cursor.next()
+        return found
 
     def zone_row(self, zone: Zone, key: bytes) -> bytes | None:
         """Return the row of a name in a zone file's zone."""

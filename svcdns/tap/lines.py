@@ -6,8 +6,9 @@
     2026-01-31T12:00:00.123456Z 10.0.0.5:40312 udp A web.default.svc. NOERROR own answers=1 0.061ms 49/65
     [INFO] 10.0.0.5:40312 - 29008 "A IN web.default.svc. udp 49 false 1232" NOERROR qr,aa,rd 65 0.000061000s
 
-Where a line stands for several questions it says so: `sample`.  The names in JSON are those of CoreDNS' own
-structured log; https://coredns.io/plugins/log/ has the third form.
+Where a line stands for several questions it says so: `sample`; where its client is a Pod, which one (not
+in the third form).  The names in JSON are those of CoreDNS' own structured log;
+https://coredns.io/plugins/log/ has the third form.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def showing(clients: str) -> Show:
     """Return what makes clients be shown in full ("full"), by their network ("net") or not at all
     ("none")."""
     if clients == "net":
-        return lambda record: record._replace(client=network_of(record.client), port=0)
+        return lambda record: record._replace(client=network_of(record.client), port=0, namespace="", pod="")
     if clients == "none":
-        return lambda record: record._replace(client="", port=0)
+        return lambda record: record._replace(client="", port=0, namespace="", pod="")
     return lambda record: record
 
 
@@ -69,6 +70,8 @@ def fields(record: Record) -> dict[str, Any]:
         "request_bytes": len(record.query),
         "response_bytes": len(record.reply),
     }
+    if record.pod:
+        found |= {"namespace": record.namespace, "pod": record.pod}
     if record.sample > 1:
         found["sample"] = record.sample
     return found
@@ -83,8 +86,9 @@ def text_line(record: Record) -> str:
     """Return a record as a line for people."""
     asked = f"{_client(record)} {record.protocol} {record.rrtype or '-'} {record.name or '-'}"
     said = f"{record.rcode} {record.source} answers={record.answers} {record.duration / 1e6:.3f}ms"
+    pod = f" pod={record.namespace}/{record.pod}" if record.pod else ""
     sample = f" sample={record.sample}" if record.sample > 1 else ""
-    return f"{_time(record.time)} {asked} {said} {len(record.query)}/{len(record.reply)}{sample}"
+    return f"{_time(record.time)} {asked} {said} {len(record.query)}/{len(record.reply)}{pod}{sample}"
 
 
 def coredns_line(record: Record) -> str:

@@ -18,11 +18,11 @@ from svcdns.wire import codes, header
 from svcdns.wire.key import key_of_labels, text_of_key
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName, split_name
 
-from .recorder import BY_FORWARDER, Recorded
+from .recorder import BY_FORWARDER, BY_UPSTREAM, Recorded
 from .ring import Block
 
-PROTOCOLS = ("udp", "tcp")
-"""By the numbers of svcdns.dns.stats."""
+PROTOCOLS = ("udp", "tcp", "tls", "https")
+"""By the numbers of svcdns.dns.stats; the latter two of upstreams alone."""
 _RCODES = {
     codes.NOERROR: "NOERROR",
     codes.FORMERR: "FORMERR",
@@ -78,13 +78,26 @@ class Record(NamedTuple):
     query: bytes
     """The question as it came; of a question to upstreams without what is not read of it."""
     reply: bytes
+    """Empty where an upstream gave none that could be used."""
+    to_upstream: bool = False
+    """Whether an upstream was asked: `client` and `port` are its own."""
+    namespace: str = ""
+    pod: str = ""
+    """The Pod that the client is, where that is known (`client_pods`)."""
 
 
-def records_of(block: Block, whose: Whose) -> Iterator[Record]:
-    """Yield the records of a block; what can't be read is none of ours and left out."""
+def records_of(block: Block, whose: Whose, *, upstreams: bool = False) -> Iterator[Record]:
+    """Yield the records of a block; what can't be read is none of ours and left out.
+
+    What upstreams were asked is left out too, unless these are wanted.
+    """
     try:
         recorded = _decode(block.payload)
     except msgspec.MsgspecError:
+        return
+    if recorded.by == BY_UPSTREAM:
+        if upstreams:
+            yield from _of_upstream(recorded)
         return
     forwarded, protocol = recorded.by == BY_FORWARDER, PROTOCOLS[recorded.protocol]
     when, took, sample = recorded.time, recorded.duration, recorded.sample
@@ -108,6 +121,30 @@ def records_of(block: Block, whose: Whose) -> Iterator[Record]:
             source,
             query,
             reply,
+        )
+
+
+def _of_upstream(recorded: Recorded) -> Iterator[Record]:
+    """Yield what an upstream was asked."""
+    for (query, (address, port)), (reply, _) in zip(recorded.questions, recorded.replies, strict=False):
+        asked = _asked(query[header.OCTETS : header.OCTETS + _QUESTION_OCTETS])
+        rcode, answers = _outcome(reply, header.OCTETS + asked.end) if reply else ("", 0)
+        yield Record(
+            recorded.time,
+            recorded.duration,
+            recorded.sample,
+            address,
+            port,
+            PROTOCOLS[recorded.protocol],
+            asked.name,
+            asked.key,
+            asked.rrtype,
+            rcode,
+            answers,
+            "forward",
+            query,
+            reply,
+            to_upstream=True,
         )
 
 

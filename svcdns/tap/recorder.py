@@ -22,8 +22,8 @@ from .ring import Ring
 Messages = Sequence[tuple[bytes, Any]]
 """Messages, and whose they are: (address, port, ...), or a tuple of the address and that."""
 
-BY_WORKER, BY_FORWARDER = range(2)
-"""Who has replied."""
+BY_WORKER, BY_FORWARDER, BY_UPSTREAM = range(3)
+"""Who has replied; to the forwarder, where it was an upstream."""
 
 
 class Recorded(msgspec.Struct, frozen=True, array_like=True):
@@ -37,7 +37,7 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True):
     duration: int
     """From the receipt to the reply, nanoseconds; of a batch, from its receipt to its last reply."""
     protocol: int
-    """svcdns.dns.stats.UDP or TCP."""
+    """svcdns.dns.stats.UDP or TCP; of an upstream also what stands behind these in record.PROTOCOLS."""
     questions: list[tuple[bytes, Any]]
     replies: list[tuple[bytes, Any]]
 
@@ -63,6 +63,10 @@ class Recorder:
         self.sample = 0
         """One question of so many is recorded now; 0: none is, and there is nothing to call."""
         self.refresh()
+
+    def beside(self, by: int) -> Recorder:
+        """Return another one of the same process, which records into the same ring who else has replied."""
+        return Recorder(self._ring, by, self._wanted)
 
     def refresh(self) -> None:
         """See anew what is wanted; called about once a second."""

@@ -18,6 +18,10 @@ class Frequent(NamedTuple):
     times: int
     error: int
     """By so much that may be too high."""
+    failed: int = 0
+    """So many of them failed."""
+    took: float = 0.0
+    """What they took together, in seconds; those in `error` are not in it."""
 
 
 class SpaceSaving:
@@ -28,11 +32,23 @@ class SpaceSaving:
         self._capacity = capacity
         self._counts: dict[str, int] = {}
         self._errors: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
+        """Of those alone that ever fail."""
+        self._took: dict[str, float] = {}
         self._heap: list[tuple[int, str]] = []
         """The counts as they were when somebody last looked for the smallest: at most what they are now."""
 
-    def add(self, name: str, count: int = 1, error: int = 0) -> None:
-        """Count one more, or so many; `error` is by how much that may be too high already."""
+    def add(self, name: str, count: int = 1, error: int = 0, failed: int = 0, took: float = 0.0) -> None:
+        """Count one more, or so many; `error` is by how much that may be too high already.
+
+        So many of them `failed`, and all together `took` so long (seconds).
+        """
+        self._count(name, count, error)
+        self._took[name] = self._took.get(name, 0.0) + took
+        if failed:
+            self._failed[name] = self._failed.get(name, 0) + failed
+
+    def _count(self, name: str, count: int, error: int) -> None:
         counts = self._counts
         if name in counts:
             counts[name] += count
@@ -50,29 +66,38 @@ class SpaceSaving:
         while (known := heap[0])[0] != (now := counts[known[1]]):
             heapq.heapreplace(heap, (now, known[1]))
         least, out = known
-        del counts[out], self._errors[out]
+        del counts[out], self._errors[out], self._took[out]
+        self._failed.pop(out, None)
         counts[name], self._errors[name] = least + count, least + error
         heapq.heapreplace(heap, (least + count, name))
 
     def top(self, most: int) -> list[Frequent]:
         """Return the most frequent, first the one that came most often."""
         names = heapq.nsmallest(most, self._counts, key=lambda name: (-self._counts[name], name))
-        return [Frequent(name, self._counts[name], self._errors[name]) for name in names]
+        return [self._of(name) for name in names]
 
     def all(self) -> Iterable[Frequent]:
         """Return all that are counted."""
-        return (Frequent(name, count, self._errors[name]) for name, count in self._counts.items())
+        return map(self._of, self._counts)
+
+    def _of(self, name: str) -> Frequent:
+        failed, took = self._failed.get(name, 0), self._took[name]
+        return Frequent(name, self._counts[name], self._errors[name], failed, took)
 
 
 def together(parts: Iterable[SpaceSaving], capacity: int) -> SpaceSaving:
     """Return what several have counted, as one."""
-    counts: dict[str, int] = {}
-    errors: dict[str, int] = {}
+    sums: dict[str, Frequent] = {}
     for part in parts:
-        for name, count, error in part.all():
-            counts[name] = counts.get(name, 0) + count
-            errors[name] = errors.get(name, 0) + error
+        for one in part.all():
+            before = sums.get(one.name)
+            sums[one.name] = one if before is None else _sum(before, one)
     found = SpaceSaving(capacity)
-    for name, count in counts.items():
-        found.add(name, count, errors[name])
+    for one in sums.values():
+        found.add(*one)
     return found
+
+
+def _sum(one: Frequent, other: Frequent) -> Frequent:
+    failed, took = one.failed + other.failed, one.took + other.took
+    return Frequent(one.name, one.times + other.times, one.error + other.error, failed, took)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from math import ceil, log2
 from typing import Any
 
+from svcdns.wire.key import key_of, text_of_key
+
 from .record import Record
 from .space_saving import SpaceSaving, together
 
@@ -20,6 +22,8 @@ CAPACITY = 400
 SHOWN = 50
 SPANS: Mapping[str, tuple[float, int]] = {"1m": (10.0, 6), "5m": (60.0, 5), "60m": (300.0, 12)}
 """By their names: seconds of a part, and parts."""
+_ANSWERS = frozenset({"NOERROR", "NXDOMAIN"})
+"""All other rcodes are failures."""
 _STEPS = 8
 """Steps of the histogram of durations for each doubling: what is said of them is at most 9 % too high."""
 
@@ -31,6 +35,7 @@ class _Part:
     begun: float
     names: SpaceSaving = field(default_factory=lambda: SpaceSaving(CAPACITY))
     clients: SpaceSaving = field(default_factory=lambda: SpaceSaving(CAPACITY))
+    namespaces: SpaceSaving = field(default_factory=lambda: SpaceSaving(CAPACITY))
     nxdomain: SpaceSaving = field(default_factory=lambda: SpaceSaving(CAPACITY))
     sources: Counter[str] = field(default_factory=Counter)
     rcodes: Counter[str] = field(default_factory=Counter)
@@ -40,9 +45,10 @@ class _Part:
 class Statistics:
     """The statistics of one server."""
 
-    def __init__(self, sample: int = 1) -> None:
-        """Each record stands for at least `sample` questions."""
+    def __init__(self, sample: int = 1, domain: str = "cluster.local") -> None:
+        """Each record stands for at least `sample` questions; `domain` is the cluster domain."""
         self._sample = sample
+        self._below = key_of(domain) + b"svc\0"
         self._spans: dict[str, deque[_Part]] = {
             name: deque(maxlen=parts) for name, (_, parts) in SPANS.items()
         }
@@ -53,14 +59,29 @@ class Statistics:
         for record in records:
             weight, name = max(record.sample, self._sample), record.name or "(malformed)"
             step = ceil(_STEPS * log2(max(1, record.duration)))
+            took, rcode = weight * record.duration / 1e9, record.rcode
+            failed = 0 if rcode in _ANSWERS else weight
+            namespace = self._namespace(record) if rcode != "NXDOMAIN" else ""
             for part in parts:
-                part.names.add(name, weight)
-                part.clients.add(record.client, weight)
-                if record.rcode == "NXDOMAIN":
-                    part.nxdomain.add(name, weight)
+                part.names.add(name, weight, 0, failed, took)
+                part.clients.add(record.client, weight, 0, failed, took)
+                if namespace:
+                    part.namespaces.add(namespace, weight, 0, failed, took)
+                if rcode == "NXDOMAIN":
+                    part.nxdomain.add(name, weight, 0, failed, took)
                 part.sources[record.source] += weight
                 part.rcodes[record.rcode] += weight
                 part.durations.setdefault(record.source, Counter())[step] += weight
+
+    def _namespace(self, record: Record) -> str:
+        """Return the namespace that a name is in, "" for none.
+
+        What does not exist has none: a search list makes names in namespaces that nobody thought of.
+        """
+        if not record.key.startswith(self._below):
+            return ""
+        label = record.key[len(self._below) :].partition(b"\0")[0]
+        return text_of_key(label + b"\0").removesuffix(".") if label else ""
 
     def _part(self, span: str, now: float) -> _Part:
         """Return the part that is counted in now, without those whose time is over."""
@@ -94,13 +115,23 @@ def _shown(parts: list[_Part]) -> dict[str, Any]:
         "durations": {source: _quantiles(steps) for source, steps in durations.items()},
         "names": _top(part.names for part in parts),
         "clients": _top(part.clients for part in parts),
+        "namespaces": _top(part.namespaces for part in parts),
         "nxdomain": _top(part.nxdomain for part in parts),
     }
 
 
 def _top(parts: Iterable[SpaceSaving]) -> list[dict[str, Any]]:
     found = together(parts, CAPACITY).top(SHOWN)
-    return [{"name": one.name, "count": one.times, "error": one.error} for one in found]
+    return [
+        {
+            "name": one.name,
+            "count": one.times,
+            "error": one.error,
+            "failed": one.failed,
+            "seconds": one.took / max(1, one.times - one.error),
+        }
+        for one in found
+    ]
 
 
 def _quantiles(steps: Counter[int]) -> dict[str, float]:

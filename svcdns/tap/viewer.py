@@ -17,7 +17,9 @@ from typing import Any
 import msgspec
 
 from svcdns.config.query_words import QueryWord
+from svcdns.store.snapshot import Begin
 
+from .client_pods import ClientPods
 from .lines import fields
 from .memory import Tap
 from .origins import Origins
@@ -42,13 +44,12 @@ _encode = msgspec.json.Encoder().encode
 class Viewer:
     """Shows what is in a tap; used from one loop."""
 
-    def __init__(self, tap: Tap, sampling: Callable[[], int], refresh: Callable[[Origins], None]) -> None:
-        """`sampling` says one of how many is recorded now; `refresh` has origins see which zones there
-        are."""
+    def __init__(self, tap: Tap, sampling: Callable[[], int], begin: Begin) -> None:
+        """`sampling` says one of how many is recorded now; `begin` begins a snapshot of the store."""
         self._tap = tap
         self._sampling = sampling
-        self._refresh = refresh
-        self._origins = Origins()
+        self._begin = begin
+        self._origins, self._pods = Origins(), ClientPods()
         self._ended = False
 
     def end(self) -> None:
@@ -59,7 +60,8 @@ class Viewer:
         """Have it recorded; return whether that begins only now."""
         began = not self._sampling()
         self._tap.look()
-        self._refresh(self._origins)
+        self._origins.refresh(self._begin)
+        self._pods.refresh(self._begin)
         return began
 
     async def statistics(self) -> dict[str, Any] | None:
@@ -82,7 +84,11 @@ class Viewer:
         """Return the last questions that all words mean, the newest last."""
         began = self._look()
         found = await asyncio.to_thread(self._recent, words, min(last, MOST_LAST))
-        return {"began": began, "sample": self._sampling(), "queries": [fields(record) for record in found]}
+        return {
+            "began": began,
+            "sample": self._sampling(),
+            "queries": [fields(self._pods(one)) for one in found],
+        }
 
     def _recent(self, words: Sequence[QueryWord], last: int) -> list[Record]:
         matches, time_of = every(words), attrgetter("time")
@@ -118,7 +124,7 @@ class Viewer:
         for block in blocks:
             for record in records_of(block, self._origins):
                 if matches(record):
-                    yield _encode(fields(record)) + b"\n"
+                    yield _encode(fields(self._pods(record))) + b"\n"
 
 
 def _backwards(blocks: Sequence[Block], origins: Origins) -> Iterator[Record]:

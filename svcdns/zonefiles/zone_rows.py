@@ -98,6 +98,12 @@ def records_of(txn: lmdb.Transaction, tables: Tables) -> dict[bytes, ZoneRecord]
         return {bytes(key): _decode(value) for key, value in cursor}
 
 
+def record_at(txn: lmdb.Transaction, tables: Tables, key: bytes) -> ZoneRecord | None:
+    """Return the zone from a file whose origin has this key."""
+    octets = txn.get(key, db=tables.zones)
+    return None if octets is None else _decode(octets)
+
+
 def new_version(txn: lmdb.Transaction, tables: Tables) -> int:
     """Return a version that no row and no record has."""
     used = [record.version for record in records_of(txn, tables).values()]

@@ -84,6 +84,10 @@ run = true
 networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", \
     "fc00::/7", "::1/128"]
 
+[console]
+enabled = true
+idle = 43200
+
 [tap]
 record = "on_demand"
 sample = 16
@@ -103,6 +107,7 @@ sample = 1
 include = []
 exclude = []
 queries = true
+upstreams = true
 identity = ""
 
 [api]

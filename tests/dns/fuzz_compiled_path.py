@@ -24,7 +24,9 @@ import msgspec
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from forward.unit.outside_names import kinds  # noqa: E402
 from toolbox.answerer_harness import Z, glue, rrset, soa_sets  # noqa: E402
+from toolbox.cached_replies import NOW  # noqa: E402
 from toolbox.question_packets import NAMES, OPTS, mutated, nearly_plain, question  # noqa: E402
 
 from svcdns.dns.no_reply import NOT_PLAIN  # noqa: E402
@@ -85,7 +87,13 @@ def rows() -> list[bytes]:
         mx = rrset("MX", *(f"5 {name}." for name in names[:count]), glue=more)
         addresses = rrset("A", *(f"10.0.1.{n}" for n in range(count)))
         made.append(pack_row([addresses, srv, mx, *soa_sets(Z)]))
-    return [*made, pack_row([]), pack_row([rrset("CNAME", f"web.{Z}.")])]
+    targets = (f"web.{Z}.", f"{'x' * 63}.example.com.", "o\\001d.z9.example.com.", ".", f"{'y.' * 100}{Z}.")
+    return [*made, pack_row([]), *(pack_row([rrset("CNAME", target)]) for target in targets)]
+
+
+def entries() -> list[bytes]:
+    """Return entries of the cache, all fresh at NOW."""
+    return [stored for kind, stored in kinds("www.example.com").items() if "over" not in kind]
 
 
 class World:
@@ -95,11 +103,20 @@ class World:
         self.rnd = rnd
         self.may_hand_on = rnd.random() < 0.5
         self.rows = rows()
+        self.entries = entries()
 
     def get(self, key: bytes, default: None, table: object) -> bytes | None:
         """Return a row, a damaged one, or none."""
+        return self.damaged(self.rows)
+
+    def cached(self, key: bytes) -> bytes | None:
+        """Return an entry, a damaged one, or none."""
+        return self.damaged(self.entries)
+
+    def damaged(self, rows: list[bytes]) -> bytes | None:
+        """Return one of these, often with octets changed or cut off, or none."""
         rnd = self.rnd
-        row = bytearray(rnd.choice(self.rows))
+        row = bytearray(rnd.choice(rows))
         if rnd.random() < 0.3:
             return None
         for _ in range(rnd.choice([0, 0, 1, 2, 6])):
@@ -114,8 +131,21 @@ class World:
         return self
 
     def set_range(self, key: bytes) -> bool:
-        self.found = key + b"x\0" if self.rnd.random() < 0.5 else b"other"
+        self.asked = key
+        self.found = key + b"x\0" if self.rnd.random() < 0.5 else self.near()
         return self.rnd.random() < 0.9
+
+    def near(self) -> bytes:
+        """Return a key that begins as the one that was asked for, or none."""
+        return self.rnd.choice(
+            [b"", b"other", self.asked[: self.rnd.randrange(len(self.asked) + 1)] + b"a\0"]
+        )
+
+    def prev(self) -> bool:
+        self.found = self.near()
+        return True
+
+    last = prev
 
     def key(self) -> bytes:
         return self.found
@@ -133,7 +163,7 @@ class World:
         zones = []
         for number, origin in enumerate(origins):
             of_file = origin != Z and rnd.random() < 0.5
-            flags = rnd.choice([0, 0, 2, 4, 8, 16]) | of_file
+            flags = rnd.choice([0, 0, 2, 4, 8, 16, 32, 32]) | of_file
             above = rnd.randrange(-1, number)
             prefix = b"\0\0\0\7" * of_file
             zones.append((origin, key_of(origin), flags, above, 0, prefix, len(wire_of(origin))))
@@ -157,7 +187,9 @@ def fuzz(module: ModuleType, packets: int, seed: int) -> int:
             types = dict.fromkeys((1, 2, 5, 6, 12, 15, 16, 28, 33, 65), 0)
             callbacks = (world.describe, lambda _, table=table: (table, world.get, 1, 2), rnd.random)
             sizes = rnd.choice([512, 1232, 4096])
-            path = module.Path([0] * 9, sizes, types, *callbacks, 1, 1, 2, NOT_PLAIN, None)
+            path = module.Path(
+                [0] * 9, sizes, types, *callbacks, 1, 1, 2, NOT_PLAIN, None, world.cached, lambda: NOW
+            )
             for _ in range(300):
                 reply = path.answer(some_packet(rnd), world, rnd.randrange(2), rnd.choice([1, 3, 3, 0]))
                 assert reply is NOT_PLAIN or (isinstance(reply, bytes) and len(reply) > 12)

@@ -4,20 +4,22 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from time import process_time
 
 import dns.message
 import pytest
-from forward.unit.outside_names import BOTH, every_zone
+from forward.unit.outside_names import BOTH, cache_of, every_zone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from toolbox.answerer_harness import AnswererHarness, Z, fill, glue, headless, rrset, soa_sets
+from toolbox.cached_replies import NOW
 from toolbox.question_packets import BAD_OPTIONS, GOOD_OPTIONS, OPTS, TYPES, mutated, nearly_plain, question
 from toolbox.question_packets import NAMES as ASKED
+from toolbox.three_paths import answerers, same, set_clock
 
 from svcdns.dns import path_choice, stats
 from svcdns.dns.access import NAMES
@@ -62,30 +64,12 @@ def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnswererHarness]
         yield world
 
 
-def same(world: AnswererHarness, packet: bytes, answerers: Iterable[Answerer], *how: int) -> None:
-    """Assert that all say the same for the same random numbers."""
-    replies = []
-    with world.snapshots.begin() as snapshot:
-        for one in answerers:
-            random.seed(packet)
-            replies.append(one.answer(packet, snapshot, *how))
-    assert all(reply == replies[0] for reply in replies), (packet.hex(), how)
-
-
-def answerers(**more: object) -> tuple[Answerer, Answerer, Answerer]:
-    """Return three with counters of their own: by the compiled path, by Python's, by the exact one alone."""
-    made = [Answerer(stats.Stats(), identity="w", forwards=True, **more) for _ in range(3)]  # type: ignore[arg-type]
-    assert made[0].compiled is not None
-    made[1]._fast = made[1]._in_python
-    made[2]._fast = lambda *_: NOT_PLAIN  # type: ignore[method-assign,assignment]
-    return made[0], made[1], made[2]
-
-
 def compare(world: AnswererHarness, seed: int, count: int) -> int:
     """Compare the paths on mutated packets; return how many the compiled one answered by itself."""
     rnd = random.Random(seed)
-    compiled, python, _ = answerers()
-    alone = path_choice.compiled(stats.Stats(), 1232)
+    cache = cache_of({"www.example.com": "twenty", "id.server": "nxdomain"}).get
+    compiled, python, _ = answerers(cache=cache)
+    alone = path_choice.compiled(stats.Stats(), 1232, None, cache)
     taken = 0
     for _ in range(count // 500):
         with world.snapshots.begin() as snapshot:
@@ -104,13 +88,15 @@ def compare(world: AnswererHarness, seed: int, count: int) -> int:
     return taken
 
 
-def test_mutated_packets(zones: AnswererHarness) -> None:
+def test_mutated_packets(zones: AnswererHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock(monkeypatch, NOW)
     assert compare(zones, random.randrange(1 << 32), PACKETS) > PACKETS / 20
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_a_million_mutated_packets(zones: AnswererHarness) -> None:
+def test_a_million_mutated_packets(zones: AnswererHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock(monkeypatch, NOW)
     assert compare(zones, random.randrange(1 << 32), MANY_PACKETS) > MANY_PACKETS / 20
 
 

@@ -11,7 +11,8 @@ from toolbox.waiting import until
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
+from svcdns.registry import events
 from svcdns.registry.dns_rows import SERIAL
 from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.layout import Disagreement
@@ -218,6 +219,19 @@ async def changes(replica: Replica, kind: Kind, after: int) -> list[Event]:
         if b'"name":"last"' in found[-1].object:
             return found
     raise AssertionError("the watch has ended")
+
+
+async def test_a_hint_that_lasts_becomes_an_event_at_both(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HOLD_SECONDS", 0.1)
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(service("web"))
+        for one in (a, b):
+            await until(
+                lambda one=one: any("matches no Pod" in event["message"] for event in one.objects(EVENT)),
+                "the Event",
+            )
 
 
 async def test_replicas_that_differ_refuse_to_start(replicas: Replicas) -> None:

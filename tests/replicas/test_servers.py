@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from toolbox.builders import headless, pod, service
 from toolbox.running_etcd import RunningEtcd
-from toolbox.running_server import RunningServer
+from toolbox.running_server import RunningServer, svcdns
 from toolbox.waiting import wait_for
 
 SERVICES, PODS = "/api/v1/namespaces/default/services", "/api/v1/namespaces/default/pods"
@@ -93,6 +94,20 @@ def test_a_server_that_differs_ends_and_says_in_what(pair: list[RunningServer]) 
         assert "cluster_domain: cluster.local in etcd, other.test here" in other.log()
     finally:
         other.close()
+
+
+def test_check_tries_etcd(pair: list[RunningServer], tmp_path: Path) -> None:
+    file = pair[0].folder / "svcdns.toml"
+    good = svcdns("check", "--config", file)
+    assert (good.returncode, "no mistakes" in good.stdout) == (0, True), good.stderr
+    other = tmp_path / "svcdns.toml"
+    other.write_text('cluster_domain = "other.test"\n' + file.read_text())
+    differs = svcdns("check", "--config", other)
+    assert differs.returncode == 2
+    assert "cluster_domain: cluster.local in etcd, other.test here" in differs.stdout + differs.stderr
+    other.write_text('[store]\netcd = ["http://127.0.0.1:1"]\n')
+    away = svcdns("check", "--config", other)
+    assert (away.returncode, "store.etcd: it can't be used now" in away.stdout + away.stderr) == (0, True)
 
 
 def test_a_first_start_waits_for_etcd(need: Callable[..., str]) -> None:

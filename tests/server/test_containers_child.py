@@ -125,6 +125,22 @@ def test_without_engines_there_is_no_process_for_them() -> None:
         assert "--containers" in shown.stderr
 
 
+async def test_after_an_upgrade_a_new_process_goes_on(tmp_path: Path) -> None:
+    def work(server: RunningServer, engine: FakeEngine, loop: asyncio.AbstractEventLoop) -> None:
+        wait_for(lambda: server.answers(NAME) == ["10.89.0.5"], "the container's address")
+        before = child(server)
+        done = svcdns("upgrade", "--data", server.data)
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: not Path(f"/proc/{before}").exists(), "the end of the process of before")
+        assert server.answers(NAME) == ["10.89.0.5"], "what was registered stays"
+        loop.call_soon_threadsafe(change, engine, 2, "10.89.0.6")
+        wait_for(lambda: server.answers(NAME) == ["10.89.0.6"], "what came after the upgrade")
+        assert child(server) != before
+        assert engine.refused == []
+
+    await with_engine(tmp_path, work)
+
+
 ORDERS = tuple(permutations(("engine", "source", "writer")))
 
 

@@ -4,12 +4,14 @@ import http.client
 import json
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from toolbox.running_server import RunningServer, svcdns
+from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
 
 NAME = "web.default.svc.cluster.local."
@@ -187,3 +189,30 @@ def test_statistics_and_the_commands_that_show_them(seen: RunningServer) -> None
     queries = svcdns("queries", "--name", "counted.example", "--api", seen.api)
     assert "counted.example. REFUSED none 0 answers" in queries.stdout
     assert svcdns("queries", "--rcode", "nothing", "--api", seen.api).returncode == 2
+
+
+def test_the_client_s_pod_is_named_in_the_log_and_to_who_looks(seen: RunningServer) -> None:
+    body = {"metadata": {"name": "asker"}, "status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}}
+    assert seen.post("/api/v1/namespaces/default/pods", body).status == 201
+
+    def named() -> bool:
+        seen.ask("by-a-pod.example.")
+        found = seen.get("/svcdns/v1/queries?name=by-a-pod.example").json["queries"]
+        return any((one.get("namespace"), one.get("pod")) == ("default", "asker") for one in found)
+
+    wait_for(named, "the Pod of the client")
+    assert "pod=default/asker" in svcdns("queries", "--name", "by-a-pod.example", "--api", seen.api).stdout
+    assert seen.delete("/api/v1/namespaces/default/pods/asker").status in (200, 202)
+
+
+def test_what_upstreams_are_asked_goes_to_dnstap(tmp_path: Path, need: Callable[..., str]) -> None:
+    program, file = need("dnstap-ldns"), tmp_path / "tap"
+    need("unbound")
+    with Unbound(tls=False, https=False) as upstream:
+        config = f'[forward]\nupstreams = ["{upstream.address}"]\n[dnstap]\nto = "file:{file}"\n'
+        with RunningServer(workers=1, config=config) as server:
+            assert server.answers("www.example.org") == ["192.0.2.10"]
+    ran = subprocess.run([program, "-r", file, "-q"], capture_output=True, text=True, check=True)
+    lines = [line.split(maxsplit=2)[2] for line in ran.stdout.splitlines() if "www.example.org" in line]
+    assert [line[:2] for line in lines if line.startswith(("C", "F"))].count("FQ") == 1
+    assert {line[:2] for line in lines} == {"CQ", "CR", "FQ", "FR"}

@@ -42,13 +42,17 @@ class Recording:
         self.reader = RingReader(self.tap.ring(0))
         self.reader.go_on()
 
-    def records(self, whose: str = "own") -> list[Record]:
+    def records(self, whose: str = "own", *, upstreams: bool = False) -> list[Record]:
         found: list[Record] = []
         while True:
             blocks, _ = self.reader.read()
             if not blocks:
                 return found
-            found += [record for block in blocks for record in records_of(block, lambda key: whose)]
+            found += [
+                record
+                for block in blocks
+                for record in records_of(block, lambda key: whose, upstreams=upstreams)
+            ]
 
 
 def recorded(

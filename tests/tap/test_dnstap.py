@@ -70,6 +70,37 @@ async def test_dnstap_ldns_reads_what_is_written(tmp_path: Path, need: Callable[
         assert said in detailed.stdout
 
 
+async def test_what_upstreams_are_asked_is_read_as_a_forwarders_queries(
+    tmp_path: Path, need: Callable[..., str]
+) -> None:
+    program = need("dnstap-ldns")
+    answered = ELSEWHERE._replace(to_upstream=True, client="192.0.2.53", port=5300, protocol="tcp")
+    silent = answered._replace(client="2001:db8::53", reply=b"", protocol="udp")
+    nowhere = answered._replace(client="", protocol="tcp")
+    encoder = Encoder("ns-1", "svcdns x")
+    messages = [one for record in (answered, silent, nowhere) for one in encoder.messages(record)]
+    assert len(messages) == 5, "what has no reply is a query alone"
+    sender = Counted().sender(f"file:{tmp_path / 'tap'}")
+    for message in messages:
+        sender.put(message)
+    async with background(sender.run()):
+        await until(lambda: (tmp_path / "tap").exists() and messages[-1] in (tmp_path / "tap").read_bytes())
+    ran = subprocess.run([program, "-r", tmp_path / "tap", "-y"], capture_output=True, text=True, check=True)
+    said = re.findall(r"(?:type|response_address|response_port|socket_protocol): \S+", ran.stdout)
+    assert said[0] == "type: MESSAGE"
+    assert "type: FORWARDER_QUERY" in said
+    assert "type: FORWARDER_RESPONSE" in said
+    assert {'response_address: "192.0.2.53"', "response_port: 5300"} <= set(said)
+    assert "query_address" not in ran.stdout
+
+
+@pytest.mark.parametrize(("protocol", "number"), [("udp", 1), ("tcp", 2), ("tls", 3), ("https", 4)])
+def test_an_upstream_s_protocol_is_told(protocol: str, number: int) -> None:
+    asked = ELSEWHERE._replace(to_upstream=True, client="192.0.2.53", protocol=protocol)
+    for message in Encoder("", "").messages(asked):
+        assert bytes((2 << 3, 1, 3 << 3, number, 5 << 3 | 2, 4, 192, 0, 2, 53)) in message
+
+
 async def test_only_replies_where_questions_are_not_wanted() -> None:
     [only] = Encoder("", "", queries=False).messages(OWN)
     assert OWN.reply in only

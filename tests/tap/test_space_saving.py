@@ -37,3 +37,14 @@ def test_where_all_have_room_counts_are_exact(names: list[str]) -> None:
     assert {one.name: one.times for one in counted(names, 20).top(20)} == dict(Counter(names))
     halves = together([counted(names[::2], 20), counted(names[1::2], 20)], 20)
     assert {one.name: one.times for one in halves.top(20)} == dict(Counter(names))
+
+
+@given(NAMES)
+def test_what_is_counted_beside_goes_with_its_name(names: list[str]) -> None:
+    real = Counter(names)
+    found = SpaceSaving(CAPACITY)
+    for name in names:
+        found.add(name, 1, 0, 1, 0.5)
+    for one in found.top(CAPACITY):
+        assert one.failed == 2 * one.took <= real[one.name], "never what another one had"
+        assert one.failed >= one.times - one.error

@@ -7,6 +7,7 @@ import pytest
 from tap.recording import CLIENT, Recording, question, reply_to
 
 from svcdns.config.query_words import query_word
+from svcdns.store.snapshot import NO_SNAPSHOT
 from svcdns.tap import viewer
 from svcdns.tap.memory import Tap
 from svcdns.tap.origins import Origins
@@ -14,7 +15,7 @@ from svcdns.tap.viewer import Viewer
 
 
 def looking(tap: Tap) -> Viewer:
-    return Viewer(tap, lambda: int(tap.is_looked_at), lambda origins: None)
+    return Viewer(tap, lambda: int(tap.is_looked_at), lambda: NO_SNAPSHOT)
 
 
 def record(world: Recording, name: str, times: int = 1) -> None:

@@ -55,9 +55,14 @@ def rrset(rrtype: str, *texts: str, glue: tuple[bytes, ...] = (), ttl: int = TTL
 
 def soa_sets(zone: str, serial: int = 7, negative_ttl: int = 3) -> list[RRset]:
     """Return the RRsets of an apex: SOA and its negative form."""
-    text = f"ns.dns.{Z}. hostmaster.{zone}. {serial} 7200 1800 86400 5"
+    text = f"ns.dns.{Z}. {_in('hostmaster', zone)} {serial} 7200 1800 86400 5"
     negative = RRset(NEGATIVE_SOA, [rr("SOA", text, negative_ttl)])
     return [negative, RRset(6, [rr("SOA", text)])]
+
+
+def _in(label: str, zone: str) -> str:
+    """Return a name in a zone, "" being the root, as zone files spell it."""
+    return f"{label}.{zone}." if zone else f"{label}."
 
 
 class AnswererHarness:
@@ -130,7 +135,7 @@ class AnswererHarness:
             cuts=cuts,
             wildcards=wildcards,
         )
-        self.put_file(zone, origin, *soa_sets(origin, serial), rrset("NS", f"ns1.{origin}."), flags=APEX)
+        self.put_file(zone, origin, *soa_sets(origin, serial), rrset("NS", _in("ns1", origin)), flags=APEX)
         self.zones.append(zone)
         self.serve()
         return zone

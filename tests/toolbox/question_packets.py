@@ -26,6 +26,8 @@ NAMES = [
     "arpa",
     "local",
     f"1-2-3-4.default.pod.{Z}",
+    "any.w.corp.example",
+    "alias.corp.example",
 ]
 TYPES = [0, 1, 2, 5, 6, 12, 15, 16, 28, 33, 41, 43, 65, 128, 250, 251, 252, 255, 256, 257, 65535]
 OPTS = [

@@ -9,7 +9,8 @@ Rules:
 * liveness and readiness are for anyone; discovery, the schema, /resolv.conf and the reviews about
   oneself to all who said who they are; /metrics to those who may view all namespaces; the cache is emptied
   by administrators of all namespaces;
-* a web page of somewhere else neither writes nor watches over a WebSocket;
+* a web page of somewhere else neither writes nor watches over a WebSocket, nor asks for what only svcdns has;
+* the console's files are for anyone, and so is logging in; what pages show is asked for as by any client;
 * an API that asks nobody who they are listens to names it knows only, or a web page whose own name was
   made to point at this machine (DNS rebinding) could talk to it;
 * nobody acts in another's name: a request that wants to is refused, since to ignore it would answer
@@ -18,6 +19,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -25,6 +27,7 @@ from aiohttp import web
 
 from svcdns.api import (
     cache_route,
+    console_paths,
     containers_route,
     explain_route,
     paths,
@@ -40,6 +43,7 @@ from svcdns.objects.kinds import NAMESPACE
 
 from .authority import Authority, Everyone
 from .authorization import GENERATED, NAMED_BY_NODES
+from .sessions import Sessions
 from .user import User
 
 FOR_ANYONE = frozenset({"/livez", "/readyz", "/healthz"})
@@ -52,6 +56,8 @@ READING_METRICS = Action("list", NAMESPACE.group, NAMESPACE.plural)
 _OTHER = "other"
 """The verb of methods that mean nothing here (see paths.verb_of)."""
 _AS_METRICS = ("/metrics", status_route.PATH, containers_route.PATH, *seeing_route.PATHS)
+_OWN_PATHS = "/svcdns/"
+_ELSEWHERE = "requests from web pages of another origin are forbidden"
 _IMPERSONATION = "Impersonate-User"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST = 300
@@ -75,7 +81,9 @@ class AccessControl:
         if self._names is not None:
             _check_host(request.headers.get("Host"), self._names)
         _check_origin(request)
-        user = request[USER] = self._authority.user(request)
+        if console_paths.is_at(path):
+            return
+        user = self.identify(request)
         if _IMPERSONATION in request.headers:
             raise _forbidden(user, Action("impersonate", "", "users", name=request.headers[_IMPERSONATION]))
         if target is not None:
@@ -91,6 +99,21 @@ class AccessControl:
             text = f'forbidden: User "{user.username}" cannot {verb} path "{path[:_LONGEST]}"'
             raise StatusError(403, "Forbidden", text)
 
+    def identify(self, request: web.Request) -> User:
+        """Return who sends a request, which carries that from now on.  Raises StatusError 401."""
+        user = request[USER] = self._authority.user(request)
+        return user
+
+    @property
+    def sessions(self) -> Sessions | None:
+        """Return the sessions of those who logged in, None where there is no login."""
+        return self._authority.sessions
+
+    def log_in(self, request: web.Request, token: str) -> str:
+        """Begin the session of a token; return what its cookie says.  Raises StatusError 401."""
+        request[USER], said = self._authority.log_in(token)
+        return said
+
     def check_created(self, request: web.Request, target: paths.Target, name: str) -> None:
         """Return when who sends a request that `check` let pass may create something of this name ("": any).
 
@@ -105,6 +128,15 @@ class AccessControl:
         """Return when who sends a request that `check` let pass may do this.  Raises StatusError 403."""
         if not self._authority.allowed(request[USER], action)[0]:
             raise _forbidden(request[USER], action)
+
+    def check_again(self, request: web.Request, actions: Iterable[Action]) -> None:
+        """Return when who sent a request is still known, and may still do all this.
+
+        Raises StatusError 401 and 403.
+        """
+        self.identify(request)
+        for action in actions:
+            self.check_action(request, action)
 
     def _check_allowed(self, request: web.Request, user: User, target: paths.Target, verb: str) -> None:
         if verb == _OTHER:
@@ -155,18 +187,21 @@ def _is_address(text: str) -> bool:
 
 
 def _check_origin(request: web.Request) -> None:
-    """Raise StatusError when a web page of somewhere else would write, or read from a WebSocket.
+    """Raise StatusError when a web page of somewhere else would write, read from a WebSocket, or look around.
 
     What someone has open in a browser must not write to an API on their loopback address: browsers say
     where a request comes from (Origin, and Fetch Metadata, https://www.w3.org/TR/fetch-metadata/). They keep
     answers from pages of elsewhere, but not what a WebSocket says (RFC 6455 section 10.2). Other clients say
     nothing, or name the server itself.
     """
+    site = request.headers.get("Sec-Fetch-Site", "none").strip().lower()
     if request.method in paths.READ and not wants_web_socket(request):
+        if site == "cross-site" and request.rel_url.raw_path.startswith(_OWN_PATHS):
+            raise StatusError(403, "Forbidden", _ELSEWHERE)
         return
-    same = request.headers.get("Sec-Fetch-Site", "none").strip().lower() in ("none", "same-origin")
+    same = site in ("none", "same-origin")
     if not same or not all(_is_of(origin, request.host) for origin in request.headers.getall("Origin", ())):
-        raise StatusError(403, "Forbidden", "requests from web pages of another origin are forbidden")
+        raise StatusError(403, "Forbidden", _ELSEWHERE)
 
 
 def _is_of(origin: str, host: str) -> bool:

@@ -6,7 +6,8 @@
 Where a file is named, the lines go there and nowhere else.
 
 No bodies and no headers: neither objects nor tokens end up in a log.  `code` 499: the client left before
-the answer; what it asked for may have been done.  Reviews write nothing and leave no line, nor do a heartbeat
+the answer; what it asked for may have been done.  A login at the console is a `create`
+of a `session`.  Reviews write nothing and leave no line, nor do a heartbeat
 that counted and a node that renews its Lease: there are too many of them.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from svcdns.api import cache_route, paths
+from svcdns.api import cache_route, console_paths, paths
 from svcdns.objects.kinds import LEASE
 from svcdns.system.timestamps import with_milliseconds
 
@@ -69,11 +70,15 @@ def record(
     path = request.rel_url.raw_path.rstrip("/")
     if request.method in paths.READ or not log.isEnabledFor(logging.INFO):
         return
-    if target is None and not cache_route.is_at(path):
+    is_session = console_paths.is_session(path)
+    if target is None and not cache_route.is_at(path) and not is_session:
         return
     if target is not None and _is_sign_of_life(target, verb, code):
         return
-    if target is None:
+    if is_session:
+        resource, namespace, name = "session", "", ""
+        verb = "create" if request.method == "POST" else "delete"
+    elif target is None:
         resource, namespace, name = "cache", "", path.removeprefix(cache_route.PATH).removeprefix("/")
     else:
         resource, namespace, name = target.resource, target.namespace, target.name

@@ -6,6 +6,7 @@ Rules:
   not count then, and what is no good token is refused, not ignored;
 * the client of a WebSocket that can't set that header, as a page in a browser can't, offers the token as a
   subprotocol, beside another one: it counts as the header would;
+* without either, the cookie of a session counts where `sessions` says so, as its token would;
 * a certificate's common name is the user, its organizations are the groups.  That it is good was
   checked in the handshake (see svcdns.server.tls);
 * every refusal has one text: it does not say what was wrong, and nothing of it is logged.
@@ -27,6 +28,7 @@ from svcdns.api.negotiation import TOKEN_PROTOCOL, subprotocols, wants_web_socke
 from svcdns.objects.errors import StatusError
 
 from .authorization import PROBERS, PROXIES, SOURCES
+from .sessions import Sessions, cookie_of, counts
 from .token_file import TokenFile
 from .token_lines import digest_of
 from .user import User
@@ -55,11 +57,13 @@ class Authentication:
     """Whether those of clients count."""
     _own_tokens: Mapping[str, str] = field(default_factory=dict)
     """By the names of OWN_CLIENTS."""
+    sessions: Sessions | None = None
+    """Of those who logged in with a token; None: nobody can."""
 
     def user(self, request: web.Request) -> User:
         """Return the user.  Raises StatusError 401."""
         given = request.headers.getall("Authorization", ()) or _offered(request)
-        user = self._of_token(given) if given else self._of_certificate(request)
+        user = self._of_token(given) if given else self._of_session(request) or self._of_certificate(request)
         if user is None:
             raise StatusError(401, "Unauthorized", "Unauthorized")
         return user
@@ -76,10 +80,25 @@ class Authentication:
         for name, own in self._own_tokens.items():
             if compare_digest(octets, own.encode()):
                 return OWN_CLIENTS[name]
-        if self._tokens is None:
-            return None
-        found = self._tokens.find(digest_of(octets))
+        return self._of_digest(digest_of(octets))
+
+    def _of_digest(self, digest: bytes) -> User | None:
+        found = None if self._tokens is None else self._tokens.find(digest)
         return None if found is None else User(found.name, "", (AUTHENTICATED,))
+
+    def _of_session(self, request: web.Request) -> User | None:
+        if self.sessions is None or not (said := cookie_of(request)) or not counts(request):
+            return None
+        digest = self.sessions.find(said)
+        return None if digest is None else self._of_digest(digest)
+
+    def log_in(self, token: str) -> tuple[User, str]:
+        """Begin the session of a token; return its user and what the cookie says.  Raises StatusError 401."""
+        digest = digest_of(token.encode(errors="surrogateescape"))
+        user = self._of_digest(digest) if len(token) <= _LONGEST_TOKEN else None
+        if user is None or self.sessions is None:
+            raise StatusError(401, "Unauthorized", "Unauthorized")
+        return user, self.sessions.begin(digest)
 
     def _of_certificate(self, request: web.Request) -> User | None:
         if not self._certificates or request.transport is None:

@@ -13,9 +13,11 @@ from aiohttp import web
 
 from svcdns.api.paths import Action
 from svcdns.config.sections import ApiConfig, Grant
+from svcdns.config.seeing import ConsoleConfig
 
 from .authentication import Authentication
 from .authorization import BUILT_IN, decide, matching
+from .sessions import Sessions
 from .token_file import TokenFile
 from .user import ANONYMOUS, User
 
@@ -25,6 +27,16 @@ _MOST_KEPT = 4096
 
 class Authority(Protocol):
     """Knows who sends a request and what they may do."""
+
+    @property
+    def sessions(self) -> Sessions | None:
+        """Return the sessions of those who logged in, None where there is no login."""
+
+    def log_in(self, token: str) -> tuple[User, str]:
+        """Return whose token this is, and the cookie of the session that begins ("": none is needed).
+
+        Raises StatusError 401.
+        """
 
     def user(self, request: web.Request) -> User:
         """Return who sends a request.  Raises StatusError 401."""
@@ -38,6 +50,12 @@ class Authority(Protocol):
 
 class Everyone:
     """The authority of a server without authentication: all may do everything."""
+
+    sessions = None
+
+    def log_in(self, token: str) -> tuple[User, str]:
+        """Return the anonymous user, who needs no session."""
+        return ANONYMOUS, ""
 
     def user(self, request: web.Request) -> User:
         """Return the anonymous user."""
@@ -56,13 +74,22 @@ class ConfiguredAuthority:
     What a user was granted is looked up once and kept until the tokens change.
     """
 
-    def __init__(self, config: ApiConfig, own_tokens: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        config: ApiConfig,
+        own_tokens: Iterable[tuple[str, str]] = (),
+        console: ConsoleConfig | None = None,
+    ) -> None:
         """`config` names the tokens and the grants; without tokens and client CA nobody is let in.
 
-        `own_tokens` are those of the clients that the server brings along, by the names of these.
+        `own_tokens` are those of the clients that the server brings along, by the names of these; `console`
+        says whether somebody can log in (None: nobody).
         """
         self._tokens = TokenFile(config.tokens) if config.tokens else None
-        self._authentication = Authentication(self._tokens, config.client_ca is not None, dict(own_tokens))
+        self.sessions = Sessions(console.idle) if console and console.enabled and self._tokens else None
+        """Of those who logged in with a token."""
+        certificates = config.client_ca is not None
+        self._authentication = Authentication(self._tokens, certificates, dict(own_tokens), self.sessions)
         self._grants = (*config.grant, *BUILT_IN)
         self._kept: dict[tuple[str, tuple[str, ...]], tuple[Grant, ...]] = {}
         self._kept_of = 0
@@ -70,6 +97,10 @@ class ConfiguredAuthority:
     def user(self, request: web.Request) -> User:
         """Return who sends a request.  Raises StatusError 401."""
         return self._authentication.user(request)
+
+    def log_in(self, token: str) -> tuple[User, str]:
+        """Begin a session of a token.  Raises StatusError 401."""
+        return self._authentication.log_in(token)
 
     def allowed(self, user: User, action: Action) -> tuple[bool, str]:
         """Return whether one of the user's grants allows this, and why (not)."""

@@ -60,6 +60,8 @@ class _Decision(NamedTuple):
     is_carried_out: bool
     revision: int
     """Its own, or that of what it was overtaken by."""
+    is_newest: bool = False
+    """Whether what it was decided on was the newest there was."""
 
 
 class ReplicatedCommitter:
@@ -241,34 +243,40 @@ class ReplicatedCommitter:
         if not decision.is_carried_out:
             await self._let_catch_up(follower, decision.revision)
             return [*proposal.decided, *proposal.deferred]
-        for waiting in proposal.decided:
+        settled = [one for one in proposal.decided if one.changes or decision.is_newest]
+        for waiting in settled:
             waiting.revision = decision.revision
         await follower.reached(decision.revision)
         proposal.settle(follower.map, decision.revision)
-        _answer(proposal.decided)
+        _answer(settled)
         if proposal.messages:
             self._on_messages(proposal.messages)
-        return proposal.deferred
+        overtaken = [one for one in proposal.decided if not one.changes and not decision.is_newest]
+        return [*overtaken, *proposal.deferred]
 
     async def _decide(self, proposal: Proposal, follower: Follower) -> _Decision:
         """Have etcd decide on a proposal.  Raises Unavailable where it was not carried out, nor will be."""
         replicas = (self._keys.replicas, after(self._keys.replicas))
         compares = list(proposal.compares)
+        unless_overtaken = Compare.none_since(*replicas, proposal.position)
         if proposal.decided_on_all:
-            compares.append(Compare.none_since(*replicas, proposal.position))
+            compares.append(unless_overtaken)
         if proposal.changes_nothing:
             try:
-                outcome = await self._etcd.transaction(compares, [], [Get(*replicas)])
+                outcome = await self._etcd.transaction([unless_overtaken], [], [Get(*replicas)])
             except Unknown as lost:  # it would have changed nothing
                 raise Unavailable(str(lost)) from None
-            return _Decision(True, proposal.position) if outcome.succeeded else self._overtaken(outcome)
+            newest = _Decision(True, proposal.position, is_newest=True)
+            return newest if outcome.succeeded else self._overtaken(outcome)
         name = secrets.token_hex(8).encode()
         for waiting in proposal.decided:
             waiting.is_proposed = True
         own = self._own_compare()
         try:
             outcome = await self._etcd.transaction(
-                [own, *compares], [*proposal.operations, Put(self._key, name)], [Get(*replicas)]
+                [own, *compares],
+                [Get(*replicas), *proposal.operations, Put(self._key, name)],
+                [Get(*replicas)],
             )
         except Full as full:
             return await self._look_up(name, own, full)
@@ -280,7 +288,8 @@ class ReplicatedCommitter:
         if not outcome.succeeded:
             return self._overtaken(outcome)
         self._revision = outcome.revision
-        return _Decision(True, outcome.revision)
+        is_newest = newest_of(outcome.found[0]) <= proposal.position
+        return _Decision(True, outcome.revision, is_newest)
 
     def _own_compare(self) -> Compare:
         if self._revision:

@@ -291,24 +291,26 @@ class Follower:
             begin = found.kvs[-1].key + b"\0"
 
     async def _look(self) -> None:
-        """See, for ever, whether etcd is there, and whether the watch shows what it has."""
-        behind = 0.0
+        """See, for ever, whether etcd is there, and whether the watch comes to what it has had before."""
+        goal: int | None = None
+        seen, still = 0, 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                found = await self.replicas()
+                newest = newest_of(await self.replicas())
             except Unavailable as away:
                 self.outage.begin(str(away))
+                goal = None
                 continue
-            if self.position >= newest_of(found):
-                behind = 0.0
+            if self.position >= (newest if goal is None else goal):
                 self.outage.end()
-                continue
-            behind += LOOK_SECONDS
-            if behind > BEHIND_SECONDS and not self.disk_trouble:
-                behind = 0.0
+            is_stuck = self.position < newest and self.position == seen and not self.disk_trouble
+            still = still + LOOK_SECONDS if is_stuck else 0.0
+            if still > BEHIND_SECONDS:
+                still = 0.0
                 logger.warning("the watch of etcd shows nothing new: it is begun again")
                 self._watching.cancel()
+            goal, seen = newest, self.position
 
     async def replicas(self, revision: int = 0) -> Found:
         """Return what the replicas have written last, as of a revision.  Raises as etcd.client does."""

@@ -21,6 +21,7 @@ from svcdns.etcd.messages import Compare, Get, Put
 
 from ..settings import Settings
 from .engine import Disagreement as Disagreement
+from .engine import Engine
 from .keys import Keys
 
 LAYOUT = 1
@@ -64,6 +65,20 @@ async def agree(etcd: Etcd, keys: Keys, settings: Settings) -> Agreed:
     if outcome.succeeded:
         return wanted
     return _checked(outcome.found[0].kvs[0].value, wanted, keys)
+
+
+async def look(engine: Engine, settings: Settings) -> None:
+    """See whether a registry is there that this svcdns can have a part in, or none yet; write nothing.
+
+    Raises as `agree` does.
+    """
+    keys = Keys(engine.prefix)
+    try:
+        found = await engine.etcd.range(keys.layout)
+        if found.kvs:
+            _checked(found.kvs[0].value, _wanted(settings), keys)
+    finally:
+        await engine.etcd.close()
 
 
 def _wanted(settings: Settings) -> Agreed:

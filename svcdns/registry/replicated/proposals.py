@@ -6,9 +6,11 @@ stands:
 
 * each object that changes is as the map has it, and each address or port that is given out is free;
 * each namespace that was looked at is as it was;
-* where more than that was looked at (an owner's dependents, what a namespace holds), where a write was
-  refused or changes nothing: no replica has had a transaction since.  Each puts the key of its replica, so
-  one comparison of all these keys says so.
+* where more than that was looked at (an owner's dependents, what a namespace holds): no replica has had a
+  transaction since.  Each puts the key of its replica, so one comparison of all these keys says so.
+
+A write that was refused, or changes nothing, keeps nobody else's from being carried out: it is answered if no
+replica has had a transaction since, and tried again where one has.
 
 No key is changed twice in a transaction: each resourceVersion that a client sees is that of what it has seen.
 A write that would is deferred to the next group, as is one for which there is no room.
@@ -49,8 +51,8 @@ MOST_OCTETS = 1 << 20
 """What etcd takes in a request (--max-request-bytes) is half as much again."""
 ROOM = 96
 """Operations after which a write that can go on in another one ends: the last step may take some more."""
-_OWN = 1
-"""Operations of a transaction that are no write's: the key of the replica."""
+_OWN = 2
+"""Operations of a transaction that are no write's: the keys of the replicas are read, its own is put."""
 _KINDS = {kind.name: kind for kind in STORED}
 CURSORS = b"at"
 """What the keys of `allocations` begin with that say which address was given out last (see `addresses`)."""
@@ -69,6 +71,8 @@ class Waiting:
     """Whether etcd is being asked about it."""
     revision: int = 0
     """The revision of etcd in which it was carried out."""
+    changes: bool = False
+    """Whether it changes anything."""
 
     @property
     def is_given_up(self) -> bool:
@@ -128,7 +132,7 @@ class Proposal:
             waiting.result = self._settled(of, waiting.result, revision)
 
     def _settled(self, of: Map, result: Any, revision: int) -> Any:
-        if isinstance(result, tuple | list):
+        if type(result) in (tuple, list):
             return type(result)(self._settled(of, item, revision) for item in result)
         if not isinstance(result, Written):
             return result
@@ -181,7 +185,7 @@ def _run(
     of: Map, before: lmdb.Transaction, txn: lmdb.Transaction, waiting: Waiting, now: str, proposal: Proposal
 ) -> None:
     """Run one write, and add what it comes to to the proposal."""
-    waiting.result, waiting.error = None, None
+    waiting.result, waiting.error, waiting.changes = None, None, False
     collected: list[EventMessage] = []
     where = proposal.decided
     try:
@@ -200,7 +204,6 @@ def _run(
         where = proposal.deferred
     except StatusError as refused:
         waiting.error = refused
-        proposal.decided_on_all = True
         proposal.messages += [one for one in collected if one.of_refusal and not waiting.dry_run]
     except lmdb.Error:
         raise
@@ -232,7 +235,8 @@ def _add(
     ):
         raise _Deferred
     proposal.octets += octets
-    proposal.decided_on_all |= write.decided_on_all or not changes.objects
+    waiting.changes = bool(changes.objects)
+    proposal.decided_on_all |= write.decided_on_all and waiting.changes
     proposal.namespaces |= write.relied_on
     mine.objects |= changes.objects
     mine.unchanged |= changes.unchanged

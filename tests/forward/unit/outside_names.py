@@ -44,6 +44,7 @@ def every_zone(folder: Path) -> Iterator[AnswererHarness]:
         zone = world.file_zone("corp.example", wildcards=True)
         world.put_file(zone, "www.corp.example", rrset("A", "192.0.2.1"))
         world.put_file(zone, "out.corp.example", rrset("CNAME", "www.example.com."))
+        world.put_file(zone, "alias.corp.example", rrset("CNAME", "any.w.corp.example."))
         world.put_file(zone, "*.w.corp.example", rrset("A", "192.0.2.2"))
         cut = world.file_zone("cut.example", cuts=True)
         world.put_file(cut, "sub.cut.example", rrset("NS", "ns.example.com."), flags=CUT)

@@ -29,7 +29,7 @@ from forward.unit.outside_names import (
 from toolbox.answerer_harness import AnswererHarness, Z
 from toolbox.cached_replies import NOW
 
-from svcdns.dns import answer, fast_path, stats
+from svcdns.dns import answer, fast_path, path_choice, stats
 from svcdns.dns.access import FORWARD, NAMES
 from svcdns.dns.answer import Answerer
 from svcdns.dns.fast_path import FastPath
@@ -44,6 +44,7 @@ OUTSIDE = "example.com"
 def _same_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer, "now", lambda: NOW)
     monkeypatch.setattr(fast_path, "now", lambda: NOW)
+    monkeypatch.setattr(path_choice, "now", lambda: NOW)
 
 
 @pytest.fixture(scope="module")
