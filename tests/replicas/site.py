@@ -147,11 +147,12 @@ class Site:
 
     def _joined(self, host: Host, number: int) -> Host:
         self._hosts.append(host)
+        host.address = f"10.99.0.{number}"
         self.switch.ip(
             f"link add v{number} type veth peer name eth0 netns {host.name}",
             f"link set v{number} master br0 up",
         )
-        host.ip(f"addr add 10.99.0.{number}/24 dev eth0", "link set eth0 up")
+        host.ip(f"addr add {host.address}/24 dev eth0", "link set eth0 up")
         return host
 
     def __enter__(self) -> Self:
@@ -172,9 +173,11 @@ class Site:
         for host in self._hosts:
             remove(host)
 
-    def cut(self, host: Host, others: Sequence[Member], *, incoming: bool, outgoing: bool) -> None:
-        """Have packets from members, or to them, be lost at a host, until `mend`."""
-        addresses = ", ".join(member.address for member in others if member.host is not host)
+    def cut(
+        self, host: Host, others: Sequence[Member | ReplicaHost], *, incoming: bool, outgoing: bool
+    ) -> None:
+        """Have packets from members or replicas, or to them, be lost at a host, until `mend`."""
+        addresses = ", ".join(other.address for other in others if other.address != host.address)
         rules = ["add table inet faults"]
         for hook, field, wanted in (("input", "saddr", incoming), ("output", "daddr", outgoing)):
             if wanted:

@@ -67,6 +67,16 @@ def member_cut_off(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[No
 
 
 @contextmanager
+def member_silent(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
+    """Have a member and the replicas lose each other, while it has the other members."""
+    member = chance.choice(site.etcd.members)
+    assert member.host is not None
+    site.cut(member.host, site.replicas, incoming=chance.random() < 0.7, outgoing=True)
+    yield
+    site.mend(member.host)
+
+
+@contextmanager
 def replica_cut_off(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Cut a replica off from all members, in one direction or both."""
     replica = chance.choice(site.replicas)
@@ -184,6 +194,7 @@ OF_MEMBERS: tuple[Fault, ...] = (
     all_members_killed,
     member_replaced,
     member_cut_off,
+    member_silent,
     compacted,
 )
 OF_REPLICAS: tuple[Fault, ...] = (

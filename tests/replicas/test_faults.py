@@ -82,6 +82,7 @@ class FaultRun:
                 print(f"{fault.__name__}: {time.monotonic() - began:.1f} s", flush=True)
         self.questions = sum(witness.questions for witness in witnesses)
         found = [one for witness in witnesses for one in witness.faults]
+        found += [line for replica in self.site.replicas for line in _failures(replica)]
         found += [one for client in clients for one in client.session.faults] + self.session.faults
         return found + self._compared()
 
@@ -182,6 +183,12 @@ class FaultRun:
         return comparable(found), min(revisions)
 
 
+def _failures(replica: ReplicaHost) -> list[str]:
+    """Return what a replica has logged that must never be, whatever befalls it."""
+    lines = replica.server.log().splitlines()
+    return [f"log of {replica.short}: {line}" for line in lines if "CRITICAL" in line or "Traceback" in line]
+
+
 def _rows(replica: ReplicaHost) -> dict[bytes, bytes]:
     """Return all rows of a replica but those with the SOA."""
     store = open_store(replica.server.data, "reader")
@@ -212,6 +219,7 @@ def test_nothing_is_lost_whatever_befalls_members_and_replicas(site: Site, seed:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 def test_nothing_is_lost_in_a_long_run_of_faults(site: Site, seed: str) -> None:
     chance = random.Random(seed)
     faults = []
