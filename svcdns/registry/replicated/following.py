@@ -48,7 +48,7 @@ MOST_EVENTS = 2000
 LOOK_SECONDS = 1.0
 """Between two looks whether etcd is there."""
 SILENT_SECONDS = 1.0
-"""A watch that says nothing for so long of what etcd has is begun again, after twice as long the next time."""
+"""A watch that says nothing so long of what etcd has is begun again, the next time after twice as long."""
 MOST_SILENT_SECONDS = 30.0
 T = TypeVar("T")
 
