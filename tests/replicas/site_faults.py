@@ -1,11 +1,13 @@
 """Faults of a site: each is a context manager that brings one about, and heals it at the end of its block."""
 
 import contextlib
+import json
 import os
 import random
 import shutil
 import signal
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -74,6 +76,16 @@ def member_silent(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[Non
     site.cut(member.host, site.replicas, incoming=chance.random() < 0.7, outgoing=True)
     yield
     site.mend(member.host)
+
+
+@contextmanager
+def no_space(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
+    """Have etcd take nothing that needs room, as when it has used up its quota."""
+    alarm = {"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"}
+    at = f"{chance.choice(site.etcd.endpoints)}/v3/maintenance/alarm"
+    with site.switch.entered(), urllib.request.urlopen(at, json.dumps(alarm).encode(), timeout=10):
+        yield
+    site.etcd.ctl("alarm", "disarm")
 
 
 @contextmanager
@@ -195,6 +207,7 @@ OF_MEMBERS: tuple[Fault, ...] = (
     member_replaced,
     member_cut_off,
     member_silent,
+    no_space,
     compacted,
 )
 OF_REPLICAS: tuple[Fault, ...] = (

@@ -20,6 +20,7 @@ from replicas.history import History, Operation, Outcome
 from replicas.replicas_harness import comparable, rows_of
 from replicas.site import PREFIX, ReplicaHost, Site, witnessed
 from replicas.site_clients import PODS, SERVICES, SHARED, SPACE, Session, fqdn, working
+from replicas.site_watcher import watching
 from toolbox.builders import headless, namespace, pod, service
 from toolbox.waiting import wait_for
 from toolbox.witness import address, there
@@ -60,13 +61,14 @@ class FaultRun:
         self.faults = 0
         self.longest = 0.0
         """Until all replicas took writes again, after the worst of them."""
-        self.questions = 0
+        self.questions = self.told = 0
 
     def run(self, faults: Sequence[site_faults.Fault], longest: float) -> list[str]:
         """Have all faults happen, one after the other, for up to `longest` seconds; return what is wrong."""
         wanted = self._prepare()
         with (
             witnessed(self.site, wanted) as witnesses,
+            watching(self.site.replicas, self.seed) as watcher,
             working(self.history, self.site.replicas, CLIENTS, self.seed) as clients,
         ):
             for fault in faults:
@@ -84,7 +86,10 @@ class FaultRun:
         found = [one for witness in witnesses for one in witness.faults]
         found += [line for replica in self.site.replicas for line in _failures(replica)]
         found += [one for client in clients for one in client.session.faults] + self.session.faults
-        return found + self._compared()
+        found += self._compared()
+        self.told = sum(len(part.told) for part in watcher.parts)
+        found += [f"watch: {watcher.failure!r}"] if watcher.failure else []
+        return found + [fault for part in watcher.parts for fault in part.faults(self.history.changes)]
 
     def _prepare(self) -> dict[str, Any]:
         """Have what is there all the time; return what the witnesses are to be told."""
@@ -206,9 +211,10 @@ def run(site: Site, faults: Sequence[site_faults.Fault], seed: str, longest: flo
         of = FaultRun(site, log, seed)
         found = of.run(faults, longest)
     known = {outcome.name: of.history.count(outcome) for outcome in Outcome}
-    print(f"{of.faults} faults, writes {known}, {of.questions} questions, recovered in {of.longest:.1f} s")
+    print(f"{of.faults} faults, writes {known}, {of.questions} questions, {of.told} changes told to a watch")
+    print(f"all took writes again {of.longest:.1f} s after the worst of them, at most")
     assert not found, "\n".join([f"{len(found)} in all", *found[:30]])
-    assert known["DONE"] > 10 * of.faults
+    assert known["DONE"] > 10 * of.faults and of.told > of.faults
 
 
 def test_nothing_is_lost_whatever_befalls_members_and_replicas(site: Site, seed: str) -> None:
