@@ -22,8 +22,11 @@ class Losing(Etcd):
     """A client to which happens what a test says, to transactions that write Services."""
 
     fate = ""
-    """"carried out" and "lost" on the way: no answer comes; "refused": none takes it; "full" and "nearly
-    full": etcd says that it has no room, and has carried it out in the second case."""
+    """"carried out" and "lost" on the way: no answer comes; "refused": none takes it; "late": no answer,
+    and it is only carried out when it was asked what became of it; "full" and "nearly full": etcd says that
+    it has no room, and has carried it out in the second case."""
+    late: tuple[Any, ...] | None = None
+    late_outcome: Outcome | None = None
     questions = ""
     """The same for those that ask what became of one."""
 
@@ -39,10 +42,15 @@ class Losing(Etcd):
             self.questions = ""
         if fate == "refused":
             raise Unavailable("as the test wants it")
-        if fate not in ("lost", "full"):
+        if fate == "late":
+            self.late = (compares, success, failure)
+        elif fate not in ("lost", "full"):
             outcome = await super().transaction(compares, success, failure)
         if "full" in fate:
             raise Full("as the test wants it")
+        if self.late is not None and len(success) == 1:
+            self.late_outcome = await super().transaction(*self.late)
+            self.late = None
         if fate:
             raise Unknown("as the test wants it")
         return outcome
@@ -69,6 +77,16 @@ async def test_a_write_whose_answer_is_lost_is_carried_out_once(
         await b.shows_what(a)
         assert b.get(SERVICE, "lost") == later
         assert later["metadata"]["uid"] == made["metadata"]["uid"]
+
+
+async def test_a_transaction_that_was_taken_for_lost_is_not_carried_out_later(replicas: Replicas) -> None:
+    client = Losing(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a:
+        await a.create(service("web"))
+        client.fate = "late"
+        made = await a.create(service("late"))
+        assert client.late_outcome is not None and not client.late_outcome.succeeded
+        assert a.get(SERVICE, "late") == made
 
 
 async def test_a_write_that_etcd_does_not_take_is_answered_with_why(replicas: Replicas) -> None:

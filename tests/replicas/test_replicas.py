@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from ipaddress import ip_network
 
 import pytest
-from replicas.replicas_harness import Replica, Replicas
+from replicas.replicas_harness import Replica, Replicas, comparable
 from toolbox.builders import endpoint_slice, endpoints, headless, namespace, pod, service, without_selector
 from toolbox.waiting import until
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
+from svcdns.etcd.client import Etcd
+from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
-from svcdns.registry import events
+from svcdns.registry import events, unfinished_deletions
 from svcdns.registry.dns_rows import SERIAL
 from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.layout import Disagreement
@@ -134,8 +137,31 @@ async def test_nothing_is_created_in_a_namespace_that_another_replica_deletes(re
         assert {one.code for one in found if isinstance(one, StatusError)} <= {403, 404}
 
 
-async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(replicas: Replicas) -> None:
-    async with replicas.replica("a") as a, replicas.replica("b") as b:
+class Held(Etcd):
+    """A client whose transactions that delete something wait while they are held."""
+
+    def __init__(self, endpoints: Sequence[str]) -> None:
+        super().__init__(endpoints)
+        self.may_go = asyncio.Event()
+        self.may_go.set()
+        self.waits = asyncio.Event()
+
+    async def transaction(
+        self, compares: Sequence[Compare], success: Sequence[Put | Delete | Get], failure: Sequence[Get] = ()
+    ) -> Outcome:
+        """Wait, and carry it out."""
+        if any(isinstance(one, Delete) for one in success):
+            self.waits.set()
+            await self.may_go.wait()
+        return await super().transaction(compares, success, failure)
+
+
+async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished_deletions, "_TAKE_OVER_SECONDS", 1000.0)  # nobody looks again
+    client = Held(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a, replicas.replica("b") as b:
         await a.create(namespace("shop"))
         for name in ("p1", "p2"):
             held = {"name": name, "namespace": "shop", "finalizers": ["example.com/held"]}
@@ -143,8 +169,15 @@ async def test_finalizers_that_two_replicas_take_away_let_the_namespace_go(repli
         await a.registry.delete(NAMESPACE, "", "shop", DeleteOptions())
         await b.shows_what(a)
         assert "shop" in b.names(NAMESPACE)
+        await a.create(service("web"))  # behind all that the deletion has begun
         free = {"metadata": {"finalizers": None}}
-        await asyncio.gather(a.patch(POD, "p1", free, "shop"), b.patch(POD, "p2", free, "shop"))
+        client.may_go.clear()
+        client.waits.clear()
+        first = asyncio.ensure_future(a.patch(POD, "p1", free, "shop"))
+        await client.waits.wait()  # decided while the other Pod is there
+        await b.patch(POD, "p2", free, "shop")
+        client.may_go.set()
+        await first
         await until(lambda: "shop" not in a.names(NAMESPACE), "the namespace to be gone")
         await assert_alike(a, b)
 
@@ -284,6 +317,46 @@ async def test_a_store_with_a_registry_of_its_own_is_not_taken(replicas: Replica
     with pytest.raises(Disagreement, match="a registry of its own"):
         async with replicas.replica("a"):
             pass
+
+
+async def test_a_data_folder_of_a_replica_is_a_registry_of_its_own_without_etcd(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        made = await a.create(service("web"))
+        await a.create(pod("web-1", "10.1.0.1", ready=True))
+        pods, services, rows = a.objects(POD), a.objects(SERVICE), a.rows_but_apexes()
+    store = open_store(replicas.folder / "a", "writer")
+    alone = Replica(Registry(store, Config()))
+    await alone.registry.start()
+    assert (alone.objects(POD), alone.objects(SERVICE), alone.rows_but_apexes()) == (pods, services, rows)
+    with pytest.raises(StatusError, match="already allocated"):
+        await alone.create(service("taken", clusterIP=made["spec"]["clusterIP"]))
+    later = await alone.create(service("db"))
+    assert int(later["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+    await alone.registry.stop()
+    store.close()
+    with pytest.raises(Disagreement, match="a registry of its own"):
+        async with replicas.replica("a"):
+            pass
+
+
+async def test_a_slice_of_a_client_that_has_the_name_of_a_generated_one_keeps_it(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a, replicas.replica("b") as b:
+        await a.create(service("web"))
+        await a.create(pod("web-1", "10.1.0.1", ready=True))
+        await a.create(endpoint_slice("own", "web", "10.8.0.1"))
+        key = f"{replicas.prefix}objects/EndpointSlice/default/"
+        own = json.loads(replicas.etcd.ctl("get", "--print-value-only", f"{key}own"))
+        name = next(name for name in a.names(ENDPOINTSLICE) if name.startswith("web-"))
+        own["metadata"] |= {"name": name, "uid": "6f0a4d5e-3f0c-4d84-9f5b-0f1d5bb7c1a2"}
+        replicas.etcd.ctl("put", f"{key}{name}", json.dumps(own))
+        for one in (a, b):
+            await until(lambda one=one: len(one.names(ENDPOINTSLICE)) == 3, "the other name")
+            assert one.get(ENDPOINTSLICE, name)["endpoints"] == own["endpoints"]
+        assert comparable(a.everything()) == comparable(b.everything())
+        assert a.rows_but_apexes() == b.rows_but_apexes()
+        await b.create(pod("web-2", "10.1.0.2", ready=True))
+        await a.shows_what(b)
+        assert a.rows_but_apexes() == b.rows_but_apexes()
 
 
 async def test_what_somebody_wrote_by_hand_counts_as_not_there(
