@@ -23,6 +23,11 @@ from toolbox.witness import GONE, Answer, address, there
 SPACE = "load"
 SERVICES, PODS = (f"/api/v1/namespaces/{SPACE}/{plural}" for plural in ("services", "pods"))
 SHARED = ("shared-1", "shared-2", "shared-3")
+CONTESTED: list[dict[str, Any]] = [
+    *({"clusterIP": f"10.96.0.{number}"} for number in (77, 78)),
+    *({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]} for port in (30077, 30078)),
+]
+"""What several clients want for their Services, and one at a time gets."""
 MERGE = "application/merge-patch+json"
 NOTHING_CHANGED = {400, 403, 404, 409, 413, 422, 429, 503, 507}
 NOT_KNOWN = {504}
@@ -150,8 +155,7 @@ class Client(threading.Thread):
         if len(self._own) > 6:
             return self._do_delete(at)
         name = f"own-{self._number}-{next(self._names)}"
-        kind = self._random.choice(["ClusterIP", "NodePort"])
-        made = service(name, type=kind)
+        made = service(name, **self._random.choice([{}, {"type": "NodePort"}, *CONTESTED]))
         operation, answer = self._post(at, SERVICES, f"Service/{SPACE}/{name}", made)
         if not operation.revision:
             return False
