@@ -30,7 +30,7 @@ def check(history: History) -> list[str]:
     return [
         *_log(states),
         *_order(history.operations),
-        *_reads(history.operations, states),
+        *_reads(history.operations, history.changes),
         *_bases(history.operations, states),
         *_settled(history.operations, states),
         *_final(history.final, states),
@@ -67,18 +67,30 @@ def _order(operations: list[Operation]) -> Iterator[str]:
             yield f"order: {one} began after the end of {before}"
 
 
-def _reads(operations: list[Operation], states: States) -> Iterator[str]:
-    for one in operations:
-        if not one.is_read or one.outcome is not Outcome.DONE:
-            continue
-        names = {one.name}
-        if one.name.endswith("/"):
-            names = {name for name in states if name.startswith(one.name)} | one.seen.keys()
-        for name in sorted(names):
-            there = _at(states.get(name, []), one.revision)
-            mark = there.mark if there is not None else None
-            if one.seen.get(name) != mark:
-                yield f"reads: {one} shows {one.seen.get(name)} of {name}, where {mark} stood"
+def _reads(operations: list[Operation], changes: list[Change]) -> Iterator[str]:
+    """Sweep over revisions: what stands then, by what names begin with."""
+    reads = [one for one in operations if one.is_read and one.outcome is Outcome.DONE]
+    stands: dict[str, dict[str, str]] = defaultdict(dict)
+    coming = iter(changes)
+    following = next(coming, None)
+    for one in sorted(reads, key=lambda one: one.revision):
+        while following is not None and following.revision <= one.revision:
+            collection = stands[_collection(following.name)]
+            collection.pop(following.name, None)
+            if following.mark is not None:
+                collection[following.name] = following.mark
+            following = next(coming, None)
+        there = stands[_collection(one.name)]
+        if not one.name.endswith("/"):
+            there = {name: mark for name, mark in there.items() if name == one.name}
+        if one.seen != there:
+            for name, mark in sorted(one.seen.items() ^ there.items()):
+                where = "shows" if one.seen.get(name) == mark else "does not show"
+                yield f"reads: {one} {where} {mark} of {name}"
+
+
+def _collection(name: str) -> str:
+    return name[: name.rindex("/") + 1]
 
 
 def _at(changes: list[Change], revision: int) -> Change | None:
@@ -116,9 +128,10 @@ def _settled(operations: list[Operation], states: States) -> Iterator[str]:
         for name, mark in found
         if mark is not None and (name, mark) not in marked
     )
-    for name in states.keys() | {one.name for one in operations if one.is_delete}:
-        deletes = Counter(one.outcome for one in operations if one.is_delete and one.name == name)
-        sure, most = deletes[Outcome.DONE], deletes[Outcome.DONE] + deletes[Outcome.UNKNOWN]
+    deletes = Counter((one.name, one.outcome) for one in operations if one.is_delete)
+    for name in states.keys() | {name for name, _ in deletes}:
+        sure = deletes[name, Outcome.DONE]
+        most = sure + deletes[name, Outcome.UNKNOWN]
         if not sure <= found[name, None] <= most:
             yield f"settled: {name} was deleted {found[name, None]} times, and by {sure} to {most} deletes"
 
