@@ -24,7 +24,7 @@ from toolbox.running_server import RunningServer
 from toolbox.shifted_clock import Clock
 from toolbox.small_disk import small_disk
 from toolbox.waiting import wait_for
-from toolbox.witness import Answer, connected, make_question, read_answer
+from toolbox.witness import SERVFAIL, Answer, connected, make_question, read_answer
 
 DISK = "size=48m"
 PREFIX = "/svcdns/"
@@ -220,7 +220,8 @@ class DnsWitness(threading.Thread):
 def judged(replica: ReplicaHost, name: str, began: int, wanted: Answer, got: Answer | None) -> str | None:
     """Return what is wrong with an answer: only who is away may say nothing, nobody may say what is wrong."""
     ended = time.monotonic_ns()
-    if got == wanted or (got is None and replica.was_away(began, ended)):
+    is_lost = got is None or got.rcode == SERVFAIL
+    if got == wanted or (is_lost and replica.was_away(began, ended)):
         return None
     what = "is lost" if got is None else f"is answered by {got}, wanted {wanted}"
     return f"DNS: {name} at {replica.short} {what}, after {(ended - began) / 1e6:.0f} ms"

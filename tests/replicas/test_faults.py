@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,16 @@ def _rows(replica: ReplicaHost) -> dict[bytes, bytes]:
         store.close()
 
 
+def _some(found: list[str]) -> list[str]:
+    """Return the first of what is wrong by each rule."""
+    by_rule = groupby(sorted(found, key=_rule), key=_rule)
+    return [fault for _, faults in by_rule for fault in list(faults)[:6]]
+
+
+def _rule(fault: str) -> str:
+    return fault.partition(": ")[0]
+
+
 def run(site: Site, faults: Sequence[site_faults.Fault], seed: str, longest: float = 1.2) -> None:
     """Have faults happen, say what was done, and assert that nothing is wrong."""
     with EtcdLog(site.etcd, site.switch, PREFIX) as log:
@@ -213,7 +224,7 @@ def run(site: Site, faults: Sequence[site_faults.Fault], seed: str, longest: flo
     known = {outcome.name: of.history.count(outcome) for outcome in Outcome}
     print(f"{of.faults} faults, writes {known}, {of.questions} questions, {of.told} changes told to a watch")
     print(f"all took writes again {of.longest:.1f} s after the worst of them, at most")
-    assert not found, "\n".join([f"{len(found)} in all", *found[:30]])
+    assert not found, "\n".join([f"{len(found)} in all", *_some(found)])
     assert known["DONE"] > 10 * of.faults and of.told > of.faults
 
 
