@@ -100,7 +100,7 @@ def replica_cut_off(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[N
 
 @contextmanager
 def compacted_while_cut_off(site: Site, log: EtcdLog, chance: random.Random) -> Iterator[None]:
-    """Cut a replica off from all members, and compact what it has not seen; its watch ends with its writer."""
+    """Cut a replica off from all members and end its watch, and compact what it has not seen."""
     replica = chance.choice(site.replicas)
     site.cut(replica, site.etcd.members, incoming=True, outgoing=True)
     os.kill(replica.server.writer_pid, signal.SIGKILL)
