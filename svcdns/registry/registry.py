@@ -44,7 +44,7 @@ from .events import Recorder
 from .heartbeats import Heartbeats
 from .identity import check_not_renamed
 from .listing import Listing, Reads
-from .replicated import Engine, Sharing, committer_of
+from .replicated import Disagreement, Engine, Sharing, committer_of
 from .replicated.no_heartbeats import NoHeartbeats
 from .requests import Batch, DeleteOptions, Page, Patch, Selection, WriteOptions, Written
 from .server_side_apply import apply_configuration
@@ -141,6 +141,8 @@ class Registry:
                 await self._prepare()
             else:
                 await self.transact(lambda txn: answer_tables.store_layout(txn, self.store))
+        except Disagreement as differs:
+            self._committer.refuse(str(differs))
         except (lmdb.Error, StatusError):
             if refuses:
                 self._committer.refuse(self.trouble or trouble)
@@ -152,13 +154,15 @@ class Registry:
         self._committer.allow()
         await self._committer.prepare()
         for name in FIRST_NAMESPACES:
-            if self._find(NAMESPACE, "", name) is None:
-                await self._create_first(name)
+            await self._create_first(name)
         self._unfinished.resume()
         self.heartbeats.resume()
         self._recorder.start()
 
     async def _create_first(self, namespace: str) -> None:
+        with suppress(StatusError):
+            self.get(NAMESPACE, "", namespace)
+            return
         try:
             await self.create(NAMESPACE, "", {"metadata": {"name": namespace}}, WriteOptions())
         except StatusError as refused:
@@ -378,12 +382,6 @@ class Registry:
     def record(self, messages: Iterable[EventMessage]) -> None:
         """Record what happened as Events, soon; of the registry's own writes this is done already."""
         self._recorder.record(messages)
-
-    def _find(self, kind: Kind, namespace: str, name: str) -> bytes | None:
-        try:
-            return self.get(kind, namespace, name)
-        except StatusError:
-            return None
 
 
 def _check_writable(kind: Kind) -> None:

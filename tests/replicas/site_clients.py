@@ -4,6 +4,7 @@ Each asks one replica after the other, and writes down in a history what it did 
 own is left alone after a write of which the outcome is not known.
 """
 
+import contextlib
 import itertools
 import json
 import random
@@ -18,12 +19,13 @@ from replicas.history import History, Operation, Outcome
 from replicas.site import ReplicaHost, judged
 from toolbox.builders import headless, pod, ready_condition, service
 from toolbox.calls import Broken
+from toolbox.waiting import GUARD_SECONDS
 from toolbox.witness import GONE, Answer, address, there
 
 SPACE = "load"
 SERVICES, PODS = (f"/api/v1/namespaces/{SPACE}/{plural}" for plural in ("services", "pods"))
 SHARED = ("shared-1", "shared-2", "shared-3")
-CONTESTED: list[dict[str, Any]] = [
+_CONTESTED: list[dict[str, Any]] = [
     *({"clusterIP": f"10.96.0.{number}"} for number in (77, 78)),
     *({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]} for port in (30077, 30078)),
 ]
@@ -155,7 +157,7 @@ class Client(threading.Thread):
         if len(self._own) > 6:
             return self._do_delete(at)
         name = f"own-{self._number}-{next(self._names)}"
-        made = service(name, **self._random.choice([{}, {"type": "NodePort"}, *CONTESTED]))
+        made = service(name, **self._random.choice([{}, {"type": "NodePort"}, *_CONTESTED]))
         operation, answer = self._post(at, SERVICES, f"Service/{SPACE}/{name}", made)
         if not operation.revision:
             return False
@@ -241,12 +243,46 @@ class Client(threading.Thread):
         return True
 
 
+class Racer(threading.Thread):
+    """At one replica: wants the address that others want at the same moment at theirs."""
+
+    def __init__(self, at: ReplicaHost, history: History, start: threading.Barrier) -> None:
+        super().__init__(name=f"racer at {at.short}", daemon=True)
+        self.session = Session(history, [at])
+        self.failure: BaseException | None = None
+        self.end = threading.Event()
+        self._at, self._start = at, start
+
+    def run(self) -> None:
+        """Go on until told to stop."""
+        try:
+            with self._at.entered(), contextlib.suppress(threading.BrokenBarrierError):
+                for number in itertools.count():
+                    self._start.wait(GUARD_SECONDS)
+                    self._race(number)
+                    self.end.wait(0.05)
+        except BaseException as failure:
+            self.failure = failure
+
+    def _race(self, number: int) -> None:
+        name = f"race-{number}-{self._at.short}"
+        made = service(name, clusterIP=f"10.97.{number // 250}.{number % 250}")
+        named = f"Service/{SPACE}/{name}"
+        operation, _ = self.session.write(
+            self._at, "POST", SERVICES, named, made, content_type="application/json"
+        )
+        if operation.revision:
+            self.session.write(self._at, "DELETE", f"{SERVICES}/{name}", named)
+
+
 @contextmanager
 def working(
     history: History, replicas: Sequence[ReplicaHost], count: int, seed: str
-) -> Iterator[list[Client]]:
+) -> Iterator[list[Client | Racer]]:
     """Have clients do what they do for as long as the block takes."""
-    clients = [Client(number, seed, history, replicas) for number in range(1, count + 1)]
+    start = threading.Barrier(len(replicas))
+    clients: list[Client | Racer] = [Racer(replica, history, start) for replica in replicas]
+    clients += [Client(number, seed, history, replicas) for number in range(1, count + 1)]
     for client in clients:
         client.start()
     try:
@@ -254,6 +290,7 @@ def working(
     finally:
         for client in clients:
             client.end.set()
+        start.abort()
         for client in clients:
             client.join()
     assert not [client.failure for client in clients if client.failure], clients

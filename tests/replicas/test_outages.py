@@ -10,6 +10,7 @@ from replicas.replicas_harness import Replica, Replicas, comparable
 from toolbox.builders import endpoint_slice, headless, pod, service
 from toolbox.waiting import until
 
+from svcdns.config.sections import Config
 from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
 from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
@@ -182,6 +183,18 @@ async def test_a_replica_that_starts_without_etcd_answers_from_its_map(replicas:
     finally:
         replicas.etcd.kill()
         replicas.etcd.start()
+
+
+async def test_a_replica_that_differs_when_etcd_is_back_says_in_what(replicas: Replicas) -> None:
+    async with replicas.replica("a"):
+        pass
+    replicas.etcd.kill()
+    async with replicas.replica("a", Config(cluster_domain="other.test")) as a:
+        replicas.etcd.start()
+        await a.registry.try_to_write()
+        assert "cluster_domain: cluster.local in etcd, other.test here" in a.registry.trouble
+        with pytest.raises(StatusError, match="cluster_domain"):
+            await a.create(service("web"))
 
 
 async def test_a_replica_without_a_map_does_not_start_without_etcd(replicas: Replicas) -> None:

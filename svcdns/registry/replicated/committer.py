@@ -34,7 +34,7 @@ from ..commit import OnCommit, no_room
 from ..settings import Settings
 from ..transaction import WriteTransaction
 from .applying import Map
-from .engine import Engine, Sharing
+from .engine import Disagreement, Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
 from .layout import agree
@@ -149,6 +149,9 @@ class ReplicatedCommitter:
         except (Unavailable, Unknown) as away:
             self.outage.begin(str(away))
             raise refused(self.outage.text) from None
+        except Disagreement:
+            self.outage.end()
+            raise
         self.outage.end()
         self._revision = found[0].mod_revision if found else 0
         self._follower = follower
