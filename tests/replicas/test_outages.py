@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,10 +12,10 @@ from toolbox.waiting import until
 
 from svcdns.config.sections import Config
 from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
-from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
+from svcdns.etcd.messages import Changes, Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
-from svcdns.registry.replicated import committer
+from svcdns.registry.replicated import committer, following
 from svcdns.registry.requests import DeleteOptions, Selection
 
 
@@ -133,6 +133,34 @@ async def test_a_write_that_was_answered_while_it_waited_is_not_carried_out(
         await holding
         await a.create(service("after"))
         assert sorted(a.names(SERVICE)) == ["after", "before"]
+
+
+class Mute(Etcd):
+    """A client whose watch says nothing any more, as that of a member that is frozen; the next one does."""
+
+    is_mute = False
+
+    async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
+        """Watch, and stop where the test says so."""
+        self.is_mute = False
+        async for changes in super().watch(key, end, from_revision):
+            if self.is_mute:
+                await asyncio.Event().wait()
+            yield changes
+
+
+async def test_a_watch_that_says_nothing_is_begun_again(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(following, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(committer, "WRITE_SECONDS", 4.0)
+    client = Mute(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a:
+        await a.create(service("before"))
+        client.is_mute = True
+        made = await a.create(service("web"))
+        assert a.get(SERVICE, "web") == made
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
