@@ -18,7 +18,7 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 from measuring import (
@@ -59,19 +59,31 @@ Turns = Iterator[socket.socket]
 """A client: yields the socket that it waits for."""
 
 
+def connection(address: tuple[str, int]) -> socket.socket:
+    """Return one that sends at once."""
+    made = socket.create_connection(address)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
+
+
+def exchange(api: socket.socket, octets: bytes) -> Generator[socket.socket, None, bytes]:
+    """Send a request, and return the reply."""
+    api.send(octets)
+    reply = b""
+    while not is_whole(reply):
+        yield api
+        reply += api.recv(1 << 16)
+    return reply
+
+
 def client(address: tuple[str, int], witness: Witness | None, names: Iterator[str], count: Count) -> Turns:
     """Register until none is left to do."""
-    api = socket.create_connection(address)
-    api.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    api = connection(address)
     while count.left > 0:
         count.left -= 1
         name = next(names)
         octets, began = request("POST", SERVICES, service(name)), time.perf_counter()
-        api.send(octets)
-        reply = b""
-        while not is_whole(reply):
-            yield api
-            reply += api.recv(1 << 16)
+        reply = yield from exchange(api, octets)
         assert reply.startswith(b"HTTP/1.1 201"), reply
         count.took.append(time.perf_counter() - began)
         count.done += 1

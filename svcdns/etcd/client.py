@@ -21,6 +21,7 @@ from . import messages
 from .connections import LARGEST_ANSWER, Connections, Lost, NotReached, Refused, Stream, TooLarge
 from .connections import Login as Login
 from .errors import Compacted as Compacted
+from .errors import Full as Full
 from .errors import NotYet as NotYet
 from .errors import Rejected as Rejected
 from .errors import Unavailable as Unavailable
@@ -30,6 +31,7 @@ from .errors import (
     is_of_member,
     raise_if_final,
     read_failed,
+    unknown,
     was_not_carried_out,
     with_remedy,
 )
@@ -261,7 +263,7 @@ class Etcd:
                 if not is_last:
                     self._put_last(member)
                 if is_unknown and not is_read:
-                    raise Unknown(why)
+                    raise unknown(failed)
                 if is_last:
                     break
             if not waits or asyncio.get_running_loop().time() > until:

@@ -16,10 +16,10 @@ TEXT = 200
 
 _UNAUTHENTICATED = ("invalid auth token", "user name is empty", "revision of auth store is old")
 _NO_LEADER = "no leader"
+_FULL = "space exceeded"
 _NOT_CARRIED_OUT = (
     _NO_LEADER,
     "too many requests",
-    "space exceeded",
     "authentication failed",
     "permission denied",
     "authentication is not enabled",
@@ -29,11 +29,11 @@ _NOT_CARRIED_OUT = (
     "HTTP status 4",
     *_UNAUTHENTICATED,
 )
-_OF_THE_CLUSTER = ("space exceeded", "permission denied", "authentication failed", "is not enabled")
+_OF_THE_CLUSTER = (_FULL, "permission denied", "authentication failed", "is not enabled")
 """What all members say alike."""
 _TOO_LARGE = "larger than max"
 _REMEDIES = {
-    "space exceeded": "NOSPACE: compact and defragment it, then `etcdctl alarm disarm`",
+    _FULL: "NOSPACE: compact and defragment it, then `etcdctl alarm disarm`",
     "permission denied": "the user needs to read and write all keys below store.etcd_prefix",
     "authentication failed": "store.etcd_user and store.etcd_password_file",
     "user name is empty": "it asks for a user: store.etcd_user and store.etcd_password_file",
@@ -63,6 +63,13 @@ class Unavailable(Exception):
 
 class Unknown(Exception):
     """Whether a transaction was carried out is not known."""
+
+
+class Full(Unknown):
+    """etcd says that it has no room, and has done with the transaction.
+
+    The first one for which there is none is carried out all the same (quotaApplierV3 of etcd 3.4 to 3.6).
+    """
 
 
 class Rejected(Exception):
@@ -101,6 +108,12 @@ def raise_if_final(failed: Failed) -> None:
 def was_not_carried_out(failed: Failed) -> bool:
     """Return whether it is certain that nothing was changed, nor will be."""
     return any(words in failed.message for words in _NOT_CARRIED_OUT)
+
+
+def unknown(failed: Failed) -> Unknown:
+    """Return what a failure is of which it is not certain that nothing was changed."""
+    why = with_remedy(failed.message)
+    return Full(why) if _FULL in why else Unknown(why)
 
 
 def is_of_member(failed: Failed) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
-from svcdns.etcd.client import Etcd, Login, Rejected, Unavailable, Unknown
+from svcdns.etcd.client import Etcd, Full, Login, Rejected, Unavailable, Unknown
 from svcdns.etcd.messages import Put
 
 NOWHERE = "http://127.0.0.1:1"
@@ -146,12 +146,14 @@ async def test_a_token_is_asked_for_once_by_all_who_want_one() -> None:
         await client.close()
 
 
-@pytest.mark.parametrize("message", ["permission denied", "mvcc: database space exceeded"])
-async def test_what_all_members_say_alike_is_asked_of_one(message: str) -> None:
+@pytest.mark.parametrize(
+    ("message", "wrong"), [("permission denied", Unavailable), ("mvcc: database space exceeded", Full)]
+)
+async def test_what_all_members_say_alike_is_asked_of_one(message: str, wrong: type[Exception]) -> None:
     bad = refuses(f"etcdserver: {message}", 7, 403)
     async with played(bad, bad) as (first, second):
         client = Etcd([first.url, second.url])
-        with pytest.raises(Unavailable, match=message):
+        with pytest.raises(wrong, match=message):
             await client.transaction([], [Put(b"a", b"")])
         assert (len(first.asked), second.asked) == (1, [])
         await client.close()

@@ -1,12 +1,10 @@
 """The clock of a running server is set by an hour, to and fro: no Pod flaps, none goes early, nothing hangs.
 
-Its processes read another wall clock (`shifted_clock.c`); the machine's own is left alone, and so is the
-monotonic one, by which waiting goes.
+Its processes read another wall clock (`toolbox.shifted_clock`); the machine's own is left alone, and so is
+the monotonic one, by which waiting goes.
 """
 
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ import pytest
 from toolbox.builders import headless, lease, pod
 from toolbox.calls import PODS, SERVICES, fqdn
 from toolbox.running_server import RunningServer
+from toolbox.shifted_clock import Clock
 from toolbox.waiting import wait_for
 
 HOUR = 3600
@@ -28,25 +27,9 @@ LIST = [{"namespace": "default", "name": "beaten"}]
 JUMPS = (HOUR, -HOUR, 0)
 
 
-class Clock:
-    """The wall clock of a server's processes, so many seconds from the machine's."""
-
-    def __init__(self, folder: Path, library: Path) -> None:
-        self._file = folder / "shift"
-        self._file.write_bytes(bytes(8))
-        self.environ = {"LD_PRELOAD": str(library), "SHIFTED_CLOCK": str(self._file)}
-
-    def set(self, seconds: int) -> None:
-        with self._file.open("r+b") as file:
-            file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
-
-
 @pytest.fixture
 def clock(tmp_path: Path, need: Callable[..., str]) -> Clock:
-    library = tmp_path / "shifted_clock.so"
-    source = Path(__file__).with_name("shifted_clock.c")
-    subprocess.run([need("gcc"), "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return Clock(tmp_path, library)
+    return Clock(tmp_path, need("gcc"))
 
 
 @contextmanager

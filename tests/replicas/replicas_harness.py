@@ -16,7 +16,7 @@ from svcdns.objects.kinds import STORED, Kind, by_manifest
 from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.engine import Engine
 from svcdns.registry.requests import Patch, Selection, WriteOptions
-from svcdns.store.environment import open_store
+from svcdns.store.environment import Store, open_store
 from svcdns.store.snapshot import read_serving
 
 Object = dict[str, Any]
@@ -68,13 +68,7 @@ class Replica:
 
     def rows(self) -> Rows:
         """Return all rows of answers."""
-        store = self.registry.store
-        with store.read() as txn:
-            serving = read_serving(txn, store.tables)
-            assert serving is not None
-            table = store.tables.answers_b if serving.table == "b" else store.tables.answers_a
-            with txn.cursor(db=table) as cursor:
-                return {bytes(key): bytes(row) for key, row in cursor}
+        return rows_of(self.registry.store)
 
     def rows_but_apexes(self) -> Rows:
         """Return all rows but those with the SOA: its serial is that of the last change that was seen."""
@@ -118,6 +112,16 @@ class Replicas:
                 await registry.stop()
         finally:
             store.close()
+
+
+def rows_of(store: Store) -> Rows:
+    """Return all rows of answers in a store."""
+    with store.read() as txn:
+        serving = read_serving(txn, store.tables)
+        assert serving is not None
+        table = store.tables.answers_b if serving.table == "b" else store.tables.answers_a
+        with txn.cursor(db=table) as cursor:
+            return {bytes(key): bytes(row) for key, row in cursor}
 
 
 def kind_of(obj: Object) -> Kind:

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,10 +11,11 @@ from toolbox.builders import endpoint_slice, headless, pod, service
 from toolbox.waiting import until
 
 from svcdns.config.sections import Config
-from svcdns.etcd.client import Etcd, Unavailable, Unknown
-from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
+from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
+from svcdns.etcd.messages import Changes, Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
+from svcdns.registry.replicated import committer, following
 from svcdns.registry.requests import DeleteOptions, Selection
 
 
@@ -23,7 +24,8 @@ class Losing(Etcd):
 
     fate = ""
     """"carried out" and "lost" on the way: no answer comes; "refused": none takes it; "late": no answer,
-    and it is only carried out when it was asked what became of it."""
+    and it is only carried out when it was asked what became of it; "full" and "nearly full": etcd says that
+    it has no room, and has carried it out in the second case."""
     late: tuple[Any, ...] | None = None
     late_outcome: Outcome | None = None
     questions = ""
@@ -43,8 +45,10 @@ class Losing(Etcd):
             raise Unavailable("as the test wants it")
         if fate == "late":
             self.late = (compares, success, failure)
-        elif fate != "lost":
+        elif fate not in ("lost", "full"):
             outcome = await super().transaction(compares, success, failure)
+        if "full" in fate:
+            raise Full("as the test wants it")
         if self.late is not None and len(success) == 1:
             self.late_outcome = await super().transaction(*self.late)
             self.late = None
@@ -96,6 +100,49 @@ async def test_a_write_that_etcd_does_not_take_is_answered_with_why(replicas: Re
         assert "as the test wants it" in refused.value.message
         await until(lambda: not a.registry.trouble, "the outage to be over")
         await a.create(service("web"))
+
+
+async def test_what_was_carried_out_though_etcd_said_that_it_is_full_is_answered(replicas: Replicas) -> None:
+    client = Losing(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a:
+        client.fate = "full"
+        with pytest.raises(StatusError) as refused:
+            await a.create(service("web"))
+        assert refused.value.code == 503 and "nothing was changed" in refused.value.message
+        await until(lambda: not a.registry.trouble, "the outage to be over")
+        assert a.names(SERVICE) == []
+        client.fate = "nearly full"
+        made = await a.create(service("web"))
+        assert a.get(SERVICE, "web") == made
+        await a.patch(SERVICE, "web", {"metadata": {"labels": {"x": "y"}}})
+
+
+class Mute(Etcd):
+    """A client whose watch says nothing any more, as that of a member that is frozen; the next one does."""
+
+    is_mute = False
+
+    async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
+        """Watch, and stop where the test says so."""
+        self.is_mute = False
+        async for changes in super().watch(key, end, from_revision):
+            if self.is_mute:
+                await asyncio.Event().wait()
+            yield changes
+
+
+async def test_a_watch_that_says_nothing_is_begun_again(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(following, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(committer, "WRITE_SECONDS", 4.0)
+    client = Mute(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a:
+        await a.create(service("before"))
+        client.is_mute = True
+        made = await a.create(service("web"))
+        assert a.get(SERVICE, "web") == made
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])

@@ -1,4 +1,7 @@
-"""etcd in a test: members on loopback, on ports that the kernel chose, with data folders of their own."""
+"""etcd in a test: members on loopback, on ports that the kernel chose, with data folders of their own.
+
+Or each on a host of its own (`toolbox.hosts`): then `Members` of `toolbox.etcd_members` has what befalls one.
+"""
 
 import os
 import shutil
@@ -10,32 +13,43 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from toolbox.hosts import Host
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 
 class Member:
     """One member: its process, and where it is asked."""
 
-    def __init__(self, folder: Path, name: str, scheme: str, options: Sequence[str]) -> None:
-        self.name, self.data = name, folder / name
-        self.client, self.peer = f"{scheme}://127.0.0.1:{_free_port()}", f"http://127.0.0.1:{_free_port()}"
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        scheme: str,
+        options: Sequence[str],
+        host: Host | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
+        self.name, self.data, self.host, self.address = name, folder / name, host, address
+        ports = (2379, 2380) if host is not None else (_free_port(), _free_port())
+        self.client, self.peer = f"{scheme}://{address}:{ports[0]}", f"http://{address}:{ports[1]}"
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / f"{name}.log"
         self._options = options
 
-    def launch(self, cluster: str) -> None:
+    def command(self, *words: str) -> list[str]:
+        """Return the words that run a command where it is."""
+        return self.host.command(*words) if self.host is not None else [*words]
+
+    def launch(self, cluster: str, state: str = "new") -> None:
         """Start it without waiting for anything."""
+        command = self.command(
+            *("etcd", "--data-dir", str(self.data), "--name", self.name, *self._options),
+            *("--listen-client-urls", self.client, "--advertise-client-urls", self.client),
+            *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
+            *("--initial-cluster", cluster, "--initial-cluster-state", state),
+        )
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *("etcd", "--data-dir", str(self.data), "--name", self.name, *self._options),
-                    *("--listen-client-urls", self.client, "--advertise-client-urls", self.client),
-                    *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
-                    *("--initial-cluster", cluster),
-                ],
-                stdout=log,
-                stderr=log,
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -53,11 +67,19 @@ class RunningEtcd:
     """A context manager that starts and stops it; what it stores stays from one `start` to the next."""
 
     def __init__(
-        self, members: int = 1, scheme: str = "http", options: Sequence[str] = (), more: Sequence[str] = ()
+        self,
+        members: int = 1,
+        scheme: str = "http",
+        options: Sequence[str] = (),
+        more: Sequence[str] = (),
+        places: Sequence[tuple[Host | None, str]] = (),
     ) -> None:
-        """`options` are for each member, `more` for etcdctl."""
+        """`options` are for each member, `more` for etcdctl; `places` are hosts and their addresses."""
         self._folder = Path(tempfile.mkdtemp(prefix="etcd-test-"))
-        self.members = [Member(self._folder, f"m{n}", scheme, options) for n in range(1, members + 1)]
+        self.members = [
+            Member(self._folder, f"m{n}", scheme, options, *place)
+            for n, place in enumerate(places or [(None, "127.0.0.1")] * members, start=1)
+        ]
         self.endpoints = [member.client for member in self.members]
         self._more = more
 
@@ -122,7 +144,11 @@ class RunningEtcd:
         return done.stdout
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["etcdctl", f"--endpoints={','.join(self.endpoints)}", *self._more, *arguments]
+        return self._run_at(self.members, *arguments)
+
+    def _run_at(self, members: Sequence[Member], *arguments: str) -> subprocess.CompletedProcess[str]:
+        endpoints = ",".join(member.client for member in members)
+        command = members[0].command("etcdctl", f"--endpoints={endpoints}", *self._more, *arguments)
         env = {**os.environ, "ETCDCTL_API": "3"}
         return subprocess.run(command, capture_output=True, text=True, env=env, timeout=GUARD_SECONDS)
 

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
-from svcdns.etcd.client import Rejected, Unavailable, Unknown
+from svcdns.etcd.client import Full, Rejected, Unavailable, Unknown
 from svcdns.etcd.messages import Compare, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.store import damage
@@ -40,8 +40,9 @@ from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
 from .layout import agree, refuse_emptied
 from .left_out import LeftOut
-from .outage import Outage, not_shown, refused, undecided
-from .proposals import Proposal, Waiting, propose
+from .outage import Outage, refused, undecided
+from .proposals import Proposal, propose
+from .waiting import Waiting, answer, give_up, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class ReplicatedCommitter:
         """Let the writes that wait finish, as long as that does not take too long, then end."""
         self._queue.put_nowait(None)
         await asyncio.wait(self._tasks[:1], timeout=STOP_SECONDS)
-        _refuse(self._group, undecided())
+        refuse(self._group, undecided())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -170,15 +171,18 @@ class ReplicatedCommitter:
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once the map shows it; raise what it raised.
 
-        Raises StatusError 503 where etcd is away, 504 where what came of it is not known.
+        Raises StatusError 503 where etcd is away, 504 where what came of it is not known, 507 where the map
+        can't be written.
         """
         if self.outage or self.refuses:
             raise refused(self.trouble)
+        if self._follower is not None and self._follower.disk_trouble:
+            raise no_room(self._follower.disk_trouble)  # it would be carried out, and not be shown
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         waiting = Waiting(action, dry_run, future)
         self._queue.put_nowait(waiting)
-        limit = loop.call_later(WRITE_SECONDS, _give_up, waiting)
+        limit = loop.call_later(WRITE_SECONDS, give_up, waiting)
         try:
             return await future  # who is cancelled cancels the future alone: the write goes on
         finally:
@@ -228,26 +232,29 @@ class ReplicatedCommitter:
         """Carry out what can be of a group; return those that are to be tried again."""
         follower = self._follower
         if follower is None or self.outage or not group:
-            _refuse(group, refused(self.trouble or "etcd has not been reached yet"))
+            refuse(group, refused(self.trouble or "etcd has not been reached yet"))
+            return []
+        if follower.disk_trouble:
+            refuse(group, no_room(follower.disk_trouble))
             return []
         try:
             proposal = await follower.on_map(partial(propose, follower.map, group, self._cursors))
         except lmdb.Error as failure:
-            _refuse(group, self._not_written(failure))
+            refuse(group, self._not_written(failure))
             return []
-        _answer(proposal.answered)
+        answer(proposal.answered)
         if not proposal.decided:
             return proposal.deferred
         try:
             decision = await self._decide(proposal, follower)
         except Unavailable as away:
             self.outage.begin(str(away))
-            _refuse(proposal.decided, refused(self.outage.text))
+            refuse(proposal.decided, refused(self.outage.text))
             return proposal.deferred
         except Rejected as wrong:
             logger.error("etcd takes no such transaction: %s", wrong)
             text = f"etcd takes no such transaction ({wrong}); nothing was changed"
-            _refuse(proposal.decided, StatusError(500, "InternalError", text))
+            refuse(proposal.decided, StatusError(500, "InternalError", text))
             return proposal.deferred
         if not decision.is_carried_out:
             await self._let_catch_up(follower, decision.revision)
@@ -257,7 +264,7 @@ class ReplicatedCommitter:
             waiting.revision = decision.revision
         await follower.reached(decision.revision)
         proposal.settle(follower.map, decision.revision)
-        _answer(settled)
+        answer(settled)
         if proposal.messages:
             self._on_messages(proposal.messages)
         overtaken = [one for one in proposal.decided if not one.changes and not decision.is_newest]
@@ -285,6 +292,8 @@ class ReplicatedCommitter:
                 [Get(*replicas), *proposal.operations, Put(self._key, name)],
                 [Get(*replicas)],
             )
+        except Full as full:
+            return await self._look_up(name, own, full)
         except Unknown:
             return await self._find_out(name, own)
         if not outcome.succeeded:
@@ -303,6 +312,17 @@ class ReplicatedCommitter:
         found = outcome.found[0]
         self._revision = max((kv.mod_revision for kv in found.kvs if kv.key == self._key), default=0)
         return _Decision(False, newest_of(found))
+
+    async def _look_up(self, name: bytes, own: Compare, full: Full) -> _Decision:
+        """Return that what etcd has done with was carried out, if it was.  Raises Unavailable."""
+        try:
+            found = (await self._etcd.range(self._key)).kvs
+        except Unavailable:
+            return await self._find_out(name, own)
+        if not found or found[0].value != name:
+            raise Unavailable(str(full))
+        self._revision = found[0].mod_revision
+        return _Decision(True, self._revision)
 
     async def _find_out(self, name: bytes, own: Compare) -> _Decision:
         """Return what came of a transaction that got no answer, as soon as etcd is there again.
@@ -346,34 +366,6 @@ class ReplicatedCommitter:
             return damage.DamagedWrite()
         logger.error("a write failed", exc_info=failure)
         return StatusError(500, "InternalError", "the write could not be tried; nothing was changed")
-
-
-def _answer(decided: Iterable[Waiting]) -> None:
-    for waiting in decided:
-        if waiting.future.done():
-            continue
-        if waiting.error is not None:
-            waiting.future.set_exception(waiting.error)
-        else:
-            waiting.future.set_result(waiting.result)
-
-
-def _refuse(group: Iterable[Waiting], error: StatusError) -> None:
-    for waiting in group:
-        if not waiting.future.done():
-            waiting.future.set_exception(error)
-
-
-def _give_up(waiting: Waiting) -> None:
-    """Answer a write that has waited for too long with what is known of it."""
-    if waiting.future.done():
-        return
-    if waiting.revision:
-        waiting.future.set_exception(not_shown(waiting.revision))
-    elif waiting.is_tried:
-        waiting.future.set_exception(undecided())
-    else:
-        waiting.future.set_exception(refused("this write was overtaken by others for too long"))
 
 
 def _name(of: Map) -> str:

@@ -47,8 +47,9 @@ MOST_EVENTS = 2000
 """Events after which a commit takes no more revisions, and the watch waits for it."""
 LOOK_SECONDS = 1.0
 """Between two looks whether etcd is there."""
-BEHIND_SECONDS = 5.0
-"""A watch that has not shown for so long what etcd has is begun again."""
+SILENT_SECONDS = 1.0
+"""A watch that says nothing so long of what etcd has is begun again, the next time after twice as long."""
+MOST_SILENT_SECONDS = 30.0
 T = TypeVar("T")
 
 
@@ -71,6 +72,8 @@ class Follower:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="map")
         self._turn = asyncio.Lock()
         self._events: list[Event] = []
+        self._came_to = 0
+        """The revision of etcd up to which a watch has brought what changed."""
         self._came = asyncio.Event()
         self._room = asyncio.Event()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -172,6 +175,7 @@ class Follower:
             raise _Another
         async for changes in self._etcd.watch(keys.objects, after(keys.replicas), self.position + 1):
             self._events += map(_event, changes.events)
+            self._came_to = changes.revision
             self._came.set()
             if len(self._events) > MOST_EVENTS:
                 self._room.clear()
@@ -297,7 +301,7 @@ class Follower:
     async def _look(self) -> None:
         """See, for ever, whether etcd is there, and whether the watch comes to what it has had before."""
         goal: int | None = None
-        seen, still = 0, 0.0
+        came, silent, patience = 0, 0.0, SILENT_SECONDS
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -308,13 +312,15 @@ class Follower:
                 continue
             if self.position >= (newest if goal is None else goal):
                 self.outage.end()
-            is_stuck = self.position < newest and self.position == seen and not self.disk_trouble
-            still = still + LOOK_SECONDS if is_stuck else 0.0
-            if still > BEHIND_SECONDS:
-                still = 0.0
+            if self._came_to > came or goal is None or self.position >= goal:
+                silent, patience = 0.0, SILENT_SECONDS
+            elif not self._events:  # what came is applied, and what was there a look ago has not come
+                silent += LOOK_SECONDS
+            if silent >= patience:
+                silent, patience = 0.0, min(2 * patience, MOST_SILENT_SECONDS)
                 logger.warning("the watch of etcd shows nothing new: it is begun again")
                 self._watching.cancel()
-            goal, seen = newest, self.position
+            goal, came = newest, self._came_to
 
     async def replicas(self, revision: int = 0) -> Found:
         """Return what the replicas have written last, as of a revision.  Raises as etcd.client does."""

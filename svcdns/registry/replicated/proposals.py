@@ -19,7 +19,6 @@ A write that would is deferred to the next group, as is one for which there is n
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -39,9 +38,10 @@ from ..requests import Written
 from ..transaction import TIME_FORMAT, Object, WriteTransaction, decode, encode
 from . import revisions
 from .applying import Map, read_position
+from .waiting import Waiting as Waiting
 
 if TYPE_CHECKING:
-    import asyncio
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -56,28 +56,6 @@ _OWN = 2
 _KINDS = {kind.name: kind for kind in STORED}
 CURSORS = b"at"
 """What the keys of `allocations` begin with that say which address was given out last (see `addresses`)."""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A write that waits."""
-
-    action: Callable[[WriteTransaction], Any]
-    dry_run: bool
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: Exception | None = None
-    is_tried: bool = False
-    """Whether it is being carried out: from here on nobody may say that nothing was changed."""
-    revision: int = 0
-    """The revision of etcd in which it was carried out."""
-    changes: bool = False
-    """Whether it changes anything."""
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether it was answered before its turn came; who only leaves does not undo it."""
-        return self.future.done() and not self.future.cancelled()
 
 
 @dataclass(slots=True)

@@ -1,0 +1,75 @@
+"""No room in etcd (NOSPACE), or on a replica's disk: that nothing was changed is only said where it is so."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from replicas.replicas_harness import Replica, Replicas
+from toolbox.builders import headless, pod, service
+from toolbox.running_etcd import RunningEtcd
+from toolbox.small_disk import Ballast, small_disk
+from toolbox.waiting import until
+
+from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
+from svcdns.etcd.messages import Compare, Put
+from svcdns.objects.errors import StatusError
+from svcdns.objects.kinds import SERVICE
+
+QUOTA = ("--quota-backend-bytes", str(3 << 20))
+WRITERS = 40
+
+
+async def test_what_etcd_has_carried_out_though_it_was_full_is_not_called_unavailable(
+    need: Callable[..., str],
+) -> None:
+    need("etcd")
+    refused: dict[bytes, Exception] = {}
+
+    async def fill(client: Etcd, writer: int) -> None:
+        for number in range(1000):
+            key = b"/%d/%d" % (writer, number)
+            try:
+                await client.transaction([Compare.absent(key)], [Put(key, b"x" * 30_000)])
+            except (Unavailable, Unknown) as wrong:
+                refused[key] = wrong
+                return
+
+    with RunningEtcd(options=QUOTA) as etcd:
+        clients = [Etcd(etcd.endpoints) for _ in range(WRITERS)]
+        await asyncio.gather(*(fill(client, writer) for writer, client in enumerate(clients)))
+        assert len(refused) == WRITERS
+        there = {key for key in refused if (await clients[0].range(key)).kvs}
+        for client in clients:
+            await client.close()
+    assert all("NOSPACE" in str(wrong) for wrong in refused.values())
+    assert all(isinstance(refused[key], Full) for key in there)
+
+
+async def test_a_replica_without_room_takes_no_writes_that_it_could_not_show(replicas: Replicas) -> None:
+    place = replicas.folder / "a"
+    place.mkdir()
+    with small_disk(place, "size=8m"):
+        async with replicas.replica("a") as a, replicas.replica("b") as b:
+            await a.create(headless("web"))
+            ballast = Ballast(place)
+            ballast.fill()
+            await fill_until_behind(a, b)
+            with pytest.raises(StatusError) as refused:
+                await asyncio.wait_for(a.create(service("refused")), 5)
+            assert refused.value.code == 507 and "nothing was changed" in refused.value.message
+            ballast.drop()
+            await until(lambda: not a.registry.trouble, "the replica to write again")
+            await a.shows_what(b)
+            assert "refused" not in b.names(SERVICE)
+            await a.create(service("taken"))
+            await b.shows_what(a)
+            assert a.rows_but_apexes() == b.rows_but_apexes()
+
+
+async def fill_until_behind(a: Replica, b: Replica) -> None:
+    """Write at `b` until there is no room for that in the map of `a`."""
+    for number in range(2000):
+        await b.create(pod(f"p{number}", f"10.1.{number // 250}.{number % 250}", ready=True))
+        if a.registry.trouble:
+            return
+    raise AssertionError("the disk is never full")
