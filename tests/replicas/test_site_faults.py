@@ -74,10 +74,9 @@ class FaultRun:
         ):
             for fault in faults:
                 began = time.monotonic()
+                lasts = self.chance.uniform(0.3, self.chance.uniform(1.0, longest))
                 with fault(self.site, self.log, self.chance):
-                    time.sleep(
-                        self.chance.uniform(0.3, self.chance.uniform(1.0, longest))
-                    )  # so long it lasts
+                    time.sleep(lasts)
                 healed = time.monotonic()
                 self._recovered()
                 self.longest = max(self.longest, time.monotonic() - healed)
