@@ -51,7 +51,7 @@ class Explanation:
     name: str
     """The domain name that was understood, absolute."""
     answers: list[str] = field(default_factory=list)
-    """Addresses, or the target of an alias; the first hundred."""
+    """Addresses, or where a CNAME or PTR leads; the first hundred."""
     objects: list[str] = field(default_factory=list)
     """The objects that it follows from: "Service shop/web"."""
     reasons: list[str] = field(default_factory=list)
@@ -75,6 +75,13 @@ class _Reader:
     def all(self, kind: Kind, namespace: str) -> Iterator[Object]:
         rows = scan(self.txn, self.store.tables.objects, collection_prefix(kind, namespace))
         return (decode(octets) for _, octets in rows)
+
+    def with_labels(self, kind: Kind, namespace: str, service: Object) -> Iterator[Object]:
+        """Yield the objects in which each word of a Service's selector stands; the others are not decoded."""
+        selector = service["spec"].get("selector") or {}
+        words = [word.encode() for pair in selector.items() for word in pair]
+        rows = scan(self.txn, self.store.tables.objects, collection_prefix(kind, namespace))
+        return (decode(octets) for _, octets in rows if words and all(word in octets for word in words))
 
     def names(self, kind: Kind, namespace: str = "") -> list[str]:
         keys = scan_keys(self.txn, self.store.tables.objects, collection_prefix(kind, namespace))
@@ -100,8 +107,14 @@ class _Reader:
         snapshot = Snapshot(self.txn, self.store, serving, current_table(self.store, self.txn))
         return aliases.match(View(snapshot, ZoneTable(serving)), key)
 
+    def is_reverse(self, name: str) -> bool:
+        """Return whether a name is in a reverse zone of the registry."""
+        serving, key = read_serving(self.txn, self.store.tables), key_of(name)
+        zones = serving.zones if serving is not None else ()
+        return any(zone.kind == "reverse" and key.startswith(zone.key) for zone in zones)
+
     def answers(self, name: str) -> list[str]:
-        """Return the addresses or the CNAME that a name answers with, in presentation format."""
+        """Return the addresses, the CNAME or the PTRs that a name answers with, in presentation format."""
         key, table = key_of(name), current_table(self.store, self.txn)
         row: Any = self.txn.get(key, db=table)
         rows = [row] if row is not None else []
@@ -117,7 +130,7 @@ def _texts(row: bytes) -> Iterator[str]:
             rdata = rr[header.POINTED_RR :]
             if section.type in (codes.A, codes.AAAA):
                 yield str(ip_address(rdata))
-            elif section.type == codes.CNAME:
+            elif section.type in (codes.CNAME, codes.PTR):
                 yield text_of_key(key_of_wire(rdata))
 
 
@@ -217,7 +230,7 @@ def _elsewhere(reader: _Reader, text: str) -> Explanation:
     name = text.strip().lower().rstrip(".") + "."
     found = Explanation(name, reader.answers(name))
     domain = reader.settings.names.domain
-    if not name.endswith("." + domain) and not found.answers:
+    if not name.endswith("." + domain) and not found.answers and not reader.is_reverse(name):
         found.reasons += _not_taken(reader, name.rstrip("."))
         found.reasons.append(f"{name} is not below {domain}: zone files and upstreams answer for it")
     return found
@@ -262,11 +275,8 @@ def _say_endpoints(reader: _Reader, place: _Place, service: Object, found: Expla
     if any(map(is_mirrored, slices)):
         found.objects.append(f"Endpoints {place.namespace}/{place.service}")
     own = [one for one in slices if is_mirrored(one) or not is_generated(one)]
-    selected: list[Object] = []
-    others: list[Object] = []
-    for pod in reader.all(POD, place.namespace):
-        (selected if selects(service, pod) else others).append(pod)
-    found.reasons += reasons.of_service(service, selected, others, bool(own))
+    selected = [pod for pod in reader.with_labels(POD, place.namespace, service) if selects(service, pod)]
+    found.reasons += reasons.of_service(service, selected, reader.all(POD, place.namespace), bool(own))
     if kept := ready_last.kept_pods(service, slices):
         names = ", ".join(kept[:_MOST_KEPT])
         text = f"no endpoint is ready: {names}, ready last, is answered on ({WHEN_NONE_READY}: last)"

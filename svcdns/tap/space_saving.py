@@ -43,22 +43,21 @@ class SpaceSaving:
 
         So many of them `failed`, and all together `took` so long (seconds).
         """
-        self._count(name, count, error)
-        self._took[name] = self._took.get(name, 0.0) + took
-        if failed:
-            self._failed[name] = self._failed.get(name, 0) + failed
-
-    def _count(self, name: str, count: int, error: int) -> None:
         counts = self._counts
         if name in counts:
             counts[name] += count
+            self._took[name] += took
             if error:
                 self._errors[name] += error
-        elif len(counts) < self._capacity:
-            counts[name], self._errors[name] = count, error
-            heapq.heappush(self._heap, (count, name))
         else:
-            self._take_over(name, count, error)
+            if len(counts) < self._capacity:
+                counts[name], self._errors[name] = count, error
+                heapq.heappush(self._heap, (count, name))
+            else:
+                self._take_over(name, count, error)
+            self._took[name] = took
+        if failed:
+            self._failed[name] = self._failed.get(name, 0) + failed
 
     def _take_over(self, name: str, count: int, error: int) -> None:
         """Let a new one have the place, and the count, of the one that has come least often."""

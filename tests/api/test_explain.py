@@ -138,3 +138,10 @@ def test_endpoints_that_somebody_wrote(world: ClusterHarness) -> None:
     found = explained(world, "db", headless("db", selector={}), (ENDPOINTS, "default", written))
     assert (found.answers, found.reasons) == (["10.1.0.1"], [])
     assert found.objects[0] == "Service default/db" and found.objects[-1] == "Endpoints default/db"
+
+
+def test_a_reverse_name_leads_to_its_names(world: ClusterHarness) -> None:
+    found = explained(world, "80.0.96.10.in-addr.arpa", service("web", clusterIP="10.96.0.80"))
+    assert found.answers == ["web.default.svc.cluster.local."]
+    none = world.registry.explain("81.0.96.10.in-addr.arpa", "default")
+    assert (none.answers, none.reasons) == ([], []), "it is in a zone of ours, not with others"

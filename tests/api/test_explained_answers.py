@@ -176,6 +176,13 @@ def test_the_response_is_what_udp_says_to_that_client(server: RunningServer, cas
         ("www.example.net", {"client": NAMES_ONLY}, {"source": "none", "ended": "acl.forward refuses"}),
         ("www.site.test", {"type": "AXFR"}, {"source": "none", "ended": "over TCP"}),
         ("www.example.net.default.svc", {}, {"source": "own", "ended": "what a search list leaves over"}),
+        (
+            "9.9.9.10.in-addr.arpa",
+            {"type": "PTR"},
+            {"zone": "10.in-addr.arpa.", "ended": "leaves it to upstreams"},
+        ),
+        ("x.sub.site.test", {}, {"file": "site.test.zone", "line": 13, "ended": "leaves it to upstreams"}),
+        ("80.0.96.10.in-addr.arpa", {"type": "PTR"}, {"source": "own"}),
         ("db-9.db.default.svc", {}, {"ended": "zone cluster.local. has no such name"}),
     ],
 )
@@ -258,3 +265,10 @@ def test_the_command_shows_the_reply_and_its_origin(server: RunningServer) -> No
     assert "asks for web.default.svc.cluster.local.  REFUSED" in refused.stdout
     wrong = svcdns("why", "web", "--type", "NOTYPE", "--api", server.api)
     assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+def test_a_server_without_upstreams_says_that_there_are_none() -> None:
+    with RunningServer(workers=1) as alone:
+        origin = explained(alone, "www.example.com")["origin"]
+        assert origin["source"] == "none"
+        assert origin["ended"] == "it is no name of ours, and no upstream is configured for it"

@@ -309,6 +309,24 @@ async def test_a_browser_says_whose_page_would_write(client, registry, site, cod
     assert (await client.get(SERVICES, headers=headers)).status == 200, "nothing can be read of it there"
 
 
+async def test_who_shows_a_token_passes_on_requests_of_its_own_pages(client):
+    """No page can send this header elsewhere without being allowed to, and nobody is allowed here."""
+    headers = {"Origin": "http://headlamp.example", "Sec-Fetch-Site": "same-origin"}
+    answer = await client.post(SERVICES, json=service("db"), headers={**headers, "Authorization": "Bearer x"})
+    assert answer.status == 201
+    for other in ("Basic eDp4", "Negotiate x", "Bearer"):  # what browsers add by themselves is no such thing
+        answer = await client.post(SERVICES, json=service("c"), headers={**headers, "Authorization": other})
+        assert answer.status == 403
+    asks = {
+        **headers,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    preflight = await client.options(SERVICES, headers=asks)
+    assert preflight.status >= 400
+    assert not [name for name in preflight.headers if name.lower().startswith("access-control-")]
+
+
 async def test_lists_of_revisions(client, registry):
     now = registry.revision
     assert (await client.get(f"{SERVICES}?resourceVersion=0")).status == 200

@@ -197,7 +197,7 @@ def test_query_without_an_answer_ends_with_code_1(server: RunningServer) -> None
     ran = svcdns("query", "nosuch.default.svc.cluster.local", "--server", where)
     assert ran.returncode == 1
     assert ";; NXDOMAIN" in ran.stdout
-    assert ";; AUTHORITY\ncluster.local. " in ran.stdout
+    assert ";; AUTHORITY SECTION:\ncluster.local. " in ran.stdout
     assert svcdns("query", "default.svc.cluster.local", "--server", where).returncode == 1  # NODATA
 
 

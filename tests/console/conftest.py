@@ -1,4 +1,4 @@
-"""What tests of the console share: one Chromium, a server with some objects, pages that report mistakes."""
+"""What tests of the console share: a Chromium, a server with some objects, pages that report mistakes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +17,12 @@ ARTEFACTS = Path(__file__).parents[2] / "build" / "console"
 """Screenshots of the last run."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(need: Callable[..., str]) -> Iterator[Any]:
-    """Give Debian's Chromium, one for all tests."""
+    """Give Debian's Chromium, one for all tests of a file.
+
+    While it is there, its driver's loop runs in this thread, and no test can have one of its own.
+    """
     program = need("chromium")
     with playwright.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -27,7 +30,7 @@ def browser(need: Callable[..., str]) -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def registered() -> Iterator[RunningServer]:
     """Give a server with a Service that is fine, one without endpoints, one with a Pod that is not ready."""
     with RunningServer(workers=1, config='[tap]\nsample = 1\n[dns]\nzones = "none"\n') as server:
@@ -47,7 +50,7 @@ def add(server: RunningServer, *objects: dict[str, Any], namespace: str = "defau
         assert said.status == 201, said.text
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def front(registered: RunningServer) -> Iterator[ConsoleFront]:
     with ConsoleFront(registered.api, prefix="/a/prefix") as running:
         yield running

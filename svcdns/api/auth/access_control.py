@@ -193,7 +193,13 @@ def _check_origin(request: web.Request) -> None:
     where a request comes from (Origin, and Fetch Metadata, https://www.w3.org/TR/fetch-metadata/). They keep
     answers from pages of elsewhere, but not what a WebSocket says (RFC 6455 section 10.2). Other clients say
     nothing, or name the server itself.
+
+    Who shows a token in a header is no page of elsewhere: browsers send that header only after this server
+    has agreed to it (https://fetch.spec.whatwg.org/#http-cors-protocol), which it never does, and with no
+    WebSocket.  It is a program that passes on what its own pages ask, as Headlamp does, their Origin and all.
     """
+    if _shows_token(request):
+        return
     site = request.headers.get("Sec-Fetch-Site", "none").strip().lower()
     if request.method in paths.READ and not wants_web_socket(request):
         if site == "cross-site" and request.rel_url.raw_path.startswith(_OWN_PATHS):
@@ -202,6 +208,10 @@ def _check_origin(request: web.Request) -> None:
     same = site in ("none", "same-origin")
     if not same or not all(_is_of(origin, request.host) for origin in request.headers.getall("Origin", ())):
         raise StatusError(403, "Forbidden", _ELSEWHERE)
+
+
+def _shows_token(request: web.Request) -> bool:
+    return request.headers.get("Authorization", "").lower().startswith("bearer ")
 
 
 def _is_of(origin: str, host: str) -> bool:

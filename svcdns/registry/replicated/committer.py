@@ -198,7 +198,11 @@ class ReplicatedCommitter:
         try:
             while (group := await self._gather(self._group)) is not None:
                 self._group = group
+                for waiting in group:
+                    waiting.is_tried = True
                 self._group = await self._carry_out(group)
+                for waiting in self._group:
+                    waiting.is_tried = False
         except Exception:
             logger.critical("the committer failed; this process ends, to be started again", exc_info=True)
             os._exit(os.EX_SOFTWARE)
@@ -272,8 +276,6 @@ class ReplicatedCommitter:
             newest = _Decision(True, proposal.position, is_newest=True)
             return newest if outcome.succeeded else self._overtaken(outcome)
         name = secrets.token_hex(8).encode()
-        for waiting in proposal.decided:
-            waiting.is_proposed = True
         own = self._own_compare()
         try:
             outcome = await self._etcd.transaction(
@@ -283,9 +285,6 @@ class ReplicatedCommitter:
             )
         except Unknown:
             return await self._find_out(name, own)
-        finally:
-            for waiting in proposal.decided:
-                waiting.is_proposed = False
         if not outcome.succeeded:
             return self._overtaken(outcome)
         self._revision = outcome.revision
@@ -369,7 +368,7 @@ def _give_up(waiting: Waiting) -> None:
         return
     if waiting.revision:
         waiting.future.set_exception(not_shown(waiting.revision))
-    elif waiting.is_proposed:
+    elif waiting.is_tried:
         waiting.future.set_exception(undecided())
     else:
         waiting.future.set_exception(refused("this write was overtaken by others for too long"))

@@ -67,8 +67,8 @@ class Waiting:
     future: asyncio.Future[Any]
     result: Any = None
     error: Exception | None = None
-    is_proposed: bool = False
-    """Whether etcd is being asked about it."""
+    is_tried: bool = False
+    """Whether it is being carried out: from here on nobody may say that nothing was changed."""
     revision: int = 0
     """The revision of etcd in which it was carried out."""
     changes: bool = False
