@@ -15,7 +15,7 @@ import typer
 from svcdns.config import sharing
 from svcdns.config.sections import Config, ConfigError
 
-from .backup import counted, explained, locked
+from .data_folders import counted, explained, locked
 from .flags import ConfigFlag, DataFlag, flag_value, loaded
 from .outcome import Refused
 
