@@ -15,9 +15,9 @@ import typer
 from svcdns.config import sharing
 from svcdns.config.sections import Config, ConfigError
 
+from .data_folders import counted, explained, locked
 from .flags import ConfigFlag, DataFlag, flag_value, loaded
 from .outcome import Refused
-from .stores import counted, explained, locked
 
 _ETCD = "etcd"
 _BETWEEN_SECONDS = 1.0

@@ -83,8 +83,8 @@ class Registry:
         self._views: dict[Kind, address_views.View] = {}
         self._committer = committer_of(store, self.settings, engine, self._committed, self.record)
         self.work = self._committer.work  # what of it, in the background, is this server's
-        self._recorder = Recorder(self._committer.write, self.work.is_own)
-        self._unfinished = UnfinishedDeletions(store, self._committer.write, self.work.is_own)
+        by = self._committer.write, self.work.is_own
+        self._recorder, self._unfinished = Recorder(*by), UnfinishedDeletions(store, *by)
         self.heartbeats = heartbeats_of(store, self._committer)
 
     async def start(self) -> None:
@@ -375,11 +375,9 @@ class Registry:
         assert self._feed is not None
         if EVENT.name in self._feed.advance(logged, reached):
             self._recorder.check_history()
-        if self.sharing is None:
-            return
-        if reached is None:
+        if self.sharing is not None and reached is None:
             self.heartbeats.resume()
-        else:
+        elif self.sharing is not None:
             self._unfinished.follow_all(logged)  # whoever began it may not be there to end it
             self.heartbeats.applied(logged)
 

@@ -1,4 +1,4 @@
-"""etcd in a test: members on loopback, on ports that the kernel chose, with data folders of their own.
+"""etcd in a test: members on loopback, on ports that no outgoing socket gets, with data folders of their own.
 
 Or each on a host of its own (`toolbox.hosts`): then `Members` of `toolbox.etcd_members` has what befalls one.
 """
@@ -6,7 +6,6 @@ Or each on a host of its own (`toolbox.hosts`): then `Members` of `toolbox.etcd_
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from toolbox.hosts import Host
+from toolbox.upstreams import free_port
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 
@@ -30,7 +30,7 @@ class Member:
         address: str = "127.0.0.1",
     ) -> None:
         self.name, self.data, self.host, self.address = name, folder / name, host, address
-        ports = (2379, 2380) if host is not None else (_free_port(), _free_port())
+        ports = (2379, 2380) if host is not None else (free_port(), free_port())
         self.client, self.peer = f"{scheme}://{address}:{ports[0]}", f"http://{address}:{ports[1]}"
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / f"{name}.log"
@@ -151,9 +151,3 @@ class RunningEtcd:
         command = members[0].command("etcdctl", f"--endpoints={endpoints}", *self._more, *arguments)
         env = {**os.environ, "ETCDCTL_API": "3"}
         return subprocess.run(command, capture_output=True, text=True, env=env, timeout=GUARD_SECONDS)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

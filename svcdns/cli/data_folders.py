@@ -1,4 +1,4 @@
-"""What commands on a whole registry share: its folder held, what can go wrong in one line, progress."""
+"""What commands share that work on a data folder: holding it as a server does, and saying what went wrong."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import errno
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from .outcome import Refused
-
-_FIRST_SECONDS, _BETWEEN_SECONDS = 2.0, 1.0
 
 
 @contextlib.contextmanager
@@ -65,26 +62,6 @@ def _failure(failed: Exception, place: Path) -> str:
     return f"{where}: {text[0].lower()}{text[1:]}{remedy}"
 
 
-class Progress:
-    """Says on stderr how far a long copy is."""
-
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self._next = time.monotonic() + _FIRST_SECONDS
-
-    def __call__(self, done: int, octets: int) -> None:
-        """Note how many octets of all are done."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _BETWEEN_SECONDS
-            with contextlib.suppress(OSError):
-                print(f"{self._verb} {size(done)} of {size(max(done, octets))}", file=sys.stderr)
-
-
 def counted(count: int) -> str:
     """Return a number of objects in words."""
     return f"{count:,} object{'' if count == 1 else 's'}"
-
-
-def size(octets: int) -> str:
-    """Return octets for people to read."""
-    return f"{octets / 1024 / 1024:.1f} MiB"
