@@ -59,7 +59,7 @@ class Members(RunningEtcd):
         if asked.returncode:
             return False
         status = json.loads(asked.stdout)[0]["Status"]
-        return bool(status["leader"] == status["header"]["member_id"])
+        return bool(status.get("leader") == status["header"]["member_id"])  # left out where there is none
 
     def compact(self, revision: int) -> bool:
         """Compact; return whether that could be done now."""
