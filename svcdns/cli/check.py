@@ -29,9 +29,10 @@ def check(flags: Mapping[str, Any], config: ConfigFlag = None, output: OutputFla
     """Check the configuration, its zone files and its manifests, without starting anything.
 
     Every mistake is one line that says where it stands, and of the manifests all is listed: what would be
-    registered, and what not, and why. The etcd of [store] is asked whether it is there and fits; nothing is
-    written. Exit code 0 when there is no mistake, 1 when there are some in manifests (with --strict-manifests
-    also when anything is left out), 2 when there are others. Flags are those of svcdns serve.
+    registered, and what not, and why. The etcd that store.etcd names is asked whether it is there and fits;
+    nothing is written. Exit code 0 when there is no mistake, 1 when there are some in manifests (with
+    --strict-manifests also when anything is left out), 2 when there are others. Flags are those of svcdns
+    serve.
 
     Examples:
 

@@ -256,6 +256,11 @@ class Status(msgspec.Struct, frozen=True, rename={"size": "dbSize"}):
     """Id of the leader, 0 where there is none."""
     errors: tuple[str, ...] = ()
 
+    @property
+    def has_no_room(self) -> bool:
+        """Whether it takes no writes, although it answers reads."""
+        return any("NOSPACE" in error for error in self.errors)
+
 
 class Member(msgspec.Struct, frozen=True, rename={"id": "ID", "urls": "clientURLs"}):
     """A member of a cluster; one without a name has not started yet."""

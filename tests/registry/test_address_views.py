@@ -83,6 +83,7 @@ def test_one_range_of_each_family_in_an_object(run: Any) -> None:
     ]
 
 
+@pytest.mark.embedded("ranges are agreed on in etcd")
 def test_a_watch_of_ranges_does_not_outlive_its_server(run: Any) -> None:
     async def before(running: RegistryHarness) -> tuple[int, str]:
         page = running.registry.page(SERVICECIDR, "", Selection())

@@ -22,7 +22,6 @@ from svcdns.names.alias_rows import alias_row
 from svcdns.names.packed import ALIAS, APEX
 from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 from svcdns.objects.service_aliases import MOST_ALIASES, read
-from svcdns.registry import commit
 from svcdns.registry.answer_tables import have_made_anew
 from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
 from svcdns.store.environment import open_store
@@ -184,7 +183,7 @@ STEPS = st.lists(
 def test_the_oldest_has_an_alias_whatever_comes_and_goes(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         clock = RegistryClock()
-        patch.setattr(commit, "datetime", clock)
+        clock.tick_in(patch)
         expected, rows = asyncio.run(_written(Path(folder), steps, clock))
         assert {text_of_key(key): value for key, value in rows.items() if value[0] & ALIAS} == {
             f"{alias}.": alias_row(key_of(f"{name}.{namespace}.svc.cluster.local"))

@@ -81,6 +81,7 @@ def test_clients_events_have_the_same_bound(run: Any, monkeypatch: pytest.Monkey
     run(work)
 
 
+@pytest.mark.embedded("its steps take one transaction each")
 def test_what_is_old_goes(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def first(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(), WRITE)
@@ -194,6 +195,7 @@ def test_watching_with_a_field_selector(run: Any) -> None:
     run(work)
 
 
+@pytest.mark.embedded("its steps take one transaction each")
 def test_telling_pushes_nothing_out_of_the_log(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "KEEP", 20)
     monkeypatch.setattr(log, "KEEP_OF_EVENTS", 10)
@@ -218,6 +220,7 @@ def test_telling_pushes_nothing_out_of_the_log(run: Any, monkeypatch: pytest.Mon
     run(work)
 
 
+@pytest.mark.embedded("revisions are etcd's")
 def test_a_watch_of_events_on_a_server_that_has_told_nothing_yet(run: Any) -> None:
     """Revisions before the first Event are no gap."""
 

@@ -79,6 +79,7 @@ def test_the_shape_is_that_of_kubernetes(run: Any) -> None:
     run(work)
 
 
+@pytest.mark.embedded("ranges are agreed on in etcd")
 def test_a_load_balancer_gets_its_address(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service(type="LoadBalancer"), WRITE)

@@ -117,6 +117,7 @@ def test_several_slices_leave_one(run: Any) -> None:
     run(work)
 
 
+@pytest.mark.embedded("revisions are etcd's")
 def test_labels_of_the_service(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         given = {"tier": "front", "service.kubernetes.io/service-proxy-name": "mine"}
@@ -149,6 +150,7 @@ def test_headless_ones_say_so(run: Any, spec: dict[str, Any]) -> None:
     run(work)
 
 
+@pytest.mark.embedded("an older store")
 def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
     """Slices without labels, Services without slices, a user's slice with the mark that is ours now."""
     mirrors = "endpointslicemirroring-controller.k8s.io"

@@ -80,6 +80,7 @@ CASES: dict[str, tuple[Kind, Callable[[int], Object]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.embedded("a transaction has 128 operations")
 def test_time_grows_with_the_number_of_elements(run: Any, case: str) -> None:
     kind, make = CASES[case]
 

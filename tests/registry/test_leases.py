@@ -78,6 +78,7 @@ def test_names_know_nothing_of_nodes_and_leases(run: Any) -> None:
     run(work)
 
 
+@pytest.mark.embedded("revisions are etcd's")
 def test_renewals_leave_the_log_of_other_kinds_alone(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         registry = running.registry

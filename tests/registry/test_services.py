@@ -51,6 +51,7 @@ def test_an_address_is_never_given_twice_and_a_freed_one_not_next(run: Any) -> N
     run(work, SMALL)
 
 
+@pytest.mark.embedded("each replica begins elsewhere in a range")
 def test_a_full_range_is_said_clearly_and_given_back_on_delete(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         for index in range(6):
@@ -154,6 +155,7 @@ def test_a_service_that_becomes_an_external_name_gives_its_address_back(run: Any
     run(work)
 
 
+@pytest.mark.embedded("ranges are agreed on in etcd")
 def test_a_load_balancer_gets_an_address_or_stays_pending(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         given = [await create(running, service(f"lb{i}", type="LoadBalancer")) for i in range(2)]

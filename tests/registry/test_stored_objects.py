@@ -65,6 +65,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.embedded("an older store")
 def test_unreadable_values_go_and_defaults_come(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     spec = {"containers": [{"name": "a", "resources": {"requests": {"cpu": "abc", "memory": 1024}}}]}
     put(folder, POD, pod("web", spec, {"phase": "Running", "startTime": "2026-06-30T23:59:60Z"}))
@@ -79,6 +80,7 @@ def test_unreadable_values_go_and_defaults_come(folder: Path, caplog: pytest.Log
     assert '"abc"' in line and "23:59:60" in line
 
 
+@pytest.mark.embedded("an older store")
 def test_what_is_wrong_and_readable_is_named_and_kept(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(folder, POD, pod("web", {"hostAliases": [{"ip": "x"}], "containers": [{"name": "a"}]}, {}))
     with caplog.at_level(logging.WARNING):
@@ -93,6 +95,7 @@ def test_it_is_done_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None
     assert read(folder, POD, "web") == first
 
 
+@pytest.mark.embedded("an older store")
 def test_more_than_a_step_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_objects, "CHUNK", 2)
     for i in range(5):
@@ -118,6 +121,7 @@ def test_a_service_without_anything_wrong_keeps_its_revision(folder: Path) -> No
     assert read(folder, SERVICE, "web") == stored
 
 
+@pytest.mark.embedded("an older store")
 def test_pods_stay_as_ready_as_they_were(folder: Path) -> None:
     """A Ready that a client gave becomes its report; what was assumed stays so; answers are the same."""
     since = "2026-01-01T00:00:00Z"

@@ -135,6 +135,7 @@ def test_initial_events_end_with_a_bookmark(run: Any) -> None:
     run(work)
 
 
+@pytest.mark.embedded("its steps take one transaction each")
 def test_what_the_log_no_longer_holds_is_expired(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "KEEP", 5)
     monkeypatch.setattr(log, "_TRIM_SLACK", 0)

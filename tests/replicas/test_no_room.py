@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from replicas.replicas_harness import Replica, Replicas
@@ -11,9 +12,11 @@ from toolbox.small_disk import Ballast, small_disk
 from toolbox.waiting import until
 
 from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
-from svcdns.etcd.messages import Compare, Put
+from svcdns.etcd.messages import Compare, Found, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
+from svcdns.registry.replicated import following
+from svcdns.registry.replicated.following import Follower
 
 QUOTA = ("--quota-backend-bytes", str(3 << 20))
 WRITERS = 40
@@ -73,3 +76,41 @@ async def fill_until_behind(a: Replica, b: Replica) -> None:
         if a.registry.trouble:
             return
     raise AssertionError("the disk is never full")
+
+
+async def test_while_etcd_has_no_room_it_is_one_outage_until_there_is_some(
+    need: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("etcd")
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.05)
+    with RunningEtcd(options=QUOTA) as etcd:
+        async with Replicas(etcd, tmp_path).replica("a") as a:
+            await a.create(service("web"))
+            with pytest.raises(StatusError) as refused:
+                for number in range(2000):
+                    large = {"metadata": {"annotations": {"large": f"{number}".ljust(30_000, "x")}}}
+                    await a.patch(SERVICE, "web", large)
+            assert refused.value.code == 503 and "NOSPACE" in refused.value.message
+            await until(lambda: "alarm:NOSPACE" in etcd.ctl("alarm", "list"), "the alarm")
+            trouble, looks = a.registry.trouble, Counted(monkeypatch)
+            await until(lambda: looks.count >= 5, "some looks at etcd, which answers reads")
+            assert a.registry.trouble == trouble, "the outage has begun again"
+            revision = a.revision // 10**6
+            for words in (("compaction", str(revision)), ("defrag",), ("alarm", "disarm")):
+                etcd.ctl(*words)
+            await until(lambda: not a.registry.trouble, "the outage to end")
+            await a.create(service("taken"))
+
+
+class Counted:
+    """Counts the looks at etcd."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        looked = Follower.replicas
+
+        async def look(of: Follower, revision: int = 0) -> Found:
+            self.count += 1
+            return await looked(of, revision)
+
+        monkeypatch.setattr(Follower, "replicas", look)

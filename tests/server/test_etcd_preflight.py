@@ -11,7 +11,7 @@ import pytest
 from cli.in_process import svcdns
 from toolbox.running_etcd import RunningEtcd
 
-from svcdns.etcd.client import Etcd, Unavailable
+from svcdns.etcd.client import Etcd, Full
 from svcdns.etcd.messages import Put, Status, read_status
 from svcdns.server.etcd_preflight import Asked, judge
 
@@ -94,7 +94,7 @@ def test_an_alarm_is_named_with_what_ends_it(need: Callable[..., str], tmp_path:
     need("etcd")
 
     async def fill(client: Etcd) -> None:
-        with pytest.raises(Unavailable, match="NOSPACE"):
+        with pytest.raises(Full, match="NOSPACE"):
             for number in range(100):
                 await client.transaction([], [Put(b"%d" % number, b"v" * 100_000)])
         await client.close()

@@ -69,13 +69,17 @@ class RegistryClock:
         """Return the time, as `datetime.now` does."""
         return datetime(2026, 1, 1, 12, tzinfo=zone) + timedelta(seconds=self.seconds)
 
+    def tick_in(self, patch: pytest.MonkeyPatch) -> None:
+        """Become the clock of registries, whichever commits them."""
+        for module in (commit, proposals):
+            patch.setattr(module, "datetime", self)
+
 
 @pytest.fixture
 def registry_clock(monkeypatch: pytest.MonkeyPatch) -> RegistryClock:
     """Give the clock that all registries of a test go by."""
     clock = RegistryClock()
-    monkeypatch.setattr(commit, "datetime", clock)
-    monkeypatch.setattr(proposals, "datetime", clock)
+    clock.tick_in(monkeypatch)
     return clock
 
 

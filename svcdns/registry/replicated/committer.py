@@ -67,6 +67,10 @@ class _Decision(NamedTuple):
     """Whether what it was decided on was the newest there was."""
 
 
+class _Undecided(Exception):
+    """Nothing tells any more whether a transaction was carried out."""
+
+
 class ReplicatedCommitter:
     """Runs writes by way of etcd; belongs to one event loop."""
 
@@ -251,6 +255,9 @@ class ReplicatedCommitter:
             self.outage.begin(str(away))
             refuse(proposal.decided, refused(self.outage.text))
             return proposal.deferred
+        except _Undecided:
+            refuse(proposal.decided, undecided())
+            return proposal.deferred
         except Rejected as wrong:
             logger.error("etcd takes no such transaction: %s", wrong)
             text = f"etcd takes no such transaction ({wrong}); nothing was changed"
@@ -341,6 +348,10 @@ class ReplicatedCommitter:
         if outcome.succeeded:
             self._revision = outcome.revision
             return _Decision(False, outcome.revision)
+        if not outcome.found[0].kvs:
+            self._revision = 0
+            logger.error("this replica's key in etcd is gone: what became of a write is not known")
+            raise _Undecided
         last = outcome.found[0].kvs[0]
         self._revision = last.mod_revision
         return _Decision(last.value == name, last.mod_revision)

@@ -306,11 +306,12 @@ class Follower:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 newest = newest_of(await self.replicas())
+                takes_writes = not self.outage or not (await self._etcd.status()).has_no_room
             except Unavailable as away:
                 self.outage.begin(str(away))
                 goal = None
                 continue
-            if self.position >= (newest if goal is None else goal):
+            if takes_writes and self.position >= (newest if goal is None else goal):
                 self.outage.end()
             if self._came_to > came or goal is None or self.position >= goal:
                 silent, patience = 0.0, SILENT_SECONDS
