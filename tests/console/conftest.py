@@ -8,11 +8,13 @@ import pytest
 from toolbox.builders import pod, service
 from toolbox.console_front import ConsoleFront
 from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed (PyPI: playwright)"
 )
 
+playwright.expect.set_options(timeout=GUARD_SECONDS * 1000)
 ARTEFACTS = Path(__file__).parents[2] / "build" / "console"
 """Screenshots of the last run."""
 
@@ -61,6 +63,7 @@ class Looking:
 
     def __init__(self, context: Any, front: ConsoleFront) -> None:
         self._front = front
+        context.set_default_timeout(GUARD_SECONDS * 1000)
         self.page = context.new_page()
         self.mistakes: list[str] = []
         self.page.on("console", lambda said: said.type == "error" and self.mistakes.append(said.text))
@@ -70,7 +73,7 @@ class Looking:
         """Open a view, such as "services?q=web", and return the page once it shows data."""
         self.page.goto(f"{self._front.url}#/{view}")
         self.page.locator("h1").first.wait_for()
-        playwright.expect(self.page.get_by_text("Loading…")).to_have_count(0, timeout=20000)
+        playwright.expect(self.page.get_by_text("Loading…")).to_have_count(0)
         return self.page
 
 
