@@ -15,6 +15,8 @@ playwright = pytest.importorskip(
 )
 
 playwright.expect.set_options(timeout=GUARD_SECONDS * 1000)
+ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage")
+"""Root has no sandbox; other tests fill /dev/shm, which a page would need."""
 ARTEFACTS = Path(__file__).parents[2] / "build" / "console"
 """Screenshots of the last run."""
 
@@ -27,7 +29,7 @@ def browser(need: Callable[..., str]) -> Iterator[Any]:
     """
     program = need("chromium")
     with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        running = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield running
         running.close()
 
@@ -66,13 +68,20 @@ class Looking:
         context.set_default_timeout(GUARD_SECONDS * 1000)
         self.page = context.new_page()
         self.mistakes: list[str] = []
+        self.failed: list[str] = []
+        """Requests that got no answer; some are meant to."""
         self.page.on("console", lambda said: said.type == "error" and self.mistakes.append(said.text))
         self.page.on("pageerror", lambda error: self.mistakes.append(str(error)))
+        self.page.on("crash", lambda _: self.mistakes.append("the page has crashed"))
+        self.page.on("requestfailed", lambda one: self.failed.append(f"{one.url}: {one.failure}"))
 
     def go(self, view: str) -> Any:
         """Open a view, such as "services?q=web", and return the page once it shows data."""
         self.page.goto(f"{self._front.url}#/{view}")
-        self.page.locator("h1").first.wait_for()
+        try:
+            self.page.locator("h1").first.wait_for()
+        except playwright.Error as blank:
+            raise AssertionError(f"{view} is blank: {self.mistakes} {self.failed}") from blank
         playwright.expect(self.page.get_by_text("Loading…")).to_have_count(0)
         return self.page
 
