@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import pytest
 from console.conftest import Looking, add
 from playwright.sync_api import expect
 from toolbox.builders import pod, ready_condition, service
 from toolbox.running_server import RunningServer
 
+pytestmark = pytest.mark.alone  # a browser drops what it has under way when an interface comes or goes
 Look = Callable[..., Looking]
 
 

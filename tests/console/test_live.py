@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from console.conftest import Looking, add
 from playwright.sync_api import expect
 from toolbox.builders import pod, ready_condition, service
@@ -10,6 +11,7 @@ from toolbox.console_front import ConsoleFront
 from toolbox.running_server import RunningServer
 from toolbox.waiting import wait_for
 
+pytestmark = pytest.mark.alone  # a browser drops what it has under way when an interface comes or goes
 Look = Callable[..., Looking]
 
 

@@ -10,6 +10,7 @@ from toolbox.builders import service
 from toolbox.console_front import ConsoleFront
 from toolbox.running_server import RunningServer
 
+pytestmark = pytest.mark.alone  # a browser drops what it has under way when an interface comes or goes
 Look = Callable[..., Looking]
 ZONE = """\
 $ORIGIN corp.example.

@@ -10,6 +10,7 @@ from toolbox.builders import service
 from toolbox.console_front import ConsoleFront
 from toolbox.running_server import RunningServer, svcdns
 
+pytestmark = pytest.mark.alone  # a browser drops what it has under way when an interface comes or goes
 Look = Callable[..., Looking]
 
 
@@ -80,6 +81,24 @@ def test_without_javascript_there_are_services_and_a_lookup(
     page.get_by_role("button", name="Look up").click()
     expect(page.get_by_text("<b>x</b>", exact=False).first).to_be_visible()
     assert page.locator("b").count() == 0
+
+
+def test_a_page_that_was_not_loaded_whole_says_what_to_do(look: Look, own_front: ConsoleFront) -> None:
+    page = look(own_front).page
+    page.route("**/parts.js", lambda route: route.abort("failed"))
+    page.goto(f"{own_front.url}#/services")
+    expect(page.get_by_text("reload the page")).to_be_visible()
+    page.unroute("**/parts.js")
+    page.reload()
+    expect(page.get_by_role("link", name="web", exact=True)).to_be_visible()
+    expect(page.get_by_text("reload the page")).to_have_count(0)
+
+
+def test_a_lookup_that_got_no_answer_is_tried_again(look: Look, own_front: ConsoleFront) -> None:
+    page = look(own_front).page
+    page.route("**/svcdns/v1/explain*", lambda route: route.abort("failed"), times=1)
+    page.goto(f"{own_front.url}#/lookup?name=web.default.svc")
+    expect(page.get_by_role("region", name="What it answers now")).to_contain_text("10.96.")
 
 
 def test_the_api_without_credentials_asks_for_no_login(look: Look) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 import dns.message
 import dns.name
 import dns.query
+import pytest
 from console.conftest import Looking, add
 from playwright.sync_api import expect
 from toolbox.builders import pod, service
 from toolbox.running_server import RunningServer
 
+pytestmark = pytest.mark.alone  # a browser drops what it has under way when an interface comes or goes
 Look = Callable[..., Looking]
 IMAGE = "<img src=x onerror=document.title='taken'>"
 TURNED = "abc\u202edcba\u0007"

@@ -13,6 +13,7 @@ from toolbox.running_server import RunningServer
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="(PyPI: axe-playwright-python)")
 
+pytestmark = pytest.mark.alone  # a browser drops what it has under way when an interface comes or goes
 Look = Callable[..., Looking]
 VIEWS = {
     "overview": "overview",

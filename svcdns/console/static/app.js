@@ -107,4 +107,6 @@ function stored() {
 
 const paint = (theme) => (theme === "system" ? document.documentElement.removeAttribute("data-theme") : document.documentElement.setAttribute("data-theme", theme));
 
-render(html`<${App} />`, document.getElementById("app"));
+const place = document.getElementById("app");
+place.textContent = "";
+render(html`<${App} />`, place);

@@ -121,7 +121,11 @@ export class Explained extends Component {
   ask = () => {
     const { name, namespace, types = ["A"], asked = {} } = this.props;
     const one = (type) => get(`svcdns/v1/explain?${new URLSearchParams({ name, namespace, type, ...asked })}`);
-    Promise.all(types.map(one)).then((all) => this.gone || this.setState({ all, error: null }), (error) => this.gone || this.setState({ error }));
+    Promise.all(types.map(one)).then((all) => this.gone || this.setState({ all, error: null }), (error) => {
+      if (this.gone) return;
+      this.setState({ error });
+      if (error.code === 0) this.timer ||= setTimeout(() => { this.timer = 0; this.ask(); }, 1000);  // no answer at all: a network that changes
+    });
   };
   render({ view }, { all, error }) {
     return html`<${Failure} error=${error} />${all && view(all[0], all)}`;
