@@ -22,6 +22,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ import msgspec
 from aiohttp import web
 
 from svcdns.objects.errors import Cause, StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, NODE, POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTS, STORED, Kind
 from svcdns.registry.requests import Batch, Event, Selection
 
 from .parameters import number
@@ -41,8 +42,11 @@ from .sending import send
 if TYPE_CHECKING:
     from svcdns.registry.registry import Registry
 
+_log = logging.getLogger(__name__)
+
 PATH = "/svcdns/v1/stream"
-KINDS = {kind.plural: kind for kind in (SERVICE, POD, ENDPOINTSLICE, EVENT, NAMESPACE, NODE)}
+KINDS = {kind.plural: kind for kind in STORED if kind is not ENDPOINTS}
+"""By their plurals; Endpoints are shown from slices, which can be followed themselves."""
 MOST_STREAMS = 50
 PAUSE = 0.25
 """Seconds between two times that something is sent."""
@@ -103,12 +107,24 @@ class Streams:
         except StatusError as refused:
             if not answer.prepared:
                 raise
-            await answer.write(_line("", "ERROR", msgspec.json.encode(refused.as_json())))
+            await _end(answer, refused)
         except ConnectionError:
             pass  # the client has gone
+        except Exception:
+            if not answer.prepared:
+                raise
+            _log.exception("a stream of %s failed", ", ".join(kind.plural for kind in kinds))
+            text = "Internal error occurred: the server's log says more"
+            await _end(answer, StatusError(500, "InternalError", text))
         finally:
             await following.close()
         return answer
+
+
+async def _end(answer: web.StreamResponse, refused: StatusError) -> None:
+    """End a stream by the line that says why, unless its client has gone."""
+    with suppress(ConnectionError):
+        await answer.write(_line("", "ERROR", msgspec.json.encode(refused.as_json())))
 
 
 @dataclass(slots=True)
@@ -263,7 +279,7 @@ def _line(plural: str, type_: str, octets: bytes) -> bytes:
 
 def _asked(request: web.Request) -> tuple[tuple[Kind, ...], str, int | None]:
     """Return the kinds, the namespace and the revision.  Raises StatusError 400."""
-    words = [word for word in request.query.get("kinds", "").split(",") if word]
+    words = [word for given in request.query.getall("kinds", ()) for word in given.split(",") if word]
     unknown = next((word for word in words if word not in KINDS), None)
     if not words or unknown is not None:
         said = f"{unknown[:80]!r} can't be followed" if unknown else "say which"

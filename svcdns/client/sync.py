@@ -164,6 +164,7 @@ class Client:
         `rcode`, `response` and `origin` are the reply that `client` (an address; "": this one) gets for a
         `type`, and where that comes from; see `explanations.explain`.
         """
-        more = {"type": type, "client": client}
-        call = explanations.explain(name, namespace, **more, search=search, forward=forward)
-        return self.run(call)
+        asked = explanations.explain(
+            name, namespace, type=type, client=client, search=search, forward=forward
+        )
+        return self.run(asked)

@@ -216,8 +216,6 @@ class Failed(msgspec.Struct):
     message: str = ""
     error: Any = None
     code: int = 0
-    grpc_code: int = 0
-    """In a stream: the code of what `error` holds."""
 
 
 class _Streamed(msgspec.Struct):

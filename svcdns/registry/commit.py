@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import lmdb
 
@@ -35,6 +35,8 @@ from .own_work import OwnWork
 from .settings import Settings
 from .stored_objects import Renewal
 from .transaction import POSITION, TIME_FORMAT, Touched, WriteTransaction
+from .waiting import Waiting
+from .waiting import answer as answer_all
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +49,6 @@ OnCommit = Callable[[float, list[log.Change], int | None], None]
 
 class _DryRun(Exception):
     """Ends the child transaction of a dry run."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    action: Callable[[WriteTransaction], Any]
-    dry_run: bool
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: BaseException | None = None
 
 
 @dataclass(slots=True)
@@ -88,7 +81,7 @@ class Committer:
         """Why the last group could not be written, in words; "" when it could."""
         self.refuses = False
         """Whether nothing is tried to be written."""
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
 
@@ -126,7 +119,7 @@ class Committer:
         """Run one write and return its result once it is durable; raise what it raised."""
         assert self._loop is not None, "the committer has not been started"
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Waiting(action, dry_run, future))
+        self._queue.put(Waiting(action, dry_run, future))
         return await future  # who is cancelled cancels the future alone: the write goes on
 
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
@@ -157,7 +150,7 @@ class Committer:
             assert self._loop is not None
             self._loop.call_soon_threadsafe(self._report, group, seconds, told)
 
-    def _gather(self, first: _Waiting) -> list[_Waiting]:
+    def _gather(self, first: Waiting) -> list[Waiting]:
         group = [first]
         with suppress(queue.Empty):
             while len(group) < MAX_GROUP:
@@ -168,7 +161,7 @@ class Committer:
                 group.append(following)
         return group
 
-    def _commit(self, group: list[_Waiting], told: _Told) -> bool:
+    def _commit(self, group: list[Waiting], told: _Told) -> bool:
         """Run a group; add what happened to `told`; return whether anything was committed."""
         if self.refuses:
             for waiting in group:
@@ -217,7 +210,7 @@ class Committer:
         logger.error("a commit failed", exc_info=failure)
         return StatusError(500, "InternalError", "the write could not be committed; nothing was changed")
 
-    def _run_all(self, txn: lmdb.Transaction, group: list[_Waiting], told: _Told) -> tuple[Touched, bool]:
+    def _run_all(self, txn: lmdb.Transaction, group: list[Waiting], told: _Told) -> tuple[Touched, bool]:
         touched, changed = Touched(), False
         now = datetime.now(UTC).strftime(TIME_FORMAT)
         for waiting in group:
@@ -247,17 +240,11 @@ class Committer:
                 waiting.error = StatusError(500, "InternalError", text)
         return touched, changed
 
-    def _report(self, group: list[_Waiting], seconds: float | None, told: _Told) -> None:
+    def _report(self, group: list[Waiting], seconds: float | None, told: _Told) -> None:
         """Say what a group came to, in the event loop."""
         if seconds is not None:
             self._on_commit(seconds, told.logged, None)
-        for waiting in group:
-            if waiting.future.done():
-                continue
-            if waiting.error is not None:
-                waiting.future.set_exception(waiting.error)
-            else:
-                waiting.future.set_result(waiting.result)
+        answer_all(group)
         if told.messages:
             self._on_messages(told.messages)
 

@@ -30,6 +30,8 @@ class Following:
                 self.table.clear()
             case "SYNCED" | "BOOKMARK":
                 self.revision = int(said["object"]["metadata"]["resourceVersion"])
+            case "ERROR":
+                pass
             case "DELETED":
                 self.table.pop(self._key(said), None)
             case _:
@@ -119,6 +121,22 @@ async def test_who_falls_behind_what_is_remembered_gets_the_state_again(follow, 
     registry.fail = None
     await stream.until("SYNCED")
     assert [key[2] for key in stream.table] == ["one"]
+
+
+async def test_what_goes_wrong_inside_ends_it_by_a_line(follow, registry, caplog):
+    stream = await follow("kinds=pods")
+    await stream.until("SYNCED")
+    registry.fail = ZeroDivisionError("planted")
+    await registry.put(POD, "shop", pod("one", "10.1.0.1"))
+    said = await stream.until("ERROR")
+    assert said["object"]["code"] == 500 and "planted" not in said["object"]["message"]
+    assert await stream.answer.content.read() == b""
+    assert "a stream of pods failed" in caplog.text
+
+
+async def test_kinds_may_be_said_one_by_one(follow, registry):
+    stream = await follow("kinds=pods&kinds=services")
+    assert (await stream.line())["kind"] == "services"
 
 
 async def test_a_revision_that_is_too_old_is_refused_before_it_begins(client, registry, monkeypatch):

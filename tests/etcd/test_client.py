@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,14 +22,6 @@ from svcdns.etcd.client import Compacted, Etcd, Login, NotYet, Rejected, Unavail
 from svcdns.etcd.messages import Changes, Compare, Delete, Get, Put
 
 NOWHERE = "http://127.0.0.1:1"
-
-
-@pytest.fixture(scope="module")
-def etcd(need: Callable[..., str]) -> Iterator[RunningEtcd]:
-    need("etcd")
-    need("etcdctl")
-    with RunningEtcd() as running:
-        yield running
 
 
 async def put(client: Etcd, key: bytes, value: bytes = b"x") -> int:

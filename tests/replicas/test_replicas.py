@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 import pytest
-from replicas.replicas_harness import Replica, Replicas, comparable
+from replicas.replicas_harness import Replica, Replicas, assert_alike, comparable
 from toolbox.builders import endpoint_slice, endpoints, headless, namespace, pod, service, without_selector
 from toolbox.waiting import until
 
@@ -21,18 +21,6 @@ from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.layout import Disagreement
 from svcdns.registry.requests import DeleteOptions, Event, Selection
 from svcdns.store.environment import open_store
-
-
-async def assert_alike(a: Replica, b: Replica) -> None:
-    """Both show the same: objects with their resourceVersions, and every row that answers.
-
-    Serials are those of the last change that was seen, so zones that never changed may have others.
-    """
-    await a.shows_what(b)
-    await b.shows_what(a)
-    assert a.everything() == b.everything()
-    assert a.rows_but_apexes() == b.rows_but_apexes()
-    assert a.revision == b.revision
 
 
 async def test_what_one_replica_takes_both_show_alike(replicas: Replicas) -> None:
@@ -357,55 +345,3 @@ async def test_a_slice_of_a_client_that_has_the_name_of_a_generated_one_keeps_it
         await b.create(pod("web-2", "10.1.0.2", ready=True))
         await a.shows_what(b)
         assert a.rows_but_apexes() == b.rows_but_apexes()
-
-
-async def test_what_somebody_wrote_by_hand_counts_as_not_there(
-    replicas: Replicas,
-) -> None:
-    async with replicas.replica("a") as a, replicas.replica("b") as b:
-        good = await a.create(pod("web-2"))
-        looks_good = {**good, "metadata": {**good["metadata"], "name": "web-3"}, "spec": 5, "status": [1]}
-        for name, text in (
-            ("broken", "{not JSON"),
-            ("list", "[1]"),
-            ("other", '{"kind": "Pod"}'),
-            ("web-2", "null"),
-            ("web-3", json.dumps(looks_good)),
-        ):
-            replicas.etcd.ctl("put", f"{replicas.prefix}objects/Pod/default/{name}", text)
-        replicas.etcd.ctl("put", f"{replicas.prefix}objects/Nothing/default/x", "x")
-        replicas.etcd.ctl("put", f"{replicas.prefix}objects/Pod//x/y", "x")
-        await b.create(pod("web-1"))
-        await assert_alike(a, b)
-        assert a.names(POD) == ["web-1"]
-        async with replicas.replica("c") as c:
-            await assert_alike(a, c)
-
-
-async def test_what_somebody_wrote_by_hand_is_named_once_in_the_log_and_by_an_event(
-    replicas: Replicas, caplog: pytest.LogCaptureFixture
-) -> None:
-    key = f"{replicas.prefix}objects/Pod/default/broken"
-
-    def said() -> int:
-        return sum("default/broken in etcd is left out" in line for line in caplog.messages)
-
-    def events(at: Replica) -> list[str]:
-        found = [one for one in at.objects(EVENT) if one["reason"] == "LeftOut"]
-        return [f"{one['involvedObject']['name']}: {one['message']}" for one in found]
-
-    async with replicas.replica("a") as a:
-        for text in ("{not JSON", "{not JSON", "[1]"):
-            replicas.etcd.ctl("put", key, text)
-            await a.create(pod(f"p{len(a.names(POD))}", f"10.1.0.{len(a.names(POD)) + 1}"))
-        assert said() == 2, "once for each thing that is wrong with it"
-        await until(lambda: len(events(a)) == 2, "the Events")
-        assert all(one.startswith("broken: What stands in etcd counts as not there") for one in events(a))
-        caplog.clear()
-        async with replicas.replica("b") as b:
-            await until(lambda: len(a.names(POD)) == len(b.names(POD)) == 3, "the other one to show the rest")
-            assert said() == 1, "by the one that has just met it"
-        replicas.etcd.ctl("del", key)
-        caplog.clear()
-        replicas.etcd.ctl("put", key, "[1]")
-        await until(lambda: said() == 1, "it to be named again")

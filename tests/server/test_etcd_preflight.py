@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,14 +16,6 @@ from svcdns.etcd.messages import Put, Status, read_status
 from svcdns.server.etcd_preflight import Asked, judge
 
 NOWHERE = "http://127.0.0.1:1"
-
-
-@pytest.fixture(scope="module")
-def etcd(need: Callable[..., str]) -> Iterator[RunningEtcd]:
-    need("etcd")
-    need("etcdctl")
-    with RunningEtcd() as running:
-        yield running
 
 
 def checked(folder: Path, *urls: str, more: str = "") -> subprocess.CompletedProcess[str]:

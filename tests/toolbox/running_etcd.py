@@ -8,10 +8,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+import pytest
 from toolbox.hosts import Host
 from toolbox.upstreams import free_port
 from toolbox.waiting import GUARD_SECONDS, wait_for
@@ -151,3 +152,12 @@ class RunningEtcd:
         command = members[0].command("etcdctl", f"--endpoints={endpoints}", *self._more, *arguments)
         env = {**os.environ, "ETCDCTL_API": "3"}
         return subprocess.run(command, capture_output=True, text=True, env=env, timeout=GUARD_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def etcd(need: Callable[..., str]) -> Iterator[RunningEtcd]:
+    """Give an etcd of one member, for all tests of a module."""
+    need("etcd")
+    need("etcdctl")
+    with RunningEtcd() as running:
+        yield running

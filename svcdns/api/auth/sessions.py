@@ -16,7 +16,6 @@ Times are those of a clock that is never set.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections import deque
@@ -30,6 +29,8 @@ from aiohttp import web
 from svcdns.api import console_paths, paths
 from svcdns.api.negotiation import wants_web_socket
 from svcdns.objects.errors import StatusError
+
+from .token_lines import digest_of
 
 HEADER = "X-Svcdns-Console"
 LONGEST = 30 * 86_400.0
@@ -99,7 +100,7 @@ class Sessions:
 
 
 def _digest(said: str) -> bytes:
-    return hashlib.sha256(said.encode(errors="surrogateescape")).digest()
+    return digest_of(said.encode(errors="surrogateescape"))
 
 
 def cookie_of(request: web.Request) -> str:

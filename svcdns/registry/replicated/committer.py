@@ -33,6 +33,7 @@ from .. import addresses
 from ..commit import OnCommit, no_room
 from ..settings import Settings
 from ..transaction import WriteTransaction
+from ..waiting import answer
 from .applying import Map, stored_position
 from .division import Division
 from .engine import Disagreement, Engine, Sharing
@@ -42,7 +43,7 @@ from .layout import agree, refuse_emptied
 from .left_out import LeftOut
 from .outage import Outage, refused, undecided
 from .proposals import Proposal, propose
-from .waiting import Waiting, answer, give_up, refuse
+from .waiting import Waiting, give_up, refuse
 
 logger = logging.getLogger(__name__)
 

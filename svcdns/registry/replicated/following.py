@@ -67,7 +67,6 @@ class Follower:
         """The revision of etcd that the map stands at."""
         self.disk_trouble = ""
         """Why the map can't be written, "" where it can."""
-        self._is_listing = False
         self._etcd, self._on_commit, self.outage = etcd, on_commit, outage
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="map")
         self._turn = asyncio.Lock()
@@ -240,11 +239,9 @@ class Follower:
         await asyncio.sleep(LOOK_SECONDS)
 
     async def _list_until_done(self, *, from_nothing: bool) -> None:
-        self._is_listing = True
         while True:
             try:
                 await self._relist(from_nothing=from_nothing)
-                self._is_listing = False
                 return
             except Unavailable as away:
                 self.outage.begin(str(away))

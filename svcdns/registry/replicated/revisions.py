@@ -15,8 +15,6 @@ SPAN = 1_000_000
 """Places in one revision of etcd."""
 STEP = 5_000
 """Places from one object of a transaction to the next."""
-MOST_OBJECTS = SPAN // STEP
-"""Objects that a transaction may change."""
 
 
 def of(revision: int, place: int) -> int:

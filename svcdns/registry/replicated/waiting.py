@@ -1,29 +1,20 @@
-"""Writes that wait: what is known of each, and how it is answered."""
+"""Writes that wait for etcd: what is known of each, and how it is answered where nothing comes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from svcdns.objects.errors import StatusError
 
-from ..transaction import WriteTransaction
+from .. import waiting
 from .outage import not_shown, refused, undecided
-
-if TYPE_CHECKING:
-    import asyncio
 
 
 @dataclass(slots=True)
-class Waiting:
-    """A write that waits."""
+class Waiting(waiting.Waiting):
+    """A write that waits, and how far etcd is with it."""
 
-    action: Callable[[WriteTransaction], Any]
-    dry_run: bool
-    future: asyncio.Future[Any]
-    result: Any = None
-    error: Exception | None = None
     is_tried: bool = False
     """Whether it is being carried out: from here on nobody may say that nothing was changed."""
     revision: int = 0
@@ -37,31 +28,20 @@ class Waiting:
         return self.future.done() and not self.future.cancelled()
 
 
-def answer(decided: Iterable[Waiting]) -> None:
-    """Give writes what they came to."""
-    for waiting in decided:
-        if waiting.future.done():
-            continue
-        if waiting.error is not None:
-            waiting.future.set_exception(waiting.error)
-        else:
-            waiting.future.set_result(waiting.result)
-
-
 def refuse(group: Iterable[Waiting], error: StatusError) -> None:
     """Answer writes with an error."""
-    for waiting in group:
-        if not waiting.future.done():
-            waiting.future.set_exception(error)
+    for one in group:
+        if not one.future.done():
+            one.future.set_exception(error)
 
 
-def give_up(waiting: Waiting) -> None:
+def give_up(one: Waiting) -> None:
     """Answer a write that has waited for too long with what is known of it."""
-    if waiting.future.done():
+    if one.future.done():
         return
-    if waiting.revision:
-        waiting.future.set_exception(not_shown(waiting.revision))
-    elif waiting.is_tried:
-        waiting.future.set_exception(undecided())
+    if one.revision:
+        one.future.set_exception(not_shown(one.revision))
+    elif one.is_tried:
+        one.future.set_exception(undecided())
     else:
-        waiting.future.set_exception(refused("this write was overtaken by others for too long"))
+        one.future.set_exception(refused("this write was overtaken by others for too long"))
