@@ -26,7 +26,7 @@ from svcdns.store import row_log
 from svcdns.wire import codes
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
-from . import alias_claims, facts
+from . import alias_claims, facts, ready_endpoints
 from .endpoint_parts import EndpointParts
 from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan, scan_keys
 
@@ -124,7 +124,9 @@ def _service_rows(
     may_hide = write.settings.config.dns.ignore_empty_service and not headless and not basis.external_name
     if may_hide and not _has_rows(write, write.tables.endpoints, joined(namespace, name)):
         return {}  # B3
-    endpoints = facts.endpoints_of(write, namespace, name, at_most=ROOT.capacity + 1) if headless else []
+    endpoints = (
+        ready_endpoints.endpoints_of(write, namespace, name, at_most=ROOT.capacity + 1) if headless else []
+    )
     if len(endpoints) > ROOT.capacity:
         return parts.all_rows()
     try:
@@ -139,7 +141,7 @@ def _has_rows(write: WriteTransaction, table: lmdb._Database, prefix: bytes) -> 
 
 
 def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) -> None:
-    rows = facts.endpoints_of(answers.write, namespace, service, label)
+    rows = ready_endpoints.endpoints_of(answers.write, namespace, service, label)
     key = answers.write.settings.names.endpoint(namespace, service, label)
     answers.put(key, endpoint_name_row(rows))
 

@@ -32,7 +32,7 @@ from svcdns.names.row_parts import (
 from svcdns.names.service_rows import part_rows
 from svcdns.wire import codes
 
-from . import facts
+from . import ready_endpoints
 from .transaction import WriteTransaction
 
 Put = Callable[[bytes, bytes | None], None]
@@ -148,7 +148,9 @@ class EndpointParts:
         if part.capacity == sys.maxsize:
             return True
         at_most = part.capacity + 1
-        return facts.count_between(self.write, *self.service, part.first, part.last, at_most) < at_most
+        return (
+            ready_endpoints.count_between(self.write, *self.service, part.first, part.last, at_most) < at_most
+        )
 
     def _leaves(self, top: Part) -> Iterator[Part]:
         """Yield the parts into which a range falls; the root, too large for one row, is halved."""
@@ -160,8 +162,10 @@ class EndpointParts:
 
     def _rows_of(self, part: Part) -> dict[bytes, bytes]:
         """Return the rows of a part, by key suffix."""
-        found = facts.endpoints_between(self.write, *self.service, part.first, part.last, part.capacity)
-        return part_rows([facts.decode_endpoint(octets) for octets in found])
+        found = ready_endpoints.endpoints_between(
+            self.write, *self.service, part.first, part.last, part.capacity
+        )
+        return part_rows([ready_endpoints.decode_endpoint(octets) for octets in found])
 
 
 def _add(counts: dict[int, int], row: bytes, sign: int) -> None:

@@ -8,17 +8,15 @@
 (svcdns.names.row_parts).  An address has a rank: 0 for a cluster IP (it hides the others, F1), 1 for an
 endpoint with a hostname of its own, 2 for one without, 3 for a Pod (no PTR: it only says that the address
 is registered).  Rows exist only for what is visible: a Service that exists, a namespace that is served.
-Whoever changes a fact adds the names that follow from it to `write.touched`.
+Whoever changes a fact adds the names that follow from it to `write.touched`.  Where all are to be made
+anew (`write.with_facts` is False), changes of objects change none: `all_facts` makes them at the end.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
-from itertools import islice
-from operator import itemgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import lmdb
 import msgspec
@@ -27,28 +25,26 @@ from svcdns.cluster import event_messages
 from svcdns.cluster.endpoints import SERVICE_NAME_LABEL, answers_with_all, as_if_ready, has_ready
 from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
-from svcdns.names.row_parts import hash_of
 from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, SERVICE
 from svcdns.objects.service_addresses import cluster_ips, is_headless
 from svcdns.objects.service_aliases import PTR_ANNOTATION
 from svcdns.objects.service_rules import TTL_ANNOTATION
 from svcdns.objects.syntax import address_of
+from svcdns.store.rows import last_of
 from svcdns.store.snapshot import POD_RANK
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
 from . import alias_claims
+from .ready_endpoints import HASH_DIGITS, hashed
 from .transaction import Object, WriteTransaction, encode, joined, present, put_or_delete, scan, scan_keys
 
 VIP, NAMED, UNNAMED, POD = b"\0", b"\1", b"\2", POD_RANK
 
-_HASH_DIGITS = 4
-
 _encode_endpoint = msgspec.msgpack.Encoder().encode
-decode_endpoint = msgspec.msgpack.Decoder(EndpointRow).decode
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """Rows of endpoints, and the rows of `addresses` that go with them."""
 
     endpoints: dict[bytes, bytes]
@@ -77,7 +73,7 @@ def unpacked(octets: bytes) -> Address:
     return IPv4Address(octets[1:]) if octets[0] == 4 else IPv6Address(octets[1:])
 
 
-def _split_address(octets: bytes) -> tuple[bytes, bytes]:
+def split_address(octets: bytes) -> tuple[bytes, bytes]:
     """Return the packed address with which a part of a key begins, and the rest."""
     size = 5 if octets[0] == 4 else 17
     return octets[:size], octets[size:]
@@ -115,12 +111,14 @@ def _ttl(write: WriteTransaction, service: Mapping[str, Any]) -> int:
 
 def service_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update the PTRs of the cluster IPs; and all endpoint rows where their bytes follow from the change."""
+    if not write.with_facts:
+        return
     metadata = present(old, new)["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     visible = is_visible(write, namespace)
-    before = _vip_rows(write, old) if old is not None else {}
-    after = _vip_rows(write, new) if new is not None and visible else {}
-    _replace(write, _Rows({}, before), _Rows({}, after))
+    before = vip_rows(write, old) if old is not None else {}
+    after = vip_rows(write, new) if new is not None and visible else {}
+    _replace(write, Rows({}, before), Rows({}, after))
     if _endpoint_basis(write, old) != _endpoint_basis(write, new):
         refresh_endpoints(write, namespace, name)
     write.touched.services.add((namespace, name))
@@ -140,13 +138,14 @@ def _endpoint_basis(write: WriteTransaction, service: Object | None) -> tuple[An
 
 def refresh_pointers(write: WriteTransaction, service: Object) -> None:
     """Rebuild the PTRs of a Service that has gained or lost an alias, where they lead to one."""
-    if PTR_ANNOTATION not in alias_claims.written(write, service):
+    if not write.with_facts or PTR_ANNOTATION not in alias_claims.written(write, service):
         return
-    _replace(write, _Rows({}, {}), _Rows({}, _vip_rows(write, service)))
+    _replace(write, Rows({}, {}), Rows({}, vip_rows(write, service)))
     refresh_endpoints(write, service["metadata"]["namespace"], service["metadata"]["name"])
 
 
-def _vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
+def vip_rows(write: WriteTransaction, service: Object) -> dict[bytes, bytes]:
+    """Return the rows of `addresses` of a visible Service's cluster IPs."""
     metadata = service["metadata"]
     target = write.settings.names.service_text(metadata["namespace"], metadata["name"])
     if len(target) >= MAX_NAME_OCTETS:
@@ -162,29 +161,47 @@ def refresh_endpoints(write: WriteTransaction, namespace: str, name: str, *, had
 
     Those that are not ready have rows where no other is, if the Service wants that; `had_ready`: that is new.
     """
+    if not write.with_facts:
+        return
     prefix = joined(namespace, name)
     before = dict(scan(write.txn, write.tables.endpoints, prefix))
     stale = {key: b"" for row in before for key in _address_keys(row)}
-    after = _Rows({}, {})
-    keys = list(scan_keys(write.txn, write.tables.slices, prefix))
-    service = _service_of(write, namespace, name) if keys else None
-    if service is not None:
-        loaded = (write.load(ENDPOINTSLICE, namespace, key[len(prefix) : -1].decode()) for key in keys)
-        found = [one for one in loaded if one is not None]
-        if answers_with_all(service) and not any(map(has_ready, found)):
-            found = [{**one, "endpoints": as_if_ready(one)} for one in found]
-            if had_ready:
-                write.messages.append(event_messages.none_is_ready(service))
-        for one in found:
-            _pack(write, service, one, one.get("endpoints") or [], after)
-    _replace(write, _Rows(before, stale), after)
+    names = slice_names(write, namespace, name)
+    service = _service_of(write, namespace, name) if names else None
+    after = rows_of(write, service, names, had_ready=had_ready) if service is not None else Rows({}, {})
+    _replace(write, Rows(before, stale), after)
     write.touched.services.add((namespace, name))
+
+
+def slice_names(write: WriteTransaction, namespace: str, name: str) -> list[str]:
+    """Return the names of all slices of a Service."""
+    return [last_of(key) for key in scan_keys(write.txn, write.tables.slices, joined(namespace, name))]
+
+
+def rows_of(
+    write: WriteTransaction, service: Object, names: Iterable[str], *, had_ready: bool = False
+) -> Rows:
+    """Return the rows of the endpoints in a Service's slices, which have these names.
+
+    The Service is visible, and no ExternalName.
+    """
+    after = Rows({}, {})
+    namespace = service["metadata"]["namespace"]
+    loaded = (write.load(ENDPOINTSLICE, namespace, name) for name in names)
+    found = [one for one in loaded if one is not None]
+    if answers_with_all(service) and not any(map(has_ready, found)):
+        found = [{**one, "endpoints": as_if_ready(one)} for one in found]
+        if had_ready:
+            write.messages.append(event_messages.none_is_ready(service))
+    for one in found:
+        _pack(write, service, one, one.get("endpoints") or [], after)
+    return after
 
 
 def slice_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Update endpoint rows to a changed slice; only endpoints that differ are packed."""
     namespace = present(old, new)["metadata"]["namespace"]
-    if not any(state is not None and state.get("endpoints") for state in (old, new)):
+    if not write.with_facts or not any(one is not None and one.get("endpoints") for one in (old, new)):
         return
     if not (has_ready(old) and has_ready(new)) and _may_show_all(write, old, new):
         for name in {_service_name(state) for state in (old, new)} - {""}:
@@ -195,7 +212,7 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
     if same_basis:
         for octets in gone.keys() & come.keys():
             del gone[octets], come[octets]
-    before, after = _Rows({}, {}), _Rows({}, {})
+    before, after = Rows({}, {}), Rows({}, {})
     for which, endpoints, rows in ((old, gone, before), (new, come, after)):
         if which is None or not endpoints:
             continue
@@ -223,17 +240,30 @@ def _may_show_all(write: WriteTransaction, *states: Object | None) -> bool:
 
 def pod_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:
     """Store which addresses a Pod has, for A-B-C-D.NS.pod (E3)."""
-    before = _pod_rows(old)
-    after = _pod_rows(new) if new is not None and is_visible(write, new["metadata"]["namespace"]) else {}
+    if not write.with_facts:
+        return
+    before = pod_rows(old)
+    after = pod_rows(new) if new is not None and is_visible(write, new["metadata"]["namespace"]) else {}
     for key in _bring(write, write.tables.pod_ips, before, after):
-        namespace, _, rest = key.partition(b"\0")
-        address, pod = _split_address(rest)
+        namespace, address, _ = split_pod_key(key)
         write.touched.pods.add((namespace.decode(), address))
-        registered = address + POD + namespace + b"\0" + pod
-        put_or_delete(write.txn, write.tables.addresses, registered, after.get(key))
+        put_or_delete(write.txn, write.tables.addresses, registered_key(key), after.get(key))
 
 
-def _pod_rows(pod: Object | None) -> dict[bytes, bytes]:
+def split_pod_key(key: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return namespace, packed address and Pod of a key in `pod_ips`."""
+    namespace, _, rest = key.partition(b"\0")
+    return namespace, *split_address(rest)
+
+
+def registered_key(key: bytes) -> bytes:
+    """Return the key in `addresses` that goes with one in `pod_ips`."""
+    namespace, address, pod = split_pod_key(key)
+    return address + POD + namespace + b"\0" + pod
+
+
+def pod_rows(pod: Object | None) -> dict[bytes, bytes]:
+    """Return the rows of `pod_ips` of a Pod, where it is visible."""
     if pod is None or not has_pod_name(pod):
         return {}
     metadata = pod["metadata"]
@@ -267,7 +297,7 @@ def _pack(
     service: Mapping[str, Any],
     endpoint_slice: Mapping[str, Any],
     endpoints: Iterable[Object],
-    rows: _Rows,
+    rows: Rows,
     collect_messages: bool = True,
 ) -> None:
     """Add the rows of those of a slice's endpoints that are ready."""
@@ -315,17 +345,8 @@ def _endpoint_label(write: WriteTransaction, endpoint: Mapping[str, Any], addres
 
 def _endpoint_key(endpoint_slice: Mapping[str, Any], label: str, address: Address) -> bytes:
     namespace, name = endpoint_slice["metadata"]["namespace"], endpoint_slice["metadata"]["name"]
-    who = joined(namespace, _service_name(endpoint_slice), _hashed(label))
+    who = joined(namespace, _service_name(endpoint_slice), hashed(label))
     return who + packed(address) + str(name).encode()
-
-
-def _hashed(label: str) -> str:
-    return hash_text(hash_of(label)) + label
-
-
-def hash_text(hash_: int) -> str:
-    """Return a hash as keys of `endpoints` spell it, so that they sort by it."""
-    return f"{hash_:0{_HASH_DIGITS}x}"
 
 
 def _kept_keys(write: WriteTransaction, endpoint_slice: Mapping[str, Any], keys: set[bytes]) -> set[bytes]:
@@ -339,8 +360,8 @@ def _kept_keys(write: WriteTransaction, endpoint_slice: Mapping[str, Any], keys:
 def _address_keys(endpoint_key: bytes) -> list[bytes]:
     """Return the keys in `addresses` that may belong to an `endpoints` key (of either rank)."""
     namespace, service, label, rest = endpoint_key.split(b"\0", 3)
-    address, slice_name = _split_address(rest)
-    who = b"\0".join((namespace, service, label[_HASH_DIGITS:], slice_name))
+    address, slice_name = split_address(rest)
+    who = b"\0".join((namespace, service, label[HASH_DIGITS:], slice_name))
     return [address + rank + who for rank in (NAMED, UNNAMED)]
 
 
@@ -351,50 +372,11 @@ def _bring(
     return [key for key in before | after if put_or_delete(write.txn, table, key, after.get(key))]
 
 
-def _replace(write: WriteTransaction, before: _Rows, after: _Rows) -> None:
+def _replace(write: WriteTransaction, before: Rows, after: Rows) -> None:
     """Bring rows from one state to another, and touch the names that follow."""
     for key in _bring(write, write.tables.addresses, before.addresses, after.addresses):
-        write.touched.addresses.add(_split_address(key)[0])
+        write.touched.addresses.add(split_address(key)[0])
     changed = _bring(write, write.tables.endpoints, before.endpoints, after.endpoints)
     for key in changed:
         namespace, service, label = key.split(b"\0", 3)[:3]
-        write.touched.endpoints.add((namespace.decode(), service.decode(), label[_HASH_DIGITS:].decode()))
-
-
-def endpoints_of(
-    write: WriteTransaction,
-    namespace: str,
-    service: str,
-    label: str | None = None,
-    at_most: int | None = None,
-) -> list[EndpointRow]:
-    """Return the rows of the ready endpoints of a Service, or of those with one label."""
-    prefix = joined(namespace, service) if label is None else joined(namespace, service, _hashed(label))
-    rows = islice(scan(write.txn, write.tables.endpoints, prefix), at_most)
-    return [decode_endpoint(value) for _, value in rows]
-
-
-def endpoints_between(
-    write: WriteTransaction, namespace: str, service: str, first: int, last: int, at_most: int
-) -> list[bytes]:
-    """Return the rows of a Service's ready endpoints whose hash is in a range, the first so many, encoded."""
-    prefix = joined(namespace, service)
-    with write.txn.cursor(db=write.tables.endpoints) as cursor:
-        if not cursor.set_range(prefix + hash_text(first).encode()):
-            return []
-        rows = list(islice(cast(Iterator[tuple[bytes, bytes]], cursor.iternext()), at_most))
-    # Rows are sorted: where the range ends is found without looking at each.
-    end = bisect_left(rows, prefix + hash_text(last).encode() + b"\xff", key=itemgetter(0))
-    return [row for _, row in rows[:end]]
-
-
-def count_between(
-    write: WriteTransaction, namespace: str, service: str, first: int, last: int, at_most: int
-) -> int:
-    """Return how many rows `endpoints_between` has, without reading them."""
-    prefix = joined(namespace, service)
-    with write.txn.cursor(db=write.tables.endpoints) as cursor:
-        if not cursor.set_range(prefix + hash_text(first).encode()):
-            return 0
-        keys = list(islice(cast(Iterator[bytes], cursor.iternext(values=False)), at_most))
-    return bisect_left(keys, prefix + hash_text(last).encode() + b"\xff")
+        write.touched.endpoints.add((namespace.decode(), service.decode(), label[HASH_DIGITS:].decode()))

@@ -93,7 +93,9 @@ class WriteTransaction:
     """What was logged, for those who watch."""
     changed: bool = False
     logs: bool = True
-    """Whether changes go to the log; a map that is made from a list has nothing to tell."""
+    """Whether changes are told, in the log and as messages; a map that is made from a list tells nothing."""
+    with_facts: bool = True
+    """Whether facts follow at once; not where all are made at the end (`all_facts`)."""
     operations: int = 0
     """At least so many things change that others can't derive: objects, addresses and ports."""
     most_operations: int | None = None
