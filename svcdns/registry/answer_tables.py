@@ -10,29 +10,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from itertools import islice
 
 import lmdb
 import msgspec
 
 from svcdns.names.packed import LAYOUT
-from svcdns.objects.kinds import NAMESPACE, POD, SERVICE
 from svcdns.store import counts, row_log
 from svcdns.store.damage import Damaged
 from svcdns.store.environment import Store
 from svcdns.store.snapshot import Serving, Zone, read_serving, write_serving
 
-from . import alias_claims, facts
-from .derive import derive
-from .dns_rows import AnswerTable, move_serials, put_fixed_rows, rebuild
+from . import alias_claims
+from .all_answers import STEPS, AllAnswers
+from .dns_rows import AnswerTable, move_serials, put_fixed_rows
 from .settings import RULES, Settings, own_reverse_prefixes
-from .transaction import POSITION, TIME_FORMAT, WriteTransaction, collection_prefix, decode, scan
+from .transaction import POSITION, WriteTransaction
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 500
 MOST_LAYOUTS = 10_000
 """There will never be so many."""
 MADE_BY = b"made by"
@@ -88,11 +83,13 @@ def bring_up_to_date(store: Store, settings: Settings) -> None:
     target = "b" if current is not None and current.table == "a" else "a"
     began = time.monotonic()
     _clear(store, target)
-    touched_objects = sum(_fill(store, settings, target))
+    _fill(store, settings, target)
     _switch(store, settings, target, current, made_by)
     if current is not None:
         seconds = time.monotonic() - began
-        logger.info("answers made anew for changed settings: %d objects in %.1f s", touched_objects, seconds)
+        with store.read() as txn:
+            objects = txn.stat(db=store.tables.objects)["entries"]
+        logger.info("answers made anew for changed settings: %d objects in %.1f s", objects, seconds)
 
 
 def have_made_anew(store: Store, txn: lmdb.Transaction) -> None:
@@ -130,24 +127,17 @@ def _clear(store: Store, letter: str) -> None:
             txn.drop(table, delete=False)
 
 
-def _fill(store: Store, settings: Settings, letter: str) -> Iterator[int]:
-    """Derive facts and answers from all objects, CHUNK objects a transaction; yield how many each."""
-    now = datetime.now(UTC).strftime(TIME_FORMAT)  # of slices that older rules did not make
-    for kind in (NAMESPACE, SERVICE, POD):
-        keys = [b""]
-        while keys:
+def _fill(store: Store, settings: Settings, letter: str) -> None:
+    """Make facts and answers of all objects, some of them a transaction."""
+    for step in STEPS:
+        after, more = b"", True
+        while more:
             with store.write() as txn:
-                write = WriteTransaction(txn, store.tables, settings, now)
-                after, table = keys[-1], store.tables.objects
-                objects = dict(islice(scan(txn, table, collection_prefix(kind), after), CHUNK))
-                for octets in objects.values():
-                    if kind is POD:  # what its slices hold follows from its Services
-                        facts.pod_changed(write, None, decode(octets))
-                    else:
-                        derive(write, kind, None, decode(octets))
-                rebuild(AnswerTable(write, _table(store, letter)), write.touched)
-            yield len(objects)
-            keys = list(objects)
+                write = WriteTransaction(txn, store.tables, settings, "", logs=False, with_facts=False)
+                making = AllAnswers(write, _table(store, letter))
+                after = step(making, after)
+                making.flush()
+            more = bool(after)
 
 
 def _switch(store: Store, settings: Settings, letter: str, current: Serving | None, made_by: bytes) -> None:

@@ -8,7 +8,7 @@ what the rows were before is logged with it (svcdns.store.row_log).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import lmdb
@@ -19,16 +19,17 @@ from svcdns.names.cluster_names import reverse_key
 from svcdns.names.packed import RRset, pack_row
 from svcdns.names.records import address_rr, rrsets_by_type
 from svcdns.names.row_parts import ROOT, is_part, name_of
-from svcdns.names.service_rows import endpoint_name_row, service_rows
+from svcdns.names.service_rows import EndpointRow, endpoint_name_row, service_rows
 from svcdns.objects.kinds import SERVICE
 from svcdns.objects.service_addresses import is_headless
 from svcdns.store import row_log
+from svcdns.store.rows import has_any
 from svcdns.wire import codes
 from svcdns.wire.name import MAX_NAME_OCTETS, BadName
 
 from . import alias_claims, facts, ready_endpoints
 from .endpoint_parts import EndpointParts
-from .transaction import Touched, WriteTransaction, joined, put_or_delete, scan, scan_keys
+from .transaction import Object, Touched, WriteTransaction, joined, put_or_delete, scan, scan_keys
 
 SERIAL = b"serial "
 _SERIAL_SPACE = 1 << 32
@@ -47,9 +48,9 @@ class AnswerTable:
     def put(self, key: bytes, row: bytes | None) -> None:
         """Bring the row of one owner name, or of a part of it, to a state; None: there is none.
 
-        A name that is too long for DNS (below a long cluster domain) can't be asked for: no row.
+        A name that can't be asked for has no row.
         """
-        if len(name_of(key) if is_part(key) else key) + 1 > MAX_NAME_OCTETS:
+        if not can_be_asked(key):
             return
         before: bytes | None = None
         if self.before is not None:
@@ -69,10 +70,15 @@ class AnswerTable:
         return max(within, key=len, default=None)
 
 
+def can_be_asked(key: bytes) -> bool:
+    """Return whether a name, or that of a part, is not too long for DNS (below a long cluster domain)."""
+    return len(name_of(key) if is_part(key) else key) + 1 <= MAX_NAME_OCTETS
+
+
 def rebuild(answers: AnswerTable, touched: Touched) -> None:
     """Rebuild every touched name."""
     for namespace in sorted(touched.namespaces):
-        _namespace(answers, namespace)
+        put_namespace(answers, namespace)
     labels: dict[tuple[str, str], set[str]] = {}
     for namespace, service, label in touched.endpoints:
         labels.setdefault((namespace, service), set()).add(label)
@@ -85,10 +91,10 @@ def rebuild(answers: AnswerTable, touched: Touched) -> None:
     for namespace, address in sorted(touched.pods):
         _pod(answers, namespace, address)
     for alias in sorted(touched.aliases):
-        _alias(answers, alias)
+        put_alias(answers, alias)
 
 
-def _namespace(answers: AnswerTable, namespace: str) -> None:
+def put_namespace(answers: AnswerTable, namespace: str) -> None:
     """Rebuild the names of a namespace: one that exists is NODATA, also when it holds nothing (A8, A9)."""
     names = answers.write.settings.names
     row = EMPTY if facts.is_visible(answers.write, namespace) else None
@@ -119,25 +125,31 @@ def _service_rows(
     service = write.load(SERVICE, namespace, name)
     if service is None or not facts.is_visible(write, namespace):
         return {}
+    most = ROOT.capacity + 1
+    return rows_of(parts, service, lambda: ready_endpoints.endpoints_of(write, namespace, name, at_most=most))
+
+
+def rows_of(
+    parts: EndpointParts, service: Object, endpoints: Callable[[], list[EndpointRow]]
+) -> dict[bytes, bytes]:
+    """Return the rows of a visible Service's own names.
+
+    `endpoints` returns its ready ones, or more of them than one row has room for.
+    """
+    write = parts.write
     basis = facts.service_facts(write, service)
     headless = is_headless(service["spec"])
     may_hide = write.settings.config.dns.ignore_empty_service and not headless and not basis.external_name
-    if may_hide and not _has_rows(write, write.tables.endpoints, joined(namespace, name)):
+    if may_hide and not has_any(write.txn, write.tables.endpoints, joined(*parts.service)):
         return {}  # B3
-    endpoints = (
-        ready_endpoints.endpoints_of(write, namespace, name, at_most=ROOT.capacity + 1) if headless else []
-    )
-    if len(endpoints) > ROOT.capacity:
+    found = endpoints() if headless else []
+    if len(found) > ROOT.capacity:
         return parts.all_rows()
     try:
-        rows = service_rows(write.settings.names, basis, endpoints)
+        rows = service_rows(write.settings.names, basis, found)
     except BadName:
         return {}  # its own name is too long
     return {parts.base + suffix: row for suffix, row in rows.items()}
-
-
-def _has_rows(write: WriteTransaction, table: lmdb._Database, prefix: bytes) -> bool:
-    return next(scan(write.txn, table, prefix), None) is not None
 
 
 def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) -> None:
@@ -147,13 +159,20 @@ def _endpoint(answers: AnswerTable, namespace: str, service: str, label: str) ->
 
 
 def _reverse(answers: AnswerTable, address: bytes) -> None:
-    """Rebuild a reverse name: the PTR of a cluster IP hides those of endpoints (F1, F2)."""
+    put_reverse(answers, address, scan(answers.write.txn, answers.write.tables.addresses, address))
+
+
+def put_reverse(answers: AnswerTable, address: bytes, rows: Iterable[tuple[bytes, bytes]]) -> None:
+    """Put the row of a reverse name, as the rows of `addresses` of this address have it.
+
+    The PTR of a cluster IP hides those of endpoints (F1, F2).
+    """
     settings = answers.write.settings
     key = reverse_key(facts.unpacked(address))
     if not any(key.startswith(zone) for _, zone in settings.reverse_zones):
         return
     by_rank: dict[int, list[bytes]] = {}
-    for fact, rr in scan(answers.write.txn, answers.write.tables.addresses, address):
+    for fact, rr in rows:
         if not rr:
             continue  # a Pod's: registered, and without a name of its own
         by_rank.setdefault(fact[len(address)], []).append(rr)
@@ -163,16 +182,26 @@ def _reverse(answers: AnswerTable, address: bytes) -> None:
 
 
 def _pod(answers: AnswerTable, namespace: str, address: bytes) -> None:
+    write = answers.write
+    put_pod(
+        answers,
+        namespace,
+        address,
+        lives=has_any(write.txn, write.tables.pod_ips, joined(namespace) + address),
+    )
+
+
+def put_pod(answers: AnswerTable, namespace: str, address: bytes, *, lives: bool) -> None:
+    """Put the row of A-B-C-D.NS.pod; `lives`: a Pod there has that address."""
     settings = answers.write.settings
     if settings.config.dns.pods != "verified":
         return
-    lives = _has_rows(answers.write, answers.write.tables.pod_ips, joined(namespace) + address)
     ip = facts.unpacked(address)
     row = pack_row(rrsets_by_type([address_rr(ip, settings.ttl)])) if lives else None
     answers.put(settings.names.pod(namespace, ip), row)
 
 
-def _alias(answers: AnswerTable, alias: bytes) -> None:
+def put_alias(answers: AnswerTable, alias: bytes) -> None:
     """Rebuild an alias: it leads to the Service that has it by now."""
     holder = alias_claims.holder(answers.write, alias)
     names = answers.write.settings.names

@@ -9,7 +9,7 @@
 endpoint with a hostname of its own, 2 for one without, 3 for a Pod (no PTR: it only says that the address
 is registered).  Rows exist only for what is visible: a Service that exists, a namespace that is served.
 Whoever changes a fact adds the names that follow from it to `write.touched`.  Where all are to be made
-anew (`write.with_facts` is False), changes of objects change none: `all_facts` makes them at the end.
+anew (`write.with_facts` is False), changes of objects change none: `all_answers` makes them at the end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from svcdns.cluster import event_messages
 from svcdns.cluster.endpoints import SERVICE_NAME_LABEL, answers_with_all, as_if_ready, has_ready
 from svcdns.cluster.readiness import addresses, has_pod_name
 from svcdns.names.records import Address, dashed, ptr_rr
-from svcdns.names.service_rows import EndpointRow, Port, ServiceFacts, endpoint_ptr, endpoint_row
+from svcdns.names.service_rows import Port, ServiceFacts, endpoint_ptr, endpoint_row
 from svcdns.objects.kinds import ENDPOINTSLICE, SERVICE
 from svcdns.objects.service_addresses import cluster_ips, is_headless
 from svcdns.objects.service_aliases import PTR_ANNOTATION

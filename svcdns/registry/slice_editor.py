@@ -1,6 +1,7 @@
 """The generated EndpointSlices of one Service during one write: loaded when needed, each saved once.
 
     place      a Pod's endpoints, where they belong (cluster.slice_tree); the indexes say where they stand
+    place_all  the same of all Pods of a Service that has no slices yet, without looking at each place
     flush      what has grown too large is halved, what fits into one is united; changed slices are saved
 
 Readiness changes a slice where it stands: the tree is looked at only when Pods come, go or move.
@@ -11,7 +12,7 @@ Readiness changes a slice where it stands: the tree is looked at only when Pods 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from svcdns.cluster import endpoints as rules
@@ -19,6 +20,7 @@ from svcdns.cluster import event_messages, ready_last, slice_tree
 from svcdns.objects.kinds import ENDPOINTSLICE
 from svcdns.store.rows import last_of
 from svcdns.store.service_backing import SliceRow, decode_slice_row
+from svcdns.store.sorted_rows import put_sorted
 
 from .slice_index import MIRRORED, make_slice, slice_changed
 from .transaction import Object, WriteTransaction, joined, put_or_delete, scan, scan_keys
@@ -78,6 +80,30 @@ class SliceEditor:
         keys = scan_keys(self.write.txn, self.write.tables.members, prefix)
         return list(dict.fromkeys(key.split(b"\0")[2].decode() for key in keys))
 
+    def has_slices(self) -> bool:
+        """Return whether there are generated slices, of Pods."""
+        return bool(self._rows())
+
+    def place_all(self, pods: Iterable[tuple[str, Object]]) -> None:
+        """Put the endpoints of all Pods, given with their names; there are no slices yet."""
+        families = self.service["spec"].get("ipFamilies") or []
+        groups: dict[tuple[str, str], tuple[list[Object], dict[str, Object]]] = {}
+        for pod_name, pod in pods:
+            for family in families:
+                endpoint = rules.endpoint_of(self.service, pod, family)
+                if endpoint is not None:
+                    ports = rules.ports_of(self.service, pod)
+                    group = rules.slice_group(self.service, family, ports)
+                    groups.setdefault((family, group), (ports, {}))[1][pod_name] = endpoint
+                    self._tell(pod_name, pod, None, endpoint, ports)
+        for (family, group), (ports, endpoints) in groups.items():
+            is_one = len(endpoints) <= slice_tree.MOST
+            leaves = {"": [*endpoints]} if is_one else slice_tree.leaves("", _hashes(endpoints))
+            for path, names in leaves.items():
+                made = self._make(group, family, ports, path)
+                self._slices[made].endpoints = {name: endpoints[name] for name in names}
+                self._members |= {joined(self.namespace, self.name, pod, family): made for pod in names}
+
     def place(self, pod_name: str, pod: Object | None) -> None:
         """Put a Pod's endpoints where they belong; None takes it out."""
         families = self.service["spec"].get("ipFamilies") or []
@@ -89,12 +115,26 @@ class SliceEditor:
             before, moved = self._place(pod_name, family, endpoint, ports)
             if before is not None and ready_last.keeps_last(self.service):
                 before = ready_last.as_it_is(self.service, before)
-            if self._keeps and before != endpoint:
-                self.write.messages += event_messages.endpoint_messages(
-                    self.service, pod_name, pod, before, endpoint
-                )
-            if moved and pod is not None and len(ports) < len(self.service["spec"].get("ports") or []):
-                self.write.messages += event_messages.missing_port_messages(self.service, pod)
+            self._tell(pod_name, pod, before, endpoint, ports if moved else None)
+
+    def _tell(
+        self,
+        pod_name: str,
+        pod: Object | None,
+        before: Object | None,
+        endpoint: Object | None,
+        ports: list[Object] | None,
+    ) -> None:
+        """Say what became of a Pod's endpoint; `ports` are those on which it came to a slice, if it did."""
+        if not self.write.logs:
+            return
+        if self._keeps and before != endpoint:
+            self.write.messages += event_messages.endpoint_messages(
+                self.service, pod_name, pod, before, endpoint
+            )
+        wanted = self.service["spec"].get("ports") or []
+        if ports is not None and pod is not None and len(ports) < len(wanted):
+            self.write.messages += event_messages.missing_port_messages(self.service, pod)
 
     def _place(
         self, pod_name: str, family: str, endpoint: Object | None, ports: list[Object]
@@ -146,6 +186,10 @@ class SliceEditor:
             elif one.stored is not None:
                 self.write.remove(ENDPOINTSLICE, one.stored)
                 slice_changed(self.write, one.stored, None)
+        if self._members and not self.has_slices():  # nobody stood anywhere
+            rows = ((member, name.encode()) for member, name in self._members.items())
+            put_sorted(self.write.txn, self.write.tables.members, rows)
+            return
         for member, name in self._members.items():
             put_or_delete(self.write.txn, self.write.tables.members, member, name.encode() or None)
 
@@ -155,9 +199,8 @@ class SliceEditor:
             one = self._slices.get(name)
             if one is None or len(one.endpoints) <= slice_tree.MOST:
                 continue
-            hashes = {pod: slice_tree.hash_of(_uid(endpoint)) for pod, endpoint in one.endpoints.items()}
             del tree[path]
-            for below, pods in slice_tree.leaves(path, hashes).items():
+            for below, pods in slice_tree.leaves(path, _hashes(one.endpoints)).items():
                 if slice_tree.kept_name(below) == slice_tree.kept_name(path):
                     one.path, tree[below] = below, name
                 else:
@@ -299,6 +342,11 @@ class SliceEditor:
 def _uid(endpoint: Object) -> str:
     """Return the uid of an endpoint's Pod."""
     return str(endpoint["targetRef"]["uid"])
+
+
+def _hashes(endpoints: Mapping[str, Object]) -> dict[str, str]:
+    """Return the bits by which endpoints find their slices, by Pods' names."""
+    return {pod: slice_tree.hash_of(_uid(endpoint)) for pod, endpoint in endpoints.items()}
 
 
 def _kept_in(one: _Slice) -> list[str]:

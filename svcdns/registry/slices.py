@@ -9,6 +9,7 @@ has those of one Service.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from svcdns.cluster import endpoints as rules
@@ -34,13 +35,23 @@ def service_changed(write: WriteTransaction, old: Object | None, new: Object | N
         return
     editor = SliceEditor(write, present(old, new), keeps=bool(after))
     editor.load_all()
-    if not same_shape:
+    if not editor.has_slices():
+        editor.place_all(candidates(write, namespace, after))
+    elif not same_shape:
         for pod_name in editor.members() if old is not None else ():
             editor.place(pod_name, write.load(POD, namespace, pod_name) if after else None)
-        for pair in after:  # the Pods under one pair of the selector; `endpoint_of` checks the others
-            for key in list(scan_keys(write.txn, write.tables.labels, pair_key(namespace, pair))):
-                editor.place(last_of(key), write.load(POD, namespace, last_of(key)))
+        for pod_name, pod in candidates(write, namespace, after):  # `endpoint_of` checks the other pairs
+            editor.place(pod_name, pod)
     editor.flush(present(old, new)["spec"].get("ipFamilies") or [])
+
+
+def candidates(write: WriteTransaction, namespace: str, pairs: Iterable[str]) -> Iterator[tuple[str, Object]]:
+    """Yield the Pods under these pairs of labels, with their names; nothing may be written meanwhile."""
+    for pair in pairs:
+        for key in scan_keys(write.txn, write.tables.labels, pair_key(namespace, pair)):
+            pod = write.load(POD, namespace, name := last_of(key))
+            if pod is not None:
+                yield name, pod
 
 
 def pod_changed(write: WriteTransaction, old: Object | None, new: Object | None) -> None:

@@ -95,7 +95,7 @@ class WriteTransaction:
     logs: bool = True
     """Whether changes are told, in the log and as messages; a map that is made from a list tells nothing."""
     with_facts: bool = True
-    """Whether facts follow at once; not where all are made at the end (`all_facts`)."""
+    """Whether facts follow at once; not where all are made at the end (`all_answers`)."""
     operations: int = 0
     """At least so many things change that others can't derive: objects, addresses and ports."""
     most_operations: int | None = None
