@@ -100,7 +100,11 @@ def service_rows(
 
 def endpoint_name_row(endpoints: Sequence[EndpointRow]) -> bytes | None:
     """Return the row of LABEL.SVC from all endpoints of that label (C5, C8, B11), or None."""
-    return _endpoint_set_rows(endpoints).get(b"")
+    if not endpoints:
+        return None
+    everything = [(endpoint, srv) for endpoint in endpoints for _, srv in endpoint.ports]
+    sets = rrsets_by_type([endpoint.address for endpoint in endpoints])
+    return pack_row([*sets, _endpoint_srv_set(everything)] if everything else sets)
 
 
 def part_rows(endpoints: Sequence[EndpointRow]) -> dict[bytes, bytes]:
@@ -140,7 +144,7 @@ def _cluster_ip_rows(names: ClusterNames, facts: ServiceFacts) -> dict[bytes, by
 def _endpoint_set_rows(
     endpoints: Sequence[EndpointRow], srv_set: Callable[[_Pairs], RRset] | None = None
 ) -> dict[bytes, bytes]:
-    """Rows of some endpoints: all of a headless Service, a part of them, or those that share one label."""
+    """Rows of some endpoints: all of a headless Service, or a part of them."""
     srv_set = srv_set or _endpoint_srv_set
     if not endpoints:
         return {}
@@ -154,6 +158,9 @@ def _endpoint_set_rows(
     sets = rrsets_by_type([endpoint.address for endpoint in endpoints])
     rows = {b"": pack_row([*sets, srv_set(everything)] if everything else sets)}
     for suffix, pairs in matching.items():
+        if len(pairs) == len(everything) == len(endpoints):  # it is the only port of all
+            rows[suffix] = rows[b""]
+            continue
         here = sets if len(pairs) == len(endpoints) else rrsets_by_type([e.address for e, _ in pairs])
         rows[suffix] = pack_row([*here, srv_set(pairs)])
     return rows

@@ -20,7 +20,7 @@ def service_changed(
     write: WriteTransaction, namespace: str, name: str, old: Object | None, new: Object | None
 ) -> tuple[set[str], set[str]]:
     """Bring the index of a Service up to date; return under which pair ("a=b") it stood and stands."""
-    before, after = _first_pair(old), _first_pair(new)
+    before, after = first_pair(old), first_pair(new)
     _bring(write, write.tables.selectors, namespace, name, before, after)
     return before, after
 
@@ -34,11 +34,18 @@ def pod_changed(
     return before, after
 
 
+def pod_keys(pod: Object) -> list[bytes]:
+    """Return the keys of a Pod in `labels`."""
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    return [pair_key(namespace, pair, name) for pair in _labels(pod)]
+
+
 def _pairs(labels: Mapping[str, str] | None) -> set[str]:
     return {f"{key}={value}" for key, value in (labels or {}).items()}
 
 
-def _first_pair(service: Object | None) -> set[str]:
+def first_pair(service: Object | None) -> set[str]:
+    """Return the pair ("a=b") under which a Service stands, none where it selects no Pods."""
     return set(sorted(_pairs(selector_of(service) if service is not None else None))[:1])
 
 

@@ -148,8 +148,7 @@ class WriteTransaction:
 
     def _log(self, what: str, kind: Kind, old: Object | None, new: Object) -> tuple[bytes, bytes]:
         """Give an object the next revision and log it; return its key and its JSON."""
-        revision = read_revision(self.txn, self.tables) + 1
-        self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
+        revision = self.next_revision()
         self.changed = True
         metadata = new["metadata"]
         metadata["resourceVersion"] = str(revision)
@@ -161,6 +160,12 @@ class WriteTransaction:
             self.logged.append((revision, entry))
             self.operations += _operations(kind, new)
         return object_key(kind, namespace, metadata["name"]), octets
+
+    def next_revision(self) -> int:
+        """Return the resourceVersion of the next change, which is then taken."""
+        revision = read_revision(self.txn, self.tables) + 1
+        self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
+        return revision
 
     def later(self, seconds: int) -> str:
         """Return the time of this write plus some seconds, RFC 3339."""

@@ -36,8 +36,9 @@ from . import revisions
 from .applying import Event, Map, Overlapping, apply, has_objects
 from .keys import Named, after
 from .layout import Disagreement, refuse_another
+from .listing_anew import ListingAnew
 from .outage import Outage
-from .relisting import ORDER, Relisting, Untakeable
+from .relisting import Relisting, Untakeable
 
 logger = logging.getLogger(__name__)
 
@@ -257,7 +258,7 @@ class Follower:
             await refuse_another(self._etcd, self.map.keys, self.map.registry)
             replicas = await self.replicas()
             of = (self.map, revision := replicas.revision, last_of(replicas), left_out)
-            make = partial(Relisting, *of, from_nothing=from_nothing)
+            make = partial(ListingAnew if from_nothing else Relisting, *of)
             try:
                 await self._take_list(make, revision)
                 break
@@ -272,18 +273,20 @@ class Follower:
         self._on_commit(seconds, [], None)
         self._come_to(revision)
 
-    async def _take_list(self, make: Callable[[], Relisting], revision: int) -> None:
+    async def _take_list(self, make: Callable[[], Relisting | ListingAnew], revision: int) -> None:
         async with self._turn:
             relisting = await self._in_thread(make)
             try:
-                for kind in ORDER:
+                for kind in relisting.ORDER:
                     await self._list_kind(relisting, kind, revision)
+                while await self._in_thread(relisting.step):
+                    pass
                 await self._in_thread(relisting.finish)
             except BaseException:
                 await asyncio.shield(self._in_thread(relisting.abort))
                 raise
 
-    async def _list_kind(self, relisting: Relisting, kind: Kind, revision: int) -> None:
+    async def _list_kind(self, relisting: Relisting | ListingAnew, kind: Kind, revision: int) -> None:
         keys = self.map.keys
         begin = keys.of_kind(kind)
         end = after(begin)

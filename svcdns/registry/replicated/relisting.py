@@ -1,9 +1,9 @@
-"""Relisting: the map is brought to what a list of etcd says, all of it at one revision, in one transaction.
+"""Relisting: a map is brought to what a list of etcd says, all of it at one revision, in one transaction.
 
-So a new replica begins, and one that was away for longer than etcd keeps what changed.  What the map has
-answers until the commit; then readers see the new state as a whole.  Watchers get 410 and list again.
-Objects that are as they were are not touched, unless the map was made of another registry or by other rules:
-then it is made from nothing.
+So a replica goes on that was away for longer than etcd keeps what changed.  What the map has answers until
+the commit; then readers see the new state as a whole.  Watchers get 410 and list again.  Objects that are as
+they were are not touched; the others are taken one after the other.  A map that has nothing, or nothing that
+may stay, is made by `listing_anew`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,7 @@ from svcdns.objects.kinds import (
 from svcdns.store import counts, log
 from svcdns.store.rows import scan_keys
 
-from .. import alias_claims, owners
-from ..answer_tables import current_table
 from ..commit import answer
-from ..dns_rows import AnswerTable, forget_serials, move_serials, put_fixed_rows
 from ..transaction import Touched, WriteTransaction, collection_prefix, object_key
 from . import revisions
 from .applying import Map, Overlapping, change, set_revision, write_position
@@ -36,9 +33,9 @@ from .keys import Named
 from .left_out import Unreadable
 
 _FIRST = (NAMESPACE, ENDPOINTSLICE, SERVICE, POD, ENDPOINTS)
-ORDER: tuple[Kind, ...] = (*_FIRST, *(kind for kind in STORED if kind not in _FIRST))
-"""Kinds in the order in which they are to be taken: names follow from those of visible namespaces, and a
-client's slice has its name before one is generated."""
+
+Found = tuple[Named | None, bytes, int]
+"""What is listed of one key: which object it is of, what stands there, and since which revision."""
 
 
 class Untakeable(Exception):
@@ -60,18 +57,27 @@ class _Stored(msgspec.Struct):
 _read_stored = msgspec.json.Decoder(_Stored).decode
 
 
+def place_of(stored: str, revision: int) -> int:
+    """Return the resourceVersion of an object that stands in etcd with this one, since a revision.
+
+    Raises OverflowError where there is no such place.
+    """
+    try:
+        place = revisions.of(revision, int(stored))
+    except ValueError:
+        place = revisions.of(revision, 0)
+    place.to_bytes(8)
+    return place
+
+
 class Relisting:
     """One list that is taken, from `__init__` to `finish` or `abort`, all in one thread."""
 
-    def __init__(
-        self,
-        of: Map,
-        revision: int,
-        transaction: tuple[int, bytes],
-        left_out: set[Named],
-        *,
-        from_nothing: bool,
-    ) -> None:
+    ORDER: tuple[Kind, ...] = (*_FIRST, *(kind for kind in STORED if kind not in _FIRST))
+    """Kinds in the order in which they are to be taken: names follow from those of visible namespaces, and a
+    client's slice has its name before one is generated."""
+
+    def __init__(self, of: Map, revision: int, transaction: tuple[int, bytes], left_out: set[Named]) -> None:
         """Begin with what the map has; `revision` is that of the list, `left_out` count as not there.
 
         `transaction` is the last one up to there (see `applying.Position`).
@@ -83,11 +89,8 @@ class Relisting:
         self._listed: set[bytes] = set()
         self._left_out = left_out
         self._txn = of.store.env.begin(write=True)
-        self._is_anew = from_nothing
-        if from_nothing:
-            self._clear()
 
-    def take(self, found: Iterable[tuple[Named | None, bytes, int]]) -> None:
+    def take(self, found: Iterable[Found]) -> None:
         """Take some objects: what they are called, what stands there, and since which revision.
 
         Raises Untakeable, Overlapping: then it has to be begun again.
@@ -97,10 +100,7 @@ class Relisting:
                 continue
             key = object_key(*named)
             self._listed.add(key)
-            try:
-                place = revisions.of(revision, int(_read_stored(value).metadata.revision))
-            except (msgspec.MsgspecError, ValueError):
-                place = revisions.of(revision, 0)
+            place = self._place(named, value, revision)
             stored = self._txn.get(key, db=self._map.store.tables.objects)
             if stored is not None and _read_stored(stored).metadata.revision == str(place):
                 continue
@@ -111,6 +111,19 @@ class Relisting:
                 self._listed.discard(key)
             else:
                 self._map.left_out.taken(named)
+
+    def _place(self, named: Named, value: bytes, revision: int) -> int:
+        try:
+            return place_of(_read_stored(value).metadata.revision, revision)
+        except msgspec.MsgspecError:
+            return revisions.of(revision, 0)
+        except OverflowError as wrong:
+            self._map.left_out.note(named, wrong)
+            raise Untakeable(named) from wrong
+
+    def step(self) -> bool:
+        """Return whether more is left to be done before `finish`: nothing is."""
+        return False
 
     def _change(self, named: Named, value: bytes | None, place: int) -> None:
         set_revision(self._txn, self._map.store, place - 1)
@@ -127,15 +140,13 @@ class Relisting:
     def finish(self) -> None:
         """Remove what was not listed, answer from all of it, and commit."""
         tables = self._map.store.tables
-        for kind in reversed(ORDER):
+        for kind in reversed(self.ORDER):
             for key in list(scan_keys(self._txn, tables.objects, collection_prefix(kind))):
                 _, namespace, name = key.decode().split("\0")
                 if key not in self._listed:  # of slices, those that were generated stay
                     self._change(Named(kind, namespace, name), None, revisions.of(self._revision, 0))
         clock = self._map.clock(self._revision)
         answer(self._txn, self._map.store, self._map.settings, self._touched, clock)
-        if self._is_anew:
-            self._answer_fixed(clock)
         for table in (tables.log, tables.event_log):
             log.begin_after(self._txn, table, revisions.last_of(self._revision))
         write_position(self._txn, self._map, self._revision, self._transaction)
@@ -145,31 +156,3 @@ class Relisting:
     def abort(self) -> None:
         """Leave the map as it was."""
         self._txn.abort()
-
-    def _clear(self) -> None:
-        """Forget all objects and what followed from them; zone files are this replica's own."""
-        tables, txn = self._map.store.tables, self._txn
-        alias_claims.clear(txn, tables)
-        owners.clear(txn, tables)
-        for table in (
-            tables.objects,
-            tables.allocations,
-            tables.slices,
-            tables.members,
-            tables.selectors,
-            tables.labels,
-            tables.endpoints,
-            tables.addresses,
-            tables.pod_ips,
-            tables.row_log,
-            current_table(self._map.store, txn),
-        ):
-            txn.drop(table, delete=False)
-
-    def _answer_fixed(self, clock: int) -> None:
-        settings = self._map.settings
-        write = WriteTransaction(self._txn, self._map.store.tables, settings, "")
-        answers = AnswerTable(write, current_table(self._map.store, self._txn))
-        put_fixed_rows(answers)
-        forget_serials(self._txn, self._map.store.tables.meta)
-        move_serials(answers, clock, [settings.names.apex, *(key for _, key in settings.reverse_zones)])
