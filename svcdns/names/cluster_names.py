@@ -81,6 +81,5 @@ def reverse_address(key: bytes) -> Address | None:
 def reverse_key(address: Address) -> bytes:
     """Key of the reverse name of an address, under in-addr.arpa or ip6.arpa."""
     if address.version == 4:
-        digits = str(address).replace(".", "\0")
-        return f"arpa\0in-addr\0{digits}\0".encode()
+        return b"arpa\0in-addr\0%d\0%d\0%d\0%d\0" % (*address.packed,)
     return b"arpa\0ip6\0" + b"".join(b"%c\0" % digit for digit in address.packed.hex().encode())

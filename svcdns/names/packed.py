@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import attrgetter
 from struct import Struct, pack
 
 LAYOUT = 2
@@ -83,7 +84,9 @@ class Section:
 
 def pack_row(rrsets: Iterable[RRset], flags: int = 0) -> bytes:
     """Return the row of these RRsets (each with at least one RR, no type twice)."""
-    sets = sorted(rrsets, key=lambda rrset: rrset.type)
+    sets = sorted(rrsets, key=_type_of)
+    if len(sets) == 1 and len(sets[0].rrs) == 1 and not sets[0].additionals:
+        return _row_of_one(sets[0].type, sets[0].rrs[0], flags)
     at = TYPES_AT + (2 + ENTRY.size) * len(sets)
     types, entries, bodies = bytearray(), bytearray(), []
     for rrset in sets:
@@ -99,6 +102,15 @@ def pack_row(rrsets: Iterable[RRset], flags: int = 0) -> bytes:
         bodies += [answers, table, additional]
         at += len(answers) + len(table) + len(additional)
     return b"".join((bytes((flags, len(sets))), types, entries, *bodies))
+
+
+_type_of = attrgetter("type")
+
+
+def _row_of_one(rrtype: int, rr: bytes, flags: int) -> bytes:
+    """Return the row of a single RR, as most reverse names and names of Pods have it."""
+    at, size = TYPES_AT + 2 + ENTRY.size, len(rr)
+    return b"".join((bytes((flags, 1)), rrtype.to_bytes(2), ENTRY.pack(1, size, 0, at, size, 0), rr))
 
 
 def _common_size(rrs: Sequence[bytes]) -> int:

@@ -6,7 +6,6 @@ octets of one RR whose owner is a pointer to the question.  TTLs are seconds.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 
@@ -108,8 +107,9 @@ def rrsets_by_type(rrs: list[bytes]) -> list[RRset]:
     return [RRset(rrtype, list(group)) for rrtype, group in groups.items()]
 
 
-@lru_cache(maxsize=4096)
 def dashed(address: Address) -> str:
     """Return an address as a label: 10-0-0-1, 2001-db8--1; a trailing `::` becomes `--0`."""
-    text = str(address).replace(".", "-").replace(":", "-")
+    if address.version == 4:
+        return "{}-{}-{}-{}".format(*address.packed)
+    text = str(address).replace(":", "-")
     return text + "0" if text.endswith("-") else text

@@ -59,6 +59,8 @@ class AllAnswers:
         self.at: tuple[Kind, str, str] | None = None
         """Kind, namespace and name of what is being looked at: if that fails, it is at fault."""
         self._write = write
+        self._visible: dict[str, bool] = {}
+        """Namespaces that were looked at: none changes meanwhile."""
         self._answers = FreshTable(write, table)
         self._endpoints = SortedRows(write.txn, write.tables.endpoints)
         self._addresses = SortedRows(write.txn, write.tables.addresses)
@@ -93,7 +95,7 @@ class AllAnswers:
 
     def pod(self, pod: Object) -> None:
         """Make the facts of one Pod."""
-        if facts.is_visible(self._write, pod["metadata"]["namespace"]):
+        if self._is_visible(pod["metadata"]["namespace"]):
             rows = facts.pod_rows(pod)
             self._pod_ips.update(rows)
             self._addresses.update({facts.registered_key(key): b"" for key in rows})
@@ -125,13 +127,18 @@ class AllAnswers:
         """Make the rows of the next namespaces."""
         return self.each(NAMESPACE, after, self._namespace_rows)
 
+    def _is_visible(self, namespace: str) -> bool:
+        if (known := self._visible.get(namespace)) is None:
+            known = self._visible[namespace] = facts.is_visible(self._write, namespace)
+        return known
+
     def _claim(self, service: Object) -> None:
         aliases.service_changed(self._write, None, service)
         self._write.messages.clear()
 
     def _service_facts(self, service: Object) -> None:
         namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
-        if not facts.is_visible(self._write, namespace):
+        if not self._is_visible(namespace):
             return
         self._addresses.update(facts.vip_rows(self._write, service))
         if service["spec"].get("type") != "ExternalName":
@@ -146,7 +153,7 @@ class AllAnswers:
         namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
         for alias in alias_claims.asked(write, service).names:
             dns_rows.put_alias(answers, key_of(alias))
-        if not facts.is_visible(write, namespace):
+        if not self._is_visible(namespace):
             return
         names = write.settings.names
         first: list[EndpointRow] = []

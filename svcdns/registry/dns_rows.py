@@ -72,7 +72,7 @@ class AnswerTable:
 
 def can_be_asked(key: bytes) -> bool:
     """Return whether a name, or that of a part, is not too long for DNS (below a long cluster domain)."""
-    return len(name_of(key) if is_part(key) else key) + 1 <= MAX_NAME_OCTETS
+    return len(key) < MAX_NAME_OCTETS or (is_part(key) and len(name_of(key)) < MAX_NAME_OCTETS)
 
 
 def rebuild(answers: AnswerTable, touched: Touched) -> None:

@@ -65,7 +65,8 @@ def is_visible(write: WriteTransaction, namespace: str) -> bool:
 
 def packed(address: Address) -> bytes:
     """Return an address as it stands in keys: its family (4 or 6) and its octets."""
-    return bytes((address.version,)) + address.packed
+    octets = address.packed
+    return (b"\4" if len(octets) == 4 else b"\6") + octets
 
 
 def unpacked(octets: bytes) -> Address:

@@ -46,19 +46,20 @@ def wire_of(name: str) -> bytes:
     stripped = name.removesuffix(".")
     if not stripped:
         return b"\0"
-    out = bytearray()
-    for label in stripped.split("."):
-        octets = label.encode("utf-8")
-        if not octets:
-            raise BadName(f"{name!r} has an empty label")
-        if len(octets) > MAX_LABEL_OCTETS:
-            raise BadName(f"label {label!r} is longer than {MAX_LABEL_OCTETS} octets")
-        out.append(len(octets))
-        out += octets
-    out.append(0)
+    labels = stripped.encode().split(b".")
+    try:
+        out = b"".join([_LENGTHS[len(label)] + label for label in labels]) + b"\0"
+    except IndexError:
+        longest = max(labels, key=len).decode()
+        raise BadName(f"label {longest!r} is longer than {MAX_LABEL_OCTETS} octets") from None
+    if b"" in labels:
+        raise BadName(f"{name!r} has an empty label")
     if len(out) > MAX_NAME_OCTETS:
         raise BadName(f"{name!r} is longer than {MAX_NAME_OCTETS} octets")
-    return bytes(out)
+    return out
+
+
+_LENGTHS = [bytes((length,)) for length in range(MAX_LABEL_OCTETS + 1)]
 
 
 def labels_of_key(key: bytes) -> list[bytes]:
