@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from svcdns.objects.errors import StatusError
@@ -11,14 +13,17 @@ from .health import ServerHealth, health_answer
 from .responses import status_answer
 
 
-def create_refusing_app(reason: str) -> web.Application:
-    """Return an application that answers 503 with a reason, in /readyz too; run it with `create_runner`."""
+def create_refusing_app(reason: Callable[[], str]) -> web.Application:
+    """Return an application that answers 503, in /readyz too, with the reason as it is at that time.
+
+    Run it with `create_runner`.
+    """
 
     async def answer(request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path.rstrip("/")
         if path in FOR_ANYONE:
-            return health_answer(request, path, ServerHealth(lambda: [reason], list))
-        return status_answer(request, StatusError(503, "ServiceUnavailable", reason))
+            return health_answer(request, path, ServerHealth(lambda: [reason()], list))
+        return status_answer(request, StatusError(503, "ServiceUnavailable", reason()))
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)

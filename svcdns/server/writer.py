@@ -31,9 +31,8 @@ from svcdns.api.auth import audit
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.explained_answer import Surroundings
 from svcdns.api.metrics import ApiMetrics
-from svcdns.api.refusing import create_refusing_app
 from svcdns.cache.store import CacheReader
-from svcdns.config.sections import ApiConfig, Config
+from svcdns.config.sections import Config
 from svcdns.config.seeing import NEVER
 from svcdns.objects.errors import StatusError
 from svcdns.registry import probed
@@ -64,13 +63,14 @@ from .notifying import Notifying
 from .object_counts import Counts
 from .overview import container_page, overview
 from .preflight import api_mistakes
+from .refusing import refusing, say_how_far
 from .store_reader import OPEN_AGAIN_SECONDS
 from .store_readers import Readers
 from .takeover import take_over
 
 CHECK_READERS_SECONDS = 10.0
 COLLECT_EVERY = 20_000
-"""Objects that may come before those of them that are cycles are looked for; Python's own number is 700."""
+"""Objects that may come before cycles are looked for; Python's own number is 700, a write makes few."""
 MOST_CRASHES = 3
 """So often the writer may die of a signal before it is ready: then it is what it reads that is at fault."""
 POLL_SECONDS = 1.0
@@ -90,17 +90,12 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
         await _serve(handoff, config, counters, stop)
     except damage.ERRORS as found:
         log.error("%s; DNS goes on from what can be read", damage.line(config.data, found))
-        await _refuse(handoff, config.api, stop)
-
-
-async def _refuse(handoff: Handoff, config: ApiConfig, stop: asyncio.Event) -> None:
-    """Answer the API with 503 until told to end: another start would find the same."""
-    runner = create_runner(create_refusing_app("the stored data are damaged: restore a backup"))
-    async with serving(runner, socket.socket(fileno=os.dup(handoff.api)), config):
-        await stop.wait()
+        async with refusing(handoff, lambda: "the stored data are damaged: restore a backup"):
+            await stop.wait()
 
 
 async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asyncio.Event) -> None:
+    gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
     metrics, tap = Metrics(), tapping.of_descriptor(handoff.tapping)
     manifests = read_at_start(config, is_first=not counters.get(WRITER, "restarts"))
     await take_over(handoff)
@@ -120,7 +115,7 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             tap,
         )
         async with (
-            _started(registry, config.data, is_first=not counters.get(WRITER, "restarts")),
+            _started(registry, handoff, is_first=not counters.get(WRITER, "restarts")),
             _api(handoff, registry, counters, metrics, counts, tap),
             _own_service(handoff, config, registry),
             background(watcher.run()),
@@ -133,19 +128,18 @@ async def _serve(handoff: Handoff, config: Config, counters: Counters, stop: asy
             notifying = Notifying(config, store)
             loading = Loading(registry, manifests, zones, counters, strict=config.strict_manifests)
             await loading.load()
-            _collect_seldom()
+            _collect_no_more()
             async with background(loading.run()), background(notifying.run()), _on_hangup(zones.refresh):
                 counters.set(WRITER, "ready", 1)
                 await _until_told(stop, registry, counters, config)
                 counters.set(WRITER, "ready", 0)
 
 
-def _collect_seldom() -> None:
-    """Leave to the collector what comes from now on, and look less often: a write makes few cycles."""
+def _collect_no_more() -> None:
+    """Leave to the collector what comes from now on."""
     gc.collect()
     gc.freeze()
     free_memory.give_back()
-    gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
 
 
 async def _until_readers_have_locks(data: Path, counters: Counters) -> None:
@@ -202,9 +196,11 @@ def _open(config: Config, counters: Counters) -> Store:
 
 
 @contextlib.asynccontextmanager
-async def _started(registry: Registry, folder: Path, *, is_first: bool) -> AsyncIterator[None]:
+async def _started(registry: Registry, handoff: Handoff, *, is_first: bool) -> AsyncIterator[None]:
+    folder = handoff.config.data
     try:
-        await registry.start()
+        async with background(say_how_far(handoff, registry)):
+            await registry.start()
     except damage.ERRORS:
         raise
     except Disagreement as differs:
@@ -253,6 +249,8 @@ async def _api(
         found = [f"writes are refused: {text}" for text in [registry.trouble] if text]
         if registry.sharing is not None and (seconds := registry.sharing.outage_seconds):
             found.append(f"answers are as they were {seconds:.0f} s ago")
+        if registry.sharing is not None and registry.sharing.listing:
+            found.append(registry.sharing.listing)
         return found
 
     app = create_app(

@@ -41,6 +41,7 @@ from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
 from .layout import agree, refuse_emptied
 from .left_out import LeftOut
+from .listing import Progress
 from .outage import Outage, refused, undecided
 from .proposals import Proposal, propose
 from .waiting import Waiting, give_up, refuse
@@ -88,6 +89,7 @@ class ReplicatedCommitter:
         self._keys = Keys(engine.prefix)
         self._on_commit, self._on_messages = on_commit, on_messages
         self.outage = Outage()
+        self._listing = Progress()
         self.work = Division(self.outage)
         self.refuses = False
         """Whether nothing is tried to be written."""
@@ -107,7 +109,7 @@ class ReplicatedCommitter:
     def sharing(self) -> Sharing:
         """How it stands with etcd."""
         position = self._follower.position if self._follower is not None else 0
-        return Sharing(self.outage.seconds, position, self.work.name, self.work.living())
+        return Sharing(self.outage.seconds, position, self.work.name, self.work.living(), self._listing.text)
 
     @property
     def trouble(self) -> str:
@@ -153,7 +155,7 @@ class ReplicatedCommitter:
             agreed = await agree(self._etcd, self._keys, self._settings)
             met = LeftOut()
             of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from, met)
-            follower = Follower(of, self._etcd, self._on_commit, self.outage)
+            follower = Follower(of, self._etcd, self._on_commit, self.outage, self._listing)
             await follower.begin()
             name = await follower.on_map(partial(_name, of))
             self._key = self._keys.replica(name)

@@ -49,6 +49,8 @@ class Sharing(NamedTuple):
     """Of this replica, "" until it is known."""
     living: Mapping[str, Said]
     """What the replicas say that live, by name."""
+    listing: str = ""
+    """How far the map is that is being made of a list of etcd, in words; "" where none is."""
 
 
 def engine_of(config: Config) -> Engine | None:

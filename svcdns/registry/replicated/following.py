@@ -1,8 +1,9 @@
 """Following etcd: the map of this replica is kept in line with what etcd has decided.
 
     a map of this registry        watched on from the revision that it stands at
-    a new one, or etcd has
-    compacted what came after     listed at one revision (`relisting`), watched on from there
+    etcd has compacted what
+    came after                    listed at one revision (`relisting`), watched on from there
+    a new one                     the same, made from nothing (`listing_anew`)
 
 What was watched waits for its commit while the one before is made, so that a commit takes what has come
 meanwhile.  Once a second etcd is asked for the newest transaction of any replica: that shows an etcd that is
@@ -27,7 +28,6 @@ import lmdb
 
 from svcdns.etcd.client import Compacted, Etcd, NotYet, Unavailable
 from svcdns.etcd.messages import Change, Found
-from svcdns.objects.kinds import Kind
 from svcdns.store.writable import why_not
 
 from ..commit import OnCommit
@@ -36,14 +36,13 @@ from . import revisions
 from .applying import Event, Map, Overlapping, apply, has_objects
 from .keys import Named, after
 from .layout import Disagreement, refuse_another
+from .listing import Progress, list_into
 from .listing_anew import ListingAnew
 from .outage import Outage
 from .relisting import Relisting, Untakeable
 
 logger = logging.getLogger(__name__)
 
-PAGE = 500
-"""Objects that are listed at a time."""
 MOST_EVENTS = 2000
 """Events after which a commit takes no more revisions, and the watch waits for it."""
 LOOK_SECONDS = 1.0
@@ -61,14 +60,14 @@ class _Another(Exception):
 class Follower:
     """Keeps one map in line; belongs to one event loop."""
 
-    def __init__(self, of: Map, etcd: Etcd, on_commit: OnCommit, outage: Outage) -> None:
-        """Nothing is followed yet."""
+    def __init__(self, of: Map, etcd: Etcd, on_commit: OnCommit, outage: Outage, progress: Progress) -> None:
+        """Nothing is followed yet; `progress` is told how far a list is."""
         self.map = of
         self.position = 0
         """The revision of etcd that the map stands at."""
         self.disk_trouble = ""
         """Why the map can't be written, "" where it can."""
-        self._etcd, self._on_commit, self.outage = etcd, on_commit, outage
+        self._etcd, self._on_commit, self.outage, self._progress = etcd, on_commit, outage, progress
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="map")
         self._turn = asyncio.Lock()
         self._events: list[Event] = []
@@ -277,26 +276,14 @@ class Follower:
         async with self._turn:
             relisting = await self._in_thread(make)
             try:
-                for kind in relisting.ORDER:
-                    await self._list_kind(relisting, kind, revision)
-                while await self._in_thread(relisting.step):
-                    pass
+                of = (self._etcd, self.map.keys, revision)
+                await list_into(relisting, *of, self._in_thread, self._progress)
                 await self._in_thread(relisting.finish)
             except BaseException:
                 await asyncio.shield(self._in_thread(relisting.abort))
                 raise
-
-    async def _list_kind(self, relisting: Relisting | ListingAnew, kind: Kind, revision: int) -> None:
-        keys = self.map.keys
-        begin = keys.of_kind(kind)
-        end = after(begin)
-        while True:
-            found = await self._etcd.range(begin, end, revision=revision, limit=PAGE)
-            page = [(keys.named(kv.key), kv.value, kv.mod_revision) for kv in found.kvs]
-            await self._in_thread(partial(relisting.take, page))
-            if not found.more:
-                return
-            begin = found.kvs[-1].key + b"\0"
+            finally:
+                self._progress.end()
 
     async def _look(self) -> None:
         """See, for ever, whether etcd is there, and whether the watch comes to what it has had before."""
