@@ -10,13 +10,11 @@ import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,7 +29,7 @@ from svcdns.cluster.endpoints import is_generated
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
 from svcdns.names import row_parts
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, POD, SERVICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, STORED, Kind
 from svcdns.registry.answer_tables import bring_up_to_date
 from svcdns.registry.dns_rows import SERIAL
 from svcdns.registry.replicated import revisions
@@ -71,7 +69,9 @@ CONFIGS = {
 
 def config_of(which: str) -> Config:
     domain = ".".join(["x" * 60] * 3) + ".long" if which == "a long domain" else "cluster.local"
-    return Config(cluster_domain=domain, dns=CONFIGS[which], services=ServicesConfig(cluster_ip_ranges=RANGES))
+    return Config(
+        cluster_domain=domain, dns=CONFIGS[which], services=ServicesConfig(cluster_ip_ranges=RANGES)
+    )
 
 
 def any_object(rng: random.Random) -> Object:
@@ -111,7 +111,7 @@ def uid_of(kind: str, where: str, name: str) -> str:
 
 
 async def listed(rng: random.Random, config: Config, objects: int) -> dict[Kind, list[Found]]:
-    """Return what etcd would have of a registry into which some objects were written, in the order of keys."""
+    """Return what etcd would have of a registry into which some objects were written, sorted by keys."""
     with tempfile.TemporaryDirectory() as folder:
         async with started(Path(folder), config) as running:
             registry = running.registry

@@ -46,12 +46,12 @@ class Progress:
         """Nothing is listed."""
         self.text = ""
         """In words; "" while nothing is listed."""
-        self._taken = self._total = 0
+        self._taken = self._total = self._parts = 0
         self._logged_at = 0.0
 
     def begin(self, total: int) -> None:
         """Note that a list begins, and how many objects it has."""
-        self._taken, self._total, self._logged_at = 0, total, time.monotonic()
+        self._taken, self._total, self._parts, self._logged_at = 0, total, 0, time.monotonic()
         self.took(0)
 
     def took(self, objects: int) -> None:
@@ -61,7 +61,8 @@ class Progress:
 
     def made_more(self) -> None:
         """Note that more was made of all objects."""
-        self._say(f"all {self._total:,} objects are listed from etcd, their answers are being made")
+        self._parts += 1
+        self._say(f"all {self._total:,} objects are listed, {self._parts:,} parts of their answers are made")
 
     def end(self) -> None:
         """Note that the list has come to its end, whatever that was."""
