@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import NAMESPACE_OID, uuid5
 
 import pytest
@@ -22,20 +22,23 @@ from replicas.replicas_harness import kind_of, rows_of
 from toolbox.builders import namespace, node
 from toolbox.random_objects import NAMESPACES, PODS, SERVICES, any_endpoints, any_pod, any_service, any_slice
 from toolbox.registry_harness import started
-from toolbox.waiting import run
+from toolbox.waiting import run, until
 
 from svcdns.cluster import slice_tree
 from svcdns.cluster.endpoints import is_generated
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
+from svcdns.etcd import messages as etcd_messages
+from svcdns.etcd.client import Etcd, Unavailable
 from svcdns.names import row_parts
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, POD, STORED, Kind
 from svcdns.registry.answer_tables import bring_up_to_date
 from svcdns.registry.dns_rows import SERIAL
 from svcdns.registry.replicated import revisions
 from svcdns.registry.replicated.applying import Map, read_position
 from svcdns.registry.replicated.keys import Keys, Named
 from svcdns.registry.replicated.left_out import LeftOut
+from svcdns.registry.replicated.listing import Progress, list_into
 from svcdns.registry.replicated.listing_anew import ListingAnew
 from svcdns.registry.replicated.relisting import Found, Relisting, Untakeable
 from svcdns.registry.requests import WriteOptions
@@ -242,3 +245,127 @@ def test_a_list_taken_at_once_makes_the_map_that_one_by_one_makes(which: str) ->
         run(compare())
 
     check()
+
+
+def by_hand(name: str, kind: str = "Pod", **fields: Any) -> tuple[Kind, Found]:
+    """Return an object as somebody wrote it into etcd who looked at others."""
+    metadata = {"namespace": "default", "name": name, "uid": "u", "labels": {"app": "x"}}
+    metadata |= {"creationTimestamp": "2026-01-01T00:00:00Z", "resourceVersion": "5000"}
+    obj = {"apiVersion": "v1", "kind": kind, "metadata": metadata | fields.pop("metadata", {}), **fields}
+    of = kind_of(obj)
+    return of, (Named(of, "default", name), encode(obj), 7)
+
+
+ADDRESS = {"podIP": "10.0.0.9"}
+BY_HAND = {
+    "not JSON": (POD, (Named(POD, "default", "x"), b"{", 7)),
+    "of another name": (POD, (Named(POD, "default", "x"), by_hand("y")[1][1], 7)),
+    "no address": by_hand("x", status={"podIP": "nowhere"}),
+    "no conditions": by_hand("x", status=ADDRESS | {"conditions": ["x"]}),
+    "no labels": by_hand("x", metadata={"labels": 5}),
+    "no place": by_hand("x", metadata={"resourceVersion": "9" * 30}),
+    "no number": by_hand("x", metadata={"resourceVersion": "9" * 5000}),
+    "no Service's ports": by_hand("a", "Service", spec={"ports": 5, "selector": {"app": "x"}}),
+    "no Endpoints": by_hand("c", "Endpoints", subsets=7),
+}
+
+
+@pytest.mark.parametrize("what", BY_HAND)
+async def test_what_nothing_can_be_made_of_is_left_out_alike(what: str) -> None:
+    config = config_of("plain")
+    found = await listed(random.Random(1), config, 40)
+    for kind, good in (
+        by_hand("a", "Service", spec={"selector": {"app": "x"}, "clusterIP": "None", "ipFamilies": ["IPv4"]}),
+        by_hand("c", "Service", spec={"clusterIP": "None", "ipFamilies": ["IPv4"]}),
+        by_hand("good", status=ADDRESS),
+        BY_HAND[what],
+    ):
+        found[kind] = sorted(
+            [good, *(one for one in found[kind] if one[0] != good[0])], key=lambda one: KEYS.object(*one[0])
+        )
+    left_out = await both_ways(config, found)
+    assert left_out <= {BY_HAND[what][1][0]}
+
+
+async def test_a_list_that_was_cut_off_leaves_the_map_as_it_was() -> None:
+    config = config_of("plain")
+    first, second = [await listed(random.Random(seed), config, 40) for seed in (1, 2)]
+    with a_map(config) as one, a_map(config) as other:
+        take(ListingAnew, one, first)
+        before = rows(one)
+        cut = ListingAnew(one, REVISION, (REVISION, b"another"), set())
+        for kind in cut.ORDER:
+            cut.take(second[kind])
+        assert cut.step()
+        cut.abort()
+        assert rows(one) == before
+        take(ListingAnew, one, second)
+        take(ListingAnew, other, second)
+        assert rows(one) == rows(other)
+
+
+class Slow:
+    """A client of etcd that has two pages of Pods, and may lose the second."""
+
+    def __init__(self, lost: Exception | None = None) -> None:
+        self.second = asyncio.Event()
+        self._lost = lost
+
+    async def range(self, key: bytes, *_: Any, limit: int, **__: Any) -> etcd_messages.Found:
+        """Return a page."""
+        if limit == 1:
+            return etcd_messages.Found((), 1, False, 3)
+        if not key.startswith(KEYS.of_kind(POD)):
+            return etcd_messages.Found((), 1, False, 0)
+        if is_second := not key.endswith(b"/"):
+            await self.second.wait()
+            if self._lost is not None:
+                raise self._lost
+        named = [KEYS.object(POD, "default", name) for name in (["p3"] if is_second else ["p1", "p2"])]
+        kvs = tuple(etcd_messages.KeyValue(name, b"{}", 1, 1, 1, 0) for name in named)
+        return etcd_messages.Found(kvs, 1, not is_second, 3)
+
+
+class Taker:
+    """Notes what it is given."""
+
+    ORDER = (NAMESPACE, POD)
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.steps = 2
+
+    def take(self, found: Iterable[Found]) -> None:
+        """Take a page."""
+        self.taken += [named.name for named, _, _ in found if named is not None]
+
+    def step(self) -> bool:
+        """Count down."""
+        self.steps -= 1
+        return self.steps >= 0
+
+
+async def in_thread(work: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(work)
+
+
+async def test_it_is_said_how_far_a_list_is_and_one_page_is_taken_while_the_next_is_fetched() -> None:
+    etcd, taker, progress = Slow(), Taker(), Progress()
+    task = asyncio.create_task(list_into(taker, cast(Etcd, etcd), KEYS, 1, in_thread, progress))
+    await until(lambda: taker.taken == ["p1", "p2"], "the first page to be taken")
+    assert "2 of 3 objects so far" in progress.text
+    etcd.second.set()
+    await task
+    assert taker.taken == ["p1", "p2", "p3"]
+    assert "all 3 objects are listed, 2 parts" in progress.text
+    progress.end()
+    assert not progress.text
+
+
+async def test_an_etcd_that_goes_away_ends_a_list_behind_what_is_being_taken() -> None:
+    etcd, taker = Slow(Unavailable("away")), Taker()
+    etcd.second.set()
+    with pytest.raises(Unavailable):
+        await list_into(taker, cast(Etcd, etcd), KEYS, 1, in_thread, Progress())
+    assert taker.taken == ["p1", "p2"]
+    assert taker.steps == 2
