@@ -21,7 +21,7 @@ from svcdns.objects.scalars import without_unreadable
 from svcdns.objects.schema import structure
 from svcdns.objects.validation import validate
 
-from . import owners, probed, slices
+from . import mirroring, owners, probed, slices
 from .derive import derive
 from .transaction import WriteTransaction, collection_prefix, scan_keys
 
@@ -85,6 +85,7 @@ class Renewal:
             derive(write, kind, old, new)
         if kind is SERVICE:
             slices.service_changed(write, None, new)
+            mirroring.service_changed(write, None, new)
 
     def _without_our_mark(self, write: WriteTransaction, endpoint_slice: Object) -> Object:
         """Return a slice that mirrors no Endpoints as its user's own, which it was for older versions."""

@@ -11,7 +11,7 @@ import pytest
 from toolbox.registry_harness import started
 
 from svcdns.config.sections import Config
-from svcdns.objects.kinds import POD, SERVICE, Kind
+from svcdns.objects.kinds import ENDPOINTS, POD, SERVICE, Kind
 from svcdns.registry import stored_objects
 from svcdns.registry.requests import Selection, WriteOptions
 from svcdns.registry.transaction import decode, encode, object_key
@@ -176,3 +176,21 @@ def test_pods_stay_as_ready_as_they_were(folder: Path) -> None:
     assert shown["said"][0]["reason"] == "Kubelet"
     assert answers == ["10.1.0.1", "10.1.0.3", "10.1.0.5"]
     assert asyncio.run(found())[0] == shown, "once is enough"
+
+
+@pytest.mark.embedded("an older store")
+def test_endpoints_that_no_slice_mirrors_are_mirrored(folder: Path) -> None:
+    metadata = {"name": "db", **META}
+    ports = {"ports": [{"port": 5432, "protocol": "TCP", "targetPort": 5432}]}
+    spec = {**ports, "clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": ["IPv4"]}
+    subsets = [{"addresses": [{"ip": "10.9.0.1"}], "ports": [{"port": 5432, "protocol": "TCP"}]}]
+    put(folder, SERVICE, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    put(
+        folder, ENDPOINTS, {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets}
+    )
+
+    async def main() -> list[str]:
+        async with started(folder, Config()) as running:
+            return running.rrs("db.default.svc.cluster.local", "A")
+
+    assert asyncio.run(main()) == ["10.9.0.1"]
