@@ -88,14 +88,18 @@ class Etcd:
         limit: int = 0,
         keys_only: bool = False,
         serializable: bool = False,
+        newer_than: int = 0,
     ) -> Found:
         """Read up to `limit` keys of a range, at a revision or the newest.  Raises Compacted, NotYet.
+
+        `newer_than`: only those that were put after this revision.
 
         With a limit, fewer keys come where they are large, and `more` is true.  `serializable`: as the member
         has it that is asked, which may be old.
         """
         wanted = messages.between(key, end) | {"revision": str(revision)}
         wanted |= {"keys_only": keys_only, "serializable": serializable}
+        wanted |= {"min_mod_revision": str(newer_than + 1)} if newer_than else {}
         while True:
             most = min(limit, self._largest_page)
             try:

@@ -4,6 +4,7 @@
     proposals   accept: a group of writes is run on the map, undone, and becomes one etcd transaction
     applying    apply: what etcd has decided becomes one commit of the map
     relisting   the map is brought to what a list says: at the first start, and when etcd has compacted
+    consistent_reads  what was acknowledged before a read began is in it
     living      who lives and how far each has come: `division` says whose work is whose, `passing_on` and
                 `shared_heartbeats` see to heartbeats that reach another, `compaction` to etcd's history
     left_out    objects of which nothing can be made

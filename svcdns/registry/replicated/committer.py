@@ -35,6 +35,7 @@ from ..settings import Settings
 from ..transaction import WriteTransaction
 from ..waiting import answer
 from .applying import Map, stored_position
+from .consistent_reads import ConsistentReads
 from .division import Division
 from .engine import Disagreement, Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
@@ -89,6 +90,7 @@ class ReplicatedCommitter:
         self._on_commit, self._on_messages = on_commit, on_messages
         self.outage = Outage()
         self.work = Division(self.outage)
+        self.reads = ConsistentReads(engine.etcd, self._keys, self.outage)
         self.refuses = False
         """Whether nothing is tried to be written."""
         self._refused = ""
@@ -169,6 +171,7 @@ class ReplicatedCommitter:
         self.outage.end()
         self._revision = found[0].mod_revision if found else 0
         self._follower = follower
+        self.reads.begin(follower)
         self._tasks.append(asyncio.create_task(follower.run()))
         met.tell(self._on_messages)
         self._tasks += self.work.begin(self._etcd, self._keys, name, follower)
