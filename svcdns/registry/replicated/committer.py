@@ -40,7 +40,7 @@ from .division import Division
 from .engine import Disagreement, Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
-from .layout import agree, refuse_emptied
+from .layout import agree, refuse_emptied, refuse_mixed
 from .left_out import LeftOut
 from .outage import Outage, refused, undecided
 from .proposals import Proposal, propose
@@ -150,6 +150,7 @@ class ReplicatedCommitter:
         if self._follower is not None:
             return
         try:
+            await refuse_mixed(self._etcd)
             if stored_position(self._store) is not None:
                 await refuse_emptied(self._etcd, self._keys, self._store.env.path())
             agreed = await agree(self._etcd, self._keys, self._settings)
