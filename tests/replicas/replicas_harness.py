@@ -49,6 +49,13 @@ class Held(Etcd):
         await super().compact(revision)
 
 
+class Killed(Etcd):
+    """A client of a replica that ends without a word."""
+
+    async def lease_revoke(self, lease: int) -> None:
+        """Say nothing."""
+
+
 class Replica:
     """One replica, and what it shows."""
 

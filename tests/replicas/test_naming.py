@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from replicas.replicas_harness import Held, Replica, Replicas, assert_alike
+from replicas.replicas_harness import Killed, Replica, Replicas, assert_alike
 from toolbox.builders import service
 from toolbox.waiting import until
 
@@ -54,13 +54,6 @@ async def test_who_was_killed_goes_on_under_its_name_before_its_lease_has_ended(
         assert name_of(a) == name
         await a.create(service("web"))
         assert a.names(SERVICE) == ["web"]
-
-
-class Killed(Held):
-    """A client of a replica that ends without a word."""
-
-    async def lease_revoke(self, lease: int) -> None:
-        """Say nothing."""
 
 
 async def test_who_has_lost_its_name_ends(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
