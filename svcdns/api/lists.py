@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,14 +24,16 @@ from . import list_forms, tables
 from .encodings import LEVEL, SMALLEST
 from .list_forms import ListForm
 from .negotiation import JSON, YAML, accepts_gzip, wants_yaml
-from .responses import Clock, octets_answer
+from .responses import Clock, octets_answer, with_warnings
 from .sending import send
 
 _log = logging.getLogger(__name__)
 
 
-async def answer(request: web.Request, kind: Kind, listing: Listing, clock: Clock) -> web.StreamResponse:
-    """Answer with a list."""
+async def answer(
+    request: web.Request, kind: Kind, listing: Listing, clock: Clock, warnings: Sequence[str] = ()
+) -> web.StreamResponse:
+    """Answer with a list; `warnings` go with it."""
     form = list_forms.of(request, kind, clock)
     async with aclosing(listing.pieces()) as pieces:
         first: list[Piece] = []
@@ -41,10 +43,12 @@ async def answer(request: web.Request, kind: Kind, listing: Listing, clock: Cloc
             if piece is None:
                 items = [item for read in first for item in read.items]
                 page = Page(items, listing.revision, listing.continue_, listing.remaining)
-                return octets_answer(form.whole(page))
+                return with_warnings(octets_answer(form.whole(page)), warnings)
             first.append(piece)
             octets += sum(map(len, piece.items))
-        return await _Sending(request, form, listing).run(first, pieces)
+        sending = _Sending(request, form, listing)
+        with_warnings(sending.response, warnings)
+        return await sending.run(first, pieces)
 
 
 def page_answer(request: web.Request, kind: Kind, page: Page, clock: Clock) -> web.Response:

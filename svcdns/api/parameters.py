@@ -77,7 +77,7 @@ def list_options(query: Query, kind: Kind) -> ListOptions:
         limit=max(number(query, "limit") or 0, 0),
         continue_=query.get("continue", ""),
         watch=boolean(query, "watch") or False,
-        resource_version=_resource_version(query),
+        resource_version=resource_version(query),
         match=query.get("resourceVersionMatch", ""),
         timeout=max(number(query, "timeoutSeconds") or 0, 0),
         bookmarks=boolean(query, "allowWatchBookmarks") or False,
@@ -99,7 +99,8 @@ def selection(query: Query, kind: Kind) -> Selection:
     )
 
 
-def _resource_version(query: Query) -> int | None:
+def resource_version(query: Query) -> int | None:
+    """Return how new what is read has to be, None where the parameter is missing.  Raises StatusError 400."""
     version = number(query, "resourceVersion")
     if version is not None and version < 0:
         raise bad_request(f"resourceVersion: {version} is below 0")

@@ -18,7 +18,7 @@ from aiohttp import web
 from svcdns.objects.errors import bad_request
 
 from .paths import READ
-from .responses import json_answer, warning_headers
+from .responses import json_answer, with_warnings
 
 if TYPE_CHECKING:
     from svcdns.registry.replicated import Sharing
@@ -64,5 +64,4 @@ async def wait_beside(answer: web.StreamResponse, replicas: Replicas) -> None:
     if not 200 <= answer.status < 300 or not (names := await replicas.behind(SECONDS)):
         return
     text = f"not all replicas show this yet, after {SECONDS:g} s: behind is {', '.join(names)}"
-    for value in warning_headers([text]):
-        answer.headers.add("Warning", value)
+    with_warnings(answer, [text])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -19,6 +19,7 @@ encode = msgspec.json.encode
 Clock = Callable[[], float]
 """Wall clock in seconds since 1970."""
 
+_Answer = TypeVar("_Answer", bound=web.StreamResponse)
 _MOST_WARNINGS = 4096
 """Octets of warnings in one answer; clients refuse answers with very long headers."""
 _READERS = ("curl/", "Wget/", "Mozilla/")
@@ -40,16 +41,20 @@ def json_answer(
     """Return an answer with a JSON body, indented for those who want it so."""
     if is_pretty(request):
         octets = msgspec.json.format(octets, indent=2) + b"\n"
-    answer = octets_answer(octets, status=status)
-    for value in warning_headers(warnings):
-        answer.headers.add("Warning", value)
-    return answer
+    return with_warnings(octets_answer(octets, status=status), warnings)
 
 
 def octets_answer(octets: bytes, *, status: int = 200) -> web.Response:
     """Return an answer with a JSON body as it is given."""
     headers = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
     return web.Response(body=octets, status=status, headers=headers)
+
+
+def with_warnings(answer: _Answer, warnings: Iterable[str]) -> _Answer:
+    """Return an answer that has not begun with Warning headers."""
+    for value in warning_headers(warnings):
+        answer.headers.add("Warning", value)
+    return answer
 
 
 def warning_headers(texts: Iterable[str]) -> list[str]:
@@ -93,9 +98,7 @@ def included(request: web.Request) -> str:
 
 def status_answer(request: web.Request, error: StatusError) -> web.Response:
     """Return a refusal as a Status object."""
-    answer = json_answer(request, encode(error.as_json()), status=error.code)
-    for value in warning_headers(error.warnings):
-        answer.headers.add("Warning", value)
+    answer = json_answer(request, encode(error.as_json()), status=error.code, warnings=error.warnings)
     if error.retry_after:
         answer.headers["Retry-After"] = str(error.retry_after)
     return answer

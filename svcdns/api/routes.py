@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from svcdns.objects.errors import Cause, StatusError, bad_request, not_found
+from svcdns.objects.errors import StatusError, bad_request, not_found
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.registry.identity import agreed
-from svcdns.registry.requests import Patch, WriteOptions, Written
+from svcdns.registry.requests import Patch, Selection, WriteOptions, Written
 
-from . import bodies, lists, parameters, responses
+from . import bodies, consistency, lists, parameters, responses
 from .encodings import encoded
 from .paths import HEARTBEAT, Target
 from .responses import Clock
@@ -69,21 +69,31 @@ class Resources:
                 return await self._delete(request, target)
             case "DELETE":
                 return await self._delete_collection(request, target)
-        return self._get(request, target) if target.name else await self._list(request, target)
+        return await (self._get if target.name else self._list)(request, target)
 
-    def _get(self, request: web.Request, target: Target) -> web.Response:
-        octets = self._registry.get(target.kind, target.namespace, target.name)
-        return responses.object_answer(request, target.kind, octets, self._clock)
+    async def _get(self, request: web.Request, target: Target) -> web.Response:
+        wanted = parameters.resource_version(request.query)
+        stale = await consistency.reach(self._registry, wanted)
+        if wanted:
+            with self._registry.listing(target.kind, target.namespace, Selection()) as listing:
+                consistency.check_reached(wanted, listing.revision)
+        try:
+            octets = self._registry.get(target.kind, target.namespace, target.name)
+        except StatusError as missing:
+            missing.warnings += stale
+            raise
+        return responses.object_answer(request, target.kind, octets, self._clock, warnings=stale)
 
     async def _list(self, request: web.Request, target: Target) -> web.StreamResponse:
         options = parameters.list_options(_asked(request, target), target.kind)
         if options.watch and request.method == "GET":
             return await self._watches.answer(request, target, options)
+        stale = await consistency.reach(self._registry, options.resource_version)
         with self._registry.listing(
             target.kind, target.namespace, options.selection, options.limit, options.continue_
         ) as listing:
             _check_revision(options, listing.revision)
-            return await lists.answer(request, target.kind, listing, self._clock)
+            return await lists.answer(request, target.kind, listing, self._clock, stale)
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         options = _write_options(request)
@@ -141,6 +151,7 @@ class Resources:
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
         selection = parameters.selection(request.query, target.kind)
         options = parameters.delete_options(request.query, await bodies.read_optional_object(request))
+        await consistency.reach(self._registry, None)
         page = await self._finish(
             self._registry.delete_collection(target.kind, target.namespace, selection, options)
         )
@@ -212,12 +223,7 @@ def _not_found(target: Target) -> StatusError:
 def _check_revision(options: parameters.ListOptions, present: int) -> None:
     """Raise StatusError when a list of another revision was asked for than the present one."""
     wanted = options.resource_version
-    if not wanted:
-        return
-    if wanted > present:
-        text = f"Too large resource version: {wanted}, current: {present}"
-        cause = Cause("ResourceVersionTooLarge", "Too large resource version")
-        raise StatusError(504, "Timeout", text, causes=[cause], retry_after=1)
-    if options.match == "Exact" and wanted != present:
+    consistency.check_reached(wanted, present)
+    if wanted and options.match == "Exact" and wanted != present:
         text = f"The resourceVersion for the provided list is too old: {wanted}, current: {present}"
         raise StatusError(410, "Expired", text)

@@ -30,12 +30,12 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import Kind
 from svcdns.registry.requests import Batch, Event
 
-from . import connections, partial_metadata, tables
+from . import connections, consistency, partial_metadata, tables
 from .metrics import ApiMetrics
 from .negotiation import metadata_version, table_version
 from .parameters import ListOptions
 from .paths import Target
-from .responses import included
+from .responses import included, with_warnings
 from .watch_transports import WatchTransport, transport_of
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Watches:
         Raises StatusError when the registry refuses before the stream has begun.
         """
         transport = transport_of(request)
+        with_warnings(transport.answer, await self._reach(target, options))
         after = _begins_after(self.registry, target, options)
         # The state's revision is what the bookmark after the initial events says, so it is always wanted.
         events = self.registry.watch(
@@ -103,6 +104,17 @@ class Watches:
                 await asyncio.wait({opening})  # what is still being asked can't be closed
             if (aclose := getattr(events, "aclose", None)) is not None:
                 await aclose()
+
+    async def _reach(self, target: Target, options: ListOptions) -> tuple[str, ...]:
+        """Wait until the state that is sent first is as new as is asked for.  Raises StatusError 504."""
+        wanted = options.resource_version
+        if wanted and not options.send_initial_events:
+            return ()  # it begins behind that, whenever it comes
+        stale = await consistency.reach(self.registry, wanted)
+        if wanted:
+            with self.registry.listing(target.kind, target.namespace, options.selection) as listing:
+                consistency.check_reached(wanted, listing.revision)
+        return stale
 
 
 def _begins_after(registry: Registry, target: Target, options: ListOptions) -> int | None:

@@ -10,6 +10,8 @@ Rules:
 
 * after anything but the proper end of a watch all is listed again, so nothing that happened in between is
   missed, whatever the server has forgotten (410) or become; so it is where another server is asked;
+* the first list is of whatever state is at hand, as client-go's: what is newer comes by the watch; later
+  ones are of the most recent, so that a server that is behind takes nobody back;
 * a stream in which not even a bookmark comes is as good as cut;
 * attempts are spread at random, so that many who lost the same server don't come back at once.
 
@@ -109,14 +111,15 @@ async def follow(
     """
     fields = f"metadata.name={name}" if name else ""
     query = {"namespace": namespace, "labelSelector": labels, "fieldSelector": fields}
-    failures = 0
+    failures, has_listed = 0, False
     while True:
         try:
             revision = ""
-            async for page in _pages(client, kind, query):
+            async for page in _pages(client, kind, query, any_state=not has_listed):
                 yield Page(page.items or (), is_first=not revision)
                 revision = page.metadata.resource_version
             yield Listed(revision)
+            has_listed = True
             async for changed in _watched_on(client, kind, query, revision):
                 failures = 0
                 yield changed
@@ -134,10 +137,13 @@ def _pause(failures: int) -> float:
     return random.uniform(0.5, 1.0) * longest
 
 
-async def _pages(client: AsyncClient, kind: Kind, query: dict[str, str]) -> AsyncIterator[_List]:
-    following = ""
+async def _pages(
+    client: AsyncClient, kind: Kind, query: dict[str, str], *, any_state: bool
+) -> AsyncIterator[_List]:
+    following, how_new = "", "0" if any_state else ""
     while True:
-        path = calls.path(kind, **query, limit=str(_PAGE), **{"continue": following})
+        more = {"limit": str(_PAGE), "continue": following, "resourceVersion": how_new}
+        path = calls.path(kind, **query, **more)
         response = await client.send(Request("GET", path))
         if response.status != 200:
             response.json()  # raises ApiError

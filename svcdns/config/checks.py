@@ -161,9 +161,6 @@ def _store_problems(config: Config) -> Iterator[Problem]:
                 "with store.etcd: a name that no other replica has for an engine, and keep_orphans = true"
             )
             yield Problem("containers", text, number)
-    if config.services.kubernetes:
-        text = "each replica would lead this Service to itself alone; allowed with store.etcd: false"
-        yield Problem("services.kubernetes", text)
 
 
 def _is_user(name: str) -> bool:

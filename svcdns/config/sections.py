@@ -72,8 +72,8 @@ class ServicesConfig:
     )
     """Where LoadBalancer Services get an address from; without one they stay pending."""
     kubernetes: bool = option(False)
-    """`true`: the Service `default/kubernetes` leads to this server's own API, as in a cluster; it is made at
-    start, and put back when somebody deletes or changes it."""
+    """`true`: the Service `default/kubernetes` leads to this server's own API (of replicas: to all of
+    theirs), as in a cluster; it is made at start, and put back when somebody deletes or changes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,6 @@ class StoreConfig:
     etcd_password_file: Path | None = option(None)
     """File with the user's password."""
     etcd_timeout_ms: int = option(1800, read.between(100, 60_000, "milliseconds"))
-    """How long a member has for an answer, in milliseconds; then the next one is asked."""
+    """How long a request may take, whichever members it asks, in milliseconds."""
     stale_after: int = option(60, read.between(0, 24 * 3600, "seconds"))
     """Seconds without etcd after which own answers say that they are old (EDE 3, RFC 8914); 0: never."""

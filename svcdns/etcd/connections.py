@@ -144,7 +144,6 @@ class Connections:
         """`seconds` is how long a member has for an answer."""
         self._login = login
         self._seconds = seconds
-        self._timeout = aiohttp.ClientTimeout(seconds, connect=min(CONNECT_SECONDS, seconds))
         self._session: _Session | None = None
         self._retired: set[_Session] = set()
         """Those with older certificates that are in use."""
@@ -165,35 +164,37 @@ class Connections:
                 await session.http.close()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def post(self, member: str, path: str, body: bytes, *, is_read: bool) -> Answer:
-        """Return what a member says, with a new token if it wants one.
+    async def post(
+        self, member: str, path: str, body: bytes, *, is_read: bool, seconds: float | None = None
+    ) -> Answer:
+        """Return what a member says, with a new token if it wants one; `seconds`: it has no more time.
 
         Raises NotReached, Refused (of the user), Lost, TooLarge.
         """
         token = await self._token_of(member)
         try:
-            answer = await self._post(member, path, body, token)
+            answer = await self._post(member, path, body, token, seconds)
         except Cut:
             if not is_read:
                 raise
-            answer = await self._post(member, path, body, token)
+            answer = await self._post(member, path, body, token, seconds)
         if answer.status != 200 and self._forget(token, read_failed(answer.octets, answer.status).message):
-            answer = await self._post(member, path, body, await self._token_of(member))
+            answer = await self._post(member, path, body, await self._token_of(member), seconds)
         return answer
 
-    async def open(self, member: str, path: str, body: bytes) -> Stream:
+    async def open(self, member: str, path: str, body: bytes, seconds: float) -> Stream:
         """Begin a request whose answer does not end.  Raises NotReached, Lost, Refused."""
         token = await self._token_of(member)
         try:
-            return await self._open(member, path, body, token)
+            return await self._open(member, path, body, token, seconds)
         except Cut:
-            return await self._open(member, path, body, token)
+            return await self._open(member, path, body, token, seconds)
 
-    async def _open(self, member: str, path: str, body: bytes, token: str) -> Stream:
+    async def _open(self, member: str, path: str, body: bytes, token: str, seconds: float) -> Stream:
         options: Any = {"timeout": aiohttp.ClientTimeout(None), "read_bufsize": LARGEST_ANSWER // 2}
         session = await self._taken()
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(seconds):
                 url = member + path
                 answer = await session.http.post(url, data=body, headers=_headers(token), **options)
                 if answer.status != 200:
@@ -215,11 +216,14 @@ class Connections:
             return True
         return self._forget(self._token, why)
 
-    async def _post(self, member: str, path: str, body: bytes, token: str) -> Answer:
-        session = await self._taken()
+    async def _post(
+        self, member: str, path: str, body: bytes, token: str, seconds: float | None = None
+    ) -> Answer:
+        session, within = await self._taken(), min(self._seconds, seconds or self._seconds)
+        timeout = aiohttp.ClientTimeout(within, connect=min(CONNECT_SECONDS, within))
         try:
             async with session.http.post(
-                member + path, data=body, timeout=self._timeout, headers=_headers(token)
+                member + path, data=body, timeout=timeout, headers=_headers(token)
             ) as answer:
                 return Answer(answer.status, await _read(answer))
         except _FAILURES as wrong:

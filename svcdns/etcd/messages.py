@@ -153,6 +153,18 @@ def between(key: bytes, end: bytes | None) -> Sent:
 
 class _Header(msgspec.Struct, frozen=True):
     revision: int = 0
+    cluster_id: int = 0
+
+
+class _Result(msgspec.Struct, frozen=True):
+    header: _Header = _Header()
+
+
+class _Headed(msgspec.Struct, frozen=True):
+    """What all answers have; those that are streams have it in their result."""
+
+    header: _Header = _Header()
+    result: _Result = _Result()
 
 
 class _KeyValue(msgspec.Struct):
@@ -238,15 +250,10 @@ class _KeptAlive(msgspec.Struct):
     result: Lease = Lease()
 
 
-class _StatusHeader(msgspec.Struct, frozen=True):
-    cluster_id: int = 0
-    revision: int = 0
-
-
 class Status(msgspec.Struct, frozen=True, rename={"size": "dbSize"}):
     """How a member is; `errors` are its complaints, such as of no leader and alarms."""
 
-    header: _StatusHeader = _StatusHeader()
+    header: _Header = _Header()
     version: str = ""
     size: int = 0
     """Octets of its database."""
@@ -272,6 +279,7 @@ class _Members(msgspec.Struct):
     members: tuple[Member, ...] = ()
 
 
+_headed = msgspec.json.Decoder(_Headed, strict=False).decode
 _range = msgspec.json.Decoder(_Range, strict=False).decode
 _transaction = msgspec.json.Decoder(_Transaction, strict=False).decode
 _streamed = msgspec.json.Decoder(_Streamed, strict=False).decode
@@ -283,8 +291,14 @@ _status = msgspec.json.Decoder(Status, strict=False).decode
 _members = msgspec.json.Decoder(_Members, strict=False).decode
 
 
+def read_cluster(octets: bytes) -> int:
+    """Return the id of the cluster that an answer is of, 0 where it does not say so."""
+    got = _headed(octets)
+    return got.header.cluster_id or got.result.header.cluster_id
+
+
 def read_found(octets: bytes) -> Found:
-    """Return the answer to a range.  This and those below raise msgspec.DecodeError."""
+    """Return the answer to a range.  This and the others here raise msgspec.DecodeError."""
     return _range(octets).plain()
 
 

@@ -77,6 +77,8 @@ class Committer:
         self.sharing = None
         """Nobody has a part in it."""
         self.work = OwnWork()
+        self.reads = None
+        """Whoever reads sees all that was acknowledged."""
         self.trouble = ""
         """Why the last group could not be written, in words; "" when it could."""
         self.refuses = False

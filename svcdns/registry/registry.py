@@ -82,6 +82,7 @@ class Registry:
         self._feed: Feed | None = None
         self._views: dict[Kind, address_views.View] = {}
         self._committer = committer_of(store, self.settings, engine, self._committed, self.record)
+        self.consistent_reads = self._committer.reads  # None: whoever reads sees all that was acknowledged
         self.work = self._committer.work  # what of it, in the background, is this server's
         by = self._committer.write, self.work.is_own
         self._recorder, self._unfinished = Recorder(*by), UnfinishedDeletions(store, *by)

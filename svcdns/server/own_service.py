@@ -3,6 +3,10 @@
 A Service without a selector and a slice with the addresses at which the API is reached, as kube-apiserver
 keeps them itself (pkg/controlplane/controller/kubernetesservice): made at start, and put back or put right
 when somebody deletes or changes them. Option `services.kubernetes`.
+
+Where servers share a registry, each keeps slices of its own, called after it; those of one that lives no
+more are taken away by the replica whose work the Service is, and so are those of a server that had the
+registry alone.
 """
 
 from __future__ import annotations
@@ -23,8 +27,9 @@ from svcdns.cluster.endpoints import SERVICE_NAME_LABEL
 from svcdns.config.sections import Config
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, SERVICE, Kind
+from svcdns.objects.selectors import LabelSelector
 from svcdns.registry.registry import Registry
-from svcdns.registry.requests import DeleteOptions, Patch, WriteOptions
+from svcdns.registry.requests import DeleteOptions, Patch, Selection, WriteOptions
 from svcdns.system.background import background
 from svcdns.system.log_on_change import LogOnChange
 
@@ -33,9 +38,10 @@ PORT_NAME, PORT = "https", 443
 """As in Kubernetes, whatever the API really speaks: clients look for this name."""
 POLL_SECONDS = 1.0
 """Between two looks at it: a look is three reads, and a watch would cost every write of a Service more."""
-_SLICE_NAMES = (NAME, f"{NAME}-2")
-"""Of the family of the first address, and of the other one."""
-_MISSING, _TAKEN = 404, 422
+REPLICA_LABEL = "svcdns.io/replica"
+"""Whose a slice is, of those that share a registry."""
+_WORK = (SERVICE.name, NAMESPACE, NAME)
+_MISSING, _THERE, _TAKEN = 404, 409, 422
 _LABELS = {"component": "apiserver", "provider": "kubernetes"}
 _SOMEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
 """Addresses for documentation (RFC 5737, RFC 3849): outside of every network, so behind the default route."""
@@ -113,12 +119,35 @@ class OwnService:
     async def repair(self) -> None:
         """Bring the Service and its slices to what they ought to be.  Raises StatusError, lmdb.Error."""
         await self._repair_service()
-        slices = dict(_slices(self._where(), self._port))
+        names = self._slice_names()
+        slices = dict(_slices(names, self._where(), self._port))
         for name, wanted in slices.items():
             await self._repair_slice(name, wanted)
-        for name in _SLICE_NAMES:
+        for name in (*names, *self._left_behind()):
             if name not in slices and self._find(ENDPOINTSLICE, name) is not None:
                 await self._registry.delete(ENDPOINTSLICE, NAMESPACE, name, DeleteOptions())
+
+    @property
+    def _replica(self) -> str:
+        """What this server is called among those that share the registry, "" where it has one alone."""
+        return sharing.name if (sharing := self._registry.sharing) is not None else ""
+
+    def _slice_names(self) -> tuple[str, str]:
+        """Return the names of this server's slices: of the first address's family, and of the other one."""
+        name = f"{NAME}-{self._replica}" if self._replica else NAME
+        return name, f"{name}-2"
+
+    def _left_behind(self) -> Iterator[str]:
+        """Yield the names of slices of servers that are there no more, where it is for us to see to them."""
+        sharing = self._registry.sharing
+        if sharing is None or sharing.outage_seconds or not self._registry.work.is_own(*_WORK):
+            return
+        selected = Selection(labels=LabelSelector.parse(f"{SERVICE_NAME_LABEL}={NAME}"))
+        for octets in self._registry.page(ENDPOINTSLICE, NAMESPACE, selected).items:
+            metadata = msgspec.json.decode(octets)["metadata"]
+            replica, name = metadata["labels"].get(REPLICA_LABEL), metadata["name"]
+            if name in (NAME, f"{NAME}-2") if replica is None else replica not in sharing.living:
+                yield name
 
     async def _repair_service(self) -> None:
         wanted = {"ports": [{"name": PORT_NAME, "port": PORT, "protocol": "TCP", "targetPort": self._port}]}
@@ -130,6 +159,8 @@ class OwnService:
         ports = [
             {key: value for key, value in port.items() if key != "nodePort"} for port in spec.get("ports", [])
         ]
+        if self._replica and len(ports) == 1:
+            ports[0]["targetPort"] = self._port  # each replica's API may listen at another one
         if ports == wanted["ports"] and "selector" not in spec and spec["type"] != "ExternalName":
             return
         type_ = "ClusterIP" if spec["type"] == "ExternalName" else spec["type"]
@@ -145,18 +176,19 @@ class OwnService:
             asking = {**body, "spec": {**spec, "clusterIP": first}}
             await self._registry.create(SERVICE, NAMESPACE, asking, WriteOptions())
         except StatusError as refused:
+            if refused.code == _THERE:
+                return  # another replica was faster
             if refused.code != _TAKEN:
                 raise
             await self._registry.create(SERVICE, NAMESPACE, body, WriteOptions())
 
     async def _repair_slice(self, name: str, wanted: Object) -> None:
-        body = {**wanted, "metadata": {"name": name, "labels": {SERVICE_NAME_LABEL: NAME}}}
+        labels = {SERVICE_NAME_LABEL: NAME} | ({REPLICA_LABEL: self._replica} if self._replica else {})
+        body = {**wanted, "metadata": {"name": name, "labels": labels}}
         found = self._find(ENDPOINTSLICE, name)
         if found is not None:
-            labels = found["metadata"].get("labels") or {}
-            if labels.get(SERVICE_NAME_LABEL) == NAME and all(
-                found.get(key) == wanted[key] for key in wanted
-            ):
+            has = found["metadata"].get("labels") or {}
+            if labels.items() <= has.items() and all(found.get(key) == wanted[key] for key in wanted):
                 return
             if found["addressType"] == wanted["addressType"]:
                 await self._registry.replace(ENDPOINTSLICE, NAMESPACE, name, body, WriteOptions())
@@ -174,10 +206,10 @@ class OwnService:
             return None
 
 
-def _slices(where: Sequence[str], port: int) -> Iterator[tuple[str, Object]]:
-    """Yield a slice of each family, and its name; the first address's has the name of the Service."""
+def _slices(names: tuple[str, str], where: Sequence[str], port: int) -> Iterator[tuple[str, Object]]:
+    """Yield a slice of each family, and its name; the first address's has the first one."""
     families = list(dict.fromkeys(f"IPv{ip_address(one).version}" for one in where))
-    for name, family in zip(_SLICE_NAMES, families, strict=False):
+    for name, family in zip(names, families, strict=False):
         of_family = [one for one in where if f"IPv{ip_address(one).version}" == family]
         yield (
             name,

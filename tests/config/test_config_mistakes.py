@@ -77,10 +77,6 @@ IN_FILE = [
         "[store]\netcd = ['http://a:1']\n[[containers]]\nendpoint = 'unix:///x'\nname = 'left'",
         "3: containers: engine 1: it would delete what is registered of other",
     ),
-    (
-        "[store]\netcd = ['http://a:1']\n[services]\nkubernetes = true",
-        "4: services.kubernetes: each replica would lead",
-    ),
     ("[dns]\nreverse_zones = ['example.org']", "2: dns.reverse_zones: 'example.org'"),
     ("[dns]\nadvertise_addresses = ['0.0.0.0']", "2: dns.advertise_addresses: '0.0.0.0'"),
     ("[dns]\nadvertise_addresses = ['x']", "2: dns.advertise_addresses: 'x'"),

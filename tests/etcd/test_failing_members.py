@@ -2,10 +2,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import itertools
 
 import pytest
 from aiohttp import web
+from etcd.played_members import (
+    RANGE,
+    TXN,
+    Handler,
+    babbles,
+    good,
+    hangs,
+    hangs_up,
+    of_keys,
+    played,
+    refuses,
+    watched,
+)
 
 from svcdns.etcd.client import Etcd, Full, Login, Rejected, Unavailable, Unknown
 from svcdns.etcd.messages import Put
@@ -13,68 +26,6 @@ from svcdns.etcd.messages import Put
 NOWHERE = "http://127.0.0.1:1"
 SECONDS = 0.5
 """A member's time for an answer."""
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Played:
-    """A member, and how often it was asked for what."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.asked: list[str] = []
-
-
-@contextlib.asynccontextmanager
-async def played(*answers: Handler) -> AsyncIterator[list[Played]]:
-    """Give one member for each of these."""
-    async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(one_played(answer)) for answer in answers]
-
-
-@contextlib.asynccontextmanager
-async def one_played(answer: Handler) -> AsyncIterator[Played]:
-    member = Played("")
-
-    async def noted(request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request, web.BaseRequest)
-        member.asked.append(request.path)
-        return await answer(request)  # type: ignore[arg-type]
-
-    runner = web.ServerRunner(web.Server(noted), shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    member.url = f"http://{host}:{port}"
-    try:
-        yield member
-    finally:
-        await runner.cleanup()
-
-
-async def good(request: web.Request) -> web.StreamResponse:
-    return web.json_response({"header": {"revision": "7"}, "succeeded": True, "token": "t"})
-
-
-async def hangs(request: web.Request) -> web.StreamResponse:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def hangs_up(request: web.Request) -> web.StreamResponse:
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
-
-
-async def babbles(request: web.Request) -> web.StreamResponse:
-    return web.Response(text="<html>welcome</html>")
-
-
-def refuses(message: str, code: int = 14, status: int = 503) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return web.json_response({"error": message, "message": message, "code": code}, status=status)
-
-    return answer
 
 
 @pytest.mark.parametrize("bad", [hangs, hangs_up, babbles, refuses("etcdserver: no leader")])
@@ -83,9 +34,9 @@ async def test_a_read_goes_on_at_the_next_member_and_stays_there(bad: Handler) -
         client = Etcd([first.url, second.url], timeout=SECONDS)
         found = await asyncio.gather(*(client.range(b"%d" % number) for number in range(9)))
         assert [one.revision for one in found] == [7] * 9, "those that failed together too"
-        asked = len(first.asked)
+        asked = first.times(RANGE)
         await client.range(b"a")
-        assert len(first.asked) == asked, "it goes on with the member that answered"
+        assert first.times(RANGE) == asked, "it goes on with the member that answered"
         await client.close()
 
 
@@ -93,11 +44,11 @@ async def test_a_read_goes_on_at_the_next_member_and_stays_there(bad: Handler) -
     "bad", [hangs, hangs_up, babbles, refuses("etcdserver: request timed out"), refuses("never heard of")]
 )
 async def test_a_transaction_without_an_answer_is_not_sent_again(bad: Handler) -> None:
-    async with played(bad, good) as (first, second):
+    async with played(of_keys(bad), good) as (first, second):
         client = Etcd([first.url, second.url], timeout=SECONDS)
         with pytest.raises(Unknown):
             await client.transaction([], [Put(b"a", b"")])
-        assert (len(first.asked), second.asked) == (1, [])
+        assert (first.times(TXN), second.asked) == (1, [])
         assert (await client.transaction([], [Put(b"a", b"")])).succeeded, "the next one goes elsewhere"
         await client.close()
 
@@ -113,7 +64,7 @@ async def test_a_transaction_that_was_not_carried_out_is_sent_to_the_next(messag
 
 
 async def test_while_members_choose_a_leader_a_transaction_waits() -> None:
-    answers = iter([*[refuses("etcdserver: no leader")] * 4, good])
+    answers = itertools.chain([refuses("etcdserver: no leader")] * 4, itertools.repeat(good))
 
     async def chooses(request: web.Request) -> web.StreamResponse:
         return await next(answers)(request)
@@ -132,7 +83,7 @@ async def test_a_token_that_is_not_given_leaves_no_doubt_of_a_transaction(bad: H
     async with played(login_fails, good) as (first, second):
         client = Etcd([first.url, second.url], Login(user="u"), timeout=SECONDS)
         assert (await client.transaction([], [Put(b"a", b"")])).succeeded
-        assert "/v3/kv/txn" not in first.asked
+        assert not first.times(TXN)
         with pytest.raises(Unavailable):
             await Etcd([first.url], Login(user="u"), timeout=SECONDS).transaction([], [Put(b"a", b"")])
         await client.close()
@@ -150,12 +101,12 @@ async def test_a_token_is_asked_for_once_by_all_who_want_one() -> None:
     ("message", "wrong"), [("permission denied", Unavailable), ("mvcc: database space exceeded", Full)]
 )
 async def test_what_all_members_say_alike_is_asked_of_one(message: str, wrong: type[Exception]) -> None:
-    bad = refuses(f"etcdserver: {message}", 7, 403)
+    bad = of_keys(refuses(f"etcdserver: {message}", 7, 403))
     async with played(bad, bad) as (first, second):
         client = Etcd([first.url, second.url])
         with pytest.raises(wrong, match=message):
             await client.transaction([], [Put(b"a", b"")])
-        assert (len(first.asked), second.asked) == (1, [])
+        assert (first.times(TXN), second.asked) == (1, [])
         await client.close()
 
 
@@ -166,18 +117,6 @@ async def test_a_watch_begins_at_the_next_member(bad: Handler) -> None:
         changes = await anext(client.watch(b"a", b"b", 1))
         assert [change.kv.key for change in changes.events] == [b"a"]
         await client.close()
-
-
-async def watched(request: web.Request) -> web.StreamResponse:
-    """Give one change, and then nothing more."""
-    if "watch" not in request.path:
-        return await hangs(request)
-    answer = web.StreamResponse()
-    await answer.prepare(request)
-    await answer.write(b'{"result":{"created":true}}\n')
-    event = b'{"kv":{"key":"YQ==","mod_revision":"3"}}'
-    await answer.write(b'{"result":{"header":{"revision":"9"},"events":[%s]}}\n' % event)
-    return await hangs(request)
 
 
 async def test_a_watch_ends_when_its_member_fails_and_is_taken_up_at_the_next() -> None:
@@ -191,7 +130,7 @@ async def test_a_watch_ends_when_its_member_fails_and_is_taken_up_at_the_next() 
         with pytest.raises(Unavailable):
             await anext(watch)
         assert (await anext(client.watch(b"a", b"b", 4))).revision == 3
-        assert second.asked == ["/v3/watch"]
+        assert second.asked[0] == "/v3/watch"
         await client.close()
 
 
@@ -222,7 +161,7 @@ async def test_an_answer_without_end_is_not_read_to_its_end() -> None:
                 await answer.write(b" " * (1 << 20))
         return answer
 
-    async with played(endless) as [member]:
+    async with played(of_keys(endless)) as [member]:
         client = Etcd([member.url], timeout=30)
         with pytest.raises(Rejected, match="MiB"):
             await client.range(b"a", limit=1)

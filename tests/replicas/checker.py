@@ -1,15 +1,13 @@
 """What is wrong with a history: each answer has a revision, so that is found by sorting, without any search.
 
-    order     what was answered before something began has no newer revision: of all replicas if that is a
-              write (then it is older), of the same replica if it is a read
-    reads     a read shows of each object the newest state up to its revision
-    bases     what a conditional write says it was decided on is what stood there before it
-    settled   what was acknowledged is there, once; what was refused is not; what is not known is there once
-              or not; nothing else is
-    final     all replicas show in the end what the last changes left
-    owners    no address or port has two owners at any revision
-
-A read at one replica may be older than what another one has acknowledged: replicas promise no more.
+order     what was answered before something began has no newer revision: of all replicas if that is a
+          write (then it is older), or a read of the most recent state; else of the same replica
+reads     a read shows of each object the newest state up to its revision
+bases     what a conditional write says it was decided on is what stood there before it
+settled   what was acknowledged is there, once; what was refused is not; what is not known is there once
+          or not; nothing else is
+final     all replicas show in the end what the last changes left
+owners    no address or port has two owners at any revision
 """
 
 from bisect import bisect_right
@@ -60,7 +58,7 @@ def _order(operations: list[Operation]) -> Iterator[str]:
             if at is None or following.revision > at.revision:
                 newest_at[following.at] = following
             following = next(ends, None)
-        before = newest_at.get(one.at) if one.is_read else newest
+        before = newest_at.get(one.at) if one.is_read and not one.is_consistent else newest
         if before is None:
             continue
         if before.revision > one.revision or (before.revision == one.revision and not one.is_read):

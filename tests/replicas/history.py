@@ -58,6 +58,8 @@ class Operation:
     """Which it made, or showed; 0: the answer did not say (deletes)."""
     seen: Mapping[str, str] = field(default_factory=dict)
     """Of a read: the marks of all objects there were, by name."""
+    is_consistent: bool = False
+    """Of a read: it asked for the most recent state, and was not told that this may be older."""
 
     @property
     def is_delete(self) -> bool:

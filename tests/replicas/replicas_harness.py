@@ -1,5 +1,6 @@
 """Replicas of one registry on a real etcd, in one process, each with a map of its own and no sockets."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from toolbox.waiting import until
 
 from svcdns.config.sections import Config
 from svcdns.etcd.client import Etcd
+from svcdns.etcd.messages import Changes
 from svcdns.objects.kinds import STORED, Kind, by_manifest
 from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.engine import Engine
@@ -23,6 +25,35 @@ Object = dict[str, Any]
 Rows = dict[bytes, bytes]
 
 _prefixes = itertools.count(1)
+
+
+class Held(Etcd):
+    """A client whose watch of objects can be held up."""
+
+    def __init__(self, *given: object, **named: object) -> None:
+        super().__init__(*given, **named)  # type: ignore[arg-type]
+        self.may = asyncio.Event()
+        self.may.set()
+        self.compacted: list[int] = []
+
+    async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
+        """Yield what happens, when it may."""
+        async for changes in super().watch(key, end, from_revision):
+            if b"objects/" in key:
+                await self.may.wait()
+            yield changes
+
+    async def compact(self, revision: int) -> None:
+        """Note it."""
+        self.compacted.append(revision)
+        await super().compact(revision)
+
+
+class Killed(Etcd):
+    """A client of a replica that ends without a word."""
+
+    async def lease_revoke(self, lease: int) -> None:
+        """Say nothing."""
 
 
 class Replica:

@@ -84,6 +84,7 @@ class Session:
             status, answer = self._call(at, operation, "GET", collection + query)
             if status != 200:
                 return None
+            operation.is_consistent = not self._calls[at.short].warning
             seen = {begin + item["metadata"]["name"]: mark_of(item) for item in answer["items"]}
             operation.done(int(answer["metadata"]["resourceVersion"]) // SPAN, seen)
         found: list[dict[str, Any]] = answer["items"]

@@ -56,6 +56,10 @@ def older_write(history: History) -> None:
     history.operations[2].revision = 7
 
 
+def consistent_read_that_is_old(history: History) -> None:
+    history.operations[4].is_consistent = True
+
+
 def read_that_goes_back(history: History) -> None:
     history.operations.append(read("r2", "Service/a", 130, 135, 11, Service_a="m2"))
 
@@ -130,6 +134,7 @@ def log_out_of_order(history: History) -> None:
 PLANTED: list[tuple[str, Callable[[History], None]]] = [
     ("order", older_write),
     ("order", read_that_goes_back),
+    ("order", consistent_read_that_is_old),
     ("reads", read_of_an_older_state),
     ("reads", list_without_an_object),
     ("reads", list_with_what_is_gone),

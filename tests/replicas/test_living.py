@@ -2,41 +2,16 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 
 import pytest
-from replicas.replicas_harness import Replica, Replicas
+from replicas.replicas_harness import Held, Replica, Replicas
 from toolbox.builders import service
 from toolbox.waiting import until
 
-from svcdns.etcd.client import Etcd
-from svcdns.etcd.messages import Changes
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry.replicated import compaction
 
 KEYS = [f"web-{number}" for number in range(300)]
-
-
-class Held(Etcd):
-    """A client whose watch of objects can be held up."""
-
-    def __init__(self, *given: object, **named: object) -> None:
-        super().__init__(*given, **named)  # type: ignore[arg-type]
-        self.may = asyncio.Event()
-        self.may.set()
-        self.compacted: list[int] = []
-
-    async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
-        """Yield what happens, when it may."""
-        async for changes in super().watch(key, end, from_revision):
-            if b"objects/" in key:
-                await self.may.wait()
-            yield changes
-
-    async def compact(self, revision: int) -> None:
-        """Note it."""
-        self.compacted.append(revision)
-        await super().compact(revision)
 
 
 async def know_each_other(*replicas: Replica) -> None:

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 import pytest
 from replicas.replicas_harness import Replica, Replicas, assert_alike, comparable
 from toolbox.builders import endpoint_slice, endpoints, headless, namespace, pod, service, without_selector
+from toolbox.running_etcd import RunningEtcd
 from toolbox.waiting import until
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
@@ -262,6 +263,14 @@ async def test_replicas_that_differ_refuse_to_start(replicas: Replicas) -> None:
                 pass
         with pytest.raises(Disagreement, match=r"10\.96\.0\.0/12.*10\.7\.0\.0/16"):
             async with replicas.replica("c", config_of("10.7.0.0/16")):
+                pass
+
+
+async def test_members_of_two_etcds_are_refused(replicas: Replicas) -> None:
+    with RunningEtcd() as other:
+        both = [*replicas.etcd.endpoints, *other.endpoints]
+        with pytest.raises(Disagreement, match="members of several etcds"):
+            async with replicas.replica("a", client=Etcd(both)):
                 pass
 
 

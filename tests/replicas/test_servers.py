@@ -45,6 +45,15 @@ def test_what_one_server_takes_both_answer(pair: list[RunningServer]) -> None:
     assert a.get(slices).json == b.get(slices).json
 
 
+def test_who_is_told_of_a_write_finds_it_at_the_other_server(pair: list[RunningServer]) -> None:
+    for number in range(20):
+        one, other = pair if number % 2 else reversed(pair)
+        assert one.post(SERVICES, service(f"s{number}")).status == 201
+        assert other.get(f"{SERVICES}/s{number}").status == 200
+        listed = other.get(f"{SERVICES}?limit=500").json["items"]
+        assert {item["metadata"]["name"] for item in listed} == {f"s{n}" for n in range(number + 1)}
+
+
 def test_a_server_that_is_killed_is_no_loss_to_the_other(pair: list[RunningServer]) -> None:
     a, b = pair
     a.post(SERVICES, headless("web"))

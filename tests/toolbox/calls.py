@@ -31,6 +31,8 @@ class Calls:
             )
         else:
             self._connection = http.client.HTTPConnection(place, timeout=GUARD_SECONDS)
+        self.warning = ""
+        """The Warning of the last answer, "" of one without."""
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def call(
@@ -42,6 +44,7 @@ class Calls:
         try:
             self._connection.request(method, path, octets, self._headers | headers)
             answer = self._connection.getresponse()
+            self.warning = answer.headers.get("Warning", "")
             return answer.status, json.loads(answer.read())
         except BaseException:
             self._connection.close()

@@ -4,8 +4,10 @@
     proposals   accept: a group of writes is run on the map, undone, and becomes one etcd transaction
     applying    apply: what etcd has decided becomes one commit of the map
     relisting   the map is brought to what a list says: at the first start, and when etcd has compacted
+    consistent_reads  what was acknowledged before a read began is in it
     living      who lives and how far each has come: `division` says whose work is whose, `passing_on` and
                 `shared_heartbeats` see to heartbeats that reach another, `compaction` to etcd's history
+    naming      what a replica is called, and that no two are called the same
     left_out    objects of which nothing can be made
     keys        where what stands in etcd
     revisions   resourceVersions: etcd's revision, and a place within it

@@ -35,13 +35,15 @@ from ..settings import Settings
 from ..transaction import WriteTransaction
 from ..waiting import answer
 from .applying import Map, stored_position
+from .consistent_reads import ConsistentReads
 from .division import Division
 from .engine import Disagreement, Engine, Sharing
 from .following import LOOK_SECONDS, Follower, newest_of
 from .keys import Keys, after
-from .layout import agree, refuse_emptied
+from .layout import agree, refuse_emptied, refuse_mixed
 from .left_out import LeftOut
 from .listing import Progress
+from .naming import claim
 from .outage import Outage, refused, undecided
 from .proposals import Proposal, propose
 from .waiting import Waiting, give_up, refuse
@@ -55,7 +57,6 @@ STOP_SECONDS = 5.0
 """So long the end waits for an etcd that does not answer."""
 _OVERTAKEN_SECONDS = 0.02
 """Until a transaction is tried again that was overtaken by somebody who is no replica."""
-_NAME = b"replica"
 T = TypeVar("T")
 
 
@@ -91,6 +92,7 @@ class ReplicatedCommitter:
         self.outage = Outage()
         self._listing = Progress()
         self.work = Division(self.outage)
+        self.reads = ConsistentReads(engine.etcd, self._keys, self.outage)
         self.refuses = False
         """Whether nothing is tried to be written."""
         self._refused = ""
@@ -150,6 +152,7 @@ class ReplicatedCommitter:
         if self._follower is not None:
             return
         try:
+            await refuse_mixed(self._etcd)
             if stored_position(self._store) is not None:
                 await refuse_emptied(self._etcd, self._keys, self._store.env.path())
             agreed = await agree(self._etcd, self._keys, self._settings)
@@ -157,7 +160,8 @@ class ReplicatedCommitter:
             of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from, met)
             follower = Follower(of, self._etcd, self._on_commit, self.outage, self._listing)
             await follower.begin()
-            name = await follower.on_map(partial(_name, of))
+            claimed = await claim(self._etcd, self._keys, follower)
+            name = claimed.name
             self._key = self._keys.replica(name)
             # Each replica gives out addresses from a part of the ranges: they are seldom in each other's way.
             self._cursors = addresses.cursors(self._settings, int(name, 16) / 16 ** len(name))
@@ -171,9 +175,10 @@ class ReplicatedCommitter:
         self.outage.end()
         self._revision = found[0].mod_revision if found else 0
         self._follower = follower
+        self.reads.begin(follower)
         self._tasks.append(asyncio.create_task(follower.run()))
         met.tell(self._on_messages)
-        self._tasks += self.work.begin(self._etcd, self._keys, name, follower)
+        self._tasks += self.work.begin(self._etcd, self._keys, claimed, follower)
 
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once the map shows it; raise what it raised.
@@ -380,14 +385,3 @@ class ReplicatedCommitter:
             return damage.DamagedWrite()
         logger.error("a write failed", exc_info=failure)
         return StatusError(500, "InternalError", "the write could not be tried; nothing was changed")
-
-
-def _name(of: Map) -> str:
-    """Return what this replica is called in etcd: a name that is made up once for each map."""
-    with of.store.write() as txn:
-        stored = txn.get(_NAME, db=of.store.tables.meta)
-        if stored is not None:
-            return bytes(stored).decode()
-        name = secrets.token_hex(8)
-        txn.put(_NAME, name.encode(), db=of.store.tables.meta)
-    return name

@@ -13,6 +13,7 @@ from .engine import Said
 from .following import Follower
 from .keys import Keys
 from .living import Living
+from .naming import Claim
 from .outage import Outage, refused
 from .passing_on import Heard, PassingOn
 
@@ -62,10 +63,10 @@ class Division:
             raise refused(self._outage.text or "etcd has not been reached yet")
         self._passing.add(pods)
 
-    def begin(self, etcd: Etcd, keys: Keys, name: str, follower: Follower) -> list[asyncio.Task[None]]:
-        """Begin to take part, as the replica of this name; return what runs until it is cancelled."""
+    def begin(self, etcd: Etcd, keys: Keys, claimed: Claim, follower: Follower) -> list[asyncio.Task[None]]:
+        """Begin to take part, under the name that was claimed; return what runs until it is cancelled."""
         self._follower = follower
-        self._living = living = Living(etcd, keys, name, follower, self._tell, self._take)
+        self._living = living = Living(etcd, keys, claimed, follower, self._tell, self._take)
         self._passing = PassingOn(etcd, keys, living)
         works = (living, self._passing, Compaction(etcd, keys, living))
         return [asyncio.create_task(work.run()) for work in works]

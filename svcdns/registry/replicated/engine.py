@@ -36,6 +36,8 @@ class Said(msgspec.Struct, frozen=True):
     """The revision that others are to say they have reached: somebody waits for it."""
     stuck: str = ""
     """Why its map can't be brought further; "" where it can."""
+    incarnation: str = ""
+    """Which of its starts says so (see `naming`)."""
 
 
 class Sharing(NamedTuple):

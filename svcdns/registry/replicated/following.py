@@ -65,6 +65,8 @@ class Follower:
         self.map = of
         self.position = 0
         """The revision of etcd that the map stands at."""
+        self.current_at = 0.0
+        """When, by the monotonic clock, the map was last known to show all that etcd had; 0: not yet."""
         self.disk_trouble = ""
         """Why the map can't be written, "" where it can."""
         self._etcd, self._on_commit, self.outage, self._progress = etcd, on_commit, outage, progress
@@ -93,6 +95,10 @@ class Follower:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (revision, next(self._numbers), future))
             await future
+
+    def is_current(self, at: float) -> None:
+        """Note that the map shows all that etcd had at some time, by the monotonic clock."""
+        self.current_at = max(self.current_at, at)
 
     async def begin(self) -> None:
         """Take up a map that was followed before; list where it was not.
@@ -291,6 +297,7 @@ class Follower:
         came, silent, patience = 0, 0.0, SILENT_SECONDS
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            looked_at = time.monotonic()
             try:
                 newest = newest_of(await self.replicas())
                 takes_writes = not self.outage or not (await self._etcd.status()).has_no_room
@@ -298,6 +305,8 @@ class Follower:
                 self.outage.begin(str(away))
                 goal = None
                 continue
+            if self.position >= newest:
+                self.is_current(looked_at)
             if takes_writes and self.position >= (newest if goal is None else goal):
                 self.outage.end()
             if self._came_to > came or goal is None or self.position >= goal:

@@ -4,7 +4,7 @@
     allocations/ip/ADDRESS         NAMESPACE/NAME of the Service that has the address; `lb` of load balancers
     allocations/port/NUMBER        the same of a node port
     replicas/REPLICA               id of the replica's last transaction
-    live/REPLICA                   JSON of a replica that lives (see `living`); goes with its lease
+    live/REPLICA                   JSON of a replica that lives (see `living`, `naming`); goes with its lease
     heartbeats/REPLICA             JSON of the Pods that a replica has heard of for others (see `passing_on`)
     compaction                     whose turn it was last to compact (see `compaction`)
     migration                      while a registry is being moved here (see registry.migration)

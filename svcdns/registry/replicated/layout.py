@@ -51,6 +51,16 @@ class _Said(NamedTuple):
     here: Any
 
 
+async def refuse_mixed(etcd: Etcd) -> None:
+    """Raise Disagreement where the members that answer are of several clusters."""
+    members: dict[int, list[str]] = {}
+    for member, cluster in (await etcd.clusters()).items():
+        members.setdefault(cluster, []).append(member)
+    if len(members) > 1:
+        several = "; ".join(f"cluster {cluster:x}: {', '.join(of)}" for cluster, of in members.items())
+        raise Disagreement(f"store.etcd names members of several etcds ({several}); allowed: members of one")
+
+
 async def agree(etcd: Etcd, keys: Keys, settings: Settings) -> Agreed:
     """Return what the replicas have agreed on; the first one begins.
 

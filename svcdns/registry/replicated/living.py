@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -23,16 +24,15 @@ import msgspec
 
 from svcdns.cluster.rendezvous import owner
 from svcdns.etcd.client import Compacted, Etcd, Rejected, Unavailable, Unknown
-from svcdns.etcd.messages import Change, Found, KeyValue, Put
+from svcdns.etcd.messages import Change, Compare, Found, Get, KeyValue, Put
 
 from .engine import Said
 from .following import LOOK_SECONDS, Follower
 from .keys import Keys, after
+from .naming import LEASE_SECONDS, Claim, incarnation_of
 
 logger = logging.getLogger(__name__)
 
-LEASE_SECONDS = 5
-"""After its death a replica's work is left alone for so long, and longer where etcd lost a member."""
 SAY_SECONDS = 1.5
 PAUSE_SECONDS = 0.02
 END_SECONDS = 1.0
@@ -47,17 +47,17 @@ class Living:
         self,
         etcd: Etcd,
         keys: Keys,
-        name: str,
+        claimed: Claim,
         follower: Follower,
         changed: Callable[[], None],
         heard: Callable[[list[tuple[str, str]]], None],
     ) -> None:
-        """`name` is that of this replica; nothing is said yet.
+        """`claimed` is the name of this replica; nothing is said yet but that it lives.
 
         `changed` is called whenever another one has come or gone, or this one counts as there; `heard` is
         given the Pods that others have heard of (see `passing_on`).
         """
-        self.name = name
+        self.name, self._incarnation, self._put_at = claimed.name, claimed.incarnation, claimed.put_at
         self.others: dict[str, Said] = {}
         """What the others say that live, by their names."""
         self._etcd, self._keys, self._begin, self._follower = etcd, keys, keys.live, follower
@@ -65,7 +65,7 @@ class Living:
         self._heard_of = 0
         """The revision up to which it was taken what others have heard of."""
         self._host = socket.gethostname()
-        self.lease, self._kept_at = 0, 0.0
+        self.lease, self._kept_at = claimed.lease, time.monotonic()
         """0 while there is none."""
         self._said: Said | None = None
         self._said_at = 0.0
@@ -86,8 +86,12 @@ class Living:
 
     def all(self) -> dict[str, Said]:
         """Return what all say that live, this one too, by name."""
-        own = Said(self._host, self._follower.position, self._wants, self._follower.disk_trouble)
+        own = self._own()
         return ({self.name: own} if self._is_there else {}) | self.others
+
+    def _own(self) -> Said:
+        follower = self._follower
+        return Said(self._host, follower.position, self._wants, follower.disk_trouble, self._incarnation)
 
     def least(self) -> int:
         """Return the revision that all have reached that live, but for those that are stuck."""
@@ -131,22 +135,28 @@ class Living:
 
     async def _keep(self) -> None:
         """Keep the lease, and say what there is to say.  Raises as etcd.client does; then both begin anew."""
-        self.lease, self._said = 0, None
+        self._said = None
         while True:
-            now = time.monotonic()
-            if not self.lease:
-                self.lease = await self._etcd.lease_grant(LEASE_SECONDS)
-                self._kept_at = now
-            elif now - self._kept_at >= LEASE_SECONDS / 3:
-                if not await self._etcd.lease_keep_alive(self.lease):
-                    raise Unavailable("the lease has ended")
-                self._kept_at = now
-            if self._is_to_be_said(now):
-                await self._say()
-                await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                await self._keep_once(time.monotonic())
+            except (Unavailable, Unknown, Rejected):
+                self.lease = 0
+                raise
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEASE_SECONDS / 3):
                     await self._due.wait()
+
+    async def _keep_once(self, now: float) -> None:
+        if not self.lease:
+            self.lease = await self._etcd.lease_grant(LEASE_SECONDS)
+            self._kept_at = now
+        elif now - self._kept_at >= LEASE_SECONDS / 3:
+            if not await self._etcd.lease_keep_alive(self.lease):
+                raise Unavailable("the lease has ended")
+            self._kept_at = now
+        if self._is_to_be_said(now):
+            await self._say()
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def _is_to_be_said(self, now: float) -> bool:
         said, follower = self._said, self._follower
@@ -157,10 +167,34 @@ class Living:
 
     async def _say(self) -> None:
         self._due.clear()
-        said = Said(self._host, self._follower.position, self._wants, self._follower.disk_trouble)
+        said = self._own()
         put = Put(self._begin + self.name.encode(), msgspec.json.encode(said), self.lease)
-        await self._etcd.transaction([], [put])
+        while True:
+            own = Compare.unchanged(put.key, self._put_at) if self._put_at else Compare.absent(put.key)
+            outcome = await self._etcd.transaction([own], [put], [Get(put.key)])
+            if outcome.succeeded:
+                break
+            found = next(iter(outcome.found[0].kvs), None)
+            if (
+                found is not None and found.mod_revision > self._put_at
+            ):  # else etcd was restored from a backup
+                self._see_whose(found.value)
+            self._put_at = found.mod_revision if found is not None else 0
+        self._put_at = outcome.revision
         self._said, self._said_at = said, time.monotonic()
+
+    def _see_whose(self, value: bytes) -> None:
+        """End where another replica lives under the name of this one."""
+        if incarnation_of(value) not in (None, self._incarnation):
+            self._end_process()
+
+    def _end_process(self) -> None:
+        logger.critical(
+            "another replica lives that is called %s, as it is on a copy of this data folder; this process "
+            "ends, to be started again under another name",
+            self.name,
+        )
+        os._exit(os.EX_SOFTWARE)
 
     async def _see(self) -> None:
         """See who lives: list, and watch for a while.  Raises as etcd.client does."""
@@ -209,6 +243,8 @@ class Living:
         name = key[len(self._begin) :].decode(errors="replace")
         said = None if value is None else _read(value)
         if name == self.name:
+            if said is not None and said.incarnation != self._incarnation:
+                self._due.set()  # whether it is of a past, or of another one that lives, is seen there
             is_there, self._is_there = self._is_there, said is not None
             if said is None and is_there:
                 self._due.set()  # somebody has taken it away, or the lease was lost
