@@ -5,7 +5,7 @@ transaction is only sent again where it is known that it was not carried out; wh
 is raised, and who sent it finds out.
 
     errors        what a request can come to instead of an answer
-    connections   certificates, tokens, one request to one member
+    connections   one request to one member, with certificates and a token (`login` has the files)
     messages      what is said, and what the answers mean
 
 https://etcd.io/docs/v3.4/learning/api/ says what each request does.
@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from . import messages
 from .connections import LARGEST_ANSWER, Connections, Lost, NotReached, Refused, Stream, TooLarge
-from .connections import Login as Login
 from .errors import Compacted as Compacted
+from .errors import Denied as Denied
 from .errors import Full as Full
 from .errors import NotYet as NotYet
 from .errors import Rejected as Rejected
@@ -31,10 +31,11 @@ from .errors import (
     is_of_member,
     raise_if_final,
     read_failed,
+    unavailable,
     unknown,
     was_not_carried_out,
-    with_remedy,
 )
+from .login import Login as Login
 from .messages import (
     Change,
     Changes,
@@ -146,6 +147,21 @@ class Etcd:
         """Return how one member is, or the first that answers: its version, and what it complains of."""
         return await self._ask("/v3/maintenance/status", {}, messages.read_status, only=member)
 
+    async def has_no_room(self) -> bool:
+        """Return whether etcd takes no writes, although it answers reads; False too where nobody may ask.
+
+        A user who isn't an administrator may not ask for the status of etcd 3.4.42 and newer, 3.5.28 to 31
+        and 3.6.0 to 11, but for the alarms of all these (not of 3.4.42, 3.5.28 and 3.6.9).
+        """
+        try:
+            return (await self.status()).has_no_room
+        except Denied:
+            pass
+        try:
+            return await self._ask("/v3/maintenance/alarm", {"action": "GET"}, messages.read_no_space)
+        except Denied:
+            return False
+
     async def members(self) -> tuple[Member, ...]:
         """Return the members of the cluster, named here or not."""
         return await self._ask("/v3/cluster/member/list", {}, messages.read_members)
@@ -198,7 +214,7 @@ class Etcd:
             if not is_of_member(failed):
                 break
             self._put_last(member)
-        raise Unavailable(with_remedy(why))
+        raise unavailable(why)
 
     async def _next(self, stream: Stream) -> WatchAnswer:
         """Return the next message of a watch.  Raises Compacted, Unavailable."""
@@ -215,7 +231,7 @@ class Etcd:
             got = Failed(got.cancel_reason or "the watch was cancelled")
         if is_of_member(got):
             self._put_last(stream.member)
-        raise Unavailable(with_remedy(got.message))
+        raise unavailable(got.message)
 
     def _end(self, stream: Stream | None) -> None:
         if stream is not None:
@@ -267,7 +283,7 @@ class Etcd:
                 if is_last:
                     break
             if not waits or asyncio.get_running_loop().time() > until:
-                raise Unavailable(with_remedy(why))
+                raise unavailable(why)
             await asyncio.sleep(_NO_LEADER_SECONDS)
 
     def _put_last(self, member: str) -> None:

@@ -126,6 +126,19 @@ async def assert_alike(a: Replica, b: Replica) -> None:
     assert a.revision == b.revision
 
 
+async def know_each_other(*replicas: Replica) -> None:
+    """Wait until all of some replicas know of all."""
+    for one in replicas:
+        await until(lambda one=one: len(living(one)) == len(replicas), "the replicas to know each other")
+
+
+def living(replica: Replica) -> list[str]:
+    """Return the names of those of which a replica knows that they live."""
+    sharing = replica.registry.sharing
+    assert sharing is not None
+    return sorted(sharing.living)
+
+
 def rows_of(store: Store) -> Rows:
     """Return all rows of answers in a store."""
     with store.read() as txn:

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import AsyncIterator
 
 import pytest
-from replicas.replicas_harness import Replica, Replicas
+from replicas.replicas_harness import Replica, Replicas, know_each_other, living
 from toolbox.builders import service
 from toolbox.waiting import until
 
@@ -37,18 +37,6 @@ class Held(Etcd):
         """Note it."""
         self.compacted.append(revision)
         await super().compact(revision)
-
-
-async def know_each_other(*replicas: Replica) -> None:
-    """Wait until all of some replicas know of all."""
-    for one in replicas:
-        await until(lambda one=one: len(living(one)) == len(replicas), "the replicas to know each other")
-
-
-def living(replica: Replica) -> list[str]:
-    sharing = replica.registry.sharing
-    assert sharing is not None
-    return sorted(sharing.living)
 
 
 def owned(replica: Replica) -> set[str]:
