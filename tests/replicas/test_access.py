@@ -95,6 +95,10 @@ async def test_a_password_that_was_changed_is_named_and_taken_up_without_a_resta
         for one in (a, b):
             with pytest.raises(StatusError) as refused:
                 await one.create(pod("web-2", "10.1.0.2", ready=True))
+            assert refused.value.code in (503, 504)
+            await until(lambda one=one: "authentication failed" in one.registry.trouble, "the reason")
+            with pytest.raises(StatusError) as refused:
+                await one.create(pod("web-2", "10.1.0.2", ready=True))
             assert (refused.value.code, refused.value.retry_after) == (503, 2)
             assert "authentication failed" in refused.value.message
             assert "store.etcd_password_file" in refused.value.message
