@@ -210,7 +210,8 @@ class Connections:
 
     async def _may_be_renewed(self, failed: NotReached | Lost, session: _Session) -> bool:
         """Return whether files have changed since, so that what was not sent may be taken now."""
-        return isinstance(failed, NotReached) and await self._newest() is not session
+        is_closed = self._session is None
+        return isinstance(failed, NotReached) and not is_closed and await self._newest() is not session
 
     async def _failed(self, wrong: Exception) -> NotReached | Lost:
         self._has_failed = True
