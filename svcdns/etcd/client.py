@@ -8,7 +8,7 @@ it finds out.  No request takes longer than a member has for an answer.
     errors        what a request can come to instead of an answer
     members       which is asked next, which hang, which are of another etcd
     hedging       one answer of several members
-    connections   certificates, tokens, one request to one member
+    connections   one request to one member, with certificates and a token (`login` has the files)
     messages      what is said, and what the answers mean
 
 https://etcd.io/docs/v3.4/learning/api/ says what each request does.
@@ -22,8 +22,8 @@ from typing import TypeVar
 
 from . import messages
 from .connections import LARGEST_ANSWER, Answer, Connections, Lost, NotReached, Refused, Stream, TooLarge
-from .connections import Login as Login
 from .errors import Compacted as Compacted
+from .errors import Denied as Denied
 from .errors import Full as Full
 from .errors import NotYet as NotYet
 from .errors import Rejected as Rejected
@@ -34,11 +34,12 @@ from .errors import (
     is_of_member,
     raise_if_final,
     read_failed,
+    unavailable,
     unknown,
     was_not_carried_out,
-    with_remedy,
 )
 from .hedging import Passed, first_answer
+from .login import Login as Login
 from .members import STATUS, Members
 from .messages import (
     Change,
@@ -156,6 +157,21 @@ class Etcd:
         """Return how one member is, or the first that answers: its version, and what it complains of."""
         return await self._ask(STATUS, {}, messages.read_status, only=member)
 
+    async def has_no_room(self) -> bool:
+        """Return whether etcd takes no writes, although it answers reads; False too where nobody may ask.
+
+        A user who isn't an administrator may not ask for the status of etcd 3.4.42 and newer, 3.5.28 to 31
+        and 3.6.0 to 11, but for the alarms of all these (not of 3.4.42, 3.5.28 and 3.6.9).
+        """
+        try:
+            return (await self.status()).has_no_room
+        except Denied:
+            pass
+        try:
+            return await self._ask("/v3/maintenance/alarm", {"action": "GET"}, messages.read_no_space)
+        except Denied:
+            return False
+
     async def members(self) -> tuple[Member, ...]:
         """Return the members of the cluster, named here or not."""
         return await self._ask("/v3/cluster/member/list", {}, messages.read_members)
@@ -211,7 +227,7 @@ class Etcd:
             members, silent = self._members.in_order(), self._members.doubt
             stream = await first_answer(members, attempt, self._timeout, silent, Stream.close)
         except Passed as passed:
-            raise Unavailable(with_remedy(passed.failed.message)) from None
+            raise unavailable(passed.failed.message) from None
         self._streams.add(stream)
         return stream
 
@@ -234,7 +250,7 @@ class Etcd:
             got = Failed(got.cancel_reason or "the watch was cancelled")
         if is_of_member(got):
             self._members.put_last(stream.member)
-        raise Unavailable(with_remedy(got.message))
+        raise unavailable(got.message)
 
     def _end(self, stream: Stream | None) -> None:
         if stream is not None:
@@ -270,7 +286,7 @@ class Etcd:
                 return await self._one_by_one(members, attempt, until)
             except Passed as passed:
                 if not passed.waits or loop.time() > until:
-                    raise Unavailable(with_remedy(passed.failed.message)) from None
+                    raise unavailable(passed.failed.message) from None
             await asyncio.sleep(_NO_LEADER_SECONDS)
 
     async def _one_by_one(
@@ -333,7 +349,7 @@ class Etcd:
     def _passed(self, member: str, failed: Failed) -> Passed | Unavailable:
         """Return what a failure of one member is to be raised as."""
         if not is_of_member(failed):
-            return Unavailable(with_remedy(failed.message))
+            return unavailable(failed.message)
         self._members.put_last(member)
         return Passed(failed, waits=has_no_leader(failed.message))
 

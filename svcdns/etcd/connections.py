@@ -14,18 +14,17 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from svcdns.system.log_on_change import LogOnChange
-from svcdns.system.watched_file import Signature, signature
+from svcdns.system.watched_file import Signature
 
 from . import messages
 from .errors import Rejected, read_failed, wants_token
+from .login import Login
 from .messages import Failed
 
 logger = logging.getLogger(__name__)
@@ -66,34 +65,6 @@ class Refused(Exception):
     def __init__(self, failed: Failed) -> None:
         super().__init__(failed.message)
         self.failed = failed
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """How members are to be convinced, and to convince us; each where it is not None or ""."""
-
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    user: str = ""
-    password_file: Path | None = None
-
-    def signatures(self) -> list[Signature]:
-        """Return what differs when the files of certificates have changed."""
-        return [signature(file) for file in (self.ca, self.certificate, self.key) if file is not None]
-
-    def context(self) -> ssl.SSLContext | None:
-        """Return what TLS is spoken with; None: as this system does.  Raises OSError, ssl.SSLError."""
-        if self.ca is None and self.certificate is None:
-            return None
-        context = ssl.create_default_context(cafile=self.ca)
-        if self.certificate is not None:
-            context.load_cert_chain(self.certificate, self.key)
-        return context
-
-    def password(self) -> str:
-        """Return the password.  Raises OSError, ValueError."""
-        return self.password_file.read_text().strip() if self.password_file is not None else ""
 
 
 class Answer(NamedTuple):
@@ -190,7 +161,9 @@ class Connections:
         except Cut:
             return await self._open(member, path, body, token, seconds)
 
-    async def _open(self, member: str, path: str, body: bytes, token: str, seconds: float) -> Stream:
+    async def _open(
+        self, member: str, path: str, body: bytes, token: str, seconds: float, *, is_again: bool = False
+    ) -> Stream:
         options: Any = {"timeout": aiohttp.ClientTimeout(None), "read_bufsize": LARGEST_ANSWER // 2}
         session = await self._taken()
         try:
@@ -201,9 +174,12 @@ class Connections:
                     raise Refused(read_failed(await _read(answer), answer.status))
         except BaseException as wrong:
             self._give_back(session)
-            if isinstance(wrong, _FAILURES):
-                raise self._failed(wrong) from None
-            raise
+            if not isinstance(wrong, _FAILURES):
+                raise
+            failed = await self._failed(wrong)
+            if is_again or not await self._may_be_renewed(failed, session):
+                raise failed from None
+            return await self._open(member, path, body, token, seconds, is_again=True)
         return Stream(member, answer, lambda: self._give_back(session))
 
     def refuse_token(self, why: str, *, is_watch: bool) -> bool:
@@ -217,7 +193,14 @@ class Connections:
         return self._forget(self._token, why)
 
     async def _post(
-        self, member: str, path: str, body: bytes, token: str, seconds: float | None = None
+        self,
+        member: str,
+        path: str,
+        body: bytes,
+        token: str,
+        seconds: float | None = None,
+        *,
+        is_again: bool = False,
     ) -> Answer:
         session, within = await self._taken(), min(self._seconds, seconds or self._seconds)
         timeout = aiohttp.ClientTimeout(within, connect=min(CONNECT_SECONDS, within))
@@ -227,18 +210,31 @@ class Connections:
             ) as answer:
                 return Answer(answer.status, await _read(answer))
         except _FAILURES as wrong:
-            raise self._failed(wrong) from None
+            failed = await self._failed(wrong)
         finally:
             self._give_back(session)
+        if is_again or not await self._may_be_renewed(failed, session):
+            raise failed
+        return await self._post(member, path, body, token, seconds, is_again=True)
 
-    def _failed(self, wrong: Exception) -> NotReached | Lost:
+    async def _may_be_renewed(self, failed: NotReached | Lost, session: _Session) -> bool:
+        """Return whether files have changed since, so that what was not sent may be taken now."""
+        is_closed = self._session is None
+        return isinstance(failed, NotReached) and not is_closed and await self._newest() is not session
+
+    async def _failed(self, wrong: Exception) -> NotReached | Lost:
         self._has_failed = True
         text = _words(wrong)
+        if any(words in text for words in _OF_CERTIFICATES):
+            return NotReached(await self._certificate_trouble() or text)
         if isinstance(wrong, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
             return NotReached(text)
-        if any(words in text for words in _OF_CERTIFICATES):
-            return NotReached(text)
-        return Cut(text) if isinstance(wrong, _CUTS) else Lost(text)
+        if isinstance(wrong, _CUTS):  # a member may hang up before its alert is read
+            return Cut(await self._certificate_trouble() or text)
+        return Lost(text)
+
+    async def _certificate_trouble(self) -> str:
+        return await asyncio.to_thread(self._login.certificate_trouble)
 
     async def _token_of(self, member: str) -> str:
         """Return the token, "" without a user; a member is asked once at a time.  As `open`."""

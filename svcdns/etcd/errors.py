@@ -17,11 +17,12 @@ TEXT = 200
 _UNAUTHENTICATED = ("invalid auth token", "user name is empty", "revision of auth store is old")
 _NO_LEADER = "no leader"
 _FULL = "space exceeded"
+_DENIED = "permission denied"
 _NOT_CARRIED_OUT = (
     _NO_LEADER,
     "too many requests",
     "authentication failed",
-    "permission denied",
+    _DENIED,
     "authentication is not enabled",
     "not supported for learner",
     "rror while dialing",
@@ -29,19 +30,24 @@ _NOT_CARRIED_OUT = (
     "HTTP status 4",
     *_UNAUTHENTICATED,
 )
-_OF_THE_CLUSTER = (_FULL, "permission denied", "authentication failed", "is not enabled")
+_OF_THE_CLUSTER = (_FULL, _DENIED, "authentication failed", "is not enabled")
 """What all members say alike."""
 _TOO_LARGE = "larger than max"
 _REMEDIES = {
     _FULL: "NOSPACE: compact and defragment it, then `etcdctl alarm disarm`",
-    "permission denied": "the user needs to read and write all keys below store.etcd_prefix",
+    _DENIED: "the user needs to read and write all keys below store.etcd_prefix",
     "authentication failed": "store.etcd_user and store.etcd_password_file",
     "user name is empty": "it asks for a user: store.etcd_user and store.etcd_password_file",
+    "CommonName of client": "beside store.etcd_user, store.etcd_certificate has to be without a common name",
     "authentication is not enabled": "store.etcd_user is set: `etcdctl auth enable`, or name no user",
     "authentication handshake failed": "the certificates of members have to be for clients too: clientAuth",
     "HTTP request to an HTTPS server": "store.etcd: https:// instead of http://",
     "Server disconnected": "if it always does: https:// in store.etcd, or store.etcd_certificate",
     "HTTP status 404": "store.etcd: the ports for clients, of etcd 3.4 or newer",
+    "store.etcd_certificate is refused": "renew it, or set the clock: it is read again when it changes",
+    "certificate has expired": "a member's certificate, or its CA's; or this host's clock is wrong",
+    "certificate is not yet valid": "a member's certificate, or its CA's; or this host's clock is wrong",
+    "certificate is not valid for": "the certificates of members have to name the hosts of store.etcd",
     "WRONG_VERSION_NUMBER": "store.etcd: http:// instead of https://, if it has no TLS",
     "CERTIFICATE_VERIFY_FAILED": "store.etcd_ca: who has signed the certificates of members",
     "CERTIFICATE_REQUIRED": "it asks for a certificate: store.etcd_certificate and store.etcd_key",
@@ -59,6 +65,10 @@ _INVALID, _OUT_OF_RANGE = 3, 11
 
 class Unavailable(Exception):
     """No member takes the request, for this reason: nothing was changed, and nothing will be."""
+
+
+class Denied(Unavailable):
+    """The user may not ask for this."""
 
 
 class Unknown(Exception):
@@ -114,6 +124,11 @@ def unknown(failed: Failed) -> Unknown:
     """Return what a failure is of which it is not certain that nothing was changed."""
     why = with_remedy(failed.message)
     return Full(why) if _FULL in why else Unknown(why)
+
+
+def unavailable(why: str) -> Unavailable:
+    """Return what it is that no member takes a request, with what helps where that is known."""
+    return (Denied if _DENIED in why else Unavailable)(with_remedy(why))
 
 
 def is_of_member(failed: Failed) -> bool:

@@ -275,6 +275,14 @@ class Member(msgspec.Struct, frozen=True, rename={"id": "ID", "urls": "clientURL
     urls: tuple[str, ...] = ()
 
 
+class _Alarm(msgspec.Struct, frozen=True):
+    alarm: str = "NONE"
+
+
+class _Alarms(msgspec.Struct):
+    alarms: tuple[_Alarm, ...] = ()
+
+
 class _Members(msgspec.Struct):
     members: tuple[Member, ...] = ()
 
@@ -288,6 +296,7 @@ _token = msgspec.json.Decoder(_Token).decode
 _lease = msgspec.json.Decoder(Lease, strict=False).decode
 _kept_alive = msgspec.json.Decoder(_KeptAlive, strict=False).decode
 _status = msgspec.json.Decoder(Status, strict=False).decode
+_alarms = msgspec.json.Decoder(_Alarms, strict=False).decode
 _members = msgspec.json.Decoder(_Members, strict=False).decode
 
 
@@ -339,6 +348,11 @@ def read_kept_alive(octets: bytes) -> Lease:
 def read_status(octets: bytes) -> Status:
     """Return how a member is."""
     return _status(octets)
+
+
+def read_no_space(octets: bytes) -> bool:
+    """Return whether one of the alarms that are listed is that of no room."""
+    return any(one.alarm == "NOSPACE" for one in _alarms(octets).alarms)
 
 
 def read_members(octets: bytes) -> tuple[Member, ...]:

@@ -11,12 +11,15 @@ import re
 from typing import NamedTuple
 
 from svcdns.config.sections import Config
-from svcdns.etcd.client import Etcd, Rejected, Unavailable
+from svcdns.etcd.client import Denied, Etcd, Rejected, Unavailable
 from svcdns.etcd.errors import has_remedy
+from svcdns.etcd.login import Login
 from svcdns.etcd.messages import Status
-from svcdns.registry.replicated import Disagreement, engine_of
+from svcdns.registry.replicated import Disagreement, engine_of, login_of
 from svcdns.registry.replicated.layout import look
 from svcdns.registry.settings import make_settings
+
+from .tls import ends_soon
 
 OLDEST, NEWEST = (3, 4), (3, 6)
 """Versions that svcdns is tried with."""
@@ -40,6 +43,8 @@ class Asked(NamedTuple):
     url: str
     status: Status | None
     why: str
+    is_reticent: bool = False
+    """Whether it is there, and tells administrators alone how it is."""
 
 
 async def tried(config: Config) -> Tried:
@@ -50,7 +55,9 @@ async def tried(config: Config) -> Tried:
     try:
         members = await asyncio.gather(*(_asked(engine.etcd, url) for url in config.store.etcd))
         mistakes, warnings = judge(members)
-        if any(member.status for member in members):
+        of_certificate = await asyncio.to_thread(judge_certificate, login_of(config))
+        mistakes, warnings = mistakes + of_certificate.mistakes, warnings + of_certificate.warnings
+        if any(member.status or member.is_reticent for member in members):
             try:
                 await look(engine, make_settings(config))
             except (Unavailable, Rejected, Disagreement) as wrong:
@@ -63,8 +70,23 @@ async def tried(config: Config) -> Tried:
 async def _asked(etcd: Etcd, url: str) -> Asked:
     try:
         return Asked(url, await etcd.status(url), "")
+    except Denied as denied:
+        return Asked(url, None, str(denied), is_reticent=True)
     except (Unavailable, Rejected) as wrong:
         return Asked(url, None, str(wrong).removeprefix(f"{url}: "))
+
+
+def judge_certificate(login: Login) -> Tried:
+    """Return what is wrong with our own certificate, or soon will be; members may be away."""
+    if trouble := login.certificate_trouble():
+        return Tried([trouble], [])
+    try:
+        ends = login.certificate_ends()
+    except (OSError, ValueError) as wrong:
+        return Tried([f"store.etcd_certificate: {login.certificate} with store.etcd_key: {wrong}"], [])
+    if ends and ends_soon(ends):
+        return Tried([], [f"store.etcd_certificate: {login.certificate}: expires on {ends}"])
+    return Tried([], [])
 
 
 def judge(members: list[Asked]) -> Tried:
@@ -72,18 +94,24 @@ def judge(members: list[Asked]) -> Tried:
     away = [
         f"store.etcd: {member.url} can't be used now: {member.why}"
         for member in members
-        if member.status is None
+        if member.status is None and not member.is_reticent
     ]
     if len(away) == len(members):
         is_mistake = any(has_remedy(member.why) for member in members)
         return Tried(away, []) if is_mistake else Tried([], away)
     mistakes: list[str] = []
-    warnings = away
+    warnings = away + [
+        f"store.etcd: {member.url} tells administrators alone its version and alarms, as etcd 3.4.42 and "
+        "newer, 3.5.28 to 31 and 3.6.0 to 11 do: these were not looked at"
+        for member in members
+        if member.is_reticent
+    ]
     there = [(member.url, member.status) for member in members if member.status is not None]
-    first, of = there[0]
     for url, status in there:
-        if status.header.cluster_id != of.header.cluster_id:
-            mistakes.append(f"store.etcd: {url} is of another etcd than {first}; allowed: members of one")
+        if status.header.cluster_id != there[0][1].header.cluster_id:
+            mistakes.append(
+                f"store.etcd: {url} is of another etcd than {there[0][0]}; allowed: members of one"
+            )
         if not OLDEST <= _version(status.version) <= NEWEST:
             allowed = "svcdns is tried with 3.4 to 3.6"
             warnings.append(f"store.etcd: {url} is etcd {status.version[:40] or 'of no version'}; {allowed}")

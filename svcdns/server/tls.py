@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from svcdns.config.sections import ApiConfig
+from svcdns.system.handshake import shake_hands
 
 MAX_FILE_OCTETS = 4 << 20
 SOON_SECONDS = 30 * 86400
@@ -96,6 +97,11 @@ def _reason(failed: ssl.SSLError) -> str:
     return (failed.reason or str(failed)).replace("_", " ").lower()
 
 
+def ends_soon(ends: str) -> bool:
+    """Return whether a certificate that is good until then, as certificates say it, is worth a warning."""
+    return ssl.cert_time_to_seconds(ends) - time.time() < SOON_SECONDS
+
+
 def warnings(config: ApiConfig) -> list[str]:
     """Return what clients will not like about the certificate, a line each.  Raises TlsError.
 
@@ -110,8 +116,8 @@ def warnings(config: ApiConfig) -> list[str]:
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     client.load_verify_locations(config.tls_cert)
     try:
-        ends = _shake_hands(server, client)
-        if ssl.cert_time_to_seconds(ends) - time.time() < SOON_SECONDS:
+        ends, _ = shake_hands(server, client)
+        if ends_soon(ends):
             found.append(f"api.tls_cert: {config.tls_cert}: expires on {ends}")
     except ssl.SSLCertVerificationError as refused:
         found.append(f"api.tls_cert: {config.tls_cert}: clients will refuse it: {refused.verify_message}")
@@ -121,20 +127,3 @@ def warnings(config: ApiConfig) -> list[str]:
         if config.tls_key.stat().st_mode & 0o007:
             found.append(f"api.tls_key: {config.tls_key}: everybody on this machine can read it (chmod 600)")
     return found
-
-
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> str:
-    """Return until when the server's certificate is good.  Raises ssl.SSLError when the two can't agree."""
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = (client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True))
-    waiting = True
-    while waiting:
-        waiting = False
-        for end in ends:
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                waiting = True
-    certificate = ends[0].getpeercert()
-    assert certificate is not None
-    return str(certificate["notAfter"])

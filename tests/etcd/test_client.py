@@ -1,24 +1,16 @@
-"""What a client of etcd gets, from a real one: answers, members that are away, users and certificates."""
+"""What a client of etcd gets, from a real one: answers, and members that are away."""
 
 import asyncio
 import contextlib
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from toolbox.running_etcd import RunningEtcd
 
-from svcdns.cli.certificates import Pair, make_ca, make_client
 from svcdns.etcd import connections
-from svcdns.etcd.client import Compacted, Etcd, Login, NotYet, Rejected, Unavailable
+from svcdns.etcd.client import Compacted, Etcd, NotYet, Rejected, Unavailable
 from svcdns.etcd.messages import Changes, Compare, Delete, Get, Put
 
 NOWHERE = "http://127.0.0.1:1"
@@ -201,105 +193,4 @@ async def test_of_three_members_one_may_go(need: Callable[..., str], how: signal
             await client.range(b"/a")
         for member in etcd.members[:2]:
             member.signal(signal.SIGCONT)
-        await client.close()
-
-
-def make_member(ca: Pair) -> Pair:
-    """Return a certificate for a member: its gateway is a client of its own member, so it is for both."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    now, both = datetime.now(UTC), [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "member")]))
-        .issuer_name(ca.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage(both), critical=False)
-    )
-    return Pair(made.sign(ca.key, hashes.SHA256()), key)
-
-
-def write(folder: Path, name: str, pair: Pair) -> Path:
-    (folder / f"{name}.key").write_bytes(pair.key_pem)
-    (folder / f"{name}.crt").write_bytes(pair.certificate_pem)
-    return folder / f"{name}.crt"
-
-
-async def test_members_and_clients_show_certificates(need: Callable[..., str], tmp_path: Path) -> None:
-    need("etcd")
-    ca, other = make_ca(), make_ca()
-    trusted = write(tmp_path, "ca", ca)
-    server = write(tmp_path, "server", make_member(ca))
-    client = write(tmp_path, "client", make_client(ca, "svcdns", []))
-    keys = {file: file.with_suffix(".key") for file in (server, client)}
-    options = (
-        *("--cert-file", str(server), "--key-file", str(keys[server])),
-        *("--trusted-ca-file", str(trusted), "--client-cert-auth"),
-    )
-    shown = (f"--cacert={trusted}", f"--cert={client}", f"--key={keys[client]}")
-    with RunningEtcd(1, "https", options, shown) as etcd:
-        good = Etcd(etcd.endpoints, Login(ca=trusted, certificate=client, key=keys[client]))
-        assert await put(good, b"/tls")
-        with pytest.raises(Unavailable):
-            await Etcd(etcd.endpoints, Login(ca=trusted)).range(b"/tls")
-        distrusted = write(tmp_path, "other", other)
-        with pytest.raises(Unavailable, match="can't be read"):
-            await Etcd(etcd.endpoints, Login(ca=tmp_path / "none")).range(b"/tls")
-        late = Etcd(etcd.endpoints, Login(ca=distrusted, certificate=client, key=keys[client]))
-        with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
-            await late.range(b"/tls")
-        with pytest.raises(Unavailable, match="https:"):
-            await Etcd([etcd.endpoints[0].replace("https", "http")]).range(b"/tls")
-        watch = good.watch(b"/tls", b"/tls0", 1)
-        assert (await anext(watch)).events
-        next_change = asyncio.ensure_future(anext(watch))
-        for text in (b"half written", client.read_bytes()):
-            client.write_bytes(text)
-            with pytest.raises(Unavailable):
-                await good.status(NOWHERE)  # a failure: files are looked at again
-            assert await put(good, b"/tls"), "with the old certificate, or the new one"
-        assert (await next_change).events, "on the old connections"
-        distrusted.write_bytes(ca.certificate_pem)
-        assert (await late.range(b"/tls")).kvs, "files that have changed are read again"
-        for one in (good, late):
-            await one.close()
-
-
-async def test_a_user_has_a_token_that_is_renewed(need: Callable[..., str], tmp_path: Path) -> None:
-    need("etcd")
-    password = tmp_path / "password"
-    password.write_text("secret\n")
-    with RunningEtcd(more=["--user=root:root"]) as etcd:
-        for command in (
-            "user add root:root",
-            "user grant-role root root",
-            "role add svcdns",
-            "role grant-permission svcdns --prefix=true readwrite /svcdns/",
-            "user add svcdns:secret",
-            "user grant-role svcdns svcdns",
-            "auth enable",
-        ):
-            etcd.ctl(*command.split())
-        client = Etcd(etcd.endpoints, Login(user="svcdns", password_file=password))
-        began = await put(client, b"/svcdns/a")
-        watching = asyncio.ensure_future(anext(client.watch(b"/svcdns/", b"/svcdns0", began + 1)))
-        assert await put(client, b"/svcdns/b")
-        assert (await watching).events[0].kv.key == b"/svcdns/b"
-        etcd.kill()
-        etcd.start()  # tokens were in its memory
-        watching = asyncio.ensure_future(anext(client.watch(b"/svcdns/", b"/svcdns0", began + 1)))
-        assert (await watching).events[0].kv.key == b"/svcdns/b"
-        etcd.kill()
-        etcd.start()
-        assert await put(client, b"/svcdns/b"), "a token that etcd does not know is asked for again"
-        with pytest.raises(Unavailable, match=r"permission denied.*store\.etcd_prefix"):
-            await client.range(b"/other")
-        with pytest.raises(Unavailable, match=r"user name is empty.*store\.etcd_user"):
-            await Etcd(etcd.endpoints).range(b"/svcdns/")
-        password.write_text("wrong")
-        with pytest.raises(Unavailable, match=r"authentication failed.*etcd_password_file"):
-            await Etcd(etcd.endpoints, Login(user="svcdns", password_file=password)).range(b"/svcdns/")
         await client.close()

@@ -150,11 +150,23 @@ async def assert_alike(a: Replica, b: Replica) -> None:
 
     Serials are those of the last change that was seen, so zones that never changed may have others.
     """
-    await a.shows_what(b)
-    await b.shows_what(a)
+    await until(lambda: a.revision == b.revision, "both to have come as far")
     assert a.everything() == b.everything()
     assert a.rows_but_apexes() == b.rows_but_apexes()
     assert a.revision == b.revision
+
+
+async def know_each_other(*replicas: Replica) -> None:
+    """Wait until all of some replicas know of all."""
+    for one in replicas:
+        await until(lambda one=one: len(living(one)) == len(replicas), "the replicas to know each other")
+
+
+def living(replica: Replica) -> list[str]:
+    """Return the names of those of which a replica knows that they live."""
+    sharing = replica.registry.sharing
+    assert sharing is not None
+    return sorted(sharing.living)
 
 
 def rows_of(store: Store) -> Rows:

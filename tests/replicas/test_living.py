@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-from replicas.replicas_harness import Held, Replica, Replicas
+from replicas.replicas_harness import Held, Replica, Replicas, know_each_other, living
 from toolbox.builders import service
 from toolbox.waiting import until
 
@@ -12,18 +12,6 @@ from svcdns.objects.kinds import SERVICE
 from svcdns.registry.replicated import compaction
 
 KEYS = [f"web-{number}" for number in range(300)]
-
-
-async def know_each_other(*replicas: Replica) -> None:
-    """Wait until all of some replicas know of all."""
-    for one in replicas:
-        await until(lambda one=one: len(living(one)) == len(replicas), "the replicas to know each other")
-
-
-def living(replica: Replica) -> list[str]:
-    sharing = replica.registry.sharing
-    assert sharing is not None
-    return sorted(sharing.living)
 
 
 def owned(replica: Replica) -> set[str]:

@@ -349,7 +349,9 @@ async def test_a_slice_of_a_client_that_has_the_name_of_a_generated_one_keeps_it
         for one in (a, b):
             await until(lambda one=one: len(one.names(ENDPOINTSLICE)) == 3, "the other name")
             assert one.get(ENDPOINTSLICE, name)["endpoints"] == own["endpoints"]
-        assert comparable(a.everything()) == comparable(b.everything())
+        await until(  # Events may be written meanwhile
+            lambda: comparable(a.everything()) == comparable(b.everything()), "both to show the same"
+        )
         assert a.rows_but_apexes() == b.rows_but_apexes()
         await b.create(pod("web-2", "10.1.0.2", ready=True))
         await a.shows_what(b)

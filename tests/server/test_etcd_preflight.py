@@ -4,13 +4,16 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from cli.in_process import svcdns
+from toolbox.etcd_access import AS_ADMINISTRATOR, FAST_PASSWORDS, certificate, have_user, write
 from toolbox.running_etcd import RunningEtcd
 
+from svcdns.cli.certificates import make_ca
 from svcdns.etcd.client import Etcd, Full
 from svcdns.etcd.messages import Put, Status, read_status
 from svcdns.server.etcd_preflight import Asked, judge
@@ -140,3 +143,42 @@ def test_alarms_of_all_members_are_told_once() -> None:
     alarms = '["memberID:1 alarm:NOSPACE ", "memberID:2 alarm:CORRUPT ", "memberID:2 alarm:NOSPACE"]'
     mistakes, _ = judge([Asked(url, status(errors=alarms), "") for url in "ab"])
     assert [mistake.split(":")[1] for mistake in mistakes] == [" alarm CORRUPT", " alarm NOSPACE"]
+
+
+def test_members_that_tell_administrators_alone_how_they_are_are_there() -> None:
+    reticent = Asked("a", None, "permission denied", is_reticent=True)
+    mistakes, [warning] = judge([reticent])
+    assert not mistakes
+    assert "a tells administrators alone" in warning
+    mistakes, warnings = judge([reticent, Asked("b", status("2.2"), "")])
+    assert not mistakes
+    assert ["a tells" in warnings[0], "b is etcd 2.2" in warnings[1]] == [True, True]
+
+
+def test_a_user_of_any_version_is_told_of_its_registry(need: Callable[..., str], tmp_path: Path) -> None:
+    need("etcd")
+    (tmp_path / "password").write_text("secret")
+    user = 'etcd_user = "svcdns"\netcd_password_file = "password"\n'
+    layout = '{"layout": 1, "cluster_domain": "corp.test", "ranges": [], "registry": "r", "serials_from": 1}'
+    with RunningEtcd(options=FAST_PASSWORDS, more=AS_ADMINISTRATOR) as etcd:
+        have_user(etcd, "secret")
+        assert checked(tmp_path, *etcd.endpoints, more=user).returncode == 0
+        put(etcd, "/svcdns/layout", layout)
+        differs = checked(tmp_path, *etcd.endpoints, more=user)
+    assert differs.returncode == 2
+    assert "cluster_domain: corp.test in etcd" in differs.stderr
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(-1, 2), (3600, 0)])
+def test_a_certificate_that_has_run_out_is_a_mistake_and_one_that_soon_does_a_warning(
+    tmp_path: Path, seconds: int, code: int
+) -> None:
+    ca = make_ca()
+    write(tmp_path, "ca", ca)
+    write(tmp_path, "client", certificate(ca, "client", good_for=timedelta(seconds=seconds)))
+    files = 'etcd_ca = "ca.crt"\netcd_certificate = "client.crt"\netcd_key = "client.key"\n'
+    found = checked(tmp_path, "https://127.0.0.1:1", more=files)
+    assert found.returncode == code
+    [said] = [line for line in found.stderr.splitlines() if "store.etcd_certificate" in line]
+    assert "client.crt" in said
+    assert ("expired" if code else "expires on") in said

@@ -31,6 +31,7 @@ from .engine import Disagreement as Disagreement
 from .engine import Engine as Engine
 from .engine import Sharing as Sharing
 from .engine import engine_of as engine_of
+from .engine import login_of as login_of
 
 if TYPE_CHECKING:
     from .committer import ReplicatedCommitter

@@ -12,6 +12,7 @@ from svcdns.config.sections import Config
 
 if TYPE_CHECKING:
     from svcdns.etcd.client import Etcd
+    from svcdns.etcd.login import Login
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,14 @@ def engine_of(config: Config) -> Engine | None:
     of = config.store
     if not of.etcd:
         return None
-    from svcdns.etcd.client import Etcd, Login  # with what only they need
+    from svcdns.etcd.client import Etcd  # with what only it needs
 
-    login = Login(of.etcd_ca, of.etcd_certificate, of.etcd_key, of.etcd_user, of.etcd_password_file)
-    return Engine(Etcd(of.etcd, login, timeout=of.etcd_timeout_ms / 1000), of.etcd_prefix)
+    return Engine(Etcd(of.etcd, login_of(config), timeout=of.etcd_timeout_ms / 1000), of.etcd_prefix)
+
+
+def login_of(config: Config) -> Login:
+    """Return how its members are convinced."""
+    from svcdns.etcd.login import Login
+
+    of = config.store
+    return Login(of.etcd_ca, of.etcd_certificate, of.etcd_key, of.etcd_user, of.etcd_password_file)

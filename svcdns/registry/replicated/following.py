@@ -300,7 +300,7 @@ class Follower:
             looked_at = time.monotonic()
             try:
                 newest = newest_of(await self.replicas())
-                takes_writes = not self.outage or not (await self._etcd.status()).has_no_room
+                takes_writes = not self.outage or not await self._etcd.has_no_room()
             except Unavailable as away:
                 self.outage.begin(str(away))
                 goal = None
