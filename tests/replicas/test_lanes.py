@@ -15,6 +15,7 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import POD, SERVICE
 from svcdns.registry.replicated import committer
 from svcdns.registry.requests import DeleteOptions
+from svcdns.store.environment import open_store
 
 Operations = Sequence[Put | Delete | Get]
 
@@ -222,3 +223,14 @@ async def test_who_is_refused_is_told_so_though_others_write_all_the_time(replic
             with pytest.raises(StatusError, match="already exists"):
                 await a.create(service("web"))
             assert client.count == 11, "what the map shows by then was there meanwhile"
+
+
+async def test_only_a_map_may_lose_its_last_commit_in_a_power_cut(replicas: Replicas) -> None:
+    stores = {
+        is_map: open_store(replicas.folder / f"{is_map}", "writer", is_map=is_map) for is_map in (False, True)
+    }
+    flags = {is_map: store.env.flags() for is_map, store in stores.items()}
+    for store in stores.values():
+        store.close()
+    assert [flags[is_map]["metasync"] for is_map in (False, True)] == [True, False]
+    assert all(of["sync"] for of in flags.values()), "a power cut tears neither"
