@@ -193,7 +193,7 @@ class ReplicatedCommitter:
             limit.cancel()
 
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
-        """Run something on the map alone (zone files); it is there when this returns.  Raises StatusError 507."""
+        """Run something on the map alone (zone files), which shows it then.  Raises StatusError 507."""
 
         def run() -> T:
             with self._store.write() as txn:
