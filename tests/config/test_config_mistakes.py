@@ -74,10 +74,6 @@ IN_FILE = [
     ("[store]\netcd = ['https://a:1']\netcd_key = 'k'", "3: store.etcd_key: it goes with etcd_certificate"),
     ("[store]\netcd = ['http://a:1']\netcd_password_file = 'p'", "3: store.etcd_password_file: it goes with"),
     (
-        "[store]\netcd = ['http://a:1']\n[[containers]]\nendpoint = 'unix:///x'\nname = 'left'",
-        "3: containers: engine 1: it would delete what is registered of other",
-    ),
-    (
         "[store]\netcd = ['http://a:1']\n[services]\nkubernetes = true",
         "4: services.kubernetes: each replica would lead",
     ),
