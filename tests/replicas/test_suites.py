@@ -21,7 +21,7 @@ SECONDS = 1500
 
 def run_share(files: list[Path], etcd: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of some files with their registries in an etcd."""
-    environ = {"SVCDNS_TEST_ETCD": etcd, "PYTEST_ADDOPTS": ""}
+    environ = {"SVCDNS_TEST_ETCD": etcd, "PYTEST_ADDOPTS": "", "READ_YOUR_WRITE_CHECKS": "2000"}
     return subprocess.run(
         [
             *(sys.executable, "-m", "pytest", *map(str, files), "-q", "-n", "0", "-p", "no:cacheprovider"),

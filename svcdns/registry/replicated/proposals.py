@@ -197,17 +197,17 @@ def _add(
     """Add the changes of a write.  Raises StatusError for more than any transaction holds, _Deferred."""
     changes = _changes(of, before, write)
     octets = sum(len(entry.object()) for _, entry in write.logged)
-    if len(changes) + _OWN > MOST_OPERATIONS or octets > MOST_OCTETS:
+    compared = _compared(changes, write.relied_on)
+    if compared + _OWN > MOST_OPERATIONS or octets > MOST_OCTETS:
         text = (
-            f"this changes {len(changes)} things of {octets} octets at once, and one transaction of etcd "
-            f"holds {MOST_OPERATIONS - _OWN} of {MOST_OCTETS}; nothing was changed"
+            f"this changes or depends on {compared} things of {octets} octets at once, and one transaction of "
+            f"etcd holds {MOST_OPERATIONS - _OWN} of {MOST_OCTETS}; nothing was changed"
         )
         raise StatusError(413, "RequestEntityTooLarge", text)
     mine = proposal.changes
     if (
         mine.keys() & changes.keys()
-        or len(mine) + len(changes) + _OWN > MOST_OPERATIONS
-        or _compared(mine, proposal.namespaces) + _compared(changes, write.relied_on) > MOST_OPERATIONS - 2
+        or _compared(mine, proposal.namespaces) + compared + _OWN > MOST_OPERATIONS
         or proposal.octets + octets > MOST_OCTETS
         or (not changes.objects and _shows_undecided(waiting.result, proposal.position))
     ):
