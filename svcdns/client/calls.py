@@ -156,5 +156,6 @@ def watch(kind: Kind, namespace: str = "", name: str = "", labels: str = "", sin
 
 
 def replicas() -> Call[Object]:
-    """Return who shares the server's registry: `name`, its own ("" if it shares none), and `replicas` that live."""
-    return (yield from answer(Request("GET", REPLICAS), "name", "replicas"))
+    """Return who shares the server's registry: its own `name` ("": nobody does), and `replicas` that live."""
+    page: Object = yield from answer(Request("GET", REPLICAS), "name", "replicas")
+    return page

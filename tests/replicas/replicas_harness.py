@@ -28,7 +28,17 @@ Rows = dict[bytes, bytes]
 
 _prefixes = itertools.count(1)
 
-DERIVED = ("allocations", "slices", "members", "selectors", "labels", "endpoints", "addresses", "pod_ips", "zones")
+DERIVED = (
+    "allocations",
+    "slices",
+    "members",
+    "selectors",
+    "labels",
+    "endpoints",
+    "addresses",
+    "pod_ips",
+    "zones",
+)
 """Tables of which each row follows from objects, beside those of answers."""
 _ASKED = (1, 28, 33, 12)
 """A, AAAA, SRV, PTR."""

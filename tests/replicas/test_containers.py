@@ -37,7 +37,7 @@ async def test_engines_without_a_name_are_told_apart(etcd: RunningEtcd, tmp_path
             assert len({*found.values()}) == 2
             b.stop()
             b.start()
-            listed = 'svcdns_containers_registered{engine="%s"} 1' % found["db-2"]
+            listed = f'svcdns_containers_registered{{engine="{found["db-2"]}"}} 1'
             wait_for(lambda: listed in b.get("/metrics").text, "all to be listed anew")
             assert pods(b) == found
             assert b.answers("db.shop.svc.cluster.local") == ["10.89.0.5", "10.99.0.5"]

@@ -159,7 +159,7 @@ def no_events() -> Iterator[None]:
 
 
 @given(steps)
-@settings(max_examples=6)
+@settings(max_examples=40)
 def test_all_replicas_show_the_same(etcd: RunningEtcd, history: list[list[tuple[bool, Any]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run(check(Replicas(etcd, Path(folder)), history))

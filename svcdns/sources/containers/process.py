@@ -66,7 +66,7 @@ async def serve(
 
 
 async def _replica(client: AsyncClient, stop: asyncio.Event) -> str:
-    """Return what this replica is called, as soon as etcd has been reached; "" where that is not waited for."""
+    """Return what this replica is called, once etcd has been reached; "" if stopped before that."""
     while not stop.is_set():
         with suppress(ApiError, Unreachable, NoServer):
             if name := (await client.run(replicas()))["name"]:
