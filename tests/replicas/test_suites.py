@@ -21,7 +21,7 @@ SECONDS = 1500
 
 
 def run_share(files: list[Path], etcd: str, output: Path) -> int | None:
-    """Run the tests of some files with their registries in an etcd; return the exit code, None if they hang."""
+    """Run the tests of some files with their registries in an etcd; return the exit code, None: they hang."""
     command = [
         *(sys.executable, "-m", "pytest", *map(str, files), "-q", "-n", "0", "-p", "no:cacheprovider"),
         *("-m", "not embedded and not soak and not alone", "--timeout", "300"),
