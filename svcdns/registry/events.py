@@ -62,8 +62,6 @@ COMPONENT = "svcdns"
 _SLACK = 100
 _MOST_REMOVED = 500
 _MOST_COUNT = 2**31 - 1
-_MOST_OCTETS = 1 << 19
-"""Of Events written at once, where they are as long as they may be."""
 
 Write = Callable[[Callable[[WriteTransaction], Any]], Awaitable[Any]]
 """Runs something as a write of its own; see Committer.write."""
@@ -282,9 +280,8 @@ _LONGEST_STEM = 253 - 17
 def _write_some_of(write: WriteTransaction, batch: list[tuple[EventMessage, _Waiting]]) -> int:
     """Write as many as there is room for, one at least; return how many."""
     is_open: dict[str, bool] = {}
-    octets = 0
     for number, (message, waiting) in enumerate(batch):
-        if write.is_full or octets > _MOST_OCTETS:
+        if write.is_full:
             return number
         name, namespace = event_name(message), message.subject.namespace or CLUSTER_SCOPED
         if namespace not in is_open:
@@ -293,7 +290,7 @@ def _write_some_of(write: WriteTransaction, batch: list[tuple[EventMessage, _Wai
         if is_open[namespace]:
             old = write.load(EVENT, namespace, name)
             new = _first(write, namespace, name, message, waiting) if old is None else _again(old, waiting)
-            octets += len(write.save(EVENT, old, new))
+            write.save(EVENT, old, new)
     return len(batch)
 
 
