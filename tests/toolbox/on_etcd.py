@@ -10,6 +10,9 @@ from pathlib import Path
 
 from svcdns.registry.replicated import Engine
 
+PATIENCE_SECONDS = 30
+"""So long etcd may take for an answer: on a busy machine one that is late has not failed."""
+
 
 def etcd_url() -> str:
     """Return the etcd that registries are to be in; "" where each is in its store."""
@@ -22,14 +25,18 @@ def engine_of(folder: Path) -> Engine | None:
         return None
     from svcdns.etcd.client import Etcd
 
-    return Engine(Etcd([etcd_url()]), _prefix(folder))
+    return Engine(Etcd([etcd_url()], timeout=PATIENCE_SECONDS), _prefix(folder))
 
 
 def environ_of(folder: Path) -> dict[str, str]:
     """Return the variables that have `svcdns serve` keep its registry where it is to be."""
     if not etcd_url():
         return {}
-    return {"SVCDNS_STORE_ETCD": etcd_url(), "SVCDNS_STORE_ETCD_PREFIX": _prefix(folder)}
+    return {
+        "SVCDNS_STORE_ETCD": etcd_url(),
+        "SVCDNS_STORE_ETCD_PREFIX": _prefix(folder),
+        "SVCDNS_STORE_ETCD_TIMEOUT_MS": str(PATIENCE_SECONDS * 1000),
+    }
 
 
 def _prefix(folder: Path) -> str:
