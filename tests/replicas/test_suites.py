@@ -16,7 +16,7 @@ from toolbox.running_etcd import RunningEtcd
 
 TESTS = Path(__file__).parents[1]
 FOLDERS = ("api", "promises", "registry")
-SHARES = 4
+SHARES = 3
 SECONDS = 1500
 
 
