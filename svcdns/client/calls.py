@@ -11,6 +11,7 @@ from .exchange import APPLY, MERGE, ApiError, Call, Mistake, Object, Request, an
 FIELD_MANAGER = "svcdns"
 """Whose fields those are that `apply` sets."""
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+REPLICAS = "/svcdns/v1/replicas"
 _PAGE = 500
 
 
@@ -152,3 +153,9 @@ def watch(kind: Kind, namespace: str = "", name: str = "", labels: str = "", sin
     fields = f"metadata.name={name}" if name else ""
     query = {"watch": "true", "labelSelector": labels, "fieldSelector": fields, "resourceVersion": since}
     return Request("GET", path(kind, namespace, **query))
+
+
+def replicas() -> Call[Object]:
+    """Return who shares the server's registry: its own `name` ("": nobody does), and `replicas` that live."""
+    page: Object = yield from answer(Request("GET", REPLICAS), "name", "replicas")
+    return page

@@ -154,13 +154,6 @@ def _store_problems(config: Config) -> Iterator[Problem]:
             yield Problem(
                 f"store.etcd_{one}", f"it goes with etcd_{other}, which is not set; allowed: both or none"
             )
-    for number, engine in enumerate(config.containers, 1):
-        if not (engine.name and engine.keep_orphans):
-            text = (
-                f"engine {number}: it would delete what is registered of other replicas' containers; allowed "
-                "with store.etcd: a name that no other replica has for an engine, and keep_orphans = true"
-            )
-            yield Problem("containers", text, number)
 
 
 def _is_user(name: str) -> bool:

@@ -213,8 +213,19 @@ class Recorder:
     async def _write_some(self) -> None:
         batch = [self._waiting.popitem(last=False) for _ in range(min(BATCH, len(self._waiting)))]
         if batch:
-            await self._do(lambda write: _write_all(write, batch))
+            written = await self._do(lambda write: _write_some_of(write, batch))
+            if written is not False:
+                self._put_back(batch[written:])
         await self._cut(only_if_over=True)
+
+    def _put_back(self, batch: list[tuple[EventMessage, _Waiting]]) -> None:
+        """Have those that were not written be the next, with what was counted meanwhile."""
+        for message, waiting in reversed(batch):
+            if (newer := self._waiting.get(message)) is not None:
+                newer.first, newer.count = waiting.first, newer.count + waiting.count
+            else:
+                self._waiting[message] = waiting
+            self._waiting.move_to_end(message, last=False)
 
     async def _cut(self, *, only_if_over: bool = False) -> None:
         now = self._clock()
@@ -266,9 +277,12 @@ _ODD = re.compile(r"[^a-z0-9-]+")
 _LONGEST_STEM = 253 - 17
 
 
-def _write_all(write: WriteTransaction, batch: list[tuple[EventMessage, _Waiting]]) -> None:
+def _write_some_of(write: WriteTransaction, batch: list[tuple[EventMessage, _Waiting]]) -> int:
+    """Write as many as there is room for, one at least; return how many."""
     is_open: dict[str, bool] = {}
-    for message, waiting in batch:
+    for number, (message, waiting) in enumerate(batch):
+        if write.is_full:
+            return number
         name, namespace = event_name(message), message.subject.namespace or CLUSTER_SCOPED
         if namespace not in is_open:
             found = write.namespace(namespace)
@@ -277,6 +291,7 @@ def _write_all(write: WriteTransaction, batch: list[tuple[EventMessage, _Waiting
             old = write.load(EVENT, namespace, name)
             new = _first(write, namespace, name, message, waiting) if old is None else _again(old, waiting)
             write.save(EVENT, old, new)
+    return len(batch)
 
 
 def _first(

@@ -99,7 +99,7 @@ class WriteTransaction:
     operations: int = 0
     """At least so many things change that others can't derive: objects, addresses and ports."""
     most_operations: int | None = None
-    """So many may change at once, None for any number."""
+    """So many may change, or be relied on, at once; None for any number."""
     relied_on: set[str] = field(default_factory=set)
     """Namespaces that were looked at, to decide whether something may be in them."""
     decided_on_all: bool = False
@@ -112,7 +112,9 @@ class WriteTransaction:
     @property
     def is_full(self) -> bool:
         """Whether what is left to do is better left for a write of its own."""
-        return self.most_operations is not None and self.operations >= self.most_operations
+        if self.most_operations is None:
+            return False
+        return self.operations + len(self.relied_on) >= self.most_operations
 
     def load(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object as this write sees it, or None."""

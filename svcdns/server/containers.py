@@ -36,7 +36,8 @@ async def serve(handoff: Handoff, config: Config, stop: asyncio.Event) -> None:
             if trouble.is_new(str(failed)):
                 log.warning("what became of containers can't be shown: %s", failed.strerror or failed)
 
-    await process.serve(config.containers, connection, stop, publish)
+    is_shared = bool(config.store.etcd)
+    await process.serve(config.containers, connection, stop, publish, is_shared=is_shared)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from functools import partial
 
 import msgspec
 
-from svcdns.client import AsyncClient, Connection
-from svcdns.client.exchange import ApiError, Request, Unreachable, answer
+from svcdns.client import ApiError, AsyncClient, Connection, Unreachable
+from svcdns.client.calls import replicas
 from svcdns.client.following import Changed, Listed, Lost, Page, Step, follow
 from svcdns.cluster.rendezvous import of_object, owner
 from svcdns.config.sections import Config
@@ -33,7 +33,6 @@ from .child_setup import Handoff
 
 log = logging.getLogger(__name__)
 
-REPLICAS = "/svcdns/v1/replicas"
 DIVIDE_SECONDS = 1.0
 """Between two questions who lives."""
 
@@ -64,7 +63,7 @@ async def _divide(client: AsyncClient, prober: Prober, stop: asyncio.Event) -> N
     prober.divide(lambda pod: False)
     while not stop.is_set():
         with contextlib.suppress(ApiError, Unreachable):  # those that were its own are so for now
-            page = await client.run(answer(Request("GET", REPLICAS), "name", "replicas"))
+            page = await client.run(replicas())
             own, living = page["name"], [one["name"] for one in page["replicas"]]
             if (own, living) != divided:
                 divided = own, living

@@ -21,6 +21,7 @@ from api.users import USERS
 from api.web_sockets import RawClient
 from prometheus_client import CollectorRegistry, generate_latest
 from toolbox.builders import namespace, service
+from toolbox.on_etcd import engine_of
 
 from svcdns.api.app import create_app, create_runner
 from svcdns.api.auth.token_file import add
@@ -32,6 +33,7 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import NAMESPACE, SERVICE, Kind
 from svcdns.registry import events
 from svcdns.registry.registry import Registry
+from svcdns.registry.replicated import Engine
 from svcdns.registry.requests import Selection, WriteOptions
 from svcdns.store.environment import Store, open_store
 
@@ -39,8 +41,9 @@ from svcdns.store.environment import Store, open_store
 class RecordedRegistry(Registry):
     """The real registry, which notes what the API asks of it, and fails or waits when a test says so."""
 
-    def __init__(self, store: Store) -> None:
-        super().__init__(store, Config(api=ApiConfig(hints=False)))  # they have tests of their own
+    def __init__(self, store: Store, engine: Engine | None) -> None:
+        config = Config(api=ApiConfig(hints=False))  # they have tests of their own
+        super().__init__(store, config, engine=engine)
         self.calls: list[tuple[Any, ...]] = []
         """The name of each write or watch that was asked for, and its arguments."""
         self.watchers = 0
@@ -151,7 +154,7 @@ def registry(loop, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Re
     """Give a registry with the Service `web` in the namespace `shop`, and two empty namespaces."""
     monkeypatch.setattr(events, "GATHER_SECONDS", 3600.0)  # Events would come as revisions of their own
     store = open_store(folder, "writer")
-    made = RecordedRegistry(store)
+    made = RecordedRegistry(store, engine_of(folder))
 
     async def start() -> None:
         await made.start()

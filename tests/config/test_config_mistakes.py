@@ -73,10 +73,6 @@ IN_FILE = [
     ),
     ("[store]\netcd = ['https://a:1']\netcd_key = 'k'", "3: store.etcd_key: it goes with etcd_certificate"),
     ("[store]\netcd = ['http://a:1']\netcd_password_file = 'p'", "3: store.etcd_password_file: it goes with"),
-    (
-        "[store]\netcd = ['http://a:1']\n[[containers]]\nendpoint = 'unix:///x'\nname = 'left'",
-        "3: containers: engine 1: it would delete what is registered of other",
-    ),
     ("[dns]\nreverse_zones = ['example.org']", "2: dns.reverse_zones: 'example.org'"),
     ("[dns]\nadvertise_addresses = ['0.0.0.0']", "2: dns.advertise_addresses: '0.0.0.0'"),
     ("[dns]\nadvertise_addresses = ['x']", "2: dns.advertise_addresses: 'x'"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from toolbox.running_etcd import RunningEtcd
 from toolbox.waiting import until
 
 from svcdns.config.sections import Config
+from svcdns.dns.answer import Answerer
+from svcdns.dns.stats import Stats
 from svcdns.etcd.client import Etcd
 from svcdns.etcd.messages import Changes
 from svcdns.objects.kinds import STORED, Kind, by_manifest
@@ -19,12 +22,30 @@ from svcdns.registry.registry import Registry
 from svcdns.registry.replicated.engine import Engine
 from svcdns.registry.requests import Patch, Selection, WriteOptions
 from svcdns.store.environment import Store, open_store
-from svcdns.store.snapshot import read_serving
+from svcdns.store.snapshot import Snapshots, read_serving
+from svcdns.wire.key import wire_of_key
 
 Object = dict[str, Any]
 Rows = dict[bytes, bytes]
 
 _prefixes = itertools.count(1)
+
+DERIVED = (
+    "allocations",
+    "slices",
+    "members",
+    "selectors",
+    "labels",
+    "endpoints",
+    "addresses",
+    "pod_ips",
+    "zones",
+)
+"""Tables of which each row follows from objects, beside those of answers."""
+_ASKED = (1, 28, 33, 12)
+"""A, AAAA, SRV, PTR."""
+_SERIAL = slice(-20, -16)
+"""Where the serial stands in a reply that ends in an SOA record."""
 
 
 class Held(Etcd):
@@ -106,6 +127,31 @@ class Replica:
         settings = self.registry.settings
         apexes = {settings.names.apex, *(key for _, key in settings.reverse_zones)}
         return {key: row for key, row in self.rows().items() if key not in apexes}
+
+    def tables(self) -> dict[str, Rows]:
+        """Return the rows of all tables that follow from objects."""
+        store = self.registry.store
+        with store.read() as txn:
+            found = {}
+            for name in DERIVED:
+                with txn.cursor(db=getattr(store.tables, name)) as cursor:
+                    found[name] = {bytes(key): bytes(row) for key, row in cursor}
+            return found
+
+    def replies(self) -> dict[bytes, bytes]:
+        """Return what DNS says to each question for a name that has a row, but for serials (see above)."""
+        found = {}
+        answerer = Answerer(Stats(), identity="replica")
+        with Snapshots(self.registry.store).begin() as snapshot:
+            for key in self.rows_but_apexes():
+                for rrtype in _ASKED:
+                    question = b"\0\7\0\0\0\1" + bytes(6) + wire_of_key(key) + rrtype.to_bytes(2) + b"\0\1"
+                    random.seed(question)  # where answers are rotated
+                    reply = answerer.answer(question, snapshot)
+                    assert isinstance(reply, bytes)
+                    is_negative = reply[8:10] == b"\0\1"
+                    found[question] = reply[: _SERIAL.start] + reply[_SERIAL.stop :] if is_negative else reply
+        return found
 
     @property
     def revision(self) -> int:

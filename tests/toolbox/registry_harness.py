@@ -1,8 +1,6 @@
 """A registry on a fresh folder, and questions put to what it has stored, without sockets."""
 
 import asyncio
-import hashlib
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, tzinfo
@@ -13,26 +11,17 @@ import pytest
 from dnslib import RR
 from dnslib.dns import QTYPE
 from dnslib.label import DNSBuffer
+from toolbox.on_etcd import engine_of
 
 from svcdns.config.sections import Config
 from svcdns.names.packed import find
 from svcdns.registry import commit
 from svcdns.registry.registry import Registry
-from svcdns.registry.replicated import Engine, proposals
+from svcdns.registry.replicated import proposals
 from svcdns.registry.requests import Batch, Event
 from svcdns.store.environment import open_store
 from svcdns.store.snapshot import Snapshots
 from svcdns.wire.key import key_of, wire_of_key
-
-
-def _engine(folder: Path) -> Engine | None:
-    """Return where registries are to be: with SVCDNS_TEST_ETCD=URL in that etcd, one for each folder."""
-    url = os.environ.get("SVCDNS_TEST_ETCD")
-    if not url:
-        return None
-    from svcdns.etcd.client import Etcd
-
-    return Engine(Etcd([url]), f"/{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}/")
 
 
 class RegistryHarness:
@@ -108,7 +97,7 @@ def run(tmp_path: Path) -> Callable[[Callable[[RegistryHarness], Any]], Any]:
 async def started(folder: Path, config: Config | None = None) -> AsyncIterator[RegistryHarness]:
     """Give a registry that has started on this folder, which stays for the next one."""
     store = open_store(folder, "writer")
-    registry = Registry(store, config or Config(), engine=_engine(folder))
+    registry = Registry(store, config or Config(), engine=engine_of(folder))
     await registry.start()
     await registry.set_loaded()
     try:

@@ -25,6 +25,7 @@ from typing import Any, Self
 from dns import query as dns_query
 from dns.message import Message, make_query
 from dns.rdataclass import CH
+from toolbox.on_etcd import environ_of
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.server.counters import NAME, WRITER, Counters
@@ -86,7 +87,8 @@ class RunningServer:
         source = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
         # Upstreams are what a test names, never those of the machine that it runs on.
         nowhere = {} if "[forward]" in config else {"SVCDNS_FORWARD_UPSTREAMS": ""}
-        self._environ = {**inherited, "PYTHONPATH": source, **nowhere, **(environ or {})}
+        shared = {} if "[store]" in config else environ_of(self.data)
+        self._environ = {**inherited, "PYTHONPATH": source, **nowhere, **shared, **(environ or {})}
         self._log = self.folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -10,27 +10,46 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-from svcdns.client import AsyncClient, Connection
+from svcdns.client import ApiError, AsyncClient, Connection, NoServer, Unreachable
+from svcdns.client.calls import replicas
 from svcdns.config.container_engines import ContainerEngine
 
 from .published import ALIVE_SECONDS
-from .source import Source
+from .source import PODMAN, Source
 
 COUNTERS_SECONDS, ROWS_SECONDS = 2.0, 0.5
+_API_PAUSE = 1.0
+_DIGITS = 8
 
 Publish = Callable[[str | None, str | None], None]
 """Shows counters and rows, None for what has not changed; errors are its own business."""
 
 
 async def serve(
-    engines: Sequence[ContainerEngine], connection: Connection, stop: asyncio.Event, publish: Publish
+    engines: Sequence[ContainerEngine],
+    connection: Connection,
+    stop: asyncio.Event,
+    publish: Publish,
+    *,
+    is_shared: bool = False,
 ) -> None:
-    """Register containers until `stop` is set."""
+    """Register containers until `stop` is set.
+
+    Where the registry `is_shared`, engines that are not configured here are other replicas': what they have
+    made stays, and a Podman without a name of its own is called after this replica.
+    """
     rows_changed = asyncio.Event()
     async with AsyncClient(connection) as client:
+        podman = PODMAN
+        if is_shared:
+            engines = [replace(one, keep_orphans=True) for one in engines]
+            if not all(one.name for one in engines):
+                podman = f"{PODMAN}-{(await _replica(client, stop))[:_DIGITS]}"
         known = [one.name for one in engines]
-        sources = [Source(one, client, known, rows_changed.set) for one in engines]
+        sources = [Source(one, client, known, rows_changed.set, podman) for one in engines]
         works = [one.run() for one in sources]
         works += [_publish_rows(sources, rows_changed, publish), _publish_counters(sources, publish)]
         tasks = [asyncio.create_task(work) for work in works]
@@ -44,6 +63,17 @@ async def serve(
             for one in (*tasks, stopping):
                 one.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
+
+
+async def _replica(client: AsyncClient, stop: asyncio.Event) -> str:
+    """Return what this replica is called, once etcd has been reached; "" if stopped before that."""
+    while not stop.is_set():
+        with suppress(ApiError, Unreachable, NoServer):
+            if name := (await client.run(replicas()))["name"]:
+                return str(name)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _API_PAUSE)
+    return ""
 
 
 async def _publish_rows(sources: Sequence[Source], changed: asyncio.Event, publish: Publish) -> None:

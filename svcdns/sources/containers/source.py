@@ -45,7 +45,7 @@ AWAY_SECONDS = 30.0
 _LASTED_SECONDS = 10.0
 """A connection that lasted so long was good."""
 _API_PAUSE = 1.0
-_PODMAN = "podman"
+PODMAN = "podman"
 _NAME = 12
 _UNIMPORTANT = ("exec_", "attach", "commit", "copy", "export", "resize", "top", "detach", "archive", "mount",
                 "unmount", "sync", "checkpoint", "exec")  # fmt: skip
@@ -57,12 +57,21 @@ class Source:
     """The containers of one engine."""
 
     def __init__(
-        self, config: ContainerEngine, client: AsyncClient, known: Sequence[str], changed: Callable[[], None]
+        self,
+        config: ContainerEngine,
+        client: AsyncClient,
+        known: Sequence[str],
+        changed: Callable[[], None],
+        podman: str = PODMAN,
     ) -> None:
-        """`known` are the names of all configured engines; `changed` is called when rows of `status` are."""
+        """`known` are the names of all configured engines; `changed` is called when rows of `status` are.
+
+        `podman` is what an engine without a name is called if it is Podman.
+        """
         self._config = config
         self._client = client
         self._known = [name for name in known if name]
+        self._podman = podman
         self._changed = changed
         self.status = EngineStatus(config.name, config.endpoint)
         self._writing: Writing | None = None
@@ -154,7 +163,7 @@ class Source:
         name = self._config.name
         if not name:
             # Podman's id is another one each time it is asked
-            name = _PODMAN if greeting.is_podman else dns_label((await engine.id())[:_NAME]) or "engine"
+            name = self._podman if greeting.is_podman else dns_label((await engine.id())[:_NAME]) or "engine"
         self.status.name = self._reporting.engine = name
         self._writing = Writing(self._client, name, self._config.linger)
 
