@@ -18,7 +18,7 @@ from contextlib import suppress
 import typer
 
 from svcdns.config.sections import OPTIONS
-from svcdns.system.spelling import closest
+from svcdns.system.similar_words import closest
 
 from . import cache, certs, help_pages, proxy, token
 from .add import AddCommand, add, ready, remove, unready

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from svcdns.system.spelling import closest
+from svcdns.system.similar_words import closest
 
 from .endpoints import publishes_not_ready
 from .readiness import (

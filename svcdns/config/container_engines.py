@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from svcdns.system.spelling import closest
+from svcdns.system.similar_words import closest
 
 from .options import Table
 from .readers import Wrong, address, each, label_selector, namespace, one_of, shown, together

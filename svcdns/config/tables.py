@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from svcdns.system.spelling import closest
+from svcdns.system.similar_words import closest
 
 from .options import Table
 from .readers import Wrong, each, namespace, shown, together, zone

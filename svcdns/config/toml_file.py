@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from svcdns.system.spelling import closest
+from svcdns.system.similar_words import closest
 
 from .sections import OPTIONS, SECTIONS, ConfigError
 

@@ -1,6 +1,6 @@
 """Which word was meant."""
 
-from svcdns.system.spelling import closest
+from svcdns.system.similar_words import closest
 
 
 def test_the_word_that_is_most_alike_was_meant() -> None:
