@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime_ns, time
@@ -178,6 +177,8 @@ def is_current(env: lmdb.Environment, stamped: Stamp) -> bool:
 
 def remove_generations(home: Path, all_but: int = 0) -> None:
     """Remove what can be removed of the generations; who has one open goes on reading it."""
+    import shutil  # here: with its compressors it is 0.2 MiB, and workers only read
+
     for number in numbers(home):
         if number != all_but:
             shutil.rmtree(home / str(number), ignore_errors=True)

@@ -14,11 +14,11 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from difflib import get_close_matches
 
 import typer
 
 from svcdns.config.sections import OPTIONS
+from svcdns.system.similar_words import closest
 
 from . import cache, certs, help_pages, proxy, token
 from .add import AddCommand, add, ready, remove, unready
@@ -132,10 +132,10 @@ def _option_of_configuration(flag: str, command: str) -> str:
     if not command.endswith((" serve", " check")) or not flag:
         return ""
     keys = {option.key: option for option in OPTIONS.values()}
-    near = get_close_matches(flag.lstrip("-").replace("-", "_"), keys, n=1, cutoff=0.7)
+    near = closest(flag.lstrip("-").replace("-", "_"), keys, 0.7)
     if not near:
         return ""
-    option = keys[near[0]]
+    option = keys[near]
     where = f" of [{option.section}]" if option.section else ""
     place = f"a line in the file of --config, or {option.variable}"
     return f"; did you mean {near[0]}{where}? That is {place} (docs/config.md)"

@@ -6,8 +6,9 @@ Each says what is, and what would change it; objects are named so that they can 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
+
+from svcdns.system.similar_words import closest
 
 from .endpoints import publishes_not_ready
 from .readiness import (
@@ -147,8 +148,8 @@ def nearest(selector: Mapping[str, str], pods: Iterable[Object]) -> str:
         for key, value in (pod["metadata"].get("labels") or {}).items()
     }
     for text in wanted:
-        if near := get_close_matches(text, labels, n=1, cutoff=0.6):
-            return f"; Pod {labels[near[0]]} has {near[0]}"
+        if near := closest(text, labels):
+            return f"; Pod {labels[near]} has {near}"
     values = {label.partition("=")[2]: label for label in labels}
     for value in selector.values():
         if value in values:
@@ -158,5 +159,5 @@ def nearest(selector: Mapping[str, str], pods: Iterable[Object]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question about the closest of the names that there are, "" where none is close."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = closest(word, known)
+    return f"; did you mean {near}?" if near else ""

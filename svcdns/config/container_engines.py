@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from svcdns.system.similar_words import closest
 
 from .options import Table
 from .readers import Wrong, address, each, label_selector, namespace, one_of, shown, together
@@ -78,8 +79,8 @@ def container_engines(tables: Sequence[dict[str, Any]]) -> tuple[ContainerEngine
 
 def _engine(table: Mapping[str, Any]) -> ContainerEngine:
     if unknown := sorted(set(table) - set(_READERS)):
-        near = get_close_matches(unknown[0].lower(), _READERS, n=1, cutoff=0.6)
-        remedy = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(_READERS)}"
+        near = closest(unknown[0].lower(), _READERS)
+        remedy = f"did you mean {near}?" if near else f"allowed: {', '.join(_READERS)}"
         raise Wrong(f"unknown key {unknown[0][:80]!r}; {remedy}")
     if "endpoint" not in table:
         raise Wrong(f"has no endpoint; allowed: {_ENDPOINTS}")

@@ -16,9 +16,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from svcdns.system.similar_words import closest
 
 from .checks import Problem, problems
 from .options import NUMBER, Option, spelt
@@ -114,11 +115,8 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
     known = {*options, *_OTHER_VARIABLES}
     lines = []
     for name in sorted(environ):
-        if name.startswith(_PREFIX) and name not in known:
-            near = get_close_matches(name, options, n=1, cutoff=_ALIKE)
-            lines += [
-                f"{name}: no option is called that, nothing reads it; did you mean {one}?" for one in near
-            ]
+        if name.startswith(_PREFIX) and name not in known and (near := closest(name, options, _ALIKE)):
+            lines.append(f"{name}: no option is called that, nothing reads it; did you mean {near}?")
     return lines
 
 

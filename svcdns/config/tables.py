@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from svcdns.system.similar_words import closest
+
 from .options import Table
 from .readers import Wrong, each, namespace, shown, together, zone
 from .upstream_spec import upstream
@@ -61,10 +63,8 @@ def forward_zones(tables: Sequence[dict[str, Any]]) -> tuple[ForwardZone, ...]:
 def _zone(table: dict[str, Any]) -> ForwardZone:
     keys = ("name", "upstreams", "policy")
     if unknown := sorted(set(table) - set(keys)):
-        from difflib import get_close_matches  # here: only who is mistaken pays for it
-
-        near = get_close_matches(unknown[0].lower(), keys, n=1, cutoff=0.6)
-        remedy = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(keys)}"
+        near = closest(unknown[0].lower(), keys)
+        remedy = f"did you mean {near}?" if near else f"allowed: {', '.join(keys)}"
         raise Wrong(f"unknown key {unknown[0][:80]!r}; {remedy}")
     name, upstreams = _origin(table.get("name")), _upstreams(table.get("upstreams"))
     policy = table.get("policy", POLICIES[0])

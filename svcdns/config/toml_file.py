@@ -10,9 +10,10 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from svcdns.system.similar_words import closest
 
 from .sections import OPTIONS, SECTIONS, ConfigError
 
@@ -112,8 +113,8 @@ def _unknown(section: str, name: str, *, is_section: bool = False) -> str:
     if section:
         what += f" in [{section}]"
     known = {word: f"[{word}]" for word in SECTIONS} if is_section else {key: key for key in _KEYS[section]}
-    if near := get_close_matches(name.lower(), known, n=1, cutoff=0.6):
-        return f"{what}; did you mean {known[near[0]]}?"
+    if near := closest(name.lower(), known):
+        return f"{what}; did you mean {known[near]}?"
     elsewhere = [where for where, keys in _KEYS.items() if name.lower() in keys and not is_section]
     if elsewhere:
         place = f"in [{elsewhere[0]}]" if elsewhere[0] else "at the top of the file"

@@ -349,6 +349,14 @@ static void batch_free(PyObject *object)
     Py_TYPE(object)->tp_free(object);
 }
 
+/* By calloc: a page of the buffers is in memory only once something has been read into it. */
+static PyObject *batch_alloc(PyTypeObject *kind, Py_ssize_t items)
+{
+    PyObject *made = PyObject_Calloc(1, (size_t)kind->tp_basicsize);
+    (void)items;
+    return made ? PyObject_Init(made, kind) : PyErr_NoMemory();
+}
+
 static PyObject *batch_new(PyTypeObject *kind, PyObject *arguments, PyObject *words)
 {
     static char *names[] = {"path", "descriptor", "rights", "wildcard", NULL};
@@ -379,6 +387,7 @@ static PyTypeObject BatchType = {
     .tp_name = "svcdns.dns.compiled_path.Batch",
     .tp_basicsize = sizeof(Batch),
     .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_alloc = batch_alloc,
     .tp_new = batch_new,
     .tp_dealloc = batch_free,
     .tp_methods = batch_methods,

@@ -1,16 +1,13 @@
-"""Single RRs in their stored form (see `packed`); RDATA of the rarer types is made by dnslib.
+"""Single RRs in their stored form (see `packed`).
 
-Each write of an address makes several of the others, so these are packed here.  Each function returns the
-octets of one RR whose owner is a pointer to the question.  TTLs are seconds.
+Each function returns the octets of one RR whose owner is a pointer to the question, and whose RDATA spells
+every name in full.  TTLs are seconds.
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
-
-from dnslib import CNAME, RD, TXT
-from dnslib.label import DNSBuffer
 
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of
@@ -31,18 +28,6 @@ _SOA_NUMBERS = Struct(">5I")
 
 _SRV = Struct(">3H")
 """Priority, weight and port, before the target."""
-
-
-class _PlainBuffer(DNSBuffer):  # type: ignore[misc]  # dnslib is untyped
-    """Spells every name in full: a pointer (as dnslib puts into an SOA) would mean another message."""
-
-    encode_name = DNSBuffer.encode_name_nocompress
-
-
-def _rr(rrtype: int, ttl: int, rdata: RD) -> bytes:
-    buffer = _PlainBuffer()
-    rdata.pack(buffer)
-    return _with_rdata(rrtype, ttl, bytes(buffer.data))
 
 
 def _with_rdata(rrtype: int, ttl: int, octets: bytes) -> bytes:
@@ -80,7 +65,7 @@ def ptr_rr(target: str, ttl: int) -> bytes:
 
 def cname_rr(target: str, ttl: int) -> bytes:
     """Return a CNAME (RFC 1035)."""
-    return _rr(codes.CNAME, ttl, CNAME(target))
+    return _with_rdata(codes.CNAME, ttl, wire_of(target))
 
 
 def ns_rr(target: str, ttl: int) -> bytes:
@@ -89,8 +74,9 @@ def ns_rr(target: str, ttl: int) -> bytes:
 
 
 def txt_rr(text: str, ttl: int) -> bytes:
-    """Return a TXT of one character-string (RFC 1035)."""
-    return _rr(codes.TXT, ttl, TXT(text))
+    """Return a TXT of one character-string (RFC 1035): 255 octets of UTF-8 at most, else OverflowError."""
+    octets = text.encode()
+    return _with_rdata(codes.TXT, ttl, len(octets).to_bytes() + octets)
 
 
 def soa_rr(mname: str, rname: str, serial: int, minimum: int, ttl: int) -> bytes:

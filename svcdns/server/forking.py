@@ -61,7 +61,7 @@ def begin(command: Sequence[str], descriptors: Collection[int], handoff: int) ->
     if not is_ours or signature(_PACKAGE) != _INSTALLED or not _is_loaded():
         return execute(command, descriptors, handoff)
     read_config(handoff)  # once for all children
-    gc.freeze()  # a collection in a child would write to each object, and so have a copy of it
+    _leave_little_to_change()
     # Until its handlers are gone, a signal to the child would be taken for one to the supervisor.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -71,6 +71,13 @@ def begin(command: Sequence[str], descriptors: Collection[int], handoff: int) ->
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Adopted(pid)
+
+
+def _leave_little_to_change() -> None:
+    """Change now what each child would change first: a page that it writes to is its own from then on."""
+    gc.freeze()  # a collection in a child would write to each object
+    gc.collect()  # of nothing; but free lists are emptied, which each child would do
+    sys._clear_type_cache()  # of names looked up: others take their places, and each is counted
 
 
 @cache

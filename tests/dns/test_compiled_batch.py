@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import dns.message
 import msgspec
@@ -54,6 +55,18 @@ def test_of_a_batch_one_question_is_left_for_a_reason(zones: AnswererHarness) ->
 def batch_of(sock: socket.socket) -> "compiled_path.Batch":
     path = path_choice.compiled(stats.Stats(), 1232)
     return compiled_path.Batch(path, sock.fileno(), EVERYBODY, False)
+
+
+def test_a_batch_takes_memory_only_for_what_it_has_received() -> None:
+    """Buffers for 64 messages each way are half a MiB, which an idle worker has no use for."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        before = resident()
+        batches = [batch_of(sock) for _ in range(16)]
+        assert resident() - before < len(batches) * 300_000
 
 
 def test_a_batch_that_received_nothing_takes_no_reply() -> None:

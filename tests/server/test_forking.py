@@ -21,6 +21,8 @@ from svcdns.server import forking
 CONFIG = '[forward]\nupstreams = ["127.0.0.1:9"]\n'
 OF_THE_API = ("aiohttp", "jsonschema_rs", "multidict", "yaml")
 """What nobody but the writer may load."""
+SELDOM_USED = ("difflib", "dnslib", "shutil")
+"""What answers nothing, and would be in the memory of each process."""
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +72,11 @@ def inodes(pid: int) -> set[str]:
 
 @pytest.mark.parametrize("module", ["svcdns.cli.start", "svcdns.server.supervisor", "svcdns.server.worker"])
 def test_what_supervisor_and_workers_load_has_nothing_of_the_api_nor_of_the_commands(module: str) -> None:
-    assert not loaded(module) & {*OF_THE_API, "typer", "rich", "click", "httpcore", "pydantic"}
+    assert not loaded(module) & {*OF_THE_API, *SELDOM_USED, "typer", "rich", "click", "httpcore", "pydantic"}
 
 
 def test_the_forwarder_loads_nothing_of_the_api() -> None:
-    assert not loaded("svcdns.server.forwarder") & {*OF_THE_API, "typer", "rich"}
+    assert not loaded("svcdns.server.forwarder") & {*OF_THE_API, *SELDOM_USED, "typer", "rich"}
 
 
 def test_the_writer_loads_no_second_library_of_dns() -> None:
