@@ -3,21 +3,27 @@
     order     what was answered before something began has no newer revision: of all replicas if that is a
               write (then it is older), of the same replica if it is a read
     reads     a read shows of each object the newest state up to its revision
+    answers   DNS shows of an object what stood there at a moment that is no older than what the same
+              replica has shown before, by DNS or else, or acknowledged
     bases     what a conditional write says it was decided on is what stood there before it
+    kept      a write that changes a part leaves what others have written
     settled   what was acknowledged is there, once; what was refused is not; what is not known is there once
               or not; nothing else is
     final     all replicas show in the end what the last changes left
-    owners    no address or port has two owners at any revision
+    owners    no address or port has two owners at any revision, and who has it by `allocations` is its owner
 
+An acknowledged delete says no revision: the first one at which its object went, after all that had been
+acknowledged when it began, is the oldest that it can have.
 A read at one replica may be older than what another one has acknowledged: replicas promise no more.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from itertools import groupby, pairwise
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import accumulate, pairwise
 
-from replicas.history import Change, History, Operation, Outcome
+from replicas.history import Allocation, Answer, Change, History, Operation, Outcome
 
 States = dict[str, list[Change]]
 
@@ -27,27 +33,60 @@ def check(history: History) -> list[str]:
     states: States = defaultdict(list)
     for change in history.changes:
         states[change.name].append(change)
+    known = list(_known(history.operations, states))
     return [
-        *_log(states),
-        *_order(history.operations),
+        *_log(history.changes, states),
+        *_order(known),
         *_reads(history.operations, history.changes),
+        *_answers(history.answers, known, states),
         *_bases(history.operations, states),
+        *_kept(history.operations, states),
         *_settled(history.operations, states),
         *_final(history.final, states),
-        *_owners(history.changes),
+        *_owners(history.changes, history.allocations),
     ]
 
 
-def _log(states: States) -> Iterator[str]:
-    for changes in states.values():
-        for before, after in pairwise(changes):
-            if before.revision >= after.revision:
-                yield f"log: {after} does not come after {before}"
+def _log(changes: list[Change], states: States) -> Iterator[str]:
+    for before, after in pairwise(changes):
+        if before.revision > after.revision:
+            yield f"log: {after} does not come after {before}"
+    for of_one in states.values():
+        for before, after in pairwise(of_one):
+            if before.revision == after.revision:
+                yield f"log: {after} is at the revision of {before}"
 
 
-def _order(operations: list[Operation]) -> Iterator[str]:
+class _Newest:
+    """The newest revision that was shown or acknowledged by a moment."""
+
+    def __init__(self, shown: Iterable[tuple[int, int]]) -> None:
+        """Take moments of an end, with the revision that was shown then."""
+        in_order = sorted(shown)
+        self._ends = [ended for ended, _ in in_order]
+        self._newest = list(accumulate((revision for _, revision in in_order), max))
+
+    def before(self, moment: int) -> int:
+        """Return it for what has ended before; 0: nothing has."""
+        index = bisect_left(self._ends, moment)
+        return self._newest[index - 1] if index else 0
+
+
+def _known(operations: list[Operation], states: States) -> Iterator[Operation]:
+    """Return what was answered 2xx, with the revision that it has, or has at least; 0: it can have none."""
+    done = [one for one in operations if one.outcome is Outcome.DONE]
+    newest = _Newest((one.ended, one.revision) for one in done)
+    for one in done:
+        if one.is_delete:
+            after = newest.before(one.began)
+            went = (change.revision for change in states.get(one.name, ()) if change.mark is None)
+            yield replace(one, revision=next((revision for revision in went if revision > after), 0))
+        elif one.revision:
+            yield one
+
+
+def _order(known: list[Operation]) -> Iterator[str]:
     """Sweep over time: the newest revision of what has ended, of all and at each replica."""
-    known = [one for one in operations if one.outcome is Outcome.DONE and one.revision]
     ends = iter(sorted(known, key=lambda one: one.ended))
     following = next(ends, None)
     newest: Operation | None = None
@@ -89,6 +128,32 @@ def _reads(operations: list[Operation], changes: list[Change]) -> Iterator[str]:
                 yield f"reads: {one} {where} {mark} of {name}"
 
 
+def _answers(answers: list[Answer], known: list[Operation], states: States) -> Iterator[str]:
+    """Compare how long what was answered stood there with what the replica had shown when it was asked."""
+    stood: dict[tuple[str, str], tuple[int, float]] = {}
+    for name, changes in states.items():
+        for change, following in zip(changes, [*changes[1:], None], strict=True):
+            end = following.revision if following is not None else float("inf")
+            stood[name, change.mark or ""] = change.revision, end
+    answered: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for answer in answers:
+        since, _ = stood.get((answer.name, answer.mark), (0, 0))
+        answered[answer.at].append((answer.ended, since))
+    newest = {at: _Newest(shown) for at, shown in answered.items()}
+    for one in known:
+        if one.is_read and one.at in newest and one.revision < newest[one.at].before(one.began):
+            yield f"answers: {one} is older than what was answered before"
+    for one in known:
+        answered[one.at].append((one.ended, one.revision))
+    newest = {at: _Newest(shown) for at, shown in answered.items()}
+    for answer in answers:
+        since, end = stood.get((answer.name, answer.mark), (0, 0))
+        if not since:
+            yield f"answers: {answer} never was"
+        elif end <= newest[answer.at].before(answer.began):
+            yield f"answers: {answer} is older than revision {newest[answer.at].before(answer.began)}"
+
+
 def _collection(name: str) -> str:
     return name[: name.rindex("/") + 1]
 
@@ -106,6 +171,16 @@ def _bases(operations: list[Operation], states: States) -> Iterator[str]:
             one = bases.get((name, after.mark))
             if one is not None and one.base != before.version:
                 yield f"bases: {one} is based on {one.base}, and came after {before}"
+
+
+def _kept(operations: list[Operation], states: States) -> Iterator[str]:
+    writers = {(one.name, one.mark): one.by for one in operations if one.by and one.mark is not None}
+    for name, changes in states.items():
+        for before, after in pairwise([Change(0, name, None), *changes]):
+            if after.mark is None or (by := writers.get((name, after.mark))) is None:
+                continue
+            if after.marks != {**before.marks, by: after.mark}:
+                yield f"kept: {after} does not have what was written before: {before.marks}"
 
 
 def _settled(operations: list[Operation], states: States) -> Iterator[str]:
@@ -144,18 +219,31 @@ def _final(final: dict[str, dict[str, str]], states: States) -> Iterator[str]:
                 yield f"final: {replica} shows {shown.get(name)} of {name}, where {stands.get(name)} stands"
 
 
-def _owners(changes: list[Change]) -> Iterator[str]:
+def _owners(changes: list[Change], allocations: list[Allocation]) -> Iterator[str]:
+    """Sweep over revisions: who has what by the objects, and by what is noted of it."""
     held: dict[str, frozenset[str]] = {}
     owners: dict[str, set[str]] = defaultdict(set)
-    for revision, group in groupby(changes, key=lambda change: change.revision):
-        taken: set[str] = set()
-        for change in group:
-            for one in held.pop(change.name, frozenset()):
-                owners[one].discard(change.name)
-            for one in change.held:
-                owners[one].add(change.name)
-            held[change.name] = change.held
-            taken |= change.held
-        for one in sorted(taken):
-            if len(owners[one]) > 1:
-                yield f"owners: {one} is that of {' and '.join(sorted(owners[one]))} at revision {revision}"
+    noted: dict[str, str] = {}
+    by_revision: dict[int, list[Change | Allocation]] = defaultdict(list)
+    for one in (*changes, *allocations):
+        by_revision[one.revision].append(one)
+    for revision in sorted(by_revision):
+        touched: set[str] = set()
+        for one in by_revision[revision]:
+            if isinstance(one, Allocation):
+                noted[one.what] = one.owner or ""
+                touched.add(one.what)
+                continue
+            before = held.get(one.name, frozenset())
+            for what in before:
+                owners[what].discard(one.name)
+            for what in one.held:
+                owners[what].add(one.name)
+            held[one.name] = one.held
+            touched |= before | one.held
+        for what in sorted(touched):
+            by_objects = " and ".join(sorted(owners[what]))
+            if len(owners[what]) > 1:
+                yield f"owners: {what} is that of {by_objects} at revision {revision}"
+            elif noted.get(what, "") != by_objects:
+                yield f"owners: {what} is {by_objects!r}'s, noted as {noted.get(what)!r}'s, at {revision}"
