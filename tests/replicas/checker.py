@@ -10,6 +10,7 @@
     settled   what was acknowledged is there, once; what was refused is not; what is not known is there once
               or not; nothing else is
     final     all replicas show in the end what the last changes left
+    spaces    nothing is created in a namespace of which the deletion has begun, or left in one that is gone
     owners    no address or port has two owners at any revision, and who has it by `allocations` is its owner
 
 An acknowledged delete says no revision: the first one at which its object went, after all that had been
@@ -23,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
-from replicas.history import Allocation, Answer, Change, History, Operation, Outcome
+from replicas.history import Allocation, Answer, Change, History, Operation, Outcome, Space
 
 States = dict[str, list[Change]]
 
@@ -43,6 +44,7 @@ def check(history: History) -> list[str]:
         *_kept(history.operations, states),
         *_settled(history.operations, states),
         *_final(history.final, states),
+        *_spaces(history.changes, history.spaces),
         *_owners(history.changes, history.allocations),
     ]
 
@@ -75,14 +77,19 @@ class _Newest:
 def _known(operations: list[Operation], states: States) -> Iterator[Operation]:
     """Return what was answered 2xx, with the revision that it has, or has at least; 0: it can have none."""
     done = [one for one in operations if one.outcome is Outcome.DONE]
-    newest = _Newest((one.ended, one.revision) for one in done)
-    for one in done:
+    ends = iter(sorted(done, key=lambda one: one.ended))
+    following = next(ends, None)
+    newest, revisions = 0, {}
+    for one in sorted(done, key=lambda one: one.began):
+        while following is not None and following.ended < one.began:
+            newest = max(newest, revisions[id(following)])
+            following = next(ends, None)
+        revisions[id(one)] = one.revision
         if one.is_delete:
-            after = newest.before(one.began)
             went = (change.revision for change in states.get(one.name, ()) if change.mark is None)
-            yield replace(one, revision=next((revision for revision in went if revision > after), 0))
-        elif one.revision:
-            yield one
+            revisions[id(one)] = next((revision for revision in went if revision > newest), 0)
+        if revisions[id(one)] or one.is_delete:
+            yield replace(one, revision=revisions[id(one)])
 
 
 def _order(known: list[Operation]) -> Iterator[str]:
@@ -217,6 +224,31 @@ def _final(final: dict[str, dict[str, str]], states: States) -> Iterator[str]:
         for name in sorted(stands.keys() | shown.keys()):
             if stands.get(name) != shown.get(name):
                 yield f"final: {replica} shows {shown.get(name)} of {name}, where {stands.get(name)} stands"
+
+
+def _spaces(changes: list[Change], spaces: list[Space]) -> Iterator[str]:
+    """Sweep over revisions: what is in each namespace, and whether it is open; one revision may do both."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    is_open: dict[str, bool] = {}
+    by_revision: dict[int, tuple[list[Space], list[Change]]] = defaultdict(lambda: ([], []))
+    for space in spaces:
+        by_revision[space.revision][0].append(space)
+    for change in changes:
+        by_revision[change.revision][1].append(change)
+    for _, (turned, changed) in sorted(by_revision.items()):
+        was_open = {space.name for space in turned if is_open.get(space.name)}
+        is_open |= {space.name: space.is_open for space in turned}
+        for change in changed:
+            name = change.name.split("/")[-2]
+            if change.mark is None:
+                inside[name].discard(change.name)
+                continue
+            if change.name not in inside[name] and not is_open.get(name) and name not in was_open:
+                yield f"spaces: {change} is created in a namespace that is not open"
+            inside[name].add(change.name)
+        for space in turned:
+            if not space.is_there and inside[space.name]:
+                yield f"spaces: {space} is gone, and has {sorted(inside[space.name])}"
 
 
 def _owners(changes: list[Change], allocations: list[Allocation]) -> Iterator[str]:

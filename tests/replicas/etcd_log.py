@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Any
 
-from replicas.history import Allocation, Change
+from replicas.history import Allocation, Change, Space
 from toolbox.etcd_members import Members
 from toolbox.hosts import Host
 from toolbox.waiting import wait_for
@@ -31,6 +31,7 @@ class EtcdLog(threading.Thread):
         super().__init__(name="log of etcd", daemon=True)
         self.changes: list[Change] = []
         self.allocations: list[Allocation] = []
+        self.spaces: list[Space] = []
         self.position = 0
         """Up to which revision all changes are there."""
         self._etcd, self._host, self._prefix = etcd, host, prefix
@@ -96,6 +97,10 @@ class EtcdLog(threading.Thread):
             self.allocations.append(Allocation(revision, name, owner))
         elif kind == "objects" and name.startswith(("Service/", "Pod/")):
             self.changes.append(_change(revision, name, value))
+        elif kind == "objects" and name.startswith("Namespace/"):
+            is_there = value is not None
+            is_open = value is not None and "deletionTimestamp" not in json.loads(value)["metadata"]
+            self.spaces.append(Space(revision, name.rpartition("/")[2], is_open, is_there))
 
 
 def _change(revision: int, name: str, value: bytes | None) -> Change:

@@ -50,6 +50,16 @@ class Allocation(NamedTuple):
     """Its object; None: nobody."""
 
 
+class Space(NamedTuple):
+    """How a namespace stands from a revision on."""
+
+    revision: int
+    name: str
+    is_open: bool
+    """Whether something may be created in it: it is there, and its deletion has not begun."""
+    is_there: bool
+
+
 class Answer(NamedTuple):
     """What DNS has shown of an object: no revision, but the write from which that follows."""
 
@@ -110,6 +120,7 @@ class History:
     """All that etcd has changed, in order."""
     allocations: list[Allocation] = field(default_factory=list)
     """What etcd says who has which address or port, in order."""
+    spaces: list[Space] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     final: dict[str, dict[str, str]] = field(default_factory=dict)
     """The marks of all objects in the end, by name, as each replica shows them."""

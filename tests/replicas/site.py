@@ -176,15 +176,24 @@ class Site:
             remove(host)
 
     def cut(
-        self, host: Host, others: Sequence[Member | ReplicaHost], *, incoming: bool, outgoing: bool
+        self,
+        host: Host,
+        others: Sequence[Member | ReplicaHost],
+        *,
+        incoming: bool,
+        outgoing: bool,
+        verdict: str = "drop",
     ) -> None:
-        """Have packets from members or replicas, or to them, be lost at a host, until `mend`."""
+        """Have packets from members or replicas, or to them, be lost at a host, until `mend`.
+
+        `verdict` is nft's, of what becomes of them.
+        """
         addresses = ", ".join(other.address for other in others if other.address != host.address)
         rules = ["add table inet faults"]
         for hook, field, wanted in (("input", "saddr", incoming), ("output", "daddr", outgoing)):
             if wanted:
                 rules.append(f"add chain inet faults {hook} {{ type filter hook {hook} priority 0; }}")
-                rules.append(f"add rule inet faults {hook} ip {field} {{ {addresses} }} drop")
+                rules.append(f"add rule inet faults {hook} ip {field} {{ {addresses} }} {verdict}")
         subprocess.run(host.command("nft", "-f", "-"), input="\n".join(rules), text=True, check=True)
 
     def mend(self, host: Host) -> None:

@@ -10,8 +10,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from replicas.etcd_log import SPAN, mark_of, marks
@@ -19,7 +18,6 @@ from replicas.history import History, Operation, Outcome
 from replicas.site import ReplicaHost, judged
 from toolbox.builders import headless, pod, ready_condition, service
 from toolbox.calls import Broken
-from toolbox.waiting import GUARD_SECONDS
 from toolbox.witness import GONE, Answer, address, there
 
 SPACE = "load"
@@ -289,9 +287,9 @@ class Racer(threading.Thread):
     def run(self) -> None:
         """Go on until told to stop."""
         try:
-            with self._at.entered(), contextlib.suppress(threading.BrokenBarrierError):
+            with self._at.entered(), contextlib.suppress(threading.BrokenBarrierError):  # at the end
                 for number in itertools.count():
-                    self._start.wait(GUARD_SECONDS)
+                    self._start.wait()
                     self._race(number)
                     self.end.wait(0.05)
         except BaseException as failure:
@@ -304,24 +302,3 @@ class Racer(threading.Thread):
         operation, _ = self.session.write(self._at, "POST", SERVICES, named, made, content_type=JSON)
         if operation.revision:
             self.session.write(self._at, "DELETE", f"{SERVICES}/{name}", named)
-
-
-@contextmanager
-def working(
-    history: History, replicas: Sequence[ReplicaHost], count: int, seed: str
-) -> Iterator[list[Client | Racer]]:
-    """Have clients do what they do for as long as the block takes."""
-    start = threading.Barrier(len(replicas))
-    clients: list[Client | Racer] = [Racer(replica, history, start) for replica in replicas]
-    clients += [Client(number, seed, history, replicas) for number in range(1, count + 1)]
-    for client in clients:
-        client.start()
-    try:
-        yield clients
-    finally:
-        for client in clients:
-            client.end.set()
-        start.abort()
-        for client in clients:
-            client.join()
-    assert not [client.failure for client in clients if client.failure], clients

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from replicas.checker import check
-from replicas.history import Allocation, Answer, Change, History, Operation, Outcome
+from replicas.history import Allocation, Answer, Change, History, Operation, Outcome, Space
 
 NAMES = ("Service/a", "Service/b", "Pod/c")
 
@@ -51,6 +51,7 @@ def right() -> History:
             Allocation(12, "10.96.0.1", None),
             Allocation(12, "10.96.0.2", "Service/a"),
         ],
+        [Space(2, "Service", is_open=True, is_there=True)],
         [
             Answer("r2", "Service/a", "m2", 112, 114),
             Answer("r2", "Service/a", "m2", 115, 118),
@@ -197,6 +198,19 @@ def address_that_stays_noted(history: History) -> None:
     del history.allocations[5]
 
 
+def created_where_a_deletion_has_begun(history: History) -> None:
+    history.spaces.append(Space(7, "Service", is_open=False, is_there=True))
+
+
+def created_where_nothing_is(history: History) -> None:
+    history.spaces[0] = Space(6, "Service", is_open=True, is_there=True)
+
+
+def left_in_what_is_gone(history: History) -> None:
+    history.spaces.append(Space(12, "Service", is_open=False, is_there=True))
+    history.spaces.append(Space(13, "Service", is_open=False, is_there=False))
+
+
 def log_out_of_order(history: History) -> None:
     history.changes.append(Change(11, "Service/a", "m4", 11_000))
 
@@ -240,6 +254,9 @@ PLANTED: list[tuple[str, Callable[[History], None]]] = [
     ("owners", address_not_noted),
     ("owners", address_noted_too_late),
     ("owners", address_that_stays_noted),
+    ("spaces", created_where_a_deletion_has_begun),
+    ("spaces", created_where_nothing_is),
+    ("spaces", left_in_what_is_gone),
     ("log", log_out_of_order),
     ("log", log_out_of_order_among_objects),
 ]
@@ -257,7 +274,9 @@ def test_what_is_planted_is_found(rule: str, plant: Callable[[History], None]) -
 class Sharing:
     """Replicas that do as they should: each operation happens at one moment of the time that it takes."""
 
-    history: History = field(default_factory=History)
+    history: History = field(
+        default_factory=lambda: History(spaces=[Space(1, kind, True, True) for kind in ("Service", "Pod")])
+    )
     stands: dict[str, Change] = field(default_factory=dict)
     revision: int = 3
     shown: dict[str, int] = field(default_factory=dict)

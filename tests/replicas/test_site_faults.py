@@ -31,10 +31,11 @@ from replicas.site_clients import (
     fqdn,
     leads_to,
     new_mark,
-    working,
 )
+from replicas.site_spaces import NAMESPACES, Settler
 from replicas.site_watcher import watching
 from replicas.site_witness import witnessed
+from replicas.site_work import working
 from toolbox.builders import headless, namespace, pod, service
 from toolbox.waiting import wait_for
 from toolbox.witness import address, there
@@ -68,8 +69,8 @@ def seed() -> str:
 class FaultRun:
     """One run: what is done, and what is found."""
 
-    def __init__(self, site: Site, log: EtcdLog, seed: str) -> None:
-        self.site, self.log, self.seed = site, log, seed
+    def __init__(self, site: Site, log: EtcdLog, seed: str, clients: int) -> None:
+        self.site, self.log, self.seed, self.clients = site, log, seed, clients
         self.history = History()
         self.session = Session(self.history, site.replicas)
         self.chance = random.Random(seed)
@@ -84,11 +85,12 @@ class FaultRun:
         with (
             witnessed(self.site, wanted, self.history) as witnesses,
             watching(self.site.replicas, self.seed) as watcher,
-            working(self.history, self.site.replicas, CLIENTS, self.seed) as clients,
+            working(self.history, self.site.replicas, self.clients, self.seed) as clients,
         ):
             for fault in faults:
                 began = time.monotonic()
-                lasts = self.chance.uniform(0.3, self.chance.uniform(1.0, longest))
+                most = longest if self.chance.random() < 0.94 else 3 * longest
+                lasts = self.chance.uniform(0.3, self.chance.uniform(1.0, most))
                 with fault(self.site, self.log, self.chance):
                     time.sleep(lasts)
                 healed = time.monotonic()
@@ -101,6 +103,9 @@ class FaultRun:
         found += [f"witness: {witness.failure!r}" for witness in witnesses if witness.failure]
         found += [line for replica in self.site.replicas for line in _failures(replica)]
         found += [one for client in clients for one in client.session.faults] + self.session.faults
+        found += self._emptied(
+            [one for client in clients if isinstance(client, Settler) for one in client.deleted]
+        )
         found += self._compared()
         self.told = sum(len(part.told) for part in watcher.parts)
         found += [f"watch: {watcher.failure!r}"] if watcher.failure else []
@@ -154,6 +159,21 @@ class FaultRun:
             )
         return operation.outcome is Outcome.DONE
 
+    def _emptied(self, deleted: list[str]) -> list[str]:
+        """Wait until no namespace is being deleted, return what is there of those that were."""
+        at = self.site.replicas[0]
+        with at.entered():
+            calls = at.calls()
+
+            def standing() -> set[str] | None:
+                found = [one["metadata"] for one in calls.done("GET", NAMESPACES)["items"]]
+                is_over = not any("deletionTimestamp" in one for one in found)
+                return {one["name"] for one in found} if is_over else None
+
+            there = wait_for(standing, "all namespaces that are being deleted to go")
+        assert there is not None
+        return [f"spaces: {name} is there, its deletion was acknowledged" for name in there & set(deleted)]
+
     def _compared(self) -> list[str]:
         """Return how the replicas differ in the end, and what the checker says."""
         shown = [self._shown(replica) for replica in self.site.replicas]
@@ -165,7 +185,13 @@ class FaultRun:
             shown[number] = self._shown(replica)
         self.log.comes_to(newest)
         self.history.changes = list(self.log.changes)
-        self.history.allocations = list(self.log.allocations)
+        self.history.allocations, self.history.spaces = list(self.log.allocations), list(self.log.spaces)
+        ended = {space.name for space in self.history.spaces if not space.is_open}
+        self.history.operations += [
+            Operation("svcdns", change.name)
+            for change in self.log.changes
+            if change.mark is None and change.name.split("/")[1] in ended
+        ]
         clients = {one.name for one in self.history.operations if not one.is_read}
         itself = [
             one
@@ -232,13 +258,21 @@ def _rule(fault: str) -> str:
     return fault.partition(": ")[0]
 
 
-def run(site: Site, faults: Sequence[site_faults.Fault], seed: str, longest: float = 1.2) -> None:
+def run(
+    site: Site,
+    faults: Sequence[site_faults.Fault],
+    seed: str,
+    longest: float = 1.2,
+    clients: int = CLIENTS,
+) -> None:
     """Have faults happen, say what was done, and assert that nothing is wrong."""
     with EtcdLog(site.etcd, site.switch, PREFIX) as log:
-        of = FaultRun(site, log, seed)
+        of = FaultRun(site, log, seed, clients)
         found = of.run(faults, longest)
     known = {outcome.name: of.history.count(outcome) for outcome in Outcome}
     print(f"{of.faults} faults, writes {known}, {of.questions} questions, {of.told} changes told to a watch")
+    deleted = {space.name for space in of.history.spaces if not space.is_there}
+    print(f"{len(of.history.answers)} answers of the name that turns, {len(deleted)} namespaces deleted")
     print(f"all took writes again {of.longest:.1f} s after the worst of them, at most")
     assert not found, "\n".join([f"{len(found)} in all", *_some(found)])
     assert known["DONE"] > 10 * of.faults and of.told > of.faults
@@ -259,4 +293,4 @@ def test_nothing_is_lost_in_a_long_run_of_faults(site: Site, seed: str) -> None:
     while len(faults) < SOAK_FAULTS:
         of_replica, of_members = chance.choice(site_faults.OF_REPLICAS), chance.choice(site_faults.OF_MEMBERS)
         faults.append(chance.choice([of_replica, of_members, site_faults.both(of_replica, of_members)]))
-    run(site, faults, seed, longest=6.0)
+    run(site, faults, seed, longest=6.0, clients=2 * CLIENTS)
