@@ -11,6 +11,7 @@
               or not; nothing else is
     final     all replicas show in the end what the last changes left
     spaces    nothing is created in a namespace of which the deletion has begun, or left in one that is gone
+    owned     nothing stays when the last of its owners goes, or that is deleted and that nothing holds
     owners    no address or port has two owners at any revision, and who has it by `allocations` is its owner
 
 An acknowledged delete says no revision: the first one at which its object went, after all that had been
@@ -22,9 +23,9 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 
-from replicas.history import Allocation, Answer, Change, History, Operation, Outcome, Space
+from replicas.history import Allocation, Answer, Change, History, Operation, Outcome, Owned, Space
 
 States = dict[str, list[Change]]
 
@@ -45,6 +46,7 @@ def check(history: History) -> list[str]:
         *_settled(history.operations, states),
         *_final(history.final, states),
         *_spaces(history.changes, history.spaces),
+        *_owned(history.owned),
         *_owners(history.changes, history.allocations),
     ]
 
@@ -249,6 +251,23 @@ def _spaces(changes: list[Change], spaces: list[Space]) -> Iterator[str]:
         for space in turned:
             if not space.is_there and inside[space.name]:
                 yield f"spaces: {space} is gone, and has {sorted(inside[space.name])}"
+
+
+def _owned(states: list[Owned]) -> Iterator[str]:
+    """Sweep over revisions: who is there, and who goes with whom."""
+    there: dict[str, Owned] = {}
+    for revision, group in groupby(states, key=lambda state: state.revision):
+        before = dict(there)
+        for state in group:
+            there[state.name] = state
+            if state.is_over:
+                yield f"owned: {state} is to go, and is still there"
+        uids = {state.uid for state in there.values()}
+        gone = {state.uid for state in before.values()} - uids
+        for state in before.values():
+            is_left = there[state.name].uid == state.uid != ""
+            if is_left and state.owners & gone and not state.owners & uids:
+                yield f"owned: {state} is still there at revision {revision}, where its owners have gone"
 
 
 def _owners(changes: list[Change], allocations: list[Allocation]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Any
 
-from replicas.history import Allocation, Change, Space
+from replicas.history import Allocation, Change, Owned, Space
 from toolbox.etcd_members import Members
 from toolbox.hosts import Host
 from toolbox.waiting import wait_for
@@ -32,6 +32,8 @@ class EtcdLog(threading.Thread):
         self.changes: list[Change] = []
         self.allocations: list[Allocation] = []
         self.spaces: list[Space] = []
+        self.owned: list[Owned] = []
+        """Of all Leases."""
         self.position = 0
         """Up to which revision all changes are there."""
         self._etcd, self._host, self._prefix = etcd, host, prefix
@@ -101,6 +103,8 @@ class EtcdLog(threading.Thread):
             is_there = value is not None
             is_open = value is not None and "deletionTimestamp" not in json.loads(value)["metadata"]
             self.spaces.append(Space(revision, name.rpartition("/")[2], is_open, is_there))
+        elif kind == "objects" and name.startswith("Lease/"):
+            self.owned.append(_owned(revision, name, value))
 
 
 def _change(revision: int, name: str, value: bytes | None) -> Change:
@@ -110,6 +114,15 @@ def _change(revision: int, name: str, value: bytes | None) -> Change:
     version = revision * SPAN + int(found["metadata"]["resourceVersion"])
     found["metadata"]["resourceVersion"] = str(version)
     return Change(revision, name, mark_of(found), version, frozenset(held_by(found)), _marks_of(found))
+
+
+def _owned(revision: int, name: str, value: bytes | None) -> Owned:
+    if value is None:
+        return Owned(revision, name)
+    metadata = json.loads(value)["metadata"]
+    owners = frozenset(one["uid"] for one in metadata.get("ownerReferences", ()))
+    is_over = "deletionTimestamp" in metadata and not metadata.get("finalizers")
+    return Owned(revision, name, metadata["uid"], owners, is_over)
 
 
 def mark_of(found: dict[str, Any]) -> str:

@@ -60,6 +60,19 @@ class Space(NamedTuple):
     is_there: bool
 
 
+class Owned(NamedTuple):
+    """How an object that has owners, or is one, stands from a revision on."""
+
+    revision: int
+    name: str
+    uid: str = ""
+    """"": it is gone."""
+    owners: frozenset[str] = frozenset()
+    """Their uids."""
+    is_over: bool = False
+    """Whether its deletion has begun, and nothing holds it any more."""
+
+
 class Answer(NamedTuple):
     """What DNS has shown of an object: no revision, but the write from which that follows."""
 
@@ -120,6 +133,7 @@ class History:
     """All that etcd has changed, in order."""
     allocations: list[Allocation] = field(default_factory=list)
     """What etcd says who has which address or port, in order."""
+    owned: list[Owned] = field(default_factory=list)
     spaces: list[Space] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     final: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from replicas.checker import check
-from replicas.history import Allocation, Answer, Change, History, Operation, Outcome, Space
+from replicas.history import Allocation, Answer, Change, History, Operation, Outcome, Owned, Space
 
 NAMES = ("Service/a", "Service/b", "Pod/c")
 
@@ -50,6 +50,15 @@ def right() -> History:
             Allocation(9, "30000", None),
             Allocation(12, "10.96.0.1", None),
             Allocation(12, "10.96.0.2", "Service/a"),
+        ],
+        [
+            Owned(3, "Lease/a", "u1"),
+            Owned(4, "Lease/b", "u2", frozenset({"u1"})),
+            Owned(5, "Lease/c", "u3", frozenset({"u1", "u2"})),
+            Owned(6, "Lease/a"),
+            Owned(6, "Lease/b"),
+            Owned(6, "Lease/c"),
+            Owned(6, "Lease/d", "u4", frozenset({"u1"})),
         ],
         [Space(2, "Service", is_open=True, is_there=True)],
         [
@@ -211,6 +220,18 @@ def left_in_what_is_gone(history: History) -> None:
     history.spaces.append(Space(13, "Service", is_open=False, is_there=False))
 
 
+def left_by_its_owner(history: History) -> None:
+    del history.owned[4]
+
+
+def left_by_the_last_of_its_owners(history: History) -> None:
+    del history.owned[5]
+
+
+def held_by_nothing(history: History) -> None:
+    history.owned.append(Owned(7, "Lease/d", "u4", is_over=True))
+
+
 def log_out_of_order(history: History) -> None:
     history.changes.append(Change(11, "Service/a", "m4", 11_000))
 
@@ -257,6 +278,9 @@ PLANTED: list[tuple[str, Callable[[History], None]]] = [
     ("spaces", created_where_a_deletion_has_begun),
     ("spaces", created_where_nothing_is),
     ("spaces", left_in_what_is_gone),
+    ("owned", left_by_its_owner),
+    ("owned", left_by_the_last_of_its_owners),
+    ("owned", held_by_nothing),
     ("log", log_out_of_order),
     ("log", log_out_of_order_among_objects),
 ]

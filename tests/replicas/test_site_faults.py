@@ -32,7 +32,7 @@ from replicas.site_clients import (
     leads_to,
     new_mark,
 )
-from replicas.site_spaces import NAMESPACES, Settler
+from replicas.site_removal import LEASES, NAMESPACES, Remover
 from replicas.site_watcher import watching
 from replicas.site_witness import witnessed
 from replicas.site_work import working
@@ -103,9 +103,8 @@ class FaultRun:
         found += [f"witness: {witness.failure!r}" for witness in witnesses if witness.failure]
         found += [line for replica in self.site.replicas for line in _failures(replica)]
         found += [one for client in clients for one in client.session.faults] + self.session.faults
-        found += self._emptied(
-            [one for client in clients if isinstance(client, Settler) for one in client.deleted]
-        )
+        deleted = {one for client in clients if isinstance(client, Remover) for one in client.deleted}
+        found += self._over(deleted)
         found += self._compared()
         self.told = sum(len(part.told) for part in watcher.parts)
         found += [f"watch: {watcher.failure!r}"] if watcher.failure else []
@@ -159,20 +158,24 @@ class FaultRun:
             )
         return operation.outcome is Outcome.DONE
 
-    def _emptied(self, deleted: list[str]) -> list[str]:
-        """Wait until no namespace is being deleted, return what is there of those that were."""
+    def _over(self, deleted: set[str]) -> list[str]:
+        """Wait until no deletion is under way; return what is still there of what was deleted."""
         at = self.site.replicas[0]
         with at.entered():
             calls = at.calls()
 
             def standing() -> set[str] | None:
-                found = [one["metadata"] for one in calls.done("GET", NAMESPACES)["items"]]
-                is_over = not any("deletionTimestamp" in one for one in found)
-                return {one["name"] for one in found} if is_over else None
+                found = [
+                    one["metadata"]
+                    for path in (NAMESPACES, LEASES)
+                    for one in calls.done("GET", path)["items"]
+                ]
+                under_way = [one for one in found if "deletionTimestamp" in one and not one.get("finalizers")]
+                return {one["name"] for one in found} if not under_way else None
 
-            there = wait_for(standing, "all namespaces that are being deleted to go")
+            there = wait_for(standing, "all deletions to come to an end")
         assert there is not None
-        return [f"spaces: {name} is there, its deletion was acknowledged" for name in there & set(deleted)]
+        return [f"deleted: {name} is there, its deletion was acknowledged" for name in there & deleted]
 
     def _compared(self) -> list[str]:
         """Return how the replicas differ in the end, and what the checker says."""
@@ -184,21 +187,7 @@ class FaultRun:
             )
             shown[number] = self._shown(replica)
         self.log.comes_to(newest)
-        self.history.changes = list(self.log.changes)
-        self.history.allocations, self.history.spaces = list(self.log.allocations), list(self.log.spaces)
-        ended = {space.name for space in self.history.spaces if not space.is_open}
-        self.history.operations += [
-            Operation("svcdns", change.name)
-            for change in self.log.changes
-            if change.mark is None and change.name.split("/")[1] in ended
-        ]
-        clients = {one.name for one in self.history.operations if not one.is_read}
-        itself = [
-            one
-            for one in self.log.changes
-            if (one.mark or "").startswith(BY_ITSELF) and one.name not in clients
-        ]
-        self.history.operations += [Operation("svcdns", one.name, one.mark) for one in itself]
+        self._note_what_etcd_says()
         for replica, (objects, _) in zip(self.site.replicas, shown, strict=True):
             self.history.final[replica.short] = {
                 f"{kind}/{one['metadata']['namespace']}/{one['metadata']['name']}": mark_of(one)
@@ -216,6 +205,19 @@ class FaultRun:
                 if its_rows.get(key) != rows[0].get(key)
             ]
         return found
+
+    def _note_what_etcd_says(self) -> None:
+        """Have the history hold it, and what svcdns does by itself: it empties namespaces, for instance."""
+        history, log = self.history, self.log
+        history.changes, history.allocations = list(log.changes), list(log.allocations)
+        history.spaces, history.owned = list(log.spaces), list(log.owned)
+        ended = {space.name for space in history.spaces if not space.is_open}
+        clients = {one.name for one in history.operations if not one.is_read}
+        for change in history.changes:
+            if change.mark is None and change.name.split("/")[1] in ended:
+                history.operations.append(Operation("svcdns", change.name))
+            elif change.mark is not None and change.mark.startswith(BY_ITSELF) and change.name not in clients:
+                history.operations.append(Operation("svcdns", change.name, change.mark))
 
     def _shown(self, replica: ReplicaHost) -> tuple[dict[str, list[Any]], int]:
         """Return all objects that a replica shows, and the revision of etcd up to which."""
