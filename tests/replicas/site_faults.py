@@ -15,6 +15,7 @@ from replicas.etcd_log import EtcdLog
 from replicas.site import Site
 from toolbox.hosts import Host
 from toolbox.small_disk import Ballast
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 DAY = 86_400
 SOME_LOST = "numgen random mod 100 < 20 drop"
@@ -128,11 +129,18 @@ def _hindered(site: Site, verdict: str, chance: random.Random, *, of_replica: bo
 @contextmanager
 def no_space(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Have etcd take nothing that needs room, as when it has used up its quota."""
-    alarm = {"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"}
+    alarm = json.dumps({"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"}).encode()
     at = f"{chance.choice(site.etcd.endpoints)}/v3/maintenance/alarm"
-    with site.switch.entered(), urllib.request.urlopen(at, json.dumps(alarm).encode(), timeout=10):
-        yield
-    site.etcd.ctl("alarm", "disarm")
+
+    def raised() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(at, alarm, timeout=GUARD_SECONDS):
+            return True
+        return False
+
+    with site.switch.entered():
+        wait_for(raised, "the alarm to be raised")
+    yield
+    site.etcd.disarm()
 
 
 @contextmanager

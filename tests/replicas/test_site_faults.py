@@ -45,7 +45,8 @@ from svcdns.registry.settings import make_settings
 from svcdns.store.environment import open_store
 
 CLIENTS = 6
-RECOVERY_SECONDS = 60.0
+RECOVERY_SECONDS = 120.0
+"""Against hanging only."""
 LISTS = ("/api/v1/services", "/api/v1/pods", "/api/v1/namespaces", "/apis/discovery.k8s.io/v1/endpointslices")
 SOAK_FAULTS = int(os.environ.get("SVCDNS_TEST_FAULTS", "150"))
 """How many the long run has."""
