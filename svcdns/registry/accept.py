@@ -9,10 +9,8 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import secrets
-from itertools import islice
 
 from svcdns.cluster.endpoints import is_generated, is_mirrored
-from svcdns.cluster.event_messages import readiness_messages
 from svcdns.cluster.pod_conditions import kept, with_conditions
 from svcdns.objects import managed_fields
 from svcdns.objects.defaults import default
@@ -33,12 +31,12 @@ from svcdns.objects.metadata_rules import SERVERS_OWN
 from svcdns.objects.validation import validate
 from svcdns.wire.name import MAX_NAME_OCTETS
 
-from . import addresses, aliases, endpoints, hints, owners, probed
-from .derive import derive
+from . import addresses, endpoints, owners, probed
+from .derive import derive_with_warnings
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction, encode
 from .uids import random_uid
-from .warnings import MOST_WARNINGS, warnings
+from .warnings import warnings
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -166,18 +164,8 @@ def store(write: WriteTransaction, kind: Kind, old: Object | None, new: Object) 
     if kind is POD:
         probed.note(write, new)
     owners.index(write, kind, old, new)
-    had_told = len(write.messages)
-    derive(write, kind, old, new)
-    if kind is POD and old is not None:
-        write.messages += readiness_messages(old, new, islice(write.messages, had_told, None))
-    said = warnings(kind, old, new)
-    if kind is SERVICE and "annotations" in new["metadata"]:
-        said += tuple(islice(aliases.warnings(write, old, new), MOST_WARNINGS))
-    if write.settings.config.api.hints and not write.dry_run:  # there, what goes with it is never stored
-        found = hints.of_write(write, kind, old, new)
-        write.messages += [hint.message for hint in found]
-        said = (*said, *(hint.warning for hint in found))
-    return Written(octets, created=old is None, warnings=said)
+    said = derive_with_warnings(write, kind, old, new)
+    return Written(octets, created=old is None, warnings=(*warnings(kind, old, new), *said))
 
 
 def _check(kind: Kind, new: Object, old: Object | None) -> None:

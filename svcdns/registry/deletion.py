@@ -223,11 +223,16 @@ def mark_terminating(write: WriteTransaction, old: Object, seconds: int | None =
 
 
 def content(write: WriteTransaction, namespace: str) -> Iterator[tuple[Kind, str]]:
-    """Yield (kind, name) of what a namespace holds; Events don't count. Nothing may be written meanwhile."""
+    """Yield (kind, name) of what a namespace holds. Nothing may be written meanwhile.
+
+    Events don't count, nor do slices that are generated: they go with what they follow from.
+    """
     for kind in _CONTENT:
         prefix = joined(kind.name, namespace)
         for key in scan_keys(write.txn, write.tables.objects, prefix):
-            yield kind, key[len(prefix) :].decode()
+            name = key[len(prefix) :].decode()
+            if kind is not ENDPOINTSLICE or not is_generated(write.existing(kind, namespace, name)):
+                yield kind, name
 
 
 def finish_namespace(write: WriteTransaction, namespace: str) -> None:

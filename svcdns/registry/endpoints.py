@@ -94,7 +94,7 @@ def view(txn: lmdb.Transaction, tables: Tables, namespace: str, name: str) -> Ob
 
 def to_write_on(write: WriteTransaction, namespace: str, name: str) -> Object | None:
     """Return the view of a name as what a client's PATCH begins with: without the labels that are ours."""
-    write.decided_on_all = True
+    write.decided_on_all = write.decided_on_derived = True
     found = view(write.txn, write.tables, namespace, name)
     if found is not None:
         ours = (SERVICE_NAME_LABEL, HEADLESS_LABEL)
@@ -121,6 +121,7 @@ def check_deletable(write: WriteTransaction, namespace: str, name: str) -> None:
     if write.load(ENDPOINTS, namespace, name) is not None:
         return
     check_writable(write, namespace, name)
+    write.decided_on_derived = True
     if view(write.txn, write.tables, namespace, name) is not None:
         text = (
             f'endpoints "{name}" is forbidden: made from the EndpointSlices of the Service; delete those '

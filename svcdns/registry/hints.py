@@ -59,6 +59,7 @@ def of_write(write: WriteTransaction, kind: Kind, old: Object | None, new: Objec
 
 def still(write: WriteTransaction, message: EventMessage) -> EventMessage | None:
     """Return what a message that waited says by now, None where it is no longer so."""
+    write.decided_on_derived = True
     subject = message.subject
     kind = _KINDS[subject.kind]
     found = write.load(kind, subject.namespace, subject.name)

@@ -58,7 +58,7 @@ def empty_some(write: WriteTransaction, namespace: str) -> bool:
         if gone == CHUNK or write.is_full:
             return False
         found = write.load(kind, namespace, name)
-        if found is None:  # a generated slice goes with its Service
+        if found is None:  # it went with its owner
             continue
         if kind is POD and seconds:
             held.append(found)

@@ -102,6 +102,10 @@ class WriteTransaction:
     """Namespaces that were looked at, to decide whether something may be in them."""
     decided_on_all: bool = False
     """Whether it was decided on more than these namespaces and the objects that it changed."""
+    derives: bool = True
+    """Whether what follows from objects is brought in line with them; of a proposal, that is done later."""
+    decided_on_derived: bool = False
+    """Whether it was decided on what follows from other objects."""
 
     @property
     def is_full(self) -> bool:

@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import lmdb
 
@@ -185,7 +185,8 @@ def _open(config: Config, counters: Counters) -> Store:
             raise Fatal(damage.line(config.data, found))
         raise Damaged(found)
     try:
-        store = open_store(config.data, "reader" if is_read_only(config.data) else "writer")
+        role: Literal["reader", "writer"] = "reader" if is_read_only(config.data) else "writer"
+        store = open_store(config.data, role, is_map=bool(config.store.etcd))
         refuse_newer(store)
     except NotThere as missing:
         raise NotNow(f"{missing}, and it is on a read-only file system") from None

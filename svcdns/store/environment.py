@@ -3,7 +3,8 @@
 House rules (each was measured to go wrong otherwise):
 
 * one environment, with the same sparse map and reader table size in every process;
-* default sync flags: a commit that returned has been flushed to disk;
+* a commit that returned has been flushed to disk; only the last one of a map of what etcd holds may be undone
+  by a power cut (MDB_NOMETASYNC: what is there stays whole), as it is applied again;
 * opened after exec, never across a fork; its folder belongs to one uid and is 0700;
 * only the writer process opens it with role="writer"; all others read.
 """
@@ -127,8 +128,10 @@ def is_read_only(folder: Path) -> bool:
         return False
 
 
-def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
+def open_store(folder: Path, role: Literal["writer", "reader"], *, is_map: bool = False) -> Store:
     """Open the environment in `folder`; the writer creates folder and tables where they are missing.
+
+    `is_map`: all that is written there is durable elsewhere, and is taken up again from what is there.
 
     On a read-only file system LMDB does without its lock file, which could not be written: readers have no
     slots in it.  That is safe for as long as nobody can write the data.  When the file system has become
@@ -140,7 +143,7 @@ def open_store(folder: Path, role: Literal["writer", "reader"]) -> Store:
     has_lock = not is_read_only(folder)
     if role == "writer":
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        env = _environment(folder, readonly=False)
+        env = _environment(folder, readonly=False, metasync=not is_map)
         _check_length(env, folder / DATA_FILE)
         handles = _tables_or_close(env)
     else:
@@ -196,13 +199,14 @@ def _make_tables(env: lmdb.Environment) -> dict[str, lmdb._Database]:
     return handles
 
 
-def _environment(folder: Path, *, readonly: bool) -> lmdb.Environment:
+def _environment(folder: Path, *, readonly: bool, metasync: bool = True) -> lmdb.Environment:
     return lmdb.open(
         str(folder),
         map_size=MAP_OCTETS,
         max_readers=MAX_READERS,
         max_dbs=len(_NAMES) + 8,
         readonly=readonly,
+        metasync=metasync,
         mode=FILE_MODE,
         max_spare_txns=4,
     )

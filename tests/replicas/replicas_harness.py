@@ -100,7 +100,7 @@ class Replicas:
         self, name: str, config: Config | None = None, client: Etcd | None = None
     ) -> AsyncIterator[Replica]:
         """Give a replica that has started on its folder, which stays for the next time."""
-        store = open_store(self.folder / name, "writer")
+        store = open_store(self.folder / name, "writer", is_map=True)
         try:
             engine = Engine(client or Etcd(self.etcd.endpoints), self.prefix)
             registry = Registry(store, config or Config(), engine=engine)

@@ -2,6 +2,7 @@
 
     committer   writes are proposed to etcd, what etcd has decided is applied, and then they are answered
     proposals   accept: a group of writes is run on the map, undone, and becomes one etcd transaction
+    lanes       such a transaction is decided; several at once, and what became of each is found out
     applying    apply: what etcd has decided becomes one commit of the map
     relisting   the map is brought to what a list says: at the first start, and when etcd has compacted
     living      who lives and how far each has come: `division` says whose work is whose, `passing_on` and

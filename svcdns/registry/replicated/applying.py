@@ -16,13 +16,14 @@ import lmdb
 import msgspec
 
 from svcdns.cluster.endpoints import is_generated
+from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
 from .. import addresses, owners, probed
 from ..commit import answer, trim_logs
-from ..derive import derive
+from ..derive import derive, derive_with_warnings
 from ..settings import Settings
 from ..stored_objects import OBJECT_RULES
 from ..transaction import POSITION, REVISION, Object, Touched, WriteTransaction, decode
@@ -54,6 +55,14 @@ class Event(NamedTuple):
     """None: it was deleted."""
 
 
+class Told(NamedTuple):
+    """What is to be said of a transaction of this replica's, by who proposed it."""
+
+    messages: list[EventMessage]
+    warnings: dict[Named, tuple[str, ...]]
+    """For who wrote an object."""
+
+
 class Overlapping(Exception):
     """A client's slice has the name of a generated one: the map is to be made anew."""
 
@@ -65,6 +74,8 @@ class Applied:
     position: int
     """The revision of etcd that the map has come to."""
     logged: list[log.Change] = field(default_factory=list)
+    own: dict[bytes, Told] = field(default_factory=dict)
+    """This replica's own transactions, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +129,17 @@ def set_revision(txn: lmdb.Transaction, store: Store, revision: int) -> None:
     txn.put(REVISION, revision.to_bytes(8), db=store.tables.meta)
 
 
-def apply(of: Map, events: Sequence[Event]) -> Applied:
-    """Apply events of whole revisions, in order, in one commit.
+def apply(of: Map, events: Sequence[Event], own: frozenset[bytes] = frozenset()) -> Applied:
+    """Apply events of whole revisions, in order, in one commit; `own` are the keys of this replica.
 
     Raises lmdb.Error where the map can't be written, Overlapping; then nothing of it was.
     """
     applied = Applied(events[-1].revision)
     with of.store.write() as txn:
         for revision, changed in groupby(events, lambda event: event.revision):
-            touched = Touched()
-            _apply_revision(txn, of, revision, changed, touched, applied)
+            touched, of_revision = Touched(), list(changed)
+            told = _told(of_revision, own, applied)
+            _apply_revision(txn, of, revision, of_revision, touched, applied, told)
             answer(txn, of.store, of.settings, touched, of.clock(revision))
         write_position(txn, of, applied.position, _last_transaction(txn, of, events))
         trim_logs(txn, of.store)
@@ -143,43 +155,64 @@ def _last_transaction(txn: lmdb.Transaction, of: Map, events: Sequence[Event]) -
     return (0, b"") if before is None else before.transaction
 
 
+def _told(events: Sequence[Event], own: frozenset[bytes], applied: Applied) -> Told | None:
+    """Return where it is noted what is to be said of a revision, None where another replica says it."""
+    for event in reversed(events):  # the key of the replica was put last
+        if event.key in own and event.value is not None:
+            return applied.own.setdefault(event.value, Told([], {}))
+    return None
+
+
 def _apply_revision(
-    txn: lmdb.Transaction, of: Map, revision: int, events: Iterable[Event], touched: Touched, applied: Applied
+    txn: lmdb.Transaction,
+    of: Map,
+    revision: int,
+    events: Iterable[Event],
+    touched: Touched,
+    applied: Applied,
+    told: Told | None,
 ) -> None:
     objects = ((named, event.value) for event in events if (named := of.keys.named(event.key)) is not None)
     for ordinal, (named, value) in enumerate(objects):
         set_revision(txn, of.store, revisions.of(revision, ordinal * revisions.STEP) - 1)
         try:
-            write = _changed(txn, of, named, value)
+            write = _changed(txn, of, named, value, told)
         except (lmdb.Error, Overlapping):
             raise
         except Exception as wrong:
             of.left_out.note(named, wrong)
-            write = _changed(txn, of, named, None)
+            write = _changed(txn, of, named, None, told)
         else:
             of.left_out.taken(named)
         touched.merge(write.touched)
         applied.logged += write.logged
 
 
-def _changed(txn: lmdb.Transaction, of: Map, named: Named, value: bytes | None) -> WriteTransaction:
+def _changed(
+    txn: lmdb.Transaction, of: Map, named: Named, value: bytes | None, told: Told | None
+) -> WriteTransaction:
     """Take one object in a child transaction, which leaves nothing where that fails."""
     with of.store.env.begin(write=True, parent=txn) as child:
         write = WriteTransaction(child, of.store.tables, of.settings, "")
-        change(write, named, value)
+        warnings = change(write, named, value, says=told is not None)
+    if told is not None:
+        told.messages.extend(write.messages)
+        told.warnings[named] = warnings
     return write
 
 
-def change(write: WriteTransaction, named: Named, value: bytes | None) -> None:
+def change(
+    write: WriteTransaction, named: Named, value: bytes | None, *, says: bool = False
+) -> tuple[str, ...]:
     """Take one object as it stands in etcd now, or is gone; nothing is decided here.
 
-    Raises Unreadable, Overlapping.
+    With `says`, return what its writer is told of what has come of it.  Raises Unreadable, Overlapping.
     """
     kind, old = named.kind, write.load(*named)
     if kind is ENDPOINTSLICE and old is not None and is_generated(old):
         if value is not None:
             raise Overlapping
-        return
+        return ()
     new = None
     if value is not None:
         new = read(named, value)
@@ -187,18 +220,23 @@ def change(write: WriteTransaction, named: Named, value: bytes | None) -> None:
     elif old is not None:
         write.remove(kind, old)
     else:
-        return
-    _follow(write, kind, old, new)
+        return ()
+    return _follow(write, kind, old, new, says=says)
 
 
-def _follow(write: WriteTransaction, kind: Kind, old: Object | None, new: Object | None) -> None:
+def _follow(
+    write: WriteTransaction, kind: Kind, old: Object | None, new: Object | None, *, says: bool
+) -> tuple[str, ...]:
     """Bring what follows from an object in line with it."""
     if kind is SERVICE:
         addresses.follow(write, old, new)
     elif kind is POD and new is not None:
         probed.note(write, new)
     owners.index(write, kind, old, new)
+    if says and new is not None:
+        return derive_with_warnings(write, kind, old, new)
     derive(write, kind, old, new)
+    return ()
 
 
 def read(named: Named, value: bytes) -> Object:

@@ -3,9 +3,10 @@
     write -> those that wait -> propose (on the map) -> etcd's transaction
           -> the map comes to its revision (`following`) -> answer
 
-One transaction is under way at a time, for all writes that wait.  Those of one that was overtaken are
-proposed again on the newer map.  What became of one that got no answer is never guessed: it compares the key
-of this replica, and so does what asks for it.  Whichever comes first keeps the other from being carried out.
+A few transactions are under way at a time (`lanes`), each for the writes that wait when it begins, and none
+touches what another one does: such writes wait for their turn, in order.  One that was decided on more than
+what it touches has nothing beside it.  The writes of one that was overtaken are proposed again on the newer
+map.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import asyncio
 import logging
 import os
 import secrets
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import lmdb
 
 from svcdns.cluster.event_messages import EventMessage
-from svcdns.etcd.client import Full, Rejected, Unavailable, Unknown
-from svcdns.etcd.messages import Compare, Get, Outcome, Put
+from svcdns.etcd.client import Rejected, Unavailable, Unknown
 from svcdns.objects.errors import StatusError
 from svcdns.store import damage
 from svcdns.store.environment import Store
@@ -34,15 +35,16 @@ from ..commit import OnCommit, no_room
 from ..settings import Settings
 from ..transaction import WriteTransaction
 from ..waiting import answer
-from .applying import Map, stored_position
+from .applying import Map, Told, stored_position
 from .division import Division
 from .engine import Disagreement, Engine, Sharing
-from .following import LOOK_SECONDS, Follower, newest_of
-from .keys import Keys, after
+from .following import Follower
+from .keys import Keys
+from .lanes import Decision, Lane, Undecided
 from .layout import agree, refuse_emptied
 from .left_out import LeftOut
 from .outage import Outage, refused, undecided
-from .proposals import Proposal, propose
+from .proposals import Beside, Proposal, propose
 from .waiting import Waiting, give_up, refuse
 
 logger = logging.getLogger(__name__)
@@ -54,22 +56,10 @@ STOP_SECONDS = 5.0
 """So long the end waits for an etcd that does not answer."""
 _OVERTAKEN_SECONDS = 0.02
 """Until a transaction is tried again that was overtaken by somebody who is no replica."""
+LANES = 2
+"""Transactions that are under way at a time."""
 _NAME = b"replica"
 T = TypeVar("T")
-
-
-class _Decision(NamedTuple):
-    """What came of a transaction."""
-
-    is_carried_out: bool
-    revision: int
-    """Its own, or that of what it was overtaken by."""
-    is_newest: bool = False
-    """Whether what it was decided on was the newest there was."""
-
-
-class _Undecided(Exception):
-    """Nothing tells any more whether a transaction was carried out."""
 
 
 class ReplicatedCommitter:
@@ -93,14 +83,18 @@ class ReplicatedCommitter:
         """Whether nothing is tried to be written."""
         self._refused = ""
         self._follower: Follower | None = None
-        self._key = b""
-        """The key of this replica."""
-        self._revision = 0
-        """The revision at which it was last put, 0 where it was not."""
+        self._lanes: list[Lane] = []
+        self._under_way: dict[Lane, Proposal] = {}
         self._cursors: dict[bytes, bytes] = {}
-        self._queue: asyncio.Queue[Waiting | None] = asyncio.Queue()
-        self._group: list[Waiting] = []
-        """Those that are being carried out, or are to be next."""
+        self._waiting: deque[Waiting] = deque()
+        """Those that are to be proposed, in order."""
+        self._held: list[Waiting] = []
+        """Those that come before them, once something that is under way has ended."""
+        self._is_one_to_be_alone = False
+        """Whether one of these needs that nothing is under way."""
+        self._is_ending = False
+        self._changed = asyncio.Event()
+        """Set whenever a transaction may be begun that could not be before."""
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -121,9 +115,12 @@ class ReplicatedCommitter:
 
     async def stop(self) -> None:
         """Let the writes that wait finish, as long as that does not take too long, then end."""
-        self._queue.put_nowait(None)
+        self._is_ending = True
+        self._changed.set()
         await asyncio.wait(self._tasks[:1], timeout=STOP_SECONDS)
-        refuse(self._group, undecided())
+        for proposal in self._under_way.values():
+            refuse(proposal.decided, undecided())
+        refuse((*self._held, *self._waiting), refused("this server ends"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -156,10 +153,11 @@ class ReplicatedCommitter:
             follower = Follower(of, self._etcd, self._on_commit, self.outage)
             await follower.begin()
             name = await follower.on_map(partial(_name, of))
-            self._key = self._keys.replica(name)
+            lanes = [Lane(self._etcd, self._keys, key, self.outage) for key in self._keys.lanes(name, LANES)]
             # Each replica gives out addresses from a part of the ranges: they are seldom in each other's way.
             self._cursors = addresses.cursors(self._settings, int(name, 16) / 16 ** len(name))
-            found = (await self._etcd.range(self._key)).kvs
+            for lane in lanes:
+                await lane.begin()
         except (Unavailable, Unknown) as away:
             self.outage.begin(str(away))
             raise refused(self.outage.text) from None
@@ -167,8 +165,8 @@ class ReplicatedCommitter:
             self.outage.end()
             raise
         self.outage.end()
-        self._revision = found[0].mod_revision if found else 0
-        self._follower = follower
+        self._follower, self._lanes = follower, lanes
+        follower.own, follower.told = frozenset(lane.key for lane in lanes), self._take_told
         self._tasks.append(asyncio.create_task(follower.run()))
         met.tell(self._on_messages)
         self._tasks += self.work.begin(self._etcd, self._keys, name, follower)
@@ -186,7 +184,8 @@ class ReplicatedCommitter:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         waiting = Waiting(action, dry_run, future)
-        self._queue.put_nowait(waiting)
+        self._waiting.append(waiting)
+        self._changed.set()
         limit = loop.call_later(WRITE_SECONDS, give_up, waiting)
         try:
             return await future  # who is cancelled cancels the future alone: the write goes on
@@ -194,7 +193,7 @@ class ReplicatedCommitter:
             limit.cancel()
 
     async def transact(self, action: Callable[[lmdb.Transaction], T]) -> T:
-        """Run something on the map alone (zone files); durable when this returns.  Raises StatusError 507."""
+        """Run something on the map alone (zone files), which shows it then.  Raises StatusError 507."""
 
         def run() -> T:
             with self._store.write() as txn:
@@ -207,155 +206,124 @@ class ReplicatedCommitter:
 
     async def _run(self) -> None:
         try:
-            while (group := await self._gather(self._group)) is not None:
-                self._group = group
-                for waiting in group:
-                    waiting.is_tried = True
-                self._group = await self._carry_out(group)
-                for waiting in self._group:
-                    waiting.is_tried = False
+            async with asyncio.TaskGroup() as under_way:
+                while await self._may_begin():
+                    proposal = await self._propose(self._next_group())
+                    if proposal is not None and proposal.decided:
+                        lane = next(lane for lane in self._lanes if lane not in self._under_way)
+                        self._under_way[lane] = proposal
+                        under_way.create_task(self._carry_out(lane, proposal))
+                    elif not self._under_way:
+                        self._release()
         except Exception:
             logger.critical("the committer failed; this process ends, to be started again", exc_info=True)
             os._exit(os.EX_SOFTWARE)
 
-    async def _gather(self, group: list[Waiting]) -> list[Waiting] | None:
-        """Return those that were deferred, and those that wait; None at the end."""
-        if not group:
-            first = await self._queue.get()
-            if first is None:
-                return None
-            group = [first]
-        while len(group) < MAX_GROUP and not self._queue.empty():
-            following = self._queue.get_nowait()
-            if following is None:
-                self._queue.put_nowait(None)  # the end: to be found again when this group is done
-                break
-            group.append(following)
-        return [waiting for waiting in group if not waiting.is_given_up]
+    async def _may_begin(self) -> bool:
+        """Wait until there is something to propose, and may be; return False at the end."""
+        while not (self._waiting and self._is_room()):
+            if self._is_ending and not (self._waiting or self._held or self._under_way):
+                return False
+            self._changed.clear()
+            await self._changed.wait()
+        return True
 
-    async def _carry_out(self, group: list[Waiting]) -> list[Waiting]:
-        """Carry out what can be of a group; return those that are to be tried again."""
+    def _is_room(self) -> bool:
+        """Whether another transaction may be under way."""
+        if not self._under_way:
+            return True
+        alone = self._is_one_to_be_alone or any(one.decided_on_all for one in self._under_way.values())
+        return not alone and len(self._under_way) < len(self._lanes)
+
+    def _next_group(self) -> list[Waiting]:
+        """Take those that are to be proposed next."""
+        taken = (self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting))))
+        return [waiting for waiting in taken if not waiting.is_given_up]
+
+    async def _propose(self, group: list[Waiting]) -> Proposal | None:
+        """Propose a group, and see to those of it that are not to be decided now; None where none can be."""
         follower = self._follower
         if follower is None or self.outage or not group:
             refuse(group, refused(self.trouble or "etcd has not been reached yet"))
-            return []
+            return None
         if follower.disk_trouble:
             refuse(group, no_room(follower.disk_trouble))
-            return []
+            return None
+        for waiting in group:
+            waiting.is_tried = True
+        beside = Beside(list(self._under_way.values()), self._held)
         try:
-            proposal = await follower.on_map(partial(propose, follower.map, group, self._cursors))
+            proposal = await follower.on_map(partial(propose, follower.map, group, self._cursors, beside))
         except lmdb.Error as failure:
             refuse(group, self._not_written(failure))
-            return []
-        answer(proposal.answered)
-        if not proposal.decided:
-            return proposal.deferred
+            return None
+        self._answer(proposal.answered)
+        for waiting in (*proposal.deferred, *proposal.left):
+            waiting.is_tried = False
+        self._held += proposal.deferred
+        self._waiting.extendleft(reversed(proposal.left))
+        self._is_one_to_be_alone |= proposal.is_one_to_be_alone
+        return proposal
+
+    async def _carry_out(self, lane: Lane, proposal: Proposal) -> None:
+        """Have a proposal decided, and answer its writes, or have them proposed again."""
+        assert self._follower is not None
+        again: list[Waiting] = []
         try:
-            decision = await self._decide(proposal, follower)
+            again = await self._decided(await lane.decide(proposal), proposal, self._follower)
         except Unavailable as away:
             self.outage.begin(str(away))
             refuse(proposal.decided, refused(self.outage.text))
-            return proposal.deferred
-        except _Undecided:
+        except Undecided:
             refuse(proposal.decided, undecided())
-            return proposal.deferred
         except Rejected as wrong:
             logger.error("etcd takes no such transaction: %s", wrong)
             text = f"etcd takes no such transaction ({wrong}); nothing was changed"
             refuse(proposal.decided, StatusError(500, "InternalError", text))
-            return proposal.deferred
+        del self._under_way[lane]
+        for waiting in again:
+            waiting.is_tried = False
+        self._held[:0] = again
+        self._release()
+
+    async def _decided(self, decision: Decision, proposal: Proposal, follower: Follower) -> list[Waiting]:
+        """Answer the writes of a proposal when the map shows them; return those to be proposed again."""
+        for waiting in proposal.decided:
+            waiting.newest = decision.newest
         if not decision.is_carried_out:
             await self._let_catch_up(follower, decision.revision)
-            return [*proposal.decided, *proposal.deferred]
-        settled = [one for one in proposal.decided if one.changes or decision.is_newest]
+            return proposal.decided
+        is_newest = decision.newest is not None and decision.newest <= proposal.position
+        settled = [one for one in proposal.decided if one.changes or is_newest]
         for waiting in settled:
             waiting.revision = decision.revision
         await follower.reached(decision.revision)
         proposal.settle(follower.map, decision.revision)
+        self._answer(settled)
+        self._on_messages(proposal.told.messages)
+        return [one for one in proposal.decided if not one.changes and not is_newest]
+
+    def _answer(self, settled: list[Waiting]) -> None:
+        """Give writes what they came to, and record what has happened."""
         answer(settled)
-        if proposal.messages:
-            self._on_messages(proposal.messages)
-        overtaken = [one for one in proposal.decided if not one.changes and not decision.is_newest]
-        return [*overtaken, *proposal.deferred]
+        for waiting in settled:
+            if waiting.messages:
+                self._on_messages(waiting.messages)
 
-    async def _decide(self, proposal: Proposal, follower: Follower) -> _Decision:
-        """Have etcd decide on a proposal.  Raises Unavailable where it was not carried out, nor will be."""
-        replicas = (self._keys.replicas, after(self._keys.replicas))
-        compares = list(proposal.compares)
-        unless_overtaken = Compare.none_since(*replicas, proposal.position)
-        if proposal.decided_on_all:
-            compares.append(unless_overtaken)
-        if proposal.changes_nothing:
-            try:
-                outcome = await self._etcd.transaction([unless_overtaken], [], [Get(*replicas)])
-            except Unknown as lost:  # it would have changed nothing
-                raise Unavailable(str(lost)) from None
-            newest = _Decision(True, proposal.position, is_newest=True)
-            return newest if outcome.succeeded else self._overtaken(outcome)
-        name = secrets.token_hex(8).encode()
-        own = self._own_compare()
-        try:
-            outcome = await self._etcd.transaction(
-                [own, *compares],
-                [Get(*replicas), *proposal.operations, Put(self._key, name)],
-                [Get(*replicas)],
-            )
-        except Full as full:
-            return await self._look_up(name, own, full)
-        except Unknown:
-            return await self._find_out(name, own)
-        if not outcome.succeeded:
-            return self._overtaken(outcome)
-        self._revision = outcome.revision
-        is_newest = newest_of(outcome.found[0]) <= proposal.position
-        return _Decision(True, outcome.revision, is_newest)
+    def _take_told(self, own: dict[bytes, Told]) -> None:
+        """Take what is to be said of transactions of this replica, which the map shows from now on."""
+        for proposal in self._under_way.values():
+            proposal.told = own.pop(proposal.id, proposal.told)
+        for told in own.values():  # nobody waits for it any more
+            self._on_messages(told.messages)
 
-    def _own_compare(self) -> Compare:
-        if self._revision:
-            return Compare.unchanged(self._key, self._revision)
-        return Compare.absent(self._key)
-
-    def _overtaken(self, outcome: Outcome) -> _Decision:
-        """Return what a transaction that failed was overtaken by."""
-        found = outcome.found[0]
-        self._revision = max((kv.mod_revision for kv in found.kvs if kv.key == self._key), default=0)
-        return _Decision(False, newest_of(found))
-
-    async def _look_up(self, name: bytes, own: Compare, full: Full) -> _Decision:
-        """Return that what etcd has done with was carried out, if it was.  Raises Unavailable."""
-        try:
-            found = (await self._etcd.range(self._key)).kvs
-        except Unavailable:
-            return await self._find_out(name, own)
-        if not found or found[0].value != name:
-            raise Unavailable(str(full))
-        self._revision = found[0].mod_revision
-        return _Decision(True, self._revision)
-
-    async def _find_out(self, name: bytes, own: Compare) -> _Decision:
-        """Return what came of a transaction that got no answer, as soon as etcd is there again.
-
-        The key of this replica is put if nothing has put it since: if that succeeds, the transaction was not
-        carried out, and it can't be any more.
-        """
-        question = secrets.token_hex(8).encode()
-        while True:
-            try:
-                outcome = await self._etcd.transaction([own], [Put(self._key, question)], [Get(self._key)])
-                break
-            except (Unavailable, Unknown) as away:
-                self.outage.begin(str(away))
-                await asyncio.sleep(LOOK_SECONDS)
-        if outcome.succeeded:
-            self._revision = outcome.revision
-            return _Decision(False, outcome.revision)
-        if not outcome.found[0].kvs:
-            self._revision = 0
-            logger.error("this replica's key in etcd is gone: what became of a write is not known")
-            raise _Undecided
-        last = outcome.found[0].kvs[0]
-        self._revision = last.mod_revision
-        return _Decision(last.value == name, last.mod_revision)
+    def _release(self) -> None:
+        """Have those proposed again that were held."""
+        self._waiting.extendleft(reversed(self._held))
+        self._held.clear()
+        if not self._under_way:
+            self._is_one_to_be_alone = False
+        self._changed.set()
 
     async def _let_catch_up(self, follower: Follower, revision: int) -> None:
         """Wait until the map shows what a transaction was overtaken by."""

@@ -33,7 +33,7 @@ from svcdns.store.writable import why_not
 from ..commit import OnCommit
 from ..stored_objects import OBJECT_RULES
 from . import revisions
-from .applying import Event, Map, Overlapping, apply, has_objects
+from .applying import Event, Map, Overlapping, Told, apply, has_objects
 from .keys import Named, after
 from .layout import Disagreement, refuse_another
 from .outage import Outage
@@ -67,6 +67,10 @@ class Follower:
         """The revision of etcd that the map stands at."""
         self.disk_trouble = ""
         """Why the map can't be written, "" where it can."""
+        self.own: frozenset[bytes] = frozenset()
+        """The keys of this replica: of its own transactions it is noted what is to be said."""
+        self.told: Callable[[dict[bytes, Told]], None] = lambda _: None
+        """Given that, by the transactions' ids, before the map counts as having come to them."""
         self._etcd, self._on_commit, self.outage = etcd, on_commit, outage
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="map")
         self._turn = asyncio.Lock()
@@ -206,7 +210,7 @@ class Follower:
         began = time.monotonic()
         events = [event for event in waiting if event.revision > self.position]  # others have been listed
         try:
-            applied = await self.on_map(partial(apply, self.map, events)) if events else None
+            applied = await self.on_map(partial(apply, self.map, events, self.own)) if events else None
         except Overlapping:
             self._events.clear()
             await self._list_until_done(from_nothing=True)
@@ -219,6 +223,7 @@ class Follower:
         if applied is not None:
             reached = revisions.last_of(applied.position)
             self._on_commit(time.monotonic() - began, applied.logged, reached)
+            self.told(applied.own)
             self._come_to(applied.position)
 
     def _come_to(self, position: int) -> None:

@@ -3,7 +3,7 @@
     objects/KIND/NAMESPACE/NAME    JSON of an object; its resourceVersion is its place (see `revisions`)
     allocations/ip/ADDRESS         NAMESPACE/NAME of the Service that has the address; `lb` of load balancers
     allocations/port/NUMBER        the same of a node port
-    replicas/REPLICA               id of the replica's last transaction
+    replicas/REPLICA[.LANE]        id of the replica's last transaction in a lane (see `lanes`)
     live/REPLICA                   JSON of a replica that lives (see `living`); goes with its lease
     heartbeats/REPLICA             JSON of the Pods that a replica has heard of for others (see `passing_on`)
     compaction                     whose turn it was last to compact (see `compaction`)
@@ -68,9 +68,10 @@ class Keys:
         kind = _KINDS[parts[0]]
         return Named(kind, *parts[1:]) if bool(parts[1]) == kind.namespaced and parts[2] else None
 
-    def replica(self, replica: str) -> bytes:
-        """Return the key under which a replica says which was its last transaction."""
-        return self.replicas + replica.encode()
+    def lanes(self, replica: str, count: int) -> list[bytes]:
+        """Return the keys under which a replica says which were its last transactions, one for each lane."""
+        own = self.replicas + replica.encode()
+        return [own, *(own + b".%d" % number for number in range(2, count + 1))]
 
     def allocation(self, held: bytes) -> bytes:
         """Return the key of an address or port as `addresses.held` has it."""

@@ -1,8 +1,9 @@
 """Accept: a group of writes is run on the map, undone, and becomes one transaction of etcd.
 
-Each write runs as on a registry of its own: in a child transaction, on the state that those before it left.
-What all of them would change is what the transaction puts and deletes, if what they were decided on still
-stands:
+Each write runs as on a registry of its own: in a child transaction, on the objects that those before it left.
+What follows from these (slices, facts) is derived when they are applied; a write that is decided on that runs
+before all others.  What all of them would change is what the transaction puts and deletes, if what they were
+decided on still stands:
 
 * each object that changes is as the map has it, and each address or port that is given out is free;
 * each namespace that was looked at is as it was;
@@ -19,15 +20,16 @@ A write that would is deferred to the next group, as is one for which there is n
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lmdb
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.cluster.event_messages import EventMessage
 from svcdns.etcd.messages import Compare, Delete, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE, STORED, Kind
@@ -37,11 +39,9 @@ from .. import addresses
 from ..requests import Written
 from ..transaction import TIME_FORMAT, Object, WriteTransaction, decode, encode
 from . import revisions
-from .applying import Map, read_position
+from .applying import Map, Told, read_position
+from .keys import Named
 from .waiting import Waiting as Waiting
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +85,18 @@ class Proposal:
     decided: list[Waiting] = field(default_factory=list)
     """Writes that come to what they came to here, if the transaction succeeds."""
     answered: list[Waiting] = field(default_factory=list)
-    """Dry runs: nothing depends on the transaction."""
+    """Writes that have come to it already, whatever becomes of the transaction."""
     deferred: list[Waiting] = field(default_factory=list)
-    messages: list[EventMessage] = field(default_factory=list)
+    """Writes that wait until this transaction, or another one, is no longer under way."""
+    left: list[Waiting] = field(default_factory=list)
+    """Writes for which there is no room."""
+    is_one_to_be_alone: bool = False
+    """Whether one is deferred beside which nothing is to be under way."""
+    id: bytes = field(default_factory=lambda: secrets.token_hex(8).encode())
+    told: Told = field(default_factory=lambda: Told([], {}))
+    """What is to be said of what has followed from it."""
+    taken: set[bytes] = field(default_factory=set)
+    """What no other write may change."""
     compares: list[Compare] = field(default_factory=list)
     operations: list[Put | Delete] = field(default_factory=list)
     places: dict[bytes, int] = field(default_factory=dict)
@@ -100,14 +109,13 @@ class Proposal:
     @property
     def changes_nothing(self) -> bool:
         """Whether there is nothing to put or delete."""
-        return not self.operations
+        return not self.changes
 
     def settle(self, of: Map, revision: int) -> None:
-        """Give the results the resourceVersions that the transaction has given their objects."""
+        """Give the results what the transaction has brought: resourceVersions, warnings of what followed."""
         for waiting in self.decided:
-            if waiting.error is not None:
-                continue
-            waiting.result = self._settled(of, waiting.result, revision)
+            if waiting.error is None:
+                waiting.result = self._settled(of, waiting.result, revision)
 
     def _settled(self, of: Map, result: Any, revision: int) -> Any:
         if type(result) in (tuple, list):
@@ -118,12 +126,25 @@ class Proposal:
         metadata = shown["metadata"]
         if int(metadata["resourceVersion"]) <= revisions.last_of(self.position):
             return result
-        key = of.keys.object(_KINDS[shown["kind"]], metadata.get("namespace", ""), metadata["name"])
-        metadata["resourceVersion"] = str(revisions.of(revision, self.places.get(key, 0)))
-        return replace(result, object=encode(shown))
+        named = Named(_KINDS[shown["kind"]], metadata.get("namespace", ""), metadata["name"])
+        place = self.places.get(of.keys.object(*named), 0)
+        metadata["resourceVersion"] = str(revisions.of(revision, place))
+        told = (*result.warnings, *self.told.warnings.get(named, ()))
+        return replace(result, object=encode(shown), warnings=told)
 
 
-def propose(of: Map, group: list[Waiting], cursors: dict[bytes, bytes]) -> Proposal:
+class Beside:
+    """What goes on beside a proposal that is made."""
+
+    def __init__(self, under_way: Sequence[Proposal], held: Iterable[Waiting]) -> None:
+        """`held` are writes that come before those of the group, as soon as they can."""
+        self.is_any = bool(under_way)
+        changed: set[bytes] = set()
+        self.keys = changed.union(*(one.changes.keys() for one in under_way), *(one.keys for one in held))
+        """What is not to be changed."""
+
+
+def propose(of: Map, group: list[Waiting], cursors: dict[bytes, bytes], beside: Beside) -> Proposal:
     """Run a group on the map and undo it; `cursors` say which address of each range was given out last.
 
     Raises lmdb.Error.
@@ -131,12 +152,12 @@ def propose(of: Map, group: list[Waiting], cursors: dict[bytes, bytes]) -> Propo
     with of.store.env.begin() as before, suppress(_Undone), of.store.env.begin(write=True) as txn:
         position = read_position(before, of.store)
         assert position is not None, "the map has not been listed yet"
-        proposal = Proposal(position.revision)
+        proposal = Proposal(position.revision, taken=beside.keys)
         for key, value in cursors.items():
             txn.put(key, value, db=of.store.tables.allocations)
         now = datetime.now(UTC).strftime(TIME_FORMAT)
-        for waiting in group:
-            _run(of, before, txn, waiting, now, proposal)
+        for waiting in sorted(group, key=lambda one: not one.dry_run):  # those see nothing of the others
+            _run(of, before, txn, waiting, now, proposal, beside)
         cursors.update(scan(txn, of.store.tables.allocations, CURSORS))
         _compose(of, before, proposal)
         raise _Undone
@@ -152,49 +173,80 @@ class _Left(Exception):
 
 
 class _Answered(_Left):
-    """It was a dry run."""
+    """Nothing is to be decided any more."""
 
 
 class _Deferred(_Left):
-    """It is for the next group."""
+    """It is for when something that is under way has ended."""
+
+
+class _NoRoom(_Left):
+    """It is for the next transaction."""
 
 
 def _run(
-    of: Map, before: lmdb.Transaction, txn: lmdb.Transaction, waiting: Waiting, now: str, proposal: Proposal
+    of: Map,
+    before: lmdb.Transaction,
+    txn: lmdb.Transaction,
+    waiting: Waiting,
+    now: str,
+    proposal: Proposal,
+    beside: Beside,
 ) -> None:
     """Run one write, and add what it comes to to the proposal."""
-    waiting.result, waiting.error, waiting.changes = None, None, False
-    collected: list[EventMessage] = []
+    waiting.result, waiting.error, waiting.changes, waiting.messages = None, None, False, []
     where = proposal.decided
     try:
         with of.store.env.begin(write=True, parent=txn) as child:
-            write = WriteTransaction(
-                child, of.store.tables, of.settings, now, collected, waiting.dry_run, most_operations=ROOM
-            )
-            waiting.result = waiting.action(write)
+            write = WriteTransaction(child, of.store.tables, of.settings, now, waiting.messages)
+            write.dry_run = write.derives = waiting.dry_run
+            write.most_operations = ROOM
+            try:
+                waiting.result = waiting.action(write)
+            finally:
+                if write.decided_on_derived and not proposal.changes_nothing:
+                    raise _Deferred
             if waiting.dry_run:
+                waiting.messages.clear()
                 raise _Answered
-            _add(of, before, write, waiting, proposal)
-        proposal.messages += collected
+            _add(of, before, write, waiting, proposal, beside)
     except _Answered:
         where = proposal.answered
     except _Deferred:
         where = proposal.deferred
+    except _NoRoom:
+        where = proposal.left
     except StatusError as refused:
         waiting.error = refused
-        proposal.messages += [one for one in collected if one.of_refusal and not waiting.dry_run]
+        waiting.messages = [one for one in waiting.messages if one.of_refusal and not waiting.dry_run]
     except lmdb.Error:
         raise
     except Exception as bug:
         logger.exception("a write failed unexpectedly")
         waiting.error = StatusError(500, "InternalError", f"Internal error occurred: {type(bug).__name__}")
+    if where is proposal.decided and not waiting.changes and _is_current(waiting, proposal):
+        where = proposal.answered
     where.append(waiting)
 
 
+def _is_current(waiting: Waiting, proposal: Proposal) -> bool:
+    """Whether the state that a write was decided on was the newest at some moment since it came.
+
+    It was if no other write of the group has changed it, and the map has come to what etcd had meanwhile.
+    """
+    is_as_applied = proposal.changes_nothing
+    return is_as_applied and waiting.newest is not None and waiting.newest <= proposal.position
+
+
 def _add(
-    of: Map, before: lmdb.Transaction, write: WriteTransaction, waiting: Waiting, proposal: Proposal
+    of: Map,
+    before: lmdb.Transaction,
+    write: WriteTransaction,
+    waiting: Waiting,
+    proposal: Proposal,
+    beside: Beside,
 ) -> None:
-    """Add the changes of a write.  Raises StatusError for more than any transaction holds, _Deferred."""
+    """Add the changes of a write.  Raises StatusError for more than any transaction holds, _Left."""
     changes = _changes(of, before, write)
     octets = sum(len(entry.object()) for _, entry in write.logged)
     if len(changes) + _OWN > MOST_OPERATIONS or octets > MOST_OCTETS:
@@ -203,15 +255,27 @@ def _add(
             f"holds {MOST_OPERATIONS - _OWN} of {MOST_OCTETS}; nothing was changed"
         )
         raise StatusError(413, "RequestEntityTooLarge", text)
-    mine = proposal.changes
+    mine, keys = proposal.changes, changes.keys()
+    relied_on = {of.keys.object(NAMESPACE, "", name) for name in write.relied_on}
+    must_be_alone = write.decided_on_all and bool(keys) and beside.is_any
+    proposal.is_one_to_be_alone |= must_be_alone
     if (
-        mine.keys() & changes.keys()
-        or len(mine) + len(changes) + _OWN > MOST_OPERATIONS
+        must_be_alone
+        or not proposal.taken.isdisjoint(keys)
+        or not (proposal.taken - mine.keys()).isdisjoint(relied_on)
+        or (not keys and _shows_undecided(waiting.result, proposal.position))
+    ):
+        waiting.keys = frozenset(keys)
+        proposal.taken |= keys
+        raise _Deferred
+    if (
+        len(mine) + len(changes) + _OWN > MOST_OPERATIONS
         or _compared(mine, proposal.namespaces) + _compared(changes, write.relied_on) > MOST_OPERATIONS - 2
         or proposal.octets + octets > MOST_OCTETS
-        or (not changes.objects and _shows_undecided(waiting.result, proposal.position))
     ):
-        raise _Deferred
+        proposal.taken |= keys
+        raise _NoRoom
+    proposal.taken |= keys
     proposal.octets += octets
     waiting.changes = bool(changes.objects)
     proposal.decided_on_all |= write.decided_on_all and waiting.changes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from svcdns.cluster.event_messages import EventMessage
 from svcdns.objects.errors import StatusError
 
 from .. import waiting
@@ -21,6 +22,12 @@ class Waiting(waiting.Waiting):
     """The revision of etcd in which it was carried out."""
     changes: bool = False
     """Whether it changes anything."""
+    keys: frozenset[bytes] = frozenset()
+    """What it would change, where it was deferred: nobody that came later does before it."""
+    messages: list[EventMessage] = field(default_factory=list)
+    """What has happened, to be recorded with its answer."""
+    newest: int | None = None
+    """What etcd has said since it came that its newest revision is, None while nothing was said."""
 
     @property
     def is_given_up(self) -> bool:
