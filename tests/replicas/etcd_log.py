@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Any
 
-from replicas.history import Change
+from replicas.history import Allocation, Change, Owned, Space
 from toolbox.etcd_members import Members
 from toolbox.hosts import Host
 from toolbox.waiting import wait_for
@@ -30,8 +30,10 @@ class EtcdLog(threading.Thread):
         """Watch from a host that reaches all members."""
         super().__init__(name="log of etcd", daemon=True)
         self.changes: list[Change] = []
-        self.allocations: dict[str, str] = {}
-        """Who has which address or port, as it stands there."""
+        self.allocations: list[Allocation] = []
+        self.spaces: list[Space] = []
+        self.owned: list[Owned] = []
+        """Of all Leases."""
         self.position = 0
         """Up to which revision all changes are there."""
         self._etcd, self._host, self._prefix = etcd, host, prefix
@@ -70,7 +72,10 @@ class EtcdLog(threading.Thread):
             connection.request("POST", "/v3/watch", json.dumps({"create_request": wanted}))
             answer = connection.getresponse()
             while not self._ends and (line := answer.readline()):
-                self._take(json.loads(line)["result"])
+                answered = json.loads(line)
+                if "result" not in answered:  # an error, of a member that ends for instance
+                    return
+                self._take(answered["result"])
         finally:
             if connection.sock is not None:
                 with contextlib.suppress(OSError):
@@ -89,12 +94,17 @@ class EtcdLog(threading.Thread):
 
     def _note(self, revision: int, key: str, value: bytes | None) -> None:
         kind, _, name = key.partition("/")
-        if kind == "allocations" and value is None:
-            del self.allocations[name]
-        elif kind == "allocations" and value is not None:
-            self.allocations[name] = value.decode()
+        if kind == "allocations":
+            owner = f"Service/{value.decode()}" if value is not None else None
+            self.allocations.append(Allocation(revision, name, owner))
         elif kind == "objects" and name.startswith(("Service/", "Pod/")):
             self.changes.append(_change(revision, name, value))
+        elif kind == "objects" and name.startswith("Namespace/"):
+            is_there = value is not None
+            is_open = value is not None and "deletionTimestamp" not in json.loads(value)["metadata"]
+            self.spaces.append(Space(revision, name.rpartition("/")[2], is_open, is_there))
+        elif kind == "objects" and name.startswith("Lease/"):
+            self.owned.append(_owned(revision, name, value))
 
 
 def _change(revision: int, name: str, value: bytes | None) -> Change:
@@ -103,13 +113,33 @@ def _change(revision: int, name: str, value: bytes | None) -> Change:
     found = json.loads(value)
     version = revision * SPAN + int(found["metadata"]["resourceVersion"])
     found["metadata"]["resourceVersion"] = str(version)
-    return Change(revision, name, mark_of(found), version, frozenset(held_by(found)))
+    return Change(revision, name, mark_of(found), version, frozenset(held_by(found)), _marks_of(found))
+
+
+def _owned(revision: int, name: str, value: bytes | None) -> Owned:
+    if value is None:
+        return Owned(revision, name)
+    metadata = json.loads(value)["metadata"]
+    owners = frozenset(one["uid"] for one in metadata.get("ownerReferences", ()))
+    is_over = "deletionTimestamp" in metadata and not metadata.get("finalizers")
+    return Owned(revision, name, metadata["uid"], owners, is_over)
 
 
 def mark_of(found: dict[str, Any]) -> str:
     """Return which write has made an object what it is; of what svcdns has made itself its version."""
     metadata = found["metadata"]
     return metadata.get("annotations", {}).get(MARK) or f"{BY_ITSELF}{metadata['resourceVersion']}"
+
+
+def marks(by: str, mark: str) -> dict[str, str]:
+    """Return the annotations that a write leaves: its mark, and whose it is, beside those of others."""
+    return {MARK: mark, f"{MARK}-{by}": mark}
+
+
+def _marks_of(found: dict[str, Any]) -> dict[str, str]:
+    annotations = found["metadata"].get("annotations", {})
+    begin = f"{MARK}-"
+    return {key.removeprefix(begin): mark for key, mark in annotations.items() if key.startswith(begin)}
 
 
 def held_by(found: dict[str, Any]) -> list[str]:

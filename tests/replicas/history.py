@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -36,6 +37,50 @@ class Change(NamedTuple):
     """Its resourceVersion; of what is gone 0."""
     held: frozenset[str] = frozenset()
     """Addresses and ports that only one may have."""
+    marks: Mapping[str, str] = MappingProxyType({})
+    """The last mark of each client that has written it."""
+
+
+class Allocation(NamedTuple):
+    """Who has an address or a port from a revision on."""
+
+    revision: int
+    what: str
+    owner: str | None
+    """Its object; None: nobody."""
+
+
+class Space(NamedTuple):
+    """How a namespace stands from a revision on."""
+
+    revision: int
+    name: str
+    is_open: bool
+    """Whether something may be created in it: it is there, and its deletion has not begun."""
+    is_there: bool
+
+
+class Owned(NamedTuple):
+    """How an object that has owners, or is one, stands from a revision on."""
+
+    revision: int
+    name: str
+    uid: str = ""
+    """"": it is gone."""
+    owners: frozenset[str] = frozenset()
+    """Their uids."""
+    is_over: bool = False
+    """Whether its deletion has begun, and nothing holds it any more."""
+
+
+class Answer(NamedTuple):
+    """What DNS has shown of an object: no revision, but the write from which that follows."""
+
+    at: str
+    name: str
+    mark: str
+    began: int
+    ended: int
 
 
 @dataclass(slots=True)
@@ -60,6 +105,8 @@ class Operation:
     """Of a read: the marks of all objects there were, by name."""
     is_consistent: bool = False
     """Of a read: it asked for the most recent state, and was not told that this may be older."""
+    by: str = ""
+    """The client that adds its mark to what the object has, whatever that is; "" where it replaces all."""
 
     @property
     def is_delete(self) -> bool:
@@ -86,16 +133,28 @@ class History:
     operations: list[Operation] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     """All that etcd has changed, in order."""
+    allocations: list[Allocation] = field(default_factory=list)
+    """What etcd says who has which address or port, in order."""
+    owned: list[Owned] = field(default_factory=list)
+    spaces: list[Space] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     final: dict[str, dict[str, str]] = field(default_factory=dict)
     """The marks of all objects in the end, by name, as each replica shows them."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextmanager
     def operation(
-        self, at: str, name: str, *, mark: str | None = None, base: int = 0, is_read: bool = False
+        self,
+        at: str,
+        name: str,
+        *,
+        mark: str | None = None,
+        base: int = 0,
+        is_read: bool = False,
+        by: str = "",
     ) -> Iterator[Operation]:
         """Record what is done in the block."""
-        operation = Operation(at, name, mark, base, is_read, began=time.monotonic_ns())
+        operation = Operation(at, name, mark, base, is_read, began=time.monotonic_ns(), by=by)
         try:
             yield operation
         finally:

@@ -10,12 +10,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from toolbox.after_the_end import after_the_end
 from toolbox.calls import Calls
 from toolbox.etcd_members import Members
 from toolbox.hosts import Host, remove, sweep
@@ -24,7 +24,7 @@ from toolbox.running_server import RunningServer
 from toolbox.shifted_clock import Clock
 from toolbox.small_disk import small_disk
 from toolbox.waiting import wait_for
-from toolbox.witness import SERVFAIL, Answer, connected, make_question, read_answer
+from toolbox.witness import SERVFAIL, A, Answer, connected, make_question, read_answer
 
 DISK = "size=48m"
 PREFIX = "/svcdns/"
@@ -83,11 +83,11 @@ class ReplicaHost(Host):
         """Return a client of its API, which connects where this thread is."""
         return Calls(f"http://{API}")
 
-    def ask(self, name: str) -> Answer | None:
+    def ask(self, name: str, rrtype: int = A) -> Answer | None:
         """Return the answer to one question, None where none comes; to be called on this host."""
         with connected(DNS) as sock:
             sock.settimeout(LOST_SECONDS)
-            question = make_question(name, number=os.getpid() & 0xFFFF)
+            question = make_question(name, rrtype, number=os.getpid() & 0xFFFF)
             try:
                 sock.send(question)
                 return read_answer(question, sock.recv(4096))
@@ -144,6 +144,8 @@ class Site:
             )
             self._joined(made, 10 + number)
             self.replicas.append(made)
+        folders = [one.server.folder for one in self.replicas] + [self.etcd.members[0].data.parent]
+        after_the_end("rm", "-rf", *map(str, folders))
 
     def _joined(self, host: Host, number: int) -> Host:
         self._hosts.append(host)
@@ -174,15 +176,24 @@ class Site:
             remove(host)
 
     def cut(
-        self, host: Host, others: Sequence[Member | ReplicaHost], *, incoming: bool, outgoing: bool
+        self,
+        host: Host,
+        others: Sequence[Member | ReplicaHost],
+        *,
+        incoming: bool,
+        outgoing: bool,
+        verdict: str = "drop",
     ) -> None:
-        """Have packets from members or replicas, or to them, be lost at a host, until `mend`."""
+        """Have packets from members or replicas, or to them, be lost at a host, until `mend`.
+
+        `verdict` is nft's, of what becomes of them.
+        """
         addresses = ", ".join(other.address for other in others if other.address != host.address)
         rules = ["add table inet faults"]
         for hook, field, wanted in (("input", "saddr", incoming), ("output", "daddr", outgoing)):
             if wanted:
                 rules.append(f"add chain inet faults {hook} {{ type filter hook {hook} priority 0; }}")
-                rules.append(f"add rule inet faults {hook} ip {field} {{ {addresses} }} drop")
+                rules.append(f"add rule inet faults {hook} ip {field} {{ {addresses} }} {verdict}")
         subprocess.run(host.command("nft", "-f", "-"), input="\n".join(rules), text=True, check=True)
 
     def mend(self, host: Host) -> None:
@@ -190,51 +201,16 @@ class Site:
         subprocess.run(host.command("nft", "delete", "table", "inet", "faults"), check=True)
 
 
-class DnsWitness(threading.Thread):
-    """Asks one replica for names that are there all the time; what it is told is judged in the end."""
+def judged(
+    replica: ReplicaHost, name: str, began: int, wanted: Answer | None, got: Answer | None
+) -> str | None:
+    """Return what is wrong with an answer: only who is away may say nothing, nobody may say what is wrong.
 
-    def __init__(self, replica: ReplicaHost, wanted: dict[str, Answer]) -> None:
-        super().__init__(name=f"witness of {replica.short}", daemon=True)
-        self.questions = 0
-        self.faults: list[str] = []
-        self._replica, self._wanted = replica, wanted
-        self._end = threading.Event()
-
-    def run(self) -> None:
-        """Ask until told to stop."""
-        with self._replica.entered():
-            while not self._end.wait(0.01):
-                for name, wanted in self._wanted.items():
-                    began = time.monotonic_ns()
-                    got = self._replica.ask(name)
-                    self.questions += 1
-                    if (fault := judged(self._replica, name, began, wanted, got)) is not None:
-                        self.faults.append(fault)
-
-    def stop(self) -> None:
-        """End it."""
-        self._end.set()
-        self.join()
-
-
-def judged(replica: ReplicaHost, name: str, began: int, wanted: Answer, got: Answer | None) -> str | None:
-    """Return what is wrong with an answer: only who is away may say nothing, nobody may say what is wrong."""
+    Without a `wanted` answer any is wrong.
+    """
     ended = time.monotonic_ns()
     is_lost = got is None or got.rcode == SERVFAIL
-    if got == wanted or (is_lost and replica.was_away(began, ended)):
+    if (got is not None and got == wanted) or (is_lost and replica.was_away(began, ended)):
         return None
     what = "is lost" if got is None else f"is answered by {got}, wanted {wanted}"
     return f"DNS: {name} at {replica.short} {what}, after {(ended - began) / 1e6:.0f} ms"
-
-
-@contextlib.contextmanager
-def witnessed(site: Site, wanted: dict[str, Answer]) -> Iterator[list[DnsWitness]]:
-    """Have a witness at each replica for as long as the block takes."""
-    witnesses = [DnsWitness(replica, wanted) for replica in site.replicas]
-    for witness in witnesses:
-        witness.start()
-    try:
-        yield witnesses
-    finally:
-        for witness in witnesses:
-            witness.stop()

@@ -10,36 +10,48 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from replicas.etcd_log import MARK, SPAN, mark_of
+from replicas.etcd_log import SPAN, mark_of, marks
 from replicas.history import History, Operation, Outcome
 from replicas.site import ReplicaHost, judged
 from toolbox.builders import headless, pod, ready_condition, service
 from toolbox.calls import Broken
-from toolbox.waiting import GUARD_SECONDS
 from toolbox.witness import GONE, Answer, address, there
 
 SPACE = "load"
 SERVICES, PODS = (f"/api/v1/namespaces/{SPACE}/{plural}" for plural in ("services", "pods"))
 SHARED = ("shared-1", "shared-2", "shared-3")
+TURNING = "turning"
+"""An ExternalName Service that leads to the mark of the write that has made it so: see `site_witness`."""
 _CONTESTED: list[dict[str, Any]] = [
     *({"clusterIP": f"10.96.0.{number}"} for number in (77, 78)),
     *({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]} for port in (30077, 30078)),
 ]
 """What several clients want for their Services, and one at a time gets."""
-MERGE = "application/merge-patch+json"
+MERGE, JSON = "application/merge-patch+json", "application/json"
 NOTHING_CHANGED = {400, 403, 404, 409, 413, 422, 429, 503, 507}
 NOT_KNOWN = {504}
 
-_marks = itertools.count(1)
+_numbers = itertools.count(1)
+_sessions = itertools.count(1)
 
 
-def marked(obj: dict[str, Any], mark: str) -> dict[str, Any]:
-    """Return an object that says which write has made it."""
-    return {**obj, "metadata": {**obj["metadata"], "annotations": {MARK: mark}}}
+def new_mark() -> str:
+    """Return what only one write has."""
+    return f"m{next(_numbers)}"
+
+
+def marked(obj: dict[str, Any], by: str, mark: str) -> dict[str, Any]:
+    """Return an object, or a change of one, that says which write has made it, and whose that was."""
+    annotations = obj["metadata"].get("annotations", {}) | marks(by, mark)
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+
+
+def leads_to(mark: str) -> dict[str, str]:
+    """Return the spec of `TURNING`, after the write with this mark."""
+    return {"type": "ExternalName", "externalName": f"{mark}.example"}
 
 
 def fqdn(name: str) -> str:
@@ -53,6 +65,7 @@ class Session:
     def __init__(self, history: History, replicas: Sequence[ReplicaHost]) -> None:
         self.history = history
         self.faults: list[str] = []
+        self._by = f"c{next(_sessions)}"
         self._calls = {replica.short: replica.calls() for replica in replicas}
 
     def write(
@@ -64,11 +77,12 @@ class Session:
         obj: dict[str, Any] | None = None,
         base: int = 0,
         content_type: str = MERGE,
+        mark: str = "",
     ) -> tuple[Operation, Any]:
         """Record a write of what is marked, or a delete; return what came of it, and the answer."""
-        mark = f"m{next(_marks)}" if obj is not None else None
-        body = marked(obj, mark) if obj is not None and mark is not None else None
-        with self.history.operation(at.short, name, mark=mark, base=base) as operation:
+        leaves = mark or new_mark() if obj is not None else None
+        body = marked(obj, self._by, leaves) if obj is not None and leaves is not None else None
+        with self.history.operation(at.short, name, mark=leaves, base=base, by=self._by) as operation:
             status, answer = self._call(at, operation, method, path, body, content_type)
             if status in (200, 201):
                 written = answer["metadata"].get("resourceVersion") if obj is not None else None
@@ -143,7 +157,8 @@ class Client(threading.Thread):
             self._do_delete,
             self._do_change,
         ]
-        does += [self._do_change_on_condition] * 2 + [self._do_flip] * 2 + [self._do_list, self._do_read_one]
+        does += [self._do_change_on_condition, self._do_replace, self._do_turn] + [self._do_flip] * 2
+        does += [self._do_list, self._do_read_one]
         try:
             while not self.end.is_set():
                 at = self._random.choice([one for one in self._replicas if not one.is_away] or self._replicas)
@@ -170,7 +185,7 @@ class Client(threading.Thread):
     def _post(
         self, at: ReplicaHost, path: str, name: str, made: dict[str, Any]
     ) -> tuple[Operation, dict[str, Any]]:
-        return self.session.write(at, "POST", path, name, made, content_type="application/json")
+        return self.session.write(at, "POST", path, name, made, content_type=JSON)
 
     def _do_delete(self, at: ReplicaHost) -> bool:
         if not self._own:
@@ -204,6 +219,22 @@ class Client(threading.Thread):
         change = {"metadata": {"resourceVersion": base, "labels": {"by": str(self._number)}}}
         named = f"Service/{SPACE}/{name}"
         operation, _ = self.session.write(at, "PATCH", f"{SERVICES}/{name}", named, change, int(base))
+        return bool(operation.revision)
+
+    def _do_replace(self, at: ReplicaHost) -> bool:
+        name = self._random.choice(SHARED)
+        seen = self.session.read(at, SERVICES, name)
+        if seen is None:
+            return False
+        seen["metadata"].setdefault("labels", {})["by"] = str(self._number)
+        named, base = f"Service/{SPACE}/{name}", int(seen["metadata"]["resourceVersion"])
+        operation, _ = self.session.write(at, "PUT", f"{SERVICES}/{name}", named, seen, base, JSON)
+        return bool(operation.revision)
+
+    def _do_turn(self, at: ReplicaHost) -> bool:
+        mark, named = new_mark(), f"Service/{SPACE}/{TURNING}"
+        change = {"metadata": {}, "spec": leads_to(mark)}
+        operation, _ = self.session.write(at, "PATCH", f"{SERVICES}/{TURNING}", named, change, mark=mark)
         return bool(operation.revision)
 
     def _do_flip(self, at: ReplicaHost) -> bool:
@@ -257,9 +288,9 @@ class Racer(threading.Thread):
     def run(self) -> None:
         """Go on until told to stop."""
         try:
-            with self._at.entered(), contextlib.suppress(threading.BrokenBarrierError):
+            with self._at.entered(), contextlib.suppress(threading.BrokenBarrierError):  # at the end
                 for number in itertools.count():
-                    self._start.wait(GUARD_SECONDS)
+                    self._start.wait()
                     self._race(number)
                     self.end.wait(0.05)
         except BaseException as failure:
@@ -269,29 +300,6 @@ class Racer(threading.Thread):
         name = f"race-{number}-{self._at.short}"
         made = service(name, clusterIP=f"10.97.{number // 250}.{number % 250}")
         named = f"Service/{SPACE}/{name}"
-        operation, _ = self.session.write(
-            self._at, "POST", SERVICES, named, made, content_type="application/json"
-        )
+        operation, _ = self.session.write(self._at, "POST", SERVICES, named, made, content_type=JSON)
         if operation.revision:
             self.session.write(self._at, "DELETE", f"{SERVICES}/{name}", named)
-
-
-@contextmanager
-def working(
-    history: History, replicas: Sequence[ReplicaHost], count: int, seed: str
-) -> Iterator[list[Client | Racer]]:
-    """Have clients do what they do for as long as the block takes."""
-    start = threading.Barrier(len(replicas))
-    clients: list[Client | Racer] = [Racer(replica, history, start) for replica in replicas]
-    clients += [Client(number, seed, history, replicas) for number in range(1, count + 1)]
-    for client in clients:
-        client.start()
-    try:
-        yield clients
-    finally:
-        for client in clients:
-            client.end.set()
-        start.abort()
-        for client in clients:
-            client.join()
-    assert not [client.failure for client in clients if client.failure], clients

@@ -13,9 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 from replicas.etcd_log import EtcdLog
 from replicas.site import Site
+from toolbox.hosts import Host
 from toolbox.small_disk import Ballast
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 DAY = 86_400
+SOME_LOST = "numgen random mod 100 < 20 drop"
+SOME_RESET = "tcp flags & ack == ack numgen random mod 100 < 10 reject with tcp reset"
 Fault = Callable[[Site, EtcdLog, random.Random], AbstractContextManager[None]]
 
 
@@ -79,13 +83,64 @@ def member_silent(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[Non
 
 
 @contextmanager
+def member_losing_packets(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
+    """Have a part of all packets of a member be lost: all takes longer, some too long."""
+    with _hindered(site, SOME_LOST, chance, of_replica=False):
+        yield
+
+
+@contextmanager
+def member_reset(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
+    """Break connections of a member, one after the other."""
+    with _hindered(site, SOME_RESET, chance, of_replica=False):
+        yield
+
+
+@contextmanager
+def replica_losing_packets(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
+    """Have a part of all packets between a replica and etcd be lost."""
+    with _hindered(site, SOME_LOST, chance, of_replica=True):
+        yield
+
+
+@contextmanager
+def replica_reset(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
+    """Break connections between a replica and etcd: of its requests some are lost, of others the answer."""
+    with _hindered(site, SOME_RESET, chance, of_replica=True):
+        yield
+
+
+@contextmanager
+def _hindered(site: Site, verdict: str, chance: random.Random, *, of_replica: bool) -> Iterator[None]:
+    incoming, outgoing = chance.choice([(True, True), (True, False), (False, True)])
+    if of_replica:
+        host: Host | None = chance.choice(site.replicas)
+    else:
+        host = chance.choice(site.etcd.members).host
+    assert host is not None
+    others = [*site.etcd.members, *([] if of_replica else site.replicas)]
+    site.cut(host, others, incoming=incoming, outgoing=outgoing, verdict=verdict)
+    try:
+        yield
+    finally:
+        site.mend(host)
+
+
+@contextmanager
 def no_space(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Have etcd take nothing that needs room, as when it has used up its quota."""
-    alarm = {"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"}
+    alarm = json.dumps({"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"}).encode()
     at = f"{chance.choice(site.etcd.endpoints)}/v3/maintenance/alarm"
-    with site.switch.entered(), urllib.request.urlopen(at, json.dumps(alarm).encode(), timeout=10):
-        yield
-    site.etcd.ctl("alarm", "disarm")
+
+    def raised() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(at, alarm, timeout=GUARD_SECONDS):
+            return True
+        return False
+
+    with site.switch.entered():
+        wait_for(raised, "the alarm to be raised")
+    yield
+    site.etcd.disarm()
 
 
 @contextmanager
@@ -208,11 +263,15 @@ OF_MEMBERS: tuple[Fault, ...] = (
     member_replaced,
     member_cut_off,
     member_silent,
+    member_losing_packets,
+    member_reset,
     no_space,
     compacted,
 )
 OF_REPLICAS: tuple[Fault, ...] = (
     replica_cut_off,
+    replica_losing_packets,
+    replica_reset,
     compacted_while_cut_off,
     replica_killed,
     replica_without_its_map,

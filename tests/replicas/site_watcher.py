@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from replicas.etcd_log import SPAN
+from replicas.etcd_log import SPAN, mark_of
 from replicas.history import Change
 from replicas.site import API, ReplicaHost
 from replicas.site_clients import SERVICES, SPACE
@@ -21,8 +21,8 @@ from replicas.site_clients import SERVICES, SPACE
 SILENCE_SECONDS = 2.0
 """A watch that has brought nothing for so long goes on at another replica."""
 GONE = 410
-Told = tuple[int, str]
-"""A revision of etcd, and what it has changed."""
+Told = tuple[int, str, str]
+"""A revision of etcd, what it has changed, and the mark that it has from then on; "": it is gone."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Unbroken:
         end = self.told[-1][0] if self.told else self.listed
         begin = f"Service/{SPACE}/"
         wanted = [
-            (change.revision, change.name)
+            (change.revision, change.name, change.mark or "")
             for change in changes
             if self.listed < change.revision <= end and change.name.startswith(begin)
         ]
@@ -93,8 +93,10 @@ class Watcher(threading.Thread):
         metadata = event["object"]["metadata"]
         self._version = metadata["resourceVersion"]
         if event["type"] != "BOOKMARK":
-            told = (int(self._version) // SPAN, f"Service/{SPACE}/{metadata['name']}")
-            self.parts[-1].told.append(told)
+            mark = mark_of(event["object"]) if event["type"] != "DELETED" else ""
+            self.parts[-1].told.append(
+                (int(self._version) // SPAN, f"Service/{SPACE}/{metadata['name']}", mark)
+            )
         return True
 
     @contextmanager

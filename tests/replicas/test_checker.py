@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from replicas.checker import check
-from replicas.history import Change, History, Operation, Outcome
+from replicas.history import Allocation, Answer, Change, History, Operation, Outcome, Owned, Space
 
 NAMES = ("Service/a", "Service/b", "Pod/c")
 
@@ -25,22 +25,46 @@ def right() -> History:
     """Return a small history of which nothing is wrong."""
     return History(
         [
-            write("m1", 10, 20, 5),
-            replace(write("m2", 30, 40, 7), base=5_000),
-            write("m3", 50, 60, 8, "Service/b"),
+            replace(write("m1", 10, 20, 5), by="c1"),
+            replace(write("m2", 30, 40, 7), base=5_000, by="c2"),
+            replace(write("m3", 50, 60, 8, "Service/b"), by="c1"),
             read("r1", "Service/a", 50, 55, 7, Service_a="m2"),
             read("r2", "Service/", 70, 75, 6, Service_a="m1"),
-            replace(write("m4", 80, 90, 0), outcome=Outcome.UNKNOWN),
+            replace(write("m4", 80, 90, 0), outcome=Outcome.UNKNOWN, by="c1"),
             replace(write("m5", 80, 90, 0), outcome=Outcome.REFUSED),
             replace(write(None, 100, 110, 0, "Service/b")),
             read("r2", "Service/", 120, 125, 12, Service_a="m4"),
         ],
         [
-            Change(5, "Service/a", "m1", 5_000, frozenset({"10.96.0.1"})),
-            Change(7, "Service/a", "m2", 7_000, frozenset({"10.96.0.1"})),
-            Change(8, "Service/b", "m3", 8_000, frozenset({"10.96.0.2", "30000"})),
+            Change(5, "Service/a", "m1", 5_000, frozenset({"10.96.0.1"}), {"c1": "m1"}),
+            Change(7, "Service/a", "m2", 7_000, frozenset({"10.96.0.1"}), {"c1": "m1", "c2": "m2"}),
+            Change(8, "Service/b", "m3", 8_000, frozenset({"10.96.0.2", "30000"}), {"c1": "m3"}),
             Change(9, "Service/b", None),
-            Change(12, "Service/a", "m4", 12_000, frozenset({"10.96.0.2"})),
+            Change(12, "Service/a", "m4", 12_000, frozenset({"10.96.0.2"}), {"c1": "m4", "c2": "m2"}),
+        ],
+        [
+            Allocation(5, "10.96.0.1", "Service/a"),
+            Allocation(8, "10.96.0.2", "Service/b"),
+            Allocation(8, "30000", "Service/b"),
+            Allocation(9, "10.96.0.2", None),
+            Allocation(9, "30000", None),
+            Allocation(12, "10.96.0.1", None),
+            Allocation(12, "10.96.0.2", "Service/a"),
+        ],
+        [
+            Owned(3, "Lease/a", "u1"),
+            Owned(4, "Lease/b", "u2", frozenset({"u1"})),
+            Owned(5, "Lease/c", "u3", frozenset({"u1", "u2"})),
+            Owned(6, "Lease/a"),
+            Owned(6, "Lease/b"),
+            Owned(6, "Lease/c"),
+            Owned(6, "Lease/d", "u4", frozenset({"u1"})),
+        ],
+        [Space(2, "Service", is_open=True, is_there=True)],
+        [
+            Answer("r2", "Service/a", "m2", 112, 114),
+            Answer("r2", "Service/a", "m2", 115, 118),
+            Answer("r2", "Service/a", "m4", 130, 135),
         ],
         {"r1": {"Service/a": "m4"}, "r2": {"Service/a": "m4"}},
     )
@@ -68,6 +92,42 @@ def read_of_an_older_state(history: History) -> None:
     history.operations[3].seen = {"Service/a": "m1"}
 
 
+def read_from_before_an_acknowledged_delete(history: History) -> None:
+    history.operations.append(read("r1", "Service/", 115, 118, 8, Service_a="m2", Service_b="m3"))
+
+
+def delete_from_before_an_acknowledged_write(history: History) -> None:
+    history.operations[2].began = history.operations[2].ended = 45
+    history.operations[7].began, history.operations[7].ended = 55, 60
+    history.operations.append(replace(write("m6", 50, 54, 10, "Service/c")))
+    history.changes.insert(4, Change(10, "Service/c", "m6", 10_000))
+
+
+def answer_that_goes_back(history: History) -> None:
+    history.answers.append(Answer("r2", "Service/a", "m2", 140, 145))
+
+
+def answer_from_before_an_acknowledged_write(history: History) -> None:
+    history.answers.append(Answer("r1", "Service/a", "m1", 41, 45))
+
+
+def answer_from_before_a_read(history: History) -> None:
+    history.answers.append(Answer("r2", "Service/a", "m2", 126, 128))
+
+
+def read_from_before_an_answer(history: History) -> None:
+    history.answers.append(Answer("r3", "Service/a", "m4", 95, 99))
+    history.operations.append(read("r3", "Service/", 100, 104, 9, Service_a="m2"))
+
+
+def answer_of_what_is_gone(history: History) -> None:
+    history.answers.append(Answer("r1", "Service/b", "m3", 111, 115))
+
+
+def answer_of_what_never_was(history: History) -> None:
+    history.answers.append(Answer("r1", "Service/a", "m5", 111, 115))
+
+
 def list_without_an_object(history: History) -> None:
     history.operations[4].seen = {}
 
@@ -82,6 +142,14 @@ def base_that_was_overwritten(history: History) -> None:
 
 def base_of_an_unknown_outcome(history: History) -> None:
     history.operations[5].base = 5_000
+
+
+def overwritten_by_a_write_that_was_decided_before(history: History) -> None:
+    history.changes[4] = history.changes[4]._replace(marks={"c1": "m4"})
+
+
+def set_back_to_what_was_overwritten(history: History) -> None:
+    history.changes[4] = history.changes[4]._replace(marks={"c1": "m4", "c2": "m0"})
 
 
 def acknowledged_and_lost(history: History) -> None:
@@ -127,19 +195,77 @@ def address_given_out_before_it_is_free(history: History) -> None:
     )
 
 
+def address_noted_as_somebody_elses(history: History) -> None:
+    history.allocations[6] = Allocation(12, "10.96.0.2", "Service/b")
+
+
+def address_not_noted(history: History) -> None:
+    del history.allocations[0]
+
+
+def address_noted_too_late(history: History) -> None:
+    history.allocations[0] = Allocation(6, "10.96.0.1", "Service/a")
+
+
+def address_that_stays_noted(history: History) -> None:
+    del history.allocations[5]
+
+
+def created_where_a_deletion_has_begun(history: History) -> None:
+    history.spaces.append(Space(7, "Service", is_open=False, is_there=True))
+
+
+def created_where_nothing_is(history: History) -> None:
+    history.spaces[0] = Space(6, "Service", is_open=True, is_there=True)
+
+
+def left_in_what_is_gone(history: History) -> None:
+    history.spaces.append(Space(12, "Service", is_open=False, is_there=True))
+    history.spaces.append(Space(13, "Service", is_open=False, is_there=False))
+
+
+def left_by_its_owner(history: History) -> None:
+    del history.owned[4]
+
+
+def left_by_the_last_of_its_owners(history: History) -> None:
+    del history.owned[5]
+
+
+def held_by_nothing(history: History) -> None:
+    history.owned.append(Owned(7, "Lease/d", "u4", is_over=True))
+
+
 def log_out_of_order(history: History) -> None:
     history.changes.append(Change(11, "Service/a", "m4", 11_000))
+
+
+def log_out_of_order_among_objects(history: History) -> None:
+    history.changes[2], history.changes[3] = (
+        history.changes[1]._replace(name="Service/z", revision=8),
+        history.changes[3]._replace(name="Service/z", revision=6),
+    )
 
 
 PLANTED: list[tuple[str, Callable[[History], None]]] = [
     ("order", older_write),
     ("order", read_that_goes_back),
     ("order", consistent_read_that_is_old),
+    ("order", read_from_before_an_acknowledged_delete),
+    ("order", delete_from_before_an_acknowledged_write),
+    ("answers", answer_that_goes_back),
+    ("answers", answer_from_before_an_acknowledged_write),
+    ("answers", answer_from_before_a_read),
+    ("answers", read_from_before_an_answer),
+    ("answers", answer_of_what_is_gone),
+    ("answers", answer_of_what_never_was),
     ("reads", read_of_an_older_state),
     ("reads", list_without_an_object),
     ("reads", list_with_what_is_gone),
     ("bases", base_that_was_overwritten),
     ("bases", base_of_an_unknown_outcome),
+    ("kept", overwritten_by_a_write_that_was_decided_before),
+    ("kept", set_back_to_what_was_overwritten),
     ("settled", acknowledged_and_lost),
     ("settled", acknowledged_delete_that_is_lost),
     ("settled", refused_and_carried_out),
@@ -150,7 +276,18 @@ PLANTED: list[tuple[str, Callable[[History], None]]] = [
     ("final", replica_with_more_in_the_end),
     ("owners", address_with_two_owners),
     ("owners", address_given_out_before_it_is_free),
+    ("owners", address_noted_as_somebody_elses),
+    ("owners", address_not_noted),
+    ("owners", address_noted_too_late),
+    ("owners", address_that_stays_noted),
+    ("spaces", created_where_a_deletion_has_begun),
+    ("spaces", created_where_nothing_is),
+    ("spaces", left_in_what_is_gone),
+    ("owned", left_by_its_owner),
+    ("owned", left_by_the_last_of_its_owners),
+    ("owned", held_by_nothing),
     ("log", log_out_of_order),
+    ("log", log_out_of_order_among_objects),
 ]
 
 
@@ -166,7 +303,9 @@ def test_what_is_planted_is_found(rule: str, plant: Callable[[History], None]) -
 class Sharing:
     """Replicas that do as they should: each operation happens at one moment of the time that it takes."""
 
-    history: History = field(default_factory=History)
+    history: History = field(
+        default_factory=lambda: History(spaces=[Space(1, kind, True, True) for kind in ("Service", "Pod")])
+    )
     stands: dict[str, Change] = field(default_factory=dict)
     revision: int = 3
     shown: dict[str, int] = field(default_factory=dict)
@@ -185,6 +324,9 @@ class Sharing:
         self.history.operations.append(operation)
         if draw.draw(st.booleans()):
             self._read(operation, draw)
+        elif draw.draw(st.booleans()):
+            self.history.operations.remove(operation)
+            self._ask(operation, draw)
         else:
             self._write(operation, draw, f"m{moment}")
 
@@ -192,9 +334,7 @@ class Sharing:
         operation.is_read = True
         if draw.draw(st.booleans()):
             operation.name = operation.name.partition("/")[0] + "/"
-        revision = draw.draw(st.integers(self.shown.get(operation.at, 0), self.revision))
-        self.shown[operation.at] = revision
-        then = {change.name: change for change in self.history.changes if change.revision <= revision}
+        revision, then = self._look(operation.at, draw)
         operation.done(
             revision,
             {
@@ -204,10 +344,23 @@ class Sharing:
             },
         )
 
+    def _look(self, at: str, draw: st.DataObject) -> tuple[int, dict[str, Change]]:
+        """Return up to which revision a replica shows what there is, and that."""
+        revision = draw.draw(st.integers(self.shown.get(at, 0), self.revision))
+        self.shown[at] = revision
+        return revision, {
+            change.name: change for change in self.history.changes if change.revision <= revision
+        }
+
+    def _ask(self, asked: Operation, draw: st.DataObject) -> None:
+        _, then = self._look(asked.at, draw)
+        if (change := then.get(asked.name)) is not None and change.mark is not None:
+            self.history.answers.append(Answer(asked.at, asked.name, change.mark, asked.began, asked.ended))
+
     def _write(self, operation: Operation, draw: st.DataObject, mark: str) -> None:
         before = self.stands.get(operation.name, Change(0, operation.name, None))
         if before.mark is None or draw.draw(st.integers(0, 3)):
-            operation.mark = mark
+            operation.mark, operation.by = mark, draw.draw(st.sampled_from(["c1", "c2"]))
             operation.base = draw.draw(st.sampled_from([0, before.version, max(0, before.version - 1)]))
         if operation.base not in (0, before.version):
             operation.refused()
@@ -222,11 +375,16 @@ class Sharing:
 
     def _change(self, operation: Operation) -> None:
         self.revision += 1
-        held = frozenset({f"10.96.0.{NAMES.index(operation.name)}"} if operation.mark else ())
-        version = self.revision * 1000 if operation.mark else 0
-        change = Change(self.revision, operation.name, operation.mark, version, held)
-        self.stands[operation.name] = change
+        name, before = operation.name, self.stands.get(operation.name)
+        change, address = Change(self.revision, name, None), f"10.96.0.{NAMES.index(name)}"
+        if operation.mark is not None:
+            marks = {**(before.marks if before is not None else {}), operation.by: operation.mark}
+            change = Change(
+                self.revision, name, operation.mark, self.revision * 1000, frozenset({address}), marks
+            )
+        self.stands[name] = change
         self.history.changes.append(change)
+        self.history.allocations.append(Allocation(self.revision, address, name if change.held else None))
 
 
 @given(st.data(), st.integers(0, 40))

@@ -61,6 +61,10 @@ class Members(RunningEtcd):
         status = json.loads(asked.stdout)[0]["Status"]
         return bool(status.get("leader") == status["header"]["member_id"])  # left out where there is none
 
+    def disarm(self) -> None:
+        """Take all alarms back."""
+        wait_for(lambda: self._run("alarm", "disarm").returncode == 0, "etcd to take its alarms back")
+
     def compact(self, revision: int) -> bool:
         """Compact; return whether that could be done now."""
         try:

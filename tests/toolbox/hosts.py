@@ -6,7 +6,8 @@
     remove(host)
 
 Rules: nothing of the machine is touched but /run/netns and /etc/netns, both under names that carry the
-test's own process.  What a killed run left behind is removed by the next (`sweep`).
+test's own process.  What a killed run left behind is removed as soon as it has ended (`after_the_end`); where
+that could not be, by the next one (`sweep`).
 """
 
 import contextlib
@@ -14,12 +15,12 @@ import ctypes
 import itertools
 import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+
+from toolbox.after_the_end import after_the_end
 
 _CLONE_NEWNET = 0x40000000
 _NAMESPACES = Path("/run/netns")
@@ -41,6 +42,7 @@ class Host:
     def __init__(self) -> None:
         """Make it, with its loopback interface up; raises NotAllowed."""
         self.name = f"svcdns-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
+        after_the_end("sh", "-c", _removal(self.name))
         made = subprocess.run(["ip", "netns", "add", self.name], capture_output=True, text=True)
         if made.returncode:
             raise NotAllowed(f"no network namespace can be made here: {made.stderr.strip()}")
@@ -116,14 +118,17 @@ def sweep() -> None:
 
 def _remove(name: str) -> None:
     """Remove a host with all that runs there."""
-    listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
-    for pid in map(int, listed.stdout.split()):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    subprocess.run(["ip", "netns", "delete", name], capture_output=True)
-    shutil.rmtree(_FILES / name, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        _FILES.rmdir()  # where it is empty
+    subprocess.run(["sh", "-c", _removal(name)], capture_output=True)
+
+
+def _removal(name: str) -> str:
+    """Return the shell's words for that; they do nothing where it is gone."""
+    return f"""
+        for pid in $(ip netns pids {name}); do kill -KILL $pid; done
+        ip netns delete {name}
+        rm -rf {_FILES / name}
+        rmdir {_FILES}
+    """  # the last one where it is empty
 
 
 def _started(pid: int) -> int:

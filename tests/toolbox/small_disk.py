@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from toolbox.after_the_end import after_the_end
 
 _PAGE = 4096
 
@@ -15,6 +16,7 @@ _PAGE = 4096
 @contextmanager
 def small_disk(place: Path, options: str) -> Iterator[Path]:
     """Mount one on a folder; `options` are tmpfs' own, such as "size=8m".  Skips where it may not."""
+    after_the_end("umount", "--lazy", str(place))
     mount = ["mount", "-t", "tmpfs", "-o", f"{options},mode=700", "svcdns-test", str(place)]
     try:
         done = subprocess.run(mount, capture_output=True, text=True)

@@ -13,7 +13,7 @@ from typing import Self
 from dns.name import from_text
 from toolbox.waiting import GUARD_SECONDS
 
-A, PTR, TXT, AAAA = 1, 12, 16, 28
+A, CNAME, PTR, TXT, AAAA = 1, 5, 12, 16, 28
 IN, CH = 1, 3
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 MANY_SOCKETS = 500
