@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replicas.checker import check
 from replicas.etcd_log import MARK, SPAN
-from replicas.history import History
+from replicas.history import Change, History
 from replicas.replicas_harness import Held, Replica, Replicas
 from toolbox.builders import service
 from toolbox.running_etcd import RunningEtcd
@@ -26,6 +26,7 @@ from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry.replicated import consistent_reads
 from svcdns.registry.requests import DeleteOptions
+from svcdns.registry.transaction import decode
 
 SERVICES = "/api/v1/namespaces/default/services"
 NAMES = ("web", "db")
@@ -101,7 +102,9 @@ class Recording:
         with self.history.operation(at, BEGIN + name, mark=mark) as operation:
             try:
                 if what == "delete":
-                    await replica.registry.delete(SERVICE, "default", name, DeleteOptions())
+                    gone = await replica.registry.delete(SERVICE, "default", name, DeleteOptions())
+                    revision = int(decode(gone.object)["metadata"]["resourceVersion"]) // SPAN
+                    self.history.changes.append(Change(revision, BEGIN + name, None))
                     operation.done()
                     return
                 made = service(name)
