@@ -249,9 +249,10 @@ def _add(
     """Add the changes of a write.  Raises StatusError for more than any transaction holds, _Left."""
     changes = _changes(of, before, write)
     octets = sum(len(entry.object()) for _, entry in write.logged)
-    if len(changes) + _OWN > MOST_OPERATIONS or octets > MOST_OCTETS:
+    compared = _compared(changes, write.relied_on)
+    if compared + _OWN > MOST_OPERATIONS or octets > MOST_OCTETS:
         text = (
-            f"this changes {len(changes)} things of {octets} octets at once, and one transaction of etcd "
+            f"this changes or relies on {compared} things of {octets} octets at once, and one transaction of etcd "
             f"holds {MOST_OPERATIONS - _OWN} of {MOST_OCTETS}; nothing was changed"
         )
         raise StatusError(413, "RequestEntityTooLarge", text)
@@ -270,7 +271,7 @@ def _add(
         raise _Deferred
     if (
         len(mine) + len(changes) + _OWN > MOST_OPERATIONS
-        or _compared(mine, proposal.namespaces) + _compared(changes, write.relied_on) > MOST_OPERATIONS - 2
+        or _compared(mine, proposal.namespaces) + compared > MOST_OPERATIONS - _OWN
         or proposal.octets + octets > MOST_OCTETS
     ):
         proposal.taken |= keys
