@@ -252,8 +252,8 @@ def _add(
     compared = _compared(changes, write.relied_on)
     if compared + _OWN > MOST_OPERATIONS or octets > MOST_OCTETS:
         text = (
-            f"this changes or relies on {compared} things of {octets} octets at once, and one transaction of etcd "
-            f"holds {MOST_OPERATIONS - _OWN} of {MOST_OCTETS}; nothing was changed"
+            f"this changes or relies on {compared} things of {octets} octets at once, and one transaction of "
+            f"etcd holds {MOST_OPERATIONS - _OWN} of {MOST_OCTETS}; nothing was changed"
         )
         raise StatusError(413, "RequestEntityTooLarge", text)
     mine, keys = proposal.changes, changes.keys()
