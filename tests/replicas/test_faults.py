@@ -17,7 +17,7 @@ from svcdns.etcd.client import Etcd, Unavailable, Unknown
 from svcdns.etcd.messages import Changes, Compare, Delete, Found, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
-from svcdns.registry.replicated import committer, following
+from svcdns.registry.replicated import committer, following, lanes
 from svcdns.registry.requests import DeleteOptions
 
 WORKERS = 6
@@ -132,7 +132,7 @@ class Worker:
 async def test_nothing_acknowledged_is_lost(
     replicas: Replicas, seed: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (committer, following):
+    for module in (following, lanes):
         monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(committer, "WRITE_SECONDS", 0.5)
     chance = random.Random(seed if seed is not None else random.randrange(1 << 32))

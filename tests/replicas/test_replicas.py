@@ -208,6 +208,20 @@ async def test_a_write_that_no_transaction_holds_is_refused(replicas: Replicas) 
         assert a.names(SERVICE) == ["owner"] and len(a.names(POD)) == 150
 
 
+async def test_a_service_has_as_many_node_ports_as_a_transaction_holds(replicas: Replicas) -> None:
+    async with replicas.replica("a") as a:
+        for count in (123, 124):
+            ports = [{"name": f"p{number}", "port": number + 1} for number in range(count)]
+            many = service(f"s{count}", type="NodePort", ports=ports)
+            if count == 123:
+                await a.create(many)
+                continue
+            with pytest.raises(StatusError) as refused:
+                await a.create(many)
+            assert refused.value.code == 413
+        assert a.names(SERVICE) == ["s123"]
+
+
 async def test_a_pods_grace_period_ends_though_the_replica_that_began_it_is_gone(replicas: Replicas) -> None:
     async with replicas.replica("b") as b:
         async with replicas.replica("a") as a:
