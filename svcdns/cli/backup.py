@@ -5,9 +5,6 @@ They work where the data folder is, for the user whose it is, and need nothing o
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +14,7 @@ import typer
 from .data_folders import counted, explained, locked
 from .flags import ConfigFlag, DataFlag, loaded
 from .outcome import Refused
-
-_FIRST_SECONDS, _BETWEEN_SECONDS = 2.0, 1.0
+from .progress import Progress
 
 
 def backup(
@@ -43,7 +39,7 @@ def backup(
     with explained(file):
         from svcdns.registry.backup import back_up
 
-        made = back_up(folder, file, _Progress("copied"))
+        made = back_up(folder, file, Progress(_copied))
     typer.echo(f"{file}: {counted(made.objects)} at revision {made.revision}, {_size(made.octets)}")
 
 
@@ -87,25 +83,15 @@ def restore(
                 text = f"there is a registry in {folder} already; --force replaces it, and keeps it beside"
                 raise Refused(text)
             keep = folder / f"{DATA_FILE}.before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-        done = restore(file, folder, keep, _Progress("copied"))
+        done = restore(file, folder, keep, Progress(_copied))
     made = f" made {done.made}" if done.made else ""
     typer.echo(f"{folder}: {counted(done.objects)} of {file}{made}")
     if keep is not None:
         typer.echo(f"what was there before is {keep}")
 
 
-class _Progress:
-    """Says on stderr how far a long copy is."""
-
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self._next = time.monotonic() + _FIRST_SECONDS
-
-    def __call__(self, done: int, octets: int) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _BETWEEN_SECONDS
-            with contextlib.suppress(OSError):
-                print(f"{self._verb} {_size(done)} of {_size(max(done, octets))}", file=sys.stderr)
+def _copied(done: int, octets: int) -> str:
+    return f"copied {_size(done)} of {_size(max(done, octets))}"
 
 
 def _size(octets: int) -> str:

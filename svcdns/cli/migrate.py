@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import time
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -18,9 +16,9 @@ from svcdns.config.sections import Config, ConfigError
 from .data_folders import counted, explained, locked
 from .flags import ConfigFlag, DataFlag, flag_value, loaded
 from .outcome import Refused
+from .progress import Progress
 
 _ETCD = "etcd"
-_BETWEEN_SECONDS = 1.0
 
 
 def migrate(
@@ -103,7 +101,7 @@ def move_into_etcd(told: Config, folder: Path) -> int:
     assert engine is not None, "etcd is named"
     with closing(open_store(folder, "writer")) as store:
         try:
-            return asyncio.run(into_etcd(store, told, engine, _Progress()))
+            return asyncio.run(into_etcd(store, told, engine, Progress(_moved)))
         except MigrationError as wrong:
             raise Refused(str(wrong)) from None
 
@@ -138,14 +136,5 @@ def _is_etcd(place: str) -> bool:
     return place == _ETCD or place.startswith(f"{_ETCD}://")
 
 
-class _Progress:
-    """Says on stderr how far a long move is."""
-
-    def __init__(self) -> None:
-        self._next = time.monotonic() + _BETWEEN_SECONDS
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _BETWEEN_SECONDS
-            with suppress(OSError):
-                print(f"moved {done:,} of {counted(total)}", file=sys.stderr)
+def _moved(done: int, total: int) -> str:
+    return f"moved {done:,} of {counted(total)}"
