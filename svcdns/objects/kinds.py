@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """A kind: its name in manifests, its resource name in paths, and what kubectl calls it."""
+    """A kind: its name in manifests, its resource name in paths, and what kubectl calls it.
+
+    There is one object of each, so kinds are compared and hashed as objects: a write looks them up often, and
+    a hash of all fields takes ten times as long.
+    """
 
     name: str
     plural: str
