@@ -1,18 +1,23 @@
-"""Single RRs in their stored form (see `packed`).
+"""Single RRs in their stored form (see `packed`); RDATA of the rarer types is made by dnslib.
 
 Each function returns the octets of one RR whose owner is a pointer to the question, and whose RDATA spells
-every name in full.  TTLs are seconds.
+every name in full.  TTLs are seconds.  dnslib is loaded with the first RR that it makes: most processes, and
+most registries, have none.
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
+from typing import TYPE_CHECKING
 
 from svcdns.wire import codes, header
 from svcdns.wire.key import wire_of
 
 from .packed import RRset
+
+if TYPE_CHECKING:
+    from dnslib import RD
 
 Address = IPv4Address | IPv6Address
 
@@ -32,6 +37,15 @@ _SRV = Struct(">3H")
 
 def _with_rdata(rrtype: int, ttl: int, octets: bytes) -> bytes:
     return header.QUESTION_NAME + header.rr_head(rrtype, ttl, len(octets)) + octets
+
+
+def _rr(rrtype: int, ttl: int, rdata: RD) -> bytes:
+    from dnslib.label import DNSBuffer
+
+    buffer = DNSBuffer()
+    buffer.encode_name = buffer.encode_name_nocompress  # a pointer would mean another message
+    rdata.pack(buffer)
+    return _with_rdata(rrtype, ttl, bytes(buffer.data))
 
 
 def address_type(address: Address) -> int:
@@ -65,7 +79,9 @@ def ptr_rr(target: str, ttl: int) -> bytes:
 
 def cname_rr(target: str, ttl: int) -> bytes:
     """Return a CNAME (RFC 1035)."""
-    return _with_rdata(codes.CNAME, ttl, wire_of(target))
+    from dnslib import CNAME
+
+    return _rr(codes.CNAME, ttl, CNAME(target))
 
 
 def ns_rr(target: str, ttl: int) -> bytes:
@@ -74,9 +90,10 @@ def ns_rr(target: str, ttl: int) -> bytes:
 
 
 def txt_rr(text: str, ttl: int) -> bytes:
-    """Return a TXT of one character-string (RFC 1035): 255 octets of UTF-8 at most, else OverflowError."""
-    octets = text.encode()
-    return _with_rdata(codes.TXT, ttl, len(octets).to_bytes() + octets)
+    """Return a TXT of one character-string (RFC 1035): 255 octets of UTF-8 at most, else dnslib.DNSError."""
+    from dnslib import TXT
+
+    return _rr(codes.TXT, ttl, TXT(text))
 
 
 def soa_rr(mname: str, rname: str, serial: int, minimum: int, ttl: int) -> bytes:
