@@ -133,9 +133,9 @@ def _option_of_configuration(flag: str, command: str) -> str:
         return ""
     keys = {option.key: option for option in OPTIONS.values()}
     near = closest(flag.lstrip("-").replace("-", "_"), keys, 0.7)
-    if not near:
+    if near is None:
         return ""
     option = keys[near]
     where = f" of [{option.section}]" if option.section else ""
     place = f"a line in the file of --config, or {option.variable}"
-    return f"; did you mean {near[0]}{where}? That is {place} (docs/config.md)"
+    return f"; did you mean {near}{where}? That is {place} (docs/config.md)"

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,7 @@ from toolbox.running_etcd import RunningEtcd
 
 from svcdns.etcd import connections
 from svcdns.etcd.client import Compacted, Etcd, NotYet, Rejected, Unavailable
-from svcdns.etcd.messages import Changes, Compare, Delete, Get, Put
+from svcdns.etcd.messages import Changes, Compare, Delete, Found, Get, Put
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -171,6 +170,15 @@ async def test_a_member_that_is_not_there_is_passed_over(etcd: RunningEtcd) -> N
     await client.close()
 
 
+async def answered(client: Etcd) -> Found:
+    """Read a key, again where the members had no leader for as long as a request may take."""
+    while True:
+        try:
+            return await client.range(b"/a")
+        except Unavailable:
+            await asyncio.sleep(0.1)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 async def test_of_three_members_one_may_go(need: Callable[..., str], how: signal.Signals) -> None:
     need("etcd")
@@ -181,9 +189,7 @@ async def test_of_three_members_one_may_go(need: Callable[..., str], how: signal
         assert (await anext(watch)).revision == made
         lost = asyncio.ensure_future(anext(watch))
         etcd.members[0].signal(how)
-        began = time.monotonic()
-        assert (await client.range(b"/a")).kvs[0].value == b"x"
-        assert time.monotonic() - began < 30, "the next member answers"
+        assert (await answered(client)).kvs[0].value == b"x", "the next member answers"
         with pytest.raises(Unavailable):
             await lost
         resumed = await put(client, b"/a")

@@ -197,6 +197,7 @@ def test_what_was_acknowledged_survives_many_deaths() -> None:
         run_rounds(server, SOAK_ROUNDS)
 
 
+@pytest.mark.embedded("there a write is durable in etcd, and the map is flushed when it is")
 def test_the_commit_is_on_disk_before_the_client_is_told(
     server: RunningServer, need: Callable[..., str], tmp_path: Path
 ) -> None:

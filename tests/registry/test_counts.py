@@ -21,6 +21,7 @@ MAY_BEGIN = {
     "store/environment.py",
     "registry/commit.py",
     "registry/replicated/applying.py",
+    "registry/replicated/listing_anew.py",
     "registry/replicated/proposals.py",
     "registry/replicated/relisting.py",
 }

@@ -289,15 +289,15 @@ def test_zone_files(run: Any, tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_lost_and_no_more(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An Event that fails does not fail a client's write, nor the Events after it."""
     failing = [True]
-    real = events._write_all
+    real = events._write_some_of
 
-    def write_all(*arguments: Any) -> None:
+    def write_some(*arguments: Any) -> int:
         if failing:
             failing.clear()
             raise StatusError(507, "InsufficientStorage", "the data folder is full; nothing was changed")
-        real(*arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr(events, "_write_all", write_all)
+    monkeypatch.setattr(events, "_write_some_of", write_some)
 
     async def work(running: RegistryHarness) -> None:
         await running.registry.create(SERVICE, "default", service("a"), WRITE)

@@ -7,6 +7,7 @@ happened, what was refused has not, and of what nobody knows (504) it is one or 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from replicas.replicas_harness import Replica, Replicas
@@ -59,13 +60,11 @@ class Faulty(Etcd):
         await asyncio.sleep(self.chance.random() / 5)
         return await super().transaction(compares, success, failure)
 
-    async def range(
-        self, key: bytes, end: bytes | None = None, *, revision: int = 0, limit: int = 0
-    ) -> Found:
+    async def range(self, key: bytes, end: bytes | None = None, **options: Any) -> Found:
         """Read, or not."""
         if not self.is_well and self.chance.random() < 0.05:
             raise Unavailable("not now")
-        return await super().range(key, end, revision=revision, limit=limit)
+        return await super().range(key, end, **options)
 
     async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
         """Watch, for a while, and not at once."""

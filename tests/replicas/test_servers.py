@@ -73,6 +73,7 @@ def test_without_etcd_names_are_answered_and_writes_are_refused(
     a, b = pair
     a.post(SERVICES, headless("web"))
     a.post(PODS, pod("web-1", "10.1.0.1", ready=True))
+    wait_for(lambda: addresses(b) == {"10.1.0.1"}, "the other replica to show it")
     etcd.kill()
     try:
         wait_for(lambda: "etcd can't be used since 2" in a.get("/readyz?verbose").text)
