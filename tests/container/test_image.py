@@ -139,7 +139,7 @@ def test_a_proxy_beside_it_carries_traffic_by_packet_rules(podman: Podman, image
     server.execute("svcdns", "add", "web", "--cluster-ip", "--port", "http=8080", "10.0.0.5")
     rights = ("--cap-drop", "ALL", "--cap-add", "NET_ADMIN,NET_RAW,NET_BIND_SERVICE")
     as_root = ("--network", f"container:{server.name}", "--user", "0", "--read-only", *rights)
-    name = podman.fresh_name("proxy", "rm", "--force")
+    name = podman.fresh_name("rm", "--force", "--volumes", "--time", "10")
     podman.run(
         "run", "--detach", "--name", name, *as_root, image, "proxy", "--server", "http://127.0.0.1:8053"
     )
