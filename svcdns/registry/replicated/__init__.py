@@ -4,8 +4,10 @@
     proposals   accept: a group of writes is run on the map, undone, and becomes one etcd transaction
     lanes       such a transaction is decided; several at once, and what became of each is found out
     applying    apply: what etcd has decided becomes one commit of the map
-    relisting   the map is brought to what a list says: at the first start, and when etcd has compacted
-    consistent_reads  what was acknowledged before a read began is in it
+    following   the watch of etcd, and when the map has to be listed: `listing` fetches the pages, `relisting`
+                brings a map to what they say, `listing_anew` makes one from nothing
+    consistent_reads
+                what was acknowledged before a read began is in it
     living      who lives and how far each has come: `division` says whose work is whose, `passing_on` and
                 `shared_heartbeats` see to heartbeats that reach another, `compaction` to etcd's history
     naming      what a replica is called, and that no two are called the same
