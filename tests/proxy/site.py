@@ -325,8 +325,8 @@ class Site:
         assert self._server.process is not None
         found = []
         for pid in _children(self._server.process.pid):
-            with suppress(FileNotFoundError), open(f"/proc/{pid}/cmdline", "rb") as file:  # it may have died
-                if module.encode() in file.read().split(b"\0"):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it may have died, or die meanwhile
+                if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                     found.append(pid)
         return found
 

@@ -30,7 +30,7 @@ def child(server: RunningServer, name: str = CONTAINERS) -> int:
             try:
                 if f"svcdns.server.{name}".encode() in Path(f"/proc/{one}/cmdline").read_bytes():
                     return int(one)
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue
         return 0
 

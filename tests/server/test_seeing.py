@@ -1,5 +1,6 @@
 """What is asked, seen from outside a whole server: the query log, the API, the commands."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -30,8 +31,9 @@ def observer_of(server: RunningServer) -> int:
     assert server.process is not None
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
     for pid in children.split():
-        if b"svcdns.server.observer" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return int(pid)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # another one, which has ended
+            if b"svcdns.server.observer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return int(pid)
     return 0
 
 
