@@ -227,6 +227,22 @@ async def test_who_comes_while_a_question_is_under_way_shares_the_next(replicas:
         assert "web" in b.names(SERVICE)
 
 
+async def test_a_revision_that_never_comes_leaves_nothing_behind(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody who may read may ask for one, as often as they like."""
+    monkeypatch.setattr(consistent_reads, "SECONDS", 0.05)
+    async with replicas.replica("a") as a:
+        follower = a.registry._committer._follower
+        assert follower is not None
+        reads = a.registry.consistent_reads
+        assert reads is not None
+        await asyncio.gather(*(reads.shows(10**18 + number) for number in range(50)))
+        assert not follower._waiting
+        await a.create(service("web"))
+        assert await newest(a) == ""
+
+
 async def test_what_others_write_to_the_same_etcd_is_not_waited_for(replicas: Replicas) -> None:
     async with replicas.replica("a") as a, replicas.replica("b") as b:
         await a.create(service("web"))

@@ -98,7 +98,12 @@ class Follower:
         if self.position < revision:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (revision, next(self._numbers), future))
-            await future
+            try:
+                await future
+            finally:
+                if future.cancelled():  # nobody waits any more: the revision may never come
+                    self._waiting = [one for one in self._waiting if not one[2].done()]
+                    heapq.heapify(self._waiting)
 
     def is_current(self, at: float) -> None:
         """Note that the map shows all that etcd had at some time, by the monotonic clock."""

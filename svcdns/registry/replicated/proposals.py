@@ -11,7 +11,8 @@ decided on still stands:
   transaction since.  Each puts the key of its replica, so one comparison of all these keys says so.
 
 A write that was refused, or changes nothing, keeps nobody else's from being carried out: it is answered if no
-replica has had a transaction since, and tried again where one has.
+replica has had a transaction since.  Where one has, it is tried again on a map that shows that one, and what
+it comes to there is answered: that stood after the client had asked.
 
 No key is changed twice in a transaction: each resourceVersion that a client sees is that of what it has seen.
 A write that would is deferred to the next group, as is one for which there is no room.
