@@ -25,7 +25,7 @@ from toolbox.lab import Lab
 from toolbox.running_server import RunningServer
 from toolbox.waiting import GUARD_SECONDS
 
-pytest_plugins = ["toolbox.registry_harness", "toolbox.running_etcd"]
+pytest_plugins = ["toolbox.registry_harness", "toolbox.running_etcd", "toolbox.etcd_access"]
 
 IN_CI = os.environ.get("CI") == "true"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,40 +26,42 @@ async def put(client: Etcd, key: bytes) -> int:
     return (await client.transaction([], [Put(key, b"x")])).revision
 
 
-async def test_a_user_has_a_token_that_is_renewed(need: Callable[..., str], tmp_path: Path) -> None:
+@pytest.fixture
+def guarded(need: Callable[..., str]) -> Iterator[RunningEtcd]:
+    """Give an etcd with authentication, and the user."""
     need("etcd")
-    password = tmp_path / "password"
-    password.write_text("secret\n")
     with RunningEtcd(options=FAST_PASSWORDS, more=AS_ADMINISTRATOR) as etcd:
         have_user(etcd, "secret")
-        client = Etcd(etcd.endpoints, Login(user="svcdns", password_file=password))
-        began = await put(client, b"/svcdns/a")
-        watching = asyncio.ensure_future(anext(client.watch(b"/svcdns/", b"/svcdns0", began + 1)))
-        assert await put(client, b"/svcdns/b")
-        assert (await watching).events[0].kv.key == b"/svcdns/b"
-        etcd.kill()
-        etcd.start()  # tokens were in its memory
-        watching = asyncio.ensure_future(anext(client.watch(b"/svcdns/", b"/svcdns0", began + 1)))
-        assert (await watching).events[0].kv.key == b"/svcdns/b"
-        etcd.kill()
-        etcd.start()
-        assert await put(client, b"/svcdns/b"), "a token that etcd does not know is asked for again"
-        with pytest.raises(Unavailable, match=r"permission denied.*store\.etcd_prefix"):
-            await client.range(b"/other")
-        with pytest.raises(Unavailable, match=r"user name is empty.*store\.etcd_user"):
-            await Etcd(etcd.endpoints).range(b"/svcdns/")
-        password.write_text("wrong")
-        with pytest.raises(Unavailable, match=r"authentication failed.*etcd_password_file"):
-            await Etcd(etcd.endpoints, Login(user="svcdns", password_file=password)).range(b"/svcdns/")
-        await client.close()
+        yield etcd
+
+
+async def test_a_user_has_a_token_that_is_renewed(guarded: RunningEtcd, password: Path) -> None:
+    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password))
+    began = await put(client, b"/svcdns/a")
+    watching = asyncio.ensure_future(anext(client.watch(b"/svcdns/", b"/svcdns0", began + 1)))
+    assert await put(client, b"/svcdns/b")
+    assert (await watching).events[0].kv.key == b"/svcdns/b"
+    guarded.kill()
+    guarded.start()  # tokens were in its memory
+    watching = asyncio.ensure_future(anext(client.watch(b"/svcdns/", b"/svcdns0", began + 1)))
+    assert (await watching).events[0].kv.key == b"/svcdns/b"
+    guarded.kill()
+    guarded.start()
+    assert await put(client, b"/svcdns/b"), "a token that etcd does not know is asked for again"
+    with pytest.raises(Unavailable, match=r"permission denied.*store\.etcd_prefix"):
+        await client.range(b"/other")
+    with pytest.raises(Unavailable, match=r"user name is empty.*store\.etcd_user"):
+        await Etcd(guarded.endpoints).range(b"/svcdns/")
+    password.write_text("wrong")
+    with pytest.raises(Unavailable, match=r"authentication failed.*etcd_password_file"):
+        await Etcd(guarded.endpoints, Login(user="svcdns", password_file=password)).range(b"/svcdns/")
+    await client.close()
 
 
 async def test_tokens_that_run_out_are_seen_by_nobody(
-    need: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    need: Callable[..., str], password: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need("etcd")
-    password = tmp_path / "password"
-    password.write_text("secret\n")
     given: list[str] = []
     authenticate = Connections._authenticate
 
@@ -104,39 +106,31 @@ async def test_tokens_that_run_out_are_seen_by_nobody(
 
 
 async def test_a_password_that_an_administrator_changes_is_asked_for_by_name(
-    need: Callable[..., str], tmp_path: Path
+    guarded: RunningEtcd, password: Path
 ) -> None:
-    need("etcd")
-    password = tmp_path / "password"
-    password.write_text("secret")
-    with RunningEtcd(options=FAST_PASSWORDS, more=AS_ADMINISTRATOR) as etcd:
-        have_user(etcd, "secret")
-        client = Etcd(etcd.endpoints, Login(user="svcdns", password_file=password))
+    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password))
+    await put(client, b"/svcdns/a")
+    change_password(guarded, "changed")
+    with pytest.raises(Unavailable, match=r"authentication failed.*store\.etcd_password_file"):
         await put(client, b"/svcdns/a")
-        change_password(etcd, "changed")
-        with pytest.raises(Unavailable, match=r"authentication failed.*store\.etcd_password_file"):
-            await put(client, b"/svcdns/a")
-        password.write_text("changed")
-        assert await put(client, b"/svcdns/a"), "the file is read again"
-        await client.close()
+    password.write_text("changed")
+    assert await put(client, b"/svcdns/a"), "the file is read again"
+    await client.close()
 
 
-async def test_a_user_learns_whether_there_is_room(need: Callable[..., str], tmp_path: Path) -> None:
-    need("etcd")
-    password = tmp_path / "password"
-    password.write_text("secret")
-    with RunningEtcd(options=FAST_PASSWORDS, more=AS_ADMINISTRATOR) as etcd:
-        have_user(etcd, "secret")
-        client = Etcd(etcd.endpoints, Login(user="svcdns", password_file=password))
-        root = tmp_path / "root"
-        root.write_text("root")
-        administrator = Etcd(etcd.endpoints, Login(user="root", password_file=root))
-        assert not await client.has_no_room()
-        alarm = {"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"}
-        await administrator._ask("/v3/maintenance/alarm", alarm, len)
-        assert await client.has_no_room()
-        for one in (client, administrator):
-            await one.close()
+async def test_a_user_learns_whether_there_is_room(
+    guarded: RunningEtcd, password: Path, tmp_path: Path
+) -> None:
+    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password))
+    root = tmp_path / "root"
+    root.write_text("root")
+    administrator = Etcd(guarded.endpoints, Login(user="root", password_file=root))
+    assert not await client.has_no_room()
+    alarm = {"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"}
+    await administrator._ask("/v3/maintenance/alarm", alarm, len)
+    assert await client.has_no_room()
+    for one in (client, administrator):
+        await one.close()
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,6 @@ TOKEN_SECONDS = 1
 
 
 @pytest.fixture
-def password(tmp_path: Path) -> Path:
-    file = tmp_path / "password"
-    file.write_text("secret\n")
-    return file
-
-
-@pytest.fixture
 def guarded(need: Callable[..., str], tmp_path: Path) -> Iterator[Replicas]:
     """Give a registry in an etcd with users, whose tokens soon run out."""
     need("etcd")

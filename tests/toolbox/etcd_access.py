@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -111,3 +112,11 @@ def shown_by_members(file: Path, trusted: Path) -> Sequence[str]:
 def shown_by_etcdctl(file: Path, trusted: Path) -> Sequence[str]:
     """Return the options of etcdctl that shows one."""
     return (f"--cacert={trusted}", f"--cert={file}", f"--key={file.with_suffix('.key')}")
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> Path:
+    """Give the file with the password that the user has at first: secret."""
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    return file
