@@ -22,6 +22,7 @@ import pytest
 import yaml
 from cli.in_process import svcdns
 from toolbox.running_server import PYTHONPATH, RunningServer
+from toolbox.stopping import stop
 from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.api.auth import token_lines
@@ -303,7 +304,7 @@ def test_a_server_killed_in_the_middle_of_apply(tmp_path: Path) -> None:
         assert apply.stdout is not None
         first = apply.stdout.readline()
         writer = server.writer_pid
-        os.kill(writer, signal.SIGSTOP)  # so that nothing more is applied until it is dead
+        stop(writer)  # so that nothing more is applied until it is dead
         server.kill()
         os.kill(writer, signal.SIGKILL)
         out, err = apply.communicate(timeout=GUARD_SECONDS)

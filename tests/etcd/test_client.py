@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from toolbox.running_etcd import RunningEtcd
+from toolbox.running_etcd import Member, RunningEtcd
 
 from svcdns.etcd import connections
 from svcdns.etcd.client import Compacted, Etcd, NotYet, Rejected, Unavailable
@@ -179,8 +179,8 @@ async def answered(client: Etcd) -> Found:
             await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-async def test_of_three_members_one_may_go(need: Callable[..., str], how: signal.Signals) -> None:
+@pytest.mark.parametrize("lose", [Member.kill, Member.freeze])
+async def test_of_three_members_one_may_go(need: Callable[..., str], lose: Callable[[Member], None]) -> None:
     need("etcd")
     with RunningEtcd(members=3) as etcd:
         client = Etcd(etcd.endpoints)
@@ -188,13 +188,13 @@ async def test_of_three_members_one_may_go(need: Callable[..., str], how: signal
         watch = client.watch(b"/a", b"/b", made)
         assert (await anext(watch)).revision == made
         lost = asyncio.ensure_future(anext(watch))
-        etcd.members[0].signal(how)
+        lose(etcd.members[0])
         assert (await answered(client)).kvs[0].value == b"x", "the next member answers"
         with pytest.raises(Unavailable):
             await lost
         resumed = await put(client, b"/a")
         assert (await anext(client.watch(b"/a", b"/b", made + 1))).revision == resumed
-        etcd.members[1].signal(how)
+        lose(etcd.members[1])
         with pytest.raises(Unavailable):
             await client.range(b"/a")
         for member in etcd.members[:2]:

@@ -11,6 +11,7 @@ from typing import Any
 from toolbox.builders import headless, pod
 from toolbox.calls import PODS, SERVICES, fqdn
 from toolbox.running_server import RunningServer
+from toolbox.stopping import stop
 from toolbox.waiting import wait_for
 
 MANY = 50
@@ -61,7 +62,7 @@ def test_a_killed_or_stopped_writer_makes_nobody_late() -> None:
             wait_for(lambda: server.writer_pid not in (0, killed), "the next writer")
             wait_for(lambda: server.post("/svcdns/v1/heartbeats", LIST).status == 200, "its API")
             stopped = server.writer_pid
-            os.kill(stopped, signal.SIGSTOP)
+            stop(stopped)
             time.sleep(2 * PERIOD)  # it stands still for so long
             os.kill(stopped, signal.SIGCONT)
             time.sleep(1.5 * PERIOD)  # in which somebody would be late

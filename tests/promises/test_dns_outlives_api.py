@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from toolbox.calls import Calls, fqdn
 from toolbox.running_server import RunningServer
+from toolbox.stopping import stop
 from toolbox.waiting import wait_for
 from toolbox.witness import Answer, Witness, address, connected, make_question, read_answer, there
 
@@ -101,7 +102,7 @@ def test_the_writer_dies_again_and_again_and_no_question_is_lost(own: RunningSer
 
 def test_a_writer_that_hangs_keeps_nobody_from_answers(own: RunningServer) -> None:
     client = OneByOne(own.dns, fqdn("web"), registered(own))
-    os.kill(own.writer_pid, signal.SIGSTOP)
+    stop(own.writer_pid)
     client.start()
     client.until(QUESTIONS)
     client.finish()
@@ -140,7 +141,7 @@ def test_what_waits_for_a_worker_that_is_killed_is_answered_by_the_next(own: Run
         worker = kill % 3
         wait_for(own.counters().ready, "all workers")
         pid = own.worker_pids[worker]
-        os.kill(pid, signal.SIGSTOP)  # idle: it has no question in its hands
+        stop(pid)  # idle: it has no question in its hands
         crowd = Crowd(own.dns, QUESTIONS // KILLS, fqdn("web"))
         os.kill(pid, signal.SIGKILL)
         answers = crowd.answers()

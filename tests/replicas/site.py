@@ -23,6 +23,7 @@ from toolbox.running_etcd import Member
 from toolbox.running_server import RunningServer
 from toolbox.shifted_clock import Clock
 from toolbox.small_disk import small_disk
+from toolbox.stopping import stop
 from toolbox.waiting import wait_for
 from toolbox.witness import SERVFAIL, A, Answer, connected, make_question, read_answer
 
@@ -111,10 +112,16 @@ class ReplicaHost(Host):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def freeze(self) -> None:
+        """Have all of its processes stand still."""
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                stop(pid)
+
     def kill(self) -> None:
         """Kill all of its processes at once, as a host that loses its power does."""
         self.leave()
-        self.signal(signal.SIGSTOP)  # so that nobody starts another one meanwhile
+        self.freeze()  # so that nobody starts another one meanwhile
         self.signal(signal.SIGKILL)
         assert self.server.process is not None
         self.server.process.wait()

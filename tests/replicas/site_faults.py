@@ -15,6 +15,7 @@ from replicas.etcd_log import EtcdLog
 from replicas.site import Site
 from toolbox.hosts import Host
 from toolbox.small_disk import Ballast
+from toolbox.stopping import stop
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 DAY = 86_400
@@ -36,7 +37,7 @@ def member_killed(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[Non
 def leader_frozen(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]:
     """Have the leader stand still: it takes connections, and says nothing."""
     leader = site.etcd.leader()
-    leader.signal(signal.SIGSTOP)
+    leader.freeze()
     try:
         yield
     finally:
@@ -201,7 +202,7 @@ def replica_frozen(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[No
     """Have all processes of a replica stand still."""
     replica = chance.choice(site.replicas)
     replica.leave()
-    replica.signal(signal.SIGSTOP)
+    replica.freeze()
     try:
         yield
     finally:
@@ -225,7 +226,7 @@ def writer_slow(site: Site, _: EtcdLog, chance: random.Random) -> Iterator[None]
 
     def hinder() -> None:
         while not end.wait(0.02):
-            os.kill(pid, signal.SIGSTOP)
+            stop(pid)
             end.wait(0.1)
             os.kill(pid, signal.SIGCONT)
 

@@ -26,7 +26,7 @@ class Gate(Etcd):
     def __init__(self, endpoints: Sequence[str]) -> None:
         super().__init__(endpoints)
         self.begun: list[set[str]] = []
-        """The names of the objects of each transaction that was begun."""
+        """The names of the objects of each transaction that was begun; Events come when they like."""
         self.under_way: list[set[str]] = []
         self.held: dict[str, asyncio.Event] = {}
         self.held_answers: dict[str, asyncio.Event] = {}
@@ -40,7 +40,8 @@ class Gate(Etcd):
         self, compares: Sequence[Compare], success: Operations, failure: Sequence[Get] = ()
     ) -> Outcome:
         """Carry it out, or not, when it is let go."""
-        names = {one.key.rpartition(b"/")[2].decode() for one in success if b"/objects/" in one.key}
+        written = [one.key for one in success if b"/objects/" in one.key]
+        names = {key.rpartition(b"/")[2].decode() for key in written if b"/Event/" not in key}
         if not names:
             if len(success) == 1 and b"/replicas/" in success[0].key:
                 await self.questions.wait()

@@ -14,6 +14,7 @@ import pytest
 from dns.message import from_wire, make_query
 from toolbox.builders import service
 from toolbox.running_server import RunningServer
+from toolbox.stopping import stop
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 SERVICES = "/api/v1/namespaces/default/services"
@@ -70,7 +71,7 @@ def test_a_configuration_larger_than_a_variable_may_be_reaches_the_children() ->
 def test_dns_goes_on_while_the_writer_is_dead(own: RunningServer) -> None:
     address = create(own, "web")
     pid = own.writer_pid
-    os.kill(pid, signal.SIGSTOP)  # as dead as can be, and nobody starts another
+    stop(pid)  # as dead as can be, and nobody starts another
     for _ in range(20):
         assert own.answers("web.default.svc.cluster.local") == [address]
     os.kill(pid, signal.SIGKILL)
@@ -203,7 +204,7 @@ def is_told_to_end(pid: int) -> bool:
 def test_what_waits_in_the_sockets_is_answered_before_the_end(own: RunningServer) -> None:
     workers = own.worker_pids
     for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
     question = make_query(VERSION, "TXT").to_wire()
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(200)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from toolbox.running_server import RunningServer, svcdns
+from toolbox.stopping import stop
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
 
@@ -70,7 +71,7 @@ def test_a_log_that_was_moved_and_an_observer_that_dies_cost_nothing(
     server.ask("moved.example.")
     wait_for(lambda: "moved.example." in names_of(log), "the line in the new file")
     before = observer_of(server)
-    os.kill(before, signal.SIGSTOP)  # whatever it does now, it has not read this
+    stop(before)  # whatever it does now, it has not read this
     server.ask("meanwhile.example.")
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: names_of(log).count("meanwhile.example.") == 1, "the next observer to read it")

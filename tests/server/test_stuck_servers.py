@@ -19,6 +19,7 @@ import pytest
 from toolbox.builders import headless, pod
 from toolbox.calls import PODS, SERVICES, fqdn
 from toolbox.running_server import RunningServer
+from toolbox.stopping import stop
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 CHILD = "127.0.0.9"
@@ -156,7 +157,7 @@ def test_who_gets_stuck_leaves_in_time_and_comes_back(server: RunningServer) -> 
         began = time.monotonic()
         for one in stuck:
             one.set()
-        os.kill(stopped.pid, signal.SIGSTOP)
+        stop(stopped.pid)
         wait_for(lambda: answers(server) == [unharmed.ip], "those that are stuck to leave")
         assert time.monotonic() - began < WITHIN + SLOW
         for name in ("never-answers", "one-octet-a-second", "stopped"):

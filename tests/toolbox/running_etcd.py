@@ -14,6 +14,7 @@ from typing import Self
 
 import pytest
 from toolbox.hosts import Host
+from toolbox.stopping import stop
 from toolbox.upstreams import free_port
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
@@ -56,6 +57,11 @@ class Member:
         """Send it a signal."""
         assert self.process is not None
         self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Have it stand still."""
+        assert self.process is not None
+        stop(self.process.pid)
 
     def kill(self) -> None:
         """Kill it."""
@@ -118,7 +124,7 @@ class RunningEtcd:
     def freeze(self) -> None:
         """Have all members stand still."""
         for member in self.members:
-            member.signal(signal.SIGSTOP)
+            member.freeze()
 
     def thaw(self) -> None:
         """Let them go on."""

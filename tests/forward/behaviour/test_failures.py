@@ -28,6 +28,7 @@ from forward.behaviour.expecting import (
 from toolbox.builders import external
 from toolbox.misbehaving import Misbehaving
 from toolbox.running_server import RunningServer
+from toolbox.stopping import stop
 from toolbox.upstreams import Unbound, free_port
 from toolbox.waiting import wait_for
 
@@ -45,7 +46,7 @@ def lone(upstream: Unbound) -> Iterator[RunningServer]:
 
 def test_a_stuck_forwarder_costs_own_names_nothing_and_others_a_clear_failure(lone: RunningServer) -> None:
     stuck = forwarder_pid(lone)
-    os.kill(stuck, signal.SIGSTOP)
+    stop(stuck)
     try:
 
         def refused() -> bool:
@@ -79,7 +80,7 @@ def test_what_cannot_be_handed_over_costs_own_names_no_time() -> None:
     """One TCP client with much to ask, none of which can be forwarded, takes its turns as others do."""
     with Misbehaving() as upstream, to(upstream.address, workers=1) as server:
         server.post(SERVICES, WEB)
-        os.kill(forwarder_pid(server), signal.SIGSTOP)
+        stop(forwarder_pid(server))
         wait_for(lambda: said(server.ask("x.example.org", tcp=True)) == "SERVFAIL", "the worker to see it")
         question = make_query("x.example.org", "A").to_wire()
         many = (len(question).to_bytes(2) + question) * MANY
@@ -103,7 +104,7 @@ def _read_all(client: socket.socket, messages: int) -> None:
 
 def test_a_forwarder_that_stays_stuck_is_ended_and_reported(lone: RunningServer) -> None:
     stuck = forwarder_pid(lone)
-    os.kill(stuck, signal.SIGSTOP)
+    stop(stuck)
     wait_for(lambda: process_up(lone, "forwarder") == 0, "the metric")
     assert lone.get("/readyz").status == 200, "own names are answered as ever"
     wait_for(lambda: "the forwarder has shown no life" in lone.log(), "the line in the log")

@@ -15,6 +15,7 @@ from forward.behaviour.expecting import WEB_NAME, forwarder_pid, to
 from forward.faults.stub_clients import RESOLVER_SECONDS, Clients, Question, Result, ask, serve
 from toolbox.misbehaving import Misbehaving
 from toolbox.running_server import RunningServer
+from toolbox.stopping import stop
 from toolbox.upstreams import Unbound
 from toolbox.waiting import wait_for
 
@@ -108,7 +109,7 @@ def test_an_upstream_that_hangs_and_goes_on_needs_no_restart_here(real: Unbound)
         serve(server)
         with Clients(server.dns, mixed, number=12) as clients:
             clients.until(MORE, is_answer)
-            os.kill(real.pid, signal.SIGSTOP)
+            stop(real.pid)
             try:
                 clients.until(4, is_failure)
             finally:

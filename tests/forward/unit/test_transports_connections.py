@@ -20,6 +20,7 @@ from forward.unit.transports_harness import (
     upstream,
 )
 from toolbox.misbehaving import Misbehaving
+from toolbox.stopping import stop
 from toolbox.upstreams import Certificates, Unbound
 from toolbox.waiting import until
 
@@ -102,7 +103,7 @@ async def test_https_goes_on_after_a_time_out(need: Callable[..., str]) -> None:
     with Unbound() as server:
         async with upstream(server.https_address, server.ca) as made:
             await made.exchange(WWW, HANG)
-            os.kill(server.pid, signal.SIGSTOP)
+            stop(server.pid)
             with pytest.raises(NoReply, match="no reply in time"):
                 await made.exchange(WWW, 0.3)
             os.kill(server.pid, signal.SIGCONT)
@@ -118,7 +119,7 @@ async def test_closing_ends_what_is_under_way(need: Callable[..., str], kind: st
     with Unbound() as server:
         made = make(parse(text_of(server, kind)), server.ca)
         await made.exchange(WWW, HANG)
-        os.kill(server.pid, signal.SIGSTOP)
+        stop(server.pid)
         under_way = [asyncio.create_task(made.exchange(WWW, HANG)) for _ in range(3)]
         await asyncio.sleep(0.1)
         await made.close()
@@ -141,7 +142,7 @@ async def test_a_cancelled_exchange_leaves_nothing_behind(unbound: Unbound, kind
     """Cancelled after more and more time, from before the first step to after the last."""
     before = open_files()
     if stopped:
-        os.kill(unbound.pid, signal.SIGSTOP)
+        stop(unbound.pid)
     try:
         ask = ask_for("many.example.org.")
         for number in range(40):
