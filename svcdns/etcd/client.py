@@ -96,10 +96,11 @@ class Etcd:
         keys_only: bool = False,
         serializable: bool = False,
         newer_than: int = 0,
+        member: str | None = None,
     ) -> Found:
         """Read up to `limit` keys of a range, at a revision or the newest.  Raises Compacted, NotYet.
 
-        `newer_than`: only those that were put after this revision.
+        `newer_than`: only those that were put after this revision; `member`: asked is this one alone.
 
         With a limit, fewer keys come where they are large, and `more` is true.  `serializable`: as the member
         has it that is asked, which may be old.
@@ -114,6 +115,7 @@ class Etcd:
                     "/v3/kv/range",
                     wanted | {"limit": str(most)},
                     lambda octets: (len(octets), messages.read_found(octets)),
+                    only=member,
                 )
             except TooLarge:
                 if most < 2:
@@ -171,6 +173,11 @@ class Etcd:
             return await self._ask("/v3/maintenance/alarm", {"action": "GET"}, messages.read_no_space)
         except Denied:
             return False
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The URLs of the members that are named, in the order in which they are asked."""
+        return self._members.in_order()
 
     async def members(self) -> tuple[Member, ...]:
         """Return the members of the cluster, named here or not."""

@@ -154,6 +154,7 @@ def between(key: bytes, end: bytes | None) -> Sent:
 class _Header(msgspec.Struct, frozen=True):
     revision: int = 0
     cluster_id: int = 0
+    member_id: int = 0
 
 
 class _Result(msgspec.Struct, frozen=True):

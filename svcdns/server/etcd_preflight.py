@@ -117,9 +117,25 @@ def judge(members: list[Asked]) -> Tried:
             warnings.append(f"store.etcd: {url} is etcd {status.version[:40] or 'of no version'}; {allowed}")
         if not status.leader:
             warnings.append(f"store.etcd: {url} has no leader: too few members are there, or it is cut off")
+    warnings += _of_one_name(there)
     for alarm in sorted({name for _, status in there for name in _ALARM.findall(" ".join(status.errors))}):
         mistakes.append(f"store.etcd: alarm {alarm}: {_ALARMS.get(alarm, 'etcd says what it means')}")
     return Tried(mistakes, warnings)
+
+
+def _of_one_name(there: list[tuple[str, Status]]) -> list[str]:
+    """Return warnings of members that say they are the same one, as two do that were begun alone."""
+    first: dict[tuple[int, int], str] = {}
+    warnings = []
+    for url, status in there:
+        header = status.header
+        twin = first.setdefault((header.cluster_id, header.member_id), url)
+        if header.member_id and twin != url:
+            warnings.append(
+                f"store.etcd: {url} is the same member as {twin}, or was begun alone as that one was: "
+                "name each member once, and begin the members of an etcd together"
+            )
+    return warnings
 
 
 def _version(text: str) -> tuple[int, ...]:

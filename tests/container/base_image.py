@@ -25,8 +25,9 @@ PYTHON = ("python3", "python3-venv", "python3-dev", "gcc", "libc6-dev", "ca-cert
 WHOLE_SYSTEM = (
     *("python3", "iproute2", "dbus", "systemd", "systemd-sysv", "systemd-resolved"),
     *("network-manager", "dnsmasq-base"),
+    *("etcd-server", "adduser"),
 )
-"""What makes a machine, with the resolvers that machines have."""
+"""What makes a machine, with the resolvers that machines have, and what docs/replicas.md builds on."""
 _RECIPE = (
     "--variant=minbase",
     "--dpkgopt=force-unsafe-io",  # half the time: what a crash would lose is made anew

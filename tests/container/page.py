@@ -1,4 +1,4 @@
-"""What docs/containers.md tells a user to write: its code blocks, with the addresses of a test in them."""
+"""What docs/containers.md, or another page, tells a user to write: its code, with a test's addresses."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +8,11 @@ from toolbox.running_server import SOURCE
 PAGE = SOURCE / "docs" / "containers.md"
 
 
-def blocks(heading: str) -> list[str]:
+def blocks(heading: str, page: Path = PAGE) -> list[str]:
     """Return the code blocks right below a heading ("### compose"), in order."""
     found: list[str] = []
     at, inside = "", False
-    for line in PAGE.read_text().splitlines():
+    for line in page.read_text().splitlines():
         if line.startswith("```"):
             inside = not inside
             if inside and at == heading:
@@ -21,13 +21,13 @@ def blocks(heading: str) -> list[str]:
             at = line
         elif inside and at == heading:
             found[-1] += line + "\n"
-    assert found, f"{PAGE.name} has no code below {heading}"
+    assert found, f"{page.name} has no code below {heading}"
     return found
 
 
-def block(heading: str, *words: str) -> str:
+def block(heading: str, *words: str, page: Path = PAGE) -> str:
     """Return the one code block below a heading that has all these words."""
-    found = [text for text in blocks(heading) if all(word in text for word in words)]
+    found = [text for text in blocks(heading, page) if all(word in text for word in words)]
     assert len(found) == 1, f"{len(found)} blocks below {heading} have {words}"
     return found[0]
 

@@ -16,17 +16,14 @@ from pathlib import Path
 
 import pytest
 from container.page import put
+from container.replica_hosts import ADDRESSES, DEVICE, EXAMPLE, make_certificates, three_hosts
 from container.running_container import Podman
 from toolbox import hosts
-from toolbox.running_server import SOURCE
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
-EXAMPLE = SOURCE / "examples" / "replicas"
-ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 MOVING = "10.0.0.53"
-DEVICE = "lan0"
 
 
 @dataclass
@@ -123,19 +120,10 @@ def site(
         need(program)
     if refused := hosts.why_not():
         pytest.skip(refused)
-    (tmp_path / "certificates").write_bytes((EXAMPLE / "certificates").read_bytes())
-    subprocess.run(["sh", "certificates", *ADDRESSES], cwd=tmp_path, check=True, timeout=GUARD_SECONDS)
+    make_certificates(tmp_path)
     with ExitStack() as stack:
-        switch = hosts.Host()
-        stack.callback(hosts.remove, switch)
-        switch.ip("link add br0 type bridge", "link set br0 up")
         made: list[ComposedHost] = []
-        for address in ADDRESSES:
-            host = hosts.Host()
-            stack.callback(hosts.remove, host)
-            host.ip(f"link add {DEVICE} type veth peer name p{len(made)} netns {switch.name}")
-            host.ip(f"link set {DEVICE} up", f"addr add {address}/24 dev {DEVICE}")
-            switch.ip(f"link set p{len(made)} master br0", f"link set p{len(made)} up")
+        for host, address in zip(three_hosts(stack), ADDRESSES, strict=True):
             made.append(ComposedHost(podman, host, tmp_path / f"host-{address}", address))
             _set_up(made[-1], image, etcd_image, tmp_path / address)
             stack.callback(made[-1].compose, "down", "--volumes", "--timeout", "1")

@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from container.resolving import Inside
+from container.machine import INSTALLED, Machine
 from container.running_container import Podman
 from toolbox.running_server import SOURCE
 from toolbox.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(900)  # the first test makes what a machine consists of
 
-UNIT = SOURCE / "contrib" / "svcdns.service"
 CONFIG = """
 [dns]
 listen = ["127.0.0.1:53"]
@@ -20,45 +18,17 @@ listen = ["127.0.0.1:53"]
 [forward]
 upstreams = []
 """
-INSTALLED = "/opt/svcdns"
-
-
-class Machine(Inside):
-    """A container with systemd as its first process, and svcdns where the unit expects it."""
-
-    def __init__(self, podman: Podman, system: str, image: str, folder: Path) -> None:
-        super().__init__(
-            podman, *("--systemd", "always", "--privileged", "--network", "none"), system, "/sbin/init"
-        )
-        wait_for(self._is_up, "systemd to have started everything")
-        source = podman.run("create", image).strip()
-        podman.run("cp", f"{source}:{INSTALLED}", str(folder / "svcdns"))
-        podman.run("rm", source)
-        podman.run("cp", str(folder / "svcdns"), f"{self.name}:/opt")
-        podman.run("cp", str(UNIT), f"{self.name}:/etc/systemd/system/svcdns.service")
-        self.sh(f"mkdir -p /etc/svcdns\ncat > /etc/svcdns/svcdns.toml <<'END'\n{CONFIG}END")
-        self.sh("systemctl mask --now systemd-resolved\nsystemctl daemon-reload")
-
-    def _is_up(self) -> bool:
-        done = self._podman.attempt("exec", self.name, "systemctl", "is-system-running")
-        return done.stdout.strip() in ("running", "degraded")
-
-    def sh(self, script: str) -> str:
-        return self.execute("sh", "-ec", script)
-
-    def svcdns(self, *arguments: str) -> str:
-        return self.execute(f"{INSTALLED}/bin/svcdns", *arguments)
-
-    def property(self, name: str) -> str:
-        return self.sh(f"systemctl show --value --property {name} svcdns").strip()
 
 
 @pytest.fixture(scope="module")
 def machine(
     podman: Podman, whole_system: str, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
+    folder = tmp_path_factory.mktemp("installed")
     with podman.cleaning():
-        yield Machine(podman, whole_system, image, tmp_path_factory.mktemp("installed"))
+        made = Machine(podman, whole_system, image, folder, "--network", "none", masked=["etcd"])
+        made.sh(f"mkdir -p /etc/svcdns\ncat > /etc/svcdns/svcdns.toml <<'END'\n{CONFIG}END")
+        yield made
 
 
 def test_the_service_from_its_start_to_its_stop(machine: Machine) -> None:

@@ -30,7 +30,7 @@ NOSUCH = "nosuch.default.svc.cluster.local"
 EXPECTED = {WEB: [ADDRESS], OUTSIDE: [OUTSIDE_ADDRESS], NOSUCH: NO_SUCH_NAME}
 
 BY_RESOLVED, BY_MANAGER = "### systemd-resolved", "### NetworkManager"
-NETWORK_MANAGER, RESOLVED = "NetworkManager", "systemd-resolved"
+NETWORK_MANAGER, RESOLVED, ETCD = "NetworkManager", "systemd-resolved", "etcd"
 
 
 class Machine(Inside):
@@ -44,7 +44,11 @@ class Machine(Inside):
             podman,
             *("--systemd", "always", "--privileged", "--dns", "none"),
             *("--network", f"{containers.name},{uplink.name}", image, "/sbin/init"),
-            *(f"systemd.mask={one}.service" for one in (NETWORK_MANAGER, RESOLVED) if one not in services),
+            *(
+                f"systemd.mask={one}.service"
+                for one in (NETWORK_MANAGER, RESOLVED, ETCD)
+                if one not in services
+            ),
         )
         wait_for(self._is_up, "systemd to have started everything")
         self.containers, self.uplink = self._link(containers), self._link(uplink)

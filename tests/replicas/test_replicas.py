@@ -288,6 +288,22 @@ async def test_members_of_two_etcds_are_refused(replicas: Replicas) -> None:
                 pass
 
 
+async def test_two_etcds_that_were_begun_alike_are_refused(replicas: Replicas) -> None:
+    """Debian's package begins one of a single member on each host: all of these have the same ids."""
+    with RunningEtcd(like=replicas.etcd) as other:
+        [one], [another] = replicas.etcd.endpoints, other.endpoints
+        for both in ([one, another], [another, one]):
+            with pytest.raises(Disagreement, match="has not the registry that the others have"):
+                async with replicas.replica("a", client=Etcd(both)):
+                    pass
+
+
+async def test_a_member_with_two_names_is_one(replicas: Replicas) -> None:
+    [one] = replicas.etcd.endpoints
+    async with replicas.replica("a", client=Etcd([one, one.replace("127.0.0.1", "localhost")])) as a:
+        await a.create(service("web"))
+
+
 async def test_serials_count_with_the_revisions_of_etcd(replicas: Replicas) -> None:
     async with replicas.replica("a"):
         pass

@@ -19,6 +19,11 @@ from svcdns.etcd.messages import Put, Status, read_status
 from svcdns.server.etcd_preflight import Asked, judge
 
 NOWHERE = "http://127.0.0.1:1"
+OTHERS = '{"layout": 1, "cluster_domain": "corp.test", "ranges": [], "registry": "r", "serials_from": 1}'
+LAYOUT = (
+    '{"layout": 1, "cluster_domain": "cluster.local", "ranges": ["10.96.0.0/12", "30000-32767"],'
+    ' "registry": "r", "serials_from": 1}'
+)
 
 
 def checked(folder: Path, *urls: str, more: str = "") -> subprocess.CompletedProcess[str]:
@@ -113,10 +118,12 @@ def test_a_user_that_is_wrong_is_a_mistake(etcd: RunningEtcd, tmp_path: Path) ->
     assert "store.etcd_password_file" in gone.stderr
 
 
-def status(version: str = "3.5.9", cluster: int = 7, leader: int = 1, errors: str = "[]") -> Status:
+def status(
+    version: str = "3.5.9", cluster: int = 7, leader: int = 1, errors: str = "[]", member: int = 0
+) -> Status:
     return read_status(
-        b'{"header":{"cluster_id":"%d"},"version":"%s","leader":"%d","errors":%s}'
-        % (cluster, version.encode(), leader, errors.encode())
+        b'{"header":{"cluster_id":"%d","member_id":"%d"},"version":"%s","leader":"%d","errors":%s}'
+        % (cluster, member, version.encode(), leader, errors.encode())
     )
 
 
@@ -139,6 +146,24 @@ def test_members_of_two_clusters_and_members_without_a_leader_are_told() -> None
     assert "b has no leader" in warning
 
 
+def test_a_member_with_two_names_is_told() -> None:
+    members = {"a": 1, "b": 2, "c": 1}
+    mistakes, [warning] = judge([Asked(url, status(member=which), "") for url, which in members.items()])
+    assert not mistakes
+    assert "c is the same member as a" in warning
+
+
+def test_etcds_that_were_begun_alike_are_told_by_what_is_in_them(etcd: RunningEtcd, tmp_path: Path) -> None:
+    with RunningEtcd(like=etcd) as other:
+        warned = checked(tmp_path, *etcd.endpoints, *other.endpoints)
+        assert "the same member" in warned.stderr and warned.returncode == 0, "nothing is in either yet"
+        put(etcd, "/svcdns/layout", LAYOUT)
+        differs = checked(tmp_path, *etcd.endpoints, *other.endpoints)
+    assert differs.returncode == 2
+    assert f"{other.endpoints[0]} has not the registry that the others have" in differs.stderr
+    assert etcd.ctl("del", "/svcdns/layout") == "1\n"
+
+
 def test_alarms_of_all_members_are_told_once() -> None:
     alarms = '["memberID:1 alarm:NOSPACE ", "memberID:2 alarm:CORRUPT ", "memberID:2 alarm:NOSPACE"]'
     mistakes, _ = judge([Asked(url, status(errors=alarms), "") for url in "ab"])
@@ -159,11 +184,10 @@ def test_a_user_of_any_version_is_told_of_its_registry(need: Callable[..., str],
     need("etcd")
     (tmp_path / "password").write_text("secret")
     user = 'etcd_user = "svcdns"\netcd_password_file = "password"\n'
-    layout = '{"layout": 1, "cluster_domain": "corp.test", "ranges": [], "registry": "r", "serials_from": 1}'
     with RunningEtcd(options=FAST_PASSWORDS, more=AS_ADMINISTRATOR) as etcd:
         have_user(etcd, "secret")
         assert checked(tmp_path, *etcd.endpoints, more=user).returncode == 0
-        put(etcd, "/svcdns/layout", layout)
+        put(etcd, "/svcdns/layout", OTHERS)
         differs = checked(tmp_path, *etcd.endpoints, more=user)
     assert differs.returncode == 2
     assert "cluster_domain: corp.test in etcd" in differs.stderr

@@ -34,6 +34,8 @@ class Member:
         self.name, self.data, self.host, self.address = name, folder / name, host, address
         ports = (2379, 2380) if host is not None else (free_port(), free_port())
         self.client, self.peer = f"{scheme}://{address}:{ports[0]}", f"http://{address}:{ports[1]}"
+        self.advertised = self.peer
+        """Where it says that its peers reach it: its id follows from that."""
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / f"{name}.log"
         self._options = options
@@ -47,7 +49,7 @@ class Member:
         command = self.command(
             *("etcd", "--data-dir", str(self.data), "--name", self.name, *self._options),
             *("--listen-client-urls", self.client, "--advertise-client-urls", self.client),
-            *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
+            *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.advertised),
             *("--initial-cluster", cluster, "--initial-cluster-state", state),
         )
         with self.log.open("ab") as log:
@@ -80,13 +82,19 @@ class RunningEtcd:
         options: Sequence[str] = (),
         more: Sequence[str] = (),
         places: Sequence[tuple[Host | None, str]] = (),
+        like: Self | None = None,
     ) -> None:
-        """`options` are for each member, `more` for etcdctl; `places` are hosts and their addresses."""
+        """`options` are for each member, `more` for etcdctl; `places` are hosts and their addresses.
+
+        `like`: another one, whose ids this one has too, as those have that were begun in the same way.
+        """
         self._folder = Path(tempfile.mkdtemp(prefix="etcd-test-"))
         self.members = [
             Member(self._folder, f"m{n}", scheme, options, *place)
             for n, place in enumerate(places or [(None, "127.0.0.1")] * members, start=1)
         ]
+        for member, same in zip(self.members, like.members if like else (), strict=False):
+            member.advertised = same.advertised
         self.endpoints = [member.client for member in self.members]
         self._more = more
 
@@ -104,7 +112,7 @@ class RunningEtcd:
 
     @property
     def _cluster(self) -> str:
-        return ",".join(f"{member.name}={member.peer}" for member in self.members)
+        return ",".join(f"{member.name}={member.advertised}" for member in self.members)
 
     def start(self) -> None:
         """Start it, again perhaps, and return when it answers."""
@@ -146,7 +154,7 @@ class RunningEtcd:
         command = (
             *(restoring, "snapshot", "restore", str(snapshot), "--data-dir", str(member.data)),
             *("--name", member.name, "--initial-cluster", self._cluster),
-            *("--initial-advertise-peer-urls", member.peer),
+            *("--initial-advertise-peer-urls", member.advertised),
         )
         env = {**os.environ, "ETCDCTL_API": "3"}
         subprocess.run(command, capture_output=True, check=True, env=env, timeout=GUARD_SECONDS)

@@ -41,7 +41,7 @@ from .engine import Disagreement, Engine, Sharing
 from .following import Follower
 from .keys import Keys
 from .lanes import Decision, Lane, Undecided
-from .layout import agree, refuse_emptied, refuse_mixed
+from .layout import agree, refuse_emptied, refuse_mixed, refuse_strangers
 from .left_out import LeftOut
 from .listing import Progress
 from .naming import claim
@@ -152,6 +152,7 @@ class ReplicatedCommitter:
             if stored_position(self._store) is not None:
                 await refuse_emptied(self._etcd, self._keys, self._store.env.path())
             agreed = await agree(self._etcd, self._keys, self._settings)
+            await refuse_strangers(self._etcd, self._keys, agreed.registry)
             met = LeftOut()
             of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from, met)
             follower = Follower(of, self._etcd, self._on_commit, self.outage, self._listing)

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 
-from svcdns.etcd.client import Etcd, Unavailable
+from svcdns.etcd.client import Denied, Etcd, Rejected, Unavailable
 from svcdns.etcd.messages import Compare, Get, Put
 
 from ..settings import Settings
@@ -61,6 +62,39 @@ async def refuse_mixed(etcd: Etcd) -> None:
         raise Disagreement(f"store.etcd names members of several etcds ({several}); allowed: members of one")
 
 
+async def refuse_strangers(etcd: Etcd, keys: Keys, registry: str) -> None:
+    """Raise Disagreement where a member is named that has not this registry.  Raises as etcd.client does.
+
+    Clusters of a single member that were begun alike have the same id, as those that Debian's package begins
+    on each host: only what stands in them tells them apart.  That is looked at where more members are named
+    than there are, which may also be one that has two names.
+    """
+    if len(etcd.endpoints) == 1:
+        return
+    with suppress(Denied):
+        if len(etcd.endpoints) <= len(await etcd.members()):
+            return
+    for member in sorted(etcd.endpoints):
+        try:
+            stands = (await etcd.range(keys.layout, member=member)).kvs
+        except (Unavailable, Rejected):
+            continue
+        if not stands or _registry(stands[0].value) != registry:
+            raise Disagreement(
+                f"store.etcd names members of several etcds: {member} has not the registry that the others "
+                "have (an etcd that was begun alone stays alone: give it an empty data folder, and begin it "
+                "with the others); allowed: members of one"
+            )
+
+
+def _registry(stands: bytes) -> str:
+    """Return the id of the registry that stands under the key, "" where that can't be read."""
+    try:
+        return msgspec.json.decode(stands, type=Agreed).registry
+    except msgspec.MsgspecError:
+        return ""
+
+
 async def agree(etcd: Etcd, keys: Keys, settings: Settings) -> Agreed:
     """Return what the replicas have agreed on; the first one begins.
 
@@ -89,10 +123,7 @@ async def refuse_another(etcd: Etcd, keys: Keys, registry: str) -> None:
     An etcd that was emptied, or a member of another one, would otherwise take all names away.
     """
     stands = (await etcd.range(keys.layout)).kvs
-    try:
-        found = msgspec.json.decode(stands[0].value, type=Agreed).registry if stands else ""
-    except msgspec.MsgspecError:
-        found = ""
+    found = _registry(stands[0].value) if stands else ""
     if found != registry:
         raise Unavailable(_not_ours(keys, "another registry than the map" if found else "no registry"))
 
@@ -119,7 +150,8 @@ async def look(engine: Engine, settings: Settings) -> None:
     try:
         found = await engine.etcd.range(keys.layout)
         if found.kvs:
-            _checked(found.kvs[0].value, _wanted(settings), keys)
+            agreed = _checked(found.kvs[0].value, _wanted(settings), keys)
+            await refuse_strangers(engine.etcd, keys, agreed.registry)
     finally:
         await engine.etcd.close()
 
