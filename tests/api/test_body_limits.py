@@ -6,6 +6,7 @@ import time
 
 import pytest
 from aiohttp import ClientSession
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.api import bodies, body_limits
 from svcdns.api.body_limits import FREE_OCTETS, BodyLimits
@@ -72,7 +73,7 @@ async def test_a_body_that_drips_is_refused_in_time(client):
 
 
 async def until(condition):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GUARD_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
 

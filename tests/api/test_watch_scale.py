@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from toolbox.builders import pod
 from toolbox.running_server import RunningServer
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 from toolbox.watching import Informers, Watchers, cpu_seconds, rss
 
 SERVICES = "/api/v1/namespaces/default/services"
@@ -74,7 +74,7 @@ def test_a_watcher_that_does_not_read_is_cut_off(server: RunningServer, web_sock
             assert time.perf_counter() - begun < 60, "it was not cut off"
         assert rss(pid) - before < 60_000_000
         (one,) = slow.sockets
-        one.settimeout(30)
+        one.settimeout(GUARD_SECONDS)
         with pytest.raises(ConnectionError):
             _read_on(one)
     assert "a watch of services was cut off: the client reads too slowly" in server.log()
@@ -98,7 +98,7 @@ def test_those_that_stop_reading_hold_little_and_are_cut_off(server: RunningServ
 
         wait_for(cut, "the watches to be cut off")
         for one in (*watches.sockets, *lists.sockets):
-            one.settimeout(30)
+            one.settimeout(GUARD_SECONDS)
             with pytest.raises(ConnectionError):
                 _read_on(one)
     assert max(peak) - before < 20_000_000, "a piece each"
