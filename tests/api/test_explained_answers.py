@@ -138,7 +138,7 @@ def check_case(server: RunningServer, chance: random.Random) -> str:
         found = explained(server, name, **asking)  # in the cache by now, unless that keeps no such thing
         if found["response"] is None:
             return "forward"
-    for _ in range(3):
+    for _ in range(30):
         if comparable(found["response"]) == comparable(said):
             break
         # A TTL may have gone down between the two.

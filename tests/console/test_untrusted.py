@@ -59,7 +59,7 @@ def test_what_is_asked_is_shown_as_text(look: Look, registered: RunningServer) -
 
     asked()
     shown = page.get_by_text("<img\\032src=x\\032onerror=", exact=False).first
-    for _ in range(40):  # recording begins a moment after somebody looks
+    for _ in range(int(GUARD_SECONDS * 10)):  # recording begins a moment after somebody looks
         asked()
         if shown.is_visible():
             break
