@@ -8,6 +8,7 @@ from api.users import USERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toolbox.builders import service
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.api.auth.token_file import add
@@ -211,7 +212,7 @@ BAD_HEADERS = [
 async def test_what_is_no_good_token_is_refused(server, header):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"GET {SHOP} HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\n\r\n".encode())
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), GUARD_SECONDS)
     writer.close()
     assert head.startswith(b"HTTP/1.1 401 "), head
     assert b'WWW-Authenticate: Bearer realm="svcdns"' in head
@@ -239,7 +240,7 @@ async def test_two_authorization_headers_are_refused(client, tokens):
 async def test_a_huge_header_is_refused_without_harm(server):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"x" * 100_000 + b"\r\n\r\n")
-    assert b" 400 " in await asyncio.wait_for(reader.readline(), 20)
+    assert b" 400 " in await asyncio.wait_for(reader.readline(), GUARD_SECONDS)
     writer.close()
 
 
@@ -257,7 +258,7 @@ def test_no_authorization_header_lets_anybody_in_or_breaks_the_server(loop, serv
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ".encode()
         writer.write(head + header + b"\r\n\r\n")
-        line = await asyncio.wait_for(reader.readline(), 20)
+        line = await asyncio.wait_for(reader.readline(), GUARD_SECONDS)
         writer.close()
         return int(line.split()[1])
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from toolbox.builders import service
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.config.sections import ApiConfig, Grant
@@ -141,7 +142,7 @@ class TestWithoutAuthentication:
         for request in (f"GET {SHOP}", f"DELETE {SHOP}/web", "GET /metrics"):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(f"{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            answer = await asyncio.wait_for(reader.read(), 20)
+            answer = await asyncio.wait_for(reader.read(), GUARD_SECONDS)
             writer.close()
             assert int(answer.split()[1]) == code, answer
             if code == 403:
@@ -150,7 +151,7 @@ class TestWithoutAuthentication:
     async def test_a_client_without_host_header_is_no_browser(self, server):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(f"GET {SHOP} HTTP/1.0\r\n\r\n".encode())
-        assert b" 200 " in await asyncio.wait_for(reader.readline(), 20)
+        assert b" 200 " in await asyncio.wait_for(reader.readline(), GUARD_SECONDS)
         writer.close()
 
     @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ class TestWithoutAuthentication:
     async def test_what_http_does_not_allow(self, server, registry, request_, code):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(request_.encode())
-        answer = await asyncio.wait_for(reader.readline(), 20)
+        answer = await asyncio.wait_for(reader.readline(), GUARD_SECONDS)
         writer.close()
         assert int(answer.split()[1]) == code, answer
         assert registry.stored(SERVICE, "shop", "web") is not None

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toolbox.builders import service
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.api import bodies, parameters
 from svcdns.objects.errors import StatusError
@@ -156,7 +157,7 @@ async def test_a_length_over_3_mib_is_refused_before_the_body_comes(client, serv
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     head = f"POST {SERVICES} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     writer.write(f"{head}Content-Length: {4 * MIB}\r\n\r\n".encode())
-    assert b" 413 " in await asyncio.wait_for(reader.readline(), 20)
+    assert b" 413 " in await asyncio.wait_for(reader.readline(), GUARD_SECONDS)
     writer.close()
 
 
@@ -362,7 +363,8 @@ def test_parsers_of_parameters_raise_status_errors_only(query):
 async def test_what_is_no_http_gets_a_status_that_repeats_nothing(server, octets, words):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(octets)
-    answer = await asyncio.wait_for(reader.read(), 20)  # to the end: nothing else is read of this client
+    # To the end: nothing else is read of this client.
+    answer = await asyncio.wait_for(reader.read(), GUARD_SECONDS)
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     status = json.loads(body)

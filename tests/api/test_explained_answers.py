@@ -10,7 +10,7 @@ import pytest
 from toolbox.builders import headless, pod, service
 from toolbox.running_server import RunningServer, svcdns
 from toolbox.upstreams import Unbound
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.api.explained_answer import question
 from svcdns.wire.dig_text import dig_text, read_reply
@@ -85,7 +85,7 @@ def explained(server: RunningServer, name: str, **query: Any) -> Any:
 def over_udp(server: RunningServer, packet: bytes, client: str) -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.bind((client, 0))
-        asking.settimeout(10)
+        asking.settimeout(GUARD_SECONDS)
         asking.connect(server.dns)
         asking.send(packet)
         return asking.recv(4096)
@@ -138,7 +138,7 @@ def check_case(server: RunningServer, chance: random.Random) -> str:
         found = explained(server, name, **asking)  # in the cache by now, unless that keeps no such thing
         if found["response"] is None:
             return "forward"
-    for _ in range(3):
+    for _ in range(30):
         if comparable(found["response"]) == comparable(said):
             break
         # A TTL may have gone down between the two.

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from toolbox.builders import service
 from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.api.encodings import yaml_octets
 from svcdns.api.negotiation import accepts_gzip, metadata_version, wants_yaml
@@ -35,7 +36,7 @@ def server() -> Iterator[RunningServer]:
 
 def got(server: RunningServer, path: str, **headers: str) -> tuple[bytes, dict[str, str]]:
     host, port = server.api.removeprefix("http://").split(":")
-    connection = HTTPConnection(host, int(port), timeout=10)
+    connection = HTTPConnection(host, int(port), timeout=GUARD_SECONDS)
     connection.request(
         "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
     )

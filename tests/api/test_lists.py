@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from toolbox.builders import pod
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.api import sending
 from svcdns.api.encodings import SMALLEST
@@ -122,7 +123,7 @@ async def test_a_head_has_no_body(client, many):
 async def test_http_1_0_gets_no_chunks(client, server, many):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"GET {PODS} HTTP/1.0\r\n\r\n".encode())
-    head, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
+    head, _, body = (await asyncio.wait_for(reader.read(), GUARD_SECONDS)).partition(b"\r\n\r\n")
     writer.close()
     assert b"chunked" not in head
     assert len(names(json.loads(body))) == COUNT
@@ -144,7 +145,7 @@ async def test_what_fails_in_the_middle_has_no_proper_end(client, server, regist
     writer.write(f"GET {PODS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     text = b""
     with suppress(ConnectionResetError):
-        while octets := await asyncio.wait_for(reader.read(1 << 20), 20):
+        while octets := await asyncio.wait_for(reader.read(1 << 20), GUARD_SECONDS):
             text += octets
     writer.close()
     assert text.startswith(b"HTTP/1.1 200") and b"secret" not in text

@@ -94,7 +94,8 @@ async def test_it_goes_on_after_a_revision_without_the_state(follow, registry):
     assert (said["kind"], said["object"]["metadata"]["name"]) == ("pods", "meanwhile")
 
 
-async def test_changes_in_quick_succession_are_one(follow, registry, client):
+async def test_changes_in_quick_succession_are_one(follow, registry, client, monkeypatch):
+    monkeypatch.setattr(stream_route, "PAUSE", 2.0)  # in which a busy machine takes many of them
     stream = await follow("kinds=pods")
     await stream.until("SYNCED")
     await registry.put(POD, "shop", pod("one", "10.1.0.1"))

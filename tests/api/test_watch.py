@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError
 from api.web_sockets import put_20_mb
 from toolbox.builders import pod, service
-from toolbox.waiting import until
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import POD, SERVICE
@@ -20,7 +20,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 async def event(answer):
     """Return the next event of a stream, None at its end."""
-    line = await asyncio.wait_for(answer.content.readline(), 20)
+    line = await asyncio.wait_for(answer.content.readline(), GUARD_SECONDS)
     return json.loads(line) if line else None
 
 
@@ -179,7 +179,7 @@ async def test_tables_of_a_watch_carry_columns_once(client, registry):
 async def test_http_1_0_gets_a_stream_without_chunks(client, server, registry):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"GET {SERVICES}?watch=1&timeoutSeconds=1 HTTP/1.0\r\n\r\n".encode())
-    text = await asyncio.wait_for(reader.read(), 20)
+    text = await asyncio.wait_for(reader.read(), GUARD_SECONDS)
     writer.close()
     head, _, body = text.partition(b"\r\n\r\n")
     assert b"chunked" not in head
@@ -244,7 +244,7 @@ async def test_who_does_not_read_is_cut_off_when_its_time_is_up(client, server, 
         await until(lambda: registry.watchers == 1)
         await until(lambda: registry.watchers == 0)
         tail = b""
-        while received := await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), 20):
+        while received := await asyncio.wait_for(loop.sock_recv(slow, 1 << 20), GUARD_SECONDS):
             tail = (tail + received)[-5:]
         assert tail != b"0\r\n\r\n", "the stream was ended as if all had been sent"
     text = await (await client.get("/metrics")).text()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from toolbox.builders import pod
 from toolbox.running_server import RunningServer
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 from toolbox.watching import Informers, Watchers, cpu_seconds, rss
 
 SERVICES = "/api/v1/namespaces/default/services"
@@ -33,6 +33,7 @@ def change(server: RunningServer, number: int, octets: int = 0) -> None:
     assert server.patch(f"{SERVICES}/web", {"metadata": {"annotations": annotations}}).status == 200
 
 
+@pytest.mark.alone
 def test_one_change_reaches_a_hundred_watchers(server: RunningServer) -> None:
     with Watchers(server, 100, "/api/v1/services") as watchers:
         took = []
@@ -71,13 +72,14 @@ def test_a_watcher_that_does_not_read_is_cut_off(server: RunningServer, web_sock
             change(server, written, 200_000)
             brisk.all_told(begun)
             written += 1
-            assert time.perf_counter() - begun < 60, "it was not cut off"
+            assert time.perf_counter() - begun < 2 * GUARD_SECONDS, "it was not cut off"
         assert rss(pid) - before < 60_000_000
         (one,) = slow.sockets
-        one.settimeout(30)
+        one.settimeout(GUARD_SECONDS)
         with pytest.raises(ConnectionError):
             _read_on(one)
-    assert "a watch of services was cut off: the client reads too slowly" in server.log()
+    told = "a watch of services was cut off: the client reads too slowly"
+    wait_for(lambda: told in server.log(), "the line in the log")
 
 
 def test_those_that_stop_reading_hold_little_and_are_cut_off(server: RunningServer) -> None:
@@ -98,7 +100,7 @@ def test_those_that_stop_reading_hold_little_and_are_cut_off(server: RunningServ
 
         wait_for(cut, "the watches to be cut off")
         for one in (*watches.sockets, *lists.sockets):
-            one.settimeout(30)
+            one.settimeout(GUARD_SECONDS)
             with pytest.raises(ConnectionError):
                 _read_on(one)
     assert max(peak) - before < 20_000_000, "a piece each"
@@ -111,7 +113,10 @@ def test_a_restart_brings_all_informers_back(server: RunningServer) -> None:
         with Informers(server.api, 30, PODS) as informers:
             informers.all_complete()
             count = informers.octets
-        os.kill(server.writer_pid, signal.SIGKILL)
+        killed = server.writer_pid
+        os.kill(killed, signal.SIGKILL)
+        # It may take connections until that is carried out.
+        wait_for(lambda: server.writer_pid != killed, "the next writer")  # noqa: B023
     assert count > 30 * 300 * 5_000
 
 

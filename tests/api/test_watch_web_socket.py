@@ -11,7 +11,7 @@ from api.web_sockets import CLOSE, PING, PONG, SERVICES, TEXT, WATCH, RawClient,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toolbox.builders import service
-from toolbox.waiting import until
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
@@ -22,7 +22,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 async def event(stream: ClientWebSocketResponse):
     """Return the next event, None at a proper end."""
-    message = await asyncio.wait_for(stream.receive(), 20)
+    message = await asyncio.wait_for(stream.receive(), GUARD_SECONDS)
     if message.type is WSMsgType.CLOSE:
         assert message.data == 1000
         return None
@@ -221,7 +221,7 @@ def test_whatever_a_client_sends_its_watch_ends_with_it(loop, raw, registry, cap
         stranger = await raw(head() + b"".join(frames))
         assert (await stranger.answer())[0] == 101
         stranger.writer.write_eof()
-        await asyncio.wait_for(stranger.reader.read(), 20)  # to the end
+        await asyncio.wait_for(stranger.reader.read(), GUARD_SECONDS)  # to the end
         stranger.writer.close()
         await until(lambda: registry.watchers == 0)
 

@@ -6,6 +6,7 @@ import pytest
 from aiohttp import WSServerHandshakeError
 from api.web_sockets import SERVICES, WATCH, head, protocol_of
 from toolbox.builders import service
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.api.auth.authority import ConfiguredAuthority
 from svcdns.config.sections import ApiConfig
@@ -25,7 +26,7 @@ class TestHandshakes:
     async def test_bad_ones_are_a_status(self, raw, registry, changed):
         stranger = await raw(head(**changed))
         status, _ = await stranger.answer()
-        body = await asyncio.wait_for(stranger.reader.readuntil(b"}"), 20)
+        body = await asyncio.wait_for(stranger.reader.readuntil(b"}"), GUARD_SECONDS)
         assert (status, b'"kind":"Status"' in body) == (400, True)
         assert registry.watchers == 0
         stranger.writer.close()
@@ -52,7 +53,7 @@ class TestHandshakes:
     async def test_elsewhere_the_answer_is_plain_and_the_connection_stays(self, raw, path, status):
         stranger = await raw(head(path) + head("/livez", Upgrade=None))
         assert (await stranger.answer())[0] == status
-        rest = await asyncio.wait_for(stranger.reader.readuntil(b"\r\n\r\nok"), 20)
+        rest = await asyncio.wait_for(stranger.reader.readuntil(b"\r\n\r\nok"), GUARD_SECONDS)
         assert b"HTTP/1.1 200 OK" in rest
         stranger.writer.close()
 

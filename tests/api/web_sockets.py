@@ -5,6 +5,7 @@ import base64
 import struct
 
 from toolbox.builders import service
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.objects.kinds import SERVICE
 
@@ -54,11 +55,11 @@ class RawClient:
         self.reader, self.writer = reader, writer
 
     async def answer(self) -> tuple[int, bytes]:
-        octets = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20)
+        octets = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), GUARD_SECONDS)
         return int(octets.split()[1]), octets
 
     async def frame(self) -> tuple[int, bytes]:
-        opcode, size = await asyncio.wait_for(self.reader.readexactly(2), 20)
+        opcode, size = await asyncio.wait_for(self.reader.readexactly(2), GUARD_SECONDS)
         if size == 126:
             (size,) = struct.unpack("!H", await self.reader.readexactly(2))
         return opcode & 15, await self.reader.readexactly(size)

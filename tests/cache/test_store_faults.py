@@ -220,7 +220,9 @@ def test_a_killed_writer_tears_nothing_and_stops_no_reader(tmp_path: Path) -> No
             kept += int(writer.stdout.readline()) > 0
             assert writer.stdout.readline() == "writes\n"  # else it may be killed with nothing written
             reader.refresh(latest(tmp_path))
-            for _ in range(rnd.randrange(2000, 6000)):
+            end, some = reads + rnd.randrange(2000, 6000), hits + 200
+            # The second on a machine where the writer has not had its turn.
+            while reads < end or (hits < some and reads < end + 2_000_000):
                 found = reader.get(key(rnd.randrange(KEYS)))
                 reads += 1
                 if found is not None:
@@ -233,7 +235,7 @@ def test_a_killed_writer_tears_nothing_and_stops_no_reader(tmp_path: Path) -> No
             assert found is None or is_whole(found)
     reader.close()
     assert kept >= 18  # the next one goes on with what the killed one has written
-    assert hits > reads / 10
+    assert hits >= 20 * 200
     cache = Cache(tmp_path, OCTETS)
     rows = {number: cache.get(key(number)) for number in range(KEYS)}
     assert all(is_whole(row) for row in rows.values() if row is not None)

@@ -58,7 +58,7 @@ def dig(server: RunningServer, need: Callable[..., str]) -> Dig:
 def dug(server: RunningServer, name: str) -> list[str]:
     """Return what `dig +short` prints."""
     host, port = server.dns
-    command = ["dig", f"@{host}", "-p", str(port), "+short", "+time=10", "+tries=1", name]
+    command = ["dig", f"@{host}", "-p", str(port), "+short", "+time=30", "+tries=1", name]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 from cli.in_process import svcdns
+from toolbox.builders import pod
 from toolbox.running_server import PYTHONPATH, RunningServer
 from toolbox.stopping import stop
 from toolbox.waiting import GUARD_SECONDS
@@ -289,8 +290,9 @@ def test_a_ca_that_is_none_names_the_variable(
 
 
 def test_a_server_killed_in_the_middle_of_apply(tmp_path: Path) -> None:
-    pod = "{{apiVersion: v1, kind: Pod, metadata: {{name: p{0}}}, status: {{podIP: 10.4.0.{0}}}}}"
-    (tmp_path / "pods.yaml").write_text("\n---\n".join(pod.format(number) for number in range(1, 201)))
+    long = "x" * 60  # so that fewer than all lines have room in the pipe: it waits for who reads them
+    pods = [pod(f"p{number}-{long}", f"10.4.0.{number}") for number in range(1, 201)]
+    (tmp_path / "pods.yaml").write_text("\n---\n".join(map(json.dumps, pods)))
     with RunningServer(workers=1) as server:
         command = [sys.executable, "-m", "svcdns", "apply", "-f", "pods.yaml", "--api", server.api]
         apply = subprocess.Popen(
@@ -300,6 +302,7 @@ def test_a_server_killed_in_the_middle_of_apply(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            pipesize=4096,
         )
         assert apply.stdout is not None
         first = apply.stdout.readline()

@@ -32,7 +32,8 @@ class Channel:
             ndots=5,
             lookups="b",  # DNS alone, no /etc/hosts
             flags=pycares.ARES_FLAG_USEVC if tcp else pycares.ARES_FLAG_EDNS,
-            tries=2,
+            tries=1,
+            timeout=GUARD_SECONDS / 2,
         )
 
     def query(self, name: str, rrtype: str) -> list[str]:

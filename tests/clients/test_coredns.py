@@ -24,7 +24,7 @@ import dns.reversename
 import pytest
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import free_port
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PROGRAM = shutil.which("coredns")
@@ -80,9 +80,9 @@ def coredns(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> 
 def ask(address: tuple[str, int], name: str, rrtype: str) -> str:
     """Return rcode, answers with TTLs, the owner of the SOA, and additionals, as text."""
     question = dns.message.make_query(name, rrtype)
-    reply = dns.query.udp(question, address[0], port=address[1], timeout=5)
+    reply = dns.query.udp(question, address[0], port=address[1], timeout=GUARD_SECONDS)
     if reply.flags & dns.flags.TC:
-        reply = dns.query.tcp(question, address[0], port=address[1], timeout=10)
+        reply = dns.query.tcp(question, address[0], port=address[1], timeout=GUARD_SECONDS)
     lines = [dns.rcode.to_text(reply.rcode())]
     for section in (reply.answer, reply.additional):
         lines += sorted(f"{rrset.name} {rrset.ttl} {rdata.to_text()}" for rrset in section for rdata in rrset)

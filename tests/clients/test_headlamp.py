@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from toolbox.builders import service
 from toolbox.running_server import Reply, RunningServer, svcdns
+from toolbox.waiting import GUARD_SECONDS
 
 DISCOVERY = "application/json;v=v2;g=apidiscovery.k8s.io;as=APIGroupDiscoveryList"
 PAGE = {
@@ -132,7 +133,7 @@ def opened(headlamp: Headlamp, path: str, headers: Mapping[str, str]) -> bytes:
         **headers,
     }
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=GUARD_SECONDS) as connection:
         connection.sendall("\r\n".join(lines).encode())
         return connection.recv(4096)
 

@@ -87,7 +87,8 @@ class Proxy:
 
     def _is_up(self, folder: Path) -> bool:
         assert self._process.poll() is None, (folder / "log").read_text()
-        return self._socket.exists()
+        with socket.socket(socket.AF_UNIX) as trying:
+            return trying.connect_ex(str(self._socket)) == 0
 
     def get(self, target: str) -> tuple[int, str]:
         """GET; return the status and the body."""

@@ -29,7 +29,9 @@ def browser(need: Callable[..., str]) -> Iterator[Any]:
     """
     program = need("chromium")
     with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
+        running = driver.chromium.launch(
+            executable_path=program, args=ARGUMENTS, timeout=2 * GUARD_SECONDS * 1000
+        )
         yield running
         running.close()
 

@@ -42,6 +42,7 @@ def test_the_filter_stands_in_the_url(look: Look) -> None:
 
 
 def test_eight_tabs_are_open_and_the_ninth_loads(look: Look, front: ConsoleFront) -> None:
+    wait_for(lambda: front.streams == 0, "the streams of other tests to end")
     first = look()
     first.go("services")
     for _ in range(7):
@@ -65,6 +66,7 @@ def test_a_tab_that_gets_no_stream_asks_again_and_again(look: Look, front: Conso
 
 
 def test_a_tab_that_is_hidden_for_30_seconds_lets_go_of_its_stream(look: Look, front: ConsoleFront) -> None:
+    wait_for(lambda: front.streams == 0, "the streams of other tests to end")
     looking = look()
     looking.page.clock.install()
     page = looking.go("services")

@@ -10,6 +10,7 @@ from console.conftest import Looking, add
 from playwright.sync_api import expect
 from toolbox.builders import pod, service
 from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 pytestmark = pytest.mark.alone  # a browser drops what it has under way when an interface comes or goes
 Look = Callable[..., Looking]
@@ -54,11 +55,11 @@ def test_what_is_asked_is_shown_as_text(look: Look, registered: RunningServer) -
     host, port = registered.dns
 
     def asked() -> None:
-        dns.query.udp(message, host, port=port, timeout=20)
+        dns.query.udp(message, host, port=port, timeout=GUARD_SECONDS)
 
     asked()
     shown = page.get_by_text("<img\\032src=x\\032onerror=", exact=False).first
-    for _ in range(40):  # recording begins a moment after somebody looks
+    for _ in range(int(GUARD_SECONDS * 10)):  # recording begins a moment after somebody looks
         asked()
         if shown.is_visible():
             break

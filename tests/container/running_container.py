@@ -28,6 +28,8 @@ default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
 runtime = "runc"
 """
 
+COMMAND_SECONDS = 3 * GUARD_SECONDS
+"""Against hanging only: a command of podman's copies files, and waits for other commands to end."""
 _READY = re.compile(r"svcdns ready: dns=(\S+) api=(\S+)")
 
 
@@ -46,14 +48,14 @@ class Podman:
             self.environ["CONTAINERS_CONF"] = str(file)
         self._made: list[tuple[str, ...]] = []
 
-    def run(self, *arguments: str, seconds: float = GUARD_SECONDS) -> str:
+    def run(self, *arguments: str, seconds: float = COMMAND_SECONDS) -> str:
         """Return what a command says on stdout; raises AssertionError when it fails."""
         done = self.attempt(*arguments, seconds=seconds)
         said = f"{done.stdout}{done.stderr}"
         assert done.returncode == 0, f"podman {' '.join(arguments)} ended with {done.returncode}:\n{said}"
         return done.stdout.strip()
 
-    def attempt(self, *arguments: str, seconds: float = GUARD_SECONDS) -> subprocess.CompletedProcess[str]:
+    def attempt(self, *arguments: str, seconds: float = COMMAND_SECONDS) -> subprocess.CompletedProcess[str]:
         """Run a command that may fail."""
         return subprocess.run(
             [self._program, *arguments],

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from container.page import block, put
-from container.running_container import Podman, Serve, ask
+from container.running_container import COMMAND_SECONDS, Podman, Serve, ask
 from toolbox.running_server import SOURCE
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
@@ -56,7 +56,7 @@ def composed(podman: Podman, file: Path) -> Iterator[tuple[Compose, str]]:
             env=podman.environ,
             capture_output=True,
             text=True,
-            timeout=GUARD_SECONDS,
+            timeout=COMMAND_SECONDS,
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == 0, done.stdout + done.stderr

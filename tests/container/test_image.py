@@ -38,11 +38,16 @@ print(json.dumps([dict(line.split(":", 1) for line in text.splitlines()) for tex
 """
 
 STOP_EVERY_WORKER = """
-import glob, json, os, signal
+import glob, json, os, signal, time
 paths = glob.glob("/proc/[0-9]*/cmdline")
 pids = [path.split("/")[2] for path in paths if b"\\0svcdns.server.worker\\0" in open(path, "rb").read()]
 for pid in pids:
     os.kill(int(pid), signal.SIGSTOP)
+def goes_on(pid):  # the signal is carried out when each thread has taken it
+    files = glob.glob(f"/proc/{pid}/task/*/stat")
+    return any(open(file).read().rpartition(")")[2].split()[0] != "T" for file in files)
+while any(map(goes_on, pids)):
+    time.sleep(0.01)
 print(json.dumps(pids))
 """
 
@@ -165,7 +170,7 @@ def test_it_becomes_healthy_with_another_domain_and_port(serve: Serve) -> None:
 
 def test_it_is_unhealthy_when_dns_does_not_answer(serve: Serve) -> None:
     container = serve()
-    assert container.passes_check()
+    wait_for(container.passes_check, "it to be healthy first")
     assert container.python(STOP_EVERY_WORKER)
     assert not container.passes_check()
 

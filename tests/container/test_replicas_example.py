@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from container.page import put
 from container.replica_hosts import ADDRESSES, DEVICE, EXAMPLE, make_certificates, three_hosts
-from container.running_container import Podman
+from container.running_container import COMMAND_SECONDS, Podman
 from toolbox import hosts
 from toolbox.waiting import GUARD_SECONDS, wait_for
 
@@ -43,7 +43,7 @@ class ComposedHost:
             env=environ or os.environ,
             capture_output=True,
             text=True,
-            timeout=GUARD_SECONDS,
+            timeout=COMMAND_SECONDS,
             stdin=subprocess.DEVNULL,
         )
 
@@ -106,7 +106,8 @@ def etcd_image(
         'ARG BASE\nFROM ${BASE}\nCOPY --chmod=755 etcd /bin/\nENTRYPOINT ["etcd"]\n'
     )
     name = podman.fresh_name("image", "rm", "--force")
-    podman.run("build", "--pull=never", "--build-arg", f"BASE={base}", "--tag", name, str(folder))
+    command = ("build", "--pull=never", "--build-arg", f"BASE={base}", "--tag", name, str(folder))
+    podman.run(*command, seconds=2 * COMMAND_SECONDS)
     return name
 
 
@@ -171,8 +172,8 @@ def test_the_loss_of_a_host_costs_no_name_and_no_write(site: list[ComposedHost])
         holder, other = (first, second) if first.has(MOVING) else (second, first)
         holder.lose()
         wait_for(lambda: other.has(MOVING), "the address to have moved")
-        assert third.answer("cache", MOVING) == "10.1.0.5"
+        wait_for(lambda: third.answer("cache", MOVING) == "10.1.0.5", "others to find it there")
         wait_for(lambda: other.svcdns("add", "queue", "10.1.0.6").returncode == 0, "a write without it")
-        assert third.answer("queue", MOVING) == "10.1.0.6"
+        wait_for(lambda: third.answer("queue", MOVING) == "10.1.0.6", "what was written")
         holder.compose("up", "--detach")
         wait_for(lambda: holder.answer("queue", holder.address) == "10.1.0.6", "the host to have caught up")

@@ -112,7 +112,7 @@ def test_a_batch_that_is_answered_twice_sends_the_last_replies(zones: AnswererHa
     ):
         sock.bind(("127.0.0.1", 0))
         client.connect(sock.getsockname())
-        client.settimeout(20)
+        client.settimeout(GUARD_SECONDS)
         packets = [question(f"web.default.svc.{Z}", 1), question(f"four.default.svc.{Z}", 1)]
         for packet in packets:
             client.send(packet)
@@ -240,6 +240,6 @@ def test_a_datagram_longer_than_a_buffer_is_cut(zones: AnswererHarness) -> None:
         assert {client_address for _, _, client_address, _, _ in rest} == {client.getsockname()}
         batch.put(1, b"r" * 5000)
         assert batch.send() == 0
-        client.settimeout(20)
+        client.settimeout(GUARD_SECONDS)
         assert client.recv(9000) == b"r" * 5000
         assert dns.message.from_wire(client.recv(9000)).answer

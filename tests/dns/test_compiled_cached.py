@@ -16,6 +16,7 @@ from toolbox.answerer_harness import AnswererHarness
 from toolbox.cached_replies import CONFIG, NOW, SOA, received
 from toolbox.question_packets import GOOD_OPTIONS, question
 from toolbox.three_paths import answerers, leaves_nothing_allocated, same, set_clock
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.cache import entry
 from svcdns.config.sections import CacheConfig
@@ -241,7 +242,7 @@ def test_a_batch_sends_and_records_them(world: AnswererHarness, monkeypatch: pyt
     ):
         sock.bind(("127.0.0.1", 0))
         client.connect(sock.getsockname())
-        client.settimeout(20)
+        client.settimeout(GUARD_SECONDS)
         client.send(question(NAME, 1))
         batch = compiled_path.Batch(path, sock.fileno(), dict.fromkeys(["127.0.0.1"], BOTH), False)
         assert batch.receive() == 1

@@ -11,6 +11,7 @@ import dns.zone
 import pytest
 from toolbox.builders import endpoint_slice, pod, service
 from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 ZONES = ("cluster.local.", "10.in-addr.arpa.")
 SERVICES = "/api/v1/namespaces/default/services"
@@ -33,7 +34,7 @@ def transferred(server: RunningServer, origin: str) -> dns.zone.Zone:
 def follow(server: RunningServer, zone: dns.zone.Zone) -> dns.zone.Zone:
     """Bring what a client has to the server's state, by differences where it has something."""
     host, port = server.dns
-    dns.query.inbound_xfr(host, zone, port=port, timeout=30, udp_mode=dns.query.UDPMode.NEVER)
+    dns.query.inbound_xfr(host, zone, port=port, timeout=GUARD_SECONDS, udp_mode=dns.query.UDPMode.NEVER)
     return zone
 
 
@@ -51,7 +52,14 @@ def ixfr(server: RunningServer, origin: str, serial: int, **options: Any) -> lis
     """Return the RRs of an IXFR, a line each."""
     host, port = server.dns
     replies = dns.query.xfr(
-        host, origin, rdtype="IXFR", serial=serial, port=port, relativize=False, timeout=30, **options
+        host,
+        origin,
+        rdtype="IXFR",
+        serial=serial,
+        port=port,
+        relativize=False,
+        timeout=GUARD_SECONDS,
+        **options,
     )
     return [f"{rrset.name} {rrset.ttl} {rr}" for one in replies for rrset in one.answer for rr in rrset]
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toolbox.answerer_harness import AnswererHarness, Z
 from toolbox.running_server import RunningServer
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.dns import refusals
 from svcdns.dns.access import FORWARD, NAMES, TRANSFER
@@ -113,7 +113,9 @@ def test_a_stranger_is_named_in_the_log_of_a_server(tcp: bool, tmp_path: Path) -
     with refusing() as running:
         host, port = running.dns
         for name in (f"kubernetes.default.svc.{Z}", f"a.{Z}"):
-            reply = send(dns.message.make_query(name, "A"), host, port=port, source="127.0.0.9", timeout=10)
+            reply = send(
+                dns.message.make_query(name, "A"), host, port=port, source="127.0.0.9", timeout=GUARD_SECONDS
+            )
             assert reply.rcode() == dns.rcode.REFUSED
         wait_for(lambda: "refused by acl.names" in running.log(), "the line")
         assert not running.answers("kubernetes.default.svc." + Z)

@@ -18,6 +18,7 @@ import dns.zone
 import pytest
 from toolbox.builders import pod, service
 from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.config.readers import Wrong
 from svcdns.config.tsig_keys import read_keys
@@ -64,7 +65,7 @@ def signed(key: dns.tsig.Key, rrtype: str = "SOA", name: str = ZONE, **options: 
 def ask(server: RunningServer, question: dns.message.Message, tcp: bool = False) -> dns.message.Message:
     host, port = server.dns
     over = dns.query.tcp if tcp else dns.query.udp
-    return over(question, host, port=port, timeout=30)
+    return over(question, host, port=port, timeout=GUARD_SECONDS)
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["UDP", "TCP"])
@@ -95,7 +96,7 @@ def zone_by(server: RunningServer, key: dns.tsig.Key | None) -> dns.zone.Zone:
         question.use_tsig(key)
     zone = dns.zone.Zone(ZONE, relativize=False)
     host, port = server.dns
-    dns.query.inbound_xfr(host, zone, question, port=port, timeout=30)
+    dns.query.inbound_xfr(host, zone, question, port=port, timeout=GUARD_SECONDS)
     return zone
 
 
@@ -140,7 +141,7 @@ def raw(server: RunningServer, packet: bytes, tcp: bool) -> bytes:
 
     kind = socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as sock:
-        sock.settimeout(30)
+        sock.settimeout(GUARD_SECONDS)
         sock.connect(server.dns)
         sock.sendall(len(packet).to_bytes(2) + packet if tcp else packet)
         if not tcp:

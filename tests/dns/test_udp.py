@@ -10,6 +10,7 @@ import dns.rcode
 import pytest
 from tap.recording import Recording
 from toolbox.answerer_harness import AnswererHarness, Z, rrset
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.dns import path_choice, stats
 from svcdns.dns.access import FORWARD, NAMES
@@ -17,8 +18,6 @@ from svcdns.dns.answer import Answerer
 from svcdns.dns.forward_link import ForwardLink, UdpQuestion
 from svcdns.dns.udp import UdpListener
 from svcdns.store.snapshot import NO_SNAPSHOT, Begin, Snapshot
-
-GUARD_SECONDS = 20
 
 
 @pytest.fixture(autouse=True, params=[path_choice.COMPILED, path_choice.PYTHON])

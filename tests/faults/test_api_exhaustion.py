@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 from toolbox.running_server import RunningServer
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.server import logs
 
@@ -64,7 +64,7 @@ def held(server: RunningServer, count: int, octets: bytes) -> Iterator[list[sock
     made = []
     try:
         for _ in range(count):
-            one = socket.create_connection((host, int(port)), timeout=30)
+            one = socket.create_connection((host, int(port)), timeout=GUARD_SECONDS)
             one.sendall(octets)
             made.append(one)
         yield made

@@ -21,7 +21,7 @@ from toolbox.shifted_clock import Clock
 from toolbox.waiting import wait_for
 
 HOUR = 3600
-PERIOD = 3.0
+PERIOD = 6.0
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 LIST = [{"namespace": "default", "name": "beaten"}]
 JUMPS = (HOUR, -HOUR, 0)
@@ -48,9 +48,11 @@ def accepting() -> Iterator[tuple[int, list[float]]]:
 
         thread = threading.Thread(target=accept)
         thread.start()
-        yield listener.getsockname()[1], accepted
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        try:
+            yield listener.getsockname()[1], accepted
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def beating(name: str, ip: str, **more: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def living(server: RunningServer) -> Iterator[Callable[[], int]]:
 
     def live() -> None:
         nonlocal rounds
-        while not over.wait(PERIOD / 10):
+        while not over.wait(PERIOD / 20):
             assert server.post("/svcdns/v1/heartbeats", LIST).json["refused"] == []
             for name, off in (("past", -HOUR), ("future", HOUR)):
                 now = datetime.fromtimestamp(time.time() + off, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -171,6 +171,9 @@ def test_heartbeats(kubectl: Kubectl, server: RunningServer) -> None:
     assert answered(kubectl, server) == []
     assert shown(kubectl) == "0/1" and described(kubectl)["svcdns.io/Heartbeat"] == "False"
     assert re.search(r"heartbeat: not ready since \S+ \(no heartbeat for 1s\)", why(server, kubectl))
+    # From now on it has time: longer than kubectl takes to end.
+    kubectl("annotate", "pod", "web-1", "--overwrite", "svcdns.io/heartbeat=30m")
+    assert answered(kubectl, server) == []
     path = f"/api/v1/namespaces/{kubectl.namespace}/pods/web-1/heartbeat"
     kubectl("create", "--raw", path, "-f", "/dev/null")
     assert answered(kubectl, server) == ["10.1.0.1"]

@@ -33,7 +33,7 @@ def test_a_condition_that_comes(kubectl: Kubectl, server: RunningServer, feature
 
 def test_a_condition_that_does_not_come(kubectl: Kubectl) -> None:
     kubectl("run", "web", "--image=none")
-    told = kubectl.refused("wait", "pod/web", "--for=condition=Ready", "--timeout=2s")
+    told = kubectl.refused("wait", "pod/web", "--for=condition=Ready", "--timeout=5s")
     assert told.splitlines()[-1] == "error: timed out waiting for the condition on pods/web"
 
 

@@ -13,9 +13,10 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 from dns.message import Message
+from toolbox.waiting import GUARD_SECONDS
 
 SILENT = "silent"
-SECONDS = 20.0
+SECONDS = GUARD_SECONDS
 _AT_ONCE = 8
 """Questions whose replies have room in the buffer of a socket."""
 _SENTINEL = b"\xff\xff\0\0\0\1\0\0\0\0\0\0\0\0\2\0\1"

@@ -1,7 +1,6 @@
 """A real secondary: Knot transfers our zones, then both servers answer 1,000 questions alike."""
 
 import random
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ import dns.rcode
 import pytest
 from dns.message import Message
 from toolbox.running_server import RunningServer
-from toolbox.waiting import wait_for
+from toolbox.upstreams import free_port
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 ZONES = ("cluster.local.", "in-addr.arpa.", "ip6.arpa.", "example.org.")
 CONFIG = """
@@ -44,9 +44,7 @@ class Knot:
     """A knotd of our own on loopback that is secondary for the zones of one primary."""
 
     def __init__(self, knotd: str, folder: Path, primary: tuple[str, int]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = probe.getsockname()
+        self.address = ("127.0.0.1", free_port())
         zones = "".join(f"  - domain: {zone}\n    master: primary\n" for zone in ZONES)
         folder.mkdir()
         (folder / "knot.conf").write_text(
@@ -71,7 +69,7 @@ class Knot:
 
 def ask(address: tuple[str, int], name: str, rrtype: str) -> Message:
     question = dns.message.make_query(name, rrtype, flags=0)
-    return dns.query.tcp(question, address[0], port=address[1], timeout=30)
+    return dns.query.tcp(question, address[0], port=address[1], timeout=GUARD_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +185,6 @@ def test_a_transfer_is_refused_to_those_who_are_not_named() -> None:
     with RunningServer(workers=1) as server:
         question = dns.message.make_query("cluster.local.", "AXFR")
         assert (
-            dns.query.tcp(question, server.dns[0], port=server.dns[1], timeout=30).rcode()
+            dns.query.tcp(question, server.dns[0], port=server.dns[1], timeout=GUARD_SECONDS).rcode()
             == dns.rcode.REFUSED
         )

@@ -11,7 +11,7 @@ import pytest
 from toolbox.builders import pod, service
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import HOST, Daemon, free_port
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 ZONE = "cluster.local."
 SERVICES = "/api/v1/namespaces/default/services"
@@ -124,7 +124,7 @@ def register(server: RunningServer, name: str, pods: int) -> None:
 
 def ask(port: int, name: str, rrtype: str) -> dns.message.Message:
     question = dns.message.make_query(f"{name}.default.svc.{ZONE}", rrtype)
-    return dns.query.tcp(question, HOST, port=port, timeout=30)
+    return dns.query.tcp(question, HOST, port=port, timeout=GUARD_SECONDS)
 
 
 def addresses(port: int, name: str) -> set[str]:
@@ -196,7 +196,7 @@ def test_a_secondary_has_the_zones_of_the_catalog(need: Callable[..., str], tmp_
 
     def serves(zone: str) -> bool:
         try:
-            reply = dns.query.tcp(dns.message.make_query(zone, "SOA"), HOST, port=port, timeout=30)
+            reply = dns.query.tcp(dns.message.make_query(zone, "SOA"), HOST, port=port, timeout=GUARD_SECONDS)
         except OSError:
             return False
         return reply.rcode() == dns.rcode.NOERROR and bool(reply.answer)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from aiohttp import web
@@ -45,10 +45,12 @@ def asked(probe, address=HERE):
     return ask()
 
 
-async def closed_port() -> int:
+@contextmanager
+def closed_port():
+    """Give a port that refuses connections: it is taken, so that nobody else listens there meanwhile."""
     with socket.socket() as one:
         one.bind((HERE, 0))
-        return one.getsockname()[1]
+        yield one.getsockname()[1]
 
 
 @pytest.mark.parametrize(
@@ -202,14 +204,14 @@ async def test_a_body_without_end_is_not_read() -> None:
 
 
 async def test_nobody_there() -> None:
-    port = await closed_port()
-    found = await asked(HttpGet(port))
-    assert not found.success
-    assert "connection refused" in found.text or "connect call failed" in found.text
-    found = await tcp_check.check(TcpSocket(port), HERE)
-    assert (found.success, found.text) == (False, f"tcp 127.0.0.1 port {port}: connection refused")
-    found = await grpc_check.check(Grpc(port), HERE)
-    assert not found.success
+    with closed_port() as port:
+        found = await asked(HttpGet(port))
+        assert not found.success
+        assert "connection refused" in found.text or "connect call failed" in found.text
+        found = await tcp_check.check(TcpSocket(port), HERE)
+        assert (found.success, found.text) == (False, f"tcp 127.0.0.1 port {port}: connection refused")
+        found = await grpc_check.check(Grpc(port), HERE)
+        assert not found.success
 
 
 async def test_a_port_that_accepts() -> None:

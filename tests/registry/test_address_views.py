@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toolbox.builders import external, headless, service
 from toolbox.registry_harness import RegistryHarness, each_event, started
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.config.sections import Config, ServicesConfig
 from svcdns.objects.errors import StatusError
@@ -45,7 +46,7 @@ def addresses(registry: Registry, selection: Selection | None = None) -> dict[st
 async def take(events: AsyncIterator[Event], count: int) -> list[tuple[str, str]]:
     found = []
     for _ in range(count):
-        event = await asyncio.wait_for(anext(events), 30)
+        event = await asyncio.wait_for(anext(events), GUARD_SECONDS)
         obj = json.loads(event.object or b"{}")
         found.append((event.type, obj.get("metadata", {}).get("name", "")))
         if event.object:

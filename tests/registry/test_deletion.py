@@ -102,9 +102,10 @@ def test_a_pod_waits_for_its_grace_period_and_its_finalizers(run: Any) -> None:
         await release(running, POD)
         assert read(running, POD) is None
         await create(running, POD, with_metadata(pod("web", "10.1.0.1"), finalizers=HELD))
-        await running.registry.delete(POD, "default", "web", DeleteOptions(grace_period_seconds=1))
+        await running.registry.delete(POD, "default", "web", DeleteOptions(grace_period_seconds=3600))
         await release(running, POD)
         assert read(running, POD) is not None, "the grace period is not over"
+        await running.registry.delete(POD, "default", "web", DeleteOptions(grace_period_seconds=1))
         await until(lambda: read(running, POD) is None)
 
     run(work)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from toolbox.builders import pod, service
 from toolbox.registry_harness import RegistryHarness, each_event
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, POD, SERVICE
@@ -187,12 +188,14 @@ def test_termination_takes_a_pod_out_at_once_and_the_object_after_its_grace(run:
         await put(running, POD, pod("a", "10.0.0.1"))
         events = each_event(running.registry.watch(POD, "default", Selection(), None))
         assert (await anext(events)).type == "ADDED"
-        await running.registry.delete(POD, "default", "a", DeleteOptions(grace_period_seconds=1))
+        await running.registry.delete(POD, "default", "a", DeleteOptions(grace_period_seconds=3600))
         assert running.row(NAME) is None
         conditions = slices(running)[0]["endpoints"][0]["conditions"]
         assert conditions == {"ready": False, "serving": True, "terminating": True}
         assert (await anext(events)).type == "MODIFIED"
-        async with asyncio.timeout(60):
+        await running.registry.delete(POD, "default", "a", DeleteOptions(grace_period_seconds=1))
+        assert (await anext(events)).type == "MODIFIED", "it has less time now"
+        async with asyncio.timeout(GUARD_SECONDS):
             assert (await anext(events)).type == "DELETED"
 
     run(work)
@@ -211,7 +214,7 @@ def test_deleting_a_namespace_deletes_what_is_in_it(run: Any) -> None:
         with pytest.raises(StatusError) as caught:
             await running.registry.create(POD, "shop", pod("late", "10.9.9.9"), WRITE)
         assert caught.value.code in (403, 404)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(GUARD_SECONDS):
             while (await anext(events)).type != "DELETED":
                 pass
         assert running.registry.page(POD, "shop", Selection()).items == []

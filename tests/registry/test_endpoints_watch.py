@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from toolbox.builders import endpoint_slice, endpoints, pod, service, without_selector
 from toolbox.registry_harness import RegistryHarness, each_event
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.field_selectors import FieldSelector
@@ -27,7 +28,7 @@ async def take(events: AsyncIterator[Event], count: int) -> list[tuple[str, str,
     """Return the next events as (type, name, addresses)."""
     found = []
     for _ in range(count):
-        event = await asyncio.wait_for(anext(events), 30)
+        event = await asyncio.wait_for(anext(events), GUARD_SECONDS)
         obj = decode(event.object or b'{"metadata":{}}')  # a bookmark has none
         ips = [a["ip"] for subset in obj.get("subsets", []) for a in subset.get("addresses", [])]
         found.append((event.type, obj["metadata"].get("name", ""), ips))
@@ -76,7 +77,7 @@ def test_revisions_go_up_though_slices_go(run: Any) -> None:
         for number in range(3):
             await registry.create(POD, "default", pod("p", f"10.1.0.{number}"), OPTIONS)
             await registry.delete(POD, "default", "p", DeleteOptions())
-            event = await asyncio.wait_for(anext(events), 30)
+            event = await asyncio.wait_for(anext(events), GUARD_SECONDS)
             revisions.append(int(decode(event.object)["metadata"]["resourceVersion"]))
         return revisions
 
@@ -93,7 +94,7 @@ def test_a_service_that_comes_again_is_another(run: Any) -> None:
         events = following(registry)
         await registry.delete(SERVICE, "default", "web", DeleteOptions())
         second = await registry.create(SERVICE, "default", service(), OPTIONS)
-        told = [await asyncio.wait_for(anext(events), 30) for _ in range(2)]
+        told = [await asyncio.wait_for(anext(events), GUARD_SECONDS) for _ in range(2)]
         uids = [decode(event.object)["metadata"]["uid"] for event in told]
         return (
             [event.type for event in told],

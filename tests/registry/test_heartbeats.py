@@ -76,12 +76,12 @@ async def test_a_silent_pod_is_late_and_a_heartbeat_brings_it_back(tmp_path: Pat
 
 async def test_heartbeats_in_time_are_no_writes(tmp_path: Path) -> None:
     async with started(tmp_path / "data") as running:
-        await create(running, beating())
-        revision = running.registry.page(POD, "", Selection()).revision
-        for _ in range(12):
+        await create(running, beating(period="3s"))
+        before = read(running)
+        for _ in range(18):
             await running.registry.heartbeats.beat("default", "web-1")
             await asyncio.sleep(0.2)
-        assert running.registry.page(POD, "", Selection()).revision == revision
+        assert read(running) == before
 
 
 async def test_who_is_silent_for_longer_is_deleted(tmp_path: Path, at_once: None) -> None:
@@ -167,7 +167,7 @@ async def test_nobody_flaps_when_a_writer_starts(tmp_path: Path) -> None:
     """A thousand Pods that were heard of long ago have a full period, and their state stays what it was."""
     names = [f"web-{n}" for n in range(1000)]
     async with started(tmp_path / "data") as running:
-        made = [beating(name, f"10.2.{n // 250}.{n % 250 + 1}", "2s") for n, name in enumerate(names)]
+        made = [beating(name, f"10.2.{n // 250}.{n % 250 + 1}", "4s") for n, name in enumerate(names)]
         for start in range(0, 1000, 100):
             await asyncio.gather(*(create(running, body) for body in made[start : start + 100]))
             await running.registry.heartbeats.beat_each([("default", name) for name in names[: start + 100]])
@@ -178,9 +178,9 @@ async def test_nobody_flaps_when_a_writer_starts(tmp_path: Path) -> None:
         await running.registry.heartbeats.beat_each([("default", name) for name in names])
     async with started(tmp_path / "data") as running:
         began, stored = time.monotonic(), running.registry.page(POD, "", Selection()).items
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.5)
         assert condition(running, "Ready", "late")["status"] == "False", "it was late, and nothing was heard"
-        while time.monotonic() - began < 3.5:
+        while time.monotonic() - began < 5.5:
             await running.registry.heartbeats.beat_each([("default", name) for name in names])
             await asyncio.sleep(0.3)
         assert running.registry.page(POD, "", Selection()).items == stored

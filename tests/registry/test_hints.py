@@ -25,10 +25,22 @@ HINTS = {"NoPodMatches", "NoEndpoints", "NoAddress", "NoService"}
 
 
 @pytest.fixture(autouse=True)
-def held_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An Event's hold is long enough for the next write, and no longer; every look is allowed."""
-    monkeypatch.setattr(events, "HOLD_SECONDS", 0.4)
+def held_until_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are held for as long as a test says (`end_the_hold`); every look is allowed."""
+    monkeypatch.setattr(events, "HOLD_SECONDS", 3600.0)
     monkeypatch.setattr(hints, "PER_SECOND", 1000)
+
+
+def end_the_hold(running: RegistryHarness) -> None:
+    """Have the time be over of all Events that are held, or will be: what still lasts is told."""
+    events.HOLD_SECONDS = 0.0  # the fixture has noted what it was
+    recorder = running.registry._recorder
+    for at, held in recorder._held.items():
+        recorder._held[at] = held._replace(until=0.0)
+    if recorder._holder is not None:
+        recorder._holder.cancel()
+        recorder._holder = None
+    recorder._hold_on()
 
 
 def pod(name: str, **labels: str) -> dict[str, Any]:
@@ -62,6 +74,7 @@ def hinted(running: RegistryHarness) -> set[tuple[str, str, int]]:
 async def after_the_hold(running: RegistryHarness) -> set[tuple[str, str, int]]:
     """Return the hints that are Events once a later one is, which is held as long as they were."""
     await create(running, POD, without_address("last", last="one"))
+    end_the_hold(running)
     await told_of(running, "involvedObject.name=last", "NoAddress")
     return {one for one in hinted(running) if "Pod last " not in one[1]}
 
@@ -71,6 +84,7 @@ def test_a_selector_that_matches_no_pod_is_said_at_once_and_as_an_event(run: Any
         await create(running, POD, pod("y2-1", app="y3"))
         [warning] = await create(running, SERVICE, selecting("y2", app="y2"))
         assert warning == "Service y2: selector app=y2 matches no Pod yet; Pod y2-1 has app=y3"
+        end_the_hold(running)
         found = await told_of(running, "involvedObject.name=y2", "NoPodMatches")
         assert ("NoPodMatches", "selector app=y2 matches no Pod; Pod y2-1 has app=y3", 1) in found
 
@@ -110,6 +124,7 @@ def test_only_a_write_that_changes_the_cause_is_warned_of(run: Any) -> None:
             written = await running.registry.patch(SERVICE, "default", "web", applied, options)
             assert not written.warnings
         assert len(await merge(running, SERVICE, "web", {"spec": {"selector": {"app": "other"}}})) == 1
+        end_the_hold(running)
         found = await told_of(running, "involvedObject.name=web", "NoPodMatches")
         assert [count for reason, _, count in found if reason == "NoPodMatches"] == [1]
 
@@ -119,6 +134,7 @@ def test_only_a_write_that_changes_the_cause_is_warned_of(run: Any) -> None:
 def test_what_comes_again_is_counted(run: Any) -> None:
     async def work(running: RegistryHarness) -> None:
         await create(running, SERVICE, selecting(app="web"))
+        end_the_hold(running)
         await told_of(running, "", "NoPodMatches")
         await create(running, POD, pod("a", app="web"))
         await merge(running, POD, "a", {"metadata": {"labels": {"app": None}}})
@@ -187,6 +203,7 @@ def test_a_slice_that_no_service_has(run: Any) -> None:
         assert not await create(running, ENDPOINTSLICE, body)
         change = {"metadata": {"labels": {"kubernetes.io/service-name": None}}}
         assert len(await merge(running, ENDPOINTSLICE, "s-1", change)) == 1
+        end_the_hold(running)
         await told_of(running, "involvedObject.kind=EndpointSlice", "NoService")
 
     run(work)
@@ -253,6 +270,7 @@ def test_of_a_bulk_the_newest_become_events(run: Any, monkeypatch: pytest.Monkey
 
     async def work(running: RegistryHarness) -> None:
         await asyncio.gather(*(create(running, POD, without_address(f"p-{number}")) for number in range(9)))
+        end_the_hold(running)
         await until(running, lambda: len(hinted(running)) == 3)
         assert len(await after_the_hold(running)) == 3
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from toolbox.builders import lease, node, service
 from toolbox.registry_harness import RegistryHarness, each_event
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import LEASE, NODE, SERVICE
@@ -93,7 +94,7 @@ def test_renewals_leave_the_log_of_other_kinds_alone(run: Any) -> None:
         assert complete and LEASE.name not in {entry.kind for _, entry in entries}
         revision = int(made["metadata"]["resourceVersion"])
         events = each_event(registry.watch(LEASE, "default", Selection(), revision - 1))
-        event = await asyncio.wait_for(anext(events), 30)
+        event = await asyncio.wait_for(anext(events), GUARD_SECONDS)
         assert (event.type, event.revision) == ("MODIFIED", revision)
 
     run(work)

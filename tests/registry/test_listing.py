@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toolbox.builders import pod, service
 from toolbox.registry_harness import RegistryHarness, each_event, started
-from toolbox.waiting import until
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.field_selectors import FieldSelector
@@ -157,7 +157,7 @@ def test_a_watch_that_outlives_its_snapshot_ends_up_with_what_is_there(
                 labels = {"metadata": {"labels": {"n": str(number)}}}
                 await registry.patch(POD, "default", f"p0{number + 1}", Patch("merge", labels), WRITE)
                 number += 1
-            event = await asyncio.wait_for(anext(events), 30)
+            event = await asyncio.wait_for(anext(events), GUARD_SECONDS)
             if event.type == "BOOKMARK":
                 complete = True
                 continue

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from toolbox.builders import pod, service
 from toolbox.registry_harness import RegistryHarness, each_event
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import POD, SERVICE
@@ -201,7 +202,7 @@ def test_who_is_far_behind_is_given_a_little_at_a_time(run: Any) -> None:
         batches = registry.watch(POD, "", ALL, start)
         seen: list[str] = []
         while len(seen) < 20:
-            batch = await asyncio.wait_for(anext(batches), 30)
+            batch = await asyncio.wait_for(anext(batches), GUARD_SECONDS)
             assert sum(len(event.object) for event in batch.events) < 2 * OCTETS
             seen += [json.loads(event.object)["metadata"]["annotations"]["n"] for event in batch.events]
         assert seen == [str(number) for number in range(20)]

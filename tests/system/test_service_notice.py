@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from toolbox.running_server import RunningServer
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.system.service_notice import READY, tell
 
@@ -13,7 +14,7 @@ from svcdns.system.service_notice import READY, tell
 def listening(address: str) -> socket.socket:
     there = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     there.bind(address.replace("@", "\0", 1))
-    there.settimeout(30)
+    there.settimeout(GUARD_SECONDS)
     return there
 
 

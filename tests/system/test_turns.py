@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.system.turns import WHOLE, Turns
 
@@ -60,7 +61,7 @@ async def test_who_leaves_takes_no_turn() -> None:
     leaving, staying = (asyncio.ensure_future(turns.next()) for _ in range(2))
     await asyncio.sleep(0)
     leaving.cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GUARD_SECONDS):
         await staying
         await asyncio.gather(*others)
         await turns.next()

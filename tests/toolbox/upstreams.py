@@ -13,10 +13,14 @@ Each zone text is one root zone: names are written in full, every other name is 
 See misbehaving.py for one that does what none of these does.
 
 Ports lie below the kernel's ephemeral range, where no client's socket takes them while a server is
-stopped.  Tests ask the fixture `need("unbound")` or `need("knotd")` first.
+stopped, and no two processes of tests are given the same one.  Tests ask the fixture `need("unbound")` or
+`need("knotd")` first.
 """
 
 import contextlib
+import fcntl
+import functools
+import os
 import random
 import re
 import shutil
@@ -27,14 +31,14 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.cli import certificates
 
 HOST = "127.0.0.1"
 NAMES = ("dns.example", "localhost", HOST)
 """What the certificates of upstreams are for, unless a test says otherwise."""
-HANG_SECONDS = 30.0
+HANG_SECONDS = GUARD_SECONDS
 
 APEX = """\
 $ORIGIN .
@@ -62,8 +66,16 @@ _sip._tcp.example.org. 300 IN SRV 0 5 5060 www.example.org.
 """Something of everything: `many` doesn't fit into UDP, `huge` has 60 KB."""
 
 
+_given: set[int] = set()
+"""Ports that this process has given out."""
+
+
 def free_port() -> int:
-    """Return a port of loopback that is free over UDP and TCP now."""
+    """Return a port of loopback that is free over UDP and TCP now, and stays this process' until its end.
+
+    Each is an octet of a file that all processes of tests lock: a server that is slow to start, or stopped
+    for a while, finds its port as it was.
+    """
     while True:
         port = random.SystemRandom().randrange(12_000, 32_000)
         with (
@@ -71,9 +83,20 @@ def free_port() -> int:
             socket.socket() as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
+            if port in _given:
+                continue
+            fcntl.lockf(_ports(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            _given.add(port)
             tcp.bind((HOST, port))
             udp.bind((HOST, port))
             return port
+
+
+@functools.cache
+def _ports() -> int:
+    """Open that file, once: a lock goes with the first descriptor of its file that is closed."""
+    path = Path(tempfile.gettempdir(), f"svcdns-test-ports-{os.geteuid()}")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 class Certificates:

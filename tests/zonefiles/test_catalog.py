@@ -5,7 +5,7 @@ from pathlib import Path
 import dns.zone
 from dns.query import UDPMode, inbound_xfr
 from toolbox.running_server import RunningServer
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 OURS = {"cluster.local.", "10.in-addr.arpa."}
 FILE = "@ 60 IN SOA ns hostmaster 1 60 60 60 60\n@ 60 IN NS ns\nns 60 IN A 192.0.2.1\n"
@@ -23,7 +23,7 @@ def catalog(server: RunningServer, origin: str = "catalog.example.") -> tuple[se
     """Return the members, and the serial."""
     zone = dns.zone.Zone(origin, relativize=False)
     host, port = server.dns
-    inbound_xfr(host, zone, port=port, timeout=30, udp_mode=UDPMode.NEVER)
+    inbound_xfr(host, zone, port=port, timeout=GUARD_SECONDS, udp_mode=UDPMode.NEVER)
     version = zone.get_rdataset(f"version.{origin}", "TXT")
     assert version is not None
     assert [str(one) for one in version] == ['"2"']
