@@ -190,7 +190,7 @@ async def test_two_engines_never_touch_each_others_objects(
         await left.until_addresses({f"{name}/db-1": "10.89.0.5"})
         async with following(server, tmp_path, other, two, known) as right:
             await right.until_addresses({f"{name}/db-2": "10.99.0.6"})  # found by the Service of the first
-            assert right.reasons() == {"b": writing.NAME_TAKEN, "c": ""}
+            await until(lambda: right.reasons() == {"b": writing.NAME_TAKEN, "c": ""})
             found = await asyncio.to_thread(server.answers, f"db.{name}.svc.cluster.local")
             assert found == ["10.89.0.5", "10.99.0.6"]
         await left.until_addresses({f"{name}/db-1": "10.89.0.5"})
