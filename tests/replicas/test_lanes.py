@@ -21,7 +21,7 @@ Operations = Sequence[Put | Delete | Get]
 
 
 def names_of(success: Operations) -> set[str]:
-    """Return the names of the objects that a transaction writes, but for Events, which come when they like."""
+    """Return the names of the objects that a transaction writes, but for Events: these come at any time."""
     written = [one.key for one in success if b"/objects/" in one.key]
     return {key.rpartition(b"/")[2].decode() for key in written if b"/Event/" not in key}
 
