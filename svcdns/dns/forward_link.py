@@ -85,6 +85,14 @@ def send(link: socket.socket, message: ForwardRequest | list[ForwardRequest] | F
     return True
 
 
+def waits(link: socket.socket) -> bool:
+    """Say whether a message waits in one's end of a link."""
+    try:
+        return bool(link.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
+
+
 def receive_requests(link: socket.socket, most: int) -> list[ForwardRequest]:
     """Take the requests that wait in the forwarder's end: at most so many, and the rest of their batch."""
     found: list[ForwardRequest] = []

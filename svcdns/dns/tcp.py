@@ -33,6 +33,7 @@ from .answer import Answerer
 from .forward_link import Address, ForwardLink
 from .no_reply import HAND_OVER, SILENCE
 from .stats import TCP, TCP_CONNECTIONS, TCP_REFUSED, Stats
+from .tcp_accepting import Accepting
 from .tcp_messages import MessageBuffer
 from .transfer import Stalled, Transfers, transfer_question
 
@@ -45,7 +46,6 @@ PER_CLIENT = 250
 OUTSIDE = 100
 _QUIET_SECONDS = 0.2
 _BATCH = 64
-_BACKLOG = 1024
 _WRITE_HIGH = 64 << 10
 _READ_HIGH = 128 << 10
 _MOST_UNSENT = 1 << 20
@@ -89,17 +89,13 @@ class TcpListener:
         self._per_client = per_client
         self._connections: dict[Connection, None] = {}
         self._clients: Counter[str] = Counter()
-        self._server: asyncio.Server | None = None
+        self._accepting: Accepting | None = None
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
         """Begin to accept."""
-        loop = asyncio.get_running_loop()
-        # A copy: asyncio closes the socket that it is given.
-        own = self._sock.dup()
-        own.setblocking(False)
-        tcp_memory.bound(own, self.idle_seconds)
-        self._server = await loop.create_server(lambda: Connection(self), sock=own, backlog=_BACKLOG)
+        tcp_memory.bound(self._sock, self.idle_seconds)
+        self._accepting = await Accepting.begin(self._sock, lambda: Connection(self))
 
     def adopt(self, connection: socket.socket, octets: bytes) -> None:
         """Go on with a connection of another worker, which has read `octets` of its next question."""
@@ -118,8 +114,8 @@ class TcpListener:
         self, seconds: float = 0.0, pass_on: Callable[[int, bytes], bool] = lambda *_: False
     ) -> None:
         """Stop accepting; pass connections on, or close them: those that are in use only after `seconds`."""
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            await self._accepting.end()
         deadline = asyncio.get_running_loop().time() + seconds
         while self._connections and asyncio.get_running_loop().time() < deadline:
             for connection in list(self._connections):

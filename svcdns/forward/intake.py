@@ -21,7 +21,7 @@ from functools import partial
 from time import monotonic
 
 from svcdns.dns import stats
-from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, receive_requests
+from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, receive_requests, waits
 from svcdns.dns.lookup import answer_name, unknown_name
 from svcdns.dns.reply import write
 from svcdns.dns.view import View
@@ -76,6 +76,17 @@ class Forwarder:
         loop = asyncio.get_running_loop()
         for link in self._links:
             loop.add_reader(link.fileno(), partial(self._receive, link))
+
+    async def finish(self, seconds: float) -> None:
+        """Take what waits in the links, for so long at most, then no more.
+
+        After an upgrade nobody else would: the next forwarder has links of its own.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while any(map(waits, self._links)) and loop.time() < deadline:
+            await asyncio.sleep(0)
+        self.stop()
 
     def stop(self) -> None:
         """Take no more requests; those that wait in the links stay there for the next forwarder."""

@@ -57,8 +57,10 @@ ZONES_SECONDS = 1.0
 CHORES_SECONDS = 10.0
 OPEN_SECONDS = 20.0
 """Longest time that opening the store, or the cache, may take."""
+TAKE_SECONDS = 0.5
+"""Longest time in which what waits in the links is taken at the end."""
 DRAIN_SECONDS = 3.5
-"""Longest time that questions under way get when the server ends."""
+"""Longest time that questions under way get then."""
 
 _TRIES_FOR_THE_CACHE = 40
 _OBJECTS_TO_COLLECT = 10_000
@@ -196,7 +198,7 @@ class _Forwarding:
             self._counters.set(self._row, "ready", 1)
             await stop.wait()
             self._counters.set(self._row, "ready", 0)
-            self._forwarder.stop()
+            await self._forwarder.finish(TAKE_SECONDS)
             await self._single_flight.stop(DRAIN_SECONDS)
         await self._flush_server.stop()
         await self._routes.stop()

@@ -19,7 +19,7 @@ def stays_while_its_endpoint_serves(site: Site, lab: Lab) -> None:
         site.reaches(lab.client, "udp", *place, {"b1", "b2"})
         with site.flow(lab.client, *place, "b2") as other:
             site.set_ready("drained", lab.b2, False)
-            wait_for(lambda: answering(other) == "b1", "the other flow to move", seconds=20)
+            wait_for(lambda: answering(other) == "b1", "the other flow to move")
         assert answering(client) == "a1"
         site.let_go("drained", lab.a1)
-        wait_for(lambda: answering(client) == "b1", "the flow to move", seconds=20)
+        wait_for(lambda: answering(client) == "b1", "the flow to move")

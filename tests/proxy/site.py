@@ -263,7 +263,7 @@ class Site:
             seen.update(answer.seen for answer in answers)
             return {answer.who for answer in answers} == names
 
-        wait_for(only_these, f"{client.short} to reach {names} at {address} by {protocol}", seconds=20)
+        wait_for(only_these, f"{client.short} to reach {names} at {address} by {protocol}")
         return seen
 
     def one_of(self, client: Machine, protocol: str, address: str, port: int, names: set[str]) -> str:
@@ -276,7 +276,7 @@ class Site:
                 return ""
             return who if who in names else ""
 
-        return wait_for(reached, f"{client.short} to reach one of {names} at {address}", seconds=20)
+        return wait_for(reached, f"{client.short} to reach one of {names} at {address}")
 
     @contextmanager
     def flow(self, client: Machine, address: str, port: int, name: str) -> Iterator[socket.socket]:
@@ -300,7 +300,7 @@ class Site:
                 return False
             return False
 
-        wait_for(refused, f"{client.short} to be refused at {address} by {protocol}", seconds=20)
+        wait_for(refused, f"{client.short} to be refused at {address} by {protocol}")
 
     def meets_silence(self, client: Machine, protocol: str, address: str, port: int) -> None:
         """Wait until a client gets no answer at all."""
@@ -316,7 +316,7 @@ class Site:
                 return False
             return False
 
-        wait_for(silent, f"silence for {client.short} at {address} by {protocol}", seconds=20)
+        wait_for(silent, f"silence for {client.short} at {address} by {protocol}")
 
     # What may die
 
@@ -331,9 +331,10 @@ class Site:
         return found
 
     def kill(self, module: str) -> None:
-        """Kill a process of it (SIGKILL), and return when the next one is there."""
-        (before,) = self.pids(module)
-        os.kill(before, signal.SIGKILL)
+        """Kill a process of it (SIGKILL), once there is one, and return when the next one is there."""
+        (before,) = wait_for(lambda: self.pids(module), f"a process of {module}")
+        with suppress(ProcessLookupError):
+            os.kill(before, signal.SIGKILL)
         wait_for(lambda: any(pid != before for pid in self.pids(module)), f"another {module}")
 
     def restart_carrier(self) -> None:

@@ -14,6 +14,7 @@ from toolbox.running_server import RunningServer
 from toolbox.waiting import until
 
 from svcdns.cluster.traffic_plan import Host
+from svcdns.proxy.agent import Agent
 
 SERVICES = "/api/v1/namespaces/default/services"
 PODS = "/api/v1/namespaces/default/pods"
@@ -44,6 +45,20 @@ def be_ready(server: RunningServer, name: str, ready: bool) -> None:
     assert server.patch(f"{PODS}/{name}/status", status).status == 200
 
 
+async def both_are_watched(server: RunningServer, agent: Agent) -> None:
+    """Return when a change of each kind has come by its watch.
+
+    Before that an API that dies need not be noticed: a watch that has yet to begin waits for the next one.
+    """
+    before = agent.api.revisions()
+    annotated = {"metadata": {"annotations": {"seen": "yes"}}}
+    assert server.patch(f"{SERVICES}/web", annotated).status == 200
+    be_ready(server, "web-2", True)
+    await until(
+        lambda: all(now > before[kind] for kind, now in agent.api.revisions().items()), "both to be watched"
+    )
+
+
 async def test_what_is_there_comes_in_one_piece_and_then_each_change(web: RunningServer) -> None:
     engine = RecordingEngine()
     async with running_agent(web.api, engine):
@@ -67,15 +82,16 @@ async def test_the_last_state_stays_while_the_api_is_away_and_is_brought_up_to_d
 ) -> None:
     engine = RecordingEngine()
     async with running_agent(web.api, engine) as agent:
-        old = web.writer_pid
-        os.kill(old, signal.SIGKILL)
+        await both_are_watched(web, agent)
+        await until(lambda: engine.endpoints(VIP) == ["10.1.0.1:8080", "10.1.0.2:8080"])
+        os.kill(web.writer_pid, signal.SIGKILL)
         await until(lambda: not agent.api.is_connected, "the agent to notice")
-        assert engine.endpoints(VIP) == ["10.1.0.1:8080"]
+        assert engine.endpoints(VIP) == ["10.1.0.1:8080", "10.1.0.2:8080"]
         assert not agent.status.why_unhealthy()
 
         await until(lambda: agent.api.is_connected, "the API to be followed again")
-        be_ready(web, "web-2", True)
-        await until(lambda: engine.endpoints(VIP) == ["10.1.0.1:8080", "10.1.0.2:8080"])
+        be_ready(web, "web-1", False)
+        await until(lambda: engine.endpoints(VIP) == ["10.1.0.2:8080"])
     assert engine.replaces == 1, "what is in effect is changed, not made anew"
 
 

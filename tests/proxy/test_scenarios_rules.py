@@ -108,12 +108,12 @@ def test_a_udp_flow_follows_the_endpoints(site: Site, lab: Lab, frontend: str) -
         for is_a1, who in ((False, "b1"), (True, "a1")):
             site.set_ready(name, lab.b1, not is_a1)
             site.set_ready(name, lab.a1, is_a1)
-            wait_for(lambda who=who: answering(client) == who, f"the flow to go to {who}", seconds=20)
+            wait_for(lambda who=who: answering(client) == who, f"the flow to go to {who}")
         site.set_ready(name, lab.a1, False)
         if site.is_ours:  # kube-proxy 1.37 forgets no flow where no endpoint is left
-            wait_for(lambda: answering(client) == "refused", "the flow to be refused", seconds=20)
+            wait_for(lambda: answering(client) == "refused", "the flow to be refused")
         site.set_ready(name, lab.b1, True)
-        wait_for(lambda: answering(client) == "b1", "the flow to go to b1", seconds=20)
+        wait_for(lambda: answering(client) == "b1", "the flow to go to b1")
 
 
 @PROTOCOLS
@@ -164,9 +164,9 @@ def test_a_health_check_node_port_says_whether_there_are_endpoints_here(site: Si
         head, _, body = text.partition("\r\n\r\n")
         return int(head.split()[1]), json.loads(body)["localEndpoints"]
 
-    wait_for(lambda: answer() == (200, 1), "a healthy node", seconds=20)
+    wait_for(lambda: answer() == (200, 1), "a healthy node")
     site.set_ready("checked", lab.a1, False)
-    wait_for(lambda: answer() == (503, 0), "an unhealthy node", seconds=20)
+    wait_for(lambda: answer() == (503, 0), "an unhealthy node")
 
 
 def test_ports_and_types_change_as_a_whole(site: Site, lab: Lab) -> None:

@@ -24,7 +24,7 @@ from toolbox.cached_replies import SOA, texts
 from toolbox.waiting import GUARD_SECONDS
 
 from svcdns.dns import stats
-from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, send
+from svcdns.dns.forward_link import OLDEST_SECONDS, ForwardRequest, receive_requests, send
 from svcdns.dns.udp import ask_for_addresses, from_there
 from svcdns.forward.intake import BATCH
 from svcdns.forward.single_flight import Limits
@@ -237,6 +237,17 @@ async def test_what_waits_at_the_end_is_for_the_next_forwarder(harness: Forwarde
             await harness.single_flight.upstreams.answer()
         got = [(await harness.reply(number % 2))[0] for number in range(2 * BATCH)]
         assert sorted(got) == tickets
+
+
+async def test_what_waits_when_a_forwarder_is_to_finish_is_taken(harness: ForwarderHarness) -> None:
+    """After an upgrade nobody else reads its links."""
+    tickets = [harness.hand(f"n{number}.localhost", worker=number % 2) for number in range(8 * BATCH)]
+    async with working(harness):
+        await harness.forwarder.finish(GUARD_SECONDS)
+        after = harness.hand("late.localhost")
+        got = [(await harness.reply(number % 2))[0] for number in range(8 * BATCH)]
+        assert sorted(got) == tickets
+        assert [request.request_id for request in receive_requests(harness.ends[0], 2)] == [after]
 
 
 @pytest.mark.parametrize("octets", [b"", b"\xc1", b"garbage", b"\x96" + b"\xc0" * 6])
