@@ -83,6 +83,51 @@ async def test_who_has_lost_its_name_ends(replicas: Replicas, monkeypatch: pytes
         replicas.etcd.ctl("del", key)
 
 
+class Watched(Etcd):
+    """A client that grants a lease only once objects are watched, and fails the first of them."""
+
+    def __init__(self, endpoints: Sequence[str]) -> None:
+        super().__init__(endpoints)
+        self._is_watched, self.begun, self.ended = asyncio.Event(), 0, 0
+
+    async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
+        """Note that it is watched."""
+        if not key.endswith(b"objects/"):
+            async for changes in super().watch(key, end, from_revision):
+                yield changes
+            return
+        self.begun += 1
+        self._is_watched.set()
+        try:
+            async for changes in super().watch(key, end, from_revision):
+                yield changes
+        finally:
+            self.ended += 1
+
+    async def lease_grant(self, seconds: int) -> int:
+        """Wait until it is watched."""
+        await asyncio.wait_for(self._is_watched.wait(), GUARD_SECONDS)
+        self._is_watched.clear()
+        if self.begun == 1:
+            raise Unavailable("as the test wants it")
+        self._is_watched.set()
+        return await super().lease_grant(seconds)
+
+
+async def test_a_start_watches_before_it_writes_and_no_more_where_it_fails(replicas: Replicas) -> None:
+    """A watch that is opened behind a write is told what comes up to 100 ms later."""
+    async with replicas.replica("a"):
+        pass
+    client = Watched(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a:
+        assert "as the test wants it" in a.registry.trouble
+        await until(lambda: client.ended == 1, "the end of the watch")
+        await a.registry.try_to_write()
+        assert a.registry.trouble == "" and client.begun == 2
+        await a.create(service("web"))
+        assert (client.begun, client.ended) == (2, 1)
+
+
 class Frozen(Etcd):
     """A client of a replica that is frozen when a Service `lost` is carried out; the answer is lost."""
 

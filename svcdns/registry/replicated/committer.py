@@ -44,7 +44,7 @@ from .lanes import Decision, Lane, Undecided
 from .layout import agree, refuse_emptied, refuse_mixed
 from .left_out import LeftOut
 from .listing import Progress
-from .naming import claim
+from .naming import Claim, claim
 from .outage import Outage, refused, undecided
 from .proposals import Beside, Proposal, propose
 from .waiting import Waiting, give_up, refuse
@@ -156,13 +156,7 @@ class ReplicatedCommitter:
             of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from, met)
             follower = Follower(of, self._etcd, self._on_commit, self.outage, self._listing)
             await follower.begin()
-            claimed = await claim(self._etcd, self._keys, follower)
-            name = claimed.name
-            lanes = [Lane(self._etcd, self._keys, key, self.outage) for key in self._keys.lanes(name, LANES)]
-            # Each replica gives out addresses from a part of the ranges: they are seldom in each other's way.
-            self._cursors = addresses.cursors(self._settings, int(name, 16) / 16 ** len(name))
-            for lane in lanes:
-                await lane.begin()
+            claimed, lanes = await self._claim(follower)
         except (Unavailable, Unknown) as away:
             self.outage.begin(str(away))
             raise refused(self.outage.text) from None
@@ -176,6 +170,21 @@ class ReplicatedCommitter:
         self._tasks.append(asyncio.create_task(follower.run()))
         met.tell(self._on_messages)
         self._tasks += self.work.begin(self._etcd, self._keys, claimed, follower)
+
+    async def _claim(self, follower: Follower) -> tuple[Claim, list[Lane]]:
+        """Return the name of this replica and its lanes; the watch is open meanwhile.  Raises as `claim`."""
+        follower.watch()
+        try:
+            claimed = await claim(self._etcd, self._keys, follower)
+            name = claimed.name
+            lanes = [Lane(self._etcd, self._keys, key, self.outage) for key in self._keys.lanes(name, LANES)]
+            # Each replica gives out addresses from a part of the ranges: they are seldom in each other's way.
+            self._cursors = addresses.cursors(self._settings, int(name, 16) / 16 ** len(name))
+            await asyncio.gather(*(lane.begin() for lane in lanes))
+        except BaseException:
+            follower.end_watch()
+            raise
+        return claimed, lanes
 
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once the map shows it; raise what it raised.

@@ -83,7 +83,8 @@ class Follower:
         self._room = asyncio.Event()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = count()
-        self._watching: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watching: asyncio.Future[None] | None = None
+        """The watch that is open, or was."""
 
     async def on_map(self, work: Callable[[], T]) -> T:
         """Run something in the one thread that writes the map, when its turn has come."""
@@ -126,6 +127,19 @@ class Follower:
         else:
             self.position = position.revision
 
+    def watch(self) -> None:
+        """Open the watch already; what comes by it is applied once this runs.
+
+        One that is opened after anything was written behind where it begins, as this replica's key below
+        `live/`, is told what comes only when etcd brings such watches up to date: once in 100 ms.
+        """
+        self._watching = asyncio.ensure_future(self._watch())
+
+    def end_watch(self) -> None:
+        """End the watch that is open; while this runs it is begun again."""
+        if self._watching is not None:
+            self._watching.cancel()
+
     async def _is_another(self) -> bool:
         """Return whether etcd has another past than the map, as it was restored from a backup."""
         position = self.map.position()
@@ -158,14 +172,15 @@ class Follower:
         """Watch, for ever, and see to what a watch ends by."""
         while True:
             began = time.monotonic()
-            self._watching = asyncio.ensure_future(self._watch())
+            watching = self._watching = self._watching or asyncio.ensure_future(self._watch())
             try:
-                await asyncio.wait([self._watching])
+                await asyncio.wait([watching])
             finally:
-                self._watching.cancel()
-            if self._watching.cancelled():
+                watching.cancel()
+                self._watching = None
+            if watching.cancelled():
                 continue
-            match self._watching.exception():
+            match watching.exception():
                 case Compacted():
                     await self._applied()
                     await self._list_until_done(from_nothing=False)
@@ -326,7 +341,7 @@ class Follower:
             if silent >= patience:
                 silent, patience = 0.0, min(2 * patience, MOST_SILENT_SECONDS)
                 logger.warning("the watch of etcd shows nothing new: it is begun again")
-                self._watching.cancel()
+                self.end_watch()
             goal, came = newest, self._came_to
 
     async def replicas(self, revision: int = 0) -> Found:
