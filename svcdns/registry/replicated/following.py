@@ -292,7 +292,7 @@ class Follower:
             try:
                 await self._take_list(make, revision)
                 break
-            except Compacted:
+            except (Compacted, NotYet):  # since the revision was asked for; NotYet: restored from a backup
                 continue
             except Overlapping:
                 from_nothing = True
@@ -300,6 +300,7 @@ class Follower:
                 left_out.add(found.named)
         seconds = time.monotonic() - began
         logger.info("the registry was listed from etcd at revision %d in %.1f s", revision, seconds)
+        self.disk_trouble = ""
         self._on_commit(seconds, [], None)
         self._come_to(revision)
 
