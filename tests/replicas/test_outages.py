@@ -3,18 +3,16 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from replicas.replicas_harness import Replica, Replicas, comparable
 from toolbox.builders import endpoint_slice, headless, pod, service
-from toolbox.running_etcd import RunningEtcd
 from toolbox.waiting import until
 
 from svcdns.config.sections import Config
 from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
-from svcdns.etcd.messages import Changes, Compare, Delete, Found, Get, Outcome, Put
+from svcdns.etcd.messages import Changes, Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE
 from svcdns.registry.replicated import committer, following
@@ -334,33 +332,6 @@ async def test_an_etcd_that_was_restored_from_a_backup_is_listed_anew(
         await b.create(service("new"))
         await until(lambda: "new" in a.names(SERVICE), "what the other has taken")
         assert a.rows_but_apexes() == b.rows_but_apexes()
-
-
-class Restoring(Etcd):
-    """A client whose etcd is restored from a backup while a list is read."""
-
-    def __init__(self, etcd: RunningEtcd, backup: Path) -> None:
-        super().__init__(etcd.endpoints)
-        self._etcd, self._backups = etcd, [backup]
-
-    async def range(self, *given: Any, revision: int = 0, **named: Any) -> Found:
-        """Read, of another past than the revision is of if it is the first time."""
-        if revision and self._backups:
-            self._etcd.restore(self._backups.pop())
-        return await super().range(*given, revision=revision, **named)
-
-
-async def test_an_etcd_that_is_restored_while_it_is_listed_is_listed_as_it_is_then(
-    replicas: Replicas,
-) -> None:
-    backup = replicas.folder / "backup"
-    async with replicas.replica("a") as a:
-        await a.create(service("kept"))
-        replicas.etcd.ctl("snapshot", "save", str(backup))
-        await a.create(service("lost"))
-    async with replicas.replica("new", client=Restoring(replicas.etcd, backup)) as new:
-        assert new.registry.trouble == "" and new.names(SERVICE) == ["kept"]
-        await new.create(service("more"))
 
 
 async def test_an_etcd_that_was_emptied_does_not_empty_the_maps(replicas: Replicas) -> None:

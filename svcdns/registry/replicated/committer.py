@@ -16,6 +16,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -38,7 +39,7 @@ from .applying import Map, Told, stored_position
 from .consistent_reads import ConsistentReads
 from .division import Division
 from .engine import Disagreement, Engine, Sharing
-from .following import Follower
+from .following import Follower, Gone
 from .keys import Keys
 from .lanes import Decision, Lane, Undecided
 from .layout import agree, refuse_emptied, refuse_mixed
@@ -289,7 +290,7 @@ class ReplicatedCommitter:
         except Unavailable as away:
             self.outage.begin(str(away))
             refuse(proposal.decided, refused(self.outage.text))
-        except Undecided:
+        except (Undecided, Gone):
             refuse(proposal.decided, undecided())
         except Rejected as wrong:
             logger.error("etcd takes no such transaction: %s", wrong)
@@ -302,12 +303,18 @@ class ReplicatedCommitter:
         self._release()
 
     async def _decided(self, decision: Decision, proposal: Proposal, follower: Follower) -> list[Waiting]:
-        """Answer the writes of a proposal when the map shows them; return those to be proposed again."""
+        """Answer the writes of a proposal when the map shows them; return those to be proposed again.
+
+        Raises Gone where etcd was restored from a backup: what was carried out is not there any more, or is
+        there and the map does not show what is.
+        """
         for waiting in proposal.decided:
             waiting.newest = decision.newest
         if not decision.is_carried_out:
             await self._let_catch_up(follower, decision.revision)
             return proposal.decided
+        if decision.revision <= proposal.position and not proposal.changes_nothing:
+            raise Gone  # the map shows another past, and this is not in it
         is_newest = decision.newest is not None and decision.newest <= proposal.position
         settled = [one for one in proposal.decided if one.changes or is_newest]
         for waiting in settled:
@@ -343,7 +350,8 @@ class ReplicatedCommitter:
     async def _let_catch_up(self, follower: Follower, revision: int) -> None:
         """Wait until the map shows what a transaction was overtaken by."""
         if revision > follower.position:
-            await follower.reached(revision)
+            with suppress(Gone):
+                await follower.reached(revision)
         else:
             await asyncio.sleep(_OVERTAKEN_SECONDS)
 

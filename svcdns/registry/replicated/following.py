@@ -57,6 +57,10 @@ class _Another(Exception):
     """etcd has another past than the map."""
 
 
+class Gone(Exception):
+    """etcd was restored from a backup, and has not come to a revision any more that it had."""
+
+
 class Follower:
     """Keeps one map in line; belongs to one event loop."""
 
@@ -95,14 +99,14 @@ class Follower:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def reached(self, revision: int) -> None:
-        """Return when the map has come to a revision of etcd."""
+        """Return when the map has come to a revision of etcd.  Raises Gone."""
         if self.position < revision:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (revision, next(self._numbers), future))
             try:
                 await future
             finally:
-                if future.cancelled():  # nobody waits any more: the revision may never come
+                if self.position < revision:  # nobody waits any more: the revision may never come
                     self._waiting = [one for one in self._waiting if not one[2].done()]
                     heapq.heapify(self._waiting)
 
@@ -324,13 +328,18 @@ class Follower:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             looked_at = time.monotonic()
+            waiting = [(revision, future) for revision, _, future in self._waiting]
             try:
-                newest = newest_of(await self.replicas())
+                found = await self.replicas()
+                newest = newest_of(found)
                 takes_writes = not self.outage or not await self._etcd.has_no_room()
             except Unavailable as away:
                 self.outage.begin(str(away))
                 goal = None
                 continue
+            for revision, future in waiting:
+                if revision > found.revision and not future.done():
+                    future.set_exception(Gone())
             if self.position >= newest:
                 self.is_current(looked_at)
             if takes_writes and self.position >= (newest if goal is None else goal):
