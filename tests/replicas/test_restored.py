@@ -16,7 +16,7 @@ from svcdns.etcd.messages import Changes, Compare, Delete, Found, Get, Outcome, 
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry import events
-from svcdns.registry.replicated import committer
+from svcdns.registry.replicated import committer, compaction
 
 MORE = 30
 """Writes behind the backup: the restored etcd takes long to come to the revision of the next one."""
@@ -30,6 +30,7 @@ class Unseeing(Etcd):
         self.may = asyncio.Event()
         self.may.set()
         self.is_cut = self.is_answered = False
+        self.compacted: list[int] = []
 
     async def watch(self, key: bytes, end: bytes, from_revision: int) -> AsyncIterator[Changes]:
         """Yield what happens, when it may."""
@@ -44,6 +45,11 @@ class Unseeing(Etcd):
         if revision:
             await self.may.wait()
         return await super().range(*given, revision=revision, **named)
+
+    async def compact(self, revision: int) -> None:
+        """Note it."""
+        self.compacted.append(revision)
+        await super().compact(revision)
 
     async def transaction(
         self, compares: Sequence[Compare], success: Sequence[Put | Delete | Get], failure: Sequence[Get] = ()
@@ -108,6 +114,30 @@ async def test_a_write_is_not_answered_by_a_map_of_another_past(replicas: Replic
         assert refused.code == 504 and "may have been carried out" in refused.message
         client.may.set()
         await until(lambda: a.names(SERVICE) == ["kept", "new"], "the list")
+
+
+@pytest.mark.usefixtures("no_events")
+async def test_compaction_goes_on_behind_one_of_what_is_gone(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "EVERY_SECONDS", 0.1)
+    backup = replicas.folder / "backup"
+    client = Unseeing(replicas.etcd.endpoints)
+    async with replicas.replica("a", client=client) as a:
+        await a.create(service("kept"))
+        await until(lambda: len(client.compacted) > 2, "some turns")
+        replicas.etcd.ctl("snapshot", "save", str(backup))
+        for number in range(MORE):
+            await a.create(service(f"more-{number}"))
+        of_its_past = a.revision // 1_000_000
+        client.may.clear()
+        replicas.etcd.restore(backup)
+        client.compacted.clear()
+        await until(lambda: of_its_past in client.compacted, "one up to where etcd has not come")
+        client.may.set()
+        await until(lambda: a.names(SERVICE) == ["kept"], "the list")
+        client.compacted.clear()
+        await until(lambda: len(client.compacted) > 2, "more turns")
 
 
 class Restoring(Etcd):
