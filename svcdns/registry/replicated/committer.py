@@ -61,6 +61,7 @@ _OVERTAKEN_SECONDS = 0.02
 """Until a transaction is tried again that was overtaken by somebody who is no replica."""
 LANES = 2
 """Transactions that are under way at a time."""
+_ENDS = "this server ends"
 T = TypeVar("T")
 
 
@@ -124,7 +125,7 @@ class ReplicatedCommitter:
         await asyncio.wait(self._tasks[:1], timeout=STOP_SECONDS)
         for proposal in self._under_way.values():
             refuse(proposal.decided, undecided())
-        refuse((*self._held, *self._waiting), refused("this server ends"))
+        refuse((*self._held, *self._waiting), refused(_ENDS))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -273,6 +274,9 @@ class ReplicatedCommitter:
         except lmdb.Error as failure:
             refuse(group, self._not_written(failure))
             return None
+        except asyncio.CancelledError:  # the end, while the map was somebody else's
+            refuse(group, refused(_ENDS))
+            raise
         self._answer(proposal.answered)
         for waiting in (*proposal.deferred, *proposal.left):
             waiting.is_tried = False
