@@ -68,7 +68,7 @@ class ConsistentReads:
         except Gone:
             return self._stale(self._trouble() or _LATE)
         except TimeoutError:
-            self._missed = goal
+            self._missed = goal or self._missed  # 0: it was not even answered what there is
             return self._stale(self._trouble() or _LATE)
         except (Unavailable, Rejected) as away:
             self._outage.begin(str(away))
