@@ -16,6 +16,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -38,13 +39,13 @@ from .applying import Map, Told, stored_position
 from .consistent_reads import ConsistentReads
 from .division import Division
 from .engine import Disagreement, Engine, Sharing
-from .following import Follower
+from .following import Follower, Gone
 from .keys import Keys
 from .lanes import Decision, Lane, Undecided
 from .layout import agree, refuse_emptied, refuse_mixed, refuse_strangers
 from .left_out import LeftOut
 from .listing import Progress
-from .naming import claim
+from .naming import Claim, claim
 from .outage import Outage, refused, undecided
 from .proposals import Beside, Proposal, propose
 from .waiting import Waiting, give_up, refuse
@@ -60,6 +61,7 @@ _OVERTAKEN_SECONDS = 0.02
 """Until a transaction is tried again that was overtaken by somebody who is no replica."""
 LANES = 2
 """Transactions that are under way at a time."""
+_ENDS = "this server ends"
 T = TypeVar("T")
 
 
@@ -123,7 +125,7 @@ class ReplicatedCommitter:
         await asyncio.wait(self._tasks[:1], timeout=STOP_SECONDS)
         for proposal in self._under_way.values():
             refuse(proposal.decided, undecided())
-        refuse((*self._held, *self._waiting), refused("this server ends"))
+        refuse((*self._held, *self._waiting), refused(_ENDS))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -157,13 +159,7 @@ class ReplicatedCommitter:
             of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from, met)
             follower = Follower(of, self._etcd, self._on_commit, self.outage, self._listing)
             await follower.begin()
-            claimed = await claim(self._etcd, self._keys, follower)
-            name = claimed.name
-            lanes = [Lane(self._etcd, self._keys, key, self.outage) for key in self._keys.lanes(name, LANES)]
-            # Each replica gives out addresses from a part of the ranges: they are seldom in each other's way.
-            self._cursors = addresses.cursors(self._settings, int(name, 16) / 16 ** len(name))
-            for lane in lanes:
-                await lane.begin()
+            claimed, lanes = await self._claim(follower)
         except (Unavailable, Unknown) as away:
             self.outage.begin(str(away))
             raise refused(self.outage.text) from None
@@ -177,6 +173,21 @@ class ReplicatedCommitter:
         self._tasks.append(asyncio.create_task(follower.run()))
         met.tell(self._on_messages)
         self._tasks += self.work.begin(self._etcd, self._keys, claimed, follower)
+
+    async def _claim(self, follower: Follower) -> tuple[Claim, list[Lane]]:
+        """Return the name of this replica and its lanes; the watch is open meanwhile.  Raises as `claim`."""
+        follower.watch()
+        try:
+            claimed = await claim(self._etcd, self._keys, follower)
+            name = claimed.name
+            lanes = [Lane(self._etcd, self._keys, key, self.outage) for key in self._keys.lanes(name, LANES)]
+            # Each replica gives out addresses from a part of the ranges: they are seldom in each other's way.
+            self._cursors = addresses.cursors(self._settings, int(name, 16) / 16 ** len(name))
+            await asyncio.gather(*(lane.begin() for lane in lanes))
+        except BaseException:
+            follower.end_watch()
+            raise
+        return claimed, lanes
 
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once the map shows it; raise what it raised.
@@ -264,6 +275,9 @@ class ReplicatedCommitter:
         except lmdb.Error as failure:
             refuse(group, self._not_written(failure))
             return None
+        except asyncio.CancelledError:  # the end, while the map was somebody else's
+            refuse(group, refused(_ENDS))
+            raise
         self._answer(proposal.answered)
         for waiting in (*proposal.deferred, *proposal.left):
             waiting.is_tried = False
@@ -281,7 +295,7 @@ class ReplicatedCommitter:
         except Unavailable as away:
             self.outage.begin(str(away))
             refuse(proposal.decided, refused(self.outage.text))
-        except Undecided:
+        except (Undecided, Gone):
             refuse(proposal.decided, undecided())
         except Rejected as wrong:
             logger.error("etcd takes no such transaction: %s", wrong)
@@ -294,12 +308,18 @@ class ReplicatedCommitter:
         self._release()
 
     async def _decided(self, decision: Decision, proposal: Proposal, follower: Follower) -> list[Waiting]:
-        """Answer the writes of a proposal when the map shows them; return those to be proposed again."""
+        """Answer the writes of a proposal when the map shows them; return those to be proposed again.
+
+        Raises Gone where etcd was restored from a backup: what was carried out is not there any more, or is
+        there and the map does not show what is.
+        """
         for waiting in proposal.decided:
             waiting.newest = decision.newest
         if not decision.is_carried_out:
             await self._let_catch_up(follower, decision.revision)
             return proposal.decided
+        if decision.revision <= proposal.position and not proposal.changes_nothing:
+            raise Gone  # the map shows another past, and this is not in it
         is_newest = decision.newest is not None and decision.newest <= proposal.position
         settled = [one for one in proposal.decided if one.changes or is_newest]
         for waiting in settled:
@@ -335,7 +355,8 @@ class ReplicatedCommitter:
     async def _let_catch_up(self, follower: Follower, revision: int) -> None:
         """Wait until the map shows what a transaction was overtaken by."""
         if revision > follower.position:
-            await follower.reached(revision)
+            with suppress(Gone):
+                await follower.reached(revision)
         else:
             await asyncio.sleep(_OVERTAKEN_SECONDS)
 

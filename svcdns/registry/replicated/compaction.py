@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from svcdns.etcd.client import Compacted, Etcd, Rejected, Unavailable, Unknown
+from svcdns.etcd.client import Compacted, Etcd, NotYet, Rejected, Unavailable, Unknown
 from svcdns.etcd.messages import Compare, Get, Put
 from svcdns.system.log_on_change import LogOnChange
 
@@ -45,6 +45,8 @@ class Compaction:
             try:
                 await self._turn()
             except Compacted:  # by hand, or by etcd itself (--auto-compaction-retention)
+                pass
+            except NotYet:  # it was restored from a backup, and that is not listed yet
                 pass
             except (Unavailable, Unknown, Rejected) as failed:
                 trouble = str(failed)

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 from svcdns.etcd.client import Etcd, Rejected, Unavailable
 
 from . import revisions
-from .following import Follower, newest_of
+from .following import Follower, Gone, newest_of
 from .keys import Keys, after
 from .outage import Outage
 
@@ -64,8 +65,10 @@ class ConsistentReads:
                 if follower.position < self._missed <= goal:
                     return self._stale(self._trouble() or _LATE)
                 await follower.reached(goal)
+        except Gone:
+            return self._stale(self._trouble() or _LATE)
         except TimeoutError:
-            self._missed = goal
+            self._missed = goal or self._missed  # 0: it was not even answered what there is
             return self._stale(self._trouble() or _LATE)
         except (Unavailable, Rejected) as away:
             self._outage.begin(str(away))
@@ -80,7 +83,9 @@ class ConsistentReads:
             return
         try:
             async with asyncio.timeout(SECONDS):
-                await follower.reached(revision)
+                while follower.position < revision:
+                    with suppress(Gone):  # a client may name one that etcd has not come to yet
+                        await follower.reached(revision)
         except TimeoutError:
             return
 

@@ -57,6 +57,10 @@ class _Another(Exception):
     """etcd has another past than the map."""
 
 
+class Gone(Exception):
+    """etcd was restored from a backup, and has not come to a revision any more that it had."""
+
+
 class Follower:
     """Keeps one map in line; belongs to one event loop."""
 
@@ -83,7 +87,8 @@ class Follower:
         self._room = asyncio.Event()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = count()
-        self._watching: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watching: asyncio.Future[None] | None = None
+        """The watch that is open, or was."""
 
     async def on_map(self, work: Callable[[], T]) -> T:
         """Run something in the one thread that writes the map, when its turn has come."""
@@ -94,14 +99,14 @@ class Follower:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def reached(self, revision: int) -> None:
-        """Return when the map has come to a revision of etcd."""
+        """Return when the map has come to a revision of etcd.  Raises Gone."""
         if self.position < revision:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (revision, next(self._numbers), future))
             try:
                 await future
             finally:
-                if future.cancelled():  # nobody waits any more: the revision may never come
+                if self.position < revision:  # nobody waits any more: the revision may never come
                     self._waiting = [one for one in self._waiting if not one[2].done()]
                     heapq.heapify(self._waiting)
 
@@ -125,6 +130,19 @@ class Follower:
             await self._relist(from_nothing=True)
         else:
             self.position = position.revision
+
+    def watch(self) -> None:
+        """Open the watch already; what comes by it is applied once this runs.
+
+        One that is opened after anything was written behind where it begins, as this replica's key below
+        `live/`, is told what comes only when etcd brings such watches up to date: once in 100 ms.
+        """
+        self._watching = asyncio.ensure_future(self._watch())
+
+    def end_watch(self) -> None:
+        """End the watch that is open; while this runs it is begun again."""
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def _is_another(self) -> bool:
         """Return whether etcd has another past than the map, as it was restored from a backup."""
@@ -158,14 +176,15 @@ class Follower:
         """Watch, for ever, and see to what a watch ends by."""
         while True:
             began = time.monotonic()
-            self._watching = asyncio.ensure_future(self._watch())
+            watching = self._watching = self._watching or asyncio.ensure_future(self._watch())
             try:
-                await asyncio.wait([self._watching])
+                await asyncio.wait([watching])
             finally:
-                self._watching.cancel()
-            if self._watching.cancelled():
+                watching.cancel()
+                self._watching = None
+            if watching.cancelled():
                 continue
-            match self._watching.exception():
+            match watching.exception():
                 case Compacted():
                     await self._applied()
                     await self._list_until_done(from_nothing=False)
@@ -277,7 +296,7 @@ class Follower:
             try:
                 await self._take_list(make, revision)
                 break
-            except Compacted:
+            except (Compacted, NotYet):  # since the revision was asked for; NotYet: restored from a backup
                 continue
             except Overlapping:
                 from_nothing = True
@@ -285,6 +304,7 @@ class Follower:
                 left_out.add(found.named)
         seconds = time.monotonic() - began
         logger.info("the registry was listed from etcd at revision %d in %.1f s", revision, seconds)
+        self.disk_trouble = ""
         self._on_commit(seconds, [], None)
         self._come_to(revision)
 
@@ -308,13 +328,18 @@ class Follower:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             looked_at = time.monotonic()
+            waiting = [(revision, future) for revision, _, future in self._waiting]
             try:
-                newest = newest_of(await self.replicas())
+                found = await self.replicas()
+                newest = newest_of(found)
                 takes_writes = not self.outage or not await self._etcd.has_no_room()
             except Unavailable as away:
                 self.outage.begin(str(away))
                 goal = None
                 continue
+            for revision, future in waiting:
+                if revision > found.revision and not future.done():
+                    future.set_exception(Gone())
             if self.position >= newest:
                 self.is_current(looked_at)
             if takes_writes and self.position >= (newest if goal is None else goal):
@@ -326,7 +351,7 @@ class Follower:
             if silent >= patience:
                 silent, patience = 0.0, min(2 * patience, MOST_SILENT_SECONDS)
                 logger.warning("the watch of etcd shows nothing new: it is begun again")
-                self._watching.cancel()
+                self.end_watch()
             goal, came = newest, self._came_to
 
     async def replicas(self, revision: int = 0) -> Found:

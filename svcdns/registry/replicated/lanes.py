@@ -3,6 +3,10 @@
 Each lane has a key of its own in etcd, which its transactions compare and put.  What became of one that got
 no answer is never guessed: what asks for it compares that key too, and puts it.  Whichever comes first keeps
 the other from being carried out.
+
+The key tells what became of a transaction as long as nobody else puts it.  A replica of the same name may
+have (see `naming`: one on a copy of the data folder, which has taken the name while this one was frozen).
+What it has put says nothing of the transaction before, and then nobody does: that is what is answered.
 """
 
 from __future__ import annotations
@@ -10,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
-from svcdns.etcd.messages import Compare, Get, Outcome, Put
+from svcdns.etcd.messages import Compare, Get, KeyValue, Outcome, Put
 
 from .following import LOOK_SECONDS, newest_of
 from .keys import Keys, after
@@ -97,15 +102,15 @@ class Lane:
         return Decision(False, newest, newest)
 
     async def _look_up(self, name: bytes, own: Compare, full: Full) -> Decision:
-        """Return that what etcd has done with was carried out, if it was.  Raises Unavailable."""
+        """Return that what etcd has done with was carried out, if it was.  Raises Unavailable, Undecided."""
         try:
             found = (await self._etcd.range(self.key)).kvs
         except Unavailable:
             return await self._find_out(name, own)
-        if not found or found[0].value != name:
+        judged = self._judge(found, name, b"")
+        if not judged.is_carried_out:
             raise Unavailable(str(full))
-        self._revision = found[0].mod_revision
-        return Decision(True, self._revision)
+        return judged
 
     async def _find_out(self, name: bytes, own: Compare) -> Decision:
         """Return what came of a transaction that got no answer, as soon as etcd is there again.
@@ -124,10 +129,21 @@ class Lane:
         if outcome.succeeded:
             self._revision = outcome.revision
             return Decision(False, outcome.revision)
-        if not outcome.found[0].kvs:
-            self._revision = 0
+        return self._judge(outcome.found[0].kvs, name, question)
+
+    def _judge(self, found: Sequence[KeyValue], name: bytes, question: bytes) -> Decision:
+        """Return what the key of this lane says of a transaction that can't be carried out any more.
+
+        Since that was sent this lane has put nothing but it and the question.  Raises Undecided.
+        """
+        before, self._revision = self._revision, found[0].mod_revision if found else 0
+        if before and not found:
             logger.error("this replica's key in etcd is gone: what became of a write is not known")
             raise Undecided
-        last = outcome.found[0].kvs[0]
-        self._revision = last.mod_revision
-        return Decision(last.value == name, last.mod_revision)
+        is_as_before = self._revision <= before  # or as it was once, where etcd was restored from a backup
+        if is_as_before or found[0].value == question:
+            return Decision(False, self._revision)
+        if found[0].value == name:
+            return Decision(True, self._revision)
+        logger.error("another replica has put this one's key in etcd: what became of a write is not known")
+        raise Undecided

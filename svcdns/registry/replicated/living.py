@@ -27,7 +27,7 @@ from svcdns.etcd.client import Compacted, Etcd, Rejected, Unavailable, Unknown
 from svcdns.etcd.messages import Change, Compare, Found, Get, KeyValue, Put
 
 from .engine import Said
-from .following import LOOK_SECONDS, Follower
+from .following import LOOK_SECONDS, Follower, Gone
 from .keys import Keys, after
 from .naming import LEASE_SECONDS, Claim, incarnation_of
 
@@ -281,8 +281,9 @@ class Living:
             task.add_done_callback(self._reports.discard)
 
     async def _say_when(self, revision: int) -> None:
-        await self._follower.reached(revision)
-        self._due.set()
+        with contextlib.suppress(Gone):
+            await self._follower.reached(revision)
+            self._due.set()
 
 
 async def _again(work: Callable[[], Coroutine[None, None, None]]) -> None:

@@ -204,9 +204,12 @@ def _run(
             write.most_operations = ROOM
             try:
                 waiting.result = waiting.action(write)
-            finally:
-                if write.decided_on_derived and not proposal.changes_nothing:
-                    raise _Deferred
+            except lmdb.Error:  # of the disk, whatever it was decided on
+                raise
+            except Exception:
+                _defer_if_on_derived(write, proposal)
+                raise
+            _defer_if_on_derived(write, proposal)
             if waiting.dry_run:
                 waiting.messages.clear()
                 raise _Answered
@@ -228,6 +231,12 @@ def _run(
     if where is proposal.decided and not waiting.changes and _is_current(waiting, proposal):
         where = proposal.answered
     where.append(waiting)
+
+
+def _defer_if_on_derived(write: WriteTransaction, proposal: Proposal) -> None:
+    """Raise _Deferred where a write was decided on what is not derived yet of those before it."""
+    if write.decided_on_derived and not proposal.changes_nothing:
+        raise _Deferred
 
 
 def _is_current(waiting: Waiting, proposal: Proposal) -> bool:
