@@ -19,7 +19,7 @@ from .outcome import Refused
 if TYPE_CHECKING:
     from svcdns.server.upgrade_progress import State
 
-SECONDS = 120.0
+SECONDS = 180.0
 """More than all that a server waits for in an upgrade."""
 _POLL_SECONDS = 0.05
 

@@ -31,7 +31,7 @@ UPGRADES, SOAK_UPGRADES = 3, 20
 RATE, SOAK_RATE = 1_000, 20_000
 OUTSIDE_RATE = 100
 AHEAD = ("nice", "-n", "-15")
-"""Runs a program ahead of all that has the usual priority (the forwarder too), or without the right as it is."""
+"""Before a command: what it runs goes ahead of others, or without that right runs as it is."""
 PATIENCE_SECONDS = 30
 """Of dnsperf, for an answer: what is late on a busy machine is not lost."""
 

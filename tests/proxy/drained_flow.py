@@ -11,7 +11,7 @@ def stays_while_its_endpoint_serves(site: Site, lab: Lab) -> None:
     site.pod("drained", lab.a1, lingers=True)
     place = (web.cluster_ip(4), 80)
     site.reaches(lab.client, "udp", *place, {"a1"})
-    with lab.client.connect("udp", *place, seconds=0.3) as client:
+    with lab.client.connect("udp", *place) as client:
         assert ask_again(client).who == "a1"
         for host in (lab.b1, lab.b2):
             site.pod("drained", host)

@@ -282,7 +282,7 @@ class Site:
     def flow(self, client: Machine, address: str, port: int, name: str) -> Iterator[socket.socket]:
         """Give a UDP socket of a client that this server answers."""
         for _ in range(100):
-            with client.connect("udp", address, port, seconds=SILENCE_SECONDS) as made:
+            with client.connect("udp", address, port) as made:
                 if answering(made) == name:
                     yield made
                     return
@@ -356,13 +356,21 @@ class Site:
 
 
 def answering(client: socket.socket) -> str:
-    """Return who answers a client's connection now: "refused" where nobody may, "" where nobody does."""
+    """Return who answers a client's UDP flow now: "refused" where nobody may, "" where nobody does soon."""
+    usual = client.gettimeout()
     try:
+        client.settimeout(0)
+        with suppress(OSError):  # what was asked before may have been answered late
+            while client.recv(1000):
+                pass
+        client.settimeout(SILENCE_SECONDS)
         return ask_again(client).who
     except ConnectionRefusedError:
         return "refused"
     except OSError:
         return ""
+    finally:
+        client.settimeout(usual)
 
 
 def _children(pid: int) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from proxy.machine import machine, nft
 from toolbox.hosts import Host as Namespace
-from toolbox.waiting import run, until
+from toolbox.waiting import GUARD_SECONDS, run, until
 
 from svcdns.cluster.traffic_plan import NODE, TCP, UDP, Destination, Endpoint, Frontend, Host, Rule
 from svcdns.netlink import conntrack, wire
@@ -53,14 +53,14 @@ def serving(host: Namespace, family: int, port: int) -> socket.socket:
     with host.entered():
         made = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
     made.bind((ENDS[family], port))
-    made.settimeout(5)
+    made.settimeout(GUARD_SECONDS)
     return made
 
 
 def client(host: Namespace, address: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
     with host.entered():
         made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-    made.settimeout(5)
+    made.settimeout(GUARD_SECONDS)
     made.connect((address, PORT))
     return made
 

@@ -152,7 +152,7 @@ def test_a_udp_flow_stays_whatever_else_changes_and_moves_when_its_process_leave
 ) -> None:
     web = processes(site, "flow", "one")
     site.reaches(lab.b1, "udp", web.cluster_ip(4), 80, {"one"})
-    with lab.b1.connect("udp", web.cluster_ip(4), 80, seconds=0.3) as client:
+    with lab.b1.connect("udp", web.cluster_ip(4), 80) as client:
         first = ask_again(client)
         for _ in range(8):
             site.process("flow", "two", PROCESSES["two"])

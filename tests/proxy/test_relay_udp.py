@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from proxy.relaying import Relaying, connect, free_frontend, rule
 from toolbox.lab import ask_again
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.cluster.traffic_plan import UDP, Endpoint, Frontend, Host, Rule, WhenEmpty
 from svcdns.proxy.relay import udp
@@ -62,13 +62,15 @@ def test_flows_of_endpoints_that_stay_are_left_alone(relaying: Relaying) -> None
 def test_an_endpoint_that_refuses_loses_its_flow(relaying: Relaying) -> None:
     dead, gone = relaying.server("dead", "udp")
     frontend = serve(relaying, rule(gone))
-    with connect(frontend, seconds=0.2) as client:
+    with connect(frontend) as client:
         assert ask_again(client).who == "dead"
         dead.close()
+        client.settimeout(0.2)
         with contextlib.suppress(TimeoutError):
             ask_again(client)
         wait_for(lambda: relaying.relay.held()["flows"] == 0, "the flow to end")
         relaying.apply({frontend: rule(*relaying.endpoints("a", "udp"))})
+        client.settimeout(GUARD_SECONDS)
         assert ask_again(client).who == "a"
 
 
@@ -94,14 +96,15 @@ def test_idle_flows_end_and_used_ones_stay(relaying: Relaying, monkeypatch: pyte
 def test_drop_is_silence_on_udp_too(relaying: Relaying) -> None:
     endpoints = relaying.endpoints("a", "udp")
     frontend = serve(relaying, rule(*endpoints))
-    with connect(frontend, seconds=0.3) as client:
+    with connect(frontend) as client:
         assert ask_again(client).who == "a"
         relaying.apply({frontend: rule(when_empty=WhenEmpty.DROP)})
+        client.settimeout(0.3)
         for _ in range(2):
             with pytest.raises(TimeoutError):
                 ask_again(client)
         relaying.apply({frontend: rule(*endpoints)})
-        client.settimeout(30)
+        client.settimeout(GUARD_SECONDS)
         assert ask_again(client).who == "a"
 
 

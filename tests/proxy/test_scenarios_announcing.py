@@ -53,15 +53,21 @@ def test_people_see_who_announces(site: tuple[Announcing, list[str]]) -> None:
     announcing.start("second")
     both = shares(addresses)
     answered(announcing, both)
+
+    def shown(name: str) -> bool:
+        lines = [line for line in announcing.status(name).splitlines() if "announced" in line]
+        return all(
+            any(one in line and f"by {min(who)}" in line for line in lines) for one, who in both.items()
+        )
+
+    def told() -> set[str]:
+        events = announcing.request("GET", "/api/v1/namespaces/default/events")["items"]
+        return {one["message"] for one in events if one["reason"] == "Announced"}
+
     for name in NODES:
-        lines = announcing.status(name).splitlines()
-        for one, who in both.items():
-            assert any(one in line and f"by {min(who)}" in line for line in lines if "announced" in line), (
-                lines
-            )
-    events = announcing.request("GET", "/api/v1/namespaces/default/events")["items"]
-    texts = {one["message"] for one in events if one["reason"] == "Announced"}
-    assert {f"{one} is announced by the node {min(who)}" for one, who in both.items()} <= texts
+        wait_for(lambda name=name: shown(name), f"the status on {name}")  # type: ignore[misc]
+    texts = {f"{one} is announced by the node {min(who)}" for one, who in both.items()}
+    wait_for(lambda: texts <= told(), "the Events")
 
 
 def test_connections_arrive_whoever_announces_and_wherever_the_endpoint_is(

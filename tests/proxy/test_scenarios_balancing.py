@@ -36,7 +36,7 @@ def test_affinity_ends_when_the_client_was_away(site: Site, lab: Lab, protocol: 
     web = site.service(f"brief-{protocol}", [lab.a1, lab.a2, lab.b1], **more)
     address = web.cluster_ip(4)
     wait_for(lambda: _who(lab, protocol, address), "an answer")
-    assert len({_who(lab, protocol, address) for _ in range(20)}) == 1
+    wait_for(lambda: _stays(lab, protocol, address), "affinity, with no pause of a second")
 
     def is_another() -> bool:
         before = _who(lab, protocol, address)
@@ -80,3 +80,7 @@ def _who(lab: Lab, protocol: str, address: str) -> str:
         return lab.client.ask(protocol, address, 80, seconds=2).who
     except OSError:
         return ""
+
+
+def _stays(lab: Lab, protocol: str, address: str) -> bool:
+    return "" not in (found := {_who(lab, protocol, address) for _ in range(20)}) and len(found) == 1

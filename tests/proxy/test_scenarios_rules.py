@@ -103,7 +103,7 @@ def test_a_udp_flow_follows_the_endpoints(site: Site, lab: Lab, frontend: str) -
         "load balancer": (web.balancer, 80),
     }[frontend]
     site.reaches(lab.client, "udp", *place, {"a1"})
-    with lab.client.connect("udp", *place, seconds=0.3) as client:
+    with lab.client.connect("udp", *place) as client:
         assert ask_again(client).who == "a1"
         for is_a1, who in ((False, "b1"), (True, "a1")):
             site.set_ready(name, lab.b1, not is_a1)

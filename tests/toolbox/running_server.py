@@ -217,14 +217,21 @@ class RunningServer:
         assert self.process is not None
         pid, found = self.process.pid, []
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if f"svcdns.server.{module}".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(int(child))
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has died meanwhile
+                if f"svcdns.server.{module}".encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
         return found
 
     # Questions
 
     def ask(
-        self, name: str, rrtype: str = "A", *, tcp: bool = False, timeout: float = GUARD_SECONDS, **query: Any
+        self,
+        name: str,
+        rrtype: str = "A",
+        *,
+        tcp: bool = False,
+        timeout: float = GUARD_SECONDS / 2,
+        **query: Any,
     ) -> Message:
         """Return the reply to one question; `query` goes to dnspython's make_query."""
         host, port = self.dns
@@ -248,10 +255,10 @@ class RunningServer:
         def ask_one() -> bool:
             with _udp_socket(self.dns) as (send, host, port):
                 who = make_query("id.server", "TXT", rdclass=CH)
-                identity = dns_query.udp(who, host, port=port, timeout=GUARD_SECONDS, sock=send)
+                identity = dns_query.udp(who, host, port=port, timeout=GUARD_SECONDS / 2, sock=send)
                 question = make_query(name, rrtype)
                 replies[identity.answer[0][0].to_text().strip('"')] = dns_query.udp(
-                    question, host, port=port, timeout=GUARD_SECONDS, sock=send
+                    question, host, port=port, timeout=GUARD_SECONDS / 2, sock=send
                 )
             return len(replies) == workers
 
