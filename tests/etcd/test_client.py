@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from toolbox.on_etcd import PATIENCE_SECONDS
 from toolbox.running_etcd import Member, RunningEtcd
 
 from svcdns.etcd import connections
@@ -20,7 +21,7 @@ async def put(client: Etcd, key: bytes, value: bytes = b"x") -> int:
 
 
 async def test_a_range_is_read_in_pages_at_one_revision(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     for number in range(5):
         revision = await put(client, b"/pages/%d" % number, b"\0\xff%d" % number)
     await put(client, b"/pages/9")
@@ -33,7 +34,7 @@ async def test_a_range_is_read_in_pages_at_one_revision(etcd: RunningEtcd) -> No
 
 
 async def test_a_transaction_does_one_or_the_other(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     made = await put(client, b"/txn/a", b"1")
     for compares, succeeds in (
         ([Compare.unchanged(b"/txn/a", made)], True),
@@ -55,7 +56,7 @@ async def test_a_transaction_does_one_or_the_other(etcd: RunningEtcd) -> None:
 
 
 async def test_a_range_gives_keys_alone_and_what_one_member_has(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     await put(client, b"/keys/a", b"value")
     [alone] = (await client.range(b"/keys/a", keys_only=True)).kvs
     [whole] = (await client.range(b"/keys/a", serializable=True)).kvs
@@ -65,7 +66,7 @@ async def test_a_range_gives_keys_alone_and_what_one_member_has(etcd: RunningEtc
 
 async def test_a_page_of_large_values_has_fewer(etcd: RunningEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "LARGEST_ANSWER", 1 << 20)
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     for number in range(20):
         await put(client, b"/large/%02d" % number, b"v" * 200_000)
     read, begin, more = list[bytes](), b"/large/", True
@@ -78,7 +79,7 @@ async def test_a_page_of_large_values_has_fewer(etcd: RunningEtcd, monkeypatch: 
 
 
 async def test_a_lease_ends_with_its_keys(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     lease = await client.lease_grant(60)
     await client.transaction([], [Put(b"/lease/a", b"", lease)])
     assert await client.lease_keep_alive(lease) == 60
@@ -90,7 +91,7 @@ async def test_a_lease_ends_with_its_keys(etcd: RunningEtcd) -> None:
 
 
 async def test_compacting_what_is_compacted_is_told(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     await put(client, b"/compact")
     revision = await put(client, b"/compact")
     await client.compact(revision)
@@ -102,7 +103,7 @@ async def test_compacting_what_is_compacted_is_told(etcd: RunningEtcd) -> None:
 
 
 async def test_members_say_how_they_are(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     status, [member] = await client.status(), await client.members()
     assert status.version.startswith("3.")
     assert status.leader == member.id
@@ -113,7 +114,7 @@ async def test_members_say_how_they_are(etcd: RunningEtcd) -> None:
 
 
 async def test_what_etcd_never_takes_is_rejected(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     with pytest.raises(Rejected, match="duplicate key"):
         await client.transaction([], [Put(b"a", b"1"), Put(b"a", b"2")])
     with pytest.raises(Rejected, match="too many operations"):
@@ -124,7 +125,7 @@ async def test_what_etcd_never_takes_is_rejected(etcd: RunningEtcd) -> None:
 
 
 async def test_a_watch_brings_whole_revisions_in_order(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     began = await put(client, b"/watch/0")
     for number in range(5):
         await client.transaction(
@@ -145,7 +146,7 @@ async def test_a_watch_brings_whole_revisions_in_order(etcd: RunningEtcd) -> Non
 
 
 async def test_what_is_gone_and_what_is_not_there_yet_are_told_apart(etcd: RunningEtcd) -> None:
-    client = Etcd(etcd.endpoints)
+    client = Etcd(etcd.endpoints, timeout=PATIENCE_SECONDS)
     await put(client, b"/old")
     revision = await put(client, b"/old")
     etcd.ctl("compact", str(revision))
@@ -159,9 +160,9 @@ async def test_what_is_gone_and_what_is_not_there_yet_are_told_apart(etcd: Runni
 
 
 async def test_a_member_that_is_not_there_is_passed_over(etcd: RunningEtcd) -> None:
-    client = Etcd([NOWHERE, *etcd.endpoints])
+    client = Etcd([NOWHERE, *etcd.endpoints], timeout=PATIENCE_SECONDS)
     assert await put(client, b"/over")
-    client = Etcd([NOWHERE, *etcd.endpoints])
+    client = Etcd([NOWHERE, *etcd.endpoints], timeout=PATIENCE_SECONDS)
     watching = asyncio.ensure_future(anext(client.watch(b"/over", b"/over0", 1 + await put(client, b"/o"))))
     await put(client, b"/over")
     assert isinstance(await watching, Changes)

@@ -68,7 +68,7 @@ async def test_a_member_that_is_slow_may_still_answer() -> None:
 
 @pytest.mark.parametrize("members", [1, 5])
 async def test_all_of_a_request_takes_no_longer_than_one_member_has(members: int) -> None:
-    seconds = 1.0
+    seconds = 2.0
     async with played(*[hangs] * members) as there:
         client = Etcd([member.url for member in there], timeout=seconds)
         for work in (
@@ -80,7 +80,7 @@ async def test_all_of_a_request_takes_no_longer_than_one_member_has(members: int
             with pytest.raises(Unavailable):
                 await work
             took = asyncio.get_running_loop().time() - began
-            assert took < 2.5 * seconds, "and not that for each of them"
+            assert took < 4 * seconds, "and not that for each of five"
         await client.close()
 
 
@@ -92,7 +92,7 @@ async def test_a_watch_outlasts_a_slow_answer_and_not_its_member(hangs_wholly: b
         return await (hangs if hangs_wholly else of_keys(hangs))(request)
 
     async with played(first_member, good) as (first, second):
-        client = Etcd([first.url, second.url], timeout=2.0)
+        client = Etcd([first.url, second.url], timeout=2.0 if hangs_wholly else LONG)
         watch = client.watch(b"a", b"b", 1)
         assert (await anext(watch)).revision == 3
         watching = asyncio.ensure_future(anext(watch))
@@ -151,7 +151,7 @@ async def test_nothing_is_written_to_a_member_of_another_etcd() -> None:
         return await answers[0](request)
 
     async with played(ours, good_of(2)) as (first, other):
-        client = Etcd([first.url, other.url], timeout=0.5)
+        client = Etcd([first.url, other.url], timeout=2.0)
         assert (await client.range(b"a")).revision == 7
         answers[0] = refuses("etcdserver: no leader")
         for work in (client.transaction([], [Put(b"a", b"")]), client.range(b"a")):
@@ -165,7 +165,7 @@ async def test_nothing_is_written_to_a_member_of_another_etcd() -> None:
 
 async def test_a_watch_at_a_member_of_another_etcd_brings_nothing() -> None:
     async with played(good_of(1), watched_of(2)) as (ours, other):
-        client = Etcd([ours.url, other.url], timeout=0.5)
+        client = Etcd([ours.url, other.url], timeout=2.0)
         await client.range(b"a")
         with pytest.raises(Unavailable):
             await anext(client.watch(b"a", b"b", 1))  # ours knows of no watches
@@ -184,7 +184,7 @@ async def test_a_cluster_that_was_made_anew_is_taken_up() -> None:
         return answer
 
     async with played(member(0), member(1), member(2)) as members:
-        client = Etcd([member.url for member in members], timeout=0.5)
+        client = Etcd([member.url for member in members], timeout=2.0)
         assert (await client.range(b"a")).revision == 7
         now[:] = [2, 0, 0]
         with pytest.raises(Unavailable):

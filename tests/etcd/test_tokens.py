@@ -15,6 +15,7 @@ from toolbox.etcd_access import (
     have_user,
     tokens_that_end,
 )
+from toolbox.on_etcd import PATIENCE_SECONDS
 from toolbox.running_etcd import RunningEtcd
 
 from svcdns.etcd.client import Denied, Etcd, Login, Unavailable
@@ -36,7 +37,7 @@ def guarded(need: Callable[..., str]) -> Iterator[RunningEtcd]:
 
 
 async def test_a_user_has_a_token_that_is_renewed(guarded: RunningEtcd, password: Path) -> None:
-    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password))
+    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password), timeout=PATIENCE_SECONDS)
     began = await put(client, b"/svcdns/a")
     watching = asyncio.ensure_future(anext(client.watch(b"/svcdns/", b"/svcdns0", began + 1)))
     assert await put(client, b"/svcdns/b")
@@ -72,8 +73,8 @@ async def test_tokens_that_run_out_are_seen_by_nobody(
     monkeypatch.setattr(Connections, "_authenticate", counted)
     with RunningEtcd(options=tokens_that_end(tmp_path, 1), more=AS_ADMINISTRATOR) as etcd:
         have_user(etcd, "secret")
-        client = Etcd(etcd.endpoints, Login(user="svcdns", password_file=password))
-        lease = await client.lease_grant(5)
+        client = Etcd(etcd.endpoints, Login(user="svcdns", password_file=password), timeout=PATIENCE_SECONDS)
+        lease = await client.lease_grant(60)
         began = await client.transaction([], [Put(b"/svcdns/live", b"", lease)])
         seen = list[int]()
 
@@ -83,7 +84,7 @@ async def test_tokens_that_run_out_are_seen_by_nobody(
 
         async def keep() -> None:
             while len(given) < 4:
-                assert await client.lease_keep_alive(lease) == 5
+                assert await client.lease_keep_alive(lease) == 60
                 await asyncio.sleep(0.3)
 
         watching, written = asyncio.ensure_future(watch()), list[int]()
@@ -108,7 +109,7 @@ async def test_tokens_that_run_out_are_seen_by_nobody(
 async def test_a_password_that_an_administrator_changes_is_asked_for_by_name(
     guarded: RunningEtcd, password: Path
 ) -> None:
-    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password))
+    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password), timeout=PATIENCE_SECONDS)
     await put(client, b"/svcdns/a")
     change_password(guarded, "changed")
     with pytest.raises(Unavailable, match=r"authentication failed.*store\.etcd_password_file"):
@@ -121,10 +122,10 @@ async def test_a_password_that_an_administrator_changes_is_asked_for_by_name(
 async def test_a_user_learns_whether_there_is_room(
     guarded: RunningEtcd, password: Path, tmp_path: Path
 ) -> None:
-    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password))
+    client = Etcd(guarded.endpoints, Login(user="svcdns", password_file=password), timeout=PATIENCE_SECONDS)
     root = tmp_path / "root"
     root.write_text("root")
-    administrator = Etcd(guarded.endpoints, Login(user="root", password_file=root))
+    administrator = Etcd(guarded.endpoints, Login(user="root", password_file=root), timeout=PATIENCE_SECONDS)
     assert not await client.has_no_room()
     alarm = {"action": "ACTIVATE", "memberID": "1", "alarm": "NOSPACE"}
     await administrator._ask("/v3/maintenance/alarm", alarm, len)

@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from toolbox.on_etcd import PATIENCE_SECONDS
 from toolbox.running_etcd import RunningEtcd
 from toolbox.waiting import until
 
@@ -27,6 +28,8 @@ from svcdns.wire.key import wire_of_key
 
 Object = dict[str, Any]
 Rows = dict[bytes, bytes]
+
+T = TypeVar("T")
 
 _prefixes = itertools.count(1)
 
@@ -48,11 +51,23 @@ _SERIAL = slice(-20, -16)
 """Where the serial stands in a reply that ends in an SOA record."""
 
 
-class Held(Etcd):
+class Patient(Etcd):
+    """A client for which an etcd on a busy machine is late, and not away."""
+
+    def __init__(self, endpoints: Sequence[str], **named: Any) -> None:
+        super().__init__(endpoints, **{"timeout": PATIENCE_SECONDS, **named})
+
+
+def be_patient(client: Etcd, seconds: float = PATIENCE_SECONDS) -> None:
+    """Have a client wait for so long for an answer from now on."""
+    client._timeout = client._connections._seconds = seconds
+
+
+class Held(Patient):
     """A client whose watch of objects can be held up."""
 
-    def __init__(self, *given: object, **named: object) -> None:
-        super().__init__(*given, **named)  # type: ignore[arg-type]
+    def __init__(self, endpoints: Sequence[str], **named: Any) -> None:
+        super().__init__(endpoints, **named)
         self.may = asyncio.Event()
         self.may.set()
         self.compacted: list[int] = []
@@ -70,7 +85,7 @@ class Held(Etcd):
         await super().compact(revision)
 
 
-class Killed(Etcd):
+class Killed(Patient):
     """A client of a replica that ends without a word."""
 
     async def lease_revoke(self, lease: int) -> None:
@@ -179,7 +194,7 @@ class Replicas:
         """Give a replica that has started on its folder, which stays for the next time."""
         store = open_store(self.folder / name, "writer", is_map=True)
         try:
-            engine = Engine(client or Etcd(self.etcd.endpoints), self.prefix)
+            engine = Engine(client or Patient(self.etcd.endpoints), self.prefix)
             registry = Registry(store, config or Config(), engine=engine)
             await registry.start()
             try:
@@ -196,10 +211,24 @@ async def assert_alike(a: Replica, b: Replica) -> None:
 
     Serials are those of the last change that was seen, so zones that never changed may have others.
     """
-    await until(lambda: a.revision == b.revision, "both to have come as far")
-    assert a.everything() == b.everything()
-    assert a.rows_but_apexes() == b.rows_but_apexes()
-    assert a.revision == b.revision
+    of_a, of_b = await at_one_revision(a, b, lambda one: (one.everything(), one.rows_but_apexes()))
+    assert of_a[0] == of_b[0]
+    assert of_a[1] == of_b[1]
+
+
+async def at_one_revision(a: Replica, b: Replica, look: Callable[[Replica], T]) -> tuple[T, T]:
+    """Return what both show at one revision, whatever is written in the background meanwhile: Events."""
+    while True:
+        await until(lambda: a.revision == b.revision, "both to have come as far")
+        before, seen = a.revision, (look(a), look(b))
+        if before == a.revision == b.revision:
+            return seen
+
+
+async def assert_same_objects(a: Replica, b: Replica) -> None:
+    """Both come to show the same objects, but for what a replica counts by itself."""
+    for_guard = "both to show the same objects"
+    await until(lambda: comparable(a.everything()) == comparable(b.everything()), for_guard)
 
 
 async def know_each_other(*replicas: Replica) -> None:

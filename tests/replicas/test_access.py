@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from replicas.replicas_harness import Replica, Replicas, assert_alike, know_each_other
+from replicas.replicas_harness import Patient, Replica, Replicas, assert_alike, know_each_other
 from toolbox.builders import headless, pod
 from toolbox.etcd_access import (
     AS_ADMINISTRATOR,
@@ -28,12 +28,13 @@ from toolbox.etcd_access import (
 )
 from toolbox.etcd_members import Members
 from toolbox.running_etcd import RunningEtcd
-from toolbox.waiting import until
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.cli.certificates import make_ca
 from svcdns.etcd.client import Etcd, Login
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import POD, SERVICE
+from svcdns.registry.replicated import following, naming
 
 TOKEN_SECONDS = 1
 
@@ -52,7 +53,8 @@ def guarded(need: Callable[..., str], tmp_path: Path) -> Iterator[Replicas]:
 @asynccontextmanager
 async def pair(of: Replicas, password: Path) -> AsyncIterator[tuple[Replica, Replica]]:
     """Give two replicas that know each other."""
-    clients = [Etcd(of.etcd.endpoints, Login(user="svcdns", password_file=password)) for _ in range(2)]
+    user = Login(user="svcdns", password_file=password)
+    clients = [Patient(of.etcd.endpoints, login=user) for _ in range(2)]
     async with of.replica("a", client=clients[0]) as a, of.replica("b", client=clients[1]) as b:
         await know_each_other(a, b)
         await a.create(headless("web"))
@@ -60,8 +62,13 @@ async def pair(of: Replicas, password: Path) -> AsyncIterator[tuple[Replica, Rep
 
 
 async def test_tokens_that_run_out_are_no_outage(
-    guarded: Replicas, password: Path, caplog: pytest.LogCaptureFixture
+    guarded: Replicas,
+    password: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(naming, "LEASE_SECONDS", int(GUARD_SECONDS))  # a busy machine is late
+    monkeypatch.setattr(following, "SILENT_SECONDS", GUARD_SECONDS)
     caplog.set_level(logging.INFO)
     async with pair(guarded, password) as (a, b):
         caplog.clear()

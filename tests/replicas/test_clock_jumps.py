@@ -14,6 +14,7 @@ from replicas.test_servers import addresses, replicas_of
 from toolbox.builders import headless, pod
 from toolbox.calls import PODS, SERVICES
 from toolbox.etcd_access import AS_ADMINISTRATOR, have_user, tokens_that_end
+from toolbox.on_etcd import PATIENCE_SECONDS
 from toolbox.running_etcd import RunningEtcd
 from toolbox.running_server import RunningServer
 from toolbox.shifted_clock import Clock
@@ -32,6 +33,7 @@ def pair(folder: Path, clock: Clock) -> Iterator[tuple[RunningServer, RunningSer
         have_user(etcd, "secret")
         config = (
             f'[store]\netcd = ["{etcd.endpoints[0]}"]\n'
+            f"etcd_timeout_ms = {PATIENCE_SECONDS * 1000}\n"
             f'etcd_user = "svcdns"\netcd_password_file = "{folder / "password"}"\n'
         )
         with (

@@ -150,7 +150,7 @@ async def test_how_new_a_read_is_follows_from_its_resource_version(replicas: Rep
         made = await a.create(service("web"))
         version = made["metadata"]["resourceVersion"]
         assert await names_at(api, "?resourceVersion=0") == [], "whatever is at hand"
-        watch_query = "?watch=true&timeoutSeconds=1"
+        watch_query = "?watch=true"
         waiting = [
             asyncio.ensure_future(names_at(api, query))
             for query in ("", "?limit=5", f"?resourceVersion={version}", "?labelSelector=!a")
@@ -239,6 +239,7 @@ async def test_a_revision_that_never_comes_leaves_nothing_behind(
         assert reads is not None
         await asyncio.gather(*(reads.shows(10**18 + number) for number in range(50)))
         assert not follower._waiting
+        monkeypatch.setattr(consistent_reads, "SECONDS", GUARD_SECONDS)
         await a.create(service("web"))
         assert await newest(a) == ""
 
@@ -255,11 +256,11 @@ async def test_what_others_write_to_the_same_etcd_is_not_waited_for(replicas: Re
 async def test_a_replica_that_hears_nothing_says_how_old_it_may_be(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consistent_reads, "SECONDS", 0.2)
     client = Held(replicas.etcd.endpoints)
     async with replicas.replica("a") as a, replicas.replica("b", client=client) as b, api_of(b) as api:
         await a.create(service("web"))
         assert await newest(b) == ""
+        monkeypatch.setattr(consistent_reads, "SECONDS", 0.2)
         client.may.clear()
         await a.create(service("late"))
         for path in (
@@ -279,6 +280,32 @@ async def test_a_replica_that_hears_nothing_says_how_old_it_may_be(
         async with api.get(SERVICES) as answer:
             assert "Warning" not in answer.headers
             assert len((await answer.json())["items"]) == 2
+
+
+class Late(Asking, Held):
+    """A client whose watch can be held up, and the answers to its questions too."""
+
+
+async def test_a_map_that_is_known_to_be_late_is_not_waited_for_though_a_question_gets_no_answer(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Late(replicas.etcd.endpoints)
+    async with replicas.replica("a") as a, replicas.replica("b", client=client) as b:
+        reads = b.registry.consistent_reads
+        assert reads is not None
+        client.may.clear()
+        await a.create(service("late"))
+        monkeypatch.setattr(consistent_reads, "SECONDS", 0.1)
+        while not reads._missed:
+            assert await newest(b)
+        client.may_return.clear()
+        assert await newest(b)
+        client.may_return.set()
+        monkeypatch.setattr(consistent_reads, "SECONDS", 10 * GUARD_SECONDS)
+        again = asyncio.ensure_future(newest(b))
+        await until(again.done, "an answer at once")
+        assert again.result()
+        client.may.set()
 
 
 async def test_without_etcd_reads_go_on_and_nobody_waits(etcd: RunningEtcd, tmp_path: Path) -> None:

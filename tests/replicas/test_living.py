@@ -4,12 +4,13 @@ import asyncio
 import itertools
 
 import pytest
-from replicas.replicas_harness import Held, Replica, Replicas, know_each_other, living
+from replicas.replicas_harness import Held, Patient, Replica, Replicas, know_each_other, living
 from toolbox.builders import service
-from toolbox.waiting import until
+from toolbox.waiting import GUARD_SECONDS, until
 
 from svcdns.objects.kinds import SERVICE
 from svcdns.registry.replicated import compaction
+from svcdns.registry.replicated.keys import Keys, after
 
 KEYS = [f"web-{number}" for number in range(300)]
 
@@ -35,13 +36,13 @@ async def test_who_waits_for_all_is_told_who_is_behind(replicas: Replicas) -> No
         await know_each_other(a, b)
         for number in range(3):
             await a.create(service(f"s{number}"))
-            assert await a.registry.work.behind(20) == []
+            assert await a.registry.work.behind(GUARD_SECONDS) == []
             assert f"s{number}" in b.names(SERVICE)
         client.may.clear()
         await a.create(service("held"))
         behind = await a.registry.work.behind(0.2)
         assert len(behind) == 1 and f"({living_name(b)})" in behind[0]
-        waiting = asyncio.ensure_future(a.registry.work.behind(20))
+        waiting = asyncio.ensure_future(a.registry.work.behind(GUARD_SECONDS))
         client.may.set()
         assert await waiting == []
         assert "held" in b.names(SERVICE)
@@ -60,16 +61,21 @@ async def test_who_lives_is_found_out_again_after_its_key_was_taken_away(replica
         replicas.etcd.ctl("del", f"{replicas.prefix}live/{living_name(a)}")
         await a.create(service("web"))
         await know_each_other(a, b)
-        assert await b.registry.work.behind(20) == []
+        assert await b.registry.work.behind(GUARD_SECONDS) == []
 
 
 async def test_a_replica_whose_lease_was_lost_is_there_again(replicas: Replicas) -> None:
     async with replicas.replica("a") as a, replicas.replica("b") as b:
         await know_each_other(a, b)
-        for lease in replicas.etcd.ctl("lease", "list").split("\n")[1:]:
-            if lease:
-                replicas.etcd.ctl("lease", "revoke", lease)
-        await until(lambda: len(living(b)) < 2 or len(living(a)) < 2, "the loss to be seen")
+        live = Keys(replicas.prefix).live
+        client = Patient(replicas.etcd.endpoints)
+        lost = {kv.lease for kv in (await client.range(live, after(live))).kvs}
+        for lease in lost:
+            await client.lease_revoke(lease)
+        async with asyncio.timeout(GUARD_SECONDS):
+            while len({kv.lease for kv in (await client.range(live, after(live))).kvs} - lost) < 2:
+                await asyncio.sleep(0.01)
+        await client.close()
         await know_each_other(a, b)
 
 

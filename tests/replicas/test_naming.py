@@ -6,7 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from replicas.replicas_harness import Killed, Replica, Replicas, assert_alike
+from replicas.replicas_harness import Killed, Patient, Replica, Replicas, assert_alike
 from toolbox.builders import service
 from toolbox.waiting import GUARD_SECONDS, until
 
@@ -14,7 +14,9 @@ from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
 from svcdns.etcd.messages import Changes, Compare, Delete, Found, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
-from svcdns.registry.replicated import committer, living
+from svcdns.registry.replicated import committer, living, naming
+
+pytestmark = pytest.mark.usefixtures("no_events")  # a map is copied as it is, so nothing may be written
 
 
 def name_of(replica: Replica) -> str:
@@ -62,7 +64,10 @@ async def test_the_original_takes_another_name_where_the_copy_was_first(replicas
             assert name_of(a) != name
 
 
-async def test_who_was_killed_goes_on_under_its_name_before_its_lease_has_ended(replicas: Replicas) -> None:
+async def test_who_was_killed_goes_on_under_its_name_before_its_lease_has_ended(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naming, "LEASE_SECONDS", int(GUARD_SECONDS))
     client = Killed(replicas.etcd.endpoints)
     async with replicas.replica("a", client=client) as a:
         name = name_of(a)
@@ -83,7 +88,7 @@ async def test_who_has_lost_its_name_ends(replicas: Replicas, monkeypatch: pytes
         replicas.etcd.ctl("del", key)
 
 
-class Watched(Etcd):
+class Watched(Patient):
     """A client that grants a lease only once objects are watched, and fails the first of them."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:
@@ -128,7 +133,7 @@ async def test_a_start_watches_before_it_writes_and_no_more_where_it_fails(repli
         assert (client.begun, client.ended) == (2, 1)
 
 
-class Frozen(Etcd):
+class Frozen(Patient):
     """A client of a replica that is frozen when a Service `lost` is carried out; the answer is lost."""
 
     def __init__(self, endpoints: Sequence[str], lost: Exception) -> None:
@@ -170,7 +175,6 @@ async def test_what_became_of_a_write_is_not_told_by_a_key_that_a_copy_has_put_s
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch, lost: Exception
 ) -> None:
     monkeypatch.setattr(committer, "LANES", 1)
-    monkeypatch.setattr(committer, "WRITE_SECONDS", GUARD_SECONDS)
     client, other = Frozen(replicas.etcd.endpoints, lost), Etcd(replicas.etcd.endpoints)
     async with replicas.replica("a", client=client) as a:
         shutil.copytree(replicas.folder / "a", replicas.folder / "b")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from replicas.replicas_harness import Replica, Replicas
+from replicas.replicas_harness import Patient, Replica, Replicas
 from toolbox.builders import headless, pod, service
 from toolbox.running_etcd import RunningEtcd
 from toolbox.small_disk import Ballast, small_disk
@@ -42,7 +42,7 @@ async def test_what_etcd_has_carried_out_though_it_was_full_is_not_called_unavai
                 return
 
     with RunningEtcd(options=QUOTA) as etcd:
-        clients = [Etcd(etcd.endpoints) for _ in range(WRITERS)]
+        clients = [Patient(etcd.endpoints) for _ in range(WRITERS)]
         await asyncio.gather(*(fill(client, writer) for writer, client in enumerate(clients)))
         assert len(refused) == WRITERS
         there = {key for key in refused if (await clients[0].range(key)).kvs}
@@ -62,7 +62,7 @@ async def test_a_replica_without_room_takes_no_writes_that_it_could_not_show(rep
             ballast.fill()
             await fill_until_behind(a, b)
             with pytest.raises(StatusError) as refused:
-                await asyncio.wait_for(a.create(service("refused")), 5)
+                await a.create(service("refused"))
             assert refused.value.code == 507 and "nothing was changed" in refused.value.message
             ballast.drop()
             await until(lambda: not a.registry.trouble, "the replica to write again")
@@ -91,7 +91,7 @@ async def test_what_the_disk_does_not_take_is_said_at_once_whatever_it_was_decid
         assert tries == 1
 
 
-class Cut(Etcd):
+class Cut(Patient):
     """A client whose watch of objects ends with the next change while it may not go on."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:

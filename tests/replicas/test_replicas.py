@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 
 import pytest
-from replicas.replicas_harness import Replica, Replicas, assert_alike, comparable
+from replicas.replicas_harness import Patient, Replica, Replicas, assert_alike, assert_same_objects
 from toolbox.builders import endpoint_slice, endpoints, headless, namespace, pod, service, without_selector
 from toolbox.running_etcd import RunningEtcd
 from toolbox.waiting import until
 
 from svcdns.config.sections import Config, DnsConfig, ServicesConfig
-from svcdns.etcd.client import Etcd
 from svcdns.etcd.messages import Compare, Delete, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import ENDPOINTSLICE, EVENT, NAMESPACE, POD, SERVICE, Kind
@@ -126,7 +125,7 @@ async def test_nothing_is_created_in_a_namespace_that_another_replica_deletes(re
         assert {one.code for one in found if isinstance(one, StatusError)} <= {403, 404}
 
 
-class Held(Etcd):
+class Held(Patient):
     """A client whose transactions that delete something wait while they are held."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:
@@ -284,7 +283,7 @@ async def test_members_of_two_etcds_are_refused(replicas: Replicas) -> None:
     with RunningEtcd() as other:
         both = [*replicas.etcd.endpoints, *other.endpoints]
         with pytest.raises(Disagreement, match="members of several etcds"):
-            async with replicas.replica("a", client=Etcd(both)):
+            async with replicas.replica("a", client=Patient(both)):
                 pass
 
 
@@ -379,9 +378,7 @@ async def test_a_slice_of_a_client_that_has_the_name_of_a_generated_one_keeps_it
         for one in (a, b):
             await until(lambda one=one: len(one.names(ENDPOINTSLICE)) == 3, "the other name")
             assert one.get(ENDPOINTSLICE, name)["endpoints"] == own["endpoints"]
-        await until(  # Events may be written meanwhile
-            lambda: comparable(a.everything()) == comparable(b.everything()), "both to show the same"
-        )
+        await assert_same_objects(a, b)
         assert a.rows_but_apexes() == b.rows_but_apexes()
         await b.create(pod("web-2", "10.1.0.2", ready=True))
         await a.shows_what(b)

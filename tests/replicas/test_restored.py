@@ -6,23 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replicas.replicas_harness import Replicas
+from replicas.replicas_harness import Patient, Replicas
 from toolbox.builders import service
 from toolbox.running_etcd import RunningEtcd
 from toolbox.waiting import GUARD_SECONDS, until
 
-from svcdns.etcd.client import Etcd, Unavailable
+from svcdns.etcd.client import Unavailable
 from svcdns.etcd.messages import Changes, Compare, Delete, Found, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
-from svcdns.registry import events
 from svcdns.registry.replicated import committer, compaction
 
 MORE = 30
 """Writes behind the backup: the restored etcd takes long to come to the revision of the next one."""
 
 
-class Unseeing(Etcd):
+class Unseeing(Patient):
     """A client whose watch of objects ends with the next change while it may not go on."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:
@@ -58,12 +57,6 @@ class Unseeing(Etcd):
         outcome = await super().transaction(compares, success, failure)
         self.is_answered |= any(one.key.endswith(b"/lost") for one in success)
         return outcome
-
-
-@pytest.fixture
-def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have none written in the background, which would be under way as well."""
-    monkeypatch.setattr(events, "GATHER_SECONDS", 100 * GUARD_SECONDS)
 
 
 @pytest.mark.usefixtures("no_events")
@@ -140,7 +133,7 @@ async def test_compaction_goes_on_behind_one_of_what_is_gone(
         await until(lambda: len(client.compacted) > 2, "more turns")
 
 
-class Restoring(Etcd):
+class Restoring(Patient):
     """A client whose etcd is restored from a backup while a list is read."""
 
     def __init__(self, etcd: RunningEtcd, backup: Path) -> None:

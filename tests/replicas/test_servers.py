@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from toolbox.builders import headless, pod, service
+from toolbox.on_etcd import PATIENCE_SECONDS
 from toolbox.running_etcd import RunningEtcd
-from toolbox.running_server import RunningServer, svcdns
+from toolbox.running_server import Reply, RunningServer, svcdns
 from toolbox.stopping import stop
 from toolbox.waiting import wait_for
 
@@ -24,7 +25,10 @@ SERVICES, PODS = "/api/v1/namespaces/default/services", "/api/v1/namespaces/defa
 @pytest.fixture
 def pair(etcd: RunningEtcd, request: pytest.FixtureRequest) -> Iterator[list[RunningServer]]:
     """Give two servers with one registry."""
-    config = f'[store]\netcd = ["{etcd.endpoints[0]}"]\netcd_prefix = "/{request.node.name}/"\n'
+    config = (
+        f'[store]\netcd = ["{etcd.endpoints[0]}"]\netcd_prefix = "/{request.node.name}/"\n'
+        f"etcd_timeout_ms = {PATIENCE_SECONDS * 1000}\n"
+    )
     with RunningServer(workers=1, config=config) as a, RunningServer(workers=1, config=config) as b:
         yield [a, b]
 
@@ -46,12 +50,17 @@ def test_what_one_server_takes_both_answer(pair: list[RunningServer]) -> None:
     assert a.get(slices).json["items"] == b.get(slices).json["items"]
 
 
+def newest(server: RunningServer, path: str) -> Reply:
+    """Return what a server says that has heard from etcd in time: one that has not says so."""
+    return wait_for(lambda: next((got for got in [server.get(path)] if "Warning" not in got.headers), None))
+
+
 def test_who_is_told_of_a_write_finds_it_at_the_other_server(pair: list[RunningServer]) -> None:
     for number in range(20):
         one, other = pair if number % 2 else reversed(pair)
         assert one.post(SERVICES, service(f"s{number}")).status == 201
-        assert other.get(f"{SERVICES}/s{number}").status == 200
-        listed = other.get(f"{SERVICES}?limit=500").json["items"]
+        assert newest(other, f"{SERVICES}/s{number}").status == 200
+        listed = newest(other, f"{SERVICES}?limit=500").json["items"]
         assert {item["metadata"]["name"] for item in listed} == {f"s{n}" for n in range(number + 1)}
 
 
@@ -99,7 +108,7 @@ def test_without_etcd_names_are_answered_and_writes_are_refused(
         )
     both = {"10.1.0.1", "10.1.0.2", "10.1.0.3"}
     wait_for(lambda: addresses(a) == both == addresses(b))
-    assert "etcd" not in a.get("/readyz?verbose").text
+    wait_for(lambda: "etcd" not in a.get("/readyz?verbose").text, "nothing to be said of etcd")
 
 
 def test_a_server_that_differs_ends_and_says_in_what(pair: list[RunningServer]) -> None:
@@ -147,9 +156,10 @@ def test_a_first_start_waits_for_etcd(need: Callable[..., str]) -> None:
 def test_a_heartbeat_may_be_sent_to_any_server(pair: list[RunningServer]) -> None:
     beating = pod("web-1", "10.1.0.1")
     beating["metadata"]["annotations"] = {"svcdns.io/heartbeat": "10s"}
-    assert pair[0].post(f"{PODS}?waitFor=all", beating).status == 201
     for one in pair:
         wait_for(lambda one=one: len(replicas_of(one)) == 2, "the servers to know each other")
+    assert pair[0].post(f"{PODS}?waitFor=all", beating).status == 201
+    for one in pair:
         assert one.post(f"{PODS}/web-1/heartbeat", {}).status == 204
 
 
@@ -176,7 +186,7 @@ def test_each_pod_is_probed_by_one_server_and_by_the_other_when_that_dies(pair: 
     a, b = pair
     a.post(SERVICES, headless("web"))
     with accepting() as port:
-        probe = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1}
+        probe = {"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 30}
         probed = {f"web-{number}": f"127.0.0.{number}" for number in range(1, 17)}
         for name, address in probed.items():
             body = pod(name, address)
@@ -226,7 +236,10 @@ def test_a_write_that_waits_for_all_is_shown_by_all_when_it_is_answered(pair: li
 
 
 def test_without_etcd_for_some_time_answers_say_that_they_are_old(etcd: RunningEtcd) -> None:
-    config = f'[store]\netcd = ["{etcd.endpoints[0]}"]\netcd_prefix = "/old/"\nstale_after = 1\n'
+    config = (
+        f'[store]\netcd = ["{etcd.endpoints[0]}"]\netcd_prefix = "/old/"\nstale_after = 1\n'
+        f"etcd_timeout_ms = {PATIENCE_SECONDS * 1000}\n"
+    )
 
     def said(name: str = "web.default.svc.cluster.local") -> list[int]:
         return [int(option.code) for option in server.ask(name, use_edns=0, payload=1232).options]
