@@ -131,7 +131,9 @@ class WriteTransaction:
         if self.most_operations is None or not self.operations:
             return True
         operations = self.operations + len(self.relied_on) + _operations(kind, obj)
-        return operations <= self.most_operations and self.octets + len(encode(obj)) <= self.most_octets
+        if operations > self.most_operations:
+            return False
+        return not self.octets or self.octets + len(encode(obj)) <= self.most_octets
 
     def load(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object as this write sees it, or None."""

@@ -15,7 +15,7 @@ import lmdb
 
 from svcdns.objects.kinds import Kind
 
-_BATCH = 100
+_MOST_IN_BATCH = 128
 """Keys that are read before anything is done with them, where the table may be written meanwhile."""
 
 
@@ -73,9 +73,10 @@ def scan_keys_in_batches(
     txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes, after: bytes = b""
 ) -> Iterator[bytes]:
     """Yield the keys that `scan` yields; other than there, the table may be written meanwhile."""
-    while batch := list(islice(scan_keys(txn, table, prefix, after), _BATCH)):
+    size = 1  # who wants the first alone pays for no others
+    while batch := list(islice(scan_keys(txn, table, prefix, after), size)):
         yield from batch
-        after = batch[-1]
+        after, size = batch[-1], min(2 * size, _MOST_IN_BATCH)
 
 
 def has_any(txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes) -> bool:
