@@ -42,13 +42,16 @@ def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, optio
     accept.check_preconditions(kind, old, options)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise accept.generated(old)
+    waits_by = ""
     if options.propagation in _HELD_BY:
-        old = _dependents_first(write, kind, old, options.propagation)
-        if write.load(kind, namespace, name) is None:  # it went with one that it depends on itself
+        waits_by = _dependents_first(write, kind, old, options.propagation)
+        found = write.load(kind, namespace, name)
+        if found is None:  # it went with one that it depends on itself
             return Written(encode(old))
+        old = found
     seconds = options.grace_period_seconds or 0 if kind is POD else 0
-    if seconds or finalizers(old):
-        return _begin_termination(write, kind, old, seconds)
+    if seconds or waits_by or finalizers(old):
+        return _begin_termination(write, kind, old, seconds, waits_by)
     return remove(write, kind, old)
 
 
@@ -172,21 +175,14 @@ def _delete_dependent(write: WriteTransaction, kind: Kind, dependent: Object) ->
         remove(write, kind, found)
 
 
-def _dependents_first(write: WriteTransaction, kind: Kind, old: Object, propagation: str) -> Object:
-    """See to what depends on an object; return the object, held by a finalizer while some of that is left."""
+def _dependents_first(write: WriteTransaction, kind: Kind, old: Object, propagation: str) -> str:
+    """See to what depends on an object; return the finalizer that holds it while some is left, or ""."""
     uid = old["metadata"]["uid"]
     is_all = see_to_dependents(write, uid, propagation) is None and write.has_room_for(kind, old)
     waits = propagation == "Foreground" and owners.is_blocked(write, uid)
-    if is_all and not waits:
-        return old
     if not is_all:
         _leave(write, propagation, kind, old)
-    finalizer = _HELD_BY[propagation]
-    if finalizer in finalizers(old) or write.load(kind, *_place(old)) is None:
-        return old
-    held = {**old, "metadata": {**old["metadata"], "finalizers": [*finalizers(old), finalizer]}}
-    accept.store(write, kind, old, held)
-    return held
+    return "" if is_all and not waits else _HELD_BY[propagation]
 
 
 def release_owner(write: WriteTransaction, kind: Kind, owner: Object) -> None:
@@ -216,10 +212,6 @@ def _finish_owners(write: WriteTransaction, gone: Object) -> None:
         release_owner(write, kind, owner)
 
 
-def _place(obj: Object) -> tuple[str, str]:
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-
-
 def _with_finalizers(obj: Object, kept: list[str]) -> Object:
     metadata = {key: value for key, value in obj["metadata"].items() if key != "finalizers"}
     return {**obj, "metadata": {**metadata, "finalizers": kept} if kept else metadata}
@@ -236,16 +228,22 @@ def _is_no_shorter(metadata: Object, seconds: int, until: str) -> bool:
     return bool(seconds) and bool(metadata["deletionTimestamp"] <= until)
 
 
-def _begin_termination(write: WriteTransaction, kind: Kind, old: Object, seconds: int) -> Written:
-    """Mark an object as terminating: a Pod leaves the answers at once and goes after its grace period."""
-    until, already = write.later(seconds), old["metadata"].get("deletionTimestamp")
-    if already and _is_no_shorter(old["metadata"], seconds, until):
-        return Written(encode(old))  # a grace period can be cut short, not drawn out
-    metadata = {
-        **old["metadata"],
-        "deletionTimestamp": min(until, already) if already else until,
-        "deletionGracePeriodSeconds": seconds,
-    }
+def _begin_termination(
+    write: WriteTransaction, kind: Kind, old: Object, seconds: int, waits_by: str = ""
+) -> Written:
+    """Mark an object as terminating: a Pod leaves the answers at once and goes after its grace period.
+
+    `waits_by` is a finalizer that is to hold it too.
+    """
+    metadata, until = dict(old["metadata"]), write.later(seconds)
+    already = metadata.get("deletionTimestamp")
+    if not (already and _is_no_shorter(metadata, seconds, until)):  # it can be cut short, not drawn out
+        metadata["deletionTimestamp"] = min(until, already) if already else until
+        metadata["deletionGracePeriodSeconds"] = seconds
+    if waits_by and waits_by not in finalizers(old):
+        metadata["finalizers"] = [*finalizers(old), waits_by]
+    if metadata == old["metadata"]:
+        return Written(encode(old))
     return accept.store(write, kind, old, {**old, "metadata": metadata})
 
 
