@@ -2,6 +2,7 @@
 
     objects/KIND/NAMESPACE/NAME    JSON of an object; its resourceVersion is its place (see `revisions`)
     owners/UID                     JSON of a deletion that goes on with dependents (see registry.cascades)
+    precedence                     whose transaction goes before all others (see `precedence`)
     allocations/ip/ADDRESS         NAMESPACE/NAME of the Service that has the address; `lb` of load balancers
     allocations/port/NUMBER        the same of a node port
     replicas/REPLICA[.LANE]        id of the replica's last transaction in a lane (see `lanes`)
@@ -51,6 +52,7 @@ class Keys:
         self.replicas = self.begin + b"replicas/"
         self.objects = self.begin + b"objects/"
         self.owners = self.begin + b"owners/"
+        self.precedence = self.begin + b"precedence"
 
     def of_kind(self, kind: Kind) -> bytes:
         """Return what the keys of a kind begin with."""
