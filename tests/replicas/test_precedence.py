@@ -22,7 +22,9 @@ class Writers:
     """Clients that change objects at a replica without a pause."""
 
     def __init__(self, at: Replica) -> None:
-        self.at, self.done = at, 0
+        self.at, self.begun = at, 0
+        self.ended = 0
+        """The number, as they began, of the last write that was acknowledged."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def begin(self, count: int) -> None:
@@ -33,8 +35,9 @@ class Writers:
 
     async def _write(self, name: str) -> None:
         while True:
-            await self.at.patch(POD, name, {"metadata": {"annotations": {"n": str(self.done)}}})
-            self.done += 1
+            number = self.begun = self.begun + 1
+            await self.at.patch(POD, name, {"metadata": {"annotations": {"n": str(number)}}})
+            self.ended = max(self.ended, number)
 
     async def end(self) -> None:
         """Stop them."""
@@ -57,8 +60,8 @@ class Slow(Etcd):
         if self.writers is not None and any(_deletes(one) for one in success):
             self.tries += 1
             assert self.tries < TRIES, "it is overtaken without end"
-            done = self.writers.done
-            while self.writers.done == done and not await self._has_precedence():
+            begun = self.writers.begun
+            while self.writers.ended <= begun and not await self._has_precedence():
                 await asyncio.sleep(0)
         return await super().transaction(compares, success, failure)
 
@@ -79,8 +82,8 @@ async def test_a_deletion_is_overtaken_only_so_often(replicas: Replicas) -> None
         client.writers = Writers(b)
         await client.writers.begin(8)
         await asyncio.wait_for(a.registry.delete(POD, "default", "old", DeleteOptions()), 60)
-        done = client.writers.done
-        await until(lambda: client.writers is None or client.writers.done > done + 8, "the others to go on")
+        begun = client.writers.begun
+        await until(lambda: client.writers and client.writers.ended > begun, "the others to go on")
         await client.writers.end()
         assert client.tries > 1 and "old" not in b.names(POD)
         await until(lambda: not held(replicas), "what they waited for to go")
