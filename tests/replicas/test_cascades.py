@@ -264,9 +264,9 @@ async def test_a_replica_that_starts_ends_what_has_begun(
     assert is_noted(replicas)
     replicas.etcd.ctl("compact", str(seen))  # who is behind has to list
     async with replicas.replica(again) as one:
-        await has_gone(one)
+        await until(lambda: one.revision >= revisions.of(seen, 0), "the map to show what had begun")
         await ends(one)
-        assert addresses(one) == 0 and not is_noted(replicas)
+        assert one.names(POD) == [] and addresses(one) == 0 and not is_noted(replicas)
 
 
 async def test_a_folder_that_leaves_etcd_ends_what_has_begun_there(
