@@ -32,6 +32,7 @@ from svcdns.store.writable import NO_SPACE, why_not
 from .answer_tables import current_table
 from .dns_rows import AnswerTable, move_serials, rebuild
 from .own_work import OwnWork
+from .removal import see_to_all
 from .settings import Settings
 from .stored_objects import Renewal
 from .transaction import POSITION, TIME_FORMAT, Touched, WriteTransaction
@@ -95,12 +96,14 @@ class Committer:
     async def prepare(self) -> None:
         """Bring objects that an older svcdns stored to the rules of this one.  Raises StatusError.
 
-        What was a map of a registry on etcd is a registry of its own from now on.
+        What was a map of a registry on etcd is a registry of its own from now on, where
+        no cascade goes on.
         """
         await self.write(_forget_position)
         renewal = Renewal()
         while not await self.write(renewal.step):
             pass
+        await self.write(see_to_all)
 
     async def stop(self) -> None:
         """Let the writes that wait finish, then end the thread."""

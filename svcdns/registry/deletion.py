@@ -2,30 +2,35 @@
 
 A deletion that can't be finished marks the object with a deletionTimestamp; whoever takes the last
 finalizer away, or ends the grace period, finishes it. With an object go those that name it as their owner:
-behind it (Background), before it (Foreground), or not at all (Orphan).
+behind it (Background), before it (Foreground), or not at all (Orphan). Those for which a transaction has no
+room are left to others (`cascades`, `removal.see_to_some`).
 https://kubernetes.io/docs/concepts/overview/working-with-objects/finalizers/
 https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, POD, SERVICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTS, ENDPOINTSLICE, EVENT, LEASE, NAMESPACE, POD, SERVICE, Kind
 from svcdns.objects.managed_fields import Authorship
 
-from . import accept, addresses, endpoints, owners
+from . import accept, addresses, cascades, endpoints, owners
 from .derive import derive
 from .requests import DeleteOptions, Written
-from .transaction import WriteTransaction, decode, encode, joined, scan_keys
+from .transaction import WriteTransaction, decode, encode, joined, scan_keys_in_batches
 
 Object = dict[str, Any]
 
 _CONTENT = (SERVICE, POD, ENDPOINTS, ENDPOINTSLICE, LEASE)
 """In the order of removal: with its Service gone, the going of a Pod or of Endpoints changes no slice."""
-_KINDS = {kind.name: kind for kind in STORED}
+Place = tuple[Kind, str]
+"""One object of a namespace, to go on behind it."""
+START: Place = (_CONTENT[0], "")
+_HELD_BY: Mapping[str, str] = {"Foreground": owners.FOREGROUND, "Orphan": owners.ORPHAN}
+"""The finalizer of an owner that waits for its dependents, by how it was deleted."""
 
 
 def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, options: DeleteOptions) -> Written:
@@ -37,15 +42,16 @@ def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, optio
     accept.check_preconditions(kind, old, options)
     if kind is ENDPOINTSLICE and is_generated(old):
         raise accept.generated(old)
-    uid = old["metadata"]["uid"]
-    if options.propagation == "Orphan":
-        for dependent_kind, dependent in owners.dependents(write, uid, _KINDS):
-            accept.store(write, dependent_kind, dependent, owners.without(dependent, uid))
-    elif options.propagation == "Foreground":
-        old = _delete_dependents_first(write, kind, old)
+    waits_by = ""
+    if options.propagation in _HELD_BY:
+        waits_by = _dependents_first(write, kind, old, options.propagation)
+        found = write.load(kind, namespace, name)
+        if found is None:  # it went with one that it depends on itself
+            return Written(encode(old))
+        old = found
     seconds = options.grace_period_seconds or 0 if kind is POD else 0
-    if seconds or finalizers(old):
-        return _begin_termination(write, kind, old, seconds)
+    if seconds or waits_by or finalizers(old):
+        return _begin_termination(write, kind, old, seconds, waits_by)
     return remove(write, kind, old)
 
 
@@ -94,7 +100,7 @@ def remove(write: WriteTransaction, kind: Kind, old: Object) -> Written:
         addresses.release(write, old)
     owners.index(write, kind, old, None)
     derive(write, kind, old, None)
-    _collect(write, old["metadata"]["uid"])
+    _collect(write, kind, old)
     _finish_owners(write, old)
     if kind.namespaced:
         _finish(write, NAMESPACE, {"name": old["metadata"]["namespace"]})
@@ -107,7 +113,7 @@ def _remove_events(write: WriteTransaction, namespace: str) -> None:
     Those for which this write has no room go when they are too old.
     """
     prefix = joined(EVENT.name, namespace)
-    for key in list(scan_keys(write.txn, write.tables.objects, prefix)):
+    for key in scan_keys_in_batches(write.txn, write.tables.objects, prefix):
         if write.is_full:
             return
         found = write.load(EVENT, namespace, key[len(prefix) :].decode())
@@ -115,13 +121,44 @@ def _remove_events(write: WriteTransaction, namespace: str) -> None:
             write.remove(EVENT, found)
 
 
-def _collect(write: WriteTransaction, uid: str) -> None:
-    """Delete the dependents of an object that is gone; those with another owner only lose this one."""
-    for kind, dependent in owners.dependents(write, uid, _KINDS):
-        if owners.has_another(write, dependent, uid):
+def see_to_dependents(
+    write: WriteTransaction, uid: str, propagation: str, after: bytes = b""
+) -> bytes | None:
+    """Delete the dependents of an owner, or free them from it, those behind the key `after`.
+
+    Those with another owner only lose this one, once it is gone.
+    Return the key of the last that there was room for (`after` where there was none), None: those were all.
+    """
+    for key, kind, dependent in owners.dependents(write, uid, after):
+        if not write.has_room_for(kind, dependent):
+            return after
+        after = key
+        if propagation == "Orphan":
             accept.store(write, kind, dependent, owners.without(dependent, uid))
-        else:
+        elif not owners.has_another(write, dependent, uid):
             _delete_dependent(write, kind, dependent)
+        elif propagation == "Background":
+            accept.store(write, kind, dependent, owners.without(dependent, uid))
+    return None
+
+
+def _collect(write: WriteTransaction, kind: Kind, gone: Object) -> None:
+    """Delete the dependents of an object that is gone."""
+    uid = gone["metadata"]["uid"]
+    write.operations += 1  # for the cascade, should one be needed
+    is_all = see_to_dependents(write, uid, "Background") is None
+    write.operations -= 1
+    if is_all:
+        cascades.end(write, uid)
+    else:
+        _leave(write, "Background", kind, gone)
+
+
+def _leave(write: WriteTransaction, propagation: str, kind: Kind, owner: Object) -> None:
+    """Leave what is to become of an owner's dependents, and of it, to other writes."""
+    metadata = owner["metadata"]
+    named = (kind.name, metadata.get("namespace", ""), metadata["name"])
+    cascades.put(write, metadata["uid"], cascades.Cascade(propagation, *named))
 
 
 def _delete_dependent(write: WriteTransaction, kind: Kind, dependent: Object) -> None:
@@ -138,18 +175,24 @@ def _delete_dependent(write: WriteTransaction, kind: Kind, dependent: Object) ->
         remove(write, kind, found)
 
 
-def _delete_dependents_first(write: WriteTransaction, kind: Kind, old: Object) -> Object:
-    """Delete what depends on an object; return the object, held by a finalizer while some of that stays."""
+def _dependents_first(write: WriteTransaction, kind: Kind, old: Object, propagation: str) -> str:
+    """See to what depends on an object; return the finalizer that holds it while some is left, or ""."""
     uid = old["metadata"]["uid"]
-    for dependent_kind, dependent in owners.dependents(write, uid, _KINDS):
-        if not owners.has_another(write, dependent, uid):
-            _delete_dependent(write, dependent_kind, dependent)
-    waits = any(owners.blocks(dependent, uid) for _, dependent in owners.dependents(write, uid, _KINDS))
-    if not waits or owners.FOREGROUND in finalizers(old):
-        return old
-    held = {**old, "metadata": {**old["metadata"], "finalizers": [*finalizers(old), owners.FOREGROUND]}}
-    accept.store(write, kind, old, held)
-    return held
+    is_all = see_to_dependents(write, uid, propagation) is None and write.has_room_for(kind, old)
+    waits = propagation == "Foreground" and owners.is_blocked(write, uid)
+    if not is_all:
+        _leave(write, propagation, kind, old)
+    return "" if is_all and not waits else _HELD_BY[propagation]
+
+
+def release_owner(write: WriteTransaction, kind: Kind, owner: Object) -> None:
+    """Let an owner go that was deleted, and waited until its dependents had been seen to."""
+    kept = [word for word in finalizers(owner) if word != owners.ORPHAN]
+    if not owners.is_blocked(write, owner["metadata"]["uid"]):
+        kept = [word for word in kept if word != owners.FOREGROUND]
+    if kept != finalizers(owner):
+        accept.store(write, kind, owner, _with_finalizers(owner, kept))
+        _finish(write, kind, owner["metadata"])
 
 
 def _finish_owners(write: WriteTransaction, gone: Object) -> None:
@@ -161,14 +204,15 @@ def _finish_owners(write: WriteTransaction, gone: Object) -> None:
             continue
         kind, owner = found
         uid = owner["metadata"]["uid"]
-        if any(owners.blocks(dependent, uid) for _, dependent in owners.dependents(write, uid, _KINDS)):
+        if cascades.find(write.txn, write.tables, uid) is not None or owners.is_blocked(write, uid):
             continue
-        accept.store(write, kind, owner, _without_finalizer(owner, owners.FOREGROUND))
-        _finish(write, kind, owner["metadata"])
+        if not write.has_room_for(kind, owner):
+            _leave(write, "Foreground", kind, owner)
+            continue
+        release_owner(write, kind, owner)
 
 
-def _without_finalizer(obj: Object, name: str) -> Object:
-    kept = [word for word in finalizers(obj) if word != name]
+def _with_finalizers(obj: Object, kept: list[str]) -> Object:
     metadata = {key: value for key, value in obj["metadata"].items() if key != "finalizers"}
     return {**obj, "metadata": {**metadata, "finalizers": kept} if kept else metadata}
 
@@ -184,16 +228,22 @@ def _is_no_shorter(metadata: Object, seconds: int, until: str) -> bool:
     return bool(seconds) and bool(metadata["deletionTimestamp"] <= until)
 
 
-def _begin_termination(write: WriteTransaction, kind: Kind, old: Object, seconds: int) -> Written:
-    """Mark an object as terminating: a Pod leaves the answers at once and goes after its grace period."""
-    until, already = write.later(seconds), old["metadata"].get("deletionTimestamp")
-    if already and _is_no_shorter(old["metadata"], seconds, until):
-        return Written(encode(old))  # a grace period can be cut short, not drawn out
-    metadata = {
-        **old["metadata"],
-        "deletionTimestamp": min(until, already) if already else until,
-        "deletionGracePeriodSeconds": seconds,
-    }
+def _begin_termination(
+    write: WriteTransaction, kind: Kind, old: Object, seconds: int, waits_by: str = ""
+) -> Written:
+    """Mark an object as terminating: a Pod leaves the answers at once and goes after its grace period.
+
+    `waits_by` is a finalizer that is to hold it too.
+    """
+    metadata, until = dict(old["metadata"]), write.later(seconds)
+    already = metadata.get("deletionTimestamp")
+    if not (already and _is_no_shorter(metadata, seconds, until)):  # it can be cut short, not drawn out
+        metadata["deletionTimestamp"] = min(until, already) if already else until
+        metadata["deletionGracePeriodSeconds"] = seconds
+    if waits_by and waits_by not in finalizers(old):
+        metadata["finalizers"] = [*finalizers(old), waits_by]
+    if metadata == old["metadata"]:
+        return Written(encode(old))
     return accept.store(write, kind, old, {**old, "metadata": metadata})
 
 
@@ -222,17 +272,22 @@ def mark_terminating(write: WriteTransaction, old: Object, seconds: int | None =
     return accept.store(write, NAMESPACE, old, {**old, "metadata": metadata, "status": status})
 
 
-def content(write: WriteTransaction, namespace: str) -> Iterator[tuple[Kind, str]]:
-    """Yield (kind, name) of what a namespace holds. Nothing may be written meanwhile.
+def content(write: WriteTransaction, namespace: str, after: Place = START) -> Iterator[tuple[Kind, str]]:
+    """Yield (kind, name) of what a namespace holds, behind `after`; it may be changed meanwhile.
 
     Events don't count, nor do slices that are generated: they go with what they follow from.
     """
-    for kind in _CONTENT:
+    last_kind, last_name = after
+    for kind in _CONTENT[_CONTENT.index(last_kind) :]:
         prefix = joined(kind.name, namespace)
-        for key in scan_keys(write.txn, write.tables.objects, prefix):
+        start = prefix + last_name.encode() if kind is last_kind and last_name else b""
+        for key in scan_keys_in_batches(write.txn, write.tables.objects, prefix, start):
             name = key[len(prefix) :].decode()
-            if kind is not ENDPOINTSLICE or not is_generated(write.existing(kind, namespace, name)):
-                yield kind, name
+            if kind is ENDPOINTSLICE:
+                found = write.load(kind, namespace, name)
+                if found is None or is_generated(found):
+                    continue
+            yield kind, name
 
 
 def finish_namespace(write: WriteTransaction, namespace: str) -> None:

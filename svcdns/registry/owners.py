@@ -3,26 +3,32 @@
     "owner" uid kind namespace name -> ""     in `meta`, parts ended by NUL: dependents by their owner's uid
 
 Kubernetes' garbage collector does this some time after a deletion; here it is part of the deletion's own
-transaction. An owner of a kind that svcdns doesn't know is taken for there, as nobody can say otherwise.
+transaction, as far as that has room (see `cascades`). An owner of a kind that svcdns doesn't know is taken
+for there, as nobody can say otherwise.
 https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import lmdb
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.objects.kinds import ENDPOINTSLICE, Kind, by_manifest
+from svcdns.objects.kinds import ENDPOINTSLICE, STORED, Kind, by_manifest
 from svcdns.store.environment import Tables
 
-from .transaction import WriteTransaction, joined, scan_keys
+from .transaction import WriteTransaction, joined, scan_keys, scan_keys_in_batches
 
 Object = dict[str, Any]
 
 _PREFIX = "owner"
 FOREGROUND = "foregroundDeletion"
+"""The finalizer of an owner that goes after its dependents."""
+ORPHAN = "orphan"
+"""The finalizer of an owner that goes once no dependent names it any more."""
+_KINDS = {kind.name: kind for kind in STORED}
 _UID_LETTERS = 36
 
 
@@ -52,24 +58,25 @@ def _keys(kind: Kind, obj: Object | None) -> set[bytes]:
         return set()
     name = (kind.name, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
     uids = {reference["uid"] for reference in references(obj)}
-    return {joined(_PREFIX, uid, *name) for uid in uids if _may_be_ours(uid)}
+    return {joined(_PREFIX, uid, *name) for uid in uids if may_be_ours(uid)}
 
 
-def _may_be_ours(uid: str) -> bool:
+def may_be_ours(uid: str) -> bool:
     """Our uids are UUIDs; what clients make up is no key, and nobody's uid."""
     return len(uid) == _UID_LETTERS and uid.isascii() and uid.isprintable()
 
 
-def dependents(write: WriteTransaction, uid: str, kinds: dict[str, Kind]) -> list[tuple[Kind, Object]]:
-    """Return the objects that name an owner; `kinds` by their names."""
+def dependents(write: WriteTransaction, uid: str, after: bytes = b"") -> Iterator[tuple[bytes, Kind, Object]]:
+    """Yield the objects that name an owner, each with its key: those behind the key `after`.
+
+    They may be changed and removed meanwhile.
+    """
     prefix = joined(_PREFIX, uid)
-    found = []
-    for key in list(scan_keys(write.txn, write.tables.meta, prefix)):
+    for key in scan_keys_in_batches(write.txn, write.tables.meta, prefix, after):
         word, namespace, name = key[len(prefix) : -1].decode().split("\0")
-        obj = write.load(kinds[word], namespace, name)
+        obj = write.load(_KINDS[word], namespace, name)
         if obj is not None:
-            found.append((kinds[word], obj))
-    return found
+            yield key, _KINDS[word], obj
 
 
 def without(obj: Object, uid: str) -> Object:
@@ -104,6 +111,10 @@ def owner(write: WriteTransaction, reference: Object, namespace: str) -> tuple[K
     return (kind, found) if found is not None and found["metadata"]["uid"] == reference["uid"] else None
 
 
-def blocks(obj: Object, uid: str) -> bool:
-    """Whether the deletion of this owner in the foreground has to wait for an object."""
+def is_blocked(write: WriteTransaction, uid: str) -> bool:
+    """Whether the deletion of an owner in the foreground has to wait for a dependent."""
+    return any(_blocks(dependent, uid) for _, _, dependent in dependents(write, uid))
+
+
+def _blocks(obj: Object, uid: str) -> bool:
     return any(r["uid"] == uid and r.get("blockOwnerDeletion") for r in references(obj))

@@ -376,11 +376,11 @@ class Registry:
         assert self._feed is not None
         if EVENT.name in self._feed.advance(logged, reached):
             self._recorder.check_history()
-        if self.sharing is not None and reached is None:
-            self.heartbeats.resume()
-        elif self.sharing is not None:
+        if self.sharing is not None:
             self._unfinished.follow_all(logged)  # whoever began it may not be there to end it
             self.heartbeats.applied(logged)
+            if reached is None:
+                self.heartbeats.resume()
 
     def record(self, messages: Iterable[EventMessage]) -> None:
         """Record what happened as Events, soon; of the registry's own writes this is done already."""

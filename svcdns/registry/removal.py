@@ -1,4 +1,8 @@
-"""Deleting much: a namespace with all that is in it, or a collection, at most 500 objects a transaction."""
+"""Deleting much: a namespace with all that is in it, a collection, an owner's dependents.
+
+A write deletes as much as there is room for, of a namespace and of a collection 500 objects at most, and says
+where the next one goes on.  What it passes over on its way is not looked at again before the end.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,15 @@ import msgspec
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
-from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, STORED, Kind
 
-from . import accept, deletion
+from . import accept, cascades, deletion
+from .deletion import START, Place
 from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction
 
 CHUNK = 500
+_KINDS = {kind.name: kind for kind in STORED}
 
 
 class _Metadata(msgspec.Struct):
@@ -41,41 +47,81 @@ def delete(write: WriteTransaction, kind: Kind, namespace: str, name: str, optio
     return deletion.mark_terminating(write, old, options.grace_period_seconds)
 
 
-def empty_some(write: WriteTransaction, namespace: str) -> bool:
-    """Delete up to CHUNK objects of a namespace; return whether nothing is left to do here.
+def empty_some(write: WriteTransaction, namespace: str, after: Place = START) -> Place | None:
+    """Delete up to CHUNK objects of a namespace; return behind which the next write goes on.
 
-    What finalizers hold is marked and stays, and so do Pods for the grace period that the deletion came with,
-    and the namespace with them: whoever removes the last of these removes the namespace too.
+    None: nothing is left to do here.  What finalizers hold is marked and stays, and so do Pods for the grace
+    period that the deletion came with, and the namespace with them: whoever removes the last of these removes
+    the namespace too.
     """
     write.decided_on_all = True
     old = write.load(NAMESPACE, "", namespace)
     if old is None or not old["metadata"].get("deletionTimestamp"):
-        return True
-    seconds = old["metadata"].get("deletionGracePeriodSeconds", 0)
+        return None
+    seconds, last = old["metadata"].get("deletionGracePeriodSeconds", 0), after
     held: list[Object] = []
-    gone = 0
-    for kind, name in list(deletion.content(write, namespace)):
-        if gone == CHUNK or write.is_full:
-            return False
+    changed = 0
+    for kind, name in deletion.content(write, namespace, after):
         found = write.load(kind, namespace, name)
         if found is None:  # it went with its owner
             continue
-        if kind is POD and seconds:
-            held.append(found)
-            if deletion.begin_grace(write, found, seconds):
-                gone += 1
-        elif deletion.finalizers(found):
-            held.append(found)
-            if not found["metadata"].get("deletionTimestamp"):
-                deletion.delete(write, kind, namespace, name, DeleteOptions())
-        else:
-            deletion.remove(write, kind, found)
-            gone += 1
+        if changed == CHUNK or not write.has_room_for(kind, found):
+            return last
+        last = kind, name
+        held += [found] if deletion.finalizers(found) or (kind is POD and seconds) else []
+        changed += _delete_or_mark(write, kind, found, seconds)
+    if after != START:
+        return START  # to see what is held, and to find nothing else
     if held:
         _say_what_is_held(write, namespace, held)
     else:
         deletion.finish_namespace(write, namespace)
+    return None
+
+
+def _delete_or_mark(write: WriteTransaction, kind: Kind, found: Object, seconds: int) -> bool:
+    """Delete an object, or mark it where something holds it; return whether that changed anything."""
+    if kind is POD and seconds:
+        return deletion.begin_grace(write, found, seconds)
+    if not deletion.finalizers(found):
+        deletion.remove(write, kind, found)
+        return True
+    if found["metadata"].get("deletionTimestamp"):
+        return False
+    metadata = found["metadata"]
+    deletion.delete(write, kind, metadata["namespace"], metadata["name"], DeleteOptions())
     return True
+
+
+def see_to_some(write: WriteTransaction, uid: str, after: bytes) -> bytes | None:
+    """Go on with a cascade behind a key, as far as there is room; return where the next write goes on.
+
+    None: it has ended, as there is nothing to be done for any dependent.  That is seen by one write that
+    looks at all of them: others may have come meanwhile.
+    """
+    write.decided_on_all = True
+    cascade = cascades.find(write.txn, write.tables, uid)
+    if cascade is None:
+        return None
+    rest = deletion.see_to_dependents(write, uid, cascade.propagation, after)
+    if rest is not None:
+        return rest
+    kind = _KINDS.get(cascade.kind)
+    owner = write.load(kind, cascade.namespace, cascade.name) if kind is not None else None
+    if owner is not None and owner["metadata"]["uid"] != uid:
+        owner = None
+    if after or (kind is not None and owner is not None and not write.has_room_for(kind, owner)):
+        return b""
+    cascades.end(write, uid)
+    if kind is not None and owner is not None:
+        deletion.release_owner(write, kind, owner)
+    return None
+
+
+def see_to_all(write: WriteTransaction) -> None:
+    """End all cascades, in a registry whose writes have room for anything."""
+    for uid in cascades.all_uids(write.txn, write.tables):
+        see_to_some(write, uid, b"")
 
 
 def _say_what_is_held(write: WriteTransaction, namespace: str, held: list[Object]) -> None:
@@ -122,11 +168,11 @@ def delete_each(
     """
     out: list[Written] = []
     for done, (namespace, name) in enumerate(names):
-        if write.is_full:
-            return out, names[done:]
         found = write.load(kind, namespace, name)
         if found is None or (kind is ENDPOINTSLICE and is_generated(found)):
             continue
+        if not write.has_room_for(kind, found):
+            return out, names[done:]
         if kind is not NAMESPACE or name not in FIRST_NAMESPACES:
             out.append(delete(write, kind, namespace, name, options))
     return out, []

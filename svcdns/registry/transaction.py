@@ -27,6 +27,7 @@ from svcdns.store.rows import joined as joined
 from svcdns.store.rows import object_key as object_key
 from svcdns.store.rows import scan as scan
 from svcdns.store.rows import scan_keys as scan_keys
+from svcdns.store.rows import scan_keys_in_batches as scan_keys_in_batches
 
 from .settings import Settings
 
@@ -98,8 +99,14 @@ class WriteTransaction:
     """Whether facts follow at once; not where all are made at the end (`all_answers`)."""
     operations: int = 0
     """At least so many things change that others can't derive: objects, addresses and ports."""
+    octets: int = 0
+    """Of the objects that are put."""
     most_operations: int | None = None
     """So many may change, or be relied on, at once; None for any number."""
+    most_octets: int = 0
+    """So many octets may be put at once, where `most_operations` is no None."""
+    cascades: dict[str, bytes | None] = field(default_factory=dict)
+    """Cascades that began, were changed or have ended (None), by the owner's uid (see `cascades`)."""
     relied_on: set[str] = field(default_factory=set)
     """Namespaces that were looked at, to decide whether something may be in them."""
     decided_on_all: bool = False
@@ -111,10 +118,22 @@ class WriteTransaction:
 
     @property
     def is_full(self) -> bool:
-        """Whether what is left to do is better left for a write of its own."""
+        """Whether small things that are left to do are better left for a write of its own."""
         if self.most_operations is None:
             return False
         return self.operations + len(self.relied_on) >= self.most_operations
+
+    def has_room_for(self, kind: Kind, obj: Object) -> bool:
+        """Return whether this write can change or delete an object too, or that is left for another one.
+
+        The first one always fits: there is no other write that has more room.
+        """
+        if self.most_operations is None or not self.operations:
+            return True
+        operations = self.operations + len(self.relied_on) + _operations(kind, obj)
+        if operations > self.most_operations:
+            return False
+        return not self.octets or self.octets + len(encode(obj)) <= self.most_octets
 
     def load(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object as this write sees it, or None."""
@@ -165,6 +184,7 @@ class WriteTransaction:
             entry = log.append(self.txn, table, revision, (what, kind.name, namespace), octets, before)
             self.logged.append((revision, entry))
             self.operations += _operations(kind, new)
+            self.octets += len(octets) if what != "DELETED" else 0
         return object_key(kind, namespace, metadata["name"]), octets
 
     def next_revision(self) -> int:

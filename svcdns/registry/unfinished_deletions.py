@@ -1,6 +1,7 @@
-"""What a deletion leaves for later: the end of a Pod's grace period, and emptying a namespace.
+"""What a deletion leaves for later: the end of a Pod's grace period, emptying a namespace, dependents.
 
-Each step is a write of its own. A restart goes on with what it finds marked.
+Each step is a write of its own. A restart goes on with what it finds marked, and whoever can't write for a
+while, as etcd is away or the disk is full, when that is over.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,18 +20,23 @@ from svcdns.objects.kinds import NAMESPACE, POD, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from . import deletion, reading, removal
+from . import cascades, deletion, reading, removal
 from .own_work import IsOwn
 from .requests import DeleteOptions
 from .transaction import Object, WriteTransaction, decode
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Write = Callable[[Callable[[WriteTransaction], Any]], Awaitable[Any]]
 """Runs something as a write of its own; see Committer.write."""
 
 
 _TAKE_OVER_SECONDS = 3.0
+_LATER = frozenset({503, 504, 507})
+"""Refusals of a write that another try may not meet."""
+_CASCADE = "cascade"
+"""What the work of seeing to an owner's dependents is divided by, beside the owner's uid."""
 _MARK = b'"deletionTimestamp"'
 
 
@@ -66,6 +73,8 @@ class UnfinishedDeletions:
         self._timers: dict[tuple[str, str], _Timer] = {}
         self._going: set[str] = set()
         """Namespaces that are being deleted, and were followed for that."""
+        self._cascades: set[str] = set()
+        """Owners, by their uids, whose dependents are being seen to here, or left to another replica."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -88,6 +97,7 @@ class UnfinishedDeletions:
                         begun.append((kind, decode(octets)))
         for kind, found in begun:
             self.follow(kind, found)
+        self._follow_cascades()
 
     def follow(self, kind: Kind, obj: Object) -> None:
         """Start what the deletion of an object leaves for later, if it leaves anything."""
@@ -103,6 +113,7 @@ class UnfinishedDeletions:
         """Do so for all objects of which a commit says that they are being deleted, whoever deleted them.
 
         A namespace is left to who did for a moment: it takes many writes, which would be in each other's way.
+        Dependents are left to the replica whose work they are.
         """
         for _, entry in logged:
             if entry.kind == POD.name and entry.type == "MODIFIED":
@@ -115,6 +126,15 @@ class UnfinishedDeletions:
                 elif _MARK in octets and name not in self._going:
                     self._going.add(name)
                     self._run(self._empty(name, after=_TAKE_OVER_SECONDS))
+        self._follow_cascades()
+
+    def _follow_cascades(self) -> None:
+        """See to the dependents of each owner of which it is noted that there are some, or have been."""
+        with self._store.read() as txn:
+            for uid in cascades.all_uids(txn, self._store.tables):
+                if uid not in self._cascades:
+                    self._cascades.add(uid)
+                    self._run(self._see_to_dependents(uid))
 
     def _is_there(self, kind: Kind, namespace: str, name: str) -> bool:
         try:
@@ -145,7 +165,37 @@ class UnfinishedDeletions:
             await asyncio.sleep(_TAKE_OVER_SECONDS)
             if not self._is_there(POD, *key):
                 return
-        await self._write(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
+        await self._written(lambda w: deletion.delete(w, POD, *key, DeleteOptions(uid=uid)))
+
+    async def _see_to_dependents(self, uid: str) -> None:
+        """Go on with a cascade until it has ended, whoever sees to it."""
+        try:
+            after = b""
+            while self._goes_on(uid):
+                if self._is_own(_CASCADE, "", uid):
+                    rest = await self._written(partial(removal.see_to_some, uid=uid, after=after))
+                    after = rest or b""
+                else:
+                    after = b""
+                    await asyncio.sleep(_TAKE_OVER_SECONDS)
+        finally:
+            self._cascades.discard(uid)
+
+    def _goes_on(self, uid: str) -> bool:
+        with self._store.read() as txn:
+            return cascades.find(txn, self._store.tables, uid) is not None
+
+    async def _written(self, action: Callable[[WriteTransaction], T]) -> T:
+        """Return what a write comes to, however long nothing can be written.  Raises StatusError."""
+        while True:
+            try:
+                result: T = await self._write(action)
+                return result
+            except StatusError as refused:
+                if refused.code not in _LATER:
+                    raise
+                logger.info("work after a deletion waits: %s", refused)
+                await asyncio.sleep(_TAKE_OVER_SECONDS)
 
     async def _empty(self, namespace: str, after: float = 0.0) -> None:
         """Empty a terminating namespace step by step, then remove it; Pods in their grace period end it.
@@ -157,8 +207,9 @@ class UnfinishedDeletions:
             await asyncio.sleep(after)
             if not self._is_there(NAMESPACE, "", namespace):
                 return
-        while not await self._write(lambda w: removal.empty_some(w, namespace)):
-            await asyncio.sleep(0)
+        place: deletion.Place | None = deletion.START
+        while place is not None:
+            place = await self._written(partial(removal.empty_some, namespace=namespace, after=place))
         for octets in reading.read_all(self._store, POD, namespace).items:
             if _read_marked(octets).metadata.deleted:
                 self.follow(POD, decode(octets))

@@ -8,12 +8,15 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import cast
 
 import lmdb
 
 from svcdns.objects.kinds import Kind
+
+_MOST_IN_BATCH = 128
+"""Keys that are read before anything is done with them, where the table may be written meanwhile."""
 
 
 def joined(*parts: str) -> bytes:
@@ -64,6 +67,16 @@ def scan_keys(
             return
         keys = cast(Iterator[bytes], cursor.iternext(values=False))
         yield from takewhile(lambda key: key.startswith(prefix), keys)
+
+
+def scan_keys_in_batches(
+    txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes, after: bytes = b""
+) -> Iterator[bytes]:
+    """Yield the keys that `scan` yields; other than there, the table may be written meanwhile."""
+    size = 1  # who wants the first alone pays for no others
+    while batch := list(islice(scan_keys(txn, table, prefix, after), size)):
+        yield from batch
+        after, size = batch[-1], min(2 * size, _MOST_IN_BATCH)
 
 
 def has_any(txn: lmdb.Transaction, table: lmdb._Database, prefix: bytes) -> bool:

@@ -311,7 +311,7 @@ class Slow:
         self.second = asyncio.Event()
         self._lost = lost
 
-    async def range(self, key: bytes, *_: Any, limit: int, **__: Any) -> etcd_messages.Found:
+    async def range(self, key: bytes, *_: Any, limit: int = 0, **__: Any) -> etcd_messages.Found:
         """Return a page."""
         if limit == 1:
             return etcd_messages.Found((), 1, False, 3)
@@ -338,6 +338,10 @@ class Taker:
     def take(self, found: Iterable[Found]) -> None:
         """Take a page."""
         self.taken += [named.name for named, _, _ in found if named is not None]
+
+    def take_cascades(self, found: Iterable[tuple[str, bytes]]) -> None:
+        """There are none."""
+        assert not [*found]
 
     def step(self) -> bool:
         """Count down."""

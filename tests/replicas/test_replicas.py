@@ -193,20 +193,6 @@ async def test_a_collection_of_more_than_a_transaction_is_deleted(replicas: Repl
         assert b.names(POD) == []
 
 
-async def test_a_write_that_no_transaction_holds_is_refused(replicas: Replicas) -> None:
-    async with replicas.replica("a") as a:
-        owner = await a.create(service("owner"))
-        reference = {"apiVersion": "v1", "kind": "Service", "name": "owner", "uid": owner["metadata"]["uid"]}
-        owned = [pod(f"p{n}", f"10.1.0.{n}") for n in range(150)]
-        for one in owned:
-            one["metadata"]["ownerReferences"] = [reference]
-        await asyncio.gather(*map(a.create, owned))
-        with pytest.raises(StatusError) as refused:
-            await a.registry.delete(SERVICE, "default", "owner", DeleteOptions())
-        assert refused.value.code == 413 and "128" not in refused.value.reason
-        assert a.names(SERVICE) == ["owner"] and len(a.names(POD)) == 150
-
-
 async def test_a_service_has_as_many_node_ports_as_a_transaction_holds(replicas: Replicas) -> None:
     async with replicas.replica("a") as a:
         for count in (123, 124):

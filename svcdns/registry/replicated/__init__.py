@@ -2,6 +2,7 @@
 
     committer   writes are proposed to etcd, what etcd has decided is applied, and then they are answered
     proposals   accept: a group of writes is run on the map, undone, and becomes one etcd transaction
+    precedence  who was overtaken too often goes first
     lanes       such a transaction is decided; several at once, and what became of each is found out
     applying    apply: what etcd has decided becomes one commit of the map
     following   the watch of etcd, and when the map has to be listed: `listing` fetches the pages, `relisting`

@@ -21,7 +21,7 @@ from svcdns.objects.kinds import ENDPOINTSLICE, POD, SERVICE, Kind
 from svcdns.store import log
 from svcdns.store.environment import Store
 
-from .. import addresses, owners, probed
+from .. import addresses, cascades, owners, probed
 from ..commit import answer, trim_logs
 from ..derive import derive, derive_with_warnings
 from ..settings import Settings
@@ -172,7 +172,11 @@ def _apply_revision(
     applied: Applied,
     told: Told | None,
 ) -> None:
-    objects = ((named, event.value) for event in events if (named := of.keys.named(event.key)) is not None)
+    changed = list(events)
+    for event in changed:
+        if (uid := of.keys.owner_of(event.key)) is not None:
+            cascades.take(txn, of.store.tables, uid, event.value)
+    objects = ((named, event.value) for event in changed if (named := of.keys.named(event.key)) is not None)
     for ordinal, (named, value) in enumerate(objects):
         set_revision(txn, of.store, revisions.of(revision, ordinal * revisions.STEP) - 1)
         try:

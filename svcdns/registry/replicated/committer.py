@@ -5,8 +5,8 @@
 
 A few transactions are under way at a time (`lanes`), each for the writes that wait when it begins, and none
 touches what another one does: such writes wait for their turn, in order.  One that was decided on more than
-what it touches has nothing beside it.  The writes of one that was overtaken are proposed again on the newer
-map.
+what it touches has nothing beside it, and where other replicas overtake it, they wait too (`precedence`).
+The writes of one that was overtaken are proposed again on the newer map.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import lmdb
 
@@ -47,6 +47,7 @@ from .left_out import LeftOut
 from .listing import Progress
 from .naming import Claim, claim
 from .outage import Outage, refused, undecided
+from .precedence import Precedence
 from .proposals import Beside, Proposal, propose
 from .waiting import Waiting, give_up, refuse
 
@@ -59,6 +60,8 @@ STOP_SECONDS = 5.0
 """So long the end waits for an etcd that does not answer."""
 _OVERTAKEN_SECONDS = 0.02
 """Until a transaction is tried again that was overtaken by somebody who is no replica."""
+MOST_OVERTAKEN = 2
+"""So often a transaction that has nothing beside it is overtaken before the others wait for it."""
 LANES = 2
 """Transactions that are under way at a time."""
 _ENDS = "this server ends"
@@ -100,6 +103,10 @@ class ReplicatedCommitter:
         self._is_ending = False
         self._changed = asyncio.Event()
         """Set whenever a transaction may be begun that could not be before."""
+        self._precedence = Precedence(engine.etcd, self._keys.precedence, self._changed.set)
+        self._preferred: set[asyncio.Future[Any]] = set()
+        """Writes for which this replica wants precedence, until they are answered."""
+        self._giving_up: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -128,6 +135,8 @@ class ReplicatedCommitter:
         refuse((*self._held, *self._waiting), refused(_ENDS))
         for task in self._tasks:
             task.cancel()
+        if self._giving_up:
+            await asyncio.wait(self._giving_up, timeout=STOP_SECONDS)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.work.end()
         if self._follower is not None:
@@ -169,6 +178,7 @@ class ReplicatedCommitter:
         self.outage.end()
         self._follower, self._lanes = follower, lanes
         follower.own, follower.told = frozenset(lane.key for lane in lanes), self._take_told
+        follower.precedence = self._precedence.see
         self.reads.begin(follower)
         self._tasks.append(asyncio.create_task(follower.run()))
         met.tell(self._on_messages)
@@ -248,6 +258,8 @@ class ReplicatedCommitter:
 
     def _is_room(self) -> bool:
         """Whether another transaction may be under way."""
+        if self._precedence.is_another_s:
+            return False
         if not self._under_way:
             return True
         alone = self._is_one_to_be_alone or any(one.decided_on_all for one in self._under_way.values())
@@ -316,6 +328,8 @@ class ReplicatedCommitter:
         for waiting in proposal.decided:
             waiting.newest = decision.newest
         if not decision.is_carried_out:
+            if proposal.decided_on_all:
+                await self._note_overtaken(proposal)
             await self._let_catch_up(follower, decision.revision)
             return proposal.decided
         if decision.revision <= proposal.position and not proposal.changes_nothing:
@@ -329,6 +343,24 @@ class ReplicatedCommitter:
         self._answer(settled)
         self._on_messages(proposal.told.messages)
         return [one for one in proposal.decided if not one.changes and not is_newest]
+
+    async def _note_overtaken(self, proposal: Proposal) -> None:
+        """Have the other replicas wait for writes that were overtaken too often, until these are answered."""
+        for waiting in proposal.decided:
+            waiting.overtaken += 1
+            future = waiting.future
+            if waiting.overtaken >= MOST_OVERTAKEN and not future.done() and future not in self._preferred:
+                self._preferred.add(future)
+                future.add_done_callback(self._prefer_no_more)
+        if self._preferred:
+            await self._precedence.claim()
+
+    def _prefer_no_more(self, future: asyncio.Future[Any]) -> None:
+        self._preferred.discard(future)
+        if not self._preferred:
+            task = asyncio.get_running_loop().create_task(self._precedence.give_up())
+            self._giving_up.add(task)
+            task.add_done_callback(self._giving_up.discard)
 
     def _answer(self, settled: list[Waiting]) -> None:
         """Give writes what they came to, and record what has happened."""

@@ -77,6 +77,8 @@ class Follower:
         """The keys of this replica: of its own transactions it is noted what is to be said."""
         self.told: Callable[[dict[bytes, Told]], None] = lambda _: None
         """Given that, by the transactions' ids, before the map counts as having come to them."""
+        self.precedence: Callable[[Change], None] = lambda _: None
+        """Given what becomes of the key `precedence`, at once: the map has nothing of it."""
         self._etcd, self._on_commit, self.outage, self._progress = etcd, on_commit, outage, progress
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="map")
         self._turn = asyncio.Lock()
@@ -207,7 +209,11 @@ class Follower:
         if await self._is_another():
             raise _Another
         async for changes in self._etcd.watch(keys.objects, after(keys.replicas), self.position + 1):
-            self._events += map(_event, changes.events)
+            for change in changes.events:
+                if change.kv.key == keys.precedence:
+                    self.precedence(change)
+                else:
+                    self._events.append(_event(change))
             self._came_to = changes.revision
             self._came.set()
             if len(self._events) > MOST_EVENTS:

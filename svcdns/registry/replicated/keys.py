@@ -1,6 +1,8 @@
 """What stands where in etcd, below the prefix of the configuration.
 
     objects/KIND/NAMESPACE/NAME    JSON of an object; its resourceVersion is its place (see `revisions`)
+    owners/UID                     JSON of a deletion that goes on with dependents (see registry.cascades)
+    precedence                     whose transaction goes before all others (see `precedence`)
     allocations/ip/ADDRESS         NAMESPACE/NAME of the Service that has the address; `lb` of load balancers
     allocations/port/NUMBER        the same of a node port
     replicas/REPLICA[.LANE]        id of the replica's last transaction in a lane (see `lanes`)
@@ -12,7 +14,7 @@
 
 Slices that svcdns generates, or mirrors from Endpoints, are not there: each replica derives the same.
 Allocations follow from the objects.  They stand there so that no transaction can give one out twice.
-What replicas follow is `objects/` and `replicas/`: each change of an object is a change there too.
+What replicas follow is from `objects/` to `replicas/`: each change of an object is a change there too.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ class Keys:
         self.compaction = self.begin + b"compaction"
         self.replicas = self.begin + b"replicas/"
         self.objects = self.begin + b"objects/"
+        self.owners = self.begin + b"owners/"
+        self.precedence = self.begin + b"precedence"
 
     def of_kind(self, kind: Kind) -> bytes:
         """Return what the keys of a kind begin with."""
@@ -67,6 +71,14 @@ class Keys:
             return None
         kind = _KINDS[parts[0]]
         return Named(kind, *parts[1:]) if bool(parts[1]) == kind.namespaced and parts[2] else None
+
+    def cascade(self, uid: str) -> bytes:
+        """Return the key of the cascade of an owner."""
+        return self.owners + uid.encode()
+
+    def owner_of(self, key: bytes) -> str | None:
+        """Return of which owner, by its uid, a key is the cascade, None where it is none's."""
+        return key[len(self.owners) :].decode(errors="replace") if key.startswith(self.owners) else None
 
     def lanes(self, replica: str, count: int) -> list[bytes]:
         """Return the keys under which a replica says which were its last transactions, one for each lane."""

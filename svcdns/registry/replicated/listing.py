@@ -35,6 +35,9 @@ class Taking(Protocol):
     def take(self, found: Iterable[Found]) -> None:
         """Take a page."""
 
+    def take_cascades(self, found: Iterable[tuple[str, bytes]]) -> None:
+        """Take all cascades."""
+
     def step(self) -> bool:
         """Do a part of what is left to be made of all; return whether more is."""
 
@@ -99,6 +102,9 @@ async def list_into(
         if under_way is not None:
             await asyncio.wait([under_way])
             under_way.exception()  # what came first is raised, and this one is known
+    cascades = (await etcd.range(keys.owners, after(keys.owners), revision=revision)).kvs
+    found = [(keys.owner_of(kv.key) or "", kv.value) for kv in cascades]
+    await in_thread(partial(taking.take_cascades, found))
     while await in_thread(taking.step):
         progress.made_more()
 

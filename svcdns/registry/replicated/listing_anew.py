@@ -33,7 +33,7 @@ from . import revisions
 from .applying import Map, read, write_position
 from .keys import Named
 from .left_out import Unreadable
-from .relisting import Found, Untakeable, place_of
+from .relisting import Found, Untakeable, place_of, take_cascades
 
 _FIRST = (NAMESPACE, ENDPOINTSLICE)
 
@@ -108,6 +108,10 @@ class ListingAnew:
                 self._map.left_out.taken(named)
         if rows:
             put_sorted(self._txn, self._map.store.tables.objects, rows.items())
+
+    def take_cascades(self, found: Iterable[tuple[str, bytes]]) -> None:
+        """Take all cascades that there are: the owners' uids, and what stands there."""
+        take_cascades(self._txn, self._map, found)
 
     def step(self) -> bool:
         """Do a part of what is left; return whether more is.  Raises Untakeable, lmdb.Error."""

@@ -50,6 +50,8 @@ MOST_OPERATIONS = 128
 """What etcd takes in a transaction unless told otherwise (--max-txn-ops): compares, and as many puts."""
 MOST_OCTETS = 1 << 20
 """What etcd takes in a request (--max-request-bytes) is half as much again."""
+ROOM_OCTETS = MOST_OCTETS // 2
+"""The same as ROOM: so much may be put where more can be put in another one."""
 ROOM = 96
 """Operations after which a write that can go on in another one ends: the last step may take some more."""
 _OWN = 2
@@ -68,13 +70,15 @@ class _Changes:
     unchanged: dict[bytes, int] = field(default_factory=dict)
     """The revisions of these keys that it was decided on, 0 of what was not there."""
     allocations: dict[bytes, str | None] = field(default_factory=dict)
+    cascades: dict[bytes, bytes | None] = field(default_factory=dict)
+    """Nothing is compared for these: who changes one is decided on all."""
 
     def __len__(self) -> int:
-        return len(self.objects) + len(self.allocations)
+        return len(self.objects) + len(self.allocations) + len(self.cascades)
 
     def keys(self) -> set[bytes]:
         """Return all keys that change."""
-        return {*self.objects, *self.allocations}
+        return {*self.objects, *self.allocations, *self.cascades}
 
 
 @dataclass(slots=True)
@@ -201,7 +205,7 @@ def _run(
         with of.store.env.begin(write=True, parent=txn) as child:
             write = WriteTransaction(child, of.store.tables, of.settings, now, waiting.messages)
             write.dry_run = write.derives = waiting.dry_run
-            write.most_operations = ROOM
+            write.most_operations, write.most_octets = ROOM, ROOM_OCTETS
             try:
                 waiting.result = waiting.action(write)
             except lmdb.Error:  # of the disk, whatever it was decided on
@@ -258,7 +262,7 @@ def _add(
 ) -> None:
     """Add the changes of a write.  Raises StatusError for more than any transaction holds, _Left."""
     changes = _changes(of, before, write)
-    octets = sum(len(entry.object()) for _, entry in write.logged)
+    octets = write.octets
     compared = _compared(changes, write.relied_on)
     if compared + _OWN > MOST_OPERATIONS or octets > MOST_OCTETS:
         text = (
@@ -287,12 +291,13 @@ def _add(
         raise _NoRoom
     proposal.taken |= keys
     proposal.octets += octets
-    waiting.changes = bool(changes.objects)
+    waiting.changes = bool(changes.objects or changes.cascades)
     proposal.decided_on_all |= write.decided_on_all and waiting.changes
     proposal.namespaces |= write.relied_on
     mine.objects |= changes.objects
     mine.unchanged |= changes.unchanged
     mine.allocations |= changes.allocations
+    mine.cascades |= changes.cascades
 
 
 def _compared(changes: _Changes, namespaces: set[str]) -> int:
@@ -309,6 +314,7 @@ def _shows_undecided(result: Any, position: int) -> bool:
 def _changes(of: Map, before: lmdb.Transaction, write: WriteTransaction) -> _Changes:
     """Return what a write changes that others can't derive."""
     changes, tables = _Changes(), of.store.tables
+    changes.cascades = {of.keys.cascade(uid): value for uid, value in write.cascades.items()}
     had: dict[str, set[bytes]] = {}
     for _, entry in write.logged:
         kind, shown = _KINDS[entry.kind], decode(entry.object())
@@ -360,6 +366,8 @@ def _compose(of: Map, before: lmdb.Transaction, proposal: Proposal) -> None:
         else:
             proposal.operations.append(Put(key, owner.encode()))
             proposal.compares.append(Compare.absent(key))
+    for key, value in changes.cascades.items():
+        proposal.operations.append(Delete(key) if value is None else Put(key, value))
     for name in sorted(proposal.namespaces):
         key = of.keys.object(NAMESPACE, "", name)
         if key not in changes.unchanged:

@@ -25,6 +25,7 @@ from svcdns.objects.kinds import (
 from svcdns.store import counts, log
 from svcdns.store.rows import scan_keys
 
+from .. import cascades
 from ..commit import answer
 from ..transaction import Touched, WriteTransaction, collection_prefix, object_key
 from . import revisions
@@ -44,6 +45,13 @@ class Untakeable(Exception):
     def __init__(self, named: Named) -> None:
         super().__init__(named)
         self.named = named
+
+
+def take_cascades(txn: lmdb.Transaction, of: Map, found: Iterable[tuple[str, bytes]]) -> None:
+    """Have a map know these cascades and no others."""
+    cascades.clear(txn, of.store.tables)
+    for uid, value in found:
+        cascades.take(txn, of.store.tables, uid, value)
 
 
 class _Metadata(msgspec.Struct, rename={"revision": "resourceVersion"}):
@@ -111,6 +119,10 @@ class Relisting:
                 self._listed.discard(key)
             else:
                 self._map.left_out.taken(named)
+
+    def take_cascades(self, found: Iterable[tuple[str, bytes]]) -> None:
+        """Take all cascades that there are: the owners' uids, and what stands there."""
+        take_cascades(self._txn, self._map, found)
 
     def _place(self, named: Named, value: bytes, revision: int) -> int:
         try:

@@ -26,6 +26,8 @@ class Waiting(waiting.Waiting):
     """What it would change, where it was deferred: nobody that came later does before it."""
     messages: list[EventMessage] = field(default_factory=list)
     """What has happened, to be recorded with its answer."""
+    overtaken: int = 0
+    """How often it was overtaken that was decided on more than what it touches."""
     newest: int | None = None
     """What etcd has said since it came that its newest revision is, None while nothing was said."""
 
