@@ -285,7 +285,7 @@ async def test_two_etcds_that_were_begun_alike_are_refused(replicas: Replicas) -
 
 async def test_a_member_with_two_names_is_one(replicas: Replicas) -> None:
     [one] = replicas.etcd.endpoints
-    async with replicas.replica("a", client=Etcd([one, one.replace("127.0.0.1", "localhost")])) as a:
+    async with replicas.replica("a", client=Patient([one, one.replace("127.0.0.1", "localhost")])) as a:
         await a.create(service("web"))
 
 
