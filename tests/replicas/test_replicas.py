@@ -279,7 +279,7 @@ async def test_two_etcds_that_were_begun_alike_are_refused(replicas: Replicas) -
         [one], [another] = replicas.etcd.endpoints, other.endpoints
         for both in ([one, another], [another, one]):
             with pytest.raises(Disagreement, match="has not the registry that the others have"):
-                async with replicas.replica("a", client=Etcd(both)):
+                async with replicas.replica("a", client=Patient(both)):
                     pass
 
 
