@@ -2,11 +2,9 @@
 
 import asyncio
 import shutil
-import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import lmdb
 import pytest
 from replicas.replicas_harness import (
     Patient,
@@ -17,7 +15,7 @@ from replicas.replicas_harness import (
     be_patient,
 )
 from toolbox.builders import endpoint_slice, headless, pod, service
-from toolbox.waiting import GUARD_SECONDS, until
+from toolbox.waiting import until
 
 from svcdns.config.sections import Config
 from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
@@ -317,49 +315,6 @@ async def test_writes_wait_for_their_turn_when_many_come_at_once(replicas: Repli
         )
         await a.shows_what(b)
         assert len({one["spec"]["clusterIP"] for one in made}) == 300 == len(a.names(SERVICE))
-
-
-async def test_the_end_does_not_wait_for_an_etcd_that_hangs(replicas: Replicas) -> None:
-    async with replicas.replica("a") as a:
-        replicas.etcd.freeze()
-        waiting = asyncio.ensure_future(a.create(service("web")))
-        await asyncio.sleep(0)
-    replicas.etcd.thaw()
-    assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], StatusError)
-
-
-class Leaving(Patient):
-    """A client that lets go of the map of its replica when that has done with all but its lease."""
-
-    def __init__(self, endpoints: Sequence[str]) -> None:
-        super().__init__(endpoints)
-        self.goes = threading.Event()
-
-    async def lease_revoke(self, lease: int) -> None:
-        """Let go."""
-        self.goes.set()
-        await super().lease_revoke(lease)
-
-
-async def test_a_write_that_waits_for_the_map_is_answered_at_the_end(
-    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(committer, "STOP_SECONDS", 0.1)
-    monkeypatch.setattr(committer, "WRITE_SECONDS", 2 * GUARD_SECONDS)
-    client = Leaving(replicas.etcd.endpoints)
-    async with replicas.replica("a", client=client) as a:
-        is_taken = threading.Event()
-
-        def take(_: lmdb.Transaction) -> None:
-            is_taken.set()
-            client.goes.wait(GUARD_SECONDS)
-
-        taking = asyncio.ensure_future(a.registry.transact(take))
-        await until(is_taken.is_set, "the map to be taken")
-        writing = asyncio.ensure_future(a.create(service("web")))
-    with pytest.raises(StatusError, match="this server ends; nothing was changed"):
-        await asyncio.wait_for(writing, GUARD_SECONDS)
-    await asyncio.gather(taking, return_exceptions=True)
 
 
 @pytest.mark.parametrize("meanwhile", [0, 40])
