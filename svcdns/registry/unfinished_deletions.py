@@ -178,6 +178,9 @@ class UnfinishedDeletions:
                 else:
                     after = b""
                     await asyncio.sleep(_TAKE_OVER_SECONDS)
+        except StatusError:
+            await asyncio.sleep(_TAKE_OVER_SECONDS)  # the next commit has it tried again
+            raise
         finally:
             self._cascades.discard(uid)
 

@@ -73,6 +73,8 @@ class Watcher(threading.Thread):
     def _follow(self) -> None:
         if not self._version:
             with self._asked(SERVICES) as answer:
+                if answer.status != 200:  # a replica that can't say what is newest refuses the list
+                    return
                 self._version = str(json.loads(answer.read())["metadata"]["resourceVersion"])
             self.parts.append(Unbroken(int(self._version) // SPAN))
         with self._asked(f"{SERVICES}?watch=true&resourceVersion={self._version}") as answer:
