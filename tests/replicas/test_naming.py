@@ -14,7 +14,7 @@ from svcdns.etcd.client import Etcd, Full, Unavailable, Unknown
 from svcdns.etcd.messages import Changes, Compare, Delete, Found, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
-from svcdns.registry.replicated import committer, living, naming
+from svcdns.registry.replicated import beginning, living, naming
 
 pytestmark = pytest.mark.usefixtures("no_events")  # a map is copied as it is, so nothing may be written
 
@@ -174,7 +174,7 @@ class Frozen(Patient):
 async def test_what_became_of_a_write_is_not_told_by_a_key_that_a_copy_has_put_since(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch, lost: Exception
 ) -> None:
-    monkeypatch.setattr(committer, "LANES", 1)
+    monkeypatch.setattr(beginning, "LANES", 1)
     client, other = Frozen(replicas.etcd.endpoints, lost), Etcd(replicas.etcd.endpoints)
     async with replicas.replica("a", client=client) as a:
         shutil.copytree(replicas.folder / "a", replicas.folder / "b")

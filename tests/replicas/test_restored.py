@@ -15,7 +15,7 @@ from svcdns.etcd.client import Unavailable
 from svcdns.etcd.messages import Changes, Compare, Delete, Found, Get, Outcome, Put
 from svcdns.objects.errors import StatusError
 from svcdns.objects.kinds import SERVICE
-from svcdns.registry.replicated import committer, compaction
+from svcdns.registry.replicated import beginning, committer, compaction
 
 MORE = 30
 """Writes behind the backup: the restored etcd takes long to come to the revision of the next one."""
@@ -63,7 +63,7 @@ class Unseeing(Patient):
 async def test_a_write_that_was_carried_out_and_is_gone_keeps_no_other_from_it(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer, "LANES", 1)
+    monkeypatch.setattr(beginning, "LANES", 1)
     monkeypatch.setattr(committer, "WRITE_SECONDS", 2 * GUARD_SECONDS)
     backup = replicas.folder / "backup"
     client = Unseeing(replicas.etcd.endpoints)

@@ -35,17 +35,15 @@ from ..commit import OnCommit, no_room
 from ..settings import Settings
 from ..transaction import WriteTransaction
 from ..waiting import answer
-from .applying import Map, Told, stored_position
+from .applying import Told
+from .beginning import begin
 from .consistent_reads import ConsistentReads
 from .division import Division
 from .engine import Disagreement, Engine, Sharing
 from .following import Follower, Gone
 from .keys import Keys
 from .lanes import Decision, Lane, Undecided
-from .layout import agree, refuse_emptied, refuse_mixed, refuse_strangers
-from .left_out import LeftOut
 from .listing import Progress
-from .naming import Claim, claim
 from .outage import Outage, refused, undecided
 from .precedence import Precedence
 from .proposals import Beside, Proposal, propose
@@ -62,8 +60,6 @@ _OVERTAKEN_SECONDS = 0.02
 """Until a transaction is tried again that was overtaken by somebody who is no replica."""
 MOST_OVERTAKEN = 2
 """So often a transaction that has nothing beside it is overtaken before the others wait for it."""
-LANES = 2
-"""Transactions that are under way at a time."""
 _ENDS = "this server ends"
 T = TypeVar("T")
 
@@ -159,16 +155,15 @@ class ReplicatedCommitter:
         if self._follower is not None:
             return
         try:
-            await refuse_mixed(self._etcd)
-            if stored_position(self._store) is not None:
-                await refuse_emptied(self._etcd, self._keys, self._store.env.path())
-            agreed = await agree(self._etcd, self._keys, self._settings)
-            await refuse_strangers(self._etcd, self._keys, agreed.registry)
-            met = LeftOut()
-            of = Map(self._store, self._settings, self._keys, agreed.registry, agreed.serials_from, met)
-            follower = Follower(of, self._etcd, self._on_commit, self.outage, self._listing)
-            await follower.begin()
-            claimed, lanes = await self._claim(follower)
+            begun = await begin(
+                self._etcd,
+                self._keys,
+                self._store,
+                self._settings,
+                self._on_commit,
+                self.outage,
+                self._listing,
+            )
         except (Unavailable, Unknown) as away:
             self.outage.begin(str(away))
             raise refused(self.outage.text) from None
@@ -176,28 +171,17 @@ class ReplicatedCommitter:
             self.outage.end()
             raise
         self.outage.end()
-        self._follower, self._lanes = follower, lanes
-        follower.own, follower.told = frozenset(lane.key for lane in lanes), self._take_told
+        # Each replica gives out addresses from a part of the ranges: they are seldom in each other's way.
+        name = begun.claimed.name
+        self._cursors = addresses.cursors(self._settings, int(name, 16) / 16 ** len(name))
+        follower = begun.follower
+        self._follower, self._lanes = follower, begun.lanes
+        follower.own, follower.told = frozenset(lane.key for lane in begun.lanes), self._take_told
         follower.precedence = self._precedence.see
         self.reads.begin(follower)
         self._tasks.append(asyncio.create_task(follower.run()))
-        met.tell(self._on_messages)
-        self._tasks += self.work.begin(self._etcd, self._keys, claimed, follower)
-
-    async def _claim(self, follower: Follower) -> tuple[Claim, list[Lane]]:
-        """Return the name of this replica and its lanes; the watch is open meanwhile.  Raises as `claim`."""
-        follower.watch()
-        try:
-            claimed = await claim(self._etcd, self._keys, follower)
-            name = claimed.name
-            lanes = [Lane(self._etcd, self._keys, key, self.outage) for key in self._keys.lanes(name, LANES)]
-            # Each replica gives out addresses from a part of the ranges: they are seldom in each other's way.
-            self._cursors = addresses.cursors(self._settings, int(name, 16) / 16 ** len(name))
-            await asyncio.gather(*(lane.begin() for lane in lanes))
-        except BaseException:
-            follower.end_watch()
-            raise
-        return claimed, lanes
+        begun.left_out.tell(self._on_messages)
+        self._tasks += self.work.begin(self._etcd, self._keys, begun.claimed, follower)
 
     async def write(self, action: Callable[[WriteTransaction], T], *, dry_run: bool = False) -> T:
         """Run one write and return its result once the map shows it; raise what it raised.
