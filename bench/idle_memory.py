@@ -3,7 +3,8 @@
     python bench/idle_memory.py [SERVICES]
 
 Two workers and a forwarder.  PSS (/proc/PID/smaps_rollup): what processes share, code of Python among it,
-counts once.  "own" is what one alone has (Private_Dirty).  In MiB.
+counts once, and less where other processes have the same Python: those make the sum smaller by some MiB.
+"own" is what one process alone has (Private_Dirty), "anonymous" is PSS of what no file holds.  In MiB.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from measuring import RunningServer, connected, family, make_question, memory, register, services, table
 
+KINDS = ("Pss", "Private_Dirty", "Pss_Anon")
 CONFIG = '[forward]\nupstreams = ["127.0.0.1:9"]\n'
 
 
@@ -35,9 +37,9 @@ def main(count: int = 1000) -> None:
                 sock.recv(4096)
         assert server.process is not None
         found = [(called(pid), memory(pid)) for pid in family(server.process.pid)]
-    rows = [(name, f"{one['Pss']:.1f}", f"{one['Private_Dirty']:.1f}") for name, one in found]
-    total = [sum(one[kind] for _, one in found) for kind in ("Pss", "Private_Dirty")]
-    table(("", "PSS", "own"), [*rows, ("all", f"{total[0]:.1f}", f"{total[1]:.1f}")])
+    rows = [(name, *(f"{one[kind]:.1f}" for kind in KINDS)) for name, one in found]
+    total = [f"{sum(one[kind] for _, one in found):.1f}" for kind in KINDS]
+    table(("", "PSS", "own", "anonymous"), [*rows, ("all", *total)])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import json
 from datetime import datetime, timedelta
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -71,7 +71,7 @@ def _key(kind: dict[str, str]) -> str:
 
 @functools.cache
 def _table() -> dict[str, Any]:
-    folder = resources.files("svcdns.api") / "data"
+    folder = Path(__file__).parent / "data"
     path = next(entry for entry in folder.iterdir() if entry.name.startswith("protobuf-"))
     table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return table

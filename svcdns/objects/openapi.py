@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from .kinds import Kind
@@ -32,7 +32,7 @@ def document() -> dict[str, Any]:
 
 
 def _data(prefix: str) -> Any:
-    folder = resources.files("svcdns.objects") / "data"
+    folder = Path(__file__).parent / "data"  # importlib.resources brings tempfile along, and shutil
     path = next(entry for entry in folder.iterdir() if entry.name.startswith(prefix))
     return json.loads(path.read_text(encoding="utf-8"))
 

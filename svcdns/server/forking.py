@@ -82,7 +82,7 @@ def _leave_little_to_change() -> None:
 
 @cache
 def _is_loaded() -> bool:
-    gc.disable()  # nothing of this is garbage
+    gc.disable()  # looked through once, below
     try:
         importlib.import_module(SHARED)
     except Exception:
@@ -90,6 +90,7 @@ def _is_loaded() -> bool:
         return False
     finally:
         gc.enable()
+    gc.collect()  # each dataclass with slots leaves the class behind that it was made of
     free_memory.give_back()  # or each child has a share of it
     return True
 

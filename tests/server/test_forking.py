@@ -23,6 +23,8 @@ OF_THE_API = ("aiohttp", "jsonschema_rs", "multidict", "yaml")
 """What nobody but the writer may load."""
 SELDOM_USED = ("difflib", "dnslib", "shutil")
 """What answers nothing, and would be in the memory of each process."""
+NOT_OF_A_SERVER = ("bz2", "difflib", "gettext", "html.entities", "http.client", "idna.core")
+"""What comes with aiohttp and others, and is for clients, commands and folders of files."""
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,10 @@ def inodes(pid: int) -> set[str]:
 @pytest.mark.parametrize("module", ["svcdns.cli.start", "svcdns.server.supervisor", "svcdns.server.worker"])
 def test_what_supervisor_and_workers_load_has_nothing_of_the_api_nor_of_the_commands(module: str) -> None:
     assert not loaded(module) & {*OF_THE_API, *SELDOM_USED, "typer", "rich", "click", "httpcore", "pydantic"}
+
+
+def test_the_writer_loads_nothing_that_only_clients_and_commands_use() -> None:
+    assert not loaded("svcdns.server.writer") & {*NOT_OF_A_SERVER, "dnslib", "typer", "rich"}
 
 
 def test_the_forwarder_loads_nothing_of_the_api() -> None:

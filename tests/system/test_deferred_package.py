@@ -1,4 +1,4 @@
-"""A package whose own file has not run yet looks like any other to who uses it, and loads less."""
+"""A module whose own file has not run yet looks like any other to who uses it, and loads less."""
 
 import subprocess
 import sys
@@ -15,6 +15,9 @@ PACKAGE = {
     "server.py": "from . import __version__\nfrom . import names\n",
     "names.py": "GET = 1\n",
     "broken.py": "import no_such_module_at_all\n",
+    "tools.py": "print('ran')\n"
+    "class Box:\n    kind = 'box'\n    def __init__(self, size=1): self.size = size\n"
+    "def twice(number, *, and_one=0): return 2 * number + and_one\nLIMIT = 7\n",
 }
 
 
@@ -68,3 +71,32 @@ def test_what_nobody_has_is_an_attribute_error(run_python: Run) -> None:
 def test_a_package_that_is_loaded_or_missing_stays_as_it_is(run_python: Run) -> None:
     lines = ("import light", "defer('light')", "print(type(light).__name__)", "defer('no_such_package')")
     assert run_python(*lines, "print('no_such_package' in sys.modules)") == ["ran", "module", "False"]
+
+
+def test_names_taken_from_a_module_do_not_run_it_before_they_are_used(run_python: Run) -> None:
+    lines = ("defer('light.tools', 'twice', 'Box')", "from light.tools import twice, Box", "print('before')")
+    used = "print(twice(3, and_one=1), Box(size=2).size, Box.kind)"
+    assert run_python("defer('light')", *lines, used) == ["before", "ran", "7 2 box"]
+
+
+def test_a_class_taken_before_is_the_class_itself_to_who_asks(run_python: Run) -> None:
+    lines = ("defer('light')", "defer('light.tools', 'Box')", "from light.tools import Box as early")
+    derived = "class Small(early):\n    kind = 'small'"
+    asked = "import light.tools as tools\nprint(isinstance(tools.Box(), early), isinstance(3, early))"
+    classes = "print(issubclass(Small, early), Small.__mro__[1] is tools.Box, Small(4).size, Small.kind)"
+    assert run_python(*lines, derived, asked, classes) == ["ran", "True False", "True True 4 small"]
+
+
+def test_a_name_that_was_not_foreseen_runs_the_module_once(run_python: Run) -> None:
+    lines = ("defer('light')", "defer('light.tools', 'twice')", "from light.tools import LIMIT, twice")
+    assert run_python(*lines, "print(LIMIT, twice(2), type(twice).__name__)") == ["ran", "7 4 function"]
+
+
+def test_a_deferred_module_is_found_as_a_part_of_its_package(run_python: Run) -> None:
+    lines = ("import light", "defer('light.tools')", "import light.tools", "print(light.tools.LIMIT)")
+    assert run_python(*lines) == ["ran", "ran", "7"]
+
+
+def test_a_module_of_a_package_is_deferred_before_the_package_runs(run_python: Run) -> None:
+    lines = ("defer('light.heavy', 'Client')", "print('before')", "import light")
+    assert run_python(*lines, "print(type(light.Client()).__name__)") == ["before", "ran", "Client"]
