@@ -108,6 +108,7 @@ class ListingAnew:
                 self._map.left_out.taken(named)
         if rows:
             put_sorted(self._txn, self._map.store.tables.objects, rows.items())
+            self._write.forget_namespace()
 
     def step(self) -> bool:
         """Do a part of what is left; return whether more is.  Raises Untakeable, lmdb.Error."""
