@@ -1,6 +1,7 @@
 """Registrations a second over the real API, and whether every worker answers right after each 2xx.
 
     python bench/registrations.py [REGISTRATIONS]      needs dnsperf for the rows with questions beside
+    python bench/registrations.py REGISTRATIONS pods   Pods of one headless Service instead, by 32 clients
 
 Each client has one connection and sends the next POST when the last was answered.  "checked" asks every
 worker for the name as soon as the 201 has been read, and counts answers without the new address as
@@ -18,10 +19,11 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 from measuring import (
+    PODS,
     SERVICES,
     Pace,
     RunningServer,
@@ -29,6 +31,7 @@ from measuring import (
     cpu_seconds,
     fqdn,
     make_question,
+    pod,
     request,
     service,
     table,
@@ -76,13 +79,30 @@ def exchange(api: socket.socket, octets: bytes) -> Generator[socket.socket, None
     return reply
 
 
-def client(address: tuple[str, int], witness: Witness | None, names: Iterator[str], count: Count) -> Turns:
+def a_service(name: str) -> bytes:
+    """Return the request that registers a Service."""
+    return request("POST", SERVICES, service(name))
+
+
+def a_pod(name: str) -> bytes:
+    """Return the request that registers a ready Pod; its address follows from its number."""
+    number = int(name.rpartition("-")[2])
+    return request("POST", PODS, pod(name, f"10.1.{number >> 8}.{number & 255}", ready=True))
+
+
+def client(
+    address: tuple[str, int],
+    witness: Witness | None,
+    names: Iterator[str],
+    count: Count,
+    made: Callable[[str], bytes] = a_service,
+) -> Turns:
     """Register until none is left to do."""
     api = connection(address)
     while count.left > 0:
         count.left -= 1
         name = next(names)
-        octets, began = request("POST", SERVICES, service(name)), time.perf_counter()
+        octets, began = made(name), time.perf_counter()
         reply = yield from exchange(api, octets)
         assert reply.startswith(b"HTTP/1.1 201"), reply
         count.took.append(time.perf_counter() - began)
@@ -143,6 +163,7 @@ def measure(
     checked: bool,
     busy: bool,
     prefix: str = "",
+    made: Callable[[str], bytes] = a_service,
 ) -> list[object]:
     """Return a row of the table."""
     count = Count(registrations)
@@ -157,7 +178,7 @@ def measure(
         stack.enter_context(load)
         writer = sum(cpu_seconds(server.writer_pid))
         began, own = time.perf_counter(), time.process_time()
-        run_all([client((host, int(port)), witness, names, count) for witness in witnesses])
+        run_all([client((host, int(port)), witness, names, count, made) for witness in witnesses])
         seconds, own = time.perf_counter() - began, time.process_time() - own
         writer = sum(cpu_seconds(server.writer_pid)) - writer
     return [
@@ -191,6 +212,25 @@ def paced(server: RunningServer) -> tuple[list[float], list[float]]:
     return idle, loaded
 
 
+COLUMNS = (
+    "",
+    "a second",
+    "p50 ms",
+    "p99 ms",
+    "writer CPU us each",
+    "client CPU us each",
+    "answers checked",
+    "stale",
+)
+
+
+def pods_of_one_service(registrations: int) -> None:
+    """Print the row of Pods that one headless Service takes in."""
+    with RunningServer(workers=WORKERS) as server:
+        server.post(SERVICES, service("web", clusterIP="None"))
+        table(COLUMNS, [measure(server, 32, registrations, checked=False, busy=False, made=a_pod)])
+
+
 def main(registrations: int = 4_000) -> None:
     """Print the table."""
     cases = [(1, False, False), (16, False, False), (32, False, False)]
@@ -202,22 +242,13 @@ def main(registrations: int = 4_000) -> None:
         for clients, checked, busy in cases:
             share = registrations // 4 if clients == 1 else registrations
             rows.append(measure(server, clients, share, checked=checked, busy=busy))
-    table(
-        (
-            "",
-            "a second",
-            "p50 ms",
-            "p99 ms",
-            "writer CPU us each",
-            "client CPU us each",
-            "answers checked",
-            "stale",
-        ),
-        rows,
-    )
+    table(COLUMNS, rows)
     print(f"p99 of {PACE:,} answers a second: {statistics.median(idle):.0f} us while nothing is written")
     print(f"and {statistics.median(loaded):.0f} us while 32 clients register (medians of {TURNS} turns)")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    if sys.argv[2:] == ["pods"]:
+        pods_of_one_service(int(sys.argv[1]))
+    else:
+        main(*map(int, sys.argv[1:]))

@@ -12,6 +12,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -69,6 +70,7 @@ class Action(NamedTuple):
     name: str = ""
 
 
+@functools.lru_cache(256)  # objects are created at one path, over and over
 def parse(raw_path: str) -> Target | None:
     """Return what a percent-encoded path points at, None where the server has nothing."""
     segments = [unquote(segment) for segment in raw_path.removesuffix("/").split("/")[1:]]

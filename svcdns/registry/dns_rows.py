@@ -16,7 +16,7 @@ import lmdb
 from svcdns.names.alias_rows import alias_row
 from svcdns.names.apex_rows import EMPTY, apex_row, fixed_rows
 from svcdns.names.cluster_names import reverse_key
-from svcdns.names.packed import RRset, pack_row
+from svcdns.names.packed import PARTS, RRset, pack_row
 from svcdns.names.records import address_rr, rrsets_by_type
 from svcdns.names.row_parts import ROOT, is_part, name_of
 from svcdns.names.service_rows import EndpointRow, endpoint_name_row, service_rows
@@ -55,8 +55,18 @@ class AnswerTable:
         before: bytes | None = None
         if self.before is not None:
             before = self.write.txn.get(key, db=self.table)  # type: ignore[assignment]  # no buffers
-        changed = put_or_delete(self.write.txn, self.table, key, row)
-        if changed and (zone := self.zone_of(key)) is not None:
+        if put_or_delete(self.write.txn, self.table, key, row):
+            self._note(key, before)
+
+    def put_new(self, key: bytes, row: bytes) -> None:
+        """Put the row of an owner name that is known to have none; see `put`."""
+        if can_be_asked(key):
+            self.write.txn.put(key, row, db=self.table)
+            self._note(key, None)
+
+    def _note(self, key: bytes, before: bytes | None) -> None:
+        """Note that a row has changed; `before` is it as it was."""
+        if (zone := self.zone_of(key)) is not None:
             self.changed_zones.add(zone)
             if self.before is not None:
                 self.before.setdefault(key, before)
@@ -108,7 +118,11 @@ def _service(answers: AnswerTable, namespace: str, name: str, labels: set[str] |
     write = answers.write
     base = write.settings.names.service(namespace, name)
     parts = EndpointParts(write, answers.table, (namespace, name), base)
-    were_there = parts.are_there()
+    if (row := parts.own_row()) is None:  # it is new, and has none below its own name either
+        for key, made in _service_rows(write, namespace, name, parts).items():
+            answers.put_new(key, made)
+        return
+    were_there = bool(row[0] & PARTS)
     if were_there and labels is not None and parts.update(labels, answers.put):
         return
     standing = list(parts.standing_names())

@@ -17,7 +17,6 @@ from typing import cast
 import lmdb
 
 from svcdns.names.apex_rows import EMPTY
-from svcdns.names.packed import PARTS
 from svcdns.names.row_parts import (
     ROOT,
     Part,
@@ -48,10 +47,12 @@ class EndpointParts:
     service: tuple[str, str]
     base: bytes
 
-    def are_there(self) -> bool:
-        """Say whether the Service's rows are kept in parts."""
-        row = self._get(self.base)
-        return row is not None and bool(row[0] & PARTS)
+    def own_row(self) -> bytes | None:
+        """Return the row of the Service's own name, None where it has none: then none is below it either.
+
+        With the flag PARTS, all of its rows are kept in parts.
+        """
+        return self._get(self.base)
 
     def standing_names(self) -> Iterator[bytes]:
         """Yield the keys of the Service's own names: its own, and `_port._proto` below it."""

@@ -31,7 +31,7 @@ from svcdns.objects.service_addresses import cluster_ips, is_headless
 from svcdns.objects.service_aliases import PTR_ANNOTATION
 from svcdns.objects.service_rules import TTL_ANNOTATION
 from svcdns.objects.syntax import address_of
-from svcdns.store.rows import last_of
+from svcdns.store.rows import has_any, last_of
 from svcdns.store.snapshot import POD_RANK
 from svcdns.wire.name import MAX_LABEL_OCTETS, MAX_NAME_OCTETS, BadName
 
@@ -120,7 +120,8 @@ def service_changed(write: WriteTransaction, old: Object | None, new: Object | N
     before = vip_rows(write, old) if old is not None else {}
     after = vip_rows(write, new) if new is not None and visible else {}
     _replace(write, Rows({}, before), Rows({}, after))
-    if _endpoint_basis(write, old) != _endpoint_basis(write, new):
+    is_new = old is None and not has_any(write.txn, write.tables.slices, joined(namespace, name))
+    if not is_new and _endpoint_basis(write, old) != _endpoint_basis(write, new):
         refresh_endpoints(write, namespace, name)
     write.touched.services.add((namespace, name))
     if old is None and new is not None and not visible:
@@ -209,17 +210,14 @@ def slice_changed(write: WriteTransaction, old: Object | None, new: Object | Non
             refresh_endpoints(write, namespace, name, had_ready=has_ready(old))
         return
     same_basis = old is not None and new is not None and _slice_basis(old) == _slice_basis(new)
-    gone, come = _endpoints_by_json(old), _endpoints_by_json(new)
-    if same_basis:
-        for octets in gone.keys() & come.keys():
-            del gone[octets], come[octets]
+    gone, come = _endpoints_that_differ(old, new, same_basis=same_basis)
     before, after = Rows({}, {}), Rows({}, {})
     for which, endpoints, rows in ((old, gone, before), (new, come, after)):
         if which is None or not endpoints:
             continue
         service = _service_of(write, namespace, _service_name(which))
         if service is not None:
-            _pack(write, service, which, endpoints.values(), rows, collect_messages=which is new)
+            _pack(write, service, which, endpoints, rows, collect_messages=which is new)
     if new is not None and same_basis:
         for key in _kept_keys(write, new, before.endpoints.keys() - after.endpoints.keys()):
             # two endpoints of one slice with one address and label: the other one still stands
@@ -289,8 +287,21 @@ def _slice_basis(endpoint_slice: Mapping[str, Any]) -> tuple[Any, ...]:
     return _service_name(endpoint_slice), endpoint_slice["addressType"], endpoint_slice.get("ports") or []
 
 
-def _endpoints_by_json(endpoint_slice: Mapping[str, Any] | None) -> dict[bytes, Object]:
-    return {encode(endpoint): endpoint for endpoint in (endpoint_slice or {}).get("endpoints") or []}
+def _endpoints_that_differ(
+    old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, *, same_basis: bool
+) -> tuple[list[Object], list[Object]]:
+    """Return the endpoints that only the old, and only the new state has; all, where the basis differs.
+
+    Who changes a slice hands on the endpoints that stay: most are known to be equal without a look at them.
+    """
+    gone: list[Object] = (old or {}).get("endpoints") or []
+    come: list[Object] = (new or {}).get("endpoints") or []
+    there = {*map(id, gone)} & {*map(id, come)} if same_basis else set()
+    was, now = ({encode(one): one for one in side if id(one) not in there} for side in (gone, come))
+    if same_basis:
+        for octets in was.keys() & now.keys():
+            del was[octets], now[octets]
+    return [*was.values()], [*now.values()]
 
 
 def _pack(

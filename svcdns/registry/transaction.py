@@ -115,6 +115,10 @@ class WriteTransaction:
     """Whether what follows from objects is brought in line with them; of a proposal, that is done later."""
     decided_on_derived: bool = False
     """Whether it was decided on what follows from other objects."""
+    _namespace: tuple[str, Object | None] | None = None
+    """The one that was looked at last: a write asks several times, and nobody else changes it meanwhile."""
+    _revision: int | None = None
+    """That of this write's last change, once it has made one."""
 
     @property
     def is_full(self) -> bool:
@@ -143,8 +147,14 @@ class WriteTransaction:
     def namespace(self, name: str) -> Object | None:
         """Return a Namespace as this write sees it, or None; decoded once for all, so never to be changed."""
         self.relied_on.add(name)
-        octets = self.txn.get(object_key(NAMESPACE, "", name), db=self.tables.objects)
-        return None if octets is None else _decode_kept(bytes(octets))
+        if self._namespace is None or self._namespace[0] != name:
+            octets = self.txn.get(object_key(NAMESPACE, "", name), db=self.tables.objects)
+            self._namespace = name, None if octets is None else _decode_kept(bytes(octets))
+        return self._namespace[1]
+
+    def forget_namespace(self) -> None:
+        """Namespaces were put or removed: what was read of one before may be no longer so."""
+        self._namespace = None
 
     def existing(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return an object as this write sees it.  Raises StatusError 404."""
@@ -163,12 +173,16 @@ class WriteTransaction:
         """Do what `save` does with an object that has been completed already."""
         key, octets = self._log("ADDED" if old is None else "MODIFIED", kind, old, new)
         self.txn.put(key, octets, db=self.tables.objects)
+        if kind is NAMESPACE:
+            self.forget_namespace()
         return octets
 
     def remove(self, kind: Kind, old: Object) -> bytes:
         """Delete an object and log its last state; return that as JSON."""
         key, octets = self._log("DELETED", kind, old, {**old, "metadata": dict(old["metadata"])})
         self.txn.delete(key, db=self.tables.objects)
+        if kind is NAMESPACE:
+            self.forget_namespace()
         return octets if not self.dry_run else encode(old)
 
     def _log(self, what: str, kind: Kind, old: Object | None, new: Object) -> tuple[bytes, bytes]:
@@ -189,7 +203,9 @@ class WriteTransaction:
 
     def next_revision(self) -> int:
         """Return the resourceVersion of the next change, which is then taken."""
-        revision = read_revision(self.txn, self.tables) + 1
+        if self._revision is None:
+            self._revision = read_revision(self.txn, self.tables)
+        revision = self._revision = self._revision + 1
         self.txn.put(REVISION, revision.to_bytes(8), db=self.tables.meta)
         return revision
 

@@ -108,6 +108,7 @@ class ListingAnew:
                 self._map.left_out.taken(named)
         if rows:
             put_sorted(self._txn, self._map.store.tables.objects, rows.items())
+            self._write.forget_namespace()
 
     def take_cascades(self, found: Iterable[tuple[str, bytes]]) -> None:
         """Take all cascades that there are: the owners' uids, and what stands there."""
