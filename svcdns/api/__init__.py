@@ -17,5 +17,5 @@ defer("html", "escape")  # with 2,231 names of letters
 defer("idna")  # domain names of other letters than ASCII
 defer("prometheus_client")  # its own server
 defer("prometheus_client.decorator", "decorate")  # of functions
-defer("shutil")  # of tempfile, for folders; with what packs files
+defer("shutil", "rmtree")  # of tempfile, for folders; with what packs files
 defer("urllib.request", "getproxies", "proxy_bypass")  # a client, too
