@@ -86,13 +86,14 @@ def test_nothing_cached_hides_a_new_alias(world: Any, name: str, alias: str, tcp
 def test_what_upstreams_say_beside_an_answer_never_speaks_of_an_alias(forward_to: Any, need: Any) -> None:
     need("knotd")
     with Knot(UPSTREAM) as authoritative:
-        for zones, beside in (((), ["nas.example.com. 300 A 192.0.2.9"]), (ZONES, [])):
+        for zones, beside in (((), [["nas.example.com.", "A", "192.0.2.9"]]), (ZONES, [])):
             world = forward_to([authoritative.address], alias_zones=zones)
             for name, rrtype in (("example.com", "MX"), ("sip.example.net", "SRV")):
                 for _ in ("asked", "from the cache"):
                     reply = world.ask(name, rrtype, edns=1232)
                     assert reply.answer
-                    assert [line for line in reply.additional if "nas" in line] == beside
+                    found = [line.split() for line in reply.additional if "nas" in line]
+                    assert [[name, *rest] for name, _, *rest in found] == beside, "but for TTLs, which pass"
 
 
 @pytest.mark.row("Q6", "D2")

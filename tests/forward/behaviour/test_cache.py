@@ -21,7 +21,7 @@ from forward.behaviour.expecting import (
 from toolbox.misbehaving import Misbehaving
 from toolbox.running_server import RunningServer
 from toolbox.upstreams import Unbound
-from toolbox.waiting import wait_for
+from toolbox.waiting import GUARD_SECONDS, wait_for
 
 from svcdns.server.counters import WRITER
 
@@ -38,13 +38,13 @@ def test_upstreams_are_asked_once_while_an_answer_lasts(forwarding: RunningServe
     before = upstream.queries(name, "TXT")
     ttls = [forwarding.ask(name, "TXT").answer[0].ttl for _ in range(20)]
     assert upstream.queries(name, "TXT") == before + 1
-    assert all(295 <= ttl <= 300 for ttl in ttls)
+    assert all(300 - GUARD_SECONDS <= ttl <= 300 for ttl in ttls)
 
 
 def test_ttls_count_down_to_the_next_question(forwarding: RunningServer, upstream: Unbound) -> None:
     name = "short.example.org."
     before = upstream.queries(name)
-    assert forwarding.ask(name).answer[0].ttl == 1
+    assert forwarding.ask(name).answer[0].ttl <= 1
     wait_for(lambda: forwarding.answers(name) and upstream.queries(name) == before + 2, "the TTL to run out")
 
 
