@@ -1,7 +1,8 @@
 """What is wrong with a history: each answer has a revision, so that is found by sorting, without any search.
 
     order     what was answered before something began has no newer revision: of all replicas if that is a
-              write (then it is older), or a read of the most recent state; else of the same replica
+              write (then it is older), or a read of the most recent state; else of the same replica; a read
+              counts with the newest change that it may show
     reads     a read shows of each object the newest state up to its revision
     answers   DNS shows of an object what stood there at a moment that is no older than what the same
               replica has shown before, by DNS or else, or acknowledged
@@ -36,9 +37,12 @@ def check(history: History) -> list[str]:
     for change in history.changes:
         states[change.name].append(change)
     known = list(_known(history.operations, states))
+    when = {change.revision for change in history.changes} | {
+        one.revision for one in known if not one.is_read
+    }
     return [
         *_log(history.changes, states),
-        *_order(known),
+        *_order(_at_changes(known, sorted(when))),
         *_reads(history.operations, history.changes),
         *_answers(history.answers, known, states),
         *_bases(history.operations, states),
@@ -92,6 +96,19 @@ def _known(operations: list[Operation], states: States) -> Iterator[Operation]:
             revisions[id(one)] = next((revision for revision in went if revision > newest), 0)
         if revisions[id(one)] or one.is_delete:
             yield replace(one, revision=revisions[id(one)])
+
+
+def _at_changes(known: list[Operation], when: list[int]) -> list[Operation]:
+    """Return reads with the revision of the newest change that they may show, all else as it is.
+
+    A replica that has listed shows the revision of etcd at which it did, others that of the last transaction.
+    """
+    return [
+        replace(one, revision=when[index - 1])
+        if one.is_read and (index := bisect_right(when, one.revision))
+        else one
+        for one in known
+    ]
 
 
 def _order(known: list[Operation]) -> Iterator[str]:
