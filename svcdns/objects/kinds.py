@@ -73,6 +73,8 @@ STORED: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind.stored is kind a
 FIRST_NAMESPACES = ("default", "kube-system")
 """Namespaces that exist from the start and can't be deleted."""
 
+STORED_BY_NAME = {kind.name: kind for kind in STORED}
+"""Of those that are stored, none has the name of another."""
 _BY_MANIFEST = {(kind.api_version, kind.name): kind for kind in KINDS}
 _BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 

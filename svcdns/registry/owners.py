@@ -16,7 +16,7 @@ from typing import Any
 import lmdb
 
 from svcdns.cluster.endpoints import is_generated
-from svcdns.objects.kinds import ENDPOINTSLICE, STORED, Kind, by_manifest
+from svcdns.objects.kinds import ENDPOINTSLICE, STORED_BY_NAME, Kind, by_manifest
 from svcdns.store.environment import Tables
 
 from .transaction import WriteTransaction, joined, scan_keys, scan_keys_in_batches
@@ -28,7 +28,6 @@ FOREGROUND = "foregroundDeletion"
 """The finalizer of an owner that goes after its dependents."""
 ORPHAN = "orphan"
 """The finalizer of an owner that goes once no dependent names it any more."""
-_KINDS = {kind.name: kind for kind in STORED}
 _UID_LETTERS = 36
 
 
@@ -74,9 +73,9 @@ def dependents(write: WriteTransaction, uid: str, after: bytes = b"") -> Iterato
     prefix = joined(_PREFIX, uid)
     for key in scan_keys_in_batches(write.txn, write.tables.meta, prefix, after):
         word, namespace, name = key[len(prefix) : -1].decode().split("\0")
-        obj = write.load(_KINDS[word], namespace, name)
+        obj = write.load(STORED_BY_NAME[word], namespace, name)
         if obj is not None:
-            yield key, _KINDS[word], obj
+            yield key, STORED_BY_NAME[word], obj
 
 
 def without(obj: Object, uid: str) -> Object:

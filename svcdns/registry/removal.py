@@ -13,7 +13,7 @@ import msgspec
 
 from svcdns.cluster.endpoints import is_generated
 from svcdns.cluster.event_messages import namespace_emptying
-from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, FIRST_NAMESPACES, NAMESPACE, POD, STORED_BY_NAME, Kind
 
 from . import accept, cascades, deletion
 from .deletion import START, Place
@@ -21,7 +21,6 @@ from .requests import DeleteOptions, Written
 from .transaction import Object, WriteTransaction
 
 CHUNK = 500
-_KINDS = {kind.name: kind for kind in STORED}
 
 
 class _Metadata(msgspec.Struct):
@@ -106,7 +105,7 @@ def see_to_some(write: WriteTransaction, uid: str, after: bytes) -> bytes | None
     rest = deletion.see_to_dependents(write, uid, cascade.propagation, after)
     if rest is not None:
         return rest
-    kind = _KINDS.get(cascade.kind)
+    kind = STORED_BY_NAME.get(cascade.kind)
     owner = write.load(kind, cascade.namespace, cascade.name) if kind is not None else None
     if owner is not None and owner["metadata"]["uid"] != uid:
         owner = None

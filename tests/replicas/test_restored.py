@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from replicas.replicas_harness import Patient, Replicas
+from replicas.replicas_harness import Patient, Replica, Replicas
 from toolbox.builders import service
 from toolbox.running_etcd import RunningEtcd
 from toolbox.waiting import GUARD_SECONDS, until
@@ -59,12 +60,9 @@ class Unseeing(Patient):
         return outcome
 
 
-@pytest.mark.usefixtures("no_events")
-async def test_a_write_that_was_carried_out_and_is_gone_keeps_no_other_from_it(
-    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(beginning, "LANES", 1)
-    monkeypatch.setattr(committer, "WRITE_SECONDS", 2 * GUARD_SECONDS)
+@asynccontextmanager
+async def ahead_of_a_backup(replicas: Replicas) -> AsyncIterator[tuple[Replica, Unseeing, Path]]:
+    """Give a replica, its client, and a backup that has the Service `kept` and none that came later."""
     backup = replicas.folder / "backup"
     client = Unseeing(replicas.etcd.endpoints)
     async with replicas.replica("a", client=client) as a:
@@ -72,6 +70,16 @@ async def test_a_write_that_was_carried_out_and_is_gone_keeps_no_other_from_it(
         replicas.etcd.ctl("snapshot", "save", str(backup))
         for number in range(MORE):
             await a.create(service(f"more-{number}"))
+        yield a, client, backup
+
+
+@pytest.mark.usefixtures("no_events")
+async def test_a_write_that_was_carried_out_and_is_gone_keeps_no_other_from_it(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beginning, "LANES", 1)
+    monkeypatch.setattr(committer, "WRITE_SECONDS", 2 * GUARD_SECONDS)
+    async with ahead_of_a_backup(replicas) as (a, client, backup):
         client.may.clear()
         writing = asyncio.ensure_future(a.create(service("lost")))
         await until(lambda: client.is_cut and client.is_answered, "a write that is not shown")
@@ -89,13 +97,7 @@ async def test_a_write_that_was_carried_out_and_is_gone_keeps_no_other_from_it(
 @pytest.mark.usefixtures("no_events")
 async def test_a_write_is_not_answered_by_a_map_of_another_past(replicas: Replicas) -> None:
     """Its revision is less than that of the map, which does not show it all the same."""
-    backup = replicas.folder / "backup"
-    client = Unseeing(replicas.etcd.endpoints)
-    async with replicas.replica("a", client=client) as a:
-        await a.create(service("kept"))
-        replicas.etcd.ctl("snapshot", "save", str(backup))
-        for number in range(MORE):
-            await a.create(service(f"more-{number}"))
+    async with ahead_of_a_backup(replicas) as (a, client, backup):
         client.may.clear()
         replicas.etcd.restore(backup)
         refused = StatusError(503, "ServiceUnavailable", "")

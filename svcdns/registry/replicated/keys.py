@@ -22,9 +22,8 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from svcdns.objects.kinds import STORED, Kind
+from svcdns.objects.kinds import STORED_BY_NAME, Kind
 
-_KINDS = {kind.name: kind for kind in STORED}
 _WORDS = {b"ip": "ip", b"lb": "lb", b"np": "port"}
 
 
@@ -67,9 +66,9 @@ class Keys:
         if not key.startswith(self.objects):
             return None
         parts = key[len(self.objects) :].decode(errors="replace").split("/")
-        if len(parts) != len(Named._fields) or parts[0] not in _KINDS:
+        if len(parts) != len(Named._fields) or parts[0] not in STORED_BY_NAME:
             return None
-        kind = _KINDS[parts[0]]
+        kind = STORED_BY_NAME[parts[0]]
         return Named(kind, *parts[1:]) if bool(parts[1]) == kind.namespaced and parts[2] else None
 
     def cascade(self, uid: str) -> bytes:

@@ -33,7 +33,7 @@ import lmdb
 from svcdns.cluster.endpoints import is_generated
 from svcdns.etcd.messages import Compare, Delete, Put
 from svcdns.objects.errors import StatusError
-from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE, STORED, Kind
+from svcdns.objects.kinds import ENDPOINTSLICE, NAMESPACE, SERVICE, STORED_BY_NAME, Kind
 from svcdns.store.rows import object_key, scan
 
 from .. import addresses
@@ -56,7 +56,6 @@ ROOM = 96
 """Operations after which a write that can go on in another one ends: the last step may take some more."""
 _OWN = 2
 """Operations of a transaction that are no write's: the keys of the replicas are read, its own is put."""
-_KINDS = {kind.name: kind for kind in STORED}
 CURSORS = b"at"
 """What the keys of `allocations` begin with that say which address was given out last (see `addresses`)."""
 
@@ -131,7 +130,7 @@ class Proposal:
         metadata = shown["metadata"]
         if int(metadata["resourceVersion"]) <= revisions.last_of(self.position):
             return result
-        named = Named(_KINDS[shown["kind"]], metadata.get("namespace", ""), metadata["name"])
+        named = Named(STORED_BY_NAME[shown["kind"]], metadata.get("namespace", ""), metadata["name"])
         place = self.places.get(of.keys.object(*named), 0)
         metadata["resourceVersion"] = str(revisions.of(revision, place))
         told = (*result.warnings, *self.told.warnings.get(named, ()))
@@ -317,7 +316,7 @@ def _changes(of: Map, before: lmdb.Transaction, write: WriteTransaction) -> _Cha
     changes.cascades = {of.keys.cascade(uid): value for uid, value in write.cascades.items()}
     had: dict[str, set[bytes]] = {}
     for _, entry in write.logged:
-        kind, shown = _KINDS[entry.kind], decode(entry.object())
+        kind, shown = STORED_BY_NAME[entry.kind], decode(entry.object())
         if kind is ENDPOINTSLICE and is_generated(shown):
             continue
         metadata = shown["metadata"]
